@@ -1,0 +1,1 @@
+"""One device: train when conditions allow, send the update, answer predictions."""

@@ -1,0 +1,1 @@
+"""The aggregator: open rounds, add up updates, publish the next model."""

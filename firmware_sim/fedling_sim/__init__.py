@@ -1,0 +1,1 @@
+"""Many devices on one laptop, and firmware boards in QEMU."""

@@ -1,0 +1,1 @@
+"""The integer kernel in C, called with any buffer."""

@@ -1,0 +1,1 @@
+"""The contract between devices and the aggregator: topics, messages, limits, exit codes."""

@@ -1,0 +1,18 @@
+"""Exit codes of every command. Documented in docs/exit-codes.md."""
+
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """70 and above follow sysexits.h where it has a name for it."""
+
+    OK = 0
+    FAILED = 1  # the command ran and its answer is no, or something unexpected happened
+    USAGE = 2  # the command line is wrong (argparse)
+    SOME_REFUSED = 3  # some input rows were refused, the good ones kept
+    NOT_FOUND = 4  # what was asked for is not here (yet): no model, no such task, no such device
+    UNAVAILABLE = 69  # a service that the command needs does not answer
+    CANNOT_WRITE = 73  # the disk is full, read-only or failing
+    TRY_LATER = 75  # a lock is held or a limit reached: the same command may work later
+    BAD_CONFIG = 78  # a configuration file is wrong: systemd does not restart
+    INTERRUPTED = 130  # Ctrl-C

@@ -1,0 +1,183 @@
+"""The messages of the wire, as frozen dataclasses (SPEC.md section 3). The bytes are made in codec.py."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from fedling_native import Layer
+
+
+class Role(StrEnum):
+    """What a certified key may sign for."""
+
+    DEVICE = "device"
+    AGGREGATOR = "aggregator"
+
+
+class Answer(StrEnum):
+    """A ticket's first word."""
+
+    GO = "go"
+    WAIT = "wait"
+
+
+class Verdict(StrEnum):
+    """The aggregator's last word on an update."""
+
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"
+    REFUSED = "refused"
+    LATE = "late"
+
+
+class StateCode(StrEnum):
+    """All that a device tells about itself unasked."""
+
+    OFFLINE = "offline"
+    IDLE = "idle"
+    WAITING = "waiting"
+    TRAINING = "training"
+    SENDING = "sending"
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """The root key's word that a key belongs to a device or to the aggregator."""
+
+    key: bytes  # Ed25519 public key, 32 bytes
+    role: Role
+    fleet: str
+    id: str  # device id, or "aggregator"
+    serial: int  # the highest wins
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSpec:
+    """What is learned: enough to cut windows, run the model and name its answers."""
+
+    task: str
+    stream: str
+    window: int  # samples
+    stride: int  # samples
+    channels: int
+    normalise: str  # "device" or "none"
+    labels: tuple[str, ...]
+    layers: tuple[Layer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """How a device trains in one round."""
+
+    epochs: int
+    batch: int
+    lr_q24: int  # learning rate in units of 2^-24
+    min_examples: int
+    weight_cap: int
+    holdout: int  # thousandths
+    holdout_block: int  # samples
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What the task asks of a device before it may train; a device's own policy may be stricter."""
+
+    mains: bool
+    battery: int  # percent, ignored on mains
+    temperature: int  # degrees Celsius, at most
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the aggregator asks of a device in one round."""
+
+    plan_id: bytes  # 16 bytes, the key of everything in this round
+    round: int
+    base_version: int
+    base_hash: bytes  # model hash, 32 bytes
+    spec: TaskSpec
+    training: Training
+    conditions: Conditions
+    rate: int  # 0: every coordinate is sent
+    codec: str  # "raw int16"
+    cohort: tuple[str, ...] | None  # device ids, or None: whoever asks first
+    model_size: int  # bytes of the Model message
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """No open plan: the newest model, and when to look again."""
+
+    version: int
+    model_hash: bytes
+    spec: TaskSpec
+    model_size: int  # bytes of the Model message
+    look_again_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One version of the shared model; complete in itself."""
+
+    version: int
+    spec: TaskSpec
+    exponents: tuple[int, ...]  # w_exp of each layer
+    weights: bytes  # NUMERICS.md section 2
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """A device asks to take part, or what became of its update."""
+
+    plan_id: bytes
+    nonce: bytes  # 8 bytes
+    have: bytes | None  # message hash of the spooled update
+    key: bytes | None  # public key, only from a device without a certificate
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """Leave to take part now, or to ask again later."""
+
+    plan_id: bytes
+    nonce: bytes
+    answer: Answer
+    seconds: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """What a device learned in one round."""
+
+    plan_id: bytes
+    base_version: int
+    base_hash: bytes
+    weight: int  # min(examples, cap)
+    codec: str
+    vector: bytes  # NUMERICS.md section 7
+    saturated: int  # values that did not fit in int16
+    chunks: int  # 1
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The aggregator's last word on an update."""
+
+    plan_id: bytes
+    update_hash: bytes | None
+    verdict: Verdict
+    reason: str
+    of: Verdict | None  # duplicate: of this first verdict
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A device's short word about itself, retained; the last will says "offline"."""
+
+    code: StateCode
+    version: int  # of the model it holds, 0: none
+
+
+Message = (
+    Certificate | Plan | Rest | Model | Join | Ticket | Update | Receipt | State
+)

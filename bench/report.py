@@ -1,6 +1,6 @@
 """What every bench shares: describe the machine, write bench/results/NAME.json, print a table.
 
-    from bench.report import Report
+A bench is a script that ends like this, run as python -m bench.NAME:
 
     report = Report("kernel")
     report.row(net="600-64-7", batch=1, us=41.2)

@@ -1,0 +1,18 @@
+"""Fixtures for every test."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fedling_sim.mosquitto import Mosquitto
+from tests.support.tools import need
+
+
+@pytest.fixture
+def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
+    """A real MQTT broker of this test's own, started, on 127.0.0.1:mosquitto.port."""
+    need("mosquitto")
+    with Mosquitto(tmp_path / "mosquitto") as broker:
+        yield broker
+    print(broker.log_tail(30))  # pytest shows it when the test fails

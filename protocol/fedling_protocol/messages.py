@@ -178,6 +178,4 @@ class State:
     version: int  # of the model it holds, 0: none
 
 
-Message = (
-    Certificate | Plan | Rest | Model | Join | Ticket | Update | Receipt | State
-)
+Message = Certificate | Plan | Rest | Model | Join | Ticket | Update | Receipt | State

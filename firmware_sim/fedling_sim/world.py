@@ -1,0 +1,130 @@
+"""What a simulated device's surroundings do over time: power, heat, network; written as a fake sysfs and procfs.
+
+A trace is a pure function of (seed, device, second): a run with the same seed sees the same world.
+"""
+
+import hashlib
+import os
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Climate:
+    """How a device's surroundings change; spans are (shortest, longest) in seconds, drawn evenly."""
+
+    plugged_s: tuple[float, float] = (20.0, 60.0)
+    unplugged_s: tuple[float, float] = (6.0, 20.0)
+    connected_s: tuple[float, float] = (40.0, 120.0)
+    cut_s: tuple[float, float] = (2.0, 6.0)
+    cool_s: tuple[float, float] = (60.0, 180.0)
+    hot_s: tuple[float, float] = (3.0, 8.0)
+    charge_per_s: float = 6.0  # percent points
+    drain_per_s: float = 4.0  # percent points
+    first_battery: tuple[float, float] = (45.0, 100.0)  # percent
+    cool: int = 45  # degrees Celsius
+    hot: int = 85  # degrees Celsius
+
+
+@dataclass(frozen=True, slots=True)
+class Weather:
+    """The surroundings of one device at one moment."""
+
+    mains: bool
+    battery: int  # percent
+    temperature: int  # degrees Celsius
+    network: bool
+
+
+class Trace:
+    """The weather of one device, second by second; time may only go forward."""
+
+    def __init__(self, seed: int, device: int, climate: Climate) -> None:
+        self._climate = climate
+        self._mains = _Switch(_dice(seed, device, "mains"), climate.plugged_s, climate.unplugged_s)
+        self._network = _Switch(_dice(seed, device, "network"), climate.connected_s, climate.cut_s)
+        self._cool = _Switch(_dice(seed, device, "heat"), climate.cool_s, climate.hot_s)
+        self._battery = _dice(seed, device, "battery").uniform(*climate.first_battery)
+        self._now = 0.0
+
+    def at(self, second: float) -> Weather:
+        """The weather at `second` after the start; `second` never decreases from call to call."""
+        for plugged, span in self._mains.spans(self._now, second):
+            slope = self._climate.charge_per_s if plugged else -self._climate.drain_per_s
+            self._battery = min(100.0, max(3.0, self._battery + slope * span))
+        self._now = second
+        cool = self._cool.at(second)
+        return Weather(
+            mains=self._mains.at(second),
+            battery=int(self._battery),
+            temperature=self._climate.cool if cool else self._climate.hot,
+            network=self._network.at(second),
+        )
+
+
+def _dice(seed: int, device: int, what: str) -> random.Random:
+    digest = hashlib.sha256(f"{seed}/{device}/{what}".encode()).digest()
+    return random.Random(int.from_bytes(digest[:8], "big"))
+
+
+class _Switch:
+    """Something that is on and off by turns, first on (from somewhere in the middle of its span)."""
+
+    def __init__(
+        self, dice: random.Random, on_s: tuple[float, float], off_s: tuple[float, float]
+    ) -> None:
+        self._dice = dice
+        self._length = {True: on_s, False: off_s}
+        self._on = True
+        self._until = dice.uniform(*on_s) * dice.random()
+
+    def at(self, second: float) -> bool:
+        for _ in self.spans(second, second):
+            pass
+        return self._on
+
+    def spans(self, start: float, end: float) -> Iterator[tuple[bool, float]]:
+        """The stretches from start to end as (on, seconds), leaving the switch at `end`."""
+        while self._until <= end:
+            yield self._on, max(0.0, self._until - start)
+            start = max(start, self._until)
+            self._on = not self._on
+            self._until += self._dice.uniform(*self._length[self._on])
+        yield self._on, end - start
+
+
+class FakeDevice:
+    """A sysfs and a procfs of one device in a directory, as the agent's readers expect them."""
+
+    def __init__(self, root: Path) -> None:
+        self.sysfs = root / "sys"
+        self.procfs = root / "proc"
+        self._written: dict[Path, str] = {}
+
+    def show(self, weather: Weather) -> None:
+        """Write what has changed; each file is replaced at once, so no reader sees a half."""
+        supply = self.sysfs / "class/power_supply"
+        status = "Charging" if weather.mains else "Discharging"
+        self._write(supply / "AC/type", "Mains")
+        self._write(supply / "AC/online", "1" if weather.mains else "0")
+        self._write(supply / "BAT0/type", "Battery")
+        self._write(supply / "BAT0/status", status)
+        self._write(supply / "BAT0/capacity", str(weather.battery))
+        self._write(self.sysfs / "class/thermal/thermal_zone0/temp", f"{weather.temperature}000")
+        self._write(self.sysfs / "class/net/eth0/operstate", "up" if weather.network else "down")
+        self._write(self.procfs / "net/route", _ROUTE_HEADER + (_ROUTE if weather.network else ""))
+
+    def _write(self, path: Path, text: str) -> None:
+        if self._written.get(path) == text:
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = path.with_name(path.name + ".new")
+        new.write_text(text + "\n")
+        os.replace(new, path)
+        self._written[path] = text
+
+
+_ROUTE_HEADER = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT"
+_ROUTE = "\neth0\t00000000\t016433C6\t0003\t0\t0\t0\t00000000\t0\t0\t0"

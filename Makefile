@@ -65,7 +65,7 @@ clean:
 # --force, since distutils does not see that a source was removed. The .so is replaced by unlink
 # and rename, so a process that runs with the old one goes on with it.
 .venv/built: .venv/installed $(C_SOURCES) $(C_HEADERS) native/build_core.py native/flags.mk native/src
-	$(LOCK) $(BIN)/python setup.py --quiet build_ext --inplace --force
+	$(LOCK) $(BIN)/python -W ignore setup.py --quiet build_ext --inplace --force
 	@touch $@
 
 tools:

@@ -1,0 +1,128 @@
+"""Every command, configuration key and exit code is documented, and nothing that is not there."""
+
+import argparse
+import importlib
+import importlib.util
+import re
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+
+import pytest
+
+from fedling_protocol.exits import Exit
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+
+CLI_MODULES = {
+    "fedling-agent": "fedling_agent.cli",
+    "fedling-broker": "fedling_broker.cli",
+    "fedling-sim": "fedling_sim.cli",
+}
+
+
+def commands(parser: argparse.ArgumentParser, name: str) -> Iterator[tuple[str, str]]:
+    """(full name, help text) of every command that can be typed, its group before its verbs."""
+    yield name, parser.format_help()
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for verb, child in action.choices.items():
+                yield from commands(child, f"{name} {verb}")
+
+
+def commands_of(program: str) -> dict[str, str]:
+    """Commands of one program and their help."""
+    return dict(commands(importlib.import_module(CLI_MODULES[program]).build_parser(), program))
+
+
+def is_there(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
+
+
+@pytest.fixture(params=CLI_MODULES)
+def program(request: pytest.FixtureRequest) -> str:
+    name = str(request.param)
+    if not is_there(CLI_MODULES[name]):
+        pytest.skip(f"{name} is not written yet")
+    return name
+
+
+def test_commands_are_documented(program: str) -> None:
+    text = (DOCS / "commands.md").read_text()
+    assert [x for x in commands_of(program) if f"`{x}" not in text and f"# {x}" not in text] == []
+
+
+def test_help_shows_an_example(program: str) -> None:
+    without = [
+        name
+        for name, text in commands_of(program).items()
+        if not re.search(rf"^\s+(\$ |.*\| )?{program}\b", text.split("\n", 1)[1], re.MULTILINE)
+    ]
+    assert without == []
+
+
+def documents() -> list[Path]:
+    """What is written for people about this version."""
+    return [*ROOT.glob("*.md"), *DOCS.glob("*.md"), *ROOT.glob("examples/*/*.md")]
+
+
+def test_documents_name_only_commands_that_exist(program: str) -> None:
+    known = commands_of(program)
+    groups = {x.rsplit(" ", 1)[0] for x in known if " " in x}
+    typed = re.compile(rf"(?:^    |^\$ |`){program} ([a-z]+)(?: ([a-z]+))?", re.MULTILINE)
+    wrong = []
+    for path in documents():
+        for verb, noun in typed.findall(path.read_text()):
+            name = f"{program} {verb}"
+            if name in groups and noun:
+                name = f"{name} {noun}"
+            if name not in known:
+                wrong.append(f"{path.relative_to(ROOT)}: {name}")
+    assert wrong == []
+
+
+# --- configuration ---------------------------------------------------------------------------
+
+# (section title of docs/configuration.md, module, frozen dataclass whose fields are the keys)
+CONFIGURATION: list[tuple[str, str, str]] = []
+
+
+def section(title: str) -> str:
+    """The text below `## title` of docs/configuration.md, to the next `## `."""
+    text = (DOCS / "configuration.md").read_text()
+    found = re.search(rf"^## {re.escape(title)}$(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    assert found, f"docs/configuration.md has no section '## {title}'"
+    return found[1]
+
+
+@pytest.mark.parametrize(("title", "module", "name"), CONFIGURATION)
+def test_configuration_keys_are_documented(title: str, module: str, name: str) -> None:
+    configuration = getattr(importlib.import_module(module), name)
+    assert is_dataclass(configuration)
+    keys = {field.name for field in fields(configuration)}
+    documented = set(re.findall(r"^\| `([a-z_]+)`", section(title), re.MULTILINE))
+    assert documented == keys
+
+
+# --- exit codes ------------------------------------------------------------------------------
+
+
+def test_exit_codes_are_documented() -> None:
+    text = (DOCS / "exit-codes.md").read_text()
+    documented = re.findall(r"^\| (\d+) \| `([A-Z_]+)`", text, re.MULTILINE)
+    assert documented == [(str(code.value), code.name) for code in Exit]
+
+
+def test_units_do_not_restart_on_bad_configuration() -> None:
+    for unit in (ROOT / "packaging" / "systemd").glob("*.service"):
+        assert f"\nRestartPreventExitStatus={Exit.BAD_CONFIG:d}\n" in unit.read_text()
+
+
+# --- changelog -------------------------------------------------------------------------------
+
+
+def test_changelog_names_the_version() -> None:
+    version = re.search(r'^version = "(.*)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert version
+    assert f"## {version[1]}" in (ROOT / "CHANGELOG.md").read_text()

@@ -1,6 +1,6 @@
-"""What a simulated device's surroundings do over time: power, heat, network; written as a fake sysfs and procfs.
+"""A simulated device's surroundings over time: power, heat, network; shown as a fake sysfs, procfs.
 
-A trace is a pure function of (seed, device, second): a run with the same seed sees the same world.
+A trace is a pure function of (seed, device, second): the same seed sees the same world.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Climate:
-    """How a device's surroundings change; spans are (shortest, longest) in seconds, drawn evenly."""
+    """How surroundings change; spans are (shortest, longest) in seconds, drawn evenly."""
 
     plugged_s: tuple[float, float] = (20.0, 60.0)
     unplugged_s: tuple[float, float] = (6.0, 20.0)
@@ -70,7 +70,7 @@ def _dice(seed: int, device: int, what: str) -> random.Random:
 
 
 class _Switch:
-    """Something that is on and off by turns, first on (from somewhere in the middle of its span)."""
+    """On and off by turns; first on, from somewhere in the middle of its span."""
 
     def __init__(
         self, dice: random.Random, on_s: tuple[float, float], off_s: tuple[float, float]

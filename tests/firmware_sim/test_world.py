@@ -1,5 +1,6 @@
 """Traces are pure functions of the seed; the fake sysfs says what the weather is."""
 
+import itertools
 from pathlib import Path
 
 from fedling_sim.world import Climate, FakeDevice, Trace, Weather
@@ -26,7 +27,7 @@ def test_trace_does_not_depend_on_how_often_it_is_read() -> None:
 
 def test_trace_battery_charges_on_mains_and_drains_off_it() -> None:
     seen = weathers(7, 1)
-    for before, after in zip(seen, seen[1:], strict=False):
+    for before, after in itertools.pairwise(seen):
         if before.mains and after.mains:
             assert after.battery >= before.battery
         if not before.mains and not after.mains:

@@ -1,0 +1,75 @@
+"""What a wheel and an sdist hold, built from a copy of the tree."""
+
+import email
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+TREE = ["native", "protocol", "agent", "broker", "firmware_sim"]
+FILES = ["pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE"]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one wheel and one sdist."""
+    copy = tmp_path_factory.mktemp("tree")
+    ignore = shutil.ignore_patterns("*.so", "*.o", "__pycache__", "*.egg-info")
+    for folder in TREE:
+        shutil.copytree(ROOT / folder, copy / folder, ignore=ignore)
+    for file in FILES:
+        shutil.copy(ROOT / file, copy)
+    for command in ("sdist", "bdist_wheel"):
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "setup.py", "--quiet", command, "-d", "dist"],
+            cwd=copy,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+    return copy / "dist"
+
+
+def the_only(folder: Path, pattern: str) -> Path:
+    (path,) = folder.glob(pattern)
+    return path
+
+
+def test_wheel_serves_every_python_from_3_11(built: Path) -> None:
+    name = the_only(built, "*.whl").name
+    assert re.fullmatch(r"fedling-[\d.]+-cp311-abi3-linux_\w+\.whl", name)
+
+
+def test_wheel_holds_packages_and_no_c(built: Path) -> None:
+    names = zipfile.ZipFile(the_only(built, "*.whl")).namelist()
+    tops = {name.split("/")[0] for name in names if ".dist-info/" not in name}
+    assert tops == {path.parent.name for path in ROOT.glob("*/fedling_*/__init__.py")}
+    assert {Path(x).suffix for x in names if ".dist-info/" not in x} == {".py", ".so", ".typed"}
+    assert {x.split("/")[0] for x in names if x.endswith("py.typed")} == tops
+
+
+def test_wheel_asks_a_device_for_cffi_and_the_wire_only(built: Path) -> None:
+    wheel = zipfile.ZipFile(the_only(built, "*.whl"))
+    (path,) = (x for x in wheel.namelist() if x.endswith(".dist-info/METADATA"))
+    metadata = email.message_from_bytes(wheel.read(path))
+    needs = metadata.get_all("Requires-Dist") or []
+    plain = [x for x in needs if "extra ==" not in x]
+    agent = [x.split(";")[0].strip() for x in needs if re.search(r"extra == .agent.", x)]
+    assert [re.split(r"\W", x)[0] for x in plain] == ["cffi"]
+    assert {re.split(r"[^\w-]", x)[0] for x in agent} == {"cbor2", "cryptography", "paho-mqtt"}
+
+
+def test_sdist_holds_the_sources_of_the_core(built: Path) -> None:
+    with tarfile.open(the_only(built, "*.tar.gz")) as sdist:
+        names = sdist.getnames()
+    inside = {name.split("/", 1)[1] for name in names if "/" in name}
+    sources = {p.relative_to(ROOT).as_posix() for p in (ROOT / "native").glob("*/*.[ch]")}
+    assert sources <= inside
+    assert {"native/build_core.py", "native/flags.mk", "LICENSE"} <= inside
+    assert not [name for name in inside if name.endswith((".so", ".o"))]

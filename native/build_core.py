@@ -10,7 +10,7 @@ HEADER = NATIVE / "include" / "fedling.h"
 
 COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
 CPLUSPLUS = re.compile(r"^#\s*ifdef __cplusplus\n.*?^#\s*endif[^\n]*\n", re.DOTALL | re.MULTILINE)
-CONSTANT = re.compile(r"#\s*define (\w+) \(?(-?\d+|0x[0-9A-Fa-f]+)[uUlL]*\)?$")
+CONSTANT = re.compile(r"#\s*define (\w+) +\(?(-?\d+|0x[0-9A-Fa-f]+)[uUlL]*\)?$")
 
 
 def declarations(header: str) -> str:

@@ -1,7 +1,160 @@
+/* fedling: bit-exact integer training of small networks.
+ *
+ * This header is the whole public interface. What every function computes, bit by bit, is written in NUMERICS.md.
+ * The library keeps nothing: no heap, no files, no clock, no global that changes. All memory is the caller's; a
+ * function that needs scratch has a ..._arena_size() beside it. Every function checks the lengths it is given and
+ * refuses before it changes anything. */
 #ifndef FEDLING_H
 #define FEDLING_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define FDL_MAX_LAYERS   8
+#define FDL_MAX_WIDTH    65535 /* inputs or outputs of a layer: no 32-bit accumulator overflows */
+#define FDL_MAX_CLASSES  256
+#define FDL_MAX_BATCH    256
+#define FDL_MIN_EXPONENT (-24) /* of weights and of the input */
+#define FDL_MAX_EXPONENT 7
+#define FDL_INPUT_EXP    (-5)      /* of normalised samples: 32 steps a standard deviation */
+#define FDL_MAX_RATE     268435456 /* learning rate 16, in 2^-24 */
+#define FDL_ARENA_ALIGN  8
+
+enum fdl_error {
+    FDL_OK = 0,
+    FDL_E_NULL = -1,     /* a pointer is NULL, its length is not 0 */
+    FDL_E_LAYERS = -2,   /* number of layers, their sizes or their ReLU flags are not a model */
+    FDL_E_EXPONENT = -3, /* an exponent outside FDL_MIN_EXPONENT..FDL_MAX_EXPONENT */
+    FDL_E_LENGTH = -4,   /* a length is not the one that the model asks for */
+    FDL_E_ARENA = -5,    /* the arena is too small or not aligned to FDL_ARENA_ALIGN */
+    FDL_E_BATCH = -6,    /* not 1..FDL_MAX_BATCH examples */
+    FDL_E_RATE = -7,     /* learning rate outside 1..FDL_MAX_RATE */
+    FDL_E_LABEL = -8,    /* a label that is not a class of the model */
+    FDL_E_INPUT = -9,    /* an input of -128: the range is -127..127 */
+    FDL_E_SAMPLES =
+        -10, /* no sample, or 2^24 and more a channel, or another number in the second pass */
+    FDL_E_NORMALISER = -11 /* a mantissa or a shift that no fit gives */
+};
+
+/* "FDL_E_..." in words, for people. A string that lives as long as the program; never NULL. */
+const char *fdl_describe_error(int error);
 
 /* The version of this library: "major.minor.patch". */
 const char *fdl_version(void);
 
+/* ---- The model (NUMERICS section 2) ---- */
+
+typedef struct fdl_layer {
+    uint32_t in;
+    uint32_t out;
+    int32_t w_exp; /* an int8 weight w is worth w * 2^w_exp */
+    uint32_t relu; /* 0 or 1; 0 for the last layer */
+} fdl_layer;
+
+/* The weights are in the library's own order, which may differ from one processor to the next:
+ * fdl_unpack_weights() and fdl_pack_weights() are the only way in and out. */
+typedef struct fdl_net {
+    const fdl_layer *layers;
+    size_t layer_count;
+    int16_t *weights;
+    size_t weight_count;
+    int32_t *biases;
+    size_t bias_count;
+} fdl_net;
+
+/* FDL_OK, FDL_E_NULL, FDL_E_LAYERS or FDL_E_EXPONENT. */
+int fdl_check_layers(const fdl_layer *layers, size_t layer_count);
+
+/* How many weights and biases, and how many canonical bytes they make; 0 if the layers are refused. */
+size_t fdl_weight_count(const fdl_layer *layers, size_t layer_count);
+size_t fdl_bias_count(const fdl_layer *layers, size_t layer_count);
+size_t fdl_packed_size(const fdl_layer *layers, size_t layer_count);
+
+/* The layers, then that the counts and pointers fit them. */
+int fdl_check_net(const fdl_net *net);
+
+/* Canonical bytes -> net. */
+int fdl_unpack_weights(fdl_net *net, const uint8_t *packed, size_t packed_len);
+
+/* Net -> canonical bytes. */
+int fdl_pack_weights(const fdl_net *net, uint8_t *packed, size_t packed_len);
+
+/* CRC-32 of the canonical bytes, without making them. */
+int fdl_checksum(const fdl_net *net, uint32_t *crc);
+
+/* ---- Training and prediction (NUMERICS sections 3 to 5) ---- */
+
+/* Bytes of arena for a step of up to n examples; 0 if the net or n is refused. */
+size_t fdl_step_arena_size(const fdl_net *net, size_t n);
+
+/* One step of gradient descent on n examples; the new weights in place.
+ *
+ * arena:   fdl_step_arena_size(net, n) bytes, aligned to FDL_ARENA_ALIGN; scratch
+ * x:       n * in int8 values, -127..127, worth x * 2^x_exp
+ * labels:  n classes
+ * lr_q24:  learning rate in 2^-24, for the mean gradient of these n examples
+ * Returns FDL_OK or, with the weights untouched, any of the errors down to FDL_E_INPUT. */
+int fdl_step(fdl_net *net, void *arena, size_t arena_len, const int8_t *x, size_t x_len,
+             int32_t x_exp, const uint8_t *labels, size_t n, uint32_t lr_q24);
+
+/* Bytes of arena for a prediction; 0 if the net is refused. */
+size_t fdl_predict_arena_size(const fdl_net *net);
+
+/* The class of one example, and the probability of every class in 2^-15.
+ *
+ * x:              in int8 values; probabilities: one for each class */
+int fdl_predict(const fdl_net *net, void *arena, size_t arena_len, const int8_t *x, size_t x_len,
+                int32_t x_exp, uint16_t *probabilities, size_t classes, uint32_t *label);
+
+/* The last layer's accumulators for one example, worth logit * 2^exponent. */
+int fdl_logits(const fdl_net *net, void *arena, size_t arena_len, const int8_t *x, size_t x_len,
+               int32_t x_exp, int32_t *logits, size_t classes, int32_t *exponent);
+
+/* ---- The update that leaves the device (NUMERICS section 7) ---- */
+
+/* Packed weights after minus packed weights before, saturated, in the same order and sizes.
+ *
+ * before, after, delta:  fdl_packed_size() bytes each; delta may be the same buffer as either
+ * saturated:             how many values did not fit */
+int fdl_delta(const fdl_layer *layers, size_t layer_count, const uint8_t *before, size_t before_len,
+              const uint8_t *after, size_t after_len, uint8_t *delta, size_t delta_len,
+              uint32_t *saturated);
+
+/* ---- Normalisation on the device (NUMERICS section 6) ---- */
+
+/* What one channel does to a count c: (c - mean) * mantissa, shifted right by `shift`. */
+typedef struct fdl_norm {
+    int32_t mean;
+    uint32_t mantissa; /* 128..255, or 0 for a constant channel */
+    int32_t shift;
+} fdl_norm;
+
+/* One channel of a fit under way. */
+typedef struct fdl_norm_fit {
+    int64_t sum;
+    uint64_t squares;
+    uint32_t count;      /* samples of the first pass */
+    uint32_t seen_again; /* samples of the second pass */
+    int32_t mean;
+} fdl_norm_fit;
+
+/* A fit reads the samples twice, piece by piece: start, sum..., centre, square..., finish.
+ * samples: interleaved by channel, a multiple of `channels`; the second pass reads as many as the first. */
+int fdl_norm_start(fdl_norm_fit *fit, size_t channels);
+int fdl_norm_sum(fdl_norm_fit *fit, size_t channels, const int16_t *samples, size_t samples_len);
+int fdl_norm_centre(fdl_norm_fit *fit, size_t channels);
+int fdl_norm_square(fdl_norm_fit *fit, size_t channels, const int16_t *samples, size_t samples_len);
+int fdl_norm_finish(const fdl_norm_fit *fit, fdl_norm *norm, size_t channels);
+
+/* Counts to int8 inputs with exponent FDL_INPUT_EXP; x_len == samples_len, a multiple of `channels`. */
+int fdl_norm_apply(const fdl_norm *norm, size_t channels, const int16_t *samples,
+                   size_t samples_len, int8_t *x, size_t x_len);
+
+#ifdef __cplusplus
+}
+#endif
 #endif

@@ -1,0 +1,131 @@
+"""What Python sees of native/include/fedling.h, as far as fedling_native uses it."""
+
+from collections.abc import Iterator
+from typing import Literal, overload
+
+from typing_extensions import Buffer
+
+class CData:
+    """An array of integers in C's memory, or a pointer to a struct that Python does not read."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int) -> int: ...
+    def __iter__(self) -> Iterator[int]: ...
+
+class CNorm:
+    mean: int
+    mantissa: int
+    shift: int
+
+class CNorms(CData):
+    def __iter__(self) -> Iterator[CNorm]: ...  # type: ignore[override]
+
+class CEnum:
+    elements: dict[int, str]
+
+class FFI:
+    @overload
+    def new(self, cdecl: Literal["fdl_norm[]"], init: object = None) -> CNorms: ...
+    @overload
+    def new(self, cdecl: str, init: object = None) -> CData: ...
+    @overload
+    def from_buffer(self, cdecl: Buffer) -> CData: ...
+    @overload
+    def from_buffer(self, cdecl: str, python_buffer: Buffer) -> CData: ...
+    def buffer(self, cdata: CData) -> Buffer: ...
+    def cast(self, cdecl: str, source: CData) -> int: ...
+    def sizeof(self, cdata: CData) -> int: ...
+    def string(self, cdata: CData) -> bytes: ...
+    def typeof(self, cdecl: str) -> CEnum: ...
+
+class Library:
+    FDL_OK: int
+    FDL_E_EXPONENT: int
+    FDL_E_LENGTH: int
+    FDL_INPUT_EXP: int
+    FDL_MAX_BATCH: int
+    FDL_MAX_CLASSES: int
+    FDL_MAX_EXPONENT: int
+    FDL_MAX_LAYERS: int
+    FDL_MAX_RATE: int
+    FDL_MAX_WIDTH: int
+    FDL_MIN_EXPONENT: int
+
+    def fdl_describe_error(self, error: int) -> CData: ...
+    def fdl_version(self) -> CData: ...
+    def fdl_check_layers(self, layers: CData, layer_count: int) -> int: ...
+    def fdl_weight_count(self, layers: CData, layer_count: int) -> int: ...
+    def fdl_bias_count(self, layers: CData, layer_count: int) -> int: ...
+    def fdl_packed_size(self, layers: CData, layer_count: int) -> int: ...
+    def fdl_unpack_weights(self, net: CData, packed: CData, packed_len: int) -> int: ...
+    def fdl_pack_weights(self, net: CData, packed: CData, packed_len: int) -> int: ...
+    def fdl_checksum(self, net: CData, crc: CData) -> int: ...
+    def fdl_step_arena_size(self, net: CData, n: int) -> int: ...
+    def fdl_step(
+        self,
+        net: CData,
+        arena: CData,
+        arena_len: int,
+        x: CData,
+        x_len: int,
+        x_exp: int,
+        labels: CData,
+        n: int,
+        lr_q24: int,
+    ) -> int: ...
+    def fdl_predict_arena_size(self, net: CData) -> int: ...
+    def fdl_predict(
+        self,
+        net: CData,
+        arena: CData,
+        arena_len: int,
+        x: CData,
+        x_len: int,
+        x_exp: int,
+        probabilities: CData,
+        classes: int,
+        label: CData,
+    ) -> int: ...
+    def fdl_logits(
+        self,
+        net: CData,
+        arena: CData,
+        arena_len: int,
+        x: CData,
+        x_len: int,
+        x_exp: int,
+        logits: CData,
+        classes: int,
+        exponent: CData,
+    ) -> int: ...
+    def fdl_delta(
+        self,
+        layers: CData,
+        layer_count: int,
+        before: CData,
+        before_len: int,
+        after: CData,
+        after_len: int,
+        delta: CData,
+        delta_len: int,
+        saturated: CData,
+    ) -> int: ...
+    def fdl_norm_start(self, fit: CData, channels: int) -> int: ...
+    def fdl_norm_sum(self, fit: CData, channels: int, samples: CData, samples_len: int) -> int: ...
+    def fdl_norm_centre(self, fit: CData, channels: int) -> int: ...
+    def fdl_norm_square(
+        self, fit: CData, channels: int, samples: CData, samples_len: int
+    ) -> int: ...
+    def fdl_norm_finish(self, fit: CData, norm: CData, channels: int) -> int: ...
+    def fdl_norm_apply(
+        self,
+        norm: CData,
+        channels: int,
+        samples: CData,
+        samples_len: int,
+        x: CData,
+        x_len: int,
+    ) -> int: ...
+
+ffi: FFI
+lib: Library

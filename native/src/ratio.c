@@ -1,0 +1,18 @@
+/* A quotient as eight bits and a power of two. */
+#include "internal.h"
+
+fdl_ratio fdl_make_ratio(uint64_t a, uint64_t b) {
+    int32_t k = 0;
+    while (a < b) {
+        a *= 2;
+        k--;
+    }
+    while (a >= 2 * b) {
+        b *= 2;
+        k++;
+    }
+    int32_t mantissa = (int32_t)((256 * a + b) / (2 * b));
+    if (mantissa == 256)
+        return (fdl_ratio){128, k + 1};
+    return (fdl_ratio){mantissa, k};
+}

@@ -20,7 +20,9 @@ C_HEADERS := $(wildcard native/src/*.h native/include/*.h)
 C_FILES   := $(shell find native firmware_sim tests -name '*.[ch]' ! -name '_core.c' 2>/dev/null)
 
 .PHONY: demo test check bench build format clean tools
-.PHONY: check-lint check-types check-c-format check-c-warnings check-c-analyzer check-house check-units
+
+CHECKS := $(addprefix check-,lint types c-format c-warnings c-analyzer house units)
+.PHONY: $(CHECKS)
 
 demo: build tools
 	$(BIN)/python examples/watch/fetch.py
@@ -29,7 +31,8 @@ demo: build tools
 test: build tools
 	$(BIN)/pytest -n $(JOBS) --dist worksteal $(ARGS)
 
-check: check-lint check-types check-c-format check-c-warnings check-c-analyzer check-house check-units
+check:
+	@$(MAKE) --no-print-directory --keep-going $(CHECKS)
 	@echo "check: clean"
 
 # Each bench/NAME.py but report.py is one bench: it prints a table, writes bench/results/NAME.json.

@@ -1,0 +1,107 @@
+"""What a simulated federation did, as one JSON file: the source of the report."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+FILE = "run.json"
+
+
+@dataclass(slots=True)
+class Round:
+    """One round of the aggregator; seconds count from the start of the run."""
+
+    number: int
+    version: int  # of the model that came out
+    opened_s: float
+    closed_s: float
+    goal: int
+    accepted: list[str]  # device ids
+    late: list[str]
+    accuracy: float | None = None  # share of test windows, of the model that came out
+
+
+@dataclass(slots=True)
+class Event:
+    """Something worth telling about one device: "left", "back", "late", "cut", "mended"."""
+
+    second: float
+    device: str
+    what: str
+    detail: str
+
+
+@dataclass(slots=True)
+class Sample:
+    """What one device said of itself at one moment."""
+
+    second: float
+    device: str
+    doing: str  # as in `fedling-agent status`
+    why: str  # the first reason not to train, without its numbers; empty while it may
+
+
+@dataclass(slots=True)
+class DeviceBytes:
+    """TCP payload of one device over the whole run, by two counts."""
+
+    device: str
+    agent_up: int
+    agent_down: int
+    proxy_up: int
+    proxy_down: int
+
+
+@dataclass(slots=True)
+class Record:
+    """A whole run."""
+
+    task: str
+    seed: int
+    devices: list[str]
+    parameters: int  # of the model
+    test_windows: int
+    learning_s: float = 0.0
+    accuracy: float | None = None  # final model, through `predict` of each device
+    accuracy_by_device: dict[str, float] = field(default_factory=dict)
+    rounds: list[Round] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
+    bytes: list[DeviceBytes] = field(default_factory=list)
+    verified: str = ""  # what `fedling-broker round verify --all` said
+
+    @property
+    def participation(self) -> float:
+        """Mean share of the devices whose update was accepted in a round."""
+        if not self.rounds:
+            return 0.0
+        accepted = sum(len(r.accepted) for r in self.rounds)
+        return accepted / len(self.rounds) / len(self.devices)
+
+    def devices_with(self, *what: str) -> set[str]:
+        """The devices that have an event of one of these kinds."""
+        return {e.device for e in self.events if e.what in what}
+
+
+def save(record: Record, directory: Path) -> Path:
+    """Write the record into `directory`; returns the file."""
+    path = directory / FILE
+    path.write_text(json.dumps(asdict(record)) + "\n")
+    return path
+
+
+def load(directory: Path) -> Record:
+    """Read what `save` wrote. Raises OSError, or ValueError for a file that is no record."""
+    try:
+        raw = json.loads((directory / FILE).read_text())
+        return Record(
+            **{
+                **raw,
+                "rounds": [Round(**r) for r in raw["rounds"]],
+                "events": [Event(**e) for e in raw["events"]],
+                "samples": [Sample(**s) for s in raw["samples"]],
+                "bytes": [DeviceBytes(**b) for b in raw["bytes"]],
+            }
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{directory / FILE} is not a record of a run: {error}") from error

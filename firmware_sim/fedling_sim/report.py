@@ -1,0 +1,107 @@
+"""One HTML page about a run: self-contained, to be looked at."""
+
+from collections import Counter
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+from fedling_sim import plots
+from fedling_sim.record import Record
+
+FILE = "report.html"
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; color: #1f2933; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
+h1 { font-size: 1.6rem; margin-bottom: .2rem } .sub { color: #616e7c; margin-top: 0 }
+.figures { display: flex; flex-wrap: wrap; gap: .8rem; margin: 1.5rem 0 }
+.figure { background: #eef2f5; border-radius: .5rem; padding: .7rem 1rem; flex: 1 1 8rem }
+.figure b { display: block; font-size: 1.5rem; color: #0b7285 }
+svg { width: 100%; height: auto; margin: .5rem 0 1.2rem }
+table { border-collapse: collapse; width: 100%; font-size: .85rem } td, th { text-align: left; padding: .25rem .6rem }
+td.n, th.n { text-align: right; font-variant-numeric: tabular-nums } tr:nth-child(even) { background: #f7f9fa }
+details { margin: 1rem 0 } summary { cursor: pointer; font-weight: 600 } code { font-size: .85em }
+"""  # noqa: E501  # style sheets read best a rule a line
+
+
+def write(record: Record, directory: Path) -> Path:
+    """Write the report of `record` into `directory`; returns the file."""
+    path = directory / FILE
+    path.write_text(page(record))
+    return path
+
+
+def page(record: Record) -> str:
+    """The report as HTML. Every text that came from outside is escaped."""
+    title = f"{escape(record.task)}: {len(record.devices)} devices, {len(record.rounds)} rounds"
+    pictures = (plots.accuracy, plots.participation, plots.reasons, plots.traffic)
+    return "\n".join(
+        [
+            f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title>",
+            '<meta name=viewport content="width=device-width">',
+            f"<style>{_STYLE}</style><h1>{title}</h1>",
+            f"<p class=sub>seed {record.seed}, {record.learning_s:.0f} s of learning, "
+            f"{record.parameters:,} parameters. {escape(record.verified)}</p>",
+            _figures(record),
+            *(picture(record) for picture in pictures),
+            _rounds(record),
+            _bytes(record),
+            _events(record),
+            "</html>\n",
+        ]
+    )
+
+
+def _figures(record: Record) -> str:
+    rounds = max(1, len(record.rounds))
+    counted = sum(b.agent_up + b.agent_down for b in record.bytes)
+    per_device = counted / rounds / max(1, len(record.devices)) / 1000
+    figures = {
+        "test accuracy": "none" if record.accuracy is None else f"{100 * record.accuracy:.1f} %",
+        "mean participation": f"{100 * record.participation:.0f} %",
+        "left in mid-training, came back": str(len(left_and_back(record))),
+        "updates told “late”": str(sum(len(r.late) for r in record.rounds)),
+        "kB a device and round": f"{per_device:.0f}",
+    }
+    cells = (f"<div class=figure><b>{value}</b>{name}</div>" for name, value in figures.items())
+    return f"<div class=figures>{''.join(cells)}</div>"
+
+
+def left_and_back(record: Record) -> set[str]:
+    """The devices that stopped in mid-training and later went on."""
+    return record.devices_with("left") & record.devices_with("back")
+
+
+def _rounds(record: Record) -> str:
+    rows = [
+        (
+            str(r.number),
+            f"{r.closed_s - r.opened_s:.1f}",
+            f"{len(r.accepted)} / {r.goal}",
+            str(len(r.late)),
+            "" if r.accuracy is None else f"{100 * r.accuracy:.1f}",
+        )
+        for r in record.rounds
+    ]
+    head = ("round", "seconds", "accepted / goal", "late", "test accuracy, %")
+    return _table("Rounds", head, rows)
+
+
+def _bytes(record: Record) -> str:
+    rows = [
+        (b.device, *(f"{n:,}" for n in (b.agent_up, b.proxy_up, b.agent_down, b.proxy_down)))
+        for b in record.bytes
+    ]
+    head = ("device", "up, agent", "up, proxy", "down, agent", "down, proxy")
+    return _table("Bytes, as the agent counts them and as the proxy does", head, rows)
+
+
+def _events(record: Record) -> str:
+    names = Counter(e.what for e in record.events)
+    summary = "Events: " + ", ".join(f"{n} {what}" for what, n in names.most_common())
+    rows = [(f"{e.second:.1f}", e.device, e.what, e.detail) for e in record.events]
+    return _table(summary, ("second", "device", "what", "detail"), rows)
+
+
+def _table(title: str, head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    top = "".join(f"<th>{escape(h)}" for h in head)
+    body = "".join("<tr>" + "".join(f"<td>{escape(c)}" for c in row) for row in rows)
+    return f"<details><summary>{escape(title)}</summary><table><tr>{top}{body}</table></details>"

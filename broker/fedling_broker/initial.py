@@ -1,0 +1,65 @@
+"""The first model of a task, from a seed alone (NUMERICS.md section 9).
+
+numpy promises no stream of random numbers that never changes, and a first model must be the same
+for ever: the words come from SHA-256, the limit of each layer from an integer square root.
+"""
+
+import hashlib
+from math import isqrt
+
+import numpy as np
+
+from fedling_broker.aggregate import (
+    FRACTION,
+    MASTER_LIMIT,
+    MIN_EXPONENT,
+    Int64,
+    ServerState,
+    bias_count,
+    move_exponents,
+)
+from fedling_native import Layer
+
+WORDS_IN_BLOCK = 8
+
+
+def initial_state(layers: tuple[Layer, ...], seed: bytes) -> ServerState:
+    """Weights uniform in +-sqrt(6 / in) (He 2015, for ReLU), biases 0. seed: 32 bytes."""
+    words = Words(seed)
+    masters, exponents = [], []
+    for layer in layers:
+        exponent, limit = range_of(layer.inputs)
+        drawn = words.take(layer.inputs * layer.outputs)
+        masters.append(((drawn * (2 * limit + 1)) >> 32) - limit)
+        exponents.append(exponent)
+    biases = np.zeros(bias_count(layers), np.int64)
+    return move_exponents(layers, exponents, np.concatenate([*masters, biases]) << FRACTION)
+
+
+def range_of(inputs: int) -> tuple[int, int]:
+    """(w_exp, limit of |master|) of sqrt(6 / inputs): the finest exponent that 14 bits hold."""
+    scale = 8 - MIN_EXPONENT
+    while isqrt((6 << 2 * scale) // inputs) > MASTER_LIMIT:
+        scale -= 1
+    return 8 - scale, isqrt((6 << 2 * scale) // inputs)
+
+
+class Words:
+    """Big-endian uint32 of SHA-256(seed || uint32be block), block = 0, 1, ..."""
+
+    def __init__(self, seed: bytes) -> None:
+        self._seed = seed
+        self._block = 0
+        self._left = np.zeros(0, np.int64)
+
+    def take(self, count: int) -> Int64:
+        """The next `count` words, each 0 to 2^32 - 1."""
+        blocks = -(-max(0, count - len(self._left)) // WORDS_IN_BLOCK)
+        data = b"".join(
+            hashlib.sha256(self._seed + block.to_bytes(4, "big")).digest()
+            for block in range(self._block, self._block + blocks)
+        )
+        self._block += blocks
+        words = np.concatenate([self._left, np.frombuffer(data, ">u4").astype(np.int64)])
+        self._left = words[count:]
+        return words[:count]

@@ -1,0 +1,221 @@
+"""The server's arithmetic against whole numbers of Python, written from NUMERICS.md section 8."""
+
+import hashlib
+import json
+import random
+from base64 import b64decode
+from fractions import Fraction
+from math import floor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fedling_broker.aggregate import (
+    BIAS_LIMIT,
+    GroupSum,
+    ServerState,
+    add_up,
+    aggregate,
+    exponent_shift,
+    from_bytes,
+    mean,
+    read_vector,
+    rshift,
+    state_of_weights,
+    stored_weights,
+    to_bytes,
+    vector_size,
+)
+from fedling_native import Layer
+
+GOLDEN = Path(__file__).parent.parent / "native" / "golden" / "server.json"
+LAYERS = (Layer(3, 4, True), Layer(4, 2, False))
+WEIGHTS, BIASES = 3 * 4 + 4 * 2, 4 + 2
+
+
+def nearest(value: Fraction) -> int:
+    """To nearest, halves up."""
+    return floor(value + Fraction(1, 2))
+
+
+def limit(value: int, low: int, high: int) -> int:
+    return max(low, min(high, value))
+
+
+def plain_round(
+    values: list[int], exponents: list[int], updates: list[tuple[list[int], int]]
+) -> tuple[list[int], list[int]]:
+    """One round on lists of int, with exact fractions. Layers as in LAYERS."""
+    weight = sum(share for _, share in updates)
+    after = [
+        value + nearest(Fraction(sum(v[j] * share for v, share in updates) << 16, weight))
+        for j, value in enumerate(values)
+    ]
+    moved = []
+    for exponent, (start, end) in zip(exponents, [(0, 12), (12, 20)], strict=True):
+        largest = max(abs(nearest(Fraction(x, 2**16))) for x in after[start:end])
+        bits, shift = largest.bit_length(), 0
+        if bits > 14:
+            shift = min(bits - 14, 7 - exponent)
+        elif 0 < bits < 13:
+            shift = -min(13 - bits, exponent + 24)
+        factor = Fraction(2) ** -shift
+        after[start:end] = [nearest(x * factor) for x in after[start:end]]
+        moved.append(exponent + shift)
+    after[20:] = [limit(x, -(2**47), 2**47) for x in after[20:]]
+    return after, moved
+
+
+def plain_bytes(values: list[int]) -> bytes:
+    """Weights as bytes."""
+    out = b""
+    for j, value in enumerate(values):
+        view = nearest(Fraction(value, 2**16))
+        if j < WEIGHTS:
+            out += (limit(view, -16383, 16383) + 128).to_bytes(2, "little", signed=True)
+        else:
+            out += limit(view, -(2**31), 2**31 - 1).to_bytes(4, "little", signed=True)
+    return out
+
+
+def vector_bytes(vector: list[int]) -> bytes:
+    head = [x.to_bytes(2, "little", signed=True) for x in vector[:WEIGHTS]]
+    return b"".join(head + [x.to_bytes(4, "little", signed=True) for x in vector[WEIGHTS:]])
+
+
+int16s = st.one_of(st.integers(-(2**15), 2**15 - 1), st.sampled_from([-(2**15), 2**15 - 1, 0]))
+int32s = st.one_of(st.integers(-(2**31), 2**31 - 1), st.sampled_from([-(2**31), 2**31 - 1]))
+vectors = st.builds(
+    lambda a, b: a + b,
+    st.lists(int16s, min_size=WEIGHTS, max_size=WEIGHTS),
+    st.lists(int32s, min_size=BIASES, max_size=BIASES),
+)
+shares = st.one_of(st.integers(1, 300), st.integers(1, 2**28))
+masters = st.integers(-(2**30), 2**30)
+states = st.builds(
+    lambda a, b: a + b,
+    st.lists(masters, min_size=WEIGHTS, max_size=WEIGHTS),
+    st.lists(st.integers(-(2**47), 2**47), min_size=BIASES, max_size=BIASES),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    states,
+    st.tuples(st.integers(-24, 7), st.integers(-24, 7)),
+    st.lists(st.tuples(vectors, shares), min_size=1, max_size=4),
+)
+def test_aggregate_equals_exact_fractions(
+    values: list[int], exponents: tuple[int, int], updates: list[tuple[list[int], int]]
+) -> None:
+    state = ServerState(LAYERS, exponents, np.array(values, np.int64))
+    group = add_up([("d", vector_bytes(v), share) for v, share in updates], LAYERS)
+    after = aggregate(state, [group])
+    expected, moved = plain_round(values, list(exponents), updates)
+    assert after.values.tolist() == expected
+    assert list(after.exponents) == moved
+    assert stored_weights(after) == plain_bytes(expected)
+
+
+def test_aggregate_of_twenty_rounds_has_a_known_hash() -> None:
+    dice = random.Random(1)
+    plain = [dice.randrange(-(2**29), 2**29) for _ in range(WEIGHTS)] + [0] * BIASES
+    exponents = [-7, -6]
+    state = ServerState(LAYERS, (-7, -6), np.array(plain, np.int64))
+    for _ in range(20):
+        updates = [
+            (
+                [dice.randrange(-900, 900) for _ in range(WEIGHTS)]
+                + [dice.randrange(-(2**20), 2**20) for _ in range(BIASES)],
+                dice.randrange(1, 200),
+            )
+            for _ in range(5)
+        ]
+        group = add_up([("d", vector_bytes(v), share) for v, share in updates], LAYERS)
+        state = aggregate(state, [group])
+        plain, exponents = plain_round(plain, exponents, updates)
+        assert stored_weights(state) == plain_bytes(plain)
+    digest = hashlib.sha256(stored_weights(state)).hexdigest()
+    assert digest == "ed57922ab7e171a05943ff96d48f1fd6a288ef14aa04a4b408cfdb34ab7c4914"
+
+
+def test_aggregate_does_not_depend_on_order_or_grouping() -> None:
+    dice = random.Random(2)
+    updates = [
+        (str(i), dice.randbytes(vector_size(LAYERS)), dice.randrange(1, 2**20)) for i in range(9)
+    ]
+    state = ServerState(LAYERS, (-7, -7), np.zeros(WEIGHTS + BIASES, np.int64))
+    once = aggregate(state, [add_up(updates, LAYERS)])
+    for _ in range(5):
+        dice.shuffle(updates)
+        groups = [add_up(updates[:4], LAYERS), add_up(updates[4:], LAYERS)]
+        again = aggregate(state, groups)
+        assert again.values.tobytes() == once.values.tobytes()
+        assert again.exponents == once.exponents
+
+
+def test_aggregate_leaves_the_old_state_alone() -> None:
+    state = ServerState(LAYERS, (-7, -7), np.full(WEIGHTS + BIASES, 5 << 16, np.int64))
+    group = GroupSum(np.full(WEIGHTS + BIASES, 40000, np.int64), 1, ("d",))
+    assert aggregate(state, [group]).values.tolist() != state.values.tolist()
+    assert state.values.tolist() == [5 << 16] * (WEIGHTS + BIASES)
+
+
+@pytest.mark.parametrize("weight", [0, -1, 2**30 + 1])
+def test_aggregate_refuses_an_impossible_weight(weight: int) -> None:
+    state = ServerState(LAYERS, (0, 0), np.zeros(WEIGHTS + BIASES, np.int64))
+    with pytest.raises(ValueError, match="total weight"):
+        aggregate(state, [GroupSum(np.zeros(WEIGHTS + BIASES, np.int64), weight, ())])
+
+
+def test_add_up_refuses_more_weight_than_64_bits_hold() -> None:
+    vector = bytes(vector_size(LAYERS))
+    with pytest.raises(ValueError, match="more than 1073741824"):
+        add_up([("a", vector, 2**30), ("b", vector, 1)], LAYERS)
+
+
+@pytest.mark.parametrize("extra", [-1, 1, 2])
+def test_read_vector_refuses_another_length(extra: int) -> None:
+    with pytest.raises(ValueError, match="bytes"):
+        read_vector(bytes(vector_size(LAYERS) + extra), LAYERS)
+
+
+def test_a_bias_stops_at_its_limit() -> None:
+    values = np.zeros(WEIGHTS + BIASES, np.int64)
+    values[WEIGHTS:] = BIAS_LIMIT
+    vector = vector_bytes([0] * WEIGHTS + [2**31 - 1] * BIASES)
+    state = aggregate(ServerState(LAYERS, (0, 0), values), [add_up([("d", vector, 1)], LAYERS)])
+    assert state.values[WEIGHTS:].tolist() == [BIAS_LIMIT] * BIASES
+    assert stored_weights(state).endswith((2**31 - 1).to_bytes(4, "little"))
+
+
+def test_state_of_weights_gives_the_same_bytes_back() -> None:
+    weights = plain_bytes([x << 16 for x in range(-8000, -8000 + 20)] + [1, -2, 3, -4, 5, -6])
+    state = state_of_weights(LAYERS, (-3, -4), weights)
+    assert stored_weights(state) == weights
+    assert from_bytes(to_bytes(state.values), LAYERS).tolist() == state.values.tolist()
+
+
+def test_from_bytes_refuses_another_length() -> None:
+    with pytest.raises(ValueError, match="bytes"):
+        from_bytes(b"12345678", LAYERS)
+
+
+def int64s(text: str) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
+    return np.frombuffer(b64decode(text), "<i8").astype(np.int64)
+
+
+def test_golden_vectors_of_the_reference() -> None:
+    golden = json.loads(GOLDEN.read_text())
+    for case in golden["mean"]:
+        got = mean(int64s(case["total"]), case["weight"])
+        assert got.tolist() == int64s(case["mean"]).tolist()
+    for case in golden["move"]:
+        server = int64s(case["server"])
+        shift = exponent_shift(server, case["w_exp"])
+        assert case["w_exp"] + shift == case["w_exp_after"]
+        moved = rshift(server, shift) if shift > 0 else server << -shift
+        assert moved.tolist() == int64s(case["moved"]).tolist()

@@ -1,0 +1,71 @@
+import hashlib
+from fractions import Fraction
+from math import isqrt
+
+import numpy as np
+import pytest
+
+from fedling_broker.aggregate import stored_weights
+from fedling_broker.initial import Words, initial_state, range_of
+from fedling_native import Layer, Net
+
+LAYERS = (Layer(600, 64, True), Layer(64, 7, False))
+SEED = bytes(range(32))
+
+
+def plain_words(seed: bytes, count: int) -> list[int]:
+    """Written from NUMERICS.md section 9, without numpy."""
+    words: list[int] = []
+    block = 0
+    while len(words) < count:
+        data = hashlib.sha256(seed + block.to_bytes(4, "big")).digest()
+        words += [int.from_bytes(data[i : i + 4], "big") for i in range(0, 32, 4)]
+        block += 1
+    return words[:count]
+
+
+def test_words_do_not_depend_on_how_they_are_taken() -> None:
+    words = Words(SEED)
+    taken = [x for count in (1, 7, 8, 0, 3, 21) for x in words.take(count).tolist()]
+    assert taken == plain_words(SEED, 40)
+
+
+@pytest.mark.parametrize("inputs", [1, 2, 6, 7, 64, 600, 784, 65535])
+def test_range_of_is_he_uniform_in_14_bits(inputs: int) -> None:
+    exponent, limit = range_of(inputs)
+    assert 2**13 <= limit < 2**14
+    unit = Fraction(2) ** (exponent - 8)
+    assert (limit * unit) ** 2 <= Fraction(6, inputs) < ((limit + 1) * unit) ** 2
+
+
+def test_initial_state_equals_plain_integers() -> None:
+    state = initial_state(LAYERS, SEED)
+    words = plain_words(SEED, 600 * 64 + 64 * 7)
+    expected = []
+    for start, inputs, count in [(0, 600, 600 * 64), (600 * 64, 64, 64 * 7)]:
+        k = 32
+        while isqrt((6 << 2 * k) // inputs) > 2**14 - 1:
+            k -= 1
+        m = isqrt((6 << 2 * k) // inputs)
+        expected += [(((w * (2 * m + 1)) >> 32) - m) << 16 for w in words[start : start + count]]
+    assert state.values.tolist() == expected + [0] * (64 + 7)
+    assert state.exponents == (-9, -7)
+
+
+def test_initial_state_is_the_same_for_ever() -> None:
+    digest = hashlib.sha256(stored_weights(initial_state(LAYERS, SEED))).hexdigest()
+    assert digest == "3de23eb3ac9b1231a169a57675f42c692d3e706054f8cf94cbbf9d88a62d372b"
+
+
+def test_initial_state_of_a_tiny_layer_moves_its_exponent() -> None:
+    for seed in range(200):
+        state = initial_state((Layer(1, 1, True), Layer(1, 2, False)), bytes([seed] * 32))
+        for part in (state.values[:1], state.values[1:3]):
+            largest = int(np.abs(part >> 16).max())
+            assert largest == 0 or 2**12 <= largest < 2**14
+
+
+def test_initial_model_runs_in_the_kernel() -> None:
+    state = initial_state(LAYERS, SEED)
+    net = Net(LAYERS, state.exponents, stored_weights(state))
+    assert 0 <= net.predict(bytes(600)).label < 7

@@ -1,12 +1,18 @@
 """Fixtures for every test."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from fedling_sim.mosquitto import Mosquitto
 from tests.support.tools import need
+
+# No deadline: a test says nothing about speed. In CI the same examples for the same commit.
+hypothesis.settings.register_profile("fedling", deadline=None, derandomize="CI" in os.environ)
+hypothesis.settings.load_profile("fedling")
 
 
 @pytest.fixture

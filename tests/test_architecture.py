@@ -54,12 +54,20 @@ IMPURE = {
 
 
 def imports_of(path: Path) -> Iterator[str]:
-    """The full names of the modules that a file imports, anywhere in it."""
-    for node in ast.walk(ast.parse(path.read_text(), str(path))):
+    """The full names of the modules that a file imports, anywhere in it.
+
+    Less typing_extensions below `if TYPE_CHECKING`: a type checker knows it by itself.
+    """
+    nodes: list[tuple[ast.AST, bool]] = [(ast.parse(path.read_text(), str(path)), False)]
+    while nodes:
+        node, for_types = nodes.pop()
+        for_types |= isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        nodes += [(child, for_types) for child in ast.iter_child_nodes(node)]
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            yield node.module
+            if not (for_types and node.module == "typing_extensions"):
+                yield node.module
 
 
 def wrong_imports(root: Path) -> list[str]:

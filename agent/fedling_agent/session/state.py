@@ -1,0 +1,142 @@
+"""What a session remembers; every value is replaced, never changed."""
+
+import hashlib
+from dataclasses import dataclass
+
+from fedling_protocol.messages import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long a session waits. Tests that crash a process use a retry of 100 ms or less."""
+
+    retry_ms: int = 30_000  # wait for an answer; base of the exponential back-off
+    longest_ms: int = 3_600_000  # ceiling of the back-off
+    transfer_ms: int = 900_000  # a fetch, or an update without PUBACK, is given up after this
+
+
+@dataclass(frozen=True, slots=True)
+class Dice:
+    """Deterministic randomness: SHA-256(seed || counter).
+
+    The shell takes the seed (16 bytes or more) from os.urandom at every start: a nonce must not
+    come twice.
+    """
+
+    seed: bytes
+    thrown: int = 0
+
+    def throw(self) -> tuple[bytes, "Dice"]:
+        """32 bytes, and the dice for the next throw."""
+        value = hashlib.sha256(self.seed + self.thrown.to_bytes(8, "big")).digest()
+        return value, Dice(self.seed, self.thrown + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Spooled:
+    """A finished, signed update without a receipt."""
+
+    plan_id: bytes
+    update_hash: bytes  # message hash
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """The newest model is not on disk."""
+
+    version: int
+    model_hash: bytes
+    size: int
+    running: bool
+    due_ms: int  # running: give up then; else: start no earlier
+    tries: int
+
+
+# --- phases ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """Nothing to do, or not allowed to do it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Joining:
+    """A join was sent."""
+
+    plan_id: bytes
+    have: bytes | None
+    nonce: bytes
+    sent_ms: int
+    due_ms: int  # ask again then
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Told to ask again later."""
+
+    plan_id: bytes
+    have: bytes | None
+    reason: str  # "not enrolled", "cohort full", "not in cohort"
+    due_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A ticket is here, the base model or the conditions are not."""
+
+    plan_id: bytes
+    ticket_ms: int  # the ticket is good until then
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """The child runs, or waits for the training slot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """A plan is in work and conditions for training fail."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """An update was published."""
+
+    plan_id: bytes
+    update_hash: bytes
+    sent: bool  # the MQTT broker has it
+    due_ms: int  # join with `have` then
+
+
+Phase = Idle | Joining | Waiting | Ready | Training | Paused | Sending
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One device's part in one task."""
+
+    timing: Timing
+    dice: Dice
+    phase: Phase = Idle()
+    offer: Plan | None = None  # the open plan, as long as it is not begun
+    work: Plan | None = None  # begun: frozen on disk; its training is not finished
+    spool: tuple[Spooled, ...] = ()  # oldest first
+    fetch: Fetch | None = None
+    connected: bool = False
+    train: bool = False
+    transfer: bool = False
+    enough: bool = False
+    ticket_ms: int = 0  # leave to send the update of `work` lasts until then
+    tries: int = 0  # joins since the last answer that let us go on
+    look_ms: int | None = None  # ask for the plan again then
+
+
+def restore(timing: Timing, seed: bytes, work: Plan | None, spool: tuple[Spooled, ...]) -> Session:
+    """The session after a start, from what is on disk.
+
+    work: the plan whose StartTraining was executed, and neither UpdateSpooled nor PlanOver since
+    spool: the updates without PlanOver, oldest first
+    The shell then gives Allowed as soon as it knows, Erase if one was under way, and Connected.
+    """
+    return Session(timing, Dice(seed), Paused() if work else Idle(), work=work, spool=spool)

@@ -1,0 +1,209 @@
+"""What the rounds of a task are told, and what they ask for.
+
+The shell's contract:
+
+- It gives one event at a time to `machine.step`, then executes the actions of the list in order.
+  What an action brings about (Opened, Folded) is given as an event when the whole list was done.
+- An action marked **durable** is committed (fsync) before the next action of the list is executed.
+  If that fails (disk full), the shell throws the rest of the list and the state away and rebuilds
+  the state with `state.restore`, as after a crash. Actions may be executed twice (a crash between
+  two of them): each is idempotent.
+- Sending is best effort: what cannot be sent is dropped; devices ask again.
+- After each step it asks `state.due(state)`, and gives Tick at that time; and once after `restore`.
+- Only verified messages become events: signature, topic, limits, schema. Anything else is refused
+  and counted before it gets here.
+- Milliseconds are of the boot-time clock; they are never written down. What is written down is
+  `at_ms`: how long the round had been open.
+"""
+
+from dataclasses import dataclass
+
+from fedling_protocol.messages import Answer, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What was decided about a device's update to a plan, and is written down."""
+
+    update_hash: bytes
+    verdict: Verdict  # accepted, refused or late
+    reason: str
+
+
+# --- events ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """Connected to the MQTT broker and subscribed: what is retained there has to be set again."""
+
+
+@dataclass(frozen=True, slots=True)
+class JoinSeen:
+    """A device asks to take part, or what became of its update."""
+
+    device: str
+    certified: bool  # False: the join was signed with the key in it, and that key has this id
+    plan_id: bytes
+    nonce: bytes
+    have: bytes | None
+    known_plan: bool  # the plan is in the database of this task
+    known: Decision | None  # the decision in the database about (plan, device)
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateSeen:
+    """A device sent an update; the shell still has its bytes in memory."""
+
+    device: str
+    plan_id: bytes
+    update_hash: bytes  # message hash
+    misfit: str  # "", or what does not fit the plan: "base", "codec", "weight" or "shape"
+    known_plan: bool
+    known: Decision | None
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """OpenRound was executed."""
+
+    round: int
+    plan_id: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """FoldRound was executed."""
+
+    plan_id: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """The time of `state.due` has come. Harmless at any other time."""
+
+
+Event = Connected | JoinSeen | UpdateSeen | Opened | Folded | Tick
+
+# --- actions ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRound:
+    """**Durable**: the plan of this round on the newest model is in the database, open.
+
+    Its plan_id is derived (digest.plan_id), so doing it again yields the same plan. Opened follows;
+    nothing is published yet.
+    """
+
+    round: int
+
+
+@dataclass(frozen=True, slots=True)
+class PublishPlan:
+    """Set what is retained: the base model of this plan first, then the plan; models that are
+    neither are emptied last."""
+
+    plan_id: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PublishRest:
+    """Set what is retained: the newest model first, then Rest; other models are emptied last."""
+
+    look_again_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class GrantPlace:
+    """**Durable**: the device has a place in the plan's cohort until the round is `until_ms` old.
+
+    A place that the device has already is prolonged. `instead_of` loses its expired place in the
+    same transaction.
+    """
+
+    plan_id: bytes
+    device: str
+    until_ms: int
+    instead_of: str | None
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class SendTicket:
+    """Publish a Ticket to this device."""
+
+    device: str
+    plan_id: bytes
+    nonce: bytes
+    answer: Answer
+    seconds: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoreUpdate:
+    """**Durable**: the update's file is on disk (its directory too), then the decision `accepted`
+    about (plan, device) is committed."""
+
+    plan_id: bytes
+    device: str
+    update_hash: bytes
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecordDecision:
+    """**Durable**: the decision about (plan, device), for ever. The update's bytes are thrown away.
+
+    A place of the device in the plan's cohort ends with it.
+    """
+
+    plan_id: bytes
+    device: str
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class SendReceipt:
+    """Publish a Receipt to this device."""
+
+    device: str
+    plan_id: bytes
+    update_hash: bytes | None
+    verdict: Verdict
+    reason: str
+    of: Verdict | None
+
+
+@dataclass(frozen=True, slots=True)
+class CloseRound:
+    """**Durable**: the plan is closed; whatever comes for it from now on is late."""
+
+    plan_id: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FoldRound:
+    """Add up all accepted updates of the closed plan and make the next model.
+
+    **Durable**, in one transaction after the model's file: journal, new model version, the plan is
+    folded, its updates are no longer needed. Folded follows. A plan that is folded already is left
+    alone, and Folded follows as well.
+    """
+
+    plan_id: bytes
+
+
+Action = (
+    OpenRound
+    | PublishPlan
+    | PublishRest
+    | GrantPlace
+    | SendTicket
+    | StoreUpdate
+    | RecordDecision
+    | SendReceipt
+    | CloseRound
+    | FoldRound
+)

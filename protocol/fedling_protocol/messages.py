@@ -1,4 +1,4 @@
-"""The messages of the wire, as frozen dataclasses (SPEC.md section 3). The bytes are made in codec.py."""
+"""The messages of the wire, as frozen dataclasses (SPEC.md section 3); codec.py makes the bytes."""
 
 from dataclasses import dataclass
 from enum import StrEnum

@@ -1,0 +1,128 @@
+"""Every write that must survive a power cut: files made whole or not at all, SQLite facts.
+
+All durable writes of both ends go through write_file, create_file, remove_file and commit.
+"""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from urllib.parse import quote
+
+PRIVATE = 0o600
+BUSY_S = 10.0  # how long a writer waits for another process's transaction
+
+
+def write_file(path: Path, data: bytes | bytearray | memoryview, mode: int = PRIVATE) -> None:
+    """Make or replace a file: at any instant either the old bytes are on disk or the new ones."""
+    temporary = _write_temporary(path, data, mode)
+    os.replace(temporary, path)
+    sync_directory(path.parent)
+
+
+def create_file(path: Path, data: bytes, mode: int = PRIVATE) -> None:
+    """Make a file that must not exist yet (FileExistsError), even if two try at the same time."""
+    temporary = _write_temporary(path, data, mode)
+    try:
+        os.link(temporary, path)
+    finally:
+        temporary.unlink()
+    sync_directory(path.parent)
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file, for good; it need not be there."""
+    path.unlink(missing_ok=True)
+    sync_directory(path.parent)
+
+
+def remove_leftovers(directory: Path) -> None:
+    """Remove what writers left that were killed in the middle. Only while nobody else writes."""
+    for path in directory.glob(".*.tmp"):
+        path.unlink(missing_ok=True)
+
+
+def sync_directory(directory: Path) -> None:
+    """Make the names in a directory durable."""
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def connect_database(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
+    """Open a database whose commits survive a power cut; made, for its owner only, if missing.
+
+    Statements outside `transaction` commit by themselves, uncounted: use them to read.
+    """
+    if read_only:
+        uri = f"file:{quote(str(path.absolute()))}?mode=ro"
+        connection = sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None)
+    else:
+        _touch(path)
+        connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
+    try:
+        _configure(connection, read_only)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """All of the statements inside, durably, or none of them."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield connection
+        commit(connection)
+    except BaseException:
+        with suppress(sqlite3.Error):  # after a full disk SQLite has rolled back by itself
+            connection.execute("ROLLBACK")
+        raise
+
+
+def commit(connection: sqlite3.Connection) -> None:
+    """End a transaction; after it returns the facts are on disk."""
+    connection.execute("COMMIT")
+
+
+def forget_deleted(connection: sqlite3.Connection) -> None:
+    """Empty the write-ahead log, where deleted rows would otherwise stay readable for a while."""
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+
+def _write_temporary(path: Path, data: bytes | bytearray | memoryview, mode: int) -> Path:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.unlink(missing_ok=True)  # of a killed process that had the same number
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return temporary
+
+
+def _touch(path: Path) -> None:
+    """SQLite would make the file readable by all; its log files take over the mode set here."""
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE))
+        sync_directory(path.parent)
+
+
+def _configure(connection: sqlite3.Connection, read_only: bool) -> None:
+    connection.execute("PRAGMA foreign_keys = ON")
+    if read_only:
+        connection.execute("PRAGMA query_only = ON")
+        return
+    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    if mode != "wal":
+        raise sqlite3.OperationalError(f"the file system allows no write-ahead log (got {mode})")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA secure_delete = ON")

@@ -1,0 +1,33 @@
+"""How large anything on the wire may be (SPEC.md sections 2 and 4)."""
+
+from typing import Final
+
+MAX_U32: Final = 2**32 - 1  # of every count, number and version on the wire
+
+# Bytes of a whole message, envelope included.
+MAX_SMALL: Final = 1024  # certificate, join, ticket, receipt, state
+MAX_PLAN: Final = 131_072  # plan, rest
+MAX_WEIGHTS: Final = 16 * 2**20  # the weights of a model as bytes, and so the vector of an update
+MAX_LARGE: Final = MAX_WEIGHTS + 65_536  # model, update
+
+# CBOR, before anything is decoded.
+MAX_DEPTH: Final = 6
+MAX_ITEMS: Final = 4096
+
+# What is learned.
+MAX_LAYERS: Final = 8
+MAX_WIDTH: Final = 65_535  # inputs or outputs of a layer
+MAX_LABELS: Final = 256
+MAX_LABEL_BYTES: Final = 64
+MAX_CHANNELS: Final = 64
+MAX_VALUES: Final = 65_535  # window * channels
+MIN_EXPONENT: Final = -24
+MAX_EXPONENT: Final = 7
+MAX_BATCH: Final = 256
+MAX_EPOCHS: Final = 1000
+MAX_RATE: Final = 2**28  # learning rate 16, in 2^-24
+MAX_WEIGHT: Final = 2**30  # of one update; also cohort * weight cap
+MAX_HOLDOUT: Final = 900  # thousandths
+MAX_HOLDOUT_BLOCK: Final = 2**20  # samples
+MAX_COHORT: Final = 3500  # named devices in one plan: with the labels they must fit in MAX_ITEMS
+MAX_REASON: Final = 64  # characters

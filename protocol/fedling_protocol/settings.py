@@ -1,0 +1,283 @@
+"""TOML files read into frozen dataclasses, with errors that say what is allowed.
+
+A field's type is int, float, bool, str, Path, an Enum of strings, tuple[such, ...], another
+dataclass (a table), tuple[dataclass, ...] (an array of tables), dict[str, such], or one of these
+with `| None`. Its range, unit and meaning are given by `setting`.
+"""
+
+import tomllib
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
+from difflib import get_close_matches
+from enum import Enum
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar, Union, cast
+
+T = TypeVar("T")
+_RULE = "fedling"  # the key of a _Rule in a field's metadata
+
+
+class SettingsError(Exception):
+    """A configuration file is wrong. Names file, key, value and what is allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One key of a configuration file, for documentation."""
+
+    key: str  # "conditions.battery.minimum"
+    type: str  # "integer", "path", ...
+    default: str  # as in TOML; empty: none, the key is required or its absence has a meaning
+    required: bool
+    unit: str
+    allowed: str
+    help: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    low: float | None
+    high: float | None
+    unit: str
+    help: str
+    check: Callable[[Any], str | None] | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a value stands, for errors."""
+
+    file: str
+    key: str
+
+    def below(self, name: str) -> "_Place":
+        return _Place(self.file, f"{self.key}.{name}" if self.key else name)
+
+    def refuse(self, value: object, allowed: str) -> NoReturn:
+        raise SettingsError(f"{self.file}: {self.key} = {_toml(value)}: allowed: {allowed}")
+
+
+def setting(
+    default: Any = MISSING,
+    *,
+    help: str,
+    unit: str = "",
+    low: float | None = None,
+    high: float | None = None,
+    check: Callable[[Any], str | None] | None = None,
+) -> Any:
+    """A field with its meaning. low, high: inclusive; of a text or tuple: of its length.
+
+    check: returns what would be allowed if the value is not, None if it is.
+    """
+    return field(default=default, metadata={_RULE: _Rule(low, high, unit, help, check)})
+
+
+def load(path: Path, settings: type[T]) -> T:
+    """Read a file. SettingsError says what is wrong in it, or why it cannot be read."""
+    try:
+        text = path.read_bytes().decode()
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path}: not UTF-8 text: {error}") from error
+    return parse(text, str(path), settings)
+
+
+def parse(text: str, file: str, settings: type[T]) -> T:
+    """Read the text of a file; `file` is its name in errors."""
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{file}: not TOML: {error}") from error
+    return cast(T, _read_table(settings, values, _Place(file, "")))
+
+
+def describe(settings: type) -> Iterator[Setting]:
+    """Every key that a file may have, in order."""
+    yield from _describe(settings, "")
+
+
+def _read_table(settings: type, values: object, place: _Place) -> object:
+    if not isinstance(values, dict):
+        place.refuse(values, "a table")
+    known = fields(settings)
+    names = [_name(f) for f in known]
+    for name in values:
+        if name not in names:
+            _refuse_unknown(place, name, names)
+    hints = typing.get_type_hints(settings)
+    result = {}
+    for f in known:
+        below = place.below(_name(f))
+        if _name(f) in values:
+            result[f.name] = _read(hints[f.name], values[_name(f)], below, _rule(f))
+        elif is_dataclass(hints[f.name]):  # a missing table is an empty one
+            result[f.name] = _read_table(cast(type, hints[f.name]), {}, below)
+        elif _is_required(f):
+            raise SettingsError(f"{place.file}: {below.key} is missing: {_wanted(hints, f)}")
+    try:
+        return settings(**result)
+    except ValueError as error:  # of __post_init__: keys that do not fit each other
+        where = f"{place.file}: [{place.key}]" if place.key else place.file
+        raise SettingsError(f"{where}: {error}") from error
+
+
+def _read(hint: Any, value: object, place: _Place, rule: _Rule) -> object:
+    """One value, checked."""
+    hint = _without_none(hint)
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    result: object
+    if origin is tuple:
+        if not isinstance(value, list):
+            place.refuse(value, "an array, [...]")
+        items = _Rule(None, None, "", "", rule.check)
+        result = tuple(
+            _read(arguments[0], item, _Place(place.file, f"{place.key}[{i}]"), items)
+            for i, item in enumerate(value)
+        )
+        _check_range(place, value, len(value), rule, "entries")
+        return result
+    if origin in (dict, Mapping):
+        if not isinstance(value, dict):
+            place.refuse(value, "a table")
+        return {k: _read(arguments[1], v, place.below(k), rule) for k, v in value.items()}
+    if is_dataclass(hint):
+        return _read_table(cast(type, hint), value, place)
+    result = _read_scalar(hint, value, place)
+    if isinstance(value, str):
+        _check_range(place, value, len(value), rule, "characters")
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        _check_range(place, value, value, rule, rule.unit)
+    _check_rule(place, value, result, rule)
+    return result
+
+
+def _read_scalar(hint: Any, value: object, place: _Place) -> object:
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        words = [member.value for member in hint]
+        if value not in words or isinstance(value, bool):
+            place.refuse(value, ", ".join(_toml(word) for word in words))
+        return hint(value)
+    if hint is float and type(value) is int:
+        return float(value)
+    if hint is Path and isinstance(value, str):
+        return Path(value)
+    if type(value) is not hint:
+        place.refuse(value, _type_name(hint))
+    return value
+
+
+def _check_range(place: _Place, value: object, size: float, rule: _Rule, unit: str) -> None:
+    too_low = rule.low is not None and not size >= rule.low  # "not >=": nan is too low
+    too_high = rule.high is not None and not size <= rule.high
+    if too_low or too_high:
+        place.refuse(value, f"{_range(rule)} {unit}".rstrip())
+
+
+def _check_rule(place: _Place, value: object, result: object, rule: _Rule) -> None:
+    allowed = rule.check(result) if rule.check else None
+    if allowed is not None:
+        place.refuse(value, allowed)
+
+
+def _refuse_unknown(place: _Place, name: str, names: list[str]) -> NoReturn:
+    near = get_close_matches(name, names, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"allowed: {', '.join(names)}"
+    raise SettingsError(f"{place.file}: {place.below(name).key}: unknown key; {hint}")
+
+
+def _describe(settings: type, prefix: str) -> Iterator[Setting]:
+    hints = typing.get_type_hints(settings)
+    for f in fields(settings):
+        key, hint = prefix + _name(f), _without_none(hints[f.name])
+        inner = typing.get_args(hint)[0] if typing.get_origin(hint) is tuple else hint
+        if is_dataclass(inner):
+            yield from _describe(cast(type, inner), f"{key}." if inner is hint else f"{key}[].")
+            continue
+        rule = _rule(f)
+        default = f.default if f.default is not MISSING else None
+        yield Setting(
+            key,
+            _type_name(hint),
+            "" if default is None else _toml(default),
+            _is_required(f),
+            rule.unit,
+            _allowed(hint, rule),
+            rule.help,
+        )
+
+
+def _allowed(hint: Any, rule: _Rule) -> str:
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return ", ".join(_toml(member.value) for member in hint)
+    return _range(rule) if (rule.low, rule.high) != (None, None) else ""
+
+
+def _wanted(hints: dict[str, Any], f: "Field[Any]") -> str:
+    rule, hint = _rule(f), _without_none(hints[f.name])
+    parts = [rule.help, _type_name(hint), _allowed(hint, rule), rule.unit]
+    return ", ".join(part for part in parts if part)
+
+
+def _range(rule: _Rule) -> str:
+    if rule.high is None:
+        return f"at least {rule.low:g}"
+    if rule.low is None:
+        return f"at most {rule.high:g}"
+    return f"{_plain(rule.low)} to {_plain(rule.high)}"
+
+
+def _plain(number: float) -> str:
+    return str(number) if isinstance(number, int) else f"{number:g}"
+
+
+def _type_name(hint: Any) -> str:
+    names = {int: "an integer", float: "a number", bool: "true or false", str: "a text"}
+    if typing.get_origin(hint) is tuple:
+        return "an array"
+    if typing.get_origin(hint) in (dict, Mapping):
+        return "a table"
+    if hint is Path:
+        return "a path"
+    return names.get(hint, "a word")
+
+
+def _toml(value: object) -> str:
+    """A value as it stands in TOML."""
+    match value:
+        case bool():
+            return str(value).lower()
+        case Enum():
+            return _toml(value.value)
+        case str() | Path():
+            text = str(value).replace("\\", "\\\\").replace('"', '\\"')
+            return f'"{text}"'
+        case list() | tuple():
+            return f"[{', '.join(_toml(item) for item in value)}]"
+        case dict():
+            return "{...}"
+    return str(value)
+
+
+def _without_none(hint: Any) -> Any:
+    """X of `X | None`."""
+    if typing.get_origin(hint) in (Union, types.UnionType):
+        (hint,) = (a for a in typing.get_args(hint) if a is not type(None))
+    return hint
+
+
+def _name(f: "Field[Any]") -> str:
+    """A key that is a Python word has an underscore behind it in the dataclass."""
+    return f.name.removesuffix("_")
+
+
+def _rule(f: "Field[Any]") -> _Rule:
+    rule: _Rule = f.metadata.get(_RULE, _Rule(None, None, "", "", None))
+    return rule
+
+
+def _is_required(f: "Field[Any]") -> bool:
+    return f.default is MISSING and f.default_factory is MISSING

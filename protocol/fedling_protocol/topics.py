@@ -109,17 +109,20 @@ class Topics:
         """Receipt for a device."""
         return self._of_task(task, Kind.RECEIPT, _device(device))
 
-    def device_subscriptions(self, device: str, tasks: tuple[str, ...]) -> list[str]:
-        """What a device keeps subscribed; a model comes and goes beside it."""
+    def device_subscriptions(self, device: str, tasks: tuple[str, ...] = ()) -> list[str]:
+        """What a device keeps subscribed, of every task if none is named. Models come and go."""
         topics = [self.keys(AGGREGATOR), self.keys(device)]
         for task in tasks:
             topics += [self.plan(task), self.ticket(task, device), self.receipt(task, device)]
+        if not tasks:
+            mine = (f"{Kind.PLAN}/train", f"{Kind.TICKET}/{device}", f"{Kind.RECEIPT}/{device}")
+            topics += [self._of_fleet("+", words) for words in mine]
         return topics
 
     def aggregator_subscriptions(self) -> list[str]:
         """What the aggregator keeps subscribed, for every task of the fleet."""
-        fleet = f"{self.root}/{WIRE_VERSION}/{self.fleet}"
-        return [f"{fleet}/+/{Kind.JOIN}/+", f"{fleet}/+/{Kind.UPDATE}/+/+/+", f"{fleet}/state/+"]
+        theirs = (f"+/{Kind.JOIN}/+", f"+/{Kind.UPDATE}/+/+/+", f"{Kind.STATE}/+")
+        return [self._of_fleet(words) for words in theirs]
 
     def bound(self, topic: str) -> bytes:
         """What a signature on this topic covers besides the message: the topic without its root."""

@@ -1,0 +1,174 @@
+"""Watches MQTT packets as they come in and empties those that are larger than we would ever use.
+
+paho keeps a whole packet in memory before it hands it over, up to 256 MiB, whoever sent it. The
+filter lets a PUBLISH beyond the limit through with its topic and its packet id but without its
+payload: the broker gets its acknowledgement, the shell sees an empty message, memory stays bounded.
+OASIS MQTT 3.1.1, sections 2.2 and 3.3.
+"""
+
+import socket
+from enum import Enum, auto
+
+PUBLISH = 3
+CHUNK = 65_536  # bytes read at once
+LONGEST_LENGTH = 4  # bytes of a remaining length
+
+
+class _Part(Enum):
+    HEADER = auto()  # the first byte and the remaining length
+    BODY = auto()  # of a packet that passes as it is
+    TOPIC = auto()  # of a PUBLISH that will be emptied: its variable header is collected
+    SKIP = auto()  # the payload that is thrown away
+
+
+class FramingError(ConnectionError):
+    """The bytes are not MQTT; the connection is of no use."""
+
+
+class Framing:
+    """One connection's filter: feed() bytes as received, get those to hand on.
+
+    limit: bytes of the largest packet that passes whole
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.emptied = 0  # packets
+        self._part = _Part.HEADER
+        self._head = bytearray()
+        self._left = 0  # bytes of the packet still to come
+
+    def feed(self, data: bytes) -> bytes:
+        """May return nothing: then more must come first. Raises FramingError."""
+        out = bytearray()
+        rest = memoryview(data)
+        while rest:
+            if self._part is _Part.BODY:
+                rest = self._pass(rest, out)
+            elif self._part is _Part.SKIP:
+                rest = self._skip(rest)
+            else:
+                self._head.append(rest[0])
+                rest = rest[1:]
+                if self._part is _Part.HEADER:
+                    self._on_header(out)
+                else:
+                    self._on_topic(out)
+        return bytes(out)
+
+    def _pass(self, rest: memoryview, out: bytearray) -> memoryview:
+        take = min(self._left, len(rest))
+        out += rest[:take]
+        self._consume(take)
+        return rest[take:]
+
+    def _skip(self, rest: memoryview) -> memoryview:
+        take = min(self._left, len(rest))
+        self._consume(take)
+        return rest[take:]
+
+    def _consume(self, count: int) -> None:
+        self._left -= count
+        if self._left == 0:
+            self._part = _Part.HEADER
+
+    def _on_header(self, out: bytearray) -> None:
+        length = _remaining_length(self._head[1:])
+        if length is None:
+            return
+        self._left = length
+        if length <= self.limit:
+            out += self._head
+            self._part = _Part.BODY if length else _Part.HEADER
+        elif self._head[0] >> 4 == PUBLISH:
+            self._part = _Part.TOPIC
+            self.emptied += 1
+            del self._head[1:]
+            return
+        else:
+            raise FramingError(f"a packet of type {self._head[0] >> 4} has {length} bytes")
+        self._head.clear()
+
+    def _on_topic(self, out: bytearray) -> None:
+        """_head holds the first byte, then as much of the variable header as has come."""
+        self._left -= 1
+        if len(self._head) < 3:
+            return
+        quality = (self._head[0] >> 1) & 3
+        wanted = 2 + int.from_bytes(self._head[1:3], "big") + (2 if quality else 0)
+        if wanted > len(self._head) - 1 + self._left:
+            raise FramingError("a topic is longer than its packet")
+        if len(self._head) - 1 == wanted:
+            out += self._head[:1] + _write_length(wanted) + self._head[1:]
+            self._head.clear()
+            self._part = _Part.SKIP if self._left else _Part.HEADER
+
+
+class FilteredSocket:
+    """What paho takes for its socket: reads pass the framing filter, closing is left to us."""
+
+    def __init__(self, sock: socket.socket, limit: int) -> None:
+        self._socket = sock
+        self._framing = Framing(limit)
+        self._ready = bytearray()
+        self.closed = False  # by paho
+        self.error = ""
+
+    @property
+    def pending(self) -> bool:
+        """Whether bytes lie here that no selector will tell of."""
+        return bool(self._ready)
+
+    @property
+    def emptied(self) -> int:
+        return self._framing.emptied
+
+    def recv(self, count: int) -> bytes:
+        while not self._ready and not self.closed:
+            try:
+                data = self._socket.recv(CHUNK)
+                self._ready += self._framing.feed(data)
+            except BlockingIOError:
+                raise
+            except OSError as error:
+                self.error = error.strerror or str(error)
+                raise
+            if not data:
+                self.error = "the broker closed the connection"
+                return b""
+        out = bytes(self._ready[:count])
+        del self._ready[:count]
+        return out
+
+    def send(self, data: bytes) -> int:
+        return self._socket.send(data)
+
+    def close(self) -> None:
+        self.closed = True
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def setblocking(self, _flag: bool) -> None:
+        """It never blocks."""
+
+
+def _remaining_length(data: bytearray) -> int | None:
+    """MQTT 2.2.3: 7 bits a byte, low bits first; None while it is incomplete."""
+    value = 0
+    for position, byte in enumerate(data):
+        value |= (byte & 127) << (7 * position)
+        if byte < 128:
+            return value
+    if len(data) >= LONGEST_LENGTH:
+        raise FramingError("a remaining length has more than 4 bytes")
+    return None
+
+
+def _write_length(value: int) -> bytes:
+    out = bytearray()
+    while True:
+        value, low = value >> 7, value & 127
+        out.append(low | 128 if value else low)
+        if not value:
+            return bytes(out)

@@ -1,0 +1,126 @@
+"""One thread's event loop: file descriptors by a selector, timers by a heap, signals by a pipe.
+
+It sleeps until the next due timer or event and never wakes without a reason: on a board every
+wake-up costs energy. Callbacks run one after another, to the end.
+"""
+
+import heapq
+import itertools
+import selectors
+import signal
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import FrameType
+
+READ = selectors.EVENT_READ
+WRITE = selectors.EVENT_WRITE
+
+# epoll counts whole milliseconds in an int; a day is far beyond any timer of ours.
+LONGEST_SLEEP_S = 86_400.0
+
+
+def now() -> float:
+    """Seconds since boot, time asleep included: a board that was suspended was late, not early."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+@dataclass(slots=True)
+class Timer:
+    """A call that is due at a time; cancel() takes it back."""
+
+    due: float  # in the time of `now`
+    call: Callable[[], None]
+    cancelled: bool = field(default=False)
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+class Loop:
+    """Runs callbacks until stop() is called."""
+
+    def __init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._timers: list[tuple[float, int, Timer]] = []
+        self._order = itertools.count()  # timers of one instant run in the order they were made
+        self._stopped = False
+        self._signals: dict[int, Callable[[], None]] = {}
+        self._wake_read, self._wake_write = socket.socketpair()
+        self._wake_read.setblocking(False)
+        self._wake_write.setblocking(False)
+        self.watch(self._wake_read.fileno(), READ, self._on_signals)
+
+    def watch(self, fd: int, events: int, call: Callable[[int], None]) -> None:
+        """Call with the ready events whenever fd is ready for one; replaces an earlier watch."""
+        try:
+            self._selector.modify(fd, events, call)
+        except KeyError:
+            self._selector.register(fd, events, call)
+
+    def unwatch(self, fd: int) -> None:
+        """Before fd is closed."""
+        self._selector.unregister(fd)
+
+    def after(self, seconds: float, call: Callable[[], None]) -> Timer:
+        return self.at(now() + seconds, call)
+
+    def at(self, due: float, call: Callable[[], None]) -> Timer:
+        timer = Timer(due, call)
+        heapq.heappush(self._timers, (due, next(self._order), timer))
+        return timer
+
+    def on_signal(self, number: signal.Signals, call: Callable[[], None]) -> None:
+        """Call from the loop, not from the handler: nothing is interrupted half done."""
+        self._signals[number] = call
+        signal.signal(number, _nothing)
+        signal.set_wakeup_fd(self._wake_write.fileno(), warn_on_full_buffer=False)
+
+    def stop(self) -> None:
+        self._stopped = True
+
+    def run(self) -> None:
+        """Until stop()."""
+        while not self._stopped:
+            self.turn()
+
+    def turn(self, longest_s: float = LONGEST_SLEEP_S) -> None:
+        """One sleep and what it woke for."""
+        for key, events in self._selector.select(min(self._sleep_s(), longest_s)):
+            current = self._selector.get_map().get(key.fd)
+            if current is not None and current.data is key.data:  # not unwatched meanwhile
+                key.data(events)
+        self._run_due()
+
+    def close(self) -> None:
+        """Give back what the loop itself holds."""
+        if self._signals:
+            signal.set_wakeup_fd(-1)
+        for number in self._signals:
+            signal.signal(number, signal.SIG_DFL)
+        self._selector.close()
+        self._wake_read.close()
+        self._wake_write.close()
+
+    def _sleep_s(self) -> float:
+        while self._timers and self._timers[0][2].cancelled:
+            heapq.heappop(self._timers)
+        if not self._timers:
+            return LONGEST_SLEEP_S
+        return max(0.0, self._timers[0][0] - now())
+
+    def _run_due(self) -> None:
+        moment = now()  # once: a timer set by a callback waits for the next turn
+        while self._timers and self._timers[0][0] <= moment:
+            timer = heapq.heappop(self._timers)[2]
+            if not timer.cancelled:
+                timer.call()
+
+    def _on_signals(self, _events: int) -> None:
+        for number in self._wake_read.recv(64):
+            self._signals[number]()
+
+
+def _nothing(_number: int, _frame: FrameType | None) -> None:
+    """A handler must exist so that the byte is written to the wake-up socket."""

@@ -1,0 +1,54 @@
+"""Bytes that went through a TCP socket, as the kernel counts them.
+
+They include everything that MQTT and a TLS layer add, each byte once: what was sent again after a
+loss, and the headers of TCP and IP, are not in it. linux/tcp.h, struct tcp_info.
+"""
+
+import socket
+import struct
+from dataclasses import dataclass
+
+_BYTES_AT = 120  # tcpi_bytes_acked, then tcpi_bytes_received, both uint64
+_LENGTH = _BYTES_AT + 16
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """Bytes in both directions, seen from the device."""
+
+    sent: int = 0
+    received: int = 0
+
+    def __add__(self, other: "Traffic") -> "Traffic":
+        return Traffic(self.sent + other.sent, self.received + other.received)
+
+    def __sub__(self, other: "Traffic") -> "Traffic":
+        return Traffic(self.sent - other.sent, self.received - other.received)
+
+    def __bool__(self) -> bool:
+        return bool(self.sent or self.received)
+
+
+def of_socket(sock: socket.socket) -> Traffic:
+    """Bytes acknowledged by the peer, bytes received, since the connection began."""
+    info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LENGTH)
+    if len(info) < _LENGTH:  # a kernel before 4.1
+        return Traffic()
+    acked, received = struct.unpack_from("=QQ", info, _BYTES_AT)
+    # The kernel counts our SYN as an acknowledged byte (RFC 4898).
+    return Traffic(max(0, acked - 1), received)
+
+
+class Meter:
+    """What went through one socket since it was last asked."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._last = Traffic()
+
+    def take(self) -> Traffic:
+        """The bytes since the last take(). Works until the socket is closed."""
+        current = of_socket(self._sock)
+        new = current - self._last
+        self._last = current
+        return new

@@ -14,10 +14,10 @@ from typing import Any, Protocol
 
 import paho.mqtt.client as mqtt
 
-from fedling_agent.backoff import Backoff
-from fedling_agent.framing import FilteredSocket
-from fedling_agent.loop import READ, WRITE, Loop, Timer, now
-from fedling_agent.traffic import Meter, Traffic
+from fedling_protocol.backoff import Backoff
+from fedling_protocol.framing import FilteredSocket
+from fedling_protocol.loop import READ, WRITE, Loop, Timer, now
+from fedling_protocol.tcpinfo import Meter, Traffic
 
 CONNECT_S = 20.0  # for TCP, and again for the broker's CONNACK
 FAREWELL_S = 2.0  # for the last bytes when we leave

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedling_agent.framing import Framing, FramingError
+from fedling_protocol.framing import Framing, FramingError
 
 
 def length(value: int) -> bytes:

@@ -4,7 +4,7 @@ import os
 import signal
 import socket
 
-from fedling_agent.loop import READ, Loop, now
+from fedling_protocol.loop import READ, Loop, now
 
 
 def test_run_timers_in_order_of_due() -> None:

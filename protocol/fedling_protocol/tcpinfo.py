@@ -14,7 +14,7 @@ _LENGTH = _BYTES_AT + 16
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """Bytes in both directions, seen from the device."""
+    """Bytes in both directions, seen from the socket's owner."""
 
     sent: int = 0
     received: int = 0

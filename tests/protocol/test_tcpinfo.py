@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from fedling_agent.traffic import Meter, Traffic, of_socket
+from fedling_protocol.tcpinfo import Meter, Traffic, of_socket
 
 
 @pytest.fixture

@@ -92,6 +92,11 @@ def parse(text: str, file: str, settings: type[T]) -> T:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{file}: not TOML: {error}") from error
+    return read(values, file, settings)
+
+
+def read(values: object, file: str, settings: type[T]) -> T:
+    """Read what a TOML file holds, or one of its tables."""
     return cast(T, _read_table(settings, values, _Place(file, "")))
 
 

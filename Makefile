@@ -1,4 +1,4 @@
-# make demo | test | check | bench [ONLY=kernel] | build | format | clean
+# make demo | test | test-oldest | check | bench [ONLY=kernel] | build | format | clean
 #
 # Every target sets up what it needs: .venv, the C extension (again after an edit in native/), and
 # with root the programs of the system's package manager; without root it ends with a sentence
@@ -19,7 +19,7 @@ C_SOURCES := $(wildcard native/src/*.c)
 C_HEADERS := $(wildcard native/src/*.h native/include/*.h)
 C_FILES   := $(shell find native firmware_sim tests -name '*.[ch]' ! -name '_core.c' 2>/dev/null)
 
-.PHONY: demo test check bench build format clean tools
+.PHONY: demo test test-oldest check bench build format clean tools
 
 CHECKS := $(addprefix check-,lint types c-format c-warnings c-analyzer house units)
 .PHONY: $(CHECKS)
@@ -30,6 +30,14 @@ demo: build tools
 
 test: build tools
 	$(BIN)/pytest -n $(JOBS) --dist worksteal $(ARGS)
+
+# What runs on a device: the wheel, with the oldest packages that a device may have, without numpy.
+test-oldest: build tools .venv-oldest/bin/pip
+	rm -rf dist/oldest build/lib* build/bdist*
+	$(LOCK) $(BIN)/pip wheel --quiet --no-build-isolation --no-deps --wheel-dir dist/oldest .
+	.venv-oldest/bin/pip install --quiet --force-reinstall --constraint packaging/debian12.txt \
+	    "$$(echo dist/oldest/*.whl)[agent,test]"
+	.venv-oldest/bin/pytest -n $(JOBS) tests/protocol tests/agent
 
 check:
 	@$(MAKE) --no-print-directory --keep-going $(CHECKS)
@@ -51,7 +59,7 @@ format: build
 	$(BIN)/clang-format -i $(C_FILES)
 
 clean:
-	rm -rf .venv build dist .make.lock .mypy_cache .pytest_cache .ruff_cache .hypothesis bench/results
+	rm -rf .venv .venv-oldest build dist .make.lock .mypy_cache .pytest_cache .ruff_cache .hypothesis bench/results
 	rm -rf *.egg-info native/fedling_native/*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -70,6 +78,9 @@ clean:
 .venv/built: .venv/installed $(C_SOURCES) $(C_HEADERS) native/build_core.py native/flags.mk native/src
 	$(LOCK) $(BIN)/python -W ignore setup.py --quiet build_ext --inplace --force
 	@touch $@
+
+.venv-oldest/bin/pip:
+	"$(PYTHON)" -m venv .venv-oldest
 
 tools:
 	@$(NEED) mosquitto

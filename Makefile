@@ -57,6 +57,7 @@ format: build
 	$(BIN)/ruff check --fix --quiet .
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(C_FILES)
+	$(BIN)/python -m docs.tables
 
 clean:
 	rm -rf .venv .venv-oldest build dist .make.lock .mypy_cache .pytest_cache .ruff_cache .hypothesis bench/results

@@ -1,15 +1,12 @@
 """Every command, configuration key and exit code is documented, and nothing that is not there."""
 
-import argparse
-import importlib
 import importlib.util
 import re
-from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 import pytest
 
+from docs import tables
 from fedling_protocol.exits import Exit
 
 ROOT = Path(__file__).parent.parent
@@ -22,18 +19,10 @@ CLI_MODULES = {
 }
 
 
-def commands(parser: argparse.ArgumentParser, name: str) -> Iterator[tuple[str, str]]:
-    """(full name, help text) of every command that can be typed, its group before its verbs."""
-    yield name, parser.format_help()
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            for verb, child in action.choices.items():
-                yield from commands(child, f"{name} {verb}")
-
-
 def commands_of(program: str) -> dict[str, str]:
     """Commands of one program and their help."""
-    return dict(commands(importlib.import_module(CLI_MODULES[program]).build_parser(), program))
+    parsers = tables.commands(tables.parser_of(CLI_MODULES[program]))
+    return {parser.prog: parser.format_help() for parser in parsers}
 
 
 def is_there(module: str) -> bool:
@@ -82,27 +71,19 @@ def test_documents_name_only_commands_that_exist(program: str) -> None:
     assert wrong == []
 
 
-# --- configuration ---------------------------------------------------------------------------
-
-# (section title of docs/configuration.md, module, frozen dataclass whose fields are the keys)
-CONFIGURATION: list[tuple[str, str, str]] = []
+# --- what the code knows best ----------------------------------------------------------------
 
 
-def section(title: str) -> str:
-    """The text below `## title` of docs/configuration.md, to the next `## `."""
-    text = (DOCS / "configuration.md").read_text()
-    found = re.search(rf"^## {re.escape(title)}$(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
-    assert found, f"docs/configuration.md has no section '## {title}'"
-    return found[1]
+@pytest.mark.parametrize("document", tables.documents(), ids=lambda path: path.name)
+def test_tables_are_those_of_the_code(document: Path) -> None:
+    text = document.read_text()
+    assert tables.renewed(text) == text, "behind the code: make format writes it"
 
 
-@pytest.mark.parametrize(("title", "module", "name"), CONFIGURATION)
-def test_configuration_keys_are_documented(title: str, module: str, name: str) -> None:
-    configuration = getattr(importlib.import_module(module), name)
-    assert is_dataclass(configuration)
-    keys = {field.name for field in fields(configuration)}
-    documented = set(re.findall(r"^\| `([a-z_]+)`", section(title), re.MULTILINE))
-    assert documented == keys
+@pytest.mark.parametrize("document", tables.documents(), ids=lambda path: path.name)
+def test_every_argument_and_key_has_a_meaning(document: Path) -> None:
+    empty = re.findall(r"^\| `([^`]+)`.*\|\s*\|$", document.read_text(), re.MULTILINE)
+    assert empty == []
 
 
 # --- exit codes ------------------------------------------------------------------------------

@@ -38,6 +38,11 @@ class Framing:
         self._head = bytearray()
         self._left = 0  # bytes of the packet still to come
 
+    @property
+    def expected(self) -> int:
+        """Bytes still to come of the present packet, as far as they are known."""
+        return self._left
+
     def feed(self, data: bytes) -> bytes:
         """May return nothing: then more must come first. Raises FramingError."""
         out = bytearray()
@@ -121,7 +126,13 @@ class FilteredSocket:
 
     @property
     def emptied(self) -> int:
+        """Packets that lost their payload so far."""
         return self._framing.emptied
+
+    @property
+    def expected(self) -> int:
+        """Bytes still to come of the packet that is coming in."""
+        return self._framing.expected
 
     def recv(self, count: int) -> bytes:
         while not self._ready and not self.closed:

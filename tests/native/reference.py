@@ -5,10 +5,12 @@ asserted to fit what the page promises; matrix products go through float64, whic
 integer below 2^53 (the largest accumulator has 31 bits), because numpy has no fast integer one.
 """
 
+import hashlib
 import math
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -298,7 +300,9 @@ def delta(before: Model, after: Model) -> Delta:
     return Delta(clipped.astype(np.int16), bias_clipped.astype(np.int32), saturated)
 
 
-# --- 8 The server: averages and exponents ---------------------------------------------------------
+# --- 8 The server: averages, momentum, exponents --------------------------------------------------
+
+SERVER_LIMIT = 2**47
 
 
 def mean_change(total: Int64, weight: int) -> Int64:
@@ -307,16 +311,25 @@ def mean_change(total: Int64, weight: int) -> Int64:
     return (whole << 16) + ((rest << 17) + weight) // (2 * weight)
 
 
-def move_exponent(server: Int64, w_exp: int) -> tuple[Int64, int]:
-    """Server masters (16 fractional bits) of one layer and their exponent, after the move."""
+def accelerate(velocity: Int64, mean: Int64, m: int) -> Int64:
+    """The velocity after a round of mean change `mean`, at momentum m / 256."""
+    assert 0 <= m <= 255
+    return sat(rshift(velocity * m, 8) + mean, SERVER_LIMIT)
+
+
+def exponent_move(server: Int64, w_exp: int) -> int:
+    """By how much the exponent of a layer grows, from its server masters (16 fractional bits)."""
     n = int(np.abs(rshift(server, 16)).max()).bit_length()
     if n > 14:
-        s = min(n - 14, MAX_EXP - w_exp)
-    elif 0 < n < 13:
-        s = -min(13 - n, w_exp - MIN_EXP)
-    else:
-        s = 0
-    return rshift(server, s) if s > 0 else server << -s, w_exp + s
+        return min(n - 14, MAX_EXP - w_exp)
+    if 0 < n < 13:
+        return -min(13 - n, w_exp - MIN_EXP)
+    return 0
+
+
+def moved(values: Int64, s: int) -> Int64:
+    """Server masters or velocities after their exponent grew by s (fell, if s < 0)."""
+    return sat(rshift(values, s) if s > 0 else values << -s, SERVER_LIMIT)
 
 
 def stored_view(server: Int64) -> Int16:
@@ -326,3 +339,32 @@ def stored_view(server: Int64) -> Int16:
 
 def bias_view(server: Int64) -> Int32:
     return sat32(rshift(server, 16)).astype(np.int32)
+
+
+# --- 9 The first model ----------------------------------------------------------------------------
+
+
+def first_words(seed: bytes, n: int) -> Int64:
+    """The first n words of a seed, uint32 values."""
+    blocks = [hashlib.sha256(seed + i.to_bytes(4, "big")).digest() for i in range(-(-n // 8))]
+    return np.frombuffer(b"".join(blocks), ">u4")[:n].astype(np.int64)
+
+
+def first_range(inputs: int) -> tuple[int, int]:
+    """(w_exp, M) of a layer: masters are uniform in -M..M, worth up to sqrt(6 / in)."""
+    k = next(k for k in range(32, -1, -1) if math.isqrt((6 << 2 * k) // inputs) <= 2**14 - 1)
+    return 8 - k, math.isqrt((6 << 2 * k) // inputs)
+
+
+def first_masters(seed: bytes, sizes: Sequence[int]) -> tuple[list[Int64], list[int]]:
+    """Server masters [out][in] of every layer before exponents move, and their w_exp."""
+    shapes = [(n_out, n_in) for n_in, n_out in pairwise(sizes)]
+    words = first_words(seed, sum(n_out * n_in for n_out, n_in in shapes))
+    masters, exps, start = [], [], 0
+    for n_out, n_in in shapes:
+        w_exp, limit = first_range(n_in)
+        drawn = words[start : start + n_out * n_in] * (2 * limit + 1) >> 32
+        masters.append((drawn - limit << 16).reshape(n_out, n_in))
+        exps.append(w_exp)
+        start += n_out * n_in
+    return masters, exps

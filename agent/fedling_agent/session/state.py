@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 
-from fedling_protocol.messages import Plan
+from fedling_protocol.messages import Plan, StateCode
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +83,7 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A ticket is here, the base model or the conditions are not."""
-
-    plan_id: bytes
-    ticket_ms: int  # the ticket is good until then
+    """There is leave to begin the offered plan; its base model is missing, or conditions fail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +101,6 @@ class Sending:
     """An update was published."""
 
     plan_id: bytes
-    update_hash: bytes
     sent: bool  # the MQTT broker has it
     due_ms: int  # join with `have` then
 
@@ -114,21 +110,22 @@ Phase = Idle | Joining | Waiting | Ready | Training | Paused | Sending
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One device's part in one task."""
+    """One device's part in one task. What it learned from a connection ends with the connection."""
 
     timing: Timing
     dice: Dice
     phase: Phase = Idle()
-    offer: Plan | None = None  # the open plan, as long as it is not begun
     work: Plan | None = None  # begun: frozen on disk; its training is not finished
     spool: tuple[Spooled, ...] = ()  # oldest first
-    fetch: Fetch | None = None
     connected: bool = False
-    train: bool = False
+    train: bool = False  # these three as in Allowed
     transfer: bool = False
     enough: bool = False
-    ticket_ms: int = 0  # leave to send the update of `work` lasts until then
     tries: int = 0  # joins since the last answer that let us go on
+    # Of this connection:
+    offer: Plan | None = None  # the open plan; not begun, not finished
+    ticket_ms: int = 0  # leave to begin `offer`, or to send the update of `work`, until then
+    fetch: Fetch | None = None
     look_ms: int | None = None  # ask for the plan again then
 
 
@@ -139,4 +136,31 @@ def restore(timing: Timing, seed: bytes, work: Plan | None, spool: tuple[Spooled
     spool: the updates without PlanOver, oldest first
     The shell then gives Allowed as soon as it knows, Erase if one was under way, and Connected.
     """
-    return Session(timing, Dice(seed), Paused() if work else Idle(), work=work, spool=spool)
+    return Session(timing, Dice(seed), Paused() if work else Idle(), work, spool)
+
+
+def due(s: Session) -> int | None:
+    """When the next Tick is due; None: not before another event. Ask again after each step."""
+    times: list[int] = []
+    if isinstance(s.phase, Joining | Waiting | Sending):
+        times.append(s.phase.due_ms)
+    elif isinstance(s.phase, Ready):
+        times.append(s.ticket_ms)
+    if s.fetch and (s.fetch.running or (s.connected and s.transfer)):
+        times.append(s.fetch.due_ms)
+    if s.look_ms is not None:
+        times.append(s.look_ms)
+    return min(times, default=None)
+
+
+def code(s: Session) -> StateCode:
+    """What this device tells about itself, while it is connected."""
+    match s.phase:
+        case Training():
+            return StateCode.TRAINING
+        case Sending():
+            return StateCode.SENDING
+        case Idle():
+            return StateCode.IDLE
+        case _:
+            return StateCode.WAITING

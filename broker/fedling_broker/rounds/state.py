@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-DAY_S = 86_400  # what a ticket and a rest say when nothing limits them
+DAY_S = 86_400  # what a ticket, a wait or a rest says when nothing limits it
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,32 @@ class Rules:
     deadline_ms: int | None = None
     cohort: frozenset[str] | None = None  # named devices; each has its place, goal <= their number
     pause_s: int = 0  # rest between rounds
-    wait_s: int = 300  # what a wait ticket says at most; devices add back-off of their own
+    wait_s: int = 300  # what a wait ticket says at most; devices add jitter of their own
+    grace_s: int = (
+        300  # a place outlasts its ticket: sending that began in time must not be in vain
+    )
+
+    @property
+    def capacity(self) -> int:
+        """Places in a cohort."""
+        if self.cohort is not None:
+            return len(self.cohort)
+        return self.goal + -(-self.goal * self.over_selection // 1000)
+
+    def ticket_s(self, age_ms: int) -> int:
+        """How long a new ticket is good when the round is so old: to its deadline.
+
+        After the deadline, when a round waits for its minimum, it is as long as a round.
+        """
+        if self.deadline_ms is None:
+            return DAY_S
+        left_ms = self.deadline_ms - age_ms
+        return whole_seconds(left_ms if left_ms > 0 else self.deadline_ms)
+
+
+def whole_seconds(ms: int) -> int:
+    """Rounded up, at least 1."""
+    return max(1, -(-ms // 1000))
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +65,7 @@ class Open:
     opened_ms: int
     places: Mapping[str, int] = field(default_factory=dict)  # device: until_ms; no decision yet
     accepted: frozenset[str] = frozenset()  # devices
+    overdue: bool = False  # past its deadline, with fewer than the minimum
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +91,6 @@ class Rounds:
     rules: Rules
     done: int  # rounds folded; the one in work, or the next, has number done + 1
     phase: Phase
-    connected: bool = False  # was there a Connected? Before it nothing can be published
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +101,7 @@ class OnDisk:
     closed: bool
     age_ms: int
     """How long the round has been open. If it was opened since this machine's last boot (the
-    boot id of the kernel is written down with the opening): boot-time clock minus its opening;
+    kernel's boot id is written down with the opening): boot-time clock now minus at its opening;
     else the largest at_ms written down for it (0: none). Never too large, so no place is given
     away too early."""
     places: Mapping[str, int]  # device: until_ms of its GrantPlace; only those without a decision
@@ -90,10 +115,24 @@ def restore(rules: Rules, done: int, plan: OnDisk | None, now_ms: int) -> Rounds
     A pause between rounds begins anew.
     """
     if plan is None:
-        finished = rules.rounds and done >= rules.rounds
-        pause_ms = rules.pause_s * 1000 if done else 0
-        return Rounds(rules, done, Over() if finished else Pausing(now_ms + pause_ms))
+        return between(rules, done, now_ms)
     if plan.closed:
         return Rounds(rules, done, Folding(plan.plan_id, asked=False))
     opened_ms = now_ms - plan.age_ms
     return Rounds(rules, done, Open(plan.plan_id, opened_ms, dict(plan.places), plan.accepted))
+
+
+def between(rules: Rules, done: int, now_ms: int) -> Rounds:
+    """No plan is open, `done` rounds are folded."""
+    if rules.rounds and done >= rules.rounds:
+        return Rounds(rules, done, Over())
+    return Rounds(rules, done, Pausing(now_ms + (rules.pause_s * 1000 if done else 0)))
+
+
+def due(s: Rounds) -> int | None:
+    """When the next Tick is due; None: not before another event. Ask again after each step."""
+    if isinstance(s.phase, Pausing):
+        return s.phase.until_ms
+    if isinstance(s.phase, Open) and s.rules.deadline_ms is not None and not s.phase.overdue:
+        return s.phase.opened_ms + s.rules.deadline_ms
+    return None

@@ -1,0 +1,382 @@
+"""The device's half of SPEC.md section 5: one function for each event, then what is allowed now.
+
+`do` is the list of actions that a step fills.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from fedling_agent.session.events import (
+    Action,
+    Allowed,
+    AskPlan,
+    CancelFetch,
+    CancelUpdate,
+    Connected,
+    Disconnected,
+    Enrolled,
+    Erase,
+    Event,
+    FetchModel,
+    ModelStored,
+    PauseTraining,
+    PlanOver,
+    PlanSeen,
+    ReceiptSeen,
+    RestSeen,
+    SendJoin,
+    SendUpdate,
+    StartTraining,
+    Tick,
+    TicketSeen,
+    TrainingFailed,
+    UpdateSent,
+    UpdateSpooled,
+)
+from fedling_agent.session.state import (
+    Fetch,
+    Idle,
+    Joining,
+    Paused,
+    Ready,
+    Sending,
+    Session,
+    Spooled,
+    Training,
+    Waiting,
+)
+from fedling_protocol.messages import Answer, Plan, Verdict
+
+NOT_ENROLLED = "not enrolled"
+
+
+def step(s: Session, event: Event, now_ms: int) -> tuple[Session, list[Action]]:
+    """Advance one device's session. Pure: no clock, no I/O, no randomness but s.dice."""
+    do: list[Action] = []
+    s = ON[type(event)](s, event, now_ms, do)
+    return settle(s, now_ms, do), do
+
+
+# --- the connection --------------------------------------------------------------------------
+
+
+def on_connected(s: Session, event: Connected, now: int, do: list[Action]) -> Session:
+    return replace(on_disconnected(s, event, now, do), connected=True)
+
+
+def on_disconnected(
+    s: Session, event: Connected | Disconnected, now: int, do: list[Action]
+) -> Session:
+    """Training goes on, and so does a wait; what waits for an answer joins again later."""
+    phase = Idle() if isinstance(s.phase, Joining | Ready | Sending) else s.phase
+    return replace(
+        s, phase=phase, connected=False, tries=0, offer=None, ticket_ms=0, fetch=None, look_ms=None
+    )
+
+
+def on_enrolled(s: Session, event: Enrolled, now: int, do: list[Action]) -> Session:
+    if isinstance(s.phase, Waiting) and s.phase.reason == NOT_ENROLLED:
+        return replace(s, phase=Idle(), tries=0)
+    return s
+
+
+def on_allowed(s: Session, event: Allowed, now: int, do: list[Action]) -> Session:
+    return replace(s, train=event.train, transfer=event.transfer, enough=event.enough)
+
+
+# --- what plan/train says --------------------------------------------------------------------
+
+
+def on_plan(s: Session, event: PlanSeen, now: int, do: list[Action]) -> Session:
+    plan = event.plan
+    if any(plan.round < known.round for known in (s.work, s.offer) if known):
+        return s  # came late: it was closed before the other was opened
+    s = replace(s, look_ms=None)
+    s = want_model(s, plan.base_version, plan.base_hash, plan.model_size, event.held, now, do)
+    if s.work and s.work.plan_id != plan.plan_id:
+        s = give_up(s, "superseded", do)
+    mine = {known.plan_id for known in (s.work, s.offer, *s.spool) if known}
+    if event.finished or plan.plan_id in mine:
+        return s
+    return offered(s, plan)
+
+
+def on_rest(s: Session, event: RestSeen, now: int, do: list[Action]) -> Session:
+    rest = event.rest
+    if s.offer and rest.version < s.offer.base_version:
+        return s  # came late
+    s = want_model(s, rest.version, rest.model_hash, rest.model_size, event.held, now, do)
+    if s.work and rest.version > s.work.base_version:
+        s = give_up(s, "superseded", do)
+    if s.offer and rest.version > s.offer.base_version:
+        s = offered(s, None)
+    wait, s = back_off(s, tries=0)
+    return replace(s, look_ms=now + rest.look_again_s * 1000 + wait)
+
+
+def offered(s: Session, plan: Plan | None) -> Session:
+    """What was going on about another offer is forgotten; what concerns the spool goes on."""
+    phase = s.phase
+    if isinstance(phase, Ready) or (
+        isinstance(phase, Joining | Waiting)
+        and phase.have is None
+        and (plan is None or phase.plan_id != plan.plan_id)
+    ):
+        s = replace(s, phase=Idle(), tries=0)
+    return replace(s, offer=plan)
+
+
+def give_up(s: Session, reason: str, do: list[Action]) -> Session:
+    """End the plan in work, of which nothing was sent or spooled."""
+    if s.work:
+        do.append(PlanOver(s.work.plan_id, None, None, reason))
+        s = replace(s, phase=Idle(), work=None, ticket_ms=0)
+    return s
+
+
+# --- answers ---------------------------------------------------------------------------------
+
+
+def on_ticket(s: Session, event: TicketSeen, now: int, do: list[Action]) -> Session:
+    asked = s.phase
+    if not isinstance(asked, Joining) or asked.nonce != event.nonce:
+        return s  # not the join that we wait for
+    if event.answer is Answer.WAIT:
+        return told_to_wait(s, asked, event, now)
+    ticket_ms = asked.sent_ms + event.seconds * 1000
+    if now >= ticket_ms:
+        return s  # the answer took longer than the ticket lasts; the join's own back-off follows
+    s = replace(s, ticket_ms=ticket_ms, tries=0)
+    if asked.have is None:
+        return replace(s, phase=Ready())
+    return send(s, asked.plan_id, asked.have, now, do) if s.transfer else replace(s, phase=Idle())
+
+
+def told_to_wait(s: Session, asked: Joining, event: TicketSeen, now: int) -> Session:
+    """A device without a certificate may wait for days: it asks less and less often."""
+    tries = s.tries if event.reason == NOT_ENROLLED else 0
+    wait, s = back_off(s, tries)
+    due = now + event.seconds * 1000 + wait
+    return replace(s, phase=Waiting(asked.plan_id, asked.have, event.reason, due), tries=tries)
+
+
+def on_receipt(s: Session, event: ReceiptSeen, now: int, do: list[Action]) -> Session:
+    entry = next((e for e in s.spool if e.plan_id == event.plan_id), None)
+    if entry:
+        if entry.update_hash != event.update_hash:
+            return s
+        s = replace(s, spool=tuple(e for e in s.spool if e is not entry))
+    elif not any(p and p.plan_id == event.plan_id for p in (s.work, s.offer)):
+        return s
+    verdict = event.of or event.verdict
+    ended = entry.update_hash if entry else None
+    do.append(PlanOver(event.plan_id, ended, verdict, event.reason))
+    s = forget(s, event.plan_id)
+    if verdict is not Verdict.ACCEPTED and s.connected and not s.offer:
+        do.append(AskPlan())  # the plan that we knew is not the open one
+    return s
+
+
+def forget(s: Session, plan_id: bytes) -> Session:
+    """Nothing more happens about this plan."""
+    if s.work and s.work.plan_id == plan_id:
+        return replace(s, phase=Idle(), work=None, ticket_ms=0)
+    if s.offer and s.offer.plan_id == plan_id:
+        s = offered(s, None)
+    if isinstance(s.phase, Joining | Waiting | Sending) and s.phase.plan_id == plan_id:
+        s = replace(s, phase=Idle(), tries=0)
+    return s
+
+
+# --- transfers -------------------------------------------------------------------------------
+
+
+def want_model(
+    s: Session, version: int, model_hash: bytes, size: int, held: bool, now: int, do: list[Action]
+) -> Session:
+    """The newest model is this one; it is fetched as soon as transfers are allowed."""
+    if s.fetch and s.fetch.model_hash == model_hash:
+        return s
+    if s.fetch and s.fetch.running:
+        if s.fetch.version > version:
+            return s  # came late
+        do.append(CancelFetch(s.fetch.version))
+    return replace(s, fetch=None if held else Fetch(version, model_hash, size, False, now, 0))
+
+
+def on_model_stored(s: Session, event: ModelStored, now: int, do: list[Action]) -> Session:
+    if s.fetch and (s.fetch.version, s.fetch.model_hash) == (event.version, event.model_hash):
+        return replace(s, fetch=None)
+    return s
+
+
+def send(s: Session, plan_id: bytes, have: bytes, now: int, do: list[Action]) -> Session:
+    do.append(SendUpdate(plan_id, have))
+    return replace(s, phase=Sending(plan_id, False, now + s.timing.transfer_ms))
+
+
+def on_update_sent(s: Session, event: UpdateSent, now: int, do: list[Action]) -> Session:
+    if isinstance(s.phase, Sending) and s.phase.plan_id == event.plan_id and not s.phase.sent:
+        wait, s = back_off(s, s.tries)
+        due = now + s.timing.retry_ms + wait
+        return replace(s, phase=Sending(event.plan_id, True, due))
+    return s
+
+
+# --- training --------------------------------------------------------------------------------
+
+
+def on_update_spooled(s: Session, event: UpdateSpooled, now: int, do: list[Action]) -> Session:
+    if not s.work or s.work.plan_id != event.plan_id:
+        return s
+    first = not s.spool
+    spool = (*s.spool, Spooled(event.plan_id, event.update_hash))
+    s = replace(s, phase=Idle(), work=None, spool=spool)
+    if first and s.connected and s.transfer and now < s.ticket_ms:
+        return send(s, event.plan_id, event.update_hash, now, do)
+    return s
+
+
+def on_training_failed(s: Session, event: TrainingFailed, now: int, do: list[Action]) -> Session:
+    if s.work and s.work.plan_id == event.plan_id:
+        return give_up(s, f"failed: {event.reason}", do)
+    return s
+
+
+def on_erase(s: Session, event: Erase, now: int, do: list[Action]) -> Session:
+    """The plans that saw the examples are over, whatever state they are in."""
+    if isinstance(s.phase, Sending) and not s.phase.sent:
+        do.append(CancelUpdate(s.phase.plan_id))
+    s = give_up(s, "erased", do)
+    do += [PlanOver(entry.plan_id, entry.update_hash, None, "erased") for entry in s.spool]
+    return replace(s, phase=Idle(), spool=())
+
+
+# --- time ------------------------------------------------------------------------------------
+
+
+def on_tick(s: Session, event: Tick, now: int, do: list[Action]) -> Session:
+    """What is due ends; `settle` begins it anew if it is still wanted and allowed."""
+    if s.fetch and s.fetch.running and now >= s.fetch.due_ms:
+        s = fetch_took_too_long(s, s.fetch, now, do)
+    if isinstance(s.phase, Joining | Waiting | Sending) and now >= s.phase.due_ms:
+        if isinstance(s.phase, Sending) and not s.phase.sent:
+            do.append(CancelUpdate(s.phase.plan_id))
+        s = replace(s, phase=Idle())
+    if s.look_ms is not None and now >= s.look_ms:
+        do.append(AskPlan())
+        s = replace(s, look_ms=None)
+    return s
+
+
+def fetch_took_too_long(s: Session, fetch: Fetch, now: int, do: list[Action]) -> Session:
+    """The plan may be closed and its model gone: a new join tells, and plan/train."""
+    do += [CancelFetch(fetch.version), AskPlan()]
+    wait, s = back_off(s, fetch.tries)
+    fetch = replace(fetch, running=False, due_ms=now + wait, tries=fetch.tries + 1)
+    return replace(s, fetch=fetch, phase=Idle() if isinstance(s.phase, Ready) else s.phase)
+
+
+def back_off(s: Session, tries: int) -> tuple[int, Session]:
+    """Full jitter: milliseconds between 0 and the base, doubled for each try."""
+    value, dice = s.dice.throw()
+    return jitter(s, value, tries), replace(s, dice=dice)
+
+
+def jitter(s: Session, value: bytes, tries: int) -> int:
+    ceiling = min(s.timing.longest_ms, s.timing.retry_ms << min(tries, 32))
+    return int.from_bytes(value[8:16], "big") % (ceiling + 1)
+
+
+# --- what is wanted and allowed now ----------------------------------------------------------
+
+
+def settle(s: Session, now: int, do: list[Action]) -> Session:
+    """After every event: end what is no longer allowed, begin what is allowed now."""
+    s = settle_transfers(s, now, do)
+    s = settle_training(s, now, do)
+    return ask(s, now, do) if isinstance(s.phase, Idle) else s
+
+
+def settle_transfers(s: Session, now: int, do: list[Action]) -> Session:
+    """Nothing large is sent or received while conditions for it fail."""
+    if isinstance(s.phase, Sending) and not s.phase.sent and not s.transfer:
+        do.append(CancelUpdate(s.phase.plan_id))
+        s = replace(s, phase=Idle())
+    fetch = s.fetch
+    if not fetch or not s.connected:
+        return s
+    if fetch.running and not s.transfer:
+        do.append(CancelFetch(fetch.version))
+        return replace(s, fetch=replace(fetch, running=False, due_ms=now))
+    if not fetch.running and s.transfer and now >= fetch.due_ms:
+        do.append(FetchModel(fetch.version, fetch.model_hash, fetch.size))
+        due = now + s.timing.transfer_ms
+        return replace(s, fetch=replace(fetch, running=True, due_ms=due))
+    return s
+
+
+def settle_training(s: Session, now: int, do: list[Action]) -> Session:
+    """A plan in work is trained while conditions allow; one with a ticket is begun."""
+    if isinstance(s.phase, Ready):
+        return begin(s, now, do)
+    if not s.work:
+        return s
+    if isinstance(s.phase, Training) and not s.train:
+        do.append(PauseTraining(s.work.plan_id))
+        return replace(s, phase=Paused())
+    if isinstance(s.phase, Paused) and s.train:
+        do.append(StartTraining(s.work))
+        return replace(s, phase=Training())
+    return s
+
+
+def begin(s: Session, now: int, do: list[Action]) -> Session:
+    if now >= s.ticket_ms or not s.offer:
+        return replace(s, phase=Idle())
+    if s.fetch or not (s.train and s.enough):
+        return s
+    do.append(StartTraining(s.offer))
+    return replace(s, phase=Training(), work=s.offer, offer=None)
+
+
+def ask(s: Session, now: int, do: list[Action]) -> Session:
+    """Join: with the oldest spool entry if there is one, else for the open plan."""
+    if not (s.connected and s.transfer):
+        return s
+    if s.spool:
+        return join(s, s.spool[0].plan_id, s.spool[0].update_hash, now, do)
+    if s.offer and s.train and s.enough:
+        return join(s, s.offer.plan_id, None, now, do)
+    return s
+
+
+def join(s: Session, plan_id: bytes, have: bytes | None, now: int, do: list[Action]) -> Session:
+    value, dice = s.dice.throw()
+    nonce = value[:8]
+    due = now + s.timing.retry_ms + jitter(s, value, s.tries)
+    do.append(SendJoin(plan_id, nonce, have))
+    return replace(
+        s, phase=Joining(plan_id, have, nonce, now, due), dice=dice, tries=s.tries + 1, ticket_ms=0
+    )
+
+
+Handler = Callable[[Session, Any, int, list[Action]], Session]  # each takes its own event
+
+ON: dict[type[Event], Handler] = {
+    Connected: on_connected,
+    Disconnected: on_disconnected,
+    Enrolled: on_enrolled,
+    Allowed: on_allowed,
+    PlanSeen: on_plan,
+    RestSeen: on_rest,
+    TicketSeen: on_ticket,
+    ReceiptSeen: on_receipt,
+    ModelStored: on_model_stored,
+    UpdateSent: on_update_sent,
+    UpdateSpooled: on_update_spooled,
+    TrainingFailed: on_training_failed,
+    Erase: on_erase,
+    Tick: on_tick,
+}

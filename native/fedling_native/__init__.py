@@ -2,6 +2,7 @@
 
 What it computes, bit by bit, is native/NUMERICS.md. Buffers hold native values (int8, uint8, int16)
 without a header; weights travel as the canonical little-endian bytes of its section 2.
+Type checkers know numpy arrays as buffers from Python 3.12 on; before it pass them `array.data`.
 
     NativeError
         the C library refused a call; `name` and `meaning` say why. Nothing has changed then.

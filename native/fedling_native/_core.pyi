@@ -1,4 +1,4 @@
-"""What Python sees of native/include/fedling.h, as far as fedling_native uses it."""
+"""What Python sees of native/include/fedling.h, as far as fedling_native and its tests use it."""
 
 from collections.abc import Iterator
 from typing import Literal, overload
@@ -24,6 +24,8 @@ class CEnum:
     elements: dict[int, str]
 
 class FFI:
+    NULL: CData
+
     @overload
     def new(self, cdecl: Literal["fdl_norm[]"], init: object = None) -> CNorms: ...
     @overload
@@ -40,8 +42,11 @@ class FFI:
 
 class Library:
     FDL_OK: int
+    FDL_E_ARENA: int
     FDL_E_EXPONENT: int
     FDL_E_LENGTH: int
+    FDL_E_NULL: int
+    FDL_E_SAMPLES: int
     FDL_INPUT_EXP: int
     FDL_MAX_BATCH: int
     FDL_MAX_CLASSES: int

@@ -109,6 +109,12 @@ class Topics:
         """Receipt for a device."""
         return self._of_task(task, Kind.RECEIPT, _device(device))
 
+    def plan_subscriptions(self, tasks: tuple[str, ...] = ()) -> list[str]:
+        """Where the plans of these tasks are, of every task if none is named."""
+        if not tasks:
+            return [self._of_fleet("+", Kind.PLAN, "train")]
+        return [self.plan(task) for task in tasks]
+
     def device_subscriptions(self, device: str, tasks: tuple[str, ...] = ()) -> list[str]:
         """What a device keeps subscribed, of every task if none is named. Models come and go."""
         topics = [self.keys(AGGREGATOR), self.keys(device)]

@@ -1,0 +1,1 @@
+"""The verbs of `fedling-agent`, one module each: run(args) -> exit code."""

@@ -1,0 +1,105 @@
+"""`fedling-agent check`: what a person should look at before asking somebody else."""
+
+import argparse
+import socket
+from collections.abc import Callable
+
+from fedling_agent import conditions, identity
+from fedling_agent.commands import output, place, status
+from fedling_agent.commands.place import Place
+from fedling_agent.errors import BadInput, CannotWrite, Missing
+from fedling_agent.store import Store
+from fedling_protocol.exits import Exit
+from fedling_protocol.identity import IdentityError
+from fedling_protocol.settings import SettingsError
+
+CONNECT_S = 5.0
+EXPECTED = (SettingsError, IdentityError, BadInput, CannotWrite, Missing, OSError)
+
+
+def run(args: argparse.Namespace) -> Exit:
+    where = place.find(args)
+    results = [(name, *_outcome(check, where)) for name, check in CHECKS.items()]
+    if args.json:
+        output.print_json([{"check": n, "ok": ok, "says": says} for n, ok, says in results])
+    else:
+        output.print_pairs([(name, _painted(ok, says)) for name, ok, says in results])
+    return Exit.OK if all(ok for _, ok, _ in results) else Exit.FAILED
+
+
+def _outcome(check: Callable[[Place], str], where: Place) -> tuple[bool, str]:
+    try:
+        return True, check(where)
+    except EXPECTED as error:
+        return False, str(error)
+
+
+def _painted(ok: bool, says: str) -> str:
+    word = output.paint("ok", output.GREEN) if ok else output.paint("WRONG", output.RED)
+    return f"{word}  {says}"
+
+
+def _configuration(where: Place) -> str:
+    return f"{where.file}: fleet {where.needed_config().fleet}"
+
+
+def _identity(where: Place) -> str:
+    me = identity.load(where.state)
+    if me is None:
+        raise Missing(f"{where.state}: no key yet; make one with: fedling-agent init")
+    return f"device {me.device}"
+
+
+def _streams(where: Place) -> str:
+    streams = where.streams()
+    if not streams:
+        raise Missing("agent.toml names no stream: nothing can be ingested or trained")
+    return ", ".join(f"{s.name} ({len(s.channels)} channels)" for s in streams.values())
+
+
+def _store(where: Place) -> str:
+    store = Store(where.state, read_only=True)
+    try:
+        summaries = store.recordings.summary().values()
+        return f"{where.state}: {sum(s.samples for s in summaries)} samples"
+    finally:
+        store.close()
+
+
+def _conditions(where: Place) -> str:
+    readings = conditions.read(where.needed_config().roots)
+    signals = (readings.mains, readings.battery, readings.temperature, readings.network)
+    broken = [f"{signal.source}: {signal.reason}" for signal in signals if signal.broken]
+    if broken:
+        raise Missing("; ".join(broken))
+    return "readable"
+
+
+def _broker(where: Place) -> str:
+    broker = where.needed_config().broker
+    address = f"{broker.host}:{broker.port}"
+    try:
+        socket.create_connection((broker.host, broker.port), CONNECT_S).close()
+    except OSError as error:
+        raise OSError(f"{address}: {error.strerror or error}") from error
+    return f"{address} accepts connections"
+
+
+def _service(where: Place) -> str:
+    facts = status.read(where)
+    if facts["source"] != "service":
+        raise Missing("it does not run; start it with: fedling-agent run")
+    if not facts["enrolled"]:
+        raise Missing(f"runs, but is not enrolled; the operator runs: {facts['enrol']}")
+    return str(facts["doing"])
+
+
+CHECKS: dict[str, Callable[[Place], str]] = {
+    "configuration": _configuration,
+    "identity": _identity,
+    "streams": _streams,
+    "store": _store,
+    "conditions": _conditions,
+    "MQTT broker": _broker,
+    "service": _service,
+}

@@ -1,0 +1,64 @@
+"""`fedling-agent conditions`: what the sensors say, and what that allows."""
+
+import argparse
+from typing import Any
+
+from fedling_agent import conditions, policy, report
+from fedling_agent.commands import output, place
+from fedling_agent.commands.place import Place
+from fedling_agent.conditions import Roots
+from fedling_agent.control import Json
+from fedling_agent.policy import Memory, Policy
+from fedling_protocol.exits import Exit
+
+UNITS = {"battery": " %", "temperature": " °C"}
+
+
+def run(args: argparse.Namespace) -> Exit:
+    facts: dict[str, Any] = read(place.find(args))
+    if args.json:
+        output.print_json(facts)
+        return Exit.OK
+    lines = [(name, _signal(name, signal)) for name, signal in facts["signals"].items()]
+    lines += _allowance("", facts["own"])
+    for task, allowance in facts["tasks"].items():
+        lines += _allowance(f" for {task}", allowance)
+    output.print_pairs([*lines, ("told by", f"the {facts['source']}")])
+    return Exit.OK
+
+
+def read(where: Place) -> Json:
+    """From the service, which remembers what hysteresis needs; else read now."""
+    service = where.service()
+    if service is not None:
+        with service:
+            return service.ask({"do": "conditions"}) | {"source": "service"}
+    roots = Roots() if where.config is None else where.config.roots
+    own = Policy() if where.config is None else where.config.policy
+    readings = conditions.read(roots)
+    allowance, _ = policy.decide(own, None, readings, Memory())
+    return {
+        "signals": report.of_readings(readings),
+        "own": report.of_allowance(allowance),
+        "tasks": {},
+        "source": "command; the service does not run",
+    }
+
+
+def _signal(name: str, signal: dict[str, Any]) -> str:
+    value = signal["value"]
+    if value is None:
+        return f"unknown: {signal['reason']} ({signal['source']})"
+    text = ("yes" if value else "no") if isinstance(value, bool) else f"{value}{UNITS[name]}"
+    return f"{text} ({signal['source']})"
+
+
+def _allowance(whom: str, about: dict[str, Any]) -> list[tuple[str, str]]:
+    lines = []
+    for what in ("train", "transfer"):
+        why = ", ".join(about[f"why_not_{what}"])
+        text = output.paint("yes", output.GREEN)
+        if not about[what]:
+            text = output.paint(f"no: {why}", output.YELLOW)
+        lines.append((f"may {what}{whom}", text))
+    return lines

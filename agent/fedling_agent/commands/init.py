@@ -1,0 +1,33 @@
+"""`fedling-agent init`: who this device is."""
+
+import argparse
+
+from fedling_agent import identity
+from fedling_agent.commands import output, place
+from fedling_protocol.exits import Exit
+
+
+def run(args: argparse.Namespace) -> Exit:
+    where = place.find(args)
+    me = identity.ensure(where.state)
+    if args.json:
+        output.print_json(
+            {
+                "device": me.device,
+                "key": me.key.public.hex(),
+                "state": str(where.state),
+                "enrol": me.add_command,
+            }
+        )
+        return Exit.OK
+    output.print_pairs(
+        [
+            ("device", me.device),
+            ("key", me.key.public.hex()),
+            ("kept in", str(where.state)),
+            ("enrol", f"the operator runs: {me.add_command}"),
+        ]
+    )
+    if where.config is None:
+        print(f"\nNext: write {where.file} with fleet, root_key and broker.host.")
+    return Exit.OK

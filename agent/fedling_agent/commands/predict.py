@@ -1,0 +1,80 @@
+"""`fedling-agent predict`: windows of samples to labels."""
+
+import argparse
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from fedling_agent import operations
+from fedling_agent.commands import output, place, source
+from fedling_agent.commands.place import Place
+from fedling_agent.control import Json
+from fedling_agent.errors import BadInput
+from fedling_agent.predict import Predictor
+from fedling_agent.store import Store
+from fedling_protocol.exits import Exit
+
+Ask = Callable[[Json], Json]
+
+
+def run(args: argparse.Namespace) -> Exit:
+    where, form = place.find(args), source.form(args)
+    with _asker(where) as (ask, by), source.lines(args) as lines:
+        window = int(str(ask({"do": "windows", "task": args.task})["window"]))
+        request: Json = {"do": "predict", "task": args.task, "form": form}
+        for piece in pieces(lines, form, window):
+            answer: dict[str, Any] = ask(request | {"lines": piece})
+            if args.json:
+                output.print_json(answer | {"by": by})
+            else:
+                print(_sentence(answer))
+    return Exit.OK
+
+
+@contextmanager
+def _asker(where: Place) -> Iterator[tuple[Ask, str]]:
+    """Who answers: the service, else this command from the store."""
+    service = where.service()
+    if service is not None:
+        with service:
+            yield service.ask, "service"
+        return
+    streams = where.streams()
+    store = Store(where.state, read_only=True)
+    try:
+        predictor = Predictor(store)
+
+        def ask(request: Json) -> Json:
+            task: Any = request["task"]
+            if request["do"] == "windows":
+                return operations.windows(store, task)
+            lines: Any = request["lines"]
+            form = str(request["form"])
+            return operations.predict(store, predictor, streams, task, lines, form)
+
+        yield ask, "command; the service does not run"
+    finally:
+        store.close()
+
+
+def pieces(lines: Iterator[str], form: str, window: int) -> Iterator[list[str]]:
+    """Whole windows, each with the header that CSV needs. Raises BadInput at a broken one."""
+    rows = (line for line in lines if line.strip())
+    header = [next(rows, "")] if form == "csv" else []
+    piece: list[str] = []
+    number = 0
+    for row in rows:
+        piece.append(row)
+        if len(piece) == window:
+            yield header + piece
+            piece, number = [], number + 1
+    if piece or not number:
+        raise BadInput(f"window {number + 1} has {len(piece)} samples, the model wants {window}")
+
+
+def _sentence(answer: dict[str, Any]) -> str:
+    likely = sorted(answer["probabilities"].items(), key=lambda pair: -pair[1])
+    others = ", ".join(f"{label} {share:.2f}" for label, share in likely[1:3])
+    share = answer["probabilities"][answer["label"]]
+    text = f"{output.paint(answer['label'], output.BOLD)} {share:.2f}"
+    return f"{text} (then {others}; model {answer['model']})"

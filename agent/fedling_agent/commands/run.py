@@ -1,0 +1,33 @@
+"""`fedling-agent run`: the service, from its configuration to its end."""
+
+import argparse
+import logging
+
+from fedling_agent import control, identity, lock, logs
+from fedling_agent.commands import place
+from fedling_agent.desk import Desk
+from fedling_agent.service import Service
+from fedling_agent.store import Store
+from fedling_protocol.exits import Exit
+from fedling_protocol.loop import Loop
+
+log = logging.getLogger(__name__)
+
+
+def run(args: argparse.Namespace) -> Exit:
+    where = place.find(args)
+    config, streams = where.needed_config(), where.streams()
+    logs.set_up(args.log)
+    with lock.exclusive(where.state):
+        me = identity.ensure(where.state)
+        log.info("device %s, key %s", me.device, me.key.public.hex())
+        store = Store(where.state, config.bounds)
+        loop = Loop()
+        service = Service(loop, config, streams, me, store)
+        server = control.Server(loop, where.state, Desk(service).answer)
+        service.start()
+        loop.run()
+        server.close()
+        loop.close()
+        store.close()
+    return Exit.OK

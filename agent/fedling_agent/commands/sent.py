@@ -1,0 +1,41 @@
+"""`fedling-agent sent`: everything that left this device."""
+
+import argparse
+import datetime
+
+from fedling_agent.commands import output, place
+from fedling_agent.store import Store
+from fedling_protocol.exits import Exit
+
+
+def run(args: argparse.Namespace) -> Exit:
+    store = Store(place.find(args).state, read_only=True)
+    try:
+        messages = store.ledger.sent(max(0, args.limit))
+    finally:
+        store.close()
+    if args.json:
+        output.print_json(
+            [
+                {
+                    "time_ms": m.time_ms,
+                    "kind": m.kind,
+                    "topic": m.topic,
+                    "bytes": m.size,
+                    "plan": None if m.plan_id is None else m.plan_id.hex(),
+                    "meaning": m.meaning,
+                }
+                for m in messages
+            ]
+        )
+    elif messages:
+        rows = [(_when(m.time_ms), m.kind, output.size(m.size), m.meaning) for m in messages]
+        output.print_table([("when", "kind", "size", "meaning"), *rows])
+    else:
+        print("nothing was sent yet")
+    return Exit.OK
+
+
+def _when(time_ms: int) -> str:
+    moment = datetime.datetime.fromtimestamp(time_ms / 1000, datetime.UTC).astimezone()
+    return moment.strftime("%Y-%m-%d %H:%M:%S")

@@ -1,0 +1,119 @@
+"""`fedling-agent status`: what the device does and, if it is nothing, why."""
+
+import argparse
+from typing import Any
+
+from fedling_agent import identity, report
+from fedling_agent.commands import output, place
+from fedling_agent.commands.place import Place
+from fedling_agent.control import Json
+from fedling_agent.errors import Missing
+from fedling_agent.store import Store
+from fedling_protocol.exits import Exit
+
+Facts = dict[str, Any]  # as report.py makes it, possibly by way of the socket
+
+
+def run(args: argparse.Namespace) -> Exit:
+    where = place.find(args)
+    facts = read(where)
+    if args.json:
+        output.print_json(facts)
+    else:
+        output.print_pairs(pairs(facts))
+    return Exit.OK
+
+
+def read(where: Place) -> Json:
+    """From the service, else from the store. Raises Missing."""
+    service = where.service()
+    if service is not None:
+        with service:
+            return service.ask({"do": "status"}) | {"source": "service"}
+    me = identity.load(where.state)
+    if me is None:
+        raise Missing(f"{where.state}: no device yet; make one with: fedling-agent init")
+    facts: Json = {"doing": "the service does not run", "source": "store"}
+    try:
+        store = Store(where.state, read_only=True)
+    except Missing:  # made by init, never run
+        return facts | {"device": me.device, "key": me.key.public.hex(), "enrol": me.add_command}
+    try:
+        return report.of_store(store, me) | facts
+    finally:
+        store.close()
+
+
+def pairs(facts: Facts) -> list[tuple[str, str]]:
+    """Name and text of each line."""
+    lines = [
+        ("device", str(facts["device"])),
+        ("doing", output.paint(str(facts["doing"]), output.GREEN)),
+        *_connection(facts.get("connection")),
+        (
+            "enrolled",
+            "yes" if facts.get("enrolled") else f"no; the operator runs: {facts['enrol']}",
+        ),
+    ]
+    if facts.get("disk", "ok") != "ok":
+        lines.append(("disk", output.paint(str(facts["disk"]), output.RED)))
+    for task, about in facts.get("tasks", {}).items():
+        lines += _task(task, about)
+    lines += [
+        (f"task {task}", output.paint(f"declined: {why}", output.YELLOW))
+        for task, why in facts.get("declined", {}).items()
+    ]
+    lines += [
+        (f"stream {name}", _stream(about)) for name, about in facts.get("streams", {}).items()
+    ]
+    if "bytes" in facts:
+        lines.append(("bytes", _bytes(facts["bytes"])))
+    refused = {k: n for k, n in facts.get("counters", {}).items() if k.startswith("refused: ")}
+    if refused:
+        words = ", ".join(f"{n} {kind.removeprefix('refused: ')}" for kind, n in refused.items())
+        lines.append(("refused", output.paint(words, output.YELLOW)))
+    return [*lines, ("told by", f"the {facts['source']}")]
+
+
+def _enrolled(facts: Facts) -> str:
+    return "yes" if facts.get("enrolled") else f"no; the operator runs: {facts['enrol']}"
+
+
+def _connection(about: Facts | None) -> list[tuple[str, str]]:
+    if about is None:
+        return []
+    since = report.span(about["since_s"])
+    if about["connected"]:
+        return [("MQTT broker", f"{about['broker']}, connected for {since}")]
+    text = f"{about['broker']}, not connected for {since}: {about['reason']}"
+    if about["retry_s"] is not None:
+        text += f", next try in {report.span(about['retry_s'])}"
+    return [("MQTT broker", output.paint(text, output.YELLOW))]
+
+
+def _task(task: str, about: Facts) -> list[tuple[str, str]]:
+    model = about["model"]
+    lines = [(f"task {task}", about.get("doing", ""))] if "doing" in about else []
+    lines.append(("  model", "none yet" if model is None else f"version {model['version']}"))
+    if about["verdicts"]:
+        words = ", ".join(f"{n} {verdict}" for verdict, n in about["verdicts"].items())
+        lines.append(("  rounds", words))
+    for entry in about["spool"]:
+        words = f"an update of {output.size(entry['bytes'])}, plan {entry['plan'][:8]}"
+        lines.append(("  to send", words))
+    if about.get("failure"):
+        lines.append(("  failed", output.paint(about["failure"], output.RED)))
+    return lines
+
+
+def _stream(about: Facts) -> str:
+    size = output.size(about["bytes"])
+    return f"{about['recordings']} recordings, {about['samples']} samples, {size}"
+
+
+def _bytes(about: Facts) -> str:
+    today, total = about["today"], about["total"]
+    return (
+        f"today {output.size(today['sent'])} sent, {output.size(today['received'])} received; "
+        f"in all {output.size(total['sent'])} and {output.size(total['received'])}"
+    )

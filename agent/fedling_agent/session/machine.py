@@ -35,6 +35,7 @@ from fedling_agent.session.events import (
     UpdateSpooled,
 )
 from fedling_agent.session.state import (
+    Dice,
     Fetch,
     Idle,
     Joining,
@@ -43,6 +44,7 @@ from fedling_agent.session.state import (
     Sending,
     Session,
     Spooled,
+    Timing,
     Training,
     Waiting,
 )
@@ -62,16 +64,18 @@ def step(s: Session, event: Event, now_ms: int) -> tuple[Session, list[Action]]:
 
 
 def on_connected(s: Session, event: Connected, now: int, do: list[Action]) -> Session:
-    return replace(on_disconnected(s, event, now, do), connected=True)
+    return start_afresh(s, connected=True)
 
 
-def on_disconnected(
-    s: Session, event: Connected | Disconnected, now: int, do: list[Action]
-) -> Session:
-    """Training goes on, and so does a wait; what waits for an answer joins again later."""
+def on_disconnected(s: Session, event: Disconnected, now: int, do: list[Action]) -> Session:
+    return start_afresh(s, connected=False)
+
+
+def start_afresh(s: Session, connected: bool) -> Session:
+    """Training goes on, and so does a wait; what waits for an answer joins again."""
     phase = Idle() if isinstance(s.phase, Joining | Ready | Sending) else s.phase
-    return replace(
-        s, phase=phase, connected=False, tries=0, offer=None, ticket_ms=0, fetch=None, look_ms=None
+    return Session(
+        s.timing, s.dice, phase, s.work, s.spool, connected, s.train, s.transfer, s.enough
     )
 
 
@@ -92,7 +96,8 @@ def on_plan(s: Session, event: PlanSeen, now: int, do: list[Action]) -> Session:
     plan = event.plan
     if any(plan.round < known.round for known in (s.work, s.offer) if known):
         return s  # came late: it was closed before the other was opened
-    s = replace(s, look_ms=None)
+    if s.look_ms is not None:
+        s = replace(s, look_ms=None)
     s = want_model(s, plan.base_version, plan.base_hash, plan.model_size, event.held, now, do)
     if s.work and s.work.plan_id != plan.plan_id:
         s = give_up(s, "superseded", do)
@@ -111,8 +116,8 @@ def on_rest(s: Session, event: RestSeen, now: int, do: list[Action]) -> Session:
         s = give_up(s, "superseded", do)
     if s.offer and rest.version > s.offer.base_version:
         s = offered(s, None)
-    wait, s = back_off(s, tries=0)
-    return replace(s, look_ms=now + rest.look_again_s * 1000 + wait)
+    wait, dice = back_off(s, tries=0)
+    return replace(s, dice=dice, look_ms=now + rest.look_again_s * 1000 + wait)
 
 
 def offered(s: Session, plan: Plan | None) -> Session:
@@ -147,18 +152,19 @@ def on_ticket(s: Session, event: TicketSeen, now: int, do: list[Action]) -> Sess
     ticket_ms = asked.sent_ms + event.seconds * 1000
     if now >= ticket_ms:
         return s  # the answer took longer than the ticket lasts; the join's own back-off follows
-    s = replace(s, ticket_ms=ticket_ms, tries=0)
-    if asked.have is None:
-        return replace(s, phase=Ready())
-    return send(s, asked.plan_id, asked.have, now, do) if s.transfer else replace(s, phase=Idle())
+    phase: Ready | Idle | Sending = Ready()
+    if asked.have is not None:
+        phase = send(s, asked.plan_id, asked.have, now, do) if s.transfer else Idle()
+    return replace(s, phase=phase, ticket_ms=ticket_ms, tries=0)
 
 
 def told_to_wait(s: Session, asked: Joining, event: TicketSeen, now: int) -> Session:
     """A device without a certificate may wait for days: it asks less and less often."""
     tries = s.tries if event.reason == NOT_ENROLLED else 0
-    wait, s = back_off(s, tries)
+    wait, dice = back_off(s, tries)
     due = now + event.seconds * 1000 + wait
-    return replace(s, phase=Waiting(asked.plan_id, asked.have, event.reason, due), tries=tries)
+    phase = Waiting(asked.plan_id, asked.have, event.reason, due)
+    return replace(s, dice=dice, phase=phase, tries=tries)
 
 
 def on_receipt(s: Session, event: ReceiptSeen, now: int, do: list[Action]) -> Session:
@@ -169,6 +175,7 @@ def on_receipt(s: Session, event: ReceiptSeen, now: int, do: list[Action]) -> Se
         s = replace(s, spool=tuple(e for e in s.spool if e is not entry))
     elif not any(p and p.plan_id == event.plan_id for p in (s.work, s.offer)):
         return s
+    s = stop_sending(s, event.plan_id, do)
     verdict = event.of or event.verdict
     ended = entry.update_hash if entry else None
     do.append(PlanOver(event.plan_id, ended, verdict, event.reason))
@@ -184,7 +191,7 @@ def forget(s: Session, plan_id: bytes) -> Session:
         return replace(s, phase=Idle(), work=None, ticket_ms=0)
     if s.offer and s.offer.plan_id == plan_id:
         s = offered(s, None)
-    if isinstance(s.phase, Joining | Waiting | Sending) and s.phase.plan_id == plan_id:
+    if isinstance(s.phase, Joining | Waiting) and s.phase.plan_id == plan_id:
         s = replace(s, phase=Idle(), tries=0)
     return s
 
@@ -202,7 +209,8 @@ def want_model(
         if s.fetch.version > version:
             return s  # came late
         do.append(CancelFetch(s.fetch.version))
-    return replace(s, fetch=None if held else Fetch(version, model_hash, size, False, now, 0))
+    fetch = None if held else Fetch(version, model_hash, size, False, now, 0)
+    return s if fetch is s.fetch else replace(s, fetch=fetch)
 
 
 def on_model_stored(s: Session, event: ModelStored, now: int, do: list[Action]) -> Session:
@@ -211,16 +219,25 @@ def on_model_stored(s: Session, event: ModelStored, now: int, do: list[Action]) 
     return s
 
 
-def send(s: Session, plan_id: bytes, have: bytes, now: int, do: list[Action]) -> Session:
+def send(s: Session, plan_id: bytes, have: bytes, now: int, do: list[Action]) -> Sending:
     do.append(SendUpdate(plan_id, have))
-    return replace(s, phase=Sending(plan_id, False, now + s.timing.transfer_ms))
+    return Sending(plan_id, False, now + s.timing.transfer_ms)
+
+
+def stop_sending(s: Session, plan_id: bytes, do: list[Action]) -> Session:
+    """What is still moving would go on moving when conditions fail."""
+    if not isinstance(s.phase, Sending) or s.phase.plan_id != plan_id:
+        return s
+    if not s.phase.sent:
+        do.append(CancelUpdate(plan_id))
+    return replace(s, phase=Idle())
 
 
 def on_update_sent(s: Session, event: UpdateSent, now: int, do: list[Action]) -> Session:
     if isinstance(s.phase, Sending) and s.phase.plan_id == event.plan_id and not s.phase.sent:
-        wait, s = back_off(s, s.tries)
+        wait, dice = back_off(s, s.tries)
         due = now + s.timing.retry_ms + wait
-        return replace(s, phase=Sending(event.plan_id, True, due))
+        return replace(s, dice=dice, phase=Sending(event.plan_id, True, due))
     return s
 
 
@@ -230,12 +247,11 @@ def on_update_sent(s: Session, event: UpdateSent, now: int, do: list[Action]) ->
 def on_update_spooled(s: Session, event: UpdateSpooled, now: int, do: list[Action]) -> Session:
     if not s.work or s.work.plan_id != event.plan_id:
         return s
-    first = not s.spool
+    phase: Idle | Sending = Idle()
+    if s.connected and s.transfer and now < s.ticket_ms and not s.spool:
+        phase = send(s, event.plan_id, event.update_hash, now, do)
     spool = (*s.spool, Spooled(event.plan_id, event.update_hash))
-    s = replace(s, phase=Idle(), work=None, spool=spool)
-    if first and s.connected and s.transfer and now < s.ticket_ms:
-        return send(s, event.plan_id, event.update_hash, now, do)
-    return s
+    return replace(s, phase=phase, work=None, spool=spool)
 
 
 def on_training_failed(s: Session, event: TrainingFailed, now: int, do: list[Action]) -> Session:
@@ -246,8 +262,8 @@ def on_training_failed(s: Session, event: TrainingFailed, now: int, do: list[Act
 
 def on_erase(s: Session, event: Erase, now: int, do: list[Action]) -> Session:
     """The plans that saw the examples are over, whatever state they are in."""
-    if isinstance(s.phase, Sending) and not s.phase.sent:
-        do.append(CancelUpdate(s.phase.plan_id))
+    if isinstance(s.phase, Sending):
+        s = stop_sending(s, s.phase.plan_id, do)
     s = give_up(s, "erased", do)
     do += [PlanOver(entry.plan_id, entry.update_hash, None, "erased") for entry in s.spool]
     return replace(s, phase=Idle(), spool=())
@@ -260,9 +276,9 @@ def on_tick(s: Session, event: Tick, now: int, do: list[Action]) -> Session:
     """What is due ends; `settle` begins it anew if it is still wanted and allowed."""
     if s.fetch and s.fetch.running and now >= s.fetch.due_ms:
         s = fetch_took_too_long(s, s.fetch, now, do)
-    if isinstance(s.phase, Joining | Waiting | Sending) and now >= s.phase.due_ms:
-        if isinstance(s.phase, Sending) and not s.phase.sent:
-            do.append(CancelUpdate(s.phase.plan_id))
+    if isinstance(s.phase, Sending) and now >= s.phase.due_ms:
+        s = stop_sending(s, s.phase.plan_id, do)
+    elif isinstance(s.phase, Joining | Waiting) and now >= s.phase.due_ms:
         s = replace(s, phase=Idle())
     if s.look_ms is not None and now >= s.look_ms:
         do.append(AskPlan())
@@ -273,19 +289,20 @@ def on_tick(s: Session, event: Tick, now: int, do: list[Action]) -> Session:
 def fetch_took_too_long(s: Session, fetch: Fetch, now: int, do: list[Action]) -> Session:
     """The plan may be closed and its model gone: a new join tells, and plan/train."""
     do += [CancelFetch(fetch.version), AskPlan()]
-    wait, s = back_off(s, fetch.tries)
+    wait, dice = back_off(s, fetch.tries)
     fetch = replace(fetch, running=False, due_ms=now + wait, tries=fetch.tries + 1)
-    return replace(s, fetch=fetch, phase=Idle() if isinstance(s.phase, Ready) else s.phase)
+    phase = Idle() if isinstance(s.phase, Ready) else s.phase
+    return replace(s, dice=dice, fetch=fetch, phase=phase)
 
 
-def back_off(s: Session, tries: int) -> tuple[int, Session]:
-    """Full jitter: milliseconds between 0 and the base, doubled for each try."""
+def back_off(s: Session, tries: int) -> tuple[int, Dice]:
+    """Milliseconds between 0 and a ceiling that doubles with each try (full jitter)."""
     value, dice = s.dice.throw()
-    return jitter(s, value, tries), replace(s, dice=dice)
+    return jitter(s.timing, value, tries), dice
 
 
-def jitter(s: Session, value: bytes, tries: int) -> int:
-    ceiling = min(s.timing.longest_ms, s.timing.retry_ms << min(tries, 32))
+def jitter(timing: Timing, value: bytes, tries: int) -> int:
+    ceiling = min(timing.longest_ms, timing.retry_ms << min(tries, 32))
     return int.from_bytes(value[8:16], "big") % (ceiling + 1)
 
 
@@ -302,8 +319,7 @@ def settle(s: Session, now: int, do: list[Action]) -> Session:
 def settle_transfers(s: Session, now: int, do: list[Action]) -> Session:
     """Nothing large is sent or received while conditions for it fail."""
     if isinstance(s.phase, Sending) and not s.phase.sent and not s.transfer:
-        do.append(CancelUpdate(s.phase.plan_id))
-        s = replace(s, phase=Idle())
+        s = stop_sending(s, s.phase.plan_id, do)
     fetch = s.fetch
     if not fetch or not s.connected:
         return s
@@ -355,7 +371,7 @@ def ask(s: Session, now: int, do: list[Action]) -> Session:
 def join(s: Session, plan_id: bytes, have: bytes | None, now: int, do: list[Action]) -> Session:
     value, dice = s.dice.throw()
     nonce = value[:8]
-    due = now + s.timing.retry_ms + jitter(s, value, s.tries)
+    due = now + s.timing.retry_ms + jitter(s.timing, value, s.tries)
     do.append(SendJoin(plan_id, nonce, have))
     return replace(
         s, phase=Joining(plan_id, have, nonce, now, due), dice=dice, tries=s.tries + 1, ticket_ms=0

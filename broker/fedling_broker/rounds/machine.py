@@ -35,6 +35,7 @@ from fedling_broker.rounds.state import (
     Opening,
     Over,
     Pausing,
+    Phase,
     Rounds,
     between,
     whole_seconds,
@@ -65,7 +66,7 @@ def on_join(s: Rounds, join: JoinSeen, now: int, do: list[Action]) -> Rounds:
     elif not isinstance(s.phase, Open) or s.phase.plan_id != join.plan_id:
         too_late_to_join(join, do)
     else:
-        return replace(s, phase=join_open(s, s.phase, join, now, do))
+        return with_phase(s, join_open(s, s.phase, join, now, do))
     return s
 
 
@@ -190,11 +191,15 @@ def advance(s: Rounds, now: int, do: list[Action]) -> Rounds:
             do.append(OpenRound(s.done + 1))
             return replace(s, phase=Opening())
         case Open():
-            return replace(s, phase=close_if_time(s, s.phase, now, do))
+            return with_phase(s, close_if_time(s, s.phase, now, do))
         case Folding(plan_id, asked=False):
             do.append(FoldRound(plan_id))
             return replace(s, phase=Folding(plan_id, asked=True))
     return s
+
+
+def with_phase(s: Rounds, phase: Phase) -> Rounds:
+    return s if phase is s.phase else replace(s, phase=phase)
 
 
 def close_if_time(s: Rounds, phase: Open, now: int, do: list[Action]) -> Open | Folding:

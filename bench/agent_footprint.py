@@ -1,0 +1,159 @@
+"""What an idle agent costs: memory, bytes on the wire, installed packages.
+
+    pss_mb                  of the whole process tree: enrolled, connected, a model, no open plan
+    idle_ip_bytes_per_day   IPv4 bytes with headers, both ways, at the default keepalive, from the
+                            end of one keepalive exchange to the end of the third after it
+    install_mb              what `pip install fedling[agent]` adds to a bare virtual environment
+
+The bytes take 20 minutes at the default keepalive of 300 s. `--keepalive 20` looks quicker, and
+writes its figure under another name.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.report import Report
+from fedling_native import Layer
+from fedling_sim.mosquitto import Mosquitto
+from tests.support.agent import Agent, rows
+from tests.support.aggregator import FakeAggregator, make_model
+from tests.support.tools import own_network
+
+ROOT = Path(__file__).parent.parent
+DEFAULT_KEEPALIVE_S = 300
+EXCHANGES = 3
+QUIET_S = 1.0  # after so long an exchange is over
+POLL_S = 0.02
+LAYERS = (Layer(600, 64, True), Layer(64, 7, False))  # the watch example's model
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Measure all of it, or with --inside the bytes alone, in a network of our own."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--keepalive", type=int, default=DEFAULT_KEEPALIVE_S, help="seconds")
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    args = parser.parse_args(arguments)
+    if args.inside:
+        bytes_and_memory(args.keepalive)
+        return
+    report = Report("agent_footprint")
+    words = [sys.executable, "-m", "bench.agent_footprint", "--inside"]
+    result = subprocess.run(
+        [*own_network(), *words, "--keepalive", str(args.keepalive)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    pss, count, seconds, numpy = result.stdout.split()[-4:]
+    per_day = int(count) / float(seconds) * 86_400
+    quick = args.keepalive != DEFAULT_KEEPALIVE_S
+    added = install_bytes()
+    report.row(keepalive_s=args.keepalive, ip_bytes=int(count), seconds=float(seconds))
+    report.row(numpy_imported=numpy == "True")
+    report.figure("pss_mb", int(pss) / 1e6)
+    report.figure("idle_ip_bytes_per_day" + (f"_at_{args.keepalive}_s" if quick else ""), per_day)
+    report.figure("install_mb", added / 1e6)
+    report.finish()
+
+
+def bytes_and_memory(keepalive_s: int) -> None:
+    """Prints PSS in bytes, IP bytes, seconds, whether numpy is mapped."""
+    with tempfile.TemporaryDirectory() as name, Mosquitto(Path(name) / "mosquitto") as mosquitto:
+        agent = Agent(Path(name) / "agent", mosquitto.port, keepalive_s=keepalive_s)
+        become_idle(agent, FakeAggregator(mosquitto.port))
+        assert agent.process is not None
+        pids = [agent.process.pid, *descendants(agent.process.pid)]
+        count, seconds = idle_bytes()
+        pss = sum(pss_bytes(pid) for pid in pids)
+        print(pss, count, seconds, any(maps_numpy(pid) for pid in pids), flush=True)
+        agent.stop()
+
+
+def become_idle(agent: Agent, aggregator: FakeAggregator) -> None:
+    """Enrolled, with examples, a round behind it and the next model: an ordinary quiet day."""
+    aggregator.certify(bytes.fromhex(agent.json("init")["key"]))
+    agent.run("ingest", "wrist", text=rows(4, 600))
+    agent.start()
+    aggregator.offer(make_model(LAYERS), 1)
+    aggregator.until(lambda: aggregator.updates)
+    aggregator.rest(make_model(LAYERS, version=2), look_again_s=86_400 * 7)
+    aggregator.until(lambda: model_version(agent) == 2)
+    aggregator.until(lambda: "no open plan" in agent.doing())
+    aggregator.close()
+
+
+def model_version(agent: Agent) -> int:
+    model = agent.status().get("tasks", {}).get("watch", {}).get("model")
+    return int(model["version"]) if model else 0
+
+
+def idle_bytes() -> tuple[int, float]:
+    """From the end of one exchange to the end of the third after it."""
+    end_of_exchange()
+    before, start = ip_bytes(), time.monotonic()
+    for _ in range(EXCHANGES):
+        end_of_exchange()
+    return ip_bytes() - before, time.monotonic() - start
+
+
+def end_of_exchange() -> None:
+    """Wait until bytes have moved and then none for QUIET_S."""
+    last, moved, quiet_since = ip_bytes(), False, time.monotonic()
+    while not moved or time.monotonic() - quiet_since < QUIET_S:
+        time.sleep(POLL_S)
+        current = ip_bytes()
+        if current != last:
+            last, moved, quiet_since = current, True, time.monotonic()
+
+
+def ip_bytes() -> int:
+    """IPv4 octets received in this network, headers included; on lo each packet comes once."""
+    lines = Path("/proc/net/netstat").read_text().splitlines()
+    names, values = (line.split() for line in lines if line.startswith("IpExt:"))
+    return int(values[names.index("InOctets")])
+
+
+def descendants(pid: int) -> list[int]:
+    """Children and theirs."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [p for child in map(int, children) for p in (child, *descendants(child))]
+
+
+def pss_bytes(pid: int) -> int:
+    """Proportional set size."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+
+
+def maps_numpy(pid: int) -> bool:
+    return "numpy" in Path(f"/proc/{pid}/maps").read_text()
+
+
+def install_bytes() -> int:
+    """The wheel of this tree with its packages, installed for real."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+        build = ["wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", name, str(ROOT)]
+        subprocess.run([*pip, *build], check=True)
+        wheel = next(folder.glob("fedling-*.whl"))
+        venv = folder / "venv"
+        subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
+        before = tree_bytes(venv)
+        install = ["--python", str(venv / "bin/python"), "install", f"{wheel}[agent]"]
+        subprocess.run([*pip, *install], check=True)
+        return tree_bytes(venv) - before
+
+
+def tree_bytes(folder: Path) -> int:
+    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

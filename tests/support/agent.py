@@ -1,0 +1,156 @@
+"""A real `fedling-agent run` in a process of its own, with a world that the test makes."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from fedling_agent.control import Client, Unavailable
+from fedling_sim.world import FakeDevice, Weather
+from tests.support.aggregator import ROOT, TOPICS
+
+GOOD = Weather(mains=True, battery=90, temperature=40, network=True)
+STOP_S = 30.0
+
+STREAM = """
+name = "wrist"
+[[channel]]
+name = "x"
+unit = "m/s2"
+resolution = 0.01
+[[channel]]
+name = "y"
+unit = "m/s2"
+resolution = 0.01
+"""
+
+
+class Agent:
+    """One device in a directory: agent.toml, a stream, a fake sysfs, its state, its log.
+
+    settings: more lines of agent.toml; `policy` lines are put into [policy]
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        port: int,
+        *,
+        settings: str = "",
+        duty: float = 1.0,
+        policy: str = "",
+        keepalive_s: int = 60,
+        prefix: Sequence[str] = (),
+    ) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.directory = directory
+        self.state = directory / "state"
+        self.config = directory / "agent.toml"
+        self.log = directory / "agent.log"
+        self.world = FakeDevice(directory)
+        self.world.show(GOOD)
+        self.process: subprocess.Popen[bytes] | None = None
+        self._prefix = list(prefix)
+        (directory / "wrist.toml").write_text(STREAM)
+        self.config.write_text(
+            f"""
+fleet = "{TOPICS.fleet}"
+root_key = "{ROOT.public.hex()}"
+streams = ["wrist.toml"]
+{settings}
+[broker]
+host = "127.0.0.1"
+port = {port}
+keepalive_s = {keepalive_s}
+[training]
+duty = {duty}
+[retry]
+connect_s = 0.05
+connect_longest_s = 0.2
+answer_s = 1.0
+answer_longest_s = 2.0
+[policy]
+dwell_s = 0
+check_s = 0.1
+{policy}
+[paths]
+state = "state"
+sys = "sys"
+proc = "proc"
+"""
+        )
+
+    def command(self, *words: str) -> list[str]:
+        """A command line of this device."""
+        verb, *rest = words
+        program = [sys.executable, "-m", "fedling_agent.cli", verb]
+        return [*self._prefix, *program, "--config", str(self.config), *rest]
+
+    def run(
+        self, *words: str, text: str = "", code: int | None = 0
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end. code: the exit code that is expected; None: any."""
+        result = subprocess.run(
+            self.command(*words), input=text, capture_output=True, text=True, timeout=120
+        )
+        assert code is None or result.returncode == code, result.stdout + result.stderr
+        return result
+
+    def json(self, *words: str, text: str = "", code: int | None = 0) -> Any:
+        """What a command prints with --json."""
+        return json.loads(self.run(*words, "--json", text=text, code=code).stdout)
+
+    def start(self, **environment: str) -> None:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command("run", "--log", "debug"),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=os.environ | environment,
+                start_new_session=True,
+            )
+
+    def status(self) -> dict[str, Any]:
+        """From the running service; empty while it does not answer."""
+        try:
+            with Client(self.state) as client:
+                return client.ask({"do": "status"})
+        except Unavailable:
+            return {}
+
+    def doing(self) -> str:
+        return str(self.status().get("doing", ""))
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """End it; returns its exit code."""
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        code = self.process.wait(STOP_S)
+        self.process = None
+        return code
+
+    def kill(self) -> None:
+        """As a power cut would. Its child dies with it."""
+        self.stop(signal.SIGKILL)
+
+    def log_text(self) -> str:
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+
+def rows(recordings: int, samples: int, classes: int = 3, seed: int = 1) -> str:
+    """CSV of labelled recordings on two channels; a label can be told from the values."""
+    dice = random.Random(seed)
+    lines = ["recording,label,x,y"]
+    for number in range(recordings):
+        kind = number % classes
+        for _ in range(samples):
+            x, y = dice.gauss(3 * kind, 1), dice.gauss(-2 * kind, 1)
+            lines.append(f"r{number},label {kind},{x:.2f},{y:.2f}")
+    return "\n".join(lines) + "\n"

@@ -14,12 +14,14 @@ import argparse
 import importlib
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from fedling_protocol import settings
 
 DOCS = Path(__file__).parent
+HEADING = "| argument | means |\n|---|---|\n"
 PART = re.compile(r"(<!-- (commands|keys): (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -44,31 +46,49 @@ def parser_of(module: str) -> argparse.ArgumentParser:
 
 
 def commands_part(module: str) -> str:
-    """Every command of one program."""
+    """Every command of one program. Arguments that most commands have are explained once."""
     leaves = [x for x in commands(parser_of(module)) if not is_group(x)]
-    return "\n".join(command_text(leaf) for leaf in leaves)
+    count = Counter(row for leaf in leaves for row in argument_rows(leaf).values())
+    common = {row for row, n in count.items() if 2 * n > len(leaves)}
+    shared = "".join(row for row in count if row in common)
+    text = f"Most commands have these:\n\n{HEADING}{shared}\n" if shared else ""
+    return text + "\n".join(command_text(leaf, common) for leaf in leaves)
 
 
-def command_text(parser: argparse.ArgumentParser) -> str:
+def command_text(parser: argparse.ArgumentParser, common: set[str]) -> str:
     """One command: what it does, its arguments, its example."""
-    text = f"### {parser.prog}\n"
-    if parser.description:
-        text += f"{squeeze(parser.description)}\n\n"
+    text = f"### {parser.prog}\n{squeeze(parser.description or '')}\n\n"
+    rows = argument_rows(parser)
+    own = "".join(row for row in rows.values() if row not in common)
+    if own:
+        text += f"{HEADING}{own}\n"
+    if also := [f"`{name}`" for name, row in rows.items() if row in common]:
+        text += f"{'Also' if own else 'Takes'} {', '.join(also)}.\n\n"
+    return text + "".join(f"    {line}\n" for line in example_of(parser))
+
+
+def argument_rows(parser: argparse.ArgumentParser) -> dict[str, str]:
+    """A row of a table for each argument but --help, positional ones first."""
     arguments = [x for x in parser._actions if not isinstance(x, argparse._HelpAction)]
-    if arguments:
-        text += "| argument | means |\n|---|---|\n"
-        text += "".join(argument_row(parser, argument) for argument in arguments) + "\n"
-    if parser.epilog:
-        text += "".join(f"    {line}".rstrip() + "\n" for line in dedented(parser.epilog))
-    return text
+    arguments.sort(key=lambda argument: bool(argument.option_strings))
+    return {shown_name(x): argument_row(parser, x) for x in arguments}
 
 
 def argument_row(parser: argparse.ArgumentParser, argument: argparse.Action) -> str:
-    """One option or positional argument."""
-    value = "" if argument.nargs == 0 else shown_value(argument)
-    names = " ".join(filter(None, [", ".join(argument.option_strings), value]))
     words = (argument.help or "") % {"prog": parser.prog, **vars(argument)}
-    return f"| `{cell(names)}` | {cell(squeeze(words))} |\n"
+    return f"| `{cell(shown_name(argument))}` | {cell(squeeze(words))} |\n"
+
+
+def shown_name(argument: argparse.Action) -> str:
+    """What one types, as --limit N or FILE."""
+    value = "" if argument.nargs == 0 else shown_value(argument)
+    return " ".join(filter(None, [", ".join(argument.option_strings), value]))
+
+
+def example_of(parser: argparse.ArgumentParser) -> list[str]:
+    """The lines that one can type, of the epilog "example: ..."."""
+    epilog = re.sub(r"^\s*examples?:\s*\n", "", parser.epilog or "")
+    return [line.strip() for line in epilog.splitlines() if line.strip()]
 
 
 def shown_value(argument: argparse.Action) -> str:
@@ -93,13 +113,6 @@ def keys_part(place: str) -> str:
 
 def squeeze(text: str) -> str:
     return " ".join(text.split())
-
-
-def dedented(text: str) -> list[str]:
-    """The lines of an epilog without the indent that they share."""
-    lines = text.strip("\n").splitlines()
-    indent = min((len(x) - len(x.lstrip()) for x in lines if x.strip()), default=0)
-    return [line[indent:] for line in lines]
 
 
 def cell(text: str) -> str:

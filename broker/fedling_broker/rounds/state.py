@@ -18,9 +18,7 @@ class Rules:
     cohort: frozenset[str] | None = None  # named devices; each has its place, goal <= their number
     pause_s: int = 0  # rest between rounds
     wait_s: int = 300  # what a wait ticket says at most; devices add jitter of their own
-    grace_s: int = (
-        300  # a place outlasts its ticket: sending that began in time must not be in vain
-    )
+    grace_s: int = 300  # a place outlasts its ticket: what began in time may still arrive
 
     @property
     def capacity(self) -> int:

@@ -206,9 +206,9 @@ class Service:
         self._version = max((model.version for model in newest if model), default=0)
 
     def run_of(self, work: Work) -> Run | None:
-        """The training of a task, if it has or waits for the slot."""
+        """The training of a task: under way, waiting for the slot, or paused."""
         plan = work.session.work
-        return None if plan is None else self.slot.find(plan.plan_id)
+        return None if plan is None else self.slot.progress(plan.plan_id)
 
     def ingested(self) -> None:
         """The store has new examples: count them when the flood is over."""

@@ -63,11 +63,17 @@ class Slot:
         self._duty = duty
         self._checkpoint_s = checkpoint_s
         self._runs: list[Run] = []  # the first one has the slot
+        self._last: Run | None = None  # for status: how far the one that was paused has come
         self._closed: Call | None = None
 
     def find(self, plan_id: bytes) -> Run | None:
         """The run of this plan, if it has or waits for the slot."""
         return next((run for run in self._runs if run.job.plan_id == plan_id), None)
+
+    def progress(self, plan_id: bytes) -> Run | None:
+        """The run of this plan, also if it was the last to be paused."""
+        last = self._last if self._last and self._last.job.plan_id == plan_id else None
+        return self.find(plan_id) or last
 
     @property
     def pid(self) -> int | None:
@@ -197,6 +203,7 @@ class Slot:
             run.retry.cancel()
         if run in self._runs:
             self._runs.remove(run)
+        self._last = run
         self._next()
 
     def _kill(self, run: Run) -> None:

@@ -31,7 +31,7 @@ class FakeJob:
 class FakeProcess:
     """Says what the test has it say."""
 
-    all: "ClassVar[list[FakeProcess]]" = []
+    all: ClassVar[list["FakeProcess"]] = []
     pid = 1
 
     def __init__(self, job: FakeJob, *, duty: float, checkpoint_s: float) -> None:

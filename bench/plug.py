@@ -1,0 +1,69 @@
+"""Pulls the plug of a training agent twenty times.
+
+batch_ms     wall clock of a batch (a net that the wire just allows)
+pulls        how often
+worst_steps  batches that ended after the change was readable, the most of all pulls
+worst_cpu_ms CPU of agent and child in the 2 s after, the most of all pulls
+within       pulls with at most one batch and at most one batch's CPU + 60 ms
+"""
+
+import tempfile
+import time
+from pathlib import Path
+
+from bench.report import Report
+from fedling_sim.mosquitto import Mosquitto
+from tests.support import plug
+from tests.support.agent import Agent
+from tests.support.aggregator import FakeAggregator
+
+PULLS = 20
+ALLOWED_S = 0.060
+SAMPLE_S = 3.0  # of undisturbed training, to know what a batch costs
+
+
+def main() -> None:
+    report = Report("plug")
+    with tempfile.TemporaryDirectory() as name, Mosquitto(Path(name) / "mosquitto") as mosquitto:
+        aggregator = FakeAggregator(mosquitto.port)
+        agent = Agent(Path(name) / "agent", mosquitto.port)
+        try:
+            measure(report, agent, aggregator)
+        finally:
+            agent.kill()
+            aggregator.close()
+    report.finish()
+
+
+def measure(report: Report, agent: Agent, aggregator: FakeAggregator) -> None:
+    plug.prepare(agent, aggregator)
+    aggregator.offer(plug.slow_model(), 1, batch=plug.BATCH, epochs=20)
+    aggregator.until(lambda: plug.done(agent) >= 2)
+    wall_s, cpu_s = batch_cost(agent)
+    pulls = []
+    for number in range(PULLS):
+        result = plug.pull(agent, aggregator)
+        pulls.append(result)
+        report.row(pull=number + 1, steps=result.steps, cpu_ms=result.cpu_s * 1000)
+        before = plug.done(agent)
+        plug.plug_in(agent)
+        aggregator.until(lambda least=before + 1: plug.done(agent) >= least)  # type: ignore[misc]
+    good = [p for p in pulls if p.steps <= 1 and p.cpu_s <= cpu_s + ALLOWED_S]
+    report.figure("batch_ms", wall_s * 1000)
+    report.figure("batch_cpu_ms", cpu_s * 1000)
+    report.figure("pulls", len(pulls))
+    report.figure("worst_steps", max(p.steps for p in pulls))
+    report.figure("worst_cpu_ms", max(p.cpu_s for p in pulls) * 1000)
+    report.figure("within", len(good))
+
+
+def batch_cost(agent: Agent) -> tuple[float, float]:
+    """Seconds of wall clock and of CPU that a batch takes when nobody disturbs."""
+    before, start = plug.done(agent), time.monotonic()
+    cpu = plug.cpu_until(agent, start + SAMPLE_S)
+    batches = plug.done(agent) - before
+    return (time.monotonic() - start) / batches, cpu / batches
+
+
+if __name__ == "__main__":
+    main()

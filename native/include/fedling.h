@@ -1,9 +1,11 @@
 /* fedling: bit-exact integer training of small networks.
  *
- * This header is the whole public interface. What every function computes, bit by bit, is written in NUMERICS.md.
- * The library keeps nothing: no heap, no files, no clock, no global that changes. All memory is the caller's; a
- * function that needs scratch has a ..._arena_size() beside it. Every function checks the lengths it is given and
- * refuses before it changes anything. */
+ * This header is the whole public interface. What every function computes, bit by bit, is written
+ * in NUMERICS.md. The library keeps nothing: no heap, no files, no clock, no global that changes.
+ * All memory is the caller's; a function that needs scratch has a ..._arena_size() beside it. Every
+ * function checks the lengths it is given and refuses before it changes anything.
+ *
+ * Functions that return int return FDL_OK or one of enum fdl_error. */
 #ifndef FEDLING_H
 #define FEDLING_H
 
@@ -26,18 +28,17 @@ extern "C" {
 
 enum fdl_error {
     FDL_OK = 0,
-    FDL_E_NULL = -1,     /* a pointer is NULL, its length is not 0 */
-    FDL_E_LAYERS = -2,   /* number of layers, their sizes or their ReLU flags are not a model */
-    FDL_E_EXPONENT = -3, /* an exponent outside FDL_MIN_EXPONENT..FDL_MAX_EXPONENT */
-    FDL_E_LENGTH = -4,   /* a length is not the one that the model asks for */
-    FDL_E_ARENA = -5,    /* the arena is too small or not aligned to FDL_ARENA_ALIGN */
-    FDL_E_BATCH = -6,    /* not 1..FDL_MAX_BATCH examples */
-    FDL_E_RATE = -7,     /* learning rate outside 1..FDL_MAX_RATE */
-    FDL_E_LABEL = -8,    /* a label that is not a class of the model */
-    FDL_E_INPUT = -9,    /* an input of -128: the range is -127..127 */
-    FDL_E_SAMPLES =
-        -10, /* no sample, or 2^24 and more a channel, or another number in the second pass */
-    FDL_E_NORMALISER = -11 /* a mantissa or a shift that no fit gives */
+    FDL_E_NULL = -1,       /* a pointer is NULL that must not be */
+    FDL_E_LAYERS = -2,     /* number of layers, their sizes or their ReLU flags are not a model */
+    FDL_E_EXPONENT = -3,   /* an exponent outside FDL_MIN_EXPONENT..FDL_MAX_EXPONENT */
+    FDL_E_LENGTH = -4,     /* a length is not the one that the model asks for */
+    FDL_E_ARENA = -5,      /* the arena is too small or not aligned to FDL_ARENA_ALIGN */
+    FDL_E_BATCH = -6,      /* not 1..FDL_MAX_BATCH examples */
+    FDL_E_RATE = -7,       /* learning rate outside 1..FDL_MAX_RATE */
+    FDL_E_LABEL = -8,      /* a label that is not a class of the model */
+    FDL_E_INPUT = -9,      /* an input of -128: the range is -127..127 */
+    FDL_E_SAMPLES = -10,   /* a fit of none or of 2^24 and more, or the second pass differs */
+    FDL_E_NORMALISER = -11 /* a mean, mantissa or shift that no fit gives */
 };
 
 /* "FDL_E_..." in words, for people. A string that lives as long as the program; never NULL. */
@@ -69,7 +70,7 @@ typedef struct fdl_net {
 /* FDL_OK, FDL_E_NULL, FDL_E_LAYERS or FDL_E_EXPONENT. */
 int fdl_check_layers(const fdl_layer *layers, size_t layer_count);
 
-/* How many weights and biases, and how many canonical bytes they make; 0 if the layers are refused. */
+/* How many weights, biases and canonical bytes; 0 if the layers are refused. */
 size_t fdl_weight_count(const fdl_layer *layers, size_t layer_count);
 size_t fdl_bias_count(const fdl_layer *layers, size_t layer_count);
 size_t fdl_packed_size(const fdl_layer *layers, size_t layer_count);
@@ -143,14 +144,14 @@ typedef struct fdl_norm_fit {
 } fdl_norm_fit;
 
 /* A fit reads the samples twice, piece by piece: start, sum..., centre, square..., finish.
- * samples: interleaved by channel, a multiple of `channels`; the second pass reads as many as the first. */
+ * samples: interleaved by channel, a multiple of `channels`; as many in the second pass. */
 int fdl_norm_start(fdl_norm_fit *fit, size_t channels);
 int fdl_norm_sum(fdl_norm_fit *fit, size_t channels, const int16_t *samples, size_t samples_len);
 int fdl_norm_centre(fdl_norm_fit *fit, size_t channels);
 int fdl_norm_square(fdl_norm_fit *fit, size_t channels, const int16_t *samples, size_t samples_len);
 int fdl_norm_finish(const fdl_norm_fit *fit, fdl_norm *norm, size_t channels);
 
-/* Counts to int8 inputs with exponent FDL_INPUT_EXP; x_len == samples_len, a multiple of `channels`. */
+/* Counts to int8 inputs of exponent FDL_INPUT_EXP; x_len == samples_len, a multiple of channels. */
 int fdl_norm_apply(const fdl_norm *norm, size_t channels, const int16_t *samples,
                    size_t samples_len, int8_t *x, size_t x_len);
 

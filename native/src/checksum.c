@@ -1,4 +1,4 @@
-/* CRC-32 (IEEE 802.3, as in zlib) of the canonical bytes: one number that says two targets agree. */
+/* CRC-32 (IEEE 802.3, as in zlib) of the canonical bytes: one number, the same on every target. */
 #include "bytes.h"
 #include "internal.h"
 

@@ -12,7 +12,7 @@
 
 #include "fixed.h"
 
-/* Four rows that are multiplied together. Fewer are filled up with one of them, and the factor 0. */
+/* Four rows and a factor for each. Where there are fewer, any row with the factor 0 stands in. */
 typedef struct fdl_four_weights {
     const int16_t *row[4];
     int8_t factor[4];
@@ -35,11 +35,10 @@ static inline int16_t fdl_weight(int16_t stored) {
 /* 512 products of 127 * 32768 are the most that a sum of 32 bits holds. */
 #define FDL_DOT_PIECE 512
 
-/* sum[r] += row[r] . x; the factors are not used. */
-static inline void fdl_dot4(int32_t sum[4], const fdl_four_weights *weights, const int8_t *x,
+/* sum[r] += row[r] . x */
+static inline void fdl_dot4(int32_t sum[4], const int16_t *const row[4], const int8_t *x,
                             size_t n) {
-    const int16_t *w0 = weights->row[0], *w1 = weights->row[1];
-    const int16_t *w2 = weights->row[2], *w3 = weights->row[3];
+    const int16_t *w0 = row[0], *w1 = row[1], *w2 = row[2], *w3 = row[3];
     for (size_t start = 0; start < n; start += FDL_DOT_PIECE) {
         size_t end = n - start < FDL_DOT_PIECE ? n : start + FDL_DOT_PIECE;
         int32_t a0 = 0, a1 = 0, a2 = 0, a3 = 0;
@@ -95,7 +94,7 @@ static inline void fdl_subtract_gradient(int16_t *restrict stored, const int32_t
         stored[i] = fdl_subtract(stored[i], (int16_t)fdl_sat16((g[i] + half) >> shift));
 }
 
-/* stored[i] -= (x[i] * d) >> shift, rounded, saturated; 1 <= shift <= 15: all of it has 16 bits. */
+/* stored[i] -= (x[i] * d) >> shift, rounded, saturated; 1 <= shift <= 14: all of it has 16 bits. */
 static inline void fdl_subtract_product(int16_t *restrict stored, const int8_t *restrict x,
                                         int16_t d, int32_t shift, size_t n) {
     int16_t half = (int16_t)(1 << (shift - 1));

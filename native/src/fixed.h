@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-/* C11 leaves three things to the compiler that the arithmetic stands on. Every target does the same. */
+/* C11 leaves to the compiler three things that the arithmetic stands on; every target agrees. */
 _Static_assert((-3 >> 1) == -2, "a right shift of a negative number must be arithmetic");
 _Static_assert((int16_t)0xffff == -1, "narrowing must wrap around");
 _Static_assert(sizeof(int) == 4, "an int must have 32 bits");

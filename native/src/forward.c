@@ -5,24 +5,20 @@
 /* With the largest sum of products, 65535 * 127 * 128 < 2^30, an accumulator stays in 32 bits. */
 #define BIAS_LIMIT ((1 << 30) - 1)
 
-/* Up to four rows of weights; where there are fewer, the last one stands in for the rest. */
-static fdl_four_weights take_rows(const fdl_part *part, size_t o, size_t rows) {
-    fdl_four_weights four = {0};
-    for (size_t r = 0; r < 4; r++)
-        four.row[r] = part->weights + (o + (r < rows ? r : rows - 1)) * part->in;
-    return four;
-}
-
-/* Four outputs of all examples: their weights stay in the first-level cache. */
+/* Up to four outputs of all examples: their weights stay in the first-level cache. Where there are
+ * fewer, the last one is computed again and dropped. */
 static void forward_rows(const fdl_part *part, size_t o, size_t rows, const int8_t *x, size_t n,
                          int32_t e, int32_t *acc) {
-    const fdl_four_weights four = take_rows(part, o, rows);
-    int32_t bias[4] = {0};
-    for (size_t r = 0; r < rows; r++)
-        bias[r] = fdl_shift(part->biases[o + r], e + 16, -BIAS_LIMIT, BIAS_LIMIT);
+    const int16_t *row[4];
+    int32_t bias[4];
+    for (size_t r = 0; r < 4; r++) {
+        size_t output = o + (r < rows ? r : rows - 1);
+        row[r] = part->weights + output * part->in;
+        bias[r] = fdl_shift(part->biases[output], e + 16, -BIAS_LIMIT, BIAS_LIMIT);
+    }
     for (size_t b = 0; b < n; b++) {
         int32_t sum[4] = {bias[0], bias[1], bias[2], bias[3]};
-        fdl_dot4(sum, &four, x + b * part->in, part->in);
+        fdl_dot4(sum, row, x + b * part->in, part->in);
         for (size_t r = 0; r < rows; r++)
             acc[b * part->out + o + r] = part->relu ? fdl_max32(sum[r], 0) : sum[r];
     }

@@ -15,10 +15,10 @@ typedef struct fdl_part {
     int32_t *biases;
 } fdl_part;
 
-/* The parts of a checked net; returns how many. */
-size_t fdl_split_net(const fdl_net *net, fdl_part parts[FDL_MAX_LAYERS]);
+/* The layers of a checked net, one part each. */
+void fdl_split_net(const fdl_net *net, fdl_part parts[FDL_MAX_LAYERS]);
 
-/* The widest layer's outputs. */
+/* Outputs of the layer that has most. */
 size_t fdl_widest(const fdl_net *net);
 
 /* Bytes of `count` accumulators or int8 values, made a multiple of FDL_ARENA_ALIGN. */
@@ -55,7 +55,7 @@ void fdl_update_row_one(int16_t *row, const int8_t *x, size_t in, int8_t d, int3
 void fdl_update_row(int16_t *row, const int8_t *x, size_t in, const int8_t *d, size_t d_stride,
                     size_t n, int32_t shift);
 
-/* ratio(a, b) of NUMERICS section 1: a/b ~ mantissa * 2^-7 * 2^k. 0 < a < 2^32, 0 < b <= 2^40. */
+/* ratio(a, b) of NUMERICS section 1: a/b ~ mantissa * 2^-7 * 2^k. 0 < a, b <= 2^40. */
 typedef struct fdl_ratio {
     int32_t mantissa;
     int32_t k;

@@ -71,7 +71,7 @@ int fdl_check_net(const fdl_net *net) {
     return net->weights == NULL || net->biases == NULL ? FDL_E_NULL : FDL_OK;
 }
 
-size_t fdl_split_net(const fdl_net *net, fdl_part parts[FDL_MAX_LAYERS]) {
+void fdl_split_net(const fdl_net *net, fdl_part parts[FDL_MAX_LAYERS]) {
     int16_t *weights = net->weights;
     int32_t *biases = net->biases;
     for (size_t l = 0; l < net->layer_count; l++) {
@@ -80,7 +80,6 @@ size_t fdl_split_net(const fdl_net *net, fdl_part parts[FDL_MAX_LAYERS]) {
         weights += parts[l].in * parts[l].out;
         biases += parts[l].out;
     }
-    return net->layer_count;
 }
 
 size_t fdl_widest(const fdl_net *net) {

@@ -1,7 +1,7 @@
 /* Normalisation from a device's own samples (NUMERICS section 6). */
 #include "internal.h"
 
-/* Below 2^24 samples a sum of squares fits in 56 bits and the variance's shifted remainder in 40. */
+/* Below 2^24 samples a sum of squares fits in 56 bits, the variance's shifted remainder in 40. */
 #define MAX_SAMPLES ((1u << 24) - 1)
 
 static int check_samples(const void *state, size_t channels, const int16_t *samples, size_t len) {

@@ -23,15 +23,15 @@ static int check_call(const fdl_net *net, const void *arena, size_t arena_len, c
 static int32_t *run(const fdl_net *net, void *arena, const int8_t *x, int32_t x_exp,
                     int32_t *z_exp) {
     fdl_part parts[FDL_MAX_LAYERS];
-    size_t count = fdl_split_net(net, parts);
+    fdl_split_net(net, parts);
     uint8_t *rest = arena;
     int32_t *acc = fdl_take_words(&rest, fdl_widest(net));
     int8_t *hidden = fdl_take_bytes(&rest, fdl_widest(net));
     int32_t e = x_exp;
-    for (size_t l = 0; l < count; l++) {
+    for (size_t l = 0; l < net->layer_count; l++) {
         e += parts[l].w_exp;
         fdl_forward(&parts[l], x, 1, e, acc);
-        if (l + 1 < count)
+        if (l + 1 < net->layer_count)
             e += fdl_requantise(acc, parts[l].out, hidden);
         x = hidden;
     }

@@ -1,7 +1,7 @@
 /* Accumulators to int8: the exponent of a tensor follows its largest value. */
 #include "internal.h"
 
-/* |acc| <= 2^30 - 1 + 65535 * 127 * 128, and half a step is at most 2^23: the sum stays below 2^31. */
+/* |acc| <= 2^30 - 1 + 65535 * 127 * 128 and half a step is at most 2^23: below 2^31 together. */
 int32_t fdl_requantise(const int32_t *acc, size_t count, int8_t *q) {
     int32_t lowest = 0, highest = 0;
     for (size_t j = 0; j < count; j++) {

@@ -53,7 +53,8 @@ static int check_call(const fdl_net *net, const void *arena, size_t arena_len, c
 static void lay_out(step_state *s, const fdl_net *net, void *arena, size_t n) {
     uint8_t *rest = arena;
     size_t widest = n * fdl_widest(net);
-    s->count = fdl_split_net(net, s->parts);
+    fdl_split_net(net, s->parts);
+    s->count = net->layer_count;
     s->n = n;
     s->acc = fdl_take_words(&rest, widest);
     s->d = fdl_take_bytes(&rest, widest);
@@ -77,8 +78,8 @@ static int32_t run_forward(step_state *s, const int8_t *x, int32_t x_exp) {
     }
 }
 
-/* Logits in acc to the error of the last layer in d; returns its exponent. The learning rate's mantissa
- * is part of it: it must come before the error is rounded to int8. */
+/* Logits in acc to the error of the last layer in d; returns its exponent. The learning rate's
+ * mantissa is part of it: it must come before the error is rounded to int8. */
 static int32_t output_error(step_state *s, const uint8_t *labels, int32_t z_exp, int32_t mantissa) {
     size_t classes = s->parts[s->count - 1].out;
     for (size_t b = 0; b < s->n; b++) {

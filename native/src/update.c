@@ -6,7 +6,7 @@
 #define PIECE 128
 
 void fdl_update_row_one(int16_t *row, const int8_t *x, size_t in, int8_t d, int32_t shift) {
-    if (d == 0 || shift > 15) /* 127 * 127 < 2^14 rounds to 0 */
+    if (d == 0 || shift > 14) /* 127 * 127 < 2^14 rounds to 0 */
         return;
     if (shift >= 1)
         fdl_subtract_product(row, x, d, shift, in);

@@ -1,7 +1,7 @@
-/* Runs a script of calls and prints what they give: the kernel without Python, for builds that Python
- * cannot load. tests/native/driver.py writes the script and knows its form.
+/* Runs a script of calls and prints what they give: the kernel without Python, for builds that
+ * Python cannot load. tests/native/driver.py writes the script and knows its form.
  *
- * Every buffer is allocated with exactly its length, so that a sanitiser sees a read past its end. */
+ * Every buffer is allocated with exactly its length, so that a sanitiser sees a read past it. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

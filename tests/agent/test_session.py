@@ -1,0 +1,358 @@
+"""A session asks and is answered: SPEC.md section 5, rows D1 to D7."""
+
+from dataclasses import replace
+
+import pytest
+
+from fedling_agent.session.events import (
+    Allowed,
+    AskPlan,
+    CancelFetch,
+    Connected,
+    Disconnected,
+    Enrolled,
+    FetchModel,
+    ModelStored,
+    PlanSeen,
+    RestSeen,
+    SendUpdate,
+    StartTraining,
+    Tick,
+    TicketSeen,
+)
+from fedling_agent.session.machine import jitter, step
+from fedling_agent.session.state import (
+    Dice,
+    Joining,
+    Paused,
+    Ready,
+    Sending,
+    Spooled,
+    Timing,
+    Training,
+    Waiting,
+    code,
+    due,
+)
+from fedling_protocol.messages import Answer, StateCode
+from tests.support.session import (
+    ALL,
+    ENTRY,
+    NEXT,
+    PLAN,
+    REST,
+    RETRY,
+    SEEN,
+    Device,
+    joining,
+    joins,
+    sending,
+    training,
+)
+
+# --- D1: models ------------------------------------------------------------------------------
+
+
+def test_d1_missing_model_of_a_plan_is_fetched() -> None:
+    device = Device()
+    actions = device.give(ALL, Connected(), replace(SEEN, held=False))
+    assert FetchModel(1, b"model 1", 1000) in actions
+
+
+def test_d1_missing_model_of_a_rest_is_fetched() -> None:
+    device = Device()
+    assert device.give(ALL, Connected(), RestSeen(REST, held=False)) == [
+        FetchModel(2, b"model 2", 1000)
+    ]
+
+
+def test_d1_model_is_fetched_even_if_conditions_for_training_fail() -> None:
+    device = Device()
+    actions = device.give(Allowed(False, True, True), Connected(), replace(SEEN, held=False))
+    assert actions == [FetchModel(1, b"model 1", 1000)]
+
+
+def test_d1_no_model_is_fetched_while_transfers_are_forbidden() -> None:
+    device = Device()
+    assert device.give(Allowed(True, False, True), Connected(), replace(SEEN, held=False)) == []
+    assert FetchModel(1, b"model 1", 1000) in device.give(ALL)
+
+
+def test_d1_fetch_stops_when_transfers_are_forbidden() -> None:
+    device = Device()
+    device.give(ALL, Connected(), RestSeen(REST, held=False))
+    assert device.give(Allowed(True, False, True)) == [CancelFetch(2)]
+    assert device.give(ALL) == [FetchModel(2, b"model 2", 1000)]
+
+
+def test_d1_newer_model_replaces_a_fetch() -> None:
+    device = Device()
+    device.give(ALL, Connected(), replace(SEEN, held=False))
+    actions = device.give(RestSeen(REST, held=False))
+    assert actions == [CancelFetch(1), FetchModel(2, b"model 2", 1000)]
+
+
+def test_d1_older_model_does_not_replace_a_fetch() -> None:
+    device = Device()
+    device.give(ALL, Connected(), RestSeen(REST, held=False))
+    assert device.give(RestSeen(replace(REST, version=1, model_hash=b"model 1"), False)) == []
+
+
+def test_d1_fetch_that_takes_too_long_ends_in_a_new_join() -> None:
+    device = Device()
+    device.give(ALL, Connected(), replace(SEEN, held=False))
+    device.answer(Answer.GO, 3600)
+    assert isinstance(device.state.phase, Ready)
+    actions = device.wait()
+    assert actions[:2] == [CancelFetch(1), AskPlan()]
+    assert len(joins(actions)) == 1
+    assert device.now - 1_000_000 == Timing().transfer_ms
+
+
+def test_d1_given_up_fetch_begins_again_later() -> None:
+    device = Device()
+    device.give(ALL, Connected(), RestSeen(replace(REST, look_again_s=10**6), held=False))
+    device.wait()
+    assert device.wait() == [FetchModel(2, b"model 2", 1000)]
+
+
+def test_d1_another_model_than_the_wanted_one_changes_nothing() -> None:
+    device = Device()
+    device.give(ALL, Connected(), RestSeen(REST, held=False))
+    before = device.state
+    assert device.give(ModelStored(2, b"model x")) == []
+    assert device.state == before
+
+
+# --- D2, D3: asking --------------------------------------------------------------------------
+
+
+def test_d2_open_plan_is_joined() -> None:
+    device = Device()
+    actions = device.give(ALL, Connected(), SEEN)
+    assert len(joins(actions)) == 1
+    assert (joins(actions)[0].plan_id, joins(actions)[0].have) == (b"plan 1", None)
+    assert isinstance(device.state.phase, Joining)
+
+
+@pytest.mark.parametrize(
+    "allowed", [Allowed(False, True, True), Allowed(True, False, True), Allowed(True, True, False)]
+)
+def test_d2_conditions_fail(allowed: Allowed) -> None:
+    device = Device()
+    assert device.give(allowed, Connected(), SEEN) == []
+    assert len(joins(device.give(ALL))) == 1
+
+
+def test_d2_finished_plan_is_not_joined() -> None:
+    device = Device()
+    assert device.give(ALL, Connected(), replace(SEEN, finished=True)) == []
+
+
+def test_d2_same_plan_again_changes_nothing() -> None:
+    device = joining()
+    before = device.state
+    assert device.give(SEEN) == []
+    assert device.state == before
+
+
+def test_d3_spooled_update_is_asked_about() -> None:
+    device = Device(spool=(ENTRY,))
+    actions = device.give(ALL, Connected())
+    assert [(j.plan_id, j.have) for j in joins(actions)] == [(b"plan 1", b"update 1")]
+
+
+def test_d3_spooled_update_needs_no_conditions_for_training() -> None:
+    device = Device(spool=(ENTRY,))
+    assert len(device.give(Allowed(False, True, False), Connected())) == 1
+
+
+def test_d3_nothing_is_asked_while_transfers_are_forbidden() -> None:
+    device = Device(spool=(ENTRY,))
+    assert device.give(Allowed(True, False, True), Connected()) == []
+
+
+def test_d3_oldest_entry_comes_first() -> None:
+    device = Device(spool=(ENTRY, Spooled(b"plan 2", b"update 2")))
+    assert joins(device.give(ALL, Connected()))[0].plan_id == b"plan 1"
+    assert joins(device.receipt())[0].plan_id == b"plan 2"
+
+
+# --- D4 to D7: answers -----------------------------------------------------------------------
+
+
+def test_d4_go_begins_the_training() -> None:
+    device = joining()
+    assert device.answer(Answer.GO, 600) == [StartTraining(PLAN)]
+    assert (device.state.phase, device.state.work) == (Training(), PLAN)
+
+
+def test_d4_go_waits_for_the_model() -> None:
+    device = Device()
+    device.give(ALL, Connected(), replace(SEEN, held=False))
+    assert device.answer(Answer.GO, 600) == []
+    assert device.state.phase == Ready()
+    assert device.give(ModelStored(1, b"model 1")) == [StartTraining(PLAN)]
+
+
+def test_d4_go_waits_for_conditions() -> None:
+    device = joining()
+    device.give(Allowed(False, True, True))
+    assert device.answer(Answer.GO, 600) == []
+    assert device.give(ALL) == [StartTraining(PLAN)]
+
+
+def test_d4_ticket_that_runs_out_before_the_training_is_asked_for_again() -> None:
+    device = Device()
+    device.give(ALL, Connected(), replace(SEEN, held=False))
+    device.answer(Answer.GO, 600)
+    assert len(joins(device.wait())) == 1
+    assert device.now == 1_000_000 + 600_000
+
+
+def test_d4_go_with_another_nonce_is_ignored() -> None:
+    device = joining()
+    before = device.state
+    assert device.give(TicketSeen(b"plan 1", b"8 others", Answer.GO, 600, "")) == []
+    assert device.state == before
+
+
+def test_d4_go_counts_from_the_join() -> None:
+    device = joining()
+    device.now += 20_000
+    assert device.answer(Answer.GO, 20) == []
+    assert isinstance(device.state.phase, Joining)
+
+
+def test_d5_go_publishes_the_spooled_update() -> None:
+    device = Device(spool=(ENTRY,))
+    device.give(ALL, Connected())
+    assert device.answer(Answer.GO, 600) == [SendUpdate(b"plan 1", b"update 1")]
+    assert isinstance(device.state.phase, Sending)
+
+
+def test_d5_go_is_not_used_when_transfers_are_forbidden_meanwhile() -> None:
+    device = Device(spool=(ENTRY,))
+    device.give(ALL, Connected(), Allowed(True, False, True))
+    assert device.answer(Answer.GO, 600) == []
+    assert len(joins(device.give(ALL))) == 1
+
+
+@pytest.mark.parametrize("reason", ["cohort full", "not in cohort", "not enrolled"])
+def test_d6_wait_is_at_least_as_long_as_told(reason: str) -> None:
+    device = joining()
+    assert device.answer(Answer.WAIT, 60, reason) == []
+    assert isinstance(device.state.phase, Waiting)
+    assert len(joins(device.wait())) == 1
+    assert 60_000 <= device.now - 1_000_000 <= 60_000 + 2 * RETRY
+
+
+def test_d6_uncertified_device_asks_less_and_less_often() -> None:
+    device = joining()
+    waits = []
+    for _ in range(12):
+        device.answer(Answer.WAIT, 1, "not enrolled")
+        before = device.now
+        device.wait()
+        waits.append(device.now - before)
+    assert max(waits[:2]) <= 1_000 + 4 * RETRY
+    assert max(waits[7:]) > 10 * RETRY
+    assert max(waits) <= 1_000 + Timing().longest_ms
+
+
+def test_d6_certificate_ends_the_wait() -> None:
+    device = joining()
+    device.answer(Answer.WAIT, 86_400, "not enrolled")
+    assert len(joins(device.give(Enrolled()))) == 1
+
+
+def test_d6_certificate_does_not_end_another_wait() -> None:
+    device = joining()
+    device.answer(Answer.WAIT, 86_400, "cohort full")
+    assert device.give(Enrolled()) == []
+
+
+def test_d6_new_plan_ends_the_wait() -> None:
+    device = joining()
+    device.answer(Answer.WAIT, 86_400, "cohort full")
+    assert joins(device.give(PlanSeen(NEXT, False, True)))[0].plan_id == b"plan 2"
+
+
+def test_d6_wait_outlasts_a_reconnect() -> None:
+    device = joining()
+    device.answer(Answer.WAIT, 600, "cohort full")
+    assert device.give(Disconnected(), Connected(), SEEN) == []
+    assert len(joins(device.wait())) == 1
+
+
+def test_d7_unanswered_join_is_sent_again_with_another_nonce() -> None:
+    device = Device()
+    first = joins(device.give(ALL, Connected(), SEEN))[0]
+    second = joins(device.wait())[0]
+    assert second.nonce != first.nonce
+    assert RETRY <= device.now - 1_000_000 <= 2 * RETRY
+
+
+def test_d7_back_off_doubles_to_a_ceiling() -> None:
+    device = joining()
+    waits = []
+    for _ in range(20):
+        before = device.now
+        device.wait()
+        waits.append(device.now - before)
+    for tries, wait in enumerate(waits):
+        assert RETRY <= wait <= RETRY + min(Timing().longest_ms, RETRY << tries)
+    assert max(waits) > Timing().longest_ms / 4
+
+
+# --- around it -------------------------------------------------------------------------------
+
+
+def test_restore_goes_on_with_the_plan_in_work() -> None:
+    device = Device(work=PLAN)
+    assert device.state.phase == Paused()
+    assert device.give(ALL) == [StartTraining(PLAN)]
+
+
+def test_step_leaves_the_old_state_alone() -> None:
+    device = joining()
+    before = replace(device.state)
+    step(device.state, Disconnected(), device.now)
+    assert device.state == before
+
+
+def test_step_gives_the_same_twice() -> None:
+    device = joining()
+    device.now = due(device.state) or 0
+    once, twice = (step(device.state, Tick(), device.now) for _ in range(2))
+    assert once == twice
+
+
+def test_tick_too_early_is_harmless() -> None:
+    for device in (Device(), joining(), training(), sending()):
+        before = device.state
+        assert device.give(Tick()) == []
+        assert device.state == before
+
+
+def test_code_tells_little() -> None:
+    codes = [code(device.state) for device in (Device(), joining(), training(), sending())]
+    assert codes == [StateCode.IDLE, StateCode.WAITING, StateCode.TRAINING, StateCode.SENDING]
+
+
+def test_dice_never_repeat() -> None:
+    dice, seen = Dice(b"seed"), set()
+    for _ in range(1000):
+        value, dice = dice.throw()
+        seen.add(value[:8])
+    assert len(seen) == 1000
+
+
+def test_jitter_is_full() -> None:
+    lowest, highest = bytes(32), b"\xff" * 32
+    assert jitter(Timing(100), lowest, 3) == 0
+    values = [jitter(Timing(100), Dice(b"seed", i).throw()[0], 3) for i in range(2000)]
+    assert min(values) < 10
+    assert max(values) > 790
+    assert max(values) <= 800
+    assert jitter(Timing(100), highest, 10**6) <= Timing().longest_ms

@@ -1,8 +1,9 @@
 """The Unix socket by which commands talk to the running service: one JSON line each way.
 
 Only the socket's owner can connect (mode 0600). A request is {"do": VERB, ...}; an answer is
-{"ok": true, ...} or {"ok": false, "error": SENTENCE, "exit": CODE}. Lines, connections and the
-time that a silent peer may stay are bounded; nobody who connects can stop the service.
+{"ok": true, ...} or {"ok": false, "error": SENTENCE, "exit": CODE}. Lines and connections are
+bounded: when there are too many, the one that was silent the longest is closed. A slow sensor may
+keep its connection as long as it likes; nobody who connects can stop the service.
 
     Unavailable
         no service answers
@@ -18,14 +19,13 @@ from pathlib import Path
 from types import TracebackType
 
 from fedling_protocol.exits import Exit
-from fedling_protocol.loop import READ, WRITE, Loop, Timer
+from fedling_protocol.loop import READ, WRITE, Loop
 
 Json = dict[str, object]
 
 NAME = "agent.sock"
 LONGEST_LINE = 4 * 2**20  # a window of 65,535 values as text is well below
 MOST_PEERS = 16
-SILENCE_S = 60.0  # a peer that neither asks nor listens is put out
 ANSWER_S = 30.0
 CHUNK = 65_536
 
@@ -63,7 +63,7 @@ class Server:
         self._loop = loop
         self._directory = directory
         self._handler = handler
-        self._peers: set[_Connection] = set()
+        self._peers: dict[_Connection, None] = {}  # the longest silent first
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         with suppress(FileNotFoundError):  # left by a killed service; the store's lock is ours
             (directory / NAME).unlink()
@@ -89,11 +89,15 @@ class Server:
             sock, _ = self._socket.accept()
         except (BlockingIOError, ConnectionAbortedError):
             return
-        if len(self._peers) >= MOST_PEERS:
-            sock.close()
-            return
         sock.setblocking(False)
-        self._peers.add(_Connection(self._loop, sock, self._handler, self._peers.discard))
+        if len(self._peers) >= MOST_PEERS:
+            next(iter(self._peers)).close()
+        self._peers[_Connection(self._loop, sock, self._handler, self._moved)] = None
+
+    def _moved(self, peer: "_Connection", gone: bool) -> None:
+        self._peers.pop(peer, None)
+        if not gone:
+            self._peers[peer] = None
 
 
 class _Connection:
@@ -104,27 +108,25 @@ class _Connection:
         loop: Loop,
         sock: socket.socket,
         handler: Handler,
-        gone: Callable[["_Connection"], None],
+        moved: Callable[["_Connection", bool], None],
     ) -> None:
+        """moved: called when something came or went, with True when it was the end."""
         self._loop = loop
         self._socket = sock
         self._handler = handler
-        self._gone = gone
+        self._moved = moved
         self._peer = Peer()
         self._in = bytearray()
         self._out = bytearray()
-        self._timer: Timer = loop.after(SILENCE_S, self.close)
         loop.watch(sock.fileno(), READ, self._on_ready)
 
     def close(self) -> None:
-        self._timer.cancel()
         self._loop.unwatch(self._socket.fileno())
         self._socket.close()
-        self._gone(self)
+        self._moved(self, True)
 
     def _on_ready(self, events: int) -> None:
-        self._timer.cancel()
-        self._timer = self._loop.after(SILENCE_S, self.close)
+        self._moved(self, False)
         try:
             if events & WRITE:
                 self._send()

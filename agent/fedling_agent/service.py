@@ -19,7 +19,7 @@ from fedling_agent.session import events as ev
 from fedling_agent.session import state
 from fedling_agent.session.machine import NOT_ENROLLED
 from fedling_agent.session.state import Timing
-from fedling_agent.shell import new_client
+from fedling_protocol.mqtt import new_client
 from fedling_agent.slot import Run, Slot
 from fedling_agent.store import Store
 from fedling_agent.streams import Stream
@@ -198,6 +198,7 @@ class Service:
 
         def again() -> None:
             self._add(work.task)
+            self.outbox.ask_plans()
 
         self.loop.after(0, again)
 
@@ -321,6 +322,7 @@ class Service:
             self.outbox.with_key = False
             for work in list(self.works.values()):
                 work.give(ev.Enrolled())
+            self.changed()
 
     def _on_plan(self, task: str, message: Plan | Rest) -> None:
         if message.spec.task != task:
@@ -387,7 +389,7 @@ class Service:
 
     def changed(self) -> None:
         """Tell it soon, if it is new and we stay in it."""
-        if self._tell is None and self._state() != self._told:
+        if self.enrolled and self._tell is None and self._state() != self._told:
             delay_s = 0.0 if self._told is None else TELL_S
             self._tell = self.loop.after(delay_s, self._tell_state)
 

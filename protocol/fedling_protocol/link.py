@@ -123,6 +123,7 @@ class Link:
         self._connection: _Connection | None = None
         self._timer: Timer | None = None
         self._stopped: Done | None = None
+        self._failures = 0  # connects that failed since one succeeded
 
     @property
     def connected(self) -> bool:
@@ -143,7 +144,8 @@ class Link:
         """Connect now, and again whenever the connection is lost."""
         self._timer = None
         self._connection = _Connection(self._loop, self._broker, self._limit, self)
-        self._connection.open(self._new_client(self._owner.will(), self._connection))
+        client = self._new_client(self._owner.will(), self._connection)
+        self._connection.open(client, self._failures)
 
     def stop(self, last_word: Will | None, done: Done) -> None:
         """Say a last word and leave. done is called when the bytes are out."""
@@ -208,7 +210,9 @@ class Link:
         if self._stopped is not None:
             self._loop.after(0, self._stopped)
             return
-        if lived_s is not None:
+        if lived_s is None:
+            self._failures += 1
+        else:
             self._backoff.lived(lived_s)
         retry_s = self._backoff.next_s()
         self._timer = self._loop.after(retry_s, self.start)
@@ -239,13 +243,14 @@ class _Connection:
     def receiving(self) -> int:
         return 0 if self._filtered is None else self._filtered.expected
 
-    def open(self, client: Client) -> None:
+    def open(self, client: Client, attempt: int) -> None:
         """Look the name up, begin the TCP connect. Failures are told from the loop, later."""
         self.client = client
         self._timer = self._loop.after(CONNECT_S, lambda: self.end("no answer within 20 s"))
         try:
             found = socket.getaddrinfo(self._broker.host, self._broker.port, 0, socket.SOCK_STREAM)
-            family, kind, protocol, _, address = found[0]
+            # A name may stand for several addresses, IPv6 and IPv4, and not all need answer.
+            family, kind, protocol, _, address = found[attempt % len(found)]
             self._socket = socket.socket(family, kind | socket.SOCK_NONBLOCK, protocol)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKED_S * 1000)

@@ -103,14 +103,16 @@ def test_line_without_end_is_cut_off(directory: Path) -> None:
         assert client.ask({"do": "echo", "word": 2}) == {"said": 2}
 
 
-def test_peers_beyond_the_most_are_turned_away(directory: Path) -> None:
+def test_one_peer_too_many_puts_out_the_longest_silent(directory: Path) -> None:
     clients = [Client(directory) for _ in range(control.MOST_PEERS)]
     for client in clients:
         client.ask({"do": "count"})
-    with Client(directory) as late, pytest.raises(Unavailable):
-        late.ask({"do": "count"})
-    clients.pop().close()
     assert clients[0].ask({"do": "count"}) == {"n": 2}
+    with Client(directory) as late:
+        assert late.ask({"do": "count"}) == {"n": 1}
+    with pytest.raises(Unavailable):
+        clients[1].ask({"do": "count"})
+    assert clients[0].ask({"do": "count"}) == {"n": 3}
     for client in clients:
         client.close()
 

@@ -11,44 +11,26 @@ from fedling_agent.session.events import (
     Connected,
     Disconnected,
     Enrolled,
+    Event,
     FetchModel,
     ModelStored,
     PlanSeen,
     RestSeen,
     SendUpdate,
     StartTraining,
-    Tick,
     TicketSeen,
 )
-from fedling_agent.session.machine import jitter, step
 from fedling_agent.session.state import (
-    Dice,
     Joining,
-    Paused,
     Ready,
     Sending,
     Spooled,
     Timing,
     Training,
     Waiting,
-    code,
-    due,
 )
-from fedling_protocol.messages import Answer, StateCode
-from tests.support.session import (
-    ALL,
-    ENTRY,
-    NEXT,
-    PLAN,
-    REST,
-    RETRY,
-    SEEN,
-    Device,
-    joining,
-    joins,
-    sending,
-    training,
-)
+from fedling_protocol.messages import Answer
+from tests.support.session import ALL, ENTRY, NEXT, PLAN, REST, RETRY, SEEN, Device, joining, joins
 
 # --- D1: models ------------------------------------------------------------------------------
 
@@ -107,6 +89,15 @@ def test_d1_fetch_that_takes_too_long_ends_in_a_new_join() -> None:
     assert actions[:2] == [CancelFetch(1), AskPlan()]
     assert len(joins(actions)) == 1
     assert device.now - 1_000_000 == Timing().transfer_ms
+
+
+def test_d1_given_up_fetch_gives_way_to_any_other() -> None:
+    """After a restore from a backup the newest model has a smaller number."""
+    device = Device()
+    device.give(ALL, Connected(), RestSeen(replace(REST, look_again_s=10**6), held=False))
+    device.wait()
+    older = RestSeen(replace(REST, version=1, model_hash=b"model 1"), held=False)
+    assert device.give(older) == [FetchModel(1, b"model 1", 1000)]
 
 
 def test_d1_given_up_fetch_begins_again_later() -> None:
@@ -172,6 +163,12 @@ def test_d3_nothing_is_asked_while_transfers_are_forbidden() -> None:
     assert device.give(Allowed(True, False, True), Connected()) == []
 
 
+def test_d3_plan_of_the_spooled_update_is_no_offer() -> None:
+    device = Device(spool=(ENTRY,))
+    device.give(ALL, Connected(), SEEN)
+    assert device.state.offer is None
+
+
 def test_d3_oldest_entry_comes_first() -> None:
     device = Device(spool=(ENTRY, Spooled(b"plan 2", b"update 2")))
     assert joins(device.give(ALL, Connected()))[0].plan_id == b"plan 1"
@@ -195,9 +192,10 @@ def test_d4_go_waits_for_the_model() -> None:
     assert device.give(ModelStored(1, b"model 1")) == [StartTraining(PLAN)]
 
 
-def test_d4_go_waits_for_conditions() -> None:
+@pytest.mark.parametrize("allowed", [Allowed(False, True, True), Allowed(True, True, False)])
+def test_d4_go_waits_for_conditions(allowed: Allowed) -> None:
     device = joining()
-    device.give(Allowed(False, True, True))
+    device.give(allowed)
     assert device.answer(Answer.GO, 600) == []
     assert device.give(ALL) == [StartTraining(PLAN)]
 
@@ -260,22 +258,32 @@ def test_d6_uncertified_device_asks_less_and_less_often() -> None:
     assert max(waits) <= 1_000 + Timing().longest_ms
 
 
-def test_d6_certificate_ends_the_wait() -> None:
+def test_d6_full_cohort_is_asked_again_as_often_as_told() -> None:
     device = joining()
+    for _ in range(20):
+        before = device.now
+        device.answer(Answer.WAIT, 60, "cohort full")
+        device.wait()
+        assert 60_000 <= device.now - before <= 60_000 + RETRY
+
+
+@pytest.mark.parametrize("news", [Enrolled(), PlanSeen(NEXT, False, True)])
+def test_d6_news_end_the_wait_and_the_back_off(news: Event) -> None:
+    device = joining()
+    for _ in range(12):
+        device.answer(Answer.WAIT, 1, "not enrolled")
+        device.wait()
     device.answer(Answer.WAIT, 86_400, "not enrolled")
-    assert len(joins(device.give(Enrolled()))) == 1
+    assert len(joins(device.give(news))) == 1
+    before = device.now
+    device.wait()
+    assert device.now - before <= 2 * RETRY
 
 
 def test_d6_certificate_does_not_end_another_wait() -> None:
     device = joining()
     device.answer(Answer.WAIT, 86_400, "cohort full")
     assert device.give(Enrolled()) == []
-
-
-def test_d6_new_plan_ends_the_wait() -> None:
-    device = joining()
-    device.answer(Answer.WAIT, 86_400, "cohort full")
-    assert joins(device.give(PlanSeen(NEXT, False, True)))[0].plan_id == b"plan 2"
 
 
 def test_d6_wait_outlasts_a_reconnect() -> None:
@@ -303,56 +311,3 @@ def test_d7_back_off_doubles_to_a_ceiling() -> None:
     for tries, wait in enumerate(waits):
         assert RETRY <= wait <= RETRY + min(Timing().longest_ms, RETRY << tries)
     assert max(waits) > Timing().longest_ms / 4
-
-
-# --- around it -------------------------------------------------------------------------------
-
-
-def test_restore_goes_on_with_the_plan_in_work() -> None:
-    device = Device(work=PLAN)
-    assert device.state.phase == Paused()
-    assert device.give(ALL) == [StartTraining(PLAN)]
-
-
-def test_step_leaves_the_old_state_alone() -> None:
-    device = joining()
-    before = replace(device.state)
-    step(device.state, Disconnected(), device.now)
-    assert device.state == before
-
-
-def test_step_gives_the_same_twice() -> None:
-    device = joining()
-    device.now = due(device.state) or 0
-    once, twice = (step(device.state, Tick(), device.now) for _ in range(2))
-    assert once == twice
-
-
-def test_tick_too_early_is_harmless() -> None:
-    for device in (Device(), joining(), training(), sending()):
-        before = device.state
-        assert device.give(Tick()) == []
-        assert device.state == before
-
-
-def test_code_tells_little() -> None:
-    codes = [code(device.state) for device in (Device(), joining(), training(), sending())]
-    assert codes == [StateCode.IDLE, StateCode.WAITING, StateCode.TRAINING, StateCode.SENDING]
-
-
-def test_dice_never_repeat() -> None:
-    dice, seen = Dice(b"seed"), set()
-    for _ in range(1000):
-        value, dice = dice.throw()
-        seen.add(value[:8])
-    assert len(seen) == 1000
-
-
-def test_jitter_is_full() -> None:
-    lowest, highest = bytes(32), b"\xff" * 32
-    assert jitter(Timing(100), lowest, 3) == 0
-    values = [jitter(Timing(100), Dice(b"seed", i).throw()[0], 3) for i in range(2000)]
-    assert min(values) < 10
-    assert max(values) > 790
-    assert max(values) <= 800
-    assert jitter(Timing(100), highest, 10**6) <= Timing().longest_ms

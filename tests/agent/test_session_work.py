@@ -26,6 +26,7 @@ from fedling_agent.session.state import (
     Idle,
     Paused,
     Sending,
+    Spooled,
     Timing,
     Training,
     due,
@@ -54,6 +55,19 @@ def test_d8_training_pauses_and_goes_on() -> None:
     assert device.give(Allowed(False, True, True)) == [PauseTraining(b"plan 1")]
     assert device.state.phase == Paused()
     assert device.give(ALL) == [StartTraining(PLAN)]
+
+
+def test_d8_no_action_is_repeated() -> None:
+    device = training()
+    assert device.give(ALL) == []
+    assert device.give(Allowed(False, True, True), Allowed(False, True, False)) == []
+
+
+def test_d8_same_plan_again_changes_nothing() -> None:
+    device = training()
+    before = device.state
+    assert device.give(SEEN) == []
+    assert device.state == before
 
 
 def test_d8_training_needs_neither_transfers_nor_more_examples() -> None:
@@ -92,6 +106,13 @@ def test_d9_finished_update_waits_for_conditions() -> None:
     device = training()
     device.give(Allowed(True, False, True))
     assert device.give(UpdateSpooled(b"plan 1", b"update 1")) == []
+
+
+def test_d9_finished_update_waits_for_an_older_one() -> None:
+    device = training()
+    device.state = replace(device.state, spool=(Spooled(b"plan 0", b"update 0"),))
+    actions = device.give(UpdateSpooled(b"plan 1", b"update 1"))
+    assert [j.have for j in joins(actions)] == [b"update 0"]
 
 
 def test_d9_child_that_was_done_when_paused() -> None:
@@ -169,6 +190,27 @@ def test_d12_receipt_of_an_unknown_plan_is_ignored() -> None:
     before = device.state
     assert device.give(ReceiptSeen(b"plan 7", None, Verdict.LATE, "", None)) == []
     assert device.state == before
+
+
+def test_d12_receipt_of_another_entry_changes_nothing_else() -> None:
+    device = sending()
+    device.state = replace(device.state, work=NEXT)
+    device.state = replace(device.state, spool=(ENTRY, Spooled(b"plan 0", b"update 0")))
+    phase = device.state.phase
+    actions = device.give(ReceiptSeen(b"plan 0", b"update 0", Verdict.ACCEPTED, "", None))
+    assert actions == [PlanOver(b"plan 0", b"update 0", Verdict.ACCEPTED, "")]
+    assert (device.state.phase, device.state.work) == (phase, NEXT)
+
+
+def test_d12_receipt_ends_the_back_off() -> None:
+    device = Device(spool=(ENTRY, Spooled(b"plan 0", b"update 0")))
+    device.give(ALL, Connected())
+    for _ in range(12):
+        device.wait()
+    device.receipt()
+    before = device.now
+    device.wait()
+    assert device.now - before <= 2 * RETRY
 
 
 def test_d13_no_receipt() -> None:
@@ -252,6 +294,28 @@ def test_d16_earlier_plan_is_ignored() -> None:
     assert device.state.work == NEXT
 
 
+def test_d16_another_plan_of_the_same_round_replaces_it() -> None:
+    """After a restore from a backup the aggregator opens the round again."""
+    device = training()
+    actions = device.give(PlanSeen(replace(PLAN, plan_id=b"plan x"), False, True))
+    assert actions[0] == PlanOver(b"plan 1", None, None, "superseded")
+
+
+def test_d16_rest_from_before_the_offer_changes_nothing() -> None:
+    device = joining()
+    before = device.state
+    assert device.give(RestSeen(replace(REST, version=1, model_hash=b"model 1"), True)) == []
+    assert device.state == before
+
+
+def test_d16_ticket_is_not_good_for_another_plan() -> None:
+    device = joining()
+    device.give(Allowed(False, True, True))
+    device.answer(Answer.GO, 600)
+    device.give(PlanSeen(NEXT, False, True))
+    assert [j.plan_id for j in joins(device.give(ALL))] == [b"plan 2"]
+
+
 def test_d16_newer_plan_replaces_an_offer() -> None:
     device = joining()
     assert [j.plan_id for j in joins(device.give(PlanSeen(NEXT, False, True)))] == [b"plan 2"]
@@ -269,6 +333,14 @@ def test_d17_spooled_update_comes_before_a_new_plan() -> None:
     assert [(j.plan_id, j.have) for j in joins(actions)] == [(b"plan 2", None)]
 
 
+def test_d17_question_about_the_spooled_update_goes_on() -> None:
+    device = Device(spool=(ENTRY,))
+    device.give(ALL, Connected())
+    phase = device.state.phase
+    assert device.give(PlanSeen(NEXT, False, True)) == []
+    assert device.state.phase == phase
+
+
 def test_d18_training_goes_on_without_a_connection() -> None:
     device = training()
     assert device.give(Disconnected()) == []
@@ -283,6 +355,13 @@ def test_d18_join_waits_for_the_connection() -> None:
     assert due(device.state) is None
     assert device.give(Connected()) == []  # the open plan may be another one now
     assert len(joins(device.give(SEEN))) == 1
+
+
+def test_d19_plan_ends_the_rest() -> None:
+    device = Device()
+    device.give(Allowed(False, True, True), Connected(), RestSeen(REST, held=True))
+    device.give(PlanSeen(NEXT, False, True))
+    assert due(device.state) is None
 
 
 def test_d19_rest_is_over() -> None:
@@ -307,3 +386,10 @@ def test_d20_erase_stops_and_ends_a_spooled_update() -> None:
         PlanOver(b"plan 1", b"update 1", None, "erased"),
     ]
     assert device.state.spool == ()
+
+
+def test_d20_erase_ends_a_question_about_the_update() -> None:
+    device = Device(spool=(ENTRY,))
+    device.give(ALL, Connected())
+    assert device.give(Erase()) == [PlanOver(b"plan 1", b"update 1", None, "erased")]
+    assert device.state.phase == Idle()

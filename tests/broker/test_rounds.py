@@ -41,7 +41,7 @@ from fedling_broker.rounds.state import (
 )
 from fedling_protocol.messages import Answer, Verdict
 
-START = 1_000_000
+START = 10**9
 HOUR = 3_600_000
 RULES = Rules(goal=2, minimum=1, rounds=2, deadline_ms=HOUR)
 GRACE = RULES.grace_s * 1000
@@ -270,6 +270,11 @@ def test_u4_closed_plan() -> None:
         RecordDecision(b"plan", "one", Decision(b"update", Verdict.LATE, "")),
         receipt(b"update", Verdict.LATE),
     ]
+
+
+def test_u4_plan_of_an_earlier_round() -> None:
+    actions = opened(places={"one": 70_000}).give(replace(UPDATE, plan_id=b"plan 0"))
+    assert actions[-1] == SendReceipt("one", b"plan 0", b"update", Verdict.LATE, "", None)
 
 
 def test_u5_no_place() -> None:

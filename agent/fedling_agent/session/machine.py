@@ -109,13 +109,12 @@ def on_plan(s: Session, event: PlanSeen, now: int, do: list[Action]) -> Session:
 
 def on_rest(s: Session, event: RestSeen, now: int, do: list[Action]) -> Session:
     rest = event.rest
-    if s.offer and rest.version < s.offer.base_version:
-        return s  # came late
+    if s.offer and rest.version <= s.offer.base_version:
+        return s  # came late: the plan was opened after it
     s = want_model(s, rest.version, rest.model_hash, rest.model_size, event.held, now, do)
     if s.work and rest.version > s.work.base_version:
         s = give_up(s, "superseded", do)
-    if s.offer and rest.version > s.offer.base_version:
-        s = offered(s, None)
+    s = offered(s, None)
     wait, dice = back_off(s, tries=0)
     return replace(s, dice=dice, look_ms=now + rest.look_again_s * 1000 + wait)
 
@@ -136,7 +135,7 @@ def give_up(s: Session, reason: str, do: list[Action]) -> Session:
     """End the plan in work, of which nothing was sent or spooled."""
     if s.work:
         do.append(PlanOver(s.work.plan_id, None, None, reason))
-        s = replace(s, phase=Idle(), work=None, ticket_ms=0)
+        s = replace(s, phase=Idle(), work=None)
     return s
 
 
@@ -180,7 +179,7 @@ def on_receipt(s: Session, event: ReceiptSeen, now: int, do: list[Action]) -> Se
     ended = entry.update_hash if entry else None
     do.append(PlanOver(event.plan_id, ended, verdict, event.reason))
     s = forget(s, event.plan_id)
-    if verdict is not Verdict.ACCEPTED and s.connected and not s.offer:
+    if verdict is not Verdict.ACCEPTED and not s.offer:
         do.append(AskPlan())  # the plan that we knew is not the open one
     return s
 
@@ -188,7 +187,7 @@ def on_receipt(s: Session, event: ReceiptSeen, now: int, do: list[Action]) -> Se
 def forget(s: Session, plan_id: bytes) -> Session:
     """Nothing more happens about this plan."""
     if s.work and s.work.plan_id == plan_id:
-        return replace(s, phase=Idle(), work=None, ticket_ms=0)
+        return replace(s, phase=Idle(), work=None)
     if s.offer and s.offer.plan_id == plan_id:
         s = offered(s, None)
     if isinstance(s.phase, Joining | Waiting) and s.phase.plan_id == plan_id:
@@ -209,7 +208,7 @@ def want_model(
         if s.fetch.version > version:
             return s  # came late
         do.append(CancelFetch(s.fetch.version))
-    fetch = None if held else Fetch(version, model_hash, size, False, now, 0)
+    fetch = None if held else Fetch(version, model_hash, size, running=False, due_ms=now)
     return s if fetch is s.fetch else replace(s, fetch=fetch)
 
 
@@ -248,7 +247,7 @@ def on_update_spooled(s: Session, event: UpdateSpooled, now: int, do: list[Actio
     if not s.work or s.work.plan_id != event.plan_id:
         return s
     phase: Idle | Sending = Idle()
-    if s.connected and s.transfer and now < s.ticket_ms and not s.spool:
+    if s.transfer and now < s.ticket_ms and not s.spool:
         phase = send(s, event.plan_id, event.update_hash, now, do)
     spool = (*s.spool, Spooled(event.plan_id, event.update_hash))
     return replace(s, phase=phase, work=None, spool=spool)
@@ -289,8 +288,8 @@ def on_tick(s: Session, event: Tick, now: int, do: list[Action]) -> Session:
 def fetch_took_too_long(s: Session, fetch: Fetch, now: int, do: list[Action]) -> Session:
     """The plan may be closed and its model gone: a new join tells, and plan/train."""
     do += [CancelFetch(fetch.version), AskPlan()]
-    wait, dice = back_off(s, fetch.tries)
-    fetch = replace(fetch, running=False, due_ms=now + wait, tries=fetch.tries + 1)
+    wait, dice = back_off(s, tries=0)
+    fetch = replace(fetch, running=False, due_ms=now + wait)
     phase = Idle() if isinstance(s.phase, Ready) else s.phase
     return replace(s, dice=dice, fetch=fetch, phase=phase)
 
@@ -321,7 +320,7 @@ def settle_transfers(s: Session, now: int, do: list[Action]) -> Session:
     if isinstance(s.phase, Sending) and not s.phase.sent and not s.transfer:
         s = stop_sending(s, s.phase.plan_id, do)
     fetch = s.fetch
-    if not fetch or not s.connected:
+    if not fetch:
         return s
     if fetch.running and not s.transfer:
         do.append(CancelFetch(fetch.version))
@@ -373,9 +372,8 @@ def join(s: Session, plan_id: bytes, have: bytes | None, now: int, do: list[Acti
     nonce = value[:8]
     due = now + s.timing.retry_ms + jitter(s.timing, value, s.tries)
     do.append(SendJoin(plan_id, nonce, have))
-    return replace(
-        s, phase=Joining(plan_id, have, nonce, now, due), dice=dice, tries=s.tries + 1, ticket_ms=0
-    )
+    phase = Joining(plan_id, have, nonce, now, due)
+    return replace(s, phase=phase, dice=dice, tries=s.tries + 1)
 
 
 Handler = Callable[[Session, Any, int, list[Action]], Session]  # each takes its own event

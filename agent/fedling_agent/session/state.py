@@ -49,7 +49,6 @@ class Fetch:
     size: int
     running: bool
     due_ms: int  # running: give up then; else: start no earlier
-    tries: int
 
 
 # --- phases ----------------------------------------------------------------------------------
@@ -124,7 +123,7 @@ class Session:
     tries: int = 0  # joins since the last answer that let us go on
     # Of this connection:
     offer: Plan | None = None  # the open plan; not begun, not finished
-    ticket_ms: int = 0  # leave to begin `offer`, or to send the update of `work`, until then
+    ticket_ms: int = 0  # the last ticket is good until then: to begin, and to send what came of it
     fetch: Fetch | None = None
     look_ms: int | None = None  # ask for the plan again then
 
@@ -146,7 +145,7 @@ def due(s: Session) -> int | None:
         times.append(s.phase.due_ms)
     elif isinstance(s.phase, Ready):
         times.append(s.ticket_ms)
-    if s.fetch and (s.fetch.running or (s.connected and s.transfer)):
+    if s.fetch and (s.fetch.running or s.transfer):
         times.append(s.fetch.due_ms)
     if s.look_ms is not None:
         times.append(s.look_ms)

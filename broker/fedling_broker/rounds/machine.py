@@ -97,15 +97,14 @@ def join_open(s: Rounds, phase: Open, join: JoinSeen, now: int, do: list[Action]
 
 
 def join_full(s: Rounds, phase: Open, join: JoinSeen, age: int, do: list[Action]) -> Open:
-    """All places are taken, but one that has expired may be given away."""
-    oldest = min(phase.places, key=phase.places.__getitem__, default=None)
-    if oldest is None:
-        wait(join, s.rules.wait_s, "cohort full", do)
-    elif phase.places[oldest] > age:
-        seconds = whole_seconds(phase.places[oldest] - age)
-        wait(join, min(s.rules.wait_s, seconds), "cohort full", do)
-    else:
+    """All places are taken, but one that has expired may be given away.
+
+    There is one without an accepted update: fewer than the goal are accepted while a round is open.
+    """
+    oldest, until = min(phase.places.items(), key=lambda place: place[1])
+    if until <= age:
         return grant(s, phase, join, oldest, age, do)
+    wait(join, min(s.rules.wait_s, whole_seconds(until - age)), "cohort full", do)
     return phase
 
 

@@ -5,7 +5,7 @@ order in which updates arrive does not change a bit.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,8 @@ MASTER_BITS = 14  # a view's largest |master| has 13 or 14 bits
 MASTER_LIMIT = (1 << MASTER_BITS) - 1
 STORED_OFFSET = 128  # stored = master + 128
 MAX_TOTAL_WEIGHT = 1 << 30  # of a round: |sum| of int32 x weight stays below 2^61
-BIAS_LIMIT = 1 << (31 + FRACTION)  # past it the view is saturated anyway
+VALUE_LIMIT = 1 << 47  # of values and velocities: no sum of theirs can overflow
+MOMENTUM_ONE = 256
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,6 +31,7 @@ class ServerState:
     layers: tuple[Layer, ...]
     exponents: tuple[int, ...]  # w_exp of each layer
     values: Int64  # every layer's masters [out][in], then every layer's biases; 16 fractional bits
+    velocity: Int64  # the same order and unit; zeros without momentum
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,15 +86,22 @@ def add_up(updates: Iterable[tuple[str, bytes, int]], layers: Sequence[Layer]) -
     return GroupSum(total, weight, tuple(sorted(members)))
 
 
-def aggregate(state: ServerState, groups: Sequence[GroupSum]) -> ServerState:
-    """The state after a round: the weighted mean of all groups added, exponents moved."""
+def aggregate(state: ServerState, groups: Sequence[GroupSum], momentum: int = 0) -> ServerState:
+    """The state after a round: server momentum on the weighted mean (FedAvgM, Hsu et al. 2019).
+
+    momentum: in 1/256; 0 is plain federated averaging (McMahan et al. 2017)
+    """
     total = np.zeros_like(state.values)
     for group in groups:
         total += group.vector
     weight = sum(group.weight for group in groups)
     if not 1 <= weight <= MAX_TOTAL_WEIGHT:
         raise ValueError(f"a total weight of {weight}: allowed is 1 to {MAX_TOTAL_WEIGHT}")
-    return move_exponents(state.layers, state.exponents, state.values + mean(total, weight))
+    velocity = limited(rshift(state.velocity * momentum, 8) + mean(total, weight))
+    moved = move_exponents(
+        ServerState(state.layers, state.exponents, state.values + velocity, velocity)
+    )
+    return moved if momentum else replace(moved, velocity=np.zeros_like(velocity))
 
 
 def mean(total: Int64, weight: int) -> Int64:
@@ -101,18 +110,22 @@ def mean(total: Int64, weight: int) -> Int64:
     return (whole << FRACTION) + ((rest << (FRACTION + 1)) + weight) // (2 * weight)
 
 
-def move_exponents(
-    layers: tuple[Layer, ...], exponents: Sequence[int], values: Int64
-) -> ServerState:
+def move_exponents(state: ServerState) -> ServerState:
     """Shift each layer so that the masters that devices get use 13 or 14 bits."""
-    moved, after = values.copy(), []
-    for part, exponent in zip(parts(layers, moved), exponents, strict=True):
-        shift = exponent_shift(part, exponent)
-        part[:] = rshift(part, shift) if shift > 0 else part << -shift
+    values, velocity, after = state.values.copy(), state.velocity.copy(), []
+    layers = zip(
+        parts(state.layers, values), parts(state.layers, velocity), state.exponents, strict=True
+    )
+    for masters, speeds, exponent in layers:
+        shift = exponent_shift(masters, exponent)
+        for part in (masters, speeds):
+            part[:] = rshift(part, shift) if shift > 0 else part << -shift
         after.append(exponent + shift)
-    biases = moved[weight_count(layers) :]
-    np.clip(biases, -BIAS_LIMIT, BIAS_LIMIT, out=biases)
-    return ServerState(layers, tuple(after), moved)
+    return ServerState(state.layers, tuple(after), limited(values), limited(velocity))
+
+
+def limited(values: Int64) -> Int64:
+    return np.clip(values, -VALUE_LIMIT, VALUE_LIMIT)
 
 
 def exponent_shift(masters: Int64, exponent: int) -> int:
@@ -140,11 +153,11 @@ def state_of_weights(
     """The state of a first model: what devices hold, no fraction yet."""
     values = read_vector(weights, layers)
     values[: weight_count(layers)] -= STORED_OFFSET
-    return ServerState(layers, exponents, values << FRACTION)
+    return ServerState(layers, exponents, values << FRACTION, np.zeros_like(values))
 
 
 def to_bytes(values: Int64) -> bytes:
-    """A sum or the values of a state as they lie on disk."""
+    """A sum as it lies on disk."""
     return values.astype("<i8").tobytes()
 
 
@@ -154,6 +167,18 @@ def from_bytes(data: bytes, layers: Sequence[Layer]) -> Int64:
     if len(data) != expected:
         raise ValueError(f"{len(data)} bytes, this model's sum has {expected}")
     return np.frombuffer(data, "<i8").astype(np.int64)
+
+
+def pack_state(state: ServerState) -> bytes:
+    """Values, then velocity, as they lie on disk; layers and exponents are facts elsewhere."""
+    return to_bytes(state.values) + to_bytes(state.velocity)
+
+
+def unpack_state(layers: tuple[Layer, ...], exponents: tuple[int, ...], data: bytes) -> ServerState:
+    """The reverse of pack_state. Raises ValueError on another length."""
+    half = len(data) // 2
+    values, velocity = (from_bytes(part, layers) for part in (data[:half], data[half:]))
+    return ServerState(layers, exponents, values, velocity)
 
 
 def parts(layers: Sequence[Layer], values: Int64) -> Iterator[Int64]:

@@ -33,7 +33,8 @@ def initial_state(layers: tuple[Layer, ...], seed: bytes) -> ServerState:
         masters.append(((drawn * (2 * limit + 1)) >> 32) - limit)
         exponents.append(exponent)
     biases = np.zeros(bias_count(layers), np.int64)
-    return move_exponents(layers, exponents, np.concatenate([*masters, biases]) << FRACTION)
+    values = np.concatenate([*masters, biases]) << FRACTION
+    return move_exponents(ServerState(layers, tuple(exponents), values, np.zeros_like(values)))
 
 
 def range_of(inputs: int) -> tuple[int, int]:

@@ -42,6 +42,11 @@ def order_seed(secret: bytes, fleet: str, task: str, plan: bytes) -> bytes:
     return _keyed(secret, "order", fleet, task, plan)
 
 
+def first_model_seed(secret: bytes, fleet: str, task: str) -> bytes:
+    """32 bytes from which the first model of a task is drawn (NUMERICS.md section 9)."""
+    return _keyed(secret, "initial", fleet, task)
+
+
 def order(seed: bytes, epoch: int, count: int) -> list[int]:
     """The order of `count` examples in one epoch (from 0)."""
     positions = list(range(count))

@@ -3,7 +3,7 @@
 Every connection gets an MQTT client of its own: a library would send unacknowledged messages again
 after a reconnect, and a device asks with a join before it sends a large byte. The TCP connection is
 made here, without blocking; only a name look-up may block. The MQTT library is each end's own
-affair (`shell.py` there): it is used by way of the protocols Client and ClientOwner.
+affair (`mqtt.py`): it is used by way of the protocols Client and ClientOwner.
 """
 
 import os

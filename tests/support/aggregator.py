@@ -5,7 +5,7 @@ from array import array
 from collections.abc import Callable
 from functools import partial
 
-from fedling_agent.shell import new_client
+from fedling_protocol.mqtt import new_client
 from fedling_native import Layer
 from fedling_protocol import digest, envelope
 from fedling_protocol.backoff import Backoff

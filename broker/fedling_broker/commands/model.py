@@ -1,0 +1,42 @@
+"""`fedling-broker model`: the versions of a task's model."""
+
+import argparse
+
+from fedling_broker.commands import output, place
+from fedling_broker.commands.place import NotFound
+from fedling_protocol import durable
+from fedling_protocol.exits import Exit
+
+READABLE = 0o644
+
+
+def list_(args: argparse.Namespace) -> Exit:
+    with place.opened(args) as (_, store):
+        place.task(store, args.task)
+        made = {fold.version: fold for fold in store.folds(args.task)}
+        rows = [
+            {
+                "version": row.version,
+                "round": made[row.version].round if row.version in made else 0,
+                "model_hash": row.model_hash.hex(),
+                "exponents": " ".join(map(str, row.exponents)),
+            }
+            for row in store.model_rows(args.task)
+        ]
+    output.print_rows(rows, as_json=args.json, empty="no models")
+    return Exit.OK
+
+
+def weights(args: argparse.Namespace) -> Exit:
+    """Writes the weights as bytes (NUMERICS.md section 2)."""
+    with place.opened(args) as (_, store):
+        layers = place.task(store, args.task).spec.layers
+        rows = store.model_rows(args.task)
+        row = next((r for r in rows if args.version in (None, r.version)), None)
+        row = rows[-1] if args.version is None else row
+        if row is None:
+            raise NotFound(f"task {args.task} has no model {args.version}")
+        data = store.weights(row, layers)
+    durable.write_file(args.file, data, READABLE)
+    print(f"{args.file}: model {row.version}, exponents {row.exponents}, {len(data):,} bytes")
+    return Exit.OK

@@ -1,0 +1,117 @@
+"""`fedling-broker round`: what happened, and whether it adds up."""
+
+import argparse
+import sys
+
+from fedling_broker import fold
+from fedling_broker.commands import output, place
+from fedling_broker.commands.place import NotFound
+from fedling_broker.store import PlanRow, Store
+from fedling_protocol.exits import Exit
+
+
+def list_(args: argparse.Namespace) -> Exit:
+    with place.opened(args) as (_, store):
+        rows = [_summary(store, name, plan) for name in _names(store, args.task)
+                for plan in store.plans(name)]  # fmt: skip
+    output.print_rows(rows, as_json=args.json, empty="no rounds yet")
+    return Exit.OK
+
+
+def show(args: argparse.Namespace) -> Exit:
+    with place.opened(args) as (_, store):
+        place.task(store, args.task)
+        plan = next((p for p in store.plans(args.task) if p.round == args.round), None)
+        if plan is None:
+            raise NotFound(f"task {args.task} has no round {args.round}")
+        value = _whole(store, args.task, plan)
+    if args.json:
+        output.print_json(value)
+        return Exit.OK
+    for name in ("task", "round", "plan", "state", "base_version", "version", "weight"):
+        print(f"{name:13} {value[name]}")
+    decisions = value["decisions"]
+    assert isinstance(decisions, list)
+    output.print_rows(decisions, as_json=False, empty="no verdicts")
+    return Exit.OK
+
+
+def verify(args: argparse.Namespace) -> Exit:
+    """Every model again, from the journal's sums; sums again where updates are kept."""
+    with place.opened(args) as (found, store):
+        names = _names(store, None if args.all else args.task)
+        rows = [
+            {
+                "task": name,
+                "round": check.round,
+                "version": check.version,
+                "model_hash": check.model_hash.hex(),
+                "from": "updates" if check.updates else "sum" if check.round else "seed",
+                "fault": check.fault,
+            }
+            for name in names
+            for check in fold.verify(
+                store, place.task(store, name), place.first_model_seed(found, name)
+            )
+        ]
+    faults = [row for row in rows if row["fault"]]
+    if args.json:
+        output.print_json({"models": rows, "faults": len(faults)})
+    else:
+        for row in faults:
+            print(f"{row['task']} round {row['round']}: {row['fault']}", file=sys.stderr)
+        audited = sum(row["from"] == "updates" for row in rows)
+        print(
+            f"{len(rows)} models recomputed, {audited} of them from updates; {len(faults)} faults"
+        )
+    return Exit.FAILED if faults else Exit.OK
+
+
+def _names(store: Store, task: str | None) -> list[str]:
+    """One task, or all. Raises NotFound."""
+    if task is None:
+        return [row.name for row in store.tasks()]
+    place.task(store, task)
+    return [task]
+
+
+def _summary(store: Store, task: str, plan: PlanRow) -> dict[str, object]:
+    decisions = store.decisions(task, plan.plan_id)
+    return {
+        "task": task,
+        "round": plan.round,
+        "plan": plan.plan_id.hex(),
+        "state": "folded" if plan.folded else "closed" if plan.closed else "open",
+        "base_version": plan.base_version,
+        "accepted": sum(d.verdict == "accepted" for d in decisions),
+        "late": sum(d.verdict == "late" for d in decisions),
+        "refused": sum(d.verdict == "refused" for d in decisions),
+        "bytes": sum(d.size for d in decisions),
+    }
+
+
+def _whole(store: Store, task: str, plan: PlanRow) -> dict[str, object]:
+    """All that accounting needs."""
+    made = next((f for f in store.folds(task) if f.round == plan.round), None)
+    return {
+        **_summary(store, task, plan),
+        "base_hash": plan.base_hash.hex(),
+        "version": None if made is None else made.version,
+        "model_hash": None if made is None else made.model_hash.hex(),
+        "sum_hash": None if made is None else made.sum_hash.hex(),
+        "weight": None if made is None else made.weight,
+        "momentum": None if made is None else made.momentum,
+        "places": dict(store.places(task, plan.plan_id)),
+        "decisions": [
+            {
+                "device": d.device,
+                "verdict": d.verdict,
+                "reason": d.reason,
+                "update_hash": d.update_hash.hex(),
+                "bytes": d.size,
+                "weight": d.weight,
+                "saturated": d.saturated,
+            }
+            for d in store.decisions(task, plan.plan_id)
+        ],
+    }

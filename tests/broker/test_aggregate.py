@@ -4,9 +4,11 @@ import hashlib
 import json
 import random
 from base64 import b64decode
+from dataclasses import dataclass
 from fractions import Fraction
 from math import floor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedling_broker.aggregate import (
-    BIAS_LIMIT,
+    VALUE_LIMIT,
     GroupSum,
     ServerState,
     add_up,
@@ -22,11 +24,13 @@ from fedling_broker.aggregate import (
     exponent_shift,
     from_bytes,
     mean,
+    pack_state,
     read_vector,
     rshift,
     state_of_weights,
     stored_weights,
     to_bytes,
+    unpack_state,
     vector_size,
 )
 from fedling_native import Layer
@@ -45,16 +49,24 @@ def limit(value: int, low: int, high: int) -> int:
     return max(low, min(high, value))
 
 
-def plain_round(
-    values: list[int], exponents: list[int], updates: list[tuple[list[int], int]]
-) -> tuple[list[int], list[int]]:
-    """One round on lists of int, with exact fractions. Layers as in LAYERS."""
+@dataclass
+class Plain:
+    """A server's state as lists of int."""
+
+    values: list[int]
+    velocity: list[int]
+    exponents: list[int]
+
+
+def plain_round(before: Plain, updates: list[tuple[list[int], int]], momentum: int = 0) -> Plain:
+    """One round with exact fractions. Layers as in LAYERS."""
     weight = sum(share for _, share in updates)
-    after = [
-        value + nearest(Fraction(sum(v[j] * share for v, share in updates) << 16, weight))
-        for j, value in enumerate(values)
-    ]
-    moved = []
+    velocity = []
+    for j, speed in enumerate(before.velocity):
+        mean = nearest(Fraction(sum(v[j] * share for v, share in updates) << 16, weight))
+        velocity.append(limit(nearest(Fraction(speed * momentum, 256)) + mean, -(2**47), 2**47))
+    after = [value + speed for value, speed in zip(before.values, velocity, strict=True)]
+    moved, exponents = [], before.exponents
     for exponent, (start, end) in zip(exponents, [(0, 12), (12, 20)], strict=True):
         largest = max(abs(nearest(Fraction(x, 2**16))) for x in after[start:end])
         bits, shift = largest.bit_length(), 0
@@ -63,10 +75,25 @@ def plain_round(
         elif 0 < bits < 13:
             shift = -min(13 - bits, exponent + 24)
         factor = Fraction(2) ** -shift
-        after[start:end] = [nearest(x * factor) for x in after[start:end]]
+        for part in (after, velocity):
+            part[start:end] = [nearest(x * factor) for x in part[start:end]]
         moved.append(exponent + shift)
-    after[20:] = [limit(x, -(2**47), 2**47) for x in after[20:]]
-    return after, moved
+    after, velocity = ([limit(x, -(2**47), 2**47) for x in part] for part in (after, velocity))
+    return Plain(after, velocity if momentum else [0] * len(velocity), moved)
+
+
+def state_of(plain: Plain) -> ServerState:
+    return ServerState(
+        LAYERS,
+        (plain.exponents[0], plain.exponents[1]),
+        np.array(plain.values, np.int64),
+        np.array(plain.velocity, np.int64),
+    )
+
+
+def flat(value: int = 0) -> Plain:
+    """All values the same, at rest."""
+    return Plain([value] * (WEIGHTS + BIASES), [0] * (WEIGHTS + BIASES), [-7, -7])
 
 
 def plain_bytes(values: list[int]) -> bytes:
@@ -105,26 +132,36 @@ states = st.builds(
 @settings(max_examples=150, deadline=None)
 @given(
     states,
+    states,
     st.tuples(st.integers(-24, 7), st.integers(-24, 7)),
     st.lists(st.tuples(vectors, shares), min_size=1, max_size=4),
+    st.sampled_from([0, 1, 128, 192, 255]),
 )
 def test_aggregate_equals_exact_fractions(
-    values: list[int], exponents: tuple[int, int], updates: list[tuple[list[int], int]]
+    values: list[int],
+    velocity: list[int],
+    exponents: tuple[int, int],
+    updates: list[tuple[list[int], int]],
+    momentum: int,
 ) -> None:
-    state = ServerState(LAYERS, exponents, np.array(values, np.int64))
+    before = Plain(values, velocity, list(exponents))
     group = add_up([("d", vector_bytes(v), share) for v, share in updates], LAYERS)
-    after = aggregate(state, [group])
-    expected, moved = plain_round(values, list(exponents), updates)
-    assert after.values.tolist() == expected
-    assert list(after.exponents) == moved
-    assert stored_weights(after) == plain_bytes(expected)
+    after = aggregate(state_of(before), [group], momentum)
+    expected = plain_round(before, updates, momentum)
+    assert after.values.tolist() == expected.values
+    assert after.velocity.tolist() == expected.velocity
+    assert list(after.exponents) == expected.exponents
+    assert stored_weights(after) == plain_bytes(expected.values)
+    again = unpack_state(LAYERS, after.exponents, pack_state(after))
+    assert again.values.tolist() == expected.values
+    assert again.velocity.tolist() == expected.velocity
 
 
 def test_aggregate_of_twenty_rounds_has_a_known_hash() -> None:
     dice = random.Random(1)
-    plain = [dice.randrange(-(2**29), 2**29) for _ in range(WEIGHTS)] + [0] * BIASES
-    exponents = [-7, -6]
-    state = ServerState(LAYERS, (-7, -6), np.array(plain, np.int64))
+    masters = [dice.randrange(-(2**29), 2**29) for _ in range(WEIGHTS)]
+    plain = Plain(masters + [0] * BIASES, [0] * (WEIGHTS + BIASES), [-7, -6])
+    state = state_of(plain)
     for _ in range(20):
         updates = [
             (
@@ -136,8 +173,8 @@ def test_aggregate_of_twenty_rounds_has_a_known_hash() -> None:
         ]
         group = add_up([("d", vector_bytes(v), share) for v, share in updates], LAYERS)
         state = aggregate(state, [group])
-        plain, exponents = plain_round(plain, exponents, updates)
-        assert stored_weights(state) == plain_bytes(plain)
+        plain = plain_round(plain, updates)
+        assert stored_weights(state) == plain_bytes(plain.values)
     digest = hashlib.sha256(stored_weights(state)).hexdigest()
     assert digest == "ed57922ab7e171a05943ff96d48f1fd6a288ef14aa04a4b408cfdb34ab7c4914"
 
@@ -147,28 +184,27 @@ def test_aggregate_does_not_depend_on_order_or_grouping() -> None:
     updates = [
         (str(i), dice.randbytes(vector_size(LAYERS)), dice.randrange(1, 2**20)) for i in range(9)
     ]
-    state = ServerState(LAYERS, (-7, -7), np.zeros(WEIGHTS + BIASES, np.int64))
-    once = aggregate(state, [add_up(updates, LAYERS)])
+    once = aggregate(state_of(flat()), [add_up(updates, LAYERS)])
     for _ in range(5):
         dice.shuffle(updates)
         groups = [add_up(updates[:4], LAYERS), add_up(updates[4:], LAYERS)]
-        again = aggregate(state, groups)
+        again = aggregate(state_of(flat()), groups)
         assert again.values.tobytes() == once.values.tobytes()
         assert again.exponents == once.exponents
 
 
 def test_aggregate_leaves_the_old_state_alone() -> None:
-    state = ServerState(LAYERS, (-7, -7), np.full(WEIGHTS + BIASES, 5 << 16, np.int64))
+    state = state_of(flat(5 << 16))
     group = GroupSum(np.full(WEIGHTS + BIASES, 40000, np.int64), 1, ("d",))
-    assert aggregate(state, [group]).values.tolist() != state.values.tolist()
+    assert aggregate(state, [group], 128).values.tolist() != state.values.tolist()
     assert state.values.tolist() == [5 << 16] * (WEIGHTS + BIASES)
+    assert not state.velocity.any()
 
 
 @pytest.mark.parametrize("weight", [0, -1, 2**30 + 1])
 def test_aggregate_refuses_an_impossible_weight(weight: int) -> None:
-    state = ServerState(LAYERS, (0, 0), np.zeros(WEIGHTS + BIASES, np.int64))
     with pytest.raises(ValueError, match="total weight"):
-        aggregate(state, [GroupSum(np.zeros(WEIGHTS + BIASES, np.int64), weight, ())])
+        aggregate(state_of(flat()), [GroupSum(np.zeros(WEIGHTS + BIASES, np.int64), weight, ())])
 
 
 def test_add_up_refuses_more_weight_than_64_bits_hold() -> None:
@@ -184,11 +220,11 @@ def test_read_vector_refuses_another_length(extra: int) -> None:
 
 
 def test_a_bias_stops_at_its_limit() -> None:
-    values = np.zeros(WEIGHTS + BIASES, np.int64)
-    values[WEIGHTS:] = BIAS_LIMIT
+    plain = flat()
+    plain.values[WEIGHTS:] = [VALUE_LIMIT] * BIASES
     vector = vector_bytes([0] * WEIGHTS + [2**31 - 1] * BIASES)
-    state = aggregate(ServerState(LAYERS, (0, 0), values), [add_up([("d", vector, 1)], LAYERS)])
-    assert state.values[WEIGHTS:].tolist() == [BIAS_LIMIT] * BIASES
+    state = aggregate(state_of(plain), [add_up([("d", vector, 1)], LAYERS)])
+    assert state.values[WEIGHTS:].tolist() == [VALUE_LIMIT] * BIASES
     assert stored_weights(state).endswith((2**31 - 1).to_bytes(4, "little"))
 
 
@@ -219,3 +255,20 @@ def test_golden_vectors_of_the_reference() -> None:
         assert case["w_exp"] + shift == case["w_exp_after"]
         moved = rshift(server, shift) if shift > 0 else server << -shift
         assert moved.tolist() == int64s(case["moved"]).tolist()
+
+
+@pytest.mark.parametrize("case", json.loads(GOLDEN.read_text())["momentum"])
+def test_aggregate_equals_the_golden_momentum(case: dict[str, Any]) -> None:
+    server = int64s(case["server"])
+    count = len(server)
+    layers = (Layer(1, count, False),)
+    values = np.concatenate([server, np.zeros_like(server)])
+    state = ServerState(layers, (case["w_exp"],), values, np.zeros_like(values))
+    for step in case["rounds"]:
+        change = np.concatenate([int64s(step["mean"]), np.zeros_like(server)])
+        # A weight of 2^16 gives the mean its 16 fractional bits, as the golden file has it.
+        state = aggregate(state, [GroupSum(change, 1 << 16, ("d",))], case["m"])
+        assert state.values[:count].tolist() == int64s(step["server"]).tolist()
+        if case["m"]:
+            assert state.velocity[:count].tolist() == int64s(step["velocity"]).tolist()
+        assert state.exponents == (step["w_exp"],)

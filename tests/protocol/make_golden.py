@@ -1,0 +1,207 @@
+"""Writes tests/protocol/golden/ (python -m tests.protocol.make_golden) with nothing of the product.
+
+Each file has the topic without its root, the payload in diagnostic notation and in hexadecimal, the
+envelope, its message hash, and the fields under the names of fedling_protocol/messages.py, bytes in
+hexadecimal. The keys are those of the seeds below. digests.json has hashes and orders.
+"""
+
+import hashlib
+import hmac
+import json
+import struct
+from pathlib import Path
+
+from tests.protocol.by_hand import Signer, Value, cbor, diagnostic
+
+GOLDEN = Path(__file__).parent / "golden"
+ROOT_KEY, ONLINE_KEY, DEVICE_KEY = (Signer(bytes([n]) * 32) for n in (1, 2, 3))
+DEVICE = DEVICE_KEY.device
+PLAN_ID, NONCE = bytes(range(16)), bytes(range(100, 108))
+BASE, HAVE = hashlib.sha256(b"base").digest(), hashlib.sha256(b"update").digest()
+Json = dict[str, object]
+
+SPEC: Value = {
+    1: "watch", 2: "wrist", 3: 4, 4: 2, 5: 3, 6: "device", 7: ["rest", "größer"],
+    8: [[12, 5, True], [5, 2, False]],
+}  # fmt: skip
+SPEC_FIELDS: Json = {
+    "task": "watch", "stream": "wrist", "window": 4, "stride": 2, "channels": 3,
+    "normalise": "device", "labels": ["rest", "größer"],
+    "layers": [
+        {"inputs": 12, "outputs": 5, "relu": True}, {"inputs": 5, "outputs": 2, "relu": False},
+    ],
+}  # fmt: skip
+WEIGHTS = b"".join(struct.pack("<h", n * 37 - 1200) for n in range(70))
+WEIGHTS += b"".join(struct.pack("<i", n * 99_991 - 300_000) for n in range(7))
+DELTA = b"".join(struct.pack("<h", 5 - n) for n in range(70)) + bytes(28)
+TRAINING_FIELDS: Json = {
+    "epochs": 3, "batch": 16, "lr_q24": 1_048_576, "min_examples": 20, "weight_cap": 1000,
+    "holdout": 200, "holdout_block": 500,
+}  # fmt: skip
+
+
+def main() -> None:
+    """Write every file anew."""
+    GOLDEN.mkdir(exist_ok=True)
+    for name, content in vectors().items():
+        text = json.dumps(content, indent=1, ensure_ascii=False)
+        (GOLDEN / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+
+
+def vectors() -> dict[str, Json]:
+    """Every file's content, by its name without .json."""
+    return {**certificates(), **plans(), **answers(), **from_device(), "digests": digests()}
+
+
+def message(signer: Signer, topic: str, payload: Value, fields: Json) -> Json:
+    """One golden message, `topic` behind 1/demo/."""
+    topic = f"1/demo/{topic}"
+    data = cbor(payload)
+    envelope = signer.seal(data, topic.encode())
+    return {
+        "topic": topic,
+        "diagnostic": diagnostic(payload),
+        "payload": data.hex(),
+        "envelope": envelope.hex(),
+        "message_hash": hashlib.sha256(envelope).hexdigest(),
+        "fields": fields,
+    }
+
+
+def certificates() -> dict[str, Json]:
+    result = {}
+    for owner, role, key, serial in (
+        ("aggregator", "aggregator", ONLINE_KEY.public, 7),
+        (DEVICE, "device", DEVICE_KEY.public, 70_000),
+    ):
+        result[f"certificate-{role}"] = message(
+            ROOT_KEY,
+            f"keys/{owner}",
+            {0: 1, 1: key, 2: role, 3: "demo", 4: owner, 5: serial},
+            {"key": key.hex(), "role": role, "fleet": "demo", "id": owner, "serial": serial},
+        )
+    return result
+
+
+def plans() -> dict[str, Json]:
+    plan: dict[int, Value] = {
+        0: 1, 1: "train", 2: PLAN_ID, 3: 41, 4: 40, 5: BASE, 6: SPEC,
+        7: {1: 3, 2: 16, 3: 1_048_576, 4: 20, 5: 1000, 6: 200, 7: 500},
+        8: {1: False, 2: 40, 3: -5}, 9: 0, 10: "raw int16", 12: 321,
+    }  # fmt: skip
+    fields: Json = {
+        "plan_id": PLAN_ID.hex(), "round": 41, "base_version": 40, "base_hash": BASE.hex(),
+        "spec": SPEC_FIELDS, "training": TRAINING_FIELDS,
+        "conditions": {"mains": False, "battery": 40, "temperature": -5},
+        "rate": 0, "codec": "raw int16", "cohort": None, "model_size": 321,
+    }  # fmt: skip
+    named: Value = {**plan, 11: [DEVICE, "abcdefghijklmnop"]}
+    named_fields = {**fields, "cohort": [DEVICE, "abcdefghijklmnop"]}
+    rest: Value = {0: 1, 1: "rest", 4: 40, 5: BASE, 6: SPEC, 12: 321, 14: 86_400}
+    rest_fields: Json = {
+        "version": 40, "model_hash": BASE.hex(), "spec": SPEC_FIELDS, "model_size": 321,
+        "look_again_s": 86_400,
+    }  # fmt: skip
+    model: Value = {0: 1, 1: 40, 2: SPEC, 3: [-5, 0], 4: WEIGHTS}
+    model_fields: Json = {
+        "version": 40, "spec": SPEC_FIELDS, "exponents": [-5, 0], "weights": WEIGHTS.hex()
+    }  # fmt: skip
+    return {
+        "plan": message(ONLINE_KEY, "watch/plan/train", plan, fields),
+        "plan-cohort": message(ONLINE_KEY, "watch/plan/train", named, named_fields),
+        "rest": message(ONLINE_KEY, "watch/plan/train", rest, rest_fields),
+        "model": message(ONLINE_KEY, "watch/model/40", model, model_fields),
+    }
+
+
+def answers() -> dict[str, Json]:
+    def ticket(answer: str, seconds: int, reason: str) -> Json:
+        payload: Value = {0: 1, 1: PLAN_ID, 2: NONCE, 3: answer, 4: seconds, 5: reason}
+        fields: Json = {
+            "plan_id": PLAN_ID.hex(), "nonce": NONCE.hex(), "answer": answer,
+            "seconds": seconds, "reason": reason,
+        }  # fmt: skip
+        return message(ONLINE_KEY, f"watch/ticket/{DEVICE}", payload, fields)
+
+    def receipt(about: bytes | None, verdict: str, reason: str, of: str | None) -> Json:
+        payload: dict[int, Value] = {0: 1, 1: PLAN_ID, 2: about, 3: verdict, 4: reason}
+        fields: Json = {
+            "plan_id": PLAN_ID.hex(), "update_hash": about.hex() if about else None,
+            "verdict": verdict, "reason": reason, "of": of,
+        }  # fmt: skip
+        if of is not None:
+            payload[5] = of
+        return message(ONLINE_KEY, f"watch/receipt/{DEVICE}", payload, fields)
+
+    return {
+        "ticket-go": ticket("go", 86_400, ""),
+        "ticket-wait": ticket("wait", 60, "not enrolled"),
+        "receipt": receipt(HAVE, "accepted", "", None),
+        "receipt-late": receipt(None, "late", "", None),
+        "receipt-duplicate": receipt(HAVE, "duplicate", "", "accepted"),
+    }
+
+
+def from_device() -> dict[str, Json]:
+    def join(have: bytes | None, key: bytes | None) -> Json:
+        payload: dict[int, Value] = {0: 1, 1: PLAN_ID, 2: NONCE}
+        payload |= {3: have} if have else {}
+        payload |= {4: key} if key else {}
+        fields: Json = {
+            "plan_id": PLAN_ID.hex(), "nonce": NONCE.hex(),
+            "have": have.hex() if have else None, "key": key.hex() if key else None,
+        }  # fmt: skip
+        return message(DEVICE_KEY, f"watch/join/{DEVICE}", payload, fields)
+
+    update: Value = {
+        0: 1, 1: PLAN_ID, 2: 40, 3: BASE, 4: 333, 5: "raw int16", 6: DELTA, 7: 4, 8: 1,
+    }  # fmt: skip
+    update_fields: Json = {
+        "plan_id": PLAN_ID.hex(), "base_version": 40, "base_hash": BASE.hex(), "weight": 333,
+        "codec": "raw int16", "vector": DELTA.hex(), "saturated": 4, "chunks": 1,
+    }  # fmt: skip
+    state_fields: Json = {"code": "waiting", "version": 40}
+    return {
+        "join": join(None, None),
+        "join-have": join(HAVE, None),
+        "join-uncertified": join(None, DEVICE_KEY.public),
+        "update": message(
+            DEVICE_KEY, f"watch/up/{DEVICE}/{PLAN_ID.hex()}/0", update, update_fields
+        ),
+        "state": message(DEVICE_KEY, f"state/{DEVICE}", {0: 1, 1: "waiting", 2: 40}, state_fields),
+    }
+
+
+def digests() -> Json:
+    """Model hash, plan ids and orders, computed from the words of SPEC.md section 3."""
+    model = b"fedling model 1\x02"
+    model += struct.pack("<IIBb", 12, 5, 1, -5) + struct.pack("<IIBb", 5, 2, 0, 0) + WEIGHTS
+    secret = b"\x05" * 32
+    plan = hmac.new(secret, cbor(["plan", "demo", "watch", 41, BASE, 2]), hashlib.sha256)
+    seed = hmac.new(secret, cbor(["order", "demo", "watch", PLAN_ID]), hashlib.sha256).digest()
+    return {
+        "model_hash": hashlib.sha256(model).hexdigest(),
+        "secret": secret.hex(),
+        "plan_id": plan.hexdigest()[:32],
+        "order_seed": seed.hex(),
+        "orders": [
+            {"epoch": epoch, "count": count, "order": order(seed, epoch, count)}
+            for epoch, count in ((0, 0), (0, 1), (0, 2), (0, 40), (1, 40), (300, 9))
+        ],
+    }
+
+
+def order(seed: bytes, epoch: int, count: int) -> list[int]:
+    """As the page says, word by word."""
+    result = list(range(count))
+    for drawn, i in enumerate(reversed(range(1, count))):
+        block = seed + epoch.to_bytes(4, "big") + (drawn // 8).to_bytes(4, "big")
+        start = drawn % 8 * 4
+        word = int.from_bytes(hashlib.sha256(block).digest()[start : start + 4], "big")
+        j = word * (i + 1) // 2**32
+        result[i], result[j] = result[j], result[i]
+    return result
+
+
+if __name__ == "__main__":
+    main()

@@ -64,6 +64,7 @@ CREATE TABLE plans (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     plan_id BLOB NOT NULL UNIQUE,
     task TEXT NOT NULL,
+    round INTEGER NOT NULL,
     state TEXT NOT NULL,
     message BLOB NOT NULL,      -- the Plan
     frozen_hash BLOB NOT NULL REFERENCES frozen,

@@ -42,7 +42,7 @@ class Models:
         what = f"model {model.version} of {model.spec.task}"
         with writing(what):
             durable.write_file(self._path(name), model.weights)
-        about = codec.encode(Rest(model.version, name, model.spec, 0, 0))
+        about = codec.encode(Rest(model.version, name, model.spec, len(model.weights), 0))
         exponents = json.dumps(model.exponents)
         with self._database.transaction(what) as connection:
             connection.execute(

@@ -1,9 +1,22 @@
 """Answers with the newest model that the device holds."""
 
 from array import array
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+from fedling_agent.errors import BadInput, Missing
+from fedling_agent.freeze import IDENTITY, check_channels
+from fedling_agent.models import StoredModel
+from fedling_agent.recordings import Recording
 from fedling_agent.store import Store
+from fedling_native import Net, Normaliser
+from fedling_protocol.messages import TaskSpec
+
+BY_TRAINING = "by the last training"
+BY_RECORDINGS = "by the recordings here"
+BY_NOTHING = "not at all"
+MOST_WINDOWS = 4096  # the newest, that a normaliser is computed from if nothing was trained yet
+ONE = 2**15  # of a probability
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,15 +27,79 @@ class Answer:
     label: str
     probabilities: dict[str, float]  # of every label
     version: int  # of the model
-    normalised: str  # "by the last training" or "by the recordings here"
+    normalised: str  # BY_TRAINING, BY_RECORDINGS or BY_NOTHING
 
 
 class Predictor:
     """Keeps the newest net of each task unpacked; call predict() as often as you like."""
 
     def __init__(self, store: Store) -> None:
-        raise NotImplementedError
+        self._store = store
+        self._nets: dict[str, tuple[bytes, Net]] = {}  # of each task: model hash, net
+        self._fits: dict[str, tuple[int, Normaliser]] = {}  # of each task: samples, from recordings
 
     def predict(self, task: str, counts: "array[int]") -> Answer:
         """counts: int16, window * channels. Raises Missing ("no model yet"), BadInput (length)."""
-        raise NotImplementedError
+        model = self._store.models.newest(task)
+        if model is None:
+            raise Missing(f"no model yet of {task}")
+        spec = model.spec
+        if len(counts) != spec.window * spec.channels:
+            raise BadInput(
+                f"{len(counts)} values; {task} wants {spec.window} samples of {spec.channels}"
+            )
+        normaliser, how = self._normaliser(spec)
+        prediction = self._net(model).predict(normaliser.apply(counts))
+        shares = [p / ONE for p in prediction.probabilities]
+        probabilities = dict(zip(spec.labels, shares, strict=True))
+        return Answer(task, spec.labels[prediction.label], probabilities, model.version, how)
+
+    def _net(self, model: StoredModel) -> Net:
+        known = self._nets.get(model.task)
+        if known is not None and known[0] == model.hash:
+            return known[1]
+        net = Net(model.spec.layers, model.exponents, self._store.models.weights(model))
+        self._nets[model.task] = (model.hash, net)
+        return net
+
+    def _normaliser(self, spec: TaskSpec) -> tuple[Normaliser, str]:
+        """The one the model was trained with here; before a first training, one like it."""
+        if spec.normalise == "none":
+            return Normaliser.from_tuples([IDENTITY] * spec.channels), BY_NOTHING
+        normaliser = self._store.models.normaliser(spec.task)
+        if normaliser is not None and len(normaliser.means) == spec.channels:
+            return normaliser, BY_TRAINING
+        return self._from_recordings(spec), BY_RECORDINGS
+
+    def _from_recordings(self, spec: TaskSpec) -> Normaliser:
+        check_channels(self._store, spec)
+        recordings = self._store.recordings.of_stream(spec.stream)
+        samples = sum(recording.samples for recording in recordings)
+        known = self._fits.get(spec.task)
+        if known is not None and known[0] == samples:
+            return known[1]
+        chosen = _newest(spec, recordings)
+        if not chosen:
+            raise Missing(
+                f"no recordings of {spec.stream}: what is normal on this device is not known yet; "
+                "ingest some samples first"
+            )
+
+        def windows() -> Iterator[bytes]:
+            for recording, first in chosen:
+                yield self._store.recordings.samples(recording, first, spec.window)
+
+        normaliser = Normaliser.fit(windows, spec.channels)
+        self._fits[spec.task] = (samples, normaliser)
+        return normaliser
+
+
+def _newest(spec: TaskSpec, recordings: list[Recording]) -> list[tuple[Recording, int]]:
+    """The newest windows, labelled or not."""
+    chosen: list[tuple[Recording, int]] = []
+    room = min(MOST_WINDOWS, (2**24 - 1) // spec.window)
+    for recording in reversed(recordings):
+        last = (recording.samples - spec.window) // spec.stride * spec.stride
+        starts = range(last, -1, -spec.stride)
+        chosen += [(recording, first) for first in starts[: room - len(chosen)]]
+    return chosen

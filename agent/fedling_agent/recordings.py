@@ -5,6 +5,7 @@ import sqlite3
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from fedling_agent.database import Database, one
 from fedling_agent.errors import BadInput, Missing
@@ -63,8 +64,7 @@ class Span:
     revision: int  # 0 as ingested; grows when a person changes a label
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
+class Summary(NamedTuple):
     """What is stored of one stream."""
 
     recordings: int
@@ -246,7 +246,9 @@ class _Writer:
         sql = "SELECT key, samples FROM recordings WHERE stream = ? AND id = ?"
         row = one(self._connection, sql, (self._stream.name, piece.recording))
         if row is not None:
-            start_ms = self._now_ms if piece.time_ms is None else piece.time_ms
+            key, samples = row
+            return key, samples
+        start_ms = self._now_ms if piece.time_ms is None else piece.time_ms
         inserted = self._connection.execute(
             "INSERT INTO recordings (stream, id, start_ms, touched_ms, samples, bytes, revision) "
             "VALUES (?, ?, ?, ?, 0, 0, 0)",

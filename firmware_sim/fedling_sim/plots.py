@@ -2,6 +2,7 @@
 
 import io
 from collections import Counter
+from typing import Any
 
 import matplotlib as mpl
 
@@ -10,12 +11,34 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from fedling_sim.record import Record
+from fedling_sim.record import Record, Sample
 
 INK, ACCENT, SOFT, WARN, PALE = "#1f2933", "#0b7285", "#a5d8dd", "#e8590c", "#eef2f5"
-_REASON_COLOURS = ("#e8590c", "#f2b134", "#7048e8", "#0b7285", "#868e96", "#c2255c", "#5c940d")
+AWAY = "#e03131"
+
+# What a device does, from the bottom of the picture to its top; reasons of a run come between.
+TRAINS, TALKS, NO_PLACE, DONE = "trains", "asks, sends", "no place in the round", "round done"
+_COLOURS = {
+    TRAINS: "#0b7285",
+    TALKS: "#66b2bd",
+    "battery low": "#e8590c",
+    "too hot": "#c2255c",
+    "conditions must hold a while": "#f2b134",
+    "no network": "#7048e8",
+    "cut off": "#b197fc",
+    NO_PLACE: "#ced4da",
+    DONE: "#eef2f5",
+}
+_OTHER = "#868e96"
+_BESIDE: dict[str, Any] = {
+    "loc": "upper left",
+    "bbox_to_anchor": (1.0, 1.0),
+    "frameon": False,
+    "fontsize": 8,
+}
 mpl.rcParams.update(
     {
         "font.family": "sans-serif",
@@ -71,18 +94,74 @@ def participation(record: Record) -> str:
 
 
 def reasons(record: Record) -> str:
-    """How many devices could not train at each moment, by reason."""
-    figure, axes = plt.subplots(figsize=(8.5, 3.0))
-    common = [w for w, _ in Counter(s.why for s in record.samples if s.why).most_common(7)]
-    seconds = sorted({round(s.second) for s in record.samples})
-    count = Counter((round(s.second), s.why) for s in record.samples)
-    if common:
-        series = [[count[second, why] for second in seconds] for why in common]
-        axes.stackplot(seconds, series, labels=common, colors=_REASON_COLOURS, step="mid")
-        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=8)
-    axes.set(xlabel="seconds", ylabel="devices", title="Why devices did not train")
+    """What all devices did at each moment: trained, or why not."""
+    figure, axes = plt.subplots(figsize=(8.5, 3.4))
+    count = Counter((int(s.second), activity(s)) for s in record.samples)
+    seconds = sorted({int(s.second) for s in record.samples})
+    names = _ordered({activity(s) for s in record.samples})
+    if names:
+        total = [sum(count[second, name] for name in names) for second in seconds]
+        series = [
+            [len(record.devices) * count[x, name] / n for x, n in zip(seconds, total, strict=True)]
+            for name in names
+        ]
+        colours = [_COLOURS.get(name, _OTHER) for name in names]
+        axes.stackplot(seconds, series, labels=names, colors=colours, step="mid", linewidth=0)
+        handles, labels = axes.get_legend_handles_labels()
+        axes.legend(handles[::-1], labels[::-1], **_BESIDE)
+    axes.set(xlabel="seconds", ylabel="devices", title="What devices did, or why not")
     axes.set_ylim(0, max(1, len(record.devices)))
+    axes.margins(x=0)
     return _svg(figure)
+
+
+def activity(sample: Sample) -> str:
+    """One word for a sample, as the picture's legend has it."""
+    if sample.doing == "trains":
+        return TRAINS
+    if sample.doing == "talks" and not sample.why:
+        return TALKS
+    return sample.why or DONE
+
+
+def _ordered(names: set[str]) -> list[str]:
+    """As in _COLOURS; what is not there comes above them."""
+    known = list(_COLOURS)
+    return sorted(names, key=lambda name: known.index(name) if name in known else len(known))
+
+
+def comings(record: Record) -> str:
+    """Who left in mid-training, until when, and who came late."""
+    names = sorted(record.devices)
+    figure, axes = plt.subplots(figsize=(8.5, 0.9 + 0.2 * len(names)))
+    for start, end, name in spells(record):
+        axes.barh(names.index(name), end - start, left=start, height=0.6, color=AWAY, alpha=0.75)
+    late = [(e.second, names.index(e.device)) for e in record.events if e.what == "late"]
+    if late:
+        seconds, rows = zip(*late, strict=True)
+        axes.scatter(seconds, rows, color=INK, marker="x", s=18, zorder=3)
+    axes.set_yticks(range(len(names)), names, fontsize=7)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.set_xlim(0, max([s.second for s in record.samples], default=1))
+    axes.set(xlabel="seconds", title="Who left in mid-training and came back, who came late")
+    axes.grid(axis="x", color=PALE)
+    axes.set_axisbelow(True)
+    away = Patch(color=AWAY, alpha=0.75, label="away in mid-training")
+    told = Line2D([], [], color=INK, marker="x", linestyle="", label="told “late”")
+    axes.legend(handles=[away, told], **_BESIDE)
+    return _svg(figure)
+
+
+def spells(record: Record) -> list[tuple[float, float, str]]:
+    """(from, to, device) of each time that one was away in mid-training."""
+    found, left = [], dict[str, float]()
+    for event in record.events:
+        if event.what == "left":
+            left[event.device] = event.second
+        elif event.what == "back" and event.device in left:
+            found.append((left.pop(event.device), event.second, event.device))
+    end = max([s.second for s in record.samples], default=0.0)
+    return found + [(second, end, device) for device, second in left.items()]
 
 
 def traffic(record: Record) -> str:
@@ -94,16 +173,16 @@ def traffic(record: Record) -> str:
     up = [b.agent_up / rounds / 1000 for b in record.bytes]
     axes.bar(place, down, color=SOFT, label="down")
     axes.bar(place, up, bottom=down, color=ACCENT, label="up")
-    names = [b.device[:6] for b in record.bytes]
-    axes.set_xticks(list(place), names, rotation=60, fontsize=7)
+    names = [b.device for b in record.bytes]
+    axes.set_xticks(list(place), names, rotation=60, fontsize=7, ha="right", rotation_mode="anchor")
     axes.set(ylabel="kB a round", title="Bytes of each device, mean of the rounds")
-    axes.legend(frameon=False, fontsize=8, ncols=2)
+    axes.legend(**_BESIDE)
     return _svg(figure)
 
 
 def _legend(axes: Axes, colours: dict[str, str]) -> None:
     handles = [Patch(color=colour, label=label) for label, colour in colours.items()]
-    axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(1, 1), frameon=False, fontsize=8)
+    axes.legend(handles=handles, **_BESIDE)
 
 
 def _svg(figure: Figure) -> str:

@@ -117,7 +117,10 @@ class Proxy:
                 self._move(reading, writing, mask)
 
     def _accept(self, device: str) -> None:
-        near, _ = self._listeners[device].accept()
+        try:
+            near, _ = self._listeners[device].accept()
+        except (BlockingIOError, ConnectionAbortedError):  # it changed its mind
+            return
         if device in self._cut:
             _close(near, reset=True)
             return
@@ -147,7 +150,6 @@ class Proxy:
                 if not reading.waiting:
                     self._drop(reading.link, reset=False)
                     return
-                self._count(reading, len(reading.waiting))
                 self._flush(reading)
         except BlockingIOError:
             pass
@@ -158,8 +160,11 @@ class Proxy:
         self._listen(writing, reading)
 
     def _flush(self, pipe: _Pipe) -> None:
+        """Counts what was handed on: what waits here when the device is cut off never came."""
         if pipe.waiting:
-            pipe.waiting = pipe.waiting[pipe.sink.send(pipe.waiting) :]
+            size = pipe.sink.send(pipe.waiting)
+            pipe.waiting = pipe.waiting[size:]
+            self._count(pipe, size)
 
     def _count(self, pipe: _Pipe, size: int) -> None:
         traffic = self._traffic[pipe.device]

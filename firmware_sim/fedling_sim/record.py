@@ -16,14 +16,14 @@ class Round:
     opened_s: float
     closed_s: float
     goal: int
-    accepted: list[str]  # device ids
+    accepted: list[str]  # names of devices
     late: list[str]
     accuracy: float | None = None  # share of test windows, of the model that came out
 
 
 @dataclass(slots=True)
 class Event:
-    """Something worth telling about one device: "left", "back", "late", "cut", "mended"."""
+    """Something worth telling about one device: "left", "back", "late"."""
 
     second: float
     device: str
@@ -37,8 +37,8 @@ class Sample:
 
     second: float
     device: str
-    doing: str  # as in `fedling-agent status`
-    why: str  # the first reason not to train, without its numbers; empty while it may
+    doing: str  # "trains", "paused", "talks" or "waits"
+    why: str  # the first reason not to train, without its numbers; empty while it trains
 
 
 @dataclass(slots=True)
@@ -68,7 +68,22 @@ class Record:
     events: list[Event] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
     bytes: list[DeviceBytes] = field(default_factory=list)
-    verified: str = ""  # what `fedling-broker round verify --all` said
+    verified: str = ""  # what `fedling-broker round verify --all` found, in a sentence
+    verified_well: bool = False
+    faults: list[str] = field(default_factory=list)  # of the accounts; empty: all agree
+
+    @property
+    def sound(self) -> bool:
+        """Audit and accounts are clean."""
+        return self.verified_well and not self.faults
+
+    @property
+    def accounts(self) -> str:
+        """In a sentence."""
+        if self.faults:
+            return f"{len(self.faults)} faults: {self.faults[0]}"
+        updates = sum(len(r.accepted) + len(r.late) for r in self.rounds)
+        return f"{updates} updates, receipts and byte counts agree, one to one"
 
     @property
     def participation(self) -> float:
@@ -77,6 +92,22 @@ class Record:
             return 0.0
         accepted = sum(len(r.accepted) for r in self.rounds)
         return accepted / len(self.rounds) / len(self.devices)
+
+    @property
+    def left(self) -> set[str]:
+        """The devices that stopped, or were cut off, in mid-training."""
+        return self.devices_with("left")
+
+    @property
+    def came_back(self) -> set[str]:
+        """Those of them that were seen to go on."""
+        return self.left & self.devices_with("back")
+
+    @property
+    def bytes_a_round(self) -> float:
+        """Of a device, both ways, as it counts them at its socket."""
+        total = sum(b.agent_up + b.agent_down for b in self.bytes)
+        return total / max(1, len(self.rounds)) / max(1, len(self.devices))
 
     def devices_with(self, *what: str) -> set[str]:
         """The devices that have an event of one of these kinds."""

@@ -18,6 +18,7 @@ h1 { font-size: 1.6rem; margin-bottom: .2rem } .sub { color: #616e7c; margin-top
 svg { width: 100%; height: auto; margin: .5rem 0 1.2rem }
 table { border-collapse: collapse; width: 100%; font-size: .85rem } td, th { text-align: left; padding: .25rem .6rem }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums } tr:nth-child(even) { background: #f7f9fa }
+ul { list-style: none; padding: 0 } li.good { color: #2b8a3e } li.bad { color: #c92a2a; font-weight: 600 }
 details { margin: 1rem 0 } summary { cursor: pointer; font-weight: 600 } code { font-size: .85em }
 """  # noqa: E501  # style sheets read best a rule a line
 
@@ -32,15 +33,19 @@ def write(record: Record, directory: Path) -> Path:
 def page(record: Record) -> str:
     """The report as HTML. Every text that came from outside is escaped."""
     title = f"{escape(record.task)}: {len(record.devices)} devices, {len(record.rounds)} rounds"
-    pictures = (plots.accuracy, plots.participation, plots.reasons, plots.traffic)
+    pictures = (
+        plots.accuracy, plots.participation, plots.reasons, plots.comings, plots.traffic,
+    )  # fmt: skip
     return "\n".join(
         [
             f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title>",
             '<meta name=viewport content="width=device-width">',
             f"<style>{_STYLE}</style><h1>{title}</h1>",
             f"<p class=sub>seed {record.seed}, {record.learning_s:.0f} s of learning, "
-            f"{record.parameters:,} parameters. {escape(record.verified)}</p>",
+            f"{record.parameters:,} parameters, {record.test_windows} test windows that no device "
+            "has ever stored.</p>",
             _figures(record),
+            _soundness(record),
             *(picture(record) for picture in pictures),
             _rounds(record),
             _bytes(record),
@@ -51,23 +56,28 @@ def page(record: Record) -> str:
 
 
 def _figures(record: Record) -> str:
-    rounds = max(1, len(record.rounds))
-    counted = sum(b.agent_up + b.agent_down for b in record.bytes)
-    per_device = counted / rounds / max(1, len(record.devices)) / 1000
     figures = {
         "test accuracy": "none" if record.accuracy is None else f"{100 * record.accuracy:.1f} %",
         "mean participation": f"{100 * record.participation:.0f} %",
-        "left in mid-training, came back": str(len(left_and_back(record))),
+        "devices left in mid-training and came back": str(len(record.came_back)),
         "updates told “late”": str(sum(len(r.late) for r in record.rounds)),
-        "kB a device and round": f"{per_device:.0f}",
+        "kB a device and round": f"{record.bytes_a_round / 1000:.0f}",
     }
     cells = (f"<div class=figure><b>{value}</b>{name}</div>" for name, value in figures.items())
     return f"<div class=figures>{''.join(cells)}</div>"
 
 
-def left_and_back(record: Record) -> set[str]:
-    """The devices that stopped in mid-training and later went on."""
-    return record.devices_with("left") & record.devices_with("back")
+def _soundness(record: Record) -> str:
+    """What the audit and the accounts found."""
+    lines = []
+    for good, text in (
+        (record.verified_well, record.verified),
+        (not record.faults, record.accounts),
+    ):
+        mark, kind = ("✓", "good") if good else ("✗", "bad")
+        if text:
+            lines.append(f"<li class={kind}>{mark} {escape(text)}")
+    return f"<ul>{''.join(lines)}</ul>"
 
 
 def _rounds(record: Record) -> str:

@@ -6,26 +6,41 @@ A trace is a pure function of (seed, device, second): the same seed sees the sam
 import hashlib
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from fedling_protocol.settings import setting
+
+
+def _span(shortest: float, longest: float, help: str) -> Any:
+    return setting((shortest, longest), unit="s", low=2, high=2, help=help)
 
 
 @dataclass(frozen=True, slots=True)
 class Climate:
-    """How surroundings change; spans are (shortest, longest) in seconds, drawn evenly."""
+    """How surroundings change. Spans are [shortest, longest], drawn evenly."""
 
-    plugged_s: tuple[float, float] = (20.0, 60.0)
-    unplugged_s: tuple[float, float] = (6.0, 20.0)
-    connected_s: tuple[float, float] = (40.0, 120.0)
-    cut_s: tuple[float, float] = (2.0, 6.0)
-    cool_s: tuple[float, float] = (60.0, 180.0)
-    hot_s: tuple[float, float] = (3.0, 8.0)
-    charge_per_s: float = 6.0  # percent points
-    drain_per_s: float = 4.0  # percent points
-    first_battery: tuple[float, float] = (45.0, 100.0)  # percent
-    cool: int = 45  # degrees Celsius
-    hot: int = 85  # degrees Celsius
+    plugged_s: tuple[float, ...] = _span(20.0, 60.0, "a device stays on mains")
+    unplugged_s: tuple[float, ...] = _span(6.0, 20.0, "on battery")
+    connected_s: tuple[float, ...] = _span(40.0, 120.0, "connected")
+    cut_s: tuple[float, ...] = _span(2.0, 6.0, "cut off")
+    cool_s: tuple[float, ...] = _span(60.0, 180.0, "cool")
+    hot_s: tuple[float, ...] = _span(3.0, 8.0, "hot")
+    charge_per_s: float = setting(6.0, help="charging, percent points a second", low=0)
+    drain_per_s: float = setting(4.0, help="draining, percent points a second", low=0)
+    first_battery: tuple[float, ...] = setting(
+        (45.0, 100.0), help="charge at the start, percent", low=2, high=2
+    )
+    cool: int = setting(45, help="when cool", unit="degrees Celsius", low=-40, high=150)
+    hot: int = setting(85, help="when hot", unit="degrees Celsius", low=-40, high=150)
+
+    def __post_init__(self) -> None:
+        for name in ("plugged_s", "unplugged_s", "connected_s", "cut_s", "cool_s", "hot_s"):
+            shortest, longest = getattr(self, name)
+            if not 0 < shortest <= longest:
+                raise ValueError(f"{name}: allowed: [shortest, longest] above 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +87,7 @@ def _dice(seed: int, device: int, what: str) -> random.Random:
 class _Switch:
     """On and off by turns; first on, from somewhere in the middle of its span."""
 
-    def __init__(
-        self, dice: random.Random, on_s: tuple[float, float], off_s: tuple[float, float]
-    ) -> None:
+    def __init__(self, dice: random.Random, on_s: Sequence[float], off_s: Sequence[float]) -> None:
         self._dice = dice
         self._length = {True: on_s, False: off_s}
         self._on = True

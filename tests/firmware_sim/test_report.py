@@ -49,8 +49,8 @@ def test_report_shows_the_figures(tmp_path: Path) -> None:
     page = report.write(sample_record(), tmp_path).read_text()
     assert "87.5 %" in page
     assert "75 %" in page  # participation: (1 + 2) / 2 rounds / 2 devices
-    assert page.count("<svg") == 4
-    assert report.left_and_back(sample_record()) == {DEVICES[0]}
+    assert page.count("<svg") == 5
+    assert sample_record().came_back == {DEVICES[0]}
 
 
 def test_report_escapes_what_came_from_outside() -> None:

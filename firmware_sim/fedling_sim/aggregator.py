@@ -1,0 +1,115 @@
+"""The simulated fleet's aggregator: a real `fedling-broker serve`, and a look into its store."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from fedling_broker import config as broker_config
+from fedling_broker.devices import Devices
+from fedling_broker.store import DecisionRow, PlanRow, Store
+from fedling_native import Net
+from fedling_protocol.digest import first_model_seed
+from fedling_protocol.identity import SigningKey, create_key, create_secret, device_id
+from fedling_protocol.topics import AGGREGATOR, Topics
+from fedling_sim import toml
+from fedling_sim.process import Process
+from fedling_sim.simulation import Scenario
+
+BROKER = "fedling_broker.cli"
+RETRY = {"first_ms": 100, "longest_ms": 1000}
+
+
+class AggregatorFailed(RuntimeError):
+    """An admin verb did not do what it should; its words."""
+
+
+class Aggregator:
+    """Its files, its process, its facts."""
+
+    def __init__(self, directory: Path, scenario: Scenario, port: int, fleet: str) -> None:
+        self.directory = directory
+        self.config = directory / broker_config.FILE
+        self.state = directory / "state"
+        self.task = scenario.task
+        self.root = SigningKey.from_seed(scenario.secret("root key"))
+        self._scenario = scenario
+        self._port = port
+        self._fleet = fleet
+        self._store: Store | None = None
+        arguments = ["serve", "--config", str(self.config)]
+        log = directory / "broker.log"
+        self.process = Process("the aggregator", BROKER, arguments, log)
+
+    def prepare(self, devices: Sequence[SigningKey]) -> None:
+        """Keys, certificates of all devices, the task; everything but the process.
+
+        As `fedling-broker init`, `device add`, `task add` do it, with keys that follow from the
+        seed and in one go.
+        """
+        self.directory.mkdir(parents=True)
+        Store.create(self.state)
+        self.config.write_text(self._settings())
+        online = SigningKey.from_seed(self._scenario.secret("online key"))
+        secret = self._scenario.secret("aggregator")
+        create_key(self.state / broker_config.ONLINE_KEY, online)
+        create_secret(self.state / broker_config.SECRET, secret)
+        certificates = Devices(self.store.database, Topics("fedling", self._fleet))
+        certificates.certify(AGGREGATOR, online.public, self.root)
+        for key in devices:
+            certificates.certify(device_id(key.public), key.public, self.root)
+        seed = first_model_seed(secret, self._fleet, self.task.name)
+        self.store.add_task(self.task, self._scenario.task_text, seed)
+
+    def _settings(self) -> str:
+        return toml.text(
+            {
+                "fleet": self._fleet,
+                "root_key": self.root.public.hex(),
+                "state_dir": "state",
+                "keep_updates": "audit",
+                "mqtt": {"host": "127.0.0.1", "port": self._port},
+                "retry": RETRY,
+            }
+        )
+
+    def command(self, *words: str) -> Any:
+        """What `fedling-broker WORDS --json` prints. Raises AggregatorFailed."""
+        command = [sys.executable, "-m", BROKER, *words, "--config", str(self.config), "--json"]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if not done.stdout:  # `round verify` exits 1 and prints what it found
+            what = (done.stderr or done.stdout).strip()
+            raise AggregatorFailed(f"fedling-broker {' '.join(words)}: {what}")
+        return json.loads(done.stdout)
+
+    # --- its facts, also while it runs -----------------------------------------------------------
+
+    @property
+    def store(self) -> Store:
+        """Open until close(); only to be read while the aggregator runs."""
+        if self._store is None:
+            self._store = Store(self.state)
+        return self._store
+
+    def plans(self) -> list[PlanRow]:
+        """All rounds, by number."""
+        return self.store.plans(self.task.name)
+
+    def decisions(self, plan_id: bytes) -> list[DecisionRow]:
+        """The verdicts of a round."""
+        return self.store.decisions(self.task.name, plan_id)
+
+    def net(self, version: int) -> Net:
+        """A published model, ready to predict."""
+        rows = self.store.model_rows(self.task.name)
+        row = next(row for row in rows if row.version == version)
+        layers = self.task.spec.layers
+        return Net(layers, row.exponents, self.store.weights(row, layers))
+
+    def close(self) -> None:
+        """Let go of the store."""
+        if self._store is not None:
+            self._store.close()
+            self._store = None

@@ -1,0 +1,148 @@
+"""The command `fedling-sim`: its options, and from an exception to an exit code."""
+
+import argparse
+import json
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+
+from fedling_protocol.exits import Exit
+
+NAME = "fedling-sim"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. Returns its exit code."""
+    args = build_parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, _interrupt)  # as Ctrl-C: nothing is left behind
+    from fedling_sim.failures import exit_code  # not needed for --help
+
+    try:
+        code: int = args.run(args)
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        print(f"{NAME}: interrupted; everything is stopped", file=sys.stderr)
+        return Exit.INTERRUPTED
+    except BrokenPipeError:  # `... | head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.OK
+    except Exception as error:
+        known = exit_code(error)
+        if known is None:
+            raise  # a bug: its traceback says where
+        print(f"{NAME}: {error}", file=sys.stderr)
+        return known
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Every verb with its options; documents and tests read it too."""
+    parser = argparse.ArgumentParser(
+        prog=NAME,
+        description="Many devices on one laptop: real agents, a real aggregator, a real MQTT"
+        " broker; their batteries, heat and network are simulated.",
+        epilog=f"example:\n  {NAME} run examples/watch/task.toml",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verbs = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_run(verbs)
+    _add_report(verbs)
+    return parser
+
+
+def _add_run(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    run = _add(verbs, "run", "play a task with simulated devices and write a report", "run TASK")
+    run.set_defaults(run=_run)
+    run.add_argument("task", type=Path, metavar="TASK", help="a task file with [simulation]")
+    run.add_argument("--seed", type=_count, metavar="N", help="instead of simulation.seed")
+    run.add_argument(
+        "--devices", type=_positive, metavar="N", help="the first N devices; the cohort shrinks"
+    )
+    run.add_argument("--rounds", type=_positive, metavar="N", help="instead of task.rounds")
+    run.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="for report.html and run.json, and in state/ for the files of all processes"
+        " (default runs/TASK-SEED, without state/)",
+    )
+    run.add_argument("--keep", action="store_true", help="keep state/ without --out, too")
+    run.add_argument("--json", action="store_true", help="print the record as JSON, no progress")
+
+
+def _add_report(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    report = _add(verbs, "report", "write the report of a run again", "report runs/watch-1")
+    report.set_defaults(run=_report)
+    report.add_argument("directory", type=Path, metavar="DIR", help="with the run.json of a run")
+    report.add_argument("--json", action="store_true", help="print the record as JSON instead")
+
+
+def _add(
+    verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", verb: str, does: str, example: str
+) -> argparse.ArgumentParser:
+    words = example.replace("TASK", "examples/watch/task.toml --seed 2")
+    return verbs.add_parser(
+        verb,
+        help=does,
+        description=does[0].upper() + does[1:] + ".",
+        epilog=f"example:\n  {NAME} {words}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{number}: allowed: 0 or more")
+    return number
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number}: allowed: 1 or more")
+    return number
+
+
+def _run(args: argparse.Namespace) -> int:
+    from fedling_sim import progress, run, summary
+
+    scenario, data = run.prepare(args.task, args.seed, args.devices, args.rounds)
+    out: Path = args.out or Path("runs") / f"{scenario.task.name}-{scenario.seed}"
+    console = Console()
+    display = progress.for_console(console, silent=args.json)
+    try:
+        with run.workplace(out, keep=args.keep or args.out is not None) as directory:
+            result = run.run(scenario, data, directory, display)
+    finally:
+        display.close()
+    page = run.write(result, out)
+    if args.json:
+        print(json.dumps(asdict(result)))
+    else:
+        summary.show(console, result, page)
+    return Exit.OK if result.sound else Exit.FAILED
+
+
+def _report(args: argparse.Namespace) -> int:
+    from fedling_sim import record, report
+
+    result = record.load(args.directory)
+    if args.json:
+        print(json.dumps(asdict(result)))
+    else:
+        print(report.write(result, args.directory))
+    return Exit.OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

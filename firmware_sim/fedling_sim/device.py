@@ -1,0 +1,203 @@
+"""One simulated device: a real `fedling-agent` in a directory with a sysfs of its own."""
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fedling_agent import identity
+from fedling_agent.control import Client, RequestFailed, Unavailable
+from fedling_agent.report import of_bytes
+from fedling_agent.store import Store
+from fedling_protocol.identity import SigningKey, create_key, create_secret, device_id
+from fedling_sim import toml
+from fedling_sim.dataset import DeviceData
+from fedling_sim.process import Process
+from fedling_sim.world import FakeDevice, Trace, Weather
+
+ANSWER_S = 5.0
+AGENT = "fedling_agent.cli"
+LONG_AGO = {"dwell_s": 1.0, "check_s": 0.5}  # a simulated day is short
+RETRY = {
+    "connect_s": 0.2,
+    "connect_longest_s": 1.0,
+    "answer_s": 3.0,
+    "answer_longest_s": 10.0,
+    "transfer_s": 60.0,
+}
+
+
+class DeviceFailed(RuntimeError):
+    """A command of the device did not do what it should; its words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a device knows of the end of one update."""
+
+    update_hash: bytes
+    verdict: str  # a duplicate's first one
+    sizes: frozenset[int]  # bytes of the message, each time that it was sent
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a device lives and whom it knows."""
+
+    directory: Path
+    port: int  # of the MQTT broker, by way of the proxy
+    fleet: str
+    root_key: bytes
+    stream: Path  # the stream's file
+
+
+class Device:
+    """Its files, its process, its surroundings."""
+
+    def __init__(
+        self, data: DeviceData, place: Place, key: SigningKey, secret: bytes, trace: Trace
+    ) -> None:
+        self.data = data
+        self.key = key
+        self.id = device_id(key.public)
+        self.trace = trace
+        self.place = place
+        self.config = place.directory / "agent.toml"
+        self.state = place.directory / "state"
+        self.world = FakeDevice(place.directory)
+        self.weather: Weather | None = None
+        self._secret = secret
+        self._client: Client | None = None
+        arguments = ["run", "--config", str(self.config)]
+        log = place.directory / "agent.log"
+        self.process = Process(f"device {self.name}", AGENT, arguments, log)
+
+    @property
+    def name(self) -> str:
+        """As the data calls it; the fleet knows the id."""
+        return self.data.name
+
+    def prepare(self, duty: float) -> None:
+        """Everything on disk but the examples."""
+        directory, place = self.place.directory, self.place
+        directory.mkdir(parents=True)
+        self.state.mkdir(mode=0o700)
+        create_key(self.state / identity.KEY_FILE, self.key)
+        create_secret(self.state / identity.SECRET_FILE, self._secret)
+        shutil.copy(place.stream, directory / "stream.toml")
+        rows = [row for recording in self.data.training for row in recording]
+        (directory / "training.csv").write_text("\n".join([self.data.header, *rows]) + "\n")
+        self.config.write_text(self._settings(duty))
+
+    def _settings(self, duty: float) -> str:
+        return toml.text(
+            {
+                "fleet": self.place.fleet,
+                "root_key": self.place.root_key.hex(),
+                "streams": ["stream.toml"],
+                "broker": {"host": "127.0.0.1", "port": self.place.port, "keepalive_s": 60},
+                "training": {"duty": duty},
+                "policy": LONG_AGO,
+                "retry": RETRY,
+                "paths": {"state": "state", "sys": "sys", "proc": "proc"},
+            }
+        )
+
+    def show(self, weather: Weather) -> None:
+        """Its surroundings from now on, as far as files tell them."""
+        self.world.show(weather)
+        self.weather = weather
+
+    def ingest(self, stream: str) -> "subprocess.CompletedProcess[str]":
+        """`fedling-agent ingest` of the training part."""
+        command = [sys.executable, "-m", AGENT, "ingest", stream]
+        command += ["--config", str(self.config), str(self.place.directory / "training.csv")]
+        return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def command(self, *words: str) -> Any:
+        """What `fedling-agent WORDS --json` prints. Raises DeviceFailed."""
+        verb, *rest = words
+        command = [sys.executable, "-m", AGENT, verb, "--config", str(self.config), "--json", *rest]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise DeviceFailed(f"{self.name}: fedling-agent {verb}: {done.stderr.strip()}")
+        return json.loads(done.stdout)
+
+    # --- the running service ---------------------------------------------------------------------
+
+    def ask(self, request: dict[str, object]) -> dict[str, Any]:
+        """One request over its control socket. Raises Unavailable, DeviceFailed."""
+        if self._client is None:
+            self._client = Client(self.state, ANSWER_S)
+        try:
+            return self._client.ask(request)
+        except Unavailable:
+            self._hang_up()
+            raise
+        except RequestFailed as error:
+            raise DeviceFailed(f"{self.name}: {request['do']}: {error}") from error
+
+    def status(self) -> dict[str, Any]:
+        """Empty while it does not answer."""
+        try:
+            return self.ask({"do": "status"})
+        except Unavailable:
+            return {}
+
+    def is_connected(self) -> bool:
+        """To the MQTT broker; a device that its trace has cut off counts as well."""
+        if self.weather is not None and not self.weather.network:
+            return bool(self.status())
+        return bool(self.status().get("connection", {}).get("connected"))
+
+    def model_version(self, task: str) -> int:
+        """0: none."""
+        model = self.status().get("tasks", {}).get(task, {}).get("model")
+        return 0 if model is None else int(model["version"])
+
+    def owes_nothing(self, task: str) -> bool:
+        """Every update that it has finished has its receipt."""
+        facts = self.status().get("tasks", {}).get(task)
+        return facts is not None and not facts["spool"]
+
+    def ask_to_stop(self) -> None:
+        """Its process ends soon."""
+        self._hang_up()
+        self.process.ask_to_stop()
+
+    def _hang_up(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    # --- its store, once the service has stopped -------------------------------------------------
+
+    def traffic(self) -> tuple[int, int]:
+        """Bytes (up, down) as the agent has counted them at its socket."""
+        store = Store(self.state, read_only=True)
+        try:
+            total: Any = of_bytes(store.ledger.traffic())["total"]
+        finally:
+            store.close()
+        return int(total["sent"]), int(total["received"])
+
+    def held(self, task: str) -> dict[bytes, "Held"]:
+        """By plan: the receipts about updates, and how large those updates were."""
+        store = Store(self.state, read_only=True)
+        try:
+            receipts = store.spool.receipts(task)
+            sent = [s for s in store.ledger.sent() if s.kind == "update"]
+        finally:
+            store.close()
+        return {
+            r.plan_id: Held(
+                r.update_hash,
+                str(r.verdict),
+                frozenset(s.size for s in sent if s.plan_id == r.plan_id),
+            )
+            for r in receipts
+            if r.update_hash is not None and r.verdict is not None
+        }

@@ -1,0 +1,201 @@
+"""A whole fleet on this machine: MQTT broker, aggregator, devices, and the network between."""
+
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+
+from fedling_protocol.identity import SigningKey
+from fedling_sim import calibration
+from fedling_sim.aggregator import Aggregator
+from fedling_sim.calibration import Calibration
+from fedling_sim.dataset import DeviceData
+from fedling_sim.device import Device, DeviceFailed, Place
+from fedling_sim.mosquitto import Mosquitto
+from fedling_sim.process import ChildDied
+from fedling_sim.proxy import Proxy
+from fedling_sim.simulation import Scenario
+from fedling_sim.world import Trace, Weather
+
+FLEET = "sim"
+FINE = Weather(mains=True, battery=100, temperature=40, network=True)
+CONNECT_S = 60.0  # a laptop starts twenty agents in a few seconds
+POLL_S = 0.05
+PACE = (0.8, 1.2)  # some devices are faster than others
+
+Say = Callable[[str], None]
+
+
+def silent(_what: str) -> None:
+    """Nobody listens."""
+
+
+class Federation:
+    """`with Federation(...) as federation:` everything is prepared; leaving it ends everything."""
+
+    def __init__(
+        self, scenario: Scenario, data: list[DeviceData], directory: Path, say: Say = silent
+    ) -> None:
+        self.scenario = scenario
+        self.directory = directory
+        self.devices: list[Device] = []
+        self._data = data
+        self._say = say
+        self._mosquitto = Mosquitto(directory / "mosquitto")
+        self._proxy: Proxy | None = None
+        self._aggregator: Aggregator | None = None
+
+    @property
+    def aggregator(self) -> Aggregator:
+        """Of this fleet."""
+        assert self._aggregator is not None
+        return self._aggregator
+
+    @property
+    def proxy(self) -> Proxy:
+        """Between the devices and the MQTT broker."""
+        assert self._proxy is not None
+        return self._proxy
+
+    def __enter__(self) -> "Federation":
+        try:
+            self._prepare()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _prepare(self) -> None:
+        self._mosquitto.start()
+        self._proxy = Proxy(self._mosquitto.port)
+        self._aggregator = Aggregator(
+            self.directory / "aggregator", self.scenario, self._mosquitto.port, FLEET
+        )
+        keys = [self._key(data) for data in self._data]
+        self.aggregator.prepare(keys)
+        costs = calibration.measure(self.scenario.task.spec, self.scenario.task.training)
+        for number, (data, key) in enumerate(zip(self._data, keys, strict=True)):
+            self._add(number, data, key, costs)
+        self._say(f"{len(self.devices)} devices store their recordings")
+        self._ingest()
+
+    def _key(self, data: DeviceData) -> SigningKey:
+        return SigningKey.from_seed(self.scenario.secret("device key", data.name))
+
+    def _add(self, number: int, data: DeviceData, key: SigningKey, costs: Calibration) -> None:
+        secret = self.scenario.secret("device secret", data.name)
+        place = Place(
+            self.directory / "devices" / data.name,
+            self.proxy.add(data.name),
+            FLEET,
+            self.aggregator.root.public,
+            self.scenario.simulation.stream,
+        )
+        trace = Trace(self.scenario.seed, number, self.scenario.simulation.climate)
+        device = Device(data, place, key, secret, trace)
+        seconds = self.scenario.simulation.training_s * _pace(secret)
+        device.prepare(costs.duty(data.windows, self.scenario.task.training, seconds))
+        device.show(trace.at(0))
+        self.devices.append(device)
+
+    def _ingest(self) -> None:
+        """Every device's, as many at once as there are cores."""
+        stream = self.scenario.task.spec.stream
+        pool = ThreadPoolExecutor(os.cpu_count() or 1)
+        try:
+            for device, done in zip(
+                self.devices, pool.map(lambda d: d.ingest(stream), self.devices), strict=True
+            ):
+                if done.returncode != 0:
+                    raise DeviceFailed(f"{device.name}: ingest: {done.stdout.strip()}")
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    # --- while it runs ---------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """The devices first, so that the first round does not wait for them."""
+        for device in self.devices:
+            device.process.start()
+        self._wait_for(lambda d: d.is_connected(), CONNECT_S)
+        self.aggregator.process.start()
+
+    def weather(self, second: float) -> None:
+        """Let every device have what its trace says of this second."""
+        for device in self.devices:
+            self._expose(device, device.trace.at(second))
+
+    def fair_weather(self) -> None:
+        """Power and network for all."""
+        for device in self.devices:
+            self._expose(device, FINE)
+
+    def _expose(self, device: Device, weather: Weather) -> None:
+        before = device.weather
+        device.show(weather)
+        if before is None or before.network != weather.network:
+            (self.proxy.mend if weather.network else self.proxy.cut)(device.name)
+
+    def check(self) -> None:
+        """Raises ChildDied when a process has ended by itself."""
+        if not self._mosquitto.running:
+            raise ChildDied(f"mosquitto ended; the end of its log:\n{self._mosquitto.log_tail()}")
+        self.aggregator.process.check()
+        for device in self.devices:
+            device.process.check()
+
+    def wait_for_model(self, version: int, patience_s: float) -> None:
+        """Until every device holds this version. Raises ChildDied, DeviceFailed."""
+        task = self.scenario.task.name
+        self._wait_for(lambda d: d.model_version(task) >= version, patience_s)
+
+    def wait_for_receipts(self, patience_s: float) -> None:
+        """Until every update that a device has finished is decided. Raises as above."""
+        task = self.scenario.task.name
+        self._wait_for(lambda d: d.owes_nothing(task), patience_s)
+
+    def _wait_for(self, condition: Callable[[Device], bool], patience_s: float) -> None:
+        deadline = time.monotonic() + patience_s
+        waiting = list(self.devices)
+        while waiting:
+            self.check()
+            waiting = [device for device in waiting if not condition(device)]
+            if waiting and time.monotonic() > deadline:
+                names = ", ".join(device.name for device in waiting)
+                raise DeviceFailed(f"waited {patience_s:.0f} s in vain for {names}")
+            time.sleep(POLL_S)
+
+    def stop(self) -> None:
+        """End devices and aggregator in order; their stores can be read after it."""
+        for device in self.devices:
+            device.ask_to_stop()
+        for device in self.devices:
+            device.process.wait()
+        if self._aggregator is not None:
+            self._aggregator.process.ask_to_stop()
+            self._aggregator.process.wait()
+
+    def close(self) -> None:
+        """End everything that runs; a second time is harmless."""
+        self.stop()
+        if self._aggregator is not None:
+            self._aggregator.close()
+        if self._proxy is not None:
+            self._proxy.close()
+            self._proxy = None
+        self._mosquitto.stop()
+
+
+def _pace(secret: bytes) -> float:
+    slow, fast = PACE
+    return slow + (fast - slow) * secret[0] / 255

@@ -1,0 +1,128 @@
+"""Tells a person how a run goes: a live display on a terminal, plain lines elsewhere."""
+
+import time
+from collections.abc import Mapping
+from typing import Protocol
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
+from fedling_sim.observer import Now
+from fedling_sim.record import Event
+
+LINE_S = 10.0  # a plain line at least so often, beside one for each round
+EVENTS = 4  # shown live
+COLOURS = {"trains": "green", "talks": "cyan", "paused": "yellow", "waits": "bright_black"}
+
+
+class Progress(Protocol):
+    """Told often; shows as much of it as is of use."""
+
+    def say(self, text: str) -> None:
+        """A sentence to stay."""
+
+    def show(self, now: Now, events: list[Event]) -> None:
+        """The state of things."""
+
+    def close(self) -> None:
+        """The last word was said."""
+
+
+class Silence:
+    """For --json: standard output is for data only."""
+
+    def say(self, text: str) -> None:
+        pass
+
+    def show(self, now: Now, events: list[Event]) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class Lines:
+    """A line a round."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._round = -1
+        self._told = 0.0
+
+    def say(self, text: str) -> None:
+        self._console.print(text, highlight=False)
+
+    def show(self, now: Now, events: list[Event]) -> None:
+        if now.round == self._round and time.monotonic() - self._told < LINE_S:
+            return
+        self._round, self._told = now.round, time.monotonic()
+        self.say(f"{now.second:4.0f} s  {headline(now)}  {words(now.doing)}; {words(now.why)}")
+
+    def close(self) -> None:
+        pass
+
+
+class Display:
+    """One picture that changes."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live: Live | None = None
+
+    def say(self, text: str) -> None:
+        self._console.print(text, highlight=False)
+
+    def show(self, now: Now, events: list[Event]) -> None:
+        if self._live is None:
+            self._live = Live(console=self._console, auto_refresh=False, transient=True)
+            self._live.start()
+        self._live.update(picture(now, events), refresh=True)
+
+    def close(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+
+def for_console(console: Console, *, silent: bool) -> Progress:
+    """What suits where it is shown."""
+    if silent:
+        return Silence()
+    return Display(console) if console.is_terminal else Lines(console)
+
+
+def headline(now: Now) -> str:
+    """Round, updates, accuracy."""
+    accuracy = "" if now.accuracy is None else f"  accuracy {100 * now.accuracy:4.1f} %"
+    return f"round {now.round:2}/{now.rounds}  {now.accepted:2}/{now.goal} updates{accuracy}"
+
+
+def words(counts: Mapping[str, int]) -> str:
+    """As "9 trains, 2 paused"."""
+    ordered = sorted(counts.items(), key=lambda pair: -pair[1])
+    return ", ".join(f"{count} {word}" for word, count in ordered) or "none"
+
+
+def picture(now: Now, events: list[Event]) -> Panel:
+    """The live display."""
+    rows = Table.grid(padding=(0, 2))
+    rows.add_row("round", f"{now.round} of {now.rounds}", _bar(now.round - 1, now.rounds))
+    rows.add_row("updates", f"{now.accepted} of {now.goal}", _bar(now.accepted, now.goal))
+    if now.accuracy is not None:
+        share = 100 * now.accuracy
+        rows.add_row("accuracy", f"[bold]{share:.1f} %[/]", _bar(int(share), 100))
+    doing = "  ".join(
+        f"[{COLOURS.get(word, 'white')}]{count} {word}[/]"
+        for word, count in sorted(now.doing.items())
+    )
+    why = f"[bright_black]why not: {words(now.why)}[/]"
+    last = [f"[bright_black]{e.second:4.0f} s[/] {e.device} {e.detail}" for e in events[-EVENTS:]]
+    lines = [f"devices   {doing}", why, *last, *[""] * (EVENTS - len(last))]
+    return Panel(Group(rows, *lines), title=f"{now.second:.0f} s", title_align="left", width=88)
+
+
+def _bar(done: int, total: int) -> ProgressBar:
+    return ProgressBar(total=total, completed=max(0, done), width=40)

@@ -1,0 +1,95 @@
+"""The table [simulation] of a task file: which devices, which recordings, what kind of days."""
+
+import hashlib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from fedling_broker import tasks
+from fedling_broker.tasks import Task
+from fedling_protocol import settings
+from fedling_protocol.settings import SettingsError, setting
+from fedling_sim import toml
+from fedling_sim.world import Climate
+
+
+@dataclass(frozen=True, slots=True)
+class SimulationTable:
+    """[simulation]: read by fedling-sim only; paths are relative to the task file."""
+
+    data: Path = setting(help="folder with devices.json and a CSV file for each device")
+    stream: Path = setting(help="the stream's file")
+    devices: int = setting(0, help="the first so many of the data; 0: all", low=0, high=1000)
+    seed: int = setting(1, help="of keys, secrets, first weights and traces", low=0, high=2**31)
+    training_s: float = setting(
+        3.0, help="duty is chosen so that a local training lasts so long", unit="s", low=0, high=600
+    )
+    climate: Climate = field(default_factory=Climate)
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """What of a task file is ours."""
+
+    simulation: SimulationTable
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """All that decides a run."""
+
+    task: Task
+    task_text: str  # the task file as the aggregator gets it
+    simulation: SimulationTable  # with absolute paths
+
+    @property
+    def seed(self) -> int:
+        """Of everything that is drawn."""
+        return self.simulation.seed
+
+    def secret(self, *words: object) -> bytes:
+        """32 bytes that follow from the seed and a name."""
+        name = "/".join(str(word) for word in ("fedling-sim", self.seed, *words))
+        return hashlib.sha256(name.encode()).digest()
+
+
+def load(
+    path: Path, *, seed: int | None = None, devices: int | None = None, rounds: int | None = None
+) -> Scenario:
+    """A task file and what the command line says instead. Raises SettingsError."""
+    tasks.load_task(path)  # its errors are the best
+    values = tomllib.loads(path.read_text())
+    if tasks.SIMULATION not in values:
+        raise SettingsError(f"{path}: [simulation] is missing: fedling-sim needs data and stream")
+    own = {tasks.SIMULATION: values.pop(tasks.SIMULATION)}
+    table = settings.read(own, str(path), _Table).simulation
+    here = path.absolute().parent
+    table = replace(
+        table,
+        data=here / table.data,
+        stream=here / table.stream,
+        seed=table.seed if seed is None else seed,
+        devices=table.devices if devices is None else devices,
+    )
+    if rounds is not None:
+        values["task"]["rounds"] = rounds
+    text = toml.text(values)
+    return Scenario(tasks.parse_task(text, str(path)), text, table)
+
+
+def for_devices(scenario: Scenario, count: int, whole: int) -> Scenario:
+    """With the cohort made smaller in proportion, if `count` devices stand for `whole` ones."""
+    if count >= whole:
+        return scenario
+    values: dict[str, Any] = tomllib.loads(scenario.task_text)
+    cohort: Mapping[str, Any] = values["cohort"]
+    shrunk = {
+        key: max(1, round(cohort[key] * count / whole))
+        for key in ("goal", "minimum")
+        if key in cohort
+    }
+    values["cohort"] = {**cohort, **shrunk}
+    text = toml.text(values)
+    return replace(scenario, task=tasks.parse_task(text, "the smaller task"), task_text=text)

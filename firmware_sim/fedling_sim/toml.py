@@ -1,0 +1,29 @@
+"""Writes the configuration files of simulated devices and their aggregator."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+Value = bool | int | float | str | Path | list[str] | list[int] | list[float]
+Table = Mapping[str, "Value | Table"]
+
+
+def text(table: Table, prefix: str = "") -> str:
+    """A table as TOML: its values first, then the tables in it."""
+    values = [f"{key} = {_value(v)}" for key, v in table.items() if not isinstance(v, Mapping)]
+    parts = ["\n".join(values)] if values else []
+    for key, inner in table.items():
+        if isinstance(inner, Mapping):
+            parts.append(f"[{prefix}{key}]\n{text(inner, f'{prefix}{key}.')}")
+    return "\n".join(parts) + ("" if prefix else "\n")
+
+
+def _value(value: "Value | Table") -> str:
+    match value:
+        case bool():
+            return str(value).lower()
+        case str() | Path():
+            return json.dumps(str(value), ensure_ascii=False)  # as TOML quotes a basic string
+        case list():
+            return f"[{', '.join(_value(item) for item in value)}]"
+    return str(value)

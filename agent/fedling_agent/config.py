@@ -55,7 +55,7 @@ class StoreSettings:
 class TrainingSettings:
     """How hard this device may work."""
 
-    duty: float = setting(0.5, help="share of one core while training", low=0.01, high=1)
+    duty: float = setting(0.5, help="share of one core while training", low=0.001, high=1)
     checkpoint_s: float = setting(
         300.0, help="the longest work that a power cut undoes", unit="s", low=1, high=86_400
     )

@@ -1,0 +1,223 @@
+"""fedling-agent as one types it: exit codes, errors that say what to do, what is printed."""
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fedling_agent import cli
+from fedling_protocol.exits import Exit
+from fedling_protocol.identity import SECRET_BYTES
+from tests.support.agent import Agent, rows
+
+NOWHERE = 1  # a port that nobody listens on
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> Agent:
+    return Agent(tmp_path / "device", NOWHERE)
+
+
+def change(agent: Agent, old: str, new: str) -> None:
+    text = agent.config.read_text()
+    assert old in text
+    agent.config.write_text(text.replace(old, new))
+
+
+# --- init -----
+
+
+def test_init_prints_who_it_is_and_keeps_it(agent: Agent) -> None:
+    first = agent.json("init")
+    assert len(first["device"]) == 16
+    assert len(first["key"]) == 64
+    assert first["enrol"] == f"fedling-broker device add {first['device']} {first['key']}"
+    assert agent.json("init") == first
+    assert first["key"] in agent.run("init").stdout
+
+
+def test_init_keeps_secrets_for_the_owner_alone(agent: Agent) -> None:
+    agent.run("init")
+    for name in ("device.key", "device.secret"):
+        assert stat.S_IMODE((agent.state / name).stat().st_mode) == 0o600
+    assert (agent.state / "device.secret").stat().st_size == SECRET_BYTES
+
+
+def test_init_needs_no_configuration(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "fedling_agent.cli", "init", "--state", str(tmp_path / "state")]
+    assert "device" in subprocess.run(words, capture_output=True, text=True, check=True).stdout
+
+
+def test_key_that_others_can_read_is_refused(agent: Agent) -> None:
+    agent.run("init")
+    (agent.state / "device.key").chmod(0o644)
+    result = agent.run("init", code=Exit.BAD_CONFIG)
+    assert "chmod 600" in result.stderr
+
+
+# --- configuration -----
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ('fleet = "test"', "", "fleet is missing"),
+        ("root_key = ", "#", "root_key is missing"),
+        ('root_key = "', 'root_key = "zz', "64 digits"),
+        ('fleet = "test"', 'fleet = "Test Fleet"', "[a-z0-9]"),
+        ("keepalive_s = 60", "keepalive_s = 0", "1 to 65535 s"),
+        ("keepalive_s = 60", "keepaliv_s = 60", "did you mean keepalive_s"),
+        ("duty = 1.0", "duty = 2", "0.001 to 1"),
+        ("duty = 1.0", "duty = nan", "0.001 to 1"),
+        ('streams = ["wrist.toml"]', 'streams = ["absent.toml"]', "absent.toml"),
+        ('streams = ["wrist.toml"]', 'streams = ["wrist.toml", "wrist.toml"]', "another file"),
+        ("check_s = 0.1", "check_s = 0.1\nbattery = 90\nbattery_resume = 80", "battery_resume"),
+        ('host = "127.0.0.1"', "host = 5", "a text"),
+        ("[broker]", "[broker", "not TOML"),
+    ],
+)
+def test_bad_configuration_names_file_key_and_what_is_allowed(
+    agent: Agent, old: str, new: str, says: str
+) -> None:
+    change(agent, old, new)
+    result = agent.run("run", code=Exit.BAD_CONFIG)
+    assert says in result.stderr
+    assert str(agent.directory) in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_run_without_configuration_says_what_it_needs(tmp_path: Path) -> None:
+    words = ["run", "--config", str(tmp_path / "agent.toml")]
+    result = subprocess.run(
+        [sys.executable, "-m", "fedling_agent.cli", *words], capture_output=True, text=True
+    )
+    assert result.returncode == Exit.BAD_CONFIG
+    assert "agent.toml" in result.stderr
+
+
+def test_state_directory_comes_from_systemd(tmp_path: Path) -> None:
+    environment = os.environ | {"STATE_DIRECTORY": str(tmp_path / "mine"), "HOME": str(tmp_path)}
+    words = [sys.executable, "-m", "fedling_agent.cli", "init", "--json"]
+    result = subprocess.run(words, capture_output=True, text=True, env=environment, check=True)
+    assert json.loads(result.stdout)["state"] == str(tmp_path / "mine")
+
+
+# --- without a service -----
+
+
+def test_status_before_init_says_so(agent: Agent) -> None:
+    result = agent.run("status", code=Exit.NOT_FOUND)
+    assert "fedling-agent init" in result.stderr
+
+
+def test_status_before_the_first_run(agent: Agent) -> None:
+    key = agent.json("init")["key"]
+    facts = agent.json("status")
+    assert facts["source"] == "store"
+    assert facts["doing"] == "the service does not run"
+    assert key in agent.run("status").stdout
+
+
+def test_ingest_without_service_stores_rows(agent: Agent) -> None:
+    done = agent.json("ingest", "wrist", text=rows(3, 50))
+    assert (done["stored"], done["refused"]) == (150, 0)
+    assert "does not run" in done["by"]
+    agent.run("init")
+    assert agent.json("status")["streams"]["wrist"]["samples"] == 150
+
+
+def test_ingest_bad_rows_are_named_and_the_good_ones_kept(agent: Agent) -> None:
+    text = "recording,label,x,y\nr,a,1,2\nr,a,nan,2\nr,a,1\nr,a,3,99999999\nr,a,3,4\n"
+    result = agent.run("ingest", "wrist", text=text, code=Exit.SOME_REFUSED)
+    assert "row 3:" in result.stderr
+    assert "row 4:" in result.stderr
+    assert "row 5:" in result.stderr
+    assert "stored 2 rows, refused 3" in result.stdout
+
+
+def test_ingest_wrong_header_is_refused_as_a_whole(agent: Agent) -> None:
+    result = agent.run("ingest", "wrist", text="recording,x,z\n1,2,3\n", code=Exit.FAILED)
+    assert "column y is missing" in result.stderr
+
+
+def test_ingest_unknown_stream_names_those_that_exist(agent: Agent) -> None:
+    result = agent.run("ingest", "ankle", text=rows(1, 5), code=Exit.NOT_FOUND)
+    assert "wrist" in result.stderr
+
+
+def test_ingest_ndjson_by_the_files_ending(agent: Agent) -> None:
+    file = agent.directory / "a.ndjson"
+    file.write_text('{"recording":"r","label":"a","x":1,"y":2}\n{"recording":"r","x":1}\n')
+    done = agent.json("ingest", "wrist", str(file), code=Exit.SOME_REFUSED)
+    assert (done["stored"], done["refused"]) == (1, 1)
+    assert done["errors"][0][0] == 2
+
+
+def test_ingest_absent_file(agent: Agent) -> None:
+    result = agent.run("ingest", "wrist", "absent.csv", code=Exit.FAILED)
+    assert "absent.csv" in result.stderr
+
+
+def test_predict_without_a_model(agent: Agent) -> None:
+    agent.run("ingest", "wrist", text=rows(1, 5))
+    result = agent.run("predict", text="x,y\n1,2\n", code=Exit.NOT_FOUND)
+    assert "no model yet" in result.stderr
+
+
+def test_sent_and_replay_of_a_quiet_device(agent: Agent) -> None:
+    agent.run("init")
+    agent.run("ingest", "wrist", text=rows(1, 5))
+    assert agent.json("sent") == []
+    assert agent.json("replay") == []
+    assert "no plan abc" in agent.run("replay", "abc", code=Exit.NOT_FOUND).stderr
+
+
+def test_conditions_tell_values_sources_and_what_they_allow(agent: Agent) -> None:
+    facts = agent.json("conditions")
+    assert facts["signals"]["battery"]["value"] == 90
+    assert facts["signals"]["battery"]["source"].endswith("BAT0/capacity")
+    assert facts["own"]["train"] is True
+    assert "90 %" in agent.run("conditions").stdout
+
+
+def test_check_names_what_is_wrong(agent: Agent) -> None:
+    agent.run("init")
+    agent.run("ingest", "wrist", text=rows(1, 5))
+    results = {r["check"]: r for r in agent.json("check", code=Exit.FAILED)}
+    assert results["configuration"]["ok"]
+    assert results["identity"]["ok"]
+    assert results["store"]["ok"]
+    assert results["conditions"]["ok"]
+    assert not results["MQTT broker"]["ok"]
+    assert "127.0.0.1:1" in results["MQTT broker"]["says"]
+    assert "fedling-agent run" in results["service"]["says"]
+
+
+# --- the frame -----
+
+
+def test_wrong_usage_is_2() -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["fly"])
+    assert ended.value.code == Exit.USAGE
+
+
+def test_help_is_quick_to_import() -> None:
+    """A board takes a second to import what a command does not need."""
+    code = "import sys, fedling_agent.cli as c; c.build_parser(); print(*sys.modules)"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    heavy = {"paho", "cryptography", "cbor2", "cffi", "numpy", "sqlite3", "ssl", "asyncio"}
+    assert heavy & set(result.stdout.split()) == set()
+
+
+def test_output_into_a_closed_pipe_is_no_error(agent: Agent) -> None:
+    agent.run("init")
+    words = " ".join(agent.command("status"))
+    script = f"{words} | true; exit ${{PIPESTATUS[0]}}"
+    assert subprocess.run(["bash", "-c", script], capture_output=True).returncode in (0, 141)

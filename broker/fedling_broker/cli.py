@@ -59,7 +59,13 @@ Verbs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def _nouns(verbs: Verbs, noun: str, does: str) -> Verbs:
-    parser = verbs.add_parser(noun, help=does, description=does[0].upper() + does[1:] + ".")
+    parser = verbs.add_parser(
+        noun,
+        help=does,
+        description=does[0].upper() + does[1:] + ".",
+        epilog=f"example:\n  {NAME} {noun} list{' watch' if noun == 'model' else ''}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     return parser.add_subparsers(metavar="VERB", required=True)
 
 
@@ -129,7 +135,9 @@ def _add_tasks(verbs: Verbs) -> None:
         ("resume", "open rounds again"),
         ("remove", "remove a task with its rounds, verdicts and models"),
     ):
-        _add(verbs, f"task {verb}", does, "watch", ("task", verb)).add_argument("task")
+        _add(verbs, f"task {verb}", does, "watch", ("task", verb)).add_argument(
+            "task", help="its name"
+        )
 
 
 def _add_devices(verbs: Verbs) -> None:
@@ -146,7 +154,7 @@ def _add_devices(verbs: Verbs) -> None:
         ("device", "pending"), json=True,
     )  # fmt: skip
     remove = _add(verbs, "device remove", "take a certificate back", "a" * 16, ("device", "remove"))
-    remove.add_argument("device")
+    remove.add_argument("device", help="its id")
 
 
 def _add_rounds(verbs: Verbs) -> None:
@@ -156,8 +164,8 @@ def _add_rounds(verbs: Verbs) -> None:
         verbs, "round show", "one round: verdicts, bytes, hashes", "watch 3 --json",
         ("round", "show"), json=True,
     )  # fmt: skip
-    show.add_argument("task")
-    show.add_argument("round", type=int)
+    show.add_argument("task", help="its name")
+    show.add_argument("round", type=int, help="its number")
     verify = _add(
         verbs, "round verify",
         "recompute every model from the journal's sums, and sums from updates where they are kept",
@@ -170,11 +178,11 @@ def _add_rounds(verbs: Verbs) -> None:
 
 def _add_models(verbs: Verbs) -> None:
     listing = _add(verbs, "model list", "all versions", "watch", ("model", "list_"), json=True)
-    listing.add_argument("task")
+    listing.add_argument("task", help="its name")
     weights = _add(
         verbs, "model weights", "write the weights of a version into a file",
         "watch model.bin --version 12", ("model", "weights"),
     )  # fmt: skip
-    weights.add_argument("task")
-    weights.add_argument("file", type=Path)
+    weights.add_argument("task", help="its name")
+    weights.add_argument("file", type=Path, help="where to")
     weights.add_argument("--version", type=int, help="default: the newest")

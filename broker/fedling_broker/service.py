@@ -137,6 +137,7 @@ class Service:
                 self._rows[name] = row
                 task = tasks.parse_task(row.text, f"task {name}")
                 self.works[name] = Work(task, row.paused, self._tools)
+                log.info("task %s: %s", name, "paused" if row.paused else "at work")
                 self.works[name].begin()
 
     def _look_at_certificates(self) -> None:

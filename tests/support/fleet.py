@@ -1,0 +1,284 @@
+"""A real `fedling-broker serve` for tests, and devices in a page that speak to it by script."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from array import array
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from fedling_protocol import digest, envelope, identity
+from fedling_protocol.backoff import Backoff
+from fedling_protocol.identity import SigningKey, device_id
+from fedling_protocol.limits import MAX_LARGE
+from fedling_protocol.link import Broker, Link, Will
+from fedling_protocol.loop import Loop
+from fedling_protocol.messages import (
+    Answer,
+    Certificate,
+    Join,
+    Message,
+    Model,
+    Plan,
+    Receipt,
+    Rest,
+    Ticket,
+    Update,
+)
+from fedling_protocol.mqtt import new_client
+from fedling_protocol.refused import Refused
+from fedling_protocol.tcpinfo import Traffic
+from fedling_protocol.topics import Topics
+from fedling_protocol.trust import Trust
+
+PATIENCE_S = 60.0
+ROOT = SigningKey.from_seed(b"R" * 32)
+COMMAND = [sys.executable, "-m", "fedling_broker"]
+
+TASK = """
+[task]
+name = "tiny"
+stream = "wrist"
+window = 4
+stride = 4
+channels = 2
+labels = ["up", "down", "still"]
+rounds = {rounds}
+[model]
+layers = [5, 3]
+[training]
+epochs = 1
+batch = 4
+learning_rate = 0.1
+[server]
+momentum = 0.5
+[cohort]
+goal = {goal}
+{cohort}
+"""
+
+
+class Aggregator:
+    """State directory, configuration and process of one aggregator."""
+
+    def __init__(self, directory: Path, port: int, *, keep_updates: str = "fold") -> None:
+        self.directory = directory
+        self.process: subprocess.Popen[bytes] | None = None
+        directory.mkdir()
+        identity.create_key(directory / "root.key", ROOT)
+        self.run("init", "--fleet", "test", "--port", str(port))
+        config = directory / "broker.toml"
+        text = config.read_text().replace('"fold"', f'"{keep_updates}"', 1)
+        config.write_text(text + "\n[retry]\nfirst_ms = 20\nlongest_ms = 100\n")
+        self.topics = Topics("fedling", "test")
+
+    def run(self, *words: str, code: int = 0) -> str:
+        """A command; its output. Asserts its exit code."""
+        done = subprocess.run(
+            [*COMMAND, *words], cwd=self.directory, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def json(self, *words: str) -> Any:
+        return json.loads(self.run(*words, "--json"))
+
+    def add_task(self, *, rounds: int = 2, goal: int = 2, cohort: str = "") -> None:
+        file = self.directory / "tiny.toml"
+        file.write_text(TASK.format(rounds=rounds, goal=goal, cohort=cohort))
+        self.run("task", "add", str(file))
+
+    def enrol(self, device: "Device") -> None:
+        self.run("device", "add", device.id, device.key.public.hex())
+
+    def start(self, **environment: str) -> None:
+        log = (self.directory / "serve.log").open("ab")
+        with log:
+            self.process = subprocess.Popen(
+                [*COMMAND, "serve"],
+                cwd=self.directory,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **environment},
+            )
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def stop(self) -> int:
+        """SIGTERM; the exit code."""
+        assert self.process is not None
+        self.process.terminate()
+        code = self.process.wait(timeout=20)
+        self.process = None
+        return code
+
+    def log_text(self) -> str:
+        log = self.directory / "serve.log"
+        return log.read_text() if log.exists() else ""
+
+    def counters(self) -> dict[str, int]:
+        """What the process has written down of refusals; it must have ended."""
+        from fedling_broker.database import FILE
+        from fedling_protocol import durable
+
+        connection = durable.connect_database(
+            self.directory / "broker-state" / FILE, read_only=True
+        )
+        try:
+            return dict(connection.execute("SELECT name, value FROM counters").fetchall())
+        finally:
+            connection.close()
+
+
+def wait(loop: Loop, done: Callable[[], object], what: str, patience_s: float = PATIENCE_S) -> None:
+    """Run the loop until something is true."""
+    over = []
+    timer = loop.after(patience_s, lambda: over.append(True))
+    while not done():
+        assert not over, f"waited {patience_s:.0f} s for {what}"
+        loop.turn(0.05)
+    timer.cancel()
+
+
+class Device:
+    """A device by script: it connects, remembers what it is told, and sends what it is asked to."""
+
+    def __init__(self, loop: Loop, port: int, number: int, *, root: SigningKey = ROOT) -> None:
+        self.loop = loop
+        self.key = SigningKey.from_seed(number.to_bytes(32, "big"))
+        self.id = device_id(self.key.public)
+        self.topics = Topics("fedling", "test")
+        self.trust = Trust(self.topics, root.public)
+        self.plan: Plan | None = None
+        self.rest: Rest | None = None
+        self.models: dict[int, Model] = {}
+        self.tickets: list[Ticket] = []
+        self.receipts: list[Receipt] = []
+        self.enrolled = False
+        backoff = Backoff(0.02, 0.1, random.random)
+        client = partial(new_client, self.id)
+        self.link = Link(loop, Broker("127.0.0.1", port, 60), backoff, MAX_LARGE, client, self)
+        self.link.start()
+
+    # --- what it does ----------------------------------------------------------------------------
+
+    def send(self, topic: str, message: Message) -> bytes:
+        """Seal and publish; the message hash."""
+        sealed = envelope.seal(message, self.topics.bound(topic), self.key)
+        self.link.publish(topic, sealed)
+        return digest.message_hash(sealed)
+
+    def join(self, plan_id: bytes, have: bytes | None = None, *, key: bool = False) -> bytes:
+        """Ask; the nonce."""
+        nonce = os.urandom(8)
+        join = Join(plan_id, nonce, have, self.key.public if key else None)
+        self.send(self.topics.join("tiny", self.id), join)
+        return nonce
+
+    def make_update(self, plan: Plan, step: int) -> Update:
+        """A vector that is `step` everywhere."""
+        layers = plan.spec.layers
+        weights = sum(layer.inputs * layer.outputs for layer in layers)
+        biases = sum(layer.outputs for layer in layers)
+        vector = array("h", [step] * weights).tobytes() + array("i", [step] * biases).tobytes()
+        return Update(plan.plan_id, plan.base_version, plan.base_hash, 7, plan.codec, vector, 0, 1)
+
+    def send_update(self, update: Update) -> bytes:
+        return self.send(self.topics.update("tiny", self.id, update.plan_id), update)
+
+    def wait_plan(self, number: int) -> Plan:
+        wait(self.loop, lambda: self.plan and self.plan.round == number, f"round {number}")
+        assert self.plan is not None
+        return self.plan
+
+    def ask(
+        self, plan_id: bytes, have: bytes | None = None, *, key: bool = False
+    ) -> Ticket | Receipt:
+        """Join until an answer comes, as a device does."""
+        tickets, receipts = len(self.tickets), len(self.receipts)
+        nonces: list[bytes] = []
+
+        def answered() -> bool:
+            mine = [t for t in self.tickets[tickets:] if t.nonce in nonces]
+            return bool(mine) or len(self.receipts) > receipts
+
+        def again() -> None:
+            if not answered():
+                nonces.append(self.join(plan_id, have, key=key))
+                self.loop.after(0.5, again)
+
+        again()
+        wait(self.loop, answered, "an answer to a join")
+        mine = [t for t in self.tickets[tickets:] if t.nonce in nonces]
+        return mine[0] if mine else self.receipts[-1]
+
+    def deliver(self, update: Update) -> Receipt:
+        """Take a place, send, and ask on until there is a receipt."""
+        answer = self.ask(update.plan_id)
+        assert isinstance(answer, Ticket)
+        assert answer.answer is Answer.GO
+        have = self.send_update(update)
+        return self.receipt_for(have, lambda: self.send_update(update))
+
+    def receipt_for(self, have: bytes, send: Callable[[], object]) -> Receipt:
+        """Wait for the receipt about a hash; send again every half second."""
+
+        def find() -> Receipt | None:
+            return next((r for r in reversed(self.receipts) if r.update_hash == have), None)
+
+        def again() -> None:
+            if find() is None:
+                send()
+                self.loop.after(0.5, again)
+
+        self.loop.after(0.5, again)
+        wait(self.loop, find, "a receipt")
+        found = find()
+        assert found is not None
+        return found
+
+    # --- told by the link ------------------------------------------------------------------------
+
+    def will(self) -> Will | None:
+        return None
+
+    def on_connected(self) -> None:
+        self.link.subscribe(self.topics.device_subscriptions(self.id))
+
+    def on_disconnected(self, _reason: str, _retry_s: float) -> None:
+        pass
+
+    def on_traffic(self, _traffic: Traffic) -> None:
+        pass
+
+    def on_message(self, topic: str, payload: bytes, _emptied: bool) -> None:
+        if not payload:
+            return
+        try:
+            message = self.trust.open(topic, payload).message
+        except Refused:
+            return
+        match message:
+            case Certificate():
+                self.enrolled = self.enrolled or message.id == self.id
+                if message.id == "aggregator":
+                    self.link.subscribe(self.topics.device_subscriptions(self.id)[2:])
+            case Plan():
+                self.plan, self.rest = message, None
+            case Rest():
+                self.rest, self.plan = message, None
+            case Model():
+                self.models[message.version] = message
+            case Ticket():
+                self.tickets.append(message)
+            case Receipt():
+                self.receipts.append(message)

@@ -12,7 +12,6 @@ A document has them between two markers:
 
 import argparse
 import importlib
-import importlib.util
 import re
 import sys
 from collections import Counter
@@ -123,13 +122,7 @@ def cell(text: str) -> str:
 def renewed(text: str) -> str:
     """A document with its parts written anew."""
     write = {"commands": commands_part, "keys": keys_part}
-
-    def part(found: re.Match[str]) -> str:
-        if importlib.util.find_spec(found[3].split(":")[0]) is None:
-            return found[0]  # not written yet
-        return found[1] + write[found[2]](found[3]) + found[4]
-
-    return PART.sub(part, text)
+    return PART.sub(lambda found: found[1] + write[found[2]](found[3]) + found[4], text)
 
 
 def documents() -> list[Path]:

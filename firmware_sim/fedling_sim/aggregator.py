@@ -18,7 +18,7 @@ from fedling_sim import toml
 from fedling_sim.process import Process
 from fedling_sim.simulation import Scenario
 
-BROKER = "fedling_broker.cli"
+BROKER = "fedling_broker"
 RETRY = {"first_ms": 100, "longest_ms": 1000}
 
 

@@ -113,8 +113,9 @@ class Device:
 
     def ingest(self, stream: str) -> "subprocess.CompletedProcess[str]":
         """`fedling-agent ingest` of the training part."""
-        command = [sys.executable, "-m", AGENT, "ingest", stream]
-        command += ["--config", str(self.config), str(self.place.directory / "training.csv")]
+        file = self.place.directory / "training.csv"
+        command = [sys.executable, "-m", AGENT, "ingest", stream, str(file)]
+        command += ["--config", str(self.config)]
         return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     def command(self, *words: str) -> Any:

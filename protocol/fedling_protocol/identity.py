@@ -140,13 +140,15 @@ def _read_private(path: Path) -> bytes:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise IdentityError(f"{path}: cannot be read: {error.strerror}") from error
-    with os.fdopen(handle, "rb") as file:
-        facts = os.fstat(file.fileno())
-        if not stat.S_ISREG(facts.st_mode):
+    try:
+        mode = os.fstat(handle).st_mode
+        if not stat.S_ISREG(mode):
             raise IdentityError(f"{path}: not a file")
-        if facts.st_mode & 0o077:
+        if mode & 0o077:
             raise IdentityError(
-                f"{path}: mode {stat.S_IMODE(facts.st_mode):04o} lets others read the secret; "
+                f"{path}: mode {stat.S_IMODE(mode):04o} lets others read the secret; "
                 f"run: chmod 600 {path}"
             )
-        return file.read(_MAX_FILE)
+        return os.read(handle, _MAX_FILE)
+    finally:
+        os.close(handle)

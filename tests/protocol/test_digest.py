@@ -1,0 +1,54 @@
+"""Hashes against their golden vectors, and what an order must be."""
+
+from collections import Counter
+from typing import cast
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fedling_protocol import digest
+from fedling_protocol.messages import Model
+from tests.protocol.make_golden import BASE, PLAN_ID
+from tests.protocol.samples import envelope, golden, message
+
+GOLDEN = golden("digests")
+SECRET = bytes.fromhex(GOLDEN["secret"])
+MODEL = cast(Model, message("model"))
+
+
+def test_model_hash() -> None:
+    found = digest.model_hash(MODEL.spec.layers, MODEL.exponents, MODEL.weights)
+    assert found.hex() == GOLDEN["model_hash"]
+    assert digest.model_hash(MODEL.spec.layers, (-5, 1), MODEL.weights) != found
+    view = memoryview(bytearray(MODEL.weights))
+    assert digest.model_hash(MODEL.spec.layers, MODEL.exponents, view) == found
+
+
+def test_message_hash() -> None:
+    assert digest.message_hash(envelope("update")).hex() == golden("update")["message_hash"]
+
+
+def test_plan_id() -> None:
+    assert digest.plan_id(SECRET, "demo", "watch", 41, BASE, 2).hex() == GOLDEN["plan_id"]
+    assert digest.plan_id(SECRET, "demo", "watch", 41, BASE, 3).hex() != GOLDEN["plan_id"]
+
+
+def test_order_seed() -> None:
+    assert digest.order_seed(SECRET, "demo", "watch", PLAN_ID).hex() == GOLDEN["order_seed"]
+
+
+def test_order() -> None:
+    seed = bytes.fromhex(GOLDEN["order_seed"])
+    for vector in GOLDEN["orders"]:
+        assert digest.order(seed, vector["epoch"], vector["count"]) == vector["order"]
+
+
+@given(st.binary(min_size=32, max_size=32), st.integers(0, 999), st.integers(0, 300))
+def test_order_is_a_permutation(seed: bytes, epoch: int, count: int) -> None:
+    assert sorted(digest.order(seed, epoch, count)) == list(range(count))
+
+
+def test_order_prefers_nobody() -> None:
+    seen = Counter(tuple(digest.order(bytes(32), epoch, 4)) for epoch in range(4800))
+    assert len(seen) == 24  # 200 each; a deviation of 14
+    assert all(130 < times < 270 for times in seen.values())

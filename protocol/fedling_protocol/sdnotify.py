@@ -44,7 +44,7 @@ def watchdog_s() -> float | None:
     microseconds = os.environ.get("WATCHDOG_USEC", "")
     if os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return None
-    return int(microseconds) / 1e6 if microseconds.isdecimal() else None
+    return int(microseconds) / 1e6 if microseconds.strip("0").isdecimal() else None
 
 
 def _status(text: str) -> str:

@@ -5,6 +5,7 @@ dataclass (a table), tuple[dataclass, ...] (an array of tables), dict[str, such]
 with `| None`. Its range, unit and meaning are given by `setting`.
 """
 
+import json
 import tomllib
 import types
 import typing
@@ -90,7 +91,10 @@ def parse(text: str, file: str, settings: type[T]) -> T:
     """Read the text of a file; `file` is its name in errors."""
     try:
         values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # not only TOMLDecodeError: numbers of 5000 digits
         raise SettingsError(f"{file}: not TOML: {error}") from error
     return read(values, file, settings)
 
@@ -166,7 +170,7 @@ def _read_scalar(hint: Any, value: object, place: _Place) -> object:
         if value not in words or isinstance(value, bool):
             place.refuse(value, ", ".join(_toml(word) for word in words))
         return hint(value)
-    if hint is float and type(value) is int:
+    if hint is float and type(value) is int and abs(value) < 2**53:
         return float(value)
     if hint is Path and isinstance(value, str):
         return Path(value)
@@ -229,14 +233,14 @@ def _wanted(hints: dict[str, Any], f: "Field[Any]") -> str:
 
 def _range(rule: _Rule) -> str:
     if rule.high is None:
-        return f"at least {rule.low:g}"
+        return f"at least {_plain(rule.low)}"
     if rule.low is None:
-        return f"at most {rule.high:g}"
+        return f"at most {_plain(rule.high)}"
     return f"{_plain(rule.low)} to {_plain(rule.high)}"
 
 
-def _plain(number: float) -> str:
-    return str(number) if isinstance(number, int) else f"{number:g}"
+def _plain(number: float | None) -> str:
+    return f"{number:.15g}"  # 16777216, not 1.67772e+07
 
 
 def _type_name(hint: Any) -> str:
@@ -258,8 +262,7 @@ def _toml(value: object) -> str:
         case Enum():
             return _toml(value.value)
         case str() | Path():
-            text = str(value).replace("\\", "\\\\").replace('"', '\\"')
-            return f'"{text}"'
+            return json.dumps(str(value), ensure_ascii=False)
         case list() | tuple():
             return f"[{', '.join(_toml(item) for item in value)}]"
         case dict():

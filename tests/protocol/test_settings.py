@@ -1,0 +1,199 @@
+"""Settings: what a file may say, and what its reader is told if it says something else."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+import pytest
+
+from fedling_protocol.settings import Setting, SettingsError, describe, load, parse, read, setting
+
+
+class Colour(StrEnum):
+    RED = "red"
+    GREEN = "green"
+
+
+def even(value: int) -> str | None:
+    return None if value % 2 == 0 else "an even number"
+
+
+@dataclass(frozen=True, slots=True)
+class Battery:
+    minimum: int = setting(40, low=0, high=100, unit="%", help="train above this charge")
+    dwell_s: float = setting(60.0, low=0, unit="s", help="how long before it counts")
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    name: str = setting(low=1, high=8, help="what it measures")
+    resolution: float = setting(1.0, help="of one count")
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    fleet: str = setting(help="which fleet", low=1)
+    count: int = setting(2, help="how many", check=even)
+    mains: bool = setting(False, help="only on mains")
+    colour: Colour = setting(Colour.RED, help="of the lamp")
+    place: Path = setting(Path("/var/lib"), help="where")
+    names: tuple[str, ...] = setting((), high=2, help="who")
+    limit: int | None = setting(None, high=9, help="how much; without it, no limit")
+    in_: int = setting(0, help="a key that is a word of Python")
+    seeds: dict[str, int] = field(default_factory=dict)
+    battery: Battery = field(default_factory=Battery)
+    channel: tuple[Channel, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.count > 10 and self.mains:
+            raise ValueError("count above 10 needs mains = false")
+
+
+FULL = """
+fleet = "demo"
+count = 4
+mains = true
+colour = "green"
+place = "/tmp"
+names = ["a", "b"]
+limit = 9
+in = 3
+seeds = { a = 1, b = 2 }
+battery = { minimum = 50, dwell_s = 1 }
+[[channel]]
+name = "x"
+[[channel]]
+name = "y"
+resolution = 0.5
+"""
+
+
+def error(text: str) -> str:
+    with pytest.raises(SettingsError) as caught:
+        parse(text, "agent.toml", Example)
+    return str(caught.value)
+
+
+def test_parse_defaults() -> None:
+    assert parse('fleet = "demo"', "agent.toml", Example) == Example("demo")
+
+
+def test_parse_everything() -> None:
+    channels = (Channel("x"), Channel("y", 0.5))
+    expected = Example(
+        "demo", 4, True, Colour.GREEN, Path("/tmp"), ("a", "b"), 9, 3, {"a": 1, "b": 2},
+        Battery(50, 1.0), channels,
+    )  # fmt: skip
+    found = parse(FULL, "agent.toml", Example)
+    assert found == expected
+    assert isinstance(found.battery.dwell_s, float)
+    assert isinstance(found.colour, Colour)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "agent.toml: fleet is missing: which fleet, a text, at least 1"),
+        ('fleet = ""', 'agent.toml: fleet = "": allowed: at least 1 characters'),
+        ("fleet = 3", "agent.toml: fleet = 3: allowed: a text"),
+        ('fleet = "a"\ncount = 3', "agent.toml: count = 3: allowed: an even number"),
+        ('fleet = "a"\ncount = 2.0', "agent.toml: count = 2.0: allowed: an integer"),
+        ('fleet = "a"\ncount = true', "agent.toml: count = true: allowed: an integer"),
+        ('fleet = "a"\nmains = 1', "agent.toml: mains = 1: allowed: true or false"),
+        (
+            'fleet = "a"\ncolour = "blue"',
+            'agent.toml: colour = "blue": allowed: "red", "green"',
+        ),
+        ('fleet = "a"\ncolour = [1]', 'agent.toml: colour = [1]: allowed: "red", "green"'),
+        ('fleet = "a"\nplace = 1', "agent.toml: place = 1: allowed: a path"),
+        ('fleet = "a"\nnames = "b"', 'agent.toml: names = "b": allowed: an array, [...]'),
+        ('fleet = "a"\nnames = ["b", 1]', "agent.toml: names[1] = 1: allowed: a text"),
+        (
+            'fleet = "a"\nnames = ["b", "c", "d"]',
+            'agent.toml: names = ["b", "c", "d"]: allowed: at most 2 entries',
+        ),
+        ('fleet = "a"\nlimit = 10', "agent.toml: limit = 10: allowed: at most 9"),
+        ('fleet = "a"\nseeds = { a = "x" }', 'agent.toml: seeds.a = "x": allowed: an integer'),
+        ('fleet = "a"\nseeds = 1', "agent.toml: seeds = 1: allowed: a table"),
+        ('fleet = "a"\nbattery = 1', "agent.toml: battery = 1: allowed: a table"),
+        (
+            'fleet = "a"\n[battery]\nminimum = 101',
+            "agent.toml: battery.minimum = 101: allowed: 0 to 100 %",
+        ),
+        (
+            'fleet = "a"\n[battery]\ndwell_s = nan',
+            "agent.toml: battery.dwell_s = nan: allowed: at least 0 s",
+        ),
+        (
+            f'fleet = "a"\n[battery]\ndwell_s = 1{"0" * 400}',
+            f"agent.toml: battery.dwell_s = 1{'0' * 400}: allowed: a number",
+        ),
+        (
+            'fleet = "a"\n[battery]\nminimun = 1',
+            "agent.toml: battery.minimun: unknown key; did you mean minimum?",
+        ),
+        (
+            'fleet = "a"\n[battery]\nzzz = 1',
+            "agent.toml: battery.zzz: unknown key; allowed: minimum, dwell_s",
+        ),
+        (
+            'fleet = "a"\n[[channel]]\nname = "x"\n[[channel]]\nname = "far too long"',
+            'agent.toml: channel[1].name = "far too long": allowed: 1 to 8 characters',
+        ),
+        (
+            'fleet = "a"\n[[channel]]',
+            "agent.toml: channel[0].name is missing: what it measures, a text, 1 to 8",
+        ),
+        (
+            'fleet = "a"\ncount = 12\nmains = true',
+            "agent.toml: count above 10 needs mains = false",
+        ),
+        ('fleet = "a\\nb"\nplace = 2000-01-01', "agent.toml: place = 2000-01-01: allowed: a path"),
+        ('fleet = "a"\ncount = "x\\ny"', 'agent.toml: count = "x\\ny": allowed: an integer'),
+    ],
+)
+def test_parse_says_file_key_value_and_what_is_allowed(text: str, message: str) -> None:
+    assert error(text) == message
+
+
+@pytest.mark.parametrize(
+    "text", ["fleet =", "a = 1\na = 2", f"a = {'9' * 5000}", "a = " + "[" * 9999]
+)
+def test_parse_says_what_is_no_toml(text: str) -> None:
+    assert error(text).startswith("agent.toml: not TOML: ")
+
+
+def test_load(tmp_path: Path) -> None:
+    path = tmp_path / "agent.toml"
+    with pytest.raises(SettingsError, match=r"agent.toml: cannot be read: No such file"):
+        load(path, Example)
+    with pytest.raises(SettingsError, match="cannot be read: Is a directory"):
+        load(tmp_path, Example)
+    path.write_bytes(b'fleet = "\xff"')
+    with pytest.raises(SettingsError, match=r"agent.toml: not UTF-8"):
+        load(path, Example)
+    path.write_text('fleet = "größer"', encoding="utf-8")
+    assert load(path, Example).fleet == "größer"
+
+
+def test_read_takes_a_table() -> None:
+    assert read({"minimum": 1}, "task.toml", Battery) == Battery(1)
+    with pytest.raises(SettingsError, match="a table"):
+        read([], "task.toml", Battery)
+
+
+def test_describe_lists_every_key() -> None:
+    rows = {row.key: row for row in describe(Example)}
+    assert list(rows) == [
+        "fleet", "count", "mains", "colour", "place", "names", "limit", "in", "seeds",
+        "battery.minimum", "battery.dwell_s", "channel[].name", "channel[].resolution",
+    ]  # fmt: skip
+    assert rows["battery.minimum"] == Setting(
+        "battery.minimum", "an integer", "40", False, "%", "0 to 100", "train above this charge"
+    )
+    assert rows["fleet"].required
+    assert rows["fleet"].default == ""
+    assert not rows["limit"].required
+    assert rows["colour"].allowed == '"red", "green"'
+    assert rows["place"].default == '"/var/lib"'
+    assert rows["names"].default == "[]"

@@ -100,6 +100,7 @@ def _write_temporary(path: Path, data: bytes | bytearray | memoryview, mode: int
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(handle, "wb") as file:
+            _give_to_folders_owner(file.fileno(), path.parent)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -112,8 +113,19 @@ def _write_temporary(path: Path, data: bytes | bytearray | memoryview, mode: int
 def _touch(path: Path) -> None:
     """SQLite would make the file readable by all; its log files take over the mode set here."""
     with suppress(FileExistsError):
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE))
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE)
+        try:
+            _give_to_folders_owner(handle, path.parent)
+        finally:
+            os.close(handle)
         sync_directory(path.parent)
+
+
+def _give_to_folders_owner(handle: int, folder: Path) -> None:
+    """What root's command writes into the state, the service's own user must be able to read."""
+    if os.geteuid() == 0:
+        owner = folder.stat()
+        os.fchown(handle, owner.st_uid, owner.st_gid)
 
 
 def _configure(connection: sqlite3.Connection, read_only: bool) -> None:

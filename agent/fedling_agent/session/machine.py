@@ -98,7 +98,7 @@ def on_plan(s: Session, event: PlanSeen, now: int, do: list[Action]) -> Session:
         return s  # came late: it was closed before the other was opened
     if s.look_ms is not None:
         s = replace(s, look_ms=None)
-    s = want_model(s, plan.base_version, plan.base_hash, plan.model_size, event.held, now, do)
+    s = want_model(s, plan.base_version, plan.base_hash, plan.model_size, event.held, do)
     if s.work and s.work.plan_id != plan.plan_id:
         s = give_up(s, "superseded", do)
     mine = {known.plan_id for known in (s.work, s.offer, *s.spool) if known}
@@ -111,7 +111,7 @@ def on_rest(s: Session, event: RestSeen, now: int, do: list[Action]) -> Session:
     rest = event.rest
     if s.offer and rest.version <= s.offer.base_version:
         return s  # came late: the plan was opened after it
-    s = want_model(s, rest.version, rest.model_hash, rest.model_size, event.held, now, do)
+    s = want_model(s, rest.version, rest.model_hash, rest.model_size, event.held, do)
     if s.work and rest.version > s.work.base_version:
         s = give_up(s, "superseded", do)
     s = offered(s, None)
@@ -199,16 +199,14 @@ def forget(s: Session, plan_id: bytes) -> Session:
 
 
 def want_model(
-    s: Session, version: int, model_hash: bytes, size: int, held: bool, now: int, do: list[Action]
+    s: Session, version: int, model_hash: bytes, size: int, held: bool, do: list[Action]
 ) -> Session:
     """The newest model is this one; it is fetched as soon as transfers are allowed."""
-    if s.fetch and s.fetch.model_hash == model_hash:
-        return s
-    if s.fetch and s.fetch.running:
-        if s.fetch.version > version:
-            return s  # came late
+    if s.fetch and (s.fetch.version > version or s.fetch.model_hash == model_hash):
+        return s  # came late, or again
+    if s.fetch and s.fetch.due_ms is not None:
         do.append(CancelFetch(s.fetch.version))
-    fetch = None if held else Fetch(version, model_hash, size, running=False, due_ms=now)
+    fetch = None if held else Fetch(version, model_hash, size, due_ms=None)
     return s if fetch is s.fetch else replace(s, fetch=fetch)
 
 
@@ -273,8 +271,9 @@ def on_erase(s: Session, event: Erase, now: int, do: list[Action]) -> Session:
 
 def on_tick(s: Session, event: Tick, now: int, do: list[Action]) -> Session:
     """What is due ends; `settle` begins it anew if it is still wanted and allowed."""
-    if s.fetch and s.fetch.running and now >= s.fetch.due_ms:
-        s = fetch_took_too_long(s, s.fetch, now, do)
+    if s.fetch and s.fetch.due_ms is not None and now >= s.fetch.due_ms:
+        do += [CancelFetch(s.fetch.version), AskPlan()]
+        s = replace(offered(s, None), fetch=None)  # the model may be gone, and its plan closed
     if isinstance(s.phase, Sending) and now >= s.phase.due_ms:
         s = stop_sending(s, s.phase.plan_id, do)
     elif isinstance(s.phase, Joining | Waiting) and now >= s.phase.due_ms:
@@ -283,15 +282,6 @@ def on_tick(s: Session, event: Tick, now: int, do: list[Action]) -> Session:
         do.append(AskPlan())
         s = replace(s, look_ms=None)
     return s
-
-
-def fetch_took_too_long(s: Session, fetch: Fetch, now: int, do: list[Action]) -> Session:
-    """The plan may be closed and its model gone: a new join tells, and plan/train."""
-    do += [CancelFetch(fetch.version), AskPlan()]
-    wait, dice = back_off(s, tries=0)
-    fetch = replace(fetch, running=False, due_ms=now + wait)
-    phase = Idle() if isinstance(s.phase, Ready) else s.phase
-    return replace(s, dice=dice, fetch=fetch, phase=phase)
 
 
 def back_off(s: Session, tries: int) -> tuple[int, Dice]:
@@ -322,13 +312,12 @@ def settle_transfers(s: Session, now: int, do: list[Action]) -> Session:
     fetch = s.fetch
     if not fetch:
         return s
-    if fetch.running and not s.transfer:
-        do.append(CancelFetch(fetch.version))
-        return replace(s, fetch=replace(fetch, running=False, due_ms=now))
-    if not fetch.running and s.transfer and now >= fetch.due_ms:
+    if fetch.due_ms is None and s.transfer:
         do.append(FetchModel(fetch.version, fetch.model_hash, fetch.size))
-        due = now + s.timing.transfer_ms
-        return replace(s, fetch=replace(fetch, running=True, due_ms=due))
+        return replace(s, fetch=replace(fetch, due_ms=now + s.timing.transfer_ms))
+    if fetch.due_ms is not None and not s.transfer:
+        do.append(CancelFetch(fetch.version))
+        return replace(s, fetch=replace(fetch, due_ms=None))
     return s
 
 

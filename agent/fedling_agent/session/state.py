@@ -47,8 +47,7 @@ class Fetch:
     version: int
     model_hash: bytes
     size: int
-    running: bool
-    due_ms: int  # running: give up then; else: start no earlier
+    due_ms: int | None  # given up then; None: not begun, transfers are forbidden
 
 
 # --- phases ----------------------------------------------------------------------------------
@@ -145,7 +144,7 @@ def due(s: Session) -> int | None:
         times.append(s.phase.due_ms)
     elif isinstance(s.phase, Ready):
         times.append(s.ticket_ms)
-    if s.fetch and (s.fetch.running or s.transfer):
+    if s.fetch and s.fetch.due_ms is not None:
         times.append(s.fetch.due_ms)
     if s.look_ms is not None:
         times.append(s.look_ms)

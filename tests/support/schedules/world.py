@@ -65,7 +65,7 @@ class World:
         self.slowest_ms = self.choose(20, 500, 8_000)  # everything else is drawn relative to it
         self.crash_rate = self.choose(0.0, 0.005, 0.03)
         self.timing = self.draw_timing()
-        self.devices = [Device(self, f"device{i}") for i in range(self.between(4, 5))]
+        self.devices = [Device(self, f"device{i}") for i in range(self.choose(4, 4, 5))]
         self.named = self.random() < 0.4
         self.aggregator = Aggregator(self, self.draw_rules())
         self.faults = Faults(self)
@@ -87,7 +87,7 @@ class World:
     def draw_rules(self) -> Rules:
         """A fixed cohort without deadline, or whoever comes first."""
         n = len(self.devices)
-        rounds = self.between(2, 3)
+        rounds = self.choose(2, 2, 3)
         pause_s = self.choose(0, 0, 5)
         if self.named:
             members = frozenset(d.name for d in self.devices[self.between(0, 1) :])

@@ -5,7 +5,16 @@ from dataclasses import dataclass, field
 from fedling_protocol import codec, digest, envelope
 from fedling_protocol.envelope import Envelope
 from fedling_protocol.identity import device_id, kid
-from fedling_protocol.messages import Certificate, Join, Message, Role
+from fedling_protocol.messages import (
+    Certificate,
+    Join,
+    Message,
+    Model,
+    Plan,
+    Rest,
+    Role,
+    Update,
+)
 from fedling_protocol.refused import Reason, Refused
 from fedling_protocol.topics import AGGREGATOR, FROM_DEVICES, Address, Kind, Topics
 
@@ -36,9 +45,9 @@ class Trust:
             return self._find_key(address, parts)
 
         message = envelope.open_envelope(data, self.topics.bound(topic), address.kind, find_key)
+        _check_address(address, message)
         if isinstance(message, Certificate):
-            self._learn(address, message)
-        self._check_join_key(address, message)
+            self._learn(message)
         certified = address.kind not in FROM_DEVICES or address.device in self._certificates
         return Received(address, message, digest.message_hash(data), certified)
 
@@ -69,9 +78,9 @@ class Trust:
         certificate = self._certificates.get(owner or "")
         return None if certificate is None else certificate.key
 
-    def _learn(self, address: Address, new: Certificate) -> None:
-        if new.fleet != self.topics.fleet or new.id != address.device:
-            raise Refused(Reason.CERTIFICATE, "of another fleet or for another id")
+    def _learn(self, new: Certificate) -> None:
+        if new.fleet != self.topics.fleet:
+            raise Refused(Reason.CERTIFICATE, "of another fleet")
         expected = AGGREGATOR if new.role is Role.AGGREGATOR else device_id(new.key)
         if new.id != expected:
             raise Refused(Reason.CERTIFICATE, "the id is not that of the key")
@@ -80,12 +89,20 @@ class Trust:
             raise Refused(Reason.CERTIFICATE, f"outdated: serial {new.serial}")
         self._certificates[new.id] = new
 
-    @staticmethod
-    def _check_join_key(address: Address, message: Message) -> None:
-        """A join names no other device's key: the aggregator shows it to the operator."""
-        if isinstance(message, Join) and message.key is not None:
-            if device_id(message.key) != address.device:
-                raise Refused(Reason.CERTIFICATE, "the key in the join is another device's")
+
+def _check_address(address: Address, message: Message) -> None:
+    """What a message says twice, in its topic and inside, it says alike."""
+    match message:
+        case Certificate() if message.id != address.device:
+            raise Refused(Reason.CERTIFICATE, "for another id")
+        case Join(key=bytes(key)) if device_id(key) != address.device:
+            raise Refused(Reason.CERTIFICATE, "the key in the join is another device's")
+        case Plan() | Rest() | Model() if message.spec.task != address.task:
+            raise Refused(Reason.SHAPE, "of another task")
+        case Model() if message.version != address.version:
+            raise Refused(Reason.SHAPE, "of another version")
+        case Update() if (message.plan_id, 0) != (address.plan_id, address.chunk):
+            raise Refused(Reason.SHAPE, "on the topic of another plan or chunk")
 
 
 def _own_key(parts: Envelope) -> bytes | None:

@@ -132,6 +132,22 @@ def test_certificate_of_another_root() -> None:
     assert reason(trust(), TOPICS.keys(OTHER_ID), certificate(OTHER), ONLINE) is Reason.ROLE
 
 
+@pytest.mark.parametrize(
+    ("name", "where"),
+    [
+        ("plan", TOPICS.plan("other")),
+        ("rest", TOPICS.plan("other")),
+        ("model", TOPICS.model("other", 40)),
+        ("model", TOPICS.model("watch", 41)),
+        ("update", TOPICS.update("watch", DEVICE_ID, bytes(16))),
+        ("update", TOPICS.update("watch", DEVICE_ID, bytes(range(16)), chunk=1)),
+    ],
+)
+def test_open_refuses_what_contradicts_its_topic(name: str, where: str) -> None:
+    key = DEVICE if name == "update" else ONLINE
+    assert reason(trust(), where, message(name), key) is Reason.SHAPE
+
+
 def test_forget_ends_trust() -> None:
     ring = trust()
     ring.forget(DEVICE_ID)

@@ -132,7 +132,7 @@ def pss_bytes(pid: int) -> int:
 
 
 def maps_numpy(pid: int) -> bool:
-    return "numpy" in Path(f"/proc/{pid}/maps").read_text()
+    return "/numpy/" in Path(f"/proc/{pid}/maps").read_text()
 
 
 def install_bytes() -> int:

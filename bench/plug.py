@@ -18,6 +18,8 @@ from tests.support.agent import Agent
 from tests.support.aggregator import FakeAggregator
 
 PULLS = 20
+WATCH_S = 2.0
+BATCH = 256
 ALLOWED_S = 0.060
 SAMPLE_S = 3.0  # of undisturbed training, to know what a batch costs
 
@@ -37,12 +39,12 @@ def main() -> None:
 
 def measure(report: Report, agent: Agent, aggregator: FakeAggregator) -> None:
     plug.prepare(agent, aggregator)
-    aggregator.offer(plug.slow_model(), 1, batch=plug.BATCH, epochs=20)
+    aggregator.offer(plug.model(plug.SLOW_LAYERS), 1, batch=BATCH, epochs=40)
     aggregator.until(lambda: plug.done(agent) >= 2)
     wall_s, cpu_s = batch_cost(agent)
     pulls = []
     for number in range(PULLS):
-        result = plug.pull(agent, aggregator)
+        result = plug.pull(agent, aggregator, WATCH_S)
         pulls.append(result)
         report.row(pull=number + 1, steps=result.steps, cpu_ms=result.cpu_s * 1000)
         before = plug.done(agent)

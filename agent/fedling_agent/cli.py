@@ -19,7 +19,7 @@ NAME = "fedling-agent"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns its exit code."""
-    args = build_parser().parse_args(arguments)
+    args = _parse(arguments)
     logging.basicConfig(format=f"{NAME}: %(message)s", level=logging.WARNING)
     from fedling_agent.commands.failures import exit_code  # not needed for --help
 
@@ -38,6 +38,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise  # a bug: its traceback says where
         print(f"{NAME}: {error}", file=sys.stderr)
         return known
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """argparse takes FILE for absent when an option stands between it and what is before it."""
+    parser = build_parser()
+    args, rest = parser.parse_known_args(arguments)
+    if len(rest) == 1 and not rest[0].startswith("-") and getattr(args, "file", "") == "-":
+        args.file = rest[0]
+    elif rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    return args
 
 
 def build_parser() -> argparse.ArgumentParser:

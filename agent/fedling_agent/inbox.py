@@ -12,6 +12,8 @@ from fedling_protocol.trust import Received, Trust
 
 log = logging.getLogger(__name__)
 
+Take = Callable[[Received, bytes], None]
+
 LOG_AGAIN_S = 60.0  # a refusal of the same kind is logged so often
 
 
@@ -21,9 +23,7 @@ class Inbox:
     take: what to do with a message and its envelope; may raise Refused as well
     """
 
-    def __init__(
-        self, config: AgentConfig, ledger: Ledger, device: str, take: Callable[[Received, bytes], None]
-    ) -> None:
+    def __init__(self, config: AgentConfig, ledger: Ledger, device: str, take: Take) -> None:
         self._trust = Trust(config.topics, config.root_public)
         self._topics = config.topics
         self._ledger = ledger

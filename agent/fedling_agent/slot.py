@@ -14,6 +14,7 @@ from fedling_agent.process import (
     Step,
     TrainingProcess,
 )
+from fedling_protocol.exits import Exit
 from fedling_protocol.link import Done as Call
 from fedling_protocol.loop import READ, Loop, Timer
 
@@ -35,6 +36,9 @@ class Trainee(Protocol):
 
     def training_failed(self, plan_id: bytes, reason: str) -> None:
         """Tried again and again, in vain."""
+
+    def disk_refused(self, reason: str) -> None:
+        """The child could not write its result."""
 
 
 @dataclass(slots=True)
@@ -183,6 +187,9 @@ class Slot:
             self._drop(run)
         elif code == 0:  # paused, and wanted again meanwhile
             self._next()
+        elif code == Exit.CANNOT_WRITE:
+            self._drop(run)
+            run.trainee.disk_refused(run.note or "the disk refuses the update")
         else:
             self._try_again(run, run.note or _ending(code))
         if self._closed is not None and not self._runs:

@@ -115,7 +115,7 @@ class Work:
         """A verified message on model/<version>. False: not the one that was asked for."""
         fetch = self.session.fetch
         spec = model.spec
-        if fetch is None or not fetch.running or version != fetch.version != model.version:
+        if fetch is None or fetch.due_ms is None or not version == fetch.version == model.version:
             return False
         if digest.model_hash(spec.layers, model.exponents, model.weights) != fetch.model_hash:
             return False
@@ -194,7 +194,8 @@ class Work:
         s = self.session
         if self.allowance is None or not (s.offer or s.work or s.spool or s.fetch):
             return None
-        moving = isinstance(s.phase, state.Sending) or (s.fetch is not None and s.fetch.running)
+        fetching = s.fetch is not None and s.fetch.due_ms is not None
+        moving = fetching or isinstance(s.phase, state.Sending)
         return min(self.allowance.next_check_s, TRANSFER_CHECK_S if moving else float("inf"))
 
     # --- what the training slot asks and tells ---------------------------------------------------
@@ -218,6 +219,9 @@ class Work:
         log.error("%s: training failed: %s", self.task, reason)
         self.failure = reason
         self.give(ev.TrainingFailed(plan_id, printable(reason)))
+
+    def disk_refused(self, reason: str) -> None:
+        self._tools.cannot_write(CannotWrite("the update", reason))
 
     # --- actions ---------------------------------------------------------------------------------
 

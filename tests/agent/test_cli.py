@@ -157,6 +157,13 @@ def test_ingest_ndjson_by_the_files_ending(agent: Agent) -> None:
     assert done["errors"][0][0] == 2
 
 
+def test_ingest_file_after_an_option(agent: Agent) -> None:
+    file = agent.directory / "a.csv"
+    file.write_text(rows(1, 5))
+    assert agent.json("ingest", "wrist", "--format", "csv", str(file))["stored"] == 5
+    agent.run("ingest", "wrist", str(file), "--format", "csv", "another", code=Exit.USAGE)
+
+
 def test_ingest_absent_file(agent: Agent) -> None:
     result = agent.run("ingest", "wrist", "absent.csv", code=Exit.FAILED)
     assert "absent.csv" in result.stderr

@@ -17,7 +17,7 @@ from tests.support.aggregator import make_model, make_plan
 PLAN = make_plan(make_model((Layer(4, 2, False),)), 3, min_examples=40)
 NO = Allowance(False, False, ("battery 34 % < 40 %",), ("battery 34 % < 40 %",), 720.0)
 YES = Allowance(True, True, (), (), 60.0)
-FETCH = Fetch(1, b"h" * 32, 1000, False, 0, 0)
+FETCH = Fetch(1, b"h" * 32, 1000, None)
 SPOOLED = Spooled(b"p" * 16, b"u" * 32)
 
 

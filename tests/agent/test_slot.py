@@ -82,6 +82,9 @@ class FakeTrainee:
     def training_failed(self, plan_id: bytes, reason: str) -> None:
         self.heard.append(reason)
 
+    def disk_refused(self, reason: str) -> None:
+        self.heard.append(f"disk: {reason}")
+
 
 class Bench:
     """A slot with fakes on all sides."""
@@ -179,6 +182,13 @@ def test_child_that_dies_again_and_again_fails_with_its_last_word(bench: Bench) 
         bench.loop.turn(0.01)  # the retry is due
     assert bench.trainee.heard == ["no memory"]
     assert len(FakeProcess.all) == slot_module.MOST_TRIES
+
+
+def test_child_that_cannot_write_is_not_a_failed_training(bench: Bench) -> None:
+    job = bench.start(b"a")
+    bench.say(Note("the disk is full"), Exited(73))
+    assert bench.trainee.heard == ["disk: the disk is full"]
+    assert bench.slot.find(job.plan_id) is None
 
 
 def test_child_that_dies_but_gets_on_never_fails(bench: Bench) -> None:

@@ -13,17 +13,16 @@ from fedling_sim.world import Weather
 from tests.support.agent import GOOD, Agent, rows
 from tests.support.aggregator import FakeAggregator, make_model
 
-# The largest that the wire allows: hundreds of milliseconds a batch.
+# The largest that the wire allows: hundreds of milliseconds a batch of 256.
 SLOW_LAYERS = (
     Layer(1000, 1180, True),
     *[Layer(1180, 1180, True)] * 5,
     Layer(1180, 3, False),
 )
-BATCH = 256
-BATCHES = 12
+QUICK_LAYERS = (Layer(1000, 200, True), Layer(200, 3, False))
+WINDOWS = 2048
 UNPLUGGED = Weather(mains=False, battery=20, temperature=40, network=True)
 POLL_S = 0.002
-WATCH_S = 2.0  # after the change
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,19 +30,19 @@ class Pull:
     """What happened after the change was readable."""
 
     steps: int  # batches
-    cpu_s: float  # of agent and child in the 2 s after
+    cpu_s: float  # of agent and child while it was watched
 
 
-def slow_model() -> Model:
-    model = make_model(SLOW_LAYERS)
-    return replace(model, spec=replace(model.spec, stride=10))
+def model(layers: tuple[Layer, ...]) -> Model:
+    """A model whose windows overlap, so that few rows make many."""
+    made = make_model(layers)
+    return replace(made, spec=replace(made.spec, stride=1))
 
 
 def prepare(agent: Agent, aggregator: FakeAggregator) -> None:
-    """Enrolled, with BATCHES * BATCH windows, running."""
+    """Enrolled, with WINDOWS windows, running."""
     aggregator.certify(bytes.fromhex(agent.json("init")["key"]))
-    samples = (BATCH * BATCHES // 3 - 1) * 10 + 500
-    agent.run("ingest", "wrist", text=rows(3, samples))
+    agent.run("ingest", "wrist", text=rows(4, WINDOWS // 4 - 1 + 500))
     agent.start()
 
 
@@ -53,12 +52,12 @@ def done(agent: Agent) -> int:
     return int((task.get("progress") or {}).get("done", 0))
 
 
-def pull(agent: Agent, aggregator: FakeAggregator) -> Pull:
-    """Unplug in the middle of a batch; returns when the agent has paused and 2 s have passed."""
+def pull(agent: Agent, aggregator: FakeAggregator, watch_s: float) -> Pull:
+    """Unplug in training; returns when the agent has paused and watch_s have passed."""
     agent.world.show(UNPLUGGED)
     changed = time.monotonic()
     before = done(agent)  # a batch that ends now began before the change
-    cpu = cpu_until(agent, changed + WATCH_S)
+    cpu = cpu_until(agent, changed + watch_s)
     aggregator.until(lambda: agent.status()["child"] is None)
     return Pull(done(agent) - before, cpu)
 

@@ -1,0 +1,374 @@
+"""A real agent process, a real mosquitto, an aggregator that the test plays."""
+
+import hashlib
+import os
+import signal
+import socket
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fedling_native import Layer, weights_size
+from fedling_protocol import envelope
+from fedling_protocol.exits import Exit
+from fedling_protocol.identity import SigningKey
+from fedling_protocol.messages import Conditions, StateCode
+from fedling_sim.mosquitto import Mosquitto
+from fedling_sim.proxy import Proxy
+from fedling_sim.world import Weather
+from tests.support.agent import GOOD, Agent, rows
+from tests.support.aggregator import (
+    ONLINE,
+    STRANGER,
+    TOPICS,
+    FakeAggregator,
+    make_model,
+    make_plan,
+)
+
+LAYERS = (Layer(40, 16, True), Layer(16, 3, False))  # 20 samples of 2 channels, 3 labels
+LOW = Weather(mains=False, battery=20, temperature=40, network=True)
+
+MakeAgent = Callable[..., Agent]
+
+
+def enrol(aggregator: FakeAggregator, agent: Agent) -> str:
+    """Make its key, certify it; returns the device id."""
+    facts = agent.json("init")
+    aggregator.certify(bytes.fromhex(facts["key"]))
+    return str(facts["device"])
+
+
+def ready(aggregator: FakeAggregator, agent: Agent) -> str:
+    """Enrolled, with examples, running."""
+    device = enrol(aggregator, agent)
+    agent.run("ingest", "wrist", text=rows(6, 200))
+    agent.start()
+    return device
+
+
+def verdicts(agent: Agent) -> dict[str, int]:
+    tasks = agent.status().get("tasks", {})
+    return dict(tasks.get("watch", {}).get("verdicts", {}))
+
+
+def refused(agent: Agent) -> dict[str, int]:
+    counters = agent.status().get("counters", {})
+    return {k.removeprefix("refused: "): n for k, n in counters.items() if k.startswith("refused")}
+
+
+def test_a_round_from_plan_to_receipt_and_the_next_model(
+    aggregator: FakeAggregator, make_agent: MakeAgent
+) -> None:
+    agent = make_agent()
+    device = ready(aggregator, agent)
+    plan = aggregator.offer(make_model(LAYERS), 1)
+    aggregator.until(lambda: verdicts(agent) == {"accepted": 1})
+    ((sender, update, _),) = aggregator.updates
+    assert sender == device
+    assert (update.plan_id, update.base_version, update.base_hash) == (
+        plan.plan_id,
+        1,
+        plan.base_hash,
+    )
+    assert update.weight == 60
+    assert len(update.vector) > weights_size(LAYERS) - 1
+    assert all(join.key is None for _, join in aggregator.joins)
+
+    aggregator.rest(make_model(LAYERS, version=2))
+    aggregator.until(lambda: agent.status()["tasks"]["watch"]["model"]["version"] == 2)
+    answer = agent.json("predict", text="\n".join(rows(1, 20).split("\n")))
+    assert (answer["model"], answer["by"]) == (2, "service")
+    assert answer["label"] in ("label 0", "label 1", "label 2")
+    assert abs(sum(answer["probabilities"].values()) - 1) < 0.01
+    assert agent.status()["tasks"]["watch"]["doing"] == "no open plan"
+
+    meanings = [m["meaning"] for m in agent.json("sent")]
+    assert "the update of round 1 of watch" in meanings
+    assert "asks to take part in round 1 of watch" in meanings
+    (record,) = agent.json("replay")
+    assert record["vector"] == hashlib.sha256(update.vector).hexdigest()
+    assert agent.json("replay", record["plan"][:6])["same"] is True
+    assert "epoch 0 batch 0" in agent.run("replay", record["plan"], "--order").stdout
+
+    assert agent.stop() == Exit.OK
+    aggregator.until(lambda: aggregator.states[-1][1].code is StateCode.OFFLINE)
+    assert aggregator.states[-1][1].version == 2
+    assert aggregator.refused == []
+    assert agent.json("status")["tasks"]["watch"]["verdicts"] == {"accepted": 1}
+    alone = agent.json("predict", text="\n".join(rows(1, 20).split("\n")))
+    assert {**alone, "by": ""} == {**answer, "by": ""}
+
+
+def test_uncertified_device_waits_and_goes_on_without_a_restart(
+    aggregator: FakeAggregator, make_agent: MakeAgent
+) -> None:
+    agent = make_agent()
+    facts = agent.json("init")
+    agent.run("ingest", "wrist", text=rows(6, 200))
+    agent.start()
+    aggregator.offer(make_model(LAYERS), 1)
+    aggregator.until(lambda: len(aggregator.joins) >= 2)  # it asks again
+    assert all(join.key is not None for _, join in aggregator.joins)
+    aggregator.until(lambda: "not enrolled" in agent.doing())
+    assert agent.status()["enrolled"] is False
+    assert facts["enrol"] in agent.run("status").stdout
+    assert facts["enrol"] in str(agent.json("check", code=Exit.FAILED))
+    aggregator.certify(bytes.fromhex(facts["key"]))
+    aggregator.until(lambda: aggregator.updates)
+    assert aggregator.joins[-1][1].key is None
+    assert agent.status()["enrolled"] is True
+
+
+def test_device_before_its_aggregator(mosquitto: Mosquitto, make_agent: MakeAgent) -> None:
+    """A plan that cannot be verified yet is refused, and comes again with the certificate."""
+    agent = make_agent()
+    early = FakeAggregator(mosquitto.port)
+    facts = agent.json("init")
+    early.certify(bytes.fromhex(facts["key"]))
+    early.say_bytes(TOPICS.keys("aggregator"), b"", retain=True)
+    agent.run("ingest", "wrist", text=rows(6, 200))
+    early.offer(make_model(LAYERS), 1)
+    agent.start()
+    early.until(lambda: refused(agent).get("unknown key", 0) >= 1)
+    early.certify(ONLINE.public, "aggregator", serial=2)
+    early.until(lambda: early.updates)
+    early.close()
+
+
+def test_mqtt_broker_down_at_start(tmp_path: Path, make_agent: MakeAgent) -> None:
+    late = Mosquitto(tmp_path / "late")
+    agent = make_agent(port=late.port)
+    agent.run("ingest", "wrist", text=rows(6, 200))
+    agent.start()
+    while "Connection refused" not in str(agent.status().get("connection")):
+        pass
+    assert "not connected" in agent.run("status").stdout
+    assert "Connection refused" in agent.log_text()
+    assert agent.json("ingest", "wrist", text=rows(1, 20, seed=2))["by"] == "service"
+    with late:
+        aggregator = FakeAggregator(late.port)
+        aggregator.certify(bytes.fromhex(agent.json("init")["key"]))
+        aggregator.offer(make_model(LAYERS), 1)
+        aggregator.until(lambda: aggregator.updates)
+        aggregator.close()
+
+
+def test_broker_killed_in_mid_round(
+    aggregator: FakeAggregator, make_agent: MakeAgent, mosquitto: Mosquitto
+) -> None:
+    """It retains nothing: certificates and plan are published again, the update is sent again."""
+    agent = make_agent()
+    ready(aggregator, agent)
+    aggregator.receipts = False
+    model = make_model(LAYERS)
+    aggregator.offer(model, 1)
+    aggregator.until(lambda: aggregator.updates)
+    mosquitto.kill()
+    aggregator.until(lambda: not aggregator.connected)
+    aggregator.receipts = True
+    mosquitto.start()
+    aggregator.until(lambda: aggregator.connected)
+    aggregator.certify(ONLINE.public, "aggregator")
+    aggregator.until(lambda: verdicts(agent) == {"accepted": 1})
+    assert len({message_hash for _, _, message_hash in aggregator.updates}) == 1
+
+
+def test_hostile_messages_are_counted_and_harm_nothing(
+    aggregator: FakeAggregator, make_agent: MakeAgent
+) -> None:
+    agent = make_agent()
+    device = ready(aggregator, agent)
+    aggregator.until(lambda: agent.status().get("connection", {}).get("connected"))
+    model = make_model(LAYERS)
+    plan = make_plan(model, 1)
+    plan_topic, ticket_topic = TOPICS.plan("watch"), TOPICS.ticket("watch", device)
+    good = envelope.seal(plan, TOPICS.bound(plan_topic), ONLINE)
+    elsewhere = envelope.seal(plan, TOPICS.bound(TOPICS.plan("other")), ONLINE)
+
+    for data in (
+        b"",
+        b"\x00",
+        os.urandom(500),
+        good[:-1],
+        good[:100],
+        bytes([*good[:200], good[200] ^ 1, *good[201:]]),
+        good + b"\x00",
+        b"\xd2\x84" + b"\x9f" * 1000,
+        b"\x9b" + b"\xff" * 8,
+        bytes(200_000),
+        elsewhere,
+    ):
+        aggregator.say_bytes(plan_topic, data)
+    aggregator.say(plan_topic, plan, key=STRANGER)
+    aggregator.say_bytes(ticket_topic, bytes(2000))
+    aggregator.say_bytes(TOPICS.keys(device), good)
+    forged = aggregator.certificates[device]
+    aggregator.say(TOPICS.keys(device), forged, key=STRANGER)
+    aggregator.say_bytes(plan_topic, bytes(20 * 2**20), retain=True)  # larger than any message
+
+    aggregator.offer(model, 1)
+    aggregator.until(lambda: verdicts(agent) == {"accepted": 1})
+    counted = refused(agent)
+    assert counted["unknown key"] >= 2
+    assert counted["signature"] >= 2
+    assert counted["size"] >= 4
+    assert counted["cbor"] >= 3
+    assert "refused" in agent.run("status").stdout
+    assert agent.log_text().count("Traceback") == 0
+
+
+def test_model_with_another_hash_is_refused(
+    aggregator: FakeAggregator, make_agent: MakeAgent
+) -> None:
+    agent = make_agent()
+    ready(aggregator, agent)
+    model = make_model(LAYERS)
+    wrong = make_model(LAYERS, version=9)
+    topic = TOPICS.model("watch", 1)
+    aggregator.model = model
+    aggregator.say(topic, replace(wrong, version=1), retain=True)
+    aggregator.say(TOPICS.plan("watch"), make_plan(model, 1), retain=True)
+    aggregator.until(lambda: refused(agent).get("shape", 0) >= 1)
+    aggregator.say(topic, model, retain=True)
+    aggregator.until(lambda: aggregator.updates)
+
+
+def test_task_that_the_device_cannot_do_is_declined(
+    aggregator: FakeAggregator, make_agent: MakeAgent
+) -> None:
+    agent = make_agent()
+    ready(aggregator, agent)
+    model = make_model((Layer(60, 3, False),), channels=3)
+    aggregator.offer(model, 1)
+    aggregator.until(lambda: agent.status().get("declined"))
+    assert "2 channels" in agent.status()["declined"]["watch"]
+    assert "declined" in agent.run("status").stdout
+    assert aggregator.joins == []
+
+
+# --- conditions -----
+
+
+def test_low_battery_keeps_it_from_everything_large(
+    mosquitto: Mosquitto, aggregator: FakeAggregator, make_agent: MakeAgent
+) -> None:
+    proxy = Proxy(mosquitto.port)
+    agent = make_agent(port=proxy.add("device"))
+    agent.world.show(LOW)
+    ready(aggregator, agent)
+    large = (Layer(40, 500, True), Layer(500, 3, False))
+    aggregator.offer(make_model(large), 1)
+    aggregator.until(lambda: "battery 20 % < 40 %" in agent.doing())
+    assert "next check in" in agent.doing()
+    assert aggregator.joins == []
+    assert proxy.traffic("device").down < 10_000
+    assert "may train" in agent.run("conditions").stdout
+    agent.world.show(GOOD)
+    aggregator.until(lambda: aggregator.updates)
+    proxy.close()
+
+
+def test_conditions_of_the_task_count_too(
+    aggregator: FakeAggregator, make_agent: MakeAgent
+) -> None:
+    agent = make_agent()
+    agent.world.show(Weather(mains=False, battery=90, temperature=40, network=True))
+    ready(aggregator, agent)
+    aggregator.offer(make_model(LAYERS), 1, conditions=Conditions(True, 0, 90))
+    aggregator.until(lambda: "mains" in agent.doing())
+    assert aggregator.joins == []
+    agent.world.show(GOOD)
+    aggregator.until(lambda: aggregator.updates)
+
+
+def test_too_few_examples_then_enough(aggregator: FakeAggregator, make_agent: MakeAgent) -> None:
+    agent = make_agent()
+    enrol(aggregator, agent)
+    agent.start()
+    aggregator.offer(make_model(LAYERS), 1, min_examples=12)
+    aggregator.until(lambda: "fewer than 12 examples" in agent.doing())
+    assert agent.json("ingest", "wrist", text=rows(6, 200))["by"] == "service"
+    aggregator.until(lambda: aggregator.updates)
+
+
+# --- the bytes it counts itself -----
+
+
+def test_bytes_at_the_socket_are_those_of_the_proxy(
+    mosquitto: Mosquitto, aggregator: FakeAggregator, make_agent: MakeAgent
+) -> None:
+    proxy = Proxy(mosquitto.port)
+    agent = make_agent(port=proxy.add("device"))
+    ready(aggregator, agent)
+    layers = (Layer(40, 300, True), Layer(300, 3, False))
+    first = aggregator.offer(make_model(layers), 1)
+    aggregator.until(lambda: verdicts(agent) == {"accepted": 1})
+    second = aggregator.offer(make_model(layers, version=2), 2)
+    aggregator.until(lambda: verdicts(agent) == {"accepted": 2})
+    aggregator.rest(make_model(layers, version=2))
+    aggregator.until(lambda: "no open plan" in agent.doing())
+    agent.stop()
+    seen, counted = proxy.traffic("device"), agent.json("status")["bytes"]
+    assert counted["total"]["sent"] == pytest.approx(seen.up, rel=0.005)
+    assert counted["total"]["received"] == pytest.approx(seen.down, rel=0.005)
+    for plan in (first, second):
+        of_round = counted["rounds"][plan.plan_id.hex()]
+        assert of_round["sent"] > len(aggregator.updates[0][1].vector)
+        assert of_round["received"] > len(make_model(layers).weights)
+    proxy.close()
+
+
+# --- ends and beginnings -----
+
+
+def test_second_service_on_one_state_is_told_to_try_later(
+    aggregator: FakeAggregator, make_agent: MakeAgent
+) -> None:
+    agent = make_agent()
+    agent.start()
+    aggregator.until(agent.status)
+    result = agent.run("run", code=Exit.TRY_LATER)
+    assert "in use by another" in result.stderr
+
+
+def test_systemd_is_told_ready_alive_and_stopping(
+    aggregator: FakeAggregator, make_agent: MakeAgent, tmp_path: Path
+) -> None:
+    agent = make_agent()
+    heard: list[str] = []
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(30)
+        agent.start(NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="400000")
+        while "WATCHDOG=1" not in heard or "READY=1" not in heard:
+            heard += manager.recv(1000).decode().split("\n")
+        assert agent.stop(signal.SIGINT) == Exit.OK
+        while "STOPPING=1" not in heard:
+            heard += manager.recv(1000).decode().split("\n")
+
+
+def test_no_numpy_in_the_service(aggregator: FakeAggregator, make_agent: MakeAgent) -> None:
+    agent = make_agent()
+    ready(aggregator, agent)
+    aggregator.offer(make_model(LAYERS), 1)
+    aggregator.until(lambda: aggregator.updates)
+    assert agent.process is not None
+    assert "/numpy/" not in Path(f"/proc/{agent.process.pid}/maps").read_text()
+
+
+def test_stored_certificate_of_another_root_is_of_no_use(
+    aggregator: FakeAggregator, make_agent: MakeAgent
+) -> None:
+    agent = make_agent()
+    ready(aggregator, agent)
+    aggregator.until(lambda: agent.status().get("enrolled"))
+    agent.stop()
+    text = agent.config.read_text()
+    other = SigningKey.from_seed(b"x" * 32).public.hex()
+    agent.config.write_text(text.replace(text.split('root_key = "')[1][:64], other))
+    agent.start()
+    aggregator.until(lambda: refused(agent).get("unknown key", 0) >= 1)
+    assert agent.status()["enrolled"] is False

@@ -19,7 +19,6 @@ from fedling_agent.session import events as ev
 from fedling_agent.session import state
 from fedling_agent.session.machine import NOT_ENROLLED
 from fedling_agent.session.state import Timing
-from fedling_protocol.mqtt import new_client
 from fedling_agent.slot import Run, Slot
 from fedling_agent.store import Store
 from fedling_agent.streams import Stream
@@ -30,6 +29,7 @@ from fedling_protocol.limits import MAX_LARGE
 from fedling_protocol.link import Broker, Link, Will
 from fedling_protocol.loop import Loop, Timer, now
 from fedling_protocol.messages import Certificate, Model, Plan, Receipt, Rest, StateCode, Ticket
+from fedling_protocol.mqtt import new_client
 from fedling_protocol.refused import Reason, Refused
 from fedling_protocol.tcpinfo import Traffic
 from fedling_protocol.topics import AGGREGATOR

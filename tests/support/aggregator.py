@@ -5,7 +5,6 @@ from array import array
 from collections.abc import Callable
 from functools import partial
 
-from fedling_protocol.mqtt import new_client
 from fedling_native import Layer
 from fedling_protocol import digest, envelope
 from fedling_protocol.backoff import Backoff
@@ -31,6 +30,7 @@ from fedling_protocol.messages import (
     Update,
     Verdict,
 )
+from fedling_protocol.mqtt import new_client
 from fedling_protocol.refused import Refused
 from fedling_protocol.tcpinfo import Traffic
 from fedling_protocol.topics import AGGREGATOR, Topics

@@ -1,0 +1,64 @@
+"""A fixed cohort of six devices, four rounds: wherever a process is killed, the same models.
+
+Killed is the aggregator, or one agent with its training child, at every fifth point where a crash
+could hurt; which fifth depends on the commit, and bench/crash_points.py takes them all.
+"""
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from fedling_sim.mosquitto import free_port
+from tests.support.crash import scratch
+from tests.support.crash.federation import Subject
+from tests.support.crash.keeper import ROOT, Keeper
+from tests.support.crash.series import Reference, Series
+from tests.support.tools import need
+
+EVERY = 5
+SHARES = {Subject.AGGREGATOR: 8, Subject.AGENT: 4}  # pytest items that share the points
+LEAST_POINTS = 200  # of all series
+
+
+@pytest.fixture(scope="session")
+def series() -> Iterator[Series]:
+    """One fleet for all items that run in this process."""
+    need("mosquitto")
+    with scratch.directory() as directory, Keeper() as keeper:
+        yield Series(keeper, directory, free_port())
+
+
+@pytest.fixture(scope="session")
+def reference(series: Series) -> Reference:
+    return series.undisturbed()
+
+
+def offset() -> int:
+    """Which of EVERY points: another one with each commit."""
+    git = shutil.which("git")
+    if git is None:
+        return 0
+    head = subprocess.run([git, "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True)
+    return int(head.stdout[:8], 16) % EVERY if head.returncode == 0 else 0
+
+
+def test_undisturbed_every_update_is_accepted_and_receipted(reference: Reference) -> None:
+    print(f"crash points: {reference.points}")
+    assert sum(reference.points.values()) >= LEAST_POINTS
+
+
+@pytest.mark.parametrize(
+    ("subject", "share"),
+    [(subject, share) for subject in Subject for share in range(SHARES[subject])],
+)
+def test_killed_at_a_point_the_models_and_receipts_are_the_same(
+    series: Series, reference: Reference, subject: Subject, share: int
+) -> None:
+    first, step = 1 + offset() + EVERY * share, EVERY * SHARES[subject]
+    hits = list(series.hits(reference, subject, first, step))
+    print(f"{subject}: killed at {len(hits)} points: {first}, {first + step}, ...")
+    assert hits
+    wrong = [hit for hit in hits if hit.mismatch]
+    assert not wrong, "\n".join(f"point {hit.at} ({hit.name}): {hit.mismatch}" for hit in wrong)

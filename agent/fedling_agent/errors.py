@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_WRITE_ERRORS = _FULL | {errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM}
+_WRITE_ERRORS = _FULL | {errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ENOTDIR}
 _SQLITE_WRITE_ERRORS = {
     sqlite3.SQLITE_FULL: "the disk is full",
     sqlite3.SQLITE_READONLY: "the disk is read-only",

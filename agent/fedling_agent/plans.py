@@ -98,7 +98,8 @@ class Plans:
 
     def in_work(self, task: str | None = None) -> list[PlanRecord]:
         """Frozen and spooled ones, oldest first: what a session is restored from."""
-        records = [r for r in reversed(self.recent()) if r.state is not PlanState.FINISHED]
+        sql = f"SELECT {_COLUMNS} FROM plans WHERE state != 'finished' ORDER BY number"  # noqa: S608
+        records = [_record(row) for row in self._database.rows(sql)]
         return [r for r in records if task in (None, r.plan.spec.task)]
 
     def is_finished(self, plan_id: bytes) -> bool:

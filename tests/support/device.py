@@ -1,0 +1,126 @@
+"""A device's store with examples, a model and a plan, for tests of the agent's parts."""
+
+import random
+from array import array
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from fedling_agent.freeze import Freezer
+from fedling_agent.job import Job
+from fedling_agent.recordings import Bounds, Ingested
+from fedling_agent.store import Store
+from fedling_agent.streams import Channel, Parser, Row, RowError, Stream
+from fedling_native import Layer, parameter_counts
+from fedling_protocol.digest import model_hash
+from fedling_protocol.messages import Conditions, Model, Plan, TaskSpec, Training
+
+FLEET = "test"
+SECRET = bytes(range(32))
+STREAM = Stream("wrist", (Channel("x", "g", 0.001), Channel("y", "g", 0.001)))
+SPEC = TaskSpec(
+    task="watch",
+    stream="wrist",
+    window=10,
+    stride=5,
+    channels=2,
+    normalise="device",
+    labels=("down", "up"),
+    layers=(Layer(20, 12, True), Layer(12, 2, False)),
+)
+TRAINING = Training(
+    epochs=3,
+    batch=8,
+    lr_q24=838_861,
+    min_examples=1,
+    weight_cap=1000,
+    holdout=0,
+    holdout_block=100,
+)
+EASY = Conditions(mains=False, battery=0, temperature=90)
+
+
+def csv_lines(
+    recordings: int = 4, samples: int = 120, seed: int = 1, prefix: str = "r"
+) -> list[str]:
+    """With a header; the first half of each recording is "down", the other "up"."""
+    rng = random.Random(seed)
+    lines = ["recording,label,x,y\n"]
+    for number in range(recordings):
+        for at in range(samples):
+            up = at >= samples // 2
+            x, y = rng.gauss(1.0 if up else -1.0, 0.5), rng.gauss(0, 0.1)
+            lines.append(f"{prefix}{number},{'up' if up else 'down'},{x:.4f},{y:.4f}\n")
+    return lines
+
+
+def parse(lines: list[str], form: str = "csv", stream: Stream = STREAM) -> list[Row | RowError]:
+    return list(Parser(stream, form).feed(lines))
+
+
+def make_model(version: int = 1, seed: int = 2, spec: TaskSpec = SPEC) -> Model:
+    """Random weights."""
+    rng = random.Random(seed)
+    weights, biases = parameter_counts(spec.layers)
+    stored = array("h", (rng.randint(-4000, 4000) for _ in range(weights)))
+    exponents = (-7,) * len(spec.layers)
+    return Model(version, spec, exponents, stored.tobytes() + bytes(4 * biases))
+
+
+def hash_of(model: Model) -> bytes:
+    return model_hash(model.spec.layers, model.exponents, model.weights)
+
+
+def make_plan(model: Model, number: int = 1, training: Training = TRAINING) -> Plan:
+    return Plan(
+        plan_id=number.to_bytes(16, "big"),
+        round=number,
+        base_version=model.version,
+        base_hash=hash_of(model),
+        spec=model.spec,
+        training=training,
+        conditions=EASY,
+        rate=0,
+        codec="raw int16",
+        cohort=None,
+        model_size=1000,
+    )
+
+
+@dataclass(slots=True)
+class Device:
+    """A store that has examples and a model."""
+
+    store: Store
+    freezer: Freezer
+    model: Model
+    plan: Plan
+
+    def ingest(self, lines: list[str], now_ms: int = 1000) -> Ingested:
+        return self.store.recordings.ingest(STREAM, parse(lines), now_ms)
+
+    def freeze(self) -> Job:
+        return self.freezer.freeze(self.plan)
+
+    def reopen(self) -> "Device":
+        """As after a restart."""
+        self.store.close()
+        store = Store(self.store.directory)
+        return replace(self, store=store, freezer=Freezer(store, FLEET, SECRET))
+
+
+def make_device(
+    directory: Path,
+    *,
+    bounds: Bounds | None = None,
+    recordings: int = 4,
+    samples: int = 120,
+    spec: TaskSpec = SPEC,
+    training: Training = TRAINING,
+) -> Device:
+    store = Store(directory, bounds)
+    model = make_model(spec=spec)
+    plan = make_plan(model, training=training)
+    device = Device(store, Freezer(store, FLEET, SECRET), model, plan)
+    device.ingest(csv_lines(recordings, samples))
+    store.models.put(model)
+    return device

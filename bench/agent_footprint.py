@@ -1,6 +1,7 @@
 """What an idle agent costs: memory, bytes on the wire, installed packages.
 
     pss_mb                  of the whole process tree: enrolled, connected, a model, no open plan
+    rss_mb                  the same, as if nobody else on the machine used Python: nothing is shared
     idle_ip_bytes_per_day   IPv4 bytes with headers, both ways, at the default keepalive, from the
                             end of one keepalive exchange to the end of the third after it
     install_mb              what `pip install fedling[agent]` adds to a bare virtual environment
@@ -28,6 +29,7 @@ ROOT = Path(__file__).parent.parent
 DEFAULT_KEEPALIVE_S = 300
 EXCHANGES = 3
 QUIET_S = 1.0  # after so long an exchange is over
+SETTLE_S = 10.0  # the last word about its state, the aggregator's farewell
 POLL_S = 0.02
 LAYERS = (Layer(600, 64, True), Layer(64, 7, False))  # the watch example's model
 
@@ -50,28 +52,29 @@ def main(arguments: Sequence[str]) -> None:
         text=True,
         check=True,
     )
-    pss, count, seconds, numpy = result.stdout.split()[-4:]
+    pss, rss, count, seconds, numpy = result.stdout.split()[-5:]
     per_day = int(count) / float(seconds) * 86_400
     quick = args.keepalive != DEFAULT_KEEPALIVE_S
     added = install_bytes()
     report.row(keepalive_s=args.keepalive, ip_bytes=int(count), seconds=float(seconds))
     report.row(numpy_imported=numpy == "True")
     report.figure("pss_mb", int(pss) / 1e6)
+    report.figure("rss_mb", int(rss) / 1e6)
     report.figure("idle_ip_bytes_per_day" + (f"_at_{args.keepalive}_s" if quick else ""), per_day)
     report.figure("install_mb", added / 1e6)
     report.finish()
 
 
 def bytes_and_memory(keepalive_s: int) -> None:
-    """Prints PSS in bytes, IP bytes, seconds, whether numpy is mapped."""
+    """Prints PSS and RSS in bytes, IP bytes, seconds, whether numpy is mapped."""
     with tempfile.TemporaryDirectory() as name, Mosquitto(Path(name) / "mosquitto") as mosquitto:
         agent = Agent(Path(name) / "agent", mosquitto.port, keepalive_s=keepalive_s)
         become_idle(agent, FakeAggregator(mosquitto.port))
         assert agent.process is not None
         pids = [agent.process.pid, *descendants(agent.process.pid)]
         count, seconds = idle_bytes()
-        pss = sum(pss_bytes(pid) for pid in pids)
-        print(pss, count, seconds, any(maps_numpy(pid) for pid in pids), flush=True)
+        pss, rss = (sum(memory(pid, key) for pid in pids) for key in ("Pss:", "Rss:"))
+        print(pss, rss, count, seconds, any(maps_numpy(pid) for pid in pids), flush=True)
         agent.stop()
 
 
@@ -95,6 +98,7 @@ def model_version(agent: Agent) -> int:
 
 def idle_bytes() -> tuple[int, float]:
     """From the end of one exchange to the end of the third after it."""
+    time.sleep(SETTLE_S)
     end_of_exchange()
     before, start = ip_bytes(), time.monotonic()
     for _ in range(EXCHANGES):
@@ -125,10 +129,10 @@ def descendants(pid: int) -> list[int]:
     return [p for child in map(int, children) for p in (child, *descendants(child))]
 
 
-def pss_bytes(pid: int) -> int:
-    """Proportional set size."""
+def memory(pid: int, key: str) -> int:
+    """Bytes, as smaps_rollup tells."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(key))
 
 
 def maps_numpy(pid: int) -> bool:

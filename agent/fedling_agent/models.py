@@ -90,16 +90,8 @@ class Models:
             reason = "damaged"
         raise Missing(f"model {model.version} of {model.task}: {reason}")
 
-    def keep_normaliser(self, task: str, normaliser: Normaliser) -> None:
-        """The one that predict uses from now on."""
-        with self._database.transaction("the normaliser") as connection:
-            connection.execute(
-                "INSERT OR REPLACE INTO normalisers (task, channels) VALUES (?, ?)",
-                (task, json.dumps(normaliser.to_tuples())),
-            )
-
     def normaliser(self, task: str) -> Normaliser | None:
-        """The one of the last freeze."""
+        """The one of the last freeze: Plans.begin() keeps it."""
         row = self._database.row("SELECT channels FROM normalisers WHERE task = ?", task)
         return None if row is None else Normaliser.from_tuples(json.loads(row[0]))
 

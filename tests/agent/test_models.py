@@ -7,9 +7,7 @@ import pytest
 
 from fedling_agent import models
 from fedling_agent.errors import Missing
-from fedling_agent.models import Models
 from fedling_agent.store import Store
-from fedling_native import Normaliser
 from tests.support.device import SPEC, hash_of, make_device, make_model
 
 
@@ -93,11 +91,3 @@ def test_leftovers_are_removed_at_start(store: Store) -> None:
     (store.files.models / ".x.1.tmp").write_bytes(b"1")
     store.close()
     assert files(Store(store.directory)) == set()
-
-
-def test_normaliser_is_kept(store: Store) -> None:
-    shelf: Models = store.models
-    assert shelf.normaliser("watch") is None
-    fitted = Normaliser.from_tuples([(1, 128, 7), (-2, 0, 0)])
-    shelf.keep_normaliser("watch", fitted)
-    assert shelf.normaliser("watch") == fitted

@@ -1,7 +1,7 @@
 """What an idle agent costs: memory, bytes on the wire, installed packages.
 
     pss_mb                  of the whole process tree: enrolled, connected, a model, no open plan
-    rss_mb                  the same, as if nobody else on the machine used Python: nothing is shared
+    rss_mb                  the same, as if no other process on the machine shared a page
     idle_ip_bytes_per_day   IPv4 bytes with headers, both ways, at the default keepalive, from the
                             end of one keepalive exchange to the end of the third after it
     install_mb              what `pip install fedling[agent]` adds to a bare virtual environment

@@ -7,6 +7,8 @@ keep its connection as long as it likes; nobody who connects can stop the servic
 
     Unavailable
         no service answers
+    Forbidden
+        one would, to another user
 """
 
 import errno
@@ -32,6 +34,10 @@ CHUNK = 65_536
 
 class Unavailable(Exception):
     """No service answers on this socket."""
+
+
+class Forbidden(Unavailable):
+    """A service is there, and it is another user's."""
 
 
 class RequestFailed(Exception):
@@ -194,7 +200,9 @@ class Client:
         except OSError as error:
             self._socket.close()
             if error.errno in (errno.EACCES, errno.EPERM):
-                raise Unavailable(f"{directory / NAME}: belongs to another user") from error
+                raise Forbidden(
+                    f"{directory / NAME}: belongs to another user; be root or that user"
+                ) from error
             raise Unavailable(f"{directory / NAME}: no service answers") from error
         self._file = self._socket.makefile("rb")
 

@@ -4,6 +4,7 @@ import hashlib
 import os
 import signal
 import socket
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,7 @@ from tests.support.aggregator import (
     make_model,
     make_plan,
 )
+from tests.support.tools import absent, as_nobody
 
 LAYERS = (Layer(40, 16, True), Layer(16, 3, False))  # 20 samples of 2 channels, 3 labels
 LOW = Weather(mains=False, battery=20, temperature=40, network=True)
@@ -332,6 +334,21 @@ def test_second_service_on_one_state_is_told_to_try_later(
     aggregator.until(agent.status)
     result = agent.run("run", code=Exit.TRY_LATER)
     assert "in use by another" in result.stderr
+
+
+def test_service_of_another_user_is_named_as_such(
+    aggregator: FakeAggregator, make_agent: MakeAgent
+) -> None:
+    agent = make_agent()
+    agent.start()
+    aggregator.until(agent.status)
+    prefix = as_nobody()
+    if not prefix:
+        absent("needs root, to become somebody else")
+    words = [*prefix, *agent.command("status")]
+    result = subprocess.run(words, capture_output=True, text=True)
+    assert result.returncode == Exit.UNAVAILABLE
+    assert "belongs to another user" in result.stderr
 
 
 def test_systemd_is_told_ready_alive_and_stopping(

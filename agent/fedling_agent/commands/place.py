@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fedling_agent import config as configuration
 from fedling_agent.config import AgentConfig
-from fedling_agent.control import Client, Unavailable
+from fedling_agent.control import Client, Forbidden, Unavailable
 from fedling_agent.streams import Stream
 from fedling_protocol.settings import SettingsError
 
@@ -33,9 +33,11 @@ class Place:
         return configuration.load_streams(self.needed_config())
 
     def service(self) -> Client | None:
-        """The running service, if there is one."""
+        """The running service, if there is one. Raises Forbidden if it is another user's."""
         try:
             return Client(self.state)
+        except Forbidden:
+            raise
         except Unavailable:
             return None
 

@@ -18,7 +18,7 @@ from tests.support.crash.series import Reference, Series
 from tests.support.tools import need
 
 EVERY = 5
-SHARES = {Subject.AGGREGATOR: 8, Subject.AGENT: 4}  # pytest items that share the points
+SHARES = {Subject.AGGREGATOR: 4, Subject.AGENT: 2}  # pytest items that share the points
 LEAST_POINTS = 200  # of all series
 
 

@@ -30,11 +30,14 @@ class _Container:
 
 
 def check(data: bytes, *, tagged: bool = False) -> None:
-    """Refused(cbor) unless all of `data` is one such item; tagged: inside the envelope's tag."""
+    """Refused(cbor) unless all of `data` is one such item.
+
+    tagged: inside the envelope's tag; without it Refused(envelope).
+    """
     position = 0
     if tagged:
         if data[:1] != bytes([_ENVELOPE_TAG]):
-            _refuse("not a COSE_Sign1 with its tag")
+            raise Refused(Reason.ENVELOPE, "not a COSE_Sign1 with its tag")
         position = 1
     containers: list[_Container] = []
     items = 0

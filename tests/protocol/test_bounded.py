@@ -31,7 +31,7 @@ def refused(data: bytes, *, tagged: bool = False) -> bool:
     try:
         bounded.check(data, tagged=tagged)
     except Refused as error:
-        return error.reason is Reason.CBOR
+        return error.reason is (Reason.ENVELOPE if tagged else Reason.CBOR)
     return False
 
 
@@ -139,7 +139,7 @@ def test_check_asks_for_the_tag_of_an_envelope() -> None:
     tagged = envelope("state")
     assert not refused(tagged, tagged=True)
     assert refused(tagged)
-    assert refused(tagged[1:], tagged=True)
-    assert refused(b"\xd2" + tagged, tagged=True)
-    assert refused(b"\xd8\x12" + tagged[1:], tagged=True)  # tag 18 in two bytes
-    assert refused(b"", tagged=True)
+    for other in (tagged[1:], b"\xd8\x12" + tagged[1:], b""):  # none, in two bytes, nothing
+        assert refused(other, tagged=True)
+    with pytest.raises(Refused, match="cbor: a tag"):
+        bounded.check(b"\xd2" + tagged, tagged=True)

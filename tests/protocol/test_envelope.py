@@ -61,9 +61,9 @@ def test_open_refuses_any_changed_byte(position: int, change: int) -> None:
     [
         (b"", Reason.SIZE),
         (bytes(MAX_SMALL + 1), Reason.SIZE),
-        (b"hello", Reason.CBOR),
-        (wrap(PARTS, 17), Reason.CBOR),
-        (cbor(PARTS), Reason.CBOR),
+        (b"hello", Reason.ENVELOPE),
+        (wrap(PARTS, 17), Reason.ENVELOPE),
+        (cbor(PARTS), Reason.ENVELOPE),
         (wrap(PARTS) + b"\0", Reason.CBOR),
         (wrap(PARTS[:3]), Reason.ENVELOPE),
         (wrap([*PARTS, None]), Reason.ENVELOPE),

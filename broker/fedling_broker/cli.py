@@ -111,7 +111,10 @@ def _add_service(verbs: Verbs) -> None:
         "--log", default="info", choices=["debug", "info", "warning", "error"],
         help="the least level that is logged (default: %(default)s)",
     )  # fmt: skip
-    _add(verbs, "check", "check configuration, keys and database", "", ("check", "check"))
+    _add(
+        verbs, "check", "check configuration, keys and tasks; what was counted, also refusals", "",
+        ("check", "check"), json=True,
+    )  # fmt: skip
 
 
 def _add_root_key(parser: argparse.ArgumentParser) -> None:

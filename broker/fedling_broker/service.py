@@ -10,22 +10,23 @@ from functools import partial
 
 from fedling_broker import tasks
 from fedling_broker.config import Config, KeepUpdates
-from fedling_broker.devices import Devices
+from fedling_broker.devices import Certified, Devices
 from fedling_broker.rounds import events as ev
 from fedling_broker.shelf import Damaged
 from fedling_broker.store import Store, TaskRow
 from fedling_broker.work import Tools, Work
-from fedling_protocol import sdnotify
+from fedling_protocol import envelope, sdnotify
 from fedling_protocol.backoff import Backoff
 from fedling_protocol.identity import SigningKey
 from fedling_protocol.limits import MAX_LARGE
 from fedling_protocol.link import Broker, Link, Will
 from fedling_protocol.loop import Loop, now
-from fedling_protocol.messages import Join, State, Update
+from fedling_protocol.messages import Join, Receipt, State, Update, Verdict
 from fedling_protocol.mqtt import new_client
 from fedling_protocol.refused import Reason, Refused
+from fedling_protocol.settings import SettingsError
 from fedling_protocol.tcpinfo import Traffic
-from fedling_protocol.trust import Trust
+from fedling_protocol.trust import Received, Trust
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +67,7 @@ class Service:
         self._seen = -1  # data_version
         retry = config.file.retry
         self._full = Backoff(retry.first_ms / 1000, retry.longest_ms / 1000, random.random)
+        self._mended = 0.0  # when the disk could be written again
         self._stalled = False
         self._stopping = False
 
@@ -130,8 +132,13 @@ class Service:
 
     def _look_at_tasks(self, rows: dict[str, TaskRow]) -> None:
         for name in [n for n, row in self._rows.items() if rows.get(n) != row]:
-            self.works.pop(name).close()
+            work = self.works.pop(name)
+            work.close()
             del self._rows[name]
+            if name not in rows:
+                log.info("task %s: removed", name)
+                work.withdraw()
+                self.store.tidy()
         for name, row in rows.items():
             if name not in self._rows:
                 self._rows[name] = row
@@ -149,10 +156,20 @@ class Service:
                 del self._published[owner]
         for certified in in_force.values():
             topic = self.config.topics.keys(certified.id)
-            self.trust.open(topic, certified.envelope)
+            self._trust_certificate(topic, certified)
             if self._published.get(certified.id) != certified.serial:
                 self.link.publish(topic, certified.envelope, retain=True)
                 self._published[certified.id] = certified.serial
+
+    def _trust_certificate(self, topic: str, certified: Certified) -> None:
+        """Raises SettingsError: somebody has changed broker.toml after `init`."""
+        try:
+            self.trust.open(topic, certified.envelope)
+        except Refused as refused:
+            raise SettingsError(
+                f"{self.config.path}: the certificate of {certified.id} in"
+                f" {self.config.state_dir} is of another fleet or root key: {refused}"
+            ) from refused
 
     # --- a disk that cannot be written -----------------------------------------------------------
 
@@ -174,6 +191,7 @@ class Service:
         if self._stalled or self._stopping:
             return
         self._stalled = True
+        self._full.lived(now() - self._mended)
         delay_s = self._full.next_s()
         log.error(
             "%s: cannot be written: %s; nothing is accepted, next try in %.1f s",
@@ -181,12 +199,15 @@ class Service:
             error,
             delay_s,
         )
+        sdnotify.status("the state directory cannot be written: nothing is accepted")
         self.loop.after(delay_s, self._try_again)
 
     def _try_again(self) -> None:
         self._stalled = False
-        if self._guard(self._probe):
+        if self._guard(self._probe) and not self._stalled:
+            self._mended = now()
             log.info("the disk can be written again")
+            sdnotify.status("running")
 
     def _probe(self) -> None:
         self.count("stalls")
@@ -255,22 +276,33 @@ class Service:
         device = address.device or ""
         if isinstance(message, State):
             return  # told to whoever looks at the retained topic
+        if not isinstance(message, Join | Update):
+            raise Refused(Reason.TOPIC, "not for the aggregator")
+        if isinstance(message, Update) and message.plan_id != address.plan_id:
+            raise Refused(Reason.SHAPE, "on the topic of another plan")
+        if isinstance(message, Join) and not received.certified and message.key is not None:
+            self._note_stranger(device, message.key)
         work = self.works.get(address.task or "")
         if work is None:
-            if self._stalled:
-                return  # the device asks again
+            self._answer_without_work(received, message)
+        elif isinstance(message, Join):
+            work.join(device, message, received.certified)
+        else:
+            work.update(device, message, payload)
+
+    def _answer_without_work(self, received: Received, message: Join | Update) -> None:
+        """A task that was removed: its devices need not ask for ever."""
+        if self._stalled:
+            return  # the device asks again
+        if not received.certified:
             raise Refused(Reason.TOPIC, "no such task")
-        match message:
-            case Join():
-                if not received.certified and message.key is not None:
-                    self._note_stranger(device, message.key)
-                work.join(device, message, received.certified)
-            case Update():
-                if message.plan_id != address.plan_id:
-                    raise Refused(Reason.SHAPE, "on the topic of another plan")
-                work.update(device, message, payload)
-            case _:
-                raise Refused(Reason.TOPIC, "not for the aggregator")
+        self.count(f"refused: {Reason.TOPIC}")
+        task, device = received.address.task or "", received.address.device or ""
+        have = message.have if isinstance(message, Join) else received.hash
+        receipt = Receipt(message.plan_id, have, Verdict.REFUSED, "unknown plan", None)
+        topic = self.config.topics.receipt(task, device)
+        sealed = envelope.seal(receipt, self.config.topics.bound(topic), self._tools.key)
+        self.link.publish(topic, sealed)
 
     def _note_stranger(self, device: str, key: bytes) -> None:
         def note() -> None:

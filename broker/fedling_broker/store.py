@@ -17,6 +17,11 @@ from fedling_protocol import digest
 from fedling_protocol.messages import Verdict
 
 FIRST_VERSION = 1
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+class TaskExists(Exception):
+    """A task of this name was added before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +84,16 @@ class Fold:
 
 
 _PLAN = "round, plan_id, base_version, base_hash, opened_ms, boot, age_ms, closed, folded"
+_MODEL = "version, model_hash, exponents"
 _FOLD = "round, sum_hash, weight, momentum, version, model_hash, state_hash"
 
 
 def boot_id() -> str:
-    """Names this boot of the kernel: boot-time clocks of other boots say nothing."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    """Names this boot of the kernel, since other boots had other clocks. Empty: unknown."""
+    try:
+        return BOOT_ID.read_text().strip()
+    except OSError:  # a sandbox that hides it
+        return ""
 
 
 def boot_ms() -> int:
@@ -110,13 +119,18 @@ class Store:
         Database.create(directory / FILE)
 
     def tidy(self) -> None:
-        """Erase the files that no row speaks of. Only the one process that folds may do this."""
-        rows = self.database.connection.execute
-        accepted = rows("SELECT update_hash FROM decisions WHERE verdict = 'accepted' AND kept = 1")
-        self.updates.keep_only(row[0] for row in accepted.fetchall())
-        self.sums.keep_only(row[0] for row in rows("SELECT sum_hash FROM journal").fetchall())
-        self.states.keep_only(row[0] for row in rows("SELECT state_hash FROM newest").fetchall())
-        self.models.keep_only(row[0] for row in rows("SELECT model_hash FROM models").fetchall())
+        """Erase the files that no row speaks of. Only the one process that folds may do this.
+
+        The transaction keeps `add_task` of another process from putting files meanwhile.
+        """
+        with self.database.transaction() as connection:
+            for shelf, query in (
+                (self.updates, "SELECT update_hash FROM decisions WHERE kept = 1"),
+                (self.sums, "SELECT sum_hash FROM journal"),
+                (self.states, "SELECT state_hash FROM newest"),
+                (self.models, "SELECT model_hash FROM models"),
+            ):
+                shelf.keep_only(name for (name,) in connection.execute(query).fetchall())
 
     def close(self) -> None:
         self.database.close()
@@ -124,11 +138,15 @@ class Store:
     # --- tasks -----------------------------------------------------------------------------------
 
     def add_task(self, task: Task, text: str, seed: bytes) -> None:
-        """A task and its first model."""
-        layers = task.spec.layers
-        state = initial.initial_state(layers, seed)
-        model_hash, state_hash = self.put_state(state)
+        """A task and its first model. Raises TaskExists."""
+        state = initial.initial_state(task.spec.layers, seed)
         with self.database.transaction() as connection:
+            if self.has_task(task.name):
+                raise TaskExists(
+                    f"task {task.name} is there already; to begin anew: fedling-broker task remove"
+                    f" {task.name}"
+                )
+            model_hash, state_hash = self.put_state(state)
             connection.execute("INSERT INTO tasks VALUES (?, ?, 0)", (task.name, text))
             self._insert_model(task.name, FIRST_VERSION, model_hash, state.exponents)
             connection.execute("INSERT INTO newest VALUES (?, ?)", (task.name, state_hash))
@@ -146,6 +164,13 @@ class Store:
         )
         return [TaskRow(name, text, bool(paused)) for name, text, paused in rows]
 
+    def has_task(self, name: str) -> bool:
+        return bool(
+            self.database.connection.execute(
+                "SELECT count(*) FROM tasks WHERE name = ?", (name,)
+            ).fetchone()[0]
+        )
+
     def pause_task(self, name: str, paused: bool) -> bool:
         """False: there is no such task."""
         with self.database.transaction() as connection:
@@ -155,10 +180,17 @@ class Store:
             return changed.rowcount > 0
 
     def remove_task(self, name: str) -> bool:
-        """With all its rounds, models and verdicts. False: there is no such task."""
+        """With all its rounds, models and verdicts. False: there is no such task.
+
+        Another epoch begins: a task that is added again gets other plan ids, since devices never
+        train for a plan that they have finished.
+        """
         with self.database.transaction() as connection:
             connection.execute("DELETE FROM decisions WHERE task = ?", (name,))
-            return connection.execute("DELETE FROM tasks WHERE name = ?", (name,)).rowcount > 0
+            if connection.execute("DELETE FROM tasks WHERE name = ?", (name,)).rowcount == 0:
+                return False
+            self.database.raise_meta("restore_epoch")
+            return True
 
     # --- rounds ----------------------------------------------------------------------------------
 
@@ -190,7 +222,8 @@ class Store:
         if row is None:
             return None
         plan = _plan(row)
-        age_ms = boot_ms() - plan.opened_ms if plan.boot == boot_id() else plan.age_ms
+        same_boot = plan.boot != "" and plan.boot == boot_id()
+        age_ms = boot_ms() - plan.opened_ms if same_boot else plan.age_ms
         accepted = frozenset(d.device for d in self.decisions(task, plan.plan_id, accepted=True))
         return OnDisk(plan.plan_id, plan.closed, age_ms, self.places(task, plan.plan_id), accepted)
 
@@ -269,18 +302,28 @@ class Store:
         )
         return [DecisionRow(*row) for row in rows]
 
+    def kept_updates(self, task: str, plan_id: bytes) -> set[bytes]:
+        """Hashes of the accepted updates whose files must be there."""
+        rows = self.database.connection.execute(
+            "SELECT update_hash FROM decisions WHERE task = ? AND plan_id = ? AND kept = 1",
+            (task, plan_id),
+        )
+        return {update_hash for (update_hash,) in rows}
+
     # --- models ----------------------------------------------------------------------------------
 
     def newest(self, task: str) -> ModelRow:
-        return self.model_rows(task)[-1]
+        row = self.database.connection.execute(
+            f"SELECT {_MODEL} FROM models WHERE task = ? ORDER BY version DESC LIMIT 1", (task,)
+        ).fetchone()
+        return _model(row)
 
     def model_rows(self, task: str) -> list[ModelRow]:
         """By version."""
         rows = self.database.connection.execute(
-            "SELECT version, model_hash, exponents FROM models WHERE task = ? ORDER BY version",
-            (task,),
+            f"SELECT {_MODEL} FROM models WHERE task = ? ORDER BY version", (task,)
         )
-        return [ModelRow(v, h, _exponents(e)) for v, h, e in rows]
+        return [_model(row) for row in rows]
 
     def weights(self, row: ModelRow, layers: tuple[Layer, ...]) -> bytes:
         """The weights of a version. Raises Damaged."""
@@ -349,6 +392,11 @@ class Store:
 
 def _plan(row: tuple[int, bytes, int, bytes, int, str, int, int, int]) -> PlanRow:
     return PlanRow(*row[:7], bool(row[7]), bool(row[8]))
+
+
+def _model(row: tuple[int, bytes, bytes]) -> ModelRow:
+    version, model_hash, exponents = row
+    return ModelRow(version, model_hash, _exponents(exponents))
 
 
 def _exponents(data: bytes) -> tuple[int, ...]:

@@ -103,9 +103,17 @@ class Work:
         if self._timer is not None:
             self._timer.cancel()
 
+    def withdraw(self) -> None:
+        """The task is no more: take its model back. Who still asks is told that."""
+        if self._sealed is not None:
+            topic = self._tools.topics.model(self.task.name, self._sealed[0])
+            self._tools.link.publish(topic, b"", retain=True)
+
     # --- the machine -----------------------------------------------------------------------------
 
     def _run(self) -> None:
+        if not self._tools.store.has_task(self.task.name):  # removed a moment ago by its verb
+            self.close()
         while self._events and not self.closed:
             self.rounds, actions = machine.step(self.rounds, self._events.popleft(), boot_ms())
             for action in actions:

@@ -238,6 +238,7 @@ def test_hostile_messages_are_counted_and_nothing_else_happens(fleet: Fleet) -> 
         sound[:-1] + bytes([sound[-1] ^ 1]),
         b"\x9f" * 500,
         random.Random(1).randbytes(3000),
+        bytes.fromhex("d283010203"),  # 18([1, 2, 3])
         envelope.seal(update, device.topics.bound(topic), forged),
         envelope.seal(update, device.topics.bound(topic + "0"), device.key),
     ]

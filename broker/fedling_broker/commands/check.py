@@ -1,25 +1,70 @@
-"""`fedling-broker check`: is the configuration sound, is the state readable."""
+"""`fedling-broker check`: is the configuration sound, is the state readable, what was counted."""
 
 import argparse
 
 from fedling_broker import tasks
-from fedling_broker.commands import place
+from fedling_broker.commands import output, place
+from fedling_broker.config import Config
 from fedling_broker.devices import Devices
+from fedling_broker.store import Store
 from fedling_protocol.exits import Exit
+from fedling_protocol.refused import Refused
 from fedling_protocol.settings import SettingsError
 from fedling_protocol.topics import AGGREGATOR
+from fedling_protocol.trust import Trust
 
 
 def check(args: argparse.Namespace) -> Exit:
     with place.opened(args) as (found, store):
-        online = place.online_key(found)
         place.secret(found)
-        certified = Devices(store.database, found.topics).find(AGGREGATOR)
-        if certified is None or certified.key != online.public:
-            raise SettingsError(
-                f"{found.state_dir}: the online key has no certificate; run: fedling-broker init"
-            )
-        for row in store.tasks():
-            tasks.parse_task(row.text, f"task {row.name}")
-        print(f"{found.path}: sound; fleet {found.file.fleet}, {len(store.tasks())} tasks")
+        devices = Devices(store.database, found.topics)
+        _check_certificates(found, devices)
+        facts = {
+            "config": str(found.path),
+            "state": str(found.state_dir),
+            "fleet": found.file.fleet,
+            "tasks": _check_tasks(store),
+            "devices": len(devices.certified()) - 1,
+            "pending": len(devices.pending()),
+            "counters": store.database.counters(),
+        }
+    if args.json:
+        output.print_json(facts)
+    else:
+        _tell(facts)
     return Exit.OK
+
+
+def _check_certificates(found: Config, devices: Devices) -> None:
+    """Raises SettingsError."""
+    certified = devices.find(AGGREGATOR)
+    if certified is None or certified.key != place.online_key(found).public:
+        raise SettingsError(
+            f"{found.state_dir}: the online key has no certificate; run: fedling-broker init"
+        )
+    trust = Trust(found.topics, found.root_key)
+    for row in devices.certified():
+        try:
+            trust.open(found.topics.keys(row.id), row.envelope)
+        except Refused as refused:
+            raise SettingsError(
+                f"{found.path}: fleet and root_key are not those of the certificate of {row.id}:"
+                f" {refused}"
+            ) from refused
+
+
+def _check_tasks(store: Store) -> int:
+    """How many there are. Raises SettingsError."""
+    rows = store.tasks()
+    for row in rows:
+        tasks.parse_task(row.text, f"task {row.name}")
+    return len(rows)
+
+
+def _tell(facts: dict[str, object]) -> None:
+    counters = facts.pop("counters")
+    print(f"{facts['config']}: sound")
+    assert isinstance(counters, dict)
+    for name, value in {**facts, **counters}.items():
+        if name != "config":
+            print(f"{name:24} {value}")

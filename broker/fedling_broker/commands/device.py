@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from fedling_broker.commands import output, place
 from fedling_broker.commands.place import NotFound
 from fedling_broker.devices import DeviceError, Devices
-from fedling_protocol import identity
 from fedling_protocol.exits import Exit
 from fedling_protocol.topics import AGGREGATOR
 
@@ -18,10 +17,8 @@ def add(args: argparse.Namespace) -> Exit:
         key = b""
     if len(key) != 32:
         raise DeviceError("the key is not 64 hexadecimal digits, as `fedling-agent init` prints it")
-    root = identity.load_key(args.root_key)
     with place.opened(args) as (found, store):
-        if root.public != found.root_key:
-            raise DeviceError(f"{args.root_key} is not the root key of fleet {found.file.fleet}")
+        root = place.root_key(found, args.root_key)
         Devices(store.database, found.topics).certify(args.device, key, root)
     print(f"{args.device} belongs to the fleet; it needs no restart")
     return Exit.OK

@@ -4,49 +4,54 @@ import argparse
 from pathlib import Path
 
 from fedling_broker import config
-from fedling_broker.config import ONLINE_KEY, SECRET
+from fedling_broker.commands import place
+from fedling_broker.config import ONLINE_KEY, SECRET, Config
 from fedling_broker.devices import Devices
 from fedling_broker.store import Store
 from fedling_protocol import durable, identity
 from fedling_protocol.exits import Exit
-from fedling_protocol.topics import AGGREGATOR, Topics
+from fedling_protocol.identity import SigningKey
+from fedling_protocol.topics import AGGREGATOR
 
 READABLE = 0o644
 
 
 def init(args: argparse.Namespace) -> Exit:
     path: Path = args.config or Path(config.FILE)
-    root = identity.ensure_key(args.root_key)
     if not path.exists():
-        text = config.TEMPLATE.format(
-            fleet=args.fleet,
-            root_key=root.public.hex(),
-            state_dir=args.state,
-            root_topic=args.root_topic,
-            host=args.host,
-            port=args.port,
-        )
-        durable.write_file(path, text.encode(), READABLE)
+        root = identity.ensure_key(args.root_key)
+        durable.write_file(path, _text(args, root).encode(), READABLE)
+        print(f"{path} is written")
     found = config.load(path)
     Store.create(found.state_dir)
     online = identity.ensure_key(found.state_dir / ONLINE_KEY)
     identity.ensure_secret(found.state_dir / SECRET)
-    _certify_online_key(found.state_dir, found.topics, online.public, root)
-    print(f"{path} is written; the state is in {found.state_dir}")
-    print(f"the root key is in {args.root_key}: `device add` needs it, `serve` does not; keep it")
-    print("off this machine if you can. Every device's agent.toml has its public half:")
-    print(f'root_key = "{root.public.hex()}"')
+    _ensure_certificate(found, online.public, args.root_key)
+    print(f"the state is in {found.state_dir}")
+    print("`device add` needs the root key, `serve` does not: keep it off this machine if you can")
+    print("every device's agent.toml has its public half:")
+    print(f'root_key = "{found.file.root_key}"')
     return Exit.OK
 
 
-def _certify_online_key(
-    state: Path, topics: Topics, public: bytes, root: identity.SigningKey
-) -> None:
-    store = Store(state)
+def _text(args: argparse.Namespace, root: SigningKey) -> str:
+    return config.TEMPLATE.format(
+        fleet=args.fleet,
+        root_key=root.public.hex(),
+        state_dir=args.state,
+        root_topic=args.root_topic,
+        host=args.host,
+        port=args.port,
+    )
+
+
+def _ensure_certificate(found: Config, online: bytes, root_key: Path) -> None:
+    """The root key vouches for the online key; once that is done, it may be away."""
+    store = Store(found.state_dir)
     try:
-        devices = Devices(store.database, topics)
+        devices = Devices(store.database, found.topics)
         certified = devices.find(AGGREGATOR)
-        if certified is None or certified.key != public:
-            devices.certify(AGGREGATOR, public, root)
+        if certified is None or certified.key != online:
+            devices.certify(AGGREGATOR, online, place.root_key(found, root_key))
     finally:
         store.close()

@@ -1,6 +1,7 @@
 """Where a command works: broker.toml, the state directory, the keys in it."""
 
 import argparse
+import errno
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from fedling_broker.config import ONLINE_KEY, SECRET, Config
 from fedling_broker.database import WrongDatabase
 from fedling_broker.devices import DeviceError
 from fedling_broker.shelf import Damaged
-from fedling_broker.store import Store
+from fedling_broker.store import Store, TaskExists
 from fedling_broker.tasks import Task
 from fedling_protocol import digest, identity
 from fedling_protocol.exits import Exit
@@ -29,14 +30,26 @@ EXITS: dict[type[Exception], Exit] = {
     WrongDatabase: Exit.BAD_CONFIG,
     NotFound: Exit.NOT_FOUND,
     DeviceError: Exit.FAILED,
+    TaskExists: Exit.FAILED,
     Damaged: Exit.FAILED,
     OSError: Exit.FAILED,
     sqlite3.Error: Exit.FAILED,
 }
+DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
+SQLITE_DISK = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR}
+SQLITE_LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
 def exit_code(error: Exception) -> Exit | None:
     """None: nobody expected this."""
+    if isinstance(error, OSError) and error.errno in DISK:
+        return Exit.CANNOT_WRITE
+    if isinstance(error, sqlite3.Error):
+        primary = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if primary in SQLITE_DISK:
+            return Exit.CANNOT_WRITE
+        if primary in SQLITE_LOCKED:
+            return Exit.TRY_LATER
     return next((code for kind, code in EXITS.items() if isinstance(error, kind)), None)
 
 
@@ -60,6 +73,14 @@ def online_key(found: Config) -> SigningKey:
     return identity.load_key(found.state_dir / ONLINE_KEY)
 
 
+def root_key(found: Config, path: Path) -> SigningKey:
+    """The key in the file, if it is the root of this fleet. Raises IdentityError, DeviceError."""
+    key = identity.load_key(path)
+    if key.public != found.root_key:
+        raise DeviceError(f"{path} is not the root key of fleet {found.file.fleet}")
+    return key
+
+
 def secret(found: Config) -> bytes:
     return identity.load_secret(found.state_dir / SECRET)
 
@@ -75,10 +96,3 @@ def task(store: Store, name: str) -> Task:
             return tasks.parse_task(row.text, f"task {name}")
     names = ", ".join(row.name for row in store.tasks()) or "none"
     raise NotFound(f"no task {name}; there are: {names}")
-
-
-def readable(path: Path) -> Path:
-    """The file, if it can be read. Raises SettingsError."""
-    if not path.is_file():
-        raise SettingsError(f"{path}: no such file")
-    return path

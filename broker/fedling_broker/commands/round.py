@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from fedling_broker import fold
+from fedling_broker import verify as verification
 from fedling_broker.commands import output, place
 from fedling_broker.commands.place import NotFound
 from fedling_broker.store import PlanRow, Store
@@ -50,7 +50,7 @@ def verify(args: argparse.Namespace) -> Exit:
                 "fault": check.fault,
             }
             for name in names
-            for check in fold.verify(
+            for check in verification.verify(
                 store, place.task(store, name), place.first_model_seed(found, name)
             )
         ]

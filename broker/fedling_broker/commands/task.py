@@ -11,11 +11,6 @@ from fedling_protocol.exits import Exit
 def add(args: argparse.Namespace) -> Exit:
     task, text = tasks.load_task(args.file)
     with place.opened(args) as (found, store):
-        if task.name in {row.name for row in store.tasks()}:
-            raise FileExistsError(
-                f"task {task.name} is there already; to begin anew: fedling-broker task remove"
-                f" {task.name}"
-            )
         store.add_task(task, text, place.first_model_seed(found, task.name))
     parameters = sum(y.inputs * y.outputs + y.outputs for y in task.spec.layers)
     print(f"task {task.name}: {parameters:,} parameters; a running `serve` takes it up at once")

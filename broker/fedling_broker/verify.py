@@ -1,0 +1,113 @@
+"""`round verify`: every published model once more, from what the journal keeps."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from fedling_broker import aggregate, initial
+from fedling_broker.aggregate import GroupSum, ServerState
+from fedling_broker.fold import add_up
+from fedling_broker.shelf import Damaged, sha256
+from fedling_broker.store import FIRST_VERSION, Fold, ModelRow, PlanRow, Store
+from fedling_broker.tasks import Task
+from fedling_protocol import digest
+
+
+class Mismatch(Exception):
+    """Two things that the store holds do not agree; the message says which."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What was found about one published model."""
+
+    round: int  # 0: of the first model
+    version: int
+    model_hash: bytes  # as recomputed; empty if it could not be
+    updates: bool  # the sum was added up again from the updates
+    fault: str  # empty: everything agrees
+
+
+def verify(store: Store, task: Task, seed: bytes) -> Iterator[Check]:
+    """Every model from the sums in the journal; the sums from the updates that were kept.
+
+    seed: of the first model. A fault is named at its round; what comes after a lost sum cannot be
+    recomputed, and says so.
+    """
+    models = {row.version: row for row in store.model_rows(task.name)}
+    plans = {plan.round: plan for plan in store.plans(task.name)}
+    state = initial.initial_state(task.spec.layers, seed)
+    fault = _fault_of_model(store, state, models.pop(FIRST_VERSION, None))
+    yield Check(0, FIRST_VERSION, hash_of(state), False, fault)
+    lost = ""
+    for row in store.folds(task.name):
+        model, base, audited, fault = models.pop(row.version, None), hash_of(state), False, lost
+        try:
+            if not lost:
+                state = _recompute(store, state, row)
+                audited = _check_round(store, task, row, plans.get(row.round), base)
+                _check_state(store, task, row, state)
+        except Mismatch as mismatch:
+            fault = str(mismatch)
+        except (Damaged, ValueError) as error:
+            fault = str(error)
+            lost = f"cannot be recomputed: round {row.round} is damaged"
+        fault = fault or _fault_of_model(store, state, model)
+        yield Check(row.round, row.version, b"" if lost else hash_of(state), audited, fault)
+    for version, model in models.items():
+        yield Check(0, version, model.model_hash, False, "no round in the journal made this model")
+
+
+def hash_of(state: ServerState) -> bytes:
+    """The hash of the model that devices get of this state."""
+    weights = aggregate.stored_weights(state)
+    return digest.model_hash(state.layers, state.exponents, weights)
+
+
+def _recompute(store: Store, state: ServerState, row: Fold) -> ServerState:
+    """The state after a round, from its sum. Raises Damaged, ValueError."""
+    total = aggregate.from_bytes(store.sums.get(row.sum_hash), state.layers)
+    return aggregate.aggregate(state, [GroupSum(total, row.weight, ())], row.momentum)
+
+
+def _check_round(store: Store, task: Task, row: Fold, plan: PlanRow | None, base: bytes) -> bool:
+    """Plan and members fit the journal; whether the sum was added up again. Raises Mismatch."""
+    if plan is None or not plan.folded:
+        raise Mismatch("the journal has a round that was never closed")
+    if (plan.base_version, plan.base_hash) != (row.version - 1, base):
+        raise Mismatch("the plan's base is not the model before it")
+    members = store.decisions(task.name, plan.plan_id, accepted=True)
+    if sum(member.weight for member in members) != row.weight:
+        raise Mismatch("the members' weights do not add up to the journal's")
+    if store.kept_updates(task.name, plan.plan_id) != {m.update_hash for m in members}:
+        return False
+    try:
+        total = add_up(store, task, members)
+    except Damaged as damaged:
+        raise Mismatch(str(damaged)) from damaged
+    if sha256(aggregate.to_bytes(total.vector)) != row.sum_hash or total.weight != row.weight:
+        raise Mismatch("the updates add up to another sum")
+    return True
+
+
+def _check_state(store: Store, task: Task, row: Fold, state: ServerState) -> None:
+    """The aggregator goes on from the state that the sums give. Raises Mismatch."""
+    if sha256(aggregate.pack_state(state)) != row.state_hash or hash_of(state) != row.model_hash:
+        raise Mismatch("the journal names another model or another state of the server")
+    if store.newest(task.name).version == row.version:
+        try:
+            store.states.get(row.state_hash)
+        except Damaged as damaged:
+            raise Mismatch(str(damaged)) from damaged
+
+
+def _fault_of_model(store: Store, state: ServerState, row: ModelRow | None) -> str:
+    """What the published model has other than the recomputed state; empty: nothing."""
+    if row is None:
+        return "the model is missing"
+    try:
+        weights = store.weights(row, state.layers)
+    except Damaged as damaged:
+        return str(damaged)
+    if row.exponents != state.exponents or weights != aggregate.stored_weights(state):
+        return "another model was published"
+    return ""

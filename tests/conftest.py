@@ -15,6 +15,14 @@ hypothesis.settings.register_profile("fedling", deadline=None, derandomize="CI" 
 hypothesis.settings.load_profile("fedling")
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what passed tests counted: record_property("counted", words)."""
+    for report in terminalreporter.stats.get("passed", []):
+        for name, value in report.user_properties:
+            if name == "counted":
+                terminalreporter.write_line(value)
+
+
 @pytest.fixture
 def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
     """A real MQTT broker of this test's own, started, on 127.0.0.1:mosquitto.port."""

@@ -6,7 +6,7 @@ could hurt; which fifth depends on the commit, and bench/crash_points.py takes t
 
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -44,8 +44,11 @@ def offset() -> int:
     return int(head.stdout[:8], 16) % EVERY if head.returncode == 0 else 0
 
 
-def test_undisturbed_every_update_is_accepted_and_receipted(reference: Reference) -> None:
-    print(f"crash points: {reference.points}")
+def test_undisturbed_every_update_is_accepted_and_receipted(
+    reference: Reference, record_property: Callable[[str, object], None]
+) -> None:
+    of_each = ", ".join(f"{number} of the {name}" for name, number in reference.points.items())
+    record_property("counted", f"crash points: {of_each}; every {EVERY}th is tried")
     assert sum(reference.points.values()) >= LEAST_POINTS
 
 
@@ -54,11 +57,16 @@ def test_undisturbed_every_update_is_accepted_and_receipted(reference: Reference
     [(subject, share) for subject in Subject for share in range(SHARES[subject])],
 )
 def test_killed_at_a_point_the_models_and_receipts_are_the_same(
-    series: Series, reference: Reference, subject: Subject, share: int
+    series: Series,
+    reference: Reference,
+    subject: Subject,
+    share: int,
+    record_property: Callable[[str, object], None],
 ) -> None:
     first, step = 1 + offset() + EVERY * share, EVERY * SHARES[subject]
     hits = list(series.hits(reference, subject, first, step))
-    print(f"{subject}: killed at {len(hits)} points: {first}, {first + step}, ...")
+    words = f"{subject} killed at {len(hits)} points: {first}, {first + step}, ..."
+    record_property("counted", words)
     assert hits
     wrong = [hit for hit in hits if hit.mismatch]
     assert not wrong, "\n".join(f"point {hit.at} ({hit.name}): {hit.mismatch}" for hit in wrong)

@@ -9,10 +9,9 @@ from fedling_agent.run import Run
 from fedling_native import Normaliser, weights_size
 from fedling_protocol.messages import TaskSpec, Training
 
-BATCHES, WARM_UP = 20, 4
-REPEATS = 3
+BATCHES, WARM_UP = 24, 4
+PAUSE_S = 0.02  # between batches, as a low duty makes it: the caches are cold after it
 LEAST, MOST = 0.001, 1.0  # what agent.toml allows
-REPORT_S = 40e-6  # CPU of a line to the parent and of a look at the lease
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,25 +29,19 @@ class Calibration:
 
 
 def measure(spec: TaskSpec, training: Training) -> Calibration:
-    """The CPU of a batch as the training child does it, the best of a few runs of an epoch."""
+    """The CPU of a batch as the training child does it."""
     recipe = _recipe(spec, training)
-    base = bytes(weights_size(spec.layers))
     examples = os.urandom(2 * recipe.count * recipe.values) + bytes(recipe.count)
-    return Calibration(min(_epoch(recipe, base, examples) for _ in range(REPEATS)) + REPORT_S)
-
-
-def _epoch(recipe: Recipe, base: bytes, examples: bytes) -> float:
-    """CPU seconds of a batch."""
     with memoryview(examples) as view:
-        run = Run(recipe, base, view)
-        for _ in range(WARM_UP):
-            run.step()
-        start, done = time.thread_time(), run.done
+        run = Run(recipe, bytes(weights_size(spec.layers)), view)
+        costs = []
         while not run.finished:
+            time.sleep(PAUSE_S)
+            start = time.thread_time()
             run.step()
-        seconds = (time.thread_time() - start) / max(1, run.done - done)
+            costs.append(time.thread_time() - start)
         run.close()
-    return seconds
+    return Calibration(sum(costs[WARM_UP:]) / (BATCHES - WARM_UP))
 
 
 def _recipe(spec: TaskSpec, training: Training) -> Recipe:

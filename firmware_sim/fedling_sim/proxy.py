@@ -6,6 +6,8 @@ import socket
 import threading
 from dataclasses import dataclass, field
 
+from fedling_sim.mosquitto import free_port
+
 _CHUNK = 65_536  # bytes read at once, and the most that waits for a slow reader
 
 
@@ -62,7 +64,8 @@ class Proxy:
 
     def add(self, device: str) -> int:
         """Open a port for `device`; returns its number."""
-        listener = socket.create_server(("127.0.0.1", 0))
+        # With a port that was asked for, the kernel leaves it to us while we do not listen.
+        listener = socket.create_server(("127.0.0.1", free_port()))
         listener.setblocking(False)
         with self._lock:
             self._listeners[device] = listener
@@ -73,9 +76,13 @@ class Proxy:
         return int(listener.getsockname()[1])
 
     def cut(self, device: str) -> None:
-        """Drop the device's connections with a reset and refuse new ones."""
+        """Drop the device's connections with a reset and refuse new ones before a byte is sent."""
         with self._lock:
+            if device in self._cut:
+                return
             self._cut.add(device)
+            self._selector.unregister(self._listeners[device])
+            self._listeners[device].shutdown(socket.SHUT_RDWR)  # stops listening, stays bound
             for link in list(self._links[device]):
                 self._drop(link, reset=True)
         self._wake.send(b"x")
@@ -83,7 +90,12 @@ class Proxy:
     def mend(self, device: str) -> None:
         """Let the device connect again."""
         with self._lock:
+            if device not in self._cut:
+                return
             self._cut.discard(device)
+            self._listeners[device].listen()
+            self._selector.register(self._listeners[device], selectors.EVENT_READ, device)
+        self._wake.send(b"x")
 
     def traffic(self, device: str) -> Traffic:
         """What the device has sent and received up to now."""
@@ -110,7 +122,8 @@ class Proxy:
         if key.fileobj is self._woken:
             self._woken.recv(1024)
         elif isinstance(key.data, str):
-            self._accept(key.data)
+            if key.data not in self._cut:  # it was ready before it was cut off
+                self._accept(key.data)
         else:
             reading, writing = key.data
             if reading.link in self._links[reading.device]:  # not closed earlier in this turn
@@ -120,9 +133,6 @@ class Proxy:
         try:
             near, _ = self._listeners[device].accept()
         except (BlockingIOError, ConnectionAbortedError):  # it changed its mind
-            return
-        if device in self._cut:
-            _close(near, reset=True)
             return
         try:
             far = socket.create_connection(self._broker, timeout=5)

@@ -9,7 +9,8 @@ import struct
 from dataclasses import dataclass
 
 _BYTES_AT = 120  # tcpi_bytes_acked, then tcpi_bytes_received, both uint64
-_LENGTH = _BYTES_AT + 16
+_SENT_AT = 200  # tcpi_bytes_sent, then tcpi_bytes_retrans, both uint64; since Linux 4.19
+_OLD_LENGTH, _LENGTH = _BYTES_AT + 16, _SENT_AT + 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +31,16 @@ class Traffic:
 
 
 def of_socket(sock: socket.socket) -> Traffic:
-    """Bytes acknowledged by the peer, bytes received, since the connection began."""
+    """Bytes sent, whether they have arrived or not, and received, since the connection began."""
     info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LENGTH)
-    if len(info) < _LENGTH:  # a kernel before 4.1
+    if len(info) < _OLD_LENGTH:  # a kernel before 4.1
         return Traffic()
     acked, received = struct.unpack_from("=QQ", info, _BYTES_AT)
-    # The kernel counts our SYN as an acknowledged byte (RFC 4898).
-    return Traffic(max(0, acked - 1), received)
+    if len(info) < _LENGTH:
+        # The kernel counts our SYN as an acknowledged byte (RFC 4898).
+        return Traffic(max(0, acked - 1), received)
+    sent, again = struct.unpack_from("=QQ", info, _SENT_AT)
+    return Traffic(sent - again, received)
 
 
 class Meter:

@@ -1,0 +1,135 @@
+"""A whole federation of real processes, small: its accounts, its audit, its end by Ctrl-C."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fedling_protocol.exits import Exit
+from fedling_sim import accounts, run
+from fedling_sim.federation import Federation
+from fedling_sim.process import ChildDied
+from fedling_sim.progress import Silence
+from fedling_sim.record import Record
+from tests.support import small_task
+from tests.support.tools import need
+
+PATIENCE_S = 120.0
+DEVICES, ROUNDS, GOAL = 5, 3, 4
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Record:
+    """The record of a run in which devices are cut off again and again."""
+    need("mosquitto")
+    directory = tmp_path_factory.mktemp("demo")
+    task = small_task.write(directory, devices=DEVICES, rounds=ROUNDS, goal=GOAL)
+    scenario, data = run.prepare(task, 7, None, None)
+    return run.run(scenario, data, directory / "run", Silence())
+
+
+def test_every_round_has_its_updates(finished: Record) -> None:
+    assert [r.number for r in finished.rounds] == list(range(1, ROUNDS + 1))
+    assert [len(r.accepted) for r in finished.rounds] == [GOAL] * ROUNDS
+
+
+def test_verify_recomputes_every_model(finished: Record) -> None:
+    assert finished.verified_well, finished.verified
+    assert finished.verified.startswith(f"{ROUNDS + 1} models recomputed bit for bit, {ROUNDS} of")
+
+
+def test_journal_receipts_and_bytes_agree(finished: Record) -> None:
+    assert finished.faults == []
+
+
+def test_bytes_at_the_socket_are_those_of_the_proxy(finished: Record) -> None:
+    assert len(finished.bytes) == DEVICES
+    for row in finished.bytes:
+        assert abs(row.agent_up - row.proxy_up) <= accounts.MOST_OFF * row.proxy_up
+        assert abs(row.agent_down - row.proxy_down) <= accounts.MOST_OFF * row.proxy_down
+
+
+def test_devices_predict_what_they_have_learned(finished: Record) -> None:
+    tests = small_task.SAMPLES // 5  # samples of each recording that were never ingested
+    windows = (tests - 10) // 5 + 1
+    assert finished.test_windows == DEVICES * len(small_task.LABELS) * windows
+    assert finished.accuracy == finished.rounds[-1].accuracy  # `predict` and the simulator's own
+    assert finished.accuracy is not None
+    assert finished.accuracy > 0.6
+
+
+# --- Ctrl-C ----------------------------------------------------------------------------------
+
+
+def descendants(pid: int) -> set[int]:
+    """Of a process, all that live."""
+    parents: dict[int, int] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                text = (entry / "stat").read_text()
+            except OSError:
+                continue
+            parents[int(entry.name)] = int(text.rpartition(")")[2].split()[1])
+    found, new = set[int](), {pid}
+    while new:
+        new = {child for child, parent in parents.items() if parent in new} - found
+        found |= new
+    return found
+
+
+def living(pids: set[int]) -> set[int]:
+    return {pid for pid in pids if Path(f"/proc/{pid}").exists()}
+
+
+def test_interrupt_leaves_nothing_behind(tmp_path: Path) -> None:
+    need("mosquitto")
+    task = small_task.write(tmp_path / "task", rounds=100, training_s=3.0)
+    (tmp_path / "scratch").mkdir()
+    command = [sys.executable, "-m", "fedling_sim.cli", "run", str(task)]
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=tmp_path,
+        env=os.environ | {"TMPDIR": str(tmp_path / "scratch"), "PYTHONUNBUFFERED": "1"},
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    try:
+        told = ""
+        while "round  1/100" not in told:
+            line = process.stdout.readline()
+            assert line, told
+            told += line
+        family = descendants(process.pid)
+        assert len(family) >= 2 + 5  # mosquitto, aggregator, devices
+        process.send_signal(signal.SIGINT)
+        rest, _ = process.communicate(timeout=PATIENCE_S)
+    finally:
+        process.kill()
+    assert process.returncode == Exit.INTERRUPTED
+    assert "everything is stopped" in rest
+    assert living(family) == set()
+    assert list((tmp_path / "scratch").iterdir()) == []
+    assert not (tmp_path / "runs").exists()
+
+
+def test_death_of_a_child_is_told(tmp_path: Path) -> None:
+    need("mosquitto")
+    task = small_task.write(tmp_path / "task", rounds=100, training_s=3.0)
+    scenario, data = run.prepare(task, 7, None, None)
+    with Federation(scenario, data, tmp_path / "run") as federation:
+        federation.start()
+        federation.check()
+        victim = federation.devices[2].process
+        assert victim.pid is not None
+        os.kill(victim.pid, signal.SIGKILL)
+        os.waitid(os.P_PID, victim.pid, os.WEXITED | os.WNOWAIT)
+        with pytest.raises(ChildDied, match=r"device watch-2 was ended by signal 9") as died:
+            federation.check()
+        assert "connected to 127.0.0.1" in str(died.value)  # the end of its log

@@ -1,0 +1,67 @@
+from pathlib import Path
+
+import pytest
+
+from fedling_broker import config
+from fedling_broker.config import KeepUpdates
+from fedling_protocol.settings import SettingsError
+
+KEY = "ab" * 32
+SMALL = f'fleet = "home"\nroot_key = "{KEY}"\nstate_dir = "state"\n'
+
+
+def load(directory: Path, text: str) -> config.Config:
+    path = directory / "broker.toml"
+    path.write_text(text)
+    return config.load(path)
+
+
+def test_load_fills_in_defaults(tmp_path: Path) -> None:
+    found = load(tmp_path, SMALL)
+    assert found.state_dir == tmp_path / "state"
+    assert found.root_key == bytes.fromhex(KEY)
+    assert found.file.keep_updates is KeepUpdates.FOLD
+    assert (found.file.mqtt.host, found.file.mqtt.port) == ("127.0.0.1", 1883)
+    assert found.file.mqtt.keepalive_s == 300
+    assert found.topics.plan("watch") == "fedling/1/home/watch/plan/train"
+
+
+def test_load_of_what_init_writes(tmp_path: Path) -> None:
+    text = config.TEMPLATE.format(
+        fleet="home", root_key=KEY, state_dir="/var/lib/x", root_topic="a/b", host="h", port=1
+    )
+    found = load(tmp_path, text)
+    assert found.state_dir == Path("/var/lib/x")
+    assert found.topics.root == "a/b"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (SMALL.replace("home", "Home!"), ["fleet", '"Home!"', "a-z"]),
+        (SMALL.replace(KEY, "abc"), ["root_key", "64 hexadecimal"]),
+        (SMALL.replace(KEY, "zz" * 32), ["root_key", "64 hexadecimal"]),
+        (SMALL.replace("state_dir", "statedir"), ["statedir", "did you mean state_dir"]),
+        (SMALL + 'keep_updates = "some"', ["keep_updates", '"fold", "audit"']),
+        (SMALL + 'root_topic = "a//b"', ["root_topic", "words"]),
+        (SMALL + "[mqtt]\nport = 0", ["mqtt.port = 0", "1 to 65535"]),
+        (SMALL + "[retry]\nfirst_ms = 50\nlongest_ms = 10", ["longest_ms = 10", "at least"]),
+        ("", ["fleet is missing"]),
+    ],
+)
+def test_load_names_file_key_value_and_what_is_allowed(
+    tmp_path: Path, text: str, words: list[str]
+) -> None:
+    with pytest.raises(SettingsError) as error:
+        load(tmp_path, text)
+    assert str(error.value).startswith(str(tmp_path / "broker.toml"))
+    assert [word for word in words if word not in str(error.value)] == [], error.value
+
+
+def test_find_prefers_what_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "PLACES", (tmp_path / "a.toml", tmp_path / "b.toml"))
+    assert config.find(Path("x.toml")) == Path("x.toml")
+    with pytest.raises(SettingsError, match="fedling-broker init"):
+        config.find(None)
+    (tmp_path / "b.toml").write_text("")
+    assert config.find(None) == tmp_path / "b.toml"

@@ -21,7 +21,7 @@ PULLS = 20
 WATCH_S = 2.0
 BATCH = 256
 ALLOWED_S = 0.060
-SAMPLE_S = 3.0  # of undisturbed training, to know what a batch costs
+SAMPLE = 4  # batches of undisturbed training, to know what one costs
 
 
 def main() -> None:
@@ -41,7 +41,7 @@ def measure(report: Report, agent: Agent, aggregator: FakeAggregator) -> None:
     plug.prepare(agent, aggregator)
     aggregator.offer(plug.model(plug.SLOW_LAYERS), 1, batch=BATCH, epochs=40)
     aggregator.until(lambda: plug.done(agent) >= 2)
-    wall_s, cpu_s = batch_cost(agent)
+    wall_s, cpu_s = batch_cost(agent, aggregator)
     pulls = []
     for number in range(PULLS):
         result = plug.pull(agent, aggregator, WATCH_S)
@@ -59,12 +59,15 @@ def measure(report: Report, agent: Agent, aggregator: FakeAggregator) -> None:
     report.figure("within", len(good))
 
 
-def batch_cost(agent: Agent) -> tuple[float, float]:
+def batch_cost(agent: Agent, aggregator: FakeAggregator) -> tuple[float, float]:
     """Seconds of wall clock and of CPU that a batch takes when nobody disturbs."""
-    before, start = plug.done(agent), time.monotonic()
-    cpu = plug.cpu_until(agent, start + SAMPLE_S)
-    batches = plug.done(agent) - before
-    return (time.monotonic() - start) / batches, cpu / batches
+    before = plug.done(agent)
+    aggregator.until(lambda: plug.done(agent) > before)  # just begun
+    first, start = plug.cpu(agent), time.monotonic()
+    aggregator.until(lambda: plug.done(agent) > before + SAMPLE)
+    last, batches = plug.cpu(agent), plug.done(agent) - before - 1
+    spent = sum(last[pid] - first.get(pid, 0) for pid in last) / 1e9
+    return (time.monotonic() - start) / batches, spent / batches
 
 
 if __name__ == "__main__":

@@ -54,30 +54,30 @@ def done(agent: Agent) -> int:
 
 def pull(agent: Agent, aggregator: FakeAggregator, watch_s: float) -> Pull:
     """Unplug in training; returns when the agent has paused and watch_s have passed."""
+    first = cpu(agent)
     agent.world.show(UNPLUGGED)
-    changed = time.monotonic()
+    end = time.monotonic() + watch_s
     before = done(agent)  # a batch that ends now began before the change
-    cpu = cpu_until(agent, changed + watch_s)
+    last = dict(first)
+    while time.monotonic() < end:
+        last |= cpu(agent)
+        time.sleep(POLL_S)
     aggregator.until(lambda: agent.status()["child"] is None)
-    return Pull(done(agent) - before, cpu)
+    return Pull(done(agent) - before, sum(last[pid] - first.get(pid, 0) for pid in last) / 1e9)
 
 
 def plug_in(agent: Agent) -> None:
     agent.world.show(GOOD)
 
 
-def cpu_until(agent: Agent, end: float) -> float:
-    """CPU seconds of agent and children from now to the end."""
+def cpu(agent: Agent) -> dict[int, int]:
+    """Nanoseconds of the agent and of its child, by process; a child that has ended is missing."""
     assert agent.process is not None
-    first: dict[int, int] = {}
-    last: dict[int, int] = {}
-    while time.monotonic() < end:
-        for pid in tree(agent.process.pid):
-            with suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
-                last[pid] = cpu_ns(pid)
-                first.setdefault(pid, last[pid])
-        time.sleep(POLL_S)
-    return sum(last[pid] - first[pid] for pid in last) / 1e9
+    found = {}
+    for pid in tree(agent.process.pid):
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+            found[pid] = cpu_ns(pid)
+    return found
 
 
 def tree(pid: int) -> Iterator[int]:

@@ -45,7 +45,7 @@ class Examiner:
 
 
 def _exam(device: DeviceData, stream: Stream, spec: TaskSpec) -> _Exam:
-    training = [_counts(device.header, rows, stream) for rows in device.training]
+    training = [counts(device.header, rows, stream) for rows in device.training]
     windows = [
         part[first : first + spec.window].data
         for part in training
@@ -53,12 +53,12 @@ def _exam(device: DeviceData, stream: Stream, spec: TaskSpec) -> _Exam:
     ]
     normaliser = Normaliser.fit(lambda: windows, spec.channels)
     return _Exam(
-        [normaliser.apply(_counts(t.lines[0], t.lines[1:], stream).data) for t in device.tests],
+        [normaliser.apply(counts(t.lines[0], t.lines[1:], stream).data) for t in device.tests],
         [spec.labels.index(test.label) for test in device.tests],
     )
 
 
-def _counts(header: str, rows: Sequence[str], stream: Stream) -> NDArray[np.int16]:
+def counts(header: str, rows: Sequence[str], stream: Stream) -> NDArray[np.int16]:
     """int16 [rows][channels], rounded half up as the agent does."""
     names = header.split(",")
     columns = [names.index(channel.name) for channel in stream.channels]

@@ -48,7 +48,7 @@ def test_parse_task_with_a_named_cohort() -> None:
     text = changed("goal = 10", f'goal = 2\ndevices = ["{A}", "{B}"]\ndeadline_s = 30')
     task = parse_task(text, "tiny.toml")
     assert task.cohort == (A, B)
-    assert task.rules.cohort == {A, B}
+    assert task.rules.cohort == frozenset({A, B})
     assert task.rules.deadline_ms == 30_000
 
 

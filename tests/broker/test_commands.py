@@ -1,0 +1,303 @@
+"""The verbs of fedling-broker, run in this process; their words, JSON and exit codes."""
+
+import errno
+import fcntl
+import json
+import re
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fedling_broker.cli import main
+from fedling_broker.commands.place import exit_code
+from fedling_broker.store import Store
+from fedling_protocol import identity
+from fedling_protocol.exits import Exit
+from fedling_protocol.identity import SigningKey, device_id
+from tests.support.rounds_on_disk import TEXT, accept, open_round, run_round
+
+KEY = SigningKey.from_seed(b"d" * 32).public
+ID = device_id(KEY)
+
+
+class Here:
+    """A directory that `init` was run in."""
+
+    def __init__(self, directory: Path, capture: pytest.CaptureFixture[str]) -> None:
+        self.directory = directory
+        self._capture = capture
+
+    def __call__(self, *words: str, code: Exit = Exit.OK) -> str:
+        """Run a verb; what it said on both outputs."""
+        self._capture.readouterr()
+        found = main(words)
+        said = self._capture.readouterr()
+        assert found == code, said
+        return said.out + said.err
+
+    def json(self, *words: str) -> Any:
+        return json.loads(self(*words, "--json"))
+
+    def add_task(self) -> None:
+        (self.directory / "tiny.toml").write_text(TEXT)
+        self("task", "add", "tiny.toml")
+
+    def store(self) -> Store:
+        return Store(self.directory / "broker-state")
+
+
+@pytest.fixture
+def here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Here:
+    monkeypatch.chdir(tmp_path)
+    here = Here(tmp_path, capsys)
+    here("init", "--fleet", "test")
+    return here
+
+
+# --- init, check ---------------------------------------------------------------------------------
+
+
+def test_init_makes_two_keys_in_two_files(here: Here) -> None:
+    root, online = Path("root.key"), Path("broker-state/online.key")
+    assert identity.load_key(root).public != identity.load_key(online).public
+    for path in (root, online, Path("broker-state/secret"), Path("broker-state")):
+        assert path.stat().st_mode & 0o077 == 0, path
+    assert f'root_key = "{identity.load_key(root).public.hex()}"' in Path("broker.toml").read_text()
+
+
+def test_init_again_changes_nothing_and_needs_no_root_key(here: Here) -> None:
+    before = Path("broker.toml").read_text()
+    public = identity.load_key(Path("root.key")).public.hex()
+    Path("root.key").rename("elsewhere.key")
+    assert f'root_key = "{public}"' in here("init", "--fleet", "other")
+    assert not Path("root.key").exists()
+    assert Path("broker.toml").read_text() == before
+    here("check")
+
+
+def test_init_certifies_a_new_online_key(here: Here) -> None:
+    Path("broker-state/online.key").unlink()
+    here("init")
+    here("check")
+    Path("broker-state/online.key").unlink()
+    Path("root.key").unlink()
+    assert "root.key: cannot be read" in here("init", code=Exit.BAD_CONFIG)
+
+
+def test_check_counts_what_is_there(here: Here) -> None:
+    here.add_task()
+    here("device", "add", ID, KEY.hex())
+    store = here.store()
+    store.database.count("refused: cbor", 3)
+    store.close()
+    assert here.json("check") == {
+        "config": "broker.toml",
+        "state": "broker-state",
+        "fleet": "test",
+        "tasks": 1,
+        "devices": 1,
+        "pending": 0,
+        "counters": {"refused: cbor": 3},
+    }
+    assert re.search(r"refused: cbor +3\n", here("check"))
+
+
+def test_check_finds_a_fleet_that_was_renamed(here: Here) -> None:
+    text = Path("broker.toml").read_text()
+    Path("broker.toml").write_text(text.replace('fleet = "test"', 'fleet = "other"'))
+    assert "certificate of aggregator" in here("check", code=Exit.BAD_CONFIG)
+
+
+def test_check_finds_a_key_that_others_may_read(here: Here) -> None:
+    Path("broker-state/online.key").chmod(0o644)
+    assert "chmod 600" in here("check", code=Exit.BAD_CONFIG)
+
+
+def test_without_a_configuration_the_error_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["task", "list", "--config", "none.toml"]) == Exit.BAD_CONFIG
+    assert "none.toml: cannot be read" in capsys.readouterr().err
+
+
+# --- tasks ---------------------------------------------------------------------------------------
+
+
+def test_task_add_list_show_pause_resume_remove(here: Here) -> None:
+    assert "no tasks" in here("task", "list")
+    here.add_task()
+    assert here("task", "show", "tiny") == TEXT
+    expected = {"task": "tiny", "paused": False, "rounds": 0, "open": False, "model": 1}
+    assert here.json("task", "list") == [expected]
+    here("task", "pause", "tiny")
+    assert here.json("task", "list")[0]["paused"]
+    here("task", "resume", "tiny")
+    assert not here.json("task", "list")[0]["paused"]
+    here("task", "remove", "tiny")
+    assert here.json("task", "list") == []
+
+
+def test_task_add_twice_says_what_to_do(here: Here) -> None:
+    here.add_task()
+    assert "fedling-broker task remove tiny" in here("task", "add", "tiny.toml", code=Exit.FAILED)
+
+
+def test_task_check_of_a_wrong_file(here: Here) -> None:
+    Path("bad.toml").write_text(TEXT.replace("goal = 3", "goal = 0"))
+    assert "bad.toml: cohort.goal = 0" in here("task", "check", "bad.toml", code=Exit.BAD_CONFIG)
+    here("task", "add", "bad.toml", code=Exit.BAD_CONFIG)
+    assert here.json("task", "list") == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("task", "show", "none"),
+        ("task", "pause", "none"),
+        ("task", "remove", "none"),
+        ("round", "show", "none", "1"),
+        ("round", "show", "tiny", "1"),
+        ("round", "verify", "none"),
+        ("model", "list", "none"),
+        ("model", "weights", "tiny", "x.bin", "--version", "9"),
+        ("device", "remove", "a" * 16),
+    ],
+)
+def test_what_is_not_there_has_its_exit_code(here: Here, words: tuple[str, ...]) -> None:
+    here.add_task()
+    here(*words, code=Exit.NOT_FOUND)
+
+
+# --- devices -------------------------------------------------------------------------------------
+
+
+def test_device_add_list_remove(here: Here) -> None:
+    assert ID in here("device", "add", ID, KEY.hex())
+    assert here.json("device", "list") == [{"device": ID, "key": KEY.hex(), "serial": 2}]
+    here("device", "remove", ID)
+    assert "fedling-broker device pending" in here("device", "list")
+
+
+def test_device_add_refuses_what_does_not_fit(here: Here) -> None:
+    assert f"that is {ID}" in here("device", "add", "a" * 16, KEY.hex(), code=Exit.FAILED)
+    assert "64 hexadecimal" in here("device", "add", ID, "abc", code=Exit.FAILED)
+    identity.create_key(here.directory / "other.key")
+    here("device", "add", ID, KEY.hex(), "--root-key", "other.key", code=Exit.FAILED)
+    here("device", "add", ID, KEY.hex(), "--root-key", "none.key", code=Exit.BAD_CONFIG)
+    assert here.json("device", "list") == []
+
+
+# --- rounds and models ---------------------------------------------------------------------------
+
+
+def test_round_list_show_verify(here: Here) -> None:
+    here.add_task()
+    store = here.store()
+    plan = run_round(store, 1)
+    row = accept(store, open_round(store, 2), 0, 5, 7)
+    rows = store.decisions("tiny", plan.plan_id)
+    (made,) = store.folds("tiny")
+    store.close()
+    listed = here.json("round", "list", "tiny")
+    assert [(r["round"], r["state"], r["accepted"]) for r in listed] == [
+        (1, "folded", 3),
+        (2, "open", 1),
+    ]
+    shown = here.json("round", "show", "tiny", "1")
+    assert (shown["weight"], shown["version"]) == (33, 2)
+    assert (shown["sum_hash"], shown["model_hash"]) == (made.sum_hash.hex(), made.model_hash.hex())
+    assert shown["decisions"] == [
+        {
+            "device": r.device,
+            "verdict": "accepted",
+            "reason": "",
+            "update_hash": r.update_hash.hex(),
+            "bytes": r.size,
+            "weight": r.weight,
+            "saturated": 0,
+        }
+        for r in rows
+    ]
+    assert shown["bytes"] == sum(r.size for r in rows)
+    assert row.device in here("round", "show", "tiny", "2")
+
+
+def test_round_verify_exits_1_at_a_fault(here: Here) -> None:
+    here.add_task()
+    store = here.store()
+    run_round(store, 1)
+    path = store.sums.path(store.folds("tiny")[0].sum_hash)
+    store.close()
+    assert "2 models recomputed, 0 of them from updates; 0 faults" in here(
+        "round", "verify", "--all"
+    )
+    path.write_bytes(path.read_bytes()[:-8])
+    assert "tiny round 1: " in here("round", "verify", "--all", code=Exit.FAILED)
+    found = json.loads(here("round", "verify", "tiny", "--json", code=Exit.FAILED))
+    assert (found["faults"], found["models"][1]["round"]) == (1, 1)
+
+
+def test_model_weights_writes_what_the_hash_names(here: Here) -> None:
+    here.add_task()
+    rows = here.json("model", "list", "tiny")
+    assert [(row["version"], row["round"]) for row in rows] == [(1, 0)]
+    said = here("model", "weights", "tiny", "model.bin")
+    assert "model 1" in said
+    stored = Path("broker-state/models") / rows[0]["model_hash"]
+    assert Path("model.bin").read_bytes() == stored.read_bytes()
+
+
+# --- exit codes ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (OSError(errno.ENOSPC, "full"), Exit.CANNOT_WRITE),
+        (OSError(errno.EROFS, "read-only"), Exit.CANNOT_WRITE),
+        (OSError(errno.EACCES, "no"), Exit.FAILED),
+        (sqlite3.OperationalError("of unknown cause"), Exit.FAILED),
+        (AssertionError(), None),
+    ],
+)
+def test_exit_code(error: Exception, code: Exit | None) -> None:
+    assert exit_code(error) == code
+
+
+def test_a_locked_database_is_try_later(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fedling_protocol.durable.BUSY_S", 0.01)
+    here.add_task()
+    other = sqlite3.connect("broker-state/fedling-broker.sqlite", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    assert "locked" in here("task", "pause", "tiny", code=Exit.TRY_LATER)
+    other.close()
+
+
+def test_serve_alone_in_its_state_directory(here: Here) -> None:
+    with Path("broker-state/broker.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert "another fedling-broker serves it" in here("serve", code=Exit.TRY_LATER)
+
+
+@pytest.mark.parametrize("words", [[], ["round"], ["task", "add"], ["round", "verify"], ["no"]])
+def test_a_wrong_command_line_exits_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as error:
+        main(words)
+    assert error.value.code == Exit.USAGE
+    assert "usage: fedling-broker" in capsys.readouterr().err
+
+
+def test_help_imports_neither_numpy_nor_paho() -> None:
+    code = (
+        "import sys, fedling_broker.cli as c; c.build_parser().format_help();"
+        "print([m for m in ('numpy', 'paho', 'rich') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -2,7 +2,9 @@
 
 import os
 import random
+import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -277,3 +279,78 @@ def test_serve_waits_for_the_mqtt_broker_and_says_so(fleet: Fleet) -> None:
     wait(fleet.loop, lambda: "no connection to 127.0.0.1" in fleet.aggregator.log_text(), "a word")
     fleet.mosquitto.start()
     fleet.device(1).wait_plan(1)
+
+
+def test_a_removed_task_is_told_to_who_still_asks(fleet: Fleet) -> None:
+    fleet.aggregator.add_task(rounds=1, goal=2)
+    first, second = fleet.device(1), fleet.device(2)
+    fleet.aggregator.start()
+    plan = first.wait_plan(1)
+    assert first.deliver(first.make_update(plan, 3)).verdict is Verdict.ACCEPTED
+    fleet.aggregator.run("task", "remove", "tiny")
+    answer = second.ask(plan.plan_id)
+    assert isinstance(answer, Receipt)
+    assert (answer.verdict, answer.reason) == (Verdict.REFUSED, "unknown plan")
+    late = second.make_update(plan, 4)
+    have = second.send_update(late)
+    assert second.receipt_for(have, lambda: second.send_update(late)).reason == "unknown plan"
+    wait(fleet.loop, lambda: "tiny: removed" in fleet.aggregator.log_text(), "the removal")
+    wait(fleet.loop, lambda: not fleet.aggregator.files("updates"), "the update's erasure")
+    assert fleet.aggregator.files("models") == []
+    fleet.aggregator.add_task(rounds=1, goal=1)
+    wait(fleet.loop, lambda: first.plan and first.plan.plan_id != plan.plan_id, "another plan")
+    assert first.plan is not None
+    assert first.plan.base_hash == plan.base_hash
+    assert first.deliver(first.make_update(first.plan, 5)).verdict is Verdict.ACCEPTED
+
+
+def test_only_the_newest_model_stays_retained(fleet: Fleet) -> None:
+    fleet.aggregator.add_task(rounds=2, goal=1)
+    device = fleet.device(1)
+    fleet.aggregator.start()
+    fleet.round(1)
+    device.wait_plan(2)
+    wait(fleet.loop, lambda: fleet.aggregator.retained("tiny") == [2], "model 1 to be emptied")
+    late = fleet.device(2)
+    late.wait_plan(2)
+    topics = [fleet.aggregator.topics.model("tiny", version) for version in (1, 2)]
+    late.link.subscribe(topics)
+    wait(fleet.loop, lambda: 2 in late.models, "the newest model")
+    assert 1 not in late.models
+
+
+def test_the_service_manager_hears_how_it_is(fleet: Fleet, tmp_path: Path) -> None:
+    heard = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    heard.bind(str(tmp_path / "notify"))
+    heard.settimeout(30)
+    fleet.aggregator.start(NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="200000")
+    words: list[str] = []
+    while words.count("WATCHDOG=1") < 3 or "READY=1" not in words:
+        words += heard.recv(1000).decode().split("\n")
+    assert fleet.aggregator.stop() == 0
+    heard.setblocking(False)
+    with suppress(BlockingIOError):
+        while True:
+            words += heard.recv(1000).decode().split("\n")
+    heard.close()
+    assert "STOPPING=1" in words
+
+
+def test_a_second_task_needs_no_restart(fleet: Fleet) -> None:
+    fleet.aggregator.start()
+    device = fleet.device(1)
+    wait(fleet.loop, lambda: device.enrolled, "the certificate")
+    fleet.aggregator.add_task(rounds=1, goal=1)
+    plan = device.wait_plan(1)
+    assert device.deliver(device.make_update(plan, 1)).verdict is Verdict.ACCEPTED
+
+
+def test_a_fleet_that_was_renamed_is_not_served(fleet: Fleet) -> None:
+    config = fleet.aggregator.directory / "broker.toml"
+    config.write_text(config.read_text().replace('fleet = "test"', 'fleet = "other"'))
+    fleet.aggregator.start()
+    assert fleet.aggregator.process is not None
+    assert fleet.aggregator.process.wait(timeout=60) == 78
+    said = fleet.aggregator.log_text()
+    assert "broker.toml: the certificate of aggregator" in said
+    assert "Traceback" not in said

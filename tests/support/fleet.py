@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fedling_broker.cli import main
+from fedling_broker.store import Store
 from fedling_protocol import digest, envelope, identity
 from fedling_protocol.backoff import Backoff
 from fedling_protocol.identity import SigningKey, device_id
@@ -130,6 +131,18 @@ class Aggregator:
     def log_text(self) -> str:
         log = self.directory / "serve.log"
         return log.read_text() if log.exists() else ""
+
+    def files(self, kind: str) -> list[Path]:
+        """What lies in the state directory under updates, sums, states or models."""
+        return list((self.directory / "broker-state" / kind).iterdir())
+
+    def retained(self, task: str) -> list[int]:
+        """Versions of the model that the MQTT broker may hold, as the aggregator knows it."""
+        store = Store(self.directory / "broker-state")
+        try:
+            return store.retained_models(task)
+        finally:
+            store.close()
 
     def counters(self) -> dict[str, int]:
         """What the process has written down of refusals; it must have ended."""

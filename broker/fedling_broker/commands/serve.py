@@ -26,9 +26,11 @@ def serve(args: argparse.Namespace) -> Exit:
             print(f"{found.state_dir}: another fedling-broker serves it", file=sys.stderr)
             return Exit.TRY_LATER
         loop = Loop()
-        Service(loop, found, store, place.online_key(found), place.secret(found)).start()
-        loop.run()
-        loop.close()
+        try:
+            Service(loop, found, store, place.online_key(found), place.secret(found)).start()
+            loop.run()
+        finally:
+            loop.close()
     return Exit.OK
 
 

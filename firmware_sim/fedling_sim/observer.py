@@ -24,6 +24,7 @@ REASONS = (
     (re.compile(r"^no network|^network"), "no network"),
     (re.compile(r"^conditions are good"), "conditions must hold a while"),
 )
+VERDICTS = ("accepted", "late")
 TALKS = ("joining", "ready", "sending")
 
 
@@ -32,7 +33,7 @@ class Watched:
     """What was last seen of one device."""
 
     phase: str = ""
-    doing: str = "starts"
+    doing: str = "starting"
     why: str = ""
     away: str = ""  # how it left in mid-training; empty: it has not, or came back
     late: set[str] = field(default_factory=set)  # plans
@@ -159,7 +160,7 @@ class Observer:
         self._notice_leaving(device, seen, phase, reasons, connected)
         self._notice_late(device, seen, task)
         seen.phase = phase
-        seen.doing, seen.why = describe(phase, reasons, task, connected)
+        seen.doing, seen.why = describe(phase, reasons, connected=connected)
         self.record.samples.append(Sample(self.second, device.name, seen.doing, seen.why))
 
     def _notice_leaving(
@@ -188,25 +189,20 @@ class Observer:
         self.record.events.append(Event(self.second, device.name, what, detail))
 
 
-VERDICTS = ("accepted", "late")
-
-
-def describe(
-    phase: str, reasons: list[str], task: dict[str, Any], connected: bool
-) -> tuple[str, str]:
+def describe(phase: str, reasons: list[str], *, connected: bool) -> tuple[str, str]:
     """What a device does in a word, and why it does not train; no numbers, so that they add up."""
     why = next((short(reason) for reason in reasons), "")
     if phase == "training":
-        return "trains", ""
+        return "training", ""
     if phase == "paused":
         return "paused", why
     if not connected:
-        return "waits", "cut off"
+        return "waiting", "cut off"
     if phase in TALKS:
-        return "talks", why
+        return "talking", why
     if phase == "waiting":
-        return "waits", "no place in the round"
-    return "waits", why or "round done"
+        return "waiting", "no place in the round"
+    return "waiting", why or "round done"
 
 
 def short(reason: str) -> str:

@@ -13,6 +13,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from fedling_sim.record import Record, Sample
 
@@ -20,7 +21,7 @@ INK, ACCENT, SOFT, WARN, PALE = "#1f2933", "#0b7285", "#a5d8dd", "#e8590c", "#ee
 AWAY = "#e03131"
 
 # What a device does, from the bottom of the picture to its top; reasons of a run come between.
-TRAINS, TALKS, NO_PLACE, DONE = "trains", "asks, sends", "no place in the round", "round done"
+TRAINS, TALKS, NO_PLACE, DONE = "training", "asking, sending", "no place in the round", "round done"
 _COLOURS = {
     TRAINS: "#0b7285",
     TALKS: "#66b2bd",
@@ -94,32 +95,45 @@ def participation(record: Record) -> str:
 
 
 def reasons(record: Record) -> str:
-    """What all devices did at each moment: trained, or why not."""
+    """What the devices did in each round: trained, or why not."""
     figure, axes = plt.subplots(figsize=(8.5, 3.4))
-    count = Counter((int(s.second), activity(s)) for s in record.samples)
-    seconds = sorted({int(s.second) for s in record.samples})
-    names = _ordered({activity(s) for s in record.samples})
+    shares = _shares(record)
+    names = _ordered({name for share in shares.values() for name in share})
+    floor = [0.0] * len(shares)
+    for name in names:
+        height = [len(record.devices) * share.get(name, 0.0) for share in shares.values()]
+        colour = _COLOURS.get(name, _OTHER)
+        axes.bar(list(shares), height, width=0.9, bottom=floor, color=colour, label=name)
+        floor = [low + more for low, more in zip(floor, height, strict=True)]
     if names:
-        total = [sum(count[second, name] for name in names) for second in seconds]
-        series = [
-            [len(record.devices) * count[x, name] / n for x, n in zip(seconds, total, strict=True)]
-            for name in names
-        ]
-        colours = [_COLOURS.get(name, _OTHER) for name in names]
-        axes.stackplot(seconds, series, labels=names, colors=colours, step="mid", linewidth=0)
         handles, labels = axes.get_legend_handles_labels()
         axes.legend(handles[::-1], labels[::-1], **_BESIDE)
-    axes.set(xlabel="seconds", ylabel="devices", title="What devices did, or why not")
+        axes.set_xlim(min(shares) - 0.6, max(shares) + 0.6)
+    axes.set(
+        xlabel="round",
+        ylabel="devices, mean over the round",
+        title="What devices did, or why they did not train",
+    )
     axes.set_ylim(0, max(1, len(record.devices)))
-    axes.margins(x=0)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     return _svg(figure)
+
+
+def _shares(record: Record) -> dict[int, dict[str, float]]:
+    """By round: the share of each activity in what the devices said while it was open."""
+    shares = {}
+    for row in record.rounds:
+        inside = [s for s in record.samples if row.opened_s <= s.second < row.closed_s]
+        count = Counter(activity(sample) for sample in inside)
+        shares[row.number] = {name: n / len(inside) for name, n in count.items()}
+    return shares
 
 
 def activity(sample: Sample) -> str:
     """One word for a sample, as the picture's legend has it."""
-    if sample.doing == "trains":
+    if sample.doing == "training":
         return TRAINS
-    if sample.doing == "talks" and not sample.why:
+    if sample.doing == "talking" and not sample.why:
         return TALKS
     return sample.why or DONE
 

@@ -15,7 +15,7 @@ from fedling_sim.record import Event
 
 LINE_S = 10.0  # a plain line at least so often, beside one for each round
 EVENTS = 4  # shown live
-COLOURS = {"trains": "green", "talks": "cyan", "paused": "yellow", "waits": "bright_black"}
+COLOURS = {"training": "green", "talking": "cyan", "paused": "yellow", "waiting": "bright_black"}
 
 
 class Progress(Protocol):

@@ -37,7 +37,7 @@ class Sample:
 
     second: float
     device: str
-    doing: str  # "trains", "paused", "talks" or "waits"
+    doing: str  # "training", "paused", "talking" or "waiting"
     why: str  # the first reason not to train, without its numbers; empty while it trains
 
 

@@ -72,7 +72,7 @@ class Aggregator:
     def __init__(self, directory: Path, port: int, *, keep_updates: str = "fold") -> None:
         self.directory = directory
         self.process: subprocess.Popen[bytes] | None = None
-        directory.mkdir()
+        directory.mkdir(exist_ok=True)
         identity.create_key(directory / "root.key", ROOT)
         self.run("init", "--fleet", "test", "--port", str(port))
         config = directory / "broker.toml"

@@ -1,0 +1,24 @@
+"""A full disk under the aggregator: it says so, acknowledges nothing, goes on when there is room."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from fedling_sim.mosquitto import Mosquitto
+from tests.support.tools import own_tmpfs
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def test_full_disk_is_said_and_survived(tmp_path: Path, mosquitto: Mosquitto) -> None:
+    state = tmp_path / "aggregator" / "broker-state"
+    state.mkdir(parents=True)
+    script = [sys.executable, "-m", "tests.support.full_aggregator"]
+    result = subprocess.run(
+        [*own_tmpfs(str(state), "2m"), *script, str(state.parent), str(mosquitto.port)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr

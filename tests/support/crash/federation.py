@@ -55,7 +55,7 @@ def run(keeper: Keeper, fleet: Fleet, directory: Path, subject: Subject, at: int
         federation = _Federation(keeper, Layout(directory), subject, at)
         try:
             federation.start()
-            federation.until(federation.finished)
+            federation.until(federation.settled)
             federation.stop()
         except (Failed, TimeoutError) as error:
             words = f"{subject}, point {at}: {error}\n{federation.logs()}"
@@ -81,6 +81,7 @@ class _Federation:
         # Whoever is killed is looked at last: an open database would spare it the recovery.
         self._unfinished = sorted(range(DEVICES), key=lambda number: number != self._subject)
         self._store: Store | None = None
+        self._connects = 0  # of the process under test, before it was killed
         self.killed = False
 
     def start(self) -> None:
@@ -114,7 +115,12 @@ class _Federation:
         if number != self._subject or self.killed or self._at == 0 or code != -signal.SIGKILL:
             raise Failed(f"process {number} ended with {code}")
         self.killed = True
+        self._connects = self._count_connects()
         self._start(number, counting=False)
+
+    def settled(self) -> bool:
+        """Whether all is finished, and the process under test is, or is again, at work."""
+        return self.finished() and self._count_connects() > self._connects
 
     def finished(self) -> bool:
         """Whether every device has all its receipts, and the last model."""
@@ -133,12 +139,18 @@ class _Federation:
         return True
 
     def stop(self) -> None:
-        """In order; a process that was started again at the very end may not have begun."""
-        codes = dict(zip(self._pids, self._keeper.stop_all(list(self._pids.values())), strict=True))
-        if self.killed and codes[self._subject] == -signal.SIGTERM:
-            codes[self._subject] = 0
+        """In order. The process under test may reach its point while it stops."""
+        codes = self._stop()
+        if codes[self._subject] == -signal.SIGKILL:
+            self._on_end(self._subject, codes[self._subject])
+            self.until(self.settled)
+            codes |= self._stop()
         if any(codes.values()):
             raise Failed(f"exit codes {codes}")
+
+    def _stop(self) -> dict[int, int]:
+        pids, self._pids = self._pids, {}
+        return dict(zip(pids, self._keeper.stop_all(list(pids.values())), strict=True))
 
     def close(self) -> None:
         """Let go of the store that was looked at."""
@@ -155,6 +167,10 @@ class _Federation:
         """The ends of all logs; the points."""
         texts = [f"--- {self._log(n)}\n{_tail(self._log(n))}" for n in range(DEVICES + 1)]
         return "\n".join([*texts, "--- points", *self.points()[-30:]])
+
+    def _count_connects(self) -> int:
+        """To the MQTT broker, as the log of the process under test tells."""
+        return self._log(self._subject).read_text(errors="replace").count(" connected to ")
 
     def _log(self, number: int) -> Path:
         return self._layout.directory / ("broker.log" if number == DEVICES else f"{number}.log")

@@ -1,4 +1,4 @@
-"""A full disk under the aggregator: it says so, acknowledges nothing, goes on when there is room."""
+"""A full disk under the aggregator: it says so, accepts nothing, goes on when there is room."""
 
 import subprocess
 import sys

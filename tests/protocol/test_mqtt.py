@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from fedling_protocol.mqtt import new_client
 from fedling_protocol.backoff import Backoff
 from fedling_protocol.link import Broker, Link, Will
 from fedling_protocol.loop import Loop
+from fedling_protocol.mqtt import new_client
 from fedling_protocol.tcpinfo import Traffic
 from fedling_sim.mosquitto import Mosquitto, free_port
 

@@ -59,7 +59,7 @@ def test_paused_again_and_again(job: Job) -> None:
     dice, done = random.Random(3), 0
     while job.result() is None:
         child = Child(job)
-        child.until_step(done + dice.randint(1, 10))
+        child.until_step(min(done + dice.randint(1, 10), job.total_steps))
         child.process.stop()
         assert child.exit_code() == 0
         assert child.steps[0] == done

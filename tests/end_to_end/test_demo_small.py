@@ -89,7 +89,9 @@ def test_interrupt_leaves_nothing_behind(tmp_path: Path) -> None:
     need("mosquitto")
     task = small_task.write(tmp_path / "task", rounds=100, training_s=3.0)
     (tmp_path / "scratch").mkdir()
-    command = [sys.executable, "-m", "fedling_sim.cli", "run", str(task)]
+    # As in a terminal: what a shell starts in the background inherits an ignored SIGINT.
+    heard = ["env", "--default-signal=INT"]
+    command = [*heard, sys.executable, "-m", "fedling_sim.cli", "run", str(task)]
     process = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,

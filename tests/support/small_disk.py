@@ -78,7 +78,7 @@ def train_when_full(device: Device, ballast: Path) -> None:
     """The child says so; with room it ends as if nothing had been."""
     job = device.freezer.freeze(make_plan(device.model, 3))
     fill(ballast)
-    child = Child(job)
+    child = Child(job, lease_ns=1_000_000)  # short: it waits for us before it can finish
     child.until_step(5)
     child.process.stop()
     assert child.exit_code() == 0

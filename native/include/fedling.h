@@ -16,29 +16,33 @@
 extern "C" {
 #endif
 
-#define FDL_MAX_LAYERS   8
-#define FDL_MAX_WIDTH    65535 /* inputs or outputs of a layer: no 32-bit accumulator overflows */
+#define FDL_MAX_LAYERS   16
+#define FDL_MAX_WIDTH    65535   /* products of one sum: no 32-bit accumulator overflows */
+#define FDL_MAX_VALUES   1048576 /* inputs or outputs of a layer */
 #define FDL_MAX_CLASSES  256
 #define FDL_MAX_BATCH    256
+#define FDL_MAX_TERMS    65536 /* examples * positions: products of one gradient */
 #define FDL_MIN_EXPONENT (-24) /* of weights and of the input */
 #define FDL_MAX_EXPONENT 7
 #define FDL_INPUT_EXP    (-5)      /* of normalised samples: 32 steps a standard deviation */
+#define FDL_VALUE_EXP    (-12)     /* of targets and outputs that are values */
 #define FDL_MAX_RATE     268435456 /* learning rate 16, in 2^-24 */
 #define FDL_ARENA_ALIGN  8
 
 enum fdl_error {
     FDL_OK = 0,
-    FDL_E_NULL = -1,       /* a pointer is NULL that must not be */
-    FDL_E_LAYERS = -2,     /* number of layers, their sizes or their ReLU flags are not a model */
-    FDL_E_EXPONENT = -3,   /* an exponent outside FDL_MIN_EXPONENT..FDL_MAX_EXPONENT */
-    FDL_E_LENGTH = -4,     /* a length is not the one that the model asks for */
-    FDL_E_ARENA = -5,      /* the arena is too small or not aligned to FDL_ARENA_ALIGN */
-    FDL_E_BATCH = -6,      /* not 1..FDL_MAX_BATCH examples */
-    FDL_E_RATE = -7,       /* learning rate outside 1..FDL_MAX_RATE */
-    FDL_E_LABEL = -8,      /* a label that is not a class of the model */
-    FDL_E_INPUT = -9,      /* an input of -128: the range is -127..127 */
-    FDL_E_SAMPLES = -10,   /* a fit of none or of 2^24 and more, or the second pass differs */
-    FDL_E_NORMALISER = -11 /* a mean, mantissa or shift that no fit gives */
+    FDL_E_NULL = -1,        /* a pointer is NULL that must not be */
+    FDL_E_LAYERS = -2,      /* the layers and the loss are not a model */
+    FDL_E_EXPONENT = -3,    /* an exponent outside FDL_MIN_EXPONENT..FDL_MAX_EXPONENT */
+    FDL_E_LENGTH = -4,      /* a length is not the one that the model asks for */
+    FDL_E_ARENA = -5,       /* the arena is too small or not aligned to FDL_ARENA_ALIGN */
+    FDL_E_BATCH = -6,       /* not 1..FDL_MAX_BATCH examples, or over FDL_MAX_TERMS positions */
+    FDL_E_RATE = -7,        /* learning rate, momentum, pull or frozen layers out of range */
+    FDL_E_TARGET = -8,      /* a target that the loss does not allow */
+    FDL_E_INPUT = -9,       /* an input of -128: the range is -127..127 */
+    FDL_E_SAMPLES = -10,    /* a fit of none or of 2^24 and more, or the second pass differs */
+    FDL_E_NORMALISER = -11, /* a mean, mantissa or shift that no fit gives */
+    FDL_E_ABSENT = -12      /* a kind of layer, a loss or an option that this build leaves out */
 };
 
 /* "FDL_E_..." in words, for people. A string that lives as long as the program; never NULL. */
@@ -47,13 +51,36 @@ const char *fdl_describe_error(int error);
 /* The version of this library: "major.minor.patch". */
 const char *fdl_version(void);
 
+/* The code that this processor runs: "plain", "avx2", "avx512vnni", "neon", "dotprod", "dsp". */
+const char *fdl_isa(void);
+
 /* ---- The model (NUMERICS section 2) ---- */
 
+enum fdl_kind {
+    FDL_DENSE = 0,
+    FDL_CONV = 1,        /* conv1d has height 1 */
+    FDL_DEPTHWISE = 2,   /* one filter a channel */
+    FDL_MAX_POOL = 3,
+    FDL_AVERAGE_POOL = 4 /* global: one value a channel */
+};
+
+enum fdl_loss {
+    FDL_SOFTMAX = 0,       /* targets: uint8 [n], a class */
+    FDL_SIGMOID = 1,       /* targets: uint8 [n][outputs], 0 or 1 */
+    FDL_SQUARED = 2,       /* targets: int16 [n][outputs], in 2^FDL_VALUE_EXP */
+    FDL_RECONSTRUCTION = 3 /* the target is the input; no targets */
+};
+
+/* Fields that a kind does not have are 0. Tensors are channels last. */
 typedef struct fdl_layer {
-    uint32_t in;
-    uint32_t out;
-    int32_t w_exp; /* an int8 weight w is worth w * 2^w_exp */
-    uint32_t relu; /* 0 or 1; 0 for the last layer */
+    uint8_t kind; /* enum fdl_kind */
+    uint8_t relu; /* 0 or 1; 0 for pools and the last layer */
+    int8_t w_exp; /* an int8 weight w is worth w * 2^w_exp; 0 for pools */
+    uint8_t kernel_height, kernel_width;
+    uint8_t stride_height, stride_width;
+    uint8_t pad_top, pad_bottom, pad_left, pad_right;
+    uint16_t height, width, channels; /* of the input; dense: 1, 1, inputs */
+    uint16_t out;                     /* channels of the output */
 } fdl_layer;
 
 /* The weights are in the library's own order, which may differ from one processor to the next:
@@ -61,6 +88,7 @@ typedef struct fdl_layer {
 typedef struct fdl_net {
     const fdl_layer *layers;
     size_t layer_count;
+    uint32_t loss; /* enum fdl_loss */
     int16_t *weights;
     size_t weight_count;
     int32_t *biases;
@@ -70,7 +98,12 @@ typedef struct fdl_net {
 /* FDL_OK, FDL_E_NULL, FDL_E_LAYERS or FDL_E_EXPONENT. */
 int fdl_check_layers(const fdl_layer *layers, size_t layer_count);
 
-/* How many weights, biases and canonical bytes; 0 if the layers are refused. */
+/* Values of one example that a layer reads and gives; 0 if the layer is refused. */
+size_t fdl_input_count(const fdl_layer *layer);
+size_t fdl_output_count(const fdl_layer *layer);
+
+/* How many weights, biases and canonical bytes; 0 if the layers are refused (a model of pools alone
+ * is one of those). */
 size_t fdl_weight_count(const fdl_layer *layers, size_t layer_count);
 size_t fdl_bias_count(const fdl_layer *layers, size_t layer_count);
 size_t fdl_packed_size(const fdl_layer *layers, size_t layer_count);
@@ -89,31 +122,54 @@ int fdl_checksum(const fdl_net *net, uint32_t *crc);
 
 /* ---- Training and prediction (NUMERICS sections 3 to 5) ---- */
 
+/* How a step learns. */
+typedef struct fdl_sgd {
+    uint32_t lr_q24;   /* learning rate of the mean gradient, in 2^-24, 1..FDL_MAX_RATE */
+    uint32_t clip_q16; /* longest mean gradient of a layer, in 2^-16; 0: no limit */
+    uint32_t momentum; /* in 1/256, 0..255; 0: none */
+    uint32_t frozen;   /* so many of the first layers do not change; fewer than there are */
+    int32_t *velocity; /* weight_count + bias_count values, zeros at first; NULL: no momentum */
+    size_t velocity_count;
+} fdl_sgd;
+
+/* n examples. */
+typedef struct fdl_batch {
+    const int8_t *x; /* n * inputs values, -127..127, worth x * 2^x_exp */
+    size_t x_len;
+    int32_t x_exp;
+    const void *targets; /* as enum fdl_loss says; aligned for its type */
+    size_t targets_len;  /* how many targets, not bytes */
+    size_t n;
+} fdl_batch;
+
 /* Bytes of arena for a step of up to n examples; 0 if the net or n is refused. */
 size_t fdl_step_arena_size(const fdl_net *net, size_t n);
 
-/* One step of gradient descent on n examples; the new weights in place.
+/* One step of gradient descent on a batch; the new weights in place.
  *
  * arena:   fdl_step_arena_size(net, n) bytes, aligned to FDL_ARENA_ALIGN; scratch
- * x:       n * in int8 values, -127..127, worth x * 2^x_exp
- * labels:  n classes
- * lr_q24:  learning rate in 2^-24, for the mean gradient of these n examples
  * Returns FDL_OK or, with the weights untouched, any of the errors down to FDL_E_INPUT. */
-int fdl_step(fdl_net *net, void *arena, size_t arena_len, const int8_t *x, size_t x_len,
-             int32_t x_exp, const uint8_t *labels, size_t n, uint32_t lr_q24);
+int fdl_step(fdl_net *net, void *arena, size_t arena_len, const fdl_batch *batch,
+             const fdl_sgd *sgd);
+
+/* Pull the weights towards others, by pull / 2^16 of the difference: the proximal term of FedProx.
+ *
+ * start:  canonical bytes, fdl_packed_size() of them; pull: 1..65535 */
+int fdl_pull(fdl_net *net, const uint8_t *start, size_t start_len, uint32_t pull_q16);
 
 /* Bytes of arena for a prediction; 0 if the net is refused. */
 size_t fdl_predict_arena_size(const fdl_net *net);
 
-/* The class of one example, and the probability of every class in 2^-15.
+/* What the net says of one example.
  *
- * x:              in int8 values; probabilities: one for each class */
+ * outputs: softmax and sigmoid: probabilities in 2^-15; else values in 2^FDL_VALUE_EXP
+ * label:   the output with the largest logit; the first of equal ones */
 int fdl_predict(const fdl_net *net, void *arena, size_t arena_len, const int8_t *x, size_t x_len,
-                int32_t x_exp, uint16_t *probabilities, size_t classes, uint32_t *label);
+                int32_t x_exp, int32_t *outputs, size_t outputs_len, uint32_t *label);
 
 /* The last layer's accumulators for one example, worth logit * 2^exponent. */
 int fdl_logits(const fdl_net *net, void *arena, size_t arena_len, const int8_t *x, size_t x_len,
-               int32_t x_exp, int32_t *logits, size_t classes, int32_t *exponent);
+               int32_t x_exp, int32_t *logits, size_t logits_len, int32_t *exponent);
 
 /* ---- The update that leaves the device (NUMERICS section 7) ---- */
 

@@ -39,8 +39,8 @@ ffi.cdef(declarations(HEADER.read_text()))
 ffi.set_source(
     "fedling_native._core",
     '#include "fedling.h"',
-    sources=sorted(str(p) for p in (NATIVE / "src").glob("*.c")),
-    depends=sorted(str(p) for p in NATIVE.glob("*/*.h")),
+    sources=sorted(str(p) for p in (NATIVE / "src").rglob("*.c")),
+    depends=sorted(str(p) for p in NATIVE.rglob("*.h")),
     include_dirs=[str(NATIVE / "include")],
     define_macros=[("Py_LIMITED_API", "0x030B0000")],  # one abi3 wheel for 3.11 and later
     # Warnings are not asked for here: cffi's own C would drown ours. `make check` asks.

@@ -58,8 +58,8 @@ const char *fdl_isa(void);
 
 enum fdl_kind {
     FDL_DENSE = 0,
-    FDL_CONV = 1,        /* conv1d has height 1 */
-    FDL_DEPTHWISE = 2,   /* one filter a channel */
+    FDL_CONV = 1,      /* conv1d has height 1 */
+    FDL_DEPTHWISE = 2, /* one filter a channel */
     FDL_MAX_POOL = 3,
     FDL_AVERAGE_POOL = 4 /* global: one value a channel */
 };

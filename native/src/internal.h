@@ -4,56 +4,201 @@
 
 #include "fedling.h"
 #include "fixed.h"
+#include "kernels.h"
 
-/* A layer of a net, with its own part of the parameters. */
+#include <string.h>
+
+/* What a build for a small chip leaves out: calls that need it return FDL_E_ABSENT. */
+#ifdef FDL_WITHOUT_CONV
+#define FDL_HAS_CONV 0
+#else
+#define FDL_HAS_CONV 1
+#endif
+#ifdef FDL_WITHOUT_DEPTHWISE
+#define FDL_HAS_DEPTHWISE 0
+#else
+#define FDL_HAS_DEPTHWISE 1
+#endif
+#ifdef FDL_WITHOUT_POOLS
+#define FDL_HAS_POOLS 0
+#else
+#define FDL_HAS_POOLS 1
+#endif
+#ifdef FDL_WITHOUT_SIGMOID
+#define FDL_HAS_SIGMOID 0
+#else
+#define FDL_HAS_SIGMOID 1
+#endif
+#ifdef FDL_WITHOUT_VALUES
+#define FDL_HAS_VALUES 0
+#else
+#define FDL_HAS_VALUES 1
+#endif
+#ifdef FDL_WITHOUT_MOMENTUM
+#define FDL_HAS_MOMENTUM 0
+#else
+#define FDL_HAS_MOMENTUM 1
+#endif
+#ifdef FDL_WITHOUT_CLIP
+#define FDL_HAS_CLIP 0
+#else
+#define FDL_HAS_CLIP 1
+#endif
+
+/* ---- Shapes ---- */
+
+/* A layer of a checked net with all that follows from it. The inputs of one example lie in
+ * memory as `rows` rows of `row_len` values, `row_step` apart, the first at `origin`; what is
+ * between them is padding, and all of it together has `stored` values. */
 typedef struct fdl_part {
-    size_t in;
-    size_t out;
-    int32_t w_exp;
-    uint32_t relu;
-    int16_t *weights; /* out rows of `in` */
-    int32_t *biases;
+    const fdl_layer *layer;
+    int16_t *weights; /* weight_rows rows of row_weights */
+    int32_t *biases;  /* bias_count */
+    const int8_t *x;  /* inputs of the batch, n * stored */
+    int32_t x_exp;
+    uint32_t weight_rows, row_weights, bias_count;
+    uint32_t stored, origin, rows, row_len, row_step;
+    uint32_t out_height, out_width, outputs;
+    uint32_t step_y, step_x;    /* from the window of one position to the next */
+    uint32_t pieces, piece_len; /* of a window: each row of the kernel is a run of memory */
 } fdl_part;
 
-/* The layers of a checked net, one part each. */
-void fdl_split_net(const fdl_net *net, fdl_part parts[FDL_MAX_LAYERS]);
+/* The shape of a checked layer; weights and inputs are left NULL. */
+fdl_part fdl_part_of(const fdl_layer *layer);
 
-/* Outputs of the layer that has most. */
-size_t fdl_widest(const fdl_net *net);
+/* How large a model is. */
+typedef struct fdl_sizes {
+    uint64_t weights, biases;
+    uint32_t held;      /* values of one example that an arena holds: inputs of all layers, but
+                         * those of the first only if it wants padding around them */
+    uint32_t widest;    /* values that some layer stores or gives */
+    uint32_t positions; /* of the layer with weights that has most */
+    uint32_t outputs;   /* of the last layer */
+} fdl_sizes;
 
-/* Bytes of `count` accumulators or int8 values, made a multiple of FDL_ARENA_ALIGN. */
-size_t fdl_arena_words(size_t count);
-size_t fdl_arena_bytes(size_t count);
+static inline uint64_t fdl_bytes_packed(const fdl_sizes *sizes) {
+    return 2 * sizes->weights + 4 * sizes->biases;
+}
 
-/* Take the next piece of an arena whose size was checked. */
-int32_t *fdl_take_words(uint8_t **arena, size_t count);
-int8_t *fdl_take_bytes(uint8_t **arena, size_t count);
+/* What is wrong with a net; FDL_OK, and its sizes. */
+int fdl_measure_net(const fdl_net *net, fdl_sizes *sizes);
 
-/* What is wrong with an arena, or with n examples; FDL_OK. */
+/* Inputs of a checked net. */
+static inline size_t fdl_net_inputs(const fdl_net *net) {
+    return (size_t)net->layers[0].height * net->layers[0].width * net->layers[0].channels;
+}
+
+/* The parts of a checked net, with their weights. */
+void fdl_split_net(const fdl_net *net, fdl_part *parts);
+
+static inline int fdl_has_weights(const fdl_part *part) {
+    return part->weight_rows > 0;
+}
+
+static inline size_t fdl_part_weights(const fdl_part *part) {
+    return (size_t)part->weight_rows * part->row_weights;
+}
+
+static inline size_t fdl_positions(const fdl_part *part) {
+    return (size_t)part->out_height * part->out_width;
+}
+
+/* Where the windows from number `first` on begin, of all examples one after the other: fills at
+ * and returns how many, at most FDL_WINDOWS. */
+size_t fdl_find_windows(const fdl_part *part, size_t n, size_t first, uint32_t at[FDL_WINDOWS]);
+
+/* ---- Memory ---- */
+
+/* Bytes made a multiple of FDL_ARENA_ALIGN, and the next piece of an arena that was checked. */
+size_t fdl_round_up(size_t bytes);
+void *fdl_take(uint8_t **arena, size_t bytes);
+
 int fdl_check_arena(const void *arena, size_t arena_len, size_t needed);
-int fdl_check_examples(const fdl_net *net, const int8_t *x, size_t x_len, int32_t x_exp, size_t n);
+int fdl_check_inputs(const fdl_net *net, const int8_t *x, size_t x_len, int32_t x_exp, size_t n);
 
-/* acc[b][o] of NUMERICS section 3, ReLU included; e is the exponent of the accumulators. */
-void fdl_forward(const fdl_part *part, const int8_t *x, size_t n, int32_t e, int32_t *acc);
+/* n examples in a row, as a part stores them: with padding around. */
+void fdl_store_inputs(const fdl_part *part, const int8_t *x, size_t n, int8_t *stored);
 
-/* Accumulators to int8 with one shift for all; returns the shift. */
-int32_t fdl_requantise(const int32_t *acc, size_t count, int8_t *q);
+/* ---- Layers ---- */
 
-/* Logits to Q15 probabilities, in place. */
+/* How a net is run: the inner loops, and how many examples. */
+typedef struct fdl_run {
+    const fdl_kernels *kernels;
+    size_t n;
+} fdl_run;
+
+/* acc of NUMERICS section 3 before the ReLU, [n][outputs]; returns its exponent. */
+int32_t fdl_forward(const fdl_run *run, const fdl_part *part, int32_t *acc);
+
+/* acc, ReLU done, to int8 as `next` stores its inputs; returns the shift. */
+int32_t fdl_requantise(const fdl_run *run, const fdl_part *part, const int32_t *acc,
+                       const fdl_part *next, int8_t *q);
+
+/* a of NUMERICS section 5 number 3 before the mask, [n][stored], from errors d [n][outputs];
+ * returns what is to be added to the exponent of d. */
+int32_t fdl_backward(const fdl_run *run, const fdl_part *part, const int8_t *d, int32_t *acc);
+
+/* The same for each kind. acc of a layer with weights comes with the biases in the forward pass;
+ * in the backward pass of all but average pools it comes as zeros. */
+void fdl_fill_biases(const fdl_part *part, size_t n, int32_t e, int32_t *acc);
+void fdl_conv_forward(const fdl_run *run, const fdl_part *part, int32_t *acc);
+void fdl_conv_backward(const fdl_run *run, const fdl_part *part, const int8_t *d, int32_t *acc);
+void fdl_depthwise_forward(const fdl_run *run, const fdl_part *part, int32_t *acc);
+void fdl_depthwise_backward(const fdl_run *run, const fdl_part *part, const int8_t *d,
+                            int32_t *acc);
+void fdl_max_pool_forward(const fdl_run *run, const fdl_part *part, int32_t *acc);
+void fdl_max_pool_backward(const fdl_run *run, const fdl_part *part, const int8_t *d, int32_t *acc);
+int32_t fdl_average_pool_forward(const fdl_run *run, const fdl_part *part, int32_t *acc);
+int32_t fdl_average_pool_backward(const fdl_run *run, const fdl_part *part, const int8_t *d,
+                                  int32_t *acc);
+
+/* ---- Losses ---- */
+
+int fdl_check_targets(uint32_t loss, const fdl_batch *batch, size_t outputs);
+
+/* Logits to what the net says (NUMERICS section 4); all but the sigmoid in place. */
 void fdl_softmax(int32_t *z, size_t classes, int32_t z_exp);
+int32_t fdl_sigmoid(int32_t z, int32_t z_exp);
+void fdl_outputs(uint32_t loss, int32_t *z, size_t count, int32_t z_exp);
 
-/* a[b][i] of NUMERICS section 5 without the mask: the error that reaches the inputs of a layer. */
-void fdl_backward(const fdl_part *part, const int8_t *d, size_t n, int32_t *acc);
+/* Logits [n][outputs] to err of NUMERICS section 5 number 2, in place, before the learning rate;
+ * returns its exponent. */
+int32_t fdl_output_error(uint32_t loss, const fdl_batch *batch, int32_t *z, size_t outputs,
+                         int32_t z_exp);
 
-/* The weights and biases of a layer after n examples; shifts as in NUMERICS section 5. */
-void fdl_update_weights(const fdl_part *part, const int8_t *x, const int8_t *d, size_t n,
-                        int32_t shift);
-void fdl_update_biases(const fdl_part *part, const int8_t *d, size_t n, int32_t shift);
+/* ---- Updates ---- */
 
-/* One row of weights after one example, and after n: the same bits for n = 1. */
-void fdl_update_row_one(int16_t *row, const int8_t *x, size_t in, int8_t d, int32_t shift);
-void fdl_update_row(int16_t *row, const int8_t *x, size_t in, const int8_t *d, size_t d_stride,
-                    size_t n, int32_t shift);
+/* The errors d [n][outputs] of a layer, and what they do to its weights. */
+typedef struct fdl_change {
+    int8_t *d;
+    int32_t shift;      /* u of NUMERICS section 5 */
+    int32_t bias_shift; /* ub */
+    uint32_t momentum;
+    int32_t *velocity, *bias_velocity; /* of this layer; unused without momentum */
+} fdl_change;
+
+void fdl_update(const fdl_run *run, const fdl_part *part, const fdl_change *change);
+
+/* New weights of a dense layer or convolution of few windows, without a gradient in memory;
+ * returns 0 if it cannot, and has done nothing. */
+int fdl_conv_descend(const fdl_run *run, const fdl_part *part, const int8_t *d, int32_t shift);
+
+/* Called with the gradient of weights start to start + len of a row of weights. */
+typedef void fdl_use_gradient(void *context, size_t row, size_t start, const int32_t *g,
+                              size_t len);
+void fdl_each_gradient(const fdl_run *run, const fdl_part *part, const int8_t *d,
+                       fdl_use_gradient *use, void *context);
+void fdl_conv_each_gradient(const fdl_run *run, const fdl_part *part, const int8_t *d,
+                            fdl_use_gradient *use, void *context);
+void fdl_depthwise_each_gradient(const fdl_run *run, const fdl_part *part, const int8_t *d,
+                                 fdl_use_gradient *use, void *context);
+
+/* Clipping by norm: makes the errors d of a layer smaller where its gradient, which has exponent
+ * g_exp, is longer than lr_clip / 2^40; returns what is to be added to the exponent of d. */
+int32_t fdl_clip(const fdl_run *run, const fdl_part *part, int8_t *d, uint64_t lr_clip,
+                 int32_t g_exp);
+
+/* ---- Numbers ---- */
 
 /* ratio(a, b) of NUMERICS section 1: a/b ~ mantissa * 2^-7 * 2^k. 0 < a, b <= 2^40. */
 typedef struct fdl_ratio {
@@ -61,5 +206,8 @@ typedef struct fdl_ratio {
     int32_t k;
 } fdl_ratio;
 fdl_ratio fdl_make_ratio(uint64_t a, uint64_t b);
+
+/* floor(sqrt(v)), v < 2^63. */
+uint32_t fdl_square_root(uint64_t v);
 
 #endif

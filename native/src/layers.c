@@ -4,88 +4,208 @@
 /* Packed models are limited so that a size_t of 32 bits holds every size computed from one. */
 #define MAX_PACKED_SIZE INT32_MAX
 
-static int width_is_valid(uint32_t width) {
-    return width >= 1 && width <= FDL_MAX_WIDTH;
+static int is_between(uint64_t value, uint64_t low, uint64_t high) {
+    return value >= low && value <= high;
 }
 
-static int check_layer(const fdl_layer *layer, int is_last) {
-    if (!width_is_valid(layer->in) || !width_is_valid(layer->out))
+/* Whether the kernel fits in the padded input and every pad is smaller than it. */
+static int kernel_is_valid(uint32_t size, uint32_t kernel, uint32_t stride, uint32_t before,
+                           uint32_t after) {
+    return kernel >= 1 && stride >= 1 && before < kernel && after < kernel &&
+           size + before + after >= kernel;
+}
+
+static int has_no_kernel(const fdl_layer *v) {
+    return !(v->kernel_height | v->kernel_width | v->stride_height | v->stride_width | v->pad_top |
+             v->pad_bottom | v->pad_left | v->pad_right);
+}
+
+static int has_kernel(const fdl_layer *v) {
+    return kernel_is_valid(v->height, v->kernel_height, v->stride_height, v->pad_top,
+                           v->pad_bottom) &&
+           kernel_is_valid(v->width, v->kernel_width, v->stride_width, v->pad_left, v->pad_right);
+}
+
+/* The shape that the kind asks for. */
+static int shape_is_valid(const fdl_layer *v) {
+    if (v->height < 1 || v->width < 1 || v->channels < 1 || v->out < 1 || v->relu > 1)
+        return 0;
+    switch (v->kind) {
+    case FDL_DENSE:
+        return v->height == 1 && v->width == 1 && has_no_kernel(v);
+    case FDL_CONV:
+        return has_kernel(v);
+    case FDL_DEPTHWISE:
+        return v->out == v->channels && has_kernel(v);
+    case FDL_MAX_POOL:
+        return v->out == v->channels && v->relu == 0 && has_kernel(v);
+    case FDL_AVERAGE_POOL:
+        return v->out == v->channels && v->relu == 0 && has_no_kernel(v);
+    default:
+        return 0;
+    }
+}
+
+static int kind_is_built(uint8_t kind) {
+    if (kind == FDL_CONV)
+        return FDL_HAS_CONV;
+    if (kind == FDL_DEPTHWISE)
+        return FDL_HAS_DEPTHWISE;
+    return kind == FDL_DENSE || FDL_HAS_POOLS;
+}
+
+/* Windows that read one value, in one direction. */
+static uint32_t reach(uint32_t kernel, uint32_t positions) {
+    return kernel < positions ? kernel : positions;
+}
+
+/* No sum of products has more terms than 32 bits hold (NUMERICS section 2). */
+static int sums_fit(const fdl_part *part) {
+    const fdl_layer *v = part->layer;
+    uint64_t terms = v->out;
+    if (v->kind == FDL_AVERAGE_POOL)
+        return (uint64_t)v->height * v->width <= FDL_MAX_WIDTH;
+    if (v->kind != FDL_DENSE)
+        terms = (uint64_t)reach(v->kernel_height, part->out_height) *
+                reach(v->kernel_width, part->out_width) * (v->kind == FDL_CONV ? v->out : 1);
+    return terms <= FDL_MAX_WIDTH && (uint64_t)part->pieces * part->piece_len <= FDL_MAX_WIDTH;
+}
+
+static int counts_fit(const fdl_layer *v) {
+    uint64_t height = (uint64_t)v->height + v->pad_top + v->pad_bottom;
+    uint64_t width = (uint64_t)v->width + v->pad_left + v->pad_right;
+    if (height * width * v->channels > FDL_MAX_VALUES)
+        return 0;
+    if (v->kind == FDL_DENSE || v->kind == FDL_AVERAGE_POOL)
+        return 1;
+    height = (height - v->kernel_height) / v->stride_height + 1;
+    width = (width - v->kernel_width) / v->stride_width + 1;
+    return height * width * v->out <= FDL_MAX_VALUES;
+}
+
+static int exponent_is_valid(const fdl_layer *layer, const fdl_part *part) {
+    if (!fdl_has_weights(part))
+        return layer->w_exp == 0;
+    return layer->w_exp >= FDL_MIN_EXPONENT && layer->w_exp <= FDL_MAX_EXPONENT;
+}
+
+/* What is wrong with one layer alone, or its shape. */
+static int check_layer(const fdl_layer *layer, fdl_part *part) {
+    if (!shape_is_valid(layer))
         return FDL_E_LAYERS;
-    if (layer->relu > 1 || (is_last && layer->relu))
+    if (!kind_is_built(layer->kind))
+        return FDL_E_ABSENT;
+    if (!counts_fit(layer))
         return FDL_E_LAYERS;
-    if (is_last && (layer->out < 2 || layer->out > FDL_MAX_CLASSES))
+    *part = fdl_part_of(layer);
+    if (!sums_fit(part))
         return FDL_E_LAYERS;
-    if (layer->w_exp < FDL_MIN_EXPONENT || layer->w_exp > FDL_MAX_EXPONENT)
-        return FDL_E_EXPONENT;
-    return FDL_OK;
+    return exponent_is_valid(layer, part) ? FDL_OK : FDL_E_EXPONENT;
+}
+
+static void add_part(fdl_sizes *sizes, const fdl_part *part, int is_first) {
+    int is_padded = part->stored != part->rows * part->row_len;
+    sizes->weights += fdl_part_weights(part);
+    sizes->biases += part->bias_count;
+    sizes->held += is_first && !is_padded ? 0 : part->stored;
+    if (part->stored > sizes->widest)
+        sizes->widest = part->stored;
+    if (part->outputs > sizes->widest)
+        sizes->widest = part->outputs;
+    if (fdl_has_weights(part) && fdl_positions(part) > sizes->positions)
+        sizes->positions = (uint32_t)fdl_positions(part);
+    sizes->outputs = part->outputs;
+}
+
+static int measure(const fdl_layer *layers, size_t layer_count, fdl_sizes *sizes) {
+    *sizes = (fdl_sizes){0};
+    if (layers == NULL)
+        return FDL_E_NULL;
+    if (!is_between(layer_count, 1, FDL_MAX_LAYERS) || layers[layer_count - 1].relu)
+        return FDL_E_LAYERS;
+    for (size_t l = 0; l < layer_count; l++) {
+        fdl_part part;
+        int error = check_layer(&layers[l], &part);
+        if (error)
+            return error;
+        if (l > 0 && part.rows * part.row_len != sizes->outputs)
+            return FDL_E_LAYERS;
+        add_part(sizes, &part, l == 0);
+    }
+    return is_between(fdl_bytes_packed(sizes), 1, MAX_PACKED_SIZE) ? FDL_OK : FDL_E_LAYERS;
 }
 
 int fdl_check_layers(const fdl_layer *layers, size_t layer_count) {
-    uint64_t size = 0;
-    if (layers == NULL)
-        return FDL_E_NULL;
-    if (layer_count < 1 || layer_count > FDL_MAX_LAYERS)
-        return FDL_E_LAYERS;
-    for (size_t l = 0; l < layer_count; l++) {
-        int error = check_layer(&layers[l], l + 1 == layer_count);
-        if (error)
-            return error;
-        if (l > 0 && layers[l].in != layers[l - 1].out)
-            return FDL_E_LAYERS;
-        size += 2 * (uint64_t)layers[l].in * layers[l].out + 4 * (uint64_t)layers[l].out;
-    }
-    return size > MAX_PACKED_SIZE ? FDL_E_LAYERS : FDL_OK;
+    fdl_sizes sizes;
+    return measure(layers, layer_count, &sizes);
 }
 
 size_t fdl_weight_count(const fdl_layer *layers, size_t layer_count) {
-    size_t count = 0;
-    if (fdl_check_layers(layers, layer_count) != FDL_OK)
-        return 0;
-    for (size_t l = 0; l < layer_count; l++)
-        count += (size_t)layers[l].in * layers[l].out;
-    return count;
+    fdl_sizes sizes;
+    return measure(layers, layer_count, &sizes) ? 0 : (size_t)sizes.weights;
 }
 
 size_t fdl_bias_count(const fdl_layer *layers, size_t layer_count) {
-    size_t count = 0;
-    if (fdl_check_layers(layers, layer_count) != FDL_OK)
-        return 0;
-    for (size_t l = 0; l < layer_count; l++)
-        count += layers[l].out;
-    return count;
+    fdl_sizes sizes;
+    return measure(layers, layer_count, &sizes) ? 0 : (size_t)sizes.biases;
 }
 
 size_t fdl_packed_size(const fdl_layer *layers, size_t layer_count) {
-    return 2 * fdl_weight_count(layers, layer_count) + 4 * fdl_bias_count(layers, layer_count);
+    fdl_sizes sizes;
+    return measure(layers, layer_count, &sizes) ? 0 : (size_t)fdl_bytes_packed(&sizes);
 }
 
-int fdl_check_net(const fdl_net *net) {
-    if (net == NULL)
-        return FDL_E_NULL;
-    int error = fdl_check_layers(net->layers, net->layer_count);
-    if (error)
-        return error;
-    if (net->weight_count != fdl_weight_count(net->layers, net->layer_count) ||
-        net->bias_count != fdl_bias_count(net->layers, net->layer_count))
-        return FDL_E_LENGTH;
-    return net->weights == NULL || net->biases == NULL ? FDL_E_NULL : FDL_OK;
+size_t fdl_input_count(const fdl_layer *layer) {
+    fdl_part part;
+    if (layer == NULL || check_layer(layer, &part) != FDL_OK)
+        return 0;
+    return (size_t)part.rows * part.row_len;
 }
 
-void fdl_split_net(const fdl_net *net, fdl_part parts[FDL_MAX_LAYERS]) {
-    int16_t *weights = net->weights;
-    int32_t *biases = net->biases;
-    for (size_t l = 0; l < net->layer_count; l++) {
-        const fdl_layer *layer = &net->layers[l];
-        parts[l] = (fdl_part){layer->in, layer->out, layer->w_exp, layer->relu, weights, biases};
-        weights += parts[l].in * parts[l].out;
-        biases += parts[l].out;
+size_t fdl_output_count(const fdl_layer *layer) {
+    fdl_part part;
+    if (layer == NULL || check_layer(layer, &part) != FDL_OK)
+        return 0;
+    return part.outputs;
+}
+
+/* Whether the loss allows so many outputs. */
+static int outputs_fit(const fdl_net *net, size_t outputs) {
+    switch (net->loss) {
+    case FDL_SOFTMAX:
+        return is_between(outputs, 2, FDL_MAX_CLASSES);
+    case FDL_SIGMOID:
+    case FDL_SQUARED:
+        return 1;
+    case FDL_RECONSTRUCTION:
+        return outputs == fdl_net_inputs(net);
+    default:
+        return 0;
     }
 }
 
-size_t fdl_widest(const fdl_net *net) {
-    size_t widest = 0;
-    for (size_t l = 0; l < net->layer_count; l++)
-        if (net->layers[l].out > widest)
-            widest = net->layers[l].out;
-    return widest;
+static int loss_is_built(uint32_t loss) {
+    if (loss == FDL_SIGMOID)
+        return FDL_HAS_SIGMOID;
+    return loss == FDL_SOFTMAX || FDL_HAS_VALUES;
+}
+
+int fdl_measure_net(const fdl_net *net, fdl_sizes *sizes) {
+    if (net == NULL)
+        return FDL_E_NULL;
+    int error = measure(net->layers, net->layer_count, sizes);
+    if (error)
+        return error;
+    if (net->weight_count != sizes->weights || net->bias_count != sizes->biases)
+        return FDL_E_LENGTH;
+    if (net->weights == NULL || net->biases == NULL)
+        return FDL_E_NULL;
+    if (!outputs_fit(net, sizes->outputs))
+        return FDL_E_LAYERS;
+    return loss_is_built(net->loss) ? FDL_OK : FDL_E_ABSENT;
+}
+
+int fdl_check_net(const fdl_net *net) {
+    fdl_sizes sizes;
+    return fdl_measure_net(net, &sizes);
 }

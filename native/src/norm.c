@@ -70,19 +70,10 @@ int fdl_norm_square(fdl_norm_fit *fit, size_t channels, const int16_t *samples,
     return FDL_OK;
 }
 
-/* floor(sqrt(v)), v < 2^50: bit by bit from the top. */
-static uint32_t square_root(uint64_t v) {
-    uint64_t root = 0;
-    for (uint64_t bit = (uint64_t)1 << 25; bit > 0; bit >>= 1)
-        if ((root + bit) * (root + bit) <= v)
-            root += bit;
-    return (uint32_t)root;
-}
-
 /* The deviation in 2^-8 counts. */
 static uint32_t deviation(const fdl_norm_fit *fit) {
     uint64_t whole = fit->squares / fit->count, rest = fit->squares % fit->count;
-    return square_root((whole << 16) + (rest << 16) / fit->count);
+    return fdl_square_root((whole << 16) + (rest << 16) / fit->count);
 }
 
 int fdl_norm_finish(const fdl_norm_fit *fit, fdl_norm *norm, size_t channels) {

@@ -1,4 +1,4 @@
-/* Softmax in integers (NUMERICS section 4): 2^-x from a table, one division an example. */
+/* Softmax and sigmoid in integers (NUMERICS section 4): 2^-x from a table, one division each. */
 #include "internal.h"
 
 /* round(32768 * 2^(-i/64)) */
@@ -36,3 +36,11 @@ void fdl_softmax(int32_t *z, size_t classes, int32_t z_exp) {
     for (size_t c = 0; c < classes; c++)
         z[c] = (int32_t)(((uint32_t)z[c] * reciprocal) >> 16);
 }
+
+#if FDL_HAS_SIGMOID
+int32_t fdl_sigmoid(int32_t z, int32_t z_exp) {
+    uint32_t p = exp_q15(fdl_magnitude(z), z_exp);
+    int32_t q = (int32_t)((1u << 30) / (32768 + p));
+    return z < 0 ? 32768 - q : q;
+}
+#endif

@@ -1,117 +1,171 @@
 /* One step of gradient descent (NUMERICS section 5). */
 #include "internal.h"
 
-/* A step under way: what every layer read and the scratch that layers share. */
+/* A step under way; all but this struct lies in the arena. */
 typedef struct {
-    fdl_part parts[FDL_MAX_LAYERS];
-    size_t count;
-    size_t n;
-    const int8_t *x[FDL_MAX_LAYERS]; /* inputs of a layer, n rows */
-    int32_t x_exp[FDL_MAX_LAYERS];
-    int8_t *hidden[FDL_MAX_LAYERS]; /* where x[l + 1] is written */
-    int8_t *d;                      /* error of the layer in work, n rows */
-    int8_t *d_below;
+    fdl_run run;
+    const fdl_net *net;
+    const fdl_sgd *sgd;
+    fdl_part *parts; /* with the inputs of each layer */
     int32_t *acc;
+    int8_t *d, *d_below; /* errors of the layer in work and of the one below */
+    int32_t k;           /* exponent of the learning rate */
 } step_state;
 
+/* 0 if it is more than 31 bits hold. */
+static size_t arena_size(const fdl_net *net, const fdl_sizes *sizes, size_t n) {
+    uint64_t acc = fdl_round_up(n * sizes->widest * sizeof(int32_t));
+    uint64_t errors = 2 * (uint64_t)fdl_round_up(n * sizes->widest);
+    uint64_t held = (uint64_t)n * sizes->held + net->layer_count * FDL_ARENA_ALIGN;
+    uint64_t size = fdl_round_up(net->layer_count * sizeof(fdl_part)) + acc + errors + held;
+    return size <= INT32_MAX ? (size_t)size / FDL_ARENA_ALIGN * FDL_ARENA_ALIGN : 0;
+}
+
+static int batch_fits(const fdl_sizes *sizes, size_t n) {
+    return n >= 1 && n <= FDL_MAX_BATCH && (uint64_t)n * sizes->positions <= FDL_MAX_TERMS;
+}
+
 size_t fdl_step_arena_size(const fdl_net *net, size_t n) {
-    if (fdl_check_net(net) != FDL_OK || n < 1 || n > FDL_MAX_BATCH)
+    fdl_sizes sizes;
+    if (fdl_measure_net(net, &sizes) != FDL_OK || !batch_fits(&sizes, n))
         return 0;
-    size_t widest = n * fdl_widest(net);
-    size_t size = fdl_arena_words(widest) + 2 * fdl_arena_bytes(widest);
-    for (size_t l = 0; l + 1 < net->layer_count; l++)
-        size += fdl_arena_bytes(n * net->layers[l].out);
-    return size;
+    return arena_size(net, &sizes, n);
 }
 
-static int check_labels(const fdl_net *net, const uint8_t *labels, size_t n) {
-    if (labels == NULL)
+static int check_sgd(const fdl_net *net, const fdl_sgd *sgd) {
+    if (sgd->lr_q24 < 1 || sgd->lr_q24 > FDL_MAX_RATE || sgd->momentum > 255 ||
+        sgd->frozen >= net->layer_count)
+        return FDL_E_RATE;
+    if ((sgd->clip_q16 && !FDL_HAS_CLIP) || (sgd->momentum && !FDL_HAS_MOMENTUM))
+        return FDL_E_ABSENT;
+    if (sgd->momentum == 0)
+        return FDL_OK;
+    if (sgd->velocity == NULL)
         return FDL_E_NULL;
-    for (size_t b = 0; b < n; b++)
-        if (labels[b] >= net->layers[net->layer_count - 1].out)
-            return FDL_E_LABEL;
-    return FDL_OK;
+    return sgd->velocity_count == net->weight_count + net->bias_count ? FDL_OK : FDL_E_LENGTH;
 }
 
-static int check_call(const fdl_net *net, const void *arena, size_t arena_len, const int8_t *x,
-                      size_t x_len, int32_t x_exp, const uint8_t *labels, size_t n,
-                      uint32_t lr_q24) {
-    int error = fdl_check_net(net);
-    if (!error && (n < 1 || n > FDL_MAX_BATCH))
-        error = FDL_E_BATCH;
-    if (!error && (lr_q24 < 1 || lr_q24 > FDL_MAX_RATE))
-        error = FDL_E_RATE;
+static int check_call(const fdl_net *net, const fdl_sizes *sizes, const void *arena,
+                      size_t arena_len, const fdl_batch *batch, const fdl_sgd *sgd) {
+    if (batch == NULL || sgd == NULL)
+        return FDL_E_NULL;
+    size_t needed = batch_fits(sizes, batch->n) ? arena_size(net, sizes, batch->n) : 0;
+    if (needed == 0)
+        return FDL_E_BATCH;
+    int error = check_sgd(net, sgd);
     if (!error)
-        error = fdl_check_arena(arena, arena_len, fdl_step_arena_size(net, n));
+        error = fdl_check_arena(arena, arena_len, needed);
     if (!error)
-        error = fdl_check_examples(net, x, x_len, x_exp, n);
+        error = fdl_check_inputs(net, batch->x, batch->x_len, batch->x_exp, batch->n);
     if (!error)
-        error = check_labels(net, labels, n);
+        error = fdl_check_targets(net->loss, batch, sizes->outputs);
     return error;
 }
 
-static void lay_out(step_state *s, const fdl_net *net, void *arena, size_t n) {
+/* The place of a layer's inputs; the first layer reads the caller's if it wants no padding. */
+static int8_t *take_inputs(uint8_t **rest, const fdl_part *part, size_t n) {
+    return fdl_take(rest, n * part->stored);
+}
+
+static void lay_out(step_state *s, const fdl_sizes *sizes, void *arena, const fdl_batch *batch) {
     uint8_t *rest = arena;
-    size_t widest = n * fdl_widest(net);
-    fdl_split_net(net, s->parts);
-    s->count = net->layer_count;
-    s->n = n;
-    s->acc = fdl_take_words(&rest, widest);
-    s->d = fdl_take_bytes(&rest, widest);
-    s->d_below = fdl_take_bytes(&rest, widest);
-    for (size_t l = 0; l + 1 < s->count; l++)
-        s->hidden[l] = fdl_take_bytes(&rest, n * s->parts[l].out);
+    size_t n = batch->n, widest = n * sizes->widest;
+    fdl_part *parts = fdl_take(&rest, s->net->layer_count * sizeof *parts);
+    fdl_split_net(s->net, parts);
+    s->acc = fdl_take(&rest, widest * sizeof(int32_t));
+    s->d = fdl_take(&rest, widest);
+    s->d_below = fdl_take(&rest, widest);
+    parts[0].x = batch->x;
+    if (parts[0].stored != parts[0].row_len) {
+        int8_t *x = take_inputs(&rest, &parts[0], n);
+        fdl_store_inputs(&parts[0], batch->x, n, x);
+        parts[0].x = x;
+    }
+    parts[0].x_exp = batch->x_exp;
+    for (size_t l = 1; l < s->net->layer_count; l++)
+        parts[l].x = take_inputs(&rest, &parts[l], n);
+    s->parts = parts;
 }
 
 /* Leaves the logits in acc; returns their exponent. */
-static int32_t run_forward(step_state *s, const int8_t *x, int32_t x_exp) {
+static int32_t run_forward(step_state *s) {
     for (size_t l = 0;; l++) {
-        const fdl_part *part = &s->parts[l];
-        int32_t e = x_exp + part->w_exp;
-        s->x[l] = x;
-        s->x_exp[l] = x_exp;
-        fdl_forward(part, x, s->n, e, s->acc);
-        if (l + 1 == s->count)
+        fdl_part *part = &s->parts[l], *next = part + 1;
+        int32_t e = fdl_forward(&s->run, part, s->acc);
+        if (l + 1 == s->net->layer_count)
             return e;
-        x_exp = e + fdl_requantise(s->acc, s->n * part->out, s->hidden[l]);
-        x = s->hidden[l];
+        int8_t *q = (int8_t *)(uintptr_t)next->x; /* the arena's, so that it may change */
+        next->x_exp = e + fdl_requantise(&s->run, part, s->acc, next, q);
     }
+}
+
+/* Errors of any 32 bits to int8; returns the shift. */
+static int32_t narrow_errors(const step_state *s, size_t count, int8_t *d) {
+    int32_t shift = fdl_int8_shift(s->run.kernels->largest(s->acc, count, 0));
+    s->run.kernels->narrow(s->acc, count, shift, -127, d);
+    return shift;
 }
 
 /* Logits in acc to the error of the last layer in d; returns its exponent. The learning rate's
  * mantissa is part of it: it must come before the error is rounded to int8. */
-static int32_t output_error(step_state *s, const uint8_t *labels, int32_t z_exp, int32_t mantissa) {
-    size_t classes = s->parts[s->count - 1].out;
-    for (size_t b = 0; b < s->n; b++) {
-        int32_t *z = s->acc + b * classes;
-        fdl_softmax(z, classes, z_exp);
-        z[labels[b]] -= 32768;
-        for (size_t c = 0; c < classes; c++)
-            z[c] = (z[c] * mantissa + 64) >> 7;
-    }
-    return -15 + fdl_requantise(s->acc, s->n * classes, s->d);
+static int32_t output_error(step_state *s, const fdl_batch *batch, int32_t z_exp,
+                            int32_t mantissa) {
+    size_t outputs = s->parts[s->net->layer_count - 1].outputs, count = outputs * s->run.n;
+    int32_t e = fdl_output_error(s->net->loss, batch, s->acc, outputs, z_exp);
+    for (size_t j = 0; j < count; j++)
+        s->acc[j] = (s->acc[j] * mantissa + 64) >> 7;
+    return e + narrow_errors(s, count, s->d);
+}
+
+/* Errors of inputs as they are stored to errors of the outputs below: without the padding, 0 where
+ * the ReLU below let nothing pass. */
+static void mask_errors(const fdl_part *part, uint32_t relu, size_t n, int32_t *acc) {
+    const int32_t *from = acc;
+    const int8_t *h = part->x;
+    for (size_t b = 0; b < n; b++, from += part->stored, h += part->stored)
+        for (size_t y = 0; y < part->rows; y++) {
+            size_t start = part->origin + y * part->row_step;
+            for (size_t j = 0; j < part->row_len; j++)
+                *acc++ = relu && h[start + j] <= 0 ? 0 : from[start + j];
+        }
 }
 
 /* The error of layer l in d to that of layer l - 1 in d_below; returns its exponent. */
 static int32_t pass_error_down(step_state *s, size_t l, int32_t d_exp) {
     const fdl_part *part = &s->parts[l];
-    const int8_t *h = s->x[l];
-    size_t count = s->n * part->in;
-    fdl_backward(part, s->d, s->n, s->acc);
-    if (s->parts[l - 1].relu)
-        for (size_t j = 0; j < count; j++)
-            s->acc[j] = h[j] > 0 ? s->acc[j] : 0;
-    return d_exp + part->w_exp + fdl_requantise(s->acc, count, s->d_below);
+    int32_t e = d_exp + fdl_backward(&s->run, part, s->d, s->acc);
+    mask_errors(part, part[-1].layer->relu, s->run.n, s->acc);
+    return e + narrow_errors(s, s->run.n * part[-1].outputs, s->d_below);
 }
 
-/* From the last layer to the first. A layer's weights change only after its error has gone down
- * through them, so that no more than two errors need memory at a time. */
-static void run_backward(step_state *s, int32_t d_exp, int32_t k) {
-    for (size_t l = s->count; l-- > 0;) {
-        const fdl_part *part = &s->parts[l];
-        int32_t below_exp = l > 0 ? pass_error_down(s, l, d_exp) : 0;
-        fdl_update_weights(part, s->x[l], s->d, s->n, part->w_exp - 8 - s->x_exp[l] - d_exp - k);
-        fdl_update_biases(part, s->d, s->n, -16 - d_exp - k);
+/* New weights of layer l from its error d. */
+static void update_layer(step_state *s, size_t l, int32_t d_exp) {
+    const fdl_part *part = &s->parts[l];
+    const fdl_net *net = s->net;
+    if (!fdl_has_weights(part))
+        return;
+#if FDL_HAS_CLIP
+    if (s->sgd->clip_q16)
+        d_exp += fdl_clip(&s->run, part, s->d, (uint64_t)s->sgd->lr_q24 * s->sgd->clip_q16,
+                          part->x_exp + d_exp + s->k);
+#endif
+    fdl_change change = {.d = s->d,
+                         .shift = part->layer->w_exp - 8 - part->x_exp - d_exp - s->k,
+                         .bias_shift = -16 - d_exp - s->k,
+                         .momentum = s->sgd->momentum};
+    if (s->sgd->momentum) {
+        change.velocity = s->sgd->velocity + (part->weights - net->weights);
+        change.bias_velocity = s->sgd->velocity + net->weight_count + (part->biases - net->biases);
+    }
+    fdl_update(&s->run, part, &change);
+}
+
+/* From the last layer to the first that learns. A layer's weights change only after its error has
+ * gone down through them, so that no more than two errors need memory at a time. */
+static void run_backward(step_state *s, int32_t d_exp) {
+    for (size_t l = s->net->layer_count; l-- > s->sgd->frozen;) {
+        int32_t below_exp = l > s->sgd->frozen ? pass_error_down(s, l, d_exp) : 0;
+        update_layer(s, l, d_exp);
         int8_t *done = s->d;
         s->d = s->d_below;
         s->d_below = done;
@@ -119,15 +173,18 @@ static void run_backward(step_state *s, int32_t d_exp, int32_t k) {
     }
 }
 
-int fdl_step(fdl_net *net, void *arena, size_t arena_len, const int8_t *x, size_t x_len,
-             int32_t x_exp, const uint8_t *labels, size_t n, uint32_t lr_q24) {
-    int error = check_call(net, arena, arena_len, x, x_len, x_exp, labels, n, lr_q24);
+int fdl_step(fdl_net *net, void *arena, size_t arena_len, const fdl_batch *batch,
+             const fdl_sgd *sgd) {
+    fdl_sizes sizes;
+    int error = fdl_measure_net(net, &sizes);
+    if (!error)
+        error = check_call(net, &sizes, arena, arena_len, batch, sgd);
     if (error)
         return error;
-    step_state s;
-    lay_out(&s, net, arena, n);
-    fdl_ratio rate = fdl_make_ratio(lr_q24, (uint64_t)n << 24);
-    int32_t z_exp = run_forward(&s, x, x_exp);
-    run_backward(&s, output_error(&s, labels, z_exp, rate.mantissa), rate.k);
+    fdl_ratio rate = fdl_make_ratio(sgd->lr_q24, (uint64_t)batch->n << 24);
+    step_state s = {.run = {fdl_kernels_here(), batch->n}, .net = net, .sgd = sgd, .k = rate.k};
+    lay_out(&s, &sizes, arena, batch);
+    int32_t z_exp = run_forward(&s);
+    run_backward(&s, output_error(&s, batch, z_exp, rate.mantissa));
     return FDL_OK;
 }

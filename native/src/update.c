@@ -1,87 +1,75 @@
-/* New weights and biases of a layer (NUMERICS section 5, number 4), row by row. */
-#include "dot.h"
+/* New weights and biases of a layer (NUMERICS section 5, number 4). */
 #include "internal.h"
 
-/* A gradient exists for so many weights at a time: on the stack, in the first-level cache. */
-#define PIECE 128
+/* What the gradient of a piece of weights does to them. */
+typedef struct {
+    const fdl_run *run;
+    const fdl_part *part;
+    const fdl_change *change;
+} update;
 
-void fdl_update_row_one(int16_t *row, const int8_t *x, size_t in, int8_t d, int32_t shift) {
-    if (d == 0 || shift > 14) /* 127 * 127 < 2^14 rounds to 0 */
+static void subtract(void *context, size_t row, size_t start, const int32_t *g, size_t len) {
+    const update *u = context;
+    int16_t *stored = u->part->weights + row * u->part->row_weights + start;
+    int32_t shift = u->change->shift;
+    if (shift >= 1) {
+        u->run->kernels->apply(stored, g, len, fdl_min32(shift, 30));
         return;
-    if (shift >= 1)
-        fdl_subtract_product(row, x, d, shift, in);
-    else
-        for (size_t i = 0; i < in; i++)
-            row[i] =
-                fdl_subtract(row[i], (int16_t)fdl_shift(x[i] * d, shift, INT16_MIN, INT16_MAX));
-}
-
-/* The next up to four examples from *b on whose error is not 0, from input `start` on. */
-static size_t take_examples(fdl_four_inputs *four, const int8_t *x, size_t in, const int8_t *d,
-                            size_t d_stride, size_t n, size_t *b) {
-    size_t found = 0;
-    for (; *b < n && found < 4; ++*b) {
-        if (d[*b * d_stride] == 0)
-            continue;
-        four->row[found] = x + *b * in;
-        four->factor[found++] = d[*b * d_stride];
     }
-    for (size_t r = found; r < 4; r++) {
-        four->row[r] = x;
-        four->factor[r] = 0;
-    }
-    return found;
+    for (size_t i = 0; i < len; i++)
+        stored[i] = (int16_t)fdl_sat16(stored[i] - fdl_shift(g[i], shift, INT16_MIN, INT16_MAX));
 }
 
-static void subtract_gradient(int16_t *row, const int32_t *g, size_t count, int32_t shift) {
-    if (shift >= 1)
-        fdl_subtract_gradient(row, g, fdl_min32(shift, 30), count);
-    else
-        for (size_t i = 0; i < count; i++)
-            row[i] = fdl_subtract(row[i], (int16_t)fdl_shift(g[i], shift, INT16_MIN, INT16_MAX));
+static int32_t new_velocity(int32_t velocity, uint32_t momentum, int32_t g, int32_t shift) {
+    int64_t kept = ((int64_t)velocity * momentum + 128) >> 8;
+    return fdl_sat32(kept + fdl_shift(g, shift - 8, INT32_MIN, INT32_MAX));
 }
 
-/* Whether any of n examples has an error at this output: often none has, behind a ReLU. */
-static int row_changes(const int8_t *d, size_t d_stride, size_t n) {
-    for (size_t b = 0; b < n; b++)
-        if (d[b * d_stride] != 0)
-            return 1;
-    return 0;
+/* A velocity in the unit of what it moves, of which it has 8 bits more. */
+static int64_t whole(int32_t velocity) {
+    return ((int64_t)velocity + 128) >> 8;
 }
 
-void fdl_update_row(int16_t *row, const int8_t *x, size_t in, const int8_t *d, size_t d_stride,
-                    size_t n, int32_t shift) {
-    int32_t g[PIECE];
-    fdl_four_inputs four;
-    if (!row_changes(d, d_stride, n))
-        return;
-    for (size_t start = 0; start < in; start += PIECE) {
-        size_t count = in - start < PIECE ? in - start : PIECE;
-        for (size_t i = 0; i < count; i++)
-            g[i] = 0;
-        for (size_t b = 0; take_examples(&four, x + start, in, d, d_stride, n, &b) > 0;)
-            fdl_add_inputs(g, &four, count);
-        subtract_gradient(row + start, g, count, shift);
+static void roll(void *context, size_t row, size_t start, const int32_t *g, size_t len) {
+    const update *u = context;
+    size_t first = row * u->part->row_weights + start;
+    int16_t *stored = u->part->weights + first;
+    int32_t *velocity = u->change->velocity + first;
+    for (size_t i = 0; i < len; i++) {
+        velocity[i] = new_velocity(velocity[i], u->change->momentum, g[i], u->change->shift);
+        int64_t step = fdl_clamp64(whole(velocity[i]), INT16_MIN, INT16_MAX);
+        stored[i] = (int16_t)fdl_sat16(stored[i] - (int32_t)step);
     }
 }
 
-void fdl_update_weights(const fdl_part *part, const int8_t *x, const int8_t *d, size_t n,
-                        int32_t shift) {
-    for (size_t o = 0; o < part->out; o++) {
-        int16_t *row = part->weights + o * part->in;
-        if (n == 1)
-            fdl_update_row_one(row, x, part->in, d[o], shift);
-        else
-            fdl_update_row(row, x, part->in, d + o, part->out, n, shift);
+static void update_bias(const fdl_part *part, const fdl_change *change, size_t o, int32_t sum) {
+    int64_t step;
+    if (FDL_HAS_MOMENTUM && change->momentum) {
+        int32_t *velocity = &change->bias_velocity[o];
+        *velocity = new_velocity(*velocity, change->momentum, sum, change->bias_shift);
+        step = whole(*velocity);
+    } else {
+        step = fdl_shift(sum, change->bias_shift, INT32_MIN, INT32_MAX);
     }
+    part->biases[o] = fdl_sat32(part->biases[o] - step);
 }
 
-void fdl_update_biases(const fdl_part *part, const int8_t *d, size_t n, int32_t shift) {
-    for (size_t o = 0; o < part->out; o++) {
+static void update_biases(const fdl_run *run, const fdl_part *part, const fdl_change *change) {
+    size_t total = run->n * fdl_positions(part);
+    for (size_t o = 0; o < part->bias_count; o++) {
         int32_t sum = 0;
-        for (size_t b = 0; b < n; b++)
-            sum += d[b * part->out + o];
-        int32_t change = fdl_shift(sum, shift, INT32_MIN, INT32_MAX);
-        part->biases[o] = fdl_sat32((int64_t)part->biases[o] - change);
+        for (size_t m = 0; m < total; m++)
+            sum += change->d[m * part->bias_count + o];
+        update_bias(part, change, o, sum);
     }
+}
+
+void fdl_update(const fdl_run *run, const fdl_part *part, const fdl_change *change) {
+    update context = {run, part, change};
+    int is_matrix = !FDL_HAS_DEPTHWISE || part->layer->kind != FDL_DEPTHWISE;
+    if (FDL_HAS_MOMENTUM && change->momentum)
+        fdl_each_gradient(run, part, change->d, roll, &context);
+    else if (!is_matrix || !fdl_conv_descend(run, part, change->d, change->shift))
+        fdl_each_gradient(run, part, change->d, subtract, &context);
+    update_biases(run, part, change);
 }

@@ -1,4 +1,4 @@
-/* A quotient as eight bits and a power of two. */
+/* Quotients and roots. */
 #include "internal.h"
 
 fdl_ratio fdl_make_ratio(uint64_t a, uint64_t b) {
@@ -15,4 +15,13 @@ fdl_ratio fdl_make_ratio(uint64_t a, uint64_t b) {
     if (mantissa == 256)
         return (fdl_ratio){128, k + 1};
     return (fdl_ratio){mantissa, k};
+}
+
+/* Bit by bit from the top. */
+uint32_t fdl_square_root(uint64_t v) {
+    uint64_t root = 0;
+    for (uint64_t bit = (uint64_t)1 << 31; bit > 0; bit >>= 1)
+        if ((root + bit) * (root + bit) <= v)
+            root += bit;
+    return (uint32_t)root;
 }

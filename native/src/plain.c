@@ -1,0 +1,142 @@
+/* The inner loops in plain C. Written for processors without vectors, whose compiler can do little
+ * for them: a few rows at a time, so that an input is loaded once, and no branch on a value. */
+#include "kernels.h"
+#include "fixed.h"
+
+/* The int8 weights of a row: every second byte. */
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+#define HIGH_BYTE 0
+#else
+#define HIGH_BYTE 1
+#endif
+
+static inline const int8_t *high_bytes(const int16_t *stored) {
+    return (const int8_t *)stored + HIGH_BYTE;
+}
+
+static void dot_four(int32_t *acc, const int8_t *x, const int16_t *w, size_t step, size_t len) {
+    const int8_t *w0 = high_bytes(w), *w1 = high_bytes(w + step);
+    const int8_t *w2 = high_bytes(w + 2 * step), *w3 = high_bytes(w + 3 * step);
+    int32_t a0 = acc[0], a1 = acc[1], a2 = acc[2], a3 = acc[3];
+    for (size_t i = 0; i < len; i++) {
+        int32_t v = x[i];
+        a0 += w0[2 * i] * v;
+        a1 += w1[2 * i] * v;
+        a2 += w2[2 * i] * v;
+        a3 += w3[2 * i] * v;
+    }
+    acc[0] = a0;
+    acc[1] = a1;
+    acc[2] = a2;
+    acc[3] = a3;
+}
+
+static int32_t dot_one(int32_t acc, const int8_t *x, const int16_t *w, size_t len) {
+    const int8_t *high = high_bytes(w);
+    for (size_t i = 0; i < len; i++)
+        acc += high[2 * i] * x[i];
+    return acc;
+}
+
+static void plain_dot(int32_t *acc, const fdl_windows *windows, const fdl_block *block) {
+    for (size_t m = 0; m < windows->n; m++, acc += block->rows) {
+        const int8_t *x = windows->x + windows->at[m];
+        const int16_t *w = block->at;
+        size_t o = 0;
+        for (; o + 4 <= block->rows; o += 4, w += 4 * block->step)
+            dot_four(acc + o, x, w, block->step, block->len);
+        for (; o < block->rows; o++, w += block->step)
+            acc[o] = dot_one(acc[o], x, w, block->len);
+    }
+}
+
+static void plain_spread(int32_t *acc, const int8_t *d, const fdl_block *block) {
+    const int16_t *w = block->at;
+    for (size_t o = 0; o < block->rows; o++, w += block->step) {
+        const int8_t *high = high_bytes(w);
+        int32_t factor = d[o];
+        if (factor == 0)
+            continue;
+        for (size_t i = 0; i < block->len; i++)
+            acc[i] += factor * high[2 * i];
+    }
+}
+
+static void plain_gradient(fdl_gradient *g, const fdl_windows *windows, const int8_t *d,
+                           size_t d_step, size_t rows, size_t len) {
+    for (size_t m = 0; m < windows->n; m++, d += d_step) {
+        const int8_t *x = windows->x + windows->at[m];
+        for (size_t r = 0; r < rows; r++) {
+            int32_t *to = g->of[r];
+            int32_t factor = d[r];
+            if (factor == 0)
+                continue;
+            for (size_t i = 0; i < len; i++)
+                to[i] += factor * x[i];
+        }
+    }
+}
+
+static void plain_apply(int16_t *stored, const int32_t *g, size_t len, int32_t shift) {
+    int32_t half = 1 << (shift - 1);
+    for (size_t i = 0; i < len; i++)
+        stored[i] = (int16_t)fdl_sat16(stored[i] - fdl_sat16((g[i] + half) >> shift));
+}
+
+static size_t smaller(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+
+static void plain_descend(const fdl_block *block, const fdl_windows *windows, const int8_t *d,
+                          int32_t shift) {
+    fdl_gradient g;
+    for (size_t o = 0; o < block->rows; o++)
+        for (size_t start = 0; start < block->len; start += FDL_PIECE) {
+            fdl_windows piece = {windows->x + start, windows->at, windows->n};
+            size_t len = smaller(block->len - start, FDL_PIECE);
+            for (size_t i = 0; i < len; i++)
+                g.of[0][i] = 0;
+            plain_gradient(&g, &piece, d + o, block->rows, 1, len);
+            plain_apply(block->at + o * block->step + start, g.of[0], len, shift);
+        }
+}
+
+/* x * (d * 2^(16 - shift)) has at most 14 + 15 bits; the shift by 16 is free on many processors. */
+static void plain_descend_one(const fdl_block *block, const int8_t *x, const int8_t *d,
+                              int32_t shift) {
+    int16_t *w = block->at;
+    for (size_t o = 0; o < block->rows; o++, w += block->step) {
+        int32_t factor = d[o] * (1 << (16 - shift));
+        if (factor == 0)
+            continue;
+        for (size_t i = 0; i < block->len; i++)
+            w[i] = (int16_t)fdl_sat16(w[i] - ((x[i] * factor + 0x8000) >> 16));
+    }
+}
+
+static uint32_t plain_largest(const int32_t *acc, size_t count, uint32_t relu) {
+    int32_t lowest = 0, highest = 0;
+    for (size_t j = 0; j < count; j++) {
+        lowest = fdl_min32(lowest, acc[j]);
+        highest = fdl_max32(highest, acc[j]);
+    }
+    return relu ? (uint32_t)highest : (uint32_t)fdl_max32(-lowest, highest);
+}
+
+static void plain_narrow(const int32_t *acc, size_t count, int32_t shift, int32_t low, int8_t *q) {
+    int32_t half = (1 << shift) >> 1;
+    for (size_t j = 0; j < count; j++)
+        q[j] = (int8_t)fdl_clamp32((acc[j] + half) >> shift, low, 127);
+}
+
+const fdl_kernels fdl_plain = {
+    .name = "plain",
+    .dot = plain_dot,
+    .spread = plain_spread,
+    .gradient = plain_gradient,
+    .apply = plain_apply,
+    .descend = plain_descend,
+    .descend_one = plain_descend_one,
+    .largest = plain_largest,
+    .narrow = plain_narrow,
+};

@@ -1,20 +1,20 @@
 """Federated averaging on the watch recordings: integers beside a float twin.
 
 The evidence of docs/decisions/0002-integer-numerics.md. 20 devices, each normalises on its own
-training windows; MLP 600-64-7; 10 to 16 devices take part in a round. Devices train with the
-kernel in C, the server is section 8 of native/NUMERICS.md. The twin has the same first weights,
-windows, batch order and participation in float32, and the float mean and deviation.
-With --all also the ways that were rejected.
+training windows; an MLP 600-64-7 and a CNN of one-dimensional convolutions. Devices train with the
+kernel in C or, with --reference, with the numpy reference; the server is section 8 of
+native/NUMERICS.md. The twin has the same first weights, windows, batch order and participation in
+float32, and the float mean and deviation. With --all also the ways that were rejected.
 """
 
 import os
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # before numpy is imported
 
+import argparse
 import csv
 import json
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -25,17 +25,21 @@ from numpy.typing import NDArray
 from bench.report import Report
 from examples.watch import fetch
 from fedling_agent.streams import load_stream
-from fedling_native import Layer, Net
 from tests.native import float_twin as twin
+from tests.native import kernel
 from tests.native import reference as ref
 
 WATCH = Path(fetch.__file__).parent
 WINDOW, STRIDE = 100, 50
-SIZES = [600, 64, 7]
-LAYERS = [Layer(600, 64, True), Layer(64, 7, False)]
-FEWEST, MOST = 10, 16  # devices in a round: 50 to 80 %
-SEEDS = range(5)
-TOLD = (30, 40)  # rounds after which the accuracy is told; training ends with the last
+MLP = (ref.dense(600, 64, relu=True), ref.dense(64, 7))
+CNN = (
+    ref.conv((1, 100, 6), 16, (1, 9), (1, 2), relu=True),
+    ref.conv((1, 46, 16), 32, (1, 5), (1, 2), relu=True),
+    ref.average_pool((1, 21, 32)),
+    ref.dense(32, 7),
+)
+SEEDS = 5
+TOLD = (30, 40, 60)  # rounds after which the accuracy is told
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +51,16 @@ class Way:
     epochs: int = 3
     batch: int = 10
     lr_q24: int = 838_861  # 0.05
+    shapes: Sequence[ref.Shape] = MLP
+    rounds: int = 40
+    cohort: tuple[int, int] = (10, 16)  # fewest and most devices in a round: 50 to 80 %
 
 
-WAYS = (Way("plain", momentum=0), Way("momentum", momentum=192))
+WAYS = (
+    Way("plain", momentum=0),
+    Way("momentum", momentum=192),
+    Way("cnn", momentum=0, lr_q24=3_355_443, shapes=CNN, rounds=60, cohort=(14, 14)),
+)
 MORE = (
     Way("plain_e1", momentum=0, epochs=1),
     Way("plain_e10", momentum=0, epochs=10),
@@ -137,8 +148,9 @@ def devices() -> list[Device]:
 
 @dataclass
 class Server:
-    """Masters [out][in] and biases [out] with 16 fractional bits, and how fast they move."""
+    """Masters and biases of every layer with 16 fractional bits, and how fast they move."""
 
+    shapes: Sequence[ref.Shape]
     masters: list[ref.Int64]
     biases: list[ref.Int64]
     exps: list[int]
@@ -151,6 +163,8 @@ class Server:
 
     def move_exponents(self) -> None:
         for i, masters in enumerate(self.masters):
+            if self.shapes[i].pools:
+                continue
             s = ref.exponent_move(masters, self.exps[i])
             self.masters[i] = ref.moved(masters, s)
             self.velocities[i] = ref.moved(self.velocities[i], s)
@@ -170,9 +184,11 @@ class Server:
             self.biases[i] = bias + self.bias_velocities[i]
         self.move_exponents()
 
-    def model(self) -> list[ref.Layer]:
-        parts = zip(self.masters, self.biases, self.exps, LAYERS, strict=True)
-        return [ref.Layer(ref.stored_view(m), ref.bias_view(b), e, x.relu) for m, b, e, x in parts]
+    def model(self) -> ref.Model:
+        parts = zip(self.shapes, self.exps, self.masters, self.biases, strict=True)
+        return ref.Model(
+            [ref.Layer(s, e, ref.stored_view(m), ref.bias_view(b)) for s, e, m, b in parts]
+        )
 
 
 def mean_of(deltas: Sequence[NDArray[np.signedinteger]], shares: list[int]) -> ref.Int64:
@@ -191,113 +207,141 @@ class FloatServer:
     momentum: float
 
     def __post_init__(self) -> None:
-        self.velocities = [np.zeros(p.shape) for p in self.parameters(self.net)]
-
-    @staticmethod
-    def parameters(net: twin.FloatNet) -> list[twin.Floats]:
-        return [*net.weights, *net.biases]
+        self.velocities = [np.zeros(p.shape) for p in self.net.parameters]
 
     def add(self, trained: list[twin.FloatNet], shares: list[int]) -> None:
-        columns = [self.parameters(net) for net in trained]
-        for i, values in enumerate(self.parameters(self.net)):
+        columns = [net.parameters for net in trained]
+        for i, values in enumerate(self.net.parameters):
             change = twin.mean([net[i] for net in columns], shares) - values
             self.velocities[i] = self.velocities[i] * self.momentum + change
             values[:] = values + self.velocities[i]
 
     def copy(self) -> twin.FloatNet:
-        net = self.net
-        return twin.FloatNet(
-            [w.copy() for w in net.weights], [b.copy() for b in net.biases], net.relus
-        )
+        return self.net.copy()
 
 
 # --- the rounds -----------------------------------------------------------------------------------
 
 
-def native_net(model: ref.Model) -> Net:
-    return Net(LAYERS, [m.w_exp for m in model], ref.weight_bytes(model))
+Order = list[NDArray[np.int64]]  # batches of examples
 
 
-def model_of(net: Net, like: ref.Model) -> list[ref.Layer]:
-    """The weights of a trained net."""
-    data, start, layers = net.weights(), 0, []
-    for m in like:
-        stored = np.frombuffer(data, "<i2", m.stored.size, start).reshape(m.stored.shape)
-        layers.append(ref.Layer(stored.astype(np.int16), m.bias, m.w_exp, m.relu))
-        start += stored.nbytes
-    for m in layers:
-        m.bias = np.frombuffer(data, "<i4", m.bias.size, start).astype(np.int32)
-        start += m.bias.nbytes
-    return layers
+def batches(device: Device, way: Way, dice: np.random.Generator) -> Order:
+    """Of all epochs; the last batch of an epoch may be smaller."""
+    n = len(device.train_y)
+    orders = [dice.permutation(n) for _ in range(way.epochs)]
+    return [order[i : i + way.batch] for order in orders for i in range(0, n, way.batch)]
 
 
-def train(
-    device: Device, net: Net, floats: twin.FloatNet, order: NDArray[np.int64], way: Way
+@dataclass(frozen=True, slots=True)
+class Integers:
+    """Who computes in integers: train changes the model, predict gives labels of x [n][inputs]."""
+
+    train: Callable[[ref.Model, Device, Order, Way], ref.Model]
+    labels: Callable[[ref.Model, NDArray[np.int8]], list[int]]
+
+
+def train_kernel(model: ref.Model, device: Device, order: Order, way: Way) -> ref.Model:
+    net = kernel.net(model)
+    for batch in order:
+        classes = device.train_y[batch].astype(np.uint8)
+        net.step(device.train_x[batch].data, classes.data, way.lr_q24)
+    return ref.load(model.shapes, model.exponents, net.weights())
+
+
+def train_reference(model: ref.Model, device: Device, order: Order, way: Way) -> ref.Model:
+    trained = model.copy()
+    for batch in order:
+        x = ref.Tensor(device.train_x[batch], ref.NORMALISED_EXP)
+        ref.step(trained, x, device.train_y[batch], ref.Sgd(way.lr_q24))
+    return trained
+
+
+def labels_kernel(model: ref.Model, x: NDArray[np.int8]) -> list[int]:
+    net = kernel.net(model)
+    return [net.predict(one.data).label for one in x]
+
+
+def labels_reference(model: ref.Model, x: NDArray[np.int8]) -> list[int]:
+    return [ref.predict(model, one, ref.NORMALISED_EXP)[1] for one in x]
+
+
+KERNEL = Integers(train_kernel, labels_kernel)
+REFERENCE = Integers(train_reference, labels_reference)
+
+
+def train_floats(net: twin.FloatNet, device: Device, order: Order, way: Way) -> None:
+    for batch in order:
+        x, classes = device.train_floats[batch], device.train_y[batch]
+        twin.step(net, x, classes, way.lr_q24 / 2**24)
+
+
+def play_round(
+    integers: Integers, server: Server, floats: FloatServer, way: Way, dice: np.random.Generator
 ) -> None:
-    """One epoch of both, in the same order."""
-    for start in range(0, len(order), way.batch):
-        batch = order[start : start + way.batch]
-        classes = device.train_y[batch]
-        net.step(device.train_x[batch].data, classes.astype(np.uint8).data, way.lr_q24)
-        twin.step(floats, device.train_floats[batch], classes, way.lr_q24 / 2**24)
-
-
-def play_round(server: Server, floats: FloatServer, way: Way, dice: np.random.Generator) -> None:
     before = server.model()
-    chosen = dice.choice(len(devices()), dice.integers(FEWEST, MOST + 1), replace=False)
+    fewest, most = way.cohort
+    chosen = dice.choice(len(devices()), dice.integers(fewest, most + 1), replace=False)
     deltas, twins, shares = [], [], []
     for device in (devices()[i] for i in chosen):
-        net, copy = native_net(before), floats.copy()
-        for _ in range(way.epochs):
-            train(device, net, copy, dice.permutation(len(device.train_y)), way)
-        deltas.append(ref.delta(before, model_of(net, before)))
-        twins.append(copy)
+        order = batches(device, way, dice)
+        deltas.append(ref.delta(before, integers.train(before, device, order, way)))
+        twins.append(floats.copy())
+        train_floats(twins[-1], device, order, way)
         shares.append(len(device.train_y))
     server.add(deltas, shares)
     floats.add(twins, shares)
 
 
-def accuracy(model: ref.Model) -> float:
+def accuracy(integers: Integers, model: ref.Model) -> float:
     """Of the global model, on the test windows of all devices."""
-    net = native_net(model)
-    right = [
-        net.predict(x.data).label == y
-        for d in devices()
-        for x, y in zip(d.test_x, d.test_y, strict=True)
-    ]
-    return float(np.mean(right))
+    right = [np.array(integers.labels(model, d.test_x)) == d.test_y for d in devices()]
+    return float(np.mean(np.concatenate(right)))
 
 
 def float_accuracy(net: twin.FloatNet) -> float:
-    return float(
-        np.mean(np.concatenate([twin.labels(net, d.test_floats) == d.test_y for d in devices()]))
-    )
+    right = [twin.labels(net, d.test_floats) == d.test_y for d in devices()]
+    return float(np.mean(np.concatenate(right)))
 
 
-def play(way: Way, seed: int) -> dict[int, tuple[float, float]]:
+def play(integers: Integers, way: Way, seed: int) -> dict[int, tuple[float, float]]:
     """Rounds to (accuracy, accuracy of the twin)."""
-    masters, exps = ref.first_masters(seed.to_bytes(32, "big"), SIZES)
-    server = Server(masters, [np.zeros(n, np.int64) for n in SIZES[1:]], exps, way.momentum)
+    masters, exps = ref.first_masters(seed.to_bytes(32, "big"), way.shapes)
+    biases = [np.zeros(shape.biases, np.int64) for shape in way.shapes]
+    server = Server(way.shapes, masters, biases, exps, way.momentum)
     floats = FloatServer(twin.dequantise(server.model()), way.momentum / 256)
     dice = np.random.default_rng(seed)
     told = {}
-    for done in range(1, max(TOLD) + 1):
-        play_round(server, floats, way, dice)
+    for done in range(1, way.rounds + 1):
+        play_round(integers, server, floats, way, dice)
         if done in TOLD:
-            told[done] = (accuracy(server.model()), float_accuracy(floats.net))
+            told[done] = (accuracy(integers, server.model()), float_accuracy(floats.net))
     return told
 
 
+def tell(report: Report, way: Way, runs: list[dict[int, tuple[float, float]]]) -> None:
+    """Mean and seeds after each of TOLD."""
+    for done in runs[0]:
+        ours, theirs = np.mean([run[done] for run in runs], axis=0)
+        seeds = " ".join(f"{run[done][0]:.3f}" for run in runs)
+        report.row(way=way.name, rounds=done, accuracy=ours, float_twin=theirs, seeds=seeds)
+        report.figure(f"{way.name}_accuracy_{done}", round(float(ours), 4))
+        report.figure(f"{way.name}_float_accuracy_{done}", round(float(theirs), 4))
+
+
 def main() -> None:
-    report = Report("watch_federation")
-    for way in WAYS + MORE * ("--all" in sys.argv[1:]):
-        runs = [play(way, seed) for seed in SEEDS]
-        for done in TOLD:
-            ours, theirs = np.mean([run[done] for run in runs], axis=0)
-            seeds = " ".join(f"{run[done][0]:.3f}" for run in runs)
-            report.row(way=way.name, rounds=done, accuracy=ours, float_twin=theirs, seeds=seeds)
-            report.figure(f"{way.name}_accuracy_{done}", round(float(ours), 4))
-            report.figure(f"{way.name}_float_accuracy_{done}", round(float(theirs), 4))
+    parser = argparse.ArgumentParser(description="Integers beside a float twin.")
+    parser.add_argument("--all", action="store_true", help="also the ways that were rejected")
+    parser.add_argument("--reference", action="store_true", help="numpy instead of the C kernel")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="runs (default %(default)s)")
+    parser.add_argument("--way", help="only this one")
+    args = parser.parse_args()
+    integers = REFERENCE if args.reference else KERNEL
+    name = "watch_federation" + "_reference" * args.reference
+    report = Report(f"{name}_{args.way}" if args.way else name)
+    for way in WAYS + MORE * args.all:
+        if args.way in (None, way.name):
+            tell(report, way, [play(integers, way, seed) for seed in range(args.seeds)])
     report.finish()
 
 

@@ -1,0 +1,23 @@
+"""The C kernel on models of the reference."""
+
+from fedling_native import Kind, Layer, Loss, Net
+from tests.native import reference as ref
+
+
+def layer(shape: ref.Shape) -> Layer:
+    return Layer(
+        Kind(shape.kind),
+        shape.height,
+        shape.width,
+        shape.channels,
+        shape.out,
+        shape.relu,
+        shape.kernel,
+        shape.stride,
+        shape.pad,
+    )
+
+
+def net(model: ref.Model) -> Net:
+    layers = [layer(shape) for shape in model.shapes]
+    return Net(layers, model.exponents, ref.weight_bytes(model), Loss(model.loss))

@@ -6,6 +6,7 @@ check_model() and Net. Shapes are (height, width, channels); one-dimensional dat
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
@@ -75,6 +76,12 @@ class Layer:
         )
 
     @property
+    def positions(self) -> int:
+        """Windows of one example: products that add up in a weight's gradient."""
+        height, width, _ = self.out_shape
+        return height * width
+
+    @property
     def span(self) -> int:
         """Weights of one output: its fan-in; 0 for pools."""
         height, width = self.kernel
@@ -93,6 +100,22 @@ class Layer:
     def bias_count(self) -> int:
         """Biases of the layer, each an int32."""
         return self.out if self.span else 0
+
+    def to_ints(self) -> tuple[int, ...]:
+        """The fields one after the other, as they are sent, hashed and stored."""
+        return (
+            *(int(self.kind), self.height, self.width, self.channels, self.out, int(self.relu)),
+            *(*self.kernel, *self.stride, *self.pad),
+        )
+
+    @classmethod
+    def from_ints(cls, values: Sequence[int]) -> Layer:
+        """The inverse of to_ints. Raises ValueError on an unknown kind or another count."""
+        kind, height, width, channels, out, relu, *rest = values
+        kernel_height, kernel_width, stride_height, stride_width, top, bottom, left, right = rest
+        kernel, stride = (kernel_height, kernel_width), (stride_height, stride_width)
+        pad = (top, bottom, left, right)
+        return cls(Kind(kind), height, width, channels, out, bool(relu), kernel, stride, pad)
 
 
 def dense(inputs: int, outputs: int, *, relu: bool = False) -> Layer:

@@ -5,7 +5,8 @@ from typing import Final
 
 import cbor2
 
-from fedling_native import Layer
+from fedling_native import Kind as LayerKind
+from fedling_native import Layer, Loss
 from fedling_protocol import bounded, shapes
 from fedling_protocol import limits as limit
 from fedling_protocol.messages import (
@@ -32,6 +33,7 @@ from fedling_protocol.topics import WIRE_VERSION, Kind
 from fedling_protocol.wire import (
     Array,
     Bytes,
+    Code,
     Flag,
     Integer,
     Label,
@@ -60,9 +62,17 @@ NONCE = Bytes(8, 8)
 HASH = Bytes(32, 32)
 KEY = Bytes(32, 32)
 WEIGHTS = Bytes(1, limit.MAX_WEIGHTS)
-WIDTH = Integer(1, limit.MAX_WIDTH)
 MODEL_SIZE = Integer(1, limit.MAX_LARGE)
-LAYERS = Array(Row(Layer, (WIDTH, WIDTH, Flag())), 1, limit.MAX_LAYERS)
+LAYER = Row(
+    (
+        Integer(0, max(LayerKind)),
+        *(Integer(1, limit.MAX_SIDE),) * 4,  # height, width, channels, out
+        Integer(0, 1),  # relu
+        *(Integer(0, limit.MAX_KERNEL),) * 8,  # kernel, stride, pad
+    ),
+    Layer.to_ints,
+    Layer.from_ints,
+)
 
 TASK_SPEC = Record(
     TaskSpec,
@@ -73,8 +83,9 @@ TASK_SPEC = Record(
         4: Integer(1, limit.MAX_VALUES),
         5: Integer(1, limit.MAX_CHANNELS),
         6: Text(re.compile("device|none")),
-        7: Array(Label(limit.MAX_LABEL_BYTES), 2, limit.MAX_LABELS),
-        8: LAYERS,
+        7: Array(Label(limit.MAX_LABEL_BYTES), 0, limit.MAX_LABELS),
+        8: Array(LAYER, 1, limit.MAX_LAYERS),
+        9: Code((Loss.SOFTMAX, Loss.RECONSTRUCTION)),
     },
     {},
 )
@@ -88,6 +99,10 @@ TRAINING = Record(
         5: Integer(1, limit.MAX_WEIGHT),
         6: Integer(0, limit.MAX_HOLDOUT),
         7: Integer(1, limit.MAX_HOLDOUT_BLOCK),
+        8: Integer(0, limit.MAX_MOMENTUM),
+        9: U32,
+        10: Integer(0, limit.MAX_LAYERS - 1),
+        11: U32,
     },
     {},
 )

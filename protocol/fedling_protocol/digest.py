@@ -7,20 +7,20 @@ from collections.abc import Iterator, Sequence
 
 import cbor2
 
-from fedling_native import Layer
+from fedling_protocol.messages import TaskSpec
 
 _MODEL = b"fedling model 1"
-_LAYER = struct.Struct("<IIBb")  # in, out, relu, w_exp
+_LAYER = struct.Struct("<B4HB8Bb")  # Layer.to_ints(), w_exp
 _WORDS = struct.Struct(">8I")
 
 
 def model_hash(
-    layers: Sequence[Layer], exponents: Sequence[int], weights: bytes | bytearray | memoryview
+    spec: TaskSpec, exponents: Sequence[int], weights: bytes | bytearray | memoryview
 ) -> bytes:
-    """32 bytes that name a model: its layers, the w_exp of each, its weights as bytes."""
-    digest = hashlib.sha256(_MODEL + bytes([len(layers)]))
-    for layer, exponent in zip(layers, exponents, strict=True):
-        digest.update(_LAYER.pack(layer.inputs, layer.outputs, layer.relu, exponent))
+    """32 bytes that name a model: its loss, its layers, the w_exp of each, its weights as bytes."""
+    digest = hashlib.sha256(_MODEL + bytes([spec.loss, len(spec.layers)]))
+    for layer, exponent in zip(spec.layers, exponents, strict=True):
+        digest.update(_LAYER.pack(*layer.to_ints(), exponent))
     digest.update(weights)
     return digest.digest()
 

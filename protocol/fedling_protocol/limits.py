@@ -15,8 +15,9 @@ MAX_DEPTH: Final = 6
 MAX_ITEMS: Final = 4096
 
 # What is learned.
-MAX_LAYERS: Final = 8
-MAX_WIDTH: Final = 65_535  # inputs or outputs of a layer
+MAX_LAYERS: Final = 16
+MAX_SIDE: Final = 65_535  # height, width or channels of a layer
+MAX_KERNEL: Final = 255  # in one direction, as stride and pad
 MAX_LABELS: Final = 256
 MAX_LABEL_BYTES: Final = 64
 MAX_CHANNELS: Final = 64
@@ -24,8 +25,10 @@ MAX_VALUES: Final = 65_535  # window * channels
 MIN_EXPONENT: Final = -24
 MAX_EXPONENT: Final = 7
 MAX_BATCH: Final = 256
+MAX_STEP: Final = 2**24  # batch * values of all layers: what a device holds while it trains
 MAX_EPOCHS: Final = 1000
 MAX_RATE: Final = 2**28  # learning rate 16, in 2^-24
+MAX_MOMENTUM: Final = 255  # in 1/256
 MAX_WEIGHT: Final = 2**30 - 1  # of one update
 MAX_HOLDOUT: Final = 900  # thousandths
 MAX_HOLDOUT_BLOCK: Final = 2**20  # samples

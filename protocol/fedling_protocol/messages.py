@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from fedling_native import Layer
+from fedling_native import Layer, Loss
 
 
 class Role(StrEnum):
@@ -60,8 +60,9 @@ class TaskSpec:
     stride: int  # samples
     channels: int
     normalise: str  # "device" or "none"
-    labels: tuple[str, ...]
+    labels: tuple[str, ...]  # reconstruction: train on these only; none: on every window
     layers: tuple[Layer, ...]
+    loss: Loss  # softmax or reconstruction
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,10 @@ class Training:
     weight_cap: int
     holdout: int  # thousandths
     holdout_block: int  # samples
+    momentum: int  # in 1/256; 0: none
+    clip_q16: int  # longest mean gradient of a layer, in 2^-16; 0: no limit
+    frozen: int  # so many of the first layers are not trained
+    proximal_q16: int  # mu of FedProx, in 2^-16; 0: none
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,21 @@
 """What the fields of one message must be together, beyond the CDDL (SPEC.md section 3)."""
 
-from collections.abc import Sequence
-
-from fedling_native import Layer
-from fedling_protocol.limits import MAX_VALUES, MAX_WEIGHTS
-from fedling_protocol.messages import Answer, Model, Plan, Receipt, Rest, TaskSpec, Ticket, Verdict
+from fedling_native import MAX_TERMS, Loss, NativeError, check_model, weights_size
+from fedling_protocol.limits import MAX_STEP, MAX_VALUES, MAX_WEIGHTS
+from fedling_protocol.messages import (
+    Answer,
+    Model,
+    Plan,
+    Receipt,
+    Rest,
+    TaskSpec,
+    Ticket,
+    Training,
+    Verdict,
+)
 from fedling_protocol.wire import refuse
 
-
-def weights_size(layers: Sequence[Layer]) -> int:
-    """Bytes of a model's weights (NUMERICS.md section 2), and of an update's vector."""
-    return sum(2 * layer.inputs * layer.outputs + 4 * layer.outputs for layer in layers)
+_ONE = 1 << 40  # of learning rate * mu, as they travel
 
 
 def check(message: object) -> None:
@@ -18,6 +23,7 @@ def check(message: object) -> None:
     match message:
         case Plan():
             check_spec(message.spec)
+            check_training(message.spec, message.training)
             _check_cohort(message.cohort)
         case Rest():
             check_spec(message.spec)
@@ -33,22 +39,35 @@ def check(message: object) -> None:
 
 
 def check_spec(spec: TaskSpec) -> None:
-    """The layers make a chain from the window to the labels."""
+    """The layers are a model from the window to the labels. Allocates nothing of its size."""
     values = spec.window * spec.channels
     if values > MAX_VALUES:
         refuse(f"window * channels is more than {MAX_VALUES}")
-    for layer in spec.layers:
-        if layer.inputs != values:
-            refuse("a layer's inputs are not the outputs before it")
-        values = layer.outputs
-    if values != len(spec.labels):
+    if spec.layers[0].inputs != values:
+        refuse("the first layer does not read window * channels values")
+    try:
+        check_model(spec.layers, spec.loss)
+    except NativeError as error:
+        refuse(f"layers and loss: {error.meaning}")
+    if spec.loss is Loss.SOFTMAX and spec.layers[-1].outputs != len(spec.labels):
         refuse("the last layer has not one output a label")
-    if spec.layers[-1].relu:
-        refuse("the last layer has a ReLU")
     if len(set(spec.labels)) != len(spec.labels):
         refuse("a label twice")
     if weights_size(spec.layers) > MAX_WEIGHTS:
         refuse(f"weights of more than {MAX_WEIGHTS} bytes")
+
+
+def check_training(spec: TaskSpec, training: Training) -> None:
+    """A step is one that the kernel takes, in memory that a device has."""
+    if training.frozen >= len(spec.layers):
+        refuse("no layer is left to be trained")
+    if training.lr_q24 * training.proximal_q16 >= _ONE:
+        refuse("learning rate * mu is 1 or more")
+    values = sum(layer.inputs for layer in spec.layers) + spec.layers[-1].outputs
+    if training.batch * values > MAX_STEP:
+        refuse(f"batch * values of all layers is more than {MAX_STEP}")
+    if training.batch * max(v.positions for v in spec.layers if v.weight_count) > MAX_TERMS:
+        refuse(f"batch * positions of a layer is more than {MAX_TERMS}")
 
 
 def _check_cohort(cohort: tuple[str, ...] | None) -> None:

@@ -7,8 +7,8 @@ what cbor2 made of the bytes.
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from enum import StrEnum
-from typing import NoReturn, Protocol
+from enum import IntEnum, StrEnum
+from typing import Any, NoReturn, Protocol
 
 from fedling_protocol.refused import Reason, Refused
 
@@ -109,6 +109,26 @@ class Word:
 
 
 @dataclass(frozen=True, slots=True)
+class Code:
+    """One of some numbers of an enumeration."""
+
+    codes: tuple[IntEnum, ...]
+
+    def to_wire(self, value: object) -> int:
+        return int(self._find(value))
+
+    def from_wire(self, value: object) -> IntEnum:
+        if type(value) is not int:  # a bool is no integer
+            refuse("not an integer")
+        return self._find(value)
+
+    def _find(self, value: object) -> IntEnum:
+        if value not in self.codes:
+            refuse("none of " + ", ".join(str(int(code)) for code in self.codes))
+        return self.codes[self.codes.index(value)]
+
+
+@dataclass(frozen=True, slots=True)
 class Nullable:
     """A value or null."""
 
@@ -156,19 +176,22 @@ class Array:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """[first, second, ...]: the fields of a dataclass, in order."""
+    """[integer, ...]: what is written as a row of integers, each in a range of its own."""
 
-    make: Callable[..., object]
-    wires: tuple[Wire, ...]
+    ranges: tuple[Integer, ...]
+    write: Callable[[Any], tuple[int, ...]]
+    read: Callable[[list[int]], object]
 
-    def to_wire(self, value: object) -> list[object]:
-        names = _field_names(self.make)
-        return [w.to_wire(getattr(value, n)) for n, w in zip(names, self.wires, strict=True)]
+    def to_wire(self, value: object) -> list[int]:
+        return self._checked(self.write(value))
 
     def from_wire(self, value: object) -> object:
-        if not isinstance(value, list | tuple) or len(value) != len(self.wires):
-            refuse(f"not an array of {len(self.wires)}")
-        return self.make(*(w.from_wire(v) for v, w in zip(value, self.wires, strict=True)))
+        return self.read(self._checked(value))
+
+    def _checked(self, value: object) -> list[int]:
+        if not isinstance(value, list | tuple) or len(value) != len(self.ranges):
+            refuse(f"not an array of {len(self.ranges)}")
+        return [r.from_wire(v) for v, r in zip(value, self.ranges, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,21 +22,39 @@ Json = dict[str, object]
 
 SPEC: Value = {
     1: "watch", 2: "wrist", 3: 4, 4: 2, 5: 3, 6: "device", 7: ["rest", "größer"],
-    8: [[12, 5, True], [5, 2, False]],
+    8: [
+        [1, 1, 4, 3, 2, 1, 1, 2, 1, 1, 0, 0, 0, 0], [4, 1, 3, 2, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        [0, 1, 1, 2, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+    ],
+    9: 0,
 }  # fmt: skip
 SPEC_FIELDS: Json = {
     "task": "watch", "stream": "wrist", "window": 4, "stride": 2, "channels": 3,
     "normalise": "device", "labels": ["rest", "größer"],
     "layers": [
-        {"inputs": 12, "outputs": 5, "relu": True}, {"inputs": 5, "outputs": 2, "relu": False},
+        {
+            "kind": 1, "height": 1, "width": 4, "channels": 3, "out": 2, "relu": True,
+            "kernel": [1, 2], "stride": [1, 1], "pad": [0, 0, 0, 0],
+        },
+        {
+            "kind": 4, "height": 1, "width": 3, "channels": 2, "out": 2, "relu": False,
+            "kernel": [0, 0], "stride": [0, 0], "pad": [0, 0, 0, 0],
+        },
+        {
+            "kind": 0, "height": 1, "width": 1, "channels": 2, "out": 2, "relu": False,
+            "kernel": [0, 0], "stride": [0, 0], "pad": [0, 0, 0, 0],
+        },
     ],
+    "loss": 0,
 }  # fmt: skip
-WEIGHTS = b"".join(struct.pack("<h", n * 37 - 1200) for n in range(70))
-WEIGHTS += b"".join(struct.pack("<i", n * 99_991 - 300_000) for n in range(7))
-DELTA = b"".join(struct.pack("<h", 5 - n) for n in range(70)) + bytes(28)
+# Weights [2][1][2][3] and [2][2], biases [2] and [2].
+WEIGHTS = b"".join(struct.pack("<h", n * 137 - 1200) for n in range(16))
+WEIGHTS += b"".join(struct.pack("<i", n * 199_991 - 300_000) for n in range(4))
+DELTA = b"".join(struct.pack("<h", 5 - n) for n in range(16)) + bytes(16)
 TRAINING_FIELDS: Json = {
     "epochs": 3, "batch": 16, "lr_q24": 1_048_576, "min_examples": 20, "weight_cap": 1000,
     "holdout": 200, "holdout_block": 500,
+    "momentum": 230, "clip_q16": 65_536, "frozen": 1, "proximal_q16": 655,
 }  # fmt: skip
 
 
@@ -86,7 +104,10 @@ def certificates() -> dict[str, Json]:
 def plans() -> dict[str, Json]:
     plan: dict[int, Value] = {
         0: 1, 1: "train", 2: PLAN_ID, 3: 41, 4: 40, 5: BASE, 6: SPEC,
-        7: {1: 3, 2: 16, 3: 1_048_576, 4: 20, 5: 1000, 6: 200, 7: 500},
+        7: {
+            1: 3, 2: 16, 3: 1_048_576, 4: 20, 5: 1000, 6: 200, 7: 500,
+            8: 230, 9: 65_536, 10: 1, 11: 655,
+        },
         8: {1: False, 2: 40, 3: -5}, 9: 0, 10: "raw int16", 12: 321,
     }  # fmt: skip
     fields: Json = {
@@ -102,9 +123,9 @@ def plans() -> dict[str, Json]:
         "version": 40, "model_hash": BASE.hex(), "spec": SPEC_FIELDS, "model_size": 321,
         "look_again_s": 86_400,
     }  # fmt: skip
-    model: Value = {0: 1, 1: 40, 2: SPEC, 3: [-5, 0], 4: WEIGHTS}
+    model: Value = {0: 1, 1: 40, 2: SPEC, 3: [-5, 0, -7], 4: WEIGHTS}
     model_fields: Json = {
-        "version": 40, "spec": SPEC_FIELDS, "exponents": [-5, 0], "weights": WEIGHTS.hex()
+        "version": 40, "spec": SPEC_FIELDS, "exponents": [-5, 0, -7], "weights": WEIGHTS.hex()
     }  # fmt: skip
     return {
         "plan": message(ONLINE_KEY, "watch/plan/train", plan, fields),
@@ -174,8 +195,10 @@ def from_device() -> dict[str, Json]:
 
 def digests() -> Json:
     """Model hash, plan ids and orders, computed from the words of SPEC.md section 3."""
-    model = b"fedling model 1\x02"
-    model += struct.pack("<IIBb", 12, 5, 1, -5) + struct.pack("<IIBb", 5, 2, 0, 0) + WEIGHTS
+    model = b"fedling model 1" + bytes([0, 3])  # softmax, 3 layers
+    model += struct.pack("<BHHHHB8Bb", 1, 1, 4, 3, 2, 1, 1, 2, 1, 1, 0, 0, 0, 0, -5)
+    model += struct.pack("<BHHHHB8Bb", 4, 1, 3, 2, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+    model += struct.pack("<BHHHHB8Bb", 0, 1, 1, 2, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, -7) + WEIGHTS
     secret = b"\x05" * 32
     plan = hmac.new(secret, cbor(["plan", "demo", "watch", 41, BASE, 2]), hashlib.sha256)
     seed = hmac.new(secret, cbor(["order", "demo", "watch", PLAN_ID]), hashlib.sha256).digest()

@@ -1,11 +1,14 @@
 """Hashes against their golden vectors, and what an order must be."""
 
 from collections import Counter
+from dataclasses import replace
 from typing import cast
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fedling_native import Layer, Loss
 from fedling_protocol import digest
 from fedling_protocol.messages import Model
 from tests.protocol.make_golden import BASE, PLAN_ID
@@ -17,11 +20,22 @@ MODEL = cast(Model, message("model"))
 
 
 def test_model_hash() -> None:
-    found = digest.model_hash(MODEL.spec.layers, MODEL.exponents, MODEL.weights)
+    found = digest.model_hash(MODEL.spec, MODEL.exponents, MODEL.weights)
     assert found.hex() == GOLDEN["model_hash"]
-    assert digest.model_hash(MODEL.spec.layers, (-5, 1), MODEL.weights) != found
     view = memoryview(bytearray(MODEL.weights))
-    assert digest.model_hash(MODEL.spec.layers, MODEL.exponents, view) == found
+    assert digest.model_hash(MODEL.spec, MODEL.exponents, view) == found
+    assert digest.model_hash(MODEL.spec, (-5, 0, 1), MODEL.weights) != found
+    other_loss = replace(MODEL.spec, loss=Loss.RECONSTRUCTION)
+    assert digest.model_hash(other_loss, MODEL.exponents, MODEL.weights) != found
+
+
+@pytest.mark.parametrize("place", range(14))
+def test_model_hash_has_every_field_of_a_layer(place: int) -> None:
+    values = list(MODEL.spec.layers[0].to_ints())
+    values[place] ^= 1
+    layers = (Layer.from_ints(values), *MODEL.spec.layers[1:])
+    changed = digest.model_hash(replace(MODEL.spec, layers=layers), MODEL.exponents, MODEL.weights)
+    assert changed.hex() != GOLDEN["model_hash"]
 
 
 def test_message_hash() -> None:

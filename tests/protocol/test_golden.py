@@ -109,6 +109,7 @@ EDGES = (
 )
 TEXTS = ("", "a", "device", "idle", "-a", "A b", *("x" * n for n in (32, 33, 64, 65)), "é" * 33)
 BYTES = (b"", *(bytes(n) for n in (1, 7, 8, 9, 15, 16, 17, 31, 32, 33)))
+SPEC_FIELDS = 9
 OTHERS: tuple[Value, ...] = (None, True, 1, "a", b"", [], {})
 
 
@@ -134,12 +135,13 @@ def changes(value: Value, *, skip_spec: bool) -> Iterator[Value]:
         case dict():
             for key, item in value.items():
                 yield {k: v for k, v in value.items() if k != key}
-                if not (skip_spec and isinstance(item, dict) and len(item) == 8):
+                if not (skip_spec and isinstance(item, dict) and len(item) == SPEC_FIELDS):
                     for changed in changes(item, skip_spec=skip_spec):
                         yield {**value, key: changed}
         case list():
             yield from (value[:-1], [*value, value[-1]], value * 5, value * 130)
-            for i, item in enumerate(value):
+            # Of layers, which are all of one type, the first is enough.
+            for i, item in enumerate(value[:1] if isinstance(value[0], list) else value):
                 for changed in changes(item, skip_spec=skip_spec):
                     yield [*value[:i], changed, *value[i + 1 :]]
         case bytes():

@@ -18,8 +18,8 @@ static fdl_windows windows_at(const fdl_part *part, size_t p, const uint32_t *at
 
 void fdl_fill_biases(const fdl_part *part, size_t n, int32_t e, int32_t *acc) {
     size_t count = n * fdl_positions(part);
-    for (size_t o = 0; o < part->bias_count; o++)
-        acc[o] = fdl_shift(part->biases[o], e + 16, -BIAS_LIMIT, BIAS_LIMIT);
+    memcpy(acc, part->biases, part->bias_count * sizeof *acc);
+    fdl_shift_all(acc, part->bias_count, e + 16, BIAS_LIMIT);
     for (size_t m = 1; m < count; m++)
         memcpy(acc + m * part->bias_count, acc, part->bias_count * sizeof *acc);
 }

@@ -4,6 +4,25 @@
 
 #include <stdint.h>
 
+#ifdef __ARM_FEATURE_SAT
+#include <arm_acle.h>
+#endif
+
+#ifdef __GNUC__
+#define FDL_NOINLINE __attribute__((noinline))
+#else
+#define FDL_NOINLINE
+#endif
+
+/* A constant that the compiler keeps in a register: what is multiplied and added to it is then one
+ * instruction on Cortex-M, not two. */
+static inline int32_t fdl_opaque(int32_t x) {
+#ifdef __GNUC__
+    __asm__("" : "+r"(x));
+#endif
+    return x;
+}
+
 /* C11 leaves to the compiler three things that the arithmetic stands on; every target agrees. */
 _Static_assert((-3 >> 1) == -2, "a right shift of a negative number must be arithmetic");
 _Static_assert((int16_t)0xffff == -1, "narrowing must wrap around");
@@ -25,8 +44,13 @@ static inline int64_t fdl_clamp64(int64_t x, int64_t low, int64_t high) {
     return x < low ? low : x > high ? high : x;
 }
 
+/* One instruction on Cortex-M3 and up, which compilers do not find. */
 static inline int32_t fdl_sat16(int32_t x) {
+#ifdef __ARM_FEATURE_SAT
+    return __ssat(x, 16);
+#else
     return fdl_clamp32(x, INT16_MIN, INT16_MAX);
+#endif
 }
 
 static inline int32_t fdl_sat32(int64_t x) {
@@ -50,16 +74,34 @@ static inline int32_t fdl_int8_shift(uint32_t magnitude) {
     return fdl_max32(0, fdl_bit_length(magnitude) - 7);
 }
 
-/* rshift() of NUMERICS section 1, then the limits. x and the limits fit in 32 bits, so that a
- * shift by 31 to the left of what is not zero is past any limit, and by 33 to the right gives 0. */
-static inline int32_t fdl_shift(int64_t x, int32_t shift, int32_t low, int32_t high) {
-    if (shift > 0) {
-        int32_t s = fdl_min32(shift, 33);
-        x = (x + ((int64_t)1 << (s - 1))) >> s;
-    } else {
-        x *= (int64_t)1 << fdl_min32(-shift, 31);
-    }
-    return (int32_t)fdl_clamp64(x, low, high);
+/* rshift() of NUMERICS section 1 to the right, 1 <= shift <= 31: the last bit that is shifted out
+ * rounds. */
+static inline int32_t fdl_shift_right(int32_t x, int32_t shift) {
+    return (x >> shift) + ((x >> (shift - 1)) & 1);
+}
+
+/* To the left, 0 <= shift <= 31, then the limits. */
+static inline int32_t fdl_shift_left(int32_t x, int32_t shift, int32_t low, int32_t high) {
+    int32_t shifted = (int32_t)((uint32_t)x << shift);
+    if (shifted >> shift != x)
+        return x < 0 ? low : high;
+    return fdl_clamp32(shifted, low, high);
+}
+
+/* rshift() in either direction, then the limits, low <= 0 <= high. */
+static inline int32_t fdl_shift(int32_t x, int32_t shift, int32_t low, int32_t high) {
+    if (shift > 31)
+        return 0;
+    if (shift > 0)
+        return fdl_clamp32(fdl_shift_right(x, shift), low, high);
+    return fdl_shift_left(x, fdl_min32(-shift, 31), low, high);
+}
+
+/* sat32(a - b): it overflows if a and b differ in sign, and so do a and the result; then it is the
+ * limit on a's side. */
+static inline int32_t fdl_subtract(int32_t a, int32_t b) {
+    int32_t wrapped = (int32_t)((uint32_t)a - (uint32_t)b);
+    return ((a ^ b) & (a ^ wrapped)) < 0 ? (a >> 31) ^ INT32_MAX : wrapped;
 }
 
 #endif

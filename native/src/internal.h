@@ -64,7 +64,7 @@ typedef struct fdl_part {
 } fdl_part;
 
 /* The shape of a checked layer; weights and inputs are left NULL. */
-fdl_part fdl_part_of(const fdl_layer *layer);
+void fdl_shape_part(fdl_part *part, const fdl_layer *layer);
 
 /* How large a model is. */
 typedef struct fdl_sizes {
@@ -206,6 +206,9 @@ typedef struct fdl_ratio {
     int32_t k;
 } fdl_ratio;
 fdl_ratio fdl_make_ratio(uint64_t a, uint64_t b);
+
+/* Each value = sat(rshift(value, shift), limit), or sat32 of it where the limit is INT32_MAX. */
+void fdl_shift_all(int32_t *values, size_t count, int32_t shift, int32_t limit);
 
 /* floor(sqrt(v)), v < 2^63. */
 uint32_t fdl_square_root(uint64_t v);

@@ -97,7 +97,7 @@ static int check_layer(const fdl_layer *layer, fdl_part *part) {
         return FDL_E_ABSENT;
     if (!counts_fit(layer))
         return FDL_E_LAYERS;
-    *part = fdl_part_of(layer);
+    fdl_shape_part(part, layer);
     if (!sums_fit(part))
         return FDL_E_LAYERS;
     return exponent_is_valid(layer, part) ? FDL_OK : FDL_E_EXPONENT;

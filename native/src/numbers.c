@@ -1,4 +1,4 @@
-/* Quotients and roots. */
+/* Quotients, roots, and shifts of many values. */
 #include "internal.h"
 
 fdl_ratio fdl_make_ratio(uint64_t a, uint64_t b) {
@@ -24,4 +24,18 @@ uint32_t fdl_square_root(uint64_t v) {
         if ((root + bit) * (root + bit) <= v)
             root += bit;
     return (uint32_t)root;
+}
+
+/* The direction is the same for all: it is asked once. */
+void fdl_shift_all(int32_t *values, size_t count, int32_t shift, int32_t limit) {
+    int32_t left = fdl_min32(-shift, 31);
+    int32_t low = limit == INT32_MAX ? INT32_MIN : -limit;
+    if (shift > 31)
+        memset(values, 0, count * sizeof *values);
+    else if (shift > 0)
+        for (size_t j = 0; j < count; j++)
+            values[j] = fdl_clamp32(fdl_shift_right(values[j], shift), low, limit);
+    else
+        for (size_t j = 0; j < count; j++)
+            values[j] = fdl_shift_left(values[j], left, low, limit);
 }

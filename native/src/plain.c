@@ -14,17 +14,34 @@ static inline const int8_t *high_bytes(const int16_t *stored) {
     return (const int8_t *)stored + HIGH_BYTE;
 }
 
-static void dot_four(int32_t *acc, const int8_t *x, const int16_t *w, size_t step, size_t len) {
+/* Input i times four weights. */
+#define COLUMN(i)                                                                                  \
+    do {                                                                                           \
+        int32_t v = x[i];                                                                          \
+        a0 += w0[2 * (i)] * v;                                                                     \
+        a1 += w1[2 * (i)] * v;                                                                     \
+        a2 += w2[2 * (i)] * v;                                                                     \
+        a3 += w3[2 * (i)] * v;                                                                     \
+    } while (0)
+
+/* A function of its own, and one input at a time, so that all it needs stays in registers. */
+FDL_NOINLINE static void dot_four(int32_t *acc, const int8_t *x, const int16_t *w, size_t step,
+                                  size_t len) {
     const int8_t *w0 = high_bytes(w), *w1 = high_bytes(w + step);
     const int8_t *w2 = high_bytes(w + 2 * step), *w3 = high_bytes(w + 3 * step);
     int32_t a0 = acc[0], a1 = acc[1], a2 = acc[2], a3 = acc[3];
-    for (size_t i = 0; i < len; i++) {
-        int32_t v = x[i];
-        a0 += w0[2 * i] * v;
-        a1 += w1[2 * i] * v;
-        a2 += w2[2 * i] * v;
-        a3 += w3[2 * i] * v;
+    for (const int8_t *end = x + len / 4 * 4; x != end; x += 4) {
+        COLUMN(0);
+        COLUMN(1);
+        COLUMN(2);
+        COLUMN(3);
+        w0 += 8;
+        w1 += 8;
+        w2 += 8;
+        w3 += 8;
     }
+    for (size_t i = 0; i < len % 4; i++)
+        COLUMN(i);
     acc[0] = a0;
     acc[1] = a1;
     acc[2] = a2;
@@ -50,16 +67,29 @@ static void plain_dot(int32_t *acc, const fdl_windows *windows, const fdl_block 
     }
 }
 
+/* Four rows at a time, so that an accumulator is loaded and stored once for them. */
+static void spread_four(int32_t *acc, const int8_t *d, const int16_t *w, size_t step, size_t len) {
+    const int8_t *w0 = high_bytes(w), *w1 = high_bytes(w + step);
+    const int8_t *w2 = high_bytes(w + 2 * step), *w3 = high_bytes(w + 3 * step);
+    int32_t d0 = d[0], d1 = d[1], d2 = d[2], d3 = d[3];
+    for (size_t i = 0; i < 2 * len; i += 2)
+        *acc++ += d0 * w0[i] + d1 * w1[i] + d2 * w2[i] + d3 * w3[i];
+}
+
+static void spread_one(int32_t *acc, int32_t d, const int16_t *w, size_t len) {
+    const int8_t *high = high_bytes(w);
+    for (size_t i = 0; i < len; i++)
+        acc[i] += d * high[2 * i];
+}
+
 static void plain_spread(int32_t *acc, const int8_t *d, const fdl_block *block) {
     const int16_t *w = block->at;
-    for (size_t o = 0; o < block->rows; o++, w += block->step) {
-        const int8_t *high = high_bytes(w);
-        int32_t factor = d[o];
-        if (factor == 0)
-            continue;
-        for (size_t i = 0; i < block->len; i++)
-            acc[i] += factor * high[2 * i];
-    }
+    size_t o = 0;
+    for (; o + 4 <= block->rows; o += 4, w += 4 * block->step)
+        if (d[o] | d[o + 1] | d[o + 2] | d[o + 3])
+            spread_four(acc, d + o, w, block->step, block->len);
+    for (; o < block->rows; o++, w += block->step)
+        spread_one(acc, d[o], w, block->len);
 }
 
 static void plain_gradient(fdl_gradient *g, const fdl_windows *windows, const int8_t *d,
@@ -101,26 +131,39 @@ static void plain_descend(const fdl_block *block, const fdl_windows *windows, co
         }
 }
 
+/* product * 2^-16, rounded, away from a weight. */
+static inline int16_t lower(int16_t stored, int32_t x, int32_t factor, int32_t half) {
+    return (int16_t)fdl_sat16(stored - ((x * factor + half) >> 16));
+}
+
+static void lower_row(int16_t *w, const int8_t *x, int32_t factor, size_t len) {
+    int32_t half = fdl_opaque(0x8000);
+    for (const int8_t *end = x + len / 4 * 4; x != end; x += 4, w += 4) {
+        w[0] = lower(w[0], x[0], factor, half);
+        w[1] = lower(w[1], x[1], factor, half);
+        w[2] = lower(w[2], x[2], factor, half);
+        w[3] = lower(w[3], x[3], factor, half);
+    }
+    for (size_t i = 0; i < len % 4; i++)
+        w[i] = lower(w[i], x[i], factor, half);
+}
+
 /* x * (d * 2^(16 - shift)) has at most 14 + 15 bits; the shift by 16 is free on many processors. */
 static void plain_descend_one(const fdl_block *block, const int8_t *x, const int8_t *d,
                               int32_t shift) {
     int16_t *w = block->at;
-    for (size_t o = 0; o < block->rows; o++, w += block->step) {
-        int32_t factor = d[o] * (1 << (16 - shift));
-        if (factor == 0)
-            continue;
-        for (size_t i = 0; i < block->len; i++)
-            w[i] = (int16_t)fdl_sat16(w[i] - ((x[i] * factor + 0x8000) >> 16));
-    }
+    for (size_t o = 0; o < block->rows; o++, w += block->step)
+        if (d[o] != 0)
+            lower_row(w, x, d[o] * (1 << (16 - shift)), block->len);
 }
 
 static uint32_t plain_largest(const int32_t *acc, size_t count, uint32_t relu) {
     int32_t lowest = 0, highest = 0;
-    for (size_t j = 0; j < count; j++) {
-        lowest = fdl_min32(lowest, acc[j]);
+    for (size_t j = 0; j < count; j++)
         highest = fdl_max32(highest, acc[j]);
-    }
-    return relu ? (uint32_t)highest : (uint32_t)fdl_max32(-lowest, highest);
+    for (size_t j = 0; j < count && !relu; j++)
+        lowest = fdl_min32(lowest, acc[j]);
+    return (uint32_t)fdl_max32(-lowest, highest);
 }
 
 static void plain_narrow(const int32_t *acc, size_t count, int32_t shift, int32_t low, int8_t *q) {

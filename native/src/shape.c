@@ -72,33 +72,33 @@ static void shape_average_pool(fdl_part *part, const fdl_layer *v) {
     part->outputs = v->out;
 }
 
-fdl_part fdl_part_of(const fdl_layer *layer) {
-    fdl_part part = {.layer = layer};
+void fdl_shape_part(fdl_part *part, const fdl_layer *layer) {
+    memset(part, 0, sizeof *part);
+    part->layer = layer;
     switch (layer->kind) {
     case FDL_CONV:
-        shape_conv(&part, layer);
+        shape_conv(part, layer);
         break;
     case FDL_DEPTHWISE:
-        shape_depthwise(&part, layer);
+        shape_depthwise(part, layer);
         break;
     case FDL_MAX_POOL:
-        shape_max_pool(&part, layer);
+        shape_max_pool(part, layer);
         break;
     case FDL_AVERAGE_POOL:
-        shape_average_pool(&part, layer);
+        shape_average_pool(part, layer);
         break;
     default:
-        shape_dense(&part, layer);
+        shape_dense(part, layer);
         break;
     }
-    return part;
 }
 
 void fdl_split_net(const fdl_net *net, fdl_part *parts) {
     int16_t *weights = net->weights;
     int32_t *biases = net->biases;
     for (size_t l = 0; l < net->layer_count; l++) {
-        parts[l] = fdl_part_of(&net->layers[l]);
+        fdl_shape_part(&parts[l], &net->layers[l]);
         parts[l].weights = weights;
         parts[l].biases = biases;
         weights += fdl_part_weights(&parts[l]);

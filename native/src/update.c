@@ -42,25 +42,41 @@ static void roll(void *context, size_t row, size_t start, const int32_t *g, size
     }
 }
 
-static void update_bias(const fdl_part *part, const fdl_change *change, size_t o, int32_t sum) {
-    int64_t step;
-    if (FDL_HAS_MOMENTUM && change->momentum) {
-        int32_t *velocity = &change->bias_velocity[o];
-        *velocity = new_velocity(*velocity, change->momentum, sum, change->bias_shift);
-        step = whole(*velocity);
-    } else {
-        step = fdl_shift(sum, change->bias_shift, INT32_MIN, INT32_MAX);
+/* gb of NUMERICS section 5, of biases o to o + count. */
+static void sum_errors(const fdl_run *run, const fdl_part *part, const int8_t *d, size_t count,
+                       int32_t *sums) {
+    for (size_t o = 0; o < count; o++)
+        sums[o] = d[o];
+    for (size_t left = run->n * fdl_positions(part) - 1; left > 0; left--) {
+        d += part->bias_count;
+        for (size_t o = 0; o < count; o++)
+            sums[o] += d[o];
     }
-    part->biases[o] = fdl_sat32(part->biases[o] - step);
+}
+
+static void subtract_sums(const fdl_change *change, int32_t *biases, int32_t *sums, size_t count) {
+    fdl_shift_all(sums, count, change->bias_shift, INT32_MAX);
+    for (size_t o = 0; o < count; o++)
+        biases[o] = fdl_subtract(biases[o], sums[o]);
+}
+
+static void roll_sums(const fdl_change *change, int32_t *biases, int32_t *velocity,
+                      const int32_t *sums, size_t count) {
+    for (size_t o = 0; o < count; o++) {
+        velocity[o] = new_velocity(velocity[o], change->momentum, sums[o], change->bias_shift);
+        biases[o] = fdl_sat32(biases[o] - whole(velocity[o]));
+    }
 }
 
 static void update_biases(const fdl_run *run, const fdl_part *part, const fdl_change *change) {
-    size_t total = run->n * fdl_positions(part);
-    for (size_t o = 0; o < part->bias_count; o++) {
-        int32_t sum = 0;
-        for (size_t m = 0; m < total; m++)
-            sum += change->d[m * part->bias_count + o];
-        update_bias(part, change, o, sum);
+    int32_t sums[FDL_PIECE];
+    for (size_t o = 0; o < part->bias_count; o += FDL_PIECE) {
+        size_t left = part->bias_count - o, count = left < FDL_PIECE ? left : FDL_PIECE;
+        sum_errors(run, part, change->d + o, count, sums);
+        if (FDL_HAS_MOMENTUM && change->momentum)
+            roll_sums(change, part->biases + o, change->bias_velocity + o, sums, count);
+        else
+            subtract_sums(change, part->biases + o, sums, count);
     }
 }
 

@@ -1,0 +1,469 @@
+/* The inner loops with AVX2: VPMADDWD makes 16 products of 16 bits and 8 sums of 32.
+ *
+ * A run whose length is not a multiple of 16 has a last vector that begins earlier and ends with
+ * the run: nothing outside is touched. What it shares with the vector before it meets zeros. */
+#include "isa.h"
+
+#if FDL_X86
+#include FDL_IMMINTRIN
+#include <string.h>
+
+#define AVX2   FDL_TARGET("avx2")
+#define INLINE inline __attribute__((always_inline))
+
+#define LANES 16   /* columns in a vector */
+#define WIDE  4096 /* inputs of 16 bits that are worked on at a time: 8 KB of the L1 cache */
+#define PAIRS (FDL_WINDOWS / 2)
+#define ROWS  64 /* whose errors are prepared at a time */
+
+/* Columns `start` to `end` of a row that is at least LANES long. */
+typedef struct {
+    size_t start, end;
+} span;
+
+static inline size_t smaller(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+
+static inline size_t vectors_of(span s) {
+    return (s.end - s.start + LANES - 1) / LANES;
+}
+
+/* Where vector v begins. */
+static inline size_t place(span s, size_t v) {
+    return smaller(s.start + v * LANES, s.end - LANES);
+}
+
+/* ---- Loads ---- */
+
+static AVX2 INLINE __m256i load(const void *p) {
+    return _mm256_loadu_si256((const __m256i *)p);
+}
+
+static AVX2 INLINE void store(void *p, __m256i v) {
+    _mm256_storeu_si256((__m256i *)p, v);
+}
+
+static AVX2 INLINE __m256i load_weights(const int16_t *stored) {
+    return _mm256_srai_epi16(load(stored), 8);
+}
+
+/* -1 in the columns of vector v that no vector before it had. */
+static AVX2 INLINE __m128i fresh(span s, size_t v) {
+    static const int8_t mask[2 * LANES] = {0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,
+                                           0,  0,  0,  0,  0,  -1, -1, -1, -1, -1, -1,
+                                           -1, -1, -1, -1, -1, -1, -1, -1, -1, -1};
+    size_t stale = s.start + v * LANES - place(s, v);
+    return _mm_loadu_si128((const __m128i *)(mask + LANES - stale));
+}
+
+static AVX2 INLINE __m256i load_inputs(const int8_t *x, span s, size_t v) {
+    __m128i bytes = _mm_loadu_si128((const __m128i *)(x + place(s, v)));
+    return _mm256_cvtepi8_epi16(_mm_and_si128(bytes, fresh(s, v)));
+}
+
+/* ---- dot ---- */
+
+/* Sums of 8 vectors: of the first in lane 0, of the last in lane 7. */
+static AVX2 INLINE __m256i add_across(const __m256i v[8]) {
+    __m256i low = _mm256_hadd_epi32(_mm256_hadd_epi32(v[0], v[1]), _mm256_hadd_epi32(v[2], v[3]));
+    __m256i high = _mm256_hadd_epi32(_mm256_hadd_epi32(v[4], v[5]), _mm256_hadd_epi32(v[6], v[7]));
+    return _mm256_add_epi32(_mm256_permute2x128_si256(low, high, 0x20),
+                            _mm256_permute2x128_si256(low, high, 0x31));
+}
+
+/* Two rows and four windows, x[vector][window][LANES]; sums of window m and row r in lane
+ * 2 * m + r. */
+static AVX2 INLINE __m256i dot_two_rows(const int16_t *w0, const int16_t *w1, const int16_t *x,
+                                        span s) {
+    __m256i sum[8];
+    for (size_t i = 0; i < 8; i++)
+        sum[i] = _mm256_setzero_si256();
+    for (size_t v = 0; v < vectors_of(s); v++, x += 4 * LANES) {
+        __m256i row0 = load_weights(w0 + place(s, v)), row1 = load_weights(w1 + place(s, v));
+        for (size_t m = 0; m < 4; m++) {
+            __m256i window = load(x + m * LANES);
+            sum[2 * m] = _mm256_add_epi32(sum[2 * m], _mm256_madd_epi16(row0, window));
+            sum[2 * m + 1] = _mm256_add_epi32(sum[2 * m + 1], _mm256_madd_epi16(row1, window));
+        }
+    }
+    return add_across(sum);
+}
+
+static AVX2 void dot_four_windows(int32_t *acc, const fdl_block *block, const int16_t *x, span s) {
+    const int16_t *w = block->at;
+    size_t rows = block->rows;
+    for (size_t o = 0; o < rows; o += 2, w += 2 * block->step) {
+        int32_t sums[8];
+        store(sums, dot_two_rows(w, o + 1 < rows ? w + block->step : w, x, s));
+        for (size_t m = 0; m < 4; m++) {
+            acc[m * rows + o] += sums[2 * m];
+            if (o + 1 < rows)
+                acc[m * rows + o + 1] += sums[2 * m + 1];
+        }
+    }
+}
+
+/* Eight rows, or fewer with the last again and again. */
+static AVX2 INLINE __m256i dot_rows(const int16_t *w, size_t step, size_t rows, const int16_t *x,
+                                    span s) {
+    __m256i sum[8];
+    const int16_t *row[8];
+    for (size_t r = 0; r < 8; r++) {
+        sum[r] = _mm256_setzero_si256();
+        row[r] = w + smaller(r, rows - 1) * step;
+    }
+    for (size_t v = 0; v < vectors_of(s); v++, x += LANES) {
+        __m256i window = load(x);
+        for (size_t r = 0; r < 8; r++) {
+            __m256i weights = load_weights(row[r] + place(s, v));
+            sum[r] = _mm256_add_epi32(sum[r], _mm256_madd_epi16(weights, window));
+        }
+    }
+    return add_across(sum);
+}
+
+static AVX2 void dot_one_window(int32_t *acc, const fdl_block *block, const int16_t *x, span s) {
+    const int16_t *w = block->at;
+    for (size_t o = 0; o < block->rows; o += 8, w += 8 * block->step) {
+        size_t rows = smaller(block->rows - o, 8);
+        int32_t sums[8];
+        store(sums, dot_rows(w, block->step, rows, x, s));
+        for (size_t r = 0; r < rows; r++)
+            acc[o + r] += sums[r];
+    }
+}
+
+/* `count` windows from number m on, vector by vector. */
+static AVX2 void widen(const fdl_windows *windows, size_t m, size_t count, span s, int16_t *wide) {
+    for (size_t i = 0; i < count; i++)
+        for (size_t v = 0; v < vectors_of(s); v++)
+            store(wide + (v * count + i) * LANES,
+                  load_inputs(windows->x + windows->at[m + i], s, v));
+}
+
+static AVX2 void avx2_dot(int32_t *acc, const fdl_windows *windows, const fdl_block *block) {
+    int16_t wide[4 * WIDE];
+    if (block->len < LANES) {
+        fdl_plain.dot(acc, windows, block);
+        return;
+    }
+    for (size_t start = 0; start < block->len; start += WIDE) {
+        span s = {start, smaller(start + WIDE, block->len)};
+        size_t m = 0;
+        for (; m + 4 <= windows->n; m += 4) {
+            widen(windows, m, 4, s, wide);
+            dot_four_windows(acc + m * block->rows, block, wide, s);
+        }
+        for (; m < windows->n; m++) {
+            widen(windows, m, 1, s, wide);
+            dot_one_window(acc + m * block->rows, block, wide, s);
+        }
+    }
+}
+
+/* ---- spread ---- */
+
+/* Rows of weights whose error is not 0, and the errors, two rows in 32 bits. */
+typedef struct {
+    const int16_t *row[ROWS];
+    int32_t pair[ROWS / 2];
+    size_t count; /* of pairs */
+} live_rows;
+
+static inline int32_t pair_of(int32_t low, int32_t high) {
+    return (int32_t)((uint32_t)low & 0xffff) | (int32_t)((uint32_t)high << 16);
+}
+
+/* Of rows o to o + ROWS. An odd last one is paired with itself times 0. */
+static void find_live(live_rows *live, const int8_t *d, const fdl_block *block, size_t o) {
+    int32_t error[ROWS + 1];
+    size_t found = 0, end = smaller(o + ROWS, block->rows);
+    for (; o < end; o++) {
+        live->row[found] = block->at + o * block->step;
+        error[found] = d[o];
+        found += d[o] != 0;
+    }
+    error[found] = 0;
+    if (found % 2 == 1)
+        live->row[found] = live->row[found - 1];
+    live->count = (found + 1) / 2;
+    for (size_t p = 0; p < live->count; p++)
+        live->pair[p] = pair_of(error[2 * p], error[2 * p + 1]);
+}
+
+static AVX2 INLINE void spread_vector(int32_t *acc, const live_rows *live, span s, size_t v) {
+    size_t at = place(s, v);
+    __m256i low = _mm256_setzero_si256(), high = low;
+    for (size_t p = 0; p < live->count; p++) {
+        __m256i errors = _mm256_set1_epi32(live->pair[p]);
+        __m256i row0 = load_weights(live->row[2 * p] + at);
+        __m256i row1 = load_weights(live->row[2 * p + 1] + at);
+        __m256i pairs_low = _mm256_unpacklo_epi16(row0, row1);
+        __m256i pairs_high = _mm256_unpackhi_epi16(row0, row1);
+        low = _mm256_add_epi32(low, _mm256_madd_epi16(pairs_low, errors));
+        high = _mm256_add_epi32(high, _mm256_madd_epi16(pairs_high, errors));
+    }
+    __m128i mask = fresh(s, v);
+    __m256i first = _mm256_and_si256(_mm256_permute2x128_si256(low, high, 0x20),
+                                     _mm256_cvtepi8_epi32(mask));
+    __m256i second = _mm256_and_si256(_mm256_permute2x128_si256(low, high, 0x31),
+                                      _mm256_cvtepi8_epi32(_mm_srli_si128(mask, 8)));
+    store(acc + at, _mm256_add_epi32(load(acc + at), first));
+    store(acc + at + 8, _mm256_add_epi32(load(acc + at + 8), second));
+}
+
+static AVX2 void avx2_spread(int32_t *acc, const int8_t *d, const fdl_block *block) {
+    span s = {0, block->len};
+    if (block->len < LANES) {
+        fdl_plain.spread(acc, d, block);
+        return;
+    }
+    for (size_t o = 0; o < block->rows; o += ROWS) {
+        live_rows live;
+        find_live(&live, d, block, o);
+        for (size_t v = 0; v < vectors_of(s); v++)
+            spread_vector(acc, &live, s, v);
+    }
+}
+
+/* ---- gradient, descend ---- */
+
+/* Sums over all windows of four rows and 16 columns: columns 0-3 and 8-11 in low, the others in
+ * high, as VPACKSSDW wants them. */
+typedef struct {
+    __m256i low[4], high[4];
+} tile;
+
+/* The errors of four rows, two windows in 32 bits; from two windows to the next it is `step`. */
+typedef struct {
+    const int32_t *row[4];
+    size_t step;
+} four_errors;
+
+/* x[pair][2][LANES]: the inputs of two windows, column by column. */
+static AVX2 INLINE void sum_tile(tile *t, __m256i start, const int16_t *x, const four_errors *d,
+                                 size_t pairs) {
+    for (size_t r = 0; r < 4; r++)
+        t->low[r] = t->high[r] = start;
+    for (size_t p = 0; p < pairs; p++, x += 2 * LANES) {
+        __m256i low = load(x), high = load(x + LANES);
+        for (size_t r = 0; r < 4; r++) {
+            __m256i errors = _mm256_set1_epi32(d->row[r][p * d->step]);
+            t->low[r] = _mm256_add_epi32(t->low[r], _mm256_madd_epi16(low, errors));
+            t->high[r] = _mm256_add_epi32(t->high[r], _mm256_madd_epi16(high, errors));
+        }
+    }
+}
+
+/* The windows two by two as sum_tile() reads them: wide[vector][pair][2][LANES]. */
+static AVX2 void pair_windows(const fdl_windows *windows, span s, int16_t *wide) {
+    for (size_t v = 0; v < vectors_of(s); v++)
+        for (size_t m = 0; m < windows->n; m += 2, wide += 2 * LANES) {
+            __m256i even = load_inputs(windows->x + windows->at[m], s, v);
+            __m256i odd = m + 1 < windows->n
+                              ? load_inputs(windows->x + windows->at[m + 1], s, v)
+                              : _mm256_setzero_si256();
+            store(wide, _mm256_unpacklo_epi16(even, odd));
+            store(wide + LANES, _mm256_unpackhi_epi16(even, odd));
+        }
+}
+
+static AVX2 void avx2_gradient(fdl_gradient *g, const fdl_windows *windows, const int8_t *d,
+                               size_t d_step, size_t rows, size_t len) {
+    int16_t wide[(FDL_PIECE / LANES) * PAIRS * 2 * LANES];
+    int32_t errors[PAIRS][FDL_GRADIENT_ROWS] = {{0}};
+    size_t pairs = (windows->n + 1) / 2;
+    span s = {0, len};
+    if (len < LANES) {
+        fdl_plain.gradient(g, windows, d, d_step, rows, len);
+        return;
+    }
+    for (size_t m = 0; m < windows->n; m++)
+        for (size_t r = 0; r < rows; r++)
+            errors[m / 2][r] |= m % 2 ? pair_of(0, d[m * d_step + r]) : pair_of(d[m * d_step + r], 0);
+    pair_windows(windows, s, wide);
+    for (size_t v = 0; v < vectors_of(s); v++) {
+        four_errors four = {{errors[0], errors[0] + 1, errors[0] + 2, errors[0] + 3}, FDL_GRADIENT_ROWS};
+        tile t;
+        sum_tile(&t, _mm256_setzero_si256(), wide + v * pairs * 2 * LANES, &four, pairs);
+        for (size_t r = 0; r < rows; r++) {
+            int32_t *to = g->of[r] + place(s, v);
+            store(to, _mm256_add_epi32(load(to), _mm256_permute2x128_si256(t.low[r], t.high[r], 0x20)));
+            store(to + 8, _mm256_add_epi32(load(to + 8), _mm256_permute2x128_si256(t.low[r], t.high[r], 0x31)));
+        }
+    }
+}
+
+static AVX2 void avx2_apply(int16_t *stored, const int32_t *g, size_t len, int32_t shift) {
+    __m256i half = _mm256_set1_epi32(1 << (shift - 1));
+    __m128i count = _mm_cvtsi32_si128(shift);
+    size_t i = 0;
+    for (; i + LANES <= len; i += LANES) {
+        __m256i low = _mm256_sra_epi32(_mm256_add_epi32(load(g + i), half), count);
+        __m256i high = _mm256_sra_epi32(_mm256_add_epi32(load(g + i + 8), half), count);
+        __m256i change = _mm256_permute4x64_epi64(_mm256_packs_epi32(low, high), 0xd8);
+        store(stored + i, _mm256_subs_epi16(load(stored + i), change));
+    }
+    fdl_plain.apply(stored + i, g + i, len - i, shift);
+}
+
+/* Errors of up to ROWS rows, two windows in 32 bits, and which rows have one that is not 0. */
+typedef struct {
+    int32_t pair[PAIRS][ROWS + 1]; /* those of row ROWS are 0 */
+    size_t live[ROWS];
+    size_t count;
+} row_errors;
+
+static AVX2 INLINE __m256i load_errors(const int8_t *d, const int8_t *end) {
+    int8_t bytes[LANES] = {0};
+    if (end - d >= LANES)
+        return _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)d));
+    memcpy(bytes, d, (size_t)(end - d));
+    return _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)bytes));
+}
+
+/* Of rows o to o + rows; what is prepared past them is never read. */
+static AVX2 void pair_errors(row_errors *e, const int8_t *d, size_t n, size_t d_step, size_t rows) {
+    const int8_t *end = d + (n - 1) * d_step + rows;
+    for (size_t o = 0; o < rows; o += LANES) {
+        int32_t any[LANES];
+        __m256i any_low = _mm256_setzero_si256(), any_high = any_low;
+        for (size_t m = 0; m < n; m += 2) {
+            __m256i even = load_errors(d + m * d_step + o, end);
+            __m256i odd = m + 1 < n ? load_errors(d + (m + 1) * d_step + o, end) : _mm256_setzero_si256();
+            __m256i low = _mm256_unpacklo_epi16(even, odd), high = _mm256_unpackhi_epi16(even, odd);
+            __m256i first = _mm256_permute2x128_si256(low, high, 0x20);
+            __m256i second = _mm256_permute2x128_si256(low, high, 0x31);
+            store(e->pair[m / 2] + o, first);
+            store(e->pair[m / 2] + o + 8, second);
+            e->pair[m / 2][ROWS] = 0;
+            any_low = _mm256_or_si256(any_low, first);
+            any_high = _mm256_or_si256(any_high, second);
+        }
+        store(any, any_low);
+        store(any + 8, any_high);
+        for (size_t r = 0; r < LANES && o + r < rows; r++) {
+            e->live[e->count] = o + r;
+            e->count += any[r] != 0;
+        }
+    }
+}
+
+static AVX2 INLINE void descend_row(int16_t *stored, __m256i low, __m256i high, __m128i shift) {
+    __m256i change = _mm256_packs_epi32(_mm256_sra_epi32(low, shift), _mm256_sra_epi32(high, shift));
+    store(stored, _mm256_subs_epi16(load(stored), change));
+}
+
+static AVX2 void descend_four(int16_t *const row[4], const four_errors *d, const int16_t *wide, size_t pairs, span s, int32_t shift) {
+    __m256i half = _mm256_set1_epi32(1 << (shift - 1));
+    __m128i count = _mm_cvtsi32_si128(shift);
+    for (size_t v = 0; v < vectors_of(s); v++, wide += pairs * 2 * LANES) {
+        tile t;
+        sum_tile(&t, half, wide, d, pairs);
+        for (size_t r = 0; r < 4; r++)
+            descend_row(row[r] + place(s, v), t.low[r], t.high[r], count);
+    }
+}
+
+static AVX2 void avx2_descend(const fdl_block *block, const fdl_windows *windows, const int8_t *d,
+                              int32_t shift) {
+    int16_t wide[2 * WIDE];
+    size_t pairs = (windows->n + 1) / 2;
+    if (block->len < LANES || windows->n == 0) {
+        fdl_plain.descend(block, windows, d, shift);
+        return;
+    }
+    size_t piece = 2 * WIDE / (2 * pairs) / LANES * LANES;
+    for (size_t o = 0; o < block->rows; o += ROWS) {
+        row_errors e;
+        e.count = 0;
+        pair_errors(&e, d + o, windows->n, block->rows, smaller(block->rows - o, ROWS));
+        for (size_t start = 0; start < block->len; start += piece) {
+            span s = {start, smaller(start + piece, block->len)};
+            pair_windows(windows, s, wide);
+            for (size_t i = 0; i < e.count; i += 4) {
+                four_errors four = {.step = ROWS + 1};
+                int16_t *row[4];
+                for (size_t r = 0; r < 4; r++) {
+                    size_t live = e.live[smaller(i + r, e.count - 1)];
+                    row[r] = block->at + (o + live) * block->step;
+                    four.row[r] = i + r < e.count ? e.pair[0] + live : e.pair[0] + ROWS;
+                }
+                descend_four(row, &four, wide, pairs, s, shift);
+            }
+        }
+    }
+}
+
+static AVX2 void avx2_descend_one(const fdl_block *block, const int8_t *x, const int8_t *d,
+                                  int32_t shift) {
+    int16_t wide[WIDE];
+    size_t x_shift = smaller((size_t)(15 - shift), 8), d_shift = (size_t)(15 - shift) - x_shift;
+    if (block->len < LANES) {
+        fdl_plain.descend_one(block, x, d, shift);
+        return;
+    }
+    for (size_t start = 0; start < block->len; start += WIDE) {
+        span s = {start, smaller(start + WIDE, block->len)};
+        for (size_t v = 0; v < vectors_of(s); v++)
+            store(wide + v * LANES, _mm256_sll_epi16(load_inputs(x, s, v), _mm_cvtsi32_si128((int)x_shift)));
+        for (size_t o = 0; o < block->rows; o++) {
+            if (d[o] == 0)
+                continue;
+            __m256i error = _mm256_set1_epi16((int16_t)(d[o] * (1 << d_shift)));
+            int16_t *row = block->at + o * block->step;
+            for (size_t v = 0; v < vectors_of(s); v++) {
+                int16_t *stored = row + place(s, v);
+                __m256i change = _mm256_mulhrs_epi16(load(wide + v * LANES), error);
+                store(stored, _mm256_subs_epi16(load(stored), change));
+            }
+        }
+    }
+}
+
+/* ---- largest, narrow ---- */
+
+static AVX2 uint32_t avx2_largest(const int32_t *acc, size_t count, uint32_t relu) {
+    __m256i highest = _mm256_setzero_si256();
+    uint32_t lanes[8], most;
+    size_t j = 0;
+    for (; j + 8 <= count; j += 8) {
+        __m256i v = load(acc + j);
+        highest = _mm256_max_epi32(highest, relu ? v : _mm256_abs_epi32(v));
+    }
+    store(lanes, highest);
+    most = fdl_plain.largest(acc + j, count - j, relu);
+    for (size_t i = 0; i < 8; i++)
+        most = most > lanes[i] ? most : lanes[i];
+    return most;
+}
+
+static AVX2 void avx2_narrow(const int32_t *acc, size_t count, int32_t shift, int32_t low, int8_t *q) {
+    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    __m256i half = _mm256_set1_epi32((1 << shift) >> 1), lowest = _mm256_set1_epi8((int8_t)low);
+    __m128i by = _mm_cvtsi32_si128(shift);
+    size_t j = 0;
+    for (; j + 32 <= count; j += 32) {
+        __m256i v[4];
+        for (size_t i = 0; i < 4; i++)
+            v[i] = _mm256_sra_epi32(_mm256_add_epi32(load(acc + j + 8 * i), half), by);
+        __m256i bytes = _mm256_packs_epi16(_mm256_packs_epi32(v[0], v[1]), _mm256_packs_epi32(v[2], v[3]));
+        bytes = _mm256_max_epi8(bytes, lowest);
+        store(q + j, _mm256_permutevar8x32_epi32(bytes, order));
+    }
+    fdl_plain.narrow(acc + j, count - j, shift, low, q + j);
+}
+
+const fdl_kernels fdl_avx2 = {
+    .name = "avx2",
+    .dot = avx2_dot,
+    .spread = avx2_spread,
+    .gradient = avx2_gradient,
+    .apply = avx2_apply,
+    .descend = avx2_descend,
+    .descend_one = avx2_descend_one,
+    .largest = avx2_largest,
+    .narrow = avx2_narrow,
+};
+#endif

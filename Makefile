@@ -84,7 +84,7 @@ clean:
 	"$(PYTHON)" -m venv .venv-oldest
 
 tools:
-	@$(NEED) mosquitto
+	@for name in mosquitto boards clang processors; do $(NEED) $$name || exit 1; done
 
 # --- the parts of check ----------------------------------------------------------------------
 

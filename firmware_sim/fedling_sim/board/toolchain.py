@@ -1,0 +1,153 @@
+"""Programs for boards: from C sources to an image, with gcc or clang."""
+
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fedling_sim.board.boards import Board
+
+ROOT = Path(__file__).parents[3]  # of a clone
+GCC = "arm-none-eabi-gcc"
+COMPILERS = ("gcc", "clang")
+OPTIMISATIONS = ("-O0", "-O1", "-O2", "-O3", "-Os")
+
+FLAGS = ("-std=c11", "-ffp-contract=off", "-mthumb", "-ffunction-sections", "-fdata-sections")
+
+MOST_STACK = 16384  # bytes; a small board has what its program leaves
+
+
+class ToolMissing(RuntimeError):
+    """A program that is not installed. Says which package has it."""
+
+
+class SourcesMissing(RuntimeError):
+    """The C sources are not beside this package."""
+
+
+class BuildFailed(RuntimeError):
+    """The compiler or the linker refused. Holds what it printed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What an image is made of, beside the kernel."""
+
+    sources: tuple[Path, ...]
+    defines: tuple[str, ...] = ()  # for the kernel as well, as "NAME" or "NAME=value"
+    includes: tuple[Path, ...] = ()  # folders that its sources include from
+    kernel: bool = True  # False: it calls nothing of the kernel
+    stack: int = MOST_STACK
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """How an image is built."""
+
+    compiler: str = "gcc"
+    optimisation: str = "-O2"
+    root: Path = field(default=ROOT)
+
+
+def tool(name: str, packages: str) -> str:
+    """Path of a program. Raises ToolMissing."""
+    found = shutil.which(name)
+    if found is None:
+        raise ToolMissing(f"{name} is not installed (Debian: sudo apt-get install {packages})")
+    return found
+
+
+def firmware(root: Path) -> Path:
+    """The folder of what boards run. Raises SourcesMissing."""
+    folder = root / "firmware_sim/firmware"
+    if not folder.is_dir() or not (root / "native/src").is_dir():
+        raise SourcesMissing(f"{root} has no C sources: images are built in a clone of fedling")
+    return folder
+
+
+def kernel_sources(root: Path) -> list[Path]:
+    """All of the kernel, the paths for other processors too: each knows where it is empty."""
+    return sorted((root / "native/src").rglob("*.c"))
+
+
+def platform_sources(root: Path) -> list[Path]:
+    """What every image has of the board."""
+    names = ("start.c", "semihosting.c", "systick.c", "memory.c", "print.c")
+    return [firmware(root) / name for name in names]
+
+
+def build_image(board: Board, program: Program, build: Build, folder: Path) -> Path:
+    """Compile a program, the platform and the kernel into image.elf, with image.map beside it.
+
+    folder: empty or absent; objects are in its kernel/ and program/
+    Raises ToolMissing, SourcesMissing and BuildFailed.
+    """
+    sources = {"program": [*platform_sources(build.root), *program.sources]}
+    if program.kernel:
+        sources["kernel"] = kernel_sources(build.root)
+    command = [*_compiler(build.compiler), *_flags(board, program, build)]
+    objects = []
+    for part, files in sources.items():
+        (folder / part).mkdir(parents=True)
+        _run([*command, "-c", *map(str, files)], folder / part)
+        objects += [f"{part}/{file.stem}.o" for file in files]
+    image = ["-o", "image.elf", "-Wl,-Map=image.map"]
+    _run([*_linker(board, program, build), *objects, *image], folder)
+    return folder / "image.elf"
+
+
+def _flags(board: Board, program: Program, build: Build) -> list[str]:
+    native = build.root / "native"
+    folders = (native / "include", native / "src", firmware(build.root), *program.includes)
+    options = [*(f"-D{x}" for x in program.defines), *(f"-I{x}" for x in folders)]
+    return [*FLAGS, build.optimisation, *board.flags, *options]
+
+
+def _gcc() -> str:
+    return tool(GCC, "gcc-arm-none-eabi libnewlib-arm-none-eabi")
+
+
+def _compiler(name: str) -> list[str]:
+    if name == "gcc":
+        return [_gcc()]
+    return [
+        tool("clang", "clang"),
+        "--target=arm-none-eabi",
+        "-isystem",
+        str(_newlib() / "include"),
+    ]
+
+
+def _newlib() -> Path:
+    """Where gcc's C library is: clang takes its headers from there."""
+    found = subprocess.run([_gcc(), "-print-file-name=libc.a"], capture_output=True, text=True)
+    return Path(found.stdout.strip()).parent.parent
+
+
+def _linker(board: Board, program: Program, build: Build) -> list[str]:
+    """gcc links what clang compiled, too: it knows the libraries for each core."""
+    symbols = {
+        "flash_start": board.flash.start,
+        "flash_size": board.flash.size,
+        "ram_start": board.ram.start,
+        "ram_size": board.ram.size,
+        "stack_size": program.stack,
+    }
+    defined = [f"-Wl,--defsym={name}={value:#x}" for name, value in symbols.items()]
+    script = ["-T", str(firmware(build.root) / "board.ld")]
+    return [
+        _gcc(),
+        "-mthumb",
+        *board.flags,
+        "-nostartfiles",
+        "-Wl,--gc-sections",
+        *defined,
+        *script,
+    ]
+
+
+def _run(command: Sequence[str], folder: Path) -> None:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise BuildFailed(f"{Path(command[0]).name} failed:\n{done.stderr.strip()}")

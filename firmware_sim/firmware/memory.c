@@ -1,0 +1,27 @@
+/* The memory of a bare board's program: one static pool, as large as what a small model may use. */
+#include "platform.h"
+
+#define POOL_BYTES 12288
+
+static _Alignas(8) uint8_t pool[POOL_BYTES];
+static size_t taken;
+
+void *platform_new(size_t size) {
+    size_t rounded = (size + 7) / 8 * 8;
+    if (rounded > sizeof pool - taken) {
+        platform_print("out of memory: the pool has 12 KB\n");
+        platform_exit(1);
+    }
+    void *memory = pool + taken;
+    taken += rounded;
+    return memory;
+}
+
+void platform_free_all(void) {
+    taken = 0;
+}
+
+const void *platform_constant(const void *bytes, size_t size) {
+    (void)size;
+    return bytes;
+}

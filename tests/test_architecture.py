@@ -29,7 +29,7 @@ COMPONENTS = {
     "broker": Component(
         "fedling_broker",
         frozenset({"native", "protocol"}),
-        frozenset(WIRE | {"numpy", "rich"}),
+        frozenset(WIRE | {"numpy", "rich", "onnx", "onnxruntime"}),
     ),
     "firmware_sim": Component(
         "fedling_sim",

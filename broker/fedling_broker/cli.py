@@ -52,6 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_devices(_nouns(verbs, "device", "who belongs to the fleet"))
     _add_rounds(_nouns(verbs, "round", "what happened, and whether it adds up"))
     _add_models(_nouns(verbs, "model", "the versions of a model"))
+    _add_export(verbs)
     return parser
 
 
@@ -189,3 +190,20 @@ def _add_models(verbs: Verbs) -> None:
     weights.add_argument("task", help="its name")
     weights.add_argument("file", type=Path, help="where to")
     weights.add_argument("--version", type=int, help="default: the newest")
+
+
+def _add_export(verbs: Verbs) -> None:
+    export = _add(
+        verbs, "export",
+        "write a model as an ONNX file: the kernel's integers bit for bit, or with --float float32",
+        "watch --onnx watch.onnx --check 10000", ("export", "export"), json=True,
+    )  # fmt: skip
+    export.add_argument("task", help="its name")
+    export.add_argument("--onnx", type=Path, required=True, metavar="FILE", help="where to")
+    export.add_argument("--float", action="store_true", help="float32, for tools that want floats")
+    export.add_argument("--version", type=int, help="default: the newest")
+    export.add_argument(
+        "--check", type=int, default=0, metavar="N",
+        help="run N random examples in onnxruntime and in the kernel first; without --float all"
+        " numbers must be the same (default: %(default)s)",
+    )  # fmt: skip

@@ -11,8 +11,9 @@ from fedling_broker import config, tasks
 from fedling_broker.config import ONLINE_KEY, SECRET, Config
 from fedling_broker.database import WrongDatabase
 from fedling_broker.devices import DeviceError
+from fedling_broker.onnx import OnnxError
 from fedling_broker.shelf import Damaged
-from fedling_broker.store import Store, TaskExists
+from fedling_broker.store import ModelRow, Store, TaskExists
 from fedling_broker.tasks import Task
 from fedling_protocol import digest, identity
 from fedling_protocol.exits import Exit
@@ -31,6 +32,7 @@ EXITS: dict[type[Exception], Exit] = {
     NotFound: Exit.NOT_FOUND,
     DeviceError: Exit.FAILED,
     TaskExists: Exit.FAILED,
+    OnnxError: Exit.FAILED,
     Damaged: Exit.FAILED,
     OSError: Exit.FAILED,
     sqlite3.Error: Exit.FAILED,
@@ -96,3 +98,13 @@ def task(store: Store, name: str) -> Task:
             return tasks.parse_task(row.text, f"task {name}")
     names = ", ".join(row.name for row in store.tasks()) or "none"
     raise NotFound(f"no task {name}; there are: {names}")
+
+
+def model_row(store: Store, task: str, version: int | None) -> ModelRow:
+    """A version of the task's model, by default the newest. Raises NotFound."""
+    if version is None:
+        return store.newest(task)
+    for row in store.model_rows(task):
+        if row.version == version:
+            return row
+    raise NotFound(f"task {task} has no model {version}")

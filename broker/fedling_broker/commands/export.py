@@ -1,0 +1,82 @@
+"""`fedling-broker export`: a model as a file for other programs."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from fedling_broker import onnx
+from fedling_broker.commands import output, place
+from fedling_broker.onnx import OnnxError
+from fedling_broker.onnx.snapshot import Snapshot
+from fedling_protocol import durable
+from fedling_protocol.exits import Exit
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+    from fedling_broker.onnx.compare import Agreement
+
+READABLE = 0o644
+
+
+def export(args: argparse.Namespace) -> Exit:
+    """Raises OnnxError; then no file was written."""
+    onnx.require()
+    from fedling_broker.onnx import exact, floating  # they import an extra
+
+    snapshot = _snapshot(args)
+    model = floating.float_model(snapshot) if args.float else exact.exact_model(snapshot)
+    agreement = _agreement(args, model, snapshot) if args.check else None
+    durable.write_file(args.onnx, model.SerializeToString(), READABLE)
+    report = {
+        "file": str(args.onnx),
+        "task": snapshot.spec.task,
+        "version": snapshot.version,
+        "model_hash": snapshot.model_hash.hex(),
+        "arithmetic": "float32" if args.float else "exact",
+        "nodes": len(model.graph.node),
+        "bytes": model.ByteSize(),
+        "agreement": asdict(agreement) if agreement else None,
+    }
+    if args.json:
+        output.print_json(report)
+    else:
+        print(
+            "{file}: model {version} of task {task}, {arithmetic}, {bytes:,} bytes".format(**report)
+        )
+        print(_words(agreement), end="")
+    return Exit.OK
+
+
+def _snapshot(args: argparse.Namespace) -> Snapshot:
+    with place.opened(args) as (_, store):
+        spec = place.task(store, args.task).spec
+        row = place.model_row(store, args.task, args.version)
+        return Snapshot(spec, row.version, row.model_hash, row.exponents, store.weights(row, spec))
+
+
+def _agreement(args: argparse.Namespace, model: ModelProto, snapshot: Snapshot) -> Agreement:
+    """Raises OnnxError if an exact file is not."""
+    from fedling_broker.onnx import compare
+
+    x = compare.random_examples(snapshot, args.check)
+    if args.float:
+        return compare.compare_float(model, snapshot, x)
+    found = compare.compare_exact(model, snapshot, x)
+    if found.exact < found.examples:
+        raise OnnxError(
+            f"{args.onnx}: not written: onnxruntime computes {found.examples - found.exact:,} of"
+            f" {found.examples:,} random examples otherwise than the kernel"
+        )
+    return found
+
+
+def _words(agreement: Agreement | None) -> str:
+    if agreement is None:
+        return ""
+    return (
+        f"{agreement.examples:,} random examples in onnxruntime and in the kernel:"
+        f" {agreement.labels:,} labels and {agreement.exact:,} times all numbers are the same\n"
+    )

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.report import Report
-from fedling_native import Layer
+from fedling_native import dense
 from fedling_sim.mosquitto import Mosquitto
 from tests.support.agent import Agent, rows
 from tests.support.aggregator import FakeAggregator, make_model
@@ -31,7 +31,7 @@ EXCHANGES = 3
 QUIET_S = 1.0  # after so long an exchange is over
 SETTLE_S = 10.0  # the last word about its state, the aggregator's farewell
 POLL_S = 0.02
-LAYERS = (Layer(600, 64, True), Layer(64, 7, False))  # the watch example's model
+LAYERS = (dense(600, 64, relu=True), dense(64, 7))  # the watch example's model
 
 
 def main(arguments: Sequence[str]) -> None:

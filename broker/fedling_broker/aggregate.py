@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from fedling_native import Layer
+from fedling_native import Layer, parameter_counts, weights_size
 
 Int64 = NDArray[np.int64]
 
@@ -29,8 +29,8 @@ class ServerState:
     """What the aggregator knows of a model: more than devices get, by 16 bits a value."""
 
     layers: tuple[Layer, ...]
-    exponents: tuple[int, ...]  # w_exp of each layer
-    values: Int64  # every layer's masters [out][in], then every layer's biases; 16 fractional bits
+    exponents: tuple[int, ...]  # w_exp of each layer, 0 of those without weights
+    values: Int64  # every layer's masters, then every layer's biases; 16 fractional bits
     velocity: Int64  # the same order and unit; zeros without momentum
 
 
@@ -43,25 +43,11 @@ class GroupSum:
     members: tuple[str, ...]  # device ids
 
 
-def weight_count(layers: Sequence[Layer]) -> int:
-    """Weights of a model, biases not counted."""
-    return sum(layer.inputs * layer.outputs for layer in layers)
-
-
-def bias_count(layers: Sequence[Layer]) -> int:
-    return sum(layer.outputs for layer in layers)
-
-
-def vector_size(layers: Sequence[Layer]) -> int:
-    """Bytes of an update's vector, and of a model's weights: int16 weights, then int32 biases."""
-    return 2 * weight_count(layers) + 4 * bias_count(layers)
-
-
 def read_vector(data: bytes, layers: Sequence[Layer]) -> Int64:
     """The integers of an update or of stored weights. Raises ValueError on another length."""
-    if len(data) != vector_size(layers):
-        raise ValueError(f"{len(data)} bytes, a vector of this model has {vector_size(layers)}")
-    weights = weight_count(layers)
+    if len(data) != weights_size(layers):
+        raise ValueError(f"{len(data)} bytes, a vector of this model has {weights_size(layers)}")
+    weights, _ = parameter_counts(layers)
     return np.concatenate(
         [
             np.frombuffer(data, "<i2", weights).astype(np.int64),
@@ -75,7 +61,7 @@ def add_up(updates: Iterable[tuple[str, bytes, int]], layers: Sequence[Layer]) -
 
     Raises ValueError on a vector of another length, or when the weights pass 2^30.
     """
-    total = np.zeros(weight_count(layers) + bias_count(layers), np.int64)
+    total = np.zeros(sum(parameter_counts(layers)), np.int64)
     weight, members = 0, []
     for device, vector, share in updates:
         weight += share
@@ -130,7 +116,7 @@ def limited(values: Int64) -> Int64:
 
 def exponent_shift(masters: Int64, exponent: int) -> int:
     """By how much one layer's exponent grows; its masters shrink by as much."""
-    bits = int(np.abs(rshift(masters, FRACTION)).max()).bit_length()
+    bits = int(np.abs(rshift(masters, FRACTION)).max(initial=0)).bit_length()
     if bits > MASTER_BITS:
         return min(bits - MASTER_BITS, MAX_EXPONENT - exponent)
     if 0 < bits < MASTER_BITS - 1:
@@ -140,7 +126,7 @@ def exponent_shift(masters: Int64, exponent: int) -> int:
 
 def stored_weights(state: ServerState) -> bytes:
     """What devices get of the masters and biases: weights as bytes (NUMERICS.md section 2)."""
-    weights = weight_count(state.layers)
+    weights, _ = parameter_counts(state.layers)
     masters = rshift(state.values[:weights], FRACTION)
     stored = np.clip(masters, -MASTER_LIMIT, MASTER_LIMIT) + STORED_OFFSET
     biases = np.clip(rshift(state.values[weights:], FRACTION), -(1 << 31), (1 << 31) - 1)
@@ -152,7 +138,8 @@ def state_of_weights(
 ) -> ServerState:
     """The state of a first model: what devices hold, no fraction yet."""
     values = read_vector(weights, layers)
-    values[: weight_count(layers)] -= STORED_OFFSET
+    weight_count, _ = parameter_counts(layers)
+    values[:weight_count] -= STORED_OFFSET
     return ServerState(layers, exponents, values << FRACTION, np.zeros_like(values))
 
 
@@ -163,7 +150,7 @@ def to_bytes(values: Int64) -> bytes:
 
 def from_bytes(data: bytes, layers: Sequence[Layer]) -> Int64:
     """The reverse of to_bytes. Raises ValueError on another length."""
-    expected = 8 * (weight_count(layers) + bias_count(layers))
+    expected = 8 * sum(parameter_counts(layers))
     if len(data) != expected:
         raise ValueError(f"{len(data)} bytes, this model's sum has {expected}")
     return np.frombuffer(data, "<i8").astype(np.int64)
@@ -182,10 +169,10 @@ def unpack_state(layers: tuple[Layer, ...], exponents: tuple[int, ...], data: by
 
 
 def parts(layers: Sequence[Layer], values: Int64) -> Iterator[Int64]:
-    """A writable view of each layer's masters."""
+    """A writable view of each layer's masters; empty for layers without weights."""
     start = 0
     for layer in layers:
-        end = start + layer.inputs * layer.outputs
+        end = start + layer.weight_count
         yield values[start:end]
         start = end
 

@@ -31,7 +31,7 @@ def fold(store: Store, task: Task, plan: PlanRow, *, keep: bool) -> None:
     total = add_up(store, task, members)
     state = store.newest_state(task.name, task.spec.layers)
     state = aggregate.aggregate(state, [total], task.momentum)
-    model_hash, state_hash = store.put_state(state)
+    model_hash, state_hash = store.put_state(task.spec, state)
     sum_hash = store.sums.put(aggregate.to_bytes(total.vector))
     version = plan.base_version + 1
     row = Fold(plan.round, sum_hash, total.weight, task.momentum, version, model_hash, state_hash)

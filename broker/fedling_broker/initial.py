@@ -15,34 +15,34 @@ from fedling_broker.aggregate import (
     MIN_EXPONENT,
     Int64,
     ServerState,
-    bias_count,
     move_exponents,
 )
-from fedling_native import Layer
+from fedling_native import Layer, parameter_counts
 
 WORDS_IN_BLOCK = 8
 
 
 def initial_state(layers: tuple[Layer, ...], seed: bytes) -> ServerState:
-    """Weights uniform in +-sqrt(6 / in) (He 2015, for ReLU), biases 0. seed: 32 bytes."""
+    """Weights uniform in +-sqrt(6 / span) (He 2015, for ReLU), biases 0. seed: 32 bytes."""
     words = Words(seed)
     masters, exponents = [], []
     for layer in layers:
-        exponent, limit = range_of(layer.inputs)
-        drawn = words.take(layer.inputs * layer.outputs)
+        exponent, limit = range_of(layer.span) if layer.span else (0, 0)
+        drawn = words.take(layer.weight_count)
         masters.append(((drawn * (2 * limit + 1)) >> 32) - limit)
         exponents.append(exponent)
-    biases = np.zeros(bias_count(layers), np.int64)
+    _, bias_count = parameter_counts(layers)
+    biases = np.zeros(bias_count, np.int64)
     values = np.concatenate([*masters, biases]) << FRACTION
     return move_exponents(ServerState(layers, tuple(exponents), values, np.zeros_like(values)))
 
 
-def range_of(inputs: int) -> tuple[int, int]:
-    """(w_exp, limit of |master|) of sqrt(6 / inputs): the finest exponent that 14 bits hold."""
+def range_of(span: int) -> tuple[int, int]:
+    """(w_exp, limit of |master|) of sqrt(6 / span): the finest exponent that 14 bits hold."""
     scale = 8 - MIN_EXPONENT
-    while isqrt((6 << 2 * scale) // inputs) > MASTER_LIMIT:
+    while isqrt((6 << 2 * scale) // span) > MASTER_LIMIT:
         scale -= 1
-    return 8 - scale, isqrt((6 << 2 * scale) // inputs)
+    return 8 - scale, isqrt((6 << 2 * scale) // span)
 
 
 class Words:

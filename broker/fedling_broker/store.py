@@ -14,7 +14,7 @@ from fedling_broker.shelf import Shelf
 from fedling_broker.tasks import Task
 from fedling_native import Layer
 from fedling_protocol import digest
-from fedling_protocol.messages import Verdict
+from fedling_protocol.messages import TaskSpec, Verdict
 
 FIRST_VERSION = 1
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -146,15 +146,15 @@ class Store:
                     f"task {task.name} is there already; to begin anew: fedling-broker task remove"
                     f" {task.name}"
                 )
-            model_hash, state_hash = self.put_state(state)
+            model_hash, state_hash = self.put_state(task.spec, state)
             connection.execute("INSERT INTO tasks VALUES (?, ?, 0)", (task.name, text))
             self._insert_model(task.name, FIRST_VERSION, model_hash, state.exponents)
             connection.execute("INSERT INTO newest VALUES (?, ?)", (task.name, state_hash))
 
-    def put_state(self, state: ServerState) -> tuple[bytes, bytes]:
+    def put_state(self, spec: TaskSpec, state: ServerState) -> tuple[bytes, bytes]:
         """The files of a state; their names: model hash, state hash."""
         weights = aggregate.stored_weights(state)
-        model_hash = digest.model_hash(state.layers, state.exponents, weights)
+        model_hash = digest.model_hash(spec, state.exponents, weights)
         self.models.put(weights, model_hash)
         return model_hash, self.states.put(aggregate.pack_state(state))
 
@@ -325,10 +325,10 @@ class Store:
         )
         return [_model(row) for row in rows]
 
-    def weights(self, row: ModelRow, layers: tuple[Layer, ...]) -> bytes:
+    def weights(self, row: ModelRow, spec: TaskSpec) -> bytes:
         """The weights of a version. Raises Damaged."""
         return self.models.get(
-            row.model_hash, lambda data: digest.model_hash(layers, row.exponents, data)
+            row.model_hash, lambda data: digest.model_hash(spec, row.exponents, data)
         )
 
     def newest_state(self, task: str, layers: tuple[Layer, ...]) -> ServerState:

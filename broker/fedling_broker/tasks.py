@@ -7,8 +7,8 @@ from enum import StrEnum
 from pathlib import Path
 
 from fedling_broker.aggregate import MOMENTUM_ONE
+from fedling_broker.model_table import LossWord, ModelTable, layers_of, loss_of
 from fedling_broker.rounds.state import Rules
-from fedling_native import Layer
 from fedling_protocol import codec, settings, shapes
 from fedling_protocol import limits as limit
 from fedling_protocol.messages import Conditions, Plan, TaskSpec, Training
@@ -18,6 +18,7 @@ from fedling_protocol.topics import is_device, is_name, is_task
 
 MAX_SECONDS = 10 * 365 * 86_400
 RATE_ONE = 1 << 24  # learning rates travel in 2^-24
+NORM_ONE = 1 << 16  # norms and mu travel in 2^-16
 SIMULATION = "simulation"  # the table that only fedling-sim reads
 ENVELOPE_ROOM = 256  # bytes of a plan's message beside its payload
 
@@ -41,6 +42,11 @@ class Normalise(StrEnum):
 DEVICE = allow(is_device, "device ids: 16 characters of a-z and 2-7, as fedling-agent init says")
 
 
+def above_one_unit(value: float) -> str | None:
+    """A check for `setting`: what is not 0 must not become 0 on the wire."""
+    return None if value == 0 or value >= 1 / NORM_ONE else f"0, or {1 / NORM_ONE} and more"
+
+
 @dataclass(frozen=True, slots=True)
 class TaskTable:
     """[task]"""
@@ -50,20 +56,20 @@ class TaskTable:
     window: int = setting(help="length of an example", unit="samples", low=1, high=65_535)
     stride: int = setting(help="from one example to the next", unit="samples", low=1, high=65_535)
     channels: int = setting(help="channels of the stream", low=1, high=limit.MAX_CHANNELS)
-    labels: tuple[str, ...] = setting(help="the classes", low=2, high=limit.MAX_LABELS)
+    labels: tuple[str, ...] = setting(
+        (),
+        help="the classes; reconstruction: learn from windows of these, without any from all",
+        high=limit.MAX_LABELS,
+    )
     normalise: Normalise = setting(Normalise.DEVICE, help="how a device scales its samples")
     rounds: int = setting(0, help="rest after so many; 0: go on for ever", low=0, high=2**31)
 
-
-@dataclass(frozen=True, slots=True)
-class ModelTable:
-    """[model]"""
-
-    layers: tuple[int, ...] = setting(
-        help="outputs of each dense layer, ReLU between; the last has one for each label",
-        low=1,
-        high=limit.MAX_LAYERS,
-    )
+    def __post_init__(self) -> None:
+        if self.window * self.channels > limit.MAX_VALUES:
+            raise ValueError(
+                f"window = {self.window}: allowed with channels = {self.channels}: at most"
+                f" {limit.MAX_VALUES // self.channels}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +96,26 @@ class TrainingTable:
         unit="samples",
         low=1,
         high=limit.MAX_HOLDOUT_BLOCK,
+    )
+    momentum: float = setting(
+        0.0, help="of a device's steps, anew in each round", low=0, high=limit.MAX_MOMENTUM / 256
+    )
+    clip_norm: float = setting(
+        0.0,
+        help="longest mean gradient of a layer; 0: no limit",
+        low=0,
+        high=65_535,
+        check=above_one_unit,
+    )
+    frozen_layers: int = setting(
+        0, help="so many of the first layers are not trained", low=0, high=limit.MAX_LAYERS - 1
+    )
+    proximal: float = setting(
+        0.0,
+        help="mu of FedProx: how much weights are held near those of the round's start",
+        low=0,
+        high=65_535,
+        check=above_one_unit,
     )
 
 
@@ -152,6 +178,11 @@ class TaskFile:
     server: ServerTable = setting(ServerTable(), help="the aggregator's optimiser")
 
     def __post_init__(self) -> None:
+        if self.model.loss is LossWord.SOFTMAX and len(self.task.labels) < 2:
+            raise ValueError(
+                f"task.labels: {len(self.task.labels)} entries: allowed with loss softmax: 2 to"
+                f" {limit.MAX_LABELS}"
+            )
         goal, cap = self.cohort.goal, self.training.weight_cap
         if goal * cap > limit.MAX_WEIGHT:
             raise ValueError(
@@ -195,7 +226,21 @@ def parse_task(text: str, file: str) -> Task:
         raise SettingsError(f"{file}: not TOML: {error}") from error
     values.pop(SIMULATION, None)
     tables = settings.read(values, file, TaskFile)
-    task = Task(
+    try:
+        task = task_of(tables)
+        shapes.check_spec(task.spec)
+        shapes.check_training(task.spec, task.training)
+        check_plan(task)
+    except Refused as refused:
+        raise SettingsError(f"{file}: {refused.detail}") from refused
+    except ValueError as error:
+        raise SettingsError(f"{file}: {error}") from error
+    return task
+
+
+def task_of(tables: TaskFile) -> Task:
+    """The same in the words of the wire and the rounds. Raises ValueError."""
+    return Task(
         spec_of(tables),
         training_of(tables),
         conditions_of(tables),
@@ -203,14 +248,6 @@ def parse_task(text: str, file: str) -> Task:
         rules_of(tables),
         round(tables.server.momentum * MOMENTUM_ONE),
     )
-    try:
-        shapes.check_spec(task.spec)
-        check_plan(task)
-    except Refused as refused:
-        raise SettingsError(f"{file}: {refused.detail}") from refused
-    except ValueError as error:
-        raise SettingsError(f"{file}: {error}") from error
-    return task
 
 
 def check_plan(task: Task) -> None:
@@ -225,15 +262,26 @@ def check_plan(task: Task) -> None:
 
 
 def spec_of(tables: TaskFile) -> TaskSpec:
-    """What is learned."""
-    task, inputs, layers = tables.task, tables.task.window * tables.task.channels, []
-    for number, outputs in enumerate(tables.model.layers, start=1):
-        layers.append(Layer(inputs, outputs, number < len(tables.model.layers)))
-        inputs = outputs
+    """What is learned. Raises ValueError."""
+    task, model = tables.task, tables.model
+    layers = layers_of(model, task.window, task.channels)
+    check_outputs(layers[-1].outputs, tables)
     return TaskSpec(
         task.name, task.stream, task.window, task.stride, task.channels, str(task.normalise),
-        task.labels, tuple(layers),
+        task.labels, layers, loss_of(model),
     )  # fmt: skip
+
+
+def check_outputs(outputs: int, tables: TaskFile) -> None:
+    """Raises ValueError unless the last layer gives what the loss compares."""
+    wanted, what = len(tables.task.labels), "one for each label"
+    if tables.model.loss is LossWord.RECONSTRUCTION:
+        wanted, what = tables.task.window * tables.task.channels, "as many as a window has"
+    if outputs != wanted:
+        raise ValueError(
+            f"model.layers: the last layer gives {outputs} values: allowed with loss"
+            f" {tables.model.loss}: {wanted}, {what}"
+        )
 
 
 def training_of(tables: TaskFile) -> Training:
@@ -247,6 +295,10 @@ def training_of(tables: TaskFile) -> Training:
         training.weight_cap,
         round(training.holdout * 1000),
         training.holdout_block,
+        round(training.momentum * 256),
+        round(training.clip_norm * NORM_ONE),
+        training.frozen_layers,
+        round(training.proximal * NORM_ONE),
     )
 
 

@@ -10,6 +10,7 @@ from fedling_broker.shelf import Damaged, sha256
 from fedling_broker.store import FIRST_VERSION, Fold, ModelRow, PlanRow, Store
 from fedling_broker.tasks import Task
 from fedling_protocol import digest
+from fedling_protocol.messages import TaskSpec
 
 
 class Mismatch(Exception):
@@ -35,12 +36,14 @@ def verify(store: Store, task: Task, seed: bytes) -> Iterator[Check]:
     """
     models = {row.version: row for row in store.model_rows(task.name)}
     plans = {plan.round: plan for plan in store.plans(task.name)}
-    state = initial.initial_state(task.spec.layers, seed)
-    fault = _fault_of_model(store, state, models.pop(FIRST_VERSION, None))
-    yield Check(0, FIRST_VERSION, hash_of(state), False, fault)
+    spec = task.spec
+    state = initial.initial_state(spec.layers, seed)
+    fault = _fault_of_model(store, spec, state, models.pop(FIRST_VERSION, None))
+    yield Check(0, FIRST_VERSION, hash_of(spec, state), False, fault)
     lost = ""
     for row in store.folds(task.name):
-        model, base, audited, fault = models.pop(row.version, None), hash_of(state), False, lost
+        model, base = models.pop(row.version, None), hash_of(spec, state)
+        audited, fault = False, lost
         try:
             if not lost:
                 state = _recompute(store, state, row)
@@ -51,16 +54,17 @@ def verify(store: Store, task: Task, seed: bytes) -> Iterator[Check]:
         except (Damaged, ValueError) as error:
             fault = str(error)
             lost = f"cannot be recomputed: round {row.round} is damaged"
-        fault = fault or _fault_of_model(store, state, model)
-        yield Check(row.round, row.version, b"" if lost else hash_of(state), audited, fault)
+        fault = fault or _fault_of_model(store, spec, state, model)
+        found = b"" if lost else hash_of(spec, state)
+        yield Check(row.round, row.version, found, audited, fault)
     for version, model in models.items():
         yield Check(0, version, model.model_hash, False, "no round in the journal made this model")
 
 
-def hash_of(state: ServerState) -> bytes:
+def hash_of(spec: TaskSpec, state: ServerState) -> bytes:
     """The hash of the model that devices get of this state."""
     weights = aggregate.stored_weights(state)
-    return digest.model_hash(state.layers, state.exponents, weights)
+    return digest.model_hash(spec, state.exponents, weights)
 
 
 def _recompute(store: Store, state: ServerState, row: Fold) -> ServerState:
@@ -91,7 +95,8 @@ def _check_round(store: Store, task: Task, row: Fold, plan: PlanRow | None, base
 
 def _check_state(store: Store, task: Task, row: Fold, state: ServerState) -> None:
     """The aggregator goes on from the state that the sums give. Raises Mismatch."""
-    if sha256(aggregate.pack_state(state)) != row.state_hash or hash_of(state) != row.model_hash:
+    hashes = sha256(aggregate.pack_state(state)), hash_of(task.spec, state)
+    if hashes != (row.state_hash, row.model_hash):
         raise Mismatch("the journal names another model or another state of the server")
     if store.newest(task.name).version == row.version:
         try:
@@ -100,12 +105,12 @@ def _check_state(store: Store, task: Task, row: Fold, state: ServerState) -> Non
             raise Mismatch(str(damaged)) from damaged
 
 
-def _fault_of_model(store: Store, state: ServerState, row: ModelRow | None) -> str:
+def _fault_of_model(store: Store, spec: TaskSpec, state: ServerState, row: ModelRow | None) -> str:
     """What the published model has other than the recomputed state; empty: nothing."""
     if row is None:
         return "the model is missing"
     try:
-        weights = store.weights(row, state.layers)
+        weights = store.weights(row, spec)
     except Damaged as damaged:
         return str(damaged)
     if row.exponents != state.exponents or weights != aggregate.stored_weights(state):

@@ -10,7 +10,8 @@ from fedling_broker.rounds import events as ev
 from fedling_broker.rounds import machine, state
 from fedling_broker.store import DecisionRow, ModelRow, PlanRow, Store, boot_ms
 from fedling_broker.tasks import Task
-from fedling_protocol import codec, digest, envelope, shapes
+from fedling_native import weights_size
+from fedling_protocol import codec, digest, envelope
 from fedling_protocol.identity import SigningKey
 from fedling_protocol.link import Link
 from fedling_protocol.loop import Loop, Timer
@@ -158,7 +159,7 @@ class Work:
             return "codec"
         if update.weight > self.task.training.weight_cap:
             return "weight"
-        if len(update.vector) != shapes.weights_size(self.task.spec.layers):
+        if len(update.vector) != weights_size(self.task.spec.layers):
             return "shape"
         return ""
 
@@ -274,7 +275,7 @@ class Work:
         """Bytes of the Model message."""
         topic = self._tools.topics.model(self.task.name, row.version)
         if self._sealed is None or self._sealed[0] != row.version:
-            weights = self._tools.store.weights(row, self.task.spec.layers)
+            weights = self._tools.store.weights(row, self.task.spec)
             model = Model(row.version, self.task.spec, row.exponents, weights)
             sealed = envelope.seal(model, self._tools.topics.bound(topic), self._tools.key)
             self._sealed = row.version, sealed

@@ -1,8 +1,9 @@
 """TOML files read into frozen dataclasses, with errors that say what is allowed.
 
 A field's type is int, float, bool, str, Path, an Enum of strings, tuple[such, ...], another
-dataclass (a table), tuple[dataclass, ...] (an array of tables), dict[str, such], or one of these
-with `| None`. Its range, unit and meaning are given by `setting`.
+dataclass (a table), tuple[dataclass, ...] (an array of tables), dict[str, such], one of these with
+`| None`, or several with `|` that TOML can tell apart. Its range, unit and meaning are given by
+`setting`.
 """
 
 import json
@@ -136,7 +137,7 @@ def _read_table(settings: type, values: object, place: _Place) -> object:
 
 def _read(hint: Any, value: object, place: _Place, rule: _Rule) -> object:
     """One value, checked."""
-    hint = _without_none(hint)
+    hint = _choose(hint, value, place)
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     result: object
     if origin is tuple:
@@ -162,6 +163,26 @@ def _read(hint: Any, value: object, place: _Place, rule: _Rule) -> object:
         _check_range(place, value, value, rule, rule.unit)
     _check_rule(place, value, result, rule)
     return result
+
+
+def _choose(hint: Any, value: object, place: _Place) -> Any:
+    """Of several types the one that this value is written as."""
+    hints = _alternatives(hint)
+    fits = [one for one in hints if len(hints) == 1 or _is_written_as(one, value)]
+    if not fits:
+        place.refuse(value, _type_name(hint))
+    return fits[0]
+
+
+def _is_written_as(hint: Any, value: object) -> bool:
+    """Whether TOML writes values of this type as one like `value`."""
+    if typing.get_origin(hint) is tuple:
+        return isinstance(value, list)
+    if is_dataclass(hint):
+        return isinstance(value, dict)
+    if isinstance(hint, type) and issubclass(hint, Enum | Path):
+        return isinstance(value, str)
+    return type(value) is hint
 
 
 def _read_scalar(hint: Any, value: object, place: _Place) -> object:
@@ -201,10 +222,12 @@ def _refuse_unknown(place: _Place, name: str, names: list[str]) -> NoReturn:
 def _describe(settings: type, prefix: str) -> Iterator[Setting]:
     hints = typing.get_type_hints(settings)
     for f in fields(settings):
-        key, hint = prefix + _name(f), _without_none(hints[f.name])
+        key, hint = prefix + _name(f), hints[f.name]
         inner = typing.get_args(hint)[0] if typing.get_origin(hint) is tuple else hint
-        if is_dataclass(inner):
-            yield from _describe(cast(type, inner), f"{key}." if inner is hint else f"{key}[].")
+        tables = [one for one in _alternatives(inner) if is_dataclass(one)]
+        below = f"{key}." if inner is hint else f"{key}[]."
+        if len(tables) == len(_alternatives(inner)):
+            yield from _describe(cast(type, tables[0]), below)
             continue
         rule = _rule(f)
         default = f.default if f.default is not MISSING else None
@@ -217,16 +240,19 @@ def _describe(settings: type, prefix: str) -> Iterator[Setting]:
             _allowed(hint, rule),
             rule.help,
         )
+        for table in tables:
+            yield from _describe(cast(type, table), below)
 
 
 def _allowed(hint: Any, rule: _Rule) -> str:
+    hint = _alternatives(hint)[0]
     if isinstance(hint, type) and issubclass(hint, Enum):
         return ", ".join(_toml(member.value) for member in hint)
     return _range(rule) if (rule.low, rule.high) != (None, None) else ""
 
 
 def _wanted(hints: dict[str, Any], f: "Field[Any]") -> str:
-    rule, hint = _rule(f), _without_none(hints[f.name])
+    rule, hint = _rule(f), hints[f.name]
     parts = [rule.help, _type_name(hint), _allowed(hint, rule), rule.unit]
     return ", ".join(part for part in parts if part)
 
@@ -245,9 +271,12 @@ def _plain(number: float | None) -> str:
 
 def _type_name(hint: Any) -> str:
     names = {int: "an integer", float: "a number", bool: "true or false", str: "a text"}
+    if len(_alternatives(hint)) > 1:
+        return " or ".join(_type_name(one) for one in _alternatives(hint))
+    (hint,) = _alternatives(hint)
     if typing.get_origin(hint) is tuple:
         return "an array"
-    if typing.get_origin(hint) in (dict, Mapping):
+    if typing.get_origin(hint) in (dict, Mapping) or is_dataclass(hint):
         return "a table"
     if hint is Path:
         return "a path"
@@ -270,11 +299,11 @@ def _toml(value: object) -> str:
     return str(value)
 
 
-def _without_none(hint: Any) -> Any:
-    """X of `X | None`."""
+def _alternatives(hint: Any) -> list[Any]:
+    """X, Y of `X | Y | None`; X of any other."""
     if typing.get_origin(hint) in (Union, types.UnionType):
-        (hint,) = (a for a in typing.get_args(hint) if a is not type(None))
-    return hint
+        return [one for one in typing.get_args(hint) if one is not type(None)]
+    return [hint]
 
 
 def _name(f: "Field[Any]") -> str:

@@ -10,11 +10,11 @@ from fedling_agent.ledger import Traffic
 from fedling_agent.policy import Allowance
 from fedling_agent.session import state
 from fedling_agent.session.state import Dice, Fetch, Session, Spooled, Timing
-from fedling_native import Layer
+from fedling_native import dense
 from fedling_protocol.loop import now
 from tests.support.aggregator import make_model, make_plan
 
-PLAN = make_plan(make_model((Layer(4, 2, False),)), 3, min_examples=40)
+PLAN = make_plan(make_model((dense(4, 2),)), 3, min_examples=40)
 NO = Allowance(False, False, ("battery 34 % < 40 %",), ("battery 34 % < 40 %",), 720.0)
 YES = Allowance(True, True, (), (), 60.0)
 FETCH = Fetch(1, b"h" * 32, 1000, None)

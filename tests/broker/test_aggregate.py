@@ -31,12 +31,11 @@ from fedling_broker.aggregate import (
     stored_weights,
     to_bytes,
     unpack_state,
-    vector_size,
 )
-from fedling_native import Layer
+from fedling_native import average_pool, conv, dense, weights_size
 
 GOLDEN = Path(__file__).parent.parent / "native" / "golden" / "server.json"
-LAYERS = (Layer(3, 4, True), Layer(4, 2, False))
+LAYERS = (dense(3, 4, relu=True), dense(4, 2))
 WEIGHTS, BIASES = 3 * 4 + 4 * 2, 4 + 2
 
 
@@ -182,7 +181,7 @@ def test_aggregate_of_twenty_rounds_has_a_known_hash() -> None:
 def test_aggregate_does_not_depend_on_order_or_grouping() -> None:
     dice = random.Random(2)
     updates = [
-        (str(i), dice.randbytes(vector_size(LAYERS)), dice.randrange(1, 2**20)) for i in range(9)
+        (str(i), dice.randbytes(weights_size(LAYERS)), dice.randrange(1, 2**20)) for i in range(9)
     ]
     once = aggregate(state_of(flat()), [add_up(updates, LAYERS)])
     for _ in range(5):
@@ -208,7 +207,7 @@ def test_aggregate_refuses_an_impossible_weight(weight: int) -> None:
 
 
 def test_add_up_refuses_more_weight_than_64_bits_hold() -> None:
-    vector = bytes(vector_size(LAYERS))
+    vector = bytes(weights_size(LAYERS))
     with pytest.raises(ValueError, match="more than 1073741824"):
         add_up([("a", vector, 2**30), ("b", vector, 1)], LAYERS)
 
@@ -216,7 +215,7 @@ def test_add_up_refuses_more_weight_than_64_bits_hold() -> None:
 @pytest.mark.parametrize("extra", [-1, 1, 2])
 def test_read_vector_refuses_another_length(extra: int) -> None:
     with pytest.raises(ValueError, match="bytes"):
-        read_vector(bytes(vector_size(LAYERS) + extra), LAYERS)
+        read_vector(bytes(weights_size(LAYERS) + extra), LAYERS)
 
 
 def test_a_bias_stops_at_its_limit() -> None:
@@ -226,6 +225,26 @@ def test_a_bias_stops_at_its_limit() -> None:
     state = aggregate(state_of(plain), [add_up([("d", vector, 1)], LAYERS)])
     assert state.values[WEIGHTS:].tolist() == [VALUE_LIMIT] * BIASES
     assert stored_weights(state).endswith((2**31 - 1).to_bytes(4, "little"))
+
+
+CNN = (
+    conv((1, 8, 2), 3, (1, 3), relu=True), average_pool((1, 6, 3)), dense(3, 2),
+)  # fmt: skip
+
+
+def test_a_pool_has_exponent_0_and_never_moves() -> None:
+    weights = weights_size(CNN)
+    assert weights == 2 * (3 * 3 * 2 + 3 * 2) + 4 * (3 + 2)
+    values = np.zeros(24 + 5, np.int64)
+    values[:18], values[18:24] = 3 << 16, 40_000 << 16  # too small, and too large
+    state = ServerState(CNN, (-7, 0, -7), values, np.zeros_like(values))
+    after = aggregate(state, [add_up([("d", bytes(weights), 1)], CNN)])
+    assert after.exponents == (-18, 0, -5)
+    assert after.values[:18].tolist() == [3 << 27] * 18
+    assert after.values[18:24].tolist() == [10_000 << 16] * 6
+    assert unpack_state(CNN, after.exponents, pack_state(after)).values.tolist() == (
+        after.values.tolist()
+    )
 
 
 def test_state_of_weights_gives_the_same_bytes_back() -> None:
@@ -261,7 +280,7 @@ def test_golden_vectors_of_the_reference() -> None:
 def test_aggregate_equals_the_golden_momentum(case: dict[str, Any]) -> None:
     server = int64s(case["server"])
     count = len(server)
-    layers = (Layer(1, count, False),)
+    layers = (dense(1, count),)
     values = np.concatenate([server, np.zeros_like(server)])
     state = ServerState(layers, (case["w_exp"],), values, np.zeros_like(values))
     for step in case["rounds"]:

@@ -39,7 +39,7 @@ def test_fold_is_the_mean_of_the_updates(store: Store) -> None:
     assert (row.round, row.version, row.weight, row.momentum) == (1, 2, 33, 128)
     newest = store.newest("tiny")
     assert newest.model_hash == row.model_hash
-    assert store.weights(newest, layers) == aggregate.stored_weights(expected)
+    assert store.weights(newest, TASK.spec) == aggregate.stored_weights(expected)
     assert store.sums.get(row.sum_hash) == aggregate.to_bytes(group.vector)
     folded = store.plan("tiny", plan.plan_id)
     assert folded is not None

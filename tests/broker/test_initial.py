@@ -7,9 +7,9 @@ import pytest
 
 from fedling_broker.aggregate import stored_weights
 from fedling_broker.initial import Words, initial_state, range_of
-from fedling_native import Layer, Net
+from fedling_native import Net, average_pool, conv, dense, depthwise
 
-LAYERS = (Layer(600, 64, True), Layer(64, 7, False))
+LAYERS = (dense(600, 64, relu=True), dense(64, 7))
 SEED = bytes(range(32))
 
 
@@ -52,6 +52,22 @@ def test_initial_state_equals_plain_integers() -> None:
     assert state.exponents == (-9, -7)
 
 
+def test_initial_state_of_every_kind_draws_in_order() -> None:
+    layers = (
+        conv((1, 20, 6), 8, (1, 5), (1, 2), relu=True),
+        depthwise((1, 8, 8), (1, 3), relu=True),
+        average_pool((1, 6, 8)),
+        dense(8, 3),
+    )
+    state = initial_state(layers, SEED)
+    words, expected = plain_words(SEED, 8 * 30 + 3 * 8 + 8 * 3), []
+    for start, count, span in [(0, 240, 30), (240, 24, 3), (264, 24, 8)]:
+        _, m = range_of(span)
+        expected += [(((w * (2 * m + 1)) >> 32) - m) << 16 for w in words[start : start + count]]
+    assert state.values.tolist() == expected + [0] * (8 + 8 + 3)
+    assert state.exponents == (range_of(30)[0], range_of(3)[0], 0, range_of(8)[0])
+
+
 def test_initial_state_is_the_same_for_ever() -> None:
     digest = hashlib.sha256(stored_weights(initial_state(LAYERS, SEED))).hexdigest()
     assert digest == "3de23eb3ac9b1231a169a57675f42c692d3e706054f8cf94cbbf9d88a62d372b"
@@ -59,7 +75,7 @@ def test_initial_state_is_the_same_for_ever() -> None:
 
 def test_initial_state_of_a_tiny_layer_moves_its_exponent() -> None:
     for seed in range(200):
-        state = initial_state((Layer(1, 1, True), Layer(1, 2, False)), bytes([seed] * 32))
+        state = initial_state((dense(1, 1, relu=True), dense(1, 2)), bytes([seed] * 32))
         for part in (state.values[:1], state.values[1:3]):
             largest = int(np.abs(part >> 16).max())
             assert largest == 0 or 2**12 <= largest < 2**14
@@ -68,4 +84,7 @@ def test_initial_state_of_a_tiny_layer_moves_its_exponent() -> None:
 def test_initial_model_runs_in_the_kernel() -> None:
     state = initial_state(LAYERS, SEED)
     net = Net(LAYERS, state.exponents, stored_weights(state))
-    assert 0 <= net.predict(bytes(600)).label < 7
+    # Biases are 0, and so are the logits of a window of zeros: the first of equal ones.
+    prediction = net.predict(bytes(600))
+    assert prediction.label == 0
+    assert len(set(prediction.outputs)) == 1

@@ -69,7 +69,7 @@ def test_two_rounds_make_two_models_and_then_rest(fleet: Fleet) -> None:
     fleet.devices[0].link.subscribe([fleet.aggregator.topics.model("tiny", 3)])
     wait(fleet.loop, lambda: 3 in devices[0].models, "the newest model")
     model = devices[0].models[3]
-    found = digest.model_hash(model.spec.layers, model.exponents, model.weights)
+    found = digest.model_hash(model.spec, model.exponents, model.weights)
     assert found == rest.model_hash
     assert fleet.aggregator.stop() == 0
     verified = fleet.aggregator.json("round", "verify", "--all")

@@ -42,7 +42,7 @@ def test_add_task_makes_its_first_model(store: Store) -> None:
     assert [(row.name, row.text, row.paused) for row in store.tasks()] == [("tiny", TEXT, False)]
     row = store.newest("tiny")
     assert row.version == 1
-    assert len(store.weights(row, TASK.spec.layers)) == 2 * 50 + 4 * 7
+    assert len(store.weights(row, TASK.spec)) == 2 * 50 + 4 * 7
     assert store.newest_state("tiny", TASK.spec.layers).exponents == row.exponents
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from fedling_broker.tasks import load_task, parse_task
-from fedling_native import Layer
+from fedling_native import Loss, dense
 from fedling_protocol.messages import Conditions, Training
 from fedling_protocol.settings import SettingsError
 
@@ -36,8 +36,9 @@ def changed(old: str, new: str) -> str:
 def test_parse_task_gives_what_the_wire_wants() -> None:
     task = parse_task(SMALL, "tiny.toml")
     assert task.name == "tiny"
-    assert task.spec.layers == (Layer(8, 5, True), Layer(5, 2, False))
-    assert task.training == Training(3, 16, 838_861, 1, 1000, 200, 3000)
+    assert task.spec.layers == (dense(8, 5, relu=True), dense(5, 2))
+    assert task.spec.loss is Loss.SOFTMAX
+    assert task.training == Training(3, 16, 838_861, 1, 1000, 200, 3000, 0, 0, 0, 0)
     assert task.conditions == Conditions(mains=False, battery=40, temperature=75)
     assert (task.cohort, task.momentum) == (None, 0)
     assert (task.rules.goal, task.rules.minimum, task.rules.rounds) == (10, 1, 0)
@@ -52,6 +53,22 @@ def test_parse_task_with_a_named_cohort() -> None:
     assert task.rules.deadline_ms == 30_000
 
 
+def test_parse_task_with_all_that_training_can() -> None:
+    more = "momentum = 0.9\nclip_norm = 1.5\nfrozen_layers = 1\nproximal = 0.01"
+    training = parse_task(changed("epochs = 3", f"epochs = 3\n{more}"), "tiny.toml").training
+    assert (training.momentum, training.clip_q16) == (230, 3 << 15)
+    assert (training.frozen, training.proximal_q16) == (1, 655)
+
+
+def test_parse_task_of_a_reconstruction_needs_no_labels() -> None:
+    text = changed('labels = ["up", "down"]', "").replace(
+        "[5, 2]", '[3, 8]\nloss = "reconstruction"'
+    )
+    spec = parse_task(text, "tiny.toml").spec
+    assert (spec.labels, spec.loss) == ((), Loss.RECONSTRUCTION)
+    assert spec.layers == (dense(8, 3, relu=True), dense(3, 8))
+
+
 def test_parse_task_leaves_the_simulation_to_the_simulator() -> None:
     parse_task(SMALL + '[simulation]\nanything = "goes"\n', "tiny.toml")
 
@@ -59,7 +76,7 @@ def test_parse_task_leaves_the_simulation_to_the_simulator() -> None:
 def test_load_task_of_the_example() -> None:
     task, text = load_task(EXAMPLE)
     assert text == EXAMPLE.read_text()
-    assert task.spec.layers == (Layer(600, 64, True), Layer(64, 7, False))
+    assert task.spec.layers == (dense(600, 64, relu=True), dense(64, 7))
     assert 0 < task.momentum < 256
 
 
@@ -69,17 +86,24 @@ def test_load_task_of_the_example() -> None:
         ('"tiny"', '"state"', ["task.name", '"state"', "not"]),
         ('"tiny"', '"Tiny Task"', ["task.name", "a-z"]),
         ("window = 4", "window = 0", ["task.window = 0", "1 to 65535"]),
-        ("window = 4", "window = 40000", ["window * channels", "65535"]),
+        ("window = 4", "window = 40000", ["[task]: window = 40000", "channels = 2: at most 32767"]),
         ("window = 4", "", ["task.window", "missing"]),
-        ("[5, 2]", "[5, 3]", ["last layer", "label"]),
+        ("[5, 2]", "[5, 3]", ["last layer gives 3", "loss softmax: 2, one for each label"]),
         ('["up", "down"]', '["up", "up"]', ["a label twice"]),
         ('["up", "down"]', '["up"]', ["task.labels", "2 to 256"]),
-        ("[5, 2]", "[]", ["model.layers", "1 to 8"]),
+        ("[5, 2]", "[]", ["model.layers", "1 to 16"]),
+        ("[5, 2]", '[5, 2]\nloss = "hinge"', ["model.loss", '"hinge"', '"softmax"']),
+        ("[5, 2]", '[5, 2]\nloss = "reconstruction"', ["last layer gives 2", "8, as many as"]),
         ("learning_rate = 0.05", "learning_rate = 0", ["training.learning_rate = 0"]),
         ("learning_rate = 0.05", "learning_rate = 17.0", ["17.0", "to 16"]),
         ("learning_rate = 0.05", 'learning_rate = "fast"', ['"fast"', "a number"]),
         ("batch = 16", "batch = 257", ["training.batch = 257", "1 to 256"]),
         ("epochs = 3", "epoch = 3", ["training.epoch", "did you mean epochs"]),
+        ("epochs = 3", "epochs = 3\nmomentum = 1.0", ["training.momentum = 1.0", "0 to 0.996"]),
+        ("epochs = 3", "epochs = 3\nclip_norm = 1e-6", ["training.clip_norm = 1e-06", "0, or"]),
+        ("epochs = 3", "epochs = 3\nproximal = -1", ["training.proximal = -1", "0 to 65535"]),
+        ("epochs = 3", "epochs = 3\nproximal = 20", ["learning rate * mu is 1 or more"]),
+        ("epochs = 3", "epochs = 3\nfrozen_layers = 2", ["no layer is left to be trained"]),
         ("goal = 10", "goal = 0", ["cohort.goal = 0"]),
         ("goal = 10", "goal = 2\nminimum = 3", ["[cohort]", "minimum = 3", "at most goal = 2"]),
         ("goal = 10", f'goal = 2\ndevices = ["{A}"]', ["goal = 2", "1 named devices"]),

@@ -7,12 +7,12 @@ import os
 import sys
 from pathlib import Path
 
-from fedling_native import Layer
+from fedling_native import dense
 from fedling_protocol.exits import Exit
 from tests.support.agent import Agent, rows
 from tests.support.aggregator import FakeAggregator, make_model
 
-LAYERS = (Layer(40, 1000, True), Layer(1000, 3, False))  # an update of 100 kB
+LAYERS = (dense(40, 1000, relu=True), dense(1000, 3))  # an update of 100 kB
 
 
 def fill(agent: Agent) -> Path:

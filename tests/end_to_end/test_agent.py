@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fedling_native import Layer, weights_size
+from fedling_native import dense, weights_size
 from fedling_protocol import envelope
 from fedling_protocol.exits import Exit
 from fedling_protocol.identity import SigningKey
@@ -30,7 +30,7 @@ from tests.support.aggregator import (
 )
 from tests.support.tools import absent, as_nobody
 
-LAYERS = (Layer(40, 16, True), Layer(16, 3, False))  # 20 samples of 2 channels, 3 labels
+LAYERS = (dense(40, 16, relu=True), dense(16, 3))  # 20 samples of 2 channels, 3 labels
 LOW = Weather(mains=False, battery=20, temperature=40, network=True)
 
 MakeAgent = Callable[..., Agent]
@@ -242,7 +242,7 @@ def test_task_that_the_device_cannot_do_is_declined(
 ) -> None:
     agent = make_agent()
     ready(aggregator, agent)
-    model = make_model((Layer(60, 3, False),), channels=3)
+    model = make_model((dense(60, 3),), channels=3)
     aggregator.offer(model, 1)
     aggregator.until(lambda: agent.status().get("declined"))
     assert "2 channels" in agent.status()["declined"]["watch"]
@@ -260,7 +260,7 @@ def test_low_battery_keeps_it_from_everything_large(
     agent = make_agent(port=proxy.add("device"))
     agent.world.show(LOW)
     ready(aggregator, agent)
-    large = (Layer(40, 500, True), Layer(500, 3, False))
+    large = (dense(40, 500, relu=True), dense(500, 3))
     aggregator.offer(make_model(large), 1)
     aggregator.until(lambda: "battery 20 % < 40 %" in agent.doing())
     assert "next check in" in agent.doing()
@@ -304,7 +304,7 @@ def test_bytes_at_the_socket_are_those_of_the_proxy(
     proxy = Proxy(mosquitto.port)
     agent = make_agent(port=proxy.add("device"))
     ready(aggregator, agent)
-    layers = (Layer(40, 300, True), Layer(300, 3, False))
+    layers = (dense(40, 300, relu=True), dense(300, 3))
     first = aggregator.offer(make_model(layers), 1)
     aggregator.until(lambda: verdicts(agent) == {"accepted": 1})
     second = aggregator.offer(make_model(layers, version=2), 2)

@@ -74,6 +74,46 @@ def error(text: str) -> str:
     return str(caught.value)
 
 
+@dataclass(frozen=True, slots=True)
+class Mixed:
+    item: tuple[int | Colour | Battery, ...] = setting(help="what comes in turn", high=4)
+    size: int | tuple[int, ...] | None = setting(None, help="one, or several", check=even)
+
+
+def test_a_key_may_be_of_several_types() -> None:
+    mixed = parse('item = [3, "green", { minimum = 7 }]\nsize = [2, 4]', "m.toml", Mixed)
+    assert mixed == Mixed((3, Colour.GREEN, Battery(7)), (2, 4))
+    assert parse("item = []\nsize = 2", "m.toml", Mixed) == Mixed((), 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("item = [1.5]", "item[0] = 1.5: allowed: an integer or a word or a table"),
+        ("item = [true]", "item[0] = true: allowed: an integer or a word or a table"),
+        ('item = ["blue"]', 'item[0] = "blue": allowed: "red", "green"'),
+        ("item = [{ minimum = 101 }]", "item[0].minimum = 101: allowed: 0 to 100 %"),
+        ("item = []\nsize = [2, 3]", "size[1] = 3: allowed: an even number"),
+        ('item = []\nsize = "2"', 'size = "2": allowed: an integer or an array'),
+        ("size = 2", "item is missing: what comes in turn, an array, at most 4"),
+    ],
+)
+def test_a_key_of_several_types_says_which(text: str, words: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        parse(text, "m.toml", Mixed)
+    assert str(caught.value) == f"m.toml: {words}"
+
+
+def test_describe_a_key_of_several_types() -> None:
+    found = [(s.key, s.type) for s in describe(Mixed)]
+    assert found == [
+        ("item", "an array"),
+        ("item[].minimum", "an integer"),
+        ("item[].dwell_s", "a number"),
+        ("size", "an integer or an array"),
+    ]
+
+
 def test_parse_defaults() -> None:
     assert parse('fleet = "demo"', "agent.toml", Example) == Example("demo")
 

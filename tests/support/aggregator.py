@@ -5,7 +5,7 @@ from array import array
 from collections.abc import Callable
 from functools import partial
 
-from fedling_native import Layer
+from fedling_native import Layer, Loss, parameter_counts
 from fedling_protocol import digest, envelope
 from fedling_protocol.backoff import Backoff
 from fedling_protocol.identity import SigningKey, device_id
@@ -50,19 +50,19 @@ def make_model(
 ) -> Model:
     """Small random weights, the same for the same version."""
     dice = random.Random(version)
-    weights = array("h")
-    for layer in layers:
-        size = layer.inputs * layer.outputs
-        weights.extend(128 + dice.randrange(-2000, 2000) for _ in range(size))
-    biases = array("i", bytes(4 * sum(layer.outputs for layer in layers)))
+    weight_count, bias_count = parameter_counts(layers)
+    weights = array("h", (128 + dice.randrange(-2000, 2000) for _ in range(weight_count)))
     window = layers[0].inputs // channels
     labels = tuple(f"label {k}" for k in range(layers[-1].outputs))
-    spec = TaskSpec(task, "wrist", window, window, channels, "device", labels, layers)
-    return Model(version, spec, (-7,) * len(layers), weights.tobytes() + biases.tobytes())
+    spec = TaskSpec(
+        *(task, "wrist", window, window, channels, "device", labels, layers, Loss.SOFTMAX)
+    )
+    exponents = tuple(-7 if layer.weight_count else 0 for layer in layers)
+    return Model(version, spec, exponents, weights.tobytes() + bytes(4 * bias_count))
 
 
 def model_hash(model: Model) -> bytes:
-    return digest.model_hash(model.spec.layers, model.exponents, model.weights)
+    return digest.model_hash(model.spec, model.exponents, model.weights)
 
 
 class FakeAggregator:
@@ -235,6 +235,10 @@ def make_plan(model: Model, number: int, **changes: object) -> Plan:
         "weight_cap": 1000,
         "holdout": 0,
         "holdout_block": 1000,
+        "momentum": 0,
+        "clip_q16": 0,
+        "frozen": 0,
+        "proximal_q16": 0,
     }
     for name in training:
         training[name] = int(str(changes.pop(name, training[name])))

@@ -10,7 +10,7 @@ from fedling_agent.job import Job
 from fedling_agent.recordings import Bounds, Ingested
 from fedling_agent.store import Store
 from fedling_agent.streams import Channel, Parser, Row, RowError, Stream
-from fedling_native import Layer, parameter_counts
+from fedling_native import Loss, dense, parameter_counts
 from fedling_protocol.digest import model_hash
 from fedling_protocol.messages import Conditions, Model, Plan, TaskSpec, Training
 
@@ -25,7 +25,8 @@ SPEC = TaskSpec(
     channels=2,
     normalise="device",
     labels=("down", "up"),
-    layers=(Layer(20, 12, True), Layer(12, 2, False)),
+    layers=(dense(20, 12, relu=True), dense(12, 2)),
+    loss=Loss.SOFTMAX,
 )
 TRAINING = Training(
     epochs=3,
@@ -35,6 +36,10 @@ TRAINING = Training(
     weight_cap=1000,
     holdout=0,
     holdout_block=100,
+    momentum=0,
+    clip_q16=0,
+    frozen=0,
+    proximal_q16=0,
 )
 EASY = Conditions(mains=False, battery=0, temperature=90)
 
@@ -62,12 +67,12 @@ def make_model(version: int = 1, seed: int = 2, spec: TaskSpec = SPEC) -> Model:
     rng = random.Random(seed)
     weights, biases = parameter_counts(spec.layers)
     stored = array("h", (rng.randint(-4000, 4000) for _ in range(weights)))
-    exponents = (-7,) * len(spec.layers)
+    exponents = tuple(-7 if layer.weight_count else 0 for layer in spec.layers)
     return Model(version, spec, exponents, stored.tobytes() + bytes(4 * biases))
 
 
 def hash_of(model: Model) -> bytes:
-    return model_hash(model.spec.layers, model.exponents, model.weights)
+    return model_hash(model.spec, model.exponents, model.weights)
 
 
 def make_plan(model: Model, number: int = 1, training: Training = TRAINING) -> Plan:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fedling_native import Layer
+from fedling_native import Layer, dense
 from fedling_protocol.messages import Model
 from fedling_sim.world import Weather
 from tests.support.agent import GOOD, Agent, rows
@@ -15,11 +15,11 @@ from tests.support.aggregator import FakeAggregator, make_model
 
 # The largest that the wire allows: hundreds of milliseconds a batch of 256.
 SLOW_LAYERS = (
-    Layer(1000, 1180, True),
-    *[Layer(1180, 1180, True)] * 5,
-    Layer(1180, 3, False),
+    dense(1000, 1180, relu=True),
+    *[dense(1180, 1180, relu=True)] * 5,
+    dense(1180, 3),
 )
-QUICK_LAYERS = (Layer(1000, 200, True), Layer(200, 3, False))
+QUICK_LAYERS = (dense(1000, 200, relu=True), dense(200, 3))
 WINDOWS = 2048
 UNPLUGGED = Weather(mains=False, battery=20, temperature=40, network=True)
 POLL_S = 0.002

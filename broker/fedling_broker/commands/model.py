@@ -30,13 +30,13 @@ def list_(args: argparse.Namespace) -> Exit:
 def weights(args: argparse.Namespace) -> Exit:
     """Writes the weights as bytes (NUMERICS.md section 2)."""
     with place.opened(args) as (_, store):
-        layers = place.task(store, args.task).spec.layers
+        spec = place.task(store, args.task).spec
         rows = store.model_rows(args.task)
         row = next((r for r in rows if args.version in (None, r.version)), None)
         row = rows[-1] if args.version is None else row
         if row is None:
             raise NotFound(f"task {args.task} has no model {args.version}")
-        data = store.weights(row, layers)
+        data = store.weights(row, spec)
     durable.write_file(args.file, data, READABLE)
     print(f"{args.file}: model {row.version}, exponents {row.exponents}, {len(data):,} bytes")
     return Exit.OK

@@ -5,6 +5,7 @@ import argparse
 from fedling_broker import tasks
 from fedling_broker.commands import output, place
 from fedling_broker.commands.place import NotFound
+from fedling_native import parameter_counts
 from fedling_protocol.exits import Exit
 
 
@@ -12,7 +13,7 @@ def add(args: argparse.Namespace) -> Exit:
     task, text = tasks.load_task(args.file)
     with place.opened(args) as (found, store):
         store.add_task(task, text, place.first_model_seed(found, task.name))
-    parameters = sum(y.inputs * y.outputs + y.outputs for y in task.spec.layers)
+    parameters = sum(parameter_counts(task.spec.layers))
     print(f"task {task.name}: {parameters:,} parameters; a running `serve` takes it up at once")
     return Exit.OK
 

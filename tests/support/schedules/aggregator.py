@@ -27,7 +27,7 @@ from fedling_broker.rounds.events import (
     UpdateSeen,
 )
 from fedling_broker.rounds.state import OnDisk, Open, Rounds, Rules, due, restore
-from fedling_native import Layer
+from fedling_native import Loss, dense
 from fedling_protocol.messages import Answer, Conditions, Plan, Rest, TaskSpec, Training, Verdict
 from tests.support.schedules.node import Node
 from tests.support.schedules.violation import must
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from tests.support.schedules.device import Device
     from tests.support.schedules.world import World
 
-SPEC = TaskSpec("task", "stream", 2, 1, 1, "none", ("a", "b"), (Layer(2, 2, False),))
-TRAINING = Training(1, 1, 1, 1, 1, 0, 1)
+SPEC = TaskSpec("task", "stream", 2, 1, 1, "none", ("a", "b"), (dense(2, 2),), Loss.SOFTMAX)
+TRAINING = Training(1, 1, 1, 1, 1, 0, 1, 0, 0, 0, 0)
 PLAN = Plan(b"", 0, 0, b"", SPEC, TRAINING, Conditions(False, 0, 99), 0, "raw int16", None, 100)
 REST = Rest(0, b"", SPEC, 100, 0)
 TICK = Tick()

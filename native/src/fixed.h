@@ -53,13 +53,22 @@ static inline int32_t fdl_sat16(int32_t x) {
 #endif
 }
 
+static inline int32_t fdl_sat8(int32_t x) {
+#ifdef __ARM_FEATURE_SAT
+    return __ssat(x, 8);
+#else
+    return fdl_clamp32(x, INT8_MIN, INT8_MAX);
+#endif
+}
+
 static inline int32_t fdl_sat32(int64_t x) {
     return (int32_t)fdl_clamp64(x, INT32_MIN, INT32_MAX);
 }
 
 /* |x| of any int32, -2^31 too. */
 static inline uint32_t fdl_magnitude(int32_t x) {
-    return x < 0 ? 0u - (uint32_t)x : (uint32_t)x;
+    uint32_t sign = (uint32_t)(x >> 31);
+    return ((uint32_t)x ^ sign) - sign;
 }
 
 static inline int32_t fdl_bit_length(uint64_t x) {

@@ -59,8 +59,9 @@ typedef struct fdl_kernels {
     /* The same for one window, 1 <= shift <= 14: products and results have 16 bits. */
     void (*descend_one)(const fdl_block *block, const int8_t *x, const int8_t *d, int32_t shift);
 
-    /* The largest |acc|, or with `relu` the largest acc, at least 0. */
-    uint32_t (*largest)(const int32_t *acc, size_t count, uint32_t relu);
+    /* All |acc| or-ed together, with `relu` all acc that are not negative: as many bits as the
+     * largest of them has. */
+    uint32_t (*magnitude)(const int32_t *acc, size_t count, uint32_t relu);
 
     /* q = the middle of low, rshift(acc, shift) and 127; 0 <= shift <= 24, low is -127 or 0. */
     void (*narrow)(const int32_t *acc, size_t count, int32_t shift, int32_t low, int8_t *q);

@@ -30,7 +30,7 @@ int32_t fdl_requantise(const fdl_run *run, const fdl_part *part, const int32_t *
                        const fdl_part *next, int8_t *q) {
     size_t count = run->n * part->outputs;
     uint32_t relu = part->layer->relu;
-    int32_t shift = fdl_int8_shift(run->kernels->largest(acc, count, relu));
+    int32_t shift = fdl_int8_shift(run->kernels->magnitude(acc, count, relu));
     int32_t low = relu ? 0 : -127;
     if (next->row_len == next->stored) {
         run->kernels->narrow(acc, count, shift, low, q);

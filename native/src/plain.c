@@ -1,5 +1,5 @@
-/* The inner loops in plain C. Written for processors without vectors, whose compiler can do little
- * for them: a few rows at a time, so that an input is loaded once, and no branch on a value. */
+/* The inner loops in plain C, for processors without vectors: a few rows at a time, so that an input
+ * is loaded once, and nothing is done for an input of 0: many are, behind a ReLU. */
 #include "kernels.h"
 #include "fixed.h"
 
@@ -18,10 +18,12 @@ static inline const int8_t *high_bytes(const int16_t *stored) {
 #define COLUMN(i)                                                                                  \
     do {                                                                                           \
         int32_t v = x[i];                                                                          \
-        a0 += w0[2 * (i)] * v;                                                                     \
-        a1 += w1[2 * (i)] * v;                                                                     \
-        a2 += w2[2 * (i)] * v;                                                                     \
-        a3 += w3[2 * (i)] * v;                                                                     \
+        if (v != 0) {                                                                              \
+            a0 += w0[2 * (i)] * v;                                                                 \
+            a1 += w1[2 * (i)] * v;                                                                 \
+            a2 += w2[2 * (i)] * v;                                                                 \
+            a3 += w3[2 * (i)] * v;                                                                 \
+        }                                                                                          \
     } while (0)
 
 /* A function of its own, and one input at a time, so that all it needs stays in registers. */
@@ -131,21 +133,22 @@ static void plain_descend(const fdl_block *block, const fdl_windows *windows, co
         }
 }
 
-/* product * 2^-16, rounded, away from a weight. */
-static inline int16_t lower(int16_t stored, int32_t x, int32_t factor, int32_t half) {
-    return (int16_t)fdl_sat16(stored - ((x * factor + half) >> 16));
+/* x * factor * 2^-16, rounded, away from a weight. */
+static inline void lower(int16_t *stored, int32_t x, int32_t factor, int32_t half) {
+    if (x != 0)
+        *stored = (int16_t)fdl_sat16(*stored - ((x * factor + half) >> 16));
 }
 
 static void lower_row(int16_t *w, const int8_t *x, int32_t factor, size_t len) {
     int32_t half = fdl_opaque(0x8000);
     for (const int8_t *end = x + len / 4 * 4; x != end; x += 4, w += 4) {
-        w[0] = lower(w[0], x[0], factor, half);
-        w[1] = lower(w[1], x[1], factor, half);
-        w[2] = lower(w[2], x[2], factor, half);
-        w[3] = lower(w[3], x[3], factor, half);
+        lower(&w[0], x[0], factor, half);
+        lower(&w[1], x[1], factor, half);
+        lower(&w[2], x[2], factor, half);
+        lower(&w[3], x[3], factor, half);
     }
     for (size_t i = 0; i < len % 4; i++)
-        w[i] = lower(w[i], x[i], factor, half);
+        lower(&w[i], x[i], factor, half);
 }
 
 /* x * (d * 2^(16 - shift)) has at most 14 + 15 bits; the shift by 16 is free on many processors. */
@@ -157,19 +160,21 @@ static void plain_descend_one(const fdl_block *block, const int8_t *x, const int
             lower_row(w, x, d[o] * (1 << (16 - shift)), block->len);
 }
 
-static uint32_t plain_largest(const int32_t *acc, size_t count, uint32_t relu) {
-    int32_t lowest = 0, highest = 0;
-    for (size_t j = 0; j < count; j++)
-        highest = fdl_max32(highest, acc[j]);
-    for (size_t j = 0; j < count && !relu; j++)
-        lowest = fdl_min32(lowest, acc[j]);
-    return (uint32_t)fdl_max32(-lowest, highest);
+static uint32_t plain_magnitude(const int32_t *acc, size_t count, uint32_t relu) {
+    uint32_t all = 0;
+    if (relu)
+        for (size_t j = 0; j < count; j++)
+            all |= (uint32_t)(acc[j] & ~(acc[j] >> 31));
+    else
+        for (size_t j = 0; j < count; j++)
+            all |= fdl_magnitude(acc[j]);
+    return all;
 }
 
 static void plain_narrow(const int32_t *acc, size_t count, int32_t shift, int32_t low, int8_t *q) {
     int32_t half = (1 << shift) >> 1;
     for (size_t j = 0; j < count; j++)
-        q[j] = (int8_t)fdl_clamp32((acc[j] + half) >> shift, low, 127);
+        q[j] = (int8_t)fdl_max32(fdl_sat8((acc[j] + half) >> shift), low);
 }
 
 const fdl_kernels fdl_plain = {
@@ -180,6 +185,6 @@ const fdl_kernels fdl_plain = {
     .apply = plain_apply,
     .descend = plain_descend,
     .descend_one = plain_descend_one,
-    .largest = plain_largest,
+    .magnitude = plain_magnitude,
     .narrow = plain_narrow,
 };

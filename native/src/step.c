@@ -101,7 +101,7 @@ static int32_t run_forward(step_state *s) {
 
 /* Errors of any 32 bits to int8; returns the shift. */
 static int32_t narrow_errors(const step_state *s, size_t count, int8_t *d) {
-    int32_t shift = fdl_int8_shift(s->run.kernels->largest(s->acc, count, 0));
+    int32_t shift = fdl_int8_shift(s->run.kernels->magnitude(s->acc, count, 0));
     s->run.kernels->narrow(s->acc, count, shift, -127, d);
     return shift;
 }
@@ -117,24 +117,29 @@ static int32_t output_error(step_state *s, const fdl_batch *batch, int32_t z_exp
     return e + narrow_errors(s, count, s->d);
 }
 
-/* Errors of inputs as they are stored to errors of the outputs below: without the padding, 0 where
- * the ReLU below let nothing pass. */
-static void mask_errors(const fdl_part *part, uint32_t relu, size_t n, int32_t *acc) {
+/* Errors of inputs without the padding that is stored between them. */
+static void close_up(const fdl_part *part, size_t n, int32_t *acc) {
     const int32_t *from = acc;
-    const int8_t *h = part->x;
-    for (size_t b = 0; b < n; b++, from += part->stored, h += part->stored)
-        for (size_t y = 0; y < part->rows; y++) {
-            size_t start = part->origin + y * part->row_step;
-            for (size_t j = 0; j < part->row_len; j++)
-                *acc++ = relu && h[start + j] <= 0 ? 0 : from[start + j];
-        }
+    for (size_t b = 0; b < n; b++, from += part->stored)
+        for (size_t y = 0; y < part->rows; y++, acc += part->row_len)
+            memmove(acc, from + part->origin + y * part->row_step, part->row_len * sizeof *acc);
+}
+
+/* Errors of inputs as they are stored: 0 where the ReLU below let nothing pass. */
+static void mask_errors(const int8_t *h, size_t count, int32_t *acc) {
+    for (size_t j = 0; j < count; j++)
+        if (h[j] <= 0)
+            acc[j] = 0;
 }
 
 /* The error of layer l in d to that of layer l - 1 in d_below; returns its exponent. */
 static int32_t pass_error_down(step_state *s, size_t l, int32_t d_exp) {
     const fdl_part *part = &s->parts[l];
     int32_t e = d_exp + fdl_backward(&s->run, part, s->d, s->acc);
-    mask_errors(part, part[-1].layer->relu, s->run.n, s->acc);
+    if (part[-1].layer->relu)
+        mask_errors(part->x, s->run.n * part->stored, s->acc);
+    if (part->row_len != part->stored)
+        close_up(part, s->run.n, s->acc);
     return e + narrow_errors(s, s->run.n * part[-1].outputs, s->d_below);
 }
 

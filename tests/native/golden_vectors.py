@@ -6,32 +6,44 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import cycle, islice
 from pathlib import Path
 from typing import TypedDict, cast
 
-from fedling_native import Layer
+from fedling_native import Layer, Loss
+from tests.native import kernel
+from tests.native import reference as ref
+from tests.native.generated import Generator
 
 GOLDEN = Path(__file__).parent / "golden"
+ANSWERS = 8  # examples that are predicted after a training
 
 
 @dataclass(frozen=True)
 class Model:
     layers: list[Layer]
     exponents: list[int]
+    loss: Loss
 
 
 @dataclass(frozen=True)
 class Step:
+    """targets: bytes of the type that the loss asks for."""
+
     n: int
     lr_q24: int
+    clip_q16: int
+    momentum: int
+    frozen: int
+    pull_q16: int  # after the step, towards the weights before the first one; 0: none
     x: bytes
-    y: bytes
-    checksum: int | None  # of the weights after it, where the file tells
+    targets: bytes
+    checksum: int | None  # of the weights after all that, where the file tells
 
 
 @dataclass(frozen=True)
 class Training:
-    """Steps one after another from `before`."""
+    """Steps one after another from `before`; small: for 11 KB of memory."""
 
     name: str
     model: Model
@@ -39,19 +51,32 @@ class Training:
     before: bytes
     steps: list[Step]
     after: bytes | None
+    small: bool = False
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Examples after a training, and what is to be said of them.
+
+    outputs: CRC-32 of all outputs, int32 little-endian
+    """
+
+    x: list[bytes]
+    labels: list[int]
+    outputs: int
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """Examples one by one; weights None: those after the training of the same name."""
+    """Examples one by one."""
 
     name: str
     model: Model
     x_exp: int
-    weights: bytes | None
+    weights: bytes
     x: list[bytes]
     labels: list[int]
-    probabilities: list[tuple[int, ...]]
+    outputs: list[tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -75,50 +100,58 @@ class Delta:
     saturated: int
 
 
-class _LayerJson(TypedDict("_In", {"in": int})):
-    out: int
-    w_exp: int
-    relu: int
+class _ModelJson(TypedDict):
+    loss: int
+    layers: list[list[int]]
+    exponents: list[int]
 
 
 class _StepJson(TypedDict):
     n: int
     lr: int
+    clip: int
+    momentum: int
+    frozen: int
+    pull: int
     x: str
-    y: str
+    targets: str
     checksum: int
 
 
-class _StepsJson(TypedDict):
+class _StepsJson(_ModelJson):
     name: str
     x_exp: int
-    layers: list[_LayerJson]
     before: str
     steps: list[_StepJson]
     after: str
 
 
-class _TrainingJson(TypedDict):
+class _TrainingJson(_ModelJson):
     name: str
+    small: bool
     seed: int
+    limits: list[int]
     x_exp: int
-    layers: list[_LayerJson]
-    n: int
+    classes: int
+    run: int
+    sizes: list[int]
     lr: int
+    clip: int
+    momentum: int
+    frozen: int
+    pull: tuple[int, int]
     checksums: list[tuple[int, int]]
-    y: list[int]
-    q: str
     labels: list[int]
+    outputs: int
 
 
-class _PredictJson(TypedDict):
+class _PredictJson(_ModelJson):
     name: str
     x_exp: int
-    layers: list[_LayerJson]
     weights: str
     n: int
     x: str
-    q: str
+    outputs: str
     labels: list[int]
 
 
@@ -134,9 +167,8 @@ class _NormaliseJson(TypedDict):
     q: str
 
 
-class _DeltaJson(TypedDict):
+class _DeltaJson(_ModelJson):
     name: str
-    layers: list[_LayerJson]
     before: str
     after: str
     stored: str
@@ -149,17 +181,28 @@ def steps() -> list[Training]:
     return [
         Training(
             case["name"],
-            _model(case["layers"]),
+            _model(case),
             case["x_exp"],
             _bytes(case["before"]),
-            [
-                Step(s["n"], s["lr"], _bytes(s["x"]), _bytes(s["y"]), s["checksum"])
-                for s in case["steps"]
-            ],
+            [_step(step) for step in case["steps"]],
             _bytes(case["after"]),
         )
         for case in cast("list[_StepsJson]", _read("steps.json"))
     ]
+
+
+def _step(s: _StepJson) -> Step:
+    return Step(
+        s["n"],
+        s["lr"],
+        s["clip"],
+        s["momentum"],
+        s["frozen"],
+        s["pull"],
+        _bytes(s["x"]),
+        _bytes(s["targets"]),
+        s["checksum"],
+    )
 
 
 def training_names() -> list[str]:
@@ -168,7 +211,7 @@ def training_names() -> list[str]:
 
 
 @cache
-def training(name: str) -> tuple[Training, Predictions]:
+def training(name: str) -> tuple[Training, Answers]:
     """A case of training.json: many steps on generated data, then predictions."""
     return next(_training(case) for case in _training_cases() if case["name"] == name)
 
@@ -177,11 +220,45 @@ def _training_cases() -> list[_TrainingJson]:
     return cast("list[_TrainingJson]", _read("training.json"))
 
 
+def _training(case: _TrainingJson) -> tuple[Training, Answers]:
+    model = _model(case)
+    shapes = [_shape(fields) for fields in case["layers"]]
+    generator = Generator(
+        case["seed"], shapes, ref.Loss(case["loss"]), case["classes"], case["run"]
+    )
+    before = ref.weight_bytes(generator.model(case["exponents"], case["limits"]))
+    done = list(_generated_steps(case, generator))
+    x, _ = generator.batch(sum(step.n for step in done), ANSWERS)
+    return (
+        Training(case["name"], model, case["x_exp"], before, done, None, case["small"]),
+        Answers([one.tobytes() for one in x], case["labels"], case["outputs"]),
+    )
+
+
+def _generated_steps(case: _TrainingJson, generator: Generator) -> Iterator[Step]:
+    checksums, (every, pull) = dict(case["checksums"]), case["pull"]
+    first = 0
+    for done, n in enumerate(islice(cycle(case["sizes"]), max(checksums)), 1):
+        x, targets = generator.batch(first, n)
+        first += n
+        yield Step(
+            n,
+            case["lr"],
+            case["clip"],
+            case["momentum"],
+            case["frozen"],
+            pull if every and done % every == 0 else 0,
+            x.tobytes(),
+            kernel.targets(generator.loss, targets),
+            checksums.get(done),
+        )
+
+
 def predictions() -> list[Predictions]:
     """predict.json."""
     found = []
     for case in cast("list[_PredictJson]", _read("predict.json")):
-        model = _model(case["layers"])
+        model = _model(case)
         found.append(
             Predictions(
                 case["name"],
@@ -190,7 +267,7 @@ def predictions() -> list[Predictions]:
                 _bytes(case["weights"]),
                 _pieces(_bytes(case["x"]), model.layers[0].inputs),
                 case["labels"],
-                _rows(_bytes(case["q"]), model.layers[-1].outputs),
+                list(struct.iter_unpack(f"<{model.layers[-1].outputs}i", _bytes(case["outputs"]))),
             )
         )
     return found
@@ -217,7 +294,7 @@ def deltas() -> list[Delta]:
     return [
         Delta(
             case["name"],
-            _model(case["layers"]),
+            _model(case),
             _bytes(case["before"]),
             _bytes(case["after"]),
             _bytes(case["stored"]) + _bytes(case["bias"]),
@@ -239,78 +316,21 @@ def _pieces(data: bytes, size: int) -> list[bytes]:
     return [data[i : i + size] for i in range(0, len(data), size)]
 
 
-def _rows(q: bytes, classes: int) -> list[tuple[int, ...]]:
-    return list(struct.iter_unpack(f"<{classes}H", q))
+def _model(case: _ModelJson) -> Model:
+    layers = [kernel.layer(_shape(fields)) for fields in case["layers"]]
+    return Model(layers, case["exponents"], Loss(case["loss"]))
 
 
-def _model(layers: list[_LayerJson]) -> Model:
-    return Model(
-        [Layer(x["in"], x["out"], bool(x["relu"])) for x in layers], [x["w_exp"] for x in layers]
-    )
-
-
-# --- The generated data of training.json ----------------------------------------------------------
-
-
-def _xorshift32(s: int) -> Iterator[int]:
-    while True:
-        s ^= s << 13 & 0xFFFFFFFF
-        s ^= s >> 17
-        s ^= s << 5 & 0xFFFFFFFF
-        yield s
-
-
-class _Generator:
-    def __init__(self, seed: int, model: Model) -> None:
-        self.numbers = _xorshift32(seed)
-        self.weights = self._weights(model)
-        self.classes = model.layers[-1].outputs
-        inputs = range(model.layers[0].inputs)
-        self.patterns = [[self._int8() for _ in inputs] for _ in range(self.classes)]
-
-    def _int8(self) -> int:
-        return (next(self.numbers) >> 24) - 128
-
-    def _int16(self) -> int:
-        return (next(self.numbers) >> 16) - 32768
-
-    def _weights(self, model: Model) -> bytes:
-        stored, biases = [], []
-        for layer in model.layers:
-            stored += [(self._int16() >> 2) + 128 for _ in range(layer.inputs * layer.outputs)]
-            biases += [self._int16() for _ in range(layer.outputs)]
-        return struct.pack(f"<{len(stored)}h{len(biases)}i", *stored, *biases)
-
-    def example(self) -> tuple[bytes, int]:
-        y = (next(self.numbers) >> 16) % self.classes
-        x = [max(-127, (p + self._int8()) >> 1) for p in self.patterns[y]]
-        return struct.pack(f"{len(x)}b", *x), y
-
-    def batch(self, n: int) -> tuple[bytes, bytes]:
-        examples = [self.example() for _ in range(n)]
-        return b"".join(x for x, _ in examples), bytes(y for _, y in examples)
-
-
-def _training(case: _TrainingJson) -> tuple[Training, Predictions]:
-    model = _model(case["layers"])
-    generator = _Generator(case["seed"], model)
-    checksums = dict(case["checksums"])
-    done = [
-        Step(case["n"], case["lr"], *generator.batch(case["n"]), checksums.get(i + 1))
-        for i in range(case["checksums"][-1][0])
-    ]
-    x, y = generator.batch(16)
-    assert list(y) == case["y"]
-    q = _rows(_bytes(case["q"]), model.layers[-1].outputs)
-    return (
-        Training(case["name"], model, case["x_exp"], generator.weights, done, None),
-        Predictions(
-            case["name"],
-            model,
-            case["x_exp"],
-            None,
-            _pieces(x, model.layers[0].inputs),
-            case["labels"],
-            q,
-        ),
+def _shape(f: list[int]) -> ref.Shape:
+    kind, height, width, channels, out, relu, kh, kw, sh, sw, top, bottom, left, right = f
+    return ref.Shape(
+        ref.Kind(kind),
+        height,
+        width,
+        channels,
+        out,
+        bool(relu),
+        (kh, kw),
+        (sh, sw),
+        (top, bottom, left, right),
     )

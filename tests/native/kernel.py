@@ -1,5 +1,7 @@
 """The C kernel on models of the reference."""
 
+import numpy as np
+
 from fedling_native import Kind, Layer, Loss, Net
 from tests.native import reference as ref
 
@@ -21,3 +23,8 @@ def layer(shape: ref.Shape) -> Layer:
 def net(model: ref.Model) -> Net:
     layers = [layer(shape) for shape in model.shapes]
     return Net(layers, model.exponents, ref.weight_bytes(model), Loss(model.loss))
+
+
+def targets(loss: ref.Loss, wanted: ref.Targets) -> bytes:
+    """In the bytes that a step takes."""
+    return wanted.astype(np.int16 if loss == ref.Loss.SQUARED else np.uint8).tobytes()

@@ -1,0 +1,1 @@
+"""Writes the golden vectors: python -m tests.native.make_golden [--check]."""

@@ -48,8 +48,9 @@
 /* ---- Shapes ---- */
 
 /* A layer of a checked net with all that follows from it. The inputs of one example lie in
- * memory as `rows` rows of `row_len` values, `row_step` apart, the first at `origin`; what is
- * between them is padding, and all of it together has `stored` values. */
+ * memory as `rows` runs of `row_len` values, `row_step` apart, the first at `origin`; what is
+ * between them is padding, and all of it together has `stored` values. Without padding it is one
+ * run; row_step is then still the step from a row of the image to the next. */
 typedef struct fdl_part {
     const fdl_layer *layer;
     int16_t *weights; /* weight_rows rows of row_weights */

@@ -11,12 +11,10 @@ static void lay_flat(fdl_part *part, uint32_t values) {
 static void lay_padded(fdl_part *part, const fdl_layer *v) {
     uint32_t height = (uint32_t)v->height + v->pad_top + v->pad_bottom;
     uint32_t width = (uint32_t)v->width + v->pad_left + v->pad_right;
-    if (height == v->height && width == v->width) {
-        lay_flat(part, height * width * v->channels);
-        return;
-    }
+    lay_flat(part, height * width * v->channels);
     part->row_step = width * v->channels;
-    part->stored = height * part->row_step;
+    if (height == v->height && width == v->width)
+        return;
     part->origin = v->pad_top * part->row_step + (uint32_t)v->pad_left * v->channels;
     part->rows = v->height;
     part->row_len = (uint32_t)v->width * v->channels;

@@ -44,6 +44,14 @@ static AVX2 INLINE void store(void *p, __m256i v) {
     _mm256_storeu_si256((__m256i *)p, v);
 }
 
+/* Sums of products. gcc copies sums of type __m256i from register to register in a loop: its
+ * additions have another type. */
+typedef int32_t sums __attribute__((vector_size(32)));
+
+static AVX2 INLINE void add_products(sums *to, __m256i a, __m256i b) {
+    *to += (sums)_mm256_madd_epi16(a, b);
+}
+
 static AVX2 INLINE __m256i load_weights(const int16_t *stored) {
     return _mm256_srai_epi16(load(stored), 8);
 }
@@ -57,6 +65,16 @@ static AVX2 INLINE __m128i fresh(span s, size_t v) {
     return _mm_loadu_si128((const __m128i *)(mask + LANES - stale));
 }
 
+/* VPUNPCK and VPACK work on halves of a register: of 16 columns, low has 0-3 and 8-11, high the
+ * others. In order: */
+static AVX2 INLINE __m256i first_half(sums low, sums high) {
+    return _mm256_permute2x128_si256((__m256i)low, (__m256i)high, 0x20);
+}
+
+static AVX2 INLINE __m256i second_half(sums low, sums high) {
+    return _mm256_permute2x128_si256((__m256i)low, (__m256i)high, 0x31);
+}
+
 static AVX2 INLINE __m256i load_inputs(const int8_t *x, span s, size_t v) {
     __m128i bytes = _mm_loadu_si128((const __m128i *)(x + place(s, v)));
     return _mm256_cvtepi8_epi16(_mm_and_si128(bytes, fresh(s, v)));
@@ -65,72 +83,50 @@ static AVX2 INLINE __m256i load_inputs(const int8_t *x, span s, size_t v) {
 /* ---- dot ---- */
 
 /* Sums of 8 vectors: of the first in lane 0, of the last in lane 7. */
-static AVX2 INLINE __m256i add_across(const __m256i v[8]) {
-    __m256i low = _mm256_hadd_epi32(_mm256_hadd_epi32(v[0], v[1]), _mm256_hadd_epi32(v[2], v[3]));
-    __m256i high = _mm256_hadd_epi32(_mm256_hadd_epi32(v[4], v[5]), _mm256_hadd_epi32(v[6], v[7]));
+static AVX2 INLINE __m256i add_across(const sums v[8]) {
+    __m256i pair[4];
+    for (size_t i = 0; i < 4; i++)
+        pair[i] = _mm256_hadd_epi32((__m256i)v[2 * i], (__m256i)v[2 * i + 1]);
+    __m256i low = _mm256_hadd_epi32(pair[0], pair[1]), high = _mm256_hadd_epi32(pair[2], pair[3]);
     return _mm256_add_epi32(_mm256_permute2x128_si256(low, high, 0x20),
                             _mm256_permute2x128_si256(low, high, 0x31));
 }
 
-/* Two rows and four windows, x[vector][window][LANES]; sums of window m and row r in lane
- * 2 * m + r. */
-static AVX2 INLINE __m256i dot_two_rows(const int16_t *w0, const int16_t *w1, const int16_t *x,
-                                        span s) {
-    __m256i sum[8];
-    for (size_t i = 0; i < 8; i++)
-        sum[i] = _mm256_setzero_si256();
-    for (size_t v = 0; v < vectors_of(s); v++, x += 4 * LANES) {
-        __m256i row0 = load_weights(w0 + place(s, v)), row1 = load_weights(w1 + place(s, v));
-        for (size_t m = 0; m < 4; m++) {
-            __m256i window = load(x + m * LANES);
-            sum[2 * m] = _mm256_add_epi32(sum[2 * m], _mm256_madd_epi16(row0, window));
-            sum[2 * m + 1] = _mm256_add_epi32(sum[2 * m + 1], _mm256_madd_epi16(row1, window));
-        }
-    }
-    return add_across(sum);
-}
-
-static AVX2 void dot_four_windows(int32_t *acc, const fdl_block *block, const int16_t *x, span s) {
-    const int16_t *w = block->at;
-    size_t rows = block->rows;
-    for (size_t o = 0; o < rows; o += 2, w += 2 * block->step) {
-        int32_t sums[8];
-        store(sums, dot_two_rows(w, o + 1 < rows ? w + block->step : w, x, s));
-        for (size_t m = 0; m < 4; m++) {
-            acc[m * rows + o] += sums[2 * m];
-            if (o + 1 < rows)
-                acc[m * rows + o + 1] += sums[2 * m + 1];
-        }
-    }
-}
-
-/* Eight rows, or fewer with the last again and again. */
-static AVX2 INLINE __m256i dot_rows(const int16_t *w, size_t step, size_t rows, const int16_t *x,
-                                    span s) {
-    __m256i sum[8];
+/* 8 / count rows and `count` windows, x[vector][window][LANES]; the sums window by window. Rows
+ * that there are not are the last again. */
+static AVX2 INLINE __m256i dot_tile(const int16_t *w, size_t step, size_t rows, const int16_t *x,
+                                    size_t count, span s) {
+    sums sum[8] = {{0}};
     const int16_t *row[8];
-    for (size_t r = 0; r < 8; r++) {
-        sum[r] = _mm256_setzero_si256();
+    for (size_t r = 0; r < 8 / count; r++)
         row[r] = w + smaller(r, rows - 1) * step;
-    }
-    for (size_t v = 0; v < vectors_of(s); v++, x += LANES) {
-        __m256i window = load(x);
-        for (size_t r = 0; r < 8; r++) {
+    for (size_t v = 0; v < vectors_of(s); v++, x += count * LANES)
+        for (size_t r = 0; r < 8 / count; r++) {
             __m256i weights = load_weights(row[r] + place(s, v));
-            sum[r] = _mm256_add_epi32(sum[r], _mm256_madd_epi16(weights, window));
+            for (size_t m = 0; m < count; m++)
+                add_products(&sum[m * 8 / count + r], weights, load(x + m * LANES));
         }
-    }
     return add_across(sum);
 }
 
-static AVX2 void dot_one_window(int32_t *acc, const fdl_block *block, const int16_t *x, span s) {
+static AVX2 INLINE void add_sums(int32_t *acc, const int32_t *sum, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        acc[i] += sum[i];
+}
+
+static AVX2 INLINE void dot_windows(int32_t *acc, const fdl_block *block, const int16_t *x,
+                                    size_t count, span s) {
     const int16_t *w = block->at;
-    for (size_t o = 0; o < block->rows; o += 8, w += 8 * block->step) {
-        size_t rows = smaller(block->rows - o, 8);
-        int32_t sums[8];
-        store(sums, dot_rows(w, block->step, rows, x, s));
-        for (size_t r = 0; r < rows; r++)
-            acc[o + r] += sums[r];
+    size_t tile = 8 / count;
+    for (size_t o = 0; o < block->rows; o += tile, w += tile * block->step) {
+        size_t rows = block->rows - o;
+        int32_t sum[8];
+        store(sum, dot_tile(w, block->step, rows, x, count, s));
+        for (size_t m = 0; m < count; m++)
+            if (rows >= tile)
+                add_sums(acc + m * block->rows + o, sum + m * tile, tile);
+            else
+                add_sums(acc + m * block->rows + o, sum + m * tile, rows);
     }
 }
 
@@ -143,7 +139,7 @@ static AVX2 void widen(const fdl_windows *windows, size_t m, size_t count, span 
 }
 
 static AVX2 void avx2_dot(int32_t *acc, const fdl_windows *windows, const fdl_block *block) {
-    int16_t wide[4 * WIDE];
+    int16_t wide[2 * WIDE];
     if (block->len < LANES) {
         fdl_plain.dot(acc, windows, block);
         return;
@@ -151,13 +147,13 @@ static AVX2 void avx2_dot(int32_t *acc, const fdl_windows *windows, const fdl_bl
     for (size_t start = 0; start < block->len; start += WIDE) {
         span s = {start, smaller(start + WIDE, block->len)};
         size_t m = 0;
-        for (; m + 4 <= windows->n; m += 4) {
-            widen(windows, m, 4, s, wide);
-            dot_four_windows(acc + m * block->rows, block, wide, s);
+        for (; m + 2 <= windows->n; m += 2) {
+            widen(windows, m, 2, s, wide);
+            dot_windows(acc + m * block->rows, block, wide, 2, s);
         }
-        for (; m < windows->n; m++) {
+        if (m < windows->n) {
             widen(windows, m, 1, s, wide);
-            dot_one_window(acc + m * block->rows, block, wide, s);
+            dot_windows(acc + m * block->rows, block, wide, 1, s);
         }
     }
 }
@@ -192,25 +188,24 @@ static void find_live(live_rows *live, const int8_t *d, const fdl_block *block, 
         live->pair[p] = pair_of(error[2 * p], error[2 * p + 1]);
 }
 
+static AVX2 INLINE void add_masked(int32_t *acc, __m256i v, __m128i mask) {
+    v = _mm256_and_si256(v, _mm256_cvtepi8_epi32(mask));
+    store(acc, _mm256_add_epi32(load(acc), v));
+}
+
 static AVX2 INLINE void spread_vector(int32_t *acc, const live_rows *live, span s, size_t v) {
     size_t at = place(s, v);
-    __m256i low = _mm256_setzero_si256(), high = low;
+    sums low = {0}, high = {0};
     for (size_t p = 0; p < live->count; p++) {
         __m256i errors = _mm256_set1_epi32(live->pair[p]);
         __m256i row0 = load_weights(live->row[2 * p] + at);
         __m256i row1 = load_weights(live->row[2 * p + 1] + at);
-        __m256i pairs_low = _mm256_unpacklo_epi16(row0, row1);
-        __m256i pairs_high = _mm256_unpackhi_epi16(row0, row1);
-        low = _mm256_add_epi32(low, _mm256_madd_epi16(pairs_low, errors));
-        high = _mm256_add_epi32(high, _mm256_madd_epi16(pairs_high, errors));
+        add_products(&low, _mm256_unpacklo_epi16(row0, row1), errors);
+        add_products(&high, _mm256_unpackhi_epi16(row0, row1), errors);
     }
     __m128i mask = fresh(s, v);
-    __m256i first = _mm256_and_si256(_mm256_permute2x128_si256(low, high, 0x20),
-                                     _mm256_cvtepi8_epi32(mask));
-    __m256i second = _mm256_and_si256(_mm256_permute2x128_si256(low, high, 0x31),
-                                      _mm256_cvtepi8_epi32(_mm_srli_si128(mask, 8)));
-    store(acc + at, _mm256_add_epi32(load(acc + at), first));
-    store(acc + at + 8, _mm256_add_epi32(load(acc + at + 8), second));
+    add_masked(acc + at, first_half(low, high), mask);
+    add_masked(acc + at + 8, second_half(low, high), _mm_srli_si128(mask, 8));
 }
 
 static AVX2 void avx2_spread(int32_t *acc, const int8_t *d, const fdl_block *block) {
@@ -229,10 +224,9 @@ static AVX2 void avx2_spread(int32_t *acc, const int8_t *d, const fdl_block *blo
 
 /* ---- gradient, descend ---- */
 
-/* Sums over all windows of four rows and 16 columns: columns 0-3 and 8-11 in low, the others in
- * high, as VPACKSSDW wants them. */
+/* Sums over all windows of four rows and 16 columns. */
 typedef struct {
-    __m256i low[4], high[4];
+    sums low[4], high[4];
 } tile;
 
 /* The errors of four rows, two windows in 32 bits; from two windows to the next it is `step`. */
@@ -242,16 +236,16 @@ typedef struct {
 } four_errors;
 
 /* x[pair][2][LANES]: the inputs of two windows, column by column. */
-static AVX2 INLINE void sum_tile(tile *t, __m256i start, const int16_t *x, const four_errors *d,
+static AVX2 INLINE void sum_tile(tile *t, int32_t start, const int16_t *x, const four_errors *d,
                                  size_t pairs) {
     for (size_t r = 0; r < 4; r++)
-        t->low[r] = t->high[r] = start;
+        t->low[r] = t->high[r] = (sums)_mm256_set1_epi32(start);
     for (size_t p = 0; p < pairs; p++, x += 2 * LANES) {
         __m256i low = load(x), high = load(x + LANES);
         for (size_t r = 0; r < 4; r++) {
             __m256i errors = _mm256_set1_epi32(d->row[r][p * d->step]);
-            t->low[r] = _mm256_add_epi32(t->low[r], _mm256_madd_epi16(low, errors));
-            t->high[r] = _mm256_add_epi32(t->high[r], _mm256_madd_epi16(high, errors));
+            add_products(&t->low[r], low, errors);
+            add_products(&t->high[r], high, errors);
         }
     }
 }
@@ -286,11 +280,11 @@ static AVX2 void avx2_gradient(fdl_gradient *g, const fdl_windows *windows, cons
     for (size_t v = 0; v < vectors_of(s); v++) {
         four_errors four = {{errors[0], errors[0] + 1, errors[0] + 2, errors[0] + 3}, FDL_GRADIENT_ROWS};
         tile t;
-        sum_tile(&t, _mm256_setzero_si256(), wide + v * pairs * 2 * LANES, &four, pairs);
+        sum_tile(&t, 0, wide + v * pairs * 2 * LANES, &four, pairs);
         for (size_t r = 0; r < rows; r++) {
             int32_t *to = g->of[r] + place(s, v);
-            store(to, _mm256_add_epi32(load(to), _mm256_permute2x128_si256(t.low[r], t.high[r], 0x20)));
-            store(to + 8, _mm256_add_epi32(load(to + 8), _mm256_permute2x128_si256(t.low[r], t.high[r], 0x31)));
+            store(to, _mm256_add_epi32(load(to), first_half(t.low[r], t.high[r])));
+            store(to + 8, _mm256_add_epi32(load(to + 8), second_half(t.low[r], t.high[r])));
         }
     }
 }
@@ -333,8 +327,8 @@ static AVX2 void pair_errors(row_errors *e, const int8_t *d, size_t n, size_t d_
             __m256i even = load_errors(d + m * d_step + o, end);
             __m256i odd = m + 1 < n ? load_errors(d + (m + 1) * d_step + o, end) : _mm256_setzero_si256();
             __m256i low = _mm256_unpacklo_epi16(even, odd), high = _mm256_unpackhi_epi16(even, odd);
-            __m256i first = _mm256_permute2x128_si256(low, high, 0x20);
-            __m256i second = _mm256_permute2x128_si256(low, high, 0x31);
+            __m256i first = first_half((sums)low, (sums)high);
+            __m256i second = second_half((sums)low, (sums)high);
             store(e->pair[m / 2] + o, first);
             store(e->pair[m / 2] + o + 8, second);
             e->pair[m / 2][ROWS] = 0;
@@ -350,17 +344,16 @@ static AVX2 void pair_errors(row_errors *e, const int8_t *d, size_t n, size_t d_
     }
 }
 
-static AVX2 INLINE void descend_row(int16_t *stored, __m256i low, __m256i high, __m128i shift) {
-    __m256i change = _mm256_packs_epi32(_mm256_sra_epi32(low, shift), _mm256_sra_epi32(high, shift));
+static AVX2 INLINE void descend_row(int16_t *stored, sums low, sums high, __m128i shift) {
+    __m256i change = _mm256_packs_epi32(_mm256_sra_epi32((__m256i)low, shift), _mm256_sra_epi32((__m256i)high, shift));
     store(stored, _mm256_subs_epi16(load(stored), change));
 }
 
 static AVX2 void descend_four(int16_t *const row[4], const four_errors *d, const int16_t *wide, size_t pairs, span s, int32_t shift) {
-    __m256i half = _mm256_set1_epi32(1 << (shift - 1));
     __m128i count = _mm_cvtsi32_si128(shift);
     for (size_t v = 0; v < vectors_of(s); v++, wide += pairs * 2 * LANES) {
         tile t;
-        sum_tile(&t, half, wide, d, pairs);
+        sum_tile(&t, 1 << (shift - 1), wide, d, pairs);
         for (size_t r = 0; r < 4; r++)
             descend_row(row[r] + place(s, v), t.low[r], t.high[r], count);
     }
@@ -422,21 +415,22 @@ static AVX2 void avx2_descend_one(const fdl_block *block, const int8_t *x, const
     }
 }
 
-/* ---- largest, narrow ---- */
+/* ---- magnitude, narrow ---- */
 
-static AVX2 uint32_t avx2_largest(const int32_t *acc, size_t count, uint32_t relu) {
-    __m256i highest = _mm256_setzero_si256();
-    uint32_t lanes[8], most;
+static AVX2 uint32_t avx2_magnitude(const int32_t *acc, size_t count, uint32_t relu) {
+    __m256i all = _mm256_setzero_si256();
+    uint32_t lanes[8];
     size_t j = 0;
     for (; j + 8 <= count; j += 8) {
         __m256i v = load(acc + j);
-        highest = _mm256_max_epi32(highest, relu ? v : _mm256_abs_epi32(v));
+        v = relu ? _mm256_max_epi32(v, _mm256_setzero_si256()) : _mm256_abs_epi32(v);
+        all = _mm256_or_si256(all, v);
     }
-    store(lanes, highest);
-    most = fdl_plain.largest(acc + j, count - j, relu);
+    store(lanes, all);
+    uint32_t rest = fdl_plain.magnitude(acc + j, count - j, relu);
     for (size_t i = 0; i < 8; i++)
-        most = most > lanes[i] ? most : lanes[i];
-    return most;
+        rest |= lanes[i];
+    return rest;
 }
 
 static AVX2 void avx2_narrow(const int32_t *acc, size_t count, int32_t shift, int32_t low, int8_t *q) {
@@ -463,7 +457,7 @@ const fdl_kernels fdl_avx2 = {
     .apply = avx2_apply,
     .descend = avx2_descend,
     .descend_one = avx2_descend_one,
-    .largest = avx2_largest,
+    .magnitude = avx2_magnitude,
     .narrow = avx2_narrow,
 };
 #endif

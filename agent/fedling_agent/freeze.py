@@ -104,10 +104,9 @@ class Freezer:
         recipe = Recipe(
             plan_id=plan.plan_id,
             layers=plan.spec.layers,
+            loss=plan.spec.loss,
             exponents=model.exponents,
-            epochs=plan.training.epochs,
-            batch=plan.training.batch,
-            lr_q24=plan.training.lr_q24,
+            training=plan.training,
             seed=order_seed(self._secret, self._fleet, plan.spec.task, plan.plan_id),
             count=count,
             values=plan.spec.window * plan.spec.channels,

@@ -4,7 +4,7 @@
     examples    int16 windows of all examples, then one class byte each
     base        weights as bytes
     lock        held by the process that trains
-    checkpoint  weights after some batches
+    checkpoint  weights and velocity after some batches
     result      the update
 
 Whatever is damaged (zeroed by a power cut on a bad card) is noticed by its checksum.
@@ -16,14 +16,15 @@ import mmap
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from fedling_native import Layer, Normaliser
+from fedling_native import Layer, Loss, Normaliser, isa, version
 from fedling_protocol import durable
+from fedling_protocol.messages import Training
 
 _SUM = 32  # bytes of SHA-256
-_CHECKPOINT = struct.Struct("<I")  # steps done
+_CHECKPOINT = struct.Struct("<II")  # steps done, bytes of the weights
 _RESULT = struct.Struct("<II")  # saturated, examples
 
 FILES = ("job", "examples", "base", "lock", "checkpoint", "result")
@@ -39,10 +40,9 @@ class Recipe:
 
     plan_id: bytes
     layers: tuple[Layer, ...]
+    loss: Loss
     exponents: tuple[int, ...]
-    epochs: int
-    batch: int
-    lr_q24: int
+    training: Training
     seed: bytes  # of the batch order
     count: int  # examples
     values: int  # of one example
@@ -54,23 +54,22 @@ class Recipe:
     @property
     def batches(self) -> int:
         """Of one epoch; the last may be short."""
-        return -(-self.count // self.batch)
+        return -(-self.count // self.training.batch)
 
     @property
     def total_steps(self) -> int:
         """Batches of all epochs."""
-        return self.epochs * self.batches
+        return self.training.epochs * self.batches
 
     def to_json(self) -> bytes:
         """The inverse of from_json."""
         return json.dumps(
             {
                 "plan_id": self.plan_id.hex(),
-                "layers": [[v.inputs, v.outputs, v.relu] for v in self.layers],
+                "layers": [layer.to_ints() for layer in self.layers],
+                "loss": self.loss,
                 "exponents": self.exponents,
-                "epochs": self.epochs,
-                "batch": self.batch,
-                "lr_q24": self.lr_q24,
+                "training": asdict(self.training),
                 "seed": self.seed.hex(),
                 "count": self.count,
                 "values": self.values,
@@ -87,10 +86,21 @@ class Recipe:
         fields = json.loads(data)
         for name in ("plan_id", "seed", "frozen_hash", "examples_sum", "base_sum"):
             fields[name] = bytes.fromhex(fields[name])
-        fields["layers"] = tuple(Layer(*layer) for layer in fields["layers"])
+        fields["layers"] = tuple(Layer.from_ints(layer) for layer in fields["layers"])
+        fields["loss"] = Loss(fields["loss"])
         fields["exponents"] = tuple(fields["exponents"])
+        fields["training"] = Training(**fields["training"])
         fields["normaliser"] = Normaliser.from_tuples(fields["normaliser"])
         return cls(**fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A training after some steps."""
+
+    steps: int
+    weights: bytes
+    velocity: bytes  # empty without momentum
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +120,10 @@ class Job:
         self.directory = directory
         data = _read(directory / "job")
         self.recipe = Recipe.from_json(data)
-        self._identity = hashlib.sha256(data).digest()  # of checkpoint and result, too
+        self._identity = hashlib.sha256(data).digest()  # of the result, too
+        # Velocity lies in the order of the processor's own kernel: elsewhere it means nothing.
+        kernel = f"{version()} {isa()}".encode()
+        self._checkpoint_identity = hashlib.sha256(data + kernel).digest()
 
     @classmethod
     def write(cls, directory: Path, recipe: Recipe) -> "Job":
@@ -161,17 +174,20 @@ class Job:
         with self.examples():
             pass
 
-    def checkpoint(self) -> tuple[int, bytes] | None:
-        """Steps done and weights after them; None if there is none. Raises Damaged."""
-        data = self._of_this_job("checkpoint")
+    def checkpoint(self) -> Checkpoint | None:
+        """None if there is none. Raises Damaged."""
+        data = self._find("checkpoint", self._checkpoint_identity)
         if data is None:
             return None
-        (steps,) = _CHECKPOINT.unpack_from(data)
-        return steps, data[_CHECKPOINT.size :]
+        steps, size = _CHECKPOINT.unpack_from(data)
+        end = _CHECKPOINT.size + size
+        return Checkpoint(steps, data[_CHECKPOINT.size : end], data[end:])
 
-    def write_checkpoint(self, steps: int, weights: bytes) -> None:
+    def write_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Durable."""
-        _write(self.directory / "checkpoint", self._identity + _CHECKPOINT.pack(steps) + weights)
+        head = self._checkpoint_identity
+        head += _CHECKPOINT.pack(checkpoint.steps, len(checkpoint.weights))
+        _write(self.directory / "checkpoint", head + checkpoint.weights + checkpoint.velocity)
 
     def done_steps(self) -> int:
         """Batches in the last checkpoint."""
@@ -179,12 +195,12 @@ class Job:
             checkpoint = self.checkpoint()
         except Damaged:
             return 0
-        return checkpoint[0] if checkpoint else 0
+        return checkpoint.steps if checkpoint else 0
 
     def result(self) -> Result | None:
         """If the training has finished."""
         try:
-            data = self._of_this_job("result")
+            data = self._find("result", self._identity)
         except Damaged:
             return None
         if data is None:
@@ -197,15 +213,15 @@ class Job:
         head = self._identity + _RESULT.pack(saturated, self.recipe.count)
         _write(self.directory / "result", head + vector)
 
-    def _of_this_job(self, name: str) -> bytes | None:
-        """What was written for just this recipe."""
+    def _find(self, name: str, identity: bytes) -> bytes | None:
+        """What was written for just this recipe, and a checkpoint by just this kernel."""
         path = self.directory / name
         if not path.exists():
             return None
         data = _read(path)
-        if not data.startswith(self._identity):
-            raise Damaged(f"{name}: of another job")
-        return data[len(self._identity) :]
+        if not data.startswith(identity):
+            raise Damaged(f"{name}: of another job or another kernel")
+        return data[len(identity) :]
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -38,7 +38,7 @@ class Models:
 
     def put(self, model: Model) -> StoredModel:
         """Store durably a message that was verified. Again: the same. Raises CannotWrite."""
-        name = model_hash(model.spec.layers, model.exponents, model.weights)
+        name = model_hash(model.spec, model.exponents, model.weights)
         what = f"model {model.version} of {model.spec.task}"
         with writing(what):
             durable.write_file(self._path(name), model.weights)
@@ -84,7 +84,7 @@ class Models:
         except OSError as error:
             reason = error.strerror
         else:
-            if model_hash(model.spec.layers, model.exponents, weights) == model.hash:
+            if model_hash(model.spec, model.exponents, weights) == model.hash:
                 return weights
             model.path.unlink(missing_ok=True)  # so that it is fetched again
             reason = "damaged"

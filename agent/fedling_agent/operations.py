@@ -43,13 +43,10 @@ def predict(
     stream = find_stream(streams, model.spec.stream)
     counts = counts_of_window(stream, lines, form, model.spec.window)
     answer = predictor.predict(model.task, counts)
-    return {
-        "task": answer.task,
-        "label": answer.label,
-        "probabilities": answer.probabilities,
-        "model": answer.version,
-        "normalised": answer.normalised,
-    }
+    about: Json = {"task": answer.task, "model": answer.version, "normalised": answer.normalised}
+    if answer.label is None:
+        return about | {"error": answer.error}
+    return about | {"label": answer.label, "probabilities": answer.probabilities}
 
 
 def windows(store: Store, task: str) -> Json:

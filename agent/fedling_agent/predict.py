@@ -1,7 +1,7 @@
 """Answers with the newest model that the device holds."""
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from fedling_agent.errors import BadInput, Missing
@@ -9,7 +9,7 @@ from fedling_agent.freeze import IDENTITY, check_channels
 from fedling_agent.models import StoredModel
 from fedling_agent.recordings import Recording
 from fedling_agent.store import Store
-from fedling_native import Net, Normaliser
+from fedling_native import INPUT_EXP, VALUE_EXP, Loss, Net, Normaliser, Prediction
 from fedling_protocol.messages import TaskSpec
 
 BY_TRAINING = "by the last training"
@@ -21,13 +21,14 @@ ONE = 2**15  # of a probability
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One prediction."""
+    """One prediction: a label, or of a reconstruction its error, large where a window is odd."""
 
     task: str
-    label: str
-    probabilities: dict[str, float]  # of every label
     version: int  # of the model
     normalised: str  # BY_TRAINING, BY_RECORDINGS or BY_NOTHING
+    label: str | None
+    probabilities: dict[str, float]  # of every label
+    error: float | None  # mean squared error; 1 is the variance of a normalised channel
 
 
 class Predictor:
@@ -49,16 +50,16 @@ class Predictor:
                 f"{len(counts)} values; {task} wants {spec.window} samples of {spec.channels}"
             )
         normaliser, how = self._normaliser(spec)
-        prediction = self._net(model).predict(normaliser.apply(counts))
-        shares = [p / ONE for p in prediction.probabilities]
-        probabilities = dict(zip(spec.labels, shares, strict=True))
-        return Answer(task, spec.labels[prediction.label], probabilities, model.version, how)
+        x = normaliser.apply(counts)
+        label, probabilities, error = _words(spec, x, self._net(model).predict(x))
+        return Answer(task, model.version, how, label, probabilities, error)
 
     def _net(self, model: StoredModel) -> Net:
         known = self._nets.get(model.task)
         if known is not None and known[0] == model.hash:
             return known[1]
-        net = Net(model.spec.layers, model.exponents, self._store.models.weights(model))
+        spec, weights = model.spec, self._store.models.weights(model)
+        net = Net(spec.layers, model.exponents, weights, spec.loss)
         self._nets[model.task] = (model.hash, net)
         return net
 
@@ -92,6 +93,24 @@ class Predictor:
         normaliser = Normaliser.fit(windows, spec.channels)
         self._fits[spec.task] = (samples, normaliser)
         return normaliser
+
+
+def _words(
+    spec: TaskSpec, x: bytes, prediction: Prediction
+) -> tuple[str | None, dict[str, float], float | None]:
+    """Label, probabilities and error, as the loss has them."""
+    if spec.loss is Loss.RECONSTRUCTION:
+        return None, {}, mean_squared_error(x, prediction.outputs)
+    shares = [p / ONE for p in prediction.outputs]
+    return spec.labels[prediction.label], dict(zip(spec.labels, shares, strict=True)), None
+
+
+def mean_squared_error(x: bytes, outputs: Sequence[int]) -> float:
+    """Between int8 inputs in 2^INPUT_EXP and their reconstruction in 2^VALUE_EXP."""
+    inputs = memoryview(x).cast("b")
+    shift = INPUT_EXP - VALUE_EXP
+    total = sum((v - (t << shift)) ** 2 for t, v in zip(inputs, outputs, strict=True))
+    return total * 4.0**VALUE_EXP / len(inputs)
 
 
 def _newest(spec: TaskSpec, recordings: list[Recording]) -> list[tuple[Recording, int]]:

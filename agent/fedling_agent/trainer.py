@@ -26,7 +26,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
-from fedling_agent.job import Damaged, Job
+from fedling_agent.job import Checkpoint, Damaged, Job
 from fedling_agent.run import Run
 from fedling_protocol.exits import Exit
 
@@ -128,7 +128,7 @@ def train(job: Job, parent: Parent, duty: float, checkpoint_s: float) -> None:
     parent.say("done")
 
 
-def find_checkpoint(job: Job, parent: Parent) -> tuple[int, bytes] | None:
+def find_checkpoint(job: Job, parent: Parent) -> Checkpoint | None:
     """A damaged one costs its batches, no more."""
     try:
         return job.checkpoint()
@@ -163,7 +163,7 @@ def work(run: Run, job: Job, parent: Parent, duty: float, checkpoint_s: float) -
 def save(run: Run, job: Job, parent: Parent) -> None:
     """A checkpoint that a full disk refuses is one that a kill would have prevented, no more."""
     try:
-        job.write_checkpoint(run.done, run.weights())
+        job.write_checkpoint(run.checkpoint())
     except OSError as error:
         with suppress(_Stop):
             parent.say(f"note checkpoint not written: {error.strerror}")

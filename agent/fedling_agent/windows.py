@@ -17,7 +17,7 @@ class Example:
     recording: str
     first: int
     revision: int  # of the span that labels all of it
-    label: int  # class
+    label: int  # class; 0 in a task without labels
 
 
 class HoldOut:
@@ -53,9 +53,11 @@ def cut(
     """The training windows of one recording, in order.
 
     Windows begin at every multiple of the stride; one span with a label of the task must cover all
-    of a window, and no held-out block may touch it.
+    of a window, and no held-out block may touch it. A task without labels takes them all.
     """
-    classes = {label: k for k, label in enumerate(spec.labels)}
+    if not spec.labels:
+        spans = [Span(0, recording.samples - 1, "", 0)]
+    classes = {label: k for k, label in enumerate(spec.labels or ("",))}
     for span in spans:
         label = classes.get(span.label)
         if label is None:

@@ -117,7 +117,7 @@ class Work:
         spec = model.spec
         if fetch is None or fetch.due_ms is None or not version == fetch.version == model.version:
             return False
-        if digest.model_hash(spec.layers, model.exponents, model.weights) != fetch.model_hash:
+        if digest.model_hash(spec, model.exponents, model.weights) != fetch.model_hash:
             return False
         self._tools.link.unsubscribe([self._tools.topics.model(self.task, version)])
         try:

@@ -105,8 +105,8 @@ class Aggregator:
         """A published model, ready to predict."""
         rows = self.store.model_rows(self.task.name)
         row = next(row for row in rows if row.version == version)
-        layers = self.task.spec.layers
-        return Net(layers, row.exponents, self.store.weights(row, layers))
+        spec = self.task.spec
+        return Net(spec.layers, row.exponents, self.store.weights(row, spec), spec.loss)
 
     def close(self) -> None:
         """Let go of the store."""

@@ -2,7 +2,7 @@
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fedling_agent.job import Recipe
 from fedling_agent.run import Run
@@ -48,10 +48,9 @@ def _recipe(spec: TaskSpec, training: Training) -> Recipe:
     return Recipe(
         plan_id=bytes(16),
         layers=spec.layers,
-        exponents=(-7,) * len(spec.layers),
-        epochs=1,
-        batch=training.batch,
-        lr_q24=training.lr_q24,
+        loss=spec.loss,
+        exponents=tuple(-7 if layer.weight_count else 0 for layer in spec.layers),
+        training=replace(training, epochs=1),
         seed=bytes(32),
         count=BATCHES * training.batch,
         values=spec.window * spec.channels,

@@ -38,7 +38,7 @@ class Net:
         weights: Buffer,
         loss: Loss = Loss.SOFTMAX,
         *,
-        velocity: Buffer | None = None,
+        velocity: Buffer = b"",
     ) -> None:
         """weights: canonical bytes, copied; exponents: w_exp of each layer, 0 for pools.
 
@@ -160,9 +160,7 @@ class Net:
         )  # fmt: skip
 
 
-def _copied_velocity(velocity: Buffer | None, count: int) -> CData | None:
-    if velocity is None:
-        return None
+def _copied_velocity(velocity: Buffer, count: int) -> CData | None:
     values = int32s(velocity)
     if len(values) not in (0, count):
         raise NativeError(lib.FDL_E_LENGTH)

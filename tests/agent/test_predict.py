@@ -7,10 +7,16 @@ from pathlib import Path
 import pytest
 
 from fedling_agent.errors import BadInput, Missing
-from fedling_agent.predict import BY_NOTHING, BY_RECORDINGS, BY_TRAINING, Predictor
+from fedling_agent.predict import (
+    BY_NOTHING,
+    BY_RECORDINGS,
+    BY_TRAINING,
+    Predictor,
+    mean_squared_error,
+)
 from fedling_agent.store import Store
 from fedling_native import Net
-from tests.support.device import SPEC, csv_lines, make_device, make_model
+from tests.support.device import AUTOENCODER, SPEC, csv_lines, make_device, make_model
 
 WINDOW = array("h", [1000, 0] * 10)
 
@@ -65,3 +71,24 @@ def test_window_of_another_length(tmp_path: Path) -> None:
 def test_task_without_normalisation(tmp_path: Path) -> None:
     device = make_device(tmp_path, spec=replace(SPEC, normalise="none"), recordings=0)
     assert Predictor(device.store).predict("watch", WINDOW).normalised == BY_NOTHING
+
+
+def test_a_reconstruction_is_answered_with_its_error(tmp_path: Path) -> None:
+    device = make_device(tmp_path, spec=AUTOENCODER)
+    answer = Predictor(device.store).predict("watch", WINDOW)
+    assert (answer.label, answer.probabilities) == (None, {})
+    job = device.freeze()
+    x = job.recipe.normaliser.apply(WINDOW)
+    spec, model = AUTOENCODER, device.model
+    outputs = Net(spec.layers, model.exponents, model.weights, spec.loss).predict(x).outputs
+    # Both in 2^-12: an input step is 2^-5.
+    inputs = [value * 128 for value in memoryview(x).cast("b")]
+    errors = [(v - t) ** 2 for v, t in zip(outputs, inputs, strict=True)]
+    trained = Predictor(device.store).predict("watch", WINDOW)
+    assert trained.error == pytest.approx(sum(errors) / 20 / 2**24)
+
+
+def test_mean_squared_error_is_1_at_a_standard_deviation() -> None:
+    assert mean_squared_error(bytes([32, 0]), [4096, 0]) == 0
+    assert mean_squared_error(bytes([32, 0, 224]), [0, 4096, 0]) == 1
+    assert mean_squared_error(bytes([0, 0]), [0, 2048]) == 0.125

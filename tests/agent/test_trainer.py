@@ -11,12 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from fedling_agent.job import Job, Result
+from fedling_agent.job import Checkpoint, Damaged, Job, Result
 from fedling_agent.process import Asked, Exited
 from fedling_agent.run import Run
 from fedling_protocol.exits import Exit
 from tests.support.child import PATIENCE_S, Child
-from tests.support.device import TRAINING, Device, make_device
+from tests.support.device import CNN, TRAINING, Device, make_device
+
+EVERYTHING = replace(
+    TRAINING, epochs=6, momentum=200, clip_q16=1 << 15, frozen=1, proximal_q16=1 << 15
+)
 
 
 @pytest.fixture
@@ -90,7 +94,7 @@ def test_damaged_checkpoint_costs_its_batches_only(device: Device, job: Job, dam
     data = path.read_bytes()
     if damage == "of another job":
         other = device.freezer.freeze(replace(device.plan, plan_id=b"o" * 16))
-        other.write_checkpoint(5, other.base())
+        other.write_checkpoint(Checkpoint(5, other.base(), b""))
         data = (other.directory / "checkpoint").read_bytes()
     broken = {"zeroed": bytes(len(data)), "truncated": data[:-1], "empty": b""}
     path.write_bytes(broken.get(damage, data))
@@ -99,6 +103,31 @@ def test_damaged_checkpoint_costs_its_batches_only(device: Device, job: Job, dam
     assert again.steps[0] == 0
     assert "training starts again" in again.notes[0]
     assert job.result() == expected(job)
+
+
+def test_checkpoint_of_another_kernel_is_none(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its velocity has an order of its own."""
+    job.write_checkpoint(Checkpoint(5, job.base(), bytes(8)))
+    assert Job(job.directory).checkpoint() == Checkpoint(5, job.base(), bytes(8))
+    monkeypatch.setattr("fedling_agent.job.isa", lambda: "another")
+    with pytest.raises(Damaged, match="checkpoint: of another job or another kernel"):
+        Job(job.directory).checkpoint()
+
+
+def test_a_cnn_with_all_that_training_can(tmp_path: Path) -> None:
+    """Velocity and the place in the epoch go on where they were."""
+    job = make_device(tmp_path / "state", spec=CNN, training=EVERYTHING).freeze()
+    for step in (3, 8, 20):
+        child = Child(job)
+        child.until_step(step)
+        child.process.stop()
+        assert child.exit_code() == 0
+        assert job.done_steps() >= step
+    assert Child(job).exit_code() == 0
+    assert job.result() == expected(job)
+    plain = replace(job.recipe, training=replace(TRAINING, epochs=6))
+    assert Job.write(job.directory, plain).result() is None
+    assert expected(Job(job.directory)) != expected(job)
 
 
 def test_without_a_lease_nothing_is_trained(job: Job) -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from fedling_agent.recordings import Recording, Span
 from fedling_agent.windows import HoldOut, cut
-from tests.support.device import SECRET, SPEC, TRAINING
+from tests.support.device import AUTOENCODER, SECRET, SPEC, TRAINING
 
 ALL = HoldOut(SECRET, "wrist", TRAINING)
 
@@ -26,6 +26,15 @@ def test_one_span_covers_a_window() -> None:
         (25, 0, 3),
         (30, 0, 3),
     ]
+
+
+def test_a_task_without_labels_takes_every_window() -> None:
+    spans = [Span(3, 12, "up", 0)]
+    found = list(cut(AUTOENCODER, recording(31), spans, ALL))
+    assert [(e.first, e.label, e.revision) for e in found] == [
+        *((0, 0, 0), (5, 0, 0), (10, 0, 0), (15, 0, 0), (20, 0, 0))
+    ]
+    assert list(cut(AUTOENCODER, recording(9), [], ALL)) == []
 
 
 @given(

@@ -10,7 +10,7 @@ from fedling_agent.job import Job
 from fedling_agent.recordings import Bounds, Ingested
 from fedling_agent.store import Store
 from fedling_agent.streams import Channel, Parser, Row, RowError, Stream
-from fedling_native import Loss, dense, parameter_counts
+from fedling_native import Loss, average_pool, conv, dense, parameter_counts
 from fedling_protocol.digest import model_hash
 from fedling_protocol.messages import Conditions, Model, Plan, TaskSpec, Training
 
@@ -27,6 +27,18 @@ SPEC = TaskSpec(
     labels=("down", "up"),
     layers=(dense(20, 12, relu=True), dense(12, 2)),
     loss=Loss.SOFTMAX,
+)
+CNN = replace(
+    SPEC,
+    layers=(
+        conv((1, 10, 2), 8, (1, 3), (1, 2), relu=True),
+        conv((1, 4, 8), 8, (1, 3), relu=True),
+        average_pool((1, 2, 8)),
+        dense(8, 2),
+    ),
+)
+AUTOENCODER = replace(
+    SPEC, labels=(), layers=(dense(20, 6, relu=True), dense(6, 20)), loss=Loss.RECONSTRUCTION
 )
 TRAINING = Training(
     epochs=3,

@@ -1,4 +1,4 @@
-"""`fedling-agent predict`: windows of samples to labels."""
+"""`fedling-agent predict`: windows of samples to labels, or to errors of reconstruction."""
 
 import argparse
 from collections.abc import Callable, Iterator
@@ -73,6 +73,9 @@ def pieces(lines: Iterator[str], form: str, window: int) -> Iterator[list[str]]:
 
 
 def _sentence(answer: dict[str, Any]) -> str:
+    if "error" in answer:
+        text = output.paint(f"{answer['error']:.3f}", output.BOLD)
+        return f"error {text} (mean squared; model {answer['model']})"
     likely = sorted(answer["probabilities"].items(), key=lambda pair: -pair[1])
     others = ", ".join(f"{label} {share:.2f}" for label, share in likely[1:3])
     share = answer["probabilities"][answer["label"]]

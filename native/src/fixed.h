@@ -47,7 +47,7 @@ static inline int64_t fdl_clamp64(int64_t x, int64_t low, int64_t high) {
 /* One instruction on Cortex-M3 and up, which compilers do not find. */
 static inline int32_t fdl_sat16(int32_t x) {
 #ifdef __ARM_FEATURE_SAT
-    return __ssat(x, 16);
+    return (int32_t)__ssat(x, 16);
 #else
     return fdl_clamp32(x, INT16_MIN, INT16_MAX);
 #endif
@@ -55,7 +55,7 @@ static inline int32_t fdl_sat16(int32_t x) {
 
 static inline int32_t fdl_sat8(int32_t x) {
 #ifdef __ARM_FEATURE_SAT
-    return __ssat(x, 8);
+    return (int32_t)__ssat(x, 8);
 #else
     return fdl_clamp32(x, INT8_MIN, INT8_MAX);
 #endif

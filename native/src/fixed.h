@@ -4,10 +4,6 @@
 
 #include <stdint.h>
 
-#ifdef __ARM_FEATURE_SAT
-#include <arm_acle.h>
-#endif
-
 #ifdef __GNUC__
 #define FDL_NOINLINE __attribute__((noinline))
 #else
@@ -44,10 +40,11 @@ static inline int64_t fdl_clamp64(int64_t x, int64_t low, int64_t high) {
     return x < low ? low : x > high ? high : x;
 }
 
-/* One instruction on Cortex-M3 and up, which compilers do not find. */
+/* One instruction on Cortex-M3 and up, which compilers do not find. (The __ssat of gcc 12's
+ * arm_acle.h, a macro around this builtin, does not pass -Wconversion.) */
 static inline int32_t fdl_sat16(int32_t x) {
 #ifdef __ARM_FEATURE_SAT
-    return (int32_t)__ssat(x, 16);
+    return (int32_t)__builtin_arm_ssat(x, 16);
 #else
     return fdl_clamp32(x, INT16_MIN, INT16_MAX);
 #endif
@@ -55,7 +52,7 @@ static inline int32_t fdl_sat16(int32_t x) {
 
 static inline int32_t fdl_sat8(int32_t x) {
 #ifdef __ARM_FEATURE_SAT
-    return (int32_t)__ssat(x, 8);
+    return (int32_t)__builtin_arm_ssat(x, 8);
 #else
     return fdl_clamp32(x, INT8_MIN, INT8_MAX);
 #endif

@@ -5,7 +5,7 @@
 
 #include "platform.h"
 
-#define MOST_PIECES 4096
+#define MOST_PIECES 256
 
 static void *pieces[MOST_PIECES];
 static size_t piece_count;
@@ -15,7 +15,7 @@ void platform_print(const char *text) {
 }
 
 _Noreturn void platform_exit(int status) {
-    platform_free_all();
+    platform_release(0);
     exit(status);
 }
 
@@ -40,8 +40,12 @@ void *platform_new(size_t size) {
     return memory;
 }
 
-void platform_free_all(void) {
-    while (piece_count > 0)
+size_t platform_mark(void) {
+    return piece_count;
+}
+
+void platform_release(size_t mark) {
+    while (piece_count > mark)
         free(pieces[--piece_count]);
 }
 

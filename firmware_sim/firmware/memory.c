@@ -17,8 +17,12 @@ void *platform_new(size_t size) {
     return memory;
 }
 
-void platform_free_all(void) {
-    taken = 0;
+size_t platform_mark(void) {
+    return taken;
+}
+
+void platform_release(size_t mark) {
+    taken = mark;
 }
 
 const void *platform_constant(const void *bytes, size_t size) {

@@ -19,13 +19,15 @@ uint32_t platform_count_stop(void);
 /* The most bytes of stack that were in use at once; 0 where nobody knows. */
 uint32_t platform_stack_used(void);
 
-/* Memory of exactly this size until platform_free_all(), aligned to 8. A program that runs out of
- * it ends. */
+/* Memory of exactly this size, aligned to 8. A program that runs out of it ends. */
 void *platform_new(size_t size);
-void platform_free_all(void);
 
-/* The same bytes, to be read only until platform_free_all(). Where a sanitiser may watch they are
- * a copy of exactly this size, so that it sees a read past them. */
+/* The same bytes, to be read only. Where a sanitiser may watch they are a copy of exactly this size,
+ * so that it sees a read past them. */
 const void *platform_constant(const void *bytes, size_t size);
+
+/* Free all memory that was taken since the mark. */
+size_t platform_mark(void);
+void platform_release(size_t mark);
 
 #endif

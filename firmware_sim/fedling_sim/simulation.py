@@ -9,6 +9,7 @@ from typing import Any
 
 from fedling_broker import tasks
 from fedling_broker.tasks import Task
+from fedling_native import Loss
 from fedling_protocol import settings
 from fedling_protocol.settings import SettingsError, setting
 from fedling_sim import toml
@@ -59,7 +60,9 @@ def load(
     path: Path, *, seed: int | None = None, devices: int | None = None, rounds: int | None = None
 ) -> Scenario:
     """A task file and what the command line says instead. Raises SettingsError."""
-    tasks.load_task(path)  # its errors are the best
+    task, _ = tasks.load_task(path)  # its errors are the best
+    if task.spec.loss is not Loss.SOFTMAX:
+        raise SettingsError(f"{path}: model.loss: allowed in a simulation, which tests: softmax")
     values = tomllib.loads(path.read_text())
     if tasks.SIMULATION not in values:
         raise SettingsError(f"{path}: [simulation] is missing: fedling-sim needs data and stream")

@@ -1,10 +1,10 @@
 """Writes the configuration files of simulated devices and their aggregator."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-Value = bool | int | float | str | Path | list[str] | list[int] | list[float]
+Value = bool | int | float | str | Path | Sequence["Value | Table"]
 Table = Mapping[str, "Value | Table"]
 
 
@@ -26,4 +26,6 @@ def _value(value: "Value | Table") -> str:
             return json.dumps(str(value), ensure_ascii=False)  # as TOML quotes a basic string
         case list():
             return f"[{', '.join(_value(item) for item in value)}]"
+        case Mapping():
+            return f"{{ {', '.join(f'{key} = {_value(v)}' for key, v in value.items())} }}"
     return str(value)

@@ -1,16 +1,21 @@
 import hashlib
+import json
+import zlib
 from fractions import Fraction
 from math import isqrt
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from fedling_broker.aggregate import stored_weights
 from fedling_broker.initial import Words, initial_state, range_of
-from fedling_native import Net, average_pool, conv, dense, depthwise
+from fedling_native import Layer, Net, average_pool, conv, dense, depthwise, parameter_counts
 
 LAYERS = (dense(600, 64, relu=True), dense(64, 7))
 SEED = bytes(range(32))
+GOLDEN = Path(__file__).parent.parent / "native" / "golden" / "server.json"
 
 
 def plain_words(seed: bytes, count: int) -> list[int]:
@@ -66,6 +71,17 @@ def test_initial_state_of_every_kind_draws_in_order() -> None:
         expected += [(((w * (2 * m + 1)) >> 32) - m) << 16 for w in words[start : start + count]]
     assert state.values.tolist() == expected + [0] * (8 + 8 + 3)
     assert state.exponents == (range_of(30)[0], range_of(3)[0], 0, range_of(8)[0])
+
+
+@pytest.mark.parametrize("case", json.loads(GOLDEN.read_text())["first"])
+def test_initial_state_equals_the_golden_vectors(case: dict[str, Any]) -> None:
+    layers = tuple(Layer.from_ints(values) for values in case["layers"])
+    state = initial_state(layers, bytes.fromhex(case["seed"]))
+    weights, _ = parameter_counts(layers)
+    views = state.values[:weights] >> 16
+    assert list(state.exponents) == case["exponents"]
+    assert views[:8].tolist() + views[-8:].tolist() == case["few"]
+    assert zlib.crc32(views.astype("<i2").tobytes()) == case["crc"]
 
 
 def test_initial_state_is_the_same_for_ever() -> None:

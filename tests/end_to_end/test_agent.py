@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fedling_native import dense, weights_size
+from fedling_native import Loss, dense, weights_size
 from fedling_protocol import envelope
 from fedling_protocol.exits import Exit
 from fedling_protocol.identity import SigningKey
@@ -102,6 +102,30 @@ def test_a_round_from_plan_to_receipt_and_the_next_model(
     assert agent.json("status")["tasks"]["watch"]["verdicts"] == {"accepted": 1}
     alone = agent.json("predict", text="\n".join(rows(1, 20).split("\n")))
     assert {**alone, "by": ""} == {**answer, "by": ""}
+
+
+def test_a_round_of_an_autoencoder_needs_no_labels(
+    aggregator: FakeAggregator, make_agent: MakeAgent
+) -> None:
+    agent = make_agent()
+    enrol(aggregator, agent)
+    lines = rows(2, 100).splitlines()
+    unlabelled = [",".join(x for i, x in enumerate(row.split(",")) if i != 1) for row in lines]
+    agent.run("ingest", "wrist", text="\n".join(unlabelled) + "\n")
+    agent.start()
+    layers = (dense(40, 8, relu=True), dense(8, 40))
+    model = make_model(layers, loss=Loss.RECONSTRUCTION)
+    aggregator.offer(model, 1)
+    aggregator.until(lambda: verdicts(agent) == {"accepted": 1})
+    ((_, update, _),) = aggregator.updates
+    assert update.weight == 2 * 100 // 20
+    assert any(update.vector)
+    window = "\n".join(unlabelled[:21])
+    answer = agent.json("predict", text=window)
+    assert answer["error"] > 0
+    assert "label" not in answer
+    sentence = agent.run("predict", text=window).stdout
+    assert sentence == f"error {answer['error']:.3f} (mean squared; model 1)\n"
 
 
 def test_uncertified_device_waits_and_goes_on_without_a_restart(

@@ -21,12 +21,18 @@ PATIENCE_S = 120.0
 DEVICES, ROUNDS, GOAL = 5, 3, 4
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Record:
+WAYS = [(small_task.DENSE, ""), (small_task.CNN, small_task.EVERYTHING)]
+
+
+@pytest.fixture(scope="module", params=WAYS, ids=["dense", "cnn"])
+def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Record:
     """The record of a run in which devices are cut off again and again."""
     need("mosquitto")
     directory = tmp_path_factory.mktemp("demo")
-    task = small_task.write(directory, devices=DEVICES, rounds=ROUNDS, goal=GOAL)
+    layers, training = request.param
+    task = small_task.write(
+        directory, devices=DEVICES, rounds=ROUNDS, goal=GOAL, layers=layers, training=training
+    )
     scenario, data = run.prepare(task, 7, None, None)
     return run.run(scenario, data, directory / "run", Silence())
 

@@ -43,3 +43,9 @@ def test_load_of_a_wrong_table_says_where(tmp_path: Path, old: str, new: str, sa
     path.write_text(path.read_text().replace(old, new))
     with pytest.raises(SettingsError, match=said):
         load(path)
+
+
+def test_load_refuses_what_it_cannot_test(tmp_path: Path) -> None:
+    path = small_task.write(tmp_path, layers='[4, 20]\nloss = "reconstruction"')
+    with pytest.raises(SettingsError, match=r"model\.loss: allowed in a simulation"):
+        load(path)

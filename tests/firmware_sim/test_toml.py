@@ -14,6 +14,7 @@ def test_text_is_read_back() -> None:
         "share": 0.25,
         "list": ["x", "y"],
         "spans": [1.5, 2.0],
+        "mixed": [{"conv": 3, "kernel": [1, 9]}, "average_pool", {}, 7],
         "outer": {"count": 3, "inner": {"empty": []}},
     }
     assert tomllib.loads(toml.text(table)) == table

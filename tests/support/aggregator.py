@@ -46,7 +46,11 @@ Answerer = Callable[[Join, str], Ticket | Receipt | None]
 
 
 def make_model(
-    layers: tuple[Layer, ...], version: int = 1, task: str = "watch", channels: int = 2
+    layers: tuple[Layer, ...],
+    version: int = 1,
+    task: str = "watch",
+    channels: int = 2,
+    loss: Loss = Loss.SOFTMAX,
 ) -> Model:
     """Small random weights, the same for the same version."""
     dice = random.Random(version)
@@ -54,9 +58,8 @@ def make_model(
     weights = array("h", (128 + dice.randrange(-2000, 2000) for _ in range(weight_count)))
     window = layers[0].inputs // channels
     labels = tuple(f"label {k}" for k in range(layers[-1].outputs))
-    spec = TaskSpec(
-        *(task, "wrist", window, window, channels, "device", labels, layers, Loss.SOFTMAX)
-    )
+    labels = labels if loss is Loss.SOFTMAX else ()
+    spec = TaskSpec(task, "wrist", window, window, channels, "device", labels, layers, loss)
     exponents = tuple(-7 if layer.weight_count else 0 for layer in layers)
     return Model(version, spec, exponents, weights.tobytes() + bytes(4 * bias_count))
 

@@ -8,6 +8,20 @@ from pathlib import Path
 LABELS = ("rest", "wave", "turn")
 SAMPLES = 200  # of a recording; one for each label
 
+DENSE = "[16, 3]"
+CNN = """[
+  { conv = 8, kernel = 3 },
+  { depthwise = 3, padding = "same" },
+  { max_pool = 2 },
+  "average_pool",
+  3,
+]"""
+EVERYTHING = """
+momentum = 0.5
+clip_norm = 4
+proximal = 0.01
+"""
+
 STREAM = """
 name = "wrist"
 [[channel]]
@@ -30,12 +44,13 @@ channels = 2
 labels = ["rest", "wave", "turn"]
 rounds = {rounds}
 [model]
-layers = [16, 3]
+layers = {layers}
 [training]
 epochs = 2
 batch = 10
 learning_rate = 0.1
 holdout = 0
+{training}
 [server]
 momentum = 0.5
 [cohort]
@@ -56,14 +71,25 @@ first_battery = [50, 70]
 
 
 def write(
-    directory: Path, *, devices: int = 5, rounds: int = 3, goal: int = 4, training_s: float = 1.0
+    directory: Path,
+    *,
+    devices: int = 5,
+    rounds: int = 3,
+    goal: int = 4,
+    training_s: float = 1.0,
+    layers: str = DENSE,
+    training: str = "",
 ) -> Path:
-    """Task file, stream and data; the path of the task file."""
+    """Task file, stream and data; the path of the task file. training: more lines of it."""
     data = directory / "data"
     data.mkdir(parents=True)
     (directory / "stream.toml").write_text(STREAM)
     task = directory / "task.toml"
-    task.write_text(TASK.format(rounds=rounds, goal=goal, training_s=training_s))
+    task.write_text(
+        TASK.format(
+            rounds=rounds, goal=goal, training_s=training_s, layers=layers, training=training
+        )
+    )
     names = [f"watch-{number}" for number in range(devices)]
     for number, name in enumerate(names):
         (data / f"{name}.csv").write_text("".join(f"{line}\n" for line in recordings(number)))

@@ -11,13 +11,15 @@ import pytest
 
 from fedling_native import (
     MAX_BATCH,
-    MAX_LAYERS,
-    Layer,
+    MAX_TERMS,
+    Loss,
     NativeError,
     Net,
     Normaliser,
+    average_pool,
+    conv,
     delta,
-    parameter_counts,
+    dense,
     weights_size,
 )
 from fedling_native._core import ffi, lib
@@ -25,7 +27,7 @@ from fedling_native._core import ffi, lib
 if TYPE_CHECKING:
     from fedling_native._core import CData
 
-LAYERS = [Layer(4, 3, True), Layer(3, 2, False)]
+LAYERS = [dense(4, 3, relu=True), dense(3, 2)]
 WEIGHTS = bytes(range(weights_size(LAYERS)))
 X, LABELS, RATE = bytes([1, 2, 3, 4] * 2), b"\x00\x01", 2**24
 
@@ -37,38 +39,20 @@ def refusal(call: Callable[[], object]) -> str:
     return caught.value.name
 
 
-def new_net() -> Net:
-    return Net(LAYERS, [-5, -5], WEIGHTS)
-
-
-@pytest.mark.parametrize(
-    "layers",
-    [
-        [],
-        [Layer(4, 2, False)] * (MAX_LAYERS + 1),
-        [Layer(2, 2, False)] * (MAX_LAYERS + 1),
-        [Layer(0, 2, False)],
-        [Layer(4, 0, True), Layer(0, 2, False)],
-        [Layer(65536, 2, False)],
-        [Layer(-1, 2, False)],
-        [Layer(2**70, 2, False)],
-        [Layer(4, 1, False)],
-        [Layer(4, 257, False)],
-        [Layer(4, 2, True)],
-        [Layer(4, 3, True), Layer(2, 2, False)],
-        [Layer(65535, 65535, True), Layer(65535, 2, False)],
-    ],
-)
-def test_layers_that_are_no_model(layers: list[Layer]) -> None:
-    assert refusal(lambda: weights_size(layers)) == "FDL_E_LAYERS"
-    assert refusal(lambda: parameter_counts(layers)) == "FDL_E_LAYERS"
-    assert refusal(lambda: Net(layers, [-5] * len(layers), b"")) == "FDL_E_LAYERS"
-    assert refusal(lambda: delta(layers, b"", b"")) == "FDL_E_LAYERS"
+def new_net(loss: Loss = Loss.SOFTMAX) -> Net:
+    return Net(LAYERS, [-5, -5], WEIGHTS, loss)
 
 
 @pytest.mark.parametrize("exponents", [[], [-5], [-5] * 3, [-25, -5], [-5, 8], [-5, -(2**40)]])
 def test_exponents_out_of_range(exponents: list[int]) -> None:
     assert refusal(lambda: Net(LAYERS, exponents, WEIGHTS)) == "FDL_E_EXPONENT"
+
+
+def test_exponents_of_layers_without_weights_are_0() -> None:
+    layers = [conv((1, 4, 1), 3, (1, 2)), average_pool((1, 3, 3)), dense(3, 2)]
+    weights = bytes(weights_size(layers))
+    assert refusal(lambda: Net(layers, [-5, -5, -5], weights)) == "FDL_E_EXPONENT"
+    assert Net(layers, [-5, 0, -5], weights).weights() == weights
 
 
 @pytest.mark.parametrize("weights", [b"", WEIGHTS[:-1], WEIGHTS + b"\0"])
@@ -94,8 +78,8 @@ def test_weights_of_another_length(weights: bytes) -> None:
         (X, LABELS, RATE, -25, "FDL_E_EXPONENT"),
         (X, LABELS, RATE, 8, "FDL_E_EXPONENT"),
         (X, LABELS, RATE, 2**32 - 5, "FDL_E_EXPONENT"),
-        (X, b"\x00\x02", RATE, -5, "FDL_E_LABEL"),
-        (X, b"\xff\x00", RATE, -5, "FDL_E_LABEL"),
+        (X, b"\x00\x02", RATE, -5, "FDL_E_TARGET"),
+        (X, b"\xff\x00", RATE, -5, "FDL_E_TARGET"),
         (X[:-1] + b"\x80", LABELS, RATE, -5, "FDL_E_INPUT"),
     ],
 )
@@ -109,6 +93,95 @@ def test_step_refused_changes_nothing(
     net.step(X, LABELS, RATE)
     assert net.steps == 1
     assert net.weights() != WEIGHTS
+
+
+@pytest.mark.parametrize(
+    ("loss", "targets", "name"),
+    [
+        (Loss.SIGMOID, b"\0\1\1", "FDL_E_LENGTH"),
+        (Loss.SIGMOID, b"\0\1\1\2", "FDL_E_TARGET"),
+        (Loss.SIGMOID, b"\0\1\1\0", ""),
+        (Loss.SQUARED, bytes(7), "FDL_E_LENGTH"),
+        (Loss.SQUARED, bytes(6), "FDL_E_LENGTH"),
+        (Loss.SQUARED, b"\xff\x7f" * 4, ""),
+    ],
+)
+def test_step_takes_the_targets_of_its_loss(loss: Loss, targets: bytes, name: str) -> None:
+    net = new_net(loss)
+    if name:
+        assert refusal(lambda: net.step(X, targets, RATE)) == name
+        assert net.weights() == WEIGHTS
+    else:
+        net.step(X, targets, RATE)
+        assert net.weights() != WEIGHTS
+
+
+def test_step_of_a_reconstruction_takes_no_targets() -> None:
+    layers = [dense(4, 4)]
+    net = Net(layers, [-5], bytes(range(48)), Loss.RECONSTRUCTION)
+    assert refusal(lambda: net.step(X, b"\0", RATE)) == "FDL_E_LENGTH"
+    net.step(X, b"", RATE)
+    assert net.weights() != bytes(range(48))
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ({"momentum": 256}, "FDL_E_RATE"),
+        ({"momentum": -1}, "FDL_E_RATE"),
+        ({"frozen": 2}, "FDL_E_RATE"),
+        ({"frozen": -1}, "FDL_E_RATE"),
+    ],
+)
+def test_step_with_options_out_of_range(options: dict[str, int], name: str) -> None:
+    net = new_net()
+    assert refusal(lambda: net.step(X, LABELS, RATE, **options)) == name
+    assert net.weights() == WEIGHTS
+
+
+def test_step_of_too_many_positions() -> None:
+    layers = [conv((1, 1024, 1), 1, (1, 1)), dense(1024, 2)]
+    net = Net(layers, [-5, -5], bytes(weights_size(layers)))
+    most = MAX_TERMS // 1024
+    net.step(bytes(1024 * most), bytes(most), RATE)
+    more = most + 1
+    assert refusal(lambda: net.step(bytes(1024 * more), bytes(more), RATE)) == "FDL_E_BATCH"
+
+
+@pytest.mark.parametrize(
+    ("start", "pull", "name"),
+    [
+        (WEIGHTS[:-1], 1, "FDL_E_LENGTH"),
+        (WEIGHTS + b"\0", 1, "FDL_E_LENGTH"),
+        (WEIGHTS, 0, "FDL_E_RATE"),
+        (WEIGHTS, -1, "FDL_E_RATE"),
+        (WEIGHTS, 65_536, "FDL_E_RATE"),
+    ],
+)
+def test_pull_refused(start: bytes, pull: int, name: str) -> None:
+    net = new_net()
+    assert refusal(lambda: net.pull(start, pull)) == name
+    assert net.weights() == WEIGHTS
+
+
+def test_velocity_goes_on_in_another_net() -> None:
+    net, whole = new_net(), new_net()
+    for _ in range(2):
+        whole.step(X, LABELS, RATE, momentum=200)
+    net.step(X, LABELS, RATE, momentum=200)
+    assert (new_net().velocity(), len(net.velocity())) == (b"", 4 * (18 + 5))
+    again = Net(LAYERS, [-5, -5], net.weights(), velocity=net.velocity())
+    again.step(X, LABELS, RATE, momentum=200)
+    assert (again.weights(), again.velocity()) == (whole.weights(), whole.velocity())
+    at_rest = Net(LAYERS, [-5, -5], net.weights())
+    at_rest.step(X, LABELS, RATE, momentum=200)
+    assert at_rest.weights() != whole.weights()
+
+
+@pytest.mark.parametrize("size", [1, 4, 4 * 22, 4 * 24])
+def test_velocity_of_another_length(size: int) -> None:
+    call = lambda: Net(LAYERS, [-5, -5], WEIGHTS, velocity=bytes(size))  # noqa: E731
+    assert refusal(call) == "FDL_E_LENGTH"
 
 
 @pytest.mark.parametrize(
@@ -196,18 +269,26 @@ class CNet:
     """LAYERS as C sees them, with pieces that a test can take away."""
 
     def __init__(self) -> None:
-        self.layers = ffi.new("fdl_layer[]", [(4, 3, -5, 1), (3, 2, -5, 0)])
+        rows = [(0, 1, -5, *[0] * 8, 1, 1, 4, 3), (0, 0, -5, *[0] * 8, 1, 1, 3, 2)]
+        self.layers = ffi.new("fdl_layer[]", rows)
         self.weights = ffi.new("int16_t[]", 18)
         self.biases = ffi.new("int32_t[]", 5)
         self.net = self.with_counts(18, 5)
 
     def with_counts(self, weights: int, biases: int) -> CData:
-        parts = (self.layers, 2, self.weights, weights, self.biases, biases)
+        parts = (self.layers, 2, 0, self.weights, weights, self.biases, biases)
         return ffi.new("fdl_net *", parts)
 
     def step(self, arena: CData, arena_len: int, net: CData | None = None) -> int:
         x, labels = ffi.from_buffer("int8_t[]", X), ffi.from_buffer("uint8_t[]", b"\1\1")
-        return lib.fdl_step(net or self.net, arena, arena_len, x, len(X), -5, labels, 2, RATE)
+        batch = ffi.new("fdl_batch *", (x, len(X), -5, labels, 2, 2))
+        return self.descend(arena, arena_len, net or self.net, batch)
+
+    def descend(
+        self, arena: CData, arena_len: int, net: CData, batch: CData, momentum: int = 0
+    ) -> int:
+        sgd = ffi.new("fdl_sgd *", (RATE, 0, momentum, 0, ffi.NULL, 0))
+        return lib.fdl_step(net, arena, arena_len, batch, sgd)
 
 
 def test_arena_too_small_or_askew() -> None:
@@ -241,8 +322,25 @@ def test_counts_that_do_not_fit_the_layers() -> None:
     for weights, biases in ((17, 5), (19, 5), (18, 4), (18, 6)):
         net = c.with_counts(weights, biases)
         assert c.step(words, 800, net) == lib.FDL_E_LENGTH
-    parts = (c.layers, 2, ffi.NULL, 18, c.biases, 5)
+    parts = (c.layers, 2, 0, ffi.NULL, 18, c.biases, 5)
     assert c.step(words, 800, ffi.new("fdl_net *", parts)) == lib.FDL_E_NULL
+
+
+def test_pointers_that_are_missing() -> None:
+    c = CNet()
+    words = ffi.new("uint64_t[]", 100)
+    x, labels = ffi.new("int8_t[]", 8), ffi.new("uint8_t[]", 2)
+    whole = ffi.new("fdl_batch *", (x, 8, -5, labels, 2, 2))
+    for batch in (
+        ffi.NULL,
+        ffi.new("fdl_batch *", (ffi.NULL, 8, -5, labels, 2, 2)),
+        ffi.new("fdl_batch *", (x, 8, -5, ffi.NULL, 2, 2)),
+    ):
+        assert c.descend(words, 800, c.net, batch) == lib.FDL_E_NULL
+    assert c.descend(words, 800, c.net, whole, momentum=1) == lib.FDL_E_NULL
+    assert lib.fdl_step(c.net, words, 800, whole, ffi.NULL) == lib.FDL_E_NULL
+    assert lib.fdl_step(ffi.NULL, words, 800, whole, ffi.NULL) == lib.FDL_E_NULL
+    assert not any(c.weights)
 
 
 def test_every_error_is_described() -> None:

@@ -24,11 +24,8 @@ class Snapshot:
 
     @property
     def shape(self) -> Shape:
-        """Height, width and channels of one example; for a dense model those of the window."""
-        first = self.spec.layers[0]
-        if first.kind is Kind.DENSE:
-            return 1, self.spec.window, self.spec.channels
-        return first.height, first.width, first.channels
+        """Height, width and channels of one example."""
+        return example_shape(self.spec)
 
     def layers(self) -> "Iterator[Trained]":
         """Every layer with its weights."""
@@ -72,3 +69,11 @@ class Trained:
     def matrix(self) -> NDArray[np.int64]:
         """Weights of a dense layer: [inputs][out]."""
         return self.weights.reshape(self.layer.out, self.layer.channels).T
+
+
+def example_shape(spec: TaskSpec) -> Shape:
+    """Height, width and channels of one example; if the first layer is dense, of the window."""
+    first = spec.layers[0]
+    if first.kind is Kind.DENSE:
+        return 1, spec.window, spec.channels
+    return first.height, first.width, first.channels

@@ -12,6 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from fedling_protocol.exits import Exit
+from fedling_sim.board import boards
 
 NAME = "fedling-sim"
 
@@ -56,6 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_run(verbs)
     _add_report(verbs)
+    _add_board(verbs)
     return parser
 
 
@@ -86,6 +88,31 @@ def _add_report(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     report.add_argument("--json", action="store_true", help="print the record as JSON instead")
 
 
+def _add_board(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    group = _add(verbs, "board", "the training kernel on Cortex-M boards in QEMU", "board list")
+    nouns = group.add_subparsers(metavar="VERB", required=True)
+    boards = _add(nouns, "list", "all boards, their cores and memory", "board list")
+    boards.set_defaults(run=_board_list)
+    boards.add_argument("--json", action="store_true", help="print JSON")
+    selftest = _add(
+        nouns, "selftest", "run the golden vectors on boards: they must give the same bits",
+        "board selftest --board microbit --compiler clang -O3",
+    )  # fmt: skip
+    selftest.set_defaults(run=_board_selftest)
+    selftest.add_argument(
+        "--board", type=_board, metavar="NAME", help="a board or a core of `board list`"
+        " (default: all)",
+    )  # fmt: skip
+    selftest.add_argument(
+        "--compiler", choices=["gcc", "clang"], default="gcc", help="default: %(default)s"
+    )
+    selftest.add_argument(
+        "-O", "--opt", dest="optimisation", choices=["0", "1", "2", "3", "s"], default="2",
+        help="how much the compiler optimises (default: %(default)s)",
+    )  # fmt: skip
+    selftest.add_argument("--json", action="store_true", help="print JSON")
+
+
 def _add(
     verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", verb: str, does: str, example: str
 ) -> argparse.ArgumentParser:
@@ -111,6 +138,25 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{number}: allowed: 1 or more")
     return number
+
+
+def _board(text: str) -> boards.Board:
+    try:
+        return boards.find(text)
+    except boards.NoSuchBoard as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _board_list(args: argparse.Namespace) -> int:
+    from fedling_sim.board import command
+
+    return command.list_boards(args)
+
+
+def _board_selftest(args: argparse.Namespace) -> int:
+    from fedling_sim.board import command
+
+    return command.run_selftest(args)
 
 
 def _run(args: argparse.Namespace) -> int:

@@ -6,6 +6,9 @@ from fedling_agent.control import Unavailable
 from fedling_protocol.exits import Exit
 from fedling_protocol.settings import SettingsError
 from fedling_sim.aggregator import AggregatorFailed
+from fedling_sim.board.qemu import ImageHangs
+from fedling_sim.board.selftest import BadReport
+from fedling_sim.board.toolchain import BuildFailed, SourcesMissing, ToolMissing
 from fedling_sim.device import DeviceFailed
 from fedling_sim.mosquitto import MosquittoFailed, MosquittoMissing, PortTaken
 from fedling_sim.process import ChildDied
@@ -14,6 +17,11 @@ from fedling_sim.run import OutTaken
 EXITS: dict[type[Exception], Exit] = {
     SettingsError: Exit.BAD_CONFIG,
     MosquittoMissing: Exit.UNAVAILABLE,
+    ToolMissing: Exit.UNAVAILABLE,
+    SourcesMissing: Exit.UNAVAILABLE,
+    BuildFailed: Exit.FAILED,
+    ImageHangs: Exit.FAILED,
+    BadReport: Exit.FAILED,
     MosquittoFailed: Exit.FAILED,
     PortTaken: Exit.FAILED,
     ChildDied: Exit.FAILED,

@@ -53,15 +53,15 @@ void read_rates(vectors_reader *in, fdl_sgd *sgd) {
     sgd->frozen = (uint32_t)vectors_number(in);
 }
 
-void do_step(fdl_net *net, const fdl_batch *batch, const fdl_sgd *sgd, outcome *out) {
+uint32_t do_step(fdl_net *net, const fdl_batch *batch, const fdl_sgd *sgd) {
     size_t mark = platform_mark(), arena_len = fdl_step_arena_size(net, batch->n);
     void *arena = platform_new(arena_len);
     platform_count_start();
     int error = fdl_step(net, arena, arena_len, batch, sgd);
-    out->instructions += platform_count_stop();
-    out->steps++;
+    uint32_t instructions = platform_count_stop();
     check(error);
     platform_release(mark);
+    return instructions;
 }
 
 uint32_t add_prediction(outcome *out, const fdl_net *net, const int8_t *x, int32_t x_exp) {

@@ -30,7 +30,7 @@ void run_steps(vectors_reader *in, outcome *out) {
         read_rates(in, &sgd);
         uint32_t pull = (uint32_t)vectors_number(in);
         fdl_batch batch = read_batch(in, &net, x_exp);
-        do_step(&net, &batch, &sgd, out);
+        do_step(&net, &batch, &sgd);
         if (pull > 0)
             check(fdl_pull(&net, before, size, pull));
         add_checksum(out, &net);

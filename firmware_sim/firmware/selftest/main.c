@@ -7,7 +7,7 @@
  *     VALUE EXPECTED INSTRUCTIONS NAME
  *
  * VALUE is the CRC-32 of all that the case gave and EXPECTED what it must be, in hexadecimal;
- * INSTRUCTIONS is the mean of its training steps, 0 where nothing counts them. At the end:
+ * INSTRUCTIONS is the mean of the steps of a whole training, else 0. At the end:
  *
  *     stack BYTES
  *     right CASES of CASES

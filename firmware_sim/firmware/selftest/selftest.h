@@ -7,8 +7,8 @@
 
 /* What a case gave. */
 typedef struct outcome {
-    uint32_t crc; /* CRC-32 of all results so far, inverted */
-    uint32_t steps;
+    uint32_t crc;          /* CRC-32 of all results so far, inverted */
+    uint32_t steps;        /* of a generated training */
     uint64_t instructions; /* of these steps */
 } outcome;
 
@@ -30,8 +30,8 @@ void add_checksum(outcome *out, const fdl_net *net);
 fdl_sgd new_sgd(vectors_reader *in, const fdl_net *net);
 void read_rates(vectors_reader *in, fdl_sgd *sgd);
 
-/* A step in an arena of exactly its size, counted. */
-void do_step(fdl_net *net, const fdl_batch *batch, const fdl_sgd *sgd, outcome *out);
+/* A step in an arena of exactly its size; returns its instructions. */
+uint32_t do_step(fdl_net *net, const fdl_batch *batch, const fdl_sgd *sgd);
 
 /* Adds the outputs of one example; returns its label. */
 uint32_t add_prediction(outcome *out, const fdl_net *net, const int8_t *x, int32_t x_exp);

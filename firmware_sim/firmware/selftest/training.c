@@ -66,7 +66,8 @@ static void train_batch(training *t, uint32_t n, outcome *out) {
     batch.x_len = n * fdl_input_count(t->net.layers);
     batch.targets = new_targets(t, n);
     batch.targets_len = n * generated_target_count(&t->data);
-    do_step(&t->net, &batch, &t->sgd, out);
+    out->instructions += do_step(&t->net, &batch, &t->sgd);
+    out->steps++;
     t->examples += n;
     platform_release(mark);
 }

@@ -130,8 +130,13 @@ def _add_tasks(verbs: Verbs) -> None:
         ("add", "add a task and make its first model"),
         ("check", "check a task file without adding it"),
     ):
-        parser = _add(verbs, f"task {verb}", does, "watch.toml", ("task", verb))
+        parser = _add(verbs, f"task {verb}", does, "watch.toml", ("task", verb), json=True)
         parser.add_argument("file", type=Path, help="the task file")
+        parser.add_argument(
+            "--start", type=Path, metavar="MODEL",
+            help="begin with this float model, an ONNX file with the task's layers (default: draw"
+            " random weights)",
+        )  # fmt: skip
     _add(verbs, "task list", "all tasks", "--json", ("task", "list_"), json=True)
     for verb, does in (
         ("show", "print the file of a task"),

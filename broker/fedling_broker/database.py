@@ -10,16 +10,18 @@ from pathlib import Path
 
 from fedling_protocol import durable
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 FILE = "fedling-broker.sqlite"
 
 SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 INSERT INTO meta VALUES ('restore_epoch', 0), ('serial', 0);
 
--- text: the task file as it was added
+-- text: the task file as it was added;
+-- imported: hash of a first model that came from elsewhere; NULL: it was drawn from the seed
 CREATE TABLE tasks (
-    name TEXT PRIMARY KEY, text TEXT NOT NULL, paused INTEGER NOT NULL) WITHOUT ROWID;
+    name TEXT PRIMARY KEY, text TEXT NOT NULL, paused INTEGER NOT NULL, imported BLOB
+    ) WITHOUT ROWID;
 
 -- opened_ms: CLOCK_BOOTTIME of the boot that `boot` names; age_ms: the largest age written down
 CREATE TABLE plans (

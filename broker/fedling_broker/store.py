@@ -137,9 +137,11 @@ class Store:
 
     # --- tasks -----------------------------------------------------------------------------------
 
-    def add_task(self, task: Task, text: str, seed: bytes) -> None:
-        """A task and its first model. Raises TaskExists."""
-        state = initial.initial_state(task.spec.layers, seed)
+    def add_task(
+        self, task: Task, text: str, seed: bytes, imported: ServerState | None = None
+    ) -> None:
+        """A task and its first model: drawn from the seed, or imported. Raises TaskExists."""
+        state = initial.initial_state(task.spec.layers, seed) if imported is None else imported
         with self.database.transaction() as connection:
             if self.has_task(task.name):
                 raise TaskExists(
@@ -147,7 +149,10 @@ class Store:
                     f" {task.name}"
                 )
             model_hash, state_hash = self.put_state(task.spec, state)
-            connection.execute("INSERT INTO tasks VALUES (?, ?, 0)", (task.name, text))
+            connection.execute(
+                "INSERT INTO tasks VALUES (?, ?, 0, ?)",
+                (task.name, text, None if imported is None else model_hash),
+            )
             self._insert_model(task.name, FIRST_VERSION, model_hash, state.exponents)
             connection.execute("INSERT INTO newest VALUES (?, ?)", (task.name, state_hash))
 
@@ -170,6 +175,13 @@ class Store:
                 "SELECT count(*) FROM tasks WHERE name = ?", (name,)
             ).fetchone()[0]
         )
+
+    def imported(self, name: str) -> bytes | None:
+        """Hash of the first model, if it was not drawn from the seed."""
+        row: tuple[bytes | None] = self.database.connection.execute(
+            "SELECT imported FROM tasks WHERE name = ?", (name,)
+        ).fetchone()
+        return row[0]
 
     def pause_task(self, name: str, paused: bool) -> bool:
         """False: there is no such task."""

@@ -1,7 +1,7 @@
 """`round verify`: every published model once more, from what the journal keeps."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fedling_broker import aggregate, initial
 from fedling_broker.aggregate import GroupSum, ServerState
@@ -31,13 +31,18 @@ class Check:
 def verify(store: Store, task: Task, seed: bytes) -> Iterator[Check]:
     """Every model from the sums in the journal; the sums from the updates that were kept.
 
-    seed: of the first model. A fault is named at its round; what comes after a lost sum cannot be
-    recomputed, and says so.
+    seed: of a first model that was not imported. A fault is named at its round; what comes after a
+    lost sum cannot be recomputed, and says so.
     """
     models = {row.version: row for row in store.model_rows(task.name)}
     plans = {plan.round: plan for plan in store.plans(task.name)}
     spec = task.spec
-    state = initial.initial_state(spec.layers, seed)
+    try:
+        state = first_state(store, spec, seed)
+    except Damaged as damaged:
+        for version in models:
+            yield Check(0, version, b"", False, f"the first model was imported: {damaged}")
+        return
     fault = _fault_of_model(store, spec, state, models.pop(FIRST_VERSION, None))
     yield Check(0, FIRST_VERSION, hash_of(spec, state), False, fault)
     lost = ""
@@ -59,6 +64,18 @@ def verify(store: Store, task: Task, seed: bytes) -> Iterator[Check]:
         yield Check(row.round, row.version, found, audited, fault)
     for version, model in models.items():
         yield Check(0, version, model.model_hash, False, "no round in the journal made this model")
+
+
+def first_state(store: Store, spec: TaskSpec, seed: bytes) -> ServerState:
+    """What rounds began from. Raises Damaged: it was imported and is not here any more."""
+    imported = store.imported(spec.task)
+    if imported is None:
+        return initial.initial_state(spec.layers, seed)
+    for row in store.model_rows(spec.task):
+        if row.version == FIRST_VERSION:
+            weights = store.weights(replace(row, model_hash=imported), spec)
+            return aggregate.state_of_weights(spec.layers, row.exponents, weights)
+    raise Damaged("it is missing")
 
 
 def hash_of(spec: TaskSpec, state: ServerState) -> bytes:

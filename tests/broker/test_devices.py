@@ -108,5 +108,5 @@ def test_open_says_when_it_was_never_made_or_is_of_another_version(tmp_path: Pat
     database = Database(tmp_path / "y.sqlite")
     database.connection.execute("PRAGMA user_version = 99")
     database.close()
-    with pytest.raises(WrongDatabase, match="schema 99, not 1"):
+    with pytest.raises(WrongDatabase, match="schema 99, not 2"):
         Database(tmp_path / "y.sqlite")

@@ -3,7 +3,6 @@
 import argparse
 
 from fedling_broker.commands import output, place
-from fedling_broker.commands.place import NotFound
 from fedling_protocol import durable
 from fedling_protocol.exits import Exit
 
@@ -31,11 +30,7 @@ def weights(args: argparse.Namespace) -> Exit:
     """Writes the weights as bytes (NUMERICS.md section 2)."""
     with place.opened(args) as (_, store):
         spec = place.task(store, args.task).spec
-        rows = store.model_rows(args.task)
-        row = next((r for r in rows if args.version in (None, r.version)), None)
-        row = rows[-1] if args.version is None else row
-        if row is None:
-            raise NotFound(f"task {args.task} has no model {args.version}")
+        row = place.model_row(store, args.task, args.version)
         data = store.weights(row, spec)
     durable.write_file(args.file, data, READABLE)
     print(f"{args.file}: model {row.version}, exponents {row.exponents}, {len(data):,} bytes")

@@ -1,27 +1,73 @@
 """`fedling-broker task`: what the fleet learns."""
 
-import argparse
+from __future__ import annotations
 
-from fedling_broker import tasks
+import argparse
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from fedling_broker import onnx, tasks
+from fedling_broker.aggregate import ServerState
 from fedling_broker.commands import output, place
 from fedling_broker.commands.place import NotFound
+from fedling_broker.tasks import Task
 from fedling_native import parameter_counts
 from fedling_protocol.exits import Exit
+
+if TYPE_CHECKING:
+    from fedling_broker.onnx.quantise import Change
 
 
 def add(args: argparse.Namespace) -> Exit:
     task, text = tasks.load_task(args.file)
+    state, changes = _start(args, task)
     with place.opened(args) as (found, store):
-        store.add_task(task, text, place.first_model_seed(found, task.name))
+        store.add_task(task, text, place.first_model_seed(found, task.name), state)
     parameters = sum(parameter_counts(task.spec.layers))
-    print(f"task {task.name}: {parameters:,} parameters; a running `serve` takes it up at once")
+    words = f"task {task.name}: {parameters:,} parameters; a running `serve` takes it up at once"
+    _tell(args, task, changes, words)
     return Exit.OK
 
 
 def check(args: argparse.Namespace) -> Exit:
     task, _ = tasks.load_task(args.file)
-    print(f"{args.file}: task {task.name} is sound")
+    _, changes = _start(args, task)
+    _tell(args, task, changes, f"{args.file}: task {task.name} is sound")
     return Exit.OK
+
+
+def _start(args: argparse.Namespace, task: Task) -> tuple[ServerState | None, list[Change]]:
+    """The imported first model, and what rounding it changed. Raises OnnxError."""
+    if args.start is None:
+        return None, []
+    onnx.require()
+    from fedling_broker.onnx import importer  # it imports an extra
+
+    return importer.import_model(args.start, task.spec)
+
+
+def _tell(args: argparse.Namespace, task: Task, changes: Sequence[Change], words: str) -> None:
+    if args.json:
+        output.print_json(
+            {
+                "task": task.name,
+                "parameters": sum(parameter_counts(task.spec.layers)),
+                "start": None if args.start is None else str(args.start),
+                "layers": [asdict(change) for change in changes],
+            }
+        )
+        return
+    if changes:
+        print(f"first model: {args.start}, rounded to integers, weights and errors in its units")
+        output.print_rows([_row(change) for change in changes], as_json=False, empty="")
+    print(words)
+
+
+def _row(change: Change) -> dict[str, object]:
+    """Three digits are enough for a person."""
+    cells = asdict(change)
+    return {k: f"{v:.3g}" if isinstance(v, float) else v for k, v in cells.items()}
 
 
 def list_(args: argparse.Namespace) -> Exit:

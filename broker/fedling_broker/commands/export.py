@@ -46,7 +46,8 @@ def export(args: argparse.Namespace) -> Exit:
         print(
             "{file}: model {version} of task {task}, {arithmetic}, {bytes:,} bytes".format(**report)
         )
-        print(_words(agreement), end="")
+        if agreement:
+            print(_words(agreement, exact=not args.float))
     return Exit.OK
 
 
@@ -73,10 +74,11 @@ def _agreement(args: argparse.Namespace, model: ModelProto, snapshot: Snapshot) 
     return found
 
 
-def _words(agreement: Agreement | None) -> str:
-    if agreement is None:
-        return ""
+def _words(agreement: Agreement, exact: bool) -> str:
+    examples = f"{agreement.examples:,} random examples, onnxruntime beside the kernel"
+    if exact:
+        return f"{examples}: every number is the same"
     return (
-        f"{agreement.examples:,} random examples in onnxruntime and in the kernel:"
-        f" {agreement.labels:,} labels and {agreement.exact:,} times all numbers are the same\n"
+        f"{examples}: {agreement.labels:,} labels are the same; where they differ, one leads by at"
+        f" most {agreement.margin:.1%} of the logits' range"
     )

@@ -9,9 +9,9 @@ from fedling_broker.onnx import OnnxError
 from fedling_broker.onnx.constants import fold
 from fedling_broker.onnx.operators import advance
 from fedling_broker.onnx.quantise import Change, quantise
-from fedling_broker.onnx.reader import read_graph
+from fedling_broker.onnx.reader import FloatGraph, read_graph
 from fedling_broker.onnx.snapshot import example_shape
-from fedling_broker.onnx.walk import begin, finish
+from fedling_broker.onnx.walk import FloatLayer, Walk, begin, finish
 from fedling_native import parameter_counts
 from fedling_protocol.messages import TaskSpec
 
@@ -22,12 +22,28 @@ def import_model(path: Path, spec: TaskSpec) -> tuple[ServerState, list[Change]]
     Raises OnnxError: the file, the node, and what is allowed.
     """
     try:
-        graph = read_graph(path, sum(parameter_counts(spec.layers)))
-        walk = begin(graph, spec.layers, spec.loss, example_shape(spec))
-        with np.errstate(all="ignore"):  # weights that are no numbers are refused at the end
-            for node in graph.nodes:
-                if not fold(walk, node):
-                    advance(walk, node)
-            return quantise(finish(walk, graph))
+        return quantise(float_layers(path, spec))
     except OnnxError as error:
         raise OnnxError(f"{path}: {error}") from error
+
+
+def float_layers(path: Path, spec: TaskSpec) -> list[FloatLayer]:
+    """The task's layers as they are in the file. Raises OnnxError."""
+    graph = read_graph(path, sum(parameter_counts(spec.layers)))
+    refused: OnnxError | None = None
+    for walk in begin(graph, spec.layers, spec.loss, example_shape(spec)):
+        try:
+            return followed(walk, graph)
+        except OnnxError as error:
+            refused = refused or error
+    assert refused is not None  # begin gives at least one walk
+    raise refused
+
+
+def followed(walk: Walk, graph: FloatGraph) -> list[FloatLayer]:
+    """From here to the output. Raises OnnxError."""
+    with np.errstate(all="ignore"):  # weights that are no numbers are refused later
+        for node in graph.nodes:
+            if not fold(walk, node):
+                advance(walk, node)
+        return finish(walk, graph)

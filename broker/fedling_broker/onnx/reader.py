@@ -129,16 +129,17 @@ class _Reader:
         graph = model.graph
         if len(graph.node) > MAX_NODES:
             raise OnnxError(f"has {len(graph.node)} nodes: allowed: {MAX_NODES}")
-        constants = {tensor.name: self.tensor(tensor) for tensor in graph.initializer}
-        inputs = [value for value in graph.input if value.name not in constants]
+        known = {tensor.name for tensor in graph.initializer}
+        inputs = [value for value in graph.input if value.name not in known]
         if len(inputs) != 1 or not graph.output:
             raise OnnxError(
                 f"has {len(inputs)} inputs and {len(graph.output)} outputs: allowed: one input, and"
                 " outputs of which the first counts"
             )
-        output = graph.output[0].name
+        shape, output = _example_shape(inputs[0]), graph.output[0].name
+        constants = {tensor.name: self.tensor(tensor) for tensor in graph.initializer}
         nodes = _needed([self.node(node) for node in graph.node], output)
-        return FloatGraph(inputs[0].name, _example_shape(inputs[0]), output, nodes, constants)
+        return FloatGraph(inputs[0].name, shape, output, nodes, constants)
 
     def node(self, node: NodeProto) -> Node:
         operator = node.op_type if node.domain in DOMAINS else f"{node.domain}::{node.op_type}"

@@ -153,16 +153,24 @@ class Walk:
         self.sums = False
 
 
-def begin(graph: FloatGraph, layers: Sequence[Layer], loss: Loss, example: Shape) -> Walk:
-    """At the input. example: the task's, height, width, channels. Raises OnnxError."""
+def begin(graph: FloatGraph, layers: Sequence[Layer], loss: Loss, example: Shape) -> list[Walk]:
+    """At the input, one walk for each order that its values may have: where there are as many
+    samples as channels, only what follows tells which is first. PyTorch's order comes first.
+
+    example: the task's, height, width, channels. Raises OnnxError.
+    """
     height, width, channels = example
     last = np.arange(height * width * channels).reshape(example)
     allowed = [channels_first(example), last, last.ravel()]
     if height == 1:
         allowed[:0] = [channels_first(example)[:, 0], last[0]]
-    for places in allowed:
-        if places.shape == graph.shape:
-            return Walk(layers, loss, dict(graph.constants), graph.input, places, places)
+    walks = [
+        Walk(layers, loss, dict(graph.constants), graph.input, places, places)
+        for places in allowed
+        if places.shape == graph.shape
+    ]
+    if walks:
+        return walks
     shapes = " or ".join(dict.fromkeys(shown(places) for places in allowed))
     raise OnnxError(
         f"its input {graph.input!r} has the shape [N, {', '.join(map(str, graph.shape))}]: allowed"

@@ -15,6 +15,7 @@ from tests.native.reference import Kind, Loss
 from tests.native.reference.layers import first_largest, spread, windows
 
 Floats = NDArray[np.floating]
+Targets = Floats | NDArray[np.integer]
 
 
 @dataclass
@@ -97,7 +98,7 @@ def softmax(z: Floats) -> Floats:
     return p
 
 
-def loss(net: FloatNet, x: Floats, targets: Floats | NDArray[np.integer]) -> float:
+def loss(net: FloatNet, x: Floats, targets: Targets) -> float:
     """Mean over the examples; targets: classes [n], bits or values [n][outputs], ignored by a
     reconstruction."""
     z = layer_outputs(net, x)[-1]
@@ -109,9 +110,7 @@ def loss(net: FloatNet, x: Floats, targets: Floats | NDArray[np.integer]) -> flo
     return float(((z - wanted) ** 2).sum() / (2 * len(z)))
 
 
-def output_error(
-    net: FloatNet, z: Floats, x: Floats, targets: Floats | NDArray[np.integer]
-) -> Floats:
+def output_error(net: FloatNet, z: Floats, x: Floats, targets: Targets) -> Floats:
     """The slope of each example's loss by the logits z."""
     if net.loss == Loss.SOFTMAX:
         slope: Floats = softmax(z)
@@ -152,9 +151,7 @@ def input_slope(shape: ref.Shape, w: Floats, x: Floats, d: Floats) -> Floats:
     return spread(shape, shares.reshape(-1, oh, ow, *shape.window, shape.channels))
 
 
-def gradients(
-    net: FloatNet, x: Floats, targets: Floats | NDArray[np.integer]
-) -> list[tuple[Floats, Floats]]:
+def gradients(net: FloatNet, x: Floats, targets: Targets) -> list[tuple[Floats, Floats]]:
     """Of the loss, by weights and biases of each layer, first layer first."""
     values = layer_outputs(net, x)
     d: Floats = (output_error(net, values[-1], x, targets) / len(x)).astype(x.dtype)
@@ -171,7 +168,7 @@ def gradients(
 def step(
     net: FloatNet,
     x: Floats,
-    targets: Floats | NDArray[np.integer],
+    targets: Targets,
     lr: float,
     momentum: float = 0,
 ) -> None:

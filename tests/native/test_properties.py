@@ -11,6 +11,7 @@ from tests.native import kernel
 from tests.native import random_nets as nets
 from tests.native import reference as ref
 from tests.native.random_nets import Case, Lesson
+from tests.native.reference import accumulate
 
 
 def learn(case: Case, lessons: list[Lesson]) -> None:
@@ -62,6 +63,20 @@ def test_step_of_the_widest_layer_equals_reference() -> None:
     for spread in ("corners", "uniform"):
         case = Case(2, [ref.dense(65535, 2)], [-8], spread, spread)
         learn(case, [Lesson(3, ref.Sgd(2**22)), Lesson(1, ref.Sgd(2**22, clip=2**20))])
+
+
+def test_step_with_the_largest_accumulator_equals_reference() -> None:
+    """65535 products of -127 * -128 and a bias at its limit, then rounded to 7 bits."""
+    shapes = [ref.dense(65535, 1, relu=True), ref.dense(1, 2)]
+    model = nets.any_model(Case(0, shapes, [-11, -11], "zero"), np.random.default_rng(0))
+    model.layers[0].stored[:] = -32768
+    model.layers[0].bias[:] = 2**31 - 1
+    net, x = kernel.net(model), np.full((1, 65535), -127, np.int8)
+    acc, _ = accumulate(model.layers[0], ref.Tensor(x, -5))
+    assert acc.max() == 65535 * 127 * 128 + 2**30 - 1
+    ref.step(model, ref.Tensor(x, -5), np.array([1]), ref.Sgd(2**20))
+    net.step(x.data, b"\x01", 2**20)
+    assert net.weights() == ref.weight_bytes(model)
 
 
 @settings(max_examples=300)

@@ -29,6 +29,8 @@ uint32_t platform_stack_used(void) {
     return 0;
 }
 
+void platform_stack_clear(void) {}
+
 void *platform_new(size_t size) {
     void *memory = piece_count < MOST_PIECES ? malloc(size ? size : 1) : NULL;
     if (memory == NULL) {

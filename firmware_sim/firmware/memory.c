@@ -1,7 +1,11 @@
-/* The memory of a bare board's program: one static pool, as large as what a small model may use. */
+/* The memory of a bare board's program: one static pool, as large as what a small
+ * model may use. */
 #include "platform.h"
+#include "print.h"
 
+#ifndef POOL_BYTES
 #define POOL_BYTES 12288
+#endif
 
 static _Alignas(8) uint8_t pool[POOL_BYTES];
 static size_t taken;
@@ -9,7 +13,9 @@ static size_t taken;
 void *platform_new(size_t size) {
     size_t rounded = (size + 7) / 8 * 8;
     if (rounded > sizeof pool - taken) {
-        platform_print("out of memory: the pool has 12 KB\n");
+        platform_print("out of memory: the pool has ");
+        print_decimal(POOL_BYTES);
+        platform_print(" bytes\n");
         platform_exit(1);
     }
     void *memory = pool + taken;

@@ -16,8 +16,10 @@ _Noreturn void platform_exit(int status);
 void platform_count_start(void);
 uint32_t platform_count_stop(void);
 
-/* The most bytes of stack that were in use at once; 0 where nobody knows. */
+/* The most bytes of stack that were in use at once since the start, or since the stack was cleared
+ * below the caller; 0 where nobody knows. */
 uint32_t platform_stack_used(void);
+void platform_stack_clear(void);
 
 /* Memory of exactly this size, aligned to 8. A program that runs out of it ends. */
 void *platform_new(size_t size);

@@ -39,7 +39,7 @@ static void clear_bss(void) {
         *word = 0;
 }
 
-static void paint_stack(void) {
+void platform_stack_clear(void) {
     uint32_t *here = __builtin_frame_address(0);
     for (volatile uint32_t *word = stack_low; word < here - 32; word++) /* 32: our own callees */
         *word = STACK_PAINT;
@@ -47,7 +47,7 @@ static void paint_stack(void) {
 
 /* Apart from reset(), so that no register of the FPU is touched before the FPU is on. */
 __attribute__((noinline)) static void start(void) {
-    paint_stack();
+    platform_stack_clear();
     copy_data();
     clear_bss();
     platform_exit(main());

@@ -71,7 +71,7 @@ def test_stack_that_overflows_is_reported(board: Board, tmp_path: Path) -> None:
 
 def test_pool_that_is_exhausted_ends_the_program(tmp_path: Path) -> None:
     outcome = run_probe(boards.find("microbit"), tmp_path, "PROBE_POOL=12289")
-    assert outcome.lines[-1] == "out of memory: the pool has 12 KB"
+    assert outcome.lines[-1] == "out of memory: the pool has 12288 bytes"
     assert outcome.status == 1
 
 

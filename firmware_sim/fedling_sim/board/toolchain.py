@@ -1,5 +1,6 @@
 """Programs for boards: from C sources to an image, with gcc or clang."""
 
+import os
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -73,7 +74,7 @@ def kernel_sources(root: Path) -> list[Path]:
 
 def platform_sources(root: Path) -> list[Path]:
     """What every image has of the board."""
-    names = ("start.c", "semihosting.c", "systick.c", "memory.c", "print.c")
+    names = ("start.c", "semihosting.c", "systick.c", "memory.c", "string.c", "print.c")
     return [firmware(root) / name for name in names]
 
 
@@ -83,17 +84,37 @@ def build_image(board: Board, program: Program, build: Build, folder: Path) -> P
     folder: empty or absent; objects are in its kernel/ and program/
     Raises ToolMissing, SourcesMissing and BuildFailed.
     """
-    sources = {"program": [*platform_sources(build.root), *program.sources]}
+    own = [*platform_sources(build.root), *program.sources]
+    objects = compile_files(board, own, program, build, folder / "program")
     if program.kernel:
-        sources["kernel"] = kernel_sources(build.root)
-    command = [*_compiler(build.compiler), *_flags(board, program, build)]
-    objects = []
-    for part, files in sources.items():
-        (folder / part).mkdir(parents=True)
-        _run([*command, "-c", *map(str, files)], folder / part)
-        objects += [f"{part}/{file.stem}.o" for file in files]
+        kernel = kernel_sources(build.root)
+        objects += compile_files(board, kernel, program, build, folder / "kernel")
+    return link(board, objects, program, build, folder)
+
+
+def compile_files(
+    board: Board, files: Sequence[Path], program: Program, build: Build, folder: Path
+) -> list[Path]:
+    """Objects of C sources, compiled as this program's, in a folder that is made for them.
+
+    Raises ToolMissing and BuildFailed.
+    """
+    folder.mkdir(parents=True)
+    flags = _flags(board, program, build)
+    _run([*_compiler(build.compiler), *flags, "-c", *map(str, files)], folder)
+    return [folder / f"{file.stem}.o" for file in files]
+
+
+def link(
+    board: Board, objects: Sequence[Path], program: Program, build: Build, folder: Path
+) -> Path:
+    """image.elf of all objects, and image.map, which names the objects as seen from the folder.
+
+    Raises ToolMissing and BuildFailed.
+    """
+    names = [os.path.relpath(file, folder) for file in objects]
     image = ["-o", "image.elf", "-Wl,-Map=image.map"]
-    _run([*_linker(board, program, build), *objects, *image], folder)
+    _run([*_linker(board, program, build), *names, *image], folder)
     return folder / "image.elf"
 
 

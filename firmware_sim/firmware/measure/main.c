@@ -99,6 +99,7 @@ static void train(device *d) {
     fdl_batch batch = new_batch(d, &data);
     d->arena = fdl_step_arena_size(&d->net, batch.n);
     void *arena = take(d, d->arena);
+    platform_stack_clear();
     for (uint32_t i = 0; i < d->from->steps; i++) {
         fill_batch(d, &data, &batch);
         platform_count_start();

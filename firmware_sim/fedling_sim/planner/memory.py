@@ -1,0 +1,85 @@
+"""Bytes of RAM on a 32-bit target: the formulas of native/src/step.c and shape.c."""
+
+from dataclasses import dataclass
+
+from fedling_native import Kind, Layer
+from fedling_sim.planner.job import Job
+
+ALIGN = 8  # FDL_ARENA_ALIGN
+
+
+@dataclass(frozen=True, slots=True)
+class Arena:
+    """What a step takes of its arena, in bytes."""
+
+    shapes: int  # struct fdl_part of each layer
+    accumulators: int  # int32, of the widest layer
+    errors: int  # int8, of the layer in work and of the one below
+    inputs: int  # int8, of every layer
+    total: int  # with rounding
+
+
+@dataclass(frozen=True, slots=True)
+class Ram:
+    """The most that is in use at once, in bytes; a round trains first, then packs its update."""
+
+    state: int  # weights and biases
+    velocity: int
+    arena: Arena
+    batch: int  # inputs and targets of a step
+    update: int  # packed weights, where velocity, arena and batch were
+    stack: int  # without the stacks of interrupts
+
+    @property
+    def training(self) -> int:
+        """Beside state and stack, while it trains."""
+        return self.velocity + self.arena.total + self.batch
+
+    @property
+    def total(self) -> int:
+        return self.state + max(self.training, self.update) + self.stack
+
+
+def ram(job: Job, part_bytes: int, stack: int) -> Ram:
+    """part_bytes: size of struct fdl_part; stack: bytes."""
+    state = packed_bytes(job.layers)
+    return Ram(
+        state,
+        4 * (job.weight_count + job.bias_count) if job.momentum else 0,
+        arena(job, part_bytes),
+        job.batch * (job.inputs + job.target_bytes),
+        state,
+        stack,
+    )
+
+
+def packed_bytes(layers: tuple[Layer, ...]) -> int:
+    """Weights as int16, biases as int32: in RAM and as canonical bytes."""
+    return sum(2 * layer.weight_count + 4 * layer.bias_count for layer in layers)
+
+
+def arena(job: Job, part_bytes: int) -> Arena:
+    """As fdl_step_arena_size() says; part_bytes: size of struct fdl_part."""
+    n, layers = job.batch, job.layers
+    widest = max(max(stored(layer), layer.outputs) for layer in layers)
+    shapes = round_up(len(layers) * part_bytes)
+    accumulators = round_up(4 * n * widest)
+    errors = 2 * round_up(n * widest)
+    held = sum(stored(layer) for layer in layers[1:])
+    if stored(layers[0]) != layers[0].inputs:  # else the caller's are read
+        held += stored(layers[0])
+    inputs = n * held
+    total = shapes + accumulators + errors + inputs + len(layers) * ALIGN
+    return Arena(shapes, accumulators, errors, inputs, total // ALIGN * ALIGN)
+
+
+def stored(layer: Layer) -> int:
+    """Values of one example's inputs with the padding that lies around them."""
+    if layer.kind not in (Kind.CONV, Kind.DEPTHWISE):
+        return layer.inputs
+    top, bottom, left, right = layer.pad
+    return (layer.height + top + bottom) * (layer.width + left + right) * layer.channels
+
+
+def round_up(size: int) -> int:
+    return -(-size // ALIGN) * ALIGN

@@ -16,8 +16,8 @@ static fdl_windows windows_at(const fdl_part *part, size_t p, const uint32_t *at
     return (fdl_windows){part->x + p * part->row_step, at, count};
 }
 
-void fdl_fill_biases(const fdl_part *part, size_t n, int32_t e, int32_t *acc) {
-    size_t count = n * fdl_positions(part);
+void fdl_fill_biases(const fdl_run *run, const fdl_part *part, int32_t e, int32_t *acc) {
+    size_t count = fdl_window_count(run, part);
     memcpy(acc, part->biases, part->bias_count * sizeof *acc);
     fdl_shift_all(acc, part->bias_count, e + 16, BIAS_LIMIT);
     for (size_t m = 1; m < count; m++)
@@ -26,10 +26,10 @@ void fdl_fill_biases(const fdl_part *part, size_t n, int32_t e, int32_t *acc) {
 
 void fdl_conv_forward(const fdl_run *run, const fdl_part *part, int32_t *acc) {
     uint32_t at[FDL_WINDOWS];
-    size_t total = run->n * fdl_positions(part), count;
+    size_t total = fdl_window_count(run, part), count;
     for (size_t first = 0; first < total; first += count) {
-        count = fdl_find_windows(part, run->n, first, at);
-        for (size_t p = 0; p < part->pieces; p++) {
+        count = fdl_find_windows(part, fdl_examples(run), first, at);
+        for (size_t p = 0; p < fdl_pieces(part); p++) {
             fdl_windows windows = windows_at(part, p, at, count);
             fdl_block block = block_of(part, p);
             run->kernels->dot(acc + first * part->weight_rows, &windows, &block);
@@ -39,26 +39,28 @@ void fdl_conv_forward(const fdl_run *run, const fdl_part *part, int32_t *acc) {
 
 void fdl_conv_backward(const fdl_run *run, const fdl_part *part, const int8_t *d, int32_t *acc) {
     uint32_t at[FDL_WINDOWS];
-    size_t total = run->n * fdl_positions(part), count;
+    size_t total = fdl_window_count(run, part), count;
     for (size_t first = 0; first < total; first += count) {
-        count = fdl_find_windows(part, run->n, first, at);
+        count = fdl_find_windows(part, fdl_examples(run), first, at);
         for (size_t m = 0; m < count; m++, d += part->weight_rows)
-            for (size_t p = 0; p < part->pieces; p++) {
+            for (size_t p = 0; p < fdl_pieces(part); p++) {
                 fdl_block block = block_of(part, p);
                 run->kernels->spread(acc + at[m] + p * part->row_step, d, &block);
             }
     }
 }
 
+#if FDL_HAS_GRADIENT
+
 /* The gradient of some rows of weights, a piece of them at a time: from weight `start` of piece p
  * of the windows on. */
 static void sum_gradient(const fdl_run *run, const fdl_part *part, const int8_t *d, size_t p,
                          size_t start, size_t rows, size_t len, fdl_gradient *g) {
     uint32_t at[FDL_WINDOWS];
-    size_t total = run->n * fdl_positions(part), count;
+    size_t total = fdl_window_count(run, part), count;
     memset(g, 0, sizeof *g);
     for (size_t first = 0; first < total; first += count) {
-        count = fdl_find_windows(part, run->n, first, at);
+        count = fdl_find_windows(part, fdl_examples(run), first, at);
         fdl_windows windows = windows_at(part, p, at, count);
         windows.x += start;
         run->kernels->gradient(g, &windows, d + first * part->weight_rows, part->weight_rows, rows,
@@ -74,7 +76,7 @@ void fdl_conv_each_gradient(const fdl_run *run, const fdl_part *part, const int8
                             fdl_use_gradient *use, void *context) {
     fdl_gradient g;
     for (size_t o = 0; o < part->weight_rows; o += FDL_GRADIENT_ROWS)
-        for (size_t p = 0; p < part->pieces; p++)
+        for (size_t p = 0; p < fdl_pieces(part); p++)
             for (size_t start = 0; start < part->piece_len; start += FDL_PIECE) {
                 size_t rows = smaller(part->weight_rows - o, FDL_GRADIENT_ROWS);
                 size_t len = smaller(part->piece_len - start, FDL_PIECE);
@@ -84,21 +86,40 @@ void fdl_conv_each_gradient(const fdl_run *run, const fdl_part *part, const int8
             }
 }
 
+#endif
+
+/* One window and a shift to the left: gradients that large are rare. */
+static void descend_left(const fdl_part *part, const int8_t *d, int32_t shift) {
+    int16_t *w = part->weights;
+    for (size_t o = 0; o < part->weight_rows; o++)
+        for (size_t i = 0; i < part->row_weights; i++, w++)
+            *w = (int16_t)fdl_sat16(*w - fdl_sat16(fdl_shift(part->x[i] * d[o], shift, 32768)));
+}
+
+static void descend_one(const fdl_run *run, const fdl_part *part, const int8_t *d, int32_t shift) {
+    fdl_block block = block_of(part, 0);
+    if (shift < 1)
+        descend_left(part, d, shift);
+    else if (shift <= 14) /* 127 * 127 < 2^14 rounds to 0 */
+        run->kernels->descend_one(&block, part->x, d, shift);
+}
+
 int fdl_conv_descend(const fdl_run *run, const fdl_part *part, const int8_t *d, int32_t shift) {
+    size_t total = fdl_window_count(run, part);
+    if (total == 1 && fdl_pieces(part) == 1) {
+        descend_one(run, part, d, shift);
+        return 1;
+    }
+#if FDL_HAS_GRADIENT
     uint32_t at[FDL_WINDOWS];
-    size_t total = run->n * fdl_positions(part);
     if (total > FDL_WINDOWS || shift < 1)
         return 0;
-    if (total == 1 && shift > 14) /* 127 * 127 < 2^14 rounds to 0 */
-        return 1;
-    fdl_find_windows(part, run->n, 0, at);
-    for (size_t p = 0; p < part->pieces; p++) {
+    fdl_find_windows(part, fdl_examples(run), 0, at);
+    for (size_t p = 0; p < fdl_pieces(part); p++) {
         fdl_windows windows = windows_at(part, p, at, total);
         fdl_block block = block_of(part, p);
-        if (total == 1)
-            run->kernels->descend_one(&block, windows.x, d, shift);
-        else
-            run->kernels->descend(&block, &windows, d, fdl_min32(shift, 30));
+        run->kernels->descend(&block, &windows, d, fdl_min32(shift, 30));
     }
+#endif
     return 1;
 }

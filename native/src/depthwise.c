@@ -21,7 +21,7 @@ static void add_products(int32_t *restrict to, const int16_t *weights, const int
 
 void fdl_depthwise_forward(const fdl_run *run, const fdl_part *part, int32_t *acc) {
     uint32_t at[FDL_WINDOWS];
-    size_t channels = part->row_weights, total = run->n * fdl_positions(part), count;
+    size_t channels = part->row_weights, total = fdl_window_count(run, part), count;
     for (size_t first = 0; first < total; first += count) {
         count = fdl_find_windows(part, run->n, first, at);
         for (size_t m = 0; m < count; m++, acc += channels)
@@ -34,7 +34,7 @@ void fdl_depthwise_forward(const fdl_run *run, const fdl_part *part, int32_t *ac
 void fdl_depthwise_backward(const fdl_run *run, const fdl_part *part, const int8_t *d,
                             int32_t *acc) {
     uint32_t at[FDL_WINDOWS];
-    size_t channels = part->row_weights, total = run->n * fdl_positions(part), count;
+    size_t channels = part->row_weights, total = fdl_window_count(run, part), count;
     for (size_t first = 0; first < total; first += count) {
         count = fdl_find_windows(part, run->n, first, at);
         for (size_t m = 0; m < count; m++, d += channels)
@@ -47,7 +47,7 @@ void fdl_depthwise_backward(const fdl_run *run, const fdl_part *part, const int8
 static void sum_gradient(const fdl_run *run, const fdl_part *part, const int8_t *d, size_t k,
                          size_t start, size_t len, int32_t *g) {
     uint32_t at[FDL_WINDOWS];
-    size_t channels = part->row_weights, total = run->n * fdl_positions(part), count;
+    size_t channels = part->row_weights, total = fdl_window_count(run, part), count;
     memset(g, 0, len * sizeof *g);
     for (size_t first = 0; first < total; first += count) {
         count = fdl_find_windows(part, run->n, first, at);

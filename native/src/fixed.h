@@ -68,11 +68,15 @@ static inline uint32_t fdl_magnitude(int32_t x) {
     return ((uint32_t)x ^ sign) - sign;
 }
 
-static inline int32_t fdl_bit_length(uint64_t x) {
+static inline int32_t fdl_bit_length(uint32_t x) {
+#ifdef __GNUC__
+    return x == 0 ? 0 : 32 - __builtin_clz(x);
+#else
     int32_t bits = 0;
     for (; x != 0; x >>= 1)
         bits++;
     return bits;
+#endif
 }
 
 /* How far accumulators of this magnitude are shifted to fit in int8. */
@@ -80,34 +84,39 @@ static inline int32_t fdl_int8_shift(uint32_t magnitude) {
     return fdl_max32(0, fdl_bit_length(magnitude) - 7);
 }
 
-/* rshift() of NUMERICS section 1 to the right, 1 <= shift <= 31: the last bit that is shifted out
- * rounds. */
+/* rshift() of NUMERICS section 1 to the right, 1 <= shift <= 31, without a 33rd bit: the last bit
+ * that is shifted out rounds. */
 static inline int32_t fdl_shift_right(int32_t x, int32_t shift) {
-    return (x >> shift) + ((x >> (shift - 1)) & 1);
+    return shift == 1 ? (x >> 1) + (x & 1) : ((x >> (shift - 1)) + 1) >> 1;
 }
 
-/* To the left, 0 <= shift <= 31, then the limits. */
-static inline int32_t fdl_shift_left(int32_t x, int32_t shift, int32_t low, int32_t high) {
-    int32_t shifted = (int32_t)((uint32_t)x << shift);
-    if (shifted >> shift != x)
-        return x < 0 ? low : high;
-    return fdl_clamp32(shifted, low, high);
+/* To the left, 0 <= shift <= 31, then the limit in both directions; a limit of INT32_MAX is sat32.
+ * What lies within limit >> shift stays within the limit. */
+static inline int32_t fdl_shift_left(int32_t x, int32_t shift, int32_t limit) {
+    int32_t most = limit >> shift;
+    if ((uint32_t)x + (uint32_t)most <= 2 * (uint32_t)most)
+        return (int32_t)((uint32_t)x << shift);
+    return x >= 0 ? limit : limit == INT32_MAX ? INT32_MIN : -limit;
 }
 
-/* rshift() in either direction, then the limits, low <= 0 <= high. */
-static inline int32_t fdl_shift(int32_t x, int32_t shift, int32_t low, int32_t high) {
+/* rshift() in either direction, then the limit in both directions, or sat32. */
+static inline int32_t fdl_shift(int32_t x, int32_t shift, int32_t limit) {
     if (shift > 31)
         return 0;
     if (shift > 0)
-        return fdl_clamp32(fdl_shift_right(x, shift), low, high);
-    return fdl_shift_left(x, fdl_min32(-shift, 31), low, high);
+        return fdl_clamp32(fdl_shift_right(x, shift), -limit, limit);
+    return fdl_shift_left(x, fdl_min32(-shift, 31), limit);
 }
 
 /* sat32(a - b): it overflows if a and b differ in sign, and so do a and the result; then it is the
  * limit on a's side. */
 static inline int32_t fdl_subtract(int32_t a, int32_t b) {
+#ifdef __ARM_FEATURE_DSP
+    return __builtin_arm_qsub(a, b);
+#else
     int32_t wrapped = (int32_t)((uint32_t)a - (uint32_t)b);
     return ((a ^ b) & (a ^ wrapped)) < 0 ? (a >> 31) ^ INT32_MAX : wrapped;
+#endif
 }
 
 #endif

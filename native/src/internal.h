@@ -2,48 +2,12 @@
 #ifndef FDL_INTERNAL_H
 #define FDL_INTERNAL_H
 
+#include "features.h"
 #include "fedling.h"
 #include "fixed.h"
 #include "kernels.h"
 
 #include <string.h>
-
-/* What a build for a small chip leaves out: calls that need it return FDL_E_ABSENT. */
-#ifdef FDL_WITHOUT_CONV
-#define FDL_HAS_CONV 0
-#else
-#define FDL_HAS_CONV 1
-#endif
-#ifdef FDL_WITHOUT_DEPTHWISE
-#define FDL_HAS_DEPTHWISE 0
-#else
-#define FDL_HAS_DEPTHWISE 1
-#endif
-#ifdef FDL_WITHOUT_POOLS
-#define FDL_HAS_POOLS 0
-#else
-#define FDL_HAS_POOLS 1
-#endif
-#ifdef FDL_WITHOUT_SIGMOID
-#define FDL_HAS_SIGMOID 0
-#else
-#define FDL_HAS_SIGMOID 1
-#endif
-#ifdef FDL_WITHOUT_VALUES
-#define FDL_HAS_VALUES 0
-#else
-#define FDL_HAS_VALUES 1
-#endif
-#ifdef FDL_WITHOUT_MOMENTUM
-#define FDL_HAS_MOMENTUM 0
-#else
-#define FDL_HAS_MOMENTUM 1
-#endif
-#ifdef FDL_WITHOUT_CLIP
-#define FDL_HAS_CLIP 0
-#else
-#define FDL_HAS_CLIP 1
-#endif
 
 /* ---- Shapes ---- */
 
@@ -64,7 +28,7 @@ typedef struct fdl_part {
     uint32_t pieces, piece_len; /* of a window: each row of the kernel is a run of memory */
 } fdl_part;
 
-/* The shape of a checked layer; weights and inputs are left NULL. */
+/* The shape of a checked layer; weights and inputs are left as they are. */
 void fdl_shape_part(fdl_part *part, const fdl_layer *layer);
 
 /* How large a model is. */
@@ -101,7 +65,17 @@ static inline size_t fdl_part_weights(const fdl_part *part) {
 }
 
 static inline size_t fdl_positions(const fdl_part *part) {
-    return (size_t)part->out_height * part->out_width;
+    return FDL_HAS_SHAPES ? (size_t)part->out_height * part->out_width : 1;
+}
+
+/* Runs of memory that make a window. */
+static inline size_t fdl_pieces(const fdl_part *part) {
+    return FDL_HAS_SHAPES ? part->pieces : 1;
+}
+
+/* Whether zeros lie around the inputs in memory. */
+static inline int fdl_is_padded(const fdl_part *part) {
+    return FDL_HAS_SHAPES && part->row_len != part->stored;
 }
 
 /* Where the windows from number `first` on begin, of all examples one after the other: fills at
@@ -128,6 +102,15 @@ typedef struct fdl_run {
     size_t n;
 } fdl_run;
 
+static inline size_t fdl_examples(const fdl_run *run) {
+    return FDL_HAS_BATCH ? run->n : 1;
+}
+
+/* Windows of all examples. */
+static inline size_t fdl_window_count(const fdl_run *run, const fdl_part *part) {
+    return fdl_examples(run) * fdl_positions(part);
+}
+
 /* acc of NUMERICS section 3 before the ReLU, [n][outputs]; returns its exponent. */
 int32_t fdl_forward(const fdl_run *run, const fdl_part *part, int32_t *acc);
 
@@ -141,7 +124,7 @@ int32_t fdl_backward(const fdl_run *run, const fdl_part *part, const int8_t *d, 
 
 /* The same for each kind. acc of a layer with weights comes with the biases in the forward pass;
  * in the backward pass of all but average pools it comes as zeros. */
-void fdl_fill_biases(const fdl_part *part, size_t n, int32_t e, int32_t *acc);
+void fdl_fill_biases(const fdl_run *run, const fdl_part *part, int32_t e, int32_t *acc);
 void fdl_conv_forward(const fdl_run *run, const fdl_part *part, int32_t *acc);
 void fdl_conv_backward(const fdl_run *run, const fdl_part *part, const int8_t *d, int32_t *acc);
 void fdl_depthwise_forward(const fdl_run *run, const fdl_part *part, int32_t *acc);
@@ -208,7 +191,8 @@ typedef struct fdl_ratio {
 } fdl_ratio;
 fdl_ratio fdl_make_ratio(uint64_t a, uint64_t b);
 
-/* Each value = sat(rshift(value, shift), limit), or sat32 of it where the limit is INT32_MAX. */
+/* Each value = sat(rshift(value, shift), limit), or sat32 of it where the limit is INT32_MAX;
+ * limit >= 2^30 - 1. */
 void fdl_shift_all(int32_t *values, size_t count, int32_t shift, int32_t limit);
 
 /* floor(sqrt(v)), v < 2^63. */

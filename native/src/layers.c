@@ -33,6 +33,7 @@ static int shape_is_valid(const fdl_layer *v) {
     switch (v->kind) {
     case FDL_DENSE:
         return v->height == 1 && v->width == 1 && has_no_kernel(v);
+#if FDL_HAS_SHAPES
     case FDL_CONV:
         return has_kernel(v);
     case FDL_DEPTHWISE:
@@ -41,17 +42,24 @@ static int shape_is_valid(const fdl_layer *v) {
         return v->out == v->channels && v->relu == 0 && has_kernel(v);
     case FDL_AVERAGE_POOL:
         return v->out == v->channels && v->relu == 0 && has_no_kernel(v);
+#endif
     default:
         return 0;
     }
 }
 
 static int kind_is_built(uint8_t kind) {
-    if (kind == FDL_CONV)
+    switch (kind) {
+    case FDL_CONV:
         return FDL_HAS_CONV;
-    if (kind == FDL_DEPTHWISE)
+    case FDL_DEPTHWISE:
         return FDL_HAS_DEPTHWISE;
-    return kind == FDL_DENSE || FDL_HAS_POOLS;
+    case FDL_MAX_POOL:
+    case FDL_AVERAGE_POOL:
+        return FDL_HAS_POOLS;
+    default:
+        return 1;
+    }
 }
 
 /* Windows that read one value, in one direction. */
@@ -62,16 +70,18 @@ static uint32_t reach(uint32_t kernel, uint32_t positions) {
 /* No sum of products has more terms than 32 bits hold (NUMERICS section 2). */
 static int sums_fit(const fdl_part *part) {
     const fdl_layer *v = part->layer;
-    uint64_t terms = v->out;
+    if (!FDL_HAS_SHAPES || v->kind == FDL_DENSE) /* its fields have 16 bits */
+        return 1;
     if (v->kind == FDL_AVERAGE_POOL)
         return (uint64_t)v->height * v->width <= FDL_MAX_WIDTH;
-    if (v->kind != FDL_DENSE)
-        terms = (uint64_t)reach(v->kernel_height, part->out_height) *
-                reach(v->kernel_width, part->out_width) * (v->kind == FDL_CONV ? v->out : 1);
+    uint64_t terms = (uint64_t)reach(v->kernel_height, part->out_height) *
+                     reach(v->kernel_width, part->out_width) * (v->kind == FDL_CONV ? v->out : 1);
     return terms <= FDL_MAX_WIDTH && (uint64_t)part->pieces * part->piece_len <= FDL_MAX_WIDTH;
 }
 
 static int counts_fit(const fdl_layer *v) {
+    if (!FDL_HAS_SHAPES)
+        return 1;
     uint64_t height = (uint64_t)v->height + v->pad_top + v->pad_bottom;
     uint64_t width = (uint64_t)v->width + v->pad_left + v->pad_right;
     if (height * width * v->channels > FDL_MAX_VALUES)
@@ -91,11 +101,9 @@ static int exponent_is_valid(const fdl_layer *layer, const fdl_part *part) {
 
 /* What is wrong with one layer alone, or its shape. */
 static int check_layer(const fdl_layer *layer, fdl_part *part) {
-    if (!shape_is_valid(layer))
-        return FDL_E_LAYERS;
     if (!kind_is_built(layer->kind))
         return FDL_E_ABSENT;
-    if (!counts_fit(layer))
+    if (!shape_is_valid(layer) || !counts_fit(layer))
         return FDL_E_LAYERS;
     fdl_shape_part(part, layer);
     if (!sums_fit(part))

@@ -28,7 +28,7 @@ int fdl_check_targets(uint32_t loss, const fdl_batch *batch, size_t outputs) {
 }
 
 static int32_t value_of(int32_t z, int32_t z_exp) {
-    return fdl_shift(z, FDL_VALUE_EXP - z_exp, -VALUE_LIMIT, VALUE_LIMIT);
+    return fdl_shift(z, FDL_VALUE_EXP - z_exp, VALUE_LIMIT);
 }
 
 /* In the unit of an output: Q15 for classes, else 2^FDL_VALUE_EXP. */

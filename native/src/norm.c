@@ -116,7 +116,7 @@ int fdl_norm_apply(const fdl_norm *norm, size_t channels, const int16_t *samples
     for (size_t c = 0; c < channels; c++)
         for (size_t j = c; j < samples_len; j += channels) {
             int32_t scaled = (samples[j] - norm[c].mean) * (int32_t)norm[c].mantissa;
-            x[j] = (int8_t)fdl_shift(scaled, norm[c].shift, -127, 127);
+            x[j] = (int8_t)fdl_shift(scaled, norm[c].shift, 127);
         }
     return FDL_OK;
 }

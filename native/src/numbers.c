@@ -26,16 +26,19 @@ uint32_t fdl_square_root(uint64_t v) {
     return (uint32_t)root;
 }
 
-/* The direction is the same for all: it is asked once. */
+/* The direction is the same for all: it is asked once. To the right only a shift by one leaves a
+ * value past a limit of 30 bits or more. */
 void fdl_shift_all(int32_t *values, size_t count, int32_t shift, int32_t limit) {
     int32_t left = fdl_min32(-shift, 31);
-    int32_t low = limit == INT32_MAX ? INT32_MIN : -limit;
     if (shift > 31)
         memset(values, 0, count * sizeof *values);
-    else if (shift > 0)
+    else if (shift > 1)
         for (size_t j = 0; j < count; j++)
-            values[j] = fdl_clamp32(fdl_shift_right(values[j], shift), low, limit);
+            values[j] = ((values[j] >> (shift - 1)) + 1) >> 1;
+    else if (shift == 1)
+        for (size_t j = 0; j < count; j++)
+            values[j] = fdl_min32(fdl_shift_right(values[j], 1), limit);
     else
         for (size_t j = 0; j < count; j++)
-            values[j] = fdl_shift_left(values[j], left, low, limit);
+            values[j] = fdl_shift_left(values[j], left, limit);
 }

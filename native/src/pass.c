@@ -4,7 +4,7 @@
 int32_t fdl_forward(const fdl_run *run, const fdl_part *part, int32_t *acc) {
     int32_t e = part->x_exp + part->layer->w_exp;
     if (fdl_has_weights(part))
-        fdl_fill_biases(part, run->n, e, acc);
+        fdl_fill_biases(run, part, e, acc);
     switch (part->layer->kind) {
 #if FDL_HAS_DEPTHWISE
     case FDL_DEPTHWISE:
@@ -28,11 +28,11 @@ int32_t fdl_forward(const fdl_run *run, const fdl_part *part, int32_t *acc) {
 
 int32_t fdl_requantise(const fdl_run *run, const fdl_part *part, const int32_t *acc,
                        const fdl_part *next, int8_t *q) {
-    size_t count = run->n * part->outputs;
+    size_t count = fdl_examples(run) * part->outputs;
     uint32_t relu = part->layer->relu;
     int32_t shift = fdl_int8_shift(run->kernels->magnitude(acc, count, relu));
     int32_t low = relu ? 0 : -127;
-    if (next->row_len == next->stored) {
+    if (!fdl_is_padded(next)) {
         run->kernels->narrow(acc, count, shift, low, q);
         return shift;
     }
@@ -49,7 +49,7 @@ int32_t fdl_backward(const fdl_run *run, const fdl_part *part, const int8_t *d, 
     if (part->layer->kind == FDL_AVERAGE_POOL)
         return fdl_average_pool_backward(run, part, d, acc);
 #endif
-    memset(acc, 0, run->n * part->stored * sizeof *acc);
+    memset(acc, 0, fdl_examples(run) * part->stored * sizeof *acc);
     switch (part->layer->kind) {
 #if FDL_HAS_DEPTHWISE
     case FDL_DEPTHWISE:
@@ -68,6 +68,7 @@ int32_t fdl_backward(const fdl_run *run, const fdl_part *part, const int8_t *d, 
     return part->layer->w_exp;
 }
 
+#if FDL_HAS_GRADIENT
 void fdl_each_gradient(const fdl_run *run, const fdl_part *part, const int8_t *d,
                        fdl_use_gradient *use, void *context) {
 #if FDL_HAS_DEPTHWISE
@@ -78,3 +79,4 @@ void fdl_each_gradient(const fdl_run *run, const fdl_part *part, const int8_t *d
 #endif
     fdl_conv_each_gradient(run, part, d, use, context);
 }
+#endif

@@ -1,6 +1,7 @@
 /* The inner loops in plain C, for processors without vectors: a few rows at a time, so that an input
  * is loaded once, and nothing is done for an input of 0: many are, behind a ReLU. */
 #include "kernels.h"
+#include "features.h"
 #include "fixed.h"
 
 /* The int8 weights of a row: every second byte. */
@@ -94,6 +95,7 @@ static void plain_spread(int32_t *acc, const int8_t *d, const fdl_block *block) 
         spread_one(acc, d[o], w, block->len);
 }
 
+#if FDL_HAS_GRADIENT
 static void plain_gradient(fdl_gradient *g, const fdl_windows *windows, const int8_t *d,
                            size_t d_step, size_t rows, size_t len) {
     for (size_t m = 0; m < windows->n; m++, d += d_step) {
@@ -132,6 +134,7 @@ static void plain_descend(const fdl_block *block, const fdl_windows *windows, co
             plain_apply(block->at + o * block->step + start, g.of[0], len, shift);
         }
 }
+#endif
 
 /* x * factor * 2^-16, rounded, away from a weight. */
 static inline void lower(int16_t *stored, int32_t x, int32_t factor, int32_t half) {
@@ -181,9 +184,11 @@ const fdl_kernels fdl_plain = {
     .name = "plain",
     .dot = plain_dot,
     .spread = plain_spread,
+#if FDL_HAS_GRADIENT
     .gradient = plain_gradient,
     .apply = plain_apply,
     .descend = plain_descend,
+#endif
     .descend_one = plain_descend_one,
     .magnitude = plain_magnitude,
     .narrow = plain_narrow,

@@ -5,8 +5,10 @@
 static void lay_flat(fdl_part *part, uint32_t values) {
     part->stored = part->row_len = part->row_step = values;
     part->rows = 1;
+    part->origin = 0;
 }
 
+#if FDL_HAS_SHAPES
 /* An input with padding around it; without padding the rows join into one run. */
 static void lay_padded(fdl_part *part, const fdl_layer *v) {
     uint32_t height = (uint32_t)v->height + v->pad_top + v->pad_bottom;
@@ -32,6 +34,8 @@ static void place_windows(fdl_part *part, const fdl_layer *v) {
     part->piece_len = (uint32_t)v->kernel_width * v->channels;
 }
 
+#endif
+
 static void count_weights(fdl_part *part, uint32_t rows, uint32_t row_weights, uint32_t biases) {
     part->weight_rows = rows;
     part->row_weights = row_weights;
@@ -43,9 +47,11 @@ static void shape_dense(fdl_part *part, const fdl_layer *v) {
     part->out_height = part->out_width = part->pieces = 1;
     part->outputs = v->out;
     part->piece_len = v->channels;
+    part->step_y = part->step_x = 0;
     count_weights(part, v->out, v->channels, v->out);
 }
 
+#if FDL_HAS_SHAPES
 static void shape_conv(fdl_part *part, const fdl_layer *v) {
     lay_padded(part, v);
     place_windows(part, v);
@@ -62,18 +68,24 @@ static void shape_depthwise(fdl_part *part, const fdl_layer *v) {
 static void shape_max_pool(fdl_part *part, const fdl_layer *v) {
     lay_flat(part, (uint32_t)v->height * v->width * v->channels);
     place_windows(part, v);
+    count_weights(part, 0, 0, 0);
 }
 
 static void shape_average_pool(fdl_part *part, const fdl_layer *v) {
     lay_flat(part, (uint32_t)v->height * v->width * v->channels);
-    part->out_height = part->out_width = 1;
+    part->out_height = part->out_width = part->pieces = 1;
     part->outputs = v->out;
+    part->piece_len = part->stored;
+    part->step_y = part->step_x = 0;
+    count_weights(part, 0, 0, 0);
 }
 
+#endif
+
 void fdl_shape_part(fdl_part *part, const fdl_layer *layer) {
-    memset(part, 0, sizeof *part);
     part->layer = layer;
     switch (layer->kind) {
+#if FDL_HAS_SHAPES
     case FDL_CONV:
         shape_conv(part, layer);
         break;
@@ -86,6 +98,7 @@ void fdl_shape_part(fdl_part *part, const fdl_layer *layer) {
     case FDL_AVERAGE_POOL:
         shape_average_pool(part, layer);
         break;
+#endif
     default:
         shape_dense(part, layer);
         break;
@@ -108,6 +121,10 @@ size_t fdl_find_windows(const fdl_part *part, size_t n, size_t first, uint32_t a
     size_t positions = fdl_positions(part);
     size_t left = n * positions - first;
     size_t count = left < FDL_WINDOWS ? left : FDL_WINDOWS;
+#if !FDL_HAS_SHAPES
+    for (size_t m = 0; m < count; m++)
+        at[m] = (uint32_t)(first + m) * part->stored;
+#else
     size_t b = first / positions;
     size_t y = first % positions / part->out_width, x = first % part->out_width;
     for (size_t m = 0; m < count; m++) {
@@ -120,5 +137,6 @@ size_t fdl_find_windows(const fdl_part *part, size_t n, size_t first, uint32_t a
             }
         }
     }
+#endif
     return count;
 }

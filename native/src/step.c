@@ -22,7 +22,8 @@ static size_t arena_size(const fdl_net *net, const fdl_sizes *sizes, size_t n) {
 }
 
 static int batch_fits(const fdl_sizes *sizes, size_t n) {
-    return n >= 1 && n <= FDL_MAX_BATCH && (uint64_t)n * sizes->positions <= FDL_MAX_TERMS;
+    return n >= 1 && n <= (FDL_HAS_BATCH ? FDL_MAX_BATCH : 1) &&
+           (uint64_t)n * sizes->positions <= FDL_MAX_TERMS;
 }
 
 size_t fdl_step_arena_size(const fdl_net *net, size_t n) {
@@ -76,7 +77,7 @@ static void lay_out(step_state *s, const fdl_sizes *sizes, void *arena, const fd
     s->d = fdl_take(&rest, widest);
     s->d_below = fdl_take(&rest, widest);
     parts[0].x = batch->x;
-    if (parts[0].stored != parts[0].row_len) {
+    if (fdl_is_padded(&parts[0])) {
         int8_t *x = take_inputs(&rest, &parts[0], n);
         fdl_store_inputs(&parts[0], batch->x, n, x);
         parts[0].x = x;
@@ -110,7 +111,8 @@ static int32_t narrow_errors(const step_state *s, size_t count, int8_t *d) {
  * mantissa is part of it: it must come before the error is rounded to int8. */
 static int32_t output_error(step_state *s, const fdl_batch *batch, int32_t z_exp,
                             int32_t mantissa) {
-    size_t outputs = s->parts[s->net->layer_count - 1].outputs, count = outputs * s->run.n;
+    size_t outputs = s->parts[s->net->layer_count - 1].outputs,
+           count = outputs * fdl_examples(&s->run);
     int32_t e = fdl_output_error(s->net->loss, batch, s->acc, outputs, z_exp);
     for (size_t j = 0; j < count; j++)
         s->acc[j] = (s->acc[j] * mantissa + 64) >> 7;
@@ -137,10 +139,10 @@ static int32_t pass_error_down(step_state *s, size_t l, int32_t d_exp) {
     const fdl_part *part = &s->parts[l];
     int32_t e = d_exp + fdl_backward(&s->run, part, s->d, s->acc);
     if (part[-1].layer->relu)
-        mask_errors(part->x, s->run.n * part->stored, s->acc);
-    if (part->row_len != part->stored)
-        close_up(part, s->run.n, s->acc);
-    return e + narrow_errors(s, s->run.n * part[-1].outputs, s->d_below);
+        mask_errors(part->x, fdl_examples(&s->run) * part->stored, s->acc);
+    if (fdl_is_padded(part))
+        close_up(part, fdl_examples(&s->run), s->acc);
+    return e + narrow_errors(s, fdl_examples(&s->run) * part[-1].outputs, s->d_below);
 }
 
 /* New weights of layer l from its error d. */

@@ -1,6 +1,7 @@
 /* New weights and biases of a layer (NUMERICS section 5, number 4). */
 #include "internal.h"
 
+#if FDL_HAS_GRADIENT
 /* What the gradient of a piece of weights does to them. */
 typedef struct {
     const fdl_run *run;
@@ -17,12 +18,14 @@ static void subtract(void *context, size_t row, size_t start, const int32_t *g, 
         return;
     }
     for (size_t i = 0; i < len; i++)
-        stored[i] = (int16_t)fdl_sat16(stored[i] - fdl_shift(g[i], shift, INT16_MIN, INT16_MAX));
+        stored[i] = (int16_t)fdl_sat16(stored[i] - fdl_sat16(fdl_shift(g[i], shift, 32768)));
 }
+#endif
 
+#if FDL_HAS_MOMENTUM
 static int32_t new_velocity(int32_t velocity, uint32_t momentum, int32_t g, int32_t shift) {
     int64_t kept = ((int64_t)velocity * momentum + 128) >> 8;
-    return fdl_sat32(kept + fdl_shift(g, shift - 8, INT32_MIN, INT32_MAX));
+    return fdl_sat32(kept + fdl_shift(g, shift - 8, INT32_MAX));
 }
 
 /* A velocity in the unit of what it moves, of which it has 8 bits more. */
@@ -42,12 +45,21 @@ static void roll(void *context, size_t row, size_t start, const int32_t *g, size
     }
 }
 
+static void roll_sums(const fdl_change *change, int32_t *biases, int32_t *velocity,
+                      const int32_t *sums, size_t count) {
+    for (size_t o = 0; o < count; o++) {
+        velocity[o] = new_velocity(velocity[o], change->momentum, sums[o], change->bias_shift);
+        biases[o] = fdl_sat32(biases[o] - whole(velocity[o]));
+    }
+}
+#endif
+
 /* gb of NUMERICS section 5, of biases o to o + count. */
 static void sum_errors(const fdl_run *run, const fdl_part *part, const int8_t *d, size_t count,
                        int32_t *sums) {
     for (size_t o = 0; o < count; o++)
         sums[o] = d[o];
-    for (size_t left = run->n * fdl_positions(part) - 1; left > 0; left--) {
+    for (size_t left = fdl_window_count(run, part) - 1; left > 0; left--) {
         d += part->bias_count;
         for (size_t o = 0; o < count; o++)
             sums[o] += d[o];
@@ -60,32 +72,39 @@ static void subtract_sums(const fdl_change *change, int32_t *biases, int32_t *su
         biases[o] = fdl_subtract(biases[o], sums[o]);
 }
 
-static void roll_sums(const fdl_change *change, int32_t *biases, int32_t *velocity,
-                      const int32_t *sums, size_t count) {
-    for (size_t o = 0; o < count; o++) {
-        velocity[o] = new_velocity(velocity[o], change->momentum, sums[o], change->bias_shift);
-        biases[o] = fdl_sat32(biases[o] - whole(velocity[o]));
-    }
-}
-
 static void update_biases(const fdl_run *run, const fdl_part *part, const fdl_change *change) {
     int32_t sums[FDL_PIECE];
     for (size_t o = 0; o < part->bias_count; o += FDL_PIECE) {
         size_t left = part->bias_count - o, count = left < FDL_PIECE ? left : FDL_PIECE;
         sum_errors(run, part, change->d + o, count, sums);
-        if (FDL_HAS_MOMENTUM && change->momentum)
+#if FDL_HAS_MOMENTUM
+        if (change->momentum) {
             roll_sums(change, part->biases + o, change->bias_velocity + o, sums, count);
-        else
-            subtract_sums(change, part->biases + o, sums, count);
+            continue;
+        }
+#endif
+        subtract_sums(change, part->biases + o, sums, count);
     }
 }
 
-void fdl_update(const fdl_run *run, const fdl_part *part, const fdl_change *change) {
+static void update_weights(const fdl_run *run, const fdl_part *part, const fdl_change *change) {
+#if FDL_HAS_GRADIENT
     update context = {run, part, change};
-    int is_matrix = !FDL_HAS_DEPTHWISE || part->layer->kind != FDL_DEPTHWISE;
-    if (FDL_HAS_MOMENTUM && change->momentum)
+#if FDL_HAS_MOMENTUM
+    if (change->momentum) {
         fdl_each_gradient(run, part, change->d, roll, &context);
-    else if (!is_matrix || !fdl_conv_descend(run, part, change->d, change->shift))
-        fdl_each_gradient(run, part, change->d, subtract, &context);
+        return;
+    }
+#endif
+    if (part->layer->kind != FDL_DEPTHWISE && fdl_conv_descend(run, part, change->d, change->shift))
+        return;
+    fdl_each_gradient(run, part, change->d, subtract, &context);
+#else
+    fdl_conv_descend(run, part, change->d, change->shift);
+#endif
+}
+
+void fdl_update(const fdl_run *run, const fdl_part *part, const fdl_change *change) {
+    update_weights(run, part, change);
     update_biases(run, part, change);
 }

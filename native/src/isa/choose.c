@@ -1,9 +1,24 @@
-/* Which inner loops this processor runs. */
-#include "../kernels.h"
+/* Which inner loops this processor runs: those that the build names by FDL_ISA_..., else the
+ * fastest that the processor has. */
 #include "fedling.h"
+#include "isa.h"
+
+#if FDL_NEON && defined(__linux__)
+#include <sys/auxv.h>
+#endif
 
 const fdl_kernels *fdl_kernels_here(void) {
+#if defined(FDL_ISA_PLAIN)
     return &fdl_plain;
+#elif defined(FDL_ISA_AVX2)
+    return &fdl_avx2;
+#elif FDL_X86
+    return __builtin_cpu_supports("avx2") ? &fdl_avx2 : &fdl_plain;
+#elif FDL_DSP
+    return &fdl_dsp;
+#else
+    return &fdl_plain;
+#endif
 }
 
 const char *fdl_isa(void) {

@@ -12,9 +12,9 @@
 #define INLINE inline __attribute__((always_inline))
 
 #define LANES 16   /* columns in a vector */
-#define WIDE  4096 /* inputs of 16 bits that are worked on at a time: 8 KB of the L1 cache */
+#define WIDE  8192 /* inputs of 16 bits that are worked on at a time: half of the L1 cache */
 #define PAIRS (FDL_WINDOWS / 2)
-#define ROWS  64 /* whose errors are prepared at a time */
+#define ROWS  64 /* whose errors are worked on at a time */
 
 /* Columns `start` to `end` of a row that is at least LANES long. */
 typedef struct {
@@ -104,7 +104,7 @@ static AVX2 INLINE __m256i dot_tile(const int16_t *w, size_t step, size_t rows, 
         for (size_t r = 0; r < 8 / count; r++) {
             __m256i weights = load_weights(row[r] + place(s, v));
             for (size_t m = 0; m < count; m++)
-                add_products(&sum[m * 8 / count + r], weights, load(x + m * LANES));
+                add_products(&sum[m * (8 / count) + r], weights, load(x + m * LANES));
         }
     return add_across(sum);
 }
@@ -119,15 +119,23 @@ static AVX2 INLINE void dot_windows(int32_t *acc, const fdl_block *block, const 
     const int16_t *w = block->at;
     size_t tile = 8 / count;
     for (size_t o = 0; o < block->rows; o += tile, w += tile * block->step) {
-        size_t rows = block->rows - o;
+        size_t rows = smaller(block->rows - o, tile);
         int32_t sum[8];
         store(sum, dot_tile(w, block->step, rows, x, count, s));
         for (size_t m = 0; m < count; m++)
-            if (rows >= tile)
+            if (rows == tile) /* a constant: the additions become vectors */
                 add_sums(acc + m * block->rows + o, sum + m * tile, tile);
             else
                 add_sums(acc + m * block->rows + o, sum + m * tile, rows);
     }
+}
+
+static AVX2 void dot_four(int32_t *acc, const fdl_block *block, const int16_t *x, span s) {
+    dot_windows(acc, block, x, 4, s);
+}
+
+static AVX2 void dot_one(int32_t *acc, const fdl_block *block, const int16_t *x, span s) {
+    dot_windows(acc, block, x, 1, s);
 }
 
 /* `count` windows from number m on, vector by vector. */
@@ -139,73 +147,65 @@ static AVX2 void widen(const fdl_windows *windows, size_t m, size_t count, span 
 }
 
 static AVX2 void avx2_dot(int32_t *acc, const fdl_windows *windows, const fdl_block *block) {
-    int16_t wide[2 * WIDE];
+    _Alignas(32) int16_t wide[WIDE];
     if (block->len < LANES) {
         fdl_plain.dot(acc, windows, block);
         return;
     }
-    for (size_t start = 0; start < block->len; start += WIDE) {
-        span s = {start, smaller(start + WIDE, block->len)};
+    for (size_t start = 0; start < block->len; start += WIDE / 4) {
+        span s = {start, smaller(start + WIDE / 4, block->len)};
         size_t m = 0;
-        for (; m + 2 <= windows->n; m += 2) {
-            widen(windows, m, 2, s, wide);
-            dot_windows(acc + m * block->rows, block, wide, 2, s);
+        for (; m + 4 <= windows->n; m += 4) {
+            widen(windows, m, 4, s, wide);
+            dot_four(acc + m * block->rows, block, wide, s);
         }
-        if (m < windows->n) {
+        for (; m < windows->n; m++) {
             widen(windows, m, 1, s, wide);
-            dot_windows(acc + m * block->rows, block, wide, 1, s);
+            dot_one(acc + m * block->rows, block, wide, s);
         }
     }
 }
 
-/* ---- spread ---- */
+/* ---- spread, descend_one ---- */
 
-/* Rows of weights whose error is not 0, and the errors, two rows in 32 bits. */
+/* Rows of weights whose error is not 0, and these errors. */
 typedef struct {
-    const int16_t *row[ROWS];
-    int32_t pair[ROWS / 2];
-    size_t count; /* of pairs */
+    int16_t *row[ROWS + 1];
+    int16_t error[ROWS + 1];
+    size_t count;
 } live_rows;
 
-static inline int32_t pair_of(int32_t low, int32_t high) {
-    return (int32_t)((uint32_t)low & 0xffff) | (int32_t)((uint32_t)high << 16);
-}
-
-/* Of rows o to o + ROWS. An odd last one is paired with itself times 0. */
-static void find_live(live_rows *live, const int8_t *d, const fdl_block *block, size_t o) {
-    int32_t error[ROWS + 1];
-    size_t found = 0, end = smaller(o + ROWS, block->rows);
+/* Of rows o to o + ROWS; errors are made `factor` times as large. */
+static void find_live(live_rows *live, const int8_t *d, const fdl_block *block, size_t o,
+                      int32_t factor) {
+    size_t count = 0, end = smaller(o + ROWS, block->rows);
     for (; o < end; o++) {
-        live->row[found] = block->at + o * block->step;
-        error[found] = d[o];
-        found += d[o] != 0;
+        live->row[count] = block->at + o * block->step;
+        live->error[count] = (int16_t)(d[o] * factor);
+        count += d[o] != 0;
     }
-    error[found] = 0;
-    if (found % 2 == 1)
-        live->row[found] = live->row[found - 1];
-    live->count = (found + 1) / 2;
-    for (size_t p = 0; p < live->count; p++)
-        live->pair[p] = pair_of(error[2 * p], error[2 * p + 1]);
+    live->count = count;
 }
 
-static AVX2 INLINE void add_masked(int32_t *acc, __m256i v, __m128i mask) {
+static AVX2 INLINE void add_fresh(int32_t *acc, __m256i v, __m128i mask) {
     v = _mm256_and_si256(v, _mm256_cvtepi8_epi32(mask));
     store(acc, _mm256_add_epi32(load(acc), v));
 }
 
+/* An even number of live rows. */
 static AVX2 INLINE void spread_vector(int32_t *acc, const live_rows *live, span s, size_t v) {
     size_t at = place(s, v);
     sums low = {0}, high = {0};
-    for (size_t p = 0; p < live->count; p++) {
-        __m256i errors = _mm256_set1_epi32(live->pair[p]);
-        __m256i row0 = load_weights(live->row[2 * p] + at);
-        __m256i row1 = load_weights(live->row[2 * p + 1] + at);
+    for (size_t i = 0; i < live->count; i += 2) {
+        int32_t pair;
+        memcpy(&pair, live->error + i, sizeof pair);
+        __m256i errors = _mm256_set1_epi32(pair);
+        __m256i row0 = load_weights(live->row[i] + at), row1 = load_weights(live->row[i + 1] + at);
         add_products(&low, _mm256_unpacklo_epi16(row0, row1), errors);
         add_products(&high, _mm256_unpackhi_epi16(row0, row1), errors);
     }
-    __m128i mask = fresh(s, v);
-    add_masked(acc + at, first_half(low, high), mask);
-    add_masked(acc + at + 8, second_half(low, high), _mm_srli_si128(mask, 8));
+    add_fresh(acc + at, first_half(low, high), fresh(s, v));
+    add_fresh(acc + at + 8, second_half(low, high), _mm_srli_si128(fresh(s, v), 8));
 }
 
 static AVX2 void avx2_spread(int32_t *acc, const int8_t *d, const fdl_block *block) {
@@ -216,99 +216,71 @@ static AVX2 void avx2_spread(int32_t *acc, const int8_t *d, const fdl_block *blo
     }
     for (size_t o = 0; o < block->rows; o += ROWS) {
         live_rows live;
-        find_live(&live, d, block, o);
+        find_live(&live, d, block, o, 1);
+        if (live.count % 2 == 1) {
+            live.row[live.count] = live.row[0];
+            live.error[live.count++] = 0;
+        }
         for (size_t v = 0; v < vectors_of(s); v++)
             spread_vector(acc, &live, s, v);
     }
 }
 
-/* ---- gradient, descend ---- */
-
-/* Sums over all windows of four rows and 16 columns. */
-typedef struct {
-    sums low[4], high[4];
-} tile;
-
-/* The errors of four rows, two windows in 32 bits; from two windows to the next it is `step`. */
-typedef struct {
-    const int32_t *row[4];
-    size_t step;
-} four_errors;
-
-/* x[pair][2][LANES]: the inputs of two windows, column by column. */
-static AVX2 INLINE void sum_tile(tile *t, int32_t start, const int16_t *x, const four_errors *d,
-                                 size_t pairs) {
-    for (size_t r = 0; r < 4; r++)
-        t->low[r] = t->high[r] = (sums)_mm256_set1_epi32(start);
-    for (size_t p = 0; p < pairs; p++, x += 2 * LANES) {
-        __m256i low = load(x), high = load(x + LANES);
-        for (size_t r = 0; r < 4; r++) {
-            __m256i errors = _mm256_set1_epi32(d->row[r][p * d->step]);
-            add_products(&t->low[r], low, errors);
-            add_products(&t->high[r], high, errors);
+/* `rows` rows less VPMULHRSW(x, error) each. */
+static AVX2 INLINE void lower_rows(int16_t *const *row, const int16_t *error, size_t rows,
+                                   const int16_t *x, span s) {
+    for (size_t v = 0; v < vectors_of(s); v++) {
+        __m256i inputs = load(x + v * LANES);
+        for (size_t r = 0; r < rows; r++) {
+            int16_t *stored = row[r] + place(s, v);
+            __m256i change = _mm256_mulhrs_epi16(inputs, _mm256_set1_epi16(error[r]));
+            store(stored, _mm256_subs_epi16(load(stored), change));
         }
     }
 }
 
-/* The windows two by two as sum_tile() reads them: wide[vector][pair][2][LANES]. */
-static AVX2 void pair_windows(const fdl_windows *windows, span s, int16_t *wide) {
-    for (size_t v = 0; v < vectors_of(s); v++)
-        for (size_t m = 0; m < windows->n; m += 2, wide += 2 * LANES) {
-            __m256i even = load_inputs(windows->x + windows->at[m], s, v);
-            __m256i odd = m + 1 < windows->n
-                              ? load_inputs(windows->x + windows->at[m + 1], s, v)
-                              : _mm256_setzero_si256();
-            store(wide, _mm256_unpacklo_epi16(even, odd));
-            store(wide + LANES, _mm256_unpackhi_epi16(even, odd));
-        }
+static AVX2 void lower_live(const live_rows *live, const int16_t *x, span s) {
+    size_t i = 0;
+    for (; i + 4 <= live->count; i += 4)
+        lower_rows(live->row + i, live->error + i, 4, x, s);
+    for (; i < live->count; i++)
+        lower_rows(live->row + i, live->error + i, 1, x, s);
 }
 
-static AVX2 void avx2_gradient(fdl_gradient *g, const fdl_windows *windows, const int8_t *d,
-                               size_t d_step, size_t rows, size_t len) {
-    int16_t wide[(FDL_PIECE / LANES) * PAIRS * 2 * LANES];
-    int32_t errors[PAIRS][FDL_GRADIENT_ROWS] = {{0}};
-    size_t pairs = (windows->n + 1) / 2;
-    span s = {0, len};
-    if (len < LANES) {
-        fdl_plain.gradient(g, windows, d, d_step, rows, len);
+/* VPMULHRSW gives (a * b + 2^14) >> 15: the product is shifted left by 15 - shift before, as far
+ * as the inputs have room for it, the rest with the errors. */
+static AVX2 void avx2_descend_one(const fdl_block *block, const int8_t *x, const int8_t *d,
+                                  int32_t shift) {
+    _Alignas(32) int16_t wide[WIDE];
+    int32_t up = 15 - shift, x_up = up < 8 ? up : 8;
+    if (block->len < LANES) {
+        fdl_plain.descend_one(block, x, d, shift);
         return;
     }
-    for (size_t m = 0; m < windows->n; m++)
-        for (size_t r = 0; r < rows; r++)
-            errors[m / 2][r] |= m % 2 ? pair_of(0, d[m * d_step + r]) : pair_of(d[m * d_step + r], 0);
-    pair_windows(windows, s, wide);
-    for (size_t v = 0; v < vectors_of(s); v++) {
-        four_errors four = {{errors[0], errors[0] + 1, errors[0] + 2, errors[0] + 3}, FDL_GRADIENT_ROWS};
-        tile t;
-        sum_tile(&t, 0, wide + v * pairs * 2 * LANES, &four, pairs);
-        for (size_t r = 0; r < rows; r++) {
-            int32_t *to = g->of[r] + place(s, v);
-            store(to, _mm256_add_epi32(load(to), first_half(t.low[r], t.high[r])));
-            store(to + 8, _mm256_add_epi32(load(to + 8), second_half(t.low[r], t.high[r])));
+    for (size_t start = 0; start < block->len; start += WIDE) {
+        span s = {start, smaller(start + WIDE, block->len)};
+        for (size_t v = 0; v < vectors_of(s); v++)
+            store(wide + v * LANES,
+                  _mm256_sll_epi16(load_inputs(x, s, v), _mm_cvtsi32_si128(x_up)));
+        for (size_t o = 0; o < block->rows; o += ROWS) {
+            live_rows live;
+            find_live(&live, d, block, o, 1 << (up - x_up));
+            lower_live(&live, wide, s);
         }
     }
 }
 
-static AVX2 void avx2_apply(int16_t *stored, const int32_t *g, size_t len, int32_t shift) {
-    __m256i half = _mm256_set1_epi32(1 << (shift - 1));
-    __m128i count = _mm_cvtsi32_si128(shift);
-    size_t i = 0;
-    for (; i + LANES <= len; i += LANES) {
-        __m256i low = _mm256_sra_epi32(_mm256_add_epi32(load(g + i), half), count);
-        __m256i high = _mm256_sra_epi32(_mm256_add_epi32(load(g + i + 8), half), count);
-        __m256i change = _mm256_permute4x64_epi64(_mm256_packs_epi32(low, high), 0xd8);
-        store(stored + i, _mm256_subs_epi16(load(stored + i), change));
-    }
-    fdl_plain.apply(stored + i, g + i, len - i, shift);
-}
+/* ---- gradient, descend ---- */
 
-/* Errors of up to ROWS rows, two windows in 32 bits, and which rows have one that is not 0. */
+/* Errors of some rows, two windows in 32 bits: those of row `row` are pair[..][row], those of the
+ * row past the last are 0. */
 typedef struct {
-    int32_t pair[PAIRS][ROWS + 1]; /* those of row ROWS are 0 */
-    size_t live[ROWS];
+    int32_t pair[PAIRS][ROWS + 1];
+    size_t row[ROWS]; /* that have an error that is not 0 */
     size_t count;
-} row_errors;
+} error_pairs;
 
+/* LANES errors, or with fewer before the end 0 after them. */
 static AVX2 INLINE __m256i load_errors(const int8_t *d, const int8_t *end) {
     int8_t bytes[LANES] = {0};
     if (end - d >= LANES)
@@ -317,100 +289,158 @@ static AVX2 INLINE __m256i load_errors(const int8_t *d, const int8_t *end) {
     return _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)bytes));
 }
 
-/* Of rows o to o + rows; what is prepared past them is never read. */
-static AVX2 void pair_errors(row_errors *e, const int8_t *d, size_t n, size_t d_step, size_t rows) {
+/* LANES rows from row o on; all their pairs or-ed together. Past the last row come errors of the
+ * next window: nobody asks for them. */
+static AVX2 void pair_some_errors(error_pairs *e, size_t o, const int8_t *d, size_t n,
+                                  size_t d_step, const int8_t *end, int32_t any[LANES]) {
+    __m256i any_first = _mm256_setzero_si256(), any_second = any_first;
+    for (size_t m = 0; m < n; m += 2) {
+        __m256i even = load_errors(d + m * d_step, end), odd = _mm256_setzero_si256();
+        if (m + 1 < n)
+            odd = load_errors(d + (m + 1) * d_step, end);
+        sums low = (sums)_mm256_unpacklo_epi16(even, odd);
+        sums high = (sums)_mm256_unpackhi_epi16(even, odd);
+        store(e->pair[m / 2] + o, first_half(low, high));
+        store(e->pair[m / 2] + o + 8, second_half(low, high));
+        any_first = _mm256_or_si256(any_first, first_half(low, high));
+        any_second = _mm256_or_si256(any_second, second_half(low, high));
+    }
+    store(any, any_first);
+    store(any + 8, any_second);
+}
+
+static AVX2 void pair_errors(error_pairs *e, const int8_t *d, size_t n, size_t d_step,
+                             size_t rows) {
     const int8_t *end = d + (n - 1) * d_step + rows;
+    e->count = 0;
     for (size_t o = 0; o < rows; o += LANES) {
         int32_t any[LANES];
-        __m256i any_low = _mm256_setzero_si256(), any_high = any_low;
-        for (size_t m = 0; m < n; m += 2) {
-            __m256i even = load_errors(d + m * d_step + o, end);
-            __m256i odd = m + 1 < n ? load_errors(d + (m + 1) * d_step + o, end) : _mm256_setzero_si256();
-            __m256i low = _mm256_unpacklo_epi16(even, odd), high = _mm256_unpackhi_epi16(even, odd);
-            __m256i first = first_half((sums)low, (sums)high);
-            __m256i second = second_half((sums)low, (sums)high);
-            store(e->pair[m / 2] + o, first);
-            store(e->pair[m / 2] + o + 8, second);
-            e->pair[m / 2][ROWS] = 0;
-            any_low = _mm256_or_si256(any_low, first);
-            any_high = _mm256_or_si256(any_high, second);
+        pair_some_errors(e, o, d + o, n, d_step, end, any);
+        for (size_t r = o; r < smaller(rows, o + LANES); r++) {
+            e->row[e->count] = r;
+            e->count += any[r - o] != 0;
         }
-        store(any, any_low);
-        store(any + 8, any_high);
-        for (size_t r = 0; r < LANES && o + r < rows; r++) {
-            e->live[e->count] = o + r;
-            e->count += any[r] != 0;
+    }
+    for (size_t p = 0; p < PAIRS; p++)
+        e->pair[p][ROWS] = 0;
+}
+
+/* Windows as pairs, too: wide[vector][pair][2][LANES]. */
+static AVX2 void pair_windows(const fdl_windows *windows, span s, int16_t *wide) {
+    for (size_t v = 0; v < vectors_of(s); v++)
+        for (size_t m = 0; m < windows->n; m += 2, wide += 2 * LANES) {
+            const int8_t *x = windows->x;
+            __m256i even = load_inputs(x + windows->at[m], s, v), odd = _mm256_setzero_si256();
+            if (m + 1 < windows->n)
+                odd = load_inputs(x + windows->at[m + 1], s, v);
+            store(wide, _mm256_unpacklo_epi16(even, odd));
+            store(wide + LANES, _mm256_unpackhi_epi16(even, odd));
+        }
+}
+
+/* Sums over all windows of four rows and LANES columns. */
+typedef struct {
+    sums low[4], high[4];
+} tile;
+
+/* x: one vector of pair_windows(); the pairs of a row's errors are ROWS + 1 apart. */
+static AVX2 INLINE void sum_tile(tile *t, int32_t start, const int16_t *x, size_t pairs,
+                                 const int32_t *const error[4]) {
+    for (size_t r = 0; r < 4; r++)
+        t->low[r] = t->high[r] = (sums)_mm256_set1_epi32(start);
+    for (size_t p = 0; p < pairs; p++, x += 2 * LANES) {
+        __m256i low = load(x), high = load(x + LANES);
+        for (size_t r = 0; r < 4; r++) {
+            __m256i errors = _mm256_set1_epi32(error[r][p * (ROWS + 1)]);
+            add_products(&t->low[r], low, errors);
+            add_products(&t->high[r], high, errors);
         }
     }
 }
 
-static AVX2 INLINE void descend_row(int16_t *stored, sums low, sums high, __m128i shift) {
-    __m256i change = _mm256_packs_epi32(_mm256_sra_epi32((__m256i)low, shift), _mm256_sra_epi32((__m256i)high, shift));
-    store(stored, _mm256_subs_epi16(load(stored), change));
+static AVX2 void avx2_gradient(fdl_gradient *g, const fdl_windows *windows, const int8_t *d,
+                               size_t d_step, size_t rows, size_t len) {
+    _Alignas(32) int16_t wide[FDL_PIECE * FDL_WINDOWS];
+    size_t pairs = (windows->n + 1) / 2;
+    span s = {0, len};
+    error_pairs e;
+    if (len < LANES || rows == 0 || pairs == 0) {
+        fdl_plain.gradient(g, windows, d, d_step, rows, len);
+        return;
+    }
+    pair_errors(&e, d, windows->n, d_step, rows);
+    pair_windows(windows, s, wide);
+    for (size_t v = 0; v < vectors_of(s); v++) {
+        const int32_t *const error[4] = {e.pair[0], e.pair[0] + 1, e.pair[0] + 2, e.pair[0] + 3};
+        tile t;
+        sum_tile(&t, 0, wide + v * pairs * 2 * LANES, pairs, error);
+        for (size_t r = 0; r < rows; r++) {
+            int32_t *to = g->of[r] + place(s, v);
+            store(to, _mm256_add_epi32(load(to), first_half(t.low[r], t.high[r])));
+            store(to + 8, _mm256_add_epi32(load(to + 8), second_half(t.low[r], t.high[r])));
+        }
+    }
 }
 
-static AVX2 void descend_four(int16_t *const row[4], const four_errors *d, const int16_t *wide, size_t pairs, span s, int32_t shift) {
-    __m128i count = _mm_cvtsi32_si128(shift);
-    for (size_t v = 0; v < vectors_of(s); v++, wide += pairs * 2 * LANES) {
+static AVX2 INLINE __m256i shift_right(sums v, int32_t shift) {
+    return _mm256_sra_epi32((__m256i)v, _mm_cvtsi32_si128(shift));
+}
+
+static AVX2 void avx2_apply(int16_t *stored, const int32_t *g, size_t len, int32_t shift) {
+    sums half = (sums)_mm256_set1_epi32(1 << (shift - 1));
+    size_t i = 0;
+    for (; i + LANES <= len; i += LANES) {
+        __m256i first = shift_right((sums)load(g + i) + half, shift);
+        __m256i second = shift_right((sums)load(g + i + 8) + half, shift);
+        __m256i change = _mm256_permute4x64_epi64(_mm256_packs_epi32(first, second), 0xd8);
+        store(stored + i, _mm256_subs_epi16(load(stored + i), change));
+    }
+    fdl_plain.apply(stored + i, g + i, len - i, shift);
+}
+
+static AVX2 void descend_four(int16_t *const row[4], const int32_t *const error[4],
+                              const int16_t *wide, size_t pairs, span s, int32_t shift) {
+    for (size_t v = 0; v < vectors_of(s); v++) {
         tile t;
-        sum_tile(&t, 1 << (shift - 1), wide, d, pairs);
-        for (size_t r = 0; r < 4; r++)
-            descend_row(row[r] + place(s, v), t.low[r], t.high[r], count);
+        sum_tile(&t, 1 << (shift - 1), wide + v * pairs * 2 * LANES, pairs, error);
+        for (size_t r = 0; r < 4; r++) {
+            int16_t *stored = row[r] + place(s, v);
+            __m256i low = shift_right(t.low[r], shift), high = shift_right(t.high[r], shift);
+            store(stored, _mm256_subs_epi16(load(stored), _mm256_packs_epi32(low, high)));
+        }
+    }
+}
+
+/* The rows that have errors, four at a time; with fewer, the last again with errors of 0. */
+static AVX2 void descend_live(int16_t *w, size_t step, const error_pairs *e, const int16_t *wide,
+                              size_t pairs, span s, int32_t shift) {
+    for (size_t i = 0; i < e->count; i += 4) {
+        const int32_t *error[4];
+        int16_t *row[4];
+        for (size_t r = 0; r < 4; r++) {
+            row[r] = w + e->row[smaller(i + r, e->count - 1)] * step;
+            error[r] = e->pair[0] + (i + r < e->count ? e->row[i + r] : ROWS);
+        }
+        descend_four(row, error, wide, pairs, s, shift);
     }
 }
 
 static AVX2 void avx2_descend(const fdl_block *block, const fdl_windows *windows, const int8_t *d,
                               int32_t shift) {
-    int16_t wide[2 * WIDE];
+    _Alignas(32) int16_t wide[WIDE];
     size_t pairs = (windows->n + 1) / 2;
-    if (block->len < LANES || windows->n == 0) {
+    if (block->len < LANES || pairs == 0) {
         fdl_plain.descend(block, windows, d, shift);
         return;
     }
-    size_t piece = 2 * WIDE / (2 * pairs) / LANES * LANES;
+    size_t piece = WIDE / (2 * pairs) / LANES * LANES;
     for (size_t o = 0; o < block->rows; o += ROWS) {
-        row_errors e;
-        e.count = 0;
+        error_pairs e;
         pair_errors(&e, d + o, windows->n, block->rows, smaller(block->rows - o, ROWS));
         for (size_t start = 0; start < block->len; start += piece) {
             span s = {start, smaller(start + piece, block->len)};
             pair_windows(windows, s, wide);
-            for (size_t i = 0; i < e.count; i += 4) {
-                four_errors four = {.step = ROWS + 1};
-                int16_t *row[4];
-                for (size_t r = 0; r < 4; r++) {
-                    size_t live = e.live[smaller(i + r, e.count - 1)];
-                    row[r] = block->at + (o + live) * block->step;
-                    four.row[r] = i + r < e.count ? e.pair[0] + live : e.pair[0] + ROWS;
-                }
-                descend_four(row, &four, wide, pairs, s, shift);
-            }
-        }
-    }
-}
-
-static AVX2 void avx2_descend_one(const fdl_block *block, const int8_t *x, const int8_t *d,
-                                  int32_t shift) {
-    int16_t wide[WIDE];
-    size_t x_shift = smaller((size_t)(15 - shift), 8), d_shift = (size_t)(15 - shift) - x_shift;
-    if (block->len < LANES) {
-        fdl_plain.descend_one(block, x, d, shift);
-        return;
-    }
-    for (size_t start = 0; start < block->len; start += WIDE) {
-        span s = {start, smaller(start + WIDE, block->len)};
-        for (size_t v = 0; v < vectors_of(s); v++)
-            store(wide + v * LANES, _mm256_sll_epi16(load_inputs(x, s, v), _mm_cvtsi32_si128((int)x_shift)));
-        for (size_t o = 0; o < block->rows; o++) {
-            if (d[o] == 0)
-                continue;
-            __m256i error = _mm256_set1_epi16((int16_t)(d[o] * (1 << d_shift)));
-            int16_t *row = block->at + o * block->step;
-            for (size_t v = 0; v < vectors_of(s); v++) {
-                int16_t *stored = row + place(s, v);
-                __m256i change = _mm256_mulhrs_epi16(load(wide + v * LANES), error);
-                store(stored, _mm256_subs_epi16(load(stored), change));
-            }
+            descend_live(block->at + o * block->step, block->step, &e, wide, pairs, s, shift);
         }
     }
 }
@@ -433,7 +463,8 @@ static AVX2 uint32_t avx2_magnitude(const int32_t *acc, size_t count, uint32_t r
     return rest;
 }
 
-static AVX2 void avx2_narrow(const int32_t *acc, size_t count, int32_t shift, int32_t low, int8_t *q) {
+static AVX2 void avx2_narrow(const int32_t *acc, size_t count, int32_t shift, int32_t low,
+                             int8_t *q) {
     const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
     __m256i half = _mm256_set1_epi32((1 << shift) >> 1), lowest = _mm256_set1_epi8((int8_t)low);
     __m128i by = _mm_cvtsi32_si128(shift);
@@ -442,7 +473,8 @@ static AVX2 void avx2_narrow(const int32_t *acc, size_t count, int32_t shift, in
         __m256i v[4];
         for (size_t i = 0; i < 4; i++)
             v[i] = _mm256_sra_epi32(_mm256_add_epi32(load(acc + j + 8 * i), half), by);
-        __m256i bytes = _mm256_packs_epi16(_mm256_packs_epi32(v[0], v[1]), _mm256_packs_epi32(v[2], v[3]));
+        __m256i bytes =
+            _mm256_packs_epi16(_mm256_packs_epi32(v[0], v[1]), _mm256_packs_epi32(v[2], v[3]));
         bytes = _mm256_max_epi8(bytes, lowest);
         store(q + j, _mm256_permutevar8x32_epi32(bytes, order));
     }

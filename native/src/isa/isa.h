@@ -12,7 +12,7 @@
 #ifdef FDL_IMMINTRIN
 #define FDL_TARGET(features)
 #else
-#define FDL_IMMINTRIN <immintrin.h>
+#define FDL_IMMINTRIN        <immintrin.h>
 #define FDL_TARGET(features) __attribute__((target(features)))
 #endif
 extern const fdl_kernels fdl_avx2;
@@ -29,7 +29,7 @@ extern const fdl_kernels fdl_dotprod;
 #define FDL_NEON 0
 #endif
 
-#if defined(__ARM_FEATURE_DSP) && !defined(__ARM_BIG_ENDIAN)
+#if defined(__ARM_FEATURE_DSP) && __ARM_ARCH_PROFILE == 'M' && !defined(__ARM_BIG_ENDIAN)
 #define FDL_DSP 1
 extern const fdl_kernels fdl_dsp;
 #else

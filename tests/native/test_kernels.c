@@ -1,0 +1,306 @@
+/* Inner loops against fdl_plain on random shapes and values: test_kernels SEED CASES TABLE
+ *
+ * Each case is drawn twice, from the same random numbers, and runs once with fdl_plain, once with
+ * the table. Every buffer ends where its last value ends, so that a sanitiser sees what is touched
+ * outside. Prints the first function whose results differ, and its shape, and returns 1. */
+#include "isa/isa.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const fdl_kernels *const TABLES[] = {
+#if FDL_X86
+    &fdl_avx2, &fdl_avx512vnni,
+#endif
+#if FDL_NEON
+    &fdl_neon, &fdl_dotprod,
+#endif
+#if FDL_DSP
+    &fdl_dsp,
+#endif
+};
+
+/* ---- Random numbers (splitmix64) ---- */
+
+static uint64_t state;
+
+static uint32_t draw(void) {
+    uint64_t z = (state += 0x9e3779b97f4a7c15u);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return (uint32_t)((z ^ (z >> 31)) >> 32);
+}
+
+static int32_t draw_in(int32_t low, int32_t high) {
+    return (int32_t)(low + (int64_t)(draw() % (uint64_t)((int64_t)high - low + 1)));
+}
+
+/* Often a limit, 0 or near it. */
+static int32_t draw_value(int32_t low, int32_t high) {
+    switch (draw() % 8) {
+    case 0:
+        return draw() % 2 ? low : high;
+    case 1:
+        return 0;
+    case 2:
+        return draw_in(low / 64, high / 64);
+    default:
+        return draw_in(low, high);
+    }
+}
+
+/* Often near a multiple of some vector. */
+static size_t draw_length(size_t limit) {
+    size_t length = (size_t)draw_in(0, (int32_t)limit);
+    if (draw() % 2)
+        length = ((size_t)4 << draw() % 7) * (draw() % 4) + draw() % 3;
+    return length <= limit ? length : limit;
+}
+
+/* ---- One case ---- */
+
+#define BUFFERS     6
+#define LAST_LENGTH 1200
+
+typedef struct {
+    fdl_block block;
+    fdl_windows windows;
+    uint32_t at[FDL_WINDOWS];
+    size_t count; /* of acc and q */
+    uint32_t relu;
+    int32_t shift;
+
+    int8_t *x, *d;
+    int32_t *acc;
+    int8_t *q;
+    fdl_gradient *g;
+    uint32_t *magnitude;
+
+    uint8_t *buffer[BUFFERS];
+    size_t bytes[BUFFERS];
+    size_t buffers;
+} scene;
+
+/* `count` zeros of `size` bytes, aligned to no more than their size. */
+static void *take(scene *s, size_t count, size_t size) {
+    size_t bytes = (draw() % 16 + count) * size;
+    uint8_t *start = calloc(bytes + (bytes == 0), 1);
+    if (start == NULL)
+        exit(2);
+    s->buffer[s->buffers] = start;
+    s->bytes[s->buffers++] = bytes;
+    return start + bytes - count * size;
+}
+
+static int8_t *take_int8(scene *s, size_t count) {
+    int8_t *values = take(s, count, 1);
+    for (size_t i = 0; i < count; i++)
+        values[i] = (int8_t)draw_value(-127, 127);
+    return values;
+}
+
+static int16_t *take_int16(scene *s, size_t count) {
+    int16_t *values = take(s, count, 2);
+    for (size_t i = 0; i < count; i++)
+        values[i] = (int16_t)draw_value(INT16_MIN, INT16_MAX);
+    return values;
+}
+
+static int32_t *take_int32(scene *s, size_t count, int32_t limit) {
+    int32_t *values = take(s, count, 4);
+    for (size_t i = 0; i < count; i++)
+        values[i] = draw_value(-limit, limit);
+    return values;
+}
+
+static void discard(scene *s) {
+    for (size_t i = 0; i < s->buffers; i++)
+        free(s->buffer[i]);
+}
+
+static int same(const scene *a, const scene *b) {
+    for (size_t i = 0; i < a->buffers; i++)
+        if (memcmp(a->buffer[i], b->buffer[i], a->bytes[i]) != 0)
+            return 0;
+    return 1;
+}
+
+static void draw_block(scene *s, size_t rows, size_t len) {
+    size_t step = len + (draw() % 2 ? draw() % 40 : 0);
+    int16_t *at = take_int16(s, rows > 0 ? (rows - 1) * step + len : 0);
+    s->block = (fdl_block){at, rows, step, len};
+}
+
+/* n windows of `len` that overlap. */
+static void draw_windows(scene *s, size_t n, size_t len) {
+    size_t spread = draw() % 2 ? draw() % 64 : n * len;
+    for (size_t m = 0; m < n; m++)
+        s->at[m] = (uint32_t)draw_in(0, (int32_t)spread);
+    s->x = take_int8(s, spread + len);
+    s->windows = (fdl_windows){s->x, s->at, n};
+}
+
+/* ---- The functions ---- */
+
+static void draw_dot(scene *s) {
+    size_t n = (size_t)draw_in(0, FDL_WINDOWS), rows = draw_length(70),
+           len = draw_length(LAST_LENGTH);
+    draw_block(s, rows, len);
+    draw_windows(s, n, len);
+    s->acc = take_int32(s, n * rows, 1 << 30);
+}
+
+static void run_dot(const fdl_kernels *kernels, scene *s) {
+    kernels->dot(s->acc, &s->windows, &s->block);
+}
+
+static void draw_spread(scene *s) {
+    size_t rows = draw_length(200), len = draw_length(LAST_LENGTH);
+    draw_block(s, rows, len);
+    s->d = take_int8(s, rows);
+    s->acc = take_int32(s, len, 1 << 30);
+}
+
+static void run_spread(const fdl_kernels *kernels, scene *s) {
+    kernels->spread(s->acc, s->d, &s->block);
+}
+
+static void draw_gradient(scene *s) {
+    size_t n = (size_t)draw_in(0, FDL_WINDOWS), rows = (size_t)draw_in(0, FDL_GRADIENT_ROWS);
+    size_t len = draw_length(FDL_PIECE);
+    s->block = (fdl_block){NULL, rows, rows + draw() % 20, len};
+    draw_windows(s, n, len);
+    s->d = take_int8(s, n > 0 ? (n - 1) * s->block.step + rows : 0);
+    s->g = take(s, 1, sizeof *s->g);
+    for (size_t r = 0; r < rows; r++)
+        for (size_t i = 0; i < len; i++)
+            s->g->of[r][i] = draw_value(-(1 << 29), 1 << 29);
+}
+
+/* What is past `rows` and `len` may hold anything. */
+static void run_gradient(const fdl_kernels *kernels, scene *s) {
+    kernels->gradient(s->g, &s->windows, s->d, s->block.step, s->block.rows, s->block.len);
+    for (size_t r = 0; r < FDL_GRADIENT_ROWS; r++)
+        for (size_t i = 0; i < FDL_PIECE; i++)
+            if (r >= s->block.rows || i >= s->block.len)
+                s->g->of[r][i] = 0;
+}
+
+static void draw_apply(scene *s) {
+    draw_block(s, 1, draw_length(LAST_LENGTH));
+    s->shift = draw_in(1, 30);
+    s->acc = take_int32(s, s->block.len, draw() % 2 ? (1 << 30) - 1 : 1 << (s->shift / 2 + 14));
+}
+
+static void run_apply(const fdl_kernels *kernels, scene *s) {
+    kernels->apply(s->block.at, s->acc, s->block.len, s->shift);
+}
+
+static void draw_descend(scene *s) {
+    size_t n = (size_t)draw_in(0, FDL_WINDOWS), rows = draw_length(200), len = draw_length(600);
+    draw_block(s, rows, len);
+    draw_windows(s, n, len);
+    s->d = take_int8(s, n * rows);
+    for (size_t o = 0; o < rows; o++)
+        for (size_t m = 0; m < n && o % 3 == 0; m++)
+            s->d[m * rows + o] = 0;
+    s->shift = draw() % 2 ? draw_in(1, 14) : draw_in(1, 30);
+}
+
+static void run_descend(const fdl_kernels *kernels, scene *s) {
+    kernels->descend(&s->block, &s->windows, s->d, s->shift);
+}
+
+static void draw_descend_one(scene *s) {
+    size_t rows = draw_length(70), len = draw_length(LAST_LENGTH);
+    draw_block(s, rows, len);
+    s->x = take_int8(s, len);
+    s->d = take_int8(s, rows);
+    s->shift = draw_in(1, 14);
+}
+
+static void run_descend_one(const fdl_kernels *kernels, scene *s) {
+    kernels->descend_one(&s->block, s->x, s->d, s->shift);
+}
+
+static void draw_magnitude(scene *s) {
+    s->count = draw_length(300);
+    s->relu = draw() % 2;
+    s->acc = take_int32(s, s->count, draw() % 2 ? INT32_MAX : 1 << draw() % 31);
+    s->magnitude = take(s, 1, sizeof *s->magnitude);
+}
+
+static void run_magnitude(const fdl_kernels *kernels, scene *s) {
+    *s->magnitude = kernels->magnitude(s->acc, s->count, s->relu);
+}
+
+static void draw_narrow(scene *s) {
+    s->count = draw_length(300);
+    s->relu = draw() % 2;
+    s->shift = draw_in(0, 24);
+    s->acc = take_int32(s, s->count, draw() % 2 ? INT32_MAX - (1 << 23) : 256 << s->shift / 2);
+    s->q = take(s, s->count, 1);
+}
+
+static void run_narrow(const fdl_kernels *kernels, scene *s) {
+    kernels->narrow(s->acc, s->count, s->shift, s->relu ? 0 : -127, s->q);
+}
+
+typedef struct {
+    const char *name;
+    void (*draw)(scene *s);
+    void (*run)(const fdl_kernels *kernels, scene *s);
+} function;
+
+static const function FUNCTIONS[] = {
+    {"dot", draw_dot, run_dot},
+    {"spread", draw_spread, run_spread},
+    {"gradient", draw_gradient, run_gradient},
+    {"apply", draw_apply, run_apply},
+    {"descend", draw_descend, run_descend},
+    {"descend_one", draw_descend_one, run_descend_one},
+    {"magnitude", draw_magnitude, run_magnitude},
+    {"narrow", draw_narrow, run_narrow},
+};
+
+/* Whether the next case gives the same results twice; the shape is printed if not. */
+static int passes(const function *f, const fdl_kernels *kernels) {
+    scene plain = {0}, fast = {0};
+    uint64_t before = state;
+    f->draw(&plain);
+    state = before;
+    f->draw(&fast);
+    f->run(&fdl_plain, &plain);
+    f->run(kernels, &fast);
+    int passed = same(&plain, &fast);
+    if (!passed)
+        printf("%s of %s differs: %zu windows, %zu rows of %zu, step %zu, count %zu, shift %d, "
+               "relu %u\n",
+               f->name, kernels->name, fast.windows.n, fast.block.rows, fast.block.len,
+               fast.block.step, fast.count, fast.shift, fast.relu);
+    discard(&plain);
+    discard(&fast);
+    return passed;
+}
+
+static const fdl_kernels *find_table(const char *name) {
+    for (size_t i = 0; i < sizeof TABLES / sizeof *TABLES; i++)
+        if (strcmp(TABLES[i]->name, name) == 0)
+            return TABLES[i];
+    printf("no table %s in this build\n", name);
+    exit(2);
+}
+
+int main(int argc, char **argv) {
+    if (argc != 4)
+        return 2;
+    state = strtoull(argv[1], NULL, 10);
+    unsigned long cases = strtoul(argv[2], NULL, 10);
+    const fdl_kernels *kernels = find_table(argv[3]);
+    for (size_t f = 0; f < sizeof FUNCTIONS / sizeof *FUNCTIONS; f++)
+        for (unsigned long i = 0; i < cases; i++)
+            if (!passes(&FUNCTIONS[f], kernels))
+                return 1;
+    return 0;
+}

@@ -17,7 +17,7 @@ LOCK   := $(if $(shell command -v flock),flock .make.lock)
 
 C_SOURCES := $(wildcard native/src/*.c native/src/isa/*.c)
 C_HEADERS := $(wildcard native/src/*.h native/src/isa/*.h native/include/*.h)
-C_FILES   := $(shell find native firmware_sim tests -name '*.[ch]' ! -name '_core.c' 2>/dev/null)
+C_FILES   := $(shell find native firmware_sim tests bench -name '*.[ch]' ! -name '_core.c' 2>/dev/null)
 
 .PHONY: demo test test-oldest check bench build format clean tools
 

@@ -2,7 +2,7 @@
 #ifndef FDL_INTERNAL_H
 #define FDL_INTERNAL_H
 
-#include "features.h"
+#include "without.h"
 #include "fedling.h"
 #include "fixed.h"
 #include "kernels.h"

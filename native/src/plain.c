@@ -1,7 +1,7 @@
 /* The inner loops in plain C, for processors without vectors: a few rows at a time, so that an input
  * is loaded once, and nothing is done for an input of 0: many are, behind a ReLU. */
 #include "kernels.h"
-#include "features.h"
+#include "without.h"
 #include "fixed.h"
 
 /* The int8 weights of a row: every second byte. */

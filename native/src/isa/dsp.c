@@ -7,7 +7,7 @@
 #include "isa.h"
 
 #if FDL_DSP
-#include "../features.h"
+#include "../without.h"
 #include "../fixed.h"
 
 #include <arm_acle.h>

@@ -1,7 +1,7 @@
 /* What a build for a small chip leaves out: -DFDL_WITHOUT_NAME. Calls that need it return
  * FDL_E_ABSENT, or FDL_E_BATCH for a batch of more than one. */
-#ifndef FDL_FEATURES_H
-#define FDL_FEATURES_H
+#ifndef FDL_WITHOUT_H
+#define FDL_WITHOUT_H
 
 #ifdef FDL_WITHOUT_CONV
 #define FDL_HAS_CONV 0

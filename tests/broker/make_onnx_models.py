@@ -1,7 +1,7 @@
 """Makes the files of tests/broker/onnx_models with PyTorch, which the tests do not need.
 
-    python -m venv /tmp/torch && /tmp/torch/bin/pip install torch==2.13.0 onnx==1.23.2 onnxscript==0.7.2
-    /tmp/torch/bin/python tests/broker/make_onnx_models.py
+    python -m venv torch && torch/bin/pip install torch==2.13.0 onnx==1.23.2 onnxscript==0.7.2
+    torch/bin/python tests/broker/make_onnx_models.py
 
 `new` files come from the exporter of today (torch.export), `old` ones from the one before it
 (TorchScript), which deployed scripts still use. Weights are random and small; BatchNorm has seen

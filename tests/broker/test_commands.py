@@ -8,56 +8,19 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from fedling_broker.cli import main
 from fedling_broker.commands.place import exit_code
-from fedling_broker.store import Store
 from fedling_protocol import identity
 from fedling_protocol.exits import Exit
 from fedling_protocol.identity import SigningKey, device_id
+from tests.broker.conftest import Here
 from tests.support.rounds_on_disk import TEXT, accept, open_round, run_round
 
 KEY = SigningKey.from_seed(b"d" * 32).public
 ID = device_id(KEY)
-
-
-class Here:
-    """A directory that `init` was run in."""
-
-    def __init__(self, directory: Path, capture: pytest.CaptureFixture[str]) -> None:
-        self.directory = directory
-        self._capture = capture
-
-    def __call__(self, *words: str, code: Exit = Exit.OK) -> str:
-        """Run a verb; what it said on both outputs."""
-        self._capture.readouterr()
-        found = main(words)
-        said = self._capture.readouterr()
-        assert found == code, said
-        return said.out + said.err
-
-    def json(self, *words: str) -> Any:
-        return json.loads(self(*words, "--json"))
-
-    def add_task(self) -> None:
-        (self.directory / "tiny.toml").write_text(TEXT)
-        self("task", "add", "tiny.toml")
-
-    def store(self) -> Store:
-        return Store(self.directory / "broker-state")
-
-
-@pytest.fixture
-def here(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Here:
-    monkeypatch.chdir(tmp_path)
-    here = Here(tmp_path, capsys)
-    here("init", "--fleet", "test")
-    return here
 
 
 # --- init, check ---------------------------------------------------------------------------------

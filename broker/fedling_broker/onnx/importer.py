@@ -27,6 +27,7 @@ def import_model(path: Path, spec: TaskSpec) -> tuple[ServerState, list[Change]]
         raise OnnxError(f"{path}: {error}") from error
 
 
+@np.errstate(all="ignore")  # weights that are no numbers are refused when they are rounded
 def float_layers(path: Path, spec: TaskSpec) -> list[FloatLayer]:
     """The task's layers as they are in the file. Raises OnnxError."""
     graph = read_graph(path, sum(parameter_counts(spec.layers)))
@@ -42,8 +43,7 @@ def float_layers(path: Path, spec: TaskSpec) -> list[FloatLayer]:
 
 def followed(walk: Walk, graph: FloatGraph) -> list[FloatLayer]:
     """From here to the output. Raises OnnxError."""
-    with np.errstate(all="ignore"):  # weights that are no numbers are refused later
-        for node in graph.nodes:
-            if not fold(walk, node):
-                advance(walk, node)
-        return finish(walk, graph)
+    for node in graph.nodes:
+        if not fold(walk, node):
+            advance(walk, node)
+    return finish(walk, graph)

@@ -129,7 +129,7 @@ def batch_normalization(walk: Walk, node: Node) -> None:
 def by_channel(walk: Walk, node: Node, number: int) -> Float64:
     """A constant along the first dimension after the batch."""
     values = walk.required(node, number)
-    if values.ndim != 1:
+    if values.shape != walk.places.shape[:1]:
         node.refuse(f"its input {number} has the shape {list(values.shape)}: allowed: [channels]")
     return walk.per_channel(node, values.reshape(-1, *[1] * (walk.places.ndim - 1)))
 

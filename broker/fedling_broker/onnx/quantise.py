@@ -58,6 +58,7 @@ class Rounded:
         return np.clip(self.biases, -BIAS_LIMIT, BIAS_LIMIT)
 
 
+@np.errstate(over="ignore")  # a double beyond every exponent saturates
 def quantise(found: Sequence[FloatLayer]) -> tuple[ServerState, list[Change]]:
     """Masters to nearest, at the exponent at which the largest has 14 bits. Raises OnnxError."""
     rounded = [round_layer(floats) for floats in found]
@@ -123,4 +124,6 @@ def change(number: int, floats: FloatLayer, rounded: Rounded) -> Change:
 
 
 def rms(values: Float64) -> float:
-    return float(np.sqrt(np.mean(np.square(values))))
+    """Scaled first: the square of a double may be none."""
+    largest = float(np.abs(values).max()) or 1.0
+    return largest * float(np.sqrt(np.mean(np.square(values / largest))))

@@ -103,8 +103,6 @@ def read_graph(path: Path, parameters: int) -> FloatGraph:
         return _Reader(path.parent, limit).graph(model)
     except DecodeError as error:
         raise OnnxError("is not an ONNX file, or it is damaged") from error
-    except UnicodeDecodeError as error:
-        raise OnnxError("has a name that is not UTF-8: it is damaged") from error
 
 
 def _read_file(path: Path, limit: int) -> bytes:
@@ -129,23 +127,28 @@ class _Reader:
         graph = model.graph
         if len(graph.node) > MAX_NODES:
             raise OnnxError(f"has {len(graph.node)} nodes: allowed: {MAX_NODES}")
-        known = {tensor.name for tensor in graph.initializer}
-        inputs = [value for value in graph.input if value.name not in known]
+        known = {_text(tensor.name) for tensor in graph.initializer}
+        inputs = [value for value in graph.input if _text(value.name) not in known]
         if len(inputs) != 1 or not graph.output:
             raise OnnxError(
                 f"has {len(inputs)} inputs and {len(graph.output)} outputs: allowed: one input, and"
                 " outputs of which the first counts"
             )
-        shape, output = _example_shape(inputs[0]), graph.output[0].name
+        shape, output = _example_shape(inputs[0]), _text(graph.output[0].name)
         constants = {tensor.name: self.tensor(tensor) for tensor in graph.initializer}
         nodes = _needed([self.node(node) for node in graph.node], output)
         return FloatGraph(inputs[0].name, shape, output, nodes, constants)
 
     def node(self, node: NodeProto) -> Node:
-        operator = node.op_type if node.domain in DOMAINS else f"{node.domain}::{node.op_type}"
-        name = node.name or next(iter(node.output), "")
-        attributes = {a.name: self.attribute(a) for a in node.attribute}
-        return Node(operator, name, tuple(node.input), tuple(node.output), attributes)
+        operator, domain = _text(node.op_type), _text(node.domain)
+        inputs, outputs = map(_text, node.input), tuple(map(_text, node.output))
+        return Node(
+            repr(operator if domain in DOMAINS else f"{domain}::{operator}")[1:-1],
+            _text(node.name) or next(iter(outputs), ""),
+            tuple(inputs),
+            outputs,
+            {_text(a.name): self.attribute(a) for a in node.attribute},
+        )
 
     def attribute(self, attribute: AttributeProto) -> object:
         """None: of a type that no supported operator has."""
@@ -170,8 +173,8 @@ class _Reader:
         if kind not in RAW:
             self.refuse(tensor, f"its type {kind} is none of float, double, int32, int64, bool")
         shape, dtype = tuple(tensor.dims), np.dtype(RAW[kind])
-        if len(shape) > MAX_RANK or min(shape, default=0) < 0:
-            self.refuse(tensor, f"its shape {list(shape)} is none")
+        if len(shape) > MAX_RANK or min(shape, default=1) < 1:
+            self.refuse(tensor, f"its shape {list(shape)}: allowed: {MAX_RANK} sizes above 0")
         size = prod(shape) * dtype.itemsize
         if size > self._left:
             self.refuse(tensor, f"{size:,} bytes are more than a model of this task may have")
@@ -193,7 +196,7 @@ class _Reader:
 
     def external(self, tensor: TensorProto, size: int) -> bytes:
         """Weights in a file of their own, as PyTorch writes them; only beside this file."""
-        facts = {entry.key: entry.value for entry in tensor.external_data}
+        facts = {_text(entry.key): _text(entry.value) for entry in tensor.external_data}
         location, offset = facts.get("location", ""), facts.get("offset", "0")
         if location != Path(location).name or location in ("", ".."):
             self.refuse(tensor, f"its data are in {location!r}: allowed: a file beside this one")
@@ -217,6 +220,13 @@ def _read_part(path: Path, offset: int, size: int) -> bytes:
         return os.pread(handle, size, offset)
     finally:
         os.close(handle)
+
+
+def _text(value: str | bytes) -> str:
+    """A name; protobuf gives bytes where they are not UTF-8. Raises OnnxError."""
+    if isinstance(value, bytes):
+        raise OnnxError(f"has a name that is not UTF-8: {value!r}")
+    return value
 
 
 def _needed(nodes: Sequence[Node], output: str) -> tuple[Node, ...]:

@@ -82,7 +82,7 @@ class Walk:
     def expected(self, node: Node) -> Layer:
         """The task's next layer."""
         if self.ended:
-            node.refuse(f"comes after {self.ended}, which ends a model")
+            node.refuse(f"comes after {self.ended!r}, which ends a model")
         if len(self.found) == len(self.layers):
             node.refuse(f"is a layer more than the {len(self.layers)} of the task")
         return self.layers[len(self.found)]

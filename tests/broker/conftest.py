@@ -1,0 +1,48 @@
+"""The verbs of fedling-broker, run in this process."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fedling_broker.cli import main
+from fedling_broker.store import Store
+from fedling_protocol.exits import Exit
+from tests.support.rounds_on_disk import TEXT
+
+
+class Here:
+    """A directory that `init` was run in."""
+
+    def __init__(self, directory: Path, capture: pytest.CaptureFixture[str]) -> None:
+        self.directory = directory
+        self._capture = capture
+
+    def __call__(self, *words: str, code: Exit = Exit.OK) -> str:
+        """Run a verb; what it said on both outputs."""
+        self._capture.readouterr()
+        found = main(words)
+        said = self._capture.readouterr()
+        assert found == code, said
+        return said.out + said.err
+
+    def json(self, *words: str) -> Any:
+        return json.loads(self(*words, "--json"))
+
+    def add_task(self) -> None:
+        (self.directory / "tiny.toml").write_text(TEXT)
+        self("task", "add", "tiny.toml")
+
+    def store(self) -> Store:
+        return Store(self.directory / "broker-state")
+
+
+@pytest.fixture
+def here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Here:
+    monkeypatch.chdir(tmp_path)
+    here = Here(tmp_path, capsys)
+    here("init", "--fleet", "test")
+    return here

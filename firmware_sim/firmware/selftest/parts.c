@@ -50,7 +50,7 @@ static uint64_t read_wide(vectors_reader *in) {
 void run_rounding(vectors_reader *in, outcome *out) {
     for (int32_t left = vectors_number(in); left > 0; left--) {
         int32_t x = vectors_number(in), shift = vectors_number(in);
-        add_number(out, (uint32_t)fdl_shift(x, shift, INT32_MIN, INT32_MAX));
+        add_number(out, (uint32_t)fdl_shift(x, shift, INT32_MAX));
     }
     for (int32_t left = vectors_number(in); left > 0; left--) {
         uint64_t a = read_wide(in), b = read_wide(in);

@@ -19,7 +19,7 @@ from torch.nn import functional
 FILES = Path(__file__).parent / "onnx_models"
 
 
-class Watch(nn.Sequential):
+class Watch(nn.Sequential):  # type: ignore[misc]
     """One-dimensional convolutions over [N, 6, 40], as in examples/watch, BatchNorm after one."""
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class Watch(nn.Sequential):
         )
 
 
-class Picture(nn.Module):
+class Picture(nn.Module):  # type: ignore[misc]
     """[N, 3, 8, 6]: conv, depthwise conv, both kinds of order of ReLU and pool, dense, softmax."""
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class Picture(nn.Module):
         return functional.softmax(self.head(x.view(x.size(0), -1)), dim=1)
 
 
-class Plain(nn.Module):
+class Plain(nn.Module):  # type: ignore[misc]
     """A matrix product and a sum instead of nn.Linear, over [N, 12]; Dropout; BatchNorm."""
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ class Plain(nn.Module):
         return self.head(self.dropout(functional.relu(self.norm(x @ self.matrix + self.offset))))
 
 
-class Repeat(nn.Module):
+class Repeat(nn.Module):  # type: ignore[misc]
     """An autoencoder of windows [N, 2, 10]: flattened channel by channel, and back."""
 
     def __init__(self) -> None:
@@ -71,7 +71,7 @@ class Repeat(nn.Module):
         return self.wide(hidden).view(-1, 2, 10)
 
 
-class Leaky(nn.Sequential):
+class Leaky(nn.Sequential):  # type: ignore[misc]
     """With an activation that the kernel does not have."""
 
     def __init__(self) -> None:

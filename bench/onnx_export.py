@@ -21,9 +21,10 @@ import numpy as np
 from bench.report import Report
 from bench.watch_federation import CNN, MLP, devices
 from examples.watch import fetch
+from fedling_broker import aggregate, initial
 from fedling_broker.onnx import compare, exact, floating
 from fedling_broker.onnx.snapshot import Snapshot
-from fedling_native import Loss
+from fedling_native import Loss, Net
 from fedling_protocol.messages import TaskSpec
 from tests.native import kernel
 from tests.native import reference as ref
@@ -65,20 +66,20 @@ def measure(report: Report, name: str, seeds: int) -> int:
 
 
 def train(shapes: Sequence[ref.Shape], lr_q24: int, seed: int) -> Snapshot:
-    """With the kernel, on the training windows of all devices."""
-    masters, exponents = ref.first_masters(seed.to_bytes(32, "big"), shapes)
-    parts = zip(shapes, exponents, masters, strict=True)
-    first = [ref.Layer(s, e, ref.stored_view(m), np.zeros(s.biases, np.int32)) for s, e, m in parts]
-    net = kernel.net(ref.Model(first))
+    """With the kernel, on the training windows of all devices; exponents move after each epoch."""
+    layers = tuple(kernel.layer(shape) for shape in shapes)
+    state = initial.initial_state(layers, seed.to_bytes(32, "big"))
     x = np.concatenate([d.train_x for d in devices()])
     y = np.concatenate([d.train_y for d in devices()]).astype(np.uint8)
     dice = np.random.default_rng(seed)
     for order in (dice.permutation(len(y)) for _ in range(EPOCHS)):
+        net = Net(layers, state.exponents, aggregate.stored_weights(state))
         for batch in np.split(order, range(BATCH, len(y), BATCH)):
             net.step(x[batch].data, y[batch].data, lr_q24)
-    layers = tuple(kernel.layer(shape) for shape in shapes)
+        trained = aggregate.state_of_weights(layers, state.exponents, net.weights())
+        state = aggregate.move_exponents(trained)
     spec = TaskSpec("watch", "watch", 100, 50, 6, "device", fetch.LABELS, layers, Loss.SOFTMAX)
-    return Snapshot(spec, 1, bytes(32), tuple(exponents), net.weights())
+    return Snapshot(spec, 1, bytes(32), state.exponents, aggregate.stored_weights(state))
 
 
 def accuracy(snapshot: Snapshot, x: compare.Int8) -> float:

@@ -42,6 +42,7 @@ from fedling_sim.progress import Lines
 from fedling_sim.record import Record
 from fedling_sim.simulation import Scenario
 from tests.native import float_twin as twin
+from tests.native import kernel
 from tests.native import reference as ref
 
 WATCH = Path(fetch.__file__).parent
@@ -103,17 +104,10 @@ def _member(
 
 def first_model(scenario: Scenario, store: Store) -> twin.FloatNet:
     """Version 1, dequantised."""
-    layers, row = scenario.task.spec.layers, store.model_rows(scenario.task.name)[0]
-    data, at = store.weights(row, layers), 0
-    model = []
-    for layer, exponent in zip(layers, row.exponents, strict=True):
-        size = layer.inputs * layer.outputs
-        stored = np.frombuffer(data, "<i2", size, at).reshape(layer.outputs, layer.inputs)
-        bias = np.zeros(layer.outputs, np.int32)  # of a first model
-        model.append(ref.Layer(stored.astype(np.int16), bias, exponent, layer.relu))
-        at += stored.nbytes
-    assert not any(data[at:])
-    return twin.dequantise(model)
+    spec, row = scenario.task.spec, store.model_rows(scenario.task.name)[0]
+    shapes = [kernel.shape(layer) for layer in spec.layers]
+    data = store.weights(row, spec)
+    return twin.dequantise(ref.load(shapes, row.exponents, data, ref.Loss(spec.loss)))
 
 
 def train(net: twin.FloatNet, member: Member, plan_id: bytes) -> None:

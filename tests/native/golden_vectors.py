@@ -43,7 +43,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Training:
-    """Steps one after another from `before`; small: for 11 KB of memory."""
+    """Steps one after another from `before`."""
 
     name: str
     model: Model
@@ -51,7 +51,6 @@ class Training:
     before: bytes
     steps: list[Step]
     after: bytes | None
-    small: bool = False
 
 
 @dataclass(frozen=True)
@@ -230,7 +229,7 @@ def _training(case: _TrainingJson) -> tuple[Training, Answers]:
     done = list(_generated_steps(case, generator))
     x, _ = generator.batch(sum(step.n for step in done), ANSWERS)
     return (
-        Training(case["name"], model, case["x_exp"], before, done, None, case["small"]),
+        Training(case["name"], model, case["x_exp"], before, done, None),
         Answers([one.tobytes() for one in x], case["labels"], case["outputs"]),
     )
 

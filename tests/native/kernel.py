@@ -20,6 +20,20 @@ def layer(shape: ref.Shape) -> Layer:
     )
 
 
+def shape(of: Layer) -> ref.Shape:
+    return ref.Shape(
+        ref.Kind(of.kind),
+        of.height,
+        of.width,
+        of.channels,
+        of.out,
+        of.relu,
+        of.kernel,
+        of.stride,
+        of.pad,
+    )
+
+
 def net(model: ref.Model) -> Net:
     layers = [layer(shape) for shape in model.shapes]
     return Net(layers, model.exponents, ref.weight_bytes(model), Loss(model.loss))

@@ -29,9 +29,11 @@ def c_layers(layers: Sequence[Layer], exponents: Sequence[int] | None = None) ->
     return array
 
 
-def check_model(layers: Sequence[Layer], loss: Loss) -> None:
-    """NativeError unless the layers and the loss are a model; allocates nothing of its size."""
-    array, count = c_layers(layers), len(layers)
+def check_model(
+    layers: Sequence[Layer], loss: Loss, exponents: Sequence[int] | None = None
+) -> None:
+    """NativeError unless these are a model; allocates nothing of its size."""
+    array, count = c_layers(layers, exponents), len(layers)
     unread = ffi.new("int64_t *")  # fdl_check_net asks only that there are weights and biases
     net = ffi.new(
         "fdl_net *",

@@ -45,10 +45,7 @@ def check_spec(spec: TaskSpec) -> None:
         refuse(f"window * channels is more than {MAX_VALUES}")
     if spec.layers[0].inputs != values:
         refuse("the first layer does not read window * channels values")
-    try:
-        check_model(spec.layers, spec.loss)
-    except NativeError as error:
-        refuse(f"layers and loss: {error.meaning}")
+    _check_layers(spec)
     if spec.loss is Loss.SOFTMAX and spec.layers[-1].outputs != len(spec.labels):
         refuse("the last layer has not one output a label")
     if len(set(spec.labels)) != len(spec.labels):
@@ -70,6 +67,13 @@ def check_training(spec: TaskSpec, training: Training) -> None:
         refuse(f"batch * positions of a layer is more than {MAX_TERMS}")
 
 
+def _check_layers(spec: TaskSpec, exponents: tuple[int, ...] | None = None) -> None:
+    try:
+        check_model(spec.layers, spec.loss, exponents)
+    except NativeError as error:
+        refuse(f"layers and loss: {error.meaning}")
+
+
 def _check_cohort(cohort: tuple[str, ...] | None) -> None:
     if cohort is not None and len(set(cohort)) != len(cohort):
         refuse("a device twice in the cohort")
@@ -78,5 +82,6 @@ def _check_cohort(cohort: tuple[str, ...] | None) -> None:
 def _check_model(model: Model) -> None:
     if len(model.exponents) != len(model.spec.layers):
         refuse("not one exponent a layer")
+    _check_layers(model.spec, model.exponents)
     if len(model.weights) != weights_size(model.spec.layers):
         refuse("weights of another length than the layers ask for")

@@ -3,11 +3,11 @@ from pathlib import Path
 import pytest
 
 from fedling_broker.tasks import load_task, parse_task
-from fedling_native import Loss, dense
+from fedling_native import Loss, dense, parameter_counts
 from fedling_protocol.messages import Conditions, Training
 from fedling_protocol.settings import SettingsError
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "watch" / "task.toml"
+EXAMPLES = Path(__file__).parents[2] / "examples" / "watch"
 SMALL = """
 [task]
 name = "tiny"
@@ -74,10 +74,18 @@ def test_parse_task_leaves_the_simulation_to_the_simulator() -> None:
 
 
 def test_load_task_of_the_example() -> None:
-    task, text = load_task(EXAMPLE)
-    assert text == EXAMPLE.read_text()
+    task, text = load_task(EXAMPLES / "task.toml")
+    assert text == (EXAMPLES / "task.toml").read_text()
     assert task.spec.layers == (dense(600, 64, relu=True), dense(64, 7))
     assert 0 < task.momentum < 256
+
+
+def test_load_task_of_the_convolutional_example() -> None:
+    task, _ = load_task(EXAMPLES / "cnn.toml")
+    assert [layer.out_shape for layer in task.spec.layers] == [
+        *((1, 46, 16), (1, 21, 32), (1, 1, 32), (1, 1, 7))
+    ]
+    assert sum(parameter_counts(task.spec.layers)) == 3703
 
 
 @pytest.mark.parametrize(

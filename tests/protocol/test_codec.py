@@ -133,6 +133,7 @@ BAD_TOGETHER: list[tuple[str, Message]] = [
     ("too many positions in a batch", changed_plan(LONG, batch=65)),
     ("device twice", replace(PLAN, cohort=("a" * 16, "b" * 16, "a" * 16))),
     ("exponents", replace(MODEL, exponents=(0,))),
+    ("an exponent of a pool", replace(MODEL, exponents=(-5, 1, -7))),
     ("weights short", replace(MODEL, weights=MODEL.weights[:-1])),
     ("weights long", replace(MODEL, weights=MODEL.weights + b"\0")),
     ("go with a reason", replace(TICKET, answer=Answer.GO)),

@@ -126,11 +126,11 @@ def _add_root_key(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_tasks(verbs: Verbs) -> None:
-    for verb, does in (
-        ("add", "add a task and make its first model"),
-        ("check", "check a task file without adding it"),
+    for verb, does, example in (
+        ("add", "add a task and make its first model", "watch.toml"),
+        ("check", "check a task file without adding it", "watch.toml --start model.onnx"),
     ):
-        parser = _add(verbs, f"task {verb}", does, "watch.toml", ("task", verb), json=True)
+        parser = _add(verbs, f"task {verb}", does, example, ("task", verb), json=True)
         parser.add_argument("file", type=Path, help="the task file")
         parser.add_argument(
             "--start", type=Path, metavar="MODEL",

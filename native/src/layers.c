@@ -8,6 +8,12 @@ static int is_between(uint64_t value, uint64_t low, uint64_t high) {
     return value >= low && value <= high;
 }
 
+static int has_no_kernel(const fdl_layer *v) {
+    return !(v->kernel_height | v->kernel_width | v->stride_height | v->stride_width | v->pad_top |
+             v->pad_bottom | v->pad_left | v->pad_right);
+}
+
+#if FDL_HAS_SHAPES
 /* Whether the kernel fits in the padded input and every pad is smaller than it. */
 static int kernel_is_valid(uint32_t size, uint32_t kernel, uint32_t stride, uint32_t before,
                            uint32_t after) {
@@ -15,16 +21,12 @@ static int kernel_is_valid(uint32_t size, uint32_t kernel, uint32_t stride, uint
            size + before + after >= kernel;
 }
 
-static int has_no_kernel(const fdl_layer *v) {
-    return !(v->kernel_height | v->kernel_width | v->stride_height | v->stride_width | v->pad_top |
-             v->pad_bottom | v->pad_left | v->pad_right);
-}
-
 static int has_kernel(const fdl_layer *v) {
     return kernel_is_valid(v->height, v->kernel_height, v->stride_height, v->pad_top,
                            v->pad_bottom) &&
            kernel_is_valid(v->width, v->kernel_width, v->stride_width, v->pad_left, v->pad_right);
 }
+#endif
 
 /* The shape that the kind asks for. */
 static int shape_is_valid(const fdl_layer *v) {
@@ -93,6 +95,11 @@ static int counts_fit(const fdl_layer *v) {
     return height * width * v->out <= FDL_MAX_VALUES;
 }
 
+/* Every run of weights begins at a multiple of four bytes, or need not. */
+static int rows_are_built(const fdl_part *part) {
+    return FDL_HAS_ODD_ROWS || part->weight_rows == 0 || part->piece_len % 2 == 0;
+}
+
 static int exponent_is_valid(const fdl_layer *layer, const fdl_part *part) {
     if (!fdl_has_weights(part))
         return layer->w_exp == 0;
@@ -108,6 +115,8 @@ static int check_layer(const fdl_layer *layer, fdl_part *part) {
     fdl_shape_part(part, layer);
     if (!sums_fit(part))
         return FDL_E_LAYERS;
+    if (!rows_are_built(part))
+        return FDL_E_ABSENT;
     return exponent_is_valid(layer, part) ? FDL_OK : FDL_E_EXPONENT;
 }
 
@@ -210,6 +219,8 @@ int fdl_measure_net(const fdl_net *net, fdl_sizes *sizes) {
         return FDL_E_NULL;
     if (!outputs_fit(net, sizes->outputs))
         return FDL_E_LAYERS;
+    if (!FDL_HAS_ODD_ROWS && (uintptr_t)net->weights % 4 != 0)
+        return FDL_E_ABSENT;
     return loss_is_built(net->loss) ? FDL_OK : FDL_E_ABSENT;
 }
 

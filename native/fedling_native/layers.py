@@ -58,6 +58,12 @@ class Layer:
         return self.height * self.width * self.channels
 
     @property
+    def padded_inputs(self) -> int:
+        """The same with the zeros around them, as they lie in memory."""
+        top, bottom, left, right = self.pad
+        return (self.height + top + bottom) * (self.width + left + right) * self.channels
+
+    @property
     def outputs(self) -> int:
         """Values of one example that the layer gives."""
         height, width, channels = self.out_shape

@@ -60,7 +60,7 @@ def check_training(spec: TaskSpec, training: Training) -> None:
         refuse("no layer is left to be trained")
     if training.lr_q24 * training.proximal_q16 >= _ONE:
         refuse("learning rate * mu is 1 or more")
-    values = sum(layer.inputs for layer in spec.layers) + spec.layers[-1].outputs
+    values = sum(layer.padded_inputs for layer in spec.layers) + spec.layers[-1].outputs
     if training.batch * values > MAX_STEP:
         refuse(f"batch * values of all layers is more than {MAX_STEP}")
     if training.batch * max(v.positions for v in spec.layers if v.weight_count) > MAX_TERMS:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from fedling_native import (
     MAX_LAYERS,
+    MAX_VALUES,
     Kind,
     Layer,
     Loss,
@@ -54,6 +55,7 @@ def check_geometry(layer: Layer) -> bool:
     weights, biases = lib.fdl_weight_count(c, 1), lib.fdl_bias_count(c, 1)
     assert (weights, biases) == (layer.weight_count, layer.bias_count)
     assert layer.positions * layer.out == outputs
+    assert layer.inputs <= layer.padded_inputs <= MAX_VALUES
     return True
 
 

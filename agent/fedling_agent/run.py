@@ -3,9 +3,9 @@
 from fedling_agent.job import Checkpoint, Recipe
 from fedling_native import Loss, Net, delta
 from fedling_protocol.digest import order
+from fedling_protocol.limits import PULL_ONE
 from fedling_protocol.messages import Training
 
-PULL_ONE = 1 << 40  # learning rate * mu, as they travel in 2^-24 and 2^-16
 LEAST_PULL = PULL_ONE // 16  # of the difference; less would round small differences to nothing
 MOST_PULL_Q16 = 65_535
 

@@ -29,6 +29,7 @@ MAX_STEP: Final = 2**24  # batch * values of all layers: what a device holds whi
 MAX_EPOCHS: Final = 1000
 MAX_RATE: Final = 2**28  # learning rate 16, in 2^-24
 MAX_MOMENTUM: Final = 255  # in 1/256
+PULL_ONE: Final = 2**40  # learning rate * mu of 1, in 2^-24 and 2^-16: a step's pull is less
 MAX_WEIGHT: Final = 2**30 - 1  # of one update
 MAX_HOLDOUT: Final = 900  # thousandths
 MAX_HOLDOUT_BLOCK: Final = 2**20  # samples

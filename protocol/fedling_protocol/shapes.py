@@ -1,7 +1,7 @@
 """What the fields of one message must be together, beyond the CDDL (SPEC.md section 3)."""
 
 from fedling_native import MAX_TERMS, Loss, NativeError, check_model, weights_size
-from fedling_protocol.limits import MAX_STEP, MAX_VALUES, MAX_WEIGHTS
+from fedling_protocol.limits import MAX_STEP, MAX_VALUES, MAX_WEIGHTS, PULL_ONE
 from fedling_protocol.messages import (
     Answer,
     Model,
@@ -14,8 +14,6 @@ from fedling_protocol.messages import (
     Verdict,
 )
 from fedling_protocol.wire import refuse
-
-_ONE = 1 << 40  # of learning rate * mu, as they travel
 
 
 def check(message: object) -> None:
@@ -58,7 +56,7 @@ def check_training(spec: TaskSpec, training: Training) -> None:
     """A step is one that the kernel takes, in memory that a device has."""
     if training.frozen >= len(spec.layers):
         refuse("no layer is left to be trained")
-    if training.lr_q24 * training.proximal_q16 >= _ONE:
+    if training.lr_q24 * training.proximal_q16 >= PULL_ONE:
         refuse("learning rate * mu is 1 or more")
     values = sum(layer.padded_inputs for layer in spec.layers) + spec.layers[-1].outputs
     if training.batch * values > MAX_STEP:

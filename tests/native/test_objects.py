@@ -1,24 +1,33 @@
-"""What the compiled kernel needs of its surroundings: no heap, no files, a bounded stack."""
+"""What the compiled kernel needs of its surroundings: no heap, no files, a bounded stack; and what
+builds that leave something out still do."""
 
 import re
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.native.driver import INCLUDES, SOURCES
+from tests.native import stack
+from tests.native.compiler import (
+    CORTEX_M4,
+    ROOT,
+    SOURCES,
+    WARNINGS,
+    compile_objects,
+    run_compiler,
+)
 from tests.support.tools import need
 
 # What a compiler may call for loops and struct copies; any C library and every bare board has them.
 ALLOWED = {"memcpy", "memset", "memmove", "_GLOBAL_OFFSET_TABLE_"}
-STACK_BOUND = 2048  # bytes below any public function, on a 64-bit machine
+ALLOWED |= {"__cpu_model"}  # what the processor has, of the compiler, on x86-64
 
-
-def compile_objects(folder: Path, *flags: str) -> list[Path]:
-    command = [need("gcc"), "-std=c11", *flags, *INCLUDES, "-c", *map(str, SOURCES)]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return sorted(folder.glob("*.o"))
+PARTS = re.findall(r"ifdef FDL_WITHOUT_(\w+)", (ROOT / "native/src/without.h").read_text())
+WITHOUT = {part: [f"-DFDL_WITHOUT_{part}"] for part in PARTS}
+WITHOUT |= {"nothing": [], "all": [flag for flags in WITHOUT.values() for flag in flags]}
+PORTABLE = [path for path in SOURCES if path.parent.name != "isa" or path.name == "choose.c"]
+ABSENT = Path(__file__).parent / "absent.c"
 
 
 def symbols(objects: list[Path], option: str) -> dict[str, str]:
@@ -29,9 +38,11 @@ def symbols(objects: list[Path], option: str) -> dict[str, str]:
     return {words[0]: words[1] for words in fields if words}
 
 
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
 @pytest.mark.parametrize("level", ["-Os", "-O3"])
-def test_objects_need_nothing_and_keep_nothing(tmp_path: Path, level: str) -> None:
-    objects = compile_objects(tmp_path, level)
+def test_objects_need_nothing_and_keep_nothing(tmp_path: Path, compiler: str, level: str) -> None:
+    # -fno-pie: else const tables of functions are relocated, which nm cannot tell from data.
+    objects = compile_objects(compiler, [level, "-fno-pie"], tmp_path)
     defined = symbols(objects, "--defined-only")
     foreign = set(symbols(objects, "--undefined-only")) - set(defined) - ALLOWED
     assert foreign == set()
@@ -40,29 +51,50 @@ def test_objects_need_nothing_and_keep_nothing(tmp_path: Path, level: str) -> No
     assert all(name.startswith("fdl_") for name, kind in defined.items() if kind.isupper())
 
 
+# --- Builds that leave something out --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("part", WITHOUT)
+def test_builds_without_a_part_have_no_warnings(tmp_path: Path, part: str) -> None:
+    for compiler, processor in (("clang", []), ("arm-none-eabi-gcc", CORTEX_M4)):
+        flags = ["-fsyntax-only", *processor, *WARNINGS, *WITHOUT[part]]
+        run_compiler(compiler, [*flags, *SOURCES], tmp_path)
+
+
+@pytest.mark.parametrize("part", WITHOUT)
+def test_what_is_left_out_is_refused(tmp_path: Path, part: str) -> None:
+    flags = ["-DFDL_ISA_PLAIN", *WARNINGS, *WITHOUT[part]]
+    run_compiler("gcc", [*flags, *PORTABLE, ABSENT, "-o", "a"], tmp_path)
+    done = subprocess.run([tmp_path / "a"], capture_output=True, text=True)
+    assert done.stderr == ""
+    left_out = set(PARTS) if part == "all" else {part} - {"nothing"}
+    assert set(done.stdout.split()) == left_out
+
+
+# --- The stack ------------------------------------------------------------------------------------
+
+
+def check_stack(graph: stack.Graph, table: str) -> dict[str, int]:
+    """Depths of the public functions, all within the bound."""
+    assert graph.unbounded == []
+    depths = graph.depths(table)
+    assert depths["fdl_step"] > graph.frames["fdl_conv_each_gradient"] > 0
+    assert max(depths.values()) <= stack.BOUNDS.get(table, stack.BOUND_OF_VECTORS), depths
+    return depths
+
+
 @pytest.mark.parametrize("level", ["-O0", "-Os", "-O2", "-O3"])
 def test_stack_is_bounded(tmp_path: Path, level: str) -> None:
-    compile_objects(tmp_path, level, "-fcallgraph-info=su")
-    graph = "".join(path.read_text() for path in tmp_path.glob("*.ci"))
-    frames = {
-        name: int(size)
-        for name, size in re.findall(
-            r'node: \{ title: "([^"]+)" label: "[^"]*\\n(\d+) bytes', graph
-        )
-    }
-    assert not re.search(r"bytes \(dynamic\)", graph)
-    calls: dict[str, set[str]] = {}
-    for caller, callee in re.findall(r'sourcename: "([^"]+)" targetname: "([^"]+)"', graph):
-        calls.setdefault(caller, set()).add(callee)
-    assert frames["fdl_step"] > 0
-    deepest = max(frames, key=lambda name: depth(name, frames, calls))
-    assert depth(deepest, frames, calls) <= STACK_BOUND, deepest
+    graph = stack.measure("gcc", [level], tmp_path)
+    assert "fdl_plain" in graph.tables()
+    for table in graph.tables():
+        check_stack(graph, table)
 
 
-def depth(
-    name: str, frames: dict[str, int], calls: dict[str, set[str]], above: tuple[str, ...] = ()
-) -> int:
-    """Bytes of stack from a function on, return addresses included; no recursion."""
-    assert name not in above, f"{name} calls itself"
-    below = [depth(x, frames, calls, (*above, name)) for x in calls.get(name, ())]
-    return frames.get(name, 0) + 8 + max(below, default=0)
+def test_stack_is_bounded_on_cortex_m4(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    graph = stack.measure("arm-none-eabi-gcc", ["-O2", *CORTEX_M4], tmp_path)
+    check_stack(graph, "fdl_plain")
+    rows = [f"  {depth:5} {name}" for name, depth in check_stack(graph, "fdl_dsp").items()]
+    record_property("counted", "\n".join(["bytes of stack, Cortex-M4, -O2:", *rows]))

@@ -1,0 +1,31 @@
+"""Compiles the kernel for a test, by any compiler, into a folder of the test's own."""
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.support.tools import need
+
+ROOT = Path(__file__).parent.parent.parent
+SOURCES = sorted((ROOT / "native/src").rglob("*.c"))
+INCLUDES = [f"-I{ROOT / 'native/include'}", f"-I{ROOT / 'native/src'}"]
+WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror"]
+
+CORTEX_M4 = ["-mcpu=cortex-m4", "-mthumb"]
+PACKAGES = {"arm-none-eabi-gcc": "gcc-arm-none-eabi"}
+
+
+def run_compiler(compiler: str, arguments: Sequence[str | Path], folder: Path) -> None:
+    """One call of a compiler, in a folder; it must not fail."""
+    program = need(compiler, PACKAGES.get(compiler))
+    command = [program, "-std=c11", *INCLUDES, *map(str, arguments)]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[:4000]
+
+
+def compile_objects(
+    compiler: str, flags: Sequence[str], folder: Path, files: Sequence[Path] = SOURCES
+) -> list[Path]:
+    """An object of each file, in the folder."""
+    run_compiler(compiler, [*flags, "-c", *files], folder)
+    return [folder / f"{path.stem}.o" for path in files]

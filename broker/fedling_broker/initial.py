@@ -17,13 +17,17 @@ from fedling_broker.aggregate import (
     ServerState,
     move_exponents,
 )
-from fedling_native import Layer, parameter_counts
+from fedling_native import Layer, Loss, parameter_counts
 
 WORDS_IN_BLOCK = 8
+QUIET_BITS = 3  # outputs that are values begin at an eighth of what the other layers give
 
 
-def initial_state(layers: tuple[Layer, ...], seed: bytes) -> ServerState:
-    """Weights uniform in +-sqrt(6 / span) (He 2015, for ReLU), biases 0. seed: 32 bytes."""
+def initial_state(layers: tuple[Layer, ...], seed: bytes, loss: Loss = Loss.SOFTMAX) -> ServerState:
+    """Weights uniform in +-sqrt(6 / span) (He 2015, for ReLU), biases 0. seed: 32 bytes.
+
+    With a loss of values the last layer's weights are worth an eighth of that.
+    """
     words = Words(seed)
     masters, exponents = [], []
     for layer in layers:
@@ -31,6 +35,8 @@ def initial_state(layers: tuple[Layer, ...], seed: bytes) -> ServerState:
         drawn = words.take(layer.weight_count)
         masters.append(((drawn * (2 * limit + 1)) >> 32) - limit)
         exponents.append(exponent)
+    if loss in (Loss.SQUARED, Loss.RECONSTRUCTION) and layers[-1].span:
+        exponents[-1] = max(exponents[-1] - QUIET_BITS, MIN_EXPONENT)
     _, bias_count = parameter_counts(layers)
     biases = np.zeros(bias_count, np.int64)
     values = np.concatenate([*masters, biases]) << FRACTION

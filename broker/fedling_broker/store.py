@@ -141,7 +141,7 @@ class Store:
         self, task: Task, text: str, seed: bytes, imported: ServerState | None = None
     ) -> None:
         """A task and its first model: drawn from the seed, or imported. Raises TaskExists."""
-        state = initial.initial_state(task.spec.layers, seed) if imported is None else imported
+        state = imported or initial.initial_state(task.spec.layers, seed, task.spec.loss)
         with self.database.transaction() as connection:
             if self.has_task(task.name):
                 raise TaskExists(

@@ -70,7 +70,7 @@ def first_state(store: Store, spec: TaskSpec, seed: bytes) -> ServerState:
     """What rounds began from. Raises Damaged: it was imported and is not here any more."""
     imported = store.imported(spec.task)
     if imported is None:
-        return initial.initial_state(spec.layers, seed)
+        return initial.initial_state(spec.layers, seed, spec.loss)
     for row in store.model_rows(spec.task):
         if row.version == FIRST_VERSION:
             weights = store.weights(replace(row, model_hash=imported), spec)

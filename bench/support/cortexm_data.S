@@ -1,0 +1,12 @@
+/* The examples and the first weights of bench/support/cortexm.c, from files of a folder of -I. */
+    .section .rodata.data, "a", %progbits
+    .global inputs, classes, start
+    .balign 8
+inputs:
+    .incbin "inputs.bin"
+    .balign 8
+start:
+    .incbin "start.bin"
+    .balign 8
+classes:
+    .incbin "classes.bin"

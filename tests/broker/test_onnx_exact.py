@@ -111,11 +111,23 @@ def test_exact_model_of_the_widest_layer(spread: str) -> None:
     agree(snapshot, np.concatenate([extreme, nets.any_inputs(case, rng, 3)]))
 
 
-def test_exact_model_saturates_a_bias_at_every_exponent() -> None:
+@pytest.mark.parametrize("low", [-(2**31), -1])
+def test_exact_model_saturates_biases_at_every_exponent(low: int) -> None:
+    """Large ones to the right and left, and a bias of 1 as far to the left as it can go."""
+    shapes = [ref.dense(3, 9, relu=True), ref.dense(9, 8), ref.dense(8, 4)]
     for w_exp in range(ref.MIN_EXP, ref.MAX_EXP + 1):
-        case = Case(w_exp & 0xFF, [ref.dense(3, 9, relu=True), ref.dense(9, 4)], [w_exp, w_exp])
-        rng = np.random.default_rng(case.seed)
-        agree(snapshot_of(nets.any_model(case, rng)), nets.any_inputs(case, rng, 8))
+        rng = np.random.default_rng(w_exp & 0xFF)
+        model = nets.any_model(Case(0, shapes, [w_exp] * 3), rng)
+        for layer in model.layers:
+            layer.bias[:] = rng.integers(low, -low, layer.bias.shape)
+        agree(snapshot_of(model), rng.integers(-1, 2, (8, 3)).astype(np.int8))
+
+
+def test_exact_model_of_the_largest_bias_shifted_by_one() -> None:
+    """-2^31 halved is one below the limit."""
+    model = nets.any_model(Case(1, [ref.dense(3, 4)], [-10]), np.random.default_rng(1))
+    model.layers[0].bias[:] = [-(2**31), 1 - 2**31, 2**31 - 1, 2 - 2**31]
+    agree(snapshot_of(model), np.zeros((1, 3), np.int8))
 
 
 def test_exact_model_treats_each_example_alone() -> None:

@@ -50,18 +50,25 @@ static int32_t draw_value(int32_t low, int32_t high) {
     }
 }
 
-/* Often near a multiple of some vector. */
+static size_t smaller(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+
+/* Often near a multiple of some vector, now and then as long as it may be. */
 static size_t draw_length(size_t limit) {
-    size_t length = (size_t)draw_in(0, (int32_t)limit);
+    size_t length = (size_t)draw_in(0, (int32_t)smaller(limit, 300));
     if (draw() % 2)
         length = ((size_t)4 << draw() % 7) * (draw() % 4) + draw() % 3;
-    return length <= limit ? length : limit;
+    if (draw() % 16 == 0)
+        length = (size_t)draw_in(0, (int32_t)limit);
+    return smaller(length, limit);
 }
 
 /* ---- One case ---- */
 
-#define BUFFERS     6
-#define LAST_LENGTH 1200
+#define BUFFERS 6
+#define LONGEST 20000 /* more than any table works on at a time */
+#define WEIGHTS 20000 /* about as many in a case, for the sake of time */
 
 typedef struct {
     fdl_block block;
@@ -126,29 +133,30 @@ static int same(const scene *a, const scene *b) {
     return 1;
 }
 
-static void draw_block(scene *s, size_t rows, size_t len) {
+static void draw_block(scene *s) {
+    size_t len = draw_length(LONGEST), rows = draw_length(200);
     size_t step = len + (draw() % 2 ? draw() % 40 : 0);
+    rows = smaller(rows, WEIGHTS / (step + 1) + 2);
     int16_t *at = take_int16(s, rows > 0 ? (rows - 1) * step + len : 0);
     s->block = (fdl_block){at, rows, step, len};
 }
 
-/* n windows of `len` that overlap. */
-static void draw_windows(scene *s, size_t n, size_t len) {
-    size_t spread = draw() % 2 ? draw() % 64 : n * len;
+/* Of the block's length; they overlap. */
+static void draw_windows(scene *s) {
+    size_t n = (size_t)draw_in(0, FDL_WINDOWS);
+    size_t spread = draw() % 2 ? draw() % 64 : n * s->block.len;
     for (size_t m = 0; m < n; m++)
         s->at[m] = (uint32_t)draw_in(0, (int32_t)spread);
-    s->x = take_int8(s, spread + len);
+    s->x = take_int8(s, spread + s->block.len);
     s->windows = (fdl_windows){s->x, s->at, n};
 }
 
 /* ---- The functions ---- */
 
 static void draw_dot(scene *s) {
-    size_t n = (size_t)draw_in(0, FDL_WINDOWS), rows = draw_length(70),
-           len = draw_length(LAST_LENGTH);
-    draw_block(s, rows, len);
-    draw_windows(s, n, len);
-    s->acc = take_int32(s, n * rows, 1 << 30);
+    draw_block(s);
+    draw_windows(s);
+    s->acc = take_int32(s, s->windows.n * s->block.rows, 1 << 30);
 }
 
 static void run_dot(const fdl_kernels *kernels, scene *s) {
@@ -156,10 +164,9 @@ static void run_dot(const fdl_kernels *kernels, scene *s) {
 }
 
 static void draw_spread(scene *s) {
-    size_t rows = draw_length(200), len = draw_length(LAST_LENGTH);
-    draw_block(s, rows, len);
-    s->d = take_int8(s, rows);
-    s->acc = take_int32(s, len, 1 << 30);
+    draw_block(s);
+    s->d = take_int8(s, s->block.rows);
+    s->acc = take_int32(s, s->block.len, 1 << 30);
 }
 
 static void run_spread(const fdl_kernels *kernels, scene *s) {
@@ -167,11 +174,10 @@ static void run_spread(const fdl_kernels *kernels, scene *s) {
 }
 
 static void draw_gradient(scene *s) {
-    size_t n = (size_t)draw_in(0, FDL_WINDOWS), rows = (size_t)draw_in(0, FDL_GRADIENT_ROWS);
-    size_t len = draw_length(FDL_PIECE);
+    size_t rows = (size_t)draw_in(0, FDL_GRADIENT_ROWS), len = draw_length(FDL_PIECE);
     s->block = (fdl_block){NULL, rows, rows + draw() % 20, len};
-    draw_windows(s, n, len);
-    s->d = take_int8(s, n > 0 ? (n - 1) * s->block.step + rows : 0);
+    draw_windows(s);
+    s->d = take_int8(s, s->windows.n > 0 ? (s->windows.n - 1) * s->block.step + rows : 0);
     s->g = take(s, 1, sizeof *s->g);
     for (size_t r = 0; r < rows; r++)
         for (size_t i = 0; i < len; i++)
@@ -188,7 +194,9 @@ static void run_gradient(const fdl_kernels *kernels, scene *s) {
 }
 
 static void draw_apply(scene *s) {
-    draw_block(s, 1, draw_length(LAST_LENGTH));
+    draw_block(s);
+    s->block.rows = smaller(s->block.rows, 1);
+    s->block.len *= s->block.rows;
     s->shift = draw_in(1, 30);
     s->acc = take_int32(s, s->block.len, draw() % 2 ? (1 << 30) - 1 : 1 << (s->shift / 2 + 14));
 }
@@ -197,13 +205,14 @@ static void run_apply(const fdl_kernels *kernels, scene *s) {
     kernels->apply(s->block.at, s->acc, s->block.len, s->shift);
 }
 
+/* Some rows have no errors. */
 static void draw_descend(scene *s) {
-    size_t n = (size_t)draw_in(0, FDL_WINDOWS), rows = draw_length(200), len = draw_length(600);
-    draw_block(s, rows, len);
-    draw_windows(s, n, len);
+    draw_block(s);
+    draw_windows(s);
+    size_t rows = s->block.rows, n = s->windows.n;
     s->d = take_int8(s, n * rows);
-    for (size_t o = 0; o < rows; o++)
-        for (size_t m = 0; m < n && o % 3 == 0; m++)
+    for (size_t o = draw() % 3; o < rows; o += 1 + draw() % 4)
+        for (size_t m = 0; m < n; m++)
             s->d[m * rows + o] = 0;
     s->shift = draw() % 2 ? draw_in(1, 14) : draw_in(1, 30);
 }
@@ -213,10 +222,9 @@ static void run_descend(const fdl_kernels *kernels, scene *s) {
 }
 
 static void draw_descend_one(scene *s) {
-    size_t rows = draw_length(70), len = draw_length(LAST_LENGTH);
-    draw_block(s, rows, len);
-    s->x = take_int8(s, len);
-    s->d = take_int8(s, rows);
+    draw_block(s);
+    s->x = take_int8(s, s->block.len);
+    s->d = take_int8(s, s->block.rows);
     s->shift = draw_in(1, 14);
 }
 
@@ -225,7 +233,7 @@ static void run_descend_one(const fdl_kernels *kernels, scene *s) {
 }
 
 static void draw_magnitude(scene *s) {
-    s->count = draw_length(300);
+    s->count = draw_length(600);
     s->relu = draw() % 2;
     s->acc = take_int32(s, s->count, draw() % 2 ? INT32_MAX : 1 << draw() % 31);
     s->magnitude = take(s, 1, sizeof *s->magnitude);
@@ -236,7 +244,7 @@ static void run_magnitude(const fdl_kernels *kernels, scene *s) {
 }
 
 static void draw_narrow(scene *s) {
-    s->count = draw_length(300);
+    s->count = draw_length(600);
     s->relu = draw() % 2;
     s->shift = draw_in(0, 24);
     s->acc = take_int32(s, s->count, draw() % 2 ? INT32_MAX - (1 << 23) : 256 << s->shift / 2);
@@ -264,6 +272,13 @@ static const function FUNCTIONS[] = {
     {"narrow", draw_narrow, run_narrow},
 };
 
+/* Leaves anything but zeros where the next function has its variables. */
+static void litter_stack(void) {
+    volatile uint8_t bytes[65536];
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (uint8_t)(i * 7 + 0x55);
+}
+
 /* Whether the next case gives the same results twice; the shape is printed if not. */
 static int passes(const function *f, const fdl_kernels *kernels) {
     scene plain = {0}, fast = {0};
@@ -272,6 +287,7 @@ static int passes(const function *f, const fdl_kernels *kernels) {
     state = before;
     f->draw(&fast);
     f->run(&fdl_plain, &plain);
+    litter_stack();
     f->run(kernels, &fast);
     int passed = same(&plain, &fast);
     if (!passed)

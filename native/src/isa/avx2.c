@@ -1,38 +1,13 @@
-/* The inner loops with AVX2: VPMADDWD makes 16 products of 16 bits and 8 sums of 32.
- *
- * A run whose length is not a multiple of 16 has a last vector that begins earlier and ends with
- * the run: nothing outside is touched. What it shares with the vector before it meets zeros. */
+/* The inner loops with AVX2: VPMADDWD makes 16 products of 16 bits and 8 sums of 32. */
 #include "isa.h"
+#include "vectors.h"
 
 #if FDL_X86
 #include FDL_IMMINTRIN
 #include <string.h>
 
-#define AVX2   FDL_TARGET("avx2")
-#define INLINE inline __attribute__((always_inline))
-
-#define LANES 16   /* columns in a vector */
-#define WIDE  8192 /* inputs of 16 bits that are worked on at a time: half of the L1 cache */
-#define PAIRS (FDL_WINDOWS / 2)
-#define ROWS  64 /* whose errors are worked on at a time */
-
-/* Columns `start` to `end` of a row that is at least LANES long. */
-typedef struct {
-    size_t start, end;
-} span;
-
-static inline size_t smaller(size_t a, size_t b) {
-    return a < b ? a : b;
-}
-
-static inline size_t vectors_of(span s) {
-    return (s.end - s.start + LANES - 1) / LANES;
-}
-
-/* Where vector v begins. */
-static inline size_t place(span s, size_t v) {
-    return smaller(s.start + v * LANES, s.end - LANES);
-}
+#define AVX2 FDL_TARGET("avx2")
+#define WIDE 8192 /* inputs of 16 bits that are worked on at a time: half of the L1 cache */
 
 /* ---- Loads ---- */
 
@@ -56,13 +31,8 @@ static AVX2 INLINE __m256i load_weights(const int16_t *stored) {
     return _mm256_srai_epi16(load(stored), 8);
 }
 
-/* -1 in the columns of vector v that no vector before it had. */
 static AVX2 INLINE __m128i fresh(span s, size_t v) {
-    static const int8_t mask[2 * LANES] = {0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,
-                                           0,  0,  0,  0,  0,  -1, -1, -1, -1, -1, -1,
-                                           -1, -1, -1, -1, -1, -1, -1, -1, -1, -1};
-    size_t stale = s.start + v * LANES - place(s, v);
-    return _mm_loadu_si128((const __m128i *)(mask + LANES - stale));
+    return _mm_loadu_si128((const __m128i *)fresh_mask(s, v));
 }
 
 /* VPUNPCK and VPACK work on halves of a register: of 16 columns, low has 0-3 and 8-11, high the
@@ -168,38 +138,18 @@ static AVX2 void avx2_dot(int32_t *acc, const fdl_windows *windows, const fdl_bl
 
 /* ---- spread, descend_one ---- */
 
-/* Rows of weights whose error is not 0, and these errors. */
-typedef struct {
-    int16_t *row[ROWS + 1];
-    int16_t error[ROWS + 1];
-    size_t count;
-} live_rows;
-
-/* Of rows o to o + ROWS; errors are made `factor` times as large. */
-static void find_live(live_rows *live, const int8_t *d, const fdl_block *block, size_t o,
-                      int32_t factor) {
-    size_t count = 0, end = smaller(o + ROWS, block->rows);
-    for (; o < end; o++) {
-        live->row[count] = block->at + o * block->step;
-        live->error[count] = (int16_t)(d[o] * factor);
-        count += d[o] != 0;
-    }
-    live->count = count;
-}
-
 static AVX2 INLINE void add_fresh(int32_t *acc, __m256i v, __m128i mask) {
     v = _mm256_and_si256(v, _mm256_cvtepi8_epi32(mask));
     store(acc, _mm256_add_epi32(load(acc), v));
 }
 
-/* An even number of live rows. */
-static AVX2 INLINE void spread_vector(int32_t *acc, const live_rows *live, span s, size_t v) {
+/* An even number of live rows, the errors of each two of them in 32 bits. */
+static AVX2 INLINE void spread_vector(int32_t *acc, const live_rows *live, const int32_t *error,
+                                      span s, size_t v) {
     size_t at = place(s, v);
     sums low = {0}, high = {0};
     for (size_t i = 0; i < live->count; i += 2) {
-        int32_t pair;
-        memcpy(&pair, live->error + i, sizeof pair);
-        __m256i errors = _mm256_set1_epi32(pair);
+        __m256i errors = _mm256_set1_epi32(error[i / 2]);
         __m256i row0 = load_weights(live->row[i] + at), row1 = load_weights(live->row[i + 1] + at);
         add_products(&low, _mm256_unpacklo_epi16(row0, row1), errors);
         add_products(&high, _mm256_unpackhi_epi16(row0, row1), errors);
@@ -216,35 +166,36 @@ static AVX2 void avx2_spread(int32_t *acc, const int8_t *d, const fdl_block *blo
     }
     for (size_t o = 0; o < block->rows; o += ROWS) {
         live_rows live;
-        find_live(&live, d, block, o, 1);
-        if (live.count % 2 == 1) {
-            live.row[live.count] = live.row[0];
-            live.error[live.count++] = 0;
-        }
+        int32_t error[ROWS / 2];
+        find_live(&live, d, block, o);
+        fill_up(&live, 2);
+        for (size_t i = 0; i < live.count; i += 2)
+            error[i / 2] = (live.error[i] & 0xffff) | live.error[i + 1] * (1 << 16);
         for (size_t v = 0; v < vectors_of(s); v++)
-            spread_vector(acc, &live, s, v);
+            spread_vector(acc, &live, error, s, v);
     }
 }
 
-/* `rows` rows less VPMULHRSW(x, error) each. */
-static AVX2 INLINE void lower_rows(int16_t *const *row, const int16_t *error, size_t rows,
-                                   const int16_t *x, span s) {
+/* `rows` rows less VPMULHRSW(x, error * 2^up) each. */
+static AVX2 INLINE void lower_rows(int16_t *const *row, const int8_t *error, int32_t up,
+                                   size_t rows, const int16_t *x, span s) {
     for (size_t v = 0; v < vectors_of(s); v++) {
         __m256i inputs = load(x + v * LANES);
         for (size_t r = 0; r < rows; r++) {
             int16_t *stored = row[r] + place(s, v);
-            __m256i change = _mm256_mulhrs_epi16(inputs, _mm256_set1_epi16(error[r]));
+            __m256i factor = _mm256_set1_epi16((int16_t)(error[r] * (1 << up)));
+            __m256i change = _mm256_mulhrs_epi16(inputs, factor);
             store(stored, _mm256_subs_epi16(load(stored), change));
         }
     }
 }
 
-static AVX2 void lower_live(const live_rows *live, const int16_t *x, span s) {
+static AVX2 void lower_live(const live_rows *live, int32_t up, const int16_t *x, span s) {
     size_t i = 0;
     for (; i + 4 <= live->count; i += 4)
-        lower_rows(live->row + i, live->error + i, 4, x, s);
+        lower_rows(live->row + i, live->error + i, up, 4, x, s);
     for (; i < live->count; i++)
-        lower_rows(live->row + i, live->error + i, 1, x, s);
+        lower_rows(live->row + i, live->error + i, up, 1, x, s);
 }
 
 /* VPMULHRSW gives (a * b + 2^14) >> 15: the product is shifted left by 15 - shift before, as far
@@ -264,21 +215,13 @@ static AVX2 void avx2_descend_one(const fdl_block *block, const int8_t *x, const
                   _mm256_sll_epi16(load_inputs(x, s, v), _mm_cvtsi32_si128(x_up)));
         for (size_t o = 0; o < block->rows; o += ROWS) {
             live_rows live;
-            find_live(&live, d, block, o, 1 << (up - x_up));
-            lower_live(&live, wide, s);
+            find_live(&live, d, block, o);
+            lower_live(&live, up - x_up, wide, s);
         }
     }
 }
 
 /* ---- gradient, descend ---- */
-
-/* Errors of some rows, two windows in 32 bits: those of row `row` are pair[..][row], those of the
- * row past the last are 0. */
-typedef struct {
-    int32_t pair[PAIRS][ROWS + 1];
-    size_t row[ROWS]; /* that have an error that is not 0 */
-    size_t count;
-} error_pairs;
 
 /* LANES errors, or with fewer before the end 0 after them. */
 static AVX2 INLINE __m256i load_errors(const int8_t *d, const int8_t *end) {
@@ -291,7 +234,7 @@ static AVX2 INLINE __m256i load_errors(const int8_t *d, const int8_t *end) {
 
 /* LANES rows from row o on; all their pairs or-ed together. Past the last row come errors of the
  * next window: nobody asks for them. */
-static AVX2 void pair_some_errors(error_pairs *e, size_t o, const int8_t *d, size_t n,
+static AVX2 void pair_some_errors(window_errors *e, size_t o, const int8_t *d, size_t n,
                                   size_t d_step, const int8_t *end, int32_t any[LANES]) {
     __m256i any_first = _mm256_setzero_si256(), any_second = any_first;
     for (size_t m = 0; m < n; m += 2) {
@@ -300,8 +243,8 @@ static AVX2 void pair_some_errors(error_pairs *e, size_t o, const int8_t *d, siz
             odd = load_errors(d + (m + 1) * d_step, end);
         sums low = (sums)_mm256_unpacklo_epi16(even, odd);
         sums high = (sums)_mm256_unpackhi_epi16(even, odd);
-        store(e->pair[m / 2] + o, first_half(low, high));
-        store(e->pair[m / 2] + o + 8, second_half(low, high));
+        store(e->of[m / 2] + o, first_half(low, high));
+        store(e->of[m / 2] + o + 8, second_half(low, high));
         any_first = _mm256_or_si256(any_first, first_half(low, high));
         any_second = _mm256_or_si256(any_second, second_half(low, high));
     }
@@ -309,20 +252,15 @@ static AVX2 void pair_some_errors(error_pairs *e, size_t o, const int8_t *d, siz
     store(any + 8, any_second);
 }
 
-static AVX2 void pair_errors(error_pairs *e, const int8_t *d, size_t n, size_t d_step,
+static AVX2 void pair_errors(window_errors *e, const int8_t *d, size_t n, size_t d_step,
                              size_t rows) {
     const int8_t *end = d + (n - 1) * d_step + rows;
-    e->count = 0;
+    no_errors(e);
     for (size_t o = 0; o < rows; o += LANES) {
         int32_t any[LANES];
         pair_some_errors(e, o, d + o, n, d_step, end, any);
-        for (size_t r = o; r < smaller(rows, o + LANES); r++) {
-            e->row[e->count] = r;
-            e->count += any[r - o] != 0;
-        }
+        keep_live(e, o, smaller(rows - o, LANES), any);
     }
-    for (size_t p = 0; p < PAIRS; p++)
-        e->pair[p][ROWS] = 0;
 }
 
 /* Windows as pairs, too: wide[vector][pair][2][LANES]. */
@@ -343,7 +281,7 @@ typedef struct {
     sums low[4], high[4];
 } tile;
 
-/* x: one vector of pair_windows(); the pairs of a row's errors are ROWS + 1 apart. */
+/* x: one vector of pair_windows(). */
 static AVX2 INLINE void sum_tile(tile *t, int32_t start, const int16_t *x, size_t pairs,
                                  const int32_t *const error[4]) {
     for (size_t r = 0; r < 4; r++)
@@ -351,7 +289,7 @@ static AVX2 INLINE void sum_tile(tile *t, int32_t start, const int16_t *x, size_
     for (size_t p = 0; p < pairs; p++, x += 2 * LANES) {
         __m256i low = load(x), high = load(x + LANES);
         for (size_t r = 0; r < 4; r++) {
-            __m256i errors = _mm256_set1_epi32(error[r][p * (ROWS + 1)]);
+            __m256i errors = _mm256_set1_epi32(error[r][p * ERROR_STEP]);
             add_products(&t->low[r], low, errors);
             add_products(&t->high[r], high, errors);
         }
@@ -363,7 +301,7 @@ static AVX2 void avx2_gradient(fdl_gradient *g, const fdl_windows *windows, cons
     _Alignas(32) int16_t wide[FDL_PIECE * FDL_WINDOWS];
     size_t pairs = (windows->n + 1) / 2;
     span s = {0, len};
-    error_pairs e;
+    window_errors e;
     if (len < LANES || rows == 0 || pairs == 0) {
         fdl_plain.gradient(g, windows, d, d_step, rows, len);
         return;
@@ -371,7 +309,7 @@ static AVX2 void avx2_gradient(fdl_gradient *g, const fdl_windows *windows, cons
     pair_errors(&e, d, windows->n, d_step, rows);
     pair_windows(windows, s, wide);
     for (size_t v = 0; v < vectors_of(s); v++) {
-        const int32_t *const error[4] = {e.pair[0], e.pair[0] + 1, e.pair[0] + 2, e.pair[0] + 3};
+        const int32_t *const error[4] = {e.of[0], e.of[0] + 1, e.of[0] + 2, e.of[0] + 3};
         tile t;
         sum_tile(&t, 0, wide + v * pairs * 2 * LANES, pairs, error);
         for (size_t r = 0; r < rows; r++) {
@@ -398,30 +336,16 @@ static AVX2 void avx2_apply(int16_t *stored, const int32_t *g, size_t len, int32
     fdl_plain.apply(stored + i, g + i, len - i, shift);
 }
 
-static AVX2 void descend_four(int16_t *const row[4], const int32_t *const error[4],
-                              const int16_t *wide, size_t pairs, span s, int32_t shift) {
+static AVX2 void descend_four(const four_rows *four, const int16_t *wide, size_t pairs, span s,
+                              int32_t shift) {
     for (size_t v = 0; v < vectors_of(s); v++) {
         tile t;
-        sum_tile(&t, 1 << (shift - 1), wide + v * pairs * 2 * LANES, pairs, error);
+        sum_tile(&t, 1 << (shift - 1), wide + v * pairs * 2 * LANES, pairs, four->error);
         for (size_t r = 0; r < 4; r++) {
-            int16_t *stored = row[r] + place(s, v);
+            int16_t *stored = four->row[r] + place(s, v);
             __m256i low = shift_right(t.low[r], shift), high = shift_right(t.high[r], shift);
             store(stored, _mm256_subs_epi16(load(stored), _mm256_packs_epi32(low, high)));
         }
-    }
-}
-
-/* The rows that have errors, four at a time; with fewer, the last again with errors of 0. */
-static AVX2 void descend_live(int16_t *w, size_t step, const error_pairs *e, const int16_t *wide,
-                              size_t pairs, span s, int32_t shift) {
-    for (size_t i = 0; i < e->count; i += 4) {
-        const int32_t *error[4];
-        int16_t *row[4];
-        for (size_t r = 0; r < 4; r++) {
-            row[r] = w + e->row[smaller(i + r, e->count - 1)] * step;
-            error[r] = e->pair[0] + (i + r < e->count ? e->row[i + r] : ROWS);
-        }
-        descend_four(row, error, wide, pairs, s, shift);
     }
 }
 
@@ -435,12 +359,16 @@ static AVX2 void avx2_descend(const fdl_block *block, const fdl_windows *windows
     }
     size_t piece = WIDE / (2 * pairs) / LANES * LANES;
     for (size_t o = 0; o < block->rows; o += ROWS) {
-        error_pairs e;
+        int16_t *w = block->at + o * block->step;
+        window_errors e;
         pair_errors(&e, d + o, windows->n, block->rows, smaller(block->rows - o, ROWS));
         for (size_t start = 0; start < block->len; start += piece) {
             span s = {start, smaller(start + piece, block->len)};
             pair_windows(windows, s, wide);
-            descend_live(block->at + o * block->step, block->step, &e, wide, pairs, s, shift);
+            for (size_t i = 0; i < e.count; i += 4) {
+                four_rows four = take_four(&e, i, w, block->step);
+                descend_four(&four, wide, pairs, s, shift);
+            }
         }
     }
 }

@@ -12,8 +12,20 @@ const fdl_kernels *fdl_kernels_here(void) {
     return &fdl_plain;
 #elif defined(FDL_ISA_AVX2)
     return &fdl_avx2;
+#elif defined(FDL_ISA_NEON)
+    return &fdl_neon;
+#elif defined(FDL_ISA_DOTPROD)
+    return &fdl_dotprod;
+#elif defined(FDL_ISA_DSP)
+    return &fdl_dsp;
 #elif FDL_X86
     return __builtin_cpu_supports("avx2") ? &fdl_avx2 : &fdl_plain;
+#elif FDL_NEON && defined(__linux__)
+    return getauxval(AT_HWCAP) & HWCAP_ASIMDDP ? &fdl_dotprod : &fdl_neon;
+#elif FDL_NEON && defined(__ARM_FEATURE_DOTPROD)
+    return &fdl_dotprod;
+#elif FDL_NEON
+    return &fdl_neon;
 #elif FDL_DSP
     return &fdl_dsp;
 #else

@@ -29,7 +29,9 @@ extern const fdl_kernels fdl_dotprod;
 #define FDL_NEON 0
 #endif
 
-#if defined(__ARM_FEATURE_DSP) && __ARM_ARCH_PROFILE == 'M' && !defined(__ARM_BIG_ENDIAN)
+/* Microcontrollers; another ARM if the build says so. */
+#if defined(__ARM_FEATURE_DSP) && !defined(__ARM_BIG_ENDIAN) &&                                    \
+    (__ARM_ARCH_PROFILE == 'M' || defined(FDL_ISA_DSP))
 #define FDL_DSP 1
 extern const fdl_kernels fdl_dsp;
 #else

@@ -45,7 +45,7 @@ class Walk:
     places: Places
     input: Places
     found: list[FloatLayer] = field(default_factory=list)
-    sums: bool = False  # the newest tensor are a weighted layer's sums: they may be scaled
+    sums: bool = False  # the newest tensor is the sums of a layer with weights: scale them freely
     ended: str = ""  # the node that turned logits into probabilities
 
     # --- what nodes read ---
@@ -154,9 +154,9 @@ class Walk:
 
 
 def begin(graph: FloatGraph, layers: Sequence[Layer], loss: Loss, example: Shape) -> list[Walk]:
-    """At the input, one walk for each order that its values may have: where there are as many
-    samples as channels, only what follows tells which is first. PyTorch's order comes first.
+    """One walk for each order that the input's values may have, PyTorch's first.
 
+    Where there are as many samples as channels, only what follows tells which of them come first.
     example: the task's, height, width, channels. Raises OnnxError.
     """
     height, width, channels = example

@@ -18,10 +18,6 @@ from fedling_broker import aggregate
 from fedling_broker.initial import initial_state
 from fedling_native import INPUT_EXP, VALUE_EXP, Layer, Loss, Net, delta
 
-# The last layer of a reconstruction starts at 1/8: with large random outputs the first steps kill
-# units until the net says the mean of its inputs, and both twins stay there for tens of epochs.
-SMALL_START = 3
-
 
 @dataclass(frozen=True, slots=True)
 class Way:
@@ -56,10 +52,7 @@ class Pair:
 
 
 def first_pair(layers: tuple[Layer, ...], seed: int, loss: Loss = Loss.SOFTMAX) -> Pair:
-    state = initial_state(layers, seed.to_bytes(32, "big"))
-    if loss is Loss.RECONSTRUCTION:
-        exponents = (*state.exponents[:-1], state.exponents[-1] - SMALL_START)
-        state = replace(state, exponents=exponents)
+    state = initial_state(layers, seed.to_bytes(32, "big"), loss)
     weights = aggregate.stored_weights(state)
     return Pair(state, dequantised(layers, state.exponents, weights, loss))
 

@@ -37,7 +37,7 @@ void fdl_shift_all(int32_t *values, size_t count, int32_t shift, int32_t limit) 
             values[j] = ((values[j] >> (shift - 1)) + 1) >> 1;
     else if (shift == 1)
         for (size_t j = 0; j < count; j++)
-            values[j] = fdl_min32(fdl_shift_right(values[j], 1), limit);
+            values[j] = fdl_clamp32(fdl_shift_right(values[j], 1), -limit, limit);
     else
         for (size_t j = 0; j < count; j++)
             values[j] = fdl_shift_left(values[j], left, limit);

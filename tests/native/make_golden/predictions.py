@@ -67,6 +67,17 @@ def other_predictions(rng: Rng) -> list[Json]:
     return cases
 
 
+def bias_predictions(rng: Rng) -> list[Json]:
+    """Biases at their limits, shifted by little in both directions: they end at 2^30 - 1."""
+    limits = np.array([-(2**31), -(2**31) + 1, -(2**30), 2**30, 2**31 - 2, 2**31 - 1], np.int32)
+    cases = []
+    for w_exp in (-13, -12, -11, -10, -9, -8):
+        model = dense_model([2, 6], [w_exp], rng.int16, lambda: 0)
+        model.layers[0].bias[:] = limits
+        cases.append(predict_case(f"biases, w_exp {w_exp}", model, rng.inputs(2, 2), -5))
+    return cases
+
+
 def all_predictions() -> list[Json]:
     rng = Rng(2)
-    return dense_predictions(rng) + other_predictions(rng)
+    return dense_predictions(rng) + other_predictions(rng) + bias_predictions(rng)

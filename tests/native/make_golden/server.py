@@ -7,7 +7,7 @@ import numpy as np
 
 from tests.native import reference as ref
 from tests.native.make_golden.common import Json, Rng, b64, dense_shapes, describe_shape
-from tests.native.make_golden.training import CONV1D, CONV2D
+from tests.native.make_golden.training import AUTOENCODER, CONV1D, CONV2D
 
 
 def mean_case(total: ref.Int64, weight: int) -> Json:
@@ -50,11 +50,12 @@ def momentum_case(rng: Rng, m: int, w_exp: int, scales: list[int]) -> Json:
     return case | {"rounds": rounds}
 
 
-def first_case(seed: bytes, shapes: list[ref.Shape]) -> Json:
-    masters, exps = ref.first_masters(seed, shapes)
+def first_case(seed: bytes, shapes: list[ref.Shape], loss: ref.Loss) -> Json:
+    masters, exps = ref.first_masters(seed, shapes, loss)
     views = np.concatenate([ref.rshift(m, 16).ravel() for m in masters])
     return {
         "seed": seed.hex(),
+        "loss": int(loss),
         "layers": [describe_shape(shape) for shape in shapes],
         "exponents": exps,
         "few": views[:8].tolist() + views[-8:].tolist(),
@@ -87,13 +88,14 @@ def all_server() -> Json:
         )
     ]
     firsts = [
-        first_case(hashlib.sha256(b"fedling").digest(), shapes)
-        for shapes in (
-            dense_shapes([600, 64, 7]),
-            dense_shapes([1, 1, 2]),
-            dense_shapes([65, 3]),
-            CONV1D,
-            CONV2D,
+        first_case(hashlib.sha256(b"fedling").digest(), shapes, loss)
+        for shapes, loss in (
+            (dense_shapes([600, 64, 7]), ref.Loss.SOFTMAX),
+            (dense_shapes([1, 1, 2]), ref.Loss.SOFTMAX),
+            (dense_shapes([65, 3]), ref.Loss.SQUARED),
+            (CONV1D, ref.Loss.SOFTMAX),
+            (CONV2D, ref.Loss.SIGMOID),
+            (AUTOENCODER, ref.Loss.RECONSTRUCTION),
         )
     ]
     return {

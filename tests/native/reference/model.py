@@ -62,8 +62,9 @@ class Shape:
         assert max(left, right) < kw
         padded = (self.height + top + bottom) * (self.width + left + right) * self.channels
         assert max(padded, self.outputs) <= 2**20
-        assert self.span <= 65535
-        assert min(kh, oh) * min(kw, ow) * self.out <= 65535
+        assert kh * kw * (1 if self.kind == Kind.AVERAGE_POOL else self.channels) <= 65535
+        sums = self.out if self.kind in (Kind.DENSE, Kind.CONV) else 1
+        assert min(kh, oh) * min(kw, ow) * sums <= 65535
 
     @property
     def window(self) -> tuple[int, int]:

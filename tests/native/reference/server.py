@@ -17,9 +17,10 @@ from tests.native.reference.fixed import (
     sat,
     sat32,
 )
-from tests.native.reference.model import Shape
+from tests.native.reference.model import Loss, Shape
 
 SERVER_LIMIT = 2**47
+NEAR_ZERO = 3  # so much less is the exponent of a first model's last layer, if it gives values
 
 # --- 8 Averages on the server ---------------------------------------------------------------------
 
@@ -75,7 +76,9 @@ def first_range(span: int) -> tuple[int, int]:
     return 8 - k, math.isqrt((6 << 2 * k) // span)
 
 
-def first_masters(seed: bytes, shapes: Sequence[Shape]) -> tuple[list[Int64], list[int]]:
+def first_masters(
+    seed: bytes, shapes: Sequence[Shape], loss: Loss = Loss.SOFTMAX
+) -> tuple[list[Int64], list[int]]:
     """Server masters of every layer before exponents move, and their w_exp; 0 for pools."""
     words = first_words(seed, sum(int(np.prod(s.weights_shape)) for s in shapes))
     masters, exps = [], []
@@ -85,4 +88,6 @@ def first_masters(seed: bytes, shapes: Sequence[Shape]) -> tuple[list[Int64], li
         drawn = own * (2 * limit + 1) >> 32
         masters.append((drawn - limit << 16).reshape(shape.weights_shape))
         exps.append(w_exp)
+    if loss in (Loss.SQUARED, Loss.RECONSTRUCTION) and not shapes[-1].pools:
+        exps[-1] -= NEAR_ZERO
     return masters, exps

@@ -17,6 +17,8 @@ class Feature(StrEnum):
     VALUES = "values"
     MOMENTUM = "momentum"
     CLIP = "clip"
+    BATCH = "batch"  # more than one example a step
+    ODD_ROWS = "odd_rows"  # of weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,8 @@ class Job:
             Feature.VALUES: self.loss in (Loss.SQUARED, Loss.RECONSTRUCTION),
             Feature.MOMENTUM: self.momentum,
             Feature.CLIP: self.clip,
+            Feature.BATCH: self.batch > 1,
+            Feature.ODD_ROWS: any(run_length(layer) % 2 for layer in self.layers),
         }
         return frozenset(feature for feature, used in uses.items() if used)
 
@@ -70,6 +74,13 @@ class Job:
     def left_out(self) -> tuple[str, ...]:
         """The macros of a build for this job."""
         return tuple(f"FDL_WITHOUT_{x.upper()}" for x in Feature if x not in self.features)
+
+
+def run_length(layer: Layer) -> int:
+    """Weights of a row that meet one run of memory; 0 for pools."""
+    if layer.kind is Kind.DENSE:
+        return layer.channels
+    return layer.kernel[1] * layer.channels if layer.weight_count else 0
 
 
 def job_of(task: Task, batch: int | None = None) -> Job:

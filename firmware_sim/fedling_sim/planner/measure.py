@@ -9,14 +9,14 @@ from fedling_broker.initial import initial_state
 from fedling_native import Layer, Loss
 from fedling_sim.board import qemu, toolchain
 from fedling_sim.board.boards import Board
-from fedling_sim.board.toolchain import Build, Program
+from fedling_sim.board.toolchain import Program
 from fedling_sim.planner.job import Job
 
 SEED = bytes(32)  # of first weights
 EXAMPLES = 32  # that are trained on, at least
 STEPS = 4  # at least
-RATES = {Loss.SOFTMAX: 1 / 32, Loss.SIGMOID: 1 / 32}  # of losses of classes
-VALUE_RATE = 1 / 1024
+RATES = {Loss.SOFTMAX: 1 / 64, Loss.SIGMOID: 1 / 64}  # learning rates of losses of classes
+VALUE_RATE = 1 / 1024  # of the others
 CLIP_Q16 = 1 << 16
 MOMENTUM = 230  # in 1/256
 MOST_CLASSES = 8
@@ -117,7 +117,7 @@ def net_row(job: Job, number: int) -> str:
         "loss": int(job.loss),
         "start": f"start_{number}",
         "start_len": f"sizeof start_{number}",
-        "lr_q24": round(RATES.get(job.loss, VALUE_RATE) * (1 << 24)),
+        "lr_q24": round(RATES.get(job.loss, VALUE_RATE) * (1 << 24)) // (8 if job.momentum else 1),
         "clip_q16": CLIP_Q16 if job.clip else 0,
         "momentum": MOMENTUM if job.momentum else 0,
         "frozen": job.frozen,

@@ -21,23 +21,25 @@ class Arena:
 
 @dataclass(frozen=True, slots=True)
 class Ram:
-    """The most that is in use at once, in bytes; a round trains first, then packs its update."""
+    """What is in use, in bytes. Training, update and prediction take turns in the same memory."""
 
     state: int  # weights and biases
     velocity: int
     arena: Arena
     batch: int  # inputs and targets of a step
-    update: int  # packed weights, where velocity, arena and batch were
+    update: int  # packed weights
+    prediction: int  # arena, inputs and outputs of an example
     stack: int  # without the stacks of interrupts
 
     @property
     def training(self) -> int:
-        """Beside state and stack, while it trains."""
+        """Beside state and stack."""
         return self.velocity + self.arena.total + self.batch
 
     @property
     def total(self) -> int:
-        return self.state + max(self.training, self.update) + self.stack
+        """The most at once."""
+        return self.state + max(self.training, self.update, self.prediction) + self.stack
 
 
 def ram(job: Job, part_bytes: int, stack: int) -> Ram:
@@ -49,6 +51,7 @@ def ram(job: Job, part_bytes: int, stack: int) -> Ram:
         arena(job, part_bytes),
         job.batch * (job.inputs + job.target_bytes),
         state,
+        prediction(job, part_bytes),
         stack,
     )
 
@@ -60,8 +63,7 @@ def packed_bytes(layers: tuple[Layer, ...]) -> int:
 
 def arena(job: Job, part_bytes: int) -> Arena:
     """As fdl_step_arena_size() says; part_bytes: size of struct fdl_part."""
-    n, layers = job.batch, job.layers
-    widest = max(max(stored(layer), layer.outputs) for layer in layers)
+    n, layers, widest = job.batch, job.layers, widest_of(job.layers)
     shapes = round_up(len(layers) * part_bytes)
     accumulators = round_up(4 * n * widest)
     errors = 2 * round_up(n * widest)
@@ -71,6 +73,18 @@ def arena(job: Job, part_bytes: int) -> Arena:
     inputs = n * held
     total = shapes + accumulators + errors + inputs + len(layers) * ALIGN
     return Arena(shapes, accumulators, errors, inputs, total // ALIGN * ALIGN)
+
+
+def prediction(job: Job, part_bytes: int) -> int:
+    """The arena as fdl_predict_arena_size() says, int8 inputs and int32 outputs."""
+    widest = widest_of(job.layers)
+    arena = round_up(len(job.layers) * part_bytes) + round_up(4 * widest) + round_up(widest)
+    return arena + job.inputs + 4 * job.layers[-1].outputs
+
+
+def widest_of(layers: tuple[Layer, ...]) -> int:
+    """Values of one example that some layer stores or gives."""
+    return max(max(stored(layer), layer.outputs) for layer in layers)
 
 
 def stored(layer: Layer) -> int:

@@ -34,7 +34,8 @@ typedef struct {
 static void check(int error) {
     if (error == FDL_OK)
         return;
-    platform_print(fdl_describe_error(error));
+    platform_print("error -");
+    print_decimal((uint32_t)-error);
     platform_print("\n");
     platform_exit(1);
 }
@@ -70,7 +71,7 @@ static void add_velocity(device *d) {
 static fdl_batch new_batch(device *d, const generated *data) {
     size_t n = d->from->batch, inputs = fdl_input_count(d->net.layers);
     size_t targets = generated_target_count(data);
-    fdl_batch batch = {.x_len = n * inputs, .x_exp = FDL_INPUT_EXP, .n = n};
+    fdl_batch batch = {.x_len = n * inputs, .x_exp = FDL_INPUT_EXP - 1, .n = n};
     batch.targets_len = n * targets;
     batch.x = take(d, batch.x_len);
     batch.targets = take(d, batch.targets_len * generated_target_size(data));

@@ -168,9 +168,7 @@ static AVX2 void avx2_spread(int32_t *acc, const int8_t *d, const fdl_block *blo
         live_rows live;
         int32_t error[ROWS / 2];
         find_live(&live, d, block, o);
-        fill_up(&live, 2);
-        for (size_t i = 0; i < live.count; i += 2)
-            error[i / 2] = (live.error[i] & 0xffff) | live.error[i + 1] * (1 << 16);
+        pair_live(&live, error);
         for (size_t v = 0; v < vectors_of(s); v++)
             spread_vector(acc, &live, error, s, v);
     }

@@ -12,6 +12,8 @@ const fdl_kernels *fdl_kernels_here(void) {
     return &fdl_plain;
 #elif defined(FDL_ISA_AVX2)
     return &fdl_avx2;
+#elif defined(FDL_ISA_AVX512VNNI)
+    return &fdl_avx512vnni;
 #elif defined(FDL_ISA_NEON)
     return &fdl_neon;
 #elif defined(FDL_ISA_DOTPROD)
@@ -19,6 +21,9 @@ const fdl_kernels *fdl_kernels_here(void) {
 #elif defined(FDL_ISA_DSP)
     return &fdl_dsp;
 #elif FDL_X86
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni"))
+        return &fdl_avx512vnni;
     return __builtin_cpu_supports("avx2") ? &fdl_avx2 : &fdl_plain;
 #elif FDL_NEON && defined(__linux__)
     return getauxval(AT_HWCAP) & HWCAP_ASIMDDP ? &fdl_dotprod : &fdl_neon;

@@ -67,6 +67,13 @@ static inline void fill_up(live_rows *live, size_t multiple) {
     }
 }
 
+/* Fills up to an even number; the errors of each two rows in 32 bits. */
+static inline void pair_live(live_rows *live, int32_t error[ROWS / 2]) {
+    fill_up(live, 2);
+    for (size_t i = 0; i < live->count; i += 2)
+        error[i / 2] = (live->error[i] & 0xffff) | live->error[i + 1] * (1 << 16);
+}
+
 /* Errors of some rows for all windows, of[i][row] those of a few windows in 32 bits; which rows
  * have any. Those of row ROWS are 0. */
 typedef struct {

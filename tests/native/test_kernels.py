@@ -1,0 +1,46 @@
+"""Every table of inner loops gives the bits of the one in plain C, on random shapes and values that
+test_kernels.c draws."""
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.native import compiler
+from tests.native.test_matrix import TARGETS, Target
+from tests.support.tools import need
+
+HARNESS = Path(__file__).parent / "test_kernels.c"
+TABLES = {name: target for name, target in TARGETS.items() if target.isa != "plain"} | {
+    "armv7 dsp": Target(
+        "dsp", "FDL_ISA_DSP", "arm-linux-gnueabihf", "qemu-arm", ["-static", "-mthumb"]
+    )
+}
+SANITIZED = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+
+
+def check(target: Target, flags: Sequence[str], cases: int, seed: int, folder: Path) -> None:
+    """Builds the harness for a target and runs it: `cases` of every function."""
+    emulator = [need(target.emulator, "qemu-user")] if target.emulator else []
+    command = [*target.compiler("gcc"), "-std=c11", *flags, *target.flags, f"-D{target.define}"]
+    sources = [HARNESS, *compiler.SOURCES]
+    command += [*compiler.INCLUDES, *map(str, sources), "-o", str(folder / "harness")]
+    built = subprocess.run(command, capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+    arguments = [str(folder / "harness"), str(seed), str(cases), target.isa]
+    done = subprocess.run([*emulator, *arguments], capture_output=True, text=True)
+    assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
+
+
+@pytest.mark.parametrize("level", ["-O0", "-O3"])
+@pytest.mark.parametrize("target", TABLES.values(), ids=TABLES)
+def test_equals_plain(target: Target, level: str, tmp_path: Path) -> None:
+    check(target, [level], 200 if target.emulator else 1000, 1, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "target", [t for t in TABLES.values() if not t.emulator], ids=lambda t: t.isa
+)
+def test_touches_nothing_outside(target: Target, tmp_path: Path) -> None:
+    check(target, ["-O1", "-g", *SANITIZED], 500, 2, tmp_path)

@@ -1,116 +1,129 @@
-"""One training step: fedling in integers beside numpy in float32, one thread each.
+"""One training step: the kernel beside plain C in float32, numpy and PyTorch, one thread each.
 
-Times are CPU time of this thread, medians of runs that take turns, so that what else the machine
-does falls on both. Figures are ratios: numpy's time divided by fedling's.
+The kernel is called from C, with the inner loops that it chooses when it runs. CPU time, medians of
+runs that take turns, so that what else the machine does falls on all. A run is whole epochs of 64
+batches, each from the same first weights. Fails when the plain C is slower than 0.9 times numpy at
+784-200-10, batch 16: it would be no measure. Beside it the same C unrolled by hand.
+
+ratio_c_, ratio_unrolled_c_, ratio_numpy_, ratio_torch_NET_bBATCH    their time by the kernel's
+peak_share_784_b16    products that the kernel adds, of the most that the core can in int8
 """
 
 import os
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # before numpy is imported
 
+import ctypes
+import importlib.util
 import statistics
-import time
-from collections.abc import Callable
-
-import numpy as np
-from numpy.typing import NDArray
+import sys
 
 from bench.report import Report
-from fedling_native import Layer, Net
+from bench.support.compiled import library
+from bench.support.contestants import Contestant, Course, Fedling, Numpy, PlainC, UnrolledC, course
+from fedling_native import Kind, average_pool, conv, dense, isa
 
-Float = NDArray[np.float32]
-
-NETS = [(784, 200, 10, 16), (784, 200, 10, 1), (600, 64, 7, 10), (64, 32, 10, 16), (64, 32, 10, 1)]
+WATCH_CNN = (
+    conv((1, 100, 6), 16, (1, 9), (1, 2), relu=True),
+    conv((1, 46, 16), 32, (1, 5), (1, 2), relu=True),
+    average_pool((1, 21, 32)),
+    dense(32, 7),
+)
+MNIST = (dense(784, 200, relu=True), dense(200, 10))
+WATCH_MLP = (dense(600, 64, relu=True), dense(64, 7))
+DIGITS = (dense(64, 32, relu=True), dense(32, 10))
+NETS = [
+    ("784", MNIST, 16),
+    ("784", MNIST, 1),
+    ("600", WATCH_MLP, 10),
+    ("64", DIGITS, 16),
+    ("64", DIGITS, 1),
+    ("watch", WATCH_CNN, 16),
+]
+BATCHES = 64  # different ones, so that no run learns a single one by heart
 ROUNDS = 31
 ROUND_SECONDS = 0.02  # of each contestant
-BATCHES = 32  # different ones, so that no run learns a single one by heart
-RATE = 1 / 64
+SLOWEST_C = 0.9  # of numpy's speed
 
 
-class Float32Net:
-    """Dense, ReLU, dense, softmax cross-entropy: the usual numpy, nothing left out."""
+def contestants(of: Course) -> list[Contestant]:
+    """Numpy has no convolution, and PyTorch may not be installed."""
+    found: list[Contestant] = [Fedling(of), PlainC(of), UnrolledC(of)]
+    if all(layer.kind is Kind.DENSE for layer in of.layers):
+        found.append(Numpy(of))
+    if has_torch():
+        from bench.support.torch_contestant import Torch
 
-    def __init__(self, rng: np.random.Generator, inputs: int, hidden: int, classes: int) -> None:
-        self.w1 = initial(rng, inputs, hidden)
-        self.b1 = np.zeros(hidden, np.float32)
-        self.w2 = initial(rng, hidden, classes)
-        self.b2 = np.zeros(classes, np.float32)
-
-    def step(self, x: Float, y: NDArray[np.uint8]) -> None:
-        h = np.maximum(x @ self.w1 + self.b1, 0)
-        z = h @ self.w2 + self.b2
-        error = np.exp(z - z.max(axis=1, keepdims=True))
-        error /= error.sum(axis=1, keepdims=True)
-        error[np.arange(len(y)), y] -= 1
-        error *= np.float32(RATE / len(y))
-        below = (error @ self.w2.T) * (h > 0)
-        self.w2 -= h.T @ error
-        self.b2 -= error.sum(axis=0)
-        self.w1 -= x.T @ below
-        self.b1 -= below.sum(axis=0)
+        found.append(Torch(of))
+    return found
 
 
-def initial(rng: np.random.Generator, inputs: int, outputs: int) -> Float:
-    """Uniform, with the variance 2 / inputs (He)."""
-    limit = np.sqrt(6 / inputs)
-    return rng.uniform(-limit, limit, (inputs, outputs)).astype(np.float32)
+def has_torch() -> bool:
+    return importlib.util.find_spec("torch") is not None
 
 
-def integer_net(net: Float32Net) -> Net:
-    """The same weights; exponents so that the largest has 14 bits, as the aggregator makes them."""
-    layers, exponents, weights = [], [], b""
-    for w in (net.w1, net.w2):
-        exponent = int(np.ceil(np.log2(np.abs(w).max()))) - 6
-        stored = np.rint(w.T * 2.0 ** (8 - exponent)) + 128
-        layers.append(Layer(w.shape[0], w.shape[1], w is net.w1))
-        exponents.append(exponent)
-        weights += stored.astype("<i2").tobytes()
-    return Net(layers, exponents, weights + bytes(4 * (len(net.b1) + len(net.b2))))
+def step_seconds(contestant: Contestant) -> float:
+    """Of whole epochs that take about ROUND_SECONDS."""
+    total, epochs = 0.0, 0
+    while total < ROUND_SECONDS:
+        total += contestant.epoch()
+        epochs += 1
+    return total / (epochs * BATCHES)
 
 
-def seconds(step: Callable[[int], None], count: int) -> float:
-    """CPU seconds a step."""
-    start = time.thread_time()
-    for i in range(count):
-        step(i % BATCHES)
-    return (time.thread_time() - start) / count
+def compare(of: Course) -> tuple[dict[str, float], float]:
+    """Median seconds of a step of each contestant, and the core's operations a second meanwhile."""
+    running, peak = contestants(of), library("peak.c").peak_rate
+    peak.restype = ctypes.c_double
+    for contestant in running:
+        contestant.epoch()
+    rounds = [([step_seconds(c) for c in running], peak()) for _ in range(ROUNDS)]
+    times = zip(*(times for times, _ in rounds), strict=True)
+    medians = (statistics.median(column) for column in times)
+    names = [contestant.name for contestant in running]
+    return dict(zip(names, medians, strict=True)), statistics.median(rate for _, rate in rounds)
 
 
-def compare(inputs: int, hidden: int, classes: int, n: int) -> tuple[float, float]:
-    """Median seconds a step of fedling and of numpy."""
-    rng = np.random.default_rng(1)
-    patterns = rng.normal(0, 24, (classes, inputs))  # classes that can be told apart
-    y = rng.integers(0, classes, (BATCHES, n)).astype(np.uint8)
-    x = np.clip(patterns[y] + rng.normal(0, 24, (BATCHES, n, inputs)), -127, 127).astype(np.int8)
-    x_float = x.astype(np.float32) / 32
-    float_net = Float32Net(rng, inputs, hidden, classes)
-    net = integer_net(float_net)
-    contestants: list[Callable[[int], None]] = [
-        lambda i: net.step(x[i].data, y[i].data, round(RATE * 2**24)),
-        lambda i: float_net.step(x_float[i], y[i]),
-    ]
-    counts = [max(1, int(ROUND_SECONDS / seconds(step, BATCHES))) for step in contestants]
-    times = [
-        [seconds(step, count) for step, count in zip(contestants, counts, strict=True)]
-        for _ in range(ROUNDS)
-    ]
-    fedling, other = (statistics.median(column) for column in zip(*times, strict=True))
-    return fedling, other
+def operations(of: Course) -> int:
+    """Of a step of dense layers, two for a product: forward, gradient, error of hidden layers."""
+    products = [layer.weight_count for layer in of.layers]
+    return 2 * of.batch * (3 * sum(products) - products[0])
+
+
+def tell(report: Report, key: str, of: Course) -> dict[str, float]:
+    """A row and the ratios of one net."""
+    times, peak = compare(of)
+    ratios = {f"ratio_{k}": times[k] / times["fedling"] for k in times if k != "fedling"}
+    microseconds = {f"{k}_us": times[k] * 1e6 for k in times}
+    report.row(net=of.name, batch=of.batch, **microseconds, **ratios)
+    for name, ratio in ratios.items():
+        report.figure(f"{name}_{key}_b{of.batch}", round(ratio, 2))
+    if (key, of.batch) == ("784", 16) and peak:
+        report.figure("peak_share_784_b16", round(operations(of) / times["fedling"] / peak, 3))
+    return times
+
+
+def describe_machine() -> None:
+    """What runs, and what does not."""
+    name = library("peak.c").peak_name
+    name.restype = ctypes.c_char_p
+    print(f"kernel: {isa()}; peak of int8: {name().decode() or 'no loop for this processor'}")
+    if not has_torch():
+        print("SKIPPED: PyTorch is not installed (extra `bench`); no ratio_torch_", file=sys.stderr)
 
 
 def main() -> None:
+    describe_machine()
     report = Report("kernel")
-    for inputs, hidden, classes, n in NETS:
-        fedling, other = compare(inputs, hidden, classes, n)
-        report.row(
-            net=f"{inputs}-{hidden}-{classes}",
-            batch=n,
-            fedling_us=fedling * 1e6,
-            numpy_us=other * 1e6,
-            ratio=other / fedling,
-        )
-        report.figure(f"ratio_numpy_{inputs}_b{n}", round(other / fedling, 2))
+    times = {
+        (key, batch): tell(report, key, course(layers, batch, BATCHES))
+        for key, layers, batch in NETS
+    }
+    speed = times["784", 16]["numpy"] / times["784", 16]["c"]
+    report.figure("c_of_numpy_784_b16", round(speed, 2))
     report.finish()
+    if speed < SLOWEST_C:
+        raise SystemExit(f"the plain C reaches {speed:.2f} of numpy's speed: no measure")
 
 
 if __name__ == "__main__":

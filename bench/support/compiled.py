@@ -1,7 +1,8 @@
-"""C beside a bench, compiled for the machine that runs it."""
+"""C beside the benches, compiled for the machine that runs it and called through ctypes."""
 
 import ctypes
 import os
+import re
 import shlex
 import subprocess
 import tempfile
@@ -9,15 +10,29 @@ from functools import cache
 from pathlib import Path
 
 HERE = Path(__file__).parent
-INCLUDE = HERE.parents[1] / "native" / "include"
+NATIVE = HERE.parents[1] / "native"
 
 
 @cache
 def library(source: str, *defines: str) -> ctypes.CDLL:
-    """The shared library of one C file of this folder, with definitions such as "BATCH=16"."""
-    flags = ["-std=gnu11", "-O3", "-march=native", "-shared", "-fPIC", f"-I{INCLUDE}"]
+    """One C file of this folder, for this processor, with definitions such as "BATCH=16"."""
+    flags = ["-std=gnu11", "-O3", "-march=native", *(f"-D{d}" for d in defines)]
+    return compiled(flags, [HERE / source])
+
+
+@cache
+def kernel() -> ctypes.CDLL:
+    """kernel.c and the kernel, with the flags that it is installed with."""
+    flags = re.search(r"^FDL_CFLAGS = (.*)$", (NATIVE / "flags.mk").read_text(), re.MULTILINE)
+    assert flags is not None
+    sources = [HERE / "kernel.c", *sorted((NATIVE / "src").rglob("*.c"))]
+    return compiled([*flags[1].split(), "-D_POSIX_C_SOURCE=199309L"], sources)
+
+
+def compiled(flags: list[str], sources: list[Path]) -> ctypes.CDLL:
+    compiler = shlex.split(os.environ.get("CC", "cc"))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "library.so"
-        command = [*shlex.split(os.environ.get("CC", "cc")), *flags, *(f"-D{d}" for d in defines)]
-        subprocess.run([*command, "-o", path, HERE / source, "-lm"], check=True)
+        command = [*compiler, *flags, f"-I{NATIVE / 'include'}", "-shared", "-fPIC"]
+        subprocess.run([*command, *map(str, sources), "-lm", "-o", str(path)], check=True)
         return ctypes.CDLL(str(path))

@@ -10,7 +10,9 @@
 #include <string.h>
 #include <time.h>
 
+#ifndef ROWS
 #define ROWS 4 /* rows that one pass over a row of sums adds to it */
+#endif
 
 enum { RECONSTRUCTION = 3, MAX_LAYERS = 16 };
 

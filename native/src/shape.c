@@ -121,10 +121,12 @@ size_t fdl_find_windows(const fdl_part *part, size_t n, size_t first, uint32_t a
     size_t positions = fdl_positions(part);
     size_t left = n * positions - first;
     size_t count = left < FDL_WINDOWS ? left : FDL_WINDOWS;
-#if !FDL_HAS_SHAPES
-    for (size_t m = 0; m < count; m++)
-        at[m] = (uint32_t)(first + m) * part->stored;
-#else
+    if (positions == 1) {
+        for (size_t m = 0; m < count; m++)
+            at[m] = (uint32_t)(first + m) * part->stored;
+        return count;
+    }
+#if FDL_HAS_SHAPES
     size_t b = first / positions;
     size_t y = first % positions / part->out_width, x = first % part->out_width;
     for (size_t m = 0; m < count; m++) {

@@ -7,8 +7,8 @@
 
 #if FDL_X86
 #include FDL_IMMINTRIN
-#include <string.h>
 
+#include "../fixed.h"
 #include "vectors.h"
 
 #define AVX512  FDL_TARGET("avx512f,avx512bw,avx512vl,avx512vnni")
@@ -486,8 +486,9 @@ static AVX512 INLINE void lower(int16_t *stored, size_t left, sums low, sums hig
     store_int16(stored, left, _mm512_subs_epi16(load_int16(stored, left), change));
 }
 
-static AVX512 void descend_four(const four_rows *four, const grouped_windows *x, size_t fours,
-                                size_t len, int32_t shift) {
+/* Not inlined, so that all of its sums stay in registers. */
+static AVX512 FDL_NOINLINE void descend_four(const four_rows *four, const grouped_windows *x,
+                                             size_t fours, size_t len, int32_t shift) {
     __m128i by = _mm_cvtsi32_si128(shift);
     for (size_t i = 0; i < len; i += COLUMNS) {
         tile t;

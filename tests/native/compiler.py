@@ -12,12 +12,14 @@ INCLUDES = [f"-I{ROOT / 'native/include'}", f"-I{ROOT / 'native/src'}"]
 WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror"]
 
 CORTEX_M4 = ["-mcpu=cortex-m4", "-mthumb"]
-PACKAGES = {"arm-none-eabi-gcc": "gcc-arm-none-eabi"}
+PACKAGES = {"arm-none-eabi-gcc": "gcc-arm-none-eabi"}  # else gcc-PROCESSOR for PROCESSOR-gcc
 
 
 def run_compiler(compiler: str, arguments: Sequence[str | Path], folder: Path) -> None:
     """One call of a compiler, in a folder; it must not fail."""
-    program = need(compiler, PACKAGES.get(compiler))
+    processor = compiler.removesuffix("-gcc")
+    package = compiler if processor == compiler else f"gcc-{processor}"
+    program = need(compiler, PACKAGES.get(compiler, package))
     command = [program, "-std=c11", *INCLUDES, *map(str, arguments)]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[:4000]

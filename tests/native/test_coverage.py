@@ -1,0 +1,21 @@
+"""The golden vectors and the fuzzers' kept cases reach nearly all of the kernel."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import fedling_native
+from tests.native import coverage
+
+LINES, BRANCHES = 95, 90  # percent, at least
+
+
+def test_nearly_all_lines_and_branches_are_reached(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    files = coverage.measure(tmp_path)
+    record_property("counted", coverage.table(files))
+    ran = {name: file for name, file in files.items() if file.ran()}
+    assert [name for name in files.keys() - ran.keys() if not name.startswith("isa/")] == []
+    assert f"isa/{fedling_native.isa()}.c" in ran or fedling_native.isa() == "plain"
+    assert coverage.lines(list(ran.values())).percent >= LINES
+    assert coverage.branches(list(ran.values())).percent >= BRANCHES

@@ -130,6 +130,7 @@ def tell(report: Report, name: str, runs: NDArray[np.float64], **columns: float)
     differences = runs[:, 0] - runs[:, 1]
     error = differences.std(ddof=1) / np.sqrt(len(runs)) if len(runs) > 1 else None
     ours, theirs = runs.mean(axis=0)
+    print(f"parity: {name}: {ours:.2f} in integers, {theirs:.2f} in float32", flush=True)
     report.row(
         task=name, **columns, integers=float(ours), floats=float(theirs),
         points=float(differences.mean()), standard_error=error, seeds=len(runs),

@@ -9,6 +9,7 @@ less.
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from math import prod
 
 from fedling_native import Kind, Layer, Loss
@@ -26,6 +27,18 @@ LOSSES = {
     Loss.SQUARED: "value_outputs",
     Loss.RECONSTRUCTION: "value_outputs",
 }
+
+
+class Update(StrEnum):
+    """How weights change; each way has its own depth of stack."""
+
+    ONE = "one"  # window: no gradient in memory
+    FEW = "few"  # windows: the gradient of a piece of a row at a time
+    SUMMED = "summed"  # over many windows, four rows at a time
+    DEPTHWISE = "depthwise"
+    ROLLED = "rolled"  # with momentum
+    CLIPPED = "clipped"  # before one of the others
+
 
 Term = tuple[str, float]  # its name, and how often
 
@@ -79,6 +92,13 @@ def parts(job: Job) -> Iterator[Term]:
         if flow.learns and flow.layer.weight_count:
             yield from update(flow, job)
     yield LOSSES[job.loss], job.batch * job.layers[-1].outputs
+
+
+def updates(job: Job) -> frozenset[Update]:
+    """All ways in which weights change."""
+    learning = [flow for flow in flows(job) if flow.learns and flow.layer.weight_count]
+    found = {update_of(flow, job) for flow in learning}
+    return frozenset(found | ({Update.CLIPPED} if job.clip else set()))
 
 
 # --- zeros ----------------------------------------------------------------------------------------
@@ -201,19 +221,31 @@ def update(flow: Flow, job: Job) -> Iterator[Term]:
         yield "squared", weights
         yield "clipped", flow.batch * layer.outputs
         yield "clipped_layers", 1
+    match update_of(flow, job):
+        case Update.ROLLED:
+            yield from summed(flow)
+            yield "rolled", weights
+        case Update.DEPTHWISE | Update.SUMMED:
+            yield from summed(flow)
+            yield "applied", weights
+        case Update.FEW:
+            yield from multiplied(flow)
+            yield "few_rows", layer.out * flow.pieces
+            yield "few_applied", weights
+        case Update.ONE:
+            yield "one_products", weights * flow.erring
+            yield "one_live_products", weights * flow.erring * flow.active
+
+
+def update_of(flow: Flow, job: Job) -> Update:
+    """The way that native/src/update.c takes."""
     if job.momentum:
-        yield from summed(flow)
-        yield "rolled", weights
-    elif layer.kind is Kind.DEPTHWISE or flow.windows > WINDOWS:
-        yield from summed(flow)
-        yield "applied", weights
-    elif flow.windows > 1:
-        yield from multiplied(flow)
-        yield "few_rows", layer.out * flow.pieces
-        yield "few_applied", weights
-    else:
-        yield "one_products", weights * flow.erring
-        yield "one_live_products", weights * flow.erring * flow.active
+        return Update.ROLLED
+    if flow.layer.kind is Kind.DEPTHWISE:
+        return Update.DEPTHWISE
+    if flow.windows > WINDOWS:
+        return Update.SUMMED
+    return Update.FEW if flow.windows > 1 else Update.ONE
 
 
 def summed(flow: Flow) -> Iterator[Term]:

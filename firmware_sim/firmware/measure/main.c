@@ -5,10 +5,11 @@
  * INSTRUCTIONS: mean of a training step; ARENA: bytes of arena that it asks for; MEMORY: the most
  * bytes that a round needed at once; STACK: bytes below the caller of the library. Before them
  *
+ *     ISA
  *     PART LAYER
  *
- * the sizes of the structs that memory is made of. The options MEASURE_PULL and MEASURE_NORMALISER
- * add what only some tasks call. */
+ * the inner loops that run, and the sizes of the structs that memory is made of. The options
+ * MEASURE_PULL and MEASURE_NORMALISER add what only some tasks call. */
 #include "generated.h"
 #include "internal.h"
 #include "measure.h"
@@ -193,6 +194,8 @@ static void measure(const measured_net *from) {
 }
 
 int main(void) {
+    platform_print(fdl_isa());
+    platform_print("\n");
     const uint32_t row[] = {sizeof(fdl_part), sizeof(fdl_layer)};
     print_row(row, sizeof row / sizeof row[0]);
     for (size_t i = 0; i < measured_count; i++)

@@ -1,0 +1,45 @@
+"""What code, stack and instructions cost on a core: measured, kept in board_costs.json.
+
+bench/board_costs.py writes the file: python -m bench.board_costs
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+FILE = Path(__file__).parent / "board_costs.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Structs:
+    """Sizes on a 32-bit target, in bytes."""
+
+    part: int  # struct fdl_part
+    layer: int  # struct fdl_layer
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """Of one core."""
+
+    isa: str  # the inner loops that it runs
+    code: Mapping[str, float]  # bytes of flash, by the name of flash.code_parts()
+    stack: Mapping[str, int]  # bytes, by the name of work.updates()
+    instructions: Mapping[str, float]  # by the name of work.terms()
+
+
+@dataclass(frozen=True, slots=True)
+class CostTable:
+    """All that was measured."""
+
+    compiler: str  # with its version and options
+    structs: Structs
+    cores: Mapping[str, Costs]
+
+
+def load(file: Path = FILE) -> CostTable:
+    """The table beside this module."""
+    values = json.loads(file.read_text())
+    cores = {name: Costs(**costs) for name, costs in values["cores"].items()}
+    return CostTable(values["compiler"], Structs(**values["structs"]), cores)

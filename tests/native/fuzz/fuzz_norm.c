@@ -117,8 +117,8 @@ static void check_foreign(input *in, const recording *r) {
     for (size_t c = 0; c < r->channels; c++) {
         uint32_t is_wild = take_below(in, 8) == 7;
         norm[c].mean = is_wild ? (int32_t)take_word(in) : (int16_t)take_word(in);
-        norm[c].mantissa = is_wild ? take_word(in) : 128 + take_below(in, 128);
-        norm[c].shift = is_wild ? (int8_t)take_byte(in) : (int32_t)take_below(in, 25) - 6;
+        norm[c].mantissa = is_wild ? take_word(in) : 127 + take_below(in, 130);
+        norm[c].shift = is_wild ? (int8_t)take_byte(in) : (int32_t)take_below(in, 27) - 7;
         if (!norm_is_valid(&norm[c]))
             error = FDL_E_NORMALISER;
     }

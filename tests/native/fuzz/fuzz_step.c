@@ -126,16 +126,17 @@ static int spoil_values(input *in, call *c, uint32_t way) {
     }
     if (targets == NULL)
         return FDL_OK;
-    if (way == 2) {
+    if (way == 4) {
         c->batch->targets = NULL;
         return FDL_E_NULL;
     }
-    if (c->net->loss == FDL_SQUARED)
+    if (c->net->loss == FDL_SQUARED) {
         c->batch->targets = targets + 1;
-    else
-        targets[take_below(in, 65536) % c->batch->targets_len] = 0xff;
-    return c->net->loss == FDL_SOFTMAX && outputs_of(c->net) == FDL_MAX_CLASSES ? FDL_OK
-                                                                                : FDL_E_TARGET;
+        return FDL_E_TARGET;
+    }
+    size_t limit = c->net->loss == FDL_SOFTMAX ? outputs_of(c->net) : 2; /* 256: any byte is one */
+    targets[take_below(in, 65536) % c->batch->targets_len] = way ? 0xff : (uint8_t)limit;
+    return limit > 0xff ? FDL_OK : FDL_E_TARGET;
 }
 
 static int spoil_sgd(call *c, uint32_t way) {
@@ -184,7 +185,7 @@ static int spoil(input *in, call *c) {
     case 2:
         return spoil_batch(c, way % 8);
     case 3:
-        return spoil_values(in, c, way % 4);
+        return spoil_values(in, c, way % 6);
     case 4:
         return spoil_sgd(c, way % 7);
     case 5:

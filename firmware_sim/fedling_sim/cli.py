@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from fedling_native import MAX_BATCH
 from fedling_protocol.exits import Exit
 from fedling_sim.board import boards
 
@@ -58,6 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_run(verbs)
     _add_report(verbs)
     _add_board(verbs)
+    _add_fits(verbs)
     return parser
 
 
@@ -113,6 +116,30 @@ def _add_board(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     selftest.add_argument("--json", action="store_true", help="print JSON")
 
 
+def _add_fits(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    fits = _add(
+        verbs, "fits", "say whether a board can train a task: flash, RAM, instructions, energy",
+        "fits examples/watch/task.toml --board cortex-m4 --ram 64k --flash 256k",
+    )  # fmt: skip
+    fits.set_defaults(run=_fits)
+    fits.add_argument("task", type=Path, metavar="TASK", help="a task file")
+    fits.add_argument(
+        "--board", type=_board, required=True, metavar="NAME",
+        help="a board or a core of `board list`",
+    )  # fmt: skip
+    for name in ("ram", "flash"):
+        fits.add_argument(
+            f"--{name}", type=_size, required=True, metavar="SIZE",
+            help=f"bytes of {name.replace('ram', 'RAM')} that the device has left: 65536, 64k, 1M",
+        )  # fmt: skip
+    fits.add_argument("--batch", type=_batch, metavar="N", help="instead of training.batch")
+    fits.add_argument(
+        "--examples", type=_positive, metavar="N",
+        help="of a device in a round (default: training.min_examples)",
+    )  # fmt: skip
+    fits.add_argument("--json", action="store_true", help="print JSON")
+
+
 def _add(
     verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", verb: str, does: str, example: str
 ) -> argparse.ArgumentParser:
@@ -157,6 +184,27 @@ def _board_selftest(args: argparse.Namespace) -> int:
     from fedling_sim.board import command
 
     return command.run_selftest(args)
+
+
+def _batch(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= MAX_BATCH:
+        raise argparse.ArgumentTypeError(f"{number}: allowed: 1 to {MAX_BATCH}")
+    return number
+
+
+def _size(text: str) -> int:
+    """Bytes: 65536, 64k, 1M."""
+    found = re.fullmatch(r"(\d+)([kM]?)", text)
+    if not found or int(found[1]) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: allowed: bytes, as in 65536, 64k or 1M")
+    return int(found[1]) * {"": 1, "k": boards.KIB, "M": boards.MIB}[found[2]]
+
+
+def _fits(args: argparse.Namespace) -> int:
+    from fedling_sim import fits
+
+    return fits.run(args)
 
 
 def _run(args: argparse.Namespace) -> int:

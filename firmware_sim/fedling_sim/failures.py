@@ -10,7 +10,9 @@ from fedling_sim.board.qemu import ImageHangs
 from fedling_sim.board.selftest import BadReport
 from fedling_sim.board.toolchain import BuildFailed, SourcesMissing, ToolMissing
 from fedling_sim.device import DeviceFailed
+from fedling_sim.fits import BatchRefused
 from fedling_sim.mosquitto import MosquittoFailed, MosquittoMissing, PortTaken
+from fedling_sim.planner.costs import CostsMissing
 from fedling_sim.process import ChildDied
 from fedling_sim.run import OutTaken
 
@@ -29,6 +31,8 @@ EXITS: dict[type[Exception], Exit] = {
     AggregatorFailed: Exit.FAILED,
     Unavailable: Exit.FAILED,
     OutTaken: Exit.FAILED,
+    BatchRefused: Exit.USAGE,
+    CostsMissing: Exit.NOT_FOUND,
     OSError: Exit.FAILED,
     sqlite3.Error: Exit.FAILED,
 }

@@ -2,25 +2,30 @@
 
 import argparse
 import json
-import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from fedling_broker import tasks
+from fedling_broker.tasks import Task
+from fedling_protocol import shapes
 from fedling_protocol.exits import Exit
-from fedling_sim.board.boards import KIB, MIB, Board
+from fedling_protocol.refused import Refused
+from fedling_sim.board.boards import Board
 from fedling_sim.planner import costs, memory
 from fedling_sim.planner.advice import Limits, advice, in_words
 from fedling_sim.planner.costs import CostTable
 from fedling_sim.planner.job import Job, job_of
 from fedling_sim.planner.plan import Plan, Round, plan, stack
 
-UNITS = {"": 1, "k": KIB, "m": MIB}
 EXAMPLES = "training.min_examples of the task"
 OPTION = "--examples"
+
+
+class BatchRefused(ValueError):
+    """A batch that the kernel does not take. Says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +43,6 @@ class Answer:
     shrink: list[str]  # empty: it fits
 
 
-def size(text: str) -> int:
-    """Bytes, for argparse: "65536", "64k", "1M". Raises ArgumentTypeError."""
-    found = re.fullmatch(r"(\d+)([kKmM]?)", text)
-    if not found or int(found[1]) < 1:
-        raise argparse.ArgumentTypeError(f"{text}: allowed: bytes, as in 65536, 64k or 1M")
-    return int(found[1]) * UNITS[found[2].lower()]
-
-
 def run(args: argparse.Namespace) -> int:
     """Print the answer. FAILED: it does not fit."""
     limits = Limits(args.flash, args.ram)
@@ -60,9 +57,11 @@ def run(args: argparse.Namespace) -> int:
 def answer(
     path: Path, board: Board, limits: Limits, batch: int | None, examples: int | None
 ) -> Answer:
-    """Whether a task file fits a board. Raises SettingsError."""
+    """Whether a task file fits a board. Raises SettingsError, BatchRefused, CostsMissing."""
     task, _ = tasks.load_task(path)
-    job, table = job_of(task, batch), costs.load()
+    if batch is not None:
+        task = with_batch(task, batch)
+    job, table = job_of(task), costs.load()
     round_ = Round(task.training.epochs, examples or task.training.min_examples)
     found = plan(job, board.core, table, round_)
     shrink = advice(job, found, limits, lambda other: ram_on(board, other, table))
@@ -72,9 +71,19 @@ def answer(
     )  # fmt: skip
 
 
+def with_batch(task: Task, batch: int) -> Task:
+    """The task with other batches. Raises BatchRefused."""
+    training = replace(task.training, batch=batch)
+    try:
+        shapes.check_training(task.spec, training)
+    except Refused as refused:
+        raise BatchRefused(f"--batch {batch}: {refused.detail}") from refused
+    return replace(task, training=training)
+
+
 def ram_on(board: Board, job: Job, table: CostTable) -> memory.Ram:
     """Of a job on a board."""
-    return memory.ram(job, table.structs.part, stack(job, table.cores[board.core]))
+    return memory.ram(job, table.structs.part, stack(job, table.of(board.core)))
 
 
 def record(found: Answer) -> dict[str, object]:

@@ -38,18 +38,21 @@ def flash_advice(job: Job, plan: Plan) -> str:
 
 
 def ram_advice(job: Job, limit: int, ram_of: Callable[[Job], Ram]) -> str:
-    """The largest batch that fits, else what else would do, else the largest layer."""
+    """The largest batch that fits, else no momentum, else the largest layer."""
     batches = range(job.batch - 1, 0, -1)
-    fitting = (n for n in batches if ram_of(replace(job, batch=n)).total <= limit)
-    if batch := next(fitting, None):
+    if batch := next((n for n in batches if fits(replace(job, batch=n), limit, ram_of)), None):
         return f"a batch of {batch} instead of {job.batch} fits"
-    least = ram_of(replace(job, batch=1))
-    text = largest_layer(job, lambda layer: layer_ram(job, layer))
-    if job.batch > 1:
-        text = f"{least.total - limit:,} with a batch of 1; {text}"
-    if job.momentum and least.total - least.velocity <= limit:
-        return f"{text}; without momentum a batch of 1 fits"
-    return text
+    least = replace(job, batch=1)
+    if job.momentum and fits(replace(least, momentum=False), limit, ram_of):
+        return "without momentum it fits" + (" with a batch of 1" if job.batch > 1 else "")
+    largest = largest_layer(job, lambda layer: layer_ram(job, layer))
+    if job.batch == 1:
+        return largest
+    return f"{ram_of(least).total - limit:,} with a batch of 1; {largest}"
+
+
+def fits(job: Job, limit: int, ram_of: Callable[[Job], Ram]) -> bool:
+    return ram_of(job).total <= limit
 
 
 def layer_ram(job: Job, layer: Layer) -> int:

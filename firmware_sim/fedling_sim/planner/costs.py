@@ -11,6 +11,10 @@ from pathlib import Path
 FILE = Path(__file__).parent / "board_costs.json"
 
 
+class CostsMissing(LookupError):
+    """A core that was not measured. Says which were."""
+
+
 @dataclass(frozen=True, slots=True)
 class Structs:
     """Sizes on a 32-bit target, in bytes."""
@@ -36,6 +40,13 @@ class CostTable:
     compiler: str  # with its version and options
     structs: Structs
     cores: Mapping[str, Costs]
+
+    def of(self, core: str) -> Costs:
+        """Raises CostsMissing."""
+        if core not in self.cores:
+            known = ", ".join(self.cores)
+            raise CostsMissing(f"{core}: no costs were measured; there are those of {known}")
+        return self.cores[core]
 
 
 def load(file: Path = FILE) -> CostTable:

@@ -83,13 +83,13 @@ def run_length(layer: Layer) -> int:
     return layer.kernel[1] * layer.channels if layer.weight_count else 0
 
 
-def job_of(task: Task, batch: int | None = None) -> Job:
-    """A task's; `batch` instead of its own."""
+def job_of(task: Task) -> Job:
+    """A task's."""
     spec, training = task.spec, task.training
     return Job(
         spec.layers,
         spec.loss,
-        batch or training.batch,
+        training.batch,
         training.frozen,
         momentum=training.momentum > 0,
         clip=training.clip_q16 > 0,

@@ -88,11 +88,8 @@ def widest_of(layers: tuple[Layer, ...]) -> int:
 
 
 def stored(layer: Layer) -> int:
-    """Values of one example's inputs with the padding that lies around them."""
-    if layer.kind not in (Kind.CONV, Kind.DEPTHWISE):
-        return layer.inputs
-    top, bottom, left, right = layer.pad
-    return (layer.height + top + bottom) * (layer.width + left + right) * layer.channels
+    """Values of one example's inputs as they lie in memory; max pools pass over their padding."""
+    return layer.inputs if layer.kind is Kind.MAX_POOL else layer.padded_inputs
 
 
 def round_up(size: int) -> int:

@@ -32,8 +32,8 @@ class Plan:
 
 
 def plan(job: Job, core: str, table: CostTable, round_: Round) -> Plan:
-    """A job on a core of the table."""
-    costs, assumption = table.cores[core], energy.ASSUMPTIONS[core]
+    """A job on a core. Raises CostsMissing."""
+    costs, assumption = table.of(core), energy.ASSUMPTIONS[core]
     step = instructions(job, costs)
     total = round_instructions(job, costs, round_)
     return Plan(

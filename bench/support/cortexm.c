@@ -22,7 +22,9 @@ static fdl_net net = {
 static void check(int error) {
     if (error == FDL_OK)
         return;
-    platform_print(fdl_describe_error(error));
+    platform_print("error -"); /* the number: words are 1 KB of flash */
+    print_decimal((uint32_t)-error);
+    platform_print("\n");
     platform_exit(1);
 }
 

@@ -6,7 +6,7 @@ counts instructions, not cycles. The weights at the end must be those that this 
 """
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.report import Cell, Report
@@ -46,7 +46,7 @@ class Case:
     core: str
     net: str = DENSE
     batch: int = 1
-    build: Build = Build()
+    build: Build = field(default_factory=Build)
 
     @property
     def layers(self) -> tuple[Layer, ...]:

@@ -102,7 +102,11 @@ def measure(case: Case, data: Split) -> Measured:
     if outcome.status != 0:
         raise SystemExit(f"bench cortexm: {case}: {outcome.lines} {outcome.errors}")
     *numbers, checksum = outcome.lines[0].split()
-    measured = Measured(*map(int, numbers), int(checksum, 16), parts["kernel"], parts["library"])
+    instructions, state_bytes, arena, stack = map(int, numbers)
+    measured = Measured(
+        instructions, state_bytes, arena, stack, int(checksum, 16), parts["kernel"],
+        parts["library"],
+    )  # fmt: skip
     if measured.checksum != checksum_here(case, state, data):
         raise SystemExit(f"bench cortexm: {case}: other weights than this machine's")
     return measured

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.report import Report
+from fedling_native import Loss, dense
 from fedling_sim.board import toolchain
 from fedling_sim.board.boards import BOARDS, KIB, Board
 from fedling_sim.board.toolchain import Build
@@ -39,6 +40,9 @@ MOST_RAM = 64 * KIB  # of a model, where the board has as much
 BOARD_RAM = 2 * KIB + measure.OTHER_RAM  # what an image needs beside, with room
 TOGETHER, FITTED, CHECKED = 400, 30, 10  # models: in one image, and in images of their own
 TOGETHER_SEED, OWN_SEED = 1, 2
+# What random models hardly ever are: dense layers alone, one example at a time. Without them the
+# code of a gradient cannot be told from what every build has.
+PLAIN = [Job((dense(n, 16, relu=True), dense(16, 4)), Loss.SOFTMAX, 1) for n in (24, 63, 96)]
 SWEEPS = 3000  # of the fit; it stands still long before
 
 
@@ -60,12 +64,14 @@ def sample(board: Board, folder: Path) -> Sample:
     together = folder / "together"
     together.mkdir(parents=True)
     report = measure.measure_together(board, jobs, BUILD, together)
+    models = [*PLAIN, *fits_nets.jobs(OWN_SEED, FITTED + CHECKED, most)]
     own = [
         (job, *measure.measure(board, job, BUILD, folder / str(number)))
-        for number, job in enumerate(fits_nets.jobs(OWN_SEED, FITTED + CHECKED, most))
+        for number, job in enumerate(models)
     ]
     measured = list(zip(jobs, report.jobs, strict=True))
-    return Sample(report.isa, report.structs, measured, own[:FITTED], own[FITTED:])
+    fitted = len(PLAIN) + FITTED
+    return Sample(report.isa, report.structs, measured, own[:fitted], own[fitted:])
 
 
 # --- fits -----------------------------------------------------------------------------------------

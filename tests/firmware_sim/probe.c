@@ -42,7 +42,7 @@ int main(void) {
     print_decimal(platform_stack_used());
     platform_print("\n");
 #ifdef PROBE_FAULT
-    ((void (*)(void))0xf0000001u)(); /* no board has code there; 1 for Thumb */
+    __asm__ volatile("udf #0"); /* an instruction that no core has */
 #endif
 #ifdef PROBE_POOL
     platform_new(PROBE_POOL);

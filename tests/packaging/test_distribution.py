@@ -51,7 +51,7 @@ def test_wheel_holds_packages_and_no_c(built: Path) -> None:
     tops = {name.split("/")[0] for name in names if ".dist-info/" not in name}
     assert tops == {path.parent.name for path in ROOT.glob("*/fedling_*/__init__.py")}
     suffixes = {Path(name).suffix for name in names if ".dist-info/" not in name}
-    assert suffixes - {".pyi"} == {".py", ".so", ".typed"}
+    assert suffixes - {".pyi"} == {".json", ".py", ".so", ".typed"}
     assert {x.split("/")[0] for x in names if x.endswith("py.typed")} == tops
 
 

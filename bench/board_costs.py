@@ -23,12 +23,12 @@ from fedling_native import Loss, dense
 from fedling_sim.board import toolchain
 from fedling_sim.board.boards import BOARDS, KIB, Board
 from fedling_sim.board.toolchain import Build
-from fedling_sim.planner import costs, flash, measure, work
-from fedling_sim.planner.costs import Costs, CostTable, Structs
-from fedling_sim.planner.job import Job
-from fedling_sim.planner.measure import Measured
-from fedling_sim.planner.memory import packed_bytes
-from fedling_sim.planner.plan import Round, plan
+from fedling_sim.sizing import costs, flash, measure, operations
+from fedling_sim.sizing.costs import Costs, CostTable, Structs
+from fedling_sim.sizing.estimate import Round, plan
+from fedling_sim.sizing.measure import Measured
+from fedling_sim.sizing.memory import packed_bytes
+from fedling_sim.sizing.workload import Job
 from tests.firmware_sim import fits_nets
 
 Float = NDArray[np.float64]
@@ -89,7 +89,7 @@ def fit(found: Sample) -> Costs:
         ),
         fit_stack(found),
         fit_parts(
-            [work.terms(job) for job, _ in found.together],
+            [operations.terms(job) for job, _ in found.together],
             [measured.instructions for _, measured in found.together],
             not_negative,
         ),
@@ -136,11 +136,11 @@ def fit_stack(found: Sample) -> dict[str, int]:
     """The most that a model needed for which no other of its ways is deeper."""
     least: dict[str, int] = {}
     for job, measured, _ in found.own:
-        for way in work.updates(job):
+        for way in operations.updates(job):
             least[way] = min(measured.stack, least.get(way, measured.stack))
     most = dict.fromkeys(sorted(least), 0)
     for job, measured, _ in found.own:
-        deepest = max(work.updates(job), key=least.__getitem__)
+        deepest = max(operations.updates(job), key=least.__getitem__)
         most[deepest] = max(measured.stack, most[deepest])
     return {way: most[way] or least[way] for way in most}
 

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from bench.report import Cell, Report
 from bench.support.datasets import Split, digits
-from fedling_broker.aggregate import ServerState, stored_weights
-from fedling_broker.initial import initial_state
+from fedling_broker.aggregation.aggregate import ServerState, stored_weights
+from fedling_broker.aggregation.initial import initial_state
 from fedling_native import Layer, Loss, Net, conv, dense, max_pool, parameter_counts, same
 from fedling_sim.board import boards, qemu, sizes, toolchain
 from fedling_sim.board.toolchain import Build, Program
-from fedling_sim.planner.job import Job
-from fedling_sim.planner.measure import layer_row
+from fedling_sim.sizing.measure import layer_row
+from fedling_sim.sizing.workload import Job
 
 SUPPORT = Path(__file__).parent / "support"
 SEED = bytes(32)  # of the first weights

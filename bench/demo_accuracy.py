@@ -29,11 +29,12 @@ from rich.console import Console
 from bench.report import Report
 from bench.watch_federation import FloatServer
 from examples.watch import fetch
-from fedling_agent import identity, replay
-from fedling_agent.store import Store as DeviceStore
-from fedling_agent.streams import Stream, load_stream
-from fedling_broker.store import DecisionRow, Store
-from fedling_protocol.identity import device_id
+from fedling_agent.data.streams import Stream, load_stream
+from fedling_agent.store import identity
+from fedling_agent.store.store import Store as DeviceStore
+from fedling_agent.training import replay
+from fedling_broker.store.store import DecisionRow, Store
+from fedling_protocol.wire.identity import device_id
 from fedling_sim import run
 from fedling_sim.dataset import DeviceData
 from fedling_sim.evaluation import counts

@@ -21,11 +21,11 @@ import numpy as np
 from bench.report import Report
 from bench.watch_federation import CNN, MLP, devices
 from examples.watch import fetch
-from fedling_broker import aggregate, initial
+from fedling_broker.aggregation import aggregate, initial
 from fedling_broker.onnx import compare, exact, floating
 from fedling_broker.onnx.snapshot import Snapshot
 from fedling_native import Loss, Net
-from fedling_protocol.messages import TaskSpec
+from fedling_protocol.wire.messages import TaskSpec
 from tests.native import kernel
 from tests.native import reference as ref
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from bench.report import Report
 from examples.watch import fetch
-from fedling_agent.streams import load_stream
+from fedling_agent.data.streams import load_stream
 from tests.native import float_twin as twin
 from tests.native import kernel
 from tests.native import reference as ref

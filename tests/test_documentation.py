@@ -68,9 +68,9 @@ def test_documents_name_only_commands_that_exist(program: str) -> None:
 
 CONFIGURATION = {
     "fedling_agent.config:AgentConfig",
-    "fedling_agent.streams:Stream",
+    "fedling_agent.data.streams:Stream",
     "fedling_broker.config:BrokerFile",
-    "fedling_broker.tasks:TaskFile",
+    "fedling_broker.tasks.task_file:TaskFile",
     "fedling_sim.simulation:SimulationTable",
 }
 

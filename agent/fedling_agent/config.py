@@ -5,14 +5,14 @@ import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from fedling_agent.conditions import Roots
-from fedling_agent.policy import Policy
-from fedling_agent.recordings import Bounds
-from fedling_agent.streams import Stream, load_stream
+from fedling_agent.conditions.policy import Policy
+from fedling_agent.conditions.sensors import Roots
+from fedling_agent.data.streams import Stream, load_stream
+from fedling_agent.store.recordings import Bounds
 from fedling_protocol import settings
-from fedling_protocol.limits import MAX_U32
 from fedling_protocol.settings import SettingsError, setting
-from fedling_protocol.topics import Topics, is_name, is_task
+from fedling_protocol.wire.limits import MAX_U32
+from fedling_protocol.wire.topics import Topics, is_name, is_task
 
 DEFAULT_FILE = Path("/etc/fedling/agent.toml")
 SYSTEM_STATE = Path("/var/lib/fedling-agent")  # StateDirectory= of the systemd unit

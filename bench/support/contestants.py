@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from bench.support.compiled import kernel
 from bench.support.float_net import Float, FloatNet, address, dequantised
-from fedling_broker import aggregate
-from fedling_broker.initial import initial_state
+from fedling_broker.aggregation import aggregate
+from fedling_broker.aggregation.initial import initial_state
 from fedling_native import Kind, Layer
 
 RATE = 1 / 64

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from bench.support.datasets import Examples
 from bench.support.float_net import Float, FloatNet, dequantised
-from fedling_broker import aggregate
-from fedling_broker.initial import initial_state
+from fedling_broker.aggregation import aggregate
+from fedling_broker.aggregation.initial import initial_state
 from fedling_native import INPUT_EXP, VALUE_EXP, Layer, Loss, Net, delta
 
 

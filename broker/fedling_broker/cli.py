@@ -17,7 +17,7 @@ ROOT_KEY = Path("root.key")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns its exit code."""
     args = build_parser().parse_args(arguments)
-    from fedling_broker.commands.place import exit_code  # not needed for --help
+    from fedling_broker.commands.installation import exit_code  # not needed for --help
 
     module, function = args.run
     try:

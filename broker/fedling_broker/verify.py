@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from fedling_broker import aggregate, initial
-from fedling_broker.aggregate import GroupSum, ServerState
-from fedling_broker.fold import add_up
-from fedling_broker.shelf import Damaged, sha256
-from fedling_broker.store import FIRST_VERSION, Fold, ModelRow, PlanRow, Store
-from fedling_broker.tasks import Task
-from fedling_protocol import digest
-from fedling_protocol.messages import TaskSpec
+from fedling_broker.aggregation import aggregate, initial
+from fedling_broker.aggregation.aggregate import GroupSum, ServerState
+from fedling_broker.service.fold import add_up
+from fedling_broker.store.shelf import Damaged, sha256
+from fedling_broker.store.store import FIRST_VERSION, Fold, ModelRow, PlanRow, Store
+from fedling_broker.tasks.task_file import Task
+from fedling_protocol.wire import digest
+from fedling_protocol.wire.messages import TaskSpec
 
 
 class Mismatch(Exception):

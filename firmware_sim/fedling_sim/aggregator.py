@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from fedling_broker import config as broker_config
-from fedling_broker.devices import Devices
-from fedling_broker.store import DecisionRow, PlanRow, Store
+from fedling_broker.store.devices import Devices
+from fedling_broker.store.store import DecisionRow, PlanRow, Store
 from fedling_native import Net
-from fedling_protocol.digest import first_model_seed
-from fedling_protocol.identity import SigningKey, create_key, create_secret, device_id
-from fedling_protocol.topics import AGGREGATOR, Topics
+from fedling_protocol.wire.digest import first_model_seed
+from fedling_protocol.wire.identity import SigningKey, create_key, create_secret, device_id
+from fedling_protocol.wire.topics import AGGREGATOR, Topics
 from fedling_sim import toml
 from fedling_sim.process import Process
 from fedling_sim.simulation import Scenario

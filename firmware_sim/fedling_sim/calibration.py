@@ -4,10 +4,10 @@ import os
 import time
 from dataclasses import dataclass, replace
 
-from fedling_agent.job import Recipe
-from fedling_agent.run import Run
+from fedling_agent.training.job import Recipe
+from fedling_agent.training.local_sgd import LocalSgd
 from fedling_native import Normaliser, weights_size
-from fedling_protocol.messages import TaskSpec, Training
+from fedling_protocol.wire.messages import TaskSpec, Training
 
 BATCHES, WARM_UP = 24, 4
 PAUSE_S = 0.02  # between batches, as a low duty makes it: the caches are cold after it
@@ -33,7 +33,7 @@ def measure(spec: TaskSpec, training: Training) -> Calibration:
     recipe = _recipe(spec, training)
     examples = os.urandom(2 * recipe.count * recipe.values) + bytes(recipe.count)
     with memoryview(examples) as view:
-        run = Run(recipe, bytes(weights_size(spec.layers)), view)
+        run = LocalSgd(recipe, bytes(weights_size(spec.layers)), view)
         costs = []
         while not run.finished:
             time.sleep(PAUSE_S)

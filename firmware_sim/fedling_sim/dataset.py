@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedling_protocol.messages import TaskSpec
 from fedling_protocol.settings import SettingsError
+from fedling_protocol.wire.messages import TaskSpec
 
 INDEX = "devices.json"
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fedling_agent import identity
-from fedling_agent.control import Client, RequestFailed, Unavailable
-from fedling_agent.report import of_bytes
-from fedling_agent.store import Store
-from fedling_protocol.identity import SigningKey, create_key, create_secret, device_id
+from fedling_agent.service.control import Client, RequestFailed, Unavailable
+from fedling_agent.service.report import of_bytes
+from fedling_agent.store import identity
+from fedling_agent.store.store import Store
+from fedling_protocol.wire.identity import SigningKey, create_key, create_secret, device_id
 from fedling_sim import toml
 from fedling_sim.dataset import DeviceData
 from fedling_sim.process import Process
@@ -44,7 +44,7 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Surroundings:
     """Where a device lives and whom it knows."""
 
     directory: Path
@@ -58,7 +58,7 @@ class Device:
     """Its files, its process, its surroundings."""
 
     def __init__(
-        self, data: DeviceData, place: Place, key: SigningKey, secret: bytes, trace: Trace
+        self, data: DeviceData, place: Surroundings, key: SigningKey, secret: bytes, trace: Trace
     ) -> None:
         self.data = data
         self.key = key

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fedling_agent.streams import Stream, load_stream
+from fedling_agent.data.streams import Stream, load_stream
 from fedling_native import Net, Normaliser
-from fedling_protocol.messages import TaskSpec
+from fedling_protocol.wire.messages import TaskSpec
 from fedling_sim.dataset import DeviceData
 from fedling_sim.device import Device
 from fedling_sim.simulation import Scenario

@@ -2,7 +2,7 @@
 
 import sqlite3
 
-from fedling_agent.control import Unavailable
+from fedling_agent.service.control import Unavailable
 from fedling_protocol.exits import Exit
 from fedling_protocol.settings import SettingsError
 from fedling_sim.aggregator import AggregatorFailed
@@ -12,9 +12,9 @@ from fedling_sim.board.toolchain import BuildFailed, SourcesMissing, ToolMissing
 from fedling_sim.device import DeviceFailed
 from fedling_sim.fits import BatchRefused
 from fedling_sim.mosquitto import MosquittoFailed, MosquittoMissing, PortTaken
-from fedling_sim.planner.costs import CostsMissing
 from fedling_sim.process import ChildDied
 from fedling_sim.run import OutTaken
+from fedling_sim.sizing.costs import CostsMissing
 
 EXITS: dict[type[Exception], Exit] = {
     SettingsError: Exit.BAD_CONFIG,

@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 
-from fedling_protocol.identity import SigningKey
+from fedling_protocol.wire.identity import SigningKey
 from fedling_sim import calibration
 from fedling_sim.aggregator import Aggregator
 from fedling_sim.calibration import Calibration
 from fedling_sim.dataset import DeviceData
-from fedling_sim.device import Device, DeviceFailed, Place
+from fedling_sim.device import Device, DeviceFailed, Surroundings
 from fedling_sim.mosquitto import Mosquitto
 from fedling_sim.process import ChildDied
 from fedling_sim.proxy import Proxy
@@ -94,7 +94,7 @@ class Federation:
 
     def _add(self, number: int, data: DeviceData, key: SigningKey, costs: Calibration) -> None:
         secret = self.scenario.secret("device secret", data.name)
-        place = Place(
+        place = Surroundings(
             self.directory / "devices" / data.name,
             self.proxy.add(data.name),
             FLEET,

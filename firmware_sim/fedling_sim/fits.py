@@ -8,17 +8,17 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from fedling_broker import tasks
-from fedling_broker.tasks import Task
-from fedling_protocol import shapes
+from fedling_broker.tasks import task_file
+from fedling_broker.tasks.task_file import Task
 from fedling_protocol.exits import Exit
-from fedling_protocol.refused import Refused
+from fedling_protocol.wire import shapes
+from fedling_protocol.wire.refused import Refused
 from fedling_sim.board.boards import Board
-from fedling_sim.planner import costs, memory
-from fedling_sim.planner.advice import Limits, advice, in_words
-from fedling_sim.planner.costs import CostTable
-from fedling_sim.planner.job import Job, job_of
-from fedling_sim.planner.plan import Plan, Round, plan, stack
+from fedling_sim.sizing import costs, memory
+from fedling_sim.sizing.advice import Limits, advice, in_words
+from fedling_sim.sizing.costs import CostTable
+from fedling_sim.sizing.estimate import Plan, Round, plan, stack
+from fedling_sim.sizing.workload import Job, job_of
 
 EXAMPLES = "training.min_examples of the task"
 OPTION = "--examples"
@@ -58,7 +58,7 @@ def answer(
     path: Path, board: Board, limits: Limits, batch: int | None, examples: int | None
 ) -> Answer:
     """Whether a task file fits a board. Raises SettingsError, BatchRefused, CostsMissing."""
-    task, _ = tasks.load_task(path)
+    task, _ = task_file.load_task(path)
     if batch is not None:
         task = with_batch(task, batch)
     job, table = job_of(task), costs.load()

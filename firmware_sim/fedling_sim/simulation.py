@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from fedling_broker import tasks
-from fedling_broker.tasks import Task
+from fedling_broker.tasks import task_file
+from fedling_broker.tasks.task_file import Task
 from fedling_native import Loss
 from fedling_protocol import settings
 from fedling_protocol.settings import SettingsError, setting
@@ -60,13 +60,13 @@ def load(
     path: Path, *, seed: int | None = None, devices: int | None = None, rounds: int | None = None
 ) -> Scenario:
     """A task file and what the command line says instead. Raises SettingsError."""
-    task, _ = tasks.load_task(path)  # its errors are the best
+    task, _ = task_file.load_task(path)  # its errors are the best
     if task.spec.loss is not Loss.SOFTMAX:
         raise SettingsError(f"{path}: model.loss: allowed in a simulation, which tests: softmax")
     values = tomllib.loads(path.read_text())
-    if tasks.SIMULATION not in values:
+    if task_file.SIMULATION not in values:
         raise SettingsError(f"{path}: [simulation] is missing: fedling-sim needs data and stream")
-    own = {tasks.SIMULATION: values.pop(tasks.SIMULATION)}
+    own = {task_file.SIMULATION: values.pop(task_file.SIMULATION)}
     table = settings.read(own, str(path), _Table).simulation
     here = path.absolute().parent
     table = replace(
@@ -79,7 +79,7 @@ def load(
     if rounds is not None:
         values["task"]["rounds"] = rounds
     text = toml.text(values)
-    return Scenario(tasks.parse_task(text, str(path)), text, table)
+    return Scenario(task_file.parse_task(text, str(path)), text, table)
 
 
 def for_devices(scenario: Scenario, count: int, whole: int) -> Scenario:
@@ -95,4 +95,4 @@ def for_devices(scenario: Scenario, count: int, whole: int) -> Scenario:
     }
     values["cohort"] = {**cohort, **shrunk}
     text = toml.text(values)
-    return replace(scenario, task=tasks.parse_task(text, "the smaller task"), task_text=text)
+    return replace(scenario, task=task_file.parse_task(text, "the smaller task"), task_text=text)

@@ -11,7 +11,7 @@ import pytest
 
 from fedling_agent import cli
 from fedling_protocol.exits import Exit
-from fedling_protocol.identity import SECRET_BYTES
+from fedling_protocol.wire.identity import SECRET_BYTES
 from tests.support.agent import Agent, rows
 
 NOWHERE = 1  # a port that nobody listens on

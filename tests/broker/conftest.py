@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fedling_broker.cli import main
-from fedling_broker.store import Store
+from fedling_broker.store.store import Store
 from fedling_protocol.exits import Exit
 from tests.support.rounds_on_disk import TEXT
 

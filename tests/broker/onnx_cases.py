@@ -13,7 +13,7 @@ from fedling_broker.onnx.importer import float_layers
 from fedling_broker.onnx.snapshot import Snapshot
 from fedling_broker.onnx.walk import FloatLayer
 from fedling_native import Layer, Loss, average_pool, conv, dense, depthwise, max_pool
-from fedling_protocol.messages import TaskSpec
+from fedling_protocol.wire.messages import TaskSpec
 from tests.native import kernel
 from tests.native import reference as ref
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from fedling_broker.cli import main
-from fedling_broker.commands.place import exit_code
-from fedling_protocol import identity
+from fedling_broker.commands.installation import exit_code
 from fedling_protocol.exits import Exit
-from fedling_protocol.identity import SigningKey, device_id
+from fedling_protocol.wire import identity
+from fedling_protocol.wire.identity import SigningKey, device_id
 from tests.broker.conftest import Here
 from tests.support.rounds_on_disk import TEXT, accept, open_round, run_round
 
@@ -235,7 +235,7 @@ def test_exit_code(error: Exception, code: Exit | None) -> None:
 
 
 def test_a_locked_database_is_try_later(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fedling_protocol.durable.BUSY_S", 0.01)
+    monkeypatch.setattr("fedling_protocol.disk.durable.BUSY_S", 0.01)
     here.add_task()
     other = sqlite3.connect("broker-state/fedling-broker.sqlite", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")

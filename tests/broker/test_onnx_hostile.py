@@ -13,7 +13,7 @@ from onnx import AttributeProto, ModelProto, StringStringEntryProto, TensorProto
 from fedling_broker.onnx import OnnxError
 from fedling_broker.onnx.importer import import_model
 from fedling_broker.onnx.reader import MAX_NODES
-from fedling_protocol.messages import TaskSpec
+from fedling_protocol.wire.messages import TaskSpec
 from tests.broker.onnx_cases import DENSE, FILES, PLAIN, TASKS, graph, spec_of
 
 NAMES = sorted(path.stem for path in FILES.glob("*.onnx"))

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from numpy.typing import NDArray
 
-from fedling_broker import aggregate
+from fedling_broker.aggregation import aggregate
 from fedling_broker.onnx import OnnxError
 from fedling_broker.onnx.floating import float_model
 from fedling_broker.onnx.importer import float_layers, import_model
 from fedling_broker.onnx.walk import FloatLayer
 from fedling_native import INPUT_EXP, Kind, Layer, Loss, Net
-from fedling_protocol.messages import TaskSpec
+from fedling_protocol.wire.messages import TaskSpec
 from tests.broker.onnx_cases import FILES, TASKS, layers_of, snapshot_of
 from tests.native import float_twin as twin
 from tests.native import random_nets as nets

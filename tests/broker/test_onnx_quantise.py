@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedling_broker import aggregate
-from fedling_broker.aggregate import move_exponents
+from fedling_broker.aggregation import aggregate
+from fedling_broker.aggregation.aggregate import move_exponents
 from fedling_broker.onnx import OnnxError
 from fedling_broker.onnx.quantise import quantise
 from fedling_broker.onnx.walk import FloatLayer

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fedling_broker.store import Store
+from fedling_broker.store.store import Store
 from fedling_broker.verify import Check, verify
 from tests.support.rounds_on_disk import SEED, TASK, make_store, run_round
 

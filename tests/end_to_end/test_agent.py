@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from fedling_native import Loss, dense, weights_size
-from fedling_protocol import envelope
 from fedling_protocol.exits import Exit
-from fedling_protocol.identity import SigningKey
-from fedling_protocol.messages import Conditions, StateCode
+from fedling_protocol.wire import envelope
+from fedling_protocol.wire.identity import SigningKey
+from fedling_protocol.wire.messages import Conditions, StateCode
 from fedling_sim.mosquitto import Mosquitto
 from fedling_sim.proxy import Proxy
 from fedling_sim.world import Weather

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from fedling_native import Layer
 from fedling_protocol.exits import Exit
-from fedling_protocol.messages import StateCode
+from fedling_protocol.wire.messages import StateCode
 from tests.support import plug
 from tests.support.agent import Agent
 from tests.support.aggregator import FakeAggregator

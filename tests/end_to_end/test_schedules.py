@@ -29,7 +29,7 @@ from fedling_agent.session.state import Joining, Session, Spooled, Timing, resto
 from fedling_broker.rounds import events as broker
 from fedling_broker.rounds import machine as rounds
 from fedling_broker.rounds.state import Rounds
-from fedling_protocol.messages import Answer, Plan, Verdict
+from fedling_protocol.wire.messages import Answer, Plan, Verdict
 from tests.support.schedules.violation import Violation
 from tests.support.schedules.world import Machines, World
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from examples.watch import fetch
-from fedling_agent.streams import Parser, Row, load_stream
+from fedling_agent.data.streams import Parser, Row, load_stream
 from tests.support.tools import absent
 
 WATCH = Path(fetch.__file__).parent

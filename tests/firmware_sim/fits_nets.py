@@ -16,8 +16,8 @@ from fedling_native import (
     max_pool,
     same,
 )
-from fedling_sim.planner import memory
-from fedling_sim.planner.job import Job
+from fedling_sim.sizing import memory
+from fedling_sim.sizing.workload import Job
 
 PART_BYTES = 80  # of struct fdl_part, about: only to see what is too large
 STACK_BYTES = 2048  # likewise

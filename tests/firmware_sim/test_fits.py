@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 
-from fedling_broker import tasks
+from fedling_broker.tasks import task_file
 from fedling_native import Loss, average_pool, conv, dense
 from fedling_protocol.exits import Exit
 from fedling_protocol.settings import SettingsError
 from fedling_sim import cli
 from fedling_sim.board.boards import BOARDS
-from fedling_sim.planner import costs, energy
-from fedling_sim.planner.advice import Limits, advice
-from fedling_sim.planner.job import Feature, Job
-from fedling_sim.planner.memory import Ram, ram
-from fedling_sim.planner.plan import Plan, Round, instructions, plan
+from fedling_sim.sizing import costs, energy
+from fedling_sim.sizing.advice import Limits, advice
+from fedling_sim.sizing.estimate import Plan, Round, instructions, plan
+from fedling_sim.sizing.memory import Ram, ram
+from fedling_sim.sizing.workload import Feature, Job
 
 WATCH = Path(__file__).parents[2] / "examples/watch/task.toml"  # 600-64-7, batches of 10
 CORE = "cortex-m4"
@@ -130,7 +130,7 @@ def test_task_file_errors_are_those_of_the_broker(
     wrong = tmp_path / "wrong.toml"
     wrong.write_text(WATCH.read_text().replace("epochs = 3", "epochs = 0"))
     with pytest.raises(SettingsError) as refused:
-        tasks.load_task(wrong)
+        task_file.load_task(wrong)
     assert fits("--ram", "64k", "--flash", "64k", task=wrong) == Exit.BAD_CONFIG
     assert str(refused.value) in capsys.readouterr().err
 

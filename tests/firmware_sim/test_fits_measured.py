@@ -11,9 +11,9 @@ import pytest
 from fedling_native import Kind, Loss
 from fedling_sim.board.boards import BOARDS, Board
 from fedling_sim.board.toolchain import Build
-from fedling_sim.planner import costs, measure
-from fedling_sim.planner.job import Feature, Job
-from fedling_sim.planner.plan import Round, plan
+from fedling_sim.sizing import costs, measure
+from fedling_sim.sizing.estimate import Round, plan
+from fedling_sim.sizing.workload import Feature, Job
 from tests.firmware_sim import fits_nets
 from tests.support.tools import need
 

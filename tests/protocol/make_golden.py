@@ -1,8 +1,8 @@
 """Writes tests/protocol/golden/ (python -m tests.protocol.make_golden) with nothing of the product.
 
 Each file has the topic without its root, the payload in diagnostic notation and in hexadecimal, the
-envelope, its message hash, and the fields under the names of fedling_protocol/messages.py, bytes in
-hexadecimal. The keys are those of the seeds below. digests.json has hashes and orders.
+envelope, its message hash, and the fields under the names of fedling_protocol/wire/messages.py,
+bytes in hexadecimal. The keys are those of the seeds below. digests.json has hashes and orders.
 """
 
 import hashlib

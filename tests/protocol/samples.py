@@ -6,11 +6,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from fedling_protocol.codec import decode
-from fedling_protocol.identity import SigningKey
-from fedling_protocol.messages import Message
-from fedling_protocol.topics import Topics
-from fedling_protocol.trust import Trust
+from fedling_protocol.wire.identity import SigningKey
+from fedling_protocol.wire.messages import Message
+from fedling_protocol.wire.records import decode
+from fedling_protocol.wire.topics import Topics
+from fedling_protocol.wire.trust import Trust
 
 GOLDEN = Path(__file__).parent / "golden"
 MESSAGES = sorted(path.stem for path in GOLDEN.glob("*.json") if path.stem != "digests")

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fedling_agent.control import Client, Unavailable
+from fedling_agent.service.control import Client, Unavailable
 from fedling_sim.world import FakeDevice, Weather
 from tests.support.aggregator import ROOT, TOPICS
 

@@ -6,13 +6,15 @@ from collections.abc import Callable
 from functools import partial
 
 from fedling_native import Layer, Loss, parameter_counts
-from fedling_protocol import digest, envelope
-from fedling_protocol.backoff import Backoff
-from fedling_protocol.identity import SigningKey, device_id
-from fedling_protocol.limits import MAX_LARGE
-from fedling_protocol.link import Broker, Link, Will
-from fedling_protocol.loop import Loop
-from fedling_protocol.messages import (
+from fedling_protocol.net.backoff import Backoff
+from fedling_protocol.net.link import Broker, Link, Will
+from fedling_protocol.net.mqtt import new_client
+from fedling_protocol.net.tcpinfo import Traffic
+from fedling_protocol.runtime.loop import Loop
+from fedling_protocol.wire import digest, envelope
+from fedling_protocol.wire.identity import SigningKey, device_id
+from fedling_protocol.wire.limits import MAX_LARGE
+from fedling_protocol.wire.messages import (
     Answer,
     Certificate,
     Conditions,
@@ -30,11 +32,9 @@ from fedling_protocol.messages import (
     Update,
     Verdict,
 )
-from fedling_protocol.mqtt import new_client
-from fedling_protocol.refused import Refused
-from fedling_protocol.tcpinfo import Traffic
-from fedling_protocol.topics import AGGREGATOR, Topics
-from fedling_protocol.trust import Received, Trust
+from fedling_protocol.wire.refused import Refused
+from fedling_protocol.wire.topics import AGGREGATOR, Topics
+from fedling_protocol.wire.trust import Received, Trust
 
 PATIENCE_S = 60.0
 ROOT = SigningKey.from_seed(b"r" * 32)

@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from fedling_agent.job import Job
-from fedling_agent.process import Asked, ChildEvent, Exited, Note, Step, TrainingProcess
+from fedling_agent.training.job import Job
+from fedling_agent.training.process import Asked, ChildEvent, Exited, Note, Step, TrainingProcess
 
 PATIENCE_S = 60.0
 LONG_NS = 3600 * 10**9

@@ -5,14 +5,14 @@ from array import array
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fedling_agent.freeze import Freezer
-from fedling_agent.job import Job
-from fedling_agent.recordings import Bounds, Ingested
-from fedling_agent.store import Store
-from fedling_agent.streams import Channel, Parser, Row, RowError, Stream
+from fedling_agent.data.streams import Channel, Parser, Row, RowError, Stream
+from fedling_agent.store.recordings import Bounds, Ingested
+from fedling_agent.store.store import Store
+from fedling_agent.training.freeze import Freezer
+from fedling_agent.training.job import Job
 from fedling_native import Loss, average_pool, conv, dense, parameter_counts
-from fedling_protocol.digest import model_hash
-from fedling_protocol.messages import Conditions, Model, Plan, TaskSpec, Training
+from fedling_protocol.wire.digest import model_hash
+from fedling_protocol.wire.messages import Conditions, Model, Plan, TaskSpec, Training
 
 FLEET = "test"
 SECRET = bytes(range(32))

@@ -14,14 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from fedling_broker.cli import main
-from fedling_broker.store import Store
-from fedling_protocol import digest, envelope, identity
-from fedling_protocol.backoff import Backoff
-from fedling_protocol.identity import SigningKey, device_id
-from fedling_protocol.limits import MAX_LARGE
-from fedling_protocol.link import Broker, Link, Will
-from fedling_protocol.loop import Loop
-from fedling_protocol.messages import (
+from fedling_broker.store.store import Store
+from fedling_protocol.net.backoff import Backoff
+from fedling_protocol.net.link import Broker, Link, Will
+from fedling_protocol.net.mqtt import new_client
+from fedling_protocol.net.tcpinfo import Traffic
+from fedling_protocol.runtime.loop import Loop
+from fedling_protocol.wire import digest, envelope, identity
+from fedling_protocol.wire.identity import SigningKey, device_id
+from fedling_protocol.wire.limits import MAX_LARGE
+from fedling_protocol.wire.messages import (
     Answer,
     Certificate,
     Join,
@@ -33,11 +35,9 @@ from fedling_protocol.messages import (
     Ticket,
     Update,
 )
-from fedling_protocol.mqtt import new_client
-from fedling_protocol.refused import Refused
-from fedling_protocol.tcpinfo import Traffic
-from fedling_protocol.topics import Topics
-from fedling_protocol.trust import Trust
+from fedling_protocol.wire.refused import Refused
+from fedling_protocol.wire.topics import Topics
+from fedling_protocol.wire.trust import Trust
 
 PATIENCE_S = 60.0
 ROOT = SigningKey.from_seed(b"R" * 32)
@@ -146,8 +146,8 @@ class Aggregator:
 
     def counters(self) -> dict[str, int]:
         """What the process has written down of refusals; it must have ended."""
-        from fedling_broker.database import FILE
-        from fedling_protocol import durable
+        from fedling_broker.store.database import FILE
+        from fedling_protocol.disk import durable
 
         connection = durable.connect_database(
             self.directory / "broker-state" / FILE, read_only=True

@@ -6,8 +6,8 @@ python -m tests.support.full_aggregator DIRECTORY MQTT_PORT
 import sys
 from pathlib import Path
 
-from fedling_protocol.loop import Loop
-from fedling_protocol.messages import Receipt, Ticket, Verdict
+from fedling_protocol.runtime.loop import Loop
+from fedling_protocol.wire.messages import Receipt, Ticket, Verdict
 from tests.support.fleet import Aggregator, Device, wait
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fedling_native import Layer, dense
-from fedling_protocol.messages import Model
+from fedling_protocol.wire.messages import Model
 from fedling_sim.world import Weather
 from tests.support.agent import GOOD, Agent, rows
 from tests.support.aggregator import FakeAggregator, make_model

@@ -3,13 +3,13 @@
 from array import array
 from pathlib import Path
 
-from fedling_broker import fold
-from fedling_broker.store import DecisionRow, PlanRow, Store
-from fedling_broker.tasks import Task, parse_task
-from fedling_protocol import codec, digest, envelope
-from fedling_protocol.identity import SigningKey, device_id
-from fedling_protocol.messages import Update, Verdict
-from fedling_protocol.topics import Topics
+from fedling_broker.service import fold
+from fedling_broker.store.store import DecisionRow, PlanRow, Store
+from fedling_broker.tasks.task_file import Task, parse_task
+from fedling_protocol.wire import digest, envelope, records
+from fedling_protocol.wire.identity import SigningKey, device_id
+from fedling_protocol.wire.messages import Update, Verdict
+from fedling_protocol.wire.topics import Topics
 
 SEED = b"s" * 32
 TOPICS = Topics("fedling", "test")
@@ -64,7 +64,14 @@ def accept(store: Store, plan: PlanRow, number: int, step: int, weight: int) -> 
     """Store an update of one of the three devices, and its verdict."""
     key = KEYS[number]
     update = Update(
-        plan.plan_id, plan.base_version, plan.base_hash, weight, codec.RAW_INT16, vector(step), 0, 1
+        plan.plan_id,
+        plan.base_version,
+        plan.base_hash,
+        weight,
+        records.RAW_INT16,
+        vector(step),
+        0,
+        1,
     )
     topic = TOPICS.update("tiny", device_id(key.public), plan.plan_id)
     message = envelope.seal(update, TOPICS.bound(topic), key)

@@ -23,8 +23,8 @@ from fedling_agent.session.state import (
     restore,
 )
 from fedling_native import Loss, dense
-from fedling_protocol.messages import Answer, Conditions, Plan, Rest, TaskSpec, Verdict
-from fedling_protocol.messages import Training as HowToTrain
+from fedling_protocol.wire.messages import Answer, Conditions, Plan, Rest, TaskSpec, Verdict
+from fedling_protocol.wire.messages import Training as HowToTrain
 
 SPEC = TaskSpec("watch", "imu", 2, 1, 1, "device", ("a", "b"), (dense(2, 2),), Loss.SOFTMAX)
 PLAN = Plan(

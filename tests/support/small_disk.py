@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from fedling_agent.errors import CannotWrite
-from fedling_agent.freeze import Freezer
+from fedling_agent.store.errors import CannotWrite
+from fedling_agent.training.freeze import Freezer
 from fedling_protocol.exits import Exit
 from tests.support.child import Child
 from tests.support.device import FLEET, SECRET, Device, csv_lines, make_device, make_plan

@@ -4,21 +4,22 @@ import argparse
 import socket
 from collections.abc import Callable
 
-from fedling_agent import conditions, identity
-from fedling_agent.commands import output, place, status
-from fedling_agent.commands.place import Place
-from fedling_agent.errors import BadInput, CannotWrite, Missing
-from fedling_agent.store import Store
+from fedling_agent.commands import installation, output, status
+from fedling_agent.commands.installation import Installation
+from fedling_agent.conditions import sensors
+from fedling_agent.store import identity
+from fedling_agent.store.errors import BadInput, CannotWrite, Missing
+from fedling_agent.store.store import Store
 from fedling_protocol.exits import Exit
-from fedling_protocol.identity import IdentityError
 from fedling_protocol.settings import SettingsError
+from fedling_protocol.wire.identity import IdentityError
 
 CONNECT_S = 5.0
 EXPECTED = (SettingsError, IdentityError, BadInput, CannotWrite, Missing, OSError)
 
 
 def run(args: argparse.Namespace) -> Exit:
-    where = place.find(args)
+    where = installation.find(args)
     results = [(name, *_outcome(check, where)) for name, check in CHECKS.items()]
     if args.json:
         output.print_json([{"check": n, "ok": ok, "says": says} for n, ok, says in results])
@@ -27,7 +28,7 @@ def run(args: argparse.Namespace) -> Exit:
     return Exit.OK if all(ok for _, ok, _ in results) else Exit.FAILED
 
 
-def _outcome(check: Callable[[Place], str], where: Place) -> tuple[bool, str]:
+def _outcome(check: Callable[[Installation], str], where: Installation) -> tuple[bool, str]:
     try:
         return True, check(where)
     except EXPECTED as error:
@@ -39,25 +40,25 @@ def _painted(ok: bool, says: str) -> str:
     return f"{word}  {says}"
 
 
-def _configuration(where: Place) -> str:
+def _configuration(where: Installation) -> str:
     return f"{where.file}: fleet {where.needed_config().fleet}"
 
 
-def _identity(where: Place) -> str:
+def _identity(where: Installation) -> str:
     me = identity.load(where.state)
     if me is None:
         raise Missing(f"{where.state}: no key yet; make one with: fedling-agent init")
     return f"device {me.device}"
 
 
-def _streams(where: Place) -> str:
+def _streams(where: Installation) -> str:
     streams = where.streams()
     if not streams:
         raise Missing("agent.toml names no stream: nothing can be ingested or trained")
     return ", ".join(f"{s.name} ({len(s.channels)} channels)" for s in streams.values())
 
 
-def _store(where: Place) -> str:
+def _store(where: Installation) -> str:
     store = Store(where.state, read_only=True)
     try:
         summaries = store.recordings.summary().values()
@@ -66,8 +67,8 @@ def _store(where: Place) -> str:
         store.close()
 
 
-def _conditions(where: Place) -> str:
-    readings = conditions.read(where.needed_config().roots)
+def _conditions(where: Installation) -> str:
+    readings = sensors.read(where.needed_config().roots)
     signals = (readings.mains, readings.battery, readings.temperature, readings.network)
     broken = [f"{signal.source}: {signal.reason}" for signal in signals if signal.broken]
     if broken:
@@ -75,7 +76,7 @@ def _conditions(where: Place) -> str:
     return "readable"
 
 
-def _broker(where: Place) -> str:
+def _broker(where: Installation) -> str:
     broker = where.needed_config().broker
     address = f"{broker.host}:{broker.port}"
     try:
@@ -85,7 +86,7 @@ def _broker(where: Place) -> str:
     return f"{address} accepts connections"
 
 
-def _service(where: Place) -> str:
+def _service(where: Installation) -> str:
     facts = status.read(where)
     if facts["source"] != "service":
         raise Missing("it does not run; start it with: fedling-agent run")
@@ -94,7 +95,7 @@ def _service(where: Place) -> str:
     return str(facts["doing"])
 
 
-CHECKS: dict[str, Callable[[Place], str]] = {
+CHECKS: dict[str, Callable[[Installation], str]] = {
     "configuration": _configuration,
     "identity": _identity,
     "streams": _streams,

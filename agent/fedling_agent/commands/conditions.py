@@ -3,19 +3,20 @@
 import argparse
 from typing import Any
 
-from fedling_agent import conditions, policy, report
-from fedling_agent.commands import output, place
-from fedling_agent.commands.place import Place
-from fedling_agent.conditions import Roots
-from fedling_agent.control import Json
-from fedling_agent.policy import Memory, Policy
+from fedling_agent.commands import installation, output
+from fedling_agent.commands.installation import Installation
+from fedling_agent.conditions import policy, sensors
+from fedling_agent.conditions.policy import Memory, Policy
+from fedling_agent.conditions.sensors import Roots
+from fedling_agent.service import report
+from fedling_agent.service.control import Json
 from fedling_protocol.exits import Exit
 
 UNITS = {"battery": " %", "temperature": " °C"}
 
 
 def run(args: argparse.Namespace) -> Exit:
-    facts: dict[str, Any] = read(place.find(args))
+    facts: dict[str, Any] = read(installation.find(args))
     if args.json:
         output.print_json(facts)
         return Exit.OK
@@ -27,7 +28,7 @@ def run(args: argparse.Namespace) -> Exit:
     return Exit.OK
 
 
-def read(where: Place) -> Json:
+def read(where: Installation) -> Json:
     """From the service, which remembers what hysteresis needs; else read now."""
     service = where.service()
     if service is not None:
@@ -35,7 +36,7 @@ def read(where: Place) -> Json:
             return service.ask({"do": "conditions"}) | {"source": "service"}
     roots = Roots() if where.config is None else where.config.roots
     own = Policy() if where.config is None else where.config.policy
-    readings = conditions.read(roots)
+    readings = sensors.read(roots)
     allowance, _ = policy.decide(own, None, readings, Memory())
     return {
         "signals": report.of_readings(readings),

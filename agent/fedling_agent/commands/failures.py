@@ -2,12 +2,12 @@
 
 import sqlite3
 
-from fedling_agent.control import RequestFailed, Unavailable
-from fedling_agent.errors import BadInput, CannotWrite, Missing
-from fedling_agent.lock import Locked
+from fedling_agent.service.control import RequestFailed, Unavailable
+from fedling_agent.store.errors import BadInput, CannotWrite, Missing
+from fedling_agent.store.lock import Locked
 from fedling_protocol.exits import Exit
-from fedling_protocol.identity import IdentityError
 from fedling_protocol.settings import SettingsError
+from fedling_protocol.wire.identity import IdentityError
 
 EXITS: dict[type[Exception], Exit] = {
     SettingsError: Exit.BAD_CONFIG,

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from fedling_agent import lock
-from fedling_agent.commands import output, place, source
-from fedling_agent.commands.place import Place
-from fedling_agent.control import Json
-from fedling_agent.operations import Ingest
-from fedling_agent.store import Store
+from fedling_agent.commands import installation, output, source
+from fedling_agent.commands.installation import Installation
+from fedling_agent.service.control import Json
+from fedling_agent.service.operations import Ingest
+from fedling_agent.store import lock
+from fedling_agent.store.store import Store
 from fedling_protocol.exits import Exit
 
 ROWS = 500  # in one transaction: each costs an fsync
@@ -24,7 +24,7 @@ Feed = Callable[[list[str]], Json]
 
 
 def run(args: argparse.Namespace) -> Exit:
-    where, form = place.find(args), source.form(args)
+    where, form = installation.find(args), source.form(args)
     total: dict[str, Any] = {"stored": 0, "refused": 0, "evicted": 0, "errors": []}
     with _feeder(where, args.stream, form) as (feed, by), source.lines(args) as lines:
         for chunk in chunks(lines):
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> Exit:
 
 
 @contextmanager
-def _feeder(where: Place, stream: str, form: str) -> Iterator[tuple[Feed, str]]:
+def _feeder(where: Installation, stream: str, form: str) -> Iterator[tuple[Feed, str]]:
     """Who stores the rows: the service, else this command under the store's lock."""
     service = where.service()
     if service is not None:

@@ -2,13 +2,13 @@
 
 import argparse
 
-from fedling_agent import identity
-from fedling_agent.commands import output, place
+from fedling_agent.commands import installation, output
+from fedling_agent.store import identity
 from fedling_protocol.exits import Exit
 
 
 def run(args: argparse.Namespace) -> Exit:
-    where = place.find(args)
+    where = installation.find(args)
     me = identity.ensure(where.state)
     if args.json:
         output.print_json(

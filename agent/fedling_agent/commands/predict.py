@@ -5,20 +5,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from fedling_agent import operations
-from fedling_agent.commands import output, place, source
-from fedling_agent.commands.place import Place
-from fedling_agent.control import Json
-from fedling_agent.errors import BadInput
-from fedling_agent.predict import Predictor
-from fedling_agent.store import Store
+from fedling_agent.commands import installation, output, source
+from fedling_agent.commands.installation import Installation
+from fedling_agent.service import operations
+from fedling_agent.service.control import Json
+from fedling_agent.service.predict import Predictor
+from fedling_agent.store.errors import BadInput
+from fedling_agent.store.store import Store
 from fedling_protocol.exits import Exit
 
 Ask = Callable[[Json], Json]
 
 
 def run(args: argparse.Namespace) -> Exit:
-    where, form = place.find(args), source.form(args)
+    where, form = installation.find(args), source.form(args)
     with _asker(where) as (ask, by), source.lines(args) as lines:
         window = int(str(ask({"do": "windows", "task": args.task})["window"]))
         request: Json = {"do": "predict", "task": args.task, "form": form}
@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> Exit:
 
 
 @contextmanager
-def _asker(where: Place) -> Iterator[tuple[Ask, str]]:
+def _asker(where: Installation) -> Iterator[tuple[Ask, str]]:
     """Who answers: the service, else this command from the store."""
     service = where.service()
     if service is not None:

@@ -2,17 +2,18 @@
 
 import argparse
 
-from fedling_agent import identity, replay
-from fedling_agent.commands import output, place
-from fedling_agent.errors import BadInput, Missing
-from fedling_agent.identity import Identity
-from fedling_agent.plans import PlanRecord
-from fedling_agent.store import Store
+from fedling_agent.commands import installation, output
+from fedling_agent.store import identity
+from fedling_agent.store.errors import BadInput, Missing
+from fedling_agent.store.identity import Identity
+from fedling_agent.store.plans import PlanRecord
+from fedling_agent.store.store import Store
+from fedling_agent.training import replay
 from fedling_protocol.exits import Exit
 
 
 def run(args: argparse.Namespace) -> Exit:
-    where = place.find(args)
+    where = installation.find(args)
     me = identity.load(where.state)
     if me is None:
         raise Missing(f"{where.state}: no device yet; make one with: fedling-agent init")

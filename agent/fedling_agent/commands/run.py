@@ -3,19 +3,21 @@
 import argparse
 import logging
 
-from fedling_agent import control, identity, lock, logs
-from fedling_agent.commands import place
-from fedling_agent.desk import Desk
-from fedling_agent.service import Service
-from fedling_agent.store import Store
+from fedling_agent.commands import installation
+from fedling_agent.service import control
+from fedling_agent.service.desk import Desk
+from fedling_agent.service.service import Service
+from fedling_agent.store import identity, lock
+from fedling_agent.store.store import Store
 from fedling_protocol.exits import Exit
-from fedling_protocol.loop import Loop
+from fedling_protocol.runtime import logs
+from fedling_protocol.runtime.loop import Loop
 
 log = logging.getLogger(__name__)
 
 
 def run(args: argparse.Namespace) -> Exit:
-    where = place.find(args)
+    where = installation.find(args)
     config, streams = where.needed_config(), where.streams()
     logs.set_up(args.log)
     with lock.exclusive(where.state):

@@ -3,13 +3,13 @@
 import argparse
 import datetime
 
-from fedling_agent.commands import output, place
-from fedling_agent.store import Store
+from fedling_agent.commands import installation, output
+from fedling_agent.store.store import Store
 from fedling_protocol.exits import Exit
 
 
 def run(args: argparse.Namespace) -> Exit:
-    store = Store(place.find(args).state, read_only=True)
+    store = Store(installation.find(args).state, read_only=True)
     try:
         messages = store.ledger.sent(max(0, args.limit))
     finally:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from fedling_agent.streams import bounded_lines
+from fedling_agent.data.streams import bounded_lines
 
 NDJSON = (".ndjson", ".jsonl")
 

@@ -3,19 +3,20 @@
 import argparse
 from typing import Any
 
-from fedling_agent import identity, report
-from fedling_agent.commands import output, place
-from fedling_agent.commands.place import Place
-from fedling_agent.control import Json
-from fedling_agent.errors import Missing
-from fedling_agent.store import Store
+from fedling_agent.commands import installation, output
+from fedling_agent.commands.installation import Installation
+from fedling_agent.service import report
+from fedling_agent.service.control import Json
+from fedling_agent.store import identity
+from fedling_agent.store.errors import Missing
+from fedling_agent.store.store import Store
 from fedling_protocol.exits import Exit
 
 Facts = dict[str, Any]  # as report.py makes it, possibly by way of the socket
 
 
 def run(args: argparse.Namespace) -> Exit:
-    where = place.find(args)
+    where = installation.find(args)
     facts = read(where)
     if args.json:
         output.print_json(facts)
@@ -24,7 +25,7 @@ def run(args: argparse.Namespace) -> Exit:
     return Exit.OK
 
 
-def read(where: Place) -> Json:
+def read(where: Installation) -> Json:
     """From the service, else from the store. Raises Missing."""
     service = where.service()
     if service is not None:

@@ -19,7 +19,7 @@ The shell's contract:
 
 from dataclasses import dataclass
 
-from fedling_protocol.messages import Answer, Plan, Rest, Verdict
+from fedling_protocol.wire.messages import Answer, Plan, Rest, Verdict
 
 # --- events ----------------------------------------------------------------------------------
 

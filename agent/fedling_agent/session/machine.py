@@ -48,7 +48,7 @@ from fedling_agent.session.state import (
     Training,
     Waiting,
 )
-from fedling_protocol.messages import Answer, Plan, Verdict
+from fedling_protocol.wire.messages import Answer, Plan, Verdict
 
 NOT_ENROLLED = "not enrolled"
 

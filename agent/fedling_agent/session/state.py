@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 
-from fedling_protocol.messages import Plan, StateCode
+from fedling_protocol.wire.messages import Plan, StateCode
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,21 +2,21 @@
 
 import argparse
 
-from fedling_broker import tasks
-from fedling_broker.commands import output, place
+from fedling_broker.commands import installation, output
 from fedling_broker.config import Config
-from fedling_broker.devices import Devices
-from fedling_broker.store import Store
+from fedling_broker.store.devices import Devices
+from fedling_broker.store.store import Store
+from fedling_broker.tasks import task_file
 from fedling_protocol.exits import Exit
-from fedling_protocol.refused import Refused
 from fedling_protocol.settings import SettingsError
-from fedling_protocol.topics import AGGREGATOR
-from fedling_protocol.trust import Trust
+from fedling_protocol.wire.refused import Refused
+from fedling_protocol.wire.topics import AGGREGATOR
+from fedling_protocol.wire.trust import Trust
 
 
 def check(args: argparse.Namespace) -> Exit:
-    with place.opened(args) as (found, store):
-        place.secret(found)
+    with installation.opened(args) as (found, store):
+        installation.secret(found)
         devices = Devices(store.database, found.topics)
         _check_certificates(found, devices)
         facts = {
@@ -38,7 +38,7 @@ def check(args: argparse.Namespace) -> Exit:
 def _check_certificates(found: Config, devices: Devices) -> None:
     """Raises SettingsError."""
     certified = devices.find(AGGREGATOR)
-    if certified is None or certified.key != place.online_key(found).public:
+    if certified is None or certified.key != installation.online_key(found).public:
         raise SettingsError(
             f"{found.state_dir}: the online key has no certificate; run: fedling-broker init"
         )
@@ -57,7 +57,7 @@ def _check_tasks(store: Store) -> int:
     """How many there are. Raises SettingsError."""
     rows = store.tasks()
     for row in rows:
-        tasks.parse_task(row.text, f"task {row.name}")
+        task_file.parse_task(row.text, f"task {row.name}")
     return len(rows)
 
 

@@ -3,11 +3,11 @@
 import argparse
 from datetime import UTC, datetime
 
-from fedling_broker.commands import output, place
-from fedling_broker.commands.place import NotFound
-from fedling_broker.devices import DeviceError, Devices
+from fedling_broker.commands import installation, output
+from fedling_broker.commands.installation import NotFound
+from fedling_broker.store.devices import DeviceError, Devices
 from fedling_protocol.exits import Exit
-from fedling_protocol.topics import AGGREGATOR
+from fedling_protocol.wire.topics import AGGREGATOR
 
 
 def add(args: argparse.Namespace) -> Exit:
@@ -17,15 +17,15 @@ def add(args: argparse.Namespace) -> Exit:
         key = b""
     if len(key) != 32:
         raise DeviceError("the key is not 64 hexadecimal digits, as `fedling-agent init` prints it")
-    with place.opened(args) as (found, store):
-        root = place.root_key(found, args.root_key)
+    with installation.opened(args) as (found, store):
+        root = installation.root_key(found, args.root_key)
         Devices(store.database, found.topics).certify(args.device, key, root)
     print(f"{args.device} belongs to the fleet; it needs no restart")
     return Exit.OK
 
 
 def list_(args: argparse.Namespace) -> Exit:
-    with place.opened(args) as (found, store):
+    with installation.opened(args) as (found, store):
         certified = Devices(store.database, found.topics).certified()
         rows = [
             {"device": c.id, "key": c.key.hex(), "serial": c.serial}
@@ -39,7 +39,7 @@ def list_(args: argparse.Namespace) -> Exit:
 
 
 def pending(args: argparse.Namespace) -> Exit:
-    with place.opened(args) as (found, store):
+    with installation.opened(args) as (found, store):
         rows = [
             {
                 "device": p.id,
@@ -53,7 +53,7 @@ def pending(args: argparse.Namespace) -> Exit:
 
 
 def remove(args: argparse.Namespace) -> Exit:
-    with place.opened(args) as (found, store):
+    with installation.opened(args) as (found, store):
         if not Devices(store.database, found.topics).remove(args.device):
             raise NotFound(f"no certificate of {args.device} is in force")
     print(f"{args.device} no longer belongs to the fleet")

@@ -7,10 +7,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from fedling_broker import onnx
-from fedling_broker.commands import output, place
+from fedling_broker.commands import installation, output
 from fedling_broker.onnx import OnnxError
 from fedling_broker.onnx.snapshot import Snapshot
-from fedling_protocol import durable
+from fedling_protocol.disk import durable
 from fedling_protocol.exits import Exit
 
 if TYPE_CHECKING:
@@ -52,9 +52,9 @@ def export(args: argparse.Namespace) -> Exit:
 
 
 def _snapshot(args: argparse.Namespace) -> Snapshot:
-    with place.opened(args) as (_, store):
-        spec = place.task(store, args.task).spec
-        row = place.model_row(store, args.task, args.version)
+    with installation.opened(args) as (_, store):
+        spec = installation.task(store, args.task).spec
+        row = installation.model_row(store, args.task, args.version)
         return Snapshot(spec, row.version, row.model_hash, row.exponents, store.weights(row, spec))
 
 

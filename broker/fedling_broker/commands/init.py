@@ -4,14 +4,15 @@ import argparse
 from pathlib import Path
 
 from fedling_broker import config
-from fedling_broker.commands import place
+from fedling_broker.commands import installation
 from fedling_broker.config import ONLINE_KEY, SECRET, Config
-from fedling_broker.devices import Devices
-from fedling_broker.store import Store
-from fedling_protocol import durable, identity
+from fedling_broker.store.devices import Devices
+from fedling_broker.store.store import Store
+from fedling_protocol.disk import durable
 from fedling_protocol.exits import Exit
-from fedling_protocol.identity import SigningKey
-from fedling_protocol.topics import AGGREGATOR
+from fedling_protocol.wire import identity
+from fedling_protocol.wire.identity import SigningKey
+from fedling_protocol.wire.topics import AGGREGATOR
 
 READABLE = 0o644
 
@@ -52,6 +53,6 @@ def _ensure_certificate(found: Config, online: bytes, root_key: Path) -> None:
         devices = Devices(store.database, found.topics)
         certified = devices.find(AGGREGATOR)
         if certified is None or certified.key != online:
-            devices.certify(AGGREGATOR, online, place.root_key(found, root_key))
+            devices.certify(AGGREGATOR, online, installation.root_key(found, root_key))
     finally:
         store.close()

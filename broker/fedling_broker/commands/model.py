@@ -2,16 +2,16 @@
 
 import argparse
 
-from fedling_broker.commands import output, place
-from fedling_protocol import durable
+from fedling_broker.commands import installation, output
+from fedling_protocol.disk import durable
 from fedling_protocol.exits import Exit
 
 READABLE = 0o644
 
 
 def list_(args: argparse.Namespace) -> Exit:
-    with place.opened(args) as (_, store):
-        place.task(store, args.task)
+    with installation.opened(args) as (_, store):
+        installation.task(store, args.task)
         made = {fold.version: fold for fold in store.folds(args.task)}
         rows = [
             {
@@ -28,9 +28,9 @@ def list_(args: argparse.Namespace) -> Exit:
 
 def weights(args: argparse.Namespace) -> Exit:
     """Writes the weights as bytes (NUMERICS.md section 2)."""
-    with place.opened(args) as (_, store):
-        spec = place.task(store, args.task).spec
-        row = place.model_row(store, args.task, args.version)
+    with installation.opened(args) as (_, store):
+        spec = installation.task(store, args.task).spec
+        row = installation.model_row(store, args.task, args.version)
         data = store.weights(row, spec)
     durable.write_file(args.file, data, READABLE)
     print(f"{args.file}: model {row.version}, exponents {row.exponents}, {len(data):,} bytes")

@@ -4,14 +4,14 @@ import argparse
 import sys
 
 from fedling_broker import verify as verification
-from fedling_broker.commands import output, place
-from fedling_broker.commands.place import NotFound
-from fedling_broker.store import PlanRow, Store
+from fedling_broker.commands import installation, output
+from fedling_broker.commands.installation import NotFound
+from fedling_broker.store.store import PlanRow, Store
 from fedling_protocol.exits import Exit
 
 
 def list_(args: argparse.Namespace) -> Exit:
-    with place.opened(args) as (_, store):
+    with installation.opened(args) as (_, store):
         rows = [_summary(store, name, plan) for name in _names(store, args.task)
                 for plan in store.plans(name)]  # fmt: skip
     output.print_rows(rows, as_json=args.json, empty="no rounds yet")
@@ -19,8 +19,8 @@ def list_(args: argparse.Namespace) -> Exit:
 
 
 def show(args: argparse.Namespace) -> Exit:
-    with place.opened(args) as (_, store):
-        place.task(store, args.task)
+    with installation.opened(args) as (_, store):
+        installation.task(store, args.task)
         plan = next((p for p in store.plans(args.task) if p.round == args.round), None)
         if plan is None:
             raise NotFound(f"task {args.task} has no round {args.round}")
@@ -38,7 +38,7 @@ def show(args: argparse.Namespace) -> Exit:
 
 def verify(args: argparse.Namespace) -> Exit:
     """Every model again, from the journal's sums; sums again where updates are kept."""
-    with place.opened(args) as (found, store):
+    with installation.opened(args) as (found, store):
         names = _names(store, None if args.all else args.task)
         rows = [
             {
@@ -51,7 +51,7 @@ def verify(args: argparse.Namespace) -> Exit:
             }
             for name in names
             for check in verification.verify(
-                store, place.task(store, name), place.first_model_seed(found, name)
+                store, installation.task(store, name), installation.first_model_seed(found, name)
             )
         ]
     faults = [row for row in rows if row["fault"]]
@@ -71,7 +71,7 @@ def _names(store: Store, task: str | None) -> list[str]:
     """One task, or all. Raises NotFound."""
     if task is None:
         return [row.name for row in store.tasks()]
-    place.task(store, task)
+    installation.task(store, task)
     return [task]
 
 

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fedling_broker.commands import place
-from fedling_broker.service import Service
+from fedling_broker.commands import installation
+from fedling_broker.service.service import Service
 from fedling_protocol.exits import Exit
-from fedling_protocol.loop import Loop
+from fedling_protocol.runtime.loop import Loop
 
 LOCK = "broker.lock"
 
@@ -21,13 +21,15 @@ def serve(args: argparse.Namespace) -> Exit:
     logging.basicConfig(
         level=args.log.upper(), format="%(asctime)s %(levelname)s %(message)s", force=True
     )
-    with place.opened(args) as (found, store), _alone(found.state_dir) as free:
+    with installation.opened(args) as (found, store), _alone(found.state_dir) as free:
         if not free:
             print(f"{found.state_dir}: another fedling-broker serves it", file=sys.stderr)
             return Exit.TRY_LATER
         loop = Loop()
         try:
-            Service(loop, found, store, place.online_key(found), place.secret(found)).start()
+            Service(
+                loop, found, store, installation.online_key(found), installation.secret(found)
+            ).start()
             loop.run()
         finally:
             loop.close()

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from fedling_broker import onnx, tasks
-from fedling_broker.aggregate import ServerState
-from fedling_broker.commands import output, place
-from fedling_broker.commands.place import NotFound
-from fedling_broker.tasks import Task
+from fedling_broker import onnx
+from fedling_broker.aggregation.aggregate import ServerState
+from fedling_broker.commands import installation, output
+from fedling_broker.commands.installation import NotFound
+from fedling_broker.tasks import task_file
+from fedling_broker.tasks.task_file import Task
 from fedling_native import parameter_counts
 from fedling_protocol.exits import Exit
 
@@ -20,10 +21,10 @@ if TYPE_CHECKING:
 
 
 def add(args: argparse.Namespace) -> Exit:
-    task, text = tasks.load_task(args.file)
+    task, text = task_file.load_task(args.file)
     state, changes = _start(args, task)
-    with place.opened(args) as (found, store):
-        store.add_task(task, text, place.first_model_seed(found, task.name), state)
+    with installation.opened(args) as (found, store):
+        store.add_task(task, text, installation.first_model_seed(found, task.name), state)
     parameters = sum(parameter_counts(task.spec.layers))
     words = f"task {task.name}: {parameters:,} parameters; a running `serve` takes it up at once"
     _tell(args, task, changes, words)
@@ -31,7 +32,7 @@ def add(args: argparse.Namespace) -> Exit:
 
 
 def check(args: argparse.Namespace) -> Exit:
-    task, _ = tasks.load_task(args.file)
+    task, _ = task_file.load_task(args.file)
     _, changes = _start(args, task)
     _tell(args, task, changes, f"{args.file}: task {task.name} is sound")
     return Exit.OK
@@ -71,7 +72,7 @@ def _row(change: Change) -> dict[str, object]:
 
 
 def list_(args: argparse.Namespace) -> Exit:
-    with place.opened(args) as (_, store):
+    with installation.opened(args) as (_, store):
         rows = []
         for row in store.tasks():
             plans = store.plans(row.name)
@@ -90,8 +91,8 @@ def list_(args: argparse.Namespace) -> Exit:
 
 
 def show(args: argparse.Namespace) -> Exit:
-    with place.opened(args) as (_, store):
-        place.task(store, args.task)
+    with installation.opened(args) as (_, store):
+        installation.task(store, args.task)
         print(next(row.text for row in store.tasks() if row.name == args.task), end="")
     return Exit.OK
 
@@ -105,7 +106,7 @@ def resume(args: argparse.Namespace) -> Exit:
 
 
 def _set_paused(args: argparse.Namespace, *, paused: bool) -> Exit:
-    with place.opened(args) as (_, store):
+    with installation.opened(args) as (_, store):
         if not store.pause_task(args.task, paused):
             raise NotFound(f"no task {args.task}")
     print(f"task {args.task}: {'ends the round in work, then rests' if paused else 'goes on'}")
@@ -113,7 +114,7 @@ def _set_paused(args: argparse.Namespace, *, paused: bool) -> Exit:
 
 
 def remove(args: argparse.Namespace) -> Exit:
-    with place.opened(args) as (_, store):
+    with installation.opened(args) as (_, store):
         if not store.remove_task(args.task):
             raise NotFound(f"no task {args.task}")
     print(f"task {args.task} is removed with its rounds and models")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fedling_broker.aggregate import ServerState
+from fedling_broker.aggregation.aggregate import ServerState
 from fedling_broker.onnx import OnnxError
 from fedling_broker.onnx.constants import fold
 from fedling_broker.onnx.operators import advance
@@ -13,7 +13,7 @@ from fedling_broker.onnx.reader import FloatGraph, read_graph
 from fedling_broker.onnx.snapshot import example_shape
 from fedling_broker.onnx.walk import FloatLayer, Walk, begin, finish
 from fedling_native import parameter_counts
-from fedling_protocol.messages import TaskSpec
+from fedling_protocol.wire.messages import TaskSpec
 
 
 def import_model(path: Path, spec: TaskSpec) -> tuple[ServerState, list[Change]]:

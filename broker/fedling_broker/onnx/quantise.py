@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fedling_broker.aggregate import (
+from fedling_broker.aggregation.aggregate import (
     FRACTION,
     MASTER_LIMIT,
     MAX_EXPONENT,
@@ -14,7 +14,7 @@ from fedling_broker.aggregate import (
     Int64,
     ServerState,
 )
-from fedling_broker.initial import range_of
+from fedling_broker.aggregation.initial import range_of
 from fedling_broker.onnx import OnnxError
 from fedling_broker.onnx.walk import Float64, FloatLayer
 from fedling_native import Kind

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fedling_broker import aggregate
+from fedling_broker.aggregation import aggregate
 from fedling_native import INPUT_EXP, Kind, Layer, Shape, parameter_counts
-from fedling_protocol.messages import TaskSpec
+from fedling_protocol.wire.messages import TaskSpec
 
 
 @dataclass(frozen=True, slots=True)

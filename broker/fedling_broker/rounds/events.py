@@ -18,7 +18,7 @@ The shell's contract:
 
 from dataclasses import dataclass
 
-from fedling_protocol.messages import Answer, Verdict
+from fedling_protocol.wire.messages import Answer, Verdict
 
 
 @dataclass(frozen=True, slots=True)

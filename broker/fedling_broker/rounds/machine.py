@@ -40,7 +40,7 @@ from fedling_broker.rounds.state import (
     between,
     whole_seconds,
 )
-from fedling_protocol.messages import Answer, Verdict
+from fedling_protocol.wire.messages import Answer, Verdict
 
 
 def step(s: Rounds, event: Event, now_ms: int) -> tuple[Rounds, list[Action]]:

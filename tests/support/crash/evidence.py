@@ -4,8 +4,8 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 
-from fedling_agent.store import Store
-from fedling_broker.database import FILE
+from fedling_agent.store.store import Store
+from fedling_broker.store.database import FILE
 from tests.support.crash.fleet import DEVICES, ROUNDS, TASK, Layout
 from tests.support.crash.keeper import Keeper
 

@@ -3,9 +3,9 @@
 import hashlib
 from pathlib import Path
 
-from fedling_agent.identity import KEY_FILE, SECRET_FILE
+from fedling_agent.store.identity import KEY_FILE, SECRET_FILE
 from fedling_broker.config import ONLINE_KEY, SECRET
-from fedling_protocol.identity import SigningKey, create_key, create_secret, device_id
+from fedling_protocol.wire.identity import SigningKey, create_key, create_secret, device_id
 from fedling_sim.world import FakeDevice
 from tests.support.agent import GOOD, STREAM, rows
 from tests.support.crash.keeper import Keeper

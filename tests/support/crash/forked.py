@@ -11,7 +11,7 @@ import traceback
 from types import SimpleNamespace
 from typing import Any, BinaryIO
 
-from fedling_agent import process, trainer
+from fedling_agent.training import process, trainer
 
 FAILED = 1
 
@@ -23,7 +23,7 @@ def install() -> None:
 
 
 class Forked:
-    """As much of subprocess.Popen as fedling_agent.process asks for."""
+    """As much of subprocess.Popen as fedling_agent.training.process asks for."""
 
     def __init__(self, command: list[str], **_: object) -> None:
         child_in, write = os.pipe()

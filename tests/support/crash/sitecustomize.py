@@ -111,8 +111,8 @@ def tail(topic: str) -> str:
 
 
 WRAPPERS: dict[str, Callable[[ModuleType], None]] = {
-    "fedling_protocol.durable": wrap_durable,
-    "fedling_protocol.framing": wrap_framing,
+    "fedling_protocol.disk.durable": wrap_durable,
+    "fedling_protocol.net.framing": wrap_framing,
     "paho.mqtt.client": wrap_paho,
 }
 

@@ -28,7 +28,15 @@ from fedling_broker.rounds.events import (
 )
 from fedling_broker.rounds.state import OnDisk, Open, Rounds, Rules, due, restore
 from fedling_native import Loss, dense
-from fedling_protocol.messages import Answer, Conditions, Plan, Rest, TaskSpec, Training, Verdict
+from fedling_protocol.wire.messages import (
+    Answer,
+    Conditions,
+    Plan,
+    Rest,
+    TaskSpec,
+    Training,
+    Verdict,
+)
 from tests.support.schedules.node import Node
 from tests.support.schedules.violation import must
 

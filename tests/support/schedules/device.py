@@ -31,7 +31,7 @@ from fedling_agent.session.events import (
     UpdateSpooled,
 )
 from fedling_agent.session.state import Session, Spooled, due
-from fedling_protocol.messages import Answer, Plan, Rest, Verdict
+from fedling_protocol.wire.messages import Answer, Plan, Rest, Verdict
 from tests.support.schedules.node import Node
 from tests.support.schedules.violation import must
 

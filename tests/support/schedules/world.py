@@ -15,7 +15,7 @@ from fedling_broker.rounds import machine as rounds
 from fedling_broker.rounds.events import Action as RoundsAction
 from fedling_broker.rounds.events import Event as RoundsEvent
 from fedling_broker.rounds.state import Over, Rounds, Rules
-from fedling_protocol.messages import Plan, Rest
+from fedling_protocol.wire.messages import Plan, Rest
 from tests.support.schedules.aggregator import Aggregator
 from tests.support.schedules.device import Device
 from tests.support.schedules.faults import Faults

@@ -1,0 +1,49 @@
+"""Where a command works: the configuration and the state directory that its options name."""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedling_agent import config as configuration
+from fedling_agent.config import AgentConfig
+from fedling_agent.data.streams import Stream
+from fedling_agent.service.control import Client, Forbidden, Unavailable
+from fedling_protocol.settings import SettingsError
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """config: None if there is no file and none was asked for."""
+
+    file: Path
+    config: AgentConfig | None
+    state: Path
+
+    def needed_config(self) -> AgentConfig:
+        """Raises SettingsError if there is none."""
+        if self.config is None:
+            raise SettingsError(
+                f"{self.file}: there is no such file; it needs fleet, root_key and broker.host, "
+                "or name another with --config"
+            )
+        return self.config
+
+    def streams(self) -> dict[str, Stream]:
+        """Of the configuration. Raises SettingsError."""
+        return configuration.load_streams(self.needed_config())
+
+    def service(self) -> Client | None:
+        """The running service, if there is one. Raises Forbidden if it is another user's."""
+        try:
+            return Client(self.state)
+        except Forbidden:
+            raise
+        except Unavailable:
+            return None
+
+
+def find(args: argparse.Namespace) -> Installation:
+    """From --config and --state. Raises SettingsError."""
+    file: Path = args.config or configuration.DEFAULT_FILE
+    config = configuration.load(file) if args.config or file.exists() else None
+    return Installation(file, config, configuration.state_directory(args.state, config))

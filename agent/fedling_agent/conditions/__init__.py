@@ -1,0 +1,1 @@
+"""May this device work now: sensors, the owner's policy, the gate."""

@@ -1,0 +1,1 @@
+"""Examples as they come in: streams, recordings, windows."""

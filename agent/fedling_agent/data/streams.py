@@ -1,0 +1,273 @@
+"""Streams of samples: their definition, and rows of text turned into int16 counts."""
+
+import csv
+import json
+from array import array
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from decimal import ROUND_FLOOR, Context, Decimal, DecimalException
+from pathlib import Path
+from typing import BinaryIO
+
+from fedling_agent.store.errors import BadInput
+from fedling_protocol import settings
+from fedling_protocol.settings import setting
+from fedling_protocol.wire import limits
+from fedling_protocol.wire.topics import is_name
+
+MAX_ROW = 65_536  # bytes
+MAX_NAME = 64  # bytes of a recording's id
+SHOWN = 32  # characters of a wrong value
+COUNT_MIN, COUNT_MAX = -32768, 32767
+WORDS = ("recording", "label", "time")  # columns that are no channel
+FORMS = ("csv", "ndjson")
+LATEST_S = 2**33  # the year 2242
+
+# More digits than any sensor writes; results beyond the exponents are errors, not infinities.
+_CONTEXT = Context(prec=50, Emin=-999, Emax=999)
+_HALF = Decimal("0.5")
+
+
+def _stream_name(value: str) -> str | None:
+    return None if is_name(value) else "a name, [a-z0-9][a-z0-9-]{0,31}"
+
+
+def _channel_name(value: str) -> str | None:
+    wrong = value in WORDS or not value.isprintable() or value.strip() != value or "," in value
+    return f"a name without commas, not one of {', '.join(WORDS)}" if wrong else None
+
+
+def _resolution(value: float) -> str | None:
+    return None if 1e-12 <= value <= 1e12 else "1e-12 to 1e12"
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One column of a stream."""
+
+    name: str = setting(help="its column", low=1, high=MAX_NAME, check=_channel_name)
+    unit: str = setting(help="of its values, as m/s2", high=MAX_NAME)
+    resolution: float = setting(help="size of one count, in its unit", check=_resolution)
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """What a sensor delivers, sample by sample. Values are kept as int16 counts."""
+
+    name: str = setting(help="its name; tasks ask for it", check=_stream_name)
+    channel: tuple[Channel, ...] = setting(
+        help="its columns, in the order that the model sees", low=1, high=limits.MAX_CHANNELS
+    )
+
+    def __post_init__(self) -> None:
+        names = [channel.name for channel in self.channel]
+        if len(set(names)) != len(names):
+            raise ValueError("two channels have the same name")
+
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        return self.channel
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One sample, as it will be stored."""
+
+    row: int  # line of the input, the first is 1
+    recording: str
+    label: str | None
+    time_ms: int | None  # since 1970; only a recording's first counts
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RowError:
+    """A row that is not kept."""
+
+    row: int  # line of the input, the first is 1
+    reason: str
+
+
+def load_stream(path: Path) -> Stream:
+    """Read a stream's TOML file; raises SettingsError with file, key, value and what is allowed."""
+    return settings.load(path, Stream)
+
+
+class Parser:
+    """Lines of "csv" (with a header) or "ndjson" (one object a line) to rows, piece by piece."""
+
+    def __init__(self, stream: Stream, form: str, *, bare: bool = False) -> None:
+        """bare: rows need no recording."""
+        if form not in FORMS:
+            raise BadInput(f"format {form}: allowed: {', '.join(FORMS)}")
+        self._reader = _Reader(stream, bare)
+        self._names = tuple(channel.name for channel in stream.channels)
+        self._fields = self._csv if form == "csv" else self._json
+        self._header: tuple[str, ...] = ()
+        self._row = 0
+
+    def feed(self, lines: Iterable[str]) -> Iterator[Row | RowError]:
+        """What these lines say; a bad row is told and skipped. A bad header raises BadInput."""
+        for line in lines:
+            self._row += 1
+            text = line.removeprefix("\ufeff") if self._row == 1 else line
+            if not text.strip():
+                continue
+            try:
+                fields = self._fields(_checked(text))
+                if fields is not None:
+                    yield self._reader.row(self._row, fields)
+            except _Wrong as wrong:
+                yield RowError(self._row, str(wrong))
+
+    def _csv(self, line: str) -> Mapping[str, object] | None:
+        fields = _csv_fields(line)
+        if not self._header:
+            self._header = self._check_header([field.strip() for field in fields])
+            return None
+        if len(fields) != len(self._header):
+            raise _Wrong(f"{len(fields)} columns, the header has {len(self._header)}")
+        return dict(zip(self._header, fields, strict=True))
+
+    def _check_header(self, names: list[str]) -> tuple[str, ...]:
+        known = (*WORDS, *self._names)
+        needed = self._names if self._reader.bare else ("recording", *self._names)
+        problems = [f"column {name} is missing" for name in needed if name not in names]
+        problems += [f"unknown column {_shown(name)}" for name in names if name not in known]
+        problems += [f"column {name} comes twice" for name in known if names.count(name) > 1]
+        if problems:
+            raise BadInput(f"header: {'; '.join(problems)}; allowed: {', '.join(known)}")
+        return tuple(names)
+
+    def _json(self, line: str) -> Mapping[str, object]:
+        try:
+            # numbers as written: a float would round a second time
+            fields: object = json.loads(
+                line, parse_float=_number, parse_int=_number, parse_constant=Decimal
+            )
+        except (ValueError, RecursionError) as error:
+            raise _Wrong(f"not JSON: {error}") from error
+        if not isinstance(fields, dict):
+            raise _Wrong("not a JSON object")
+        for name in fields:
+            if name not in WORDS and name not in self._names:
+                raise _Wrong(f"unknown key {_shown(name)}")
+        return fields
+
+
+def bounded_lines(file: BinaryIO) -> Iterator[str]:
+    """The lines of a file or of standard input; one that is far too long comes cut."""
+    while line := file.readline(MAX_ROW + 1):
+        rest = line
+        while rest and not rest.endswith(b"\n") and len(rest) > MAX_ROW:
+            rest = file.readline(MAX_ROW + 1)
+        yield line.decode(errors="replace")
+
+
+def counts_of_window(stream: Stream, lines: Iterable[str], form: str, window: int) -> "array[int]":
+    """Exactly one window of samples (they need no recording) for predict; BadInput if not."""
+    counts, rows = array("h"), 0
+    for row in Parser(stream, form, bare=True).feed(lines):
+        if isinstance(row, RowError):
+            raise BadInput(f"row {row.row}: {row.reason}")
+        rows += 1
+        if rows > window:
+            break
+        counts.extend(row.counts)
+    if rows != window:
+        raise BadInput(f"a window has {window} samples; got {'more' if rows > window else rows}")
+    return counts
+
+
+class _Wrong(Exception):
+    """The reason why a row is not kept."""
+
+
+class _Reader:
+    """Fields by name to a Row."""
+
+    def __init__(self, stream: Stream, bare: bool) -> None:
+        self.bare = bare
+        self._channels = [(c.name, Decimal(repr(c.resolution))) for c in stream.channels]
+
+    def row(self, number: int, fields: Mapping[str, object]) -> Row:
+        get = fields.get
+        label = _text("label", get("label"), limits.MAX_LABEL_BYTES)
+        recording = _text("recording", get("recording"), MAX_NAME)
+        if recording is None and not self.bare:
+            raise _Wrong("recording is missing")
+        counts = tuple([_count(name, get(name), size) for name, size in self._channels])
+        return Row(number, recording or "", label, _time_ms(get("time")), counts)
+
+
+def _checked(line: str) -> str:
+    if len(line) > MAX_ROW:
+        raise _Wrong(f"longer than {MAX_ROW} bytes")
+    if "\ufffd" in line:
+        raise _Wrong("not UTF-8 text")
+    return line
+
+
+def _csv_fields(line: str) -> list[str]:
+    if '"' not in line:
+        return line.rstrip("\r\n").split(",")
+    try:
+        return next(csv.reader([line], strict=True))
+    except csv.Error as error:
+        raise _Wrong(f"not CSV: {error}") from error
+
+
+def _text(name: str, value: object, longest: int) -> str | None:
+    """None if it is absent or empty."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise _Wrong(f"{name} = {_shown(value)} is not a text")
+    text = value.strip()
+    if len(text.encode(errors="surrogatepass")) > longest or not text.isprintable():
+        raise _Wrong(f"{name} = {_shown(text)}: allowed: {longest} bytes of printable text")
+    return text or None
+
+
+def _number(text: str) -> Decimal | str:
+    """A text that is no number stays one, for the error."""
+    try:
+        return _CONTEXT.create_decimal(text)
+    except DecimalException:
+        return text
+
+
+def _decimal(name: str, value: object) -> Decimal:
+    if value is None or value == "":
+        raise _Wrong(f"{name} is missing")
+    number = _number(value) if isinstance(value, str) and "_" not in value else value
+    if not isinstance(number, Decimal) or not number.is_finite():
+        raise _Wrong(f"{name} = {_shown(value)} is not a number")
+    return number
+
+
+def _count(name: str, value: object, resolution: Decimal) -> int:
+    number = _decimal(name, value)
+    try:
+        scaled = _CONTEXT.add(_CONTEXT.divide(number, resolution), _HALF)
+    except DecimalException:
+        scaled = Decimal(COUNT_MAX + 1)
+    if not COUNT_MIN <= scaled < COUNT_MAX + 1:
+        low, high = COUNT_MIN * resolution, COUNT_MAX * resolution
+        raise _Wrong(f"{name} = {_shown(value)} is out of range ({low:f} to {high:f})")
+    return int(scaled.to_integral_value(ROUND_FLOOR))
+
+
+def _time_ms(value: object) -> int | None:
+    if value is None or value == "":
+        return None
+    seconds = _decimal("time", value)
+    if not 0 <= seconds < LATEST_S:
+        raise _Wrong(f"time = {_shown(value)}: allowed: seconds since 1970")
+    return int(seconds * 1000)
+
+
+def _shown(value: object) -> str:
+    text = str(value) if isinstance(value, str | Decimal) else json.dumps(value, default=str)
+    text = "".join(c if c.isprintable() else "?" for c in text)
+    return text if len(text) <= SHOWN else text[:SHOWN] + "..."

@@ -1,0 +1,1 @@
+"""What `fedling-agent run` runs."""

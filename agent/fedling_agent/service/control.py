@@ -1,0 +1,253 @@
+"""The Unix socket by which commands talk to the running service: one JSON line each way.
+
+Only the socket's owner can connect (mode 0600). A request is {"do": VERB, ...}; an answer is
+{"ok": true, ...} or {"ok": false, "error": SENTENCE, "exit": CODE}. Lines and connections are
+bounded: when there are too many, the one that was silent the longest is closed. A slow sensor may
+keep its connection as long as it likes; nobody who connects can stop the service.
+
+    Unavailable
+        no service answers
+    Forbidden
+        one would, to another user
+"""
+
+import errno
+import json
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+
+from fedling_protocol.exits import Exit
+from fedling_protocol.runtime.loop import READ, WRITE, Loop
+
+Json = dict[str, object]
+
+NAME = "agent.sock"
+LONGEST_LINE = 4 * 2**20  # a window of 65,535 values as text is well below
+MOST_PEERS = 16
+ANSWER_S = 30.0
+CHUNK = 65_536
+
+
+class Unavailable(Exception):
+    """No service answers on this socket."""
+
+
+class Forbidden(Unavailable):
+    """A service is there, and it is another user's."""
+
+
+class RequestFailed(Exception):
+    """The service's answer is an error: its sentence and its exit code."""
+
+    def __init__(self, sentence: str, code: Exit) -> None:
+        super().__init__(sentence)
+        self.code = code
+
+
+class Peer:
+    """One connection's memory, for verbs that take several requests."""
+
+    def __init__(self) -> None:
+        self.memory: dict[str, object] = {}
+
+
+Handler = Callable[[Json, Peer], Json]
+"""Answers a request. Raises RequestFailed."""
+
+
+# --- the service's end -----------------------------------------------------------------------
+
+
+class Server:
+    """Listens on directory/agent.sock until close()."""
+
+    def __init__(self, loop: Loop, directory: Path, handler: Handler) -> None:
+        self._loop = loop
+        self._directory = directory
+        self._handler = handler
+        self._peers: dict[_Connection, None] = {}  # the longest silent first
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        with suppress(FileNotFoundError):  # left by a killed service; the store's lock is ours
+            (directory / NAME).unlink()
+        before = os.umask(0o177)
+        try:
+            with _short_path(directory) as path:
+                self._socket.bind(path)
+        finally:
+            os.umask(before)
+        self._socket.listen(MOST_PEERS)
+        loop.watch(self._socket.fileno(), READ, self._on_peer)
+
+    def close(self) -> None:
+        for peer in list(self._peers):
+            peer.close()
+        self._loop.unwatch(self._socket.fileno())
+        self._socket.close()
+        with suppress(FileNotFoundError):
+            (self._directory / NAME).unlink()
+
+    def _on_peer(self, _events: int) -> None:
+        try:
+            sock, _ = self._socket.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return
+        sock.setblocking(False)
+        if len(self._peers) >= MOST_PEERS:
+            next(iter(self._peers)).close()
+        self._peers[_Connection(self._loop, sock, self._handler, self._moved)] = None
+
+    def _moved(self, peer: "_Connection", gone: bool) -> None:
+        self._peers.pop(peer, None)
+        if not gone:
+            self._peers[peer] = None
+
+
+class _Connection:
+    """One peer: requests are answered one after another."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        sock: socket.socket,
+        handler: Handler,
+        moved: Callable[["_Connection", bool], None],
+    ) -> None:
+        """moved: called when something came or went, with True when it was the end."""
+        self._loop = loop
+        self._socket = sock
+        self._handler = handler
+        self._moved = moved
+        self._peer = Peer()
+        self._in = bytearray()
+        self._out = bytearray()
+        loop.watch(sock.fileno(), READ, self._on_ready)
+
+    def close(self) -> None:
+        self._loop.unwatch(self._socket.fileno())
+        self._socket.close()
+        self._moved(self, True)
+
+    def _on_ready(self, events: int) -> None:
+        self._moved(self, False)
+        try:
+            if events & WRITE:
+                self._send()
+                self._go_on()
+            elif not self._receive():
+                self.close()
+        except OSError:  # the peer has gone in the middle
+            self.close()
+
+    def _receive(self) -> bool:
+        """Read, answer if a line is complete. False: the peer is done, or talks nonsense."""
+        try:
+            data = self._socket.recv(CHUNK)
+        except BlockingIOError:
+            return True
+        self._in += data
+        if not data or len(self._in) > LONGEST_LINE:
+            return False
+        self._go_on()
+        return True
+
+    def _go_on(self) -> None:
+        """Answer what is complete; while an answer is on its way, nothing more is read."""
+        while not self._out and b"\n" in self._in:
+            line, _, self._in = self._in.partition(b"\n")
+            self._out += _encode(self._answer(bytes(line)))
+            self._send()
+
+    def _answer(self, line: bytes) -> Json:
+        try:
+            request = json.loads(line)
+        except (ValueError, RecursionError):
+            return _failure("the request is not a line of JSON", Exit.FAILED)
+        if not isinstance(request, dict):
+            return _failure("the request is not a JSON object", Exit.FAILED)
+        try:
+            return {"ok": True, **self._handler(request, self._peer)}
+        except RequestFailed as error:
+            return _failure(str(error), error.code)
+
+    def _send(self) -> None:
+        with suppress(BlockingIOError):
+            while self._out:
+                del self._out[: self._socket.send(self._out)]
+        events = WRITE if self._out else READ
+        self._loop.watch(self._socket.fileno(), events, self._on_ready)
+
+
+def _failure(sentence: str, code: Exit) -> Json:
+    return {"ok": False, "error": sentence, "exit": int(code)}
+
+
+# --- a command's end -------------------------------------------------------------------------
+
+
+class Client:
+    """A connection to the service. Raises Unavailable when there is none."""
+
+    def __init__(self, directory: Path, timeout_s: float = ANSWER_S) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.settimeout(timeout_s)
+        try:
+            with _short_path(directory) as path:
+                self._socket.connect(path)
+        except OSError as error:
+            self._socket.close()
+            if error.errno in (errno.EACCES, errno.EPERM):
+                raise Forbidden(
+                    f"{directory / NAME}: belongs to another user; be root or that user"
+                ) from error
+            raise Unavailable(f"{directory / NAME}: no service answers") from error
+        self._file = self._socket.makefile("rb")
+
+    def ask(self, request: Json) -> Json:
+        """One request, one answer. Raises RequestFailed, Unavailable."""
+        try:
+            self._socket.sendall(_encode(request))
+            line = self._file.readline(LONGEST_LINE)
+        except OSError as error:
+            raise Unavailable(f"the service does not answer: {error}") from error
+        if not line.endswith(b"\n"):
+            raise Unavailable("the service ended before it answered")
+        answer: Json = json.loads(line)
+        if answer.pop("ok"):
+            return answer
+        raise RequestFailed(str(answer["error"]), Exit(int(str(answer["exit"]))))
+
+    def close(self) -> None:
+        self._file.close()
+        self._socket.close()
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _encode(value: Json) -> bytes:
+    return json.dumps(value, separators=(",", ":"), default=str).encode() + b"\n"
+
+
+@contextmanager
+def _short_path(directory: Path) -> Iterator[str]:
+    """The socket's path by way of a descriptor: a socket's name has at most 107 bytes."""
+    try:
+        handle = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError as error:
+        raise ConnectionRefusedError(errno.ECONNREFUSED, "no such directory") from error
+    try:
+        yield f"/proc/self/fd/{handle}/{NAME}"
+    finally:
+        os.close(handle)

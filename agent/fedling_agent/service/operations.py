@@ -1,0 +1,77 @@
+"""Ingest and predict, done by the running service or, without one, by the command itself."""
+
+import time
+from collections.abc import Iterable
+
+from fedling_agent.data.streams import Parser, Stream, counts_of_window
+from fedling_agent.service.control import Json
+from fedling_agent.service.predict import Predictor
+from fedling_agent.store.errors import BadInput, Missing
+from fedling_agent.store.store import Store
+
+Streams = dict[str, Stream]
+
+
+class Ingest:
+    """One input, in as many pieces as it comes: its header and its row numbers go on."""
+
+    def __init__(self, store: Store, streams: Streams, name: str, form: str) -> None:
+        """Raises Missing, BadInput."""
+        self._store = store
+        self._stream = find_stream(streams, name)
+        self._parser = Parser(self._stream, form)
+
+    def feed(self, lines: Iterable[str]) -> Json:
+        """What became of these rows. Raises BadInput, CannotWrite: then none of them is kept."""
+        rows = self._parser.feed(lines)
+        done = self._store.recordings.ingest(self._stream, rows, int(time.time() * 1000))
+        return {
+            "stored": done.stored,
+            "refused": done.refused,
+            "errors": [[error.row, error.reason] for error in done.errors],
+            "evicted": done.evicted,
+        }
+
+
+def predict(
+    store: Store, predictor: Predictor, streams: Streams, task: str, lines: list[str], form: str
+) -> Json:
+    """One window, one answer. task: empty if there is only one. Raises Missing, BadInput."""
+    model = store.models.newest(task or only_task(store))
+    if model is None:
+        raise Missing(f"no model yet of {task}")
+    stream = find_stream(streams, model.spec.stream)
+    counts = counts_of_window(stream, lines, form, model.spec.window)
+    answer = predictor.predict(model.task, counts)
+    about: Json = {"task": answer.task, "model": answer.version, "normalised": answer.normalised}
+    if answer.label is None:
+        return about | {"error": answer.error}
+    return about | {"label": answer.label, "probabilities": answer.probabilities}
+
+
+def windows(store: Store, task: str) -> Json:
+    """How long a window of this task is. Raises Missing."""
+    task = task or only_task(store)
+    model = store.models.newest(task)
+    if model is None:
+        raise Missing(f"no model yet of {task}")
+    return {"task": task, "window": model.spec.window, "stream": model.spec.stream}
+
+
+def only_task(store: Store) -> str:
+    """The task that is meant when none is named."""
+    tasks = store.models.tasks()
+    if not tasks:
+        raise Missing("no model yet")
+    if len(tasks) > 1:
+        raise BadInput(f"which task? models are here of {', '.join(sorted(tasks))}")
+    return tasks[0]
+
+
+def find_stream(streams: Streams, name: str) -> Stream:
+    """By name. Raises Missing."""
+    stream = streams.get(name)
+    if stream is None:
+        known = ", ".join(sorted(streams)) or "none"
+        raise Missing(f'agent.toml names no stream "{name}"; streams: {known}')
+    return stream

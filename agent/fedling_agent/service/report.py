@@ -1,0 +1,194 @@
+"""What status and conditions tell, as plain data; a person reads it through `commands/`."""
+
+import time
+from collections.abc import Sequence
+from typing import Protocol
+
+from fedling_agent.conditions import policy
+from fedling_agent.conditions.policy import Allowance
+from fedling_agent.conditions.sensors import Readings, Signal
+from fedling_agent.service.control import Json
+from fedling_agent.session import state
+from fedling_agent.session.state import Session
+from fedling_agent.store.identity import Identity
+from fedling_agent.store.ledger import Traffic
+from fedling_agent.store.store import Store
+from fedling_agent.training.slot import Occupant
+from fedling_protocol.runtime.loop import now
+from fedling_protocol.wire.messages import Plan
+
+RECEIPTS = 5  # shown, of each task
+
+
+class Live(Protocol):
+    """One task, as the running service knows it."""
+
+    task: str
+    session: Session
+    plan: Plan | None
+    allowance: Allowance | None
+    looked_at: float
+    failure: str
+
+    @property
+    def next_check_s(self) -> float | None: ...
+
+
+def of_store(store: Store, identity: Identity | None, pending: Sequence[Traffic] = ()) -> Json:
+    """What is known without a running service. pending: bytes that are not in the store yet."""
+    tasks = sorted({*store.models.tasks(), *(r.task for r in store.spool.receipts())})
+    return {
+        "device": None if identity is None else identity.device,
+        "key": None if identity is None else identity.key.public.hex(),
+        "enrol": None if identity is None else identity.add_command,
+        "enrolled": identity is not None and store.ledger.certificate(identity.device) is not None,
+        "tasks": {task: of_task(store, task) for task in tasks},
+        "streams": {
+            name: {"recordings": recordings, "samples": samples, "bytes": size}
+            for name, (recordings, samples, size) in store.recordings.summary().items()
+        },
+        "bytes": of_bytes([*store.ledger.traffic(), *pending]),
+        "counters": store.ledger.counters(),
+    }
+
+
+def of_task(store: Store, task: str) -> Json:
+    """One task's model, spool and receipts."""
+    model = store.models.newest(task)
+    receipts = store.spool.receipts(task)
+    verdicts = [r.verdict for r in receipts if r.verdict is not None]
+    return {
+        "model": None if model is None else {"version": model.version, "hash": model.hash.hex()},
+        "spool": [
+            {"plan": e.plan_id.hex(), "update": e.update_hash.hex(), "bytes": e.size}
+            for e in store.spool.entries(task)
+        ],
+        "verdicts": {str(v): verdicts.count(v) for v in dict.fromkeys(verdicts)},
+        "receipts": [
+            {
+                "plan": r.plan_id.hex(),
+                "round": r.round,
+                "verdict": None if r.verdict is None else str(r.verdict),
+                "reason": r.reason,
+                "time_ms": r.time_ms,
+            }
+            for r in receipts[:RECEIPTS]
+        ],
+    }
+
+
+def of_bytes(rows: Sequence[Traffic]) -> Json:
+    """Bytes at the socket: today, in all, and of the last rounds."""
+    today = time.strftime("%Y-%m-%d")
+    rounds: dict[str, list[int]] = {}
+    for row in rows:
+        counts = rounds.setdefault("" if row.plan_id is None else row.plan_id.hex(), [0, 0])
+        counts[0] += row.sent
+        counts[1] += row.received
+    return {
+        "today": _sum([(row.sent, row.received) for row in rows if row.day == today]),
+        "total": _sum([(row.sent, row.received) for row in rows]),
+        "of_no_round": _sum([tuple(rounds.pop("", [0, 0]))]),
+        "rounds": {plan: _sum([tuple(counts)]) for plan, counts in rounds.items()},
+    }
+
+
+def _sum(pairs: list[tuple[int, ...]]) -> Json:
+    return {"sent": sum(p[0] for p in pairs), "received": sum(p[1] for p in pairs)}
+
+
+# --- conditions ----------------------------------------------------------------------------------
+
+
+def of_readings(readings: Readings) -> Json:
+    """Every signal with its value, or why there is none, and where it was read."""
+    names = ("mains", "battery", "temperature", "network")
+    return {name: _of_signal(getattr(readings, name)) for name in names}
+
+
+def _of_signal(signal: Signal[object]) -> Json:
+    return {"value": signal.value, "source": signal.source, "reason": signal.reason}
+
+
+def of_allowance(allowance: Allowance) -> Json:
+    """What may be done, and why not."""
+    return {
+        "train": allowance.train,
+        "transfer": allowance.transfer,
+        "why_not_train": list(allowance.train_reasons),
+        "why_not_transfer": list(allowance.transfer_reasons),
+        "sentence": policy.sentence(allowance),
+    }
+
+
+# --- a task in the running service ---------------------------------------------------------------
+
+
+def of_live(live: Live, run: Occupant | None) -> Json:
+    """The phase of a task, in a word and in a sentence."""
+    session, allowance = live.session, live.allowance
+    plan = session.work or session.offer
+    age_s = now() - live.looked_at
+    return {
+        "phase": type(session.phase).__name__.lower(),
+        "doing": sentence(live, run),
+        "why_not": [] if allowance is None else list(allowance.reasons),
+        "next_check_s": None if live.next_check_s is None else max(0.0, live.next_check_s - age_s),
+        "plan": None if plan is None else plan.plan_id.hex(),
+        "round": None if plan is None else plan.round,
+        "progress": None if run is None else {"done": run.done, "total": run.job.total_steps},
+        "failure": live.failure,
+    }
+
+
+def sentence(live: Live, run: Occupant | None) -> str:
+    """What a task does and, if it is nothing, why."""
+    session = live.session
+    words = _of_phase(session, run)
+    if not words:
+        return _why_idle(live)
+    hindered = isinstance(session.phase, state.Paused | state.Ready)
+    why = "" if live.allowance is None else policy.sentence(live.allowance)
+    return f"{words}: {why}" if hindered and why else words
+
+
+def _of_phase(session: Session, run: Occupant | None) -> str:
+    """Empty if it is idle."""
+    at = f"round {session.work.round}" if session.work else "a round"
+    step = f" at batch {run.done} of {run.job.total_steps}" if run else ""
+    match session.phase:
+        case state.Training():
+            waits = run is not None and not run.running
+            return f"waits for the training slot, {at}" if waits else f"trains {at}{step}"
+        case state.Paused():
+            return f"paused in {at}{step}"
+        case state.Joining(have=have):
+            return "asks what became of its update" if have else "asks to take part"
+        case state.Waiting(reason=reason, due_ms=due):
+            return f"told to wait: {reason}, asks again in {span(due / 1000 - now())}"
+        case state.Ready():
+            return "has a ticket, waits for the model" if session.fetch else "has a ticket, waits"
+        case state.Sending(sent=sent):
+            return "waits for the receipt" if sent else "sends its update"
+    return ""
+
+
+def _why_idle(live: Live) -> str:
+    session, allowance = live.session, live.allowance
+    why = "" if allowance is None else policy.sentence(allowance)
+    if session.spool:
+        return f"an update waits to be sent{': ' + why if why else ''}"
+    if session.offer is None:
+        return f"a model waits to be fetched: {why}" if session.fetch and why else "no open plan"
+    if not session.enough:
+        return f"not training: fewer than {session.offer.training.min_examples} examples"
+    return f"not training: {why}" if why else "about to ask"
+
+
+def span(seconds: float) -> str:
+    """A duration as people say it."""
+    if seconds < 90:
+        return f"{max(0, round(seconds))} s"
+    if seconds < 5400:
+        return f"{round(seconds / 60)} min"
+    return f"{round(seconds / 3600)} h"

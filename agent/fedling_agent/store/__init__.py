@@ -1,0 +1,1 @@
+"""Everything that a device keeps: facts in SQLite, large things in files."""

@@ -1,0 +1,50 @@
+"""Who this device is: a signing key and a secret, made once, in its state directory."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedling_agent.store.errors import writing
+from fedling_protocol.wire.identity import (
+    SigningKey,
+    device_id,
+    ensure_key,
+    ensure_secret,
+    load_key,
+    load_secret,
+)
+
+KEY_FILE = "device.key"
+SECRET_FILE = "device.secret"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The key signs what is sent; the secret, which nobody else learns, draws the batches."""
+
+    key: SigningKey
+    secret: bytes
+
+    @property
+    def device(self) -> str:
+        """The id by which the fleet knows us."""
+        return device_id(self.key.public)
+
+    @property
+    def add_command(self) -> str:
+        """What the operator types to let this device in."""
+        return f"fedling-broker device add {self.device} {self.key.public.hex()}"
+
+
+def ensure(directory: Path) -> Identity:
+    """Made if there is none. Raises IdentityError, CannotWrite."""
+    with writing(f"{directory}"):
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        key = ensure_key(directory / KEY_FILE)
+        return Identity(key, ensure_secret(directory / SECRET_FILE))
+
+
+def load(directory: Path) -> Identity | None:
+    """None if none was made yet. Raises IdentityError."""
+    if not (directory / KEY_FILE).exists() or not (directory / SECRET_FILE).exists():
+        return None
+    return Identity(load_key(directory / KEY_FILE), load_secret(directory / SECRET_FILE))

@@ -1,0 +1,129 @@
+"""What left the device and what was refused: the sent log, counters, certificates."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+from fedling_agent.store.database import Database
+
+KEPT_SENT = 10_000
+KEPT_DAYS = 400  # of traffic, in rows: one a day and plan
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """One message that left."""
+
+    time_ms: int
+    kind: str  # "join", "update", "state"
+    topic: str
+    size: int  # bytes of the envelope
+    plan_id: bytes | None
+    meaning: str  # for a person: "asks to take part in round 3 of watch"
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """Bytes at the socket."""
+
+    day: str  # 2026-03-01
+    plan_id: bytes | None  # None: of no plan
+    sent: int
+    received: int
+
+
+class Ledger:
+    """Small facts, each bounded."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._pending: Counter[str] = Counter()
+
+    def record_sent(self, sent: Sent) -> None:
+        """Durable, before the message is handed to the socket; the last 10,000 are kept."""
+        with self._database.transaction("the log of what was sent") as connection:
+            inserted = connection.execute(
+                "INSERT INTO sent (time_ms, kind, topic, size, plan_id, meaning) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                (sent.time_ms, sent.kind, sent.topic, sent.size, sent.plan_id, sent.meaning),
+            )
+            oldest = int(inserted.lastrowid or 0) - KEPT_SENT
+            connection.execute("DELETE FROM sent WHERE number <= ?", (oldest,))
+
+    def sent(self, limit: int = KEPT_SENT) -> list[Sent]:
+        """Newest first."""
+        sql = """SELECT time_ms, kind, topic, size, plan_id, meaning FROM sent
+                 ORDER BY number DESC LIMIT ?"""
+        return [Sent(*row) for row in self._database.rows(sql, limit)]
+
+    def count(self, name: str, n: int = 1) -> None:
+        """Add to a counter, in memory until flush(): telemetry must not wear out an SD card."""
+        self._pending[name] += n
+
+    def flush(self) -> None:
+        """Make the counters durable. Raises CannotWrite; they are kept in memory then."""
+        if not self._pending:
+            return
+        with self._database.transaction("counters") as connection:
+            connection.executemany(
+                "INSERT INTO counters (name, value) VALUES (?, ?) "
+                "ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
+                list(self._pending.items()),
+            )
+        self._pending.clear()
+
+    def counters(self) -> dict[str, int]:
+        """With what is not flushed yet."""
+        totals: Counter[str] = Counter(
+            dict(self._database.rows("SELECT name, value FROM counters"))
+        )
+        return dict(sorted((totals + self._pending).items()))
+
+    def add_traffic(self, day: str, plan_id: bytes | None, sent: int, received: int) -> None:
+        """Durable: bytes of one plan on one day add up."""
+        with self._database.transaction("byte counts") as connection:
+            connection.execute(
+                "INSERT INTO traffic (day, plan_id, sent, received) VALUES (?, ?, ?, ?) "
+                "ON CONFLICT (day, plan_id) DO UPDATE SET "
+                "sent = sent + excluded.sent, received = received + excluded.received",
+                (day, plan_id or b"", sent, received),
+            )
+            connection.execute(
+                "DELETE FROM traffic WHERE (day, plan_id) NOT IN "
+                "(SELECT day, plan_id FROM traffic ORDER BY day DESC, plan_id LIMIT ?)",
+                (KEPT_DAYS,),
+            )
+
+    def traffic(self) -> list[Traffic]:
+        """Newest day first; the last 400 rows are kept."""
+        sql = "SELECT day, plan_id, sent, received FROM traffic ORDER BY day DESC, plan_id"
+        return [Traffic(day, plan or None, *n) for day, plan, *n in self._database.rows(sql)]
+
+    def keep_certificate(self, id: str, serial: int, envelope: bytes) -> bool:
+        """If its serial is the highest seen. id: a device id or "aggregator"."""
+        with self._database.transaction("a certificate") as connection:
+            kept = connection.execute(
+                "INSERT INTO certificates (id, serial, envelope) VALUES (?, ?, ?) "
+                "ON CONFLICT (id) DO UPDATE SET serial = excluded.serial, "
+                "envelope = excluded.envelope WHERE excluded.serial > serial",
+                (id, serial, envelope),
+            )
+            return kept.rowcount > 0
+
+    def certificate(self, id: str) -> bytes | None:
+        """The envelope as received."""
+        row = self._database.row("SELECT envelope FROM certificates WHERE id = ?", id)
+        return None if row is None else row[0]
+
+    def mark(self, name: str) -> None:
+        """Durable: something is under way that a restart must go on with, as "erasing"."""
+        with self._database.transaction("a mark") as connection:
+            connection.execute("INSERT OR IGNORE INTO marks (name) VALUES (?)", (name,))
+
+    def unmark(self, name: str) -> None:
+        """It is done."""
+        with self._database.transaction("a mark") as connection:
+            connection.execute("DELETE FROM marks WHERE name = ?", (name,))
+
+    def is_marked(self, name: str) -> bool:
+        """Whether mark() was called and unmark() was not."""
+        return self._database.row("SELECT 1 FROM marks WHERE name = ?", name) is not None

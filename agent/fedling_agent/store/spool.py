@@ -1,0 +1,139 @@
+"""Updates that were signed and have no receipt yet, and how plans ended."""
+
+import hashlib
+import sqlite3
+from dataclasses import dataclass
+
+from fedling_agent.store.database import Database, Fields, one
+from fedling_agent.store.errors import Missing, writing
+from fedling_agent.store.files import Files
+from fedling_agent.store.plans import KEPT as KEPT_PLANS
+from fedling_protocol.disk import durable
+from fedling_protocol.wire.digest import message_hash
+from fedling_protocol.wire.messages import Verdict
+
+KEPT = 10_000  # receipts
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolEntry:
+    """A frozen message: it is sent as these bytes or not at all."""
+
+    plan_id: bytes
+    task: str
+    update_hash: bytes  # message hash
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptRecord:
+    """How a plan ended."""
+
+    plan_id: bytes
+    task: str
+    round: int | None  # None: the plan was never begun here
+    update_hash: bytes | None
+    verdict: Verdict | None  # None: the device gave it up
+    reason: str
+    time_ms: int
+
+
+class Spool:
+    """Files by message hash, facts in the database."""
+
+    def __init__(self, database: Database, files: Files) -> None:
+        self._database = database
+        self._files = files
+
+    def put(self, plan_id: bytes, envelope: bytes, vector: bytes) -> SpoolEntry:
+        """Durable before the first byte is sent; the job's files go. Raises CannotWrite."""
+        name = message_hash(envelope)
+        with writing("the update"):
+            durable.write_file(self._files.spool / name.hex(), envelope)
+        with self._database.transaction("the update") as connection:
+            row = one(connection, "SELECT task FROM plans WHERE plan_id = ?", (plan_id,))
+            if row is None:
+                raise Missing(f"plan {plan_id.hex()} is not in work")
+            connection.execute(
+                "INSERT OR REPLACE INTO spool (plan_id, task, update_hash, size) "
+                "VALUES (?, ?, ?, ?)",
+                (plan_id, row[0], name, len(envelope)),
+            )
+            connection.execute(
+                "UPDATE plans SET state = 'spooled', vector_hash = ?, update_hash = ? "
+                "WHERE plan_id = ?",
+                (hashlib.sha256(vector).digest(), name, plan_id),
+            )
+            connection.execute("DELETE FROM pins WHERE plan_id = ?", (plan_id,))
+        self._files.tidy()
+        return SpoolEntry(plan_id, row[0], name, len(envelope))
+
+    def entries(self, task: str | None = None) -> list[SpoolEntry]:
+        """Oldest first."""
+        sql = "SELECT plan_id, task, update_hash, size FROM spool ORDER BY number"
+        entries = [SpoolEntry(*row) for row in self._database.rows(sql)]
+        return [entry for entry in entries if task in (None, entry.task)]
+
+    def envelope(self, entry: SpoolEntry) -> bytes:
+        """Raises Missing if the file is gone or damaged."""
+        try:
+            data = (self._files.spool / entry.update_hash.hex()).read_bytes()
+        except OSError as error:
+            raise Missing(f"the spooled update cannot be read: {error.strerror}") from error
+        if message_hash(data) != entry.update_hash:
+            raise Missing("the spooled update is damaged")
+        return data
+
+    def end(
+        self,
+        task: str,
+        plan_id: bytes,
+        update_hash: bytes | None,
+        verdict: Verdict | None,
+        reason: str,
+        now_ms: int,
+    ) -> None:
+        """The plan is over and never begun again; its files go. A repetition changes nothing.
+
+        If nothing of it was spooled, its frozen set is forgotten too. A child must not run on it.
+        """
+        with self._database.transaction("a receipt") as connection:
+            row = one(connection, "SELECT round FROM plans WHERE plan_id = ?", (plan_id,))
+            connection.execute(
+                "INSERT OR IGNORE INTO endings "
+                "(plan_id, task, round, update_hash, verdict, reason, time_ms) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (plan_id, task, row[0] if row else None, update_hash, verdict, reason, now_ms),
+            )
+            connection.execute("DELETE FROM spool WHERE plan_id = ?", (plan_id,))
+            connection.execute(
+                "DELETE FROM plans WHERE plan_id = ? AND state = 'frozen'", (plan_id,)
+            )
+            connection.execute("UPDATE plans SET state = 'finished' WHERE plan_id = ?", (plan_id,))
+            _prune(connection)
+        self._files.tidy()
+
+    def receipts(self, task: str | None = None) -> list[ReceiptRecord]:
+        """Newest first; the last 10,000 of the device."""
+        sql = """SELECT plan_id, task, round, update_hash, verdict, reason, time_ms FROM endings
+                 ORDER BY number DESC"""
+        records = [_receipt(row) for row in self._database.rows(sql)]
+        return [record for record in records if task in (None, record.task)]
+
+
+def _prune(connection: sqlite3.Connection) -> None:
+    connection.execute(
+        "DELETE FROM plans WHERE state = 'finished' AND number NOT IN "
+        "(SELECT number FROM plans ORDER BY number DESC LIMIT ?)",
+        (KEPT_PLANS,),
+    )
+    connection.execute("DELETE FROM frozen WHERE hash NOT IN (SELECT frozen_hash FROM plans)")
+    connection.execute(
+        "DELETE FROM endings WHERE number <= (SELECT max(number) FROM endings) - ?", (KEPT,)
+    )
+
+
+def _receipt(row: Fields) -> ReceiptRecord:
+    plan_id, task, number, update_hash, word, reason, time_ms = row
+    verdict = None if word is None else Verdict(word)
+    return ReceiptRecord(plan_id, task, number, update_hash, verdict, reason, time_ms)

@@ -1,0 +1,1 @@
+"""From a frozen training set to an update, in a child process."""

@@ -1,0 +1,238 @@
+"""A job: the folder with everything one training needs, and what it leaves there.
+
+    job         what to do (JSON), behind its checksum; written last: it makes the folder a job
+    examples    int16 windows of all examples, then one class byte each
+    base        weights as bytes
+    lock        held by the process that trains
+    checkpoint  weights and velocity after some batches
+    result      the update
+
+Whatever is damaged (zeroed by a power cut on a bad card) is noticed by its checksum.
+"""
+
+import hashlib
+import json
+import mmap
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from fedling_native import Layer, Loss, Normaliser, isa, version
+from fedling_protocol.disk import durable
+from fedling_protocol.wire.messages import Training
+
+_SUM = 32  # bytes of SHA-256
+_CHECKPOINT = struct.Struct("<II")  # steps done, bytes of the weights
+_RESULT = struct.Struct("<II")  # saturated, examples
+
+FILES = ("job", "examples", "base", "lock", "checkpoint", "result")
+
+
+class Damaged(Exception):
+    """A file of the job is missing or not what was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What to train; with examples and base it decides every bit of the result."""
+
+    plan_id: bytes
+    layers: tuple[Layer, ...]
+    loss: Loss
+    exponents: tuple[int, ...]
+    training: Training
+    seed: bytes  # of the batch order
+    count: int  # examples
+    values: int  # of one example
+    normaliser: Normaliser
+    frozen_hash: bytes
+    examples_sum: bytes  # SHA-256 of the file
+    base_sum: bytes
+
+    @property
+    def batches(self) -> int:
+        """Of one epoch; the last may be short."""
+        return -(-self.count // self.training.batch)
+
+    @property
+    def total_steps(self) -> int:
+        """Batches of all epochs."""
+        return self.training.epochs * self.batches
+
+    def to_json(self) -> bytes:
+        """The inverse of from_json."""
+        return json.dumps(
+            {
+                "plan_id": self.plan_id.hex(),
+                "layers": [layer.to_ints() for layer in self.layers],
+                "loss": self.loss,
+                "exponents": self.exponents,
+                "training": asdict(self.training),
+                "seed": self.seed.hex(),
+                "count": self.count,
+                "values": self.values,
+                "normaliser": self.normaliser.to_tuples(),
+                "frozen_hash": self.frozen_hash.hex(),
+                "examples_sum": self.examples_sum.hex(),
+                "base_sum": self.base_sum.hex(),
+            }
+        ).encode()
+
+    @classmethod
+    def from_json(cls, data: bytes) -> "Recipe":
+        """Of a file whose checksum is right."""
+        fields = json.loads(data)
+        for name in ("plan_id", "seed", "frozen_hash", "examples_sum", "base_sum"):
+            fields[name] = bytes.fromhex(fields[name])
+        fields["layers"] = tuple(Layer.from_ints(layer) for layer in fields["layers"])
+        fields["loss"] = Loss(fields["loss"])
+        fields["exponents"] = tuple(fields["exponents"])
+        fields["training"] = Training(**fields["training"])
+        fields["normaliser"] = Normaliser.from_tuples(fields["normaliser"])
+        return cls(**fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A training after some steps."""
+
+    steps: int
+    weights: bytes
+    velocity: bytes  # empty without momentum
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What training changed, ready to be put into an Update."""
+
+    vector: bytes  # NUMERICS.md section 7
+    saturated: int
+    examples: int
+
+
+class Job:
+    """A folder made by Freezer, whole and unchanged since."""
+
+    def __init__(self, directory: Path) -> None:
+        """Raises Damaged if there is no whole `job` in it."""
+        self.directory = directory
+        data = _read(directory / "job")
+        self.recipe = Recipe.from_json(data)
+        self._identity = hashlib.sha256(data).digest()  # of the result, too
+        # Velocity lies in the order of the processor's own kernel: elsewhere it means nothing.
+        kernel = f"{version()} {isa()}".encode()
+        self._checkpoint_identity = hashlib.sha256(data + kernel).digest()
+
+    @classmethod
+    def write(cls, directory: Path, recipe: Recipe) -> "Job":
+        """Make a folder with `examples` and `base` in it a job."""
+        _write(directory / "job", recipe.to_json())
+        return cls(directory)
+
+    @property
+    def plan_id(self) -> bytes:
+        """Of the plan it answers."""
+        return self.recipe.plan_id
+
+    @property
+    def total_steps(self) -> int:
+        """Batches of all epochs."""
+        return self.recipe.total_steps
+
+    def base(self) -> bytes:
+        """The weights that training starts from. Raises Damaged."""
+        try:
+            data = (self.directory / "base").read_bytes()
+        except OSError as error:
+            raise Damaged(f"base: {error.strerror}") from error
+        if hashlib.sha256(data).digest() != self.recipe.base_sum:
+            raise Damaged("base: wrong checksum")
+        return data
+
+    @contextmanager
+    def examples(self) -> Iterator[memoryview]:
+        """The file in memory as long as it is used, page by page. Raises Damaged."""
+        size = self.recipe.count * (2 * self.recipe.values + 1)
+        path = self.directory / "examples"
+        try:
+            with (
+                path.open("rb") as file,
+                mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
+                memoryview(mapped) as view,
+            ):
+                if len(view) != size or hashlib.sha256(view).digest() != self.recipe.examples_sum:
+                    raise Damaged("examples: wrong checksum")
+                yield view
+        except (FileNotFoundError, ValueError) as error:  # ValueError: an empty file
+            raise Damaged(f"examples: {error}") from error
+
+    def check(self) -> None:
+        """Raises Damaged if training could not start on this job."""
+        self.base()
+        with self.examples():
+            pass
+
+    def checkpoint(self) -> Checkpoint | None:
+        """None if there is none. Raises Damaged."""
+        data = self._find("checkpoint", self._checkpoint_identity)
+        if data is None:
+            return None
+        steps, size = _CHECKPOINT.unpack_from(data)
+        end = _CHECKPOINT.size + size
+        return Checkpoint(steps, data[_CHECKPOINT.size : end], data[end:])
+
+    def write_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Durable."""
+        head = self._checkpoint_identity
+        head += _CHECKPOINT.pack(checkpoint.steps, len(checkpoint.weights))
+        _write(self.directory / "checkpoint", head + checkpoint.weights + checkpoint.velocity)
+
+    def done_steps(self) -> int:
+        """Batches in the last checkpoint."""
+        try:
+            checkpoint = self.checkpoint()
+        except Damaged:
+            return 0
+        return checkpoint.steps if checkpoint else 0
+
+    def result(self) -> Result | None:
+        """If the training has finished."""
+        try:
+            data = self._find("result", self._identity)
+        except Damaged:
+            return None
+        if data is None:
+            return None
+        saturated, examples = _RESULT.unpack_from(data)
+        return Result(data[_RESULT.size :], saturated, examples)
+
+    def write_result(self, vector: bytes, saturated: int) -> None:
+        """Durable."""
+        head = self._identity + _RESULT.pack(saturated, self.recipe.count)
+        _write(self.directory / "result", head + vector)
+
+    def _find(self, name: str, identity: bytes) -> bytes | None:
+        """What was written for just this recipe, and a checkpoint by just this kernel."""
+        path = self.directory / name
+        if not path.exists():
+            return None
+        data = _read(path)
+        if not data.startswith(identity):
+            raise Damaged(f"{name}: of another job or another kernel")
+        return data[len(identity) :]
+
+
+def _write(path: Path, data: bytes) -> None:
+    durable.write_file(path, hashlib.sha256(data).digest() + data)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise Damaged(f"{path.name}: {error.strerror}") from error
+    if hashlib.sha256(data[_SUM:]).digest() != data[:_SUM]:
+        raise Damaged(f"{path.name}: wrong checksum")
+    return data[_SUM:]

@@ -1,0 +1,191 @@
+"""The training child: `python -m fedling_agent.training.trainer JOBDIR DUTY CHECKPOINT_S`.
+
+It trains a batch only while it has a lease. On standard input the parent writes
+
+    lease T     batches may begin until CLOCK_MONOTONIC reads T nanoseconds
+
+and on standard output the child writes
+
+    step K N    K of N batches are done; once at the start, then after each batch
+    ask         a batch is due and the lease has run out
+    note TEXT   for the log
+    done        the result is on disk
+
+SIGTERM, SIGINT or the end of standard input: it finishes the batch, writes a checkpoint, exits 0.
+It imports little, since it is started again after every pause.
+"""
+
+import ctypes
+import fcntl
+import os
+import select
+import signal
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+
+from fedling_agent.training.job import Checkpoint, Damaged, Job
+from fedling_agent.training.local_sgd import LocalSgd
+from fedling_protocol.exits import Exit
+
+INPUT, OUTPUT = 0, 1
+PR_SET_PDEATHSIG = 1
+
+
+class _Stop(Exception):
+    """The parent wants a pause, or is gone."""
+
+
+class Parent:
+    """The other end: leases in, words out."""
+
+    def __init__(self) -> None:
+        self._lease_ns = 0
+        self._answered = False
+        self._line = b""
+        self._stopped = False
+        self._wake, wake = os.pipe()
+        for fd in (INPUT, self._wake, wake):
+            os.set_blocking(fd, False)
+        signal.set_wakeup_fd(wake)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+        self._poll = select.poll()
+        self._poll.register(INPUT, select.POLLIN)
+        self._poll.register(self._wake, select.POLLIN)
+
+    def say(self, words: str) -> None:
+        """One line. Raises _Stop if nobody listens any more."""
+        try:
+            os.write(OUTPUT, words.encode() + b"\n")
+        except BrokenPipeError:
+            raise _Stop from None
+
+    def wait_for_lease(self) -> None:
+        """Return when a batch may begin. Raises _Stop."""
+        self.listen(0)
+        while time.monotonic_ns() >= self._lease_ns:
+            self._answered = False
+            self.say("ask")
+            while not self._answered:  # an answer may come so late that it has run out
+                self.listen(None)
+
+    def sleep(self, seconds: float) -> None:
+        """Or until it is stopped: then _Stop."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            self.listen(left)
+
+    def listen(self, timeout_s: float | None) -> None:
+        """Take in what comes until then. Raises _Stop."""
+        # poll() counts whole milliseconds: rounded up, or a sleep of less would spin.
+        for fd, _ in self._poll.poll(None if timeout_s is None else -int(-timeout_s * 1000 // 1)):
+            if fd == INPUT:
+                self._read()
+        if self._stopped:
+            raise _Stop
+
+    def _read(self) -> None:
+        data = os.read(INPUT, 4096)
+        if not data:
+            raise _Stop
+        *lines, self._line = (self._line + data).split(b"\n")
+        for line in lines:
+            word, _, value = line.partition(b" ")
+            if word == b"lease" and value.isdigit():
+                self._lease_ns = int(value)
+                self._answered = True
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self._stopped = True
+
+
+def die_with_parent() -> None:
+    """A parent that is killed cannot tell: the kernel sends us what it would have sent."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+
+
+def lock(job: Job) -> int:
+    """Wait until the child before us is gone; a signal still ends us at once, nothing is begun."""
+    handle = os.open(job.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    return handle
+
+
+def train(job: Job, parent: Parent, duty: float, checkpoint_s: float) -> None:
+    """From the checkpoint to the result. Raises Damaged, OSError."""
+    if job.result() is not None:
+        parent.say("done")
+        return
+    with job.examples() as examples:
+        run = LocalSgd(job.recipe, job.base(), examples, find_checkpoint(job, parent))
+        try:
+            work(run, job, parent, duty, checkpoint_s)
+        finally:
+            run.close()
+    parent.say("done")
+
+
+def find_checkpoint(job: Job, parent: Parent) -> Checkpoint | None:
+    """A damaged one costs its batches, no more."""
+    try:
+        return job.checkpoint()
+    except Damaged as error:
+        parent.say(f"note {error}; training starts again from the first batch")
+        return None
+
+
+def work(run: LocalSgd, job: Job, parent: Parent, duty: float, checkpoint_s: float) -> None:
+    """All batches that are left, then the result; a checkpoint now and then, and at a _Stop."""
+    saved, saved_at = run.done, time.monotonic()
+    try:
+        parent.say(f"step {run.done} {job.total_steps}")
+        while not run.finished:
+            parent.wait_for_lease()
+            begun = time.thread_time()
+            run.step()
+            spent = time.thread_time() - begun
+            parent.say(f"step {run.done} {job.total_steps}")
+            if time.monotonic() - saved_at >= checkpoint_s:
+                save(run, job, parent)
+                saved, saved_at = run.done, time.monotonic()
+            if not run.finished:
+                parent.sleep(spent * (1 / duty - 1))
+    except _Stop:
+        if run.done != saved:
+            save(run, job, parent)
+        raise
+    job.write_result(*run.update())
+
+
+def save(run: LocalSgd, job: Job, parent: Parent) -> None:
+    """A checkpoint that a full disk refuses is one that a kill would have prevented, no more."""
+    try:
+        job.write_checkpoint(run.checkpoint())
+    except OSError as error:
+        with suppress(_Stop):
+            parent.say(f"note checkpoint not written: {error.strerror}")
+
+
+def main(arguments: list[str]) -> int:
+    """Exit status. What goes wrong is said in a note."""
+    directory, duty, checkpoint_s = arguments
+    die_with_parent()
+    parent: Parent | None = None
+    try:
+        job = Job(Path(directory))
+        lock(job)  # held to our end
+        parent = Parent()
+        train(job, parent, float(duty), float(checkpoint_s))
+    except _Stop:
+        pass
+    except (Damaged, OSError) as error:
+        os.write(OUTPUT, f"note {error}\n".encode())
+        return Exit.FAILED if isinstance(error, Damaged) else Exit.CANNOT_WRITE
+    return Exit.OK
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""What `fedling-broker serve` runs."""

@@ -1,0 +1,113 @@
+"""The devices of the fleet: who has a certificate, who asks for one."""
+
+from dataclasses import dataclass
+
+from fedling_broker.store.database import Database
+from fedling_protocol.wire.envelope import seal
+from fedling_protocol.wire.identity import SigningKey, device_id, kid
+from fedling_protocol.wire.messages import Certificate, Role
+from fedling_protocol.wire.topics import AGGREGATOR, Topics
+
+MAX_PENDING = 1000  # a stranger with many keys fills no disk
+REFRESH_S = 3600  # a device that asks again and again costs one write an hour
+
+
+class DeviceError(Exception):
+    """What the operator asked for does not fit; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Certified:
+    """A certificate as it is published."""
+
+    id: str
+    key: bytes
+    serial: int
+    envelope: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A device that asked to take part and has no certificate."""
+
+    id: str
+    key: bytes
+    seen_s: int  # Unix time
+
+
+class Devices:
+    """Certificates and those who wait for one."""
+
+    def __init__(self, database: Database, topics: Topics) -> None:
+        self._database = database
+        self._topics = topics
+
+    def certify(self, owner: str, key: bytes, root: SigningKey) -> Certified:
+        """Sign a certificate with the root key and keep it. Raises DeviceError."""
+        role = Role.AGGREGATOR if owner == AGGREGATOR else Role.DEVICE
+        if role is Role.DEVICE and device_id(key) != owner:
+            raise DeviceError(f"{owner} is not the id of this key: that is {device_id(key)}")
+        old = self.find(owner)
+        if old is not None and old.key == key:
+            raise DeviceError(f"{owner} has a certificate already")
+        with self._database.transaction() as connection:
+            serial = self._database.raise_meta("serial")
+            certificate = Certificate(key, role, self._topics.fleet, owner, serial)
+            envelope = seal(certificate, self._topics.bound(self._topics.keys(owner)), root)
+            connection.execute(
+                "INSERT OR REPLACE INTO certificates VALUES (?, ?, ?, ?, ?, 0)",
+                (owner, key, kid(key), serial, envelope),
+            )
+            connection.execute("DELETE FROM pending WHERE id = ?", (owner,))
+        return Certified(owner, key, serial, envelope)
+
+    def remove(self, owner: str) -> bool:
+        """Take a device's certificate back; False: it has none."""
+        with self._database.transaction() as connection:
+            changed = connection.execute(
+                "UPDATE certificates SET removed = 1 WHERE id = ? AND removed = 0 AND id != ?",
+                (owner, AGGREGATOR),
+            )
+            return changed.rowcount > 0
+
+    def find(self, owner: str) -> Certified | None:
+        """The certificate in force, if there is one."""
+        found = self._select(owner)
+        return found[0] if found else None
+
+    def certified(self) -> list[Certified]:
+        """All in force, the aggregator's among them."""
+        return self._select("")
+
+    def _select(self, owner: str) -> list[Certified]:
+        rows = self._database.connection.execute(
+            "SELECT id, key, serial, envelope FROM certificates"
+            " WHERE removed = 0 AND (:id = '' OR id = :id) ORDER BY id",
+            {"id": owner},
+        )
+        return [Certified(*row) for row in rows]
+
+    def ask(self, owner: str, key: bytes, now_s: int) -> bool:
+        """Note that a device without certificate asked; True: a new one. The oldest make room."""
+        row = self._database.connection.execute(
+            "SELECT seen_s FROM pending WHERE id = ?", (owner,)
+        ).fetchone()
+        if row is not None and abs(now_s - row[0]) < REFRESH_S:
+            return False
+        with self._database.transaction() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO pending VALUES (?, ?, ?)", (owner, key, now_s)
+            )
+            connection.execute(
+                "DELETE FROM pending WHERE id IN"
+                " (SELECT id FROM pending ORDER BY seen_s DESC, id LIMIT -1 OFFSET ?)",
+                (MAX_PENDING,),
+            )
+        return row is None
+
+    def pending(self) -> list[Pending]:
+        """Newest first."""
+        rows = self._database.connection.execute(
+            "SELECT id, key, seen_s FROM pending ORDER BY seen_s DESC, id"
+        )
+        return [Pending(*row) for row in rows]

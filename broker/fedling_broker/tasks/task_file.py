@@ -1,0 +1,329 @@
+"""Task files: what is learned, how a device trains, who takes part (docs/configuration.md)."""
+
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from fedling_broker.aggregation.aggregate import MOMENTUM_ONE
+from fedling_broker.rounds.state import Rules
+from fedling_broker.tasks.model_table import LossWord, ModelTable, layers_of, loss_of
+from fedling_protocol import settings
+from fedling_protocol.settings import SettingsError, setting
+from fedling_protocol.wire import limits as limit
+from fedling_protocol.wire import records, shapes
+from fedling_protocol.wire.messages import Conditions, Plan, TaskSpec, Training
+from fedling_protocol.wire.refused import Refused
+from fedling_protocol.wire.topics import is_device, is_name, is_task
+
+MAX_SECONDS = 10 * 365 * 86_400
+RATE_ONE = 1 << 24  # learning rates travel in 2^-24
+NORM_ONE = 1 << 16  # norms and mu travel in 2^-16
+SIMULATION = "simulation"  # the table that only fedling-sim reads
+ENVELOPE_ROOM = 256  # bytes of a plan's message beside its payload
+
+
+def allow(check: Callable[[str], bool], what: str) -> Callable[[str], str | None]:
+    """A check for `setting`."""
+    return lambda value: None if check(value) else what
+
+
+NAME = allow(is_name, "a name: a-z, 0-9 and -, at most 32 characters, no - first")
+TASK = allow(is_task, 'a name as in topics: a-z, 0-9 and -, at most 32; not "state" or "keys"')
+
+
+class Normalise(StrEnum):
+    """How a device scales its samples."""
+
+    DEVICE = "device"
+    NONE = "none"
+
+
+DEVICE = allow(is_device, "device ids: 16 characters of a-z and 2-7, as fedling-agent init says")
+
+
+def above_one_unit(value: float) -> str | None:
+    """A check for `setting`: what is not 0 must not become 0 on the wire."""
+    return None if value == 0 or value >= 1 / NORM_ONE else f"0, or {1 / NORM_ONE} and more"
+
+
+@dataclass(frozen=True, slots=True)
+class TaskTable:
+    """[task]"""
+
+    name: str = setting(help="how the task is called in topics and commands", check=TASK)
+    stream: str = setting(help="the devices' stream that it learns from", check=NAME)
+    window: int = setting(help="length of an example", unit="samples", low=1, high=65_535)
+    stride: int = setting(help="from one example to the next", unit="samples", low=1, high=65_535)
+    channels: int = setting(help="channels of the stream", low=1, high=limit.MAX_CHANNELS)
+    labels: tuple[str, ...] = setting(
+        (),
+        help="the classes; reconstruction: learn from windows of these, without any from all",
+        high=limit.MAX_LABELS,
+    )
+    normalise: Normalise = setting(Normalise.DEVICE, help="how a device scales its samples")
+    rounds: int = setting(0, help="rest after so many; 0: go on for ever", low=0, high=2**31)
+
+    def __post_init__(self) -> None:
+        if self.window * self.channels > limit.MAX_VALUES:
+            raise ValueError(
+                f"window = {self.window}: allowed with channels = {self.channels}: at most"
+                f" {limit.MAX_VALUES // self.channels}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingTable:
+    """[training]"""
+
+    epochs: int = setting(help="passes over the examples in one round", low=1, high=1000)
+    batch: int = setting(help="examples in one step", low=1, high=limit.MAX_BATCH)
+    learning_rate: float = setting(
+        help="of the mean gradient of a batch", low=1 / RATE_ONE, high=limit.MAX_RATE / RATE_ONE
+    )
+    min_examples: int = setting(
+        1, help="with fewer a device does not join", unit="examples", low=1, high=2**31
+    )
+    weight_cap: int = setting(
+        1000, help="no device counts for more examples", low=1, high=limit.MAX_WEIGHT
+    )
+    holdout: float = setting(
+        0.2, help="part of a device's data that it tests on", low=0, high=limit.MAX_HOLDOUT / 1000
+    )
+    holdout_block: int = setting(
+        3000,
+        help="training and test data alternate in such blocks",
+        unit="samples",
+        low=1,
+        high=limit.MAX_HOLDOUT_BLOCK,
+    )
+    momentum: float = setting(
+        0.0, help="of a device's steps, anew in each round", low=0, high=limit.MAX_MOMENTUM / 256
+    )
+    clip_norm: float = setting(
+        0.0,
+        help="longest mean gradient of a layer; 0: no limit",
+        low=0,
+        high=65_535,
+        check=above_one_unit,
+    )
+    frozen_layers: int = setting(
+        0, help="so many of the first layers are not trained", low=0, high=limit.MAX_LAYERS - 1
+    )
+    proximal: float = setting(
+        0.0,
+        help="mu of FedProx: how much weights are held near those of the round's start",
+        low=0,
+        high=65_535,
+        check=above_one_unit,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class CohortTable:
+    """[cohort]"""
+
+    goal: int = setting(help="a round ends with so many updates", low=1, high=limit.MAX_WEIGHT)
+    minimum: int = setting(
+        1, help="after the deadline it ends with so many", low=1, high=limit.MAX_WEIGHT
+    )
+    over_selection: float = setting(0.3, help="places beyond the goal, as a part", low=0, high=10)
+    deadline_s: int = setting(
+        0, help="of a round; 0: none, it waits for the goal", unit="s", low=0, high=MAX_SECONDS
+    )
+    devices: tuple[str, ...] = setting(
+        (), help="only these take part; empty: whoever asks", high=limit.MAX_COHORT, check=DEVICE
+    )
+    pause_s: int = setting(0, help="rest between rounds", unit="s", low=0, high=MAX_SECONDS)
+    wait_s: int = setting(
+        300, help="a device without a place asks again then", unit="s", low=1, high=86_400
+    )
+
+    def __post_init__(self) -> None:
+        if self.minimum > self.goal:
+            raise ValueError(f"minimum = {self.minimum}: allowed: at most goal = {self.goal}")
+        if self.devices and self.goal > len(self.devices):
+            raise ValueError(
+                f"goal = {self.goal}: allowed: at most the {len(self.devices)} named devices"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionsTable:
+    """[conditions]: what a device needs before it may train; its own policy may ask for more"""
+
+    mains: bool = setting(False, help="on mains only")
+    battery: int = setting(40, help="at least, unless on mains", unit="%", low=0, high=100)
+    temperature: int = setting(75, help="at most", unit="°C", low=-40, high=125)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerTable:
+    """[server]: how the mean of a round becomes the next model"""
+
+    momentum: float = setting(
+        0.0, help="of the server (FedAvgM); 0: plain federated averaging", low=0, high=0.99
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFile:
+    """All that the aggregator reads of a task file."""
+
+    task: TaskTable
+    model: ModelTable
+    training: TrainingTable
+    cohort: CohortTable
+    conditions: ConditionsTable = setting(ConditionsTable(), help="before a device may train")
+    server: ServerTable = setting(ServerTable(), help="the aggregator's optimiser")
+
+    def __post_init__(self) -> None:
+        if self.model.loss is LossWord.SOFTMAX and len(self.task.labels) < 2:
+            raise ValueError(
+                f"task.labels: {len(self.task.labels)} entries: allowed with loss softmax: 2 to"
+                f" {limit.MAX_LABELS}"
+            )
+        goal, cap = self.cohort.goal, self.training.weight_cap
+        if goal * cap > limit.MAX_WEIGHT:
+            raise ValueError(
+                f"training.weight_cap = {cap}: allowed with cohort.goal = {goal}: at most"
+                f" {limit.MAX_WEIGHT // goal}, so that a sum fits 64 bits"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A task as the wire and the rounds want it."""
+
+    spec: TaskSpec
+    training: Training
+    conditions: Conditions
+    cohort: tuple[str, ...] | None
+    rules: Rules
+    momentum: int  # of the server, in 1/256
+
+    @property
+    def name(self) -> str:
+        return self.spec.task
+
+
+def load_task(path: Path) -> tuple[Task, str]:
+    """A task and the text of its file. Raises SettingsError."""
+    try:
+        text = path.read_bytes().decode()
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path}: not UTF-8 text: {error}") from error
+    return parse_task(text, str(path)), text
+
+
+def parse_task(text: str, file: str) -> Task:
+    """The task in the text of a file; `file` is its name in errors. Raises SettingsError."""
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{file}: not TOML: {error}") from error
+    values.pop(SIMULATION, None)
+    tables = settings.read(values, file, TaskFile)
+    try:
+        task = task_of(tables)
+        shapes.check_spec(task.spec)
+        shapes.check_training(task.spec, task.training)
+        check_plan(task)
+    except Refused as refused:
+        raise SettingsError(f"{file}: {refused.detail}") from refused
+    except ValueError as error:
+        raise SettingsError(f"{file}: {error}") from error
+    return task
+
+
+def task_of(tables: TaskFile) -> Task:
+    """The same in the words of the wire and the rounds. Raises ValueError."""
+    return Task(
+        spec_of(tables),
+        training_of(tables),
+        conditions_of(tables),
+        cohort_of(tables),
+        rules_of(tables),
+        round(tables.server.momentum * MOMENTUM_ONE),
+    )
+
+
+def check_plan(task: Task) -> None:
+    """Raises ValueError when the plan of this task could not be sent."""
+    plan = Plan(
+        bytes(16), limit.MAX_U32, limit.MAX_U32, bytes(32), task.spec, task.training,
+        task.conditions, 0, records.RAW_INT16, task.cohort, limit.MAX_LARGE,
+    )  # fmt: skip
+    size = len(records.encode(plan)) + ENVELOPE_ROOM
+    if size > limit.MAX_PLAN:
+        raise ValueError(f"a plan of {size} bytes: allowed: {limit.MAX_PLAN}; use shorter labels")
+
+
+def spec_of(tables: TaskFile) -> TaskSpec:
+    """What is learned. Raises ValueError."""
+    task, model = tables.task, tables.model
+    layers = layers_of(model, task.window, task.channels)
+    check_outputs(layers[-1].outputs, tables)
+    return TaskSpec(
+        task.name, task.stream, task.window, task.stride, task.channels, str(task.normalise),
+        task.labels, layers, loss_of(model),
+    )  # fmt: skip
+
+
+def check_outputs(outputs: int, tables: TaskFile) -> None:
+    """Raises ValueError unless the last layer gives what the loss compares."""
+    wanted, what = len(tables.task.labels), "one for each label"
+    if tables.model.loss is LossWord.RECONSTRUCTION:
+        wanted, what = tables.task.window * tables.task.channels, "as many as a window has"
+    if outputs != wanted:
+        raise ValueError(
+            f"model.layers: the last layer gives {outputs} values: allowed with loss"
+            f" {tables.model.loss}: {wanted}, {what}"
+        )
+
+
+def training_of(tables: TaskFile) -> Training:
+    """How a device trains."""
+    training = tables.training
+    return Training(
+        training.epochs,
+        training.batch,
+        round(training.learning_rate * RATE_ONE),
+        training.min_examples,
+        training.weight_cap,
+        round(training.holdout * 1000),
+        training.holdout_block,
+        round(training.momentum * 256),
+        round(training.clip_norm * NORM_ONE),
+        training.frozen_layers,
+        round(training.proximal * NORM_ONE),
+    )
+
+
+def conditions_of(tables: TaskFile) -> Conditions:
+    """What a device needs before it may train."""
+    conditions = tables.conditions
+    return Conditions(conditions.mains, conditions.battery, conditions.temperature)
+
+
+def cohort_of(tables: TaskFile) -> tuple[str, ...] | None:
+    """The named devices, or None: whoever asks."""
+    return tables.cohort.devices or None
+
+
+def rules_of(tables: TaskFile) -> Rules:
+    """How rounds go."""
+    cohort = tables.cohort
+    return Rules(
+        cohort.goal,
+        cohort.minimum,
+        tables.task.rounds,
+        round(cohort.over_selection * 1000),
+        cohort.deadline_s * 1000 or None,
+        frozenset(cohort.devices) or None,
+        cohort.pause_s,
+        cohort.wait_s,
+    )

@@ -1,0 +1,1 @@
+"""One end's connection to the MQTT broker."""

@@ -1,0 +1,96 @@
+"""The only module here that knows paho, 1.6 or 2: an MQTT client for fedling_protocol.net.link."""
+
+from functools import partial
+from typing import Any
+
+import paho.mqtt.client as mqtt
+
+from fedling_protocol.net.link import Client, ClientOwner, Will
+
+QOS = 1
+API: Any = vars(mqtt).get("CallbackAPIVersion")  # None in paho 1
+
+
+def new_client(client_id: str, will: Will | None, owner: ClientOwner) -> Client:
+    """An MQTT 3.1.1 client with a clean session, not connected."""
+    make: Any = partial(_Paho, API.VERSION2) if API else _Paho
+    paho: _Paho = make(client_id, protocol=mqtt.MQTTv311, clean_session=True)
+    paho.owner = owner
+    if will is not None:
+        paho.will_set(will.topic, will.payload, qos=QOS, retain=True)
+    return _Client(paho, owner)
+
+
+class _Paho(mqtt.Client):
+    """In both versions the socket comes from this one method."""
+
+    owner: ClientOwner
+
+    def _create_socket_connection(self) -> Any:
+        return self.owner.give_socket()
+
+
+class _Client:
+    """A paho client with the methods and callbacks that the link knows."""
+
+    def __init__(self, paho: mqtt.Client, owner: ClientOwner) -> None:
+        self._paho = paho
+        self._owner = owner
+        paho.on_connect = self._on_connect
+        paho.on_message = self._on_message
+        paho.on_publish = self._on_publish
+        paho.on_socket_register_write = self._on_want_write
+        paho.on_socket_unregister_write = self._on_want_no_write
+
+    def connect(self, keepalive_s: int) -> None:
+        # paho wants an address, though the socket is connected already.
+        self._paho.connect("given.invalid", 1883, keepalive_s)
+
+    def disconnect(self) -> None:
+        self._paho.disconnect()
+
+    def wants_write(self) -> bool:
+        return bool(self._paho.want_write())
+
+    def publish(self, topic: str, payload: bytes, retain: bool) -> int:
+        return int(self._paho.publish(topic, payload, qos=QOS, retain=retain).mid)
+
+    def subscribe(self, topics: list[str]) -> None:
+        self._paho.subscribe([(topic, QOS) for topic in topics])
+
+    def unsubscribe(self, topics: list[str]) -> None:
+        self._paho.unsubscribe(topics)
+
+    def loop_read(self) -> int:
+        return int(self._paho.loop_read())
+
+    def loop_write(self) -> int:
+        return int(self._paho.loop_write())
+
+    def loop_misc(self) -> int:
+        return int(self._paho.loop_misc())
+
+    # --- called by paho: client and user data first, then what differs between 1 and 2 -----------
+
+    def _on_connect(self, *words: Any) -> None:
+        code = words[3]  # an int in paho 1, a ReasonCode in paho 2
+        if code == 0:
+            self._owner.accepted()
+        else:
+            self._owner.refused(str(code) if API else str(mqtt.connack_string(code)))
+
+    def _on_message(self, _client: object, _data: object, message: mqtt.MQTTMessage) -> None:
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            topic = ""  # no topic of ours
+        self._owner.message(topic, bytes(message.payload))
+
+    def _on_publish(self, *words: Any) -> None:
+        self._owner.published(int(words[2]))
+
+    def _on_want_write(self, *_: object) -> None:
+        self._owner.want_write(True)
+
+    def _on_want_no_write(self, *_: object) -> None:
+        self._owner.want_write(False)

@@ -1,0 +1,1 @@
+"""What a long-running process of either end stands on."""

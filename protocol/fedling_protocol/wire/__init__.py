@@ -1,0 +1,1 @@
+"""What every byte on the wire means: SPEC.md as code."""

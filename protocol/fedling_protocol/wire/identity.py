@@ -1,0 +1,154 @@
+"""Keys and secrets on disk, and the names that follow from a public key (SPEC.md sections 1, 2)."""
+
+import base64
+import hashlib
+import os
+import secrets
+import stat
+from pathlib import Path
+from typing import Final
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
+
+from fedling_protocol.disk import durable
+
+KEY_BYTES: Final = 32
+SECRET_BYTES: Final = 32
+_MAX_FILE = 4096  # no key file is longer
+
+
+class IdentityError(Exception):
+    """A key or secret file cannot be used; the message names the file and what to do."""
+
+
+class SigningKey:
+    """An Ed25519 private key. Its text form tells the public half only."""
+
+    __slots__ = ("_private", "kid", "public")
+
+    def __init__(self, private: Ed25519PrivateKey) -> None:
+        self._private = private
+        self.public = private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+        self.kid = kid(self.public)
+
+    @classmethod
+    def generate(cls) -> "SigningKey":
+        """A new key from the system's randomness."""
+        return cls(Ed25519PrivateKey.generate())
+
+    @classmethod
+    def from_seed(cls, seed: bytes) -> "SigningKey":
+        """The key of 32 given bytes: for simulations and tests, where runs must repeat."""
+        return cls(Ed25519PrivateKey.from_private_bytes(seed))
+
+    def sign(self, data: bytes) -> bytes:
+        """64 bytes."""
+        return self._private.sign(data)
+
+    def pem(self) -> bytes:
+        """PKCS #8, as openssl writes and reads it."""
+        return self._private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+    def __repr__(self) -> str:
+        return f"SigningKey(kid={self.kid.hex()})"
+
+
+def kid(public: bytes) -> bytes:
+    """The 8 bytes by which an envelope names its key."""
+    return hashlib.sha256(public).digest()[:8]
+
+
+def device_id(public: bytes) -> str:
+    """The 16 characters by which a device is known."""
+    return base64.b32encode(hashlib.sha256(public).digest()[:10]).decode().lower()
+
+
+def verify(public: bytes, signature: bytes, data: bytes) -> bool:
+    """Whether the signature is of this data by this key. Never raises on hostile bytes."""
+    try:
+        Ed25519PublicKey.from_public_bytes(public).verify(signature, data)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def create_key(path: Path, key: SigningKey | None = None) -> SigningKey:
+    """Write a key (a new one if none is given) to a file that must not exist yet."""
+    key = key or SigningKey.generate()
+    durable.create_file(path, key.pem())
+    return key
+
+
+def load_key(path: Path) -> SigningKey:
+    """Read a key that create_key() or openssl wrote."""
+    try:
+        private = load_pem_private_key(_read_private(path), password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise IdentityError(
+            f"{path}: not an unencrypted PEM private key; restore it from a backup or, "
+            "to get a new identity, remove it"
+        ) from error
+    if not isinstance(private, Ed25519PrivateKey):
+        raise IdentityError(f"{path}: another kind of key; Ed25519 is needed")
+    return SigningKey(private)
+
+
+def ensure_key(path: Path) -> SigningKey:
+    """The key in the file; made if there is none."""
+    try:
+        return create_key(path) if not path.exists() else load_key(path)
+    except FileExistsError:  # another process was faster
+        return load_key(path)
+
+
+def create_secret(path: Path, secret: bytes | None = None) -> bytes:
+    """Write 32 secret bytes (random ones if none are given) to a file that must not exist yet."""
+    secret = secrets.token_bytes(SECRET_BYTES) if secret is None else secret
+    if len(secret) != SECRET_BYTES:
+        raise ValueError(f"a secret has {SECRET_BYTES} bytes, not {len(secret)}")
+    durable.create_file(path, secret)
+    return secret
+
+
+def load_secret(path: Path) -> bytes:
+    """Read what create_secret() wrote."""
+    secret = _read_private(path)
+    if len(secret) != SECRET_BYTES:
+        raise IdentityError(f"{path}: has {len(secret)} bytes, a secret has {SECRET_BYTES}")
+    return secret
+
+
+def ensure_secret(path: Path) -> bytes:
+    """The secret in the file; made if there is none."""
+    try:
+        return create_secret(path) if not path.exists() else load_secret(path)
+    except FileExistsError:
+        return load_secret(path)
+
+
+def _read_private(path: Path) -> bytes:
+    """The bytes of a file that only its owner can read."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise IdentityError(f"{path}: cannot be read: {error.strerror}") from error
+    try:
+        mode = os.fstat(handle).st_mode
+        if not stat.S_ISREG(mode):
+            raise IdentityError(f"{path}: not a file")
+        if mode & 0o077:
+            raise IdentityError(
+                f"{path}: mode {stat.S_IMODE(mode):04o} lets others read the secret; "
+                f"run: chmod 600 {path}"
+            )
+        return os.read(handle, _MAX_FILE)
+    finally:
+        os.close(handle)

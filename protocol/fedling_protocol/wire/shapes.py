@@ -1,0 +1,85 @@
+"""What the fields of one message must be together, beyond the CDDL (SPEC.md section 3)."""
+
+from fedling_native import MAX_TERMS, Loss, NativeError, check_model, weights_size
+from fedling_protocol.wire.fields import refuse
+from fedling_protocol.wire.limits import MAX_STEP, MAX_VALUES, MAX_WEIGHTS, PULL_ONE
+from fedling_protocol.wire.messages import (
+    Answer,
+    Model,
+    Plan,
+    Receipt,
+    Rest,
+    TaskSpec,
+    Ticket,
+    Training,
+    Verdict,
+)
+
+
+def check(message: object) -> None:
+    """Refused(shape) if the fields, right each for itself, do not fit each other."""
+    match message:
+        case Plan():
+            check_spec(message.spec)
+            check_training(message.spec, message.training)
+            _check_cohort(message.cohort)
+        case Rest():
+            check_spec(message.spec)
+        case Model():
+            check_spec(message.spec)
+            _check_model(message)
+        case Ticket():
+            if (message.answer is Answer.GO) != (message.reason == ""):
+                refuse("a reason with go, or none with wait")
+        case Receipt():
+            if (message.verdict is Verdict.DUPLICATE) != (message.of is not None):
+                refuse("a first verdict without duplicate, or duplicate without it")
+
+
+def check_spec(spec: TaskSpec) -> None:
+    """The layers are a model from the window to the labels. Allocates nothing of its size."""
+    values = spec.window * spec.channels
+    if values > MAX_VALUES:
+        refuse(f"window * channels is more than {MAX_VALUES}")
+    if spec.layers[0].inputs != values:
+        refuse("the first layer does not read window * channels values")
+    _check_layers(spec)
+    if spec.loss is Loss.SOFTMAX and spec.layers[-1].outputs != len(spec.labels):
+        refuse("the last layer has not one output a label")
+    if len(set(spec.labels)) != len(spec.labels):
+        refuse("a label twice")
+    if weights_size(spec.layers) > MAX_WEIGHTS:
+        refuse(f"weights of more than {MAX_WEIGHTS} bytes")
+
+
+def check_training(spec: TaskSpec, training: Training) -> None:
+    """A step is one that the kernel takes, in memory that a device has."""
+    if training.frozen >= len(spec.layers):
+        refuse("no layer is left to be trained")
+    if training.lr_q24 * training.proximal_q16 >= PULL_ONE:
+        refuse("learning rate * mu is 1 or more")
+    values = sum(layer.padded_inputs for layer in spec.layers) + spec.layers[-1].outputs
+    if training.batch * values > MAX_STEP:
+        refuse(f"batch * values of all layers is more than {MAX_STEP}")
+    if training.batch * max(v.positions for v in spec.layers if v.weight_count) > MAX_TERMS:
+        refuse(f"batch * positions of a layer is more than {MAX_TERMS}")
+
+
+def _check_layers(spec: TaskSpec, exponents: tuple[int, ...] | None = None) -> None:
+    try:
+        check_model(spec.layers, spec.loss, exponents)
+    except NativeError as error:
+        refuse(f"layers and loss: {error.meaning}")
+
+
+def _check_cohort(cohort: tuple[str, ...] | None) -> None:
+    if cohort is not None and len(set(cohort)) != len(cohort):
+        refuse("a device twice in the cohort")
+
+
+def _check_model(model: Model) -> None:
+    if len(model.exponents) != len(model.spec.layers):
+        refuse("not one exponent a layer")
+    _check_layers(model.spec, model.exponents)
+    if len(model.weights) != weights_size(model.spec.layers):
+        refuse("weights of another length than the layers ask for")

@@ -1,0 +1,196 @@
+"""Rows of text to counts."""
+
+import io
+import json
+import math
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fedling_agent.data.streams import (
+    MAX_ROW,
+    Channel,
+    Parser,
+    Row,
+    RowError,
+    Stream,
+    bounded_lines,
+    counts_of_window,
+    load_stream,
+)
+from fedling_agent.store.errors import BadInput
+from fedling_protocol.settings import SettingsError
+from tests.support.device import STREAM, parse
+
+HEADER = "recording,label,x,y\n"
+
+
+def one(line: str) -> Row | RowError:
+    (row,) = parse([HEADER, line])
+    return row
+
+
+def reason(line: str, form: str = "csv") -> str:
+    lines = [HEADER, line] if form == "csv" else [line]
+    (row,) = parse(lines, form)
+    assert isinstance(row, RowError), row
+    return row.reason
+
+
+def test_csv_row_becomes_counts() -> None:
+    assert one("walk-1,up,1.5,-0.25\n") == Row(2, "walk-1", "up", None, (1500, -250))
+
+
+@pytest.mark.parametrize("label", ["", " "])
+def test_labels_are_optional(label: str) -> None:
+    row = one(f"walk-1,{label},1,2\n")
+    assert isinstance(row, Row)
+    assert row.label is None
+    (bare,) = parse(["recording,x,y", "a,1,2"])
+    assert isinstance(bare, Row)
+    assert bare.label is None
+
+
+def test_columns_in_any_order_and_a_time() -> None:
+    (row,) = parse(["y,time,recording,x\n", "2,1700000000.5,a,1\n"])
+    assert row == Row(2, "a", None, 1_700_000_000_500, (1000, 2000))
+
+
+def test_ndjson_row_becomes_counts() -> None:
+    line = json.dumps({"recording": "a", "label": "up", "x": 0.0015, "y": -1, "time": 3})
+    assert parse([line], "ndjson") == [Row(1, "a", "up", 3000, (2, -1000))]
+
+
+def test_quotes_byte_order_mark_and_blank_lines() -> None:
+    rows = parse(["\ufeffrecording,label,x,y\r\n", "\n", '"a, b","up",1,2\r\n'])
+    assert rows == [Row(3, "a, b", "up", None, (1000, 2000))]
+
+
+@given(
+    count=st.integers(-32768, 32767),
+    hundredths=st.integers(-50, 49),
+    resolution=st.sampled_from([0.001, 0.01, 0.25, 3.0, 1e-6, 0.0078125]),
+)
+def test_values_are_rounded_half_up_exactly(count: int, hundredths: int, resolution: float) -> None:
+    stream = Stream("s", (Channel("x", "g", resolution),))
+    exact = (count + Fraction(hundredths, 100)) * Fraction(repr(resolution))
+    text = f"{exact.numerator * 10**14 // exact.denominator}e-14"
+    assert Fraction(text) == exact  # every value here is a short decimal
+    (row,) = parse(["recording,x", f"a,{text}"], stream=stream)
+    expected = math.floor(exact / Fraction(repr(resolution)) + Fraction(1, 2))
+    assert isinstance(row, Row), row
+    assert row.counts == (expected,)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("a,up,1\n", "3 columns, the header has 4"),
+        ("a,up,1,2,3\n", "5 columns, the header has 4"),
+        (",up,1,2\n", "recording is missing"),
+        ("a,up,,2\n", "x is missing"),
+        ("a,up,nan,2\n", "x = nan is not a number"),
+        ("a,up,1,inf\n", "y = inf is not a number"),
+        ("a,up,1_0,2\n", "x = 1_0 is not a number"),
+        ("a,up,one,2\n", "x = one is not a number"),
+        ("a,up,32.768,2\n", "x = 32.768 is out of range (-32.768 to 32.767)"),
+        ("a,up,1,-32.769\n", "y = -32.769 is out of range"),
+        ("a,up,1e999999999,2\n", "x = 1e999999999 is"),
+        (f"a,{'u' * 65},1,2\n", "label = "),
+        ("a,u\x07p,1,2\n", "label = u?p"),
+        (f"{'a' * 65},up,1,2\n", "recording = "),
+        ('a,"up,1,2\n', "not CSV"),
+        ("\ufffd,up,1,2\n", "not UTF-8"),
+        (f"a,up,{'1' * MAX_ROW},2\n", "longer than"),
+    ],
+)
+def test_bad_csv_row_is_told(line: str, words: str) -> None:
+    assert words in reason(line)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("{", "not JSON"),
+        ("[1]", "not a JSON object"),
+        ("[" * 5000, "not JSON"),
+        ('{"recording": "a", "x": 1}', "y is missing"),
+        ('{"recording": "a", "x": true, "y": 1}', "x = true is not a number"),
+        ('{"recording": "a", "x": NaN, "y": 1}', "x = NaN is not a number"),
+        ('{"recording": "a", "x": 1, "y": 1, "z": 1}', "unknown key z"),
+        ('{"recording": "a", "x": 1, "y": 1, "label": 7}', "label = 7 is not a text"),
+        ('{"recording": "a", "x": 1, "y": 1, "label": ["up"]}', "is not a text"),
+        ('{"recording": 3, "x": 1, "y": 1}', "recording = 3 is not a text"),
+        ('{"recording": "a", "x": 1, "y": 1, "time": -1}', "time = -1"),
+        ('{"recording": "a", "x": 1, "y": 1, "label": "\\ud800"}', "label = "),
+    ],
+)
+def test_bad_ndjson_row_is_told(line: str, words: str) -> None:
+    assert words in reason(line, "ndjson")
+
+
+def test_good_rows_are_kept_and_bad_ones_have_their_line() -> None:
+    rows = parse([HEADER, "a,up,1,2\n", "a,up,nan,2\n", "a,up,3,4\n"])
+    assert [type(row) for row in rows] == [Row, RowError, Row]
+    assert [row.row for row in rows] == [2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("header", "words"),
+    [
+        ("label,x,y", "column recording is missing"),
+        ("recording,x", "column y is missing"),
+        ("recording,x,y,lable", "unknown column lable"),
+        ("recording,x,y,x", "column x comes twice"),
+    ],
+)
+def test_bad_header_stops_everything(header: str, words: str) -> None:
+    with pytest.raises(BadInput, match=words):
+        parse([header, "a,1,2"])
+
+
+@given(st.lists(st.text(max_size=60)), st.sampled_from(["csv", "ndjson"]))
+def test_no_text_breaks_the_parser(lines: list[str], form: str) -> None:
+    for row in parse([HEADER, *lines] if form == "csv" else lines, form):
+        assert isinstance(row, Row | RowError)
+
+
+@given(st.binary(max_size=300))
+def test_no_bytes_break_the_parser(data: bytes) -> None:
+    lines = bounded_lines(io.BytesIO(b"recording,label,x,y\n" + data))
+    assert all(isinstance(row, Row | RowError) for row in Parser(STREAM, "csv").feed(lines))
+
+
+def test_line_without_end_takes_bounded_memory() -> None:
+    lines = list(bounded_lines(io.BytesIO(b"1" * (5 * MAX_ROW) + b"\na,up,1,2\n")))
+    assert [len(line) for line in lines] == [MAX_ROW + 1, 9]
+
+
+def test_window_for_prediction() -> None:
+    lines = ["x,y\n", "1,2\n", "3,4\n"]
+    assert list(counts_of_window(STREAM, lines, "csv", 2)) == [1000, 2000, 3000, 4000]
+    with pytest.raises(BadInput, match="3 samples; got 2"):
+        counts_of_window(STREAM, lines, "csv", 3)
+    with pytest.raises(BadInput, match="1 samples; got more"):
+        counts_of_window(STREAM, lines, "csv", 1)
+    with pytest.raises(BadInput, match="row 2: x = nan"):
+        counts_of_window(STREAM, ["x,y\n", "nan,2\n"], "csv", 1)
+
+
+def test_load_stream(tmp_path: Path) -> None:
+    path = tmp_path / "wrist.toml"
+    text = 'name = "wrist"\n[[channel]]\nname = "x"\nunit = "g"\nresolution = 0.001\n'
+    path.write_text(text)
+    assert load_stream(path) == Stream("wrist", (Channel("x", "g", 0.001),))
+    path.write_text(text.replace("0.001", "0"))
+    with pytest.raises(SettingsError, match=r"channel\[0\].resolution = 0"):
+        load_stream(path)
+    path.write_text(text.replace('"x"', '"label"'))
+    with pytest.raises(SettingsError, match="not one of recording, label, time"):
+        load_stream(path)
+    path.write_text(text + text.split("\n", 1)[1])
+    with pytest.raises(SettingsError, match="two channels have the same name"):
+        load_stream(path)

@@ -1,0 +1,138 @@
+"""The control socket answers good requests and survives everything else."""
+
+import json
+import os
+import socket
+import stat
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fedling_agent.service import control
+from fedling_agent.service.control import Client, Json, Peer, RequestFailed, Server, Unavailable
+from fedling_protocol.exits import Exit
+from fedling_protocol.runtime.loop import READ, Loop
+
+
+def handle(request: Json, peer: Peer) -> Json:
+    match request.get("do"):
+        case "echo":
+            return {"said": request.get("word")}
+        case "count":
+            peer.memory["n"] = int(str(peer.memory.get("n", 0))) + 1
+            return {"n": peer.memory["n"]}
+        case "large":
+            return {"text": "x" * 3_000_000}
+    raise RequestFailed("no such verb", Exit.NOT_FOUND)
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Iterator[Path]:
+    """Where a server listens, driven by a thread of its own. Longer than a socket's name may be."""
+    long = tmp_path / ("d" * 120)
+    long.mkdir()
+    loop = Loop()
+    server = Server(loop, long, handle)
+    left, right = socket.socketpair()
+    loop.watch(left.fileno(), READ, lambda _events: loop.stop())
+    thread = threading.Thread(target=loop.run)
+    thread.start()
+    yield long
+    right.send(b"x")
+    thread.join()
+    server.close()
+    loop.close()
+    left.close()
+    right.close()
+
+
+def raw(directory: Path) -> socket.socket:
+    """A connection that may say anything."""
+    sock = socket.socket(socket.AF_UNIX)
+    sock.settimeout(10)
+    with control._short_path(directory) as path:
+        sock.connect(path)
+    return sock
+
+
+def test_ask_gives_the_answer(directory: Path) -> None:
+    with Client(directory) as client:
+        assert client.ask({"do": "echo", "word": "ä"}) == {"said": "ä"}
+
+
+def test_ask_again_on_one_connection_remembers(directory: Path) -> None:
+    with Client(directory) as first, Client(directory) as second:
+        assert [first.ask({"do": "count"})["n"] for _ in range(3)] == [1, 2, 3]
+        assert second.ask({"do": "count"}) == {"n": 1}
+
+
+def test_ask_large_answer_comes_whole(directory: Path) -> None:
+    with Client(directory) as client:
+        assert len(str(client.ask({"do": "large"})["text"])) == 3_000_000
+        assert client.ask({"do": "echo", "word": 1}) == {"said": 1}
+
+
+def test_requests_sent_together_are_answered_in_order(directory: Path) -> None:
+    with raw(directory) as sock, sock.makefile("rb") as file:
+        sock.sendall(b'{"do":"large"}\n{"do":"count"}\n{"do":"count"}\n')
+        assert len(file.readline()) > 3_000_000
+        assert [json.loads(file.readline())["n"] for _ in range(2)] == [1, 2]
+
+
+def test_ask_unknown_verb_fails_with_code(directory: Path) -> None:
+    with Client(directory) as client, pytest.raises(RequestFailed, match="no such verb") as failed:
+        client.ask({"do": "fly"})
+    assert failed.value.code is Exit.NOT_FOUND
+
+
+@pytest.mark.parametrize("line", [b"{", b"[1]", b"\xff\xfe", b"[" * 100_000, b"", b"NaN"])
+def test_nonsense_is_answered_with_an_error(directory: Path, line: bytes) -> None:
+    with raw(directory) as sock, sock.makefile("rb") as file:
+        sock.sendall(line + b"\n")
+        assert json.loads(file.readline())["ok"] is False
+        sock.sendall(b'{"do":"echo","word":"still here"}\n')
+        assert json.loads(file.readline())["said"] == "still here"
+
+
+def test_line_without_end_is_cut_off(directory: Path) -> None:
+    with raw(directory) as sock, pytest.raises(OSError, match=r"Broken pipe|reset"):
+        sock.sendall(bytes(control.LONGEST_LINE + 64 * 65_536))
+    with Client(directory) as client:
+        assert client.ask({"do": "echo", "word": 2}) == {"said": 2}
+
+
+def test_one_peer_too_many_puts_out_the_longest_silent(directory: Path) -> None:
+    clients = [Client(directory) for _ in range(control.MOST_PEERS)]
+    for client in clients:
+        client.ask({"do": "count"})
+    assert clients[0].ask({"do": "count"}) == {"n": 2}
+    with Client(directory) as late:
+        assert late.ask({"do": "count"}) == {"n": 1}
+    with pytest.raises(Unavailable):
+        clients[1].ask({"do": "count"})
+    assert clients[0].ask({"do": "count"}) == {"n": 3}
+    for client in clients:
+        client.close()
+
+
+def test_socket_is_its_owners_alone(directory: Path) -> None:
+    assert stat.S_IMODE(os.stat(directory / control.NAME).st_mode) == 0o600
+
+
+def test_client_without_service_is_unavailable(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable):
+        Client(tmp_path)
+    with pytest.raises(Unavailable):
+        Client(tmp_path / "nowhere")
+
+
+def test_server_replaces_the_socket_of_a_killed_one(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as dead, control._short_path(tmp_path) as path:
+        dead.bind(path)
+    loop = Loop()
+    server = Server(loop, tmp_path, handle)
+    server.close()
+    loop.close()
+    assert not (tmp_path / control.NAME).exists()

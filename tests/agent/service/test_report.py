@@ -1,0 +1,111 @@
+"""Sentences about what a task does and why not."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from fedling_agent.conditions.policy import Allowance
+from fedling_agent.service import report
+from fedling_agent.session import state
+from fedling_agent.session.state import Dice, Fetch, Session, Spooled, Timing
+from fedling_agent.store.ledger import Traffic
+from fedling_native import dense
+from fedling_protocol.runtime.loop import now
+from tests.support.aggregator import make_model, make_plan
+
+PLAN = make_plan(make_model((dense(4, 2),)), 3, min_examples=40)
+NO = Allowance(False, False, ("battery 34 % < 40 %",), ("battery 34 % < 40 %",), 720.0)
+YES = Allowance(True, True, (), (), 60.0)
+FETCH = Fetch(1, b"h" * 32, 1000, None)
+SPOOLED = Spooled(b"p" * 16, b"u" * 32)
+
+
+@dataclass
+class FakeJob:
+    total_steps: int = 80
+
+
+@dataclass
+class FakeRun:
+    """As much of slot.Occupant as a sentence needs."""
+
+    done: int = 12
+    running: bool = True
+    job: FakeJob = field(default_factory=FakeJob)
+
+
+@dataclass
+class FakeLive:
+    session: Session
+    allowance: Allowance | None = YES
+    plan: Any = PLAN
+    task: str = "watch"
+    looked_at: float = 0.0
+    failure: str = ""
+    next_check_s: float | None = None
+
+
+def session(**changes: Any) -> Session:
+    return replace(Session(Timing(), Dice(b"x" * 16)), **changes)
+
+
+def sentence(live: FakeLive, run: FakeRun | None = None) -> str:
+    return report.sentence(live, run)  # type: ignore[arg-type]
+
+
+def test_training_tells_round_and_batch() -> None:
+    live = FakeLive(session(phase=state.Training(), work=PLAN))
+    assert sentence(live, FakeRun()) == "trains round 3 at batch 12 of 80"
+    assert sentence(live, FakeRun(running=False)) == "waits for the training slot, round 3"
+
+
+def test_paused_tells_why() -> None:
+    live = FakeLive(session(phase=state.Paused(), work=PLAN), NO)
+    assert sentence(live, FakeRun()) == (
+        "paused in round 3 at batch 12 of 80: battery 34 % < 40 %, next check in 12 min"
+    )
+
+
+def test_waiting_tells_what_it_was_told() -> None:
+    due = int((now() + 40) * 1000)
+    phase = state.Waiting(PLAN.plan_id, None, "cohort full", due)
+    assert sentence(FakeLive(session(phase=phase))) == (
+        "told to wait: cohort full, asks again in 40 s"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "allowance", "expected"),
+    [
+        ({}, YES, "no open plan"),
+        ({}, NO, "no open plan"),
+        ({"offer": PLAN, "enough": True}, NO, "not training: battery 34 % < 40 %"),
+        ({"offer": PLAN, "enough": False}, YES, "not training: fewer than 40 examples"),
+        ({"spool": (SPOOLED,)}, YES, "an update waits to be sent"),
+        ({"spool": (SPOOLED,)}, NO, "an update waits to be sent: battery 34 % < 40 %"),
+        ({"fetch": FETCH}, NO, "a model waits to be fetched: battery 34 % < 40 %"),
+    ],
+)
+def test_idle_tells_why(changes: dict[str, Any], allowance: Allowance, expected: str) -> None:
+    assert sentence(FakeLive(session(**changes), allowance)).startswith(expected)
+
+
+def test_of_bytes_adds_up_days_rounds_and_the_rest() -> None:
+    rows = [
+        Traffic("2001-01-01", b"a" * 16, 10, 1),
+        Traffic("2001-01-02", b"a" * 16, 20, 2),
+        Traffic("2001-01-02", None, 5, 7),
+    ]
+    facts = report.of_bytes(rows)
+    assert facts["total"] == {"sent": 35, "received": 10}
+    assert facts["today"] == {"sent": 0, "received": 0}
+    assert facts["of_no_round"] == {"sent": 5, "received": 7}
+    assert facts["rounds"] == {(b"a" * 16).hex(): {"sent": 30, "received": 3}}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(-3, "0 s"), (89, "89 s"), (720, "12 min"), (7200, "2 h")]
+)
+def test_span_is_what_people_say(seconds: float, words: str) -> None:
+    assert report.span(seconds) == words

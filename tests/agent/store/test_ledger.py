@@ -1,0 +1,76 @@
+"""The sent log, counters, bytes, certificates."""
+
+from pathlib import Path
+
+import pytest
+
+from fedling_agent.store import ledger
+from fedling_agent.store.ledger import Ledger, Sent, Traffic
+from fedling_agent.store.store import Store
+
+PLAN = b"p" * 16
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Ledger:
+    return Store(tmp_path).ledger
+
+
+def sent(number: int) -> Sent:
+    return Sent(number, "join", "fedling/1/demo/watch/join/x", 200, PLAN, f"asks {number}")
+
+
+def test_sent_is_kept_newest_first_and_bounded(
+    book: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "KEPT_SENT", 3)
+    for number in range(5):
+        book.record_sent(sent(number))
+    assert book.sent() == [sent(4), sent(3), sent(2)]
+    assert book.sent(1) == [sent(4)]
+
+
+def test_counters_add_up_over_restarts(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.ledger.count("refused: size", 2)
+    store.ledger.flush()
+    store.ledger.count("refused: size")
+    store.ledger.count("refused: cbor")
+    assert store.ledger.counters() == {"refused: cbor": 1, "refused: size": 3}
+    store.ledger.flush()
+    store.ledger.flush()
+    store.close()
+    assert Store(tmp_path).ledger.counters() == {"refused: cbor": 1, "refused: size": 3}
+
+
+def test_traffic_by_day_and_plan(book: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger, "KEPT_DAYS", 3)
+    book.add_traffic("2026-03-01", None, 1, 2)
+    book.add_traffic("2026-03-02", None, 10, 20)
+    book.add_traffic("2026-03-02", PLAN, 100, 200)
+    book.add_traffic("2026-03-02", None, 10, 20)
+    book.add_traffic("2026-03-03", None, 5, 5)
+    assert book.traffic() == [
+        Traffic("2026-03-03", None, 5, 5),
+        Traffic("2026-03-02", None, 20, 40),
+        Traffic("2026-03-02", PLAN, 100, 200),
+    ]
+
+
+def test_certificate_with_the_highest_serial_stays(book: Ledger) -> None:
+    assert book.certificate("aggregator") is None
+    assert book.keep_certificate("aggregator", 2, b"two")
+    assert not book.keep_certificate("aggregator", 1, b"one")
+    assert book.keep_certificate("aggregator", 3, b"three")
+    assert book.certificate("aggregator") == b"three"
+
+
+def test_marks_survive(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.ledger.mark("erasing")
+    store.ledger.mark("erasing")
+    store.close()
+    book = Store(tmp_path).ledger
+    assert book.is_marked("erasing")
+    book.unmark("erasing")
+    assert not book.is_marked("erasing")

@@ -1,0 +1,176 @@
+"""Recordings: they only grow, labels have revisions, the oldest go."""
+
+from array import array
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fedling_agent.data.streams import Channel, Row, RowError, Stream
+from fedling_agent.store.database import Database
+from fedling_agent.store.errors import BadInput, Missing
+from fedling_agent.store.recordings import Bounds, Ingested, Recording, Recordings, Span
+from fedling_agent.store.store import Store
+from tests.support.device import STREAM, csv_lines, make_device, parse
+
+DAY_MS = 86_400_000
+
+
+@pytest.fixture
+def recordings(tmp_path: Path) -> Recordings:
+    return Store(tmp_path).recordings
+
+
+def row(recording: str, value: int, label: str | None = None) -> Row:
+    return Row(1, recording, label, None, (value, -value))
+
+
+def values(recordings: Recordings, recording: Recording, first: int, count: int) -> list[int]:
+    return list(array("h", recordings.samples(recording, first, count)))
+
+
+def only(recordings: Recordings) -> Recording:
+    (recording,) = recordings.of_stream("wrist")
+    return recording
+
+
+def test_known_recording_goes_on(recordings: Recordings) -> None:
+    recordings.ingest(STREAM, [row("a", 1, "up"), row("a", 2, "up")], 5)
+    recordings.ingest(STREAM, [row("a", 3, "up"), row("a", 4, "down")], 6)
+    recording = only(recordings)
+    assert (recording.id, recording.samples, recording.start_ms) == ("a", 4, 5)
+    assert values(recordings, recording, 1, 3) == [2, -2, 3, -3, 4, -4]
+    assert recordings.spans(recording) == [Span(0, 2, "up", 0), Span(3, 3, "down", 0)]
+
+
+def test_unlabelled_samples_part_spans(recordings: Recordings) -> None:
+    recordings.ingest(STREAM, [row("a", 1, "up"), row("a", 2), row("a", 3, "up")], 5)
+    assert recordings.spans(only(recordings)) == [Span(0, 0, "up", 0), Span(2, 2, "up", 0)]
+
+
+def test_first_time_is_the_start(recordings: Recordings) -> None:
+    recordings.ingest(STREAM, [Row(1, "a", None, 77, (1, 2)), Row(2, "a", None, 99, (1, 2))], 5)
+    assert only(recordings).start_ms == 77
+
+
+def test_counts_of_errors_and_rows(recordings: Recordings) -> None:
+    errors = [RowError(n, "bad") for n in range(30)]
+    done = recordings.ingest(STREAM, [row("a", 1), *errors, row("a", 2)], 5)
+    assert (done.stored, done.refused, len(done.errors)) == (2, 30, 20)
+    twice = done + Ingested(1, 1, (RowError(9, "x"),), 1)
+    assert (twice.stored, twice.refused, len(twice.errors), twice.evicted) == (3, 31, 20, 1)
+
+
+@settings(max_examples=15)
+@given(st.lists(st.integers(1, 3000), min_size=1, max_size=6), st.data())
+def test_any_piece_of_any_recording_reads_back(sizes: list[int], data: st.DataObject) -> None:
+    with TemporaryDirectory() as folder:
+        database = Database(Path(folder) / "store.db")
+        recordings, total = Recordings(database, Bounds()), 0
+        for size in sizes:
+            rows = [row("a", n) for n in range(total, total + size)]
+            recordings.ingest(STREAM, rows, 5)
+            total += size
+        for _ in range(5):
+            first = data.draw(st.integers(0, total - 1))
+            count = data.draw(st.integers(1, total - first))
+            got = values(recordings, only(recordings), first, count)
+            assert got == [s * n for n in range(first, first + count) for s in (1, -1)]
+        with pytest.raises(Missing):
+            recordings.samples(only(recordings), first, total - first + 1)
+        database.close()
+
+
+def test_relabelling_raises_the_revision(recordings: Recordings) -> None:
+    recordings.ingest(STREAM, [row("a", n, "up") for n in range(10)], 5)
+    recordings.relabel("wrist", "a", 3, 5, "down")
+    recordings.relabel("wrist", "a", 5, 6, "still")
+    recordings.relabel("wrist", "a", 0, 0, None)
+    recording = only(recordings)
+    assert recordings.spans(recording) == [
+        Span(1, 2, "up", 0),
+        Span(3, 4, "down", 1),
+        Span(5, 6, "still", 2),
+        Span(7, 9, "up", 0),
+    ]
+    recordings.relabel("wrist", "a", 0, 9, "up")
+    assert recordings.spans(recording) == [Span(0, 9, "up", 4)]
+    recordings.ingest(STREAM, [row("a", 10, "up")], 6)
+    assert recordings.spans(recording) == [Span(0, 10, "up", 4)]
+
+
+def test_relabelling_what_is_not_there(recordings: Recordings) -> None:
+    recordings.ingest(STREAM, [row("a", 1, "up")], 5)
+    with pytest.raises(Missing):
+        recordings.relabel("wrist", "b", 0, 0, "up")
+    with pytest.raises(BadInput, match=r"samples 0\.\.1 of 0\.\.0"):
+        recordings.relabel("wrist", "a", 0, 1, "up")
+
+
+def test_stream_must_not_change_under_its_recordings(recordings: Recordings) -> None:
+    recordings.ingest(STREAM, [row("a", 1)], 5)
+    finer = Stream("wrist", (STREAM.channels[0], Channel("y", "g", 0.0001)))
+    with pytest.raises(BadInput, match="give the new stream another name"):
+        recordings.ingest(finer, [row("a", 1)], 5)
+    recordings.erase("wrist")
+    recordings.ingest(finer, [row("a", 1)], 5)
+
+
+def test_oldest_are_evicted_when_it_is_full(tmp_path: Path) -> None:
+    recordings = Store(tmp_path, Bounds(bytes=40)).recordings  # ten samples
+    for name in "abc":
+        recordings.ingest(STREAM, [row(name, n) for n in range(4)], 5)
+    assert [r.id for r in recordings.of_stream("wrist")] == ["b", "c"]
+    assert recordings.summary()["wrist"].bytes == 32
+    done = recordings.ingest(STREAM, [row("d", n) for n in range(10)], 5)
+    assert done.evicted == 2
+    assert [r.id for r in recordings.of_stream("wrist")] == ["d"]
+
+
+def test_recording_larger_than_the_bound_is_refused(tmp_path: Path) -> None:
+    recordings = Store(tmp_path, Bounds(bytes=40)).recordings
+    recordings.ingest(STREAM, [row("a", n) for n in range(4)], 5)
+    done = recordings.ingest(STREAM, [Row(7, "b", None, None, (1, 2))] * 11, 5)
+    assert (done.stored, done.refused, done.evicted) == (0, 11, 0)
+    assert done.errors[0].row == 7
+    assert "store.bytes = 40" in done.errors[0].reason
+    assert [r.id for r in recordings.of_stream("wrist")] == ["a"]
+
+
+def test_age_counts_from_the_last_sample(tmp_path: Path) -> None:
+    recordings = Store(tmp_path, Bounds(age_days=2)).recordings
+    recordings.ingest(STREAM, [row("a", 1), row("b", 1)], 0)
+    recordings.ingest(STREAM, [row("a", 1)], DAY_MS)
+    assert recordings.ingest(STREAM, [row("c", 1)], 2 * DAY_MS + 1).evicted == 1
+    assert [r.id for r in recordings.of_stream("wrist")] == ["a", "c"]
+
+
+def test_frozen_recordings_stay(tmp_path: Path) -> None:
+    device = make_device(tmp_path, bounds=Bounds(bytes=2000, age_days=1), recordings=2)
+    device.freeze()
+    later = device.ingest(csv_lines(1, 100, prefix="n"), 100 * DAY_MS)
+    assert (later.evicted, later.stored, later.refused) == (0, 100, 0)
+    full = device.ingest(csv_lines(1, 300, prefix="m"), 100 * DAY_MS)
+    assert (full.stored, full.refused) == (0, 300)
+    kept = [r.id for r in device.store.recordings.of_stream("wrist")]
+    assert kept == ["r0", "r1", "n0"]
+
+
+def test_erasing_leaves_no_trace(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    counts = (0x5341, 0x4D50)
+    rows = [Row(1, "private-walk", "secret-label", None, counts)] * 50
+    store.recordings.ingest(STREAM, rows, 5)
+    store.recordings.erase()
+    store.close()
+    data = b"".join(path.read_bytes() for path in tmp_path.glob("store.db*"))
+    for trace in (b"private-walk", b"secret-label", array("h", counts).tobytes() * 2):
+        assert trace not in data
+
+
+def test_parser_and_store_together(recordings: Recordings) -> None:
+    done = recordings.ingest(STREAM, parse(csv_lines(2, 50)), 5)
+    assert (done.stored, done.refused) == (100, 0)
+    assert recordings.summary()["wrist"][:2] == (2, 100)

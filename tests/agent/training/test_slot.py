@@ -1,0 +1,255 @@
+"""One child at a time, whatever becomes of it. The child is a pipe that the test writes to."""
+
+import os
+from collections.abc import Iterator
+from typing import ClassVar
+
+import pytest
+
+from fedling_agent.training import slot as slot_module
+from fedling_agent.training.process import Asked, ChildEvent, Exited, Note, Step
+from fedling_agent.training.slot import Slot
+from fedling_protocol.runtime.loop import Loop
+
+
+class FakeJob:
+    """What the slot asks of a job."""
+
+    total_steps = 10
+
+    def __init__(self, name: bytes) -> None:
+        self.plan_id = name * 16
+        self.finished = False
+
+    def done_steps(self) -> int:
+        return 0
+
+    def result(self) -> object | None:
+        return object() if self.finished else None
+
+
+class FakeProcess:
+    """Says what the test has it say."""
+
+    all: ClassVar[list["FakeProcess"]] = []
+    pid = 1
+
+    def __init__(self, job: FakeJob, *, duty: float, checkpoint_s: float) -> None:
+        self.job = job
+        self.did: list[object] = []
+        self._read, self._write = os.pipe()
+        self._said: list[ChildEvent] = []
+        FakeProcess.all.append(self)
+
+    def start(self) -> None:
+        self.did.append("start")
+
+    def fileno(self) -> int:
+        return self._read
+
+    def on_readable(self) -> list[ChildEvent]:
+        os.read(self._read, 1000)
+        said, self._said = self._said, []
+        return said
+
+    def grant(self, until_ns: int) -> None:
+        self.did.append(until_ns)
+
+    def stop(self) -> None:
+        self.did.append("stop")
+
+    def kill(self) -> None:
+        self.did.append("kill")
+
+    def say(self, *events: ChildEvent) -> None:
+        self._said += events
+        os.write(self._write, b"x")
+
+
+class FakeTrainee:
+    """Allows what the test allows, and remembers."""
+
+    def __init__(self) -> None:
+        self.until: int | None = 7
+        self.heard: list[object] = []
+
+    def lease(self) -> int | None:
+        return self.until
+
+    def trained(self, job: FakeJob) -> None:
+        self.heard.append(job.plan_id)
+
+    def training_failed(self, plan_id: bytes, reason: str) -> None:
+        self.heard.append(reason)
+
+    def disk_refused(self, reason: str) -> None:
+        self.heard.append(f"disk: {reason}")
+
+
+class Bench:
+    """A slot with fakes on all sides."""
+
+    def __init__(self) -> None:
+        self.loop = Loop()
+        self.slot = Slot(self.loop, duty=1, checkpoint_s=1)
+        self.trainee = FakeTrainee()
+
+    def start(self, name: bytes) -> FakeJob:
+        job = FakeJob(name)
+        self.slot.start(job, self.trainee)  # type: ignore[arg-type]
+        return job
+
+    def say(self, *events: ChildEvent) -> None:
+        """By the newest child."""
+        FakeProcess.all[-1].say(*events)
+        self.loop.turn(1)
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    monkeypatch.setattr(slot_module, "TrainingProcess", FakeProcess)
+    monkeypatch.setattr(slot_module, "RETRY_S", 0.0)
+    FakeProcess.all = []
+    bench = Bench()
+    yield bench
+    bench.loop.close()
+
+
+def test_asked_grants_what_the_trainee_allows(bench: Bench) -> None:
+    bench.start(b"a")
+    bench.say(Step(0, 10), Asked())
+    bench.trainee.until = None
+    bench.say(Step(1, 10), Asked())
+    assert FakeProcess.all[0].did == ["start", 7]
+
+
+def test_done_tells_the_trainee(bench: Bench) -> None:
+    job = bench.start(b"a")
+    job.finished = True
+    bench.say(Step(10, 10), Exited(0))
+    assert bench.trainee.heard == [job.plan_id]
+    assert bench.slot.find(job.plan_id) is None
+
+
+def test_second_job_waits_for_the_first(bench: Bench) -> None:
+    first, second = bench.start(b"a"), bench.start(b"b")
+    assert len(FakeProcess.all) == 1
+    first.finished = True
+    bench.say(Exited(0))
+    assert FakeProcess.all[1].job is second
+
+
+def test_pause_stops_and_lets_the_next_in(bench: Bench) -> None:
+    first, second = bench.start(b"a"), bench.start(b"b")
+    bench.slot.pause(first.plan_id)
+    assert FakeProcess.all[0].did == ["start", "stop"]
+    bench.say(Step(1, 10), Exited(0))
+    assert FakeProcess.all[1].job is second
+    progress = bench.slot.progress(first.plan_id)
+    assert progress is not None
+    assert progress.done == 1
+
+
+def test_start_while_pausing_starts_again_after_the_exit(bench: Bench) -> None:
+    job = bench.start(b"a")
+    bench.slot.pause(job.plan_id)
+    bench.slot.start(job, bench.trainee)  # type: ignore[arg-type]
+    assert len(FakeProcess.all) == 1
+    bench.say(Exited(0))
+    assert FakeProcess.all[1].did == ["start"]
+
+
+def test_pause_while_waiting_for_the_slot_forgets_it(bench: Bench) -> None:
+    first, second = bench.start(b"a"), bench.start(b"b")
+    bench.slot.pause(second.plan_id)
+    first.finished = True
+    bench.say(Exited(0))
+    assert len(FakeProcess.all) == 1
+
+
+def test_pause_of_a_child_that_was_just_done_is_trained(bench: Bench) -> None:
+    job = bench.start(b"a")
+    bench.slot.pause(job.plan_id)
+    job.finished = True
+    bench.say(Exited(0))
+    assert bench.trainee.heard == [job.plan_id]
+
+
+def test_child_that_dies_again_and_again_fails_with_its_last_word(bench: Bench) -> None:
+    bench.start(b"a")
+    for _ in range(slot_module.MOST_TRIES):
+        bench.say(Note("no memory"), Exited(-9))
+        bench.loop.turn(0.01)  # the retry is due
+    assert bench.trainee.heard == ["no memory"]
+    assert len(FakeProcess.all) == slot_module.MOST_TRIES
+
+
+def test_child_that_cannot_write_is_not_a_failed_training(bench: Bench) -> None:
+    job = bench.start(b"a")
+    bench.say(Note("the disk is full"), Exited(73))
+    assert bench.trainee.heard == ["disk: the disk is full"]
+    assert bench.slot.find(job.plan_id) is None
+
+
+def test_child_that_dies_but_gets_on_never_fails(bench: Bench) -> None:
+    bench.start(b"a")
+    for done in range(1, 3 * slot_module.MOST_TRIES):
+        bench.say(Step(done, 10), Exited(-9))
+        bench.loop.turn(0.01)
+    assert bench.trainee.heard == []
+
+
+def test_child_that_dies_while_pausing_is_paused(bench: Bench) -> None:
+    job = bench.start(b"a")
+    bench.slot.pause(job.plan_id)
+    bench.say(Exited(-9))
+    assert bench.slot.find(job.plan_id) is None
+    assert bench.trainee.heard == []
+
+
+def test_cancel_kills_and_is_silent(bench: Bench) -> None:
+    job, second = bench.start(b"a"), bench.start(b"b")
+    bench.slot.cancel(job.plan_id)
+    assert FakeProcess.all[0].did == ["start", "kill"]
+    assert FakeProcess.all[1].job is second
+    assert bench.trainee.heard == []
+
+
+def test_cancel_by_what_the_child_has_just_said(bench: Bench) -> None:
+    job = bench.start(b"a")
+
+    def lease() -> None:
+        bench.slot.cancel(job.plan_id)
+
+    bench.trainee.lease = lease  # type: ignore[method-assign]
+    bench.say(Asked(), Step(1, 10), Asked())
+    assert FakeProcess.all[0].did == ["start", "kill"]
+
+
+def test_close_waits_for_the_child_and_starts_no_other(bench: Bench) -> None:
+    bench.start(b"a")
+    bench.start(b"b")
+    closed: list[bool] = []
+    bench.slot.close(lambda: closed.append(True))
+    assert not closed
+    bench.say(Exited(0))
+    assert closed == [True]
+    assert len(FakeProcess.all) == 1
+
+
+def test_close_of_an_empty_slot(bench: Bench) -> None:
+    closed: list[bool] = []
+    bench.slot.close(lambda: closed.append(True))
+    bench.loop.turn(1)
+    assert closed == [True]
+
+
+def test_system_without_room_for_a_process(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_self: FakeProcess) -> None:
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr(FakeProcess, "start", fail)
+    bench.start(b"a")
+    while not bench.trainee.heard:
+        bench.loop.turn(0.01)
+    assert bench.trainee.heard == ["Cannot allocate memory"]

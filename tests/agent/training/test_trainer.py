@@ -1,0 +1,250 @@
+"""The training child: the same bits, however it is interrupted."""
+
+import os
+import random
+import select
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fedling_agent.training.job import Checkpoint, Damaged, Job, Result
+from fedling_agent.training.local_sgd import LocalSgd
+from fedling_agent.training.process import Asked, Exited
+from fedling_protocol.exits import Exit
+from tests.support.child import PATIENCE_S, Child
+from tests.support.device import CNN, TRAINING, Device, make_device
+
+EVERYTHING = replace(
+    TRAINING, epochs=6, momentum=200, clip_q16=1 << 15, frozen=1, proximal_q16=1 << 15
+)
+
+
+@pytest.fixture
+def device(tmp_path: Path) -> Device:
+    return make_device(tmp_path / "state", training=replace(TRAINING, epochs=6))
+
+
+@pytest.fixture
+def job(device: Device) -> Job:
+    return device.freeze()
+
+
+def expected(job: Job) -> Result:
+    """Trained in this process without a pause."""
+    with job.examples() as examples:
+        run = LocalSgd(job.recipe, job.base(), examples)
+        while not run.finished:
+            run.step()
+        vector, saturated = run.update()
+        run.close()
+    return Result(vector, saturated, job.recipe.count)
+
+
+def test_result_is_that_of_an_uninterrupted_training(job: Job) -> None:
+    child = Child(job)
+    assert child.exit_code() == 0
+    assert child.steps == list(range(job.total_steps + 1))
+    assert job.result() == expected(job)
+    assert any(job.result().vector)  # type: ignore[union-attr]  # it has learned something
+
+
+def test_finished_job_is_done_at_once(job: Job) -> None:
+    Child(job).exit_code()
+    again = Child(job)
+    assert again.exit_code() == 0
+    assert again.steps == []
+
+
+def test_paused_again_and_again(job: Job) -> None:
+    dice, done = random.Random(3), 0
+    while job.result() is None:
+        child = Child(job)
+        child.until_step(min(done + dice.randint(1, 10), job.total_steps))
+        child.process.stop()
+        assert child.exit_code() == 0
+        assert child.steps[0] == done
+        done = child.steps[-1]
+        assert job.result() is not None or job.done_steps() == done
+    assert job.result() == expected(job)
+
+
+@pytest.mark.parametrize("checkpoint_s", [0.0, 300.0], ids=["each batch", "no checkpoint"])
+def test_killed_at_random_batches(job: Job, checkpoint_s: float) -> None:
+    dice = random.Random(4)
+    for _ in range(6):
+        child = Child(job, checkpoint_s=checkpoint_s)
+        child.until_step(dice.randint(1, job.total_steps // 2))
+        child.process.kill()
+        if job.result() is not None:  # batches are short: the kill came too late
+            break
+        assert (job.done_steps() > 0) == (checkpoint_s == 0)
+    assert Child(job, checkpoint_s=checkpoint_s).exit_code() == 0
+    assert job.result() == expected(job)
+
+
+@pytest.mark.parametrize("damage", ["zeroed", "truncated", "empty", "of another job"])
+def test_damaged_checkpoint_costs_its_batches_only(device: Device, job: Job, damage: str) -> None:
+    child = Child(job)
+    child.until_step(5)
+    child.process.stop()
+    assert child.exit_code() == 0
+    path = job.directory / "checkpoint"
+    data = path.read_bytes()
+    if damage == "of another job":
+        other = device.freezer.freeze(replace(device.plan, plan_id=b"o" * 16))
+        other.write_checkpoint(Checkpoint(5, other.base(), b""))
+        data = (other.directory / "checkpoint").read_bytes()
+    broken = {"zeroed": bytes(len(data)), "truncated": data[:-1], "empty": b""}
+    path.write_bytes(broken.get(damage, data))
+    again = Child(job)
+    assert again.exit_code() == 0
+    assert again.steps[0] == 0
+    assert "training starts again" in again.notes[0]
+    assert job.result() == expected(job)
+
+
+def test_checkpoint_of_another_kernel_is_none(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its velocity has an order of its own."""
+    job.write_checkpoint(Checkpoint(5, job.base(), bytes(8)))
+    assert Job(job.directory).checkpoint() == Checkpoint(5, job.base(), bytes(8))
+    monkeypatch.setattr("fedling_agent.training.job.isa", lambda: "another")
+    with pytest.raises(Damaged, match="checkpoint: of another job or another kernel"):
+        Job(job.directory).checkpoint()
+
+
+def test_a_cnn_with_all_that_training_can(tmp_path: Path) -> None:
+    """Velocity and the place in the epoch go on where they were."""
+    job = make_device(tmp_path / "state", spec=CNN, training=EVERYTHING).freeze()
+    for step in (3, 8, 20):
+        child = Child(job)
+        child.until_step(step)
+        child.process.stop()
+        assert child.exit_code() == 0
+        assert job.done_steps() >= step
+    assert Child(job).exit_code() == 0
+    assert job.result() == expected(job)
+    plain = replace(job.recipe, training=replace(TRAINING, epochs=6))
+    assert Job.write(job.directory, plain).result() is None
+    assert expected(Job(job.directory)) != expected(job)
+
+
+def test_without_a_lease_nothing_is_trained(job: Job) -> None:
+    child = Child(job, lease_ns=None)
+    child.until(lambda event: isinstance(event, Asked))
+    child.process.stop()
+    assert child.exit_code() == 0
+    assert child.steps == [0]
+    assert not (job.directory / "checkpoint").exists()
+
+
+def test_lease_that_has_run_out_is_asked_for_again(job: Job) -> None:
+    child = Child(job, lease_ns=-1)
+    for _ in range(3):
+        child.until(lambda event: isinstance(event, Asked))
+    assert child.steps == [0]
+    child.process.kill()
+    assert child.process.fileno() == -1
+
+
+def test_duty_sleeps_and_a_stop_wakes(job: Job) -> None:
+    child = Child(job, duty=1e-9)
+    child.until_step(1)
+    child.process.stop()
+    assert child.exit_code() == 0
+    assert child.steps == [0, 1]
+    assert job.done_steps() == 1
+
+
+def test_second_child_waits_for_the_first(job: Job) -> None:
+    first = Child(job, lease_ns=None)
+    first.until(lambda event: isinstance(event, Asked))
+    second = Child(job)
+    first.lease_ns = 10**12
+    first.process.stop()
+    assert second.exit_code() == 0
+    assert first.exit_code() == 0
+    assert job.result() == expected(job)
+
+
+def start_by_hand(job: Job) -> subprocess.Popen[bytes]:
+    command = [
+        sys.executable,
+        "-m",
+        "fedling_agent.training.trainer",
+        str(job.directory),
+        "1",
+        "300",
+    ]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+
+def test_end_of_input_is_a_pause(job: Job) -> None:
+    with start_by_hand(job) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        child.stdin.write(b"what is this\nlease many\nlease 9999999999999999999\n")
+        child.stdin.flush()
+        while child.stdout.readline() != b"step 3 %d\n" % job.total_steps:
+            pass
+        child.stdin.close()
+        child.stdout.read()
+        assert child.wait(PATIENCE_S) == 0
+    assert Child(job).exit_code() == 0
+    assert job.result() == expected(job)
+
+
+def test_it_dies_with_its_parent(job: Job) -> None:
+    """The parent's end of both pipes stays open here: only the kernel can tell the child."""
+    script = (
+        "import os, subprocess, sys\n"
+        "child = subprocess.Popen([sys.executable, '-m', 'fedling_agent.training.trainer', "
+        "sys.argv[1], '1', '300'])\n"
+        "print(child.pid, file=sys.stderr, flush=True)\n"
+        "os.wait()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(job.directory)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as parent:
+        assert parent.stderr is not None
+        assert parent.stdout is not None
+        handle = os.pidfd_open(int(parent.stderr.readline()))
+        while parent.stdout.readline() != b"ask\n":
+            pass
+        parent.send_signal(signal.SIGKILL)
+        ready, _, _ = select.select([handle], [], [], PATIENCE_S)
+        os.close(handle)
+    assert ready
+
+
+@pytest.mark.parametrize("name", ["examples", "base", "job"])
+def test_damaged_job_is_refused_and_made_again(device: Device, job: Job, name: str) -> None:
+    undamaged = expected(job)
+    path = job.directory / name
+    data = path.read_bytes()
+    path.unlink()  # "examples" has a second name
+    path.write_bytes(bytes(len(data)))
+    child = Child(job)
+    assert child.exit_code() == Exit.FAILED
+    assert child.notes == [f"{name}: wrong checksum"]
+    again = device.freezer.job(job.plan_id)
+    assert again is not None
+    assert Child(again).exit_code() == 0
+    assert again.result() == undamaged
+
+
+def test_killed_child_is_told(job: Job) -> None:
+    child = Child(job, lease_ns=None)
+    child.until(lambda event: isinstance(event, Asked))
+    assert child.process.pid is not None
+    os.kill(child.process.pid, signal.SIGKILL)
+    assert child.exit_code() == -signal.SIGKILL
+    assert child.events[-1] == Exited(-signal.SIGKILL)
+    child.process.stop()  # nobody there: no harm
+    child.process.kill()

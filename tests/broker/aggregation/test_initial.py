@@ -1,0 +1,117 @@
+import hashlib
+import json
+import zlib
+from fractions import Fraction
+from math import isqrt
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fedling_broker.aggregation.aggregate import parts, stored_weights
+from fedling_broker.aggregation.initial import Words, initial_state, range_of
+from fedling_native import Layer, Loss, Net, average_pool, conv, dense, depthwise
+
+LAYERS = (dense(600, 64, relu=True), dense(64, 7))
+SEED = bytes(range(32))
+GOLDEN = Path(__file__).parents[2] / "native" / "golden" / "server.json"
+
+
+def plain_words(seed: bytes, count: int) -> list[int]:
+    """Written from NUMERICS.md section 9, without numpy."""
+    words: list[int] = []
+    block = 0
+    while len(words) < count:
+        data = hashlib.sha256(seed + block.to_bytes(4, "big")).digest()
+        words += [int.from_bytes(data[i : i + 4], "big") for i in range(0, 32, 4)]
+        block += 1
+    return words[:count]
+
+
+def test_words_do_not_depend_on_how_they_are_taken() -> None:
+    words = Words(SEED)
+    taken = [x for count in (1, 7, 8, 0, 3, 21) for x in words.take(count).tolist()]
+    assert taken == plain_words(SEED, 40)
+
+
+@pytest.mark.parametrize("inputs", [1, 2, 6, 7, 64, 600, 784, 65535])
+def test_range_of_is_he_uniform_in_14_bits(inputs: int) -> None:
+    exponent, limit = range_of(inputs)
+    assert 2**13 <= limit < 2**14
+    unit = Fraction(2) ** (exponent - 8)
+    assert (limit * unit) ** 2 <= Fraction(6, inputs) < ((limit + 1) * unit) ** 2
+
+
+def test_initial_state_equals_plain_integers() -> None:
+    state = initial_state(LAYERS, SEED)
+    words = plain_words(SEED, 600 * 64 + 64 * 7)
+    expected = []
+    for start, inputs, count in [(0, 600, 600 * 64), (600 * 64, 64, 64 * 7)]:
+        k = 32
+        while isqrt((6 << 2 * k) // inputs) > 2**14 - 1:
+            k -= 1
+        m = isqrt((6 << 2 * k) // inputs)
+        expected += [(((w * (2 * m + 1)) >> 32) - m) << 16 for w in words[start : start + count]]
+    assert state.values.tolist() == expected + [0] * (64 + 7)
+    assert state.exponents == (-9, -7)
+
+
+def test_initial_state_of_every_kind_draws_in_order() -> None:
+    layers = (
+        conv((1, 20, 6), 8, (1, 5), (1, 2), relu=True),
+        depthwise((1, 8, 8), (1, 3), relu=True),
+        average_pool((1, 6, 8)),
+        dense(8, 3),
+    )
+    state = initial_state(layers, SEED)
+    words, expected = plain_words(SEED, 8 * 30 + 3 * 8 + 8 * 3), []
+    for start, count, span in [(0, 240, 30), (240, 24, 3), (264, 24, 8)]:
+        _, m = range_of(span)
+        expected += [(((w * (2 * m + 1)) >> 32) - m) << 16 for w in words[start : start + count]]
+    assert state.values.tolist() == expected + [0] * (8 + 8 + 3)
+    assert state.exponents == (range_of(30)[0], range_of(3)[0], 0, range_of(8)[0])
+
+
+@pytest.mark.parametrize("case", json.loads(GOLDEN.read_text())["first"])
+def test_initial_state_equals_the_golden_vectors(case: dict[str, Any]) -> None:
+    """The vectors tell what is drawn; exponents that moved are moved back."""
+    layers = tuple(Layer.from_ints(values) for values in case["layers"])
+    state = initial_state(layers, bytes.fromhex(case["seed"]), Loss(case["loss"]))
+    moved = [now - drawn for now, drawn in zip(state.exponents, case["exponents"], strict=True)]
+    assert max(moved) <= 0
+    masters = zip(parts(layers, state.values), moved, strict=True)
+    views = np.concatenate([values >> 16 - shift for values, shift in masters])
+    assert views[:8].tolist() + views[-8:].tolist() == case["few"]
+    assert zlib.crc32(views.astype("<i2").tobytes()) == case["crc"]
+
+
+def test_initial_state_is_the_same_for_ever() -> None:
+    digest = hashlib.sha256(stored_weights(initial_state(LAYERS, SEED))).hexdigest()
+    assert digest == "3de23eb3ac9b1231a169a57675f42c692d3e706054f8cf94cbbf9d88a62d372b"
+
+
+def test_initial_state_of_a_tiny_layer_moves_its_exponent() -> None:
+    for seed in range(200):
+        state = initial_state((dense(1, 1, relu=True), dense(1, 2)), bytes([seed] * 32))
+        for part in (state.values[:1], state.values[1:3]):
+            largest = int(np.abs(part >> 16).max())
+            assert largest == 0 or 2**12 <= largest < 2**14
+
+
+@pytest.mark.parametrize("loss", [Loss.SQUARED, Loss.RECONSTRUCTION])
+def test_initial_state_of_values_begins_near_zero(loss: Loss) -> None:
+    layers = (dense(8, 4, relu=True), dense(4, 8))
+    usual, quiet = initial_state(layers, SEED), initial_state(layers, SEED, loss)
+    assert quiet.exponents == (usual.exponents[0], usual.exponents[1] - 3)
+    assert np.array_equal(quiet.values, usual.values)
+    assert initial_state(layers, SEED, Loss.SIGMOID).exponents == usual.exponents
+
+
+def test_initial_model_runs_in_the_kernel() -> None:
+    state = initial_state(LAYERS, SEED)
+    net = Net(LAYERS, state.exponents, stored_weights(state))
+    # Biases are 0, and so are the logits of a window of zeros: the first of equal ones.
+    prediction = net.predict(bytes(600))
+    assert prediction.label == 0
+    assert len(set(prediction.outputs)) == 1

@@ -1,0 +1,182 @@
+"""Facts on a real disk: what a restart finds."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fedling_broker.rounds.events import Decision
+from fedling_broker.store import store as store_module
+from fedling_broker.store.store import DecisionRow, Store, TaskExists, boot_ms
+from fedling_protocol.wire.messages import Verdict
+from tests.support.rounds_on_disk import (
+    SEED,
+    TASK,
+    TEXT,
+    accept,
+    make_store,
+    open_round,
+    run_round,
+)
+
+A, B = "a" * 16, "b" * 16
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = make_store(tmp_path)
+    yield store
+    store.close()
+
+
+def names(store: Store) -> dict[str, set[str]]:
+    shelves = (store.updates, store.sums, store.states, store.models)
+    return {s.directory.name: {p.name for p in s.directory.iterdir()} for s in shelves}
+
+
+def late(device: str) -> DecisionRow:
+    return DecisionRow(device, Verdict.LATE, "", b"h" * 32, 500, 0, 0)
+
+
+def test_add_task_makes_its_first_model(store: Store) -> None:
+    assert [(row.name, row.text, row.paused) for row in store.tasks()] == [("tiny", TEXT, False)]
+    row = store.newest("tiny")
+    assert row.version == 1
+    assert len(store.weights(row, TASK.spec)) == 2 * 50 + 4 * 7
+    assert store.newest_state("tiny", TASK.spec.layers).exponents == row.exponents
+
+
+def test_add_task_twice_says_so(store: Store) -> None:
+    with pytest.raises(TaskExists, match="task remove tiny"):
+        store.add_task(TASK, TEXT, SEED)
+
+
+def test_a_task_that_is_added_again_gets_other_plan_ids(store: Store) -> None:
+    """Devices never train again for a plan that they have finished."""
+    plan = run_round(store, 1)
+    assert store.remove_task("tiny")
+    assert not store.remove_task("tiny")
+    assert (store.tasks(), store.has_task("tiny")) == ([], False)
+    store.add_task(TASK, TEXT, SEED)
+    again = open_round(store, 1)
+    assert again.base_hash == plan.base_hash
+    assert again.plan_id != plan.plan_id
+    assert store.decisions("tiny", plan.plan_id) == []
+
+
+def test_remove_task_leaves_no_file_after_tidy(store: Store) -> None:
+    run_round(store, 1, keep=True)
+    store.remove_task("tiny")
+    store.tidy()
+    assert names(store) == {"updates": set(), "sums": set(), "states": set(), "models": set()}
+
+
+def test_tidy_erases_only_what_a_crash_left(store: Store) -> None:
+    run_round(store, 1)
+    plan = open_round(store, 2)
+    accept(store, plan, 0, 5, 7)
+    before = names(store)
+    assert len(before["models"]) == 2
+    store.updates.put(b"never committed")
+    store.sums.put(b"never committed")
+    store.models.put(b"never committed")
+    (old,) = before["states"] - {store.folds("tiny")[0].state_hash.hex()} or {""}
+    store.tidy()
+    after = names(store)
+    assert after == {**before, "states": before["states"] - {old}}
+    assert len(after["states"]) == 1
+
+
+def test_open_round_twice_is_one_plan(store: Store) -> None:
+    first = open_round(store, 1)
+    assert open_round(store, 1) == first
+    assert store.plans("tiny") == [first]
+
+
+def test_on_disk_is_what_the_rounds_go_on_from(store: Store) -> None:
+    assert store.on_disk("tiny") is None
+    plan = open_round(store, 1)
+    accepted = accept(store, plan, 0, 5, 7)
+    store.grant("tiny", plan.plan_id, A, 9000, None)
+    store.grant("tiny", plan.plan_id, B, 9500, None)
+    store.decide("tiny", plan.plan_id, late(B))
+    found = store.on_disk("tiny")
+    assert found is not None
+    assert (found.plan_id, found.closed) == (plan.plan_id, False)
+    assert found.places == {A: 9000}
+    assert found.accepted == {accepted.device}
+    store.close_round("tiny", plan.plan_id)
+    closed = store.on_disk("tiny")
+    assert closed is not None
+    assert closed.closed
+
+
+def test_grant_takes_an_expired_place_in_the_same_transaction(store: Store) -> None:
+    plan = open_round(store, 1)
+    store.grant("tiny", plan.plan_id, A, 1000, None)
+    store.grant("tiny", plan.plan_id, B, 2000, A)
+    store.grant("tiny", plan.plan_id, B, 3000, None)  # prolonged
+    assert store.places("tiny", plan.plan_id) == {B: 3000}
+
+
+def test_the_age_of_a_round_goes_on_in_the_same_boot_only(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = open_round(store, 1)
+    store.grown("tiny", plan.plan_id, 5000)
+    store.grown("tiny", plan.plan_id, 4000)
+    monkeypatch.setattr(store_module, "boot_ms", lambda: plan.opened_ms + 77_000)
+    assert age(store) == 77_000
+    other_boot = tmp_path / "boot_id"
+    other_boot.write_text("another boot\n")
+    monkeypatch.setattr(store_module, "BOOT_ID", other_boot)
+    assert age(store) == 5000
+    monkeypatch.setattr(store_module, "BOOT_ID", tmp_path / "hidden")
+    assert age(store) == 5000
+
+
+def age(store: Store) -> int:
+    found = store.on_disk("tiny")
+    assert found is not None
+    return found.age_ms
+
+
+def test_a_hidden_boot_id_is_no_boot_at_all(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "BOOT_ID", tmp_path / "hidden")
+    plan = open_round(store, 1)
+    assert plan.boot == ""
+    assert age(store) == 0
+    assert plan.opened_ms <= boot_ms()
+
+
+def test_decide_keeps_the_first_verdict(store: Store) -> None:
+    plan = open_round(store, 1)
+    store.decide("tiny", plan.plan_id, late(A))
+    store.decide("tiny", plan.plan_id, DecisionRow(A, "refused", "base", b"x" * 32, 1, 0, 0))
+    assert store.decision("tiny", plan.plan_id, A) == Decision(b"h" * 32, Verdict.LATE, "")
+    assert store.decision("tiny", plan.plan_id, B) is None
+
+
+def test_everything_is_there_after_a_restart(store: Store, tmp_path: Path) -> None:
+    run_round(store, 1)
+    plan = open_round(store, 2)
+    row = accept(store, plan, 1, 5, 7)
+    store.pause_task("tiny", True)
+    other = Store(tmp_path)
+    try:
+        assert other.done("tiny") == 1
+        assert other.newest("tiny") == store.newest("tiny")
+        assert other.decisions("tiny", plan.plan_id) == [row]
+        assert other.tasks()[0].paused
+        assert other.folds("tiny") == store.folds("tiny")
+    finally:
+        other.close()
+
+
+def test_models_that_the_mqtt_broker_may_hold(store: Store) -> None:
+    run_round(store, 1)
+    assert store.retained_models("tiny") == [1, 2]
+    store.not_retained("tiny", 1)
+    assert store.retained_models("tiny") == [2]

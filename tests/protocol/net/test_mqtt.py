@@ -1,0 +1,313 @@
+"""The link and paho, against a real mosquitto and against a broker that misbehaves."""
+
+import random
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from fedling_protocol.net.backoff import Backoff
+from fedling_protocol.net.link import Broker, Link, Will
+from fedling_protocol.net.mqtt import new_client
+from fedling_protocol.net.tcpinfo import Traffic
+from fedling_protocol.runtime.loop import Loop
+from fedling_sim.mosquitto import Mosquitto, free_port
+
+LIMIT = 10_000
+PATIENCE_S = 20.0
+CONNACK = b"\x20\x02\x00\x00"
+
+
+class Recorder:
+    """A link's owner that writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.events: list[object] = []
+        self.messages: list[tuple[str, bytes, bool]] = []
+        self.traffic = Traffic()
+
+    def will(self) -> Will | None:
+        return Will("test/state", b"gone")
+
+    def on_connected(self) -> None:
+        self.events.append("connected")
+
+    def on_disconnected(self, reason: str, retry_s: float) -> None:
+        self.events.append(reason)
+
+    def on_message(self, topic: str, payload: bytes, emptied: bool) -> None:
+        self.messages.append((topic, payload, emptied))
+
+    def on_traffic(self, traffic: Traffic) -> None:
+        self.traffic += traffic
+
+
+class End:
+    """A link, its owner, and the loop that drives it."""
+
+    def __init__(self, loop: Loop, port: int, name: str, keepalive_s: int = 60) -> None:
+        self.loop = loop
+        self.heard = Recorder()
+        self.link = Link(
+            loop,
+            Broker("127.0.0.1", port, keepalive_s),
+            Backoff(0.05, 0.05, random.random),
+            LIMIT,
+            partial(new_client, name),
+            self.heard,
+        )
+        self.link.start()
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        """Run the loop until the condition holds; it must within PATIENCE_S."""
+        late: list[bool] = []
+        timer = self.loop.after(PATIENCE_S, lambda: late.append(True))
+        while not condition():
+            assert not late, f"still waiting; heard {self.heard.events} {self.heard.messages}"
+            self.loop.turn()
+        timer.cancel()
+
+    def connect(self) -> "End":
+        self.until(lambda: self.link.connected)
+        return self
+
+    def stop(self, last_word: Will | None = None) -> None:
+        done: list[bool] = []
+        self.link.stop(last_word, lambda: done.append(True))
+        self.until(lambda: bool(done))
+
+
+@pytest.fixture
+def loop() -> Iterator[Loop]:
+    loop = Loop()
+    yield loop
+    loop.close()
+
+
+class FakeBroker:
+    """Accepts connections one after another; a function talks on each, then it is closed."""
+
+    def __init__(self, *talks: Callable[[socket.socket], None]) -> None:
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self._server.settimeout(PATIENCE_S)
+        self.port: int = self._server.getsockname()[1]
+        self._talks = talks
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        for talk in self._talks:
+            peer, _ = self._server.accept()
+            with peer:
+                peer.settimeout(PATIENCE_S)
+                talk(peer)
+
+    def __enter__(self) -> "FakeBroker":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.join(PATIENCE_S)
+        self._server.close()
+        assert not self._thread.is_alive()
+
+
+def read_packet(peer: socket.socket) -> bytes:
+    """One short MQTT packet."""
+    head = peer.recv(2, socket.MSG_WAITALL)
+    return head + (peer.recv(head[1], socket.MSG_WAITALL) if head[1] else b"")
+
+
+def test_publish_reaches_a_subscriber_and_is_acknowledged(loop: Loop, mosquitto: Mosquitto) -> None:
+    one = End(loop, mosquitto.port, "one").connect()
+    two = End(loop, mosquitto.port, "two").connect()
+    acks: list[bool] = []
+    one.link.subscribe(["test/a", "test/b"])
+    assert two.link.publish("test/a", b"x" * 500, retain=True, done=lambda: acks.append(True))
+    one.until(lambda: bool(one.heard.messages and acks))
+    assert one.heard.messages == [("test/a", b"x" * 500, False)]
+    one.stop()
+    two.stop()
+
+
+def test_subscribe_again_brings_the_retained_message_again(
+    loop: Loop, mosquitto: Mosquitto
+) -> None:
+    end = End(loop, mosquitto.port, "one").connect()
+    end.link.publish("test/a", b"x", retain=True)
+    for count in (1, 2, 3):
+        end.link.subscribe(["test/a"])
+        end.until(lambda count=count: len(end.heard.messages) >= count)  # type: ignore[misc]
+    end.stop()
+
+
+def test_publish_unconnected_is_dropped(loop: Loop) -> None:
+    end = End(loop, free_port(), "one")
+    assert not end.link.publish("test/a", b"x")
+    end.stop()
+
+
+def test_broker_down_at_start_is_told_and_tried_again(loop: Loop, tmp_path: Path) -> None:
+    port = free_port()
+    end = End(loop, port, "one")
+    end.until(lambda: len(end.heard.events) >= 2)
+    assert set(end.heard.events) == {"Connection refused"}
+    with Mosquitto(tmp_path / "late", port):
+        end.connect()
+        end.stop()
+
+
+def test_unknown_host_is_told_and_tried_again(loop: Loop) -> None:
+    heard = Recorder()
+    link = Link(
+        loop,
+        Broker("nowhere.invalid", 1883, 60),
+        Backoff(0.01, 0.01, random.random),
+        LIMIT,
+        partial(new_client, "one"),
+        heard,
+    )
+    link.start()
+    while len(heard.events) < 2:
+        loop.turn(PATIENCE_S)
+    done: list[bool] = []
+    link.stop(None, lambda: done.append(True))
+    while not done:
+        loop.turn(PATIENCE_S)
+
+
+def test_name_with_an_address_that_does_not_answer(
+    loop: Loop, mosquitto: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """localhost is ::1 first; a broker may listen on 127.0.0.1 alone."""
+    found = [
+        (family, socket.SOCK_STREAM, 6, "", (address, mosquitto.port))
+        for family, address in ((socket.AF_INET6, "::1"), (socket.AF_INET, "127.0.0.1"))
+    ]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: found)
+    end = End(loop, mosquitto.port, "one").connect()
+    assert end.heard.events[-1] == "connected"
+    end.stop()
+
+
+def test_broker_killed_and_back(loop: Loop, mosquitto: Mosquitto) -> None:
+    end = End(loop, mosquitto.port, "one").connect()
+    mosquitto.kill()
+    end.until(lambda: not end.link.connected)
+    mosquitto.start()
+    end.connect()
+    assert end.heard.events[0] == "connected"
+    assert end.heard.events[-1] == "connected"
+    assert len(end.heard.events) >= 3
+    end.stop()
+
+
+def test_will_is_published_when_we_vanish(loop: Loop, mosquitto: Mosquitto) -> None:
+    watcher = End(loop, mosquitto.port, "watcher").connect()
+    watcher.link.subscribe(["test/state"])
+    end = End(loop, mosquitto.port, "one").connect()
+    end.link.reconnect("as if it were lost")
+    watcher.until(lambda: bool(watcher.heard.messages))
+    assert watcher.heard.messages == [("test/state", b"gone", False)]
+    end.connect().stop()
+    watcher.stop()
+
+
+def test_stop_says_the_last_word_and_no_will(loop: Loop, mosquitto: Mosquitto) -> None:
+    watcher = End(loop, mosquitto.port, "watcher").connect()
+    watcher.link.subscribe(["test/state", "test/end"])
+    End(loop, mosquitto.port, "one").connect().stop(Will("test/state", b"bye"))
+    watcher.link.publish("test/end", b"")
+    watcher.until(lambda: ("test/end", b"", False) in watcher.heard.messages)
+    assert watcher.heard.messages[0] == ("test/state", b"bye", False)
+    assert len(watcher.heard.messages) == 2
+    watcher.stop()
+
+
+def test_oversized_message_comes_empty_and_the_next_whole(loop: Loop, mosquitto: Mosquitto) -> None:
+    end = End(loop, mosquitto.port, "one").connect()
+    end.link.subscribe(["test/a"])
+    for payload in (b"first", bytes(2_000_000), b"", b"last"):
+        end.link.publish("test/a", payload)
+    end.until(lambda: len(end.heard.messages) >= 4)
+    assert end.heard.messages == [
+        ("test/a", b"first", False),
+        ("test/a", b"", True),
+        ("test/a", b"", False),
+        ("test/a", b"last", False),
+    ]
+    assert end.heard.events == ["connected"]
+    end.stop()
+
+
+def test_stop_while_connecting(loop: Loop) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        End(loop, silent.getsockname()[1], "one").stop(Will("test/state", b"bye"))
+
+
+def test_broker_that_refuses(loop: Loop) -> None:
+    def refuse(peer: socket.socket) -> None:
+        read_packet(peer)
+        peer.sendall(b"\x20\x02\x00\x05")
+        peer.recv(1)
+
+    with FakeBroker(refuse) as broker:
+        end = End(loop, broker.port, "one")
+        end.until(lambda: bool(end.heard.events))
+        assert "refused by the broker" in str(end.heard.events[0])
+        end.stop()
+
+
+def test_bytes_that_are_not_mqtt(loop: Loop) -> None:
+    def nonsense(peer: socket.socket) -> None:
+        read_packet(peer)
+        peer.sendall(CONNACK + b"\x90\xff\xff\xff\xff\xff")
+        while peer.recv(1000):
+            pass
+
+    with FakeBroker(nonsense) as broker:
+        end = End(loop, broker.port, "one")
+        end.until(lambda: bool(end.heard.events))
+        assert "remaining length" in str(end.heard.events[-1])
+        end.stop()
+
+
+def test_keepalive_pings_a_broker_that_answers_and_leaves_a_mute_one(loop: Loop) -> None:
+    seen: list[bytes] = []
+
+    def answer_once(peer: socket.socket) -> None:
+        read_packet(peer)
+        peer.sendall(CONNACK)
+        seen.append(read_packet(peer))
+        peer.sendall(b"\xd0\x00")
+        seen.append(read_packet(peer))
+        seen.append(peer.recv(1))  # no answer: the connection is given up
+
+    with FakeBroker(answer_once) as broker:
+        end = End(loop, broker.port, "one", keepalive_s=1)
+        end.until(lambda: len(end.heard.events) >= 2)
+        end.stop()
+    assert seen == [b"\xc0\x00", b"\xc0\x00", b""]
+
+
+def test_on_traffic_counts_every_byte(loop: Loop) -> None:
+    counted: list[int] = []
+
+    def count(peer: socket.socket) -> None:
+        received = len(read_packet(peer))
+        peer.sendall(CONNACK)
+        while data := peer.recv(100_000):
+            received += len(data)
+            if data.endswith(b"end"):
+                peer.sendall(b"\x30\x06\x00\x01tend")
+        counted.append(received)
+
+    with FakeBroker(count) as broker:
+        end = End(loop, broker.port, "one").connect()
+        end.link.publish("test/a", bytes(500_000) + b"end")
+        end.until(lambda: bool(end.heard.messages))
+        end.link.reconnect("now")
+        end.stop()
+    assert end.heard.traffic == Traffic(counted[0], len(CONNACK) + 8)

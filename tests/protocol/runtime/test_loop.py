@@ -1,0 +1,94 @@
+"""Timers in order, descriptors when ready, signals from the loop; nothing else wakes it."""
+
+import os
+import signal
+import socket
+
+from fedling_protocol.runtime.loop import READ, Loop, now
+
+
+def test_run_timers_in_order_of_due() -> None:
+    loop = Loop()
+    seen: list[str] = []
+    start = now()
+    loop.at(start + 0.002, lambda: seen.append("later"))
+    loop.at(start + 0.001, lambda: seen.append("first"))
+    loop.at(start + 0.001, lambda: seen.append("second"))
+    loop.at(start + 0.003, loop.stop)
+    loop.run()
+    loop.close()
+    assert seen == ["first", "second", "later"]
+
+
+def test_cancelled_timer_is_not_called() -> None:
+    loop = Loop()
+    seen: list[str] = []
+    timer = loop.after(0, lambda: seen.append("never"))
+    timer.cancel()
+    loop.after(0, loop.stop)
+    loop.run()
+    loop.close()
+    assert seen == []
+
+
+def test_timer_of_a_timer_waits_for_the_next_turn() -> None:
+    """A callback that is due at once again must not keep descriptors from being served."""
+    loop = Loop()
+    left, right = socket.socketpair()
+    seen: list[str] = []
+
+    def again() -> None:
+        seen.append("timer")
+        loop.after(0, again)
+
+    def ready(_events: int) -> None:
+        seen.append("ready")
+        loop.stop()
+
+    with left, right:
+        loop.watch(left.fileno(), READ, ready)
+        loop.after(0, again)
+        right.send(b"x")
+        loop.run()
+    loop.close()
+    assert "ready" in seen
+
+
+def test_unwatch_by_another_callback_of_the_same_turn() -> None:
+    loop = Loop()
+    pairs = [socket.socketpair() for _ in range(2)]
+    seen: list[int] = []
+
+    def ready_of(index: int) -> None:
+        def ready(_events: int) -> None:
+            seen.append(index)
+            loop.unwatch(pairs[1 - index][0].fileno())
+            loop.stop()
+
+        loop.watch(pairs[index][0].fileno(), READ, ready)
+
+    for index, (_, far) in enumerate(pairs):
+        ready_of(index)
+        far.send(b"x")
+    loop.run()
+    loop.close()
+    assert len(seen) == 1
+    for near, far in pairs:
+        near.close()
+        far.close()
+
+
+def test_on_signal_calls_from_the_loop() -> None:
+    loop = Loop()
+    seen: list[str] = []
+
+    def stop() -> None:
+        seen.append("signal")
+        loop.stop()
+
+    loop.on_signal(signal.SIGUSR1, stop)
+    loop.after(0, lambda: os.kill(os.getpid(), signal.SIGUSR1))
+    loop.run()
+    loop.close()
+    assert seen == ["signal"]
+    assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL

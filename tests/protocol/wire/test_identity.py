@@ -1,0 +1,165 @@
+"""Keys and secrets on disk, and the names that follow from a public key."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from fedling_protocol.wire import identity
+from fedling_protocol.wire.identity import IdentityError, SigningKey
+from tests.protocol.by_hand import Signer
+from tests.support.tools import need
+
+# RFC 8032 section 7.1, test 1
+SEED = bytes.fromhex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60")
+PUBLIC = bytes.fromhex("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a")
+SIGNATURE = bytes.fromhex(
+    "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555"
+    "fb8821590a33bacc61e39701cf9b46bd25bf5f0595bbe24655141438e7a100b"
+)
+
+
+def test_signing_key_from_seed() -> None:
+    key = SigningKey.from_seed(SEED)
+    assert key.public == PUBLIC
+    assert key.sign(b"") == SIGNATURE
+    assert identity.verify(PUBLIC, SIGNATURE, b"")
+
+
+def test_verify_refuses() -> None:
+    assert not identity.verify(PUBLIC, SIGNATURE, b"x")
+    assert not identity.verify(PUBLIC, SIGNATURE[:-1], b"")
+    assert not identity.verify(PUBLIC[:-1], SIGNATURE, b"")
+    assert not identity.verify(b"\xff" * 32, SIGNATURE, b"")
+    assert not identity.verify(bytes(32), bytes(64), b"")
+
+
+def test_names_of_a_key() -> None:
+    by_hand = Signer(SEED)
+    assert identity.kid(PUBLIC) == SigningKey.from_seed(SEED).kid == by_hand.kid
+    assert identity.device_id(PUBLIC) == by_hand.device
+    assert re.fullmatch("[a-z2-7]{16}", by_hand.device)
+
+
+def test_repr_tells_no_secret() -> None:
+    key = SigningKey.from_seed(SEED)
+    assert repr(key) == f"SigningKey(kid={key.kid.hex()})"
+
+
+def test_create_and_load_key(tmp_path: Path) -> None:
+    made = identity.create_key(tmp_path / "device.key")
+    assert (tmp_path / "device.key").stat().st_mode & 0o777 == 0o600
+    assert identity.load_key(tmp_path / "device.key").public == made.public
+    assert os.listdir(tmp_path) == ["device.key"]
+
+
+def test_create_key_never_overwrites(tmp_path: Path) -> None:
+    made = identity.create_key(tmp_path / "device.key")
+    with pytest.raises(FileExistsError):
+        identity.create_key(tmp_path / "device.key")
+    assert identity.load_key(tmp_path / "device.key").public == made.public
+    assert os.listdir(tmp_path) == ["device.key"]
+
+
+def test_create_key_takes_a_given_one(tmp_path: Path) -> None:
+    identity.create_key(tmp_path / "device.key", SigningKey.from_seed(SEED))
+    assert identity.load_key(tmp_path / "device.key").public == PUBLIC
+
+
+def test_load_key_reads_what_openssl_wrote(tmp_path: Path) -> None:
+    path = tmp_path / "root.key"
+    openssl = need("openssl")
+    subprocess.run([openssl, "genpkey", "-algorithm", "ed25519", "-out", path], check=True)
+    path.chmod(0o600)
+    text = subprocess.run(
+        [openssl, "pkey", "-in", path, "-pubout", "-outform", "DER"],
+        check=True,
+        capture_output=True,
+    )
+    assert identity.load_key(path).public == text.stdout[-32:]
+
+
+def test_ensure_makes_once(tmp_path: Path) -> None:
+    first = identity.ensure_key(tmp_path / "k"), identity.ensure_secret(tmp_path / "s")
+    again = identity.ensure_key(tmp_path / "k"), identity.ensure_secret(tmp_path / "s")
+    assert (first[0].public, first[1]) == (again[0].public, again[1])
+    assert len(first[1]) == 32
+
+
+def test_secret(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    assert identity.create_secret(path, b"x" * 32) == identity.load_secret(path) == b"x" * 32
+    assert path.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(FileExistsError):
+        identity.create_secret(path)
+    with pytest.raises(ValueError, match="32 bytes"):
+        identity.create_secret(tmp_path / "short", b"x" * 31)
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o644, 0o610])
+def test_load_refuses_what_others_can_read(tmp_path: Path, mode: int) -> None:
+    key, secret = tmp_path / "key", tmp_path / "secret"
+    identity.create_key(key)
+    identity.create_secret(secret)
+    key.chmod(mode)
+    secret.chmod(mode)
+    with pytest.raises(IdentityError, match=f"key: mode 0{mode:o} .* chmod 600"):
+        identity.load_key(key)
+    with pytest.raises(IdentityError, match="chmod 600"):
+        identity.load_secret(secret)
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "PEM"),
+        (bytes(119), "PEM"),  # what a power cut leaves of a file without fsync
+        (b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "PEM"),
+        (b"x" * 10_000, "PEM"),
+    ],
+)
+def test_load_key_refuses_a_damaged_file(tmp_path: Path, content: bytes, why: str) -> None:
+    path = tmp_path / "device.key"
+    path.write_bytes(content)
+    path.chmod(0o600)
+    with pytest.raises(IdentityError, match=f"device.key: .*{why}"):
+        identity.load_key(path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["genpkey", "-algorithm", "x25519"], "another kind"),
+        (["genpkey", "-algorithm", "ed25519", "-aes256", "-pass", "pass:x"], "unencrypted"),
+    ],
+)
+def test_load_key_refuses_another_kind(tmp_path: Path, arguments: list[str], why: str) -> None:
+    path = tmp_path / "device.key"
+    subprocess.run([need("openssl"), *arguments, "-out", path], check=True)
+    path.chmod(0o600)
+    with pytest.raises(IdentityError, match=why):
+        identity.load_key(path)
+
+
+def test_load_says_what_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(IdentityError, match=r"absent: cannot be read: No such file"):
+        identity.load_key(tmp_path / "absent")
+    with pytest.raises(IdentityError, match="not a file"):
+        identity.load_secret(tmp_path)
+
+
+def test_load_does_not_wait_at_a_pipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    with pytest.raises(IdentityError, match="not a file"):
+        identity.load_key(tmp_path / "pipe")
+
+
+def test_load_secret_refuses_another_length(tmp_path: Path) -> None:
+    for length in (0, 31, 33):
+        path = tmp_path / f"{length}"
+        path.write_bytes(bytes(length))
+        path.chmod(0o600)
+        with pytest.raises(IdentityError, match=f"has {length} bytes"):
+            identity.load_secret(path)

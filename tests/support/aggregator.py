@@ -7,10 +7,12 @@ from functools import partial
 
 from fedling_native import Layer, Loss, parameter_counts
 from fedling_protocol.net.backoff import Backoff
-from fedling_protocol.net.link import Broker, Link, Will
+from fedling_protocol.net.link import MqttLink
 from fedling_protocol.net.mqtt import new_client
+from fedling_protocol.net.ports import Broker, Will
 from fedling_protocol.net.tcpinfo import Traffic
 from fedling_protocol.runtime.loop import Loop
+from fedling_protocol.runtime.worker import InlineWorker
 from fedling_protocol.wire import digest, envelope
 from fedling_protocol.wire.identity import SigningKey, device_id
 from fedling_protocol.wire.limits import MAX_LARGE
@@ -83,8 +85,9 @@ class FakeAggregator:
         self.verdict = Verdict.ACCEPTED
         self.receipts = True  # False: says nothing about an update
         self._trust = Trust(TOPICS, ROOT.public)
-        self._link = Link(
+        self._link = MqttLink(
             self.loop,
+            InlineWorker(self.loop),
             Broker("127.0.0.1", port, 60),
             Backoff(0.05, 0.05, random.random),
             MAX_LARGE + 1024,

@@ -16,10 +16,12 @@ from typing import Any
 from fedling_broker.cli import main
 from fedling_broker.store.store import Store
 from fedling_protocol.net.backoff import Backoff
-from fedling_protocol.net.link import Broker, Link, Will
+from fedling_protocol.net.link import MqttLink
 from fedling_protocol.net.mqtt import new_client
+from fedling_protocol.net.ports import Broker, Will
 from fedling_protocol.net.tcpinfo import Traffic
 from fedling_protocol.runtime.loop import Loop
+from fedling_protocol.runtime.worker import InlineWorker
 from fedling_protocol.wire import digest, envelope, identity
 from fedling_protocol.wire.identity import SigningKey, device_id
 from fedling_protocol.wire.limits import MAX_LARGE
@@ -185,7 +187,15 @@ class Device:
         self.enrolled = False
         backoff = Backoff(0.02, 0.1, random.random)
         client = partial(new_client, self.id)
-        self.link = Link(loop, Broker("127.0.0.1", port, 60), backoff, MAX_LARGE, client, self)
+        self.link = MqttLink(
+            loop,
+            InlineWorker(loop),
+            Broker("127.0.0.1", port, 60),
+            backoff,
+            MAX_LARGE,
+            client,
+            self,
+        )
         self.link.start()
 
     # --- what it does ----------------------------------------------------------------------------

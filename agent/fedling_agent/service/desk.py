@@ -11,7 +11,6 @@ from fedling_agent.service.predict import Predictor
 from fedling_agent.service.service import Service
 from fedling_agent.store.errors import BadInput, CannotWrite, Missing
 from fedling_protocol.exits import Exit
-from fedling_protocol.runtime.loop import now
 
 EXITS = {BadInput: Exit.FAILED, CannotWrite: Exit.CANNOT_WRITE, Missing: Exit.NOT_FOUND}
 
@@ -48,7 +47,7 @@ class Desk:
         for task, work in service.works.items():
             run = service.run_of(work)
             stored = tasks.setdefault(task, report.of_task(service.store, task))
-            stored.update(report.of_live(work, run))
+            stored.update(report.of_live(work, run, service.loop.now()))
         return answer | {
             "fleet": service.config.fleet,
             "enrolled": service.enrolled,
@@ -104,22 +103,23 @@ class Desk:
         """One sentence for the whole device."""
         service = self._service
         if service.stall is not None:
-            wait = report.span(service.stall.retry_at - now())
+            wait = report.span(service.stall.retry_at - service.loop.now())
             return f"{service.stall.reason}; tries again in {wait}"
         if not service.works:
             return "no plan was seen yet" if service.link.connected else "not connected"
         return "; ".join(
-            f"{task}: {report.sentence(work, service.run_of(work))}"
+            f"{task}: {report.sentence(work, service.run_of(work), service.loop.now())}"
             for task, work in service.works.items()
         )
 
     def _connection(self) -> Json:
         facts, broker = self._service.connection, self._service.config.broker
-        retry_s = None if facts.retry_at is None else max(0.0, facts.retry_at - now())
+        now = self._service.loop.now()
+        retry_s = None if facts.retry_at is None else max(0.0, facts.retry_at - now)
         return {
             "broker": f"{broker.host}:{broker.port}",
             "connected": self._service.link.connected,
-            "since_s": now() - facts.since,
+            "since_s": now - facts.since,
             "reason": facts.reason,
             "retry_s": retry_s,
         }

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from fedling_agent.config import AgentConfig
 from fedling_agent.store.ledger import Ledger
-from fedling_protocol.runtime.loop import now
+from fedling_protocol.runtime.loop import Clock
 from fedling_protocol.wire.refused import Reason, Refused
 from fedling_protocol.wire.topics import AGGREGATOR, Kind
 from fedling_protocol.wire.trust import Received, Trust
@@ -23,7 +23,10 @@ class Inbox:
     take: what to do with a message and its envelope; may raise Refused as well
     """
 
-    def __init__(self, config: AgentConfig, ledger: Ledger, device: str, take: Take) -> None:
+    def __init__(
+        self, clock: Clock, config: AgentConfig, ledger: Ledger, device: str, take: Take
+    ) -> None:
+        self._clock = clock
         self._trust = Trust(config.topics, config.root_public)
         self._topics = config.topics
         self._ledger = ledger
@@ -48,9 +51,9 @@ class Inbox:
 
     def may_log(self, kind: str) -> bool:
         """Whoever floods us must not flood the log."""
-        if now() - self._logged.get(kind, -LOG_AGAIN_S) < LOG_AGAIN_S:
+        if self._clock.now() - self._logged.get(kind, -LOG_AGAIN_S) < LOG_AGAIN_S:
             return False
-        self._logged[kind] = now()
+        self._logged[kind] = self._clock.now()
         return True
 
     def key(self, owner: str) -> bytes | None:

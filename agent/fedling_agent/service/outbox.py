@@ -6,7 +6,7 @@ from collections.abc import Callable
 from fedling_agent.store.identity import Identity
 from fedling_agent.store.ledger import Ledger, Sent
 from fedling_agent.store.ledger import Traffic as Counted
-from fedling_protocol.net.link import Link, Will
+from fedling_protocol.net.ports import Link, Will
 from fedling_protocol.net.tcpinfo import Traffic
 from fedling_protocol.wire import envelope
 from fedling_protocol.wire.messages import Join, State, StateCode

@@ -14,7 +14,6 @@ from fedling_agent.store.identity import Identity
 from fedling_agent.store.ledger import Traffic
 from fedling_agent.store.store import Store
 from fedling_agent.training.slot import Occupant
-from fedling_protocol.runtime.loop import now
 from fedling_protocol.wire.messages import Plan
 
 RECEIPTS = 5  # shown, of each task
@@ -124,14 +123,14 @@ def of_allowance(allowance: Allowance) -> Json:
 # --- a task in the running service ---------------------------------------------------------------
 
 
-def of_live(live: Live, run: Occupant | None) -> Json:
-    """The phase of a task, in a word and in a sentence."""
+def of_live(live: Live, run: Occupant | None, now: float) -> Json:
+    """The phase of a task, in a word and in a sentence. now: Clock.now()"""
     session, allowance = live.session, live.allowance
     plan = session.work or session.offer
-    age_s = now() - live.looked_at
+    age_s = now - live.looked_at
     return {
         "phase": type(session.phase).__name__.lower(),
-        "doing": sentence(live, run),
+        "doing": sentence(live, run, now),
         "why_not": [] if allowance is None else list(allowance.reasons),
         "next_check_s": None if live.next_check_s is None else max(0.0, live.next_check_s - age_s),
         "plan": None if plan is None else plan.plan_id.hex(),
@@ -141,10 +140,10 @@ def of_live(live: Live, run: Occupant | None) -> Json:
     }
 
 
-def sentence(live: Live, run: Occupant | None) -> str:
+def sentence(live: Live, run: Occupant | None, now: float) -> str:
     """What a task does and, if it is nothing, why."""
     session = live.session
-    words = _of_phase(session, run)
+    words = _of_phase(session, run, now)
     if not words:
         return _why_idle(live)
     hindered = isinstance(session.phase, state.Paused | state.Ready)
@@ -152,7 +151,7 @@ def sentence(live: Live, run: Occupant | None) -> str:
     return f"{words}: {why}" if hindered and why else words
 
 
-def _of_phase(session: Session, run: Occupant | None) -> str:
+def _of_phase(session: Session, run: Occupant | None, now: float) -> str:
     """Empty if it is idle."""
     at = f"round {session.work.round}" if session.work else "a round"
     step = f" at batch {run.done} of {run.job.total_steps}" if run else ""
@@ -165,7 +164,7 @@ def _of_phase(session: Session, run: Occupant | None) -> str:
         case state.Joining(have=have):
             return "asks what became of its update" if have else "asks to take part"
         case state.Waiting(reason=reason, due_ms=due):
-            return f"told to wait: {reason}, asks again in {span(due / 1000 - now())}"
+            return f"told to wait: {reason}, asks again in {span(due / 1000 - now)}"
         case state.Ready():
             return "has a ticket, waits for the model" if session.fetch else "has a ticket, waits"
         case state.Sending(sent=sent):

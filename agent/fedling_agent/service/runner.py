@@ -21,8 +21,8 @@ from fedling_agent.training.freeze import Freezer
 from fedling_agent.training.job import Job
 from fedling_agent.training.process import LEASE_NS
 from fedling_agent.training.slot import Slot
-from fedling_protocol.net.link import Link
-from fedling_protocol.runtime.loop import Loop, Timer, now
+from fedling_protocol.net.ports import Link
+from fedling_protocol.runtime.loop import Loop, Timer
 from fedling_protocol.wire import digest, envelope
 from fedling_protocol.wire.limits import MAX_REASON
 from fedling_protocol.wire.messages import Conditions, Join, Model, Plan, Rest, TaskSpec, Update
@@ -146,7 +146,9 @@ class Work:
     # --- the session -----------------------------------------------------------------------------
 
     def _step(self, event: ev.Event) -> None:
-        self.session, actions = machine.step(self.session, event, int(now() * 1000))
+        self.session, actions = machine.step(
+            self.session, event, int(self._tools.loop.now() * 1000)
+        )
         for action in actions:
             log.debug("%s: %s", self.task, type(action).__name__)
             PERFORM[type(action)](self, action)
@@ -154,7 +156,7 @@ class Work:
     def _step_allowed(self, *, fresh: bool = False) -> None:
         """Tell the session what is allowed now, if that has changed."""
         self.allowance, _ = self._gate.look(fresh=fresh)
-        self.looked_at = now()
+        self.looked_at = self._tools.loop.now()
         s = self.session
         now_allowed = (self.allowance.train, self.allowance.transfer, self._count())
         if now_allowed != (s.train, s.transfer, s.enough):

@@ -5,7 +5,7 @@ import os
 import random
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 from fedling_agent.conditions.gate import Watcher
@@ -24,11 +24,13 @@ from fedling_agent.store.store import Store
 from fedling_agent.training.freeze import Freezer
 from fedling_agent.training.slot import Occupant, Slot
 from fedling_protocol.net.backoff import Backoff
-from fedling_protocol.net.link import Broker, Link, Will
+from fedling_protocol.net.link import MqttLink
 from fedling_protocol.net.mqtt import new_client
+from fedling_protocol.net.ports import Broker, Link, Will
 from fedling_protocol.net.tcpinfo import Traffic
 from fedling_protocol.runtime import sdnotify
-from fedling_protocol.runtime.loop import Loop, Timer, now
+from fedling_protocol.runtime.loop import Loop, Timer
+from fedling_protocol.runtime.worker import ThreadWorker
 from fedling_protocol.wire.limits import MAX_LARGE
 from fedling_protocol.wire.messages import (
     Certificate,
@@ -58,7 +60,7 @@ BUSY = (StateCode.SENDING, StateCode.TRAINING, StateCode.WAITING)  # the first t
 class Connection:
     """What is known of the connection, for status."""
 
-    since: float = field(default_factory=now)
+    since: float
     reason: str = "connecting"  # why there is none
     retry_at: float | None = None
 
@@ -87,13 +89,14 @@ class Service:
         self.streams = streams
         self.identity = identity
         self.store = store
-        self.inbox = Inbox(config, store.ledger, identity.device, self._on_received)
+        self.names = ThreadWorker(loop, "names", patient=False)
+        self.inbox = Inbox(loop, config, store.ledger, identity.device, self._on_received)
         self.outbox = Outbox(store.ledger, config.topics, identity, config.tasks)
         self.link = self.outbox.link = self._make_link()
         self.slot = Slot(loop, duty=config.training.duty, checkpoint_s=config.training.checkpoint_s)
         self.works: dict[str, Work] = {}
         self.declined: dict[str, str] = {}  # task: why not
-        self.connection = Connection()
+        self.connection = Connection(loop.now())
         self.stall: Stall | None = None
         self._full = Backoff(FULL_BASE_S, FULL_LONGEST_S, random.random)
         self.watcher = Watcher(config.roots)
@@ -150,8 +153,9 @@ class Service:
 
     def _make_link(self) -> Link:
         broker, retry = self.config.broker, self.config.retry
-        return Link(
+        return MqttLink(
             self.loop,
+            self.names,
             Broker(broker.host, broker.port, broker.keepalive_s),
             Backoff(retry.connect_s, retry.connect_longest_s, random.random),
             PACKET_LIMIT,
@@ -242,7 +246,7 @@ class Service:
         if self.stall is not None:
             return
         delay_s = self._full.next_s()
-        self.stall = Stall(str(error), now() + delay_s)
+        self.stall = Stall(str(error), self.loop.now() + delay_s)
         log.error("%s; nothing is trained or sent, next try in %.0f s", error, delay_s)
         self.loop.after(delay_s, self._try_to_write)
 
@@ -277,7 +281,7 @@ class Service:
 
     def on_connected(self) -> None:
         log.info("connected to %s:%d", self.config.broker.host, self.config.broker.port)
-        self.connection = Connection(reason="")
+        self.connection = Connection(self.loop.now(), reason="")
         self._told = None
         self.outbox.subscribe_all()
         for work in list(self.works.values()):
@@ -287,8 +291,8 @@ class Service:
     def on_disconnected(self, reason: str, retry_s: float) -> None:
         where = f"{self.config.broker.host}:{self.config.broker.port}"
         log.warning("no connection to %s: %s; next try in %.1f s", where, reason, retry_s)
-        since = self.connection.since if self.connection.reason else now()
-        self.connection = Connection(since, reason, now() + retry_s)
+        since = self.connection.since if self.connection.reason else self.loop.now()
+        self.connection = Connection(since, reason, self.loop.now() + retry_s)
         for work in list(self.works.values()):
             work.give(ev.Disconnected())
         self._writing(self.outbox.close_books)

@@ -15,7 +15,7 @@ from fedling_agent.training.process import (
     TrainingProcess,
 )
 from fedling_protocol.exits import Exit
-from fedling_protocol.net.link import Done as Call
+from fedling_protocol.net.ports import Done as Call
 from fedling_protocol.runtime.loop import READ, Loop, Timer
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from fedling_broker.service import fold
 from fedling_broker.store.store import DecisionRow, ModelRow, PlanRow, Store, boot_ms
 from fedling_broker.tasks.task_file import Task
 from fedling_native import weights_size
-from fedling_protocol.net.link import Link
+from fedling_protocol.net.ports import Link
 from fedling_protocol.runtime.loop import Loop, Timer
 from fedling_protocol.wire import digest, envelope, records
 from fedling_protocol.wire.identity import SigningKey

@@ -16,11 +16,13 @@ from fedling_broker.store.shelf import Damaged
 from fedling_broker.store.store import Store, TaskRow
 from fedling_broker.tasks import task_file
 from fedling_protocol.net.backoff import Backoff
-from fedling_protocol.net.link import Broker, Link, Will
+from fedling_protocol.net.link import MqttLink
 from fedling_protocol.net.mqtt import new_client
+from fedling_protocol.net.ports import Broker, Link, Will
 from fedling_protocol.net.tcpinfo import Traffic
 from fedling_protocol.runtime import sdnotify
-from fedling_protocol.runtime.loop import Loop, now
+from fedling_protocol.runtime.loop import Loop
+from fedling_protocol.runtime.worker import ThreadWorker
 from fedling_protocol.settings import SettingsError
 from fedling_protocol.wire import envelope
 from fedling_protocol.wire.identity import SigningKey
@@ -106,8 +108,9 @@ class Service:
 
     def _make_link(self) -> Link:
         mqtt, retry = self.config.file.mqtt, self.config.file.retry
-        return Link(
+        return MqttLink(
             self.loop,
+            ThreadWorker(self.loop, "names", patient=False),
             Broker(mqtt.host, mqtt.port, mqtt.keepalive_s),
             Backoff(retry.first_ms / 1000, retry.longest_ms / 1000, random.random),
             PACKET_LIMIT,
@@ -192,7 +195,7 @@ class Service:
         if self._stalled or self._stopping:
             return
         self._stalled = True
-        self._full.lived(now() - self._mended)
+        self._full.lived(self.loop.now() - self._mended)
         delay_s = self._full.next_s()
         log.error(
             "%s: cannot be written: %s; nothing is accepted, next try in %.1f s",
@@ -206,7 +209,7 @@ class Service:
     def _try_again(self) -> None:
         self._stalled = False
         if self._guard(self._probe) and not self._stalled:
-            self._mended = now()
+            self._mended = self.loop.now()
             log.info("the disk can be written again")
             sdnotify.status("running")
 
@@ -267,8 +270,8 @@ class Service:
             self._take(topic, payload)
         except Refused as refused:
             self.count(f"refused: {refused.reason}")
-            if now() - self._logged.get(refused.reason, -LOG_AGAIN_S) >= LOG_AGAIN_S:
-                self._logged[refused.reason] = now()
+            if self.loop.now() - self._logged.get(refused.reason, -LOG_AGAIN_S) >= LOG_AGAIN_S:
+                self._logged[refused.reason] = self.loop.now()
                 log.warning("refused a message on %r: %s", topic[:200], refused)
 
     def _take(self, topic: str, payload: bytes) -> None:

@@ -6,8 +6,10 @@ payload: the broker gets its acknowledgement, the shell sees an empty message, m
 OASIS MQTT 3.1.1, sections 2.2 and 3.3.
 """
 
-import socket
+from collections.abc import Callable
 from enum import Enum, auto
+
+from fedling_protocol.net.transport import Transport
 
 PUBLISH = 3
 CHUNK = 65_536  # bytes read at once
@@ -110,19 +112,21 @@ class Framing:
 
 
 class FilteredSocket:
-    """What paho takes for its socket: reads pass the framing filter, closing is left to us."""
+    """What the MQTT library takes for its socket: reads pass the filter, closing is left to us.
 
-    def __init__(self, sock: socket.socket, limit: int) -> None:
-        self._socket = sock
+    tired: says between two packets that enough was read for this turn of the loop
+    """
+
+    def __init__(self, transport: Transport, fd: int, limit: int) -> None:
+        self._transport = transport
+        self._fd = fd
         self._framing = Framing(limit)
         self._ready = bytearray()
-        self.closed = False  # by paho
+        self._tired: Callable[[], bool] = _never
+        self.dry = False  # nothing is left to read, here or below
+        self.cut = False  # reading ended because it was tired
+        self.closed = False  # by the library
         self.error = ""
-
-    @property
-    def pending(self) -> bool:
-        """Whether bytes lie here that no selector will tell of."""
-        return bool(self._ready)
 
     @property
     def emptied(self) -> int:
@@ -134,12 +138,21 @@ class FilteredSocket:
         """Bytes still to come of the packet that is coming in."""
         return self._framing.expected
 
+    def begin(self, tired: Callable[[], bool]) -> None:
+        """The loop gives reading a turn."""
+        self._tired = tired
+        self.dry = self.cut = False
+
     def recv(self, count: int) -> bytes:
+        if self._tired():
+            self.dry = self.cut = True
+            raise BlockingIOError
         while not self._ready and not self.closed:
             try:
-                data = self._socket.recv(CHUNK)
+                data = self._transport.recv(CHUNK)
                 self._ready += self._framing.feed(data)
             except BlockingIOError:
+                self.dry = True
                 raise
             except OSError as error:
                 self.error = error.strerror or str(error)
@@ -152,16 +165,20 @@ class FilteredSocket:
         return out
 
     def send(self, data: bytes) -> int:
-        return self._socket.send(data)
+        return self._transport.send(data)
 
     def close(self) -> None:
         self.closed = True
 
     def fileno(self) -> int:
-        return self._socket.fileno()
+        return self._fd
 
     def setblocking(self, _flag: bool) -> None:
         """It never blocks."""
+
+
+def _never() -> bool:
+    return False
 
 
 def _remaining_length(data: bytearray) -> int | None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import paho.mqtt.client as mqtt
 
-from fedling_protocol.net.link import Client, ClientOwner, Will
+from fedling_protocol.net.ports import Client, ClientOwner, Will
 
 QOS = 1
 API: Any = vars(mqtt).get("CallbackAPIVersion")  # None in paho 1

@@ -1,7 +1,8 @@
 """One thread's event loop: file descriptors by a selector, timers by a heap, signals by a pipe.
 
 It sleeps until the next due timer or event and never wakes without a reason: on a board every
-wake-up costs energy. Callbacks run one after another, to the end.
+wake-up costs energy. Callbacks run one after another, to the end. Whatever only needs time takes a
+Clock, so that a simulation can give it another one.
 """
 
 import heapq
@@ -10,9 +11,12 @@ import selectors
 import signal
 import socket
 import time
+from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import FrameType
+from typing import Protocol
 
 READ = selectors.EVENT_READ
 WRITE = selectors.EVENT_WRITE
@@ -21,16 +25,11 @@ WRITE = selectors.EVENT_WRITE
 LONGEST_SLEEP_S = 86_400.0
 
 
-def now() -> float:
-    """Seconds since boot, time asleep included: a board that was suspended was late, not early."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
 @dataclass(slots=True)
 class Timer:
     """A call that is due at a time; cancel() takes it back."""
 
-    due: float  # in the time of `now`
+    due: float  # in the time of Clock.now
     call: Callable[[], None]
     cancelled: bool = field(default=False)
 
@@ -38,8 +37,24 @@ class Timer:
         self.cancelled = True
 
 
+class Clock(Protocol):
+    """Time and timers, real or simulated."""
+
+    def now(self) -> float:
+        """Seconds since boot, time asleep included: who was suspended is late, not early."""
+
+    def wall(self) -> float:
+        """Unix time in seconds, for people only: a board without a clock battery invents it."""
+
+    def after(self, seconds: float, call: Callable[[], None]) -> Timer:
+        """Call once, when so many seconds are over; not before this callback has returned."""
+
+    def at(self, due: float, call: Callable[[], None]) -> Timer:
+        """Call once, when now() has reached `due`."""
+
+
 class Loop:
-    """Runs callbacks until stop() is called."""
+    """Runs callbacks until stop() is called. A Clock in real time."""
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
@@ -47,10 +62,17 @@ class Loop:
         self._order = itertools.count()  # timers of one instant run in the order they were made
         self._stopped = False
         self._signals: dict[int, Callable[[], None]] = {}
+        self._posted: deque[Callable[[], None]] = deque()
         self._wake_read, self._wake_write = socket.socketpair()
         self._wake_read.setblocking(False)
         self._wake_write.setblocking(False)
-        self.watch(self._wake_read.fileno(), READ, self._on_signals)
+        self.watch(self._wake_read.fileno(), READ, self._on_wake)
+
+    def now(self) -> float:
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+    def wall(self) -> float:
+        return time.time()
 
     def watch(self, fd: int, events: int, call: Callable[[int], None]) -> None:
         """Call with the ready events whenever fd is ready for one; replaces an earlier watch."""
@@ -64,12 +86,18 @@ class Loop:
         self._selector.unregister(fd)
 
     def after(self, seconds: float, call: Callable[[], None]) -> Timer:
-        return self.at(now() + seconds, call)
+        return self.at(self.now() + seconds, call)
 
     def at(self, due: float, call: Callable[[], None]) -> Timer:
         timer = Timer(due, call)
         heapq.heappush(self._timers, (due, next(self._order), timer))
         return timer
+
+    def post(self, call: Callable[[], None]) -> None:
+        """Call from the loop, soon. The only method that another thread may use."""
+        self._posted.append(call)
+        with suppress(BlockingIOError, OSError):  # full: it wakes anyway; closed: nobody listens
+            self._wake_write.send(b"\0")
 
     def on_signal(self, number: signal.Signals, call: Callable[[], None]) -> None:
         """Call from the loop, not from the handler: nothing is interrupted half done."""
@@ -108,18 +136,22 @@ class Loop:
             heapq.heappop(self._timers)
         if not self._timers:
             return LONGEST_SLEEP_S
-        return max(0.0, self._timers[0][0] - now())
+        return max(0.0, self._timers[0][0] - self.now())
 
     def _run_due(self) -> None:
-        moment = now()  # once: a timer set by a callback waits for the next turn
+        moment = self.now()  # once: a timer set by a callback waits for the next turn
         while self._timers and self._timers[0][0] <= moment:
             timer = heapq.heappop(self._timers)[2]
             if not timer.cancelled:
                 timer.call()
 
-    def _on_signals(self, _events: int) -> None:
-        for number in self._wake_read.recv(64):
-            self._signals[number]()
+    def _on_wake(self, _events: int) -> None:
+        """A byte is the number of a signal, or 0 for what another thread has posted."""
+        for number in self._wake_read.recv(4096):
+            if number:
+                self._signals[number]()
+        for _ in range(len(self._posted)):
+            self._posted.popleft()()
 
 
 def _nothing(_number: int, _frame: FrameType | None) -> None:

@@ -11,7 +11,6 @@ from fedling_agent.session import state
 from fedling_agent.session.state import Dice, Fetch, Session, Spooled, Timing
 from fedling_agent.store.ledger import Traffic
 from fedling_native import dense
-from fedling_protocol.runtime.loop import now
 from tests.support.aggregator import make_model, make_plan
 
 PLAN = make_plan(make_model((dense(4, 2),)), 3, min_examples=40)
@@ -50,8 +49,11 @@ def session(**changes: Any) -> Session:
     return replace(Session(Timing(), Dice(b"x" * 16)), **changes)
 
 
+NOW = 1000.0
+
+
 def sentence(live: FakeLive, run: FakeRun | None = None) -> str:
-    return report.sentence(live, run)  # type: ignore[arg-type]
+    return report.sentence(live, run, NOW)  # type: ignore[arg-type]
 
 
 def test_training_tells_round_and_batch() -> None:
@@ -68,7 +70,7 @@ def test_paused_tells_why() -> None:
 
 
 def test_waiting_tells_what_it_was_told() -> None:
-    due = int((now() + 40) * 1000)
+    due = int((NOW + 40) * 1000)
     phase = state.Waiting(PLAN.plan_id, None, "cohort full", due)
     assert sentence(FakeLive(session(phase=phase))) == (
         "told to wait: cohort full, asks again in 40 s"

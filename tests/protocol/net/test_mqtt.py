@@ -4,16 +4,20 @@ import random
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from fedling_protocol.net.backoff import Backoff
-from fedling_protocol.net.link import Broker, Link, Will
+from fedling_protocol.net.link import MqttLink
 from fedling_protocol.net.mqtt import new_client
+from fedling_protocol.net.ports import Broker, Will
 from fedling_protocol.net.tcpinfo import Traffic
-from fedling_protocol.runtime.loop import Loop
+from fedling_protocol.net.transport import Plain, Wrap
+from fedling_protocol.runtime.loop import WRITE, Loop
+from fedling_protocol.runtime.worker import ThreadWorker
 from fedling_sim.mosquitto import Mosquitto, free_port
 
 LIMIT = 10_000
@@ -27,6 +31,7 @@ class Recorder:
     def __init__(self) -> None:
         self.events: list[object] = []
         self.messages: list[tuple[str, bytes, bool]] = []
+        self.retries: list[float] = []
         self.traffic = Traffic()
 
     def will(self) -> Will | None:
@@ -37,6 +42,7 @@ class Recorder:
 
     def on_disconnected(self, reason: str, retry_s: float) -> None:
         self.events.append(reason)
+        self.retries.append(retry_s)
 
     def on_message(self, topic: str, payload: bytes, emptied: bool) -> None:
         self.messages.append((topic, payload, emptied))
@@ -48,16 +54,27 @@ class Recorder:
 class End:
     """A link, its owner, and the loop that drives it."""
 
-    def __init__(self, loop: Loop, port: int, name: str, keepalive_s: int = 60) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        port: int,
+        name: str,
+        keepalive_s: int = 60,
+        wrap: Wrap = Plain,
+        backoff: Backoff | None = None,
+    ) -> None:
         self.loop = loop
         self.heard = Recorder()
-        self.link = Link(
+        self.names = ThreadWorker(loop, "names", patient=False)
+        self.link = MqttLink(
             loop,
+            self.names,
             Broker("127.0.0.1", port, keepalive_s),
-            Backoff(0.05, 0.05, random.random),
+            backoff or Backoff(0.05, 0.05, random.random),
             LIMIT,
             partial(new_client, name),
             self.heard,
+            wrap,
         )
         self.link.start()
 
@@ -161,8 +178,9 @@ def test_broker_down_at_start_is_told_and_tried_again(loop: Loop, tmp_path: Path
 
 def test_unknown_host_is_told_and_tried_again(loop: Loop) -> None:
     heard = Recorder()
-    link = Link(
+    link = MqttLink(
         loop,
+        ThreadWorker(loop, "names", patient=False),
         Broker("nowhere.invalid", 1883, 60),
         Backoff(0.01, 0.01, random.random),
         LIMIT,
@@ -311,3 +329,85 @@ def test_on_traffic_counts_every_byte(loop: Loop) -> None:
         end.link.reconnect("now")
         end.stop()
     assert end.heard.traffic == Traffic(counted[0], len(CONNACK) + 8)
+
+
+def test_flood_of_messages_leaves_the_loop_its_turns(loop: Loop) -> None:
+    """They were read to the end in one callback before: whoever floods us stopped all timers."""
+    count, packet = 20_000, b"\x30\x06\x00\x01tend"
+
+    def flood(peer: socket.socket) -> None:
+        read_packet(peer)
+        peer.sendall(CONNACK)
+        peer.sendall(packet * count)
+        peer.recv(1)
+
+    turns = 0
+    with FakeBroker(flood) as broker:
+        end = End(loop, broker.port, "one").connect()
+
+        def turn() -> None:
+            nonlocal turns
+            turns += 1
+            loop.after(0, turn)
+
+        turn()
+        end.until(lambda: len(end.heard.messages) == count)
+        assert turns > 1
+        end.stop()
+
+
+class Grudging:
+    """A transport like TLS: it shakes hands first, and holds bytes that no selector tells of."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self._plain = bytearray()
+        self._hands = [WRITE, WRITE]
+
+    def handshake(self) -> int | None:
+        return self._hands.pop(0) if self._hands else None
+
+    def recv(self, count: int) -> bytes:
+        if not self._plain:
+            self._plain += self._socket.recv(100_000)
+        out = bytes(self._plain[:3])  # whatever is asked for
+        del self._plain[:3]
+        return out
+
+    def send(self, data: bytes) -> int:
+        return self._socket.send(data)
+
+
+def test_transport_is_drained_until_it_would_block(loop: Loop) -> None:
+    def talk(peer: socket.socket) -> None:
+        read_packet(peer)
+        peer.sendall(CONNACK + b"\x30\x06\x00\x01tone" + b"\x30\x06\x00\x01ttwo")
+        peer.recv(1)
+
+    with FakeBroker(talk) as broker:
+        end = End(loop, broker.port, "one", wrap=Grudging)
+        end.until(lambda: len(end.heard.messages) == 2)
+        assert [payload for _, payload, _ in end.heard.messages] == [b"one", b"two"]
+        end.stop()
+
+
+def test_a_connection_that_lived_makes_the_next_try_soon(loop: Loop) -> None:
+    """A back-off that is never told of a success waits longer and longer for ever."""
+
+    def drop(peer: socket.socket) -> None:
+        read_packet(peer)
+
+    def serve(peer: socket.socket) -> None:
+        read_packet(peer)
+        peer.sendall(CONNACK)
+        with suppress(TimeoutError):
+            peer.settimeout(0.3)
+            peer.recv(1)
+
+    with FakeBroker(drop, drop, drop, serve, drop) as broker:
+        end = End(loop, broker.port, "one", backoff=Backoff(0.01, 100.0, lambda: 0.999))
+        end.until(lambda: len(end.heard.retries) == 5)
+        end.stop()
+    first, second, third, after_success, _ = end.heard.retries
+    assert (first, second, third) == pytest.approx((0.00999, 0.01998, 0.03996))
+    assert after_success == pytest.approx(first)

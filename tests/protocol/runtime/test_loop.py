@@ -4,13 +4,13 @@ import os
 import signal
 import socket
 
-from fedling_protocol.runtime.loop import READ, Loop, now
+from fedling_protocol.runtime.loop import READ, Loop
 
 
 def test_run_timers_in_order_of_due() -> None:
     loop = Loop()
     seen: list[str] = []
-    start = now()
+    start = loop.now()
     loop.at(start + 0.002, lambda: seen.append("later"))
     loop.at(start + 0.001, lambda: seen.append("first"))
     loop.at(start + 0.001, lambda: seen.append("second"))

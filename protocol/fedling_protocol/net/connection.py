@@ -1,0 +1,227 @@
+"""One connection to the MQTT broker, from the look-up of its name to the close.
+
+The TCP connection is made here, without blocking, and so is what lies on it (transport.py). The
+MQTT library is each end's own affair (mqtt.py): it is used by way of the protocol Client.
+"""
+
+import os
+import socket
+from collections.abc import Callable
+from typing import Protocol
+
+from fedling_protocol.net.framing import FilteredSocket
+from fedling_protocol.net.names import Found, Names
+from fedling_protocol.net.ports import Broker, Client, Done
+from fedling_protocol.net.tcpinfo import Meter, Traffic
+from fedling_protocol.net.transport import Transport, Wrap
+from fedling_protocol.runtime.loop import READ, WRITE, Loop, Timer
+
+CONNECT_S = 20.0  # for name, TCP, transport and the broker's CONNACK together
+FAREWELL_S = 2.0  # for the last bytes when we leave
+UNACKED_S = 60  # sent bytes that nobody acknowledges for so long: the connection is dead
+SLICE_S = 0.02  # messages are taken in for so long, then the loop serves others
+
+
+class Told(Protocol):
+    """Who made the connection and hears of it."""
+
+    def connection_accepted(self) -> None: ...
+    def connection_message(self, topic: str, payload: bytes, emptied: bool) -> None: ...
+    def connection_traffic(self, traffic: Traffic) -> None: ...
+    def connection_ended(self, reason: str, lived_s: float | None) -> None: ...
+
+
+class Connection:
+    """A ClientOwner. It ends once, for whatever reason, and is never used again."""
+
+    def __init__(
+        self, loop: Loop, names: Names, broker: Broker, limit: int, wrap: Wrap, told: Told
+    ) -> None:
+        self._loop = loop
+        self._names = names
+        self._broker = broker
+        self._limit = limit
+        self._wrap = wrap
+        self._told = told
+        self._socket: socket.socket | None = None
+        self._transport: Transport | None = None
+        self._filtered: FilteredSocket | None = None
+        self._meter: Meter | None = None
+        self._timer: Timer | None = None
+        self._rest: Timer | None = None  # of what was received and not read
+        self._reason = ""  # why it ends, when we know better than the client
+        self._ended = False
+        self._sent_at = 0.0
+        self._emptied = 0  # oversized messages told to the owner
+        self._unacknowledged: dict[int, Done] = {}  # by packet id
+        self.accepted_at: float | None = None
+        self.client: Client
+
+    @property
+    def receiving(self) -> int:
+        """Bytes still to come of a packet that has begun to come."""
+        return 0 if self._filtered is None else self._filtered.expected
+
+    def open(self, client: Client, attempt: int) -> None:
+        """Look the name up, begin the TCP connect. Failures are told from the loop, later.
+
+        attempt: a name may stand for several addresses, IPv6 and IPv4, and not all need answer
+        """
+        self.client = client
+        self._timer = self._loop.after(CONNECT_S, lambda: self.end("no answer within 20 s"))
+        self._names.look_up(lambda found: self._connect(found[attempt % len(found)]), self.end)
+
+    def end(self, reason: str) -> None:
+        """Close, whatever the state, and tell the link once."""
+        if self._ended:
+            return
+        self._ended = True
+        self._names.forget()
+        for timer in (self._timer, self._rest):
+            if timer is not None:
+                timer.cancel()
+        self.take_traffic()
+        if self._socket is not None:
+            self._loop.unwatch(self._socket.fileno())
+            self._socket.close()
+        lived_s = None if self.accepted_at is None else self._loop.now() - self.accepted_at
+        self._told.connection_ended(self._reason or reason, lived_s)
+
+    def leave(self) -> None:
+        """Send what is queued, then DISCONNECT."""
+        self._reason = "stopped"
+        self._set_timer(FAREWELL_S, lambda: self.end("stopped"))
+        self.client.disconnect()
+
+    def publish(self, topic: str, payload: bytes, retain: bool, done: Done | None) -> None:
+        packet_id = self.client.publish(topic, payload, retain)
+        if done is not None:
+            self._unacknowledged[packet_id] = done
+
+    def take_traffic(self) -> None:
+        """Have the link told what went through the socket since the last time."""
+        if self._meter is not None and (traffic := self._meter.take()):
+            self._told.connection_traffic(traffic)
+
+    # --- TCP, then the transport, then MQTT ----------------------------------------------------
+
+    def _connect(self, to: Found) -> None:
+        try:
+            self._socket = socket.socket(to.family, to.kind | socket.SOCK_NONBLOCK, to.protocol)
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKED_S * 1000)
+            self._socket.connect_ex(to.address)  # in progress; an error shows in _on_tcp
+            self._loop.watch(self._socket.fileno(), WRITE, self._on_tcp)
+        except OSError as error:
+            self._fail(error)
+
+    def _on_tcp(self, _events: int) -> None:
+        """The TCP connect is decided."""
+        assert self._socket is not None
+        code = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            self.end(os.strerror(code))
+            return
+        self._meter = Meter(self._socket)
+        self._transport = self._wrap(self._socket)
+        self._on_handshake(0)
+
+    def _on_handshake(self, _events: int) -> None:
+        """The transport's own talk goes on, until MQTT may begin."""
+        assert self._socket is not None
+        assert self._transport is not None
+        try:
+            wanted = self._transport.handshake()
+        except OSError as error:
+            self._fail(error)
+            return
+        if wanted is not None:
+            self._loop.watch(self._socket.fileno(), wanted, self._on_handshake)
+            return
+        self._filtered = FilteredSocket(self._transport, self._socket.fileno(), self._limit)
+        self._loop.watch(self._socket.fileno(), READ, self._on_ready)
+        self.client.connect(self._broker.keepalive_s)
+
+    def _fail(self, error: OSError) -> None:
+        self.end(error.strerror or str(error))
+
+    def _on_ready(self, events: int) -> None:
+        code = self._read() if events & READ else 0
+        if events & WRITE and not code and not self._ended:
+            code = self.client.loop_write()
+            self._sent_at = self._loop.now()
+        self._check(code)
+
+    def _read(self) -> int:
+        """Packets until the transport would block, which alone knows what it holds.
+
+        Whoever floods us does not keep the loop: the rest is read in its next turn.
+        """
+        assert self._filtered is not None
+        until = self._loop.now() + SLICE_S
+        self._filtered.begin(lambda: self._loop.now() >= until)
+        code = self.client.loop_read()
+        while not code and not self._ended and not self._filtered.dry:
+            code = self.client.loop_read()
+        if not self._ended:
+            self.take_traffic()
+            if self._filtered.cut and self._rest is None:
+                self._rest = self._loop.after(0, self._on_rest)
+        return code
+
+    def _on_rest(self) -> None:
+        self._rest = None
+        if not self._ended:
+            self._check(self._read())
+
+    def _check(self, code: int) -> None:
+        """End if the client has ended."""
+        assert self._filtered is not None
+        if code or self._filtered.closed:
+            self.end(self._filtered.error or "the connection was lost")
+
+    def _on_keepalive_due(self) -> None:
+        """loop_misc sends a PINGREQ after keepalive_s, or finds that the last had no answer."""
+        if self._loop.now() >= self._sent_at + self._broker.keepalive_s:
+            self._check(self.client.loop_misc())
+            self._sent_at = self._loop.now()
+        if not self._ended:
+            due = self._sent_at + self._broker.keepalive_s
+            self._timer = self._loop.at(due, self._on_keepalive_due)
+
+    def _set_timer(self, seconds: float, call: Callable[[], None]) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.after(seconds, call)
+
+    # --- told by the client --------------------------------------------------------------------
+
+    def give_socket(self) -> FilteredSocket:
+        assert self._filtered is not None
+        return self._filtered
+
+    def want_write(self, wanted: bool) -> None:
+        if self._socket is not None and not self._ended:
+            events = READ | WRITE if wanted else READ
+            self._loop.watch(self._socket.fileno(), events, self._on_ready)
+
+    def accepted(self) -> None:
+        self.accepted_at = self._sent_at = self._loop.now()
+        self._set_timer(self._broker.keepalive_s, self._on_keepalive_due)
+        self._told.connection_accepted()
+
+    def refused(self, reason: str) -> None:
+        self.end(f"refused by the broker: {reason}")
+
+    def message(self, topic: str, payload: bytes) -> None:
+        assert self._filtered is not None
+        if self._ended:
+            return
+        emptied = not payload and self._filtered.emptied > self._emptied
+        self._emptied += emptied
+        self._told.connection_message(topic, payload, emptied)
+
+    def published(self, packet_id: int) -> None:
+        done = self._unacknowledged.pop(packet_id, None)
+        if done is not None and not self._ended:
+            done()

@@ -1,0 +1,99 @@
+"""Events one at a time, actions in order, what they bring about after the whole list."""
+
+from collections.abc import Callable
+
+from fedling_protocol.runtime.conductor import Conductor
+from fedling_protocol.runtime.loop import Timer
+
+
+class FakeClock:
+    """Time that a test moves."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.timers: list[Timer] = []
+
+    def now(self) -> float:
+        return self.seconds
+
+    def wall(self) -> float:
+        return 0.0
+
+    def after(self, seconds: float, call: Callable[[], None]) -> Timer:
+        return self.at(self.seconds + seconds, call)
+
+    def at(self, due: float, call: Callable[[], None]) -> Timer:
+        self.timers.append(Timer(due, call))
+        return self.timers[-1]
+
+    def run_to(self, seconds: float) -> None:
+        self.seconds = seconds
+        due = [t for t in self.timers if not t.cancelled and t.due <= seconds]
+        self.timers = [t for t in self.timers if t not in due]
+        for timer in due:
+            timer.call()
+
+
+class World:
+    """A machine that answers each word with the letters of it, and writes down what is done."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.done: list[str] = []
+        self.conductor: Conductor[int, str, str] = Conductor(
+            self.clock, 0, self.step, self.perform, self.due, "tick"
+        )
+
+    def step(self, state: int, event: str, now_ms: int) -> tuple[int, list[str]]:
+        self.done.append(f"[{event}]")
+        return state + 1, list(event) if event.isupper() else []
+
+    def due(self, state: int) -> int | None:
+        return 5000 if state == 1 else None
+
+    def perform(self, action: str) -> None:
+        self.done.append(action)
+        if action == "H":
+            self.conductor.hold()
+        if action == "G":
+            self.conductor.give("XY")
+
+
+def test_actions_of_an_event_come_before_the_next_event() -> None:
+    world = World()
+    world.conductor.give("AGB")
+    assert world.done == ["[AGB]", "A", "G", "B", "[XY]", "X", "Y"]
+    assert world.conductor.state == 2
+
+
+def test_held_action_keeps_what_follows_back_until_released() -> None:
+    world = World()
+    world.conductor.give("AHB")
+    world.conductor.give("C")
+    assert world.done == ["[AHB]", "A", "H"]
+    assert world.conductor.busy
+    world.conductor.release()
+    assert world.done == ["[AHB]", "A", "H", "B", "[C]", "C"]
+    assert not world.conductor.busy
+
+
+def test_closed_conductor_does_nothing_more() -> None:
+    world = World()
+    world.conductor.give("H")
+    world.conductor.give("A")
+    world.conductor.close()
+    world.conductor.release()
+    world.conductor.give("B")
+    world.clock.run_to(10)
+    assert world.done == ["[H]", "H"]
+
+
+def test_tick_comes_when_it_is_due_and_once() -> None:
+    world = World()
+    world.conductor.give("A")
+    world.clock.run_to(4)
+    assert world.done == ["[A]", "A"]
+    world.clock.run_to(5)
+    assert world.done == ["[A]", "A", "[tick]"]
+    world.clock.run_to(20)
+    assert world.done == ["[A]", "A", "[tick]"]

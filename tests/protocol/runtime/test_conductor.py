@@ -41,7 +41,7 @@ class World:
         self.clock = FakeClock()
         self.done: list[str] = []
         self.conductor: Conductor[int, str, str] = Conductor(
-            self.clock, 0, self.step, self.perform, self.due, "tick"
+            self.clock, 0, self.step, self.perform, self.due, lambda: self.conductor.give("tick")
         )
 
     def step(self, state: int, event: str, now_ms: int) -> tuple[int, list[str]]:

@@ -16,6 +16,8 @@ S = TypeVar("S")  # the machine's state
 E = TypeVar("E")  # its events
 A = TypeVar("A")  # its actions
 
+ROUNDING_S = 1e-6  # a float of seconds must not be a millisecond short of what is due
+
 Step = Callable[[S, E, int], tuple[S, list[A]]]
 
 
@@ -111,9 +113,9 @@ class Conductor(Generic[S, E, A]):
             self._timer.cancel()
         self._timer_ms, self._timer = due_ms, None
         if due_ms is not None:
-            self._timer = self._clock.at(due_ms / 1000, self._ring)
+            self._timer = self._clock.at(due_ms / 1000 + ROUNDING_S, self._ring)
 
     def _ring(self) -> None:
-        """Not set again by itself: the next step asks the machine."""
-        self._timer = None
+        """Set again after the next step, at the same time if that did not change it."""
+        self._timer = self._timer_ms = None
         self._on_due()

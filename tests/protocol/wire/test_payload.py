@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedling_native import Layer, Loss, conv, dense, depthwise, max_pool, weights_size
-from fedling_protocol.wire.envelope import largest
+from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.limits import (
     MAX_COHORT,
     MAX_LABEL_BYTES,
@@ -31,9 +31,8 @@ from fedling_protocol.wire.messages import (
     Ticket,
     Verdict,
 )
-from fedling_protocol.wire.records import decode, encode, kind_of
+from fedling_protocol.wire.payload import decode, encode, kind_of
 from fedling_protocol.wire.refused import Reason, Refused
-from fedling_protocol.wire.topics import Kind
 from tests.protocol.by_hand import Value, cbor
 from tests.protocol.samples import MESSAGES, TOPICS, message, payload, topic
 
@@ -206,6 +205,6 @@ def test_the_largest_plan_fits() -> None:
     plan = replace(PLAN, spec=spec, cohort=cohort)
     data = encode(plan)
     assert decode(Kind.PLAN, data) == plan
-    assert len(data) < largest(Kind.PLAN) - 200  # room for the envelope
+    assert len(data) < Kind.PLAN.largest - 200  # room for the envelope
     with pytest.raises(ValueError, match="key 11"):
         encode(replace(plan, cohort=(*cohort, "z" * 16)))

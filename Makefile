@@ -15,9 +15,9 @@ export PATH := $(PATH):/usr/sbin:/sbin
 # Two makes in one tree take turns when they install or build.
 LOCK   := $(if $(shell command -v flock),flock .make.lock)
 
-C_SOURCES := $(wildcard native/src/*.c native/src/isa/*.c)
-C_HEADERS := $(wildcard native/src/*.h native/src/isa/*.h native/include/*.h)
-C_FILES   := $(shell find native firmware_sim tests bench -name '*.[ch]' ! -name '_core.c' 2>/dev/null)
+C_SOURCES := $(wildcard native/src/*.c native/src/*/*.c)
+C_HEADERS := $(wildcard native/src/*.h native/src/*/*.h native/include/*.h)
+C_FILES   := $(shell find native firmware_sim tests bench examples -name '*.[ch]' ! -name '_core.c' 2>/dev/null)
 
 .PHONY: demo test test-oldest check bench build format clean tools
 
@@ -76,7 +76,7 @@ clean:
 
 # --force, since distutils does not see that a source was removed. The .so is replaced by unlink
 # and rename, so a process that runs with the old one goes on with it.
-.venv/built: .venv/installed $(C_SOURCES) $(C_HEADERS) native/build_core.py native/flags.mk native/src native/src/isa
+.venv/built: .venv/installed $(C_SOURCES) $(C_HEADERS) native/build_core.py native/flags.mk native/src $(wildcard native/src/*/)
 	$(LOCK) $(BIN)/python -W ignore setup.py --quiet build_ext --inplace --force
 	@touch $@
 

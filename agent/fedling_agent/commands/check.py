@@ -4,18 +4,18 @@ import argparse
 import socket
 from collections.abc import Callable
 
-from fedling_agent.commands import installation, output, status
+from fedling_agent.commands import installation, status
 from fedling_agent.commands.installation import Installation
 from fedling_agent.conditions import sensors
 from fedling_agent.store import identity
-from fedling_agent.store.errors import BadInput, CannotWrite, Missing
 from fedling_agent.store.store import Store
+from fedling_protocol.command import output
+from fedling_protocol.command.failures import COMMON
+from fedling_protocol.disk.errors import Missing
 from fedling_protocol.exits import Exit
-from fedling_protocol.settings import SettingsError
-from fedling_protocol.wire.identity import IdentityError
 
 CONNECT_S = 5.0
-EXPECTED = (SettingsError, IdentityError, BadInput, CannotWrite, Missing, OSError)
+EXPECTED = tuple(COMMON)
 
 
 def run(args: argparse.Namespace) -> Exit:

@@ -2,8 +2,9 @@
 
 import argparse
 
-from fedling_agent.commands import installation, output
+from fedling_agent.commands import installation
 from fedling_agent.store import identity
+from fedling_protocol.command import output
 from fedling_protocol.exits import Exit
 
 

@@ -9,7 +9,7 @@ from fedling_agent.service.control import Json, Peer, RequestFailed
 from fedling_agent.service.operations import Ingest
 from fedling_agent.service.predict import Predictor
 from fedling_agent.service.service import Service
-from fedling_agent.store.errors import BadInput, CannotWrite, Missing
+from fedling_protocol.disk.errors import BadInput, CannotWrite, Missing
 from fedling_protocol.exits import Exit
 from fedling_protocol.runtime.loop import now
 

@@ -18,11 +18,11 @@ from fedling_agent.session import events as ev
 from fedling_agent.session import state
 from fedling_agent.session.machine import NOT_ENROLLED
 from fedling_agent.session.state import Timing
-from fedling_agent.store.errors import CannotWrite
 from fedling_agent.store.identity import Identity
 from fedling_agent.store.store import Store
 from fedling_agent.training.freeze import Freezer
 from fedling_agent.training.slot import Occupant, Slot
+from fedling_protocol.disk.errors import CannotWrite
 from fedling_protocol.net.backoff import Backoff
 from fedling_protocol.net.link import Broker, Link, Will
 from fedling_protocol.net.mqtt import new_client

@@ -9,8 +9,8 @@ from enum import StrEnum
 import cbor2
 
 from fedling_agent.data.windows import Example
-from fedling_agent.store.database import Database, Fields
 from fedling_native import Normaliser
+from fedling_protocol.disk.database import Database, Fields
 from fedling_protocol.wire import records
 from fedling_protocol.wire.messages import Plan
 from fedling_protocol.wire.topics import Kind

@@ -3,7 +3,6 @@
 import logging
 import random
 import signal
-import sqlite3
 import time
 from collections.abc import Callable
 from functools import partial
@@ -15,6 +14,7 @@ from fedling_broker.store.devices import Certified, Devices
 from fedling_broker.store.shelf import Damaged
 from fedling_broker.store.store import Store, TaskRow
 from fedling_broker.tasks import task_file
+from fedling_protocol.disk.errors import Busy, CannotWrite
 from fedling_protocol.net.backoff import Backoff
 from fedling_protocol.net.link import Broker, Link, Will
 from fedling_protocol.net.mqtt import new_client
@@ -178,7 +178,7 @@ class Service:
         """False: the disk refused. Then all works are made anew later, as after a crash."""
         try:
             call()
-        except (OSError, sqlite3.OperationalError, Damaged) as error:
+        except (CannotWrite, Busy, Damaged) as error:
             self._stall(error)
             return False
         return True
@@ -195,8 +195,7 @@ class Service:
         self._full.lived(now() - self._mended)
         delay_s = self._full.next_s()
         log.error(
-            "%s: cannot be written: %s; nothing is accepted, next try in %.1f s",
-            self.config.state_dir,
+            "%s; nothing is accepted, next try in %.1f s",
             error,
             delay_s,
         )
@@ -229,9 +228,9 @@ class Service:
     def _write_counts(self) -> None:
         self.link.take_traffic()
         if self._counts:
-            with self.store.database.transaction():
+            with self.store.database.transaction("counters"):
                 for name, more in self._counts.items():
-                    self.store.database.count(name, more)
+                    self.store.ledger.count(name, more)
             self._counts.clear()
 
     def on_traffic(self, traffic: Traffic) -> None:

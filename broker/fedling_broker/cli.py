@@ -52,7 +52,7 @@ def _add_service(verbs: Verbs) -> None:
     init.add_argument("--host", default="127.0.0.1", help="MQTT broker (default: %(default)s)")
     init.add_argument("--port", type=int, default=1883, help="its port (default: %(default)s)")
     init.add_argument(
-        "--root-topic", default="fedling", help="first words of every topic (default: %(default)s)"
+        "--topic-root", default="fedling", help="first words of every topic (default: %(default)s)"
     )
     init.add_argument("--state", default="broker-state", help="directory (default: %(default)s)")
     _add_root_key(init)

@@ -77,13 +77,12 @@ def _conditions(where: Installation) -> str:
 
 
 def _broker(where: Installation) -> str:
-    broker = where.needed_config().broker
-    address = f"{broker.host}:{broker.port}"
+    mqtt = where.needed_config().mqtt
     try:
-        socket.create_connection((broker.host, broker.port), CONNECT_S).close()
+        socket.create_connection((mqtt.host, mqtt.port), CONNECT_S).close()
     except OSError as error:
-        raise OSError(f"{address}: {error.strerror or error}") from error
-    return f"{address} accepts connections"
+        raise OSError(f"{mqtt.address}: {error.strerror or error}") from error
+    return f"{mqtt.address} accepts connections"
 
 
 def _service(where: Installation) -> str:

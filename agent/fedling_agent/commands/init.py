@@ -30,5 +30,5 @@ def run(args: argparse.Namespace) -> Exit:
         ]
     )
     if where.config is None:
-        print(f"\nNext: write {where.file} with fleet, root_key and broker.host.")
+        print(f"\nNext: write {where.file} with fleet, root_key and mqtt.host.")
     return Exit.OK

@@ -114,10 +114,10 @@ class Desk:
         )
 
     def _connection(self) -> Json:
-        facts, broker = self._service.connection, self._service.config.broker
+        facts = self._service.connection
         retry_s = None if facts.retry_at is None else max(0.0, facts.retry_at - now())
         return {
-            "broker": f"{broker.host}:{broker.port}",
+            "broker": self._service.config.mqtt.address,
             "connected": self._service.link.connected,
             "since_s": now() - facts.since,
             "reason": facts.reason,

@@ -149,11 +149,11 @@ class Service:
         self.loop.after(BOOKS_S, self._keep_books)
 
     def _make_link(self) -> Link:
-        broker, retry = self.config.broker, self.config.retry
+        mqtt, retry = self.config.mqtt, self.config.retry
         return Link(
             self.loop,
-            Broker(broker.host, broker.port, broker.keepalive_s),
-            Backoff(retry.connect_s, retry.connect_longest_s, random.random),
+            Broker(mqtt.host, mqtt.port, mqtt.keepalive_s),
+            Backoff(retry.first_s, retry.longest_s, random.random),
             PACKET_LIMIT,
             partial(new_client, self.identity.device),
             self,
@@ -173,7 +173,7 @@ class Service:
             watcher=self.watcher,
             policy=config.policy,
             timing=Timing(
-                int(retry.answer_s * 1000),
+                int(retry.answer_first_s * 1000),
                 int(retry.answer_longest_s * 1000),
                 int(retry.transfer_s * 1000),
             ),
@@ -276,7 +276,7 @@ class Service:
         return self.outbox.will(StateCode.OFFLINE, self._version)
 
     def on_connected(self) -> None:
-        log.info("connected to %s:%d", self.config.broker.host, self.config.broker.port)
+        log.info("connected to %s", self.config.mqtt.address)
         self.connection = Connection(reason="")
         self._told = None
         self.outbox.subscribe_all()
@@ -285,7 +285,7 @@ class Service:
         self.changed()
 
     def on_disconnected(self, reason: str, retry_s: float) -> None:
-        where = f"{self.config.broker.host}:{self.config.broker.port}"
+        where = self.config.mqtt.address
         log.warning("no connection to %s: %s; next try in %.1f s", where, reason, retry_s)
         since = self.connection.since if self.connection.reason else now()
         self.connection = Connection(since, reason, now() + retry_s)

@@ -43,7 +43,7 @@ def _text(args: argparse.Namespace, root: SigningKey) -> str:
         fleet=args.fleet,
         root_key=root.public.hex(),
         state_dir=args.state,
-        root_topic=args.root_topic,
+        topic_root=args.topic_root,
         host=args.host,
         port=args.port,
     )

@@ -67,7 +67,7 @@ class Service:
         self._logged: dict[str, float] = {}
         self._seen = -1  # data_version
         retry = config.file.retry
-        self._full = Backoff(retry.first_ms / 1000, retry.longest_ms / 1000, random.random)
+        self._full = Backoff(retry.first_s, retry.longest_s, random.random)
         self._mended = 0.0  # when the disk could be written again
         self._stalled = False
         self._stopping = False
@@ -109,7 +109,7 @@ class Service:
         return Link(
             self.loop,
             Broker(mqtt.host, mqtt.port, mqtt.keepalive_s),
-            Backoff(retry.first_ms / 1000, retry.longest_ms / 1000, random.random),
+            Backoff(retry.first_s, retry.longest_s, random.random),
             PACKET_LIMIT,
             partial(new_client, CLIENT_ID.format(fleet=self.config.file.fleet)),
             self,
@@ -244,7 +244,7 @@ class Service:
 
     def on_connected(self) -> None:
         """The MQTT broker may have forgotten everything: it is told again."""
-        log.info("connected to %s:%d", self.config.file.mqtt.host, self.config.file.mqtt.port)
+        log.info("connected to %s", self.config.file.mqtt.address)
         self.link.subscribe(self.config.topics.aggregator_subscriptions())
         for certified in self.devices.certified():
             topic = self.config.topics.keys(certified.id)
@@ -255,7 +255,7 @@ class Service:
             work.give(ev.Connected())
 
     def on_disconnected(self, reason: str, retry_s: float) -> None:
-        where = f"{self.config.file.mqtt.host}:{self.config.file.mqtt.port}"
+        where = self.config.file.mqtt.address
         log.warning("no connection to %s: %s; next try in %.1f s", where, reason, retry_s)
 
     def on_message(self, topic: str, payload: bytes, emptied: bool) -> None:

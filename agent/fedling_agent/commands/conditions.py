@@ -3,13 +3,14 @@
 import argparse
 from typing import Any
 
-from fedling_agent.commands import installation, output
+from fedling_agent.commands import installation
 from fedling_agent.commands.installation import Installation
 from fedling_agent.conditions import policy, sensors
 from fedling_agent.conditions.policy import Memory, Policy
 from fedling_agent.conditions.sensors import Roots
 from fedling_agent.service import report
 from fedling_agent.service.control import Json
+from fedling_protocol.command import output
 from fedling_protocol.exits import Exit
 
 UNITS = {"battery": " %", "temperature": " °C"}

@@ -5,6 +5,7 @@ from array import array
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from fedling_agent.data.slices import finish
 from fedling_agent.data.streams import Channel, Parser, Row, RowError, Stream
 from fedling_agent.store.recordings import Bounds, Ingested
 from fedling_agent.store.store import Store
@@ -103,6 +104,11 @@ def make_plan(model: Model, number: int = 1, training: Training = TRAINING) -> P
     )
 
 
+def freeze_now(freezer: Freezer, plan: Plan) -> Job:
+    """All slices, then the write."""
+    return finish(freezer.freeze(plan))()
+
+
 @dataclass(slots=True)
 class Device:
     """A store that has examples and a model."""
@@ -116,7 +122,12 @@ class Device:
         return self.store.recordings.ingest(STREAM, parse(lines), now_ms)
 
     def freeze(self) -> Job:
-        return self.freezer.freeze(self.plan)
+        return freeze_now(self.freezer, self.plan)
+
+    def mend(self) -> Job | None:
+        """The job of the plan, made again where it is damaged."""
+        write = finish(self.freezer.job(self.plan.plan_id))
+        return None if write is None else write()
 
     def reopen(self) -> "Device":
         """As after a restart."""

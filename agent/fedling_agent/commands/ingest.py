@@ -10,7 +10,7 @@ from typing import Any
 from fedling_agent.commands import installation, output, source
 from fedling_agent.commands.installation import Installation
 from fedling_agent.service.control import Json
-from fedling_agent.service.operations import Ingest
+from fedling_agent.service.operations import Ingest, told
 from fedling_agent.store import lock
 from fedling_agent.store.store import Store
 from fedling_protocol.exits import Exit
@@ -52,7 +52,8 @@ def _feeder(where: Installation, stream: str, form: str) -> Iterator[tuple[Feed,
     with lock.exclusive(where.state):
         store = Store(where.state, where.needed_config().bounds)
         try:
-            yield Ingest(store, streams, stream, form).feed, "command; the service does not run"
+            ingest = Ingest(store, streams, stream, form)
+            yield lambda lines: told(ingest.feed(lines)), "command; the service does not run"
         finally:
             store.close()
 

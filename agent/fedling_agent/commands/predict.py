@@ -7,6 +7,7 @@ from typing import Any
 
 from fedling_agent.commands import installation, output, source
 from fedling_agent.commands.installation import Installation
+from fedling_agent.data.slices import finish
 from fedling_agent.service import operations
 from fedling_agent.service.control import Json
 from fedling_agent.service.predict import Predictor
@@ -50,7 +51,7 @@ def _asker(where: Installation) -> Iterator[tuple[Ask, str]]:
                 return operations.windows(store, task)
             lines: Any = request["lines"]
             form = str(request["form"])
-            return operations.predict(store, predictor, streams, task, lines, form)
+            return finish(operations.predict(store, predictor, streams, task, lines, form))
 
         yield ask, "command; the service does not run"
     finally:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import cast
 
 from fedling_agent.conditions.gate import Gate
+from fedling_agent.data.slices import finish
 from fedling_agent.service import operations, report
 from fedling_agent.service.control import Json, Peer, RequestFailed
 from fedling_agent.service.operations import Ingest
@@ -82,13 +83,14 @@ class Desk:
             name, form = str(request.get("stream")), str(request.get("form"))
             ingest = peer.memory["ingest"] = Ingest(service.store, service.streams, name, form)
         done = ingest.feed(_lines(request))
-        if done["stored"]:
-            service.ingested()
-        return done
+        if done.stored:
+            service.ingested(done.changes)
+            self._predictor.changed(done.changes)
+        return operations.told(done)
 
     def predict(self, request: Json, _peer: Peer) -> Json:
         service, task, form = self._service, request.get("task"), str(request.get("form"))
-        return operations.predict(
+        answer = operations.predict(
             service.store,
             self._predictor,
             service.streams,
@@ -96,6 +98,7 @@ class Desk:
             _lines(request),
             form,
         )
+        return finish(answer)
 
     def windows(self, request: Json, _peer: Peer) -> Json:
         return operations.windows(self._service.store, str(request.get("task") or ""))

@@ -6,13 +6,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from fedling_agent.store import migrations
 from fedling_agent.store.errors import BadInput, Missing, writing
 from fedling_protocol.disk import durable
 
-VERSION = 1  # of the tables; a later one converts what it finds
+VERSION = 2  # of the tables; a later one converts what it finds
 
 # AUTOINCREMENT where a number must never come back: it is the order in which things happened,
 # whatever the clock of a board without a battery says.
+# Version 1; migrations.py has the steps to the newest.
 SCHEMA = """
 CREATE TABLE streams (
     name TEXT PRIMARY KEY,
@@ -161,9 +163,10 @@ class Database:
         if read_only:
             raise Missing(f"{self._path}: nothing is stored here yet")
         with self.transaction("the tables") as connection:
-            for statement in SCHEMA.split(";\n"):
+            for statement in SCHEMA.split(";\n") if version == 0 else ():
                 if statement.strip():
                     connection.execute(statement)
+            migrations.to_2(connection)
             connection.execute(f"PRAGMA user_version = {VERSION}")
 
     def rows(self, sql: str, *values: Value) -> list[Fields]:

@@ -96,12 +96,14 @@ class Counter:
         page, evictions = self._source.newest(self._stream, self._below), self._evictions
         self._oldest = not page
         for recording in page:
+            yield
+            if self._evictions != evictions:
+                return  # what is left of the page may be gone
             if recording.key not in self._counted:
                 done = yield from self._count_one(recording)
-                if not done or self.enough or self._evictions != evictions:
-                    return  # what is left of the page may be gone, or is not needed
+                if not done or self.enough:
+                    return
             self._below = recording.key
-        yield
 
     def _count_one(self, recording: Recording) -> Slices[bool]:
         """What is new of one recording. False: it was evicted or relabelled meanwhile."""

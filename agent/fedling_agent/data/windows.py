@@ -140,7 +140,7 @@ class Cutter:
             yield Span(0, recording.samples - 1, "", 0)
             return
         below = None
-        while page := source.spans(recording, below):
+        while below != 0 and (page := source.spans(recording, below)):
             yield from page
             below = page[-1].first
 

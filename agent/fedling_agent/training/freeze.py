@@ -242,25 +242,22 @@ def read_windows(
 ) -> Slices[Read]:
     """Their samples, and the normaliser of just these. Raises Missing (evicted)."""
     width = 2 * spec.window * spec.channels
-    data = bytearray(len(windows) * (width + 1))
-    view = memoryview(data)
-    digest, fit = hashlib.sha256(), _Fit(spec)
+    data, digest, fit = bytearray(), hashlib.sha256(), _Fit(spec)
     at = 0
     while at < len(windows):
-        stop = _stretch(windows, at, spec)
-        begin, first = at * width, windows.firsts[at]
+        stop, first = _stretch(windows, at, spec), windows.firsts[at]
         count = windows.firsts[stop - 1] + spec.window - first
         samples = memoryview(recordings.samples(used[windows.recordings[at]], first, count))
-        for position in range(at, stop):
-            offset = (windows.firsts[position] - first) * width // spec.window
-            view[position * width : (position + 1) * width] = samples[offset : offset + width]
-        piece, at = view[begin : stop * width], stop
+        offsets = [(begin - first) * 2 * spec.channels for begin in windows.firsts[at:stop]]
+        piece = b"".join([samples[offset : offset + width] for offset in offsets])
+        data += piece  # grows in place: 16 MiB at once would be a stall of their own
         digest.update(piece)
         fit.add(piece)
+        at = stop
         yield
-    view[at * width :] = windows.labels
+    normaliser = yield from fit.again(data)
+    data += windows.labels
     digest.update(windows.labels)
-    normaliser = yield from fit.again(view[: at * width])
     return Read(data, digest.digest(), normaliser)
 
 
@@ -298,17 +295,17 @@ class _Fit:
         self._size = spec.channels * max(1, PIECE_BYTES // (2 * spec.channels)) * 2
         self._fit = None if spec.normalise == "none" else NormaliserFit(spec.channels)
 
-    def add(self, windows: memoryview) -> None:
+    def add(self, windows: bytes) -> None:
         if self._fit is not None:
             self._fit.add(windows)
 
-    def again(self, windows: memoryview) -> Slices[Normaliser]:
+    def again(self, windows: bytearray) -> Slices[Normaliser]:
         """All of them."""
         if self._fit is None:
             return Normaliser.from_tuples([IDENTITY] * self._channels)
         self._fit.centre()
         for at in range(0, len(windows), self._size):
-            self._fit.add_again(windows[at : at + self._size])
+            self._fit.add_again(memoryview(windows)[at : at + self._size])
             yield
         return self._fit.normaliser()
 

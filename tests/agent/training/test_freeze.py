@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from fedling_agent.data import windows
+from fedling_agent.data.recording import Recording
 from fedling_agent.data.slices import finish
 from fedling_agent.store.errors import BadInput, Missing
 from fedling_agent.store.plans import Moved, PlanState
-from fedling_agent.store.recordings import Bounds
+from fedling_agent.store.recordings import Bounds, Recordings
 from fedling_agent.training import freeze
 from fedling_native import Normaliser, dense
 from fedling_protocol.wire.messages import TaskSpec, Training
@@ -140,6 +141,30 @@ def test_frozen_set_is_that_of_the_plainest_way(
     assert again is not None
     assert again.recipe == job.recipe
     assert (again.directory / "examples").read_bytes() == data
+
+
+def test_a_slice_reads_a_bounded_stretch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(freeze, "STRETCH_BYTES", 400)
+    monkeypatch.setattr(freeze, "PIECE_BYTES", 2000)
+    device = make_device(tmp_path, spec=replace(SPEC, stride=1), recordings=1, samples=2000)
+    stretches: list[int] = []
+    read = Recordings.samples
+
+    def watched(self: Recordings, recording: Recording, first: int, count: int) -> bytes:
+        stretches.append(count)
+        return read(self, recording, first, count)
+
+    monkeypatch.setattr(Recordings, "samples", watched)
+    slices = device.freezer.freeze(device.plan)
+    most, done = 0, 0
+    for _ in slices:
+        most, done = max(most, len(stretches) - done), len(stretches)
+    assert most == 1
+    assert stretches[0] == 2000 // 40 - 1 + 10  # samples of 50 windows
+    monkeypatch.setattr(freeze, "PIECE_BYTES", 10**6)
+    del stretches[:]
+    finish(device.freezer.freeze(replace(device.plan, plan_id=b"b" * 16)))
+    assert max(stretches) == 400 // 4
 
 
 def test_broken_off_it_leaves_nothing(device: Device) -> None:

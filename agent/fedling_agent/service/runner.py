@@ -163,7 +163,7 @@ class Work:
     def _count(self) -> bool:
         """Whether there are enough examples for the last plan; counted when one needs to know."""
         plan = self.plan
-        if plan is None or self.session.work is not None:
+        if plan is None or self.session.begun is not None:
             return self.session.enough
         if self._enough is None:
             count = self._tools.freezer.count(plan.spec, plan.training)
@@ -171,7 +171,7 @@ class Work:
         return self._enough
 
     def _asked(self) -> Conditions | None:
-        plan = self.session.work or self.plan
+        plan = self.session.begun or self.plan
         return None if plan is None else plan.conditions
 
     def _set_timers(self) -> None:
@@ -192,7 +192,7 @@ class Work:
     def next_check_s(self) -> float | None:
         """When the conditions are looked at again; None: nothing depends on them now."""
         s = self.session
-        if self.allowance is None or not (s.offer or s.work or s.spool or s.fetch):
+        if self.allowance is None or not (s.offer or s.begun or s.spool or s.fetch):
             return None
         fetching = s.fetch is not None and s.fetch.due_ms is not None
         moving = fetching or isinstance(s.phase, state.Sending)
@@ -324,7 +324,7 @@ class Work:
 
     def _round(self, plan_id: bytes) -> str:
         """For people: a round is known as long as its plan is."""
-        known = [p for p in (self.session.work, self.plan) if p and p.plan_id == plan_id]
+        known = [p for p in (self.session.begun, self.plan) if p and p.plan_id == plan_id]
         if not known:
             record = self._tools.store.plans.find(plan_id)
             known = [] if record is None else [record.plan]

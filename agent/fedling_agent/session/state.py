@@ -91,7 +91,7 @@ class Training:
 
 @dataclass(frozen=True, slots=True)
 class Paused:
-    """A plan is in work and conditions for training fail."""
+    """A plan is begun and conditions for training fail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ class Session:
     timing: Timing
     dice: Dice
     phase: Phase = Idle()
-    work: Plan | None = None  # begun: frozen on disk; its training is not finished
+    begun: Plan | None = None  # frozen on disk; its training is not finished
     spool: tuple[Spooled, ...] = ()  # oldest first
     connected: bool = False
     train: bool = False  # these three as in Allowed
@@ -127,14 +127,14 @@ class Session:
     look_ms: int | None = None  # ask for the plan again then
 
 
-def restore(timing: Timing, seed: bytes, work: Plan | None, spool: tuple[Spooled, ...]) -> Session:
+def restore(timing: Timing, seed: bytes, begun: Plan | None, spool: tuple[Spooled, ...]) -> Session:
     """The session after a start, from what is on disk.
 
-    work: the plan whose StartTraining was executed, and neither UpdateSpooled nor PlanOver since
+    begun: the plan whose StartTraining was executed, and neither UpdateSpooled nor PlanOver since
     spool: the updates without PlanOver, oldest first
     The shell then gives Allowed as soon as it knows, Erase if one was under way, and Connected.
     """
-    return Session(timing, Dice(seed), Paused() if work else Idle(), work, spool)
+    return Session(timing, Dice(seed), Paused() if begun else Idle(), begun, spool)
 
 
 def due(s: Session) -> int | None:

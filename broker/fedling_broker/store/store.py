@@ -8,7 +8,6 @@ from pathlib import Path
 from fedling_broker.aggregation import aggregate, initial
 from fedling_broker.aggregation.aggregate import ServerState
 from fedling_broker.rounds.events import Decision
-from fedling_broker.rounds.state import OnDisk
 from fedling_broker.store.database import FILE, Database
 from fedling_broker.store.shelf import Shelf
 from fedling_broker.tasks.task_file import Task
@@ -47,6 +46,11 @@ class PlanRow:
     closed: bool
     folded: bool
 
+    def age_now_ms(self) -> int:
+        """How long the round has been open, as far as this boot's clock can tell."""
+        same_boot = self.boot != "" and self.boot == boot_id()
+        return boot_ms() - self.opened_ms if same_boot else self.age_ms
+
 
 @dataclass(frozen=True, slots=True)
 class DecisionRow:
@@ -59,6 +63,11 @@ class DecisionRow:
     size: int  # bytes of the message; 0: it never came
     weight: int
     saturated: int
+
+    @property
+    def decision(self) -> Decision:
+        """As the rounds want it."""
+        return Decision(self.update_hash, Verdict(self.verdict), self.reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,18 +235,12 @@ class Store:
         ).fetchone()
         return None if row is None else _plan(row)
 
-    def on_disk(self, task: str) -> OnDisk | None:
-        """The plan that is not folded, as the rounds are restored from it."""
+    def unfolded(self, task: str) -> PlanRow | None:
+        """The one plan that is not folded."""
         row = self.database.connection.execute(
             f"SELECT {_PLAN} FROM plans WHERE task = ? AND folded = 0", (task,)
         ).fetchone()
-        if row is None:
-            return None
-        plan = _plan(row)
-        same_boot = plan.boot != "" and plan.boot == boot_id()
-        age_ms = boot_ms() - plan.opened_ms if same_boot else plan.age_ms
-        accepted = frozenset(d.device for d in self.decisions(task, plan.plan_id, accepted=True))
-        return OnDisk(plan.plan_id, plan.closed, age_ms, self.places(task, plan.plan_id), accepted)
+        return None if row is None else _plan(row)
 
     def places(self, task: str, plan_id: bytes) -> Mapping[str, int]:
         rows = self.database.connection.execute(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fedling_broker.aggregation.aggregate import MOMENTUM_ONE
 from fedling_broker.rounds.state import Rules
+from fedling_broker.rounds.synchronous import Synchronous
 from fedling_broker.tasks.model_table import LossWord, ModelTable, layers_of, loss_of
 from fedling_protocol import settings
 from fedling_protocol.settings import SettingsError, setting
@@ -317,13 +318,12 @@ def cohort_of(tables: TaskFile) -> tuple[str, ...] | None:
 def rules_of(tables: TaskFile) -> Rules:
     """How rounds go."""
     cohort = tables.cohort
-    return Rules(
+    policy = Synchronous(
         cohort.goal,
         cohort.minimum,
-        tables.task.rounds,
         round(cohort.over_selection * 1000),
         cohort.deadline_s * 1000 or None,
         frozenset(cohort.devices) or None,
-        cohort.pause_s,
         cohort.wait_s,
     )
+    return Rules(policy, tables.task.rounds, cohort.pause_s)

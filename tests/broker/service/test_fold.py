@@ -45,7 +45,7 @@ def test_fold_is_the_mean_of_the_updates(store: Store) -> None:
     folded = store.plan("tiny", plan.plan_id)
     assert folded is not None
     assert folded.folded
-    assert store.on_disk("tiny") is None
+    assert store.unfolded("tiny") is None
 
 
 def test_fold_erases_the_updates_unless_they_are_kept(store: Store) -> None:

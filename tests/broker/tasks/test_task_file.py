@@ -2,6 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from fedling_broker.rounds.state import Rules
+from fedling_broker.rounds.synchronous import Synchronous
 from fedling_broker.tasks.task_file import load_task, parse_task
 from fedling_native import Loss, dense, parameter_counts
 from fedling_protocol.settings import SettingsError
@@ -41,16 +43,16 @@ def test_parse_task_gives_what_the_wire_wants() -> None:
     assert task.training == Training(3, 16, 838_861, 1, 1000, 200, 3000, 0, 0, 0, 0)
     assert task.conditions == Conditions(mains=False, battery=40, temperature=75)
     assert (task.cohort, task.momentum) == (None, 0)
-    assert (task.rules.goal, task.rules.minimum, task.rules.rounds) == (10, 1, 0)
-    assert (task.rules.over_selection, task.rules.deadline_ms) == (300, None)
+    assert task.rules == Rules(Synchronous(goal=10, minimum=1, over_selection=300), rounds=0)
 
 
 def test_parse_task_with_a_named_cohort() -> None:
     text = changed("goal = 10", f'goal = 2\ndevices = ["{A}", "{B}"]\ndeadline_s = 30')
     task = parse_task(text, "tiny.toml")
     assert task.cohort == (A, B)
-    assert task.rules.cohort == frozenset({A, B})
-    assert task.rules.deadline_ms == 30_000
+    assert isinstance(task.rules.policy, Synchronous)
+    assert task.rules.policy.members == frozenset({A, B})
+    assert task.rules.policy.deadline_ms == 30_000
 
 
 def test_parse_task_with_all_that_training_can() -> None:

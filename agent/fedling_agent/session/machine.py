@@ -64,7 +64,7 @@ def step(s: Session, event: Event, now_ms: int) -> tuple[Session, list[Action]]:
 
 
 def on_connected(s: Session, event: Connected, now: int, do: list[Action]) -> Session:
-    return start_afresh(s, connected=True)
+    return spread(start_afresh(s, connected=True), now)
 
 
 def on_disconnected(s: Session, event: Disconnected, now: int, do: list[Action]) -> Session:
@@ -74,9 +74,21 @@ def on_disconnected(s: Session, event: Disconnected, now: int, do: list[Action])
 def start_afresh(s: Session, connected: bool) -> Session:
     """Training goes on, and so does a wait; what waits for an answer joins again."""
     phase = Idle() if isinstance(s.phase, Joining | Ready | Sending) else s.phase
-    return Session(
-        s.timing, s.dice, phase, s.begun, s.spool, connected, s.train, s.transfer, s.enough
-    )
+    return replace(
+        s, phase=phase, connected=connected, tries=0, offer=None, ticket_ms=0, fetch=None,
+        look_ms=None,
+    )  # fmt: skip
+
+
+def spread(s: Session, now: int) -> Session:
+    """A fleet that sees a plan, or is connected again, at the same instant must not join at once.
+
+    Who waits already does not begin anew.
+    """
+    if not s.spread_ms or s.ask_ms is not None:
+        return s
+    value, dice = s.dice.throw()
+    return replace(s, dice=dice, ask_ms=now + part(value, s.spread_ms))
 
 
 def on_enrolled(s: Session, event: Enrolled, now: int, do: list[Action]) -> Session:
@@ -102,9 +114,10 @@ def on_plan(s: Session, event: PlanSeen, now: int, do: list[Action]) -> Session:
     if s.begun and s.begun.plan_id != plan.plan_id:
         s = give_up(s, "superseded", do)
     mine = {known.plan_id for known in (s.begun, s.offer, *s.spool) if known}
+    s = replace(s, spread_ms=1000 * (plan.spread_s or 0))
     if event.finished or plan.plan_id in mine:
         return s
-    return offered(s, plan)
+    return spread(offered(s, plan), now)
 
 
 def on_rest(s: Session, event: RestSeen, now: int, do: list[Action]) -> Session:
@@ -293,7 +306,12 @@ def back_off(s: Session, tries: int) -> tuple[int, Dice]:
 
 def jitter(timing: Timing, value: bytes, tries: int) -> int:
     ceiling = min(timing.longest_ms, timing.retry_ms << min(tries, 32))
-    return int.from_bytes(value[8:16], "big") % (ceiling + 1)
+    return part(value, ceiling)
+
+
+def part(value: bytes, ceiling_ms: int) -> int:
+    """Between 0 and the ceiling, from a throw of the dice."""
+    return int.from_bytes(value[8:16], "big") % (ceiling_ms + 1)
 
 
 # --- what is wanted and allowed now ----------------------------------------------------------
@@ -301,6 +319,8 @@ def jitter(timing: Timing, value: bytes, tries: int) -> int:
 
 def settle(s: Session, now: int, do: list[Action]) -> Session:
     """After every event: end what is no longer allowed, begin what is allowed now."""
+    if s.ask_ms is not None and now >= s.ask_ms:
+        s = replace(s, ask_ms=None)
     s = settle_transfers(s, now, do)
     s = settle_training(s, now, do)
     return ask(s, now, do) if isinstance(s.phase, Idle) else s
@@ -348,7 +368,7 @@ def begin(s: Session, now: int, do: list[Action]) -> Session:
 
 def ask(s: Session, now: int, do: list[Action]) -> Session:
     """Join: with the oldest spool entry if there is one, else for the open plan."""
-    if not (s.connected and s.transfer):
+    if not (s.connected and s.transfer and s.ask_ms is None):
         return s
     if s.spool:
         return join(s, s.spool[0].plan_id, s.spool[0].update_hash, now, do)

@@ -120,6 +120,8 @@ class Session:
     transfer: bool = False
     enough: bool = False
     tries: int = 0  # joins since the last answer that let us go on
+    spread_ms: int = 0  # the last plan's: after a new plan or a reconnect a join waits a part of it
+    ask_ms: int | None = None  # nothing is joined before then
     # Of this connection:
     offer: Plan | None = None  # the open plan; not begun, not finished
     ticket_ms: int = 0  # the last ticket is good until then: to begin, and to send what came of it
@@ -146,8 +148,7 @@ def due(s: Session) -> int | None:
         times.append(s.ticket_ms)
     if s.fetch and s.fetch.due_ms is not None:
         times.append(s.fetch.due_ms)
-    if s.look_ms is not None:
-        times.append(s.look_ms)
+    times += [time for time in (s.look_ms, s.ask_ms) if time is not None]
     return min(times, default=None)
 
 

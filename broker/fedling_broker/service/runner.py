@@ -227,6 +227,7 @@ class Work:
         plan = Plan(
             row.plan_id, row.round, row.base_version, row.base_hash, task.spec, task.training,
             task.conditions, 0, records.RAW_INT16, task.cohort, self._publish_model(model),
+            task.spread_s,
         )  # fmt: skip
         self._retain(plan, model)
 

@@ -22,6 +22,8 @@ MAX_SECONDS = 10 * 365 * 86_400
 RATE_ONE = 1 << 24  # learning rates travel in 2^-24
 NORM_ONE = 1 << 16  # norms and mu travel in 2^-16
 SIMULATION = "simulation"  # the table that only fedling-sim reads
+JOINS_IN_SECOND = 100  # of devices that have a place, when their joins are spread
+MAX_USUAL_SPREAD_S = 60
 ENVELOPE_ROOM = 256  # bytes of a plan's message beside its payload
 
 
@@ -140,6 +142,13 @@ class CohortTable:
     wait_s: int = setting(
         300, help="a device without a place asks again then", unit="s", low=1, high=86_400
     )
+    spread_s: int | None = setting(
+        None,
+        help="devices join after a random part of it; by default 1 for each 100 places, at most 60",
+        unit="s",
+        low=0,
+        high=limit.MAX_SPREAD,
+    )
 
     def __post_init__(self) -> None:
         if self.minimum > self.goal:
@@ -203,6 +212,7 @@ class Task:
     cohort: tuple[str, ...] | None
     rules: Rules
     momentum: int  # of the server, in 1/256
+    spread_s: int | None  # of joins; None: devices join at once
 
     @property
     def name(self) -> str:
@@ -249,6 +259,7 @@ def task_of(tables: TaskFile) -> Task:
         cohort_of(tables),
         rules_of(tables),
         round(tables.server.momentum * MOMENTUM_ONE),
+        spread_of(tables),
     )
 
 
@@ -256,7 +267,7 @@ def check_plan(task: Task) -> None:
     """Raises ValueError when the plan of this task could not be sent."""
     plan = Plan(
         bytes(16), limit.MAX_U32, limit.MAX_U32, bytes(32), task.spec, task.training,
-        task.conditions, 0, records.RAW_INT16, task.cohort, limit.MAX_LARGE,
+        task.conditions, 0, records.RAW_INT16, task.cohort, limit.MAX_LARGE, task.spread_s,
     )  # fmt: skip
     size = len(records.encode(plan)) + ENVELOPE_ROOM
     if size > limit.MAX_PLAN:
@@ -315,10 +326,26 @@ def cohort_of(tables: TaskFile) -> tuple[str, ...] | None:
     return tables.cohort.devices or None
 
 
+def spread_of(tables: TaskFile) -> int | None:
+    """Seconds over which joins are spread; by default so that 100 places are asked for a second.
+
+    That is a sixth of what an aggregator answers, and a tenth of what an MQTT broker queues for it.
+    """
+    seconds = tables.cohort.spread_s
+    if seconds is None:
+        seconds = min(MAX_USUAL_SPREAD_S, policy_of(tables).capacity // JOINS_IN_SECOND)
+    return seconds or None
+
+
 def rules_of(tables: TaskFile) -> Rules:
-    """How rounds go."""
+    """How rounds follow one another."""
+    return Rules(policy_of(tables), tables.task.rounds, tables.cohort.pause_s)
+
+
+def policy_of(tables: TaskFile) -> Synchronous:
+    """How one round is held."""
     cohort = tables.cohort
-    policy = Synchronous(
+    return Synchronous(
         cohort.goal,
         cohort.minimum,
         round(cohort.over_selection * 1000),
@@ -326,4 +353,3 @@ def rules_of(tables: TaskFile) -> Rules:
         frozenset(cohort.devices) or None,
         cohort.wait_s,
     )
-    return Rules(policy, tables.task.rounds, cohort.pause_s)

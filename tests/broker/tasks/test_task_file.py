@@ -147,3 +147,21 @@ def test_load_task_says_why_a_file_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(SettingsError, match="not UTF-8"):
         load_task(tmp_path / "bytes.toml")
+
+
+@pytest.mark.parametrize(
+    ("goal", "spread", "found"),
+    [
+        (75, "", None),
+        (77, "", 1),
+        (1000, "", 13),
+        (10_000, "", 60),
+        (10_000, "spread_s = 0", None),
+        (10, "spread_s = 5", 5),
+    ],
+)
+def test_joins_are_spread_over_a_second_for_each_100_places(
+    goal: int, spread: str, found: int | None
+) -> None:
+    text = changed("goal = 10", f"goal = {goal}\n{spread}")
+    assert parse_task(text, "tiny.toml").spread_s == found

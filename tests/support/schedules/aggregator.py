@@ -236,6 +236,7 @@ class Aggregator(Node):
                 round=action.round,
                 base_version=self.version,
                 base_hash=b"model%d" % self.version,
+                spread_s=self.world.spread_s,
             )
             self.rows[plan_id] = Row(plan, self.boot, self.world.now + self.clock)
         self.pending.append(Opened(plan_id, terms_of(self.rows[plan_id].plan)))

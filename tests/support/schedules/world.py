@@ -66,6 +66,7 @@ class World:
         self.slowest_ms = self.choose(20, 500, 8_000)  # everything else is drawn relative to it
         self.crash_rate = self.choose(0.0, 0.005, 0.03)
         self.timing = self.draw_timing()
+        self.spread_s = self.choose(None, None, 1, 10)
         self.devices = [Device(self, f"device{i}") for i in range(self.choose(4, 4, 5))]
         self.named = self.random() < 0.4
         rounds, pause_s = self.choose(2, 2, 3), self.choose(0, 0, 5)

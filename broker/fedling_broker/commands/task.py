@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from fedling_broker import onnx
-from fedling_broker.aggregation.aggregate import ServerState
+from fedling_broker.aggregation.state import ServerState
 from fedling_broker.commands import installation, output
 from fedling_broker.commands.installation import NotFound
 from fedling_broker.tasks import task_file

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedling_broker.aggregation import aggregate, initial
-from fedling_broker.aggregation.aggregate import ServerState
+from fedling_broker.aggregation import initial
+from fedling_broker.aggregation.state import ServerState, state_from_bytes, state_to_bytes
 from fedling_broker.rounds.events import Decision
 from fedling_broker.store.database import FILE, Database
 from fedling_broker.store.shelf import Shelf
@@ -167,10 +167,9 @@ class Store:
 
     def put_state(self, spec: TaskSpec, state: ServerState) -> tuple[bytes, bytes]:
         """The files of a state; their names: model hash, state hash."""
-        weights = aggregate.stored_weights(state)
-        model_hash = digest.model_hash(spec, state.exponents, weights)
-        self.models.put(weights, model_hash)
-        return model_hash, self.states.put(aggregate.pack_state(state))
+        model_hash = digest.model_hash(spec, state.exponents, state.view)
+        self.models.put(state.view, model_hash)
+        return model_hash, self.states.put(state_to_bytes(state))
 
     def tasks(self) -> list[TaskRow]:
         rows = self.database.connection.execute(
@@ -351,7 +350,7 @@ class Store:
         (name,) = self.database.connection.execute(
             "SELECT state_hash FROM newest WHERE task = ?", (task,)
         ).fetchone()
-        return aggregate.unpack_state(layers, self.newest(task).exponents, self.states.get(name))
+        return state_from_bytes(layers, self.states.get(name))
 
     def folds(self, task: str) -> list[Fold]:
         """The journal, by round."""

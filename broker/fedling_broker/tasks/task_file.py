@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from fedling_broker.aggregation.aggregate import MOMENTUM_ONE
+from fedling_broker.aggregation import optimisers
+from fedling_broker.aggregation.optimisers import Setup
 from fedling_broker.rounds.state import Rules
 from fedling_broker.rounds.synchronous import Synchronous
 from fedling_broker.tasks.model_table import LossWord, ModelTable, layers_of, loss_of
@@ -211,7 +212,7 @@ class Task:
     conditions: Conditions
     cohort: tuple[str, ...] | None
     rules: Rules
-    momentum: int  # of the server, in 1/256
+    optimiser: Setup
     spread_s: int | None  # of joins; None: devices join at once
 
     @property
@@ -258,7 +259,7 @@ def task_of(tables: TaskFile) -> Task:
         conditions_of(tables),
         cohort_of(tables),
         rules_of(tables),
-        round(tables.server.momentum * MOMENTUM_ONE),
+        optimisers.of_momentum(round(tables.server.momentum * 256)),
         spread_of(tables),
     )
 

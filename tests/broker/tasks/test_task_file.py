@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from fedling_broker.aggregation.optimisers import Setup
 from fedling_broker.rounds.state import Rules
 from fedling_broker.rounds.synchronous import Synchronous
 from fedling_broker.tasks.task_file import load_task, parse_task
@@ -42,7 +43,7 @@ def test_parse_task_gives_what_the_wire_wants() -> None:
     assert task.spec.loss is Loss.SOFTMAX
     assert task.training == Training(3, 16, 838_861, 1, 1000, 200, 3000, 0, 0, 0, 0)
     assert task.conditions == Conditions(mains=False, battery=40, temperature=75)
-    assert (task.cohort, task.momentum) == (None, 0)
+    assert (task.cohort, task.optimiser) == (None, Setup("fedavg", {}))
     assert task.rules == Rules(Synchronous(goal=10, minimum=1, over_selection=300), rounds=0)
 
 
@@ -79,7 +80,7 @@ def test_load_task_of_the_example() -> None:
     task, text = load_task(EXAMPLES / "task.toml")
     assert text == (EXAMPLES / "task.toml").read_text()
     assert task.spec.layers == (dense(600, 64, relu=True), dense(64, 7))
-    assert 0 < task.momentum < 256
+    assert 0 < task.optimiser.parameters["momentum_q8"] < 256
 
 
 def test_load_task_of_the_convolutional_example() -> None:

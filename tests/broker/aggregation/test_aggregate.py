@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedling_broker.aggregation.aggregate import aggregate, fold
+from fedling_broker.aggregation.aggregate import Made, aggregate, fold, make
 from fedling_broker.aggregation.fixed import VALUE_LIMIT
 from fedling_broker.aggregation.optimisers import of_momentum
 from fedling_broker.aggregation.state import (
@@ -215,6 +215,19 @@ def test_a_first_model_has_no_velocity_yet() -> None:
     after, same = (aggregate(s, [group], of_momentum(128)) for s in (state, state_of(flat())))
     assert after.optimiser["velocity"].tolist() == same.optimiser["velocity"].tolist()
     assert after.optimiser["velocity"].any()
+
+
+def test_an_array_moves_by_the_power_of_its_unit() -> None:
+    values = np.full(WEIGHTS + BIASES, 40_000 << 16, np.int64)  # 16 bits: each exponent grows by 2
+    arrays = {name: np.full_like(values, 64) for name in ("count", "speed", "square")}
+    memory = Memory(LAYERS)
+    units = {"count": 0, "speed": 1, "square": 2}
+    block = replace(state_of_masters(LAYERS, (-7, -7), values), optimiser=arrays).read
+    finish(make(Made(LAYERS, (-7, -7), units, block), memory))
+    assert memory.state.exponents == (-5, -5)
+    found = {name: set(a[:WEIGHTS].tolist()) for name, a in memory.state.optimiser.items()}
+    assert found == {"count": {64}, "speed": {16}, "square": {4}}
+    assert all(set(a[WEIGHTS:].tolist()) == {64} for a in memory.state.optimiser.values())
 
 
 def test_a_bias_stops_at_its_limit() -> None:

@@ -212,6 +212,13 @@ def test_j6_place_without_seconds_is_prolonged() -> None:
     ]
 
 
+def test_j6_place_with_less_than_a_second_is_prolonged() -> None:
+    task = opened()
+    task.give(JOIN)
+    task.now += HOUR - 999
+    assert isinstance(task.give(JOIN)[0], GrantPlace)
+
+
 def test_j7_not_in_the_named_cohort() -> None:
     task = opened(Synchronous(2, 2, members=frozenset({"two", "three"})))
     assert task.give(JOIN) == [ticket(Answer.WAIT, DAY_S, "not in cohort")]

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from bench.report import Cell, Report
 from bench.support.datasets import Split, digits
-from fedling_broker.aggregation.aggregate import ServerState, stored_weights
 from fedling_broker.aggregation.initial import initial_state
+from fedling_broker.aggregation.state import ServerState
 from fedling_native import Layer, Loss, Net, conv, dense, max_pool, parameter_counts, same
 from fedling_sim.board import boards, qemu, sizes, toolchain
 from fedling_sim.board.toolchain import Build, Program
@@ -137,11 +137,11 @@ def write_data(folder: Path, case: Case, state: ServerState, data: Split) -> Non
     (folder / "model.h").write_text("".join(lines))
     (folder / "inputs.bin").write_bytes(data.train.x.tobytes())
     (folder / "classes.bin").write_bytes(data.train.y.tobytes())
-    (folder / "start.bin").write_bytes(stored_weights(state))
+    (folder / "start.bin").write_bytes(state.view)
 
 
 def checksum_here(case: Case, state: ServerState, data: Split) -> int:
-    net = Net(case.layers, state.exponents, stored_weights(state))
+    net = Net(case.layers, state.exponents, state.view)
     for i in range(0, case.steps * case.batch, case.batch):
         batch = data.train[i : i + case.batch]
         net.step(batch.x.tobytes(), batch.y.tobytes(), RATE_Q24, data.x_exp)

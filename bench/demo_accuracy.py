@@ -128,7 +128,8 @@ def twin_of(scenario: Scenario, data: list[DeviceData], directory: Path) -> floa
     """Its accuracy at the end."""
     fleet = members(scenario, data, directory)
     store = Store(directory / "aggregator" / "state")
-    server = FloatServer(first_model(scenario, store), scenario.task.momentum / 256)
+    momentum = scenario.task.optimiser.parameters.get("momentum_q8", 0) / 256
+    server = FloatServer(first_model(scenario, store), momentum)
     last: dict[str, bytes] = {}
     for plan in store.plans(scenario.task.name):
         accepted = store.decisions(scenario.task.name, plan.plan_id, accepted=True)

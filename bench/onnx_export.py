@@ -21,7 +21,9 @@ import numpy as np
 from bench.report import Report
 from bench.watch_federation import CNN, MLP, devices
 from examples.watch import fetch
-from fedling_broker.aggregation import aggregate, initial
+from fedling_broker.aggregation import initial
+from fedling_broker.aggregation.aggregate import move_exponents
+from fedling_broker.aggregation.state import state_of_weights
 from fedling_broker.onnx import compare, exact, floating
 from fedling_broker.onnx.snapshot import Snapshot
 from fedling_native import Loss, Net
@@ -73,13 +75,13 @@ def train(shapes: Sequence[ref.Shape], lr_q24: int, seed: int) -> Snapshot:
     y = np.concatenate([d.train_y for d in devices()]).astype(np.uint8)
     dice = np.random.default_rng(seed)
     for order in (dice.permutation(len(y)) for _ in range(EPOCHS)):
-        net = Net(layers, state.exponents, aggregate.stored_weights(state))
+        net = Net(layers, state.exponents, state.view)
         for batch in np.split(order, range(BATCH, len(y), BATCH)):
             net.step(x[batch].data, y[batch].data, lr_q24)
-        trained = aggregate.state_of_weights(layers, state.exponents, net.weights())
-        state = aggregate.move_exponents(trained)
+        trained = state_of_weights(layers, state.exponents, net.weights())
+        state = move_exponents(trained)
     spec = TaskSpec("watch", "watch", 100, 50, 6, "device", fetch.LABELS, layers, Loss.SOFTMAX)
-    return Snapshot(spec, 1, bytes(32), state.exponents, aggregate.stored_weights(state))
+    return Snapshot(spec, 1, bytes(32), state.exponents, state.view)
 
 
 def accuracy(snapshot: Snapshot, x: compare.Int8) -> float:

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from bench.support.compiled import kernel
 from bench.support.float_net import Float, FloatNet, address, dequantised
-from fedling_broker.aggregation import aggregate
 from fedling_broker.aggregation.initial import initial_state
+from fedling_broker.aggregation.state import ServerState
 from fedling_native import Kind, Layer
 
 RATE = 1 / 64
@@ -29,7 +29,7 @@ class Course:
 
     layers: tuple[Layer, ...]
     batch: int
-    state: aggregate.ServerState
+    state: ServerState
     x: NDArray[np.int8]  # [n][inputs]
     y: NDArray[np.uint8]  # [n]
 
@@ -39,7 +39,7 @@ class Course:
 
     @property
     def weights(self) -> bytes:
-        return aggregate.stored_weights(self.state)
+        return self.state.view
 
     @property
     def first_floats(self) -> FloatNet:

@@ -14,9 +14,13 @@ from numpy.typing import NDArray
 
 from bench.support.datasets import Examples
 from bench.support.float_net import Float, FloatNet, dequantised
-from fedling_broker.aggregation import aggregate
+from fedling_broker.aggregation import optimisers
+from fedling_broker.aggregation.aggregate import aggregate, move_exponents
 from fedling_broker.aggregation.initial import initial_state
+from fedling_broker.aggregation.state import ServerState, state_of_weights
+from fedling_broker.aggregation.sums import Sum
 from fedling_native import INPUT_EXP, VALUE_EXP, Layer, Loss, Net, delta
+from fedling_protocol.wire.codecs import Codec
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,7 @@ class Way:
 class Pair:
     """The integer model, as the server knows it, and the twin."""
 
-    state: aggregate.ServerState
+    state: ServerState
     floats: FloatNet
 
     @property
@@ -47,14 +51,12 @@ class Pair:
     @property
     def net(self) -> Net:
         """The kernel with the integer model's weights."""
-        weights = aggregate.stored_weights(self.state)
-        return Net(self.state.layers, self.state.exponents, weights, self.loss)
+        return Net(self.state.layers, self.state.exponents, self.state.view, self.loss)
 
 
 def first_pair(layers: tuple[Layer, ...], seed: int, loss: Loss = Loss.SOFTMAX) -> Pair:
     state = initial_state(layers, seed.to_bytes(32, "big"), loss)
-    weights = aggregate.stored_weights(state)
-    return Pair(state, dequantised(layers, state.exponents, weights, loss))
+    return Pair(state, dequantised(layers, state.exponents, state.view, loss))
 
 
 # --- training -------------------------------------------------------------------------------------
@@ -79,29 +81,27 @@ def train_epoch(pair: Pair, examples: Examples, way: Way, dice: np.random.Genera
     train_floats(pair.floats, shuffled, way)
     net, state = pair.net, pair.state
     train_integers(net, pair.loss, shuffled, way)
-    trained = aggregate.state_of_weights(state.layers, state.exponents, net.weights())
-    return replace(pair, state=aggregate.move_exponents(trained))
+    trained = state_of_weights(state.layers, state.exponents, net.weights())
+    return replace(pair, state=move_exponents(trained))
 
 
 def play_round(
     pair: Pair, cohort: Sequence[Examples], way: Way, epochs: int, dice: np.random.Generator
 ) -> Pair:
     """Federated averaging over the devices that take part, weighted by their examples."""
-    layers, before = pair.state.layers, aggregate.stored_weights(pair.state)
-    updates, parameters, shares = [], [], [len(examples) for examples in cohort]
+    layers, before = pair.state.layers, pair.state.view
+    total, parameters, shares = Sum(layers), [], [len(examples) for examples in cohort]
     for examples in cohort:
         net, floats = pair.net, pair.floats.copy()
         for _ in range(epochs):
             shuffled = examples[dice.permutation(len(examples))]
             train_integers(net, pair.loss, shuffled, way)
             train_floats(floats, shuffled, way)
-        updates.append(delta(layers, before, net.weights())[0])
+        total.add(Codec.RAW_INT16, delta(layers, before, net.weights())[0], len(examples))
         parameters.append(floats.parameters)
-    names = [str(i) for i in range(len(cohort))]
-    total = aggregate.add_up(zip(names, updates, shares, strict=True), layers)
     mean = np.average(np.array(parameters, np.float64), axis=0, weights=shares)
     floats = replace(pair.floats, parameters=mean.astype(np.float32))
-    return Pair(aggregate.aggregate(pair.state, [total]), floats)
+    return Pair(aggregate(pair.state, [total.group()], optimisers.of_momentum(0)), floats)
 
 
 # --- what they say --------------------------------------------------------------------------------

@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from fedling_broker.aggregation import aggregate, initial
-from fedling_broker.aggregation.aggregate import GroupSum, ServerState
+from fedling_broker.aggregation import initial, optimisers, sums
+from fedling_broker.aggregation.aggregate import aggregate
+from fedling_broker.aggregation.state import ServerState, state_of_weights, state_to_bytes
+from fedling_broker.aggregation.sums import GroupSum
 from fedling_broker.service.fold import add_up
 from fedling_broker.store.shelf import Damaged, sha256
 from fedling_broker.store.store import FIRST_VERSION, Fold, ModelRow, PlanRow, Store
@@ -74,20 +76,20 @@ def first_state(store: Store, spec: TaskSpec, seed: bytes) -> ServerState:
     for row in store.model_rows(spec.task):
         if row.version == FIRST_VERSION:
             weights = store.weights(replace(row, model_hash=imported), spec)
-            return aggregate.state_of_weights(spec.layers, row.exponents, weights)
+            return state_of_weights(spec.layers, row.exponents, weights)
     raise Damaged("it is missing")
 
 
 def hash_of(spec: TaskSpec, state: ServerState) -> bytes:
     """The hash of the model that devices get of this state."""
-    weights = aggregate.stored_weights(state)
-    return digest.model_hash(spec, state.exponents, weights)
+    return digest.model_hash(spec, state.exponents, state.view)
 
 
 def _recompute(store: Store, state: ServerState, row: Fold) -> ServerState:
     """The state after a round, from its sum. Raises Damaged, ValueError."""
-    total = aggregate.from_bytes(store.sums.get(row.sum_hash), state.layers)
-    return aggregate.aggregate(state, [GroupSum(total, row.weight, ())], row.momentum)
+    total = sums.from_bytes(store.sums.get(row.sum_hash), state.layers)
+    setup = optimisers.of_momentum(row.momentum)
+    return aggregate(state, [GroupSum(total, row.weight, ())], setup)
 
 
 def _check_round(store: Store, task: Task, row: Fold, plan: PlanRow | None, base: bytes) -> bool:
@@ -105,14 +107,14 @@ def _check_round(store: Store, task: Task, row: Fold, plan: PlanRow | None, base
         total = add_up(store, task, members)
     except Damaged as damaged:
         raise Mismatch(str(damaged)) from damaged
-    if sha256(aggregate.to_bytes(total.vector)) != row.sum_hash or total.weight != row.weight:
+    if sha256(sums.to_bytes(total.vector)) != row.sum_hash or total.weight != row.weight:
         raise Mismatch("the updates add up to another sum")
     return True
 
 
 def _check_state(store: Store, task: Task, row: Fold, state: ServerState) -> None:
     """The aggregator goes on from the state that the sums give. Raises Mismatch."""
-    hashes = sha256(aggregate.pack_state(state)), hash_of(task.spec, state)
+    hashes = sha256(state_to_bytes(state)), hash_of(task.spec, state)
     if hashes != (row.state_hash, row.model_hash):
         raise Mismatch("the journal names another model or another state of the server")
     if store.newest(task.name).version == row.version:
@@ -130,6 +132,6 @@ def _fault_of_model(store: Store, spec: TaskSpec, state: ServerState, row: Model
         weights = store.weights(row, spec)
     except Damaged as damaged:
         return str(damaged)
-    if row.exponents != state.exponents or weights != aggregate.stored_weights(state):
+    if row.exponents != state.exponents or weights != state.view:
         return "another model was published"
     return ""

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from numpy.typing import NDArray
 
-from fedling_broker.aggregation import aggregate
 from fedling_broker.onnx import OnnxError
 from fedling_broker.onnx.floating import float_model
 from fedling_broker.onnx.importer import float_layers, import_model
@@ -97,7 +96,7 @@ def test_float_layers_compute_what_pytorch_s_file_does(name: str) -> None:
 def test_import_model_gives_the_kernel_a_model_close_to_it(name: str) -> None:
     spec = spec_for(name)
     state, changes = import_model(FILES / f"{name}.onnx", spec)
-    net = Net(spec.layers, state.exponents, aggregate.stored_weights(state), spec.loss)
+    net = Net(spec.layers, state.exponents, state.view, spec.loss)
     dice = np.random.default_rng(2)
     x = np.clip(np.round(dice.normal(0, 32, (40, spec.layers[0].inputs))), -127, 127)
     answers = [net.logits(one.data) for one in x.astype(np.int8)]

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedling_broker.aggregation import aggregate
 from fedling_broker.aggregation.aggregate import move_exponents
+from fedling_broker.aggregation.fixed import MIN_EXPONENT
+from fedling_broker.aggregation.state import state_of_weights
 from fedling_broker.onnx import OnnxError
 from fedling_broker.onnx.quantise import quantise
 from fedling_broker.onnx.walk import FloatLayer
@@ -22,7 +23,7 @@ def test_quantise_by_hand() -> None:
     """16383 masters are worth 1.99988 at w_exp -5; the last weight falls between two int8 ones."""
     state, (change,) = quantise([floats(dense(3, 1), [[1.5, -0.25, 0.0078125]], [0.5])])
     assert state.exponents == (-5,)
-    assert (state.values >> 16).tolist() == [12288, -2048, 64, 32768]
+    assert (state.master >> 16).tolist() == [12288, -2048, 64, 32768]
     assert (change.layer, change.kind, change.w_exp, change.largest) == (1, "dense", -5, 1.5)
     assert change.rms == pytest.approx(np.sqrt((1.5**2 + 0.25**2 + 0.0078125**2) / 3))
     assert change.rms_error == pytest.approx(0.0078125 / np.sqrt(3))
@@ -39,11 +40,10 @@ def test_quantise_takes_the_finest_exponent_that_holds_the_largest_weight() -> N
 def test_quantised_weights_stay_where_rounds_put_them(values: list[float]) -> None:
     """The next round's rule moves no exponent, and devices lose nothing."""
     state, (change,) = quantise([floats(dense(len(values), 1), [values])])
-    if any(values) and state.exponents[0] > aggregate.MIN_EXPONENT:
+    if any(values) and state.exponents[0] > MIN_EXPONENT:
         assert move_exponents(state).exponents == state.exponents
-    data = aggregate.stored_weights(state)
-    again = aggregate.state_of_weights(state.layers, state.exponents, data)
-    assert np.array_equal(again.values, state.values)
+    again = state_of_weights(state.layers, state.exponents, state.view)
+    assert np.array_equal(again.master, state.master)
     if not change.saturated:
         assert change.rms_error <= 2.0 ** (change.w_exp - 1)
         assert change.rms_error_master <= 2.0 ** (change.w_exp - 9)
@@ -53,9 +53,9 @@ def test_quantise_counts_what_saturates() -> None:
     state, (change,) = quantise([floats(dense(3, 2), [[9000, -1e300, 8000]] * 2, [40000.0, -1e9])])
     assert (state.exponents, change.saturated) == ((7,), 6)
     assert change.rms_error == pytest.approx(1e300 / np.sqrt(3))
-    masters = (state.values >> 16)[:6]
+    masters = (state.master >> 16)[:6]
     assert masters.tolist() == [16383, -16383, 16000] * 2
-    assert (state.values >> 16)[6:].tolist() == [2**31 - 1, -(2**31 - 1)]
+    assert (state.master >> 16)[6:].tolist() == [2**31 - 1, -(2**31 - 1)]
 
 
 def test_quantise_of_zeros_leaves_room_to_learn() -> None:
@@ -73,7 +73,7 @@ def test_quantise_orders_depthwise_weights_by_place_and_pools_have_none() -> Non
         ]
     )
     assert state.exponents == (-6, 0)
-    assert ((state.values >> 16)[:6] / 8192).tolist() == [1, -1, 0.5, -0.5, 0.25, -0.25]
+    assert ((state.master >> 16)[:6] / 8192).tolist() == [1, -1, 0.5, -0.5, 0.25, -0.25]
     assert [change.layer for change in changes] == [1]
 
 

@@ -28,7 +28,7 @@ from fedling_agent.session.events import (
 from fedling_agent.session.state import Joining, Session, Spooled, Timing, restore
 from fedling_broker.rounds import events as broker
 from fedling_broker.rounds import machine as rounds
-from fedling_broker.rounds.state import Rounds
+from fedling_broker.rounds.state import Open, Rounds
 from fedling_protocol.wire.messages import Answer, Plan, Verdict
 from tests.support.schedules.violation import Violation
 from tests.support.schedules.world import Machines, World
@@ -87,13 +87,15 @@ def known_update_not_looked_up(
     s: Rounds, event: broker.Event, now: int
 ) -> tuple[Rounds, list[broker.Action]]:
     if isinstance(event, broker.UpdateSeen):
-        event = replace(event, known=None)
+        event = replace(event, past=event.past and broker.Past(None))
+        if isinstance(s.phase, Open):
+            s.phase.cohort._decisions.pop(event.device, None)
     return rounds.step(s, event, now)
 
 
 def nonce_not_checked(s: Session, event: Event, now: int) -> tuple[Session, list[Action]]:
     if isinstance(event, TicketSeen) and isinstance(s.phase, Joining):
-        event = replace(event, nonce=s.phase.nonce)
+        event = TicketSeen(replace(event.ticket, nonce=s.phase.nonce))
     return session.step(s, event, now)
 
 
@@ -106,9 +108,9 @@ def goes_on_without(forbidden: type) -> Callable[..., tuple[Session, list[Action
 
 
 def spool_forgotten(
-    timing: Timing, seed: bytes, work: Plan | None, spool: tuple[Spooled, ...]
+    timing: Timing, seed: bytes, begun: Plan | None, spool: tuple[Spooled, ...]
 ) -> Session:
-    return restore(timing, seed, work, ())
+    return restore(timing, seed, begun, ())
 
 
 PLANTED = {

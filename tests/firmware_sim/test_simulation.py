@@ -26,7 +26,7 @@ def test_secret_follows_from_the_seed_and_the_name(tmp_path: Path) -> None:
 
 def test_for_devices_shrinks_the_cohort(tmp_path: Path) -> None:
     scenario = load(small_task.write(tmp_path, goal=4))
-    assert for_devices(scenario, 3, 5).task.rules.goal == 2
+    assert for_devices(scenario, 3, 5).task.rules.policy.goal == 2
     assert for_devices(scenario, 5, 5) is scenario
 
 

@@ -114,10 +114,10 @@ def plans() -> dict[str, Json]:
         "plan_id": PLAN_ID.hex(), "round": 41, "base_version": 40, "base_hash": BASE.hex(),
         "spec": SPEC_FIELDS, "training": TRAINING_FIELDS,
         "conditions": {"mains": False, "battery": 40, "temperature": -5},
-        "rate": 0, "codec": "raw int16", "cohort": None, "model_size": 321,
+        "rate": 0, "codec": "raw int16", "cohort": None, "model_size": 321, "spread_s": None,
     }  # fmt: skip
-    named: Value = {**plan, 11: [DEVICE, "abcdefghijklmnop"]}
-    named_fields = {**fields, "cohort": [DEVICE, "abcdefghijklmnop"]}
+    named: Value = {**plan, 11: [DEVICE, "abcdefghijklmnop"], 13: 60}
+    named_fields = {**fields, "cohort": [DEVICE, "abcdefghijklmnop"], "spread_s": 60}
     rest: Value = {0: 1, 1: "rest", 4: 40, 5: BASE, 6: SPEC, 12: 321, 14: 86_400}
     rest_fields: Json = {
         "version": 40, "model_hash": BASE.hex(), "spec": SPEC_FIELDS, "model_size": 321,

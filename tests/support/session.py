@@ -24,7 +24,16 @@ from fedling_agent.session.state import (
 )
 from fedling_native import Loss, dense
 from fedling_protocol.wire.codecs import Codec
-from fedling_protocol.wire.messages import Answer, Conditions, Plan, Rest, TaskSpec, Verdict
+from fedling_protocol.wire.messages import (
+    Answer,
+    Conditions,
+    Plan,
+    Receipt,
+    Rest,
+    TaskSpec,
+    Ticket,
+    Verdict,
+)
 from fedling_protocol.wire.messages import Training as HowToTrain
 
 SPEC = TaskSpec("watch", "imu", 2, 1, 1, "device", ("a", "b"), (dense(2, 2),), Loss.SOFTMAX)
@@ -43,8 +52,8 @@ ALL = Allowed(True, True, True)
 class Device:
     """A session at some time, with what it did last."""
 
-    def __init__(self, work: Plan | None = None, spool: tuple[Spooled, ...] = ()) -> None:
-        self.state = restore(Timing(), b"seed of 16 bytes", work, spool)
+    def __init__(self, begun: Plan | None = None, spool: tuple[Spooled, ...] = ()) -> None:
+        self.state = restore(Timing(), b"seed of 16 bytes", begun, spool)
         self.now = 1_000_000
 
     def give(self, *events: Event) -> list[Action]:
@@ -67,12 +76,12 @@ class Device:
         assert isinstance(self.state.phase, Joining)
         joining = self.state.phase
         return self.give(
-            TicketSeen(joining.plan_id, joining.nonce, answer, seconds, reason),
+            TicketSeen(Ticket(joining.plan_id, joining.nonce, answer, seconds, reason)),
         )
 
     def receipt(self, verdict: Verdict = Verdict.ACCEPTED) -> list[Action]:
         """Of the spooled update."""
-        return self.give(ReceiptSeen(b"plan 1", b"update 1", verdict, "", None))
+        return self.give(ReceiptSeen(Receipt(b"plan 1", b"update 1", verdict, "", None)))
 
 
 def joining() -> Device:

@@ -126,7 +126,7 @@ def of_allowance(allowance: Allowance) -> Json:
 def of_live(live: Live, run: Occupant | None, now: float) -> Json:
     """The phase of a task, in a word and in a sentence. now: Clock.now()"""
     session, allowance = live.session, live.allowance
-    plan = session.work or session.offer
+    plan = session.begun or session.offer
     age_s = now - live.looked_at
     return {
         "phase": type(session.phase).__name__.lower(),
@@ -153,7 +153,7 @@ def sentence(live: Live, run: Occupant | None, now: float) -> str:
 
 def _of_phase(session: Session, run: Occupant | None, now: float) -> str:
     """Empty if it is idle."""
-    at = f"round {session.work.round}" if session.work else "a round"
+    at = f"round {session.begun.round}" if session.begun else "a round"
     step = f" at batch {run.done} of {run.job.total_steps}" if run else ""
     match session.phase:
         case state.Training():

@@ -168,7 +168,7 @@ class Work:
 
     def _count(self) -> bool:
         """Whether there are enough examples for the last plan; counted when one needs to know."""
-        if self._counter is None or self.session.work is not None:
+        if self._counter is None or self.session.begun is not None:
             return self.session.enough
         return finish(self._counter.count())
 
@@ -177,7 +177,7 @@ class Work:
         return Counter(source, plan.spec, plan.training, secret)
 
     def _asked(self) -> Conditions | None:
-        plan = self.session.work or self.plan
+        plan = self.session.begun or self.plan
         return None if plan is None else plan.conditions
 
     def _set_timers(self) -> None:
@@ -198,7 +198,7 @@ class Work:
     def next_check_s(self) -> float | None:
         """When the conditions are looked at again; None: nothing depends on them now."""
         s = self.session
-        if self.allowance is None or not (s.offer or s.work or s.spool or s.fetch):
+        if self.allowance is None or not (s.offer or s.begun or s.spool or s.fetch):
             return None
         fetching = s.fetch is not None and s.fetch.due_ms is not None
         moving = fetching or isinstance(s.phase, state.Sending)
@@ -318,7 +318,7 @@ class Work:
 
     def _round(self, plan_id: bytes) -> str:
         """For people: a round is known as long as its plan is."""
-        known = [p for p in (self.session.work, self.plan) if p and p.plan_id == plan_id]
+        known = [p for p in (self.session.begun, self.plan) if p and p.plan_id == plan_id]
         if not known:
             record = self._tools.store.plans.find(plan_id)
             known = [] if record is None else [record.plan]

@@ -221,7 +221,7 @@ class Service:
 
     def run_of(self, work: Work) -> Occupant | None:
         """The training of a task: under way, waiting for the slot, or paused."""
-        plan = work.session.work
+        plan = work.session.begun
         return None if plan is None else self.slot.progress(plan.plan_id)
 
     def ingested(self, changes: Changes) -> None:
@@ -374,24 +374,12 @@ class Service:
                 log.warning("not enrolled; the operator runs: %s", self.identity.add_command)
         work = self.works.get(task)
         if work is not None:
-            work.give(
-                ev.TicketSeen(
-                    ticket.plan_id, ticket.nonce, ticket.answer, ticket.seconds, ticket.reason
-                )
-            )
+            work.give(ev.TicketSeen(ticket))
 
     def _on_receipt(self, task: str, receipt: Receipt) -> None:
         work = self.works.get(task)
         if work is not None:
-            work.give(
-                ev.ReceiptSeen(
-                    receipt.plan_id,
-                    receipt.update_hash,
-                    receipt.verdict,
-                    receipt.reason,
-                    receipt.of,
-                )
-            )
+            work.give(ev.ReceiptSeen(receipt))
 
     # --- what the fleet hears --------------------------------------------------------------------
 

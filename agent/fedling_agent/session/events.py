@@ -19,7 +19,7 @@ The shell's contract:
 
 from dataclasses import dataclass
 
-from fedling_protocol.wire.messages import Answer, Plan, Rest, Verdict
+from fedling_protocol.wire.messages import Plan, Receipt, Rest, Ticket, Verdict
 
 # --- events ----------------------------------------------------------------------------------
 
@@ -70,22 +70,14 @@ class RestSeen:
 class TicketSeen:
     """An answer to a join."""
 
-    plan_id: bytes
-    nonce: bytes
-    answer: Answer
-    seconds: int
-    reason: str
+    ticket: Ticket
 
 
 @dataclass(frozen=True, slots=True)
 class ReceiptSeen:
     """The aggregator's word on a plan, or on the update with that message hash."""
 
-    plan_id: bytes
-    update_hash: bytes | None
-    verdict: Verdict
-    reason: str
-    of: Verdict | None  # duplicate: of this first verdict
+    receipt: Receipt
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +98,7 @@ class UpdateSpooled:
     """The training asked for by StartTraining is finished.
 
     Before it gives this event the shell has signed the update and, in one transaction, put it into
-    the spool and ended the plan's being in work (the checkpoint goes; what a replay needs stays).
+    the spool and ended the plan's being begun (the checkpoint goes; what a replay needs stays).
     It may follow a PauseTraining (the child was just done), never a PlanOver.
     """
 
@@ -199,10 +191,10 @@ class CancelFetch:
 
 @dataclass(frozen=True, slots=True)
 class StartTraining:
-    """**Durable**: the plan is in work and its training set is frozen, unless both are so already.
+    """**Durable**: the plan is begun and its training set is frozen, unless both are so already.
 
     Then start the child, or let it go on from its checkpoint. Ends in UpdateSpooled or
-    TrainingFailed. The base model is on disk: the shell keeps it as long as the plan is in work.
+    TrainingFailed. The base model is on disk: the shell keeps it as long as the plan is begun.
     While the shell's one training slot is taken by another task, the start waits for it.
     """
 
@@ -211,7 +203,7 @@ class StartTraining:
 
 @dataclass(frozen=True, slots=True)
 class PauseTraining:
-    """The child finishes its batch, writes a checkpoint, ends. The plan stays in work."""
+    """The child finishes its batch, writes a checkpoint, ends. The plan stays begun."""
 
     plan_id: bytes
 

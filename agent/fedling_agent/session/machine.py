@@ -48,7 +48,7 @@ from fedling_agent.session.state import (
     Training,
     Waiting,
 )
-from fedling_protocol.wire.messages import Answer, Plan, Verdict
+from fedling_protocol.wire.messages import Answer, Plan, Ticket, Verdict
 
 NOT_ENROLLED = "not enrolled"
 
@@ -64,7 +64,7 @@ def step(s: Session, event: Event, now_ms: int) -> tuple[Session, list[Action]]:
 
 
 def on_connected(s: Session, event: Connected, now: int, do: list[Action]) -> Session:
-    return start_afresh(s, connected=True)
+    return spread(start_afresh(s, connected=True), now)
 
 
 def on_disconnected(s: Session, event: Disconnected, now: int, do: list[Action]) -> Session:
@@ -74,9 +74,21 @@ def on_disconnected(s: Session, event: Disconnected, now: int, do: list[Action])
 def start_afresh(s: Session, connected: bool) -> Session:
     """Training goes on, and so does a wait; what waits for an answer joins again."""
     phase = Idle() if isinstance(s.phase, Joining | Ready | Sending) else s.phase
-    return Session(
-        s.timing, s.dice, phase, s.work, s.spool, connected, s.train, s.transfer, s.enough
-    )
+    return replace(
+        s, phase=phase, connected=connected, tries=0, offer=None, ticket_ms=0, fetch=None,
+        look_ms=None,
+    )  # fmt: skip
+
+
+def spread(s: Session, now: int) -> Session:
+    """A fleet that sees a plan, or is connected again, at the same instant must not join at once.
+
+    Who waits already does not begin anew.
+    """
+    if not s.spread_ms or s.ask_ms is not None:
+        return s
+    value, dice = s.dice.throw()
+    return replace(s, dice=dice, ask_ms=now + part(value, s.spread_ms))
 
 
 def on_enrolled(s: Session, event: Enrolled, now: int, do: list[Action]) -> Session:
@@ -94,17 +106,18 @@ def on_allowed(s: Session, event: Allowed, now: int, do: list[Action]) -> Sessio
 
 def on_plan(s: Session, event: PlanSeen, now: int, do: list[Action]) -> Session:
     plan = event.plan
-    if any(plan.round < known.round for known in (s.work, s.offer) if known):
+    if any(plan.round < known.round for known in (s.begun, s.offer) if known):
         return s  # came late: it was closed before the other was opened
     if s.look_ms is not None:
         s = replace(s, look_ms=None)
     s = want_model(s, plan.base_version, plan.base_hash, plan.model_size, event.held, do)
-    if s.work and s.work.plan_id != plan.plan_id:
+    if s.begun and s.begun.plan_id != plan.plan_id:
         s = give_up(s, "superseded", do)
-    mine = {known.plan_id for known in (s.work, s.offer, *s.spool) if known}
+    mine = {known.plan_id for known in (s.begun, s.offer, *s.spool) if known}
+    s = replace(s, spread_ms=1000 * (plan.spread_s or 0))
     if event.finished or plan.plan_id in mine:
         return s
-    return offered(s, plan)
+    return spread(offered(s, plan), now)
 
 
 def on_rest(s: Session, event: RestSeen, now: int, do: list[Action]) -> Session:
@@ -112,7 +125,7 @@ def on_rest(s: Session, event: RestSeen, now: int, do: list[Action]) -> Session:
     if s.offer and rest.version <= s.offer.base_version:
         return s  # came late: the plan was opened after it
     s = want_model(s, rest.version, rest.model_hash, rest.model_size, event.held, do)
-    if s.work and rest.version > s.work.base_version:
+    if s.begun and rest.version > s.begun.base_version:
         s = give_up(s, "superseded", do)
     s = offered(s, None)
     wait, dice = back_off(s, tries=0)
@@ -132,10 +145,10 @@ def offered(s: Session, plan: Plan | None) -> Session:
 
 
 def give_up(s: Session, reason: str, do: list[Action]) -> Session:
-    """End the plan in work, of which nothing was sent or spooled."""
-    if s.work:
-        do.append(PlanOver(s.work.plan_id, None, None, reason))
-        s = replace(s, phase=Idle(), work=None)
+    """End the begun plan, of which nothing was sent or spooled."""
+    if s.begun:
+        do.append(PlanOver(s.begun.plan_id, None, None, reason))
+        s = replace(s, phase=Idle(), begun=None)
     return s
 
 
@@ -143,12 +156,12 @@ def give_up(s: Session, reason: str, do: list[Action]) -> Session:
 
 
 def on_ticket(s: Session, event: TicketSeen, now: int, do: list[Action]) -> Session:
-    asked = s.phase
-    if not isinstance(asked, Joining) or asked.nonce != event.nonce:
+    asked, ticket = s.phase, event.ticket
+    if not isinstance(asked, Joining) or asked.nonce != ticket.nonce:
         return s  # not the join that we wait for
-    if event.answer is Answer.WAIT:
-        return told_to_wait(s, asked, event, now)
-    ticket_ms = asked.sent_ms + event.seconds * 1000
+    if ticket.answer is Answer.WAIT:
+        return told_to_wait(s, asked, ticket, now)
+    ticket_ms = asked.sent_ms + ticket.seconds * 1000
     if now >= ticket_ms:
         return s  # the answer took longer than the ticket lasts; the join's own back-off follows
     phase: Ready | Idle | Sending = Ready()
@@ -157,28 +170,29 @@ def on_ticket(s: Session, event: TicketSeen, now: int, do: list[Action]) -> Sess
     return replace(s, phase=phase, ticket_ms=ticket_ms, tries=0)
 
 
-def told_to_wait(s: Session, asked: Joining, event: TicketSeen, now: int) -> Session:
+def told_to_wait(s: Session, asked: Joining, ticket: Ticket, now: int) -> Session:
     """A device without a certificate may wait for days: it asks less and less often."""
-    tries = s.tries if event.reason == NOT_ENROLLED else 0
+    tries = s.tries if ticket.reason == NOT_ENROLLED else 0
     wait, dice = back_off(s, tries)
-    due = now + event.seconds * 1000 + wait
-    phase = Waiting(asked.plan_id, asked.have, event.reason, due)
+    due = now + ticket.seconds * 1000 + wait
+    phase = Waiting(asked.plan_id, asked.have, ticket.reason, due)
     return replace(s, dice=dice, phase=phase, tries=tries)
 
 
 def on_receipt(s: Session, event: ReceiptSeen, now: int, do: list[Action]) -> Session:
-    entry = next((e for e in s.spool if e.plan_id == event.plan_id), None)
+    receipt = event.receipt
+    entry = next((e for e in s.spool if e.plan_id == receipt.plan_id), None)
     if entry:
-        if entry.update_hash != event.update_hash:
+        if entry.update_hash != receipt.update_hash:
             return s
         s = replace(s, spool=tuple(e for e in s.spool if e is not entry))
-    elif not any(p and p.plan_id == event.plan_id for p in (s.work, s.offer)):
+    elif not any(p and p.plan_id == receipt.plan_id for p in (s.begun, s.offer)):
         return s
-    s = stop_sending(s, event.plan_id, do)
-    verdict = event.of or event.verdict
+    s = stop_sending(s, receipt.plan_id, do)
+    verdict = receipt.of or receipt.verdict
     ended = entry.update_hash if entry else None
-    do.append(PlanOver(event.plan_id, ended, verdict, event.reason))
-    s = forget(s, event.plan_id)
+    do.append(PlanOver(receipt.plan_id, ended, verdict, receipt.reason))
+    s = forget(s, receipt.plan_id)
     if verdict is not Verdict.ACCEPTED and not s.offer:
         do.append(AskPlan())  # the plan that we knew is not the open one
     return s
@@ -186,8 +200,8 @@ def on_receipt(s: Session, event: ReceiptSeen, now: int, do: list[Action]) -> Se
 
 def forget(s: Session, plan_id: bytes) -> Session:
     """Nothing more happens about this plan."""
-    if s.work and s.work.plan_id == plan_id:
-        return replace(s, phase=Idle(), work=None)
+    if s.begun and s.begun.plan_id == plan_id:
+        return replace(s, phase=Idle(), begun=None)
     if s.offer and s.offer.plan_id == plan_id:
         s = offered(s, None)
     if isinstance(s.phase, Joining | Waiting) and s.phase.plan_id == plan_id:
@@ -242,17 +256,17 @@ def on_update_sent(s: Session, event: UpdateSent, now: int, do: list[Action]) ->
 
 
 def on_update_spooled(s: Session, event: UpdateSpooled, now: int, do: list[Action]) -> Session:
-    if not s.work or s.work.plan_id != event.plan_id:
+    if not s.begun or s.begun.plan_id != event.plan_id:
         return s
     phase: Idle | Sending = Idle()
     if s.transfer and now < s.ticket_ms and not s.spool:
         phase = send(s, event.plan_id, event.update_hash, now, do)
     spool = (*s.spool, Spooled(event.plan_id, event.update_hash))
-    return replace(s, phase=phase, work=None, spool=spool)
+    return replace(s, phase=phase, begun=None, spool=spool)
 
 
 def on_training_failed(s: Session, event: TrainingFailed, now: int, do: list[Action]) -> Session:
-    if s.work and s.work.plan_id == event.plan_id:
+    if s.begun and s.begun.plan_id == event.plan_id:
         return give_up(s, f"failed: {event.reason}", do)
     return s
 
@@ -292,7 +306,12 @@ def back_off(s: Session, tries: int) -> tuple[int, Dice]:
 
 def jitter(timing: Timing, value: bytes, tries: int) -> int:
     ceiling = min(timing.longest_ms, timing.retry_ms << min(tries, 32))
-    return int.from_bytes(value[8:16], "big") % (ceiling + 1)
+    return part(value, ceiling)
+
+
+def part(value: bytes, ceiling_ms: int) -> int:
+    """Between 0 and the ceiling, from a throw of the dice."""
+    return int.from_bytes(value[8:16], "big") % (ceiling_ms + 1)
 
 
 # --- what is wanted and allowed now ----------------------------------------------------------
@@ -300,6 +319,8 @@ def jitter(timing: Timing, value: bytes, tries: int) -> int:
 
 def settle(s: Session, now: int, do: list[Action]) -> Session:
     """After every event: end what is no longer allowed, begin what is allowed now."""
+    if s.ask_ms is not None and now >= s.ask_ms:
+        s = replace(s, ask_ms=None)
     s = settle_transfers(s, now, do)
     s = settle_training(s, now, do)
     return ask(s, now, do) if isinstance(s.phase, Idle) else s
@@ -322,16 +343,16 @@ def settle_transfers(s: Session, now: int, do: list[Action]) -> Session:
 
 
 def settle_training(s: Session, now: int, do: list[Action]) -> Session:
-    """A plan in work is trained while conditions allow; one with a ticket is begun."""
+    """A begun plan is trained while conditions allow; one with a ticket begins."""
     if isinstance(s.phase, Ready):
         return begin(s, now, do)
-    if not s.work:
+    if not s.begun:
         return s
     if isinstance(s.phase, Training) and not s.train:
-        do.append(PauseTraining(s.work.plan_id))
+        do.append(PauseTraining(s.begun.plan_id))
         return replace(s, phase=Paused())
     if isinstance(s.phase, Paused) and s.train:
-        do.append(StartTraining(s.work))
+        do.append(StartTraining(s.begun))
         return replace(s, phase=Training())
     return s
 
@@ -342,12 +363,12 @@ def begin(s: Session, now: int, do: list[Action]) -> Session:
     if s.fetch or not (s.train and s.enough):
         return s
     do.append(StartTraining(s.offer))
-    return replace(s, phase=Training(), work=s.offer, offer=None)
+    return replace(s, phase=Training(), begun=s.offer, offer=None)
 
 
 def ask(s: Session, now: int, do: list[Action]) -> Session:
     """Join: with the oldest spool entry if there is one, else for the open plan."""
-    if not (s.connected and s.transfer):
+    if not (s.connected and s.transfer and s.ask_ms is None):
         return s
     if s.spool:
         return join(s, s.spool[0].plan_id, s.spool[0].update_hash, now, do)

@@ -91,7 +91,7 @@ class Training:
 
 @dataclass(frozen=True, slots=True)
 class Paused:
-    """A plan is in work and conditions for training fail."""
+    """A plan is begun and conditions for training fail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +113,15 @@ class Session:
     timing: Timing
     dice: Dice
     phase: Phase = Idle()
-    work: Plan | None = None  # begun: frozen on disk; its training is not finished
+    begun: Plan | None = None  # frozen on disk; its training is not finished
     spool: tuple[Spooled, ...] = ()  # oldest first
     connected: bool = False
     train: bool = False  # these three as in Allowed
     transfer: bool = False
     enough: bool = False
     tries: int = 0  # joins since the last answer that let us go on
+    spread_ms: int = 0  # the last plan's: after a new plan or a reconnect a join waits a part of it
+    ask_ms: int | None = None  # nothing is joined before then
     # Of this connection:
     offer: Plan | None = None  # the open plan; not begun, not finished
     ticket_ms: int = 0  # the last ticket is good until then: to begin, and to send what came of it
@@ -127,14 +129,14 @@ class Session:
     look_ms: int | None = None  # ask for the plan again then
 
 
-def restore(timing: Timing, seed: bytes, work: Plan | None, spool: tuple[Spooled, ...]) -> Session:
+def restore(timing: Timing, seed: bytes, begun: Plan | None, spool: tuple[Spooled, ...]) -> Session:
     """The session after a start, from what is on disk.
 
-    work: the plan whose StartTraining was executed, and neither UpdateSpooled nor PlanOver since
+    begun: the plan whose StartTraining was executed, and neither UpdateSpooled nor PlanOver since
     spool: the updates without PlanOver, oldest first
     The shell then gives Allowed as soon as it knows, Erase if one was under way, and Connected.
     """
-    return Session(timing, Dice(seed), Paused() if work else Idle(), work, spool)
+    return Session(timing, Dice(seed), Paused() if begun else Idle(), begun, spool)
 
 
 def due(s: Session) -> int | None:
@@ -146,8 +148,7 @@ def due(s: Session) -> int | None:
         times.append(s.ticket_ms)
     if s.fetch and s.fetch.due_ms is not None:
         times.append(s.fetch.due_ms)
-    if s.look_ms is not None:
-        times.append(s.look_ms)
+    times += [time for time in (s.look_ms, s.ask_ms) if time is not None]
     return min(times, default=None)
 
 

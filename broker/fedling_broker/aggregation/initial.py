@@ -9,15 +9,10 @@ from math import isqrt
 
 import numpy as np
 
-from fedling_broker.aggregation.aggregate import (
-    FRACTION,
-    MASTER_LIMIT,
-    MIN_EXPONENT,
-    Int64,
-    ServerState,
-    move_exponents,
-)
-from fedling_native import Layer, Loss, parameter_counts
+from fedling_broker.aggregation.aggregate import Made, Steps, make
+from fedling_broker.aggregation.fixed import FRACTION, MASTER_LIMIT, MIN_EXPONENT, Int64
+from fedling_broker.aggregation.state import SPAN, Block, Memory, ServerState, Sink, Span, finish
+from fedling_native import Layer, Loss
 
 WORDS_IN_BLOCK = 8
 QUIET_BITS = 3  # outputs that are values begin at an eighth of what the other layers give
@@ -28,19 +23,26 @@ def initial_state(layers: tuple[Layer, ...], seed: bytes, loss: Loss = Loss.SOFT
 
     With a loss of values the last layer's weights are worth an eighth of that.
     """
-    words = Words(seed)
-    masters, exponents = [], []
-    for layer in layers:
-        exponent, limit = range_of(layer.span) if layer.span else (0, 0)
-        drawn = words.take(layer.weight_count)
-        masters.append(((drawn * (2 * limit + 1)) >> 32) - limit)
-        exponents.append(exponent)
+    memory = Memory(layers)
+    finish(draw(layers, seed, loss, memory))
+    return memory.state
+
+
+def draw(layers: tuple[Layer, ...], seed: bytes, loss: Loss, sink: Sink, size: int = SPAN) -> Steps:
+    """The same, in steps."""
+    ranges = [range_of(layer.span) if layer.span else (0, 0) for layer in layers]
+    exponents = [exponent for exponent, _ in ranges]
     if loss in (Loss.SQUARED, Loss.RECONSTRUCTION) and layers[-1].span:
         exponents[-1] = max(exponents[-1] - QUIET_BITS, MIN_EXPONENT)
-    _, bias_count = parameter_counts(layers)
-    biases = np.zeros(bias_count, np.int64)
-    values = np.concatenate([*masters, biases]) << FRACTION
-    return move_exponents(ServerState(layers, tuple(exponents), values, np.zeros_like(values)))
+
+    def block(span: Span) -> Block:
+        if span.layer is None:
+            return Block(np.zeros(span.count, np.int64), {})
+        _, limit = ranges[span.layer]
+        drawn = words(seed, span.start, span.stop)
+        return Block((((drawn * (2 * limit + 1)) >> 32) - limit) << FRACTION, {})
+
+    return make(Made(layers, tuple(exponents), {}, block), sink, size)
 
 
 def range_of(span: int) -> tuple[int, int]:
@@ -51,22 +53,14 @@ def range_of(span: int) -> tuple[int, int]:
     return 8 - scale, isqrt((6 << 2 * scale) // span)
 
 
-class Words:
-    """Big-endian uint32 of SHA-256(seed || uint32be block), block = 0, 1, ..."""
+def words(seed: bytes, start: int, stop: int) -> Int64:
+    """The words [start, stop) of a seed, each 0 to 2^32 - 1.
 
-    def __init__(self, seed: bytes) -> None:
-        self._seed = seed
-        self._block = 0
-        self._left = np.zeros(0, np.int64)
-
-    def take(self, count: int) -> Int64:
-        """The next `count` words, each 0 to 2^32 - 1."""
-        blocks = -(-max(0, count - len(self._left)) // WORDS_IN_BLOCK)
-        data = b"".join(
-            hashlib.sha256(self._seed + block.to_bytes(4, "big")).digest()
-            for block in range(self._block, self._block + blocks)
-        )
-        self._block += blocks
-        words = np.concatenate([self._left, np.frombuffer(data, ">u4").astype(np.int64)])
-        self._left = words[count:]
-        return words[:count]
+    Big-endian uint32 of SHA-256(seed || uint32be block), block = 0, 1, ...
+    """
+    first, last = start // WORDS_IN_BLOCK, -(-stop // WORDS_IN_BLOCK)
+    data = b"".join(
+        hashlib.sha256(seed + block.to_bytes(4, "big")).digest() for block in range(first, last)
+    )
+    skipped = start - first * WORDS_IN_BLOCK
+    return np.frombuffer(data, ">u4").astype(np.int64)[skipped : skipped + stop - start]

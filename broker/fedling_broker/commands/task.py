@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from fedling_broker import onnx
-from fedling_broker.aggregation.aggregate import ServerState
+from fedling_broker.aggregation.state import ServerState
 from fedling_broker.commands import installation
 from fedling_broker.tasks import task_file
 from fedling_broker.tasks.task_file import Task

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fedling_broker.aggregation.aggregate import ServerState
+from fedling_broker.aggregation.state import ServerState
 from fedling_broker.onnx import OnnxError
 from fedling_broker.onnx.constants import fold
 from fedling_broker.onnx.operators import advance

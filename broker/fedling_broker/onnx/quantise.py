@@ -5,16 +5,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fedling_broker.aggregation.aggregate import (
+from fedling_broker.aggregation.fixed import (
     FRACTION,
     MASTER_LIMIT,
     MAX_EXPONENT,
     MIN_EXPONENT,
     STORED_OFFSET,
     Int64,
-    ServerState,
 )
 from fedling_broker.aggregation.initial import range_of
+from fedling_broker.aggregation.state import ServerState, state_of_masters
 from fedling_broker.onnx import OnnxError
 from fedling_broker.onnx.walk import Float64, FloatLayer
 from fedling_native import Kind
@@ -70,7 +70,7 @@ def quantise(found: Sequence[FloatLayer]) -> tuple[ServerState, list[Change]]:
         for number, (floats, integers) in enumerate(zip(found, rounded, strict=True), start=1)
         if floats.layer.weight_count
     ]
-    return ServerState(layers, exponents, values, np.zeros_like(values)), changes
+    return state_of_masters(layers, exponents, values), changes
 
 
 def round_layer(floats: FloatLayer) -> Rounded:

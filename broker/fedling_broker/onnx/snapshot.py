@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fedling_broker.aggregation import aggregate
+from fedling_broker.aggregation.state import read_vector
 from fedling_native import INPUT_EXP, Kind, Layer, Shape, parameter_counts
 from fedling_protocol.wire.messages import TaskSpec
 
@@ -29,7 +29,7 @@ class Snapshot:
 
     def layers(self) -> "Iterator[Trained]":
         """Every layer with its weights."""
-        values = aggregate.read_vector(self.weights, self.spec.layers)
+        values = read_vector(self.weights, self.spec.layers)
         start, (bias_start, _) = 0, parameter_counts(self.spec.layers)
         for layer, exponent in zip(self.spec.layers, self.exponents, strict=True):
             end, bias_end = start + layer.weight_count, bias_start + layer.bias_count

@@ -8,17 +8,21 @@ The shell's contract:
   If that fails (disk full), the shell throws the rest of the list and the state away and rebuilds
   the state with `state.restore`, as after a crash. Actions may be executed twice (a crash between
   two of them): each is idempotent.
+- A state given to `machine.step` is spent: only the one that it returns may be used again.
 - Sending is best effort: what cannot be sent is dropped; devices ask again.
 - After each step it asks `state.due(state)`, and gives Tick at that time; and once after `restore`.
 - Only verified messages become events: signature, topic, limits, schema. Anything else is refused
   and counted before it gets here.
+- What is known of the open plan (`state.open_plan`) is in the state. About a message for another
+  plan the shell asks the database, and gives what it says as `past`.
 - Milliseconds are of the boot-time clock; they are never written down. What is written down is
   `at_ms`: how long the round had been open.
 """
 
 from dataclasses import dataclass
 
-from fedling_protocol.wire.messages import Answer, Verdict
+from fedling_broker.rounds.terms import Terms
+from fedling_protocol.wire.messages import Join, Receipt, Ticket, Update, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,13 @@ class Decision:
     update_hash: bytes
     verdict: Verdict  # accepted, refused or late
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What the database knows of a plan that is not open, and of one device in it."""
+
+    decision: Decision | None
 
 
 # --- events ----------------------------------------------------------------------------------
@@ -43,32 +54,28 @@ class JoinSeen:
     """A device asks to take part, or what became of its update."""
 
     device: str
+    join: Join
     certified: bool  # False: the join was signed with the key in it, and that key has this id
-    plan_id: bytes
-    nonce: bytes
-    have: bytes | None
-    known_plan: bool  # the plan is in the database of this task
-    known: Decision | None  # the decision in the database about (plan, device)
+    past: Past | None = None  # not of the open plan; None: no such plan in this task's database
 
 
 @dataclass(frozen=True, slots=True)
 class UpdateSeen:
-    """A device sent an update; the shell still has its bytes in memory."""
+    """A device sent an update."""
 
     device: str
-    plan_id: bytes
+    update: Update
+    message: bytes  # all of it as it came: what is stored
     update_hash: bytes  # message hash
-    misfit: str  # "", or what does not fit the plan: "base", "codec", "weight" or "shape"
-    known_plan: bool
-    known: Decision | None
+    past: Past | None = None  # as in JoinSeen
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
     """OpenRound was executed."""
 
-    round: int
     plan_id: bytes
+    terms: Terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,23 +138,20 @@ class GrantPlace:
 
 @dataclass(frozen=True, slots=True)
 class SendTicket:
-    """Publish a Ticket to this device."""
+    """Publish a ticket to this device."""
 
     device: str
-    plan_id: bytes
-    nonce: bytes
-    answer: Answer
-    seconds: int
-    reason: str
+    ticket: Ticket
 
 
 @dataclass(frozen=True, slots=True)
 class StoreUpdate:
     """**Durable**: the update's file is on disk (its directory too), then the decision `accepted`
-    about (plan, device) is committed."""
+    about (plan, device) is committed. The update is in the round's sum from then on."""
 
-    plan_id: bytes
     device: str
+    update: Update
+    message: bytes
     update_hash: bytes
     at_ms: int
 
@@ -162,18 +166,15 @@ class RecordDecision:
     plan_id: bytes
     device: str
     decision: Decision
+    size: int  # bytes of the message that was decided about; 0: it never came
 
 
 @dataclass(frozen=True, slots=True)
 class SendReceipt:
-    """Publish a Receipt to this device."""
+    """Publish a receipt to this device."""
 
     device: str
-    plan_id: bytes
-    update_hash: bytes | None
-    verdict: Verdict
-    reason: str
-    of: Verdict | None
+    receipt: Receipt
 
 
 @dataclass(frozen=True, slots=True)

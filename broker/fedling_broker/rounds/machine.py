@@ -28,23 +28,22 @@ from fedling_broker.rounds.events import (
     Tick,
     UpdateSeen,
 )
+from fedling_broker.rounds.policy import DAY_S, Keep, Policy, Take, TurnAway, whole_seconds
 from fedling_broker.rounds.state import (
-    DAY_S,
     Folding,
     Open,
     Opening,
     Over,
     Pausing,
-    Phase,
     Rounds,
     between,
-    whole_seconds,
 )
-from fedling_protocol.wire.messages import Answer, Verdict
+from fedling_broker.rounds.terms import misfit
+from fedling_protocol.wire.messages import Answer, Join, Receipt, Ticket, Verdict
 
 
 def step(s: Rounds, event: Event, now_ms: int) -> tuple[Rounds, list[Action]]:
-    """Advance the rounds of one task. Pure: no clock, no I/O, no randomness."""
+    """Advance the rounds of one task; `s` is spent. Pure: no clock, no I/O, no randomness."""
     do: list[Action] = []
     s = ON[type(event)](s, event, now_ms, do)
     return advance(s, now_ms, do), do
@@ -53,107 +52,87 @@ def step(s: Rounds, event: Event, now_ms: int) -> tuple[Rounds, list[Action]]:
 # --- a join: the first row of the table that applies -----------------------------------------
 
 
-def on_join(s: Rounds, join: JoinSeen, now: int, do: list[Action]) -> Rounds:
-    known = join.known
-    if not join.certified:
-        wait(join, s.rules.wait_s, "not enrolled", do)
-    elif not join.known_plan:
-        tell(join, join.have, Verdict.REFUSED, "unknown plan", do)
+def on_join(s: Rounds, event: JoinSeen, now: int, do: list[Action]) -> Rounds:
+    join, phase = event.join, open_for(s, event.join.plan_id)
+    known = known_decision(phase, event)
+    if not event.certified:
+        wait(event, s.rules.policy.wait_s, "not enrolled", do)
+    elif phase is None and event.past is None:
+        tell(event, join.have, Verdict.REFUSED, "unknown plan", do)
     elif known and join.have in (None, known.update_hash):
-        tell(join, known.update_hash, known.verdict, known.reason, do)
+        tell(event, known.update_hash, known.verdict, known.reason, do)
     elif known:
-        tell(join, join.have, Verdict.REFUSED, "conflict", do)
-    elif not isinstance(s.phase, Open) or s.phase.plan_id != join.plan_id:
-        too_late_to_join(join, do)
+        tell(event, join.have, Verdict.REFUSED, "conflict", do)
+    elif phase is None:
+        too_late_to_join(event, do)
     else:
-        return with_phase(s, join_open(s, s.phase, join, now, do))
+        admit(s.rules.policy, phase, event, now, do)
     return s
 
 
-def too_late_to_join(join: JoinSeen, do: list[Action]) -> None:
+def open_for(s: Rounds, plan_id: bytes) -> Open | None:
+    """The open round, if this is its plan."""
+    return s.phase if isinstance(s.phase, Open) and s.phase.plan_id == plan_id else None
+
+
+def known_decision(phase: Open | None, event: JoinSeen | UpdateSeen) -> Decision | None:
+    """What was decided before about this device and the plan that it speaks of."""
+    if phase is not None:
+        return phase.cohort.decision(event.device)
+    return None if event.past is None else event.past.decision
+
+
+def too_late_to_join(event: JoinSeen, do: list[Action]) -> None:
     """About a finished update this is the last word; without one there is nothing to decide."""
-    if join.have:
-        decide(join, Decision(join.have, Verdict.LATE, ""), do)
+    if event.join.have:
+        decide(event, Decision(event.join.have, Verdict.LATE, ""), None, do)
     else:
-        tell(join, None, Verdict.LATE, "", do)
+        tell(event, None, Verdict.LATE, "", do)
 
 
-def join_open(s: Rounds, phase: Open, join: JoinSeen, now: int, do: list[Action]) -> Open:
-    """A device keeps its place until another one needs it, and has it prolonged."""
+def admit(policy: Policy, phase: Open, event: JoinSeen, now: int, do: list[Action]) -> None:
+    """A place is written down before it is said: a device that trains finds it after any crash."""
     age = now - phase.opened_ms
-    until = phase.places.get(join.device)
-    left = 0 if until is None else (until - age) // 1000 - s.rules.grace_s
-    if left > 0:
-        go(join, left, do)
-    elif until is not None:
-        return grant(s, phase, join, None, age, do)
-    elif s.rules.cohort is not None and join.device not in s.rules.cohort:
-        wait(join, DAY_S, "not in cohort", do)
-    elif len(phase.accepted) + len(phase.places) < s.rules.capacity:
-        return grant(s, phase, join, None, age, do)
-    else:
-        return join_full(s, phase, join, age, do)
-    return phase
-
-
-def join_full(s: Rounds, phase: Open, join: JoinSeen, age: int, do: list[Action]) -> Open:
-    """All places are taken, but one that has expired may be given away.
-
-    There is one without an accepted update: fewer than the goal are accepted while a round is open.
-    """
-    oldest, until = min(phase.places.items(), key=lambda place: place[1])
-    if until <= age:
-        return grant(s, phase, join, oldest, age, do)
-    wait(join, min(s.rules.wait_s, whole_seconds(until - age)), "cohort full", do)
-    return phase
-
-
-def grant(
-    s: Rounds, phase: Open, join: JoinSeen, instead_of: str | None, age: int, do: list[Action]
-) -> Open:
-    """Written down before it is said: a device that trains finds its place after any crash."""
-    seconds = s.rules.ticket_s(age)
-    until = age + (seconds + s.rules.grace_s) * 1000
-    do.append(GrantPlace(phase.plan_id, join.device, until, instead_of, age))
-    go(join, seconds, do)
-    others = {device: end for device, end in phase.places.items() if device != instead_of}
-    return replace(phase, places={**others, join.device: until})
+    match policy.admit(phase.cohort, event.device, age):
+        case Keep(seconds):
+            go(event, seconds, do)
+        case TurnAway(seconds, reason):
+            wait(event, seconds, reason, do)
+        case Take(seconds, until_ms, instead_of):
+            phase.cohort.grant(event.device, until_ms, instead_of)
+            do.append(GrantPlace(phase.plan_id, event.device, until_ms, instead_of, age))
+            go(event, seconds, do)
 
 
 # --- an update: the first row of the table that applies --------------------------------------
 
 
-def on_update(s: Rounds, update: UpdateSeen, now: int, do: list[Action]) -> Rounds:
-    known, update_hash = update.known, update.update_hash
+def on_update(s: Rounds, event: UpdateSeen, now: int, do: list[Action]) -> Rounds:
+    update_hash, phase = event.update_hash, open_for(s, event.update.plan_id)
+    known = known_decision(phase, event)
     if known and known.update_hash == update_hash:
-        tell(update, update_hash, Verdict.DUPLICATE, known.reason, do, of=known.verdict)
+        tell(event, update_hash, Verdict.DUPLICATE, known.reason, do, of=known.verdict)
     elif known:
-        tell(update, update_hash, Verdict.REFUSED, "conflict", do)
-    elif not update.known_plan:
-        tell(update, update_hash, Verdict.REFUSED, "unknown plan", do)
-    elif not isinstance(s.phase, Open) or s.phase.plan_id != update.plan_id:
-        decide(update, Decision(update_hash, Verdict.LATE, ""), do)
-    elif update.device not in s.phase.places:
-        decide(update, Decision(update_hash, Verdict.REFUSED, "no ticket"), do)
-    elif update.misfit:
-        decide(update, Decision(update_hash, Verdict.REFUSED, update.misfit), do)
-        return replace(s, phase=without_place(s.phase, update.device))
+        tell(event, update_hash, Verdict.REFUSED, "conflict", do)
+    elif phase is None and event.past is None:
+        tell(event, update_hash, Verdict.REFUSED, "unknown plan", do)
+    elif phase is None:
+        decide(event, Decision(update_hash, Verdict.LATE, ""), None, do)
+    elif phase.cohort.until(event.device) is None:
+        decide(event, Decision(update_hash, Verdict.REFUSED, "no ticket"), phase, do)
+    elif reason := misfit(phase.terms, event.update):
+        decide(event, Decision(update_hash, Verdict.REFUSED, reason), phase, do)
     else:
-        return replace(s, phase=accept(s.phase, update, now, do))
+        accept(phase, event, now, do)
     return s
 
 
-def accept(phase: Open, update: UpdateSeen, now: int, do: list[Action]) -> Open:
+def accept(phase: Open, event: UpdateSeen, now: int, do: list[Action]) -> None:
     """On disk first, then the word."""
+    phase.cohort.decide(event.device, Decision(event.update_hash, Verdict.ACCEPTED, ""))
     age = now - phase.opened_ms
-    do.append(StoreUpdate(update.plan_id, update.device, update.update_hash, age))
-    tell(update, update.update_hash, Verdict.ACCEPTED, "", do)
-    phase = without_place(phase, update.device)
-    return replace(phase, accepted=phase.accepted | {update.device})
-
-
-def without_place(phase: Open, device: str) -> Open:
-    return replace(phase, places={d: until for d, until in phase.places.items() if d != device})
+    do.append(StoreUpdate(event.device, event.update, event.message, event.update_hash, age))
+    tell(event, event.update_hash, Verdict.ACCEPTED, "", do)
 
 
 # --- the round -------------------------------------------------------------------------------
@@ -161,7 +140,7 @@ def without_place(phase: Open, device: str) -> Open:
 
 def on_opened(s: Rounds, event: Opened, now: int, do: list[Action]) -> Rounds:
     do.append(PublishPlan(event.plan_id))
-    return replace(s, phase=Open(event.plan_id, now))
+    return replace(s, phase=Open(event.plan_id, now, event.terms))
 
 
 def on_folded(s: Rounds, event: Folded, now: int, do: list[Action]) -> Rounds:
@@ -189,54 +168,64 @@ def advance(s: Rounds, now: int, do: list[Action]) -> Rounds:
         case Pausing(until_ms) if now >= until_ms:
             do.append(OpenRound(s.done + 1))
             return replace(s, phase=Opening())
-        case Open():
-            return with_phase(s, close_if_time(s, s.phase, now, do))
+        case Open() as phase:
+            return close_if_time(s, phase, now, do)
         case Folding(plan_id, asked=False):
             do.append(FoldRound(plan_id))
             return replace(s, phase=Folding(plan_id, asked=True))
     return s
 
 
-def with_phase(s: Rounds, phase: Phase) -> Rounds:
-    return s if phase is s.phase else replace(s, phase=phase)
-
-
-def close_if_time(s: Rounds, phase: Open, now: int, do: list[Action]) -> Open | Folding:
-    """At the goal; at the deadline, or ever after, with at least the minimum."""
-    deadline = s.rules.deadline_ms
+def close_if_time(s: Rounds, phase: Open, now: int, do: list[Action]) -> Rounds:
+    """When the policy has enough; it may ask for less once the round is overdue."""
+    policy = s.rules.policy
+    deadline = policy.deadline_ms
     overdue = deadline is not None and now - phase.opened_ms >= deadline
-    if len(phase.accepted) < (s.rules.minimum if overdue else s.rules.goal):
-        return phase if phase.overdue == overdue else replace(phase, overdue=overdue)
-    do += [CloseRound(phase.plan_id), FoldRound(phase.plan_id)]
-    return Folding(phase.plan_id, asked=True)
+    if policy.enough(phase.cohort, overdue):
+        do += [CloseRound(phase.plan_id), FoldRound(phase.plan_id)]
+        return replace(s, phase=Folding(phase.plan_id, asked=True))
+    return s if phase.overdue == overdue else replace(s, phase=replace(phase, overdue=overdue))
 
 
 # --- words -----------------------------------------------------------------------------------
 
 
-def go(join: JoinSeen, seconds: int, do: list[Action]) -> None:
-    do.append(SendTicket(join.device, join.plan_id, join.nonce, Answer.GO, seconds, ""))
+def go(event: JoinSeen, seconds: int, do: list[Action]) -> None:
+    do.append(SendTicket(event.device, ticket(event.join, Answer.GO, seconds)))
 
 
-def wait(join: JoinSeen, seconds: int, reason: str, do: list[Action]) -> None:
-    do.append(SendTicket(join.device, join.plan_id, join.nonce, Answer.WAIT, seconds, reason))
+def wait(event: JoinSeen, seconds: int, reason: str, do: list[Action]) -> None:
+    do.append(SendTicket(event.device, ticket(event.join, Answer.WAIT, seconds, reason)))
 
 
-def decide(asked: JoinSeen | UpdateSeen, decision: Decision, do: list[Action]) -> None:
-    """Written down before it is said."""
-    do.append(RecordDecision(asked.plan_id, asked.device, decision))
-    tell(asked, decision.update_hash, decision.verdict, decision.reason, do)
+def ticket(join: Join, answer: Answer, seconds: int, reason: str = "") -> Ticket:
+    return Ticket(join.plan_id, join.nonce, answer, seconds, reason)
+
+
+def decide(
+    event: JoinSeen | UpdateSeen, decision: Decision, phase: Open | None, do: list[Action]
+) -> None:
+    """Written down before it is said. phase: the round that is open for it, if one is."""
+    if phase is not None:
+        phase.cohort.decide(event.device, decision)
+    size = len(event.message) if isinstance(event, UpdateSeen) else 0
+    do.append(RecordDecision(plan_of(event), event.device, decision, size))
+    tell(event, decision.update_hash, decision.verdict, decision.reason, do)
 
 
 def tell(
-    asked: JoinSeen | UpdateSeen,
+    event: JoinSeen | UpdateSeen,
     update_hash: bytes | None,
     verdict: Verdict,
     reason: str,
     do: list[Action],
     of: Verdict | None = None,
 ) -> None:
-    do.append(SendReceipt(asked.device, asked.plan_id, update_hash, verdict, reason, of))
+    do.append(SendReceipt(event.device, Receipt(plan_of(event), update_hash, verdict, reason, of)))
+
+
+def plan_of(event: JoinSeen | UpdateSeen) -> bytes:
+    return (event.join if isinstance(event, JoinSeen) else event.update).plan_id
 
 
 def rest(s: Rounds, now: int, do: list[Action]) -> None:

@@ -1,46 +1,26 @@
-"""What the rounds of a task remember; every value is replaced, never changed."""
+"""What the rounds of a task remember.
+
+A state is spent when it is given to `machine.step`, since an open round's cohort is changed in
+place: go on from the state that step returns. Nobody needs an old one. If a durable action fails,
+the shell rebuilds the state from disk.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-DAY_S = 86_400  # what a ticket, a wait or a rest says when nothing limits it
+from fedling_broker.rounds.cohort import Cohort
+from fedling_broker.rounds.events import Decision
+from fedling_broker.rounds.policy import Policy
+from fedling_broker.rounds.terms import Terms
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How rounds go, from the task file."""
+    """How the rounds of a task follow one another, from the task file."""
 
-    goal: int  # a round closes at so many accepted updates
-    minimum: int  # after the deadline it closes at so many; 1 <= minimum <= goal
+    policy: Policy  # how one round is held
     rounds: int  # rest after so many; 0: for ever
-    over_selection: int = 300  # places beyond the goal, in thousandths of it
-    deadline_ms: int | None = None
-    cohort: frozenset[str] | None = None  # named devices; each has its place, goal <= their number
     pause_s: int = 0  # rest between rounds
-    wait_s: int = 300  # what a wait ticket says at most; devices add jitter of their own
-    grace_s: int = 300  # a place outlasts its ticket: what began in time may still arrive
-
-    @property
-    def capacity(self) -> int:
-        """Places in a cohort."""
-        if self.cohort is not None:
-            return len(self.cohort)
-        return self.goal + -(-self.goal * self.over_selection // 1000)
-
-    def ticket_s(self, age_ms: int) -> int:
-        """How long a new ticket is good when the round is so old: to its deadline.
-
-        After the deadline, when a round waits for its minimum, it is as long as a round.
-        """
-        if self.deadline_ms is None:
-            return DAY_S
-        left_ms = self.deadline_ms - age_ms
-        return whole_seconds(left_ms if left_ms > 0 else self.deadline_ms)
-
-
-def whole_seconds(ms: int) -> int:
-    """Rounded up, at least 1."""
-    return max(1, -(-ms // 1000))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +41,8 @@ class Open:
 
     plan_id: bytes
     opened_ms: int
-    places: Mapping[str, int] = field(default_factory=dict)  # device: until_ms; no decision yet
-    accepted: frozenset[str] = frozenset()  # devices
+    terms: Terms
+    cohort: Cohort = field(default_factory=Cohort)
     overdue: bool = False  # past its deadline, with fewer than the minimum
 
 
@@ -96,14 +76,15 @@ class OnDisk:
     """What the database says of the one plan that is not folded."""
 
     plan_id: bytes
+    terms: Terms
     closed: bool
     age_ms: int
     """How long the round has been open. If it was opened since this machine's last boot (the
     kernel's boot id is written down with the opening): boot-time clock now minus at its opening;
     else the largest at_ms written down for it (0: none). Never too large, so no place is given
     away too early."""
-    places: Mapping[str, int]  # device: until_ms of its GrantPlace; only those without a decision
-    accepted: frozenset[str]  # devices
+    places: Mapping[str, int]  # device: until_ms of its GrantPlace, if it has no decision
+    decisions: Mapping[str, Decision]  # device: the first that was written down
 
 
 def restore(rules: Rules, done: int, plan: OnDisk | None, now_ms: int) -> Rounds:
@@ -116,8 +97,8 @@ def restore(rules: Rules, done: int, plan: OnDisk | None, now_ms: int) -> Rounds
         return between(rules, done, now_ms)
     if plan.closed:
         return Rounds(rules, done, Folding(plan.plan_id, asked=False))
-    opened_ms = now_ms - plan.age_ms
-    return Rounds(rules, done, Open(plan.plan_id, opened_ms, dict(plan.places), plan.accepted))
+    cohort = Cohort(plan.places, plan.decisions)
+    return Rounds(rules, done, Open(plan.plan_id, now_ms - plan.age_ms, plan.terms, cohort))
 
 
 def between(rules: Rules, done: int, now_ms: int) -> Rounds:
@@ -131,6 +112,12 @@ def due(s: Rounds) -> int | None:
     """When the next Tick is due; None: not before another event. Ask again after each step."""
     if isinstance(s.phase, Pausing):
         return s.phase.until_ms
-    if isinstance(s.phase, Open) and s.rules.deadline_ms is not None and not s.phase.overdue:
-        return s.phase.opened_ms + s.rules.deadline_ms
+    if isinstance(s.phase, Open) and not s.phase.overdue:
+        deadline_ms = s.rules.policy.deadline_ms
+        return None if deadline_ms is None else s.phase.opened_ms + deadline_ms
     return None
+
+
+def open_plan(s: Rounds) -> bytes | None:
+    """The plan about which the state knows every decision; about others the database does."""
+    return s.phase.plan_id if isinstance(s.phase, Open) else None

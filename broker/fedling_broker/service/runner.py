@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 
 from fedling_broker.rounds import events as ev
 from fedling_broker.rounds import machine, state
+from fedling_broker.rounds.terms import Terms
 from fedling_broker.service import fold
-from fedling_broker.store.store import DecisionRow, ModelRow, PlanRow, Store, boot_ms
+from fedling_broker.store.store import DecisionRow, ModelRow, Store, boot_ms
 from fedling_broker.tasks.task_file import Task
 from fedling_native import weights_size
 from fedling_protocol.net.ports import Link
@@ -22,9 +23,7 @@ from fedling_protocol.wire.messages import (
     Message,
     Model,
     Plan,
-    Receipt,
     Rest,
-    Ticket,
     Update,
     Verdict,
 )
@@ -59,7 +58,6 @@ class Work:
         self._events: deque[ev.Event] = deque()
         self._busy = False
         self._timer: Timer | None = None
-        self._update: tuple[bytes, Update] | None = None  # the one that an event is about
         self._sealed: tuple[int, bytes] | None = None  # the newest Model message
 
     # --- what the service tells ------------------------------------------------------------------
@@ -71,21 +69,19 @@ class Work:
 
     def join(self, device: str, join: Join, certified: bool) -> None:
         """A verified Join."""
-        store, plan_id = self._tools.store, join.plan_id
-        known = store.decision(self.task.name, plan_id, device)
-        known_plan = store.plan(self.task.name, plan_id) is not None
-        self.give(ev.JoinSeen(device, certified, plan_id, join.nonce, join.have, known_plan, known))
+        self.give(ev.JoinSeen(device, join, certified, self._past(join.plan_id, device)))
 
     def update(self, device: str, update: Update, message: bytes) -> None:
         """A verified Update and all its bytes."""
-        plan_id = update.plan_id
-        plan = self._tools.store.plan(self.task.name, plan_id)
-        known = self._tools.store.decision(self.task.name, plan_id, device)
-        misfit = "" if plan is None else self._misfit(plan, update)
-        self._update = message, update
-        update_hash = digest.message_hash(message)
-        self.give(ev.UpdateSeen(device, plan_id, update_hash, misfit, plan is not None, known))
-        self._update = None
+        update_hash, past = digest.message_hash(message), self._past(update.plan_id, device)
+        self.give(ev.UpdateSeen(device, update, message, update_hash, past))
+
+    def _past(self, plan_id: bytes, device: str) -> ev.Past | None:
+        """What the database says of a plan that is not open."""
+        store, task = self._tools.store, self.task.name
+        if plan_id == state.open_plan(self.rounds) or store.plan(task, plan_id) is None:
+            return None
+        return ev.Past(store.decision(task, plan_id, device))
 
     def give(self, event: ev.Event) -> None:
         """Step the rounds, execute their actions, and what follows from them."""
@@ -153,18 +149,6 @@ class Work:
         if due is not None:
             self._timer = self._tools.loop.at(due / 1000, lambda: self.give(ev.Tick()))
 
-    def _misfit(self, plan: PlanRow, update: Update) -> str:
-        """What of the update is not as the plan asked; empty: nothing."""
-        if (update.base_version, update.base_hash) != (plan.base_version, plan.base_hash):
-            return "base"
-        if update.codec != Codec.RAW_INT16:
-            return "codec"
-        if update.weight > self.task.training.weight_cap:
-            return "weight"
-        if len(update.vector) != weights_size(self.task.spec.layers):
-            return "shape"
-        return ""
-
     # --- rounds, durably -------------------------------------------------------------------------
 
     def _open(self, action: ev.OpenRound) -> None:
@@ -181,7 +165,7 @@ class Work:
         )
         store.open_round(self.task.name, action.round, plan_id, base)
         log.info("%s: round %d open on model %d", self.task.name, action.round, base.version)
-        self._events.append(ev.Opened(action.round, plan_id))
+        self._events.append(ev.Opened(plan_id, terms_of(self.task, base.version, base.model_hash)))
 
     def _grant(self, action: ev.GrantPlace) -> None:
         name, store = self.task.name, self._tools.store
@@ -190,28 +174,31 @@ class Work:
             store.grown(name, action.plan_id, action.at_ms)
 
     def _store(self, action: ev.StoreUpdate) -> None:
-        assert self._update is not None
-        message, update = self._update
-        store = self._tools.store
-        store.updates.put(message, action.update_hash)
+        store, update = self._tools.store, action.update
+        store.updates.put(action.message, action.update_hash)
         row = DecisionRow(
             action.device,
             Verdict.ACCEPTED,
             "",
             action.update_hash,
-            len(message),
+            len(action.message),
             update.weight,
             update.saturated,
         )
         with store.database.transaction("a verdict"):
-            store.decide(self.task.name, action.plan_id, row)
-            store.grown(self.task.name, action.plan_id, action.at_ms)
+            store.decide(self.task.name, update.plan_id, row)
+            store.grown(self.task.name, update.plan_id, action.at_ms)
 
     def _record(self, action: ev.RecordDecision) -> None:
         decision = action.decision
-        size = 0 if self._update is None else len(self._update[0])
         row = DecisionRow(
-            action.device, decision.verdict, decision.reason, decision.update_hash, size, 0, 0
+            action.device,
+            decision.verdict,
+            decision.reason,
+            decision.update_hash,
+            action.size,
+            0,
+            0,
         )
         self._tools.store.decide(self.task.name, action.plan_id, row)
 
@@ -229,14 +216,12 @@ class Work:
     # --- words -----------------------------------------------------------------------------------
 
     def _ticket(self, action: ev.SendTicket) -> None:
-        ticket = Ticket(action.plan_id, action.nonce, action.answer, action.seconds, action.reason)
-        self._send(self._tools.topics.of(Kind.TICKET, self.task.name, action.device), ticket)
+        topic = self._tools.topics.of(Kind.TICKET, self.task.name, action.device)
+        self._send(topic, action.ticket)
 
     def _receipt(self, action: ev.SendReceipt) -> None:
-        receipt = Receipt(
-            action.plan_id, action.update_hash, action.verdict, action.reason, action.of
-        )
-        self._send(self._tools.topics.of(Kind.RECEIPT, self.task.name, action.device), receipt)
+        topic = self._tools.topics.of(Kind.RECEIPT, self.task.name, action.device)
+        self._send(topic, action.receipt)
 
     def _publish_plan(self, action: ev.PublishPlan) -> None:
         row = self._tools.store.plan(self.task.name, action.plan_id)
@@ -246,6 +231,7 @@ class Work:
         plan = Plan(
             row.plan_id, row.round, row.base_version, row.base_hash, task.spec, task.training,
             task.conditions, 0, Codec.RAW_INT16, task.cohort, self._publish_model(model),
+            task.spread_s,
         )  # fmt: skip
         self._retain(plan, model)
 
@@ -292,9 +278,36 @@ class Work:
             self._tools.link.publish(topic, sealed, retain=retain)
 
 
+def terms_of(task: Task, base_version: int, base_hash: bytes) -> Terms:
+    """What a plan of this task on this model asks of an update."""
+    return Terms(
+        base_version,
+        base_hash,
+        Codec.RAW_INT16,
+        task.training.weight_cap,
+        weights_size(task.spec.layers),
+    )
+
+
+def on_disk(task: Task, store: Store) -> state.OnDisk | None:
+    """The plan that is not folded, as the rounds are restored from it."""
+    plan = store.unfolded(task.name)
+    if plan is None:
+        return None
+    rows = store.decisions(task.name, plan.plan_id)
+    return state.OnDisk(
+        plan.plan_id,
+        terms_of(task, plan.base_version, plan.base_hash),
+        plan.closed,
+        plan.age_now_ms(),
+        store.places(task.name, plan.plan_id),
+        {row.device: row.decision for row in rows},
+    )
+
+
 def restore(task: Task, paused: bool, store: Store) -> state.Rounds:
     """The rounds after a start. A paused task ends the round in work and opens no other."""
-    done, plan = store.done(task.name), store.on_disk(task.name)
+    done, plan = store.done(task.name), on_disk(task, store)
     if not paused:
         return state.restore(task.rules, done, plan, boot_ms())
     if plan is None:

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedling_broker.aggregation import aggregate, initial
-from fedling_broker.aggregation.aggregate import ServerState
+from fedling_broker.aggregation import initial
+from fedling_broker.aggregation.state import ServerState, state_from_bytes, state_to_bytes
 from fedling_broker.rounds.events import Decision
-from fedling_broker.rounds.state import OnDisk
 from fedling_broker.store.database import create_database, open_database
 from fedling_broker.store.ledger import Ledger
 from fedling_broker.store.shelf import Shelf
@@ -50,6 +49,11 @@ class PlanRow:
     closed: bool
     folded: bool
 
+    def age_now_ms(self) -> int:
+        """How long the round has been open, as far as this boot's clock can tell."""
+        same_boot = self.boot != "" and self.boot == boot_id()
+        return boot_ms() - self.opened_ms if same_boot else self.age_ms
+
 
 @dataclass(frozen=True, slots=True)
 class DecisionRow:
@@ -62,6 +66,11 @@ class DecisionRow:
     size: int  # bytes of the message; 0: it never came
     weight: int
     saturated: int
+
+    @property
+    def decision(self) -> Decision:
+        """As the rounds want it."""
+        return Decision(self.update_hash, Verdict(self.verdict), self.reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,10 +172,9 @@ class Store:
 
     def put_state(self, spec: TaskSpec, state: ServerState) -> tuple[bytes, bytes]:
         """The files of a state; their names: model hash, state hash."""
-        weights = aggregate.stored_weights(state)
-        model_hash = digest.model_hash(spec, state.exponents, weights)
-        self.models.put(weights, model_hash)
-        return model_hash, self.states.put(aggregate.pack_state(state))
+        model_hash = digest.model_hash(spec, state.exponents, state.view)
+        self.models.put(state.view, model_hash)
+        return model_hash, self.states.put(state_to_bytes(state))
 
     def tasks(self) -> list[TaskRow]:
         rows = self.database.rows("SELECT name, text, paused FROM tasks ORDER BY name")
@@ -219,16 +227,10 @@ class Store:
         )
         return None if row is None else _plan(row)
 
-    def on_disk(self, task: str) -> OnDisk | None:
-        """The plan that is not folded, as the rounds are restored from it."""
+    def unfolded(self, task: str) -> PlanRow | None:
+        """The one plan that is not folded."""
         row = self.database.row(f"SELECT {_PLAN} FROM plans WHERE task = ? AND folded = 0", task)
-        if row is None:
-            return None
-        plan = _plan(row)
-        same_boot = plan.boot != "" and plan.boot == boot_id()
-        age_ms = boot_ms() - plan.opened_ms if same_boot else plan.age_ms
-        accepted = frozenset(d.device for d in self.decisions(task, plan.plan_id, accepted=True))
-        return OnDisk(plan.plan_id, plan.closed, age_ms, self.places(task, plan.plan_id), accepted)
+        return None if row is None else _plan(row)
 
     def places(self, task: str, plan_id: bytes) -> Mapping[str, int]:
         rows = self.database.rows(
@@ -339,7 +341,7 @@ class Store:
     def newest_state(self, task: str, layers: tuple[Layer, ...]) -> ServerState:
         """What the next mean is added to. Raises Damaged."""
         ((name,),) = self.database.rows("SELECT state_hash FROM newest WHERE task = ?", task)
-        return aggregate.unpack_state(layers, self.newest(task).exponents, self.states.get(name))
+        return state_from_bytes(layers, self.states.get(name))
 
     def folds(self, task: str) -> list[Fold]:
         """The journal, by round."""

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from fedling_broker.aggregation.aggregate import MOMENTUM_ONE
+from fedling_broker.aggregation import optimisers
+from fedling_broker.aggregation.optimisers import Setup
 from fedling_broker.rounds.state import Rules
+from fedling_broker.rounds.synchronous import Synchronous
 from fedling_broker.tasks.model_table import LossWord, ModelTable, layers_of, loss_of
 from fedling_protocol import settings
 from fedling_protocol.settings import SettingsError, setting
@@ -23,6 +25,8 @@ MAX_SECONDS = 10 * 365 * 86_400
 RATE_ONE = 1 << 24  # learning rates travel in 2^-24
 NORM_ONE = 1 << 16  # norms and mu travel in 2^-16
 SIMULATION = "simulation"  # the table that only fedling-sim reads
+JOINS_IN_SECOND = 100  # of devices that have a place, when their joins are spread
+MAX_USUAL_SPREAD_S = 60
 ENVELOPE_ROOM = 256  # bytes of a plan's message beside its payload
 
 
@@ -141,6 +145,13 @@ class CohortTable:
     wait_s: int = setting(
         300, help="a device without a place asks again then", unit="s", low=1, high=86_400
     )
+    spread_s: int | None = setting(
+        None,
+        help="devices join after a random part of it; by default 1 for each 100 places, at most 60",
+        unit="s",
+        low=0,
+        high=limit.MAX_SPREAD,
+    )
 
     def __post_init__(self) -> None:
         if self.minimum > self.goal:
@@ -203,7 +214,8 @@ class Task:
     conditions: Conditions
     cohort: tuple[str, ...] | None
     rules: Rules
-    momentum: int  # of the server, in 1/256
+    optimiser: Setup
+    spread_s: int | None  # of joins; None: devices join at once
 
     @property
     def name(self) -> str:
@@ -249,7 +261,8 @@ def task_of(tables: TaskFile) -> Task:
         conditions_of(tables),
         cohort_of(tables),
         rules_of(tables),
-        round(tables.server.momentum * MOMENTUM_ONE),
+        optimisers.of_momentum(round(tables.server.momentum * 256)),
+        spread_of(tables),
     )
 
 
@@ -257,7 +270,7 @@ def check_plan(task: Task) -> None:
     """Raises ValueError when the plan of this task could not be sent."""
     plan = Plan(
         bytes(16), limit.MAX_U32, limit.MAX_U32, bytes(32), task.spec, task.training,
-        task.conditions, 0, Codec.RAW_INT16, task.cohort, limit.MAX_LARGE,
+        task.conditions, 0, Codec.RAW_INT16, task.cohort, limit.MAX_LARGE, task.spread_s,
     )  # fmt: skip
     size = len(payload.encode(plan)) + ENVELOPE_ROOM
     if size > limit.MAX_PLAN:
@@ -316,16 +329,30 @@ def cohort_of(tables: TaskFile) -> tuple[str, ...] | None:
     return tables.cohort.devices or None
 
 
+def spread_of(tables: TaskFile) -> int | None:
+    """Seconds over which joins are spread; by default so that 100 places are asked for a second.
+
+    That is a sixth of what an aggregator answers, and a tenth of what an MQTT broker queues for it.
+    """
+    seconds = tables.cohort.spread_s
+    if seconds is None:
+        seconds = min(MAX_USUAL_SPREAD_S, policy_of(tables).capacity // JOINS_IN_SECOND)
+    return seconds or None
+
+
 def rules_of(tables: TaskFile) -> Rules:
-    """How rounds go."""
+    """How rounds follow one another."""
+    return Rules(policy_of(tables), tables.task.rounds, tables.cohort.pause_s)
+
+
+def policy_of(tables: TaskFile) -> Synchronous:
+    """How one round is held."""
     cohort = tables.cohort
-    return Rules(
+    return Synchronous(
         cohort.goal,
         cohort.minimum,
-        tables.task.rounds,
         round(cohort.over_selection * 1000),
         cohort.deadline_s * 1000 or None,
         frozenset(cohort.devices) or None,
-        cohort.pause_s,
         cohort.wait_s,
     )

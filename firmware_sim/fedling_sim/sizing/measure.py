@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedling_broker.aggregation.aggregate import stored_weights
 from fedling_broker.aggregation.initial import initial_state
 from fedling_native import Layer, Loss
 from fedling_sim.board import qemu, sizes, toolchain
@@ -153,7 +152,7 @@ def source(jobs: Sequence[Job]) -> str:
     rows = []
     for number, job in enumerate(jobs):
         state = initial_state(job.layers, SEED)
-        start = stored_weights(state)
+        start = state.view
         layers = ",\n    ".join(
             layer_row(layer, exponent)
             for layer, exponent in zip(job.layers, state.exponents, strict=True)

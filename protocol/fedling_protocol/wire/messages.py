@@ -116,6 +116,7 @@ class Plan:
     codec: Codec
     cohort: tuple[str, ...] | None  # device ids, or None: whoever asks first
     model_size: int  # bytes of the Model message
+    spread_s: int | None = None  # a device joins after a random part of it; None: at once
 
 
 @dataclass(frozen=True, slots=True)

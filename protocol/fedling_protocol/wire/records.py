@@ -118,6 +118,7 @@ PLAN = Record(
         10: CODEC,
         11: Optional(Array(DEVICE, 1, limit.MAX_COHORT)),
         12: MODEL_SIZE,
+        13: Optional(Integer(1, limit.MAX_SPREAD)),
     },
     _VERSION | {CHOICE_KEY: PlanKind.TRAIN.value},
 )

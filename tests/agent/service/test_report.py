@@ -57,13 +57,13 @@ def sentence(live: FakeLive, run: FakeRun | None = None) -> str:
 
 
 def test_training_tells_round_and_batch() -> None:
-    live = FakeLive(session(phase=state.Training(), work=PLAN))
+    live = FakeLive(session(phase=state.Training(), begun=PLAN))
     assert sentence(live, FakeRun()) == "trains round 3 at batch 12 of 80"
     assert sentence(live, FakeRun(running=False)) == "waits for the training slot, round 3"
 
 
 def test_paused_tells_why() -> None:
-    live = FakeLive(session(phase=state.Paused(), work=PLAN), NO)
+    live = FakeLive(session(phase=state.Paused(), begun=PLAN), NO)
     assert sentence(live, FakeRun()) == (
         "paused in round 3 at batch 12 of 80: battery 34 % < 40 %, next check in 12 min"
     )

@@ -29,7 +29,7 @@ from fedling_agent.session.state import (
     code,
     due,
 )
-from fedling_protocol.wire.messages import Answer, StateCode, Verdict
+from fedling_protocol.wire.messages import Answer, Receipt, StateCode, Ticket, Verdict
 from tests.support.session import (
     ALL,
     NEXT,
@@ -43,7 +43,7 @@ from tests.support.session import (
 
 
 def test_restore_goes_on_with_the_plan_in_work() -> None:
-    device = Device(work=PLAN)
+    device = Device(begun=PLAN)
     assert device.state.phase == Paused()
     assert device.give(ALL) == [StartTraining(PLAN)]
 
@@ -76,8 +76,8 @@ def test_tick_too_early_is_harmless() -> None:
     "event",
     [
         Enrolled(),
-        TicketSeen(b"plan 7", b"nonce", Answer.GO, 600, ""),
-        ReceiptSeen(b"plan 7", b"update", Verdict.LATE, "", None),
+        TicketSeen(Ticket(b"plan 7", b"nonce", Answer.GO, 600, "")),
+        ReceiptSeen(Receipt(b"plan 7", b"update", Verdict.LATE, "", None)),
         ModelStored(7, b"model 7"),
         UpdateSent(b"plan 7"),
         UpdateSpooled(b"plan 7", b"update"),

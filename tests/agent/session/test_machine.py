@@ -29,7 +29,7 @@ from fedling_agent.session.state import (
     Training,
     Waiting,
 )
-from fedling_protocol.wire.messages import Answer
+from fedling_protocol.wire.messages import Answer, Ticket
 from tests.support.session import ALL, ENTRY, NEXT, PLAN, REST, RETRY, SEEN, Device, joining, joins
 
 # --- D1: models ------------------------------------------------------------------------------
@@ -181,7 +181,7 @@ def test_d3_oldest_entry_comes_first() -> None:
 def test_d4_go_begins_the_training() -> None:
     device = joining()
     assert device.answer(Answer.GO, 600) == [StartTraining(PLAN)]
-    assert (device.state.phase, device.state.work) == (Training(), PLAN)
+    assert (device.state.phase, device.state.begun) == (Training(), PLAN)
 
 
 def test_d4_go_waits_for_the_model() -> None:
@@ -211,7 +211,7 @@ def test_d4_ticket_that_runs_out_before_the_training_is_asked_for_again() -> Non
 def test_d4_go_with_another_nonce_is_ignored() -> None:
     device = joining()
     before = device.state
-    assert device.give(TicketSeen(b"plan 1", b"8 others", Answer.GO, 600, "")) == []
+    assert device.give(TicketSeen(Ticket(b"plan 1", b"8 others", Answer.GO, 600, ""))) == []
     assert device.state == before
 
 

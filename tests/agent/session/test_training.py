@@ -31,7 +31,7 @@ from fedling_agent.session.state import (
     Training,
     due,
 )
-from fedling_protocol.wire.messages import Answer, Verdict
+from fedling_protocol.wire.messages import Answer, Receipt, Verdict
 from tests.support.session import (
     ALL,
     ENTRY,
@@ -79,7 +79,7 @@ def test_d9_finished_update_is_sent_with_a_good_ticket() -> None:
     device = training()
     actions = device.give(UpdateSpooled(b"plan 1", b"update 1"))
     assert actions == [SendUpdate(b"plan 1", b"update 1")]
-    assert (device.state.work, device.state.spool) == (None, (ENTRY,))
+    assert (device.state.begun, device.state.spool) == (None, (ENTRY,))
 
 
 def test_d9_finished_update_asks_when_the_ticket_ran_out() -> None:
@@ -157,15 +157,15 @@ def test_d12_duplicate_is_kept_as_its_first_verdict() -> None:
     device = sending()
     device.give(UpdateSent(b"plan 1"))
     actions = device.give(
-        ReceiptSeen(b"plan 1", b"update 1", Verdict.DUPLICATE, "", Verdict.ACCEPTED)
+        ReceiptSeen(Receipt(b"plan 1", b"update 1", Verdict.DUPLICATE, "", Verdict.ACCEPTED))
     )
     assert actions == [PlanOver(b"plan 1", b"update 1", Verdict.ACCEPTED, "")]
 
 
 def test_d12_receipt_of_another_hash_is_ignored() -> None:
     device = sending()
-    assert device.give(ReceiptSeen(b"plan 1", b"update x", Verdict.LATE, "", None)) == []
-    assert device.give(ReceiptSeen(b"plan 1", None, Verdict.LATE, "", None)) == []
+    assert device.give(ReceiptSeen(Receipt(b"plan 1", b"update x", Verdict.LATE, "", None))) == []
+    assert device.give(ReceiptSeen(Receipt(b"plan 1", None, Verdict.LATE, "", None))) == []
     assert device.state.spool == (ENTRY,)
 
 
@@ -188,18 +188,18 @@ def test_d12_receipt_is_taken_while_joining_or_waiting() -> None:
 def test_d12_receipt_of_an_unknown_plan_is_ignored() -> None:
     device = training()
     before = device.state
-    assert device.give(ReceiptSeen(b"plan 7", None, Verdict.LATE, "", None)) == []
+    assert device.give(ReceiptSeen(Receipt(b"plan 7", None, Verdict.LATE, "", None))) == []
     assert device.state == before
 
 
 def test_d12_receipt_of_another_entry_changes_nothing_else() -> None:
     device = sending()
-    device.state = replace(device.state, work=NEXT)
+    device.state = replace(device.state, begun=NEXT)
     device.state = replace(device.state, spool=(ENTRY, Spooled(b"plan 0", b"update 0")))
     phase = device.state.phase
-    actions = device.give(ReceiptSeen(b"plan 0", b"update 0", Verdict.ACCEPTED, "", None))
+    actions = device.give(ReceiptSeen(Receipt(b"plan 0", b"update 0", Verdict.ACCEPTED, "", None)))
     assert actions == [PlanOver(b"plan 0", b"update 0", Verdict.ACCEPTED, "")]
-    assert (device.state.phase, device.state.work) == (phase, NEXT)
+    assert (device.state.phase, device.state.begun) == (phase, NEXT)
 
 
 def test_d12_receipt_ends_the_back_off() -> None:
@@ -236,27 +236,29 @@ def test_d13_reconnected() -> None:
 
 def test_d14_closed_plan_in_work_is_aborted() -> None:
     device = training()
-    actions = device.give(ReceiptSeen(b"plan 1", None, Verdict.LATE, "", None))
+    actions = device.give(ReceiptSeen(Receipt(b"plan 1", None, Verdict.LATE, "", None)))
     assert actions[0] == PlanOver(b"plan 1", None, Verdict.LATE, "")
-    assert (device.state.phase, device.state.work) == (Idle(), None)
+    assert (device.state.phase, device.state.begun) == (Idle(), None)
 
 
 def test_d14_closed_offer_is_over() -> None:
     device = joining()
-    actions = device.give(ReceiptSeen(b"plan 1", None, Verdict.LATE, "", None))
+    actions = device.give(ReceiptSeen(Receipt(b"plan 1", None, Verdict.LATE, "", None)))
     assert actions[0] == PlanOver(b"plan 1", None, Verdict.LATE, "")
     assert (device.state.phase, device.state.offer) == (Idle(), None)
 
 
 def test_d14_update_decided_before_this_device_lost_its_store() -> None:
     device = joining()
-    actions = device.give(ReceiptSeen(b"plan 1", b"update 1", Verdict.ACCEPTED, "", None))
+    actions = device.give(ReceiptSeen(Receipt(b"plan 1", b"update 1", Verdict.ACCEPTED, "", None)))
     assert actions == [PlanOver(b"plan 1", None, Verdict.ACCEPTED, "")]
 
 
 def test_d15_closed_plan_makes_it_ask_for_the_open_one() -> None:
     device = joining()
-    actions = device.give(ReceiptSeen(b"plan 1", None, Verdict.REFUSED, "unknown plan", None))
+    actions = device.give(
+        ReceiptSeen(Receipt(b"plan 1", None, Verdict.REFUSED, "unknown plan", None))
+    )
     assert actions[-1] == AskPlan()
 
 
@@ -285,13 +287,13 @@ def test_d16_rest_with_a_newer_model_aborts_the_plan_in_work() -> None:
 def test_d16_rest_from_before_the_plan_changes_nothing() -> None:
     device = training()
     assert device.give(RestSeen(replace(REST, version=1, model_hash=b"model 1"), True)) == []
-    assert device.state.work == PLAN
+    assert device.state.begun == PLAN
 
 
 def test_d16_earlier_plan_is_ignored() -> None:
-    device = Device(work=NEXT)
+    device = Device(begun=NEXT)
     assert device.give(ALL, Connected(), SEEN) == []
-    assert device.state.work == NEXT
+    assert device.state.begun == NEXT
 
 
 def test_d16_another_plan_of_the_same_round_replaces_it() -> None:
@@ -375,7 +377,7 @@ def test_d19_rest_is_over() -> None:
 def test_d20_erase_aborts_the_training() -> None:
     device = training()
     assert device.give(Erase())[0] == PlanOver(b"plan 1", None, None, "erased")
-    assert (device.state.work, device.state.phase) == (None, Idle())
+    assert (device.state.begun, device.state.phase) == (None, Idle())
 
 
 def test_d20_erase_stops_and_ends_a_spooled_update() -> None:

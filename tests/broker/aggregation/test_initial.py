@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedling_broker.aggregation.aggregate import parts, stored_weights
-from fedling_broker.aggregation.initial import Words, initial_state, range_of
+from fedling_broker.aggregation.initial import draw, initial_state, range_of, words
+from fedling_broker.aggregation.state import Memory, finish
 from fedling_native import Layer, Loss, Net, average_pool, conv, dense, depthwise
 
 LAYERS = (dense(600, 64, relu=True), dense(64, 7))
@@ -30,9 +30,9 @@ def plain_words(seed: bytes, count: int) -> list[int]:
 
 
 def test_words_do_not_depend_on_how_they_are_taken() -> None:
-    words = Words(SEED)
-    taken = [x for count in (1, 7, 8, 0, 3, 21) for x in words.take(count).tolist()]
-    assert taken == plain_words(SEED, 40)
+    plain = plain_words(SEED, 40)
+    for start, stop in [(0, 1), (0, 40), (1, 8), (7, 9), (8, 16), (3, 3), (39, 40), (17, 38)]:
+        assert words(SEED, start, stop).tolist() == plain[start:stop]
 
 
 @pytest.mark.parametrize("inputs", [1, 2, 6, 7, 64, 600, 784, 65535])
@@ -45,15 +45,15 @@ def test_range_of_is_he_uniform_in_14_bits(inputs: int) -> None:
 
 def test_initial_state_equals_plain_integers() -> None:
     state = initial_state(LAYERS, SEED)
-    words = plain_words(SEED, 600 * 64 + 64 * 7)
+    plain = plain_words(SEED, 600 * 64 + 64 * 7)
     expected = []
     for start, inputs, count in [(0, 600, 600 * 64), (600 * 64, 64, 64 * 7)]:
         k = 32
         while isqrt((6 << 2 * k) // inputs) > 2**14 - 1:
             k -= 1
         m = isqrt((6 << 2 * k) // inputs)
-        expected += [(((w * (2 * m + 1)) >> 32) - m) << 16 for w in words[start : start + count]]
-    assert state.values.tolist() == expected + [0] * (64 + 7)
+        expected += [(((w * (2 * m + 1)) >> 32) - m) << 16 for w in plain[start : start + count]]
+    assert state.master.tolist() == expected + [0] * (64 + 7)
     assert state.exponents == (-9, -7)
 
 
@@ -65,11 +65,11 @@ def test_initial_state_of_every_kind_draws_in_order() -> None:
         dense(8, 3),
     )
     state = initial_state(layers, SEED)
-    words, expected = plain_words(SEED, 8 * 30 + 3 * 8 + 8 * 3), []
+    plain, expected = plain_words(SEED, 8 * 30 + 3 * 8 + 8 * 3), []
     for start, count, span in [(0, 240, 30), (240, 24, 3), (264, 24, 8)]:
         _, m = range_of(span)
-        expected += [(((w * (2 * m + 1)) >> 32) - m) << 16 for w in words[start : start + count]]
-    assert state.values.tolist() == expected + [0] * (8 + 8 + 3)
+        expected += [(((w * (2 * m + 1)) >> 32) - m) << 16 for w in plain[start : start + count]]
+    assert state.master.tolist() == expected + [0] * (8 + 8 + 3)
     assert state.exponents == (range_of(30)[0], range_of(3)[0], 0, range_of(8)[0])
 
 
@@ -80,21 +80,22 @@ def test_initial_state_equals_the_golden_vectors(case: dict[str, Any]) -> None:
     state = initial_state(layers, bytes.fromhex(case["seed"]), Loss(case["loss"]))
     moved = [now - drawn for now, drawn in zip(state.exponents, case["exponents"], strict=True)]
     assert max(moved) <= 0
-    masters = zip(parts(layers, state.values), moved, strict=True)
+    ends = np.cumsum([layer.weight_count for layer in layers])
+    masters = zip(np.split(state.master, ends)[:-1], moved, strict=True)
     views = np.concatenate([values >> 16 - shift for values, shift in masters])
     assert views[:8].tolist() + views[-8:].tolist() == case["few"]
     assert zlib.crc32(views.astype("<i2").tobytes()) == case["crc"]
 
 
 def test_initial_state_is_the_same_for_ever() -> None:
-    digest = hashlib.sha256(stored_weights(initial_state(LAYERS, SEED))).hexdigest()
+    digest = hashlib.sha256(initial_state(LAYERS, SEED).view).hexdigest()
     assert digest == "3de23eb3ac9b1231a169a57675f42c692d3e706054f8cf94cbbf9d88a62d372b"
 
 
 def test_initial_state_of_a_tiny_layer_moves_its_exponent() -> None:
     for seed in range(200):
         state = initial_state((dense(1, 1, relu=True), dense(1, 2)), bytes([seed] * 32))
-        for part in (state.values[:1], state.values[1:3]):
+        for part in (state.master[:1], state.master[1:3]):
             largest = int(np.abs(part >> 16).max())
             assert largest == 0 or 2**12 <= largest < 2**14
 
@@ -104,14 +105,24 @@ def test_initial_state_of_values_begins_near_zero(loss: Loss) -> None:
     layers = (dense(8, 4, relu=True), dense(4, 8))
     usual, quiet = initial_state(layers, SEED), initial_state(layers, SEED, loss)
     assert quiet.exponents == (usual.exponents[0], usual.exponents[1] - 3)
-    assert np.array_equal(quiet.values, usual.values)
+    assert np.array_equal(quiet.master, usual.master)
     assert initial_state(layers, SEED, Loss.SIGMOID).exponents == usual.exponents
 
 
 def test_initial_model_runs_in_the_kernel() -> None:
     state = initial_state(LAYERS, SEED)
-    net = Net(LAYERS, state.exponents, stored_weights(state))
+    net = Net(LAYERS, state.exponents, state.view)
     # Biases are 0, and so are the logits of a window of zeros: the first of equal ones.
     prediction = net.predict(bytes(600))
     assert prediction.label == 0
     assert len(set(prediction.outputs)) == 1
+
+
+@pytest.mark.parametrize("size", [1, 7, 64, 1000])
+def test_draw_does_not_depend_on_the_size_of_its_steps(size: int) -> None:
+    layers = (dense(9, 11, relu=True), dense(11, 3))
+    memory, whole = Memory(layers), initial_state(layers, SEED)
+    exponents = finish(draw(layers, SEED, Loss.SOFTMAX, memory, size))
+    assert (memory.state.exponents, memory.state.view) == (exponents, whole.view)
+    assert exponents == whole.exponents
+    assert np.array_equal(memory.state.master, whole.master)

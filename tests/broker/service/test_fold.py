@@ -3,12 +3,14 @@ from pathlib import Path
 
 import pytest
 
-from fedling_broker.aggregation import aggregate
+from fedling_broker.aggregation import sums
+from fedling_broker.aggregation.aggregate import aggregate
 from fedling_broker.aggregation.initial import initial_state
 from fedling_broker.service import fold
 from fedling_broker.store.shelf import Damaged
 from fedling_broker.store.store import Store
 from fedling_protocol.disk import durable
+from fedling_protocol.wire.codecs import Codec
 from tests.support.rounds_on_disk import (
     SEED,
     TASK,
@@ -34,18 +36,20 @@ def updates(store: Store) -> int:
 def test_fold_is_the_mean_of_the_updates(store: Store) -> None:
     plan = run_round(store, 1)
     layers = TASK.spec.layers
-    group = aggregate.add_up([(str(k), vector(100 + k), 10 + k) for k in range(3)], layers)
-    expected = aggregate.aggregate(initial_state(layers, SEED), [group], TASK.momentum)
+    total = sums.Sum(layers)
+    for k in range(3):
+        total.add(Codec.RAW_INT16, vector(100 + k), 10 + k)
+    expected = aggregate(initial_state(layers, SEED), [total.group()], TASK.optimiser)
     (row,) = store.folds("tiny")
     assert (row.round, row.version, row.weight, row.momentum) == (1, 2, 33, 128)
     newest = store.newest("tiny")
     assert newest.model_hash == row.model_hash
-    assert store.weights(newest, TASK.spec) == aggregate.stored_weights(expected)
-    assert store.sums.get(row.sum_hash) == aggregate.to_bytes(group.vector)
+    assert store.weights(newest, TASK.spec) == expected.view
+    assert store.sums.get(row.sum_hash) == sums.to_bytes(total.total)
     folded = store.plan("tiny", plan.plan_id)
     assert folded is not None
     assert folded.folded
-    assert store.on_disk("tiny") is None
+    assert store.unfolded("tiny") is None
 
 
 def test_fold_erases_the_updates_unless_they_are_kept(store: Store) -> None:

@@ -34,10 +34,10 @@ def test_an_upgrade_keeps_rounds_and_verdicts(tmp_path: Path) -> None:
     assert [(row.name, row.text, row.paused) for row in store.tasks()] == [("tiny", TEXT, False)]
     first, second = store.plans("tiny")
     assert (first.folded, second.folded, second.closed, second.age_ms) == (True, False, False, 4321)
-    going_on = store.on_disk("tiny")
-    assert going_on is not None
-    assert dict(going_on.places) == {"a" * 16: 9000}
-    assert set(going_on.accepted) == {IDS[0]}
+    assert store.unfolded("tiny") == second
+    assert dict(store.places("tiny", second.plan_id)) == {"a" * 16: 9000}
+    accepted = store.decisions("tiny", second.plan_id, accepted=True)
+    assert [row.device for row in accepted] == [IDS[0]]
     late = store.decision("tiny", second.plan_id, "b" * 16)
     assert late is not None
     assert (late.verdict, late.update_hash) == ("late", b"h" * 32)

@@ -93,20 +93,24 @@ def test_open_round_twice_is_one_plan(store: Store) -> None:
     assert store.plans("tiny") == [first]
 
 
-def test_on_disk_is_what_the_rounds_go_on_from(store: Store) -> None:
-    assert store.on_disk("tiny") is None
+def test_unfolded_is_what_the_rounds_go_on_from(store: Store) -> None:
+    assert store.unfolded("tiny") is None
     plan = open_round(store, 1)
     accepted = accept(store, plan, 0, 5, 7)
     store.grant("tiny", plan.plan_id, A, 9000, None)
     store.grant("tiny", plan.plan_id, B, 9500, None)
     store.decide("tiny", plan.plan_id, late(B))
-    found = store.on_disk("tiny")
+    found = store.unfolded("tiny")
     assert found is not None
     assert (found.plan_id, found.closed) == (plan.plan_id, False)
-    assert found.places == {A: 9000}
-    assert found.accepted == {accepted.device}
+    assert store.places("tiny", plan.plan_id) == {A: 9000}
+    verdicts = {row.device: row.decision for row in store.decisions("tiny", plan.plan_id)}
+    assert verdicts == {
+        accepted.device: Decision(accepted.update_hash, Verdict.ACCEPTED, ""),
+        B: late(B).decision,
+    }
     store.close_round("tiny", plan.plan_id)
-    closed = store.on_disk("tiny")
+    closed = store.unfolded("tiny")
     assert closed is not None
     assert closed.closed
 
@@ -136,9 +140,9 @@ def test_the_age_of_a_round_goes_on_in_the_same_boot_only(
 
 
 def age(store: Store) -> int:
-    found = store.on_disk("tiny")
+    found = store.unfolded("tiny")
     assert found is not None
-    return found.age_ms
+    return found.age_now_ms()
 
 
 def test_a_hidden_boot_id_is_no_boot_at_all(

@@ -2,6 +2,9 @@ from pathlib import Path
 
 import pytest
 
+from fedling_broker.aggregation.optimisers import Setup
+from fedling_broker.rounds.state import Rules
+from fedling_broker.rounds.synchronous import Synchronous
 from fedling_broker.tasks.task_file import load_task, parse_task
 from fedling_native import Loss, dense, parameter_counts
 from fedling_protocol.settings import SettingsError
@@ -40,17 +43,17 @@ def test_parse_task_gives_what_the_wire_wants() -> None:
     assert task.spec.loss is Loss.SOFTMAX
     assert task.training == Training(3, 16, 838_861, 1, 1000, 200, 3000, 0, 0, 0, 0)
     assert task.conditions == Conditions(mains=False, battery=40, temperature=75)
-    assert (task.cohort, task.momentum) == (None, 0)
-    assert (task.rules.goal, task.rules.minimum, task.rules.rounds) == (10, 1, 0)
-    assert (task.rules.over_selection, task.rules.deadline_ms) == (300, None)
+    assert (task.cohort, task.optimiser) == (None, Setup("fedavg", {}))
+    assert task.rules == Rules(Synchronous(goal=10, minimum=1, over_selection=300), rounds=0)
 
 
 def test_parse_task_with_a_named_cohort() -> None:
     text = changed("goal = 10", f'goal = 2\ndevices = ["{A}", "{B}"]\ndeadline_s = 30')
     task = parse_task(text, "tiny.toml")
     assert task.cohort == (A, B)
-    assert task.rules.cohort == frozenset({A, B})
-    assert task.rules.deadline_ms == 30_000
+    assert isinstance(task.rules.policy, Synchronous)
+    assert task.rules.policy.members == frozenset({A, B})
+    assert task.rules.policy.deadline_ms == 30_000
 
 
 def test_parse_task_with_all_that_training_can() -> None:
@@ -77,7 +80,7 @@ def test_load_task_of_the_example() -> None:
     task, text = load_task(EXAMPLES / "task.toml")
     assert text == (EXAMPLES / "task.toml").read_text()
     assert task.spec.layers == (dense(600, 64, relu=True), dense(64, 7))
-    assert 0 < task.momentum < 256
+    assert 0 < task.optimiser.parameters["momentum_q8"] < 256
 
 
 def test_load_task_of_the_convolutional_example() -> None:
@@ -145,3 +148,21 @@ def test_load_task_says_why_a_file_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(SettingsError, match="not UTF-8"):
         load_task(tmp_path / "bytes.toml")
+
+
+@pytest.mark.parametrize(
+    ("goal", "spread", "found"),
+    [
+        (75, "", None),
+        (77, "", 1),
+        (1000, "", 13),
+        (10_000, "", 60),
+        (10_000, "spread_s = 0", None),
+        (10, "spread_s = 5", 5),
+    ],
+)
+def test_joins_are_spread_over_a_second_for_each_100_places(
+    goal: int, spread: str, found: int | None
+) -> None:
+    text = changed("goal = 10", f"goal = {goal}\n{spread}")
+    assert parse_task(text, "tiny.toml").spread_s == found

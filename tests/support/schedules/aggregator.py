@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from fedling_agent.session.events import PlanOver, ReceiptSeen, SendJoin, SendUpdate, TicketSeen
+from fedling_agent.session.events import PlanOver, SendJoin, SendUpdate
 from fedling_broker.rounds.events import (
     CloseRound,
     Connected,
@@ -17,6 +17,7 @@ from fedling_broker.rounds.events import (
     JoinSeen,
     Opened,
     OpenRound,
+    Past,
     PublishPlan,
     PublishRest,
     RecordDecision,
@@ -26,16 +27,21 @@ from fedling_broker.rounds.events import (
     Tick,
     UpdateSeen,
 )
-from fedling_broker.rounds.state import OnDisk, Open, Rounds, Rules, due, restore
+from fedling_broker.rounds.state import OnDisk, Open, Rounds, Rules, due, open_plan, restore
+from fedling_broker.rounds.synchronous import Synchronous
+from fedling_broker.rounds.terms import Terms
 from fedling_native import Loss, dense
 from fedling_protocol.wire.codecs import Codec
 from fedling_protocol.wire.messages import (
     Answer,
     Conditions,
+    Join,
     Plan,
+    Receipt,
     Rest,
     TaskSpec,
     Training,
+    Update,
     Verdict,
 )
 from tests.support.schedules.node import Node
@@ -67,6 +73,10 @@ class Row:
     files: dict[str, bytes] = field(default_factory=dict)
 
 
+def terms_of(plan: Plan) -> Terms:
+    return Terms(plan.base_version, plan.base_hash, plan.codec, 1, 2)
+
+
 @dataclass(frozen=True, slots=True)
 class Fold:
     """A line of the journal."""
@@ -81,9 +91,10 @@ class Aggregator(Node):
 
     state: Rounds
 
-    def __init__(self, world: World, rules: Rules) -> None:
+    def __init__(self, world: World, policy: Synchronous, rounds: int, pause_s: int) -> None:
         super().__init__(world, "aggregator")
-        self.rules = rules
+        self.rules = Rules(policy, rounds, pause_s)
+        self.capacity, self.minimum = policy.capacity, policy.minimum
         self.rows: dict[bytes, Row] = {}
         self.version = 1
         self.journal: list[Fold] = []
@@ -95,8 +106,8 @@ class Aggregator(Node):
     def step(self, event: Any, now_ms: int) -> list[Any]:
         self.state, actions = self.world.machines.rounds(self.state, event, now_ms)
         if isinstance(self.state.phase, Open):
-            places = len(self.state.phase.places) + len(self.state.phase.accepted)
-            must(places <= self.rules.capacity, "more places than the cohort has")
+            taken = self.state.phase.cohort.taken
+            must(taken <= self.capacity, "more places than the cohort has")
         return actions
 
     def due(self) -> int | None:
@@ -125,9 +136,9 @@ class Aggregator(Node):
 
     def on_disk(self, row: Row, now: int) -> OnDisk:
         age = now - row.opened_ms if row.boot == self.boot else row.at_ms
-        accepted = [d for d, known in row.decisions.items() if known.verdict is Verdict.ACCEPTED]
         places = {d: until for d, until in row.places.items() if d not in row.decisions}
-        return OnDisk(row.plan.plan_id, row.closed, age, places, frozenset(accepted))
+        terms = terms_of(row.plan)
+        return OnDisk(row.plan.plan_id, terms, row.closed, age, places, row.decisions)
 
     def connect(self, connection: int) -> None:
         if self.up and not self.connected and connection == self.connection:
@@ -143,61 +154,60 @@ class Aggregator(Node):
 
     # --- messages ---
 
-    def on_join(self, device: Device, join: SendJoin, certified: bool) -> None:
+    def on_join(self, device: Device, asked: SendJoin, certified: bool) -> None:
         if self.connected:
-            row = self.rows.get(join.plan_id)
-            known = row.decisions.get(device.name) if row else None
-            name, known_plan = device.name, row is not None
-            self.give(
-                JoinSeen(name, certified, join.plan_id, join.nonce, join.have, known_plan, known)
-            )
+            join = Join(asked.plan_id, asked.nonce, asked.have, None)
+            self.give(JoinSeen(device.name, join, certified, self.past(join.plan_id, device)))
 
-    def on_update(self, device: Device, update: SendUpdate) -> None:
+    def on_update(self, device: Device, sent: SendUpdate) -> None:
+        """The simulated message is its hash."""
         if self.connected:
-            row = self.rows.get(update.plan_id)
-            known = row.decisions.get(device.name) if row else None
-            self.give(
-                UpdateSeen(
-                    device.name, update.plan_id, update.update_hash, "", row is not None, known
-                )
+            plan = self.rows[sent.plan_id].plan
+            update = Update(
+                plan.plan_id, plan.base_version, plan.base_hash, 1, plan.codec, b"12", 0, 1
             )
+            past = self.past(sent.plan_id, device)
+            message = sent.update_hash
+            self.give(UpdateSeen(device.name, update, message, sent.update_hash, past))
+
+    def past(self, plan_id: bytes, device: Device) -> Past | None:
+        row = self.rows.get(plan_id)
+        if row is None or plan_id == open_plan(self.state):
+            return None
+        return Past(row.decisions.get(device.name))
 
     def device(self, name: str) -> Device:
         return self.world.devices[int(name[-1])]
 
-    def send_ticket(self, ticket: SendTicket) -> None:
+    def send_ticket(self, action: SendTicket) -> None:
+        ticket = action.ticket
         row = self.rows[ticket.plan_id]
         if ticket.answer is Answer.GO:
-            must(ticket.device in row.places and not row.closed, "a ticket without a place")
+            must(action.device in row.places and not row.closed, "a ticket without a place")
         self.world.seen[ticket.answer, ticket.reason] += 1
         if self.connected:
-            seen = TicketSeen(
-                ticket.plan_id, ticket.nonce, ticket.answer, ticket.seconds, ticket.reason
-            )
-            self.world.carry(self.device(ticket.device).on_ticket, seen)
+            self.world.carry(self.device(action.device).on_ticket, ticket)
 
-    def send_receipt(self, receipt: SendReceipt) -> None:
+    def send_receipt(self, action: SendReceipt) -> None:
+        receipt = action.receipt
         if self.world.machines.watched:
-            self.check_receipt(receipt)
+            self.check_receipt(action.device, receipt)
         self.world.seen[receipt.verdict, receipt.of, bool(receipt.update_hash)] += 1
         if self.connected:
-            seen = ReceiptSeen(
-                receipt.plan_id, receipt.update_hash, receipt.verdict, receipt.reason, receipt.of
-            )
-            self.world.carry(self.device(receipt.device).on_receipt, seen)
+            self.world.carry(self.device(action.device).on_receipt, receipt)
 
-    def check_receipt(self, receipt: SendReceipt) -> None:
+    def check_receipt(self, device: str, receipt: Receipt) -> None:
         """What is said of an update is on disk, whatever happens next."""
         verdict = receipt.of or receipt.verdict
         row = self.rows[receipt.plan_id]
         if receipt.update_hash:
-            known = row.decisions.get(receipt.device)
+            known = row.decisions.get(device)
             must(known, "a verdict that is not on disk")
             assert known
             must(known.update_hash == receipt.update_hash, "a verdict about another update")
             must(known.verdict is verdict, "a verdict that is not on disk")
         if verdict is Verdict.ACCEPTED:
-            must(row.folded or receipt.device in row.files, "accepted, but not on disk")
+            must(row.folded or device in row.files, "accepted, but not on disk")
         must(verdict is not Verdict.REFUSED or self.jumped, f"refused: {receipt.reason}")
 
     def publish_plan(self, action: PublishPlan) -> None:
@@ -227,9 +237,10 @@ class Aggregator(Node):
                 round=action.round,
                 base_version=self.version,
                 base_hash=b"model%d" % self.version,
+                spread_s=self.world.spread_s,
             )
             self.rows[plan_id] = Row(plan, self.boot, self.world.now + self.clock)
-        self.pending.append(Opened(action.round, plan_id))
+        self.pending.append(Opened(plan_id, terms_of(self.rows[plan_id].plan)))
 
     def grant_place(self, action: GrantPlace) -> None:
         row = self.rows[action.plan_id]
@@ -240,12 +251,12 @@ class Aggregator(Node):
             row.places.pop(action.instead_of, None)
 
     def store_update(self, action: StoreUpdate) -> None:
-        row = self.rows[action.plan_id]
+        row = self.rows[action.update.plan_id]
         must(not row.closed, "accepted after the round was closed")
         decision = Decision(action.update_hash, Verdict.ACCEPTED, "")
         known = row.decisions.setdefault(action.device, decision)
         must(known == decision, "two decisions about one update")
-        row.files[action.device] = action.update_hash
+        row.files[action.device] = action.message
         row.at_ms = max(row.at_ms, action.at_ms)
 
     def record_decision(self, action: RecordDecision) -> None:
@@ -265,7 +276,7 @@ class Aggregator(Node):
                 for device, known in row.decisions.items()
                 if known.verdict is Verdict.ACCEPTED
             }
-            must(len(accepted) >= self.rules.minimum, "folded with fewer than the minimum")
+            must(len(accepted) >= self.minimum, "folded with fewer than the minimum")
             total = sum(int.from_bytes(row.files[device], "big") for device in accepted)
             self.journal.append(Fold(action.plan_id, total, accepted))
             self.version += 1

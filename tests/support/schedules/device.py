@@ -31,7 +31,7 @@ from fedling_agent.session.events import (
     UpdateSpooled,
 )
 from fedling_agent.session.state import Session, Spooled, due
-from fedling_protocol.wire.messages import Answer, Plan, Rest, Verdict
+from fedling_protocol.wire.messages import Answer, Plan, Receipt, Rest, Ticket, Verdict
 from tests.support.schedules.node import Node
 from tests.support.schedules.violation import must
 
@@ -42,15 +42,15 @@ TICK = Tick()
 
 
 class Device(Node):
-    """On its disk: work, frozen, checkpoint, spool, over, models, erasing. The rest is lost."""
+    """On its disk: begun, frozen, checkpoint, spool, over, models, erasing. The rest is lost."""
 
     state: Session
 
     def __init__(self, world: World, name: str) -> None:
         super().__init__(world, name)
         # the disk
-        self.work: Plan | None = None
-        self.frozen = 0  # stands for the frozen training set of `work`
+        self.begun: Plan | None = None
+        self.frozen = 0  # stands for the frozen training set of `begun`
         self.checkpoint = 0  # batches
         self.spool: tuple[Spooled, ...] = ()
         self.over: dict[bytes, tuple[bytes | None, Verdict | None]] = {}
@@ -97,7 +97,7 @@ class Device(Node):
         self.up = True
         seed = self.world.random().hex().encode()
         world = self.world
-        self.state = world.machines.restore(world.timing, seed, self.work, self.spool)
+        self.state = world.machines.restore(world.timing, seed, self.begun, self.spool)
         self.world.after(self.world.delay(), self.connect, self.connection)
         if self.erasing:
             self.erase()
@@ -145,7 +145,7 @@ class Device(Node):
         if self.up:
             self.give(Erase())
         if self.up:
-            gone = not (self.work or self.spool or self.child or self.ending or self.moving)
+            gone = not (self.begun or self.spool or self.child or self.ending or self.moving)
             must(gone, "erased, but not gone")
             self.erasing = False
 
@@ -160,17 +160,17 @@ class Device(Node):
         else:
             self.give(PlanSeen(plan, plan.plan_id in self.over, held))
 
-    def on_ticket(self, ticket: TicketSeen) -> None:
+    def on_ticket(self, ticket: Ticket) -> None:
         if not self.connected:
             return
         if ticket.answer is Answer.GO and ticket.nonce in self.joins:
             end = self.joins[ticket.nonce] + ticket.seconds * 1000
             self.leave[ticket.plan_id] = max(end, self.leave.get(ticket.plan_id, 0))
-        self.give(ticket)
+        self.give(TicketSeen(ticket))
 
-    def on_receipt(self, receipt: ReceiptSeen) -> None:
+    def on_receipt(self, receipt: Receipt) -> None:
         if self.connected:
-            self.give(receipt)
+            self.give(ReceiptSeen(receipt))
 
     def send_join(self, action: SendJoin) -> None:
         world = self.world
@@ -235,10 +235,10 @@ class Device(Node):
         must(plan.plan_id not in self.over, "a finished plan is trained again")
         must(plan.base_version in self.models, "training without its base model")
         must(not self.child, "two children")
-        if self.work is None:
+        if self.begun is None:
             must(self.leave.get(plan.plan_id, 0) > world.now, "begun without a good ticket")
-            self.work, self.frozen, self.checkpoint = plan, world.between(1, 2**60), 0
-        must(self.work.plan_id == plan.plan_id, "two plans in work")
+            self.begun, self.frozen, self.checkpoint = plan, world.between(1, 2**60), 0
+        must(self.begun.plan_id == plan.plan_id, "two plans are begun")
         if self.ending:  # it has not finished its batch yet
             self.child, self.ending = self.ending, 0
             return
@@ -252,26 +252,26 @@ class Device(Node):
         self.world.after(1 + int(self.batch_ms * self.world.random()), self.end_batch, child)
 
     def end_batch(self, child: int) -> None:
-        if child not in (self.child, self.ending) or not self.work:
+        if child not in (self.child, self.ending) or not self.begun:
             return
         self.batches += 1
         if child == self.ending:
             self.ending, self.checkpoint = 0, self.batches
-        if self.batches < 1 + self.work.round % 3:
+        if self.batches < 1 + self.begun.round % 3:
             if self.child:
                 self.begin_batch(child)
         elif self.world.faults.training_fails():
             self.child = 0
-            self.give(TrainingFailed(self.work.plan_id, "planted"))
+            self.give(TrainingFailed(self.begun.plan_id, "planted"))
         else:
-            self.finish(self.work)
+            self.finish(self.begun)
 
     def finish(self, plan: Plan) -> None:
         """Sign and spool, in one transaction. Nobody may ever sign two updates for one plan."""
         update_hash = self.frozen.to_bytes(8, "big") + plan.plan_id  # the same integers, always
         must(self.signed.setdefault(plan.plan_id, update_hash) == update_hash, "two updates")
         self.spool = (*self.spool, Spooled(plan.plan_id, update_hash))
-        self.work, self.child = None, 0
+        self.begun, self.child = None, 0
         self.give(UpdateSpooled(plan.plan_id, update_hash))
 
     def pause_training(self, action: PauseTraining) -> None:
@@ -281,8 +281,8 @@ class Device(Node):
     def plan_over(self, action: PlanOver) -> None:
         plan_id = action.plan_id
         self.world.aggregator.check_over(self, action)
-        if self.work and self.work.plan_id == plan_id:
-            self.work, self.child, self.ending = None, 0, 0
+        if self.begun and self.begun.plan_id == plan_id:
+            self.begun, self.child, self.ending = None, 0, 0
         self.spool = tuple(entry for entry in self.spool if entry.plan_id != plan_id)
         self.over.setdefault(plan_id, (action.update_hash, action.verdict))
 
@@ -301,7 +301,7 @@ class Device(Node):
     # --- the end ---
 
     def at_rest(self) -> bool:
-        return not self.work and not self.spool
+        return not self.begun and not self.spool
 
     def check_end(self, folded: dict[tuple[str, bytes], bytes]) -> None:
         """Takes this device's updates out of `folded`."""

@@ -14,7 +14,8 @@ from fedling_agent.session.state import Session, Spooled, Timing, restore
 from fedling_broker.rounds import machine as rounds
 from fedling_broker.rounds.events import Action as RoundsAction
 from fedling_broker.rounds.events import Event as RoundsEvent
-from fedling_broker.rounds.state import Over, Rounds, Rules
+from fedling_broker.rounds.state import Over, Rounds
+from fedling_broker.rounds.synchronous import Synchronous
 from fedling_protocol.wire.messages import Plan, Rest
 from tests.support.schedules.aggregator import Aggregator
 from tests.support.schedules.device import Device
@@ -65,9 +66,11 @@ class World:
         self.slowest_ms = self.choose(20, 500, 8_000)  # everything else is drawn relative to it
         self.crash_rate = self.choose(0.0, 0.005, 0.03)
         self.timing = self.draw_timing()
+        self.spread_s = self.choose(None, None, 1, 10)
         self.devices = [Device(self, f"device{i}") for i in range(self.choose(4, 4, 5))]
         self.named = self.random() < 0.4
-        self.aggregator = Aggregator(self, self.draw_rules())
+        rounds, pause_s = self.choose(2, 2, 3), self.choose(0, 0, 5)
+        self.aggregator = Aggregator(self, self.draw_policy(), rounds, pause_s)
         self.faults = Faults(self)
 
     # --- dice ---
@@ -84,21 +87,18 @@ class World:
         slowest = self.slowest_ms
         return Timing(slowest * self.choose(1, 4, 20), slowest * 400, slowest * self.choose(3, 30))
 
-    def draw_rules(self) -> Rules:
+    def draw_policy(self) -> Synchronous:
         """A fixed cohort without deadline, or whoever comes first."""
         n = len(self.devices)
-        rounds = self.choose(2, 2, 3)
-        pause_s = self.choose(0, 0, 5)
         if self.named:
             members = frozenset(d.name for d in self.devices[self.between(0, 1) :])
             goal = len(members)
-            return Rules(goal, goal, rounds, cohort=members, pause_s=pause_s)
+            return Synchronous(goal, goal, members=members)
         goal = self.between(1, n - 2)  # two may be lost: one place expired, one erasure
         deadline_ms = self.choose(None, 10, 40, 200)
         if deadline_ms:
             deadline_ms *= self.slowest_ms
-        minimum = self.between(1, goal)
-        return Rules(goal, minimum, rounds, 300, deadline_ms, pause_s=pause_s, wait_s=60)
+        return Synchronous(goal, self.between(1, goal), 300, deadline_ms, wait_s=60)
 
     # --- time ---
 

@@ -1,0 +1,101 @@
+"""How the mean of a round becomes a change of the model: one row of a table each.
+
+An optimiser is element-wise and keeps named int64 arrays beside the master, so a state can be
+folded block by block, and lies on disk under names that say what it is.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from fedling_broker.aggregation.fixed import Int64, limited, rshift
+
+Arrays = Mapping[str, Int64]
+Apply = Callable[[Mapping[str, int], Arrays, Int64], tuple[Int64, dict[str, Int64]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Optimiser:
+    """One way to follow the mean."""
+
+    name: str
+    parameters: Mapping[str, tuple[int, int]]  # each with the lowest and highest that is allowed
+    units: Mapping[str, int]
+    """The arrays that it keeps, with the power of the master's unit that each has: when a layer's
+    exponent grows by s, a velocity (1) shrinks by s bits, a second moment (2) by twice as many."""
+    apply: Apply
+    """(parameters, arrays, mean with 16 fractional bits) -> (change of the master, new arrays)"""
+
+    def init(self, count: int) -> dict[str, Int64]:
+        """Its arrays for so many values of a first model: zeros."""
+        return {name: np.zeros(count, np.int64) for name in self.units}
+
+
+def plain(
+    parameters: Mapping[str, int], arrays: Arrays, mean: Int64
+) -> tuple[Int64, dict[str, Int64]]:
+    """Federated averaging (McMahan et al. 2017): the master moves by the mean."""
+    return limited(mean), {}
+
+
+def momentum(
+    parameters: Mapping[str, int], arrays: Arrays, mean: Int64
+) -> tuple[Int64, dict[str, Int64]]:
+    """FedAvgM (Hsu et al. 2019): the master moves by a velocity that remembers earlier means."""
+    kept = rshift(arrays["velocity"] * parameters["momentum_q8"], 8)
+    velocity = limited(kept + mean)
+    return velocity, {"velocity": velocity}
+
+
+OPTIMISERS = {
+    row.name: row
+    for row in (
+        Optimiser("fedavg", {}, {}, plain),
+        Optimiser("fedavgm", {"momentum_q8": (1, 255)}, {"velocity": 1}, momentum),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """An optimiser with its parameters: as a task has it, and as the journal keeps it."""
+
+    name: str
+    parameters: Mapping[str, int]
+
+    def __post_init__(self) -> None:
+        """Raises ValueError on a name, a parameter or a value that the table does not have."""
+        row = OPTIMISERS.get(self.name)
+        if row is None:
+            raise ValueError(f"optimiser {self.name!r}: known are {', '.join(OPTIMISERS)}")
+        if self.parameters.keys() != row.parameters.keys():
+            raise ValueError(f"{self.name} has the parameters {', '.join(row.parameters) or '-'}")
+        for name, (low, high) in row.parameters.items():
+            value = self.parameters[name]
+            if type(value) is not int or not low <= value <= high:
+                raise ValueError(f"{self.name}: {name} = {value!r}: allowed: {low} to {high}")
+
+    @property
+    def optimiser(self) -> Optimiser:
+        """Its row."""
+        return OPTIMISERS[self.name]
+
+    @property
+    def text(self) -> str:
+        """The parameters as the journal keeps them: JSON, keys in order, without spaces."""
+        return json.dumps(dict(self.parameters), sort_keys=True, separators=(",", ":"))
+
+    @staticmethod
+    def parse(name: str, text: str) -> "Setup":
+        """The reverse of name and text. Raises ValueError."""
+        parameters = json.loads(text)
+        if not isinstance(parameters, dict):
+            raise ValueError(f"{name}: its parameters are no JSON object")
+        return Setup(name, parameters)
+
+
+def of_momentum(momentum_q8: int) -> Setup:
+    """Plain averaging if the momentum is 0; in 1/256."""
+    return Setup("fedavgm", {"momentum_q8": momentum_q8}) if momentum_q8 else Setup("fedavg", {})

@@ -1,0 +1,30 @@
+"""What a plan asks of an update, and whether an update is so."""
+
+from dataclasses import dataclass
+
+from fedling_protocol.wire.codecs import Codec
+from fedling_protocol.wire.messages import Update
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The facts of a plan that each of its updates is held against."""
+
+    base_version: int
+    base_hash: bytes
+    codec: Codec
+    weight_cap: int
+    vector_size: int  # bytes
+
+
+def misfit(terms: Terms, update: Update) -> str:
+    """The first thing of the update that is not as the plan asked; empty: nothing."""
+    if (update.base_version, update.base_hash) != (terms.base_version, terms.base_hash):
+        return "base"
+    if update.codec != terms.codec:
+        return "codec"
+    if update.weight > terms.weight_cap:
+        return "weight"
+    if len(update.vector) != terms.vector_size:
+        return "shape"
+    return ""

@@ -40,7 +40,7 @@ from fedling_broker.rounds.state import (
     between,
     whole_seconds,
 )
-from fedling_protocol.wire.messages import Answer, Verdict
+from fedling_protocol.wire.messages import Answer, Verdict, WaitReason
 
 
 def step(s: Rounds, event: Event, now_ms: int) -> tuple[Rounds, list[Action]]:
@@ -56,7 +56,7 @@ def step(s: Rounds, event: Event, now_ms: int) -> tuple[Rounds, list[Action]]:
 def on_join(s: Rounds, join: JoinSeen, now: int, do: list[Action]) -> Rounds:
     known = join.known
     if not join.certified:
-        wait(join, s.rules.wait_s, "not enrolled", do)
+        wait(join, s.rules.wait_s, WaitReason.NOT_ENROLLED, do)
     elif not join.known_plan:
         tell(join, join.have, Verdict.REFUSED, "unknown plan", do)
     elif known and join.have in (None, known.update_hash):
@@ -88,7 +88,7 @@ def join_open(s: Rounds, phase: Open, join: JoinSeen, now: int, do: list[Action]
     elif until is not None:
         return grant(s, phase, join, None, age, do)
     elif s.rules.cohort is not None and join.device not in s.rules.cohort:
-        wait(join, DAY_S, "not in cohort", do)
+        wait(join, DAY_S, WaitReason.NOT_IN_COHORT, do)
     elif len(phase.accepted) + len(phase.places) < s.rules.capacity:
         return grant(s, phase, join, None, age, do)
     else:
@@ -104,7 +104,7 @@ def join_full(s: Rounds, phase: Open, join: JoinSeen, age: int, do: list[Action]
     oldest, until = min(phase.places.items(), key=lambda place: place[1])
     if until <= age:
         return grant(s, phase, join, oldest, age, do)
-    wait(join, min(s.rules.wait_s, whole_seconds(until - age)), "cohort full", do)
+    wait(join, min(s.rules.wait_s, whole_seconds(until - age)), WaitReason.COHORT_FULL, do)
     return phase
 
 

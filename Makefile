@@ -1,4 +1,4 @@
-# make demo | test | test-oldest | check | bench [ONLY=kernel] | build | format | clean
+# make demo | test | test-oldest | check | bench [ONLY=kernel] | baseline | build | format | clean
 #
 # Every target sets up what it needs: .venv, the C extension (again after an edit in native/), and
 # with root the programs of the system's package manager; without root it ends with a sentence
@@ -15,13 +15,13 @@ export PATH := $(PATH):/usr/sbin:/sbin
 # Two makes in one tree take turns when they install or build.
 LOCK   := $(if $(shell command -v flock),flock .make.lock)
 
-C_SOURCES := $(wildcard native/src/*.c native/src/isa/*.c)
-C_HEADERS := $(wildcard native/src/*.h native/src/isa/*.h native/include/*.h)
-C_FILES   := $(shell find native firmware_sim tests bench -name '*.[ch]' ! -name '_core.c' 2>/dev/null)
+C_SOURCES := $(wildcard native/src/*.c native/src/*/*.c)
+C_HEADERS := $(wildcard native/src/*.h native/src/*/*.h native/include/*.h)
+C_FILES   := $(shell find native firmware_sim tests bench examples -name '*.[ch]' ! -name '_core.c' 2>/dev/null)
 
-.PHONY: demo test test-oldest check bench build format clean tools
+.PHONY: demo test test-oldest check bench baseline build format clean tools
 
-CHECKS := $(addprefix check-,lint types c-format c-warnings c-analyzer house units)
+CHECKS := $(addprefix check-,lint types c-format c-warnings c-analyzer c-example c-sizes house units)
 .PHONY: $(CHECKS)
 
 demo: build tools
@@ -51,6 +51,11 @@ bench: build tools
 	done; \
 	test -z "$$failed" || { echo "bench: failed:$$failed" >&2; exit 1; }
 
+# The sizes of firmware images that check-c-sizes compares with: growth is accepted here.
+baseline: build
+	@$(NEED) boards
+	$(BIN)/python -m bench.firmware_sizes --write
+
 build: .venv/built
 
 format: build
@@ -61,7 +66,7 @@ format: build
 
 clean:
 	rm -rf .venv .venv-oldest build dist .make.lock .mypy_cache .pytest_cache .ruff_cache .hypothesis bench/results
-	rm -rf *.egg-info native/fedling_native/*.so
+	rm -rf *.egg-info native/fedling_native/*.so examples/c/example
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- what the targets stand on ---------------------------------------------------------------
@@ -76,7 +81,7 @@ clean:
 
 # --force, since distutils does not see that a source was removed. The .so is replaced by unlink
 # and rename, so a process that runs with the old one goes on with it.
-.venv/built: .venv/installed $(C_SOURCES) $(C_HEADERS) native/build_core.py native/flags.mk native/src native/src/isa
+.venv/built: .venv/installed $(C_SOURCES) $(C_HEADERS) native/build_core.py native/flags.mk native/src $(wildcard native/src/*/)
 	$(LOCK) $(BIN)/python -W ignore setup.py --quiet build_ext --inplace --force
 	@touch $@
 
@@ -109,6 +114,14 @@ check-c-analyzer:
 	@for file in $(C_SOURCES); do \
 	    gcc $(FDL_CFLAGS) $(FDL_WARNINGS) -Werror -fanalyzer -Inative/include -c -o /dev/null $$file || exit 1; \
 	done; echo "check-c-analyzer: $(words $(C_SOURCES)) files"
+
+check-c-example:
+	@$(NEED) compiler
+	@$(MAKE) --no-print-directory --silent -C examples/c check
+
+check-c-sizes: build
+	@$(NEED) boards
+	$(BIN)/python -m bench.firmware_sizes --check
 
 check-house: build
 	$(BIN)/pytest -q --durations=0 tests/test_architecture.py tests/test_documentation.py

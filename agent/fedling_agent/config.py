@@ -12,7 +12,8 @@ from fedling_agent.store.recordings import Bounds
 from fedling_protocol import settings
 from fedling_protocol.settings import SettingsError, setting
 from fedling_protocol.wire.limits import MAX_U32
-from fedling_protocol.wire.topics import Topics, is_name, is_task
+from fedling_protocol.wire.names import is_name
+from fedling_protocol.wire.topics import Topics, is_task
 
 DEFAULT_FILE = Path("/etc/fedling/agent.toml")
 SYSTEM_STATE = Path("/var/lib/fedling-agent")  # StateDirectory= of the systemd unit

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from fedling_protocol import settings
 from fedling_protocol.settings import SettingsError, setting
-from fedling_protocol.wire.topics import Topics, is_name
+from fedling_protocol.wire.names import is_name
+from fedling_protocol.wire.topics import Topics
 
 FILE = "broker.toml"
 PLACES = (Path(FILE), Path("/etc/fedling") / FILE)

@@ -13,7 +13,8 @@ from fedling_broker.store.store import DecisionRow, PlanRow, Store
 from fedling_native import Net
 from fedling_protocol.wire.digest import first_model_seed
 from fedling_protocol.wire.identity import SigningKey, create_key, create_secret, device_id
-from fedling_protocol.wire.topics import AGGREGATOR, Topics
+from fedling_protocol.wire.names import AGGREGATOR
+from fedling_protocol.wire.topics import Topics
 from fedling_sim import toml
 from fedling_sim.process import Process
 from fedling_sim.simulation import Scenario

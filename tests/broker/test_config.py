@@ -5,6 +5,8 @@ import pytest
 from fedling_broker import config
 from fedling_broker.config import KeepUpdates
 from fedling_protocol.settings import SettingsError
+from fedling_protocol.wire.kinds import Kind
+from fedling_protocol.wire.messages import PlanKind
 
 KEY = "ab" * 32
 SMALL = f'fleet = "home"\nroot_key = "{KEY}"\nstate_dir = "state"\n'
@@ -23,7 +25,7 @@ def test_load_fills_in_defaults(tmp_path: Path) -> None:
     assert found.file.keep_updates is KeepUpdates.FOLD
     assert (found.file.mqtt.host, found.file.mqtt.port) == ("127.0.0.1", 1883)
     assert found.file.mqtt.keepalive_s == 300
-    assert found.topics.plan("watch") == "fedling/1/home/watch/plan/train"
+    assert found.topics.of(Kind.PLAN, "watch", PlanKind.TRAIN) == "fedling/1/home/watch/plan/train"
 
 
 def test_load_of_what_init_writes(tmp_path: Path) -> None:

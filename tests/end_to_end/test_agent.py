@@ -15,7 +15,8 @@ from fedling_native import Loss, dense, weights_size
 from fedling_protocol.exits import Exit
 from fedling_protocol.wire import envelope
 from fedling_protocol.wire.identity import SigningKey
-from fedling_protocol.wire.messages import Conditions, StateCode
+from fedling_protocol.wire.kinds import Kind
+from fedling_protocol.wire.messages import Conditions, PlanKind, StateCode
 from fedling_sim.mosquitto import Mosquitto
 from fedling_sim.proxy import Proxy
 from fedling_sim.world import Weather
@@ -153,7 +154,7 @@ def test_device_before_its_aggregator(mosquitto: Mosquitto, make_agent: MakeAgen
     early = FakeAggregator(mosquitto.port)
     facts = agent.json("init")
     early.certify(bytes.fromhex(facts["key"]))
-    early.say_bytes(TOPICS.keys("aggregator"), b"", retain=True)
+    early.say_bytes(TOPICS.of(Kind.KEYS, "aggregator"), b"", retain=True)
     agent.run("ingest", "wrist", text=rows(6, 200))
     early.offer(make_model(LAYERS), 1)
     agent.start()
@@ -209,10 +210,11 @@ def test_hostile_messages_are_counted_and_harm_nothing(
     aggregator.until(lambda: agent.status().get("connection", {}).get("connected"))
     model = make_model(LAYERS)
     plan = make_plan(model, 1)
-    plan_topic, ticket_topic = TOPICS.plan("watch"), TOPICS.ticket("watch", device)
+    plan_topic = TOPICS.of(Kind.PLAN, "watch", PlanKind.TRAIN)
+    other_topic = TOPICS.of(Kind.PLAN, "other", PlanKind.TRAIN)
+    ticket_topic = TOPICS.of(Kind.TICKET, "watch", device)
     good = envelope.seal(plan, TOPICS.bound(plan_topic), ONLINE)
-    elsewhere = envelope.seal(plan, TOPICS.bound(TOPICS.plan("other")), ONLINE)
-
+    elsewhere = envelope.seal(plan, TOPICS.bound(other_topic), ONLINE)
     for data in (
         b"",
         b"\x00",
@@ -229,9 +231,9 @@ def test_hostile_messages_are_counted_and_harm_nothing(
         aggregator.say_bytes(plan_topic, data)
     aggregator.say(plan_topic, plan, key=STRANGER)
     aggregator.say_bytes(ticket_topic, bytes(2000))
-    aggregator.say_bytes(TOPICS.keys(device), good)
+    aggregator.say_bytes(TOPICS.of(Kind.KEYS, device), good)
     forged = aggregator.certificates[device]
-    aggregator.say(TOPICS.keys(device), forged, key=STRANGER)
+    aggregator.say(TOPICS.of(Kind.KEYS, device), forged, key=STRANGER)
     aggregator.say_bytes(plan_topic, bytes(20 * 2**20), retain=True)  # larger than any message
 
     aggregator.offer(model, 1)
@@ -252,10 +254,10 @@ def test_model_with_another_hash_is_refused(
     ready(aggregator, agent)
     model = make_model(LAYERS)
     wrong = make_model(LAYERS, version=9)
-    topic = TOPICS.model("watch", 1)
+    topic = TOPICS.of(Kind.MODEL, "watch", 1)
     aggregator.model = model
     aggregator.say(topic, replace(wrong, version=1), retain=True)
-    aggregator.say(TOPICS.plan("watch"), make_plan(model, 1), retain=True)
+    aggregator.say(TOPICS.of(Kind.PLAN, "watch", PlanKind.TRAIN), make_plan(model, 1), retain=True)
     aggregator.until(lambda: refused(agent).get("shape", 0) >= 1)
     aggregator.say(topic, model, retain=True)
     aggregator.until(lambda: aggregator.updates)

@@ -1,5 +1,5 @@
 /* AVX-512 in C, for processors without it: SIMDe, and what SIMDe 0.7 does not have of what
- * native/src/isa/avx512.c uses. Taken by -DFDL_IMMINTRIN='"tests/native/emulated_avx512.h"'. */
+ * native/src/loops/avx512.c uses. Taken by -DFDL_IMMINTRIN='"tests/native/emulated_avx512.h"'. */
 #ifndef EMULATED_AVX512_H
 #define EMULATED_AVX512_H
 

@@ -18,6 +18,7 @@ BOUNDS = {"fdl_plain": 4096, "fdl_dsp": 2048}
 BOUND_OF_VECTORS = 32768
 OUTSIDE = 64  # bytes that memcpy, memset or a division of the compiler's own may take
 
+GRAPH_FLAG = "-fcallgraph-info=su"
 HEADER = ROOT / "native/include/fedling.h"
 NODE = re.compile(r'node: \{ title: "([^"]+)" label: "[^"]*?\\n(\d+) bytes \(([a-z,]+)\)')
 EDGE = re.compile(r'edge: \{ sourcename: "([^"]+)" targetname: "([^"]+)"(?: label: "([^"]+)")?')
@@ -40,7 +41,7 @@ class Graph:
     def tables(self) -> list[str]:
         """The tables of inner loops that this build has."""
         compiled = {title.rpartition(":")[2] for title in self.frames}
-        return [name for name, members in _tables().items() if compiled >= set(members.values())]
+        return [name for name, members in _tables().items() if members["dot"] in compiled]
 
     def depths(self, table: str) -> dict[str, int]:
         """Bytes of stack of all public functions with a table of inner loops, deepest first."""
@@ -69,7 +70,12 @@ class Graph:
 
 def measure(compiler: str, flags: Sequence[str], folder: Path) -> Graph:
     """Compile the library and read its graph."""
-    compile_objects(compiler, [*flags, "-fcallgraph-info=su"], folder)
+    compile_objects(compiler, [*flags, GRAPH_FLAG], folder)
+    return read(folder)
+
+
+def read(folder: Path) -> Graph:
+    """The graph of what was compiled in a folder with GRAPH_FLAG."""
     text = "".join(path.read_text() for path in folder.glob("*.ci"))
     graph = Graph()
     for title, size, kind in NODE.findall(text):

@@ -3,7 +3,7 @@
  * Each case is drawn twice, from the same random numbers, and runs once with fdl_plain, once with
  * the table. Every buffer ends where its last value ends, so that a sanitiser sees what is touched
  * outside. Prints the first function whose results differ, and its shape, and returns 1. */
-#include "isa/isa.h"
+#include "loops/isa.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -11,6 +11,7 @@ import pytest
 from tests.native import stack
 from tests.native.compiler import (
     CORTEX_M4,
+    PORTABLE,
     ROOT,
     SOURCES,
     WARNINGS,
@@ -23,10 +24,9 @@ from tests.support.tools import need
 ALLOWED = {"memcpy", "memset", "memmove", "_GLOBAL_OFFSET_TABLE_"}
 ALLOWED |= {"__cpu_model", "__cpu_features2"}  # what an x86-64 has: of the compiler
 
-PARTS = re.findall(r"ifdef FDL_WITHOUT_(\w+)", (ROOT / "native/src/without.h").read_text())
+PARTS = re.findall(r"define FDL_WITHOUT_(\w+) 0", (ROOT / "native/src/without.h").read_text())
 WITHOUT = {part: [f"-DFDL_WITHOUT_{part}"] for part in PARTS}
 WITHOUT |= {"nothing": [], "all": [flag for flags in WITHOUT.values() for flag in flags]}
-PORTABLE = [path for path in SOURCES if path.parent.name != "isa" or path.name == "choose.c"]
 ABSENT = Path(__file__).parent / "absent.c"
 
 

@@ -115,7 +115,7 @@ def windows(x: ref.Int8, at: NDArray[np.uint32]) -> object:
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Plain:
     folder = tmp_path_factory.mktemp("plain")
-    source = compiler.ROOT / "native/src/plain.c"
+    source = compiler.ROOT / "native/src/loops/plain.c"
     compiler.run_compiler("gcc", ["-O3", "-shared", "-fPIC", source, "-o", "plain.so"], folder)
     return Plain(ctypes.CDLL(str(folder / "plain.so")))
 

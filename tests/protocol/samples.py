@@ -8,7 +8,7 @@ from typing import Any
 
 from fedling_protocol.wire.identity import SigningKey
 from fedling_protocol.wire.messages import Message
-from fedling_protocol.wire.records import decode
+from fedling_protocol.wire.payload import decode
 from fedling_protocol.wire.topics import Topics
 from fedling_protocol.wire.trust import Trust
 

@@ -12,9 +12,9 @@ from cddl_verifier import Validator
 from fedling_protocol.wire import shapes
 from fedling_protocol.wire.digest import message_hash
 from fedling_protocol.wire.envelope import seal
-from fedling_protocol.wire.records import decode, encode, kind_of
+from fedling_protocol.wire.kinds import Kind
+from fedling_protocol.wire.payload import decode, encode, kind_of
 from fedling_protocol.wire.refused import Refused
-from fedling_protocol.wire.topics import Kind
 from tests.protocol import make_golden
 from tests.protocol.by_hand import Value, cbor, diagnostic
 from tests.protocol.samples import (

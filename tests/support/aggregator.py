@@ -14,7 +14,9 @@ from fedling_protocol.net.tcpinfo import Traffic
 from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.runtime.worker import InlineWorker
 from fedling_protocol.wire import digest, envelope
+from fedling_protocol.wire.codecs import Codec
 from fedling_protocol.wire.identity import SigningKey, device_id
+from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.limits import MAX_LARGE
 from fedling_protocol.wire.messages import (
     Answer,
@@ -24,6 +26,7 @@ from fedling_protocol.wire.messages import (
     Message,
     Model,
     Plan,
+    PlanKind,
     Receipt,
     Rest,
     Role,
@@ -34,8 +37,10 @@ from fedling_protocol.wire.messages import (
     Update,
     Verdict,
 )
+from fedling_protocol.wire.names import AGGREGATOR
+from fedling_protocol.wire.payload import kind_of
 from fedling_protocol.wire.refused import Refused
-from fedling_protocol.wire.topics import AGGREGATOR, Topics
+from fedling_protocol.wire.topics import Topics
 from fedling_protocol.wire.trust import Received, Trust
 
 PATIENCE_S = 60.0
@@ -119,23 +124,23 @@ class FakeAggregator:
         role = Role.AGGREGATOR if owner == AGGREGATOR else Role.DEVICE
         certificate = Certificate(public, role, TOPICS.fleet, owner, serial)
         self.certificates[owner] = certificate
-        self.say(TOPICS.keys(owner), certificate, key=ROOT, retain=True)
+        self.say(TOPICS.of(Kind.KEYS, owner), certificate, key=ROOT, retain=True)
 
     def offer(self, model: Model, number: int, **changes: object) -> Plan:
         """Open a round on this model."""
         self.model = model
         plan = make_plan(model, number, **changes)
         task = model.spec.task
-        self.say(TOPICS.model(task, model.version), model, retain=True)
-        self.say(TOPICS.plan(task), plan, retain=True)
+        self.say(TOPICS.of(Kind.MODEL, task, model.version), model, retain=True)
+        self.say(TOPICS.of(Kind.PLAN, task, PlanKind.TRAIN), plan, retain=True)
         return plan
 
     def rest(self, model: Model, look_again_s: int = 3600) -> None:
         """Close the round: the newest model is this one."""
         task, size = model.spec.task, len(model.weights) + 1000
         rest = Rest(model.version, model_hash(model), model.spec, size, look_again_s)
-        self.say(TOPICS.model(task, model.version), model, retain=True)
-        self.say(TOPICS.plan(task), rest, retain=True)
+        self.say(TOPICS.of(Kind.MODEL, task, model.version), model, retain=True)
+        self.say(TOPICS.of(Kind.PLAN, task, PlanKind.TRAIN), rest, retain=True)
 
     def say(
         self, topic: str, message: Message, *, key: SigningKey = ONLINE, retain: bool = False
@@ -180,8 +185,7 @@ class FakeAggregator:
 
     def _reply(self, message: Ticket | Receipt, device: str) -> None:
         assert self.model is not None
-        make = TOPICS.ticket if isinstance(message, Ticket) else TOPICS.receipt
-        topic = make(self.model.spec.task, device)
+        topic = TOPICS.of(kind_of(message), self.model.spec.task, device)
         self._link.publish(topic, envelope.seal(message, TOPICS.bound(topic), ONLINE))
 
     def _update(self, message_hash: bytes) -> Update | None:
@@ -193,7 +197,9 @@ class FakeAggregator:
         return None
 
     def on_connected(self) -> None:
-        self._link.subscribe(TOPICS.aggregator_subscriptions())
+        self._link.subscribe(
+            [*TOPICS.aggregator_subscriptions(), *TOPICS.subscriptions(Kind.STATE)]
+        )
 
     def on_disconnected(self, reason: str, retry_s: float) -> None:
         """It comes back by itself."""
@@ -221,8 +227,8 @@ class FakeAggregator:
     def _open(self, topic: str, payload: bytes) -> Received:
         """With the certificates that were handed out by now."""
         for owner, certificate in self.certificates.items():
-            if self._trust.certificate(owner) is None:
-                keys = TOPICS.keys(owner)
+            if self._trust.known(owner) is None:
+                keys = TOPICS.of(Kind.KEYS, owner)
                 self._trust.open(keys, envelope.seal(certificate, TOPICS.bound(keys), ROOT))
         return self._trust.open(topic, payload)
 
@@ -264,7 +270,7 @@ def make_plan(model: Model, number: int, **changes: object) -> Plan:
         Training(**training),
         conditions,
         0,
-        "raw int16",
+        Codec.RAW_INT16,
         cohort,
         len(model.weights) + 1000,
     )

@@ -11,6 +11,7 @@ from fedling_agent.store.store import Store
 from fedling_agent.training.freeze import Freezer
 from fedling_agent.training.job import Job
 from fedling_native import Loss, average_pool, conv, dense, parameter_counts
+from fedling_protocol.wire.codecs import Codec
 from fedling_protocol.wire.digest import model_hash
 from fedling_protocol.wire.messages import Conditions, Model, Plan, TaskSpec, Training
 
@@ -97,7 +98,7 @@ def make_plan(model: Model, number: int = 1, training: Training = TRAINING) -> P
         training=training,
         conditions=EASY,
         rate=0,
-        codec="raw int16",
+        codec=Codec.RAW_INT16,
         cohort=None,
         model_size=1000,
     )

@@ -24,6 +24,7 @@ from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.runtime.worker import InlineWorker
 from fedling_protocol.wire import digest, envelope, identity
 from fedling_protocol.wire.identity import SigningKey, device_id
+from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.limits import MAX_LARGE
 from fedling_protocol.wire.messages import (
     Answer,
@@ -210,7 +211,7 @@ class Device:
         """Ask; the nonce."""
         nonce = os.urandom(8)
         join = Join(plan_id, nonce, have, self.key.public if key else None)
-        self.send(self.topics.join("tiny", self.id), join)
+        self.send(self.topics.of(Kind.JOIN, "tiny", self.id), join)
         return nonce
 
     def make_update(self, plan: Plan, step: int) -> Update:
@@ -222,7 +223,7 @@ class Device:
         return Update(plan.plan_id, plan.base_version, plan.base_hash, 7, plan.codec, vector, 0, 1)
 
     def send_update(self, update: Update) -> bytes:
-        return self.send(self.topics.update("tiny", self.id, update.plan_id), update)
+        return self.send(self.topics.of(Kind.UPDATE, "tiny", self.id, update.plan_id, 0), update)
 
     def wait_plan(self, number: int) -> Plan:
         wait(self.loop, lambda: self.plan and self.plan.round == number, f"round {number}")

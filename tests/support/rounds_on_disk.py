@@ -6,8 +6,10 @@ from pathlib import Path
 from fedling_broker.service import fold
 from fedling_broker.store.store import DecisionRow, PlanRow, Store
 from fedling_broker.tasks.task_file import Task, parse_task
-from fedling_protocol.wire import digest, envelope, records
+from fedling_protocol.wire import digest, envelope
+from fedling_protocol.wire.codecs import Codec
 from fedling_protocol.wire.identity import SigningKey, device_id
+from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Update, Verdict
 from fedling_protocol.wire.topics import Topics
 
@@ -68,12 +70,12 @@ def accept(store: Store, plan: PlanRow, number: int, step: int, weight: int) -> 
         plan.base_version,
         plan.base_hash,
         weight,
-        records.RAW_INT16,
+        Codec.RAW_INT16,
         vector(step),
         0,
         1,
     )
-    topic = TOPICS.update("tiny", device_id(key.public), plan.plan_id)
+    topic = TOPICS.of(Kind.UPDATE, "tiny", device_id(key.public), plan.plan_id, 0)
     message = envelope.seal(update, TOPICS.bound(topic), key)
     update_hash = store.updates.put(message)
     device = device_id(key.public)

@@ -23,13 +23,14 @@ from fedling_agent.session.state import (
     restore,
 )
 from fedling_native import Loss, dense
+from fedling_protocol.wire.codecs import Codec
 from fedling_protocol.wire.messages import Answer, Conditions, Plan, Rest, TaskSpec, Verdict
 from fedling_protocol.wire.messages import Training as HowToTrain
 
 SPEC = TaskSpec("watch", "imu", 2, 1, 1, "device", ("a", "b"), (dense(2, 2),), Loss.SOFTMAX)
 PLAN = Plan(
     b"plan 1", 1, 1, b"model 1", SPEC, HowToTrain(1, 1, 1, 1, 1, 0, 1, 0, 0, 0, 0),
-    Conditions(False, 0, 99), 0, "raw int16", None, 1000,
+    Conditions(False, 0, 99), 0, Codec.RAW_INT16, None, 1000,
 )  # fmt: skip
 NEXT = replace(PLAN, plan_id=b"plan 2", round=2, base_version=2, base_hash=b"model 2")
 REST = Rest(2, b"model 2", SPEC, 1000, 60)

@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> Exit:
         store = Store(where.state, config.bounds)
         loop = Loop()
         service = Service(loop, config, streams, me, store)
-        server = control.Server(loop, where.state, Desk(service).answer)
+        server = control.Server(loop, where.state, Desk(service).handle)
         service.start()
         loop.run()
         server.close()

@@ -69,11 +69,17 @@ def pairs(facts: Facts) -> list[tuple[str, str]]:
     ]
     if "bytes" in facts:
         lines.append(("bytes", _bytes(facts["bytes"])))
-    refused = {k: n for k, n in facts.get("counters", {}).items() if k.startswith("refused: ")}
-    if refused:
-        words = ", ".join(f"{n} {kind.removeprefix('refused: ')}" for kind, n in refused.items())
-        lines.append(("refused", output.paint(words, output.YELLOW)))
+    for word in ("refused", "declined"):
+        if counts := _counts(facts, f"{word}: "):
+            lines.append((word, output.paint(counts, output.YELLOW)))
     return [*lines, ("told by", f"the {facts['source']}")]
+
+
+def _counts(facts: Facts, prefix: str) -> str:
+    """The counters whose names begin so, each by the rest of its name."""
+    counters: dict[str, int] = facts.get("counters", {})
+    found = [(k.removeprefix(prefix), n) for k, n in counters.items() if k.startswith(prefix)]
+    return ", ".join(f"{n} {name}" for name, n in found)
 
 
 def _enrolled(facts: Facts) -> str:

@@ -13,7 +13,7 @@ from fedling_agent.store.errors import BadInput
 from fedling_protocol import settings
 from fedling_protocol.settings import setting
 from fedling_protocol.wire import limits
-from fedling_protocol.wire.topics import is_name
+from fedling_protocol.wire.names import is_name
 
 MAX_ROW = 65_536  # bytes
 MAX_NAME = 64  # bytes of a recording's id

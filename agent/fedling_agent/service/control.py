@@ -3,7 +3,8 @@
 Only the socket's owner can connect (mode 0600). A request is {"do": VERB, ...}; an answer is
 {"ok": true, ...} or {"ok": false, "error": SENTENCE, "exit": CODE}. Lines and connections are
 bounded: when there are too many, the one that was silent the longest is closed. A slow sensor may
-keep its connection as long as it likes; nobody who connects can stop the service.
+keep its connection as long as it likes; nobody who connects can stop the service. An answer may
+come later (a disk writes, a sensor is read): the next request of that connection waits for it.
 
     Unavailable
         no service answers
@@ -55,8 +56,11 @@ class Peer:
         self.memory: dict[str, object] = {}
 
 
-Handler = Callable[[Json, Peer], Json]
-"""Answers a request. Raises RequestFailed."""
+Answer = Callable[["Json | RequestFailed"], None]
+"""Says what came of a request; once, at once or later."""
+
+Handler = Callable[[Json, Peer, Answer], None]
+"""Handles a request and calls the answer, or raises RequestFailed to refuse it at once."""
 
 
 # --- the service's end -----------------------------------------------------------------------
@@ -122,11 +126,17 @@ class _Connection:
         self._handler = handler
         self._moved = moved
         self._peer = Peer()
+        self._waiting = False  # for the handler's answer
+        self._going = False
+        self._closed = False
         self._in = bytearray()
         self._out = bytearray()
         loop.watch(sock.fileno(), READ, self._on_ready)
 
     def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
         self._loop.unwatch(self._socket.fileno())
         self._socket.close()
         self._moved(self, True)
@@ -156,33 +166,62 @@ class _Connection:
 
     def _go_on(self) -> None:
         """Answer what is complete; while an answer is on its way, nothing more is read."""
-        while not self._out and b"\n" in self._in:
+        if self._going:  # an answer came at once: the loop below goes on
+            return
+        self._going = True
+        while not self._closed and not self._out and not self._waiting and b"\n" in self._in:
             line, _, self._in = self._in.partition(b"\n")
-            self._out += _encode(self._answer(bytes(line)))
-            self._send()
+            self._waiting = True
+            self._handle(bytes(line))
+        self._going = False
+        if not self._closed:
+            self._watch()
 
-    def _answer(self, line: bytes) -> Json:
+    def _handle(self, line: bytes) -> None:
         try:
             request = json.loads(line)
         except (ValueError, RecursionError):
-            return _failure("the request is not a line of JSON", Exit.FAILED)
+            request = None
         if not isinstance(request, dict):
-            return _failure("the request is not a JSON object", Exit.FAILED)
+            self._answer(RequestFailed("the request is not a line with a JSON object", Exit.FAILED))
+            return
         try:
-            return {"ok": True, **self._handler(request, self._peer)}
+            self._handler(request, self._peer, self._answer)
         except RequestFailed as error:
-            return _failure(str(error), error.code)
+            self._answer(error)
+
+    def _answer(self, answer: Json | RequestFailed) -> None:
+        """Called by the handler, perhaps when the peer is long gone."""
+        if self._closed:
+            return
+        self._waiting = False
+        if isinstance(answer, RequestFailed):
+            self._out += _failure(str(answer), answer.code)
+        else:
+            self._out += _encode({"ok": True, **answer})
+        try:
+            self._send()
+            self._go_on()
+        except OSError:  # the peer has gone in the middle
+            self.close()
 
     def _send(self) -> None:
         with suppress(BlockingIOError):
             while self._out:
                 del self._out[: self._socket.send(self._out)]
-        events = WRITE if self._out else READ
-        self._loop.watch(self._socket.fileno(), events, self._on_ready)
+
+    def _watch(self) -> None:
+        """Whoever waits for an answer is not read; that it has gone shows when it is answered."""
+        if self._out:
+            self._loop.watch(self._socket.fileno(), WRITE, self._on_ready)
+        elif self._waiting:
+            self._loop.unwatch(self._socket.fileno())
+        else:
+            self._loop.watch(self._socket.fileno(), READ, self._on_ready)
 
 
-def _failure(sentence: str, code: Exit) -> Json:
-    return {"ok": False, "error": sentence, "exit": int(code)}
+def _failure(sentence: str, code: Exit) -> bytes:
+    return _encode({"ok": False, "error": sentence, "exit": int(code)})
 
 
 # --- a command's end -------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from typing import cast
 
 from fedling_agent.conditions.gate import Gate
 from fedling_agent.service import operations, report
-from fedling_agent.service.control import Json, Peer, RequestFailed
+from fedling_agent.service.control import Answer, Json, Peer, RequestFailed
 from fedling_agent.service.operations import Ingest
 from fedling_agent.service.predict import Predictor
 from fedling_agent.service.service import Service
@@ -30,13 +30,13 @@ class Desk:
             "windows": self.windows,
         }
 
-    def answer(self, request: Json, peer: Peer) -> Json:
+    def handle(self, request: Json, peer: Peer, answer: Answer) -> None:
         """A handler for control.Server."""
         verb = self._verbs.get(str(request.get("do")))
         if verb is None:
             raise RequestFailed(f"the service knows no {request.get('do')!r}", Exit.FAILED)
         try:
-            return verb(request, peer)
+            answer(verb(request, peer))
         except (BadInput, CannotWrite, Missing) as error:
             raise RequestFailed(str(error), EXITS[type(error)]) from error
 

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from fedling_agent.config import AgentConfig
 from fedling_agent.store.ledger import Ledger
 from fedling_protocol.runtime.loop import Clock
+from fedling_protocol.wire.kinds import Kind
+from fedling_protocol.wire.names import AGGREGATOR
 from fedling_protocol.wire.refused import Reason, Refused
-from fedling_protocol.wire.topics import AGGREGATOR, Kind
 from fedling_protocol.wire.trust import Received, Trust
 
 log = logging.getLogger(__name__)
@@ -18,7 +19,7 @@ LOG_AGAIN_S = 60.0  # a refusal of the same kind is logged so often
 
 
 class Inbox:
-    """Opens envelopes, keeps certificates' keys, counts refusals.
+    """Opens envelopes, keeps certificates' keys, counts what is refused or declined.
 
     take: what to do with a message and its envelope; may raise Refused as well
     """
@@ -45,9 +46,11 @@ class Inbox:
                 raise Refused(Reason.TOPIC, "of another device")
             self._take(received, payload)
         except Refused as refused:
-            self._ledger.count(f"refused: {refused.reason}")
+            # A plan of a later version is for others: nothing is wrong with it or with us.
+            word = "declined" if refused.reason is Reason.PLAN_KIND else "refused"
+            self._ledger.count(f"{word}: {refused.reason}")
             if self.may_log(refused.reason):
-                log.warning("refused a message on %r: %s", topic[:200], refused)
+                log.warning("%s a message on %r: %s", word, topic[:200], refused)
 
     def may_log(self, kind: str) -> bool:
         """Whoever floods us must not flood the log."""
@@ -58,8 +61,8 @@ class Inbox:
 
     def key(self, owner: str) -> bytes | None:
         """The certified key of this device, or of "aggregator"."""
-        certificate = self._trust.certificate(owner)
-        return None if certificate is None else certificate.key
+        known = self._trust.known(owner)
+        return None if known is None else known.key
 
     def load(self) -> None:
         """Trust the certificates that were kept; one of another root key is passed over."""
@@ -68,6 +71,6 @@ class Inbox:
             if envelope is None:
                 continue
             try:
-                self._trust.open(self._topics.keys(owner), envelope)
+                self._trust.open(self._topics.of(Kind.KEYS, owner), envelope)
             except Refused as refused:
                 log.warning("the stored certificate of %s is of no use: %s", owner, refused)

@@ -9,6 +9,7 @@ from fedling_agent.store.ledger import Traffic as Counted
 from fedling_protocol.net.ports import Link, Will
 from fedling_protocol.net.tcpinfo import Traffic
 from fedling_protocol.wire import envelope
+from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Join, State, StateCode
 from fedling_protocol.wire.topics import Topics
 
@@ -31,27 +32,27 @@ class Outbox:
 
     def join(self, task: str, join: Join, meaning: str) -> None:
         """Ask to take part, or what became of an update."""
-        topic = self._topics.join(task, self._identity.device)
+        topic = self._topics.of(Kind.JOIN, task, self._identity.device)
         self.about(join.plan_id)
-        self._send("join", topic, self._seal(topic, join), join.plan_id, meaning)
+        self._send(Kind.JOIN, topic, self._seal(topic, join), join.plan_id, meaning)
 
     def update(
         self, task: str, plan_id: bytes, data: bytes, meaning: str, done: Callable[[], None]
     ) -> None:
         """Send a spooled envelope. done: at its PUBACK."""
-        topic = self._topics.update(task, self._identity.device, plan_id)
+        topic = self._topics.of(Kind.UPDATE, task, self._identity.device, plan_id, 0)
         self.about(plan_id)
-        self._send("update", topic, data, plan_id, meaning, done=done)
+        self._send(Kind.UPDATE, topic, data, plan_id, meaning, done=done)
 
     def state(self, code: StateCode, version: int) -> bool:
         """Tell the fleet what we do. False: not connected."""
         will = self.will(code, version)
         meaning = f"says: {code}, " + (f"model {version}" if version else "no model")
-        return self._send("state", will.topic, will.payload, None, meaning, retain=True)
+        return self._send(Kind.STATE, will.topic, will.payload, None, meaning, retain=True)
 
     def will(self, code: StateCode, version: int) -> Will:
         """The same, to be said later."""
-        topic = self._topics.state(self._identity.device)
+        topic = self._topics.of(Kind.STATE, self._identity.device)
         return Will(topic, self._seal(topic, State(code, version)))
 
     def _seal(self, topic: str, message: Join | State) -> bytes:
@@ -59,7 +60,7 @@ class Outbox:
 
     def _send(
         self,
-        kind: str,
+        kind: Kind,
         topic: str,
         data: bytes,
         plan_id: bytes | None,
@@ -71,7 +72,7 @@ class Outbox:
         if not self.link.connected:
             return False
         now_ms = int(time.time() * 1000)
-        self._ledger.record_sent(Sent(now_ms, kind, topic, len(data), plan_id, meaning))
+        self._ledger.record_sent(Sent(now_ms, kind.word, topic, len(data), plan_id, meaning))
         return self.link.publish(topic, data, retain=retain, done=done)
 
     # --- subscriptions ---------------------------------------------------------------------------
@@ -81,8 +82,8 @@ class Outbox:
         self.link.subscribe(self._topics.device_subscriptions(self._identity.device, self._tasks))
 
     def ask_plans(self) -> None:
-        """Have what is retained on plan/train sent again."""
-        self.link.subscribe(self._topics.plan_subscriptions(self._tasks))
+        """Have the retained plans sent again."""
+        self.link.subscribe(self._topics.subscriptions(Kind.PLAN, tasks=self._tasks))
 
     # --- bytes at the socket ---------------------------------------------------------------------
 

@@ -21,14 +21,14 @@ from fedling_agent.store.errors import BadInput, CannotWrite, Missing
 from fedling_agent.store.identity import Identity
 from fedling_agent.store.store import Store
 from fedling_agent.training.freeze import Freezer
-from fedling_agent.training.job import Job
+from fedling_agent.training.job import Job, Result
 from fedling_agent.training.slot import Slot
 from fedling_protocol.net.ports import Link
 from fedling_protocol.runtime.loop import Loop, Timer
-from fedling_protocol.wire import digest, envelope
+from fedling_protocol.wire import codecs, digest, envelope
+from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.limits import MAX_REASON
 from fedling_protocol.wire.messages import Conditions, Join, Model, Plan, Rest, TaskSpec, Update
-from fedling_protocol.wire.records import RAW_INT16
 from fedling_protocol.wire.topics import Topics
 
 log = logging.getLogger(__name__)
@@ -119,7 +119,7 @@ class Work:
         self._tools.changed()
 
     def see(self, message: Plan | Rest) -> None:
-        """plan/train of this task."""
+        """What stands where the plans of this task are."""
         store = self._tools.store
         if isinstance(message, Rest):
             held = store.models.find(message.model_hash) is not None
@@ -138,7 +138,7 @@ class Work:
             return False
         if digest.model_hash(spec, model.exponents, model.weights) != fetch.model_hash:
             return False
-        self._tools.link.unsubscribe([self._tools.topics.model(self.task, version)])
+        self._tools.link.unsubscribe([self._tools.topics.of(Kind.MODEL, self.task, version)])
         try:
             self._tools.store.models.put(model)
         except CannotWrite as error:
@@ -263,10 +263,12 @@ class Work:
         if self._tools.store.models.find(action.model_hash) is not None:
             self._events.append(ev.ModelStored(action.version, action.model_hash))
         else:
-            self._tools.link.subscribe([self._tools.topics.model(self.task, action.version)])
+            self._tools.link.subscribe(
+                [self._tools.topics.of(Kind.MODEL, self.task, action.version)]
+            )
 
     def _cancel_fetch(self, action: ev.CancelFetch) -> None:
-        self._tools.link.unsubscribe([self._tools.topics.model(self.task, action.version)])
+        self._tools.link.unsubscribe([self._tools.topics.of(Kind.MODEL, self.task, action.version)])
         if self._tools.link.receiving:
             self._tools.link.reconnect("a model is not wanted any more")
 
@@ -331,17 +333,8 @@ class Work:
         if record is None or result is None or self.closed:
             return
         plan = record.plan
-        update = Update(
-            plan.plan_id,
-            plan.base_version,
-            plan.base_hash,
-            min(result.examples, plan.training.weight_cap),
-            RAW_INT16,
-            result.vector,
-            result.saturated,
-            1,
-        )
-        topic = tools.topics.update(self.task, tools.identity.device, plan.plan_id)
+        update = update_of(plan, result)
+        topic = tools.topics.of(Kind.UPDATE, self.task, tools.identity.device, plan.plan_id, 0)
         data = envelope.seal(update, tools.topics.bound(topic), tools.identity.key)
         entry = tools.store.spool.put(plan.plan_id, data, result.vector)
         self.give(ev.UpdateSpooled(plan.plan_id, entry.update_hash))
@@ -353,6 +346,20 @@ class Work:
             record = self._tools.store.plans.find(plan_id)
             known = [] if record is None else [record.plan]
         return f"round {known[0].round} of {self.task}" if known else f"a round of {self.task}"
+
+
+def update_of(plan: Plan, result: Result) -> Update:
+    """What a finished training says to the aggregator."""
+    return Update(
+        plan.plan_id,
+        plan.base_version,
+        plan.base_hash,
+        min(result.examples, plan.training.weight_cap),
+        plan.codec,
+        codecs.encode(plan.codec, result.vector),
+        result.saturated,
+        1,
+    )
 
 
 def why_not(spec: TaskSpec, streams: dict[str, Stream]) -> str:

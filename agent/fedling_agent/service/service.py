@@ -41,8 +41,8 @@ from fedling_protocol.wire.messages import (
     Ticket,
     WaitReason,
 )
+from fedling_protocol.wire.names import AGGREGATOR
 from fedling_protocol.wire.refused import Reason, Refused
-from fedling_protocol.wire.topics import AGGREGATOR
 from fedling_protocol.wire.trust import Received
 
 log = logging.getLogger(__name__)

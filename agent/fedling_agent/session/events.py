@@ -51,7 +51,7 @@ class Allowed:
 
 @dataclass(frozen=True, slots=True)
 class PlanSeen:
-    """plan/train holds an open plan. Also given when the same plan comes again."""
+    """A plan is open. Also given when the same plan comes again."""
 
     plan: Plan
     finished: bool  # the store says: PlanOver was executed for it; or this agent cannot do it
@@ -60,7 +60,7 @@ class PlanSeen:
 
 @dataclass(frozen=True, slots=True)
 class RestSeen:
-    """plan/train says that no plan is open."""
+    """The aggregator says that no plan is open."""
 
     rest: Rest
     held: bool  # the newest model is on disk
@@ -174,7 +174,7 @@ class SendJoin:
 
 @dataclass(frozen=True, slots=True)
 class AskPlan:
-    """Subscribe to plan/train again, so that the MQTT broker sends what it retains there."""
+    """Subscribe to the plans again, so that the MQTT broker sends what it retains there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,7 +87,7 @@ def on_allowed(s: Session, event: Allowed, now: int, do: list[Action]) -> Sessio
     return replace(s, train=event.train, transfer=event.transfer, enough=event.enough)
 
 
-# --- what plan/train says --------------------------------------------------------------------
+# --- what a plan's topic says ----------------------------------------------------------------
 
 
 def on_plan(s: Session, event: PlanSeen, now: int, do: list[Action]) -> Session:

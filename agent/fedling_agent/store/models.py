@@ -8,10 +8,10 @@ from fedling_agent.store.database import Database, Fields
 from fedling_agent.store.errors import Missing, writing
 from fedling_native import Normaliser
 from fedling_protocol.disk import durable
-from fedling_protocol.wire import records
+from fedling_protocol.wire import payload
 from fedling_protocol.wire.digest import model_hash
+from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Model, Rest, TaskSpec
-from fedling_protocol.wire.topics import Kind
 
 KEPT = 8  # versions of a task; a job has its own link to the weights it needs
 KEPT_BYTES = 32 * 2**20  # of a task's weights; the newest is kept whatever its size
@@ -43,7 +43,7 @@ class Models:
         what = f"model {model.version} of {model.spec.task}"
         with writing(what):
             durable.write_file(self._path(name), model.weights)
-        about = records.encode(Rest(model.version, name, model.spec, len(model.weights), 0))
+        about = payload.encode(Rest(model.version, name, model.spec, len(model.weights), 0))
         exponents = json.dumps(model.exponents)
         with self._database.transaction(what) as connection:
             connection.execute(
@@ -118,7 +118,7 @@ class Models:
 
     def _stored(self, row: Fields) -> StoredModel:
         about, exponents, size = row
-        rest = records.decode(Kind.PLAN, about)
+        rest = payload.decode(Kind.PLAN, about)
         assert isinstance(rest, Rest)
         path = self._path(rest.model_hash)
         values = tuple(json.loads(exponents))

@@ -11,9 +11,9 @@ import cbor2
 from fedling_agent.data.windows import Example
 from fedling_agent.store.database import Database, Fields
 from fedling_native import Normaliser
-from fedling_protocol.wire import records
+from fedling_protocol.wire import payload
+from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Plan
-from fedling_protocol.wire.topics import Kind
 
 KEPT = 100
 
@@ -70,7 +70,7 @@ class Plans:
                     plan.plan_id,
                     plan.spec.task,
                     plan.round,
-                    records.encode(plan),
+                    payload.encode(plan),
                     frozen_hash,
                     len(examples),
                     channels,
@@ -121,7 +121,7 @@ def listing(examples: list[Example]) -> bytes:
 
 def _record(row: Fields) -> PlanRecord:
     message, state, frozen_hash, examples, normaliser, vector_hash, update_hash = row
-    plan = records.decode(Kind.PLAN, message)
+    plan = payload.decode(Kind.PLAN, message)
     assert isinstance(plan, Plan)
     channels = Normaliser.from_tuples(json.loads(normaliser))
     return PlanRecord(

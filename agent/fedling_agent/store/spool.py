@@ -46,7 +46,10 @@ class Spool:
         self._files = files
 
     def put(self, plan_id: bytes, envelope: bytes, vector: bytes) -> SpoolEntry:
-        """Durable before the first byte is sent; the job's files go. Raises CannotWrite."""
+        """Durable before the first byte is sent; the job's files go. Raises CannotWrite.
+
+        vector: what was trained, before a codec encoded it: what `replay` computes again
+        """
         name = message_hash(envelope)
         with writing("the update"):
             durable.write_file(self._files.spool / name.hex(), envelope)

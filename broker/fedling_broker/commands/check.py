@@ -9,8 +9,9 @@ from fedling_broker.store.store import Store
 from fedling_broker.tasks import task_file
 from fedling_protocol.exits import Exit
 from fedling_protocol.settings import SettingsError
+from fedling_protocol.wire.kinds import Kind
+from fedling_protocol.wire.names import AGGREGATOR
 from fedling_protocol.wire.refused import Refused
-from fedling_protocol.wire.topics import AGGREGATOR
 from fedling_protocol.wire.trust import Trust
 
 
@@ -45,7 +46,7 @@ def _check_certificates(found: Config, devices: Devices) -> None:
     trust = Trust(found.topics, found.root_key)
     for row in devices.certified():
         try:
-            trust.open(found.topics.keys(row.id), row.envelope)
+            trust.open(found.topics.of(Kind.KEYS, row.id), row.envelope)
         except Refused as refused:
             raise SettingsError(
                 f"{found.path}: fleet and root_key are not those of the certificate of {row.id}:"

@@ -7,7 +7,7 @@ from fedling_broker.commands import installation, output
 from fedling_broker.commands.installation import NotFound
 from fedling_broker.store.devices import DeviceError, Devices
 from fedling_protocol.exits import Exit
-from fedling_protocol.wire.topics import AGGREGATOR
+from fedling_protocol.wire.names import AGGREGATOR
 
 
 def add(args: argparse.Namespace) -> Exit:

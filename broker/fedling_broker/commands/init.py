@@ -12,7 +12,7 @@ from fedling_protocol.disk import durable
 from fedling_protocol.exits import Exit
 from fedling_protocol.wire import identity
 from fedling_protocol.wire.identity import SigningKey
-from fedling_protocol.wire.topics import AGGREGATOR
+from fedling_protocol.wire.names import AGGREGATOR
 
 READABLE = 0o644
 

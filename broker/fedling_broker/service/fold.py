@@ -6,10 +6,9 @@ from fedling_broker.aggregation import aggregate
 from fedling_broker.aggregation.aggregate import GroupSum
 from fedling_broker.store.store import DecisionRow, Fold, PlanRow, Store
 from fedling_broker.tasks.task_file import Task
-from fedling_protocol.wire import envelope, records
-from fedling_protocol.wire.limits import MAX_LARGE
+from fedling_protocol.wire import envelope, payload
+from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Update
-from fedling_protocol.wire.topics import Kind
 
 
 def add_up(store: Store, task: Task, members: Iterable[DecisionRow]) -> GroupSum:
@@ -20,7 +19,7 @@ def add_up(store: Store, task: Task, members: Iterable[DecisionRow]) -> GroupSum
 
 def _vector(message: bytes) -> tuple[bytes, int]:
     """Vector and weight of an update, which was verified before it was stored."""
-    update = records.decode(Kind.UPDATE, envelope.parse(message, MAX_LARGE).payload)
+    update = payload.decode(Kind.UPDATE, envelope.parse(message, Kind.UPDATE).payload)
     assert isinstance(update, Update)
     return update.vector, update.weight
 

@@ -13,8 +13,10 @@ from fedling_broker.tasks.task_file import Task
 from fedling_native import weights_size
 from fedling_protocol.net.ports import Link
 from fedling_protocol.runtime.loop import Loop, Timer
-from fedling_protocol.wire import digest, envelope, records
+from fedling_protocol.wire import digest, envelope
+from fedling_protocol.wire.codecs import Codec
 from fedling_protocol.wire.identity import SigningKey
+from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import (
     Join,
     Message,
@@ -107,7 +109,7 @@ class Work:
     def withdraw(self) -> None:
         """The task is no more: take its model back. Who still asks is told that."""
         if self._sealed is not None:
-            topic = self._tools.topics.model(self.task.name, self._sealed[0])
+            topic = self._tools.topics.of(Kind.MODEL, self.task.name, self._sealed[0])
             self._tools.link.publish(topic, b"", retain=True)
 
     # --- the machine -----------------------------------------------------------------------------
@@ -155,7 +157,7 @@ class Work:
         """What of the update is not as the plan asked; empty: nothing."""
         if (update.base_version, update.base_hash) != (plan.base_version, plan.base_hash):
             return "base"
-        if update.codec != records.RAW_INT16:
+        if update.codec != Codec.RAW_INT16:
             return "codec"
         if update.weight > self.task.training.weight_cap:
             return "weight"
@@ -228,13 +230,13 @@ class Work:
 
     def _ticket(self, action: ev.SendTicket) -> None:
         ticket = Ticket(action.plan_id, action.nonce, action.answer, action.seconds, action.reason)
-        self._send(self._tools.topics.ticket(self.task.name, action.device), ticket)
+        self._send(self._tools.topics.of(Kind.TICKET, self.task.name, action.device), ticket)
 
     def _receipt(self, action: ev.SendReceipt) -> None:
         receipt = Receipt(
             action.plan_id, action.update_hash, action.verdict, action.reason, action.of
         )
-        self._send(self._tools.topics.receipt(self.task.name, action.device), receipt)
+        self._send(self._tools.topics.of(Kind.RECEIPT, self.task.name, action.device), receipt)
 
     def _publish_plan(self, action: ev.PublishPlan) -> None:
         row = self._tools.store.plan(self.task.name, action.plan_id)
@@ -243,7 +245,7 @@ class Work:
         task = self.task
         plan = Plan(
             row.plan_id, row.round, row.base_version, row.base_hash, task.spec, task.training,
-            task.conditions, 0, records.RAW_INT16, task.cohort, self._publish_model(model),
+            task.conditions, 0, Codec.RAW_INT16, task.cohort, self._publish_model(model),
         )  # fmt: skip
         self._retain(plan, model)
 
@@ -255,7 +257,9 @@ class Work:
 
     def _retain(self, message: Plan | Rest, model: ModelRow) -> None:
         """The plan's topic is never empty: it is set before the models before it are emptied."""
-        self._send(self._tools.topics.plan(self.task.name), message, retain=True)
+        self._send(
+            self._tools.topics.of(Kind.PLAN, self.task.name, Plan.kind), message, retain=True
+        )
         for version in self._tools.store.retained_models(self.task.name):
             if version != model.version:
                 self._empty(version)
@@ -265,7 +269,7 @@ class Work:
             store = self._tools.store
             self._tools.guard(lambda: store.not_retained(self.task.name, version))
 
-        topic = self._tools.topics.model(self.task.name, version)
+        topic = self._tools.topics.of(Kind.MODEL, self.task.name, version)
         self._tools.link.publish(topic, b"", retain=True, done=gone)
 
     def _newest(self) -> ModelRow:
@@ -273,7 +277,7 @@ class Work:
 
     def _publish_model(self, row: ModelRow) -> int:
         """Bytes of the Model message."""
-        topic = self._tools.topics.model(self.task.name, row.version)
+        topic = self._tools.topics.of(Kind.MODEL, self.task.name, row.version)
         if self._sealed is None or self._sealed[0] != row.version:
             weights = self._tools.store.weights(row, self.task.spec)
             model = Model(row.version, self.task.spec, row.exponents, weights)

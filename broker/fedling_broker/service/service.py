@@ -26,8 +26,10 @@ from fedling_protocol.runtime.worker import ThreadWorker
 from fedling_protocol.settings import SettingsError
 from fedling_protocol.wire import envelope
 from fedling_protocol.wire.identity import SigningKey
+from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.limits import MAX_LARGE
 from fedling_protocol.wire.messages import Join, Receipt, State, Update, Verdict
+from fedling_protocol.wire.names import AGGREGATOR
 from fedling_protocol.wire.refused import Reason, Refused
 from fedling_protocol.wire.trust import Received, Trust
 
@@ -156,17 +158,24 @@ class Service:
         in_force = {c.id: c for c in self.devices.certified()}
         for owner in self._published.keys() - in_force.keys():
             self.trust.forget(owner)
-            if self.link.publish(self.config.topics.keys(owner), b"", retain=True):
+            if self.link.publish(self.config.topics.of(Kind.KEYS, owner), b"", retain=True):
                 del self._published[owner]
         for certified in in_force.values():
-            topic = self.config.topics.keys(certified.id)
+            topic = self.config.topics.of(Kind.KEYS, certified.id)
             self._trust_certificate(topic, certified)
             if self._published.get(certified.id) != certified.serial:
                 self.link.publish(topic, certified.envelope, retain=True)
                 self._published[certified.id] = certified.serial
 
     def _trust_certificate(self, topic: str, certified: Certified) -> None:
-        """Raises SettingsError: somebody has changed broker.toml after `init`."""
+        """Raises SettingsError: somebody has changed broker.toml after `init`.
+
+        All were signed before they were stored; that they still are of this fleet and root key, the
+        aggregator's own shows.
+        """
+        if certified.id != AGGREGATOR:
+            self.trust.know(certified.id, certified.key, certified.serial)
+            return
         try:
             self.trust.open(topic, certified.envelope)
         except Refused as refused:
@@ -251,7 +260,7 @@ class Service:
         log.info("connected to %s:%d", self.config.file.mqtt.host, self.config.file.mqtt.port)
         self.link.subscribe(self.config.topics.aggregator_subscriptions())
         for certified in self.devices.certified():
-            topic = self.config.topics.keys(certified.id)
+            topic = self.config.topics.of(Kind.KEYS, certified.id)
             self.link.publish(topic, certified.envelope, retain=True)
             self._published[certified.id] = certified.serial
         self._seen = -1
@@ -304,7 +313,7 @@ class Service:
         task, device = received.address.task or "", received.address.device or ""
         have = message.have if isinstance(message, Join) else received.hash
         receipt = Receipt(message.plan_id, have, Verdict.REFUSED, "unknown plan", None)
-        topic = self.config.topics.receipt(task, device)
+        topic = self.config.topics.of(Kind.RECEIPT, task, device)
         sealed = envelope.seal(receipt, self.config.topics.bound(topic), self._tools.key)
         self.link.publish(topic, sealed)
 

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from fedling_broker.store.database import Database
 from fedling_protocol.wire.envelope import seal
 from fedling_protocol.wire.identity import SigningKey, device_id, kid
+from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Certificate, Role
-from fedling_protocol.wire.topics import AGGREGATOR, Topics
+from fedling_protocol.wire.names import AGGREGATOR
+from fedling_protocol.wire.topics import Topics
 
 MAX_PENDING = 1000  # a stranger with many keys fills no disk
 REFRESH_S = 3600  # a device that asks again and again costs one write an hour
@@ -53,7 +55,9 @@ class Devices:
         with self._database.transaction() as connection:
             serial = self._database.raise_meta("serial")
             certificate = Certificate(key, role, self._topics.fleet, owner, serial)
-            envelope = seal(certificate, self._topics.bound(self._topics.keys(owner)), root)
+            envelope = seal(
+                certificate, self._topics.bound(self._topics.of(Kind.KEYS, owner)), root
+            )
             connection.execute(
                 "INSERT OR REPLACE INTO certificates VALUES (?, ?, ?, ?, ?, 0)",
                 (owner, key, kid(key), serial, envelope),

@@ -12,10 +12,12 @@ from fedling_broker.tasks.model_table import LossWord, ModelTable, layers_of, lo
 from fedling_protocol import settings
 from fedling_protocol.settings import SettingsError, setting
 from fedling_protocol.wire import limits as limit
-from fedling_protocol.wire import records, shapes
+from fedling_protocol.wire import payload, shapes
+from fedling_protocol.wire.codecs import Codec
 from fedling_protocol.wire.messages import Conditions, Plan, TaskSpec, Training
+from fedling_protocol.wire.names import is_device, is_name
 from fedling_protocol.wire.refused import Refused
-from fedling_protocol.wire.topics import is_device, is_name, is_task
+from fedling_protocol.wire.topics import is_task
 
 MAX_SECONDS = 10 * 365 * 86_400
 RATE_ONE = 1 << 24  # learning rates travel in 2^-24
@@ -246,9 +248,9 @@ def check_plan(task: Task) -> None:
     """Raises ValueError when the plan of this task could not be sent."""
     plan = Plan(
         bytes(16), limit.MAX_U32, limit.MAX_U32, bytes(32), task.spec, task.training,
-        task.conditions, 0, records.RAW_INT16, task.cohort, limit.MAX_LARGE,
+        task.conditions, 0, Codec.RAW_INT16, task.cohort, limit.MAX_LARGE,
     )  # fmt: skip
-    size = len(records.encode(plan)) + ENVELOPE_ROOM
+    size = len(payload.encode(plan)) + ENVELOPE_ROOM
     if size > limit.MAX_PLAN:
         raise ValueError(f"a plan of {size} bytes: allowed: {limit.MAX_PLAN}; use shorter labels")
 

@@ -48,6 +48,7 @@ class Build:
 
     compiler: str = "gcc"
     optimisation: str = "-O2"
+    flags: tuple[str, ...] = ()  # of the compiler, beside those of every image
     root: Path = field(default=ROOT)
 
 
@@ -122,7 +123,7 @@ def _flags(board: Board, program: Program, build: Build) -> list[str]:
     native = build.root / "native"
     folders = (native / "include", native / "src", firmware(build.root), *program.includes)
     options = [*(f"-D{x}" for x in program.defines), *(f"-I{x}" for x in folders)]
-    return [*FLAGS, build.optimisation, *board.flags, *options]
+    return [*FLAGS, build.optimisation, *board.flags, *build.flags, *options]
 
 
 def _gcc() -> str:

@@ -1,4 +1,4 @@
-"""Bytes of RAM on a 32-bit target: the formulas of native/src/step.c and shape.c."""
+"""Bytes of RAM on a 32-bit target: the formulas of native/src/step/step.c and net/shape.c."""
 
 from dataclasses import dataclass
 

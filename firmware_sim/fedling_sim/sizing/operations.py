@@ -238,7 +238,7 @@ def update(flow: Flow, job: Job) -> Iterator[Term]:
 
 
 def update_of(flow: Flow, job: Job) -> Update:
-    """The way that native/src/update.c takes."""
+    """The way that native/src/step/update.c takes."""
     if job.momentum:
         return Update.ROLLED
     if flow.layer.kind is Kind.DEPTHWISE:

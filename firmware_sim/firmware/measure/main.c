@@ -11,8 +11,8 @@
  * the inner loops that run, and the sizes of the structs that memory is made of. The options
  * MEASURE_PULL and MEASURE_NORMALISER add what only some tasks call. */
 #include "generated.h"
-#include "internal.h"
 #include "measure.h"
+#include "net/net.h"
 #include "platform.h"
 #include "print.h"
 

@@ -1,7 +1,9 @@
 /* Cases of what is around training: normalisation, deltas, and rules that everything stands on. */
-#include "internal.h"
+#include "numbers/fixed.h"
+#include "numbers/numbers.h"
 #include "platform.h"
 #include "selftest.h"
+#include "step/step.h"
 
 static void add_norm(outcome *out, const fdl_norm *norm, size_t channels) {
     for (size_t c = 0; c < channels; c++) {

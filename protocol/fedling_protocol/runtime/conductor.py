@@ -16,6 +16,8 @@ S = TypeVar("S")  # the machine's state
 E = TypeVar("E")  # its events
 A = TypeVar("A")  # its actions
 
+ROUNDING_S = 1e-6  # a float of seconds must not be a millisecond short of what is due
+
 Step = Callable[[S, E, int], tuple[S, list[A]]]
 
 
@@ -25,6 +27,7 @@ class Conductor(Generic[S, E, A]):
     step: pure; milliseconds of the boot-time clock are its third argument
     perform: executes one action; may call hold() and give()
     due: when the machine wants a tick, in the same milliseconds
+    on_due: called at that time; it gives the tick, as soon as a shell is ready for an event
     """
 
     def __init__(
@@ -34,7 +37,7 @@ class Conductor(Generic[S, E, A]):
         step: Step[S, E, A],
         perform: Callable[[A], None],
         due: Callable[[S], int | None],
-        tick: E,
+        on_due: Callable[[], None],
     ) -> None:
         self.state = state
         self.closed = False
@@ -42,7 +45,7 @@ class Conductor(Generic[S, E, A]):
         self._step = step
         self._perform = perform
         self._due = due
-        self._tick = tick
+        self._on_due = on_due
         self._events: deque[E] = deque()
         self._actions: deque[A] = deque()
         self._timer: Timer | None = None
@@ -110,8 +113,9 @@ class Conductor(Generic[S, E, A]):
             self._timer.cancel()
         self._timer_ms, self._timer = due_ms, None
         if due_ms is not None:
-            self._timer = self._clock.at(due_ms / 1000, self._on_due)
+            self._timer = self._clock.at(due_ms / 1000 + ROUNDING_S, self._ring)
 
-    def _on_due(self) -> None:
-        self._timer_ms = self._timer = None
-        self.give(self._tick)
+    def _ring(self) -> None:
+        """Set again after the next step, at the same time if that did not change it."""
+        self._timer = self._timer_ms = None
+        self._on_due()

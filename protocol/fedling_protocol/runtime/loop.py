@@ -82,8 +82,9 @@ class Loop:
             self._selector.register(fd, events, call)
 
     def unwatch(self, fd: int) -> None:
-        """Before fd is closed."""
-        self._selector.unregister(fd)
+        """Before fd is closed; it need not be watched."""
+        with suppress(KeyError):
+            self._selector.unregister(fd)
 
     def after(self, seconds: float, call: Callable[[], None]) -> Timer:
         return self.at(self.now() + seconds, call)

@@ -1,22 +1,27 @@
-"""Signed messages: COSE_Sign1 with Ed25519, bound to their topic (SPEC.md section 2)."""
+"""Signed messages: COSE_Sign1 with Ed25519, bound to their topic (SPEC.md section 2).
+
+An envelope has one spelling: everything around key id, payload and signature is fixed.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-import cbor2
-
-from fedling_protocol.wire import bounded, identity, records
+from fedling_protocol.wire import bounded, identity, payload
 from fedling_protocol.wire.identity import SigningKey
-from fedling_protocol.wire.limits import MAX_LARGE, MAX_PLAN, MAX_SMALL
+from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Message
 from fedling_protocol.wire.refused import Reason, Refused
-from fedling_protocol.wire.topics import Kind
 
-_TAG: Final = 18
-_PROTECTED: Final = bytes.fromhex("a10127")  # {1: -8}: the algorithm is EdDSA
-_KID: Final = 4
-_LARGEST: Final = {Kind.PLAN: MAX_PLAN, Kind.MODEL: MAX_LARGE, Kind.UPDATE: MAX_LARGE}
+_TAG: Final = b"\xd2"  # 18, COSE_Sign1
+_PROTECTED: Final = bytes.fromhex("43a10127")  # << {1: -8} >>: the algorithm is EdDSA
+_BEFORE_KID: Final = _TAG + b"\x84" + _PROTECTED + bytes.fromhex("a10448")  # [protected, {4: kid
+_KID_BYTES: Final = 8
+_BEFORE_PAYLOAD: Final = len(_BEFORE_KID) + _KID_BYTES
+_BEFORE_SIGNATURE: Final = b"\x58\x40"
+_SIGNATURE_BYTES: Final = 64
+_AFTER_PAYLOAD: Final = len(_BEFORE_SIGNATURE) + _SIGNATURE_BYTES
+_SIGNED: Final = b"\x84\x6aSignature1" + _PROTECTED  # RFC 9052 section 4.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +29,7 @@ class Envelope:
     """A message in its well-formed envelope; not verified yet."""
 
     kid: bytes
-    payload: bytes
+    payload: memoryview  # of the envelope's bytes
     signature: bytes
 
     def verify(self, bound: bytes, public: bytes) -> None:
@@ -38,44 +43,66 @@ FindKey = Callable[[Envelope], bytes]
 """The public key that must have signed an envelope, or Refused."""
 
 
-def largest(kind: Kind) -> int:
-    """How many bytes an envelope of this kind may have."""
-    return _LARGEST.get(kind, MAX_SMALL)
-
-
 def seal(message: Message, bound: bytes, key: SigningKey) -> bytes:
     """The bytes to send. bound: Topics.bound of the topic they will be sent on."""
-    payload = records.encode(message)
-    signature = key.sign(_to_be_signed(bound, payload))
-    parts = [_PROTECTED, {_KID: key.kid}, payload, signature]
-    data = cbor2.dumps(cbor2.CBORTag(_TAG, parts), canonical=True)
-    if len(data) > largest(records.kind_of(message)):
-        raise ValueError(f"{type(message).__name__} cannot be sent: {len(data)} bytes are too many")
-    return data
+    data = payload.encode(message)
+    signature = key.sign(_to_be_signed(bound, data))
+    sealed = b"".join(
+        (_BEFORE_KID, key.kid, _head_of_bytes(len(data)), data, _BEFORE_SIGNATURE, signature)
+    )
+    if len(sealed) > payload.kind_of(message).largest:
+        name = type(message).__name__
+        raise ValueError(f"{name} cannot be sent: {len(sealed)} bytes are too many")
+    return sealed
 
 
 def open_envelope(data: bytes, bound: bytes, kind: Kind, find_key: FindKey) -> Message:
     """The verified message, or Refused."""
-    envelope = parse(data, largest(kind))
+    envelope = parse(data, kind)
     envelope.verify(bound, find_key(envelope))
-    return records.decode(kind, envelope.payload)
+    return payload.decode(kind, envelope.payload)
 
 
-def parse(data: bytes, limit: int) -> Envelope:
-    """The parts of an envelope, or Refused."""
-    if not 0 < len(data) <= limit:
-        raise Refused(Reason.SIZE, f"{len(data)} bytes, at most {limit}")
-    bounded.check(data, tagged=True)
-    match cbor2.loads(data).value:
-        case [bytes(protected), {4: bytes(kid)} as header, bytes(payload), bytes(signature)]:
-            if protected != _PROTECTED or len(header) != 1:
-                raise Refused(Reason.ENVELOPE, "other headers")
-            if len(kid) != 8 or len(signature) != 64:
-                raise Refused(Reason.ENVELOPE, "a key id or signature of another length")
-            return Envelope(kid, payload, signature)
-    raise Refused(Reason.ENVELOPE, "not [protected, {kid}, payload, signature]")
+def parse(data: bytes, kind: Kind) -> Envelope:
+    """The parts of an envelope, or Refused. Copies no payload."""
+    if not 0 < len(data) <= kind.largest:
+        raise Refused(Reason.SIZE, f"{len(data)} bytes, at most {kind.largest}")
+    if not data.startswith(_BEFORE_KID):
+        raise _malformed(data)
+    major, size, start = bounded.head(data, _BEFORE_PAYLOAD)
+    end = start + size
+    after = data[end : end + _AFTER_PAYLOAD + 1]
+    if (
+        major != bounded.BYTES
+        or len(after) != _AFTER_PAYLOAD
+        or not after.startswith(_BEFORE_SIGNATURE)
+    ):
+        raise _malformed(data)
+    kid = data[len(_BEFORE_KID) : _BEFORE_PAYLOAD]
+    return Envelope(kid, memoryview(data)[start:end], after[len(_BEFORE_SIGNATURE) :])
 
 
-def _to_be_signed(bound: bytes, payload: bytes) -> bytes:
-    """The Sig_structure of RFC 9052 section 4.4."""
-    return cbor2.dumps(["Signature1", _PROTECTED, bound, payload], canonical=True)
+def _malformed(data: bytes) -> Refused:
+    """Refused(cbor) if it is none of the subset that we read, else Refused(envelope)."""
+    if not data.startswith(_TAG):
+        return Refused(Reason.ENVELOPE, "not a COSE_Sign1 with its tag")
+    try:
+        bounded.read(memoryview(data)[len(_TAG) :])
+    except Refused as refused:
+        return refused
+    return Refused(Reason.ENVELOPE, "not [protected, {kid}, payload, signature] as in SPEC.md")
+
+
+def _to_be_signed(bound: bytes, data: bytes | memoryview) -> bytes:
+    """The Sig_structure, deterministic. One copy of the payload."""
+    return b"".join((_SIGNED, _head_of_bytes(len(bound)), bound, _head_of_bytes(len(data)), data))
+
+
+def _head_of_bytes(size: int) -> bytes:
+    """Of a byte string, in shortest form."""
+    if size < 24:
+        return bytes([0x40 | size])
+    for info, width in ((0x58, 1), (0x59, 2), (0x5A, 4)):
+        if size < 1 << (8 * width):
+            return bytes([info]) + size.to_bytes(width, "big")
+    raise ValueError(f"{size} bytes")

@@ -6,7 +6,7 @@ what cbor2 made of the bytes.
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from enum import IntEnum, StrEnum
 from typing import Any, NoReturn, Protocol
 
@@ -98,14 +98,18 @@ class Word:
     """One of the words of an enumeration."""
 
     words: type[StrEnum]
+    _of: dict[str, StrEnum] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_of", {str(word): word for word in self.words})
 
     def to_wire(self, value: object) -> str:
-        return str(self.from_wire(value))
+        return self.from_wire(value).value
 
     def from_wire(self, value: object) -> StrEnum:
-        if not isinstance(value, str) or value not in list(self.words):
+        if not isinstance(value, str) or value not in self._of:
             refuse("none of " + ", ".join(self.words))
-        return self.words(value)
+        return self._of[value]
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,29 +205,39 @@ class Record:
     make: Callable[..., object]
     wires: Mapping[int, Wire]
     constants: Mapping[int, object]  # keys that say which message it is
+    _names: tuple[str, ...] = field(init=False, repr=False, compare=False)  # of the fields
+    _order: dict[int, None] = field(init=False, repr=False, compare=False)  # of all keys
+
+    def __post_init__(self) -> None:
+        names = tuple(f.name for f in fields(self.make))  # type: ignore[arg-type]
+        object.__setattr__(self, "_names", names)
+        object.__setattr__(self, "_order", dict.fromkeys(sorted({*self.constants, *self.wires})))
 
     def to_wire(self, value: object) -> dict[int, object]:
-        values = dict(self.constants)
-        for name, (key, wire) in zip(_field_names(self.make), self.wires.items(), strict=True):
-            field = getattr(value, name)
-            if not (field is None and isinstance(wire, Optional)):
-                values[key] = within(key, wire.to_wire, field)
-        return dict(sorted(values.items()))
+        values: dict[int, object] = {**self._order, **self.constants}
+        for name, (key, wire) in zip(self._names, self.wires.items(), strict=True):
+            item = getattr(value, name)
+            if item is None and isinstance(wire, Optional):
+                del values[key]
+            else:
+                values[key] = within(key, wire.to_wire, item)
+        return values
 
     def from_wire(self, value: object) -> object:
-        if not isinstance(value, Mapping):
+        if not isinstance(value, dict):
             refuse("not a map")
         for key, constant in self.constants.items():
             if value.get(key) != constant or type(value.get(key)) is not type(constant):
                 refuse(f"key {key}: not {constant!r}")
-        return self.make(*(self._read(value, key, wire) for key, wire in self.wires.items()))
-
-    def _read(self, values: Mapping[object, object], key: int, wire: Wire) -> object:
-        if key in values:
-            return within(key, wire.from_wire, values[key])
-        if not isinstance(wire, Optional):
-            refuse(f"key {key}: missing")
-        return None
+        found = []
+        for key, wire in self.wires.items():
+            if key in value:
+                found.append(within(key, wire.from_wire, value[key]))
+            elif isinstance(wire, Optional):
+                found.append(None)
+            else:
+                refuse(f"key {key}: missing")
+        return self.make(*found)
 
 
 def within(key: int, check: Callable[[object], object], value: object) -> object:
@@ -237,7 +251,3 @@ def within(key: int, check: Callable[[object], object], value: object) -> object
 def refuse(detail: str) -> NoReturn:
     """Of the wrong shape."""
     raise Refused(Reason.SHAPE, detail)
-
-
-def _field_names(make: Callable[..., object]) -> list[str]:
-    return [field.name for field in fields(make)]  # type: ignore[arg-type]

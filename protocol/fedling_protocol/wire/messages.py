@@ -1,10 +1,12 @@
-"""The messages of the wire, as frozen dataclasses (SPEC.md section 3); codec.py makes the bytes."""
+"""The messages of the wire, as frozen dataclasses (SPEC.md section 3)."""
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import ClassVar
 
 from fedling_native import Layer, Loss
 from fedling_protocol.rule import setting
+from fedling_protocol.wire.codecs import Codec
 
 
 class Role(StrEnum):
@@ -12,6 +14,12 @@ class Role(StrEnum):
 
     DEVICE = "device"
     AGGREGATOR = "aggregator"
+
+
+class PlanKind(StrEnum):
+    """What a plan asks for: its word at key 1, and in its topic."""
+
+    TRAIN = "train"
 
 
 class Answer(StrEnum):
@@ -111,6 +119,8 @@ class Conditions:
 class Plan:
     """What the aggregator asks of a device in one round."""
 
+    kind: ClassVar = PlanKind.TRAIN
+
     plan_id: bytes  # 16 bytes, the key of everything in this round
     round: int
     base_version: int
@@ -119,7 +129,7 @@ class Plan:
     training: Training
     conditions: Conditions
     rate: int  # 0: every coordinate is sent
-    codec: str  # "raw int16"
+    codec: Codec
     cohort: tuple[str, ...] | None  # device ids, or None: whoever asks first
     model_size: int  # bytes of the Model message
 
@@ -174,7 +184,7 @@ class Update:
     base_version: int
     base_hash: bytes
     weight: int  # min(examples, cap)
-    codec: str
+    codec: Codec
     vector: bytes  # NUMERICS.md section 7
     saturated: int  # values that did not fit in int16
     chunks: int  # 1

@@ -1,14 +1,13 @@
-"""Messages to deterministic CBOR payloads and back: the tables of SPEC.md section 3."""
+"""The CBOR maps of the wire, each as a table of its keys (SPEC.md section 3)."""
 
 import re
 from typing import Final
 
-import cbor2
-
 from fedling_native import Kind as LayerKind
 from fedling_native import Layer, Loss
-from fedling_protocol.wire import bounded, shapes
 from fedling_protocol.wire import limits as limit
+from fedling_protocol.wire import names
+from fedling_protocol.wire.codecs import Codec
 from fedling_protocol.wire.fields import (
     Array,
     Bytes,
@@ -22,16 +21,15 @@ from fedling_protocol.wire.fields import (
     Row,
     Text,
     Word,
-    within,
 )
 from fedling_protocol.wire.messages import (
     Answer,
     Certificate,
     Conditions,
     Join,
-    Message,
     Model,
     Plan,
+    PlanKind,
     Receipt,
     Rest,
     Role,
@@ -43,19 +41,15 @@ from fedling_protocol.wire.messages import (
     Update,
     Verdict,
 )
-from fedling_protocol.wire.refused import Reason, Refused
-from fedling_protocol.wire.topics import WIRE_VERSION, Kind
 
-RAW_INT16: Final = "raw int16"
 VERSION_KEY: Final = 0
-_KIND_KEY: Final = 1  # of plan and rest, which share a topic
-
+CHOICE_KEY: Final = 1  # of the records that share a topic: which one it is
 
 U32 = Integer(0, limit.MAX_U32)
-NAME = Text(re.compile("[a-z0-9][a-z0-9-]{0,31}"))
-DEVICE = Text(re.compile("[a-z2-7]{16}"))
-OWNER = Text(re.compile("[a-z2-7]{16}|aggregator"))
-CODEC = Text(re.compile(RAW_INT16))
+NAME = Text(names.NAME)
+DEVICE = Text(names.DEVICE)
+OWNER = Text(names.OWNER)
+CODEC = Word(Codec)
 REASON = Text(re.compile(f"[ -~]{{0,{limit.MAX_REASON}}}"))
 PLAN_ID = Bytes(16, 16)
 NONCE = Bytes(8, 8)
@@ -108,7 +102,7 @@ TRAINING = Record(
 )
 CONDITIONS = Record(Conditions, {1: Flag(), 2: Integer(0, 100), 3: Integer(-128, 127)}, {})
 
-_VERSION = {VERSION_KEY: WIRE_VERSION}
+_VERSION = {VERSION_KEY: names.WIRE_VERSION}
 CERTIFICATE = Record(Certificate, {1: KEY, 2: Word(Role), 3: NAME, 4: OWNER, 5: U32}, _VERSION)
 PLAN = Record(
     Plan,
@@ -125,12 +119,12 @@ PLAN = Record(
         11: Optional(Array(DEVICE, 1, limit.MAX_COHORT)),
         12: MODEL_SIZE,
     },
-    _VERSION | {_KIND_KEY: "train"},
+    _VERSION | {CHOICE_KEY: PlanKind.TRAIN.value},
 )
 REST = Record(
     Rest,
     {4: U32, 5: HASH, 6: TASK_SPEC, 12: MODEL_SIZE, 14: U32},
-    _VERSION | {_KIND_KEY: "rest"},
+    _VERSION | {CHOICE_KEY: "rest"},
 )
 EXPONENTS = Array(Integer(limit.MIN_EXPONENT, limit.MAX_EXPONENT), 1, limit.MAX_LAYERS)
 MODEL = Record(Model, {1: U32, 2: TASK_SPEC, 3: EXPONENTS, 4: WEIGHTS}, _VERSION)
@@ -156,64 +150,3 @@ RECEIPT = Record(
     _VERSION,
 )
 STATE = Record(State, {1: Word(StateCode), 2: U32}, _VERSION)
-
-_RECORDS: Final[dict[Kind, tuple[Record, ...]]] = {
-    Kind.KEYS: (CERTIFICATE,),
-    Kind.PLAN: (PLAN, REST),
-    Kind.MODEL: (MODEL,),
-    Kind.JOIN: (JOIN,),
-    Kind.TICKET: (TICKET,),
-    Kind.UPDATE: (UPDATE,),
-    Kind.RECEIPT: (RECEIPT,),
-    Kind.STATE: (STATE,),
-}
-_OF_TYPE: Final = {
-    record.make: (kind, record) for kind, records in _RECORDS.items() for record in records
-}
-
-
-def kind_of(message: Message) -> Kind:
-    """The kind of topic that carries such messages."""
-    return _OF_TYPE[type(message)][0]
-
-
-def encode(message: Message) -> bytes:
-    """The payload. ValueError if the message is not as SPEC.md says: a bug of ours."""
-    _, record = _OF_TYPE[type(message)]
-    try:
-        values = record.to_wire(message)
-        shapes.check(message)
-    except Refused as refused:
-        name = type(message).__name__
-        raise ValueError(f"{name} cannot be sent: {refused.detail}") from refused
-    return cbor2.dumps(values, canonical=True)
-
-
-def decode(kind: Kind, payload: bytes) -> Message:
-    """The message in a payload from outside, or Refused."""
-    bounded.check(payload)
-    values: object = cbor2.loads(payload)
-    if not isinstance(values, dict):
-        raise Refused(Reason.SHAPE, "not a map")
-    _check_version(values.get(VERSION_KEY))
-    record = _choose(_RECORDS[kind], values.get(_KIND_KEY))
-    message = record.from_wire(values)
-    shapes.check(message)
-    assert isinstance(message, Message)  # for the type checker: what the records make
-    return message
-
-
-def _check_version(version: object) -> None:
-    within(VERSION_KEY, U32.from_wire, version)
-    if version != WIRE_VERSION:
-        raise Refused(Reason.VERSION, "of the payload")
-
-
-def _choose(records: tuple[Record, ...], word: object) -> Record:
-    """Plan and rest share a topic: the word at key 1 tells which it is."""
-    if len(records) == 1:
-        return records[0]
-    for record in records:
-        if isinstance(word, str) and word == record.constants[_KIND_KEY]:
-            return record
-    raise Refused(Reason.SHAPE, f"key {_KIND_KEY}: an unknown kind")

@@ -11,21 +11,47 @@ from pathlib import Path
 import pytest
 
 from fedling_agent.service import control
-from fedling_agent.service.control import Client, Json, Peer, RequestFailed, Server, Unavailable
+from fedling_agent.service.control import (
+    Answer,
+    Client,
+    Json,
+    Peer,
+    RequestFailed,
+    Server,
+    Unavailable,
+)
 from fedling_protocol.exits import Exit
 from fedling_protocol.runtime.loop import READ, Loop
 
 
-def handle(request: Json, peer: Peer) -> Json:
-    match request.get("do"):
-        case "echo":
-            return {"said": request.get("word")}
-        case "count":
-            peer.memory["n"] = int(str(peer.memory.get("n", 0))) + 1
-            return {"n": peer.memory["n"]}
-        case "large":
-            return {"text": "x" * 3_000_000}
-    raise RequestFailed("no such verb", Exit.NOT_FOUND)
+class Verbs:
+    """A handler that answers at once, later, or not before somebody else asks."""
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+        self._kept: list[Answer] = []
+
+    def handle(self, request: Json, peer: Peer, answer: Answer) -> None:
+        match request.get("do"):
+            case "echo":
+                answer({"said": request.get("word")})
+            case "later":
+                self._loop.after(0.01, lambda: answer({"late": request.get("word")}))
+            case "later failed":
+                self._loop.after(0.01, lambda: answer(RequestFailed("it broke", Exit.FAILED)))
+            case "keep":
+                self._kept.append(answer)
+            case "release":
+                for kept in self._kept:
+                    kept({"kept": True})
+                answer({"released": len(self._kept)})
+            case "count":
+                peer.memory["n"] = int(str(peer.memory.get("n", 0))) + 1
+                answer({"n": peer.memory["n"]})
+            case "large":
+                answer({"text": "x" * 3_000_000})
+            case _:
+                raise RequestFailed("no such verb", Exit.NOT_FOUND)
 
 
 @pytest.fixture
@@ -34,7 +60,7 @@ def directory(tmp_path: Path) -> Iterator[Path]:
     long = tmp_path / ("d" * 120)
     long.mkdir()
     loop = Loop()
-    server = Server(loop, long, handle)
+    server = Server(loop, long, Verbs(loop).handle)
     left, right = socket.socketpair()
     loop.watch(left.fileno(), READ, lambda _events: loop.stop())
     thread = threading.Thread(target=loop.run)
@@ -79,6 +105,45 @@ def test_requests_sent_together_are_answered_in_order(directory: Path) -> None:
         sock.sendall(b'{"do":"large"}\n{"do":"count"}\n{"do":"count"}\n')
         assert len(file.readline()) > 3_000_000
         assert [json.loads(file.readline())["n"] for _ in range(2)] == [1, 2]
+
+
+def test_answer_that_comes_later_keeps_the_order(directory: Path) -> None:
+    with raw(directory) as sock, sock.makefile("rb") as file:
+        sock.sendall(
+            b'{"do":"later","word":1}\n{"do":"count"}\n{"do":"later failed"}\n{"do":"count"}\n'
+        )
+        answers = [json.loads(file.readline()) for _ in range(4)]
+    assert answers == [
+        {"ok": True, "late": 1},
+        {"ok": True, "n": 1},
+        {"ok": False, "error": "it broke", "exit": int(Exit.FAILED)},
+        {"ok": True, "n": 2},
+    ]
+
+
+def test_peer_that_waits_holds_no_other_up(directory: Path) -> None:
+    with raw(directory) as waiting, waiting.makefile("rb") as file, Client(directory) as other:
+        waiting.sendall(b'{"do":"keep"}\n{"do":"count"}\n')
+        assert other.ask({"do": "echo", "word": 1}) == {"said": 1}
+        assert other.ask({"do": "release"}) == {"released": 1}
+        assert json.loads(file.readline()) == {"ok": True, "kept": True}
+        assert json.loads(file.readline()) == {"ok": True, "n": 1}
+
+
+def test_answer_to_a_peer_that_has_gone_is_dropped(directory: Path) -> None:
+    with Client(directory) as other:
+        with raw(directory) as gone:
+            gone.sendall(b'{"do":"keep"}\n')
+            assert other.ask({"do": "echo", "word": 1}) == {"said": 1}
+        assert other.ask({"do": "release"}) == {"released": 1}
+        assert other.ask({"do": "echo", "word": 2}) == {"said": 2}
+
+
+def test_many_requests_in_one_write_are_answered(directory: Path) -> None:
+    """Each is answered at once: no recursion, however many there are."""
+    with raw(directory) as sock, sock.makefile("rb") as file:
+        sock.sendall(b'{"do":"count"}\n' * 5000)
+        assert [json.loads(file.readline())["n"] for _ in range(5000)] == list(range(1, 5001))
 
 
 def test_ask_unknown_verb_fails_with_code(directory: Path) -> None:
@@ -132,7 +197,7 @@ def test_server_replaces_the_socket_of_a_killed_one(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as dead, control._short_path(tmp_path) as path:
         dead.bind(path)
     loop = Loop()
-    server = Server(loop, tmp_path, handle)
+    server = Server(loop, tmp_path, Verbs(loop).handle)
     server.close()
     loop.close()
     assert not (tmp_path / control.NAME).exists()

@@ -13,6 +13,7 @@ import pytest
 from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.wire import digest, envelope
 from fedling_protocol.wire.identity import SigningKey
+from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Answer, Receipt, Ticket, Verdict
 from fedling_sim.mosquitto import Mosquitto
 from tests.support.fleet import Aggregator, Device, wait
@@ -66,7 +67,7 @@ def test_two_rounds_make_two_models_and_then_rest(fleet: Fleet) -> None:
     rest = devices[0].rest
     assert rest is not None
     assert rest.version == 3
-    fleet.devices[0].link.subscribe([fleet.aggregator.topics.model("tiny", 3)])
+    fleet.devices[0].link.subscribe([fleet.aggregator.topics.of(Kind.MODEL, "tiny", 3)])
     wait(fleet.loop, lambda: 3 in devices[0].models, "the newest model")
     model = devices[0].models[3]
     found = digest.model_hash(model.spec, model.exponents, model.weights)
@@ -197,7 +198,7 @@ def test_the_mqtt_broker_holds_no_truth(fleet: Fleet) -> None:
     fleet.mosquitto.start()
     late = fleet.device(2)
     assert late.wait_plan(1) == plan
-    late.link.subscribe([fleet.aggregator.topics.model("tiny", 1)])
+    late.link.subscribe([fleet.aggregator.topics.of(Kind.MODEL, "tiny", 1)])
     wait(fleet.loop, lambda: 1 in late.models, "the model")
 
 
@@ -228,7 +229,7 @@ def test_hostile_messages_are_counted_and_nothing_else_happens(fleet: Fleet) -> 
     device = fleet.device(1)
     fleet.aggregator.start()
     plan = device.wait_plan(1)
-    topic = fleet.aggregator.topics.update("tiny", device.id, plan.plan_id)
+    topic = fleet.aggregator.topics.of(Kind.UPDATE, "tiny", device.id, plan.plan_id, 0)
     update = device.make_update(plan, 2)
     sound = envelope.seal(update, device.topics.bound(topic), device.key)
     forged = SigningKey.from_seed(b"x" * 32)
@@ -246,7 +247,7 @@ def test_hostile_messages_are_counted_and_nothing_else_happens(fleet: Fleet) -> 
     ]
     for message in bad:
         device.link.publish(topic, message)
-    device.link.publish(fleet.aggregator.topics.join("other", device.id), sound)
+    device.link.publish(fleet.aggregator.topics.of(Kind.JOIN, "other", device.id), sound)
     device.link.publish("fedling/2/test/tiny/join/" + device.id, sound)
     device.link.publish(topic, os.urandom(17 * 2**20))  # more than any message may have
     assert device.deliver(update).verdict is Verdict.ACCEPTED
@@ -313,7 +314,7 @@ def test_only_the_newest_model_stays_retained(fleet: Fleet) -> None:
     wait(fleet.loop, lambda: fleet.aggregator.retained("tiny") == [2], "model 1 to be emptied")
     late = fleet.device(2)
     late.wait_plan(2)
-    topics = [fleet.aggregator.topics.model("tiny", version) for version in (1, 2)]
+    topics = [fleet.aggregator.topics.of(Kind.MODEL, "tiny", version) for version in (1, 2)]
     late.link.subscribe(topics)
     wait(fleet.loop, lambda: 2 in late.models, "the newest model")
     assert 1 not in late.models

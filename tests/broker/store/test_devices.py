@@ -5,7 +5,9 @@ import pytest
 from fedling_broker.store.database import Database, WrongDatabase
 from fedling_broker.store.devices import MAX_PENDING, REFRESH_S, DeviceError, Devices
 from fedling_protocol.wire.identity import SigningKey, device_id
-from fedling_protocol.wire.topics import AGGREGATOR, Topics
+from fedling_protocol.wire.kinds import Kind
+from fedling_protocol.wire.names import AGGREGATOR
+from fedling_protocol.wire.topics import Topics
 from fedling_protocol.wire.trust import Trust
 
 ROOT = SigningKey.from_seed(b"r" * 32)
@@ -28,9 +30,9 @@ def devices(database: Database) -> Devices:
 def test_certify_makes_what_the_fleet_trusts(devices: Devices) -> None:
     certified = devices.certify(ID, KEY, ROOT)
     trust = Trust(TOPICS, ROOT.public)
-    trust.open(TOPICS.keys(ID), certified.envelope)
+    trust.open(TOPICS.of(Kind.KEYS, ID), certified.envelope)
     assert devices.find(ID) == certified
-    found = trust.certificate(ID)
+    found = trust.known(ID)
     assert found is not None
     assert (found.key, found.serial) == (KEY, 1)
 

@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "fedling.h"
-#include "kernels.h"
+#include "loops/kernels.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

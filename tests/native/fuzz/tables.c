@@ -2,7 +2,7 @@
  * --wrap=fdl_kernels_here. */
 #include "fuzz.h"
 
-#include "isa/isa.h"
+#include "loops/isa.h"
 
 const fdl_kernels *__real_fdl_kernels_here(void);
 const fdl_kernels *__wrap_fdl_kernels_here(void);

@@ -41,7 +41,7 @@ class World:
         self.clock = FakeClock()
         self.done: list[str] = []
         self.conductor: Conductor[int, str, str] = Conductor(
-            self.clock, 0, self.step, self.perform, self.due, "tick"
+            self.clock, 0, self.step, self.perform, self.due, lambda: self.conductor.give("tick")
         )
 
     def step(self, state: int, event: str, now_ms: int) -> tuple[int, list[str]]:
@@ -93,7 +93,30 @@ def test_tick_comes_when_it_is_due_and_once() -> None:
     world.conductor.give("A")
     world.clock.run_to(4)
     assert world.done == ["[A]", "A"]
-    world.clock.run_to(5)
+    world.clock.run_to(5.001)
     assert world.done == ["[A]", "A", "[tick]"]
     world.clock.run_to(20)
     assert world.done == ["[A]", "A", "[tick]"]
+
+
+def test_tick_is_never_a_millisecond_too_early() -> None:
+    """A machine that was asked too early says the same time again: then nothing came any more."""
+    early: list[int] = []
+    for due in range(1_234_500, 1_235_500):
+        clock = FakeClock()
+        ticks: list[int] = []
+
+        def step(
+            state: int, event: str, now_ms: int, ticks: list[int] = ticks
+        ) -> tuple[int, list[str]]:
+            ticks.append(now_ms)
+            return state, []
+
+        conductor: Conductor[int, str, str] = Conductor(
+            clock, due, step, lambda _: None, lambda state: state, lambda: None
+        )
+        conductor.give("start")
+        clock.seconds = clock.timers[-1].due
+        conductor.give("tick")
+        early += [due] if ticks[-1] < due else []
+    assert early == []

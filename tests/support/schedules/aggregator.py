@@ -28,6 +28,7 @@ from fedling_broker.rounds.events import (
 )
 from fedling_broker.rounds.state import OnDisk, Open, Rounds, Rules, due, restore
 from fedling_native import Loss, dense
+from fedling_protocol.wire.codecs import Codec
 from fedling_protocol.wire.messages import (
     Answer,
     Conditions,
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 
 SPEC = TaskSpec("task", "stream", 2, 1, 1, "none", ("a", "b"), (dense(2, 2),), Loss.SOFTMAX)
 TRAINING = Training(1, 1, 1, 1, 1, 0, 1, 0, 0, 0, 0)
-PLAN = Plan(b"", 0, 0, b"", SPEC, TRAINING, Conditions(False, 0, 99), 0, "raw int16", None, 100)
+PLAN = Plan(b"", 0, 0, b"", SPEC, TRAINING, Conditions(False, 0, 99), 0, Codec.RAW_INT16, None, 100)
 REST = Rest(0, b"", SPEC, 100, 0)
 TICK = Tick()
 

@@ -1,0 +1,112 @@
+/* New weights and biases of a layer (NUMERICS section 5, number 4). */
+#include "step.h"
+#include "../numbers/fixed.h"
+#include "../numbers/numbers.h"
+
+#if FDL_HAS_GRADIENT
+/* What the gradient of a piece of weights does to them. */
+typedef struct {
+    const fdl_run *run;
+    const fdl_part *part;
+    const fdl_change *change;
+} update;
+
+static void subtract(void *context, size_t row, size_t start, const int32_t *g, size_t len) {
+    const update *u = context;
+    int16_t *stored = u->part->weights + row * u->part->row_weights + start;
+    int32_t shift = u->change->shift;
+    if (shift >= 1) {
+        u->run->kernels->apply(stored, g, len, fdl_min32(shift, 30));
+        return;
+    }
+    for (size_t i = 0; i < len; i++)
+        stored[i] = (int16_t)fdl_sat16(stored[i] - fdl_sat16(fdl_shift(g[i], shift, 32768)));
+}
+#endif
+
+#if !FDL_WITHOUT_MOMENTUM
+static int32_t new_velocity(int32_t velocity, uint32_t momentum, int32_t g, int32_t shift) {
+    int64_t kept = ((int64_t)velocity * momentum + 128) >> 8;
+    return fdl_sat32(kept + fdl_shift(g, shift - 8, INT32_MAX));
+}
+
+/* A velocity in the unit of what it moves, of which it has 8 bits more. */
+static int64_t whole(int32_t velocity) {
+    return ((int64_t)velocity + 128) >> 8;
+}
+
+static void roll(void *context, size_t row, size_t start, const int32_t *g, size_t len) {
+    const update *u = context;
+    size_t first = row * u->part->row_weights + start;
+    int16_t *stored = u->part->weights + first;
+    int32_t *velocity = u->change->velocity + first;
+    for (size_t i = 0; i < len; i++) {
+        velocity[i] = new_velocity(velocity[i], u->change->momentum, g[i], u->change->shift);
+        int64_t step = fdl_clamp64(whole(velocity[i]), INT16_MIN, INT16_MAX);
+        stored[i] = (int16_t)fdl_sat16(stored[i] - (int32_t)step);
+    }
+}
+
+static void roll_sums(const fdl_change *change, int32_t *biases, int32_t *velocity,
+                      const int32_t *sums, size_t count) {
+    for (size_t o = 0; o < count; o++) {
+        velocity[o] = new_velocity(velocity[o], change->momentum, sums[o], change->bias_shift);
+        biases[o] = fdl_sat32(biases[o] - whole(velocity[o]));
+    }
+}
+#endif
+
+/* gb of NUMERICS section 5, of biases o to o + count. */
+static void sum_errors(const fdl_run *run, const fdl_part *part, const int8_t *d, size_t count,
+                       int32_t *sums) {
+    for (size_t o = 0; o < count; o++)
+        sums[o] = d[o];
+    for (size_t left = fdl_window_count(run, part) - 1; left > 0; left--) {
+        d += part->bias_count;
+        for (size_t o = 0; o < count; o++)
+            sums[o] += d[o];
+    }
+}
+
+static void subtract_sums(const fdl_change *change, int32_t *biases, int32_t *sums, size_t count) {
+    fdl_shift_all(sums, count, change->bias_shift, INT32_MAX);
+    for (size_t o = 0; o < count; o++)
+        biases[o] = fdl_subtract(biases[o], sums[o]);
+}
+
+static void update_biases(const fdl_run *run, const fdl_part *part, const fdl_change *change) {
+    int32_t sums[FDL_PIECE];
+    for (size_t o = 0; o < part->bias_count; o += FDL_PIECE) {
+        size_t left = part->bias_count - o, count = left < FDL_PIECE ? left : FDL_PIECE;
+        sum_errors(run, part, change->d + o, count, sums);
+#if !FDL_WITHOUT_MOMENTUM
+        if (change->momentum) {
+            roll_sums(change, part->biases + o, change->bias_velocity + o, sums, count);
+            continue;
+        }
+#endif
+        subtract_sums(change, part->biases + o, sums, count);
+    }
+}
+
+static void update_weights(const fdl_run *run, const fdl_part *part, const fdl_change *change) {
+#if FDL_HAS_GRADIENT
+    update context = {run, part, change};
+#if !FDL_WITHOUT_MOMENTUM
+    if (change->momentum) {
+        fdl_each_gradient(run, part, change->d, roll, &context);
+        return;
+    }
+#endif
+    if (part->layer->kind != FDL_DEPTHWISE && fdl_conv_descend(run, part, change->d, change->shift))
+        return;
+    fdl_each_gradient(run, part, change->d, subtract, &context);
+#else
+    fdl_conv_descend(run, part, change->d, change->shift);
+#endif
+}
+
+void fdl_update(const fdl_run *run, const fdl_part *part, const fdl_change *change) {
+    update_weights(run, part, change);
+    update_biases(run, part, change);
+}

@@ -1,0 +1,21 @@
+"""The words of the wire that stand both in topics and in messages (SPEC.md section 1)."""
+
+import re
+from typing import Final
+
+WIRE_VERSION: Final = 1
+AGGREGATOR: Final = "aggregator"  # the id of the aggregator's certificate
+
+NAME: Final = re.compile("[a-z0-9][a-z0-9-]{0,31}")  # of a fleet, a task, a stream
+DEVICE: Final = re.compile("[a-z2-7]{16}")
+OWNER: Final = re.compile(f"{DEVICE.pattern}|{AGGREGATOR}")  # of a certificate
+
+
+def is_name(text: str) -> bool:
+    """Whether it may name a fleet or a stream."""
+    return NAME.fullmatch(text) is not None
+
+
+def is_device(text: str) -> bool:
+    """Whether it has the form of a device id."""
+    return DEVICE.fullmatch(text) is not None

@@ -1,0 +1,66 @@
+"""Messages to deterministic CBOR payloads and back, as the records of their kinds say."""
+
+from collections.abc import Iterable
+from typing import cast
+
+import cbor2
+
+from fedling_protocol.wire import bounded, shapes
+from fedling_protocol.wire.fields import Record, refuse, within
+from fedling_protocol.wire.kinds import Kind
+from fedling_protocol.wire.messages import Message
+from fedling_protocol.wire.names import WIRE_VERSION
+from fedling_protocol.wire.records import CHOICE_KEY, U32, VERSION_KEY
+from fedling_protocol.wire.refused import Reason, Refused
+
+
+def _by_message(kinds: Iterable[Kind]) -> dict[object, tuple[Kind, Record]]:
+    return {record.make: (kind, record) for kind in kinds for record in kind.records}
+
+
+_OF_MESSAGE = _by_message(Kind)
+
+
+def kind_of(message: Message) -> Kind:
+    """The kind of topic that carries such messages."""
+    return _OF_MESSAGE[type(message)][0]
+
+
+def encode(message: Message) -> bytes:
+    """The payload. ValueError if the message is not as SPEC.md says: a bug of ours."""
+    _, record = _OF_MESSAGE[type(message)]
+    try:
+        values = record.to_wire(message)
+        shapes.check(message)
+    except Refused as refused:
+        name = type(message).__name__
+        raise ValueError(f"{name} cannot be sent: {refused.detail}") from refused
+    return cbor2.dumps(values)  # deterministic: integers, and keys that a record puts in order
+
+
+def decode(kind: Kind, payload: bytes | memoryview) -> Message:
+    """The message in a payload from outside, or Refused."""
+    values = bounded.read(payload)
+    if not isinstance(values, dict):
+        refuse("not a map")
+    _check_version(values.get(VERSION_KEY))
+    record = _choose(kind.records, values.get(CHOICE_KEY))
+    message = cast(Message, record.from_wire(values))
+    shapes.check(message)
+    return message
+
+
+def _check_version(version: object) -> None:
+    within(VERSION_KEY, U32.from_wire, version)
+    if version != WIRE_VERSION:
+        raise Refused(Reason.VERSION, "of the payload")
+
+
+def _choose(records: tuple[Record, ...], word: object) -> Record:
+    """Plan and rest share a topic: the word at key 1 tells which it is."""
+    if len(records) == 1:
+        return records[0]
+    found = [record for record in records if record.constants[CHOICE_KEY] == word]
+    if not found:
+        refuse(f"key {CHOICE_KEY}: an unknown word")
+    return found[0]

@@ -1,0 +1,210 @@
+"""Messages and payloads: what fits no dataclass, what the fields must be together."""
+
+from contextlib import suppress
+from dataclasses import replace
+from typing import cast
+
+import cbor2
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fedling_native import Layer, Loss, conv, dense, depthwise, max_pool, weights_size
+from fedling_protocol.wire.kinds import Kind
+from fedling_protocol.wire.limits import (
+    MAX_COHORT,
+    MAX_LABEL_BYTES,
+    MAX_LABELS,
+    MAX_LAYERS,
+    MAX_WEIGHTS,
+)
+from fedling_protocol.wire.messages import (
+    Answer,
+    Message,
+    Model,
+    Plan,
+    Receipt,
+    Rest,
+    State,
+    StateCode,
+    TaskSpec,
+    Ticket,
+    Verdict,
+)
+from fedling_protocol.wire.payload import decode, encode, kind_of
+from fedling_protocol.wire.refused import Reason, Refused
+from tests.protocol.by_hand import Value, cbor
+from tests.protocol.samples import MESSAGES, TOPICS, message, payload, topic
+
+PLAN = cast(Plan, message("plan"))
+LARGE = (max_pool((1, 65_535, 1), (1, 1)), dense(65_535, 2))
+PADDED = (conv((1, 1, 250), 1, (1, 255), pad=(0, 0, 254, 254)), dense(255, 2))
+LONG = (depthwise((1, 1024, 1), (1, 1)), dense(1024, 2))
+MODEL = cast(Model, message("model"))
+TICKET = cast(Ticket, message("ticket-wait"))
+RECEIPT = cast(Receipt, message("receipt"))
+
+
+def reason(kind: Kind, value: Value) -> Reason:
+    with pytest.raises(Refused) as caught:
+        decode(kind, cbor(value))
+    return caught.value.reason
+
+
+def changed_spec(**fields: object) -> Plan:
+    return replace(PLAN, spec=replace(PLAN.spec, **fields))  # type: ignore[arg-type]
+
+
+def changed_training(**fields: int) -> Plan:
+    return replace(PLAN, training=replace(PLAN.training, **fields))
+
+
+def changed_plan(layers: tuple[Layer, ...], batch: int) -> Plan:
+    spec = replace(PLAN.spec, window=layers[0].inputs, channels=1, layers=layers)
+    training = replace(PLAN.training, frozen=0, batch=batch)
+    return replace(PLAN, spec=spec, training=training)
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_decode_ignores_unknown_keys(name: str) -> None:
+    values = cbor2.loads(payload(name)) | {77: {0: [None, {9: b"new"}]}}
+    assert decode(TOPICS.parse(topic(name)).kind, cbor(values)) == message(name)
+
+
+def test_decode_ignores_unknown_keys_inside() -> None:
+    values = cbor2.loads(payload("plan"))
+    values[8] |= {99: "new"}
+    assert decode(Kind.PLAN, cbor(values)) == PLAN
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_decode_refuses_another_version(name: str) -> None:
+    kind = TOPICS.parse(topic(name)).kind
+    values = cbor2.loads(payload(name))
+    assert reason(kind, values | {0: 2}) is Reason.VERSION
+    assert reason(kind, {0: 2}) is Reason.VERSION  # whatever else a later version may have
+    assert reason(kind, values | {0: True}) is Reason.SHAPE
+    assert reason(kind, {k: v for k, v in values.items() if k != 0}) is Reason.SHAPE
+
+
+@pytest.mark.parametrize("value", [None, 1, "train", b"", [], [1], {}])
+def test_decode_refuses_what_is_no_message(value: Value) -> None:
+    assert {reason(kind, value) for kind in Kind} == {Reason.SHAPE}
+
+
+def test_decode_refuses_an_unknown_kind_of_plan() -> None:
+    values = cbor2.loads(payload("plan"))
+    assert reason(Kind.PLAN, values | {1: "evaluate"}) is Reason.SHAPE
+    assert reason(Kind.PLAN, values | {1: "rest"}) is Reason.SHAPE
+    assert reason(Kind.PLAN, values | {1: [1]}) is Reason.SHAPE
+
+
+def test_decode_names_the_field_but_not_its_value() -> None:
+    values = cbor2.loads(payload("plan"))
+    values[6][8][1][1] = "secret"
+    with pytest.raises(Refused, match=r"shape: key 6: key 8: not an integer in 1\.\.65535"):
+        decode(Kind.PLAN, cbor(values))
+
+
+def test_decode_gives_the_words_of_the_enumerations() -> None:
+    assert TICKET.answer is Answer.WAIT
+    assert RECEIPT.verdict is Verdict.ACCEPTED
+    assert cast(Receipt, message("receipt-duplicate")).of is Verdict.ACCEPTED
+
+
+BAD_TOGETHER: list[tuple[str, Message]] = [
+    ("window * channels", changed_spec(window=65_535, channels=2)),
+    ("first layer", changed_spec(channels=2)),
+    ("chain", changed_spec(layers=(dense(12, 5, relu=True), dense(6, 2)))),
+    ("labels", changed_spec(labels=("a", "b", "c"))),
+    ("no labels", changed_spec(labels=())),
+    ("labels twice", changed_spec(labels=("a", "a"))),
+    ("a line break in a label", changed_spec(labels=("a", "b\n"))),
+    ("a label that writes backwards", changed_spec(labels=("a", "\u202eb"))),
+    ("ReLU at the end", changed_spec(layers=(dense(12, 5, relu=True), dense(5, 2, relu=True)))),
+    ("reconstruction of another size", changed_spec(loss=Loss.RECONSTRUCTION)),
+    (
+        "16 MiB of weights",
+        changed_spec(window=65_535, channels=1, layers=(dense(65_535, 129), dense(129, 2))),
+    ),
+    ("nothing to train", changed_training(frozen=3)),
+    ("a pull beyond the start", changed_training(lr_q24=2**24, proximal_q16=2**16)),
+    ("a step too large for a device", changed_plan(LARGE, batch=129)),
+    ("a step too large by its padding", changed_plan(PADDED, batch=132)),
+    ("too many positions in a batch", changed_plan(LONG, batch=65)),
+    ("device twice", replace(PLAN, cohort=("a" * 16, "b" * 16, "a" * 16))),
+    ("exponents", replace(MODEL, exponents=(0,))),
+    ("an exponent of a pool", replace(MODEL, exponents=(-5, 1, -7))),
+    ("weights short", replace(MODEL, weights=MODEL.weights[:-1])),
+    ("weights long", replace(MODEL, weights=MODEL.weights + b"\0")),
+    ("go with a reason", replace(TICKET, answer=Answer.GO)),
+    ("wait without one", replace(TICKET, reason="")),
+    ("first verdict without duplicate", replace(RECEIPT, of=Verdict.LATE)),
+    ("duplicate of nothing", replace(RECEIPT, verdict=Verdict.DUPLICATE)),
+]
+
+
+@pytest.mark.parametrize("bad", [bad for _, bad in BAD_TOGETHER], ids=[n for n, _ in BAD_TOGETHER])
+def test_fields_that_do_not_fit(bad: Message, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match="cannot be sent"):
+        encode(bad)
+    with monkeypatch.context() as patch:  # as a sender without our checks would
+        patch.setattr("fedling_protocol.wire.shapes.check", lambda _: None)
+        patch.setattr("fedling_protocol.wire.fields.Label.to_wire", lambda _, value: value)
+        data = encode(bad)
+    with pytest.raises(Refused) as caught:
+        decode(kind_of(bad), data)
+    assert caught.value.reason is Reason.SHAPE
+
+
+@pytest.mark.parametrize("bad", ["", "Idle", 3, None, StateCode])
+def test_encode_refuses_our_own_mistakes(bad: object) -> None:
+    with pytest.raises(ValueError, match="State cannot be sent: key 1"):
+        encode(State(cast(StateCode, bad), 1))
+
+
+@pytest.mark.parametrize(("layers", "batch"), [(LARGE, 128), (PADDED, 131), (LONG, 64)])
+def test_a_plan_may_be_as_large_as_the_limits(layers: tuple[Layer, ...], batch: int) -> None:
+    plan = changed_plan(layers, batch)
+    assert decode(Kind.PLAN, encode(plan)) == plan
+
+
+@pytest.mark.parametrize("labels", [(), ("normal",), ("a", "b", "c")])
+def test_a_reconstruction_has_any_labels(labels: tuple[str, ...]) -> None:
+    layers = (dense(12, 3, relu=True), dense(3, 12))
+    plan = changed_spec(layers=layers, labels=labels, loss=Loss.RECONSTRUCTION)
+    assert decode(Kind.PLAN, encode(replace(plan, training=PLAN.training))).spec == plan.spec  # type: ignore[union-attr]
+
+
+SIDES = st.one_of(st.integers(1, 8), st.sampled_from([255, 256, 1024, 65_534, 65_535]))
+BYTES = st.one_of(st.integers(0, 4), st.sampled_from([254, 255]))
+ROWS = st.tuples(
+    st.integers(0, 4), SIDES, SIDES, SIDES, SIDES, st.integers(0, 1), *[BYTES] * 8
+).map(list)
+
+
+@given(st.lists(ROWS, min_size=1, max_size=MAX_LAYERS), st.sampled_from([0, 3]))
+def test_any_layers_are_a_small_model_or_refused(rows: list[list[int]], loss: int) -> None:
+    inputs = rows[0][1] * rows[0][2] * rows[0][3]
+    values = cbor2.loads(payload("rest"))
+    values[6] |= {3: min(inputs, 65_535), 5: 1, 8: rows, 9: loss}
+    with suppress(Refused):
+        rest = cast(Rest, decode(Kind.PLAN, cbor(values)))
+        assert 0 < weights_size(rest.spec.layers) <= MAX_WEIGHTS
+
+
+def test_the_largest_plan_fits() -> None:
+    labels = tuple(f"{n:064}" for n in range(MAX_LABELS))
+    assert len(labels[0].encode()) == MAX_LABEL_BYTES
+    wide = [dense(65_535, 100), *[dense(100, 100)] * (MAX_LAYERS - 2), dense(100, 256)]
+    spec = TaskSpec(
+        *("t" * 32, "s" * 32, 65_535, 65_535, 1, "device", labels, tuple(wide), Loss.SOFTMAX)
+    )
+    letters = str.maketrans("0123456789", "abcdefghij")
+    cohort = tuple(f"{n:016}".translate(letters) for n in range(MAX_COHORT))
+    plan = replace(PLAN, spec=spec, cohort=cohort)
+    data = encode(plan)
+    assert decode(Kind.PLAN, data) == plan
+    assert len(data) < Kind.PLAN.largest - 200  # room for the envelope
+    with pytest.raises(ValueError, match="key 11"):
+        encode(replace(plan, cohort=(*cohort, "z" * 16)))

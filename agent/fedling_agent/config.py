@@ -1,7 +1,6 @@
 """agent.toml: everything that a device's owner may decide."""
 
 import os
-import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -10,46 +9,45 @@ from fedling_agent.conditions.policy import Policy
 from fedling_agent.data.streams import Stream, load_stream
 from fedling_agent.store.recordings import Bounds
 from fedling_protocol import settings
+from fedling_protocol.common_settings import (
+    MqttSettings,
+    RetrySettings,
+    check_fleet,
+    check_order,
+    check_root_key,
+)
 from fedling_protocol.settings import SettingsError, setting
 from fedling_protocol.wire.limits import MAX_U32
-from fedling_protocol.wire.names import is_name
 from fedling_protocol.wire.topics import Topics, is_task
 
 DEFAULT_FILE = Path("/etc/fedling/agent.toml")
 SYSTEM_STATE = Path("/var/lib/fedling-agent")  # StateDirectory= of the systemd unit
-
-
-def _fleet(value: str) -> str | None:
-    return None if is_name(value) else "a name, [a-z0-9][a-z0-9-]{0,31}"
+RENAMED = {
+    "broker.host": "mqtt.host",
+    "broker.port": "mqtt.port",
+    "broker.keepalive_s": "mqtt.keepalive_s",
+    "broker.root": "mqtt.topic_root",
+    "retry.connect_s": "retry.first_s",
+    "retry.connect_longest_s": "retry.longest_s",
+    "retry.answer_s": "retry.answer_first_s",
+    "paths.state": "state_dir",
+}
 
 
 def _task(value: str) -> str | None:
     return None if is_task(value) else "names of tasks, [a-z0-9][a-z0-9-]{0,31}"
 
 
-def _key(value: str) -> str | None:
-    hexadecimal = re.fullmatch(r"[0-9a-f]{64}", value)
-    return None if hexadecimal else "64 digits of [0-9a-f], as `fedling-broker init` prints it"
-
-
-@dataclass(frozen=True, slots=True)
-class BrokerSettings:
-    """The MQTT broker."""
-
-    host: str = setting(help="name or address of the MQTT broker", low=1)
-    port: int = setting(1883, help="TCP port", low=1, high=65535)
-    root: str = setting("fedling", help="first words of every topic")
-    keepalive_s: int = setting(
-        300, help="silence after which a sign of life is sent", unit="s", low=1, high=65535
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class StoreSettings:
     """What is kept of the examples."""
 
-    bytes: int = setting(64 * 2**20, help="samples of all streams", unit="bytes", low=4096)
-    age_days: float = setting(0.0, help="older samples go; 0 keeps them", unit="days", low=0)
+    bytes: int = setting(
+        64 * 2**20, help="most that the samples of all streams may take", unit="bytes", low=4096
+    )
+    age_days: float = setting(
+        0.0, help="samples that are older go; 0 keeps them", unit="days", low=0
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,27 +61,31 @@ class TrainingSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class RetrySettings:
-    """How long to wait for an answer, and before the next try (exponential, with full jitter)."""
+class AgentRetrySettings(RetrySettings):
+    """[retry]: a device waits longer than an aggregator, since it is one of many."""
 
-    connect_s: float = setting(1.0, help="first delay before connecting again", unit="s", low=0.01)
-    connect_longest_s: float = setting(300.0, help="its longest delay", unit="s", low=0.01)
-    answer_s: float = setting(
+    longest_s: float = setting(
+        300.0, help="longest delay before connecting again", unit="s", low=0.01, high=86_400
+    )
+    answer_first_s: float = setting(
         30.0, help="first wait for an answer to a join", unit="s", low=0.05, high=MAX_U32 / 1000
     )
     answer_longest_s: float = setting(
-        3600.0, help="its longest wait", unit="s", low=0.05, high=MAX_U32 / 1000
+        3600.0, help="longest wait for an answer to a join", unit="s", low=0.05, high=MAX_U32 / 1000
     )
     transfer_s: float = setting(
         900.0, help="a model or update is given up after", unit="s", low=1, high=MAX_U32 / 1000
     )
 
+    def __post_init__(self) -> None:
+        RetrySettings.__post_init__(self)  # super() does not find a class that has slots
+        check_order(self, "answer_first_s", "answer_longest_s")
+
 
 @dataclass(frozen=True, slots=True)
 class PathSettings:
-    """Where things are."""
+    """[paths]: where the system tells of power, heat and network."""
 
-    state: Path | None = setting(None, help="everything that the device keeps")
     sys: Path = setting(Path("/sys"), help="root of sysfs: battery, mains, heat")
     proc: Path = setting(Path("/proc"), help="root of procfs: network")
 
@@ -92,23 +94,21 @@ class PathSettings:
 class AgentConfig:
     """The whole file."""
 
-    fleet: str = setting(help="the fleet that this device belongs to", check=_fleet)
-    root_key: str = setting(help="public root key of the fleet", check=_key)
-    broker: BrokerSettings = setting(help="where the MQTT broker is")
+    fleet: str = setting(help="the fleet that this device belongs to", check=check_fleet)
+    root_key: str = setting(help="public root key of the fleet", check=check_root_key)
+    mqtt: MqttSettings = setting(help="where the MQTT broker is")
+    state_dir: Path | None = setting(None, help="directory of everything that the device keeps")
     tasks: tuple[str, ...] = setting((), help="tasks to take part in; none: all", check=_task)
     streams: tuple[Path, ...] = setting((), help="files that define a stream each")
     store: StoreSettings = field(default_factory=StoreSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
     policy: Policy = field(default_factory=Policy)
-    retry: RetrySettings = field(default_factory=RetrySettings)
+    retry: AgentRetrySettings = field(default_factory=AgentRetrySettings)
     paths: PathSettings = field(default_factory=PathSettings)
-
-    def __post_init__(self) -> None:
-        Topics(self.broker.root, self.fleet)  # its ValueError says what is wrong
 
     @property
     def topics(self) -> Topics:
-        return Topics(self.broker.root, self.fleet)
+        return Topics(self.mqtt.topic_root, self.fleet)
 
     @property
     def root_public(self) -> bytes:
@@ -126,17 +126,13 @@ class AgentConfig:
 
 def load(path: Path) -> AgentConfig:
     """Read agent.toml. Paths in it are relative to its own folder. Raises SettingsError."""
-    config = settings.load(path, AgentConfig)
+    config = settings.load(path, AgentConfig, RENAMED)
     here = path.absolute().parent
-    paths = config.paths
     return replace(
         config,
+        state_dir=None if config.state_dir is None else here / config.state_dir,
         streams=tuple(here / stream for stream in config.streams),
-        paths=PathSettings(
-            state=None if paths.state is None else here / paths.state,
-            sys=here / paths.sys,
-            proc=here / paths.proc,
-        ),
+        paths=PathSettings(here / config.paths.sys, here / config.paths.proc),
     )
 
 
@@ -155,8 +151,8 @@ def state_directory(given: Path | None, config: AgentConfig | None) -> Path:
     """--state, else agent.toml, else the service's own, else the user's."""
     if given is not None:
         return given.absolute()
-    if config is not None and config.paths.state is not None:
-        return config.paths.state
+    if config is not None and config.state_dir is not None:
+        return config.state_dir
     service = os.environ.get("STATE_DIRECTORY", "").split(":")[0]  # systemd.exec(5)
     if service:
         return Path(service)

@@ -20,7 +20,7 @@ from fedling_sim.process import Process
 from fedling_sim.simulation import Scenario
 
 BROKER = "fedling_broker"
-RETRY = {"first_ms": 100, "longest_ms": 1000}
+RETRY = {"first_s": 0.1, "longest_s": 1.0}
 
 
 class AggregatorFailed(RuntimeError):

@@ -1,8 +1,7 @@
-"""The command `fedling-sim`: its options, and from an exception to an exit code."""
+"""The command `fedling-sim`: its verbs and their options."""
 
 import argparse
 import json
-import os
 import re
 import signal
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from fedling_native import MAX_BATCH
+from fedling_protocol.command.main import run
 from fedling_protocol.exits import Exit
 from fedling_sim.board import boards
 
@@ -23,24 +23,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns its exit code."""
     args = build_parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, _interrupt)  # as Ctrl-C: nothing is left behind
-    from fedling_sim.failures import exit_code  # not needed for --help
-
-    try:
-        code: int = args.run(args)
-        sys.stdout.flush()
-        return code
-    except KeyboardInterrupt:
+    code = run(NAME, lambda: int(args.run(args)), "fedling_sim.failures")
+    if code == Exit.INTERRUPTED:
         print(f"{NAME}: interrupted; everything is stopped", file=sys.stderr)
-        return Exit.INTERRUPTED
-    except BrokenPipeError:  # `... | head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.OK
-    except Exception as error:
-        known = exit_code(error)
-        if known is None:
-            raise  # a bug: its traceback says where
-        print(f"{NAME}: {error}", file=sys.stderr)
-        return known
+    return code
 
 
 def _interrupt(_number: int, _frame: object) -> None:

@@ -22,9 +22,9 @@ ANSWER_S = 5.0
 AGENT = "fedling_agent.cli"
 LONG_AGO = {"dwell_s": 1.0, "check_s": 0.5}  # a simulated day is short
 RETRY = {
-    "connect_s": 0.2,
-    "connect_longest_s": 1.0,
-    "answer_s": 3.0,
+    "first_s": 0.2,
+    "longest_s": 1.0,
+    "answer_first_s": 3.0,
     "answer_longest_s": 10.0,
     "transfer_s": 60.0,
 }
@@ -98,11 +98,12 @@ class Device:
                 "fleet": self.place.fleet,
                 "root_key": self.place.root_key.hex(),
                 "streams": ["stream.toml"],
-                "broker": {"host": "127.0.0.1", "port": self.place.port, "keepalive_s": 60},
+                "state_dir": "state",
+                "mqtt": {"host": "127.0.0.1", "port": self.place.port, "keepalive_s": 60},
                 "training": {"duty": duty},
                 "policy": LONG_AGO,
                 "retry": RETRY,
-                "paths": {"state": "state", "sys": "sys", "proc": "proc"},
+                "paths": {"sys": "sys", "proc": "proc"},
             }
         )
 

@@ -1,10 +1,7 @@
-"""Which exception ends a command in which exit code (docs/exit-codes.md)."""
-
-import sqlite3
+"""The exceptions that only `fedling-sim` has, by exit code; the others: protocol/command."""
 
 from fedling_agent.service.control import Unavailable
 from fedling_protocol.exits import Exit
-from fedling_protocol.settings import SettingsError
 from fedling_sim.aggregator import AggregatorFailed
 from fedling_sim.board.qemu import ImageHangs
 from fedling_sim.board.selftest import BadReport
@@ -17,7 +14,6 @@ from fedling_sim.run import OutTaken
 from fedling_sim.sizing.costs import CostsMissing
 
 EXITS: dict[type[Exception], Exit] = {
-    SettingsError: Exit.BAD_CONFIG,
     MosquittoMissing: Exit.UNAVAILABLE,
     ToolMissing: Exit.UNAVAILABLE,
     SourcesMissing: Exit.UNAVAILABLE,
@@ -33,11 +29,4 @@ EXITS: dict[type[Exception], Exit] = {
     OutTaken: Exit.FAILED,
     BatchRefused: Exit.USAGE,
     CostsMissing: Exit.NOT_FOUND,
-    OSError: Exit.FAILED,
-    sqlite3.Error: Exit.FAILED,
 }
-
-
-def exit_code(error: Exception) -> Exit | None:
-    """None: nobody expected this."""
-    return next((code for kind, code in EXITS.items() if isinstance(error, kind)), None)

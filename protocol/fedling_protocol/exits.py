@@ -14,5 +14,13 @@ class Exit(IntEnum):
     UNAVAILABLE = 69  # a service that the command needs does not answer
     CANNOT_WRITE = 73  # the disk is full, read-only or failing
     TRY_LATER = 75  # a lock is held or a limit reached: the same command may work later
-    BAD_CONFIG = 78  # a configuration file is wrong: systemd does not restart
+    BAD_CONFIG = 78  # a configuration file or the tables are wrong: systemd does not restart
     INTERRUPTED = 130  # Ctrl-C
+
+
+class Failure(Exception):
+    """An exception that brings its exit code along: the service told it to the command."""
+
+    def __init__(self, message: str, code: Exit) -> None:
+        super().__init__(message)
+        self.code = code

@@ -21,6 +21,7 @@ from fedling_protocol.rule import RULE, Rule
 from fedling_protocol.rule import setting as setting
 
 T = TypeVar("T")
+NOTHING: Mapping[str, str] = types.MappingProxyType({})
 
 
 class SettingsError(Exception):
@@ -54,18 +55,22 @@ class _Place:
         raise SettingsError(f"{self.file}: {self.key} = {_toml(value)}: allowed: {allowed}")
 
 
-def load(path: Path, settings: type[T]) -> T:
-    """Read a file. SettingsError says what is wrong in it, or why it cannot be read."""
+def load(path: Path, settings: type[T], renamed: Mapping[str, str] = NOTHING) -> T:
+    """Read a file. SettingsError says what is wrong in it, or why it cannot be read.
+
+    renamed: keys that the file had in an older version, "broker.host", and what they are called
+    now, "mqtt.host". Such a file is refused by a sentence that has all of the new names.
+    """
     try:
         text = path.read_bytes().decode()
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise SettingsError(f"{path}: not UTF-8 text: {error}") from error
-    return parse(text, str(path), settings)
+    return parse(text, str(path), settings, renamed)
 
 
-def parse(text: str, file: str, settings: type[T]) -> T:
+def parse(text: str, file: str, settings: type[T], renamed: Mapping[str, str] = NOTHING) -> T:
     """Read the text of a file; `file` is its name in errors."""
     try:
         values = tomllib.loads(text)
@@ -74,6 +79,7 @@ def parse(text: str, file: str, settings: type[T]) -> T:
         RecursionError,
     ) as error:  # not only TOMLDecodeError: numbers of 5000 digits
         raise SettingsError(f"{file}: not TOML: {error}") from error
+    _refuse_renamed(values, file, renamed)
     return read(values, file, settings)
 
 
@@ -188,6 +194,20 @@ def _check_rule(place: _Place, value: object, result: object, rule: Rule) -> Non
     allowed = rule.check(result) if rule.check else None
     if allowed is not None:
         place.refuse(value, allowed)
+
+
+def _refuse_renamed(values: object, file: str, renamed: Mapping[str, str]) -> None:
+    found = [f"{old}: is now called {new}" for old, new in renamed.items() if _has(values, old)]
+    if found:
+        raise SettingsError(f"{file}: {'; '.join(found)}")
+
+
+def _has(values: object, key: str) -> bool:
+    for name in key.split("."):
+        if not isinstance(values, dict) or name not in values:
+            return False
+        values = values[name]
+    return True
 
 
 def _refuse_unknown(place: _Place, name: str, names: list[str]) -> NoReturn:

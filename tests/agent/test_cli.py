@@ -77,7 +77,10 @@ def test_key_that_others_can_read_is_refused(agent: Agent) -> None:
         ('streams = ["wrist.toml"]', 'streams = ["wrist.toml", "wrist.toml"]', "another file"),
         ("check_s = 0.1", "check_s = 0.1\nbattery = 90\nbattery_resume = 80", "battery_resume"),
         ('host = "127.0.0.1"', "host = 5", "a text"),
-        ("[broker]", "[broker", "not TOML"),
+        ("[mqtt]", "[mqtt", "not TOML"),
+        ("[mqtt]", "[broker]", "broker.host: is now called mqtt.host; broker.port: is now called"),
+        ("first_s = 0.05", "connect_s = 0.05", "retry.connect_s: is now called retry.first_s"),
+        ("answer_first_s = 1.0", "answer_first_s = 9.0", "at least answer_first_s = 9.0"),
     ],
 )
 def test_bad_configuration_names_file_key_and_what_is_allowed(

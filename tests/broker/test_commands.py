@@ -1,8 +1,7 @@
 """The verbs of fedling-broker, run in this process; their words, JSON and exit codes."""
 
-import errno
-import fcntl
 import json
+import os
 import re
 import sqlite3
 import subprocess
@@ -12,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from fedling_broker.cli import main
-from fedling_broker.commands.installation import exit_code
+from fedling_broker.commands.failures import EXITS
+from fedling_broker.store.database import PROGRAM
+from fedling_protocol.disk import lock
 from fedling_protocol.exits import Exit
 from fedling_protocol.wire import identity
 from fedling_protocol.wire.identity import SigningKey, device_id
@@ -57,7 +58,7 @@ def test_check_counts_what_is_there(here: Here) -> None:
     here.add_task()
     here("device", "add", ID, KEY.hex())
     store = here.store()
-    store.database.count("refused: cbor", 3)
+    store.ledger.count("refused: cbor", 3)
     store.close()
     assert here.json("check") == {
         "config": "broker.toml",
@@ -220,18 +221,15 @@ def test_model_weights_writes_what_the_hash_names(here: Here) -> None:
 # --- exit codes ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("error", "code"),
-    [
-        (OSError(errno.ENOSPC, "full"), Exit.CANNOT_WRITE),
-        (OSError(errno.EROFS, "read-only"), Exit.CANNOT_WRITE),
-        (OSError(errno.EACCES, "no"), Exit.FAILED),
-        (sqlite3.OperationalError("of unknown cause"), Exit.FAILED),
-        (AssertionError(), None),
-    ],
-)
-def test_exit_code(error: Exception, code: Exit | None) -> None:
-    assert exit_code(error) == code
+@pytest.mark.parametrize("error", EXITS, ids=lambda kind: kind.__name__)
+def test_an_error_that_was_foreseen_has_no_traceback(
+    here: Here, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    def fail(_args: object) -> Exit:
+        raise error("so it is")
+
+    monkeypatch.setattr("fedling_broker.commands.task.list_", fail)
+    assert here("task", "list", code=EXITS[error]) == "fedling-broker: so it is\n"
 
 
 def test_a_locked_database_is_try_later(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,14 +237,14 @@ def test_a_locked_database_is_try_later(here: Here, monkeypatch: pytest.MonkeyPa
     here.add_task()
     other = sqlite3.connect("broker-state/fedling-broker.sqlite", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    assert "locked" in here("task", "pause", "tiny", code=Exit.TRY_LATER)
+    assert "another process is writing" in here("task", "pause", "tiny", code=Exit.TRY_LATER)
     other.close()
 
 
 def test_serve_alone_in_its_state_directory(here: Here) -> None:
-    with Path("broker-state/broker.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        assert "another fedling-broker serves it" in here("serve", code=Exit.TRY_LATER)
+    with lock.exclusive(Path("broker-state"), PROGRAM):
+        said = here("serve", code=Exit.TRY_LATER)
+    assert f"broker-state: in use by another fedling-broker (pid {os.getpid()})" in said
 
 
 @pytest.mark.parametrize("words", [[], ["round"], ["task", "add"], ["round", "verify"], ["no"]])

@@ -9,7 +9,8 @@ from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import PlanKind
 
 KEY = "ab" * 32
-SMALL = f'fleet = "home"\nroot_key = "{KEY}"\nstate_dir = "state"\n'
+HEAD = f'fleet = "home"\nroot_key = "{KEY}"\nstate_dir = "state"\n'
+SMALL = HEAD + '[mqtt]\nhost = "h"\n'
 
 
 def load(directory: Path, text: str) -> config.Config:
@@ -23,14 +24,14 @@ def test_load_fills_in_defaults(tmp_path: Path) -> None:
     assert found.state_dir == tmp_path / "state"
     assert found.root_key == bytes.fromhex(KEY)
     assert found.file.keep_updates is KeepUpdates.FOLD
-    assert (found.file.mqtt.host, found.file.mqtt.port) == ("127.0.0.1", 1883)
+    assert (found.file.mqtt.host, found.file.mqtt.port) == ("h", 1883)
     assert found.file.mqtt.keepalive_s == 300
     assert found.topics.of(Kind.PLAN, "watch", PlanKind.TRAIN) == "fedling/1/home/watch/plan/train"
 
 
 def test_load_of_what_init_writes(tmp_path: Path) -> None:
     text = config.TEMPLATE.format(
-        fleet="home", root_key=KEY, state_dir="/var/lib/x", root_topic="a/b", host="h", port=1
+        fleet="home", root_key=KEY, state_dir="/var/lib/x", topic_root="a/b", host="h", port=1
     )
     found = load(tmp_path, text)
     assert found.state_dir == Path("/var/lib/x")
@@ -41,13 +42,21 @@ def test_load_of_what_init_writes(tmp_path: Path) -> None:
     ("text", "words"),
     [
         (SMALL.replace("home", "Home!"), ["fleet", '"Home!"', "a-z"]),
-        (SMALL.replace(KEY, "abc"), ["root_key", "64 hexadecimal"]),
-        (SMALL.replace(KEY, "zz" * 32), ["root_key", "64 hexadecimal"]),
+        (SMALL.replace(KEY, "abc"), ["root_key", "64 digits"]),
+        (SMALL.replace(KEY, "zz" * 32), ["root_key", "64 digits"]),
         (SMALL.replace("state_dir", "statedir"), ["statedir", "did you mean state_dir"]),
-        (SMALL + 'keep_updates = "some"', ["keep_updates", '"fold", "audit"']),
-        (SMALL + 'root_topic = "a//b"', ["root_topic", "words"]),
-        (SMALL + "[mqtt]\nport = 0", ["mqtt.port = 0", "1 to 65535"]),
-        (SMALL + "[retry]\nfirst_ms = 50\nlongest_ms = 10", ["longest_ms = 10", "at least"]),
+        ('keep_updates = "some"\n' + SMALL, ["keep_updates", '"fold", "audit"']),
+        (HEAD, ["mqtt.host is missing", "name or address"]),
+        (SMALL + 'topic_root = "a//b"', ["mqtt.topic_root", "words"]),
+        (SMALL + "port = 0", ["mqtt.port = 0", "1 to 65535"]),
+        (SMALL + "[retry]\nfirst_s = 50\nlongest_s = 10", ["longest_s = 10", "at least"]),
+        (
+            "root_topic = 'x'\n" + SMALL + "[retry]\nfirst_ms = 50\n",
+            [
+                "root_topic: is now called mqtt.topic_root",
+                "retry.first_ms: is now called retry.first_s, in seconds",
+            ],
+        ),
         ("", ["fleet is missing"]),
     ],
 )

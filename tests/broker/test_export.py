@@ -189,6 +189,7 @@ def test_verify_finds_an_imported_model_that_is_lost_or_another(watch: Here) -> 
     assert "is missing" in watch("round", "verify", "watch", code=Exit.FAILED)
     path.write_bytes(weights)
     store = watch.store()
-    store.database.connection.execute("UPDATE tasks SET imported = NULL")
+    with store.database.transaction("a change") as connection:
+        connection.execute("UPDATE tasks SET imported = NULL")
     store.close()
     assert "another model was published" in watch("round", "verify", "watch", code=Exit.FAILED)

@@ -48,7 +48,7 @@ def flip(path: Path) -> None:
 
 
 def execute(store: Store, statement: str) -> None:
-    with store.database.transaction() as connection:
+    with store.database.transaction("a change") as connection:
         assert connection.execute(statement).rowcount > 0
 
 
@@ -117,7 +117,7 @@ def test_verify_finds_an_update_that_was_exchanged(store: Store) -> None:
     """Sound files, the right weights, but one update counted twice: only the sum can tell."""
     plan = store.plans("tiny")[KEPT - 1]
     first, second, _ = store.decisions("tiny", plan.plan_id)
-    with store.database.transaction() as connection:
+    with store.database.transaction("a change") as connection:
         connection.execute(
             "UPDATE decisions SET update_hash = ? WHERE update_hash = ?",
             (first.update_hash, second.update_hash),

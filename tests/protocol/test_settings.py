@@ -237,3 +237,27 @@ def test_describe_lists_every_key() -> None:
     assert rows["colour"].allowed == '"red", "green"'
     assert rows["place"].default == '"/var/lib"'
     assert rows["names"].default == "[]"
+
+
+# --- keys of an older version --------------------------------------------------------------------
+
+RENAMED = {"lamp": "colour", "battery.lowest": "battery.minimum", "battery.wait": "x"}
+
+
+def test_load_names_all_keys_that_are_called_otherwise_now(tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text('fleet = "demo"\nlamp = "red"\n[battery]\nlowest = 3\n')
+    with pytest.raises(SettingsError) as error:
+        load(path, Example, RENAMED)
+    assert str(error.value) == (
+        f"{path}: lamp: is now called colour; battery.lowest: is now called battery.minimum"
+    )
+
+
+def test_load_of_a_file_without_old_keys(tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text('fleet = "demo"\n[battery]\nminimum = 3\n')
+    assert load(path, Example, RENAMED).battery.minimum == 3
+    path.write_text('fleet = "demo"\nbattery = 5\n')  # no table at all
+    with pytest.raises(SettingsError, match="battery = 5: allowed: a table"):
+        load(path, Example, RENAMED)

@@ -62,24 +62,24 @@ class Agent:
 fleet = "{TOPICS.fleet}"
 root_key = "{ROOT.public.hex()}"
 streams = ["wrist.toml"]
+state_dir = "state"
 {settings}
-[broker]
+[mqtt]
 host = "127.0.0.1"
 port = {port}
 keepalive_s = {keepalive_s}
 [training]
 duty = {duty}
 [retry]
-connect_s = 0.05
-connect_longest_s = 0.2
-answer_s = 1.0
+first_s = 0.05
+longest_s = 0.2
+answer_first_s = 1.0
 answer_longest_s = 2.0
 [policy]
 dwell_s = 0
 check_s = 0.1
 {policy}
 [paths]
-state = "state"
 sys = "sys"
 proc = "proc"
 """

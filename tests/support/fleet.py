@@ -80,7 +80,7 @@ class Aggregator:
         self.run("init", "--fleet", "test", "--port", str(port))
         config = directory / "broker.toml"
         text = config.read_text().replace('"fold"', f'"{keep_updates}"', 1)
-        config.write_text(text + "\n[retry]\nfirst_ms = 20\nlongest_ms = 100\n")
+        config.write_text(text + "\n[retry]\nfirst_s = 0.02\nlongest_s = 0.1\n")
         self.topics = Topics("fedling", "test")
 
     def run(self, *words: str, code: int = 0) -> str:

@@ -38,7 +38,7 @@ def scenario(loop: Loop, aggregator: Aggregator, first: Device, second: Device) 
     late = second.make_update(plan, 4)
     have = second.send_update(late)
     wait(loop, lambda: "nothing is accepted" in aggregator.log_text(), "a word about the disk")
-    assert "No space left on device" in aggregator.log_text()
+    assert "the disk is full; nothing is accepted" in aggregator.log_text()
     assert second.receipts == []
     assert "full" in aggregator.run("task", "pause", "tiny", code=73)
 

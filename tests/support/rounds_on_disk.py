@@ -49,7 +49,7 @@ def make_store(directory: Path) -> Store:
 
 def open_round(store: Store, number: int) -> PlanRow:
     base = store.newest("tiny")
-    epoch = store.database.meta("restore_epoch")
+    epoch = store.ledger.meta("restore_epoch")
     plan_id = digest.plan_id(b"secret", "test", "tiny", number, base.model_hash, epoch)
     store.open_round("tiny", number, plan_id, base)
     plan = store.plan("tiny", plan_id)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from fedling_agent.store.errors import CannotWrite
 from fedling_agent.training.freeze import Freezer
+from fedling_protocol.disk.errors import CannotWrite
 from fedling_protocol.exits import Exit
 from tests.support.child import Child
 from tests.support.device import FLEET, SECRET, Device, csv_lines, make_device, make_plan
@@ -78,10 +78,10 @@ def train_when_full(device: Device, ballast: Path) -> None:
     """The child says so; with room it ends as if nothing had been."""
     job = device.freezer.freeze(make_plan(device.model, 3))
     fill(ballast)
-    child = Child(job, lease_ns=1_000_000)  # short: it waits for us before it can finish
+    child = Child(job, lease_ns=100_000)  # short: it waits for us before it can finish
     child.until_step(5)
     child.process.stop()
-    assert child.exit_code() == 0
+    assert child.exit_code() == 0, child.events
     assert child.notes == ["checkpoint not written: No space left on device"], child.notes
     child = Child(job)
     assert child.exit_code() == Exit.CANNOT_WRITE

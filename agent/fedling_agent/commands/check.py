@@ -4,18 +4,18 @@ import argparse
 import socket
 from collections.abc import Callable
 
-from fedling_agent.commands import installation, output, status
+from fedling_agent.commands import installation, status
 from fedling_agent.commands.installation import Installation
 from fedling_agent.conditions import watcher
 from fedling_agent.store import identity
-from fedling_agent.store.errors import BadInput, CannotWrite, Missing
 from fedling_agent.store.store import Store
+from fedling_protocol.command import output
+from fedling_protocol.command.failures import COMMON
+from fedling_protocol.disk.errors import Missing
 from fedling_protocol.exits import Exit
-from fedling_protocol.settings import SettingsError
-from fedling_protocol.wire.identity import IdentityError
 
 CONNECT_S = 5.0
-EXPECTED = (SettingsError, IdentityError, BadInput, CannotWrite, Missing, OSError)
+EXPECTED = tuple(COMMON)
 
 
 def run(args: argparse.Namespace) -> Exit:
@@ -77,13 +77,12 @@ def _conditions(where: Installation) -> str:
 
 
 def _broker(where: Installation) -> str:
-    broker = where.needed_config().broker
-    address = f"{broker.host}:{broker.port}"
+    mqtt = where.needed_config().mqtt
     try:
-        socket.create_connection((broker.host, broker.port), CONNECT_S).close()
+        socket.create_connection((mqtt.host, mqtt.port), CONNECT_S).close()
     except OSError as error:
-        raise OSError(f"{address}: {error.strerror or error}") from error
-    return f"{address} accepts connections"
+        raise OSError(f"{mqtt.address}: {error.strerror or error}") from error
+    return f"{mqtt.address} accepts connections"
 
 
 def _service(where: Installation) -> str:

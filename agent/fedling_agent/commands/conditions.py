@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from fedling_agent.commands import installation, output
+from fedling_agent.commands import installation
 from fedling_agent.commands.installation import Installation
 from fedling_agent.conditions import watcher, words
 from fedling_agent.conditions.condition import Readings, Roots
@@ -11,6 +11,7 @@ from fedling_agent.conditions.decision import Memory, decide
 from fedling_agent.conditions.policy import Policy
 from fedling_agent.service import report
 from fedling_agent.service.control import Json
+from fedling_protocol.command import output
 from fedling_protocol.exits import Exit
 
 

@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from fedling_agent.commands import installation, output, source
+from fedling_agent.commands import installation, source
 from fedling_agent.commands.installation import Installation
 from fedling_agent.service.control import Json
 from fedling_agent.service.operations import Ingest
-from fedling_agent.store import lock
+from fedling_agent.store.database import PROGRAM
 from fedling_agent.store.store import Store
+from fedling_protocol.command import output
+from fedling_protocol.disk import lock
 from fedling_protocol.exits import Exit
 
 ROWS = 500  # in one transaction: each costs an fsync
@@ -49,7 +51,7 @@ def _feeder(where: Installation, stream: str, form: str) -> Iterator[tuple[Feed,
             yield lambda lines: service.ask(request | {"lines": lines}), "service"
         return
     streams = where.streams()
-    with lock.exclusive(where.state):
+    with lock.exclusive(where.state, PROGRAM):
         store = Store(where.state, where.needed_config().bounds)
         try:
             yield Ingest(store, streams, stream, form).feed, "command; the service does not run"

@@ -2,8 +2,9 @@
 
 import argparse
 
-from fedling_agent.commands import installation, output
+from fedling_agent.commands import installation
 from fedling_agent.store import identity
+from fedling_protocol.command import output
 from fedling_protocol.exits import Exit
 
 
@@ -29,5 +30,5 @@ def run(args: argparse.Namespace) -> Exit:
         ]
     )
     if where.config is None:
-        print(f"\nNext: write {where.file} with fleet, root_key and broker.host.")
+        print(f"\nNext: write {where.file} with fleet, root_key and mqtt.host.")
     return Exit.OK

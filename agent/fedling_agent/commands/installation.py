@@ -23,7 +23,7 @@ class Installation:
         """Raises SettingsError if there is none."""
         if self.config is None:
             raise SettingsError(
-                f"{self.file}: there is no such file; it needs fleet, root_key and broker.host, "
+                f"{self.file}: there is no such file; it needs fleet, root_key and mqtt.host, "
                 "or name another with --config"
             )
         return self.config

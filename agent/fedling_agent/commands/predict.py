@@ -5,13 +5,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from fedling_agent.commands import installation, output, source
+from fedling_agent.commands import installation, source
 from fedling_agent.commands.installation import Installation
 from fedling_agent.service import operations
 from fedling_agent.service.control import Json
 from fedling_agent.service.predict import Predictor
-from fedling_agent.store.errors import BadInput
 from fedling_agent.store.store import Store
+from fedling_protocol.command import output
+from fedling_protocol.disk.errors import BadInput
 from fedling_protocol.exits import Exit
 
 Ask = Callable[[Json], Json]

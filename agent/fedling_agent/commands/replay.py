@@ -2,13 +2,14 @@
 
 import argparse
 
-from fedling_agent.commands import installation, output
+from fedling_agent.commands import installation
 from fedling_agent.store import identity
-from fedling_agent.store.errors import BadInput, Missing
 from fedling_agent.store.identity import Identity
 from fedling_agent.store.plans import PlanRecord
 from fedling_agent.store.store import Store
 from fedling_agent.training import replay
+from fedling_protocol.command import output
+from fedling_protocol.disk.errors import BadInput, Missing
 from fedling_protocol.exits import Exit
 
 
@@ -45,11 +46,9 @@ def _list(store: Store, as_json: bool) -> Exit:
     records = store.plans.recent()
     if as_json:
         output.print_json([_facts(record) for record in records])
-    elif records:
-        rows = [("plan", "task", "round", "base", "examples", "state", "frozen", "update")]
-        output.print_table([*rows, *(_row(record) for record in records)])
     else:
-        print("this device has taken part in no plan yet")
+        rows = [_row(record) for record in records]
+        output.print_rows(rows, empty="this device has taken part in no plan yet")
     return Exit.OK
 
 
@@ -68,19 +67,19 @@ def _facts(record: PlanRecord) -> dict[str, object]:
     }
 
 
-def _row(record: PlanRecord) -> tuple[str, ...]:
+def _row(record: PlanRecord) -> dict[str, object]:
+    """As much of a hash as a person types."""
     facts = _facts(record)
-    update = str(facts["update"] or "")[:8]
-    return (
-        str(facts["plan"])[:8],
-        str(facts["task"]),
-        str(facts["round"]),
-        str(facts["base_version"]),
-        str(facts["examples"]),
-        str(facts["state"]),
-        str(facts["frozen"])[:8],
-        update,
-    )
+    return {
+        "plan": str(facts["plan"])[:8],
+        "task": facts["task"],
+        "round": facts["round"],
+        "base": facts["base_version"],
+        "examples": facts["examples"],
+        "state": facts["state"],
+        "frozen": str(facts["frozen"])[:8],
+        "update": str(facts["update"] or "")[:8],
+    }
 
 
 def _order(store: Store, fleet: str, me: Identity, record: PlanRecord, as_json: bool) -> Exit:

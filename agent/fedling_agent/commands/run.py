@@ -7,8 +7,10 @@ from fedling_agent.commands import installation
 from fedling_agent.service import control
 from fedling_agent.service.desk import Desk
 from fedling_agent.service.service import Service
-from fedling_agent.store import identity, lock
+from fedling_agent.store import identity
+from fedling_agent.store.database import PROGRAM
 from fedling_agent.store.store import Store
+from fedling_protocol.disk import lock
 from fedling_protocol.exits import Exit
 from fedling_protocol.runtime import logs
 from fedling_protocol.runtime.loop import Loop
@@ -20,7 +22,7 @@ def run(args: argparse.Namespace) -> Exit:
     where = installation.find(args)
     config, streams = where.needed_config(), where.streams()
     logs.set_up(args.log)
-    with lock.exclusive(where.state):
+    with lock.exclusive(where.state, PROGRAM):
         me = identity.ensure(where.state)
         log.info("device %s, key %s", me.device, me.key.public.hex())
         store = Store(where.state, config.bounds)

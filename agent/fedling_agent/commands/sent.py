@@ -3,8 +3,9 @@
 import argparse
 import datetime
 
-from fedling_agent.commands import installation, output
+from fedling_agent.commands import installation
 from fedling_agent.store.store import Store
+from fedling_protocol.command import output
 from fedling_protocol.exits import Exit
 
 
@@ -28,11 +29,17 @@ def run(args: argparse.Namespace) -> Exit:
                 for m in messages
             ]
         )
-    elif messages:
-        rows = [(_when(m.time_ms), m.kind, output.size(m.size), m.meaning) for m in messages]
-        output.print_table([("when", "kind", "size", "meaning"), *rows])
-    else:
-        print("nothing was sent yet")
+        return Exit.OK
+    rows = [
+        {
+            "when": _when(m.time_ms),
+            "kind": m.kind,
+            "size": output.size(m.size),
+            "meaning": m.meaning,
+        }
+        for m in messages
+    ]
+    output.print_rows(rows, empty="nothing was sent yet")
     return Exit.OK
 
 

@@ -3,13 +3,14 @@
 import argparse
 from typing import Any
 
-from fedling_agent.commands import installation, output
+from fedling_agent.commands import installation
 from fedling_agent.commands.installation import Installation
 from fedling_agent.service import report
 from fedling_agent.service.control import Json
 from fedling_agent.store import identity
-from fedling_agent.store.errors import Missing
 from fedling_agent.store.store import Store
+from fedling_protocol.command import output
+from fedling_protocol.disk.errors import Missing
 from fedling_protocol.exits import Exit
 
 Facts = dict[str, Any]  # as report.py makes it, possibly by way of the socket

@@ -9,8 +9,8 @@ from decimal import ROUND_FLOOR, Context, Decimal, DecimalException
 from pathlib import Path
 from typing import BinaryIO
 
-from fedling_agent.store.errors import BadInput
 from fedling_protocol import settings
+from fedling_protocol.disk.errors import BadInput
 from fedling_protocol.settings import setting
 from fedling_protocol.wire import limits
 from fedling_protocol.wire.names import is_name

@@ -21,7 +21,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
-from fedling_protocol.exits import Exit
+from fedling_protocol.exits import Exit, Failure
 from fedling_protocol.runtime.loop import READ, WRITE, Loop
 
 Json = dict[str, object]
@@ -41,12 +41,8 @@ class Forbidden(Unavailable):
     """A service is there, and it is another user's."""
 
 
-class RequestFailed(Exception):
+class RequestFailed(Failure):
     """The service's answer is an error: its sentence and its exit code."""
-
-    def __init__(self, sentence: str, code: Exit) -> None:
-        super().__init__(sentence)
-        self.code = code
 
 
 class Peer:

@@ -9,7 +9,7 @@ from fedling_agent.service.control import Answer, Json, Peer, RequestFailed
 from fedling_agent.service.operations import Ingest
 from fedling_agent.service.predict import Predictor
 from fedling_agent.service.service import Service
-from fedling_agent.store.errors import BadInput, CannotWrite, Missing
+from fedling_protocol.disk.errors import BadInput, CannotWrite, Missing
 from fedling_protocol.exits import Exit
 
 EXITS = {BadInput: Exit.FAILED, CannotWrite: Exit.CANNOT_WRITE, Missing: Exit.NOT_FOUND}
@@ -115,11 +115,10 @@ class Desk:
         )
 
     def _connection(self) -> Json:
-        facts, broker = self._service.connection, self._service.config.broker
-        now = self._service.loop.now()
+        facts, now = self._service.connection, self._service.loop.now()
         retry_s = None if facts.retry_at is None else max(0.0, facts.retry_at - now)
         return {
-            "broker": f"{broker.host}:{broker.port}",
+            "broker": self._service.config.mqtt.address,
             "connected": self._service.link.connected,
             "since_s": now - facts.since,
             "reason": facts.reason,

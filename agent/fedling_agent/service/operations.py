@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from fedling_agent.data.streams import Parser, Stream, counts_of_window
 from fedling_agent.service.control import Json
 from fedling_agent.service.predict import Predictor
-from fedling_agent.store.errors import BadInput, Missing
 from fedling_agent.store.store import Store
+from fedling_protocol.disk.errors import BadInput, Missing
 
 Streams = dict[str, Stream]
 

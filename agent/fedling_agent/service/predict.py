@@ -4,12 +4,12 @@ from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from fedling_agent.store.errors import BadInput, Missing
 from fedling_agent.store.models import StoredModel
 from fedling_agent.store.recordings import Recording
 from fedling_agent.store.store import Store
 from fedling_agent.training.freeze import IDENTITY, check_channels
 from fedling_native import INPUT_EXP, VALUE_EXP, Loss, Net, Normaliser, Prediction
+from fedling_protocol.disk.errors import BadInput, Missing
 from fedling_protocol.wire.messages import TaskSpec
 
 BY_TRAINING = "by the last training"

@@ -17,12 +17,12 @@ from fedling_agent.service.outbox import Outbox
 from fedling_agent.session import events as ev
 from fedling_agent.session import machine, state
 from fedling_agent.session.state import Spooled, Timing
-from fedling_agent.store.errors import BadInput, CannotWrite, Missing
 from fedling_agent.store.identity import Identity
 from fedling_agent.store.store import Store
 from fedling_agent.training.freeze import Freezer
 from fedling_agent.training.job import Job, Result
 from fedling_agent.training.slot import Slot
+from fedling_protocol.disk.errors import BadInput, CannotWrite, Missing
 from fedling_protocol.net.ports import Link
 from fedling_protocol.runtime.loop import Loop, Timer
 from fedling_protocol.wire import codecs, digest, envelope

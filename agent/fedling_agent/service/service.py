@@ -17,11 +17,11 @@ from fedling_agent.service.runner import Tools, Work, why_not
 from fedling_agent.session import events as ev
 from fedling_agent.session import state
 from fedling_agent.session.state import Timing
-from fedling_agent.store.errors import CannotWrite
 from fedling_agent.store.identity import Identity
 from fedling_agent.store.store import Store
 from fedling_agent.training.freeze import Freezer
 from fedling_agent.training.slot import Occupant, Slot
+from fedling_protocol.disk.errors import CannotWrite
 from fedling_protocol.net.backoff import Backoff
 from fedling_protocol.net.link import MqttLink
 from fedling_protocol.net.mqtt import new_client
@@ -157,12 +157,12 @@ class Service:
         self.loop.after(BOOKS_S, self._keep_books)
 
     def _make_link(self) -> Link:
-        broker, retry = self.config.broker, self.config.retry
+        mqtt, retry = self.config.mqtt, self.config.retry
         return MqttLink(
             self.loop,
             self.names,
-            Broker(broker.host, broker.port, broker.keepalive_s),
-            Backoff(retry.connect_s, retry.connect_longest_s, random.random),
+            Broker(mqtt.host, mqtt.port, mqtt.keepalive_s),
+            Backoff(retry.first_s, retry.longest_s, random.random),
             PACKET_LIMIT,
             partial(new_client, self.identity.device),
             self,
@@ -182,7 +182,7 @@ class Service:
             watcher=self.watcher,
             policy=config.policy,
             timing=Timing(
-                int(retry.answer_s * 1000),
+                int(retry.answer_first_s * 1000),
                 int(retry.answer_longest_s * 1000),
                 int(retry.transfer_s * 1000),
             ),
@@ -285,7 +285,7 @@ class Service:
         return self.outbox.will(StateCode.OFFLINE, self._version)
 
     def on_connected(self) -> None:
-        log.info("connected to %s:%d", self.config.broker.host, self.config.broker.port)
+        log.info("connected to %s", self.config.mqtt.address)
         self.connection = Connection(self.loop.now(), reason="")
         self._told = None
         self.outbox.subscribe_all()
@@ -294,7 +294,7 @@ class Service:
         self.changed()
 
     def on_disconnected(self, reason: str, retry_s: float) -> None:
-        where = f"{self.config.broker.host}:{self.config.broker.port}"
+        where = self.config.mqtt.address
         log.warning("no connection to %s: %s; next try in %.1f s", where, reason, retry_s)
         since = self.connection.since if self.connection.reason else self.loop.now()
         self.connection = Connection(since, reason, self.loop.now() + retry_s)

@@ -1,19 +1,18 @@
-"""The device's SQLite file: its tables and its transactions."""
+"""The tables of the device's SQLite file.
 
-import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+Large things are files named by hash (files.py, models.py); the tables hold their hashes. How to
+change a table: fedling_protocol.disk.database.
+"""
+
 from pathlib import Path
-from typing import Any
 
-from fedling_agent.store.errors import BadInput, Missing, writing
-from fedling_protocol.disk import durable
+from fedling_protocol.disk.database import Database, Tables
 
-VERSION = 1  # of the tables; a later one converts what it finds
+PROGRAM = "fedling-agent"  # holds the lock
 
 # AUTOINCREMENT where a number must never come back: it is the order in which things happened,
 # whatever the clock of a board without a battery says.
-SCHEMA = """
+SCHEMA_1 = """
 CREATE TABLE streams (
     name TEXT PRIMARY KEY,
     definition TEXT NOT NULL    -- counts mean nothing without it, so it may not change under them
@@ -132,66 +131,9 @@ CREATE VIEW free_recordings AS  -- may be evicted
     SELECT * FROM recordings WHERE key NOT IN (SELECT recording FROM pins);
 """
 
-Value = int | str | bytes | None
-Fields = tuple[Any, ...]  # as the tables above type them
+TABLES = Tables(first=1, steps=(SCHEMA_1,), converter="fedling-agent run")
 
 
-class Database:
-    """One connection: rows() to read, transaction() to write."""
-
-    def __init__(self, path: Path, *, read_only: bool = False) -> None:
-        """Raises CannotWrite; Missing if read_only and there is none; BadInput if it is newer."""
-        if read_only and not path.exists():
-            raise Missing(f"{path}: nothing is stored here yet")
-        with writing(str(path)):
-            self._connection = durable.connect_database(path, read_only=read_only)
-        self._path = path
-        try:
-            self._prepare(read_only)
-        except BaseException:
-            self._connection.close()
-            raise
-
-    def _prepare(self, read_only: bool) -> None:
-        ((version,),) = self._connection.execute("PRAGMA user_version").fetchall()
-        if version > VERSION:
-            raise BadInput(f"{self._path}: written by a newer fedling (tables {version})")
-        if version == VERSION:
-            return
-        if read_only:
-            raise Missing(f"{self._path}: nothing is stored here yet")
-        with self.transaction("the tables") as connection:
-            for statement in SCHEMA.split(";\n"):
-                if statement.strip():
-                    connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {VERSION}")
-
-    def rows(self, sql: str, *values: Value) -> list[Fields]:
-        """All rows of a SELECT."""
-        return self._connection.execute(sql, values).fetchall()
-
-    def row(self, sql: str, *values: Value) -> Fields | None:
-        """The first row of a SELECT."""
-        fields: Fields | None = self._connection.execute(sql, values).fetchone()
-        return fields
-
-    @contextmanager
-    def transaction(self, what: str) -> Iterator[sqlite3.Connection]:
-        """All of it durably or none; CannotWrite names `what` if the disk refuses."""
-        with writing(what), durable.transaction(self._connection) as connection:
-            yield connection
-
-    def forget_deleted(self) -> None:
-        """Leave no trace of deleted rows in the write-ahead log."""
-        with writing("the write-ahead log"):
-            durable.forget_deleted(self._connection)
-
-    def close(self) -> None:
-        """No call after this one."""
-        self._connection.close()
-
-
-def one(connection: sqlite3.Connection, sql: str, values: Sequence[Value] = ()) -> Fields | None:
-    """The first row of a SELECT inside a transaction."""
-    fields: Fields | None = connection.execute(sql, values).fetchone()
-    return fields
+def open_database(path: Path, *, read_only: bool = False) -> Database:
+    """To write, the caller holds the lock of the directory. Raises as Database does."""
+    return Database(path, TABLES, read_only=read_only)

@@ -3,10 +3,10 @@
 import os
 from pathlib import Path
 
-from fedling_agent.store.database import Database
-from fedling_agent.store.errors import writing
 from fedling_agent.training import job
 from fedling_protocol.disk import durable
+from fedling_protocol.disk.database import Database
+from fedling_protocol.disk.errors import writing
 
 
 class Files:

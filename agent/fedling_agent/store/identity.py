@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedling_agent.store.errors import writing
+from fedling_protocol.disk.errors import writing
 from fedling_protocol.wire.identity import (
     SigningKey,
     device_id,

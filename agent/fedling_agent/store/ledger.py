@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 
-from fedling_agent.store.database import Database
+from fedling_protocol.disk.database import Database
 
 KEPT_SENT = 10_000
 KEPT_DAYS = 400  # of traffic, in rows: one a day and plan

@@ -4,10 +4,10 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedling_agent.store.database import Database, Fields
-from fedling_agent.store.errors import Missing, writing
 from fedling_native import Normaliser
 from fedling_protocol.disk import durable
+from fedling_protocol.disk.database import Database, Fields
+from fedling_protocol.disk.errors import Missing, writing
 from fedling_protocol.wire import payload
 from fedling_protocol.wire.digest import model_hash
 from fedling_protocol.wire.kinds import Kind

@@ -9,8 +9,8 @@ from enum import StrEnum
 import cbor2
 
 from fedling_agent.data.windows import Example
-from fedling_agent.store.database import Database, Fields
 from fedling_native import Normaliser
+from fedling_protocol.disk.database import Database, Fields
 from fedling_protocol.wire import payload
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Plan

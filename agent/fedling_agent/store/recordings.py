@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from fedling_agent.data.streams import Row, RowError, Stream
-from fedling_agent.store.database import Database, one
-from fedling_agent.store.errors import BadInput, Missing
+from fedling_protocol.disk.database import Database, one
+from fedling_protocol.disk.errors import BadInput, Missing
 
 MAX_ERRORS = 20  # that are told one by one; all are counted
 SAMPLE_BYTES = 2

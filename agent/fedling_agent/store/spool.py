@@ -4,11 +4,11 @@ import hashlib
 import sqlite3
 from dataclasses import dataclass
 
-from fedling_agent.store.database import Database, Fields, one
-from fedling_agent.store.errors import Missing, writing
 from fedling_agent.store.files import Files
 from fedling_agent.store.plans import KEPT as KEPT_PLANS
 from fedling_protocol.disk import durable
+from fedling_protocol.disk.database import Database, Fields, one
+from fedling_protocol.disk.errors import Missing, writing
 from fedling_protocol.wire.digest import message_hash
 from fedling_protocol.wire.messages import Verdict
 

@@ -5,7 +5,6 @@ import os
 from pathlib import Path
 
 from fedling_agent.data.windows import Example, HoldOut, cut
-from fedling_agent.store.errors import BadInput, Missing, writing
 from fedling_agent.store.files import remove_job
 from fedling_agent.store.plans import PlanState, listing
 from fedling_agent.store.recordings import Recording
@@ -13,6 +12,7 @@ from fedling_agent.store.store import Store
 from fedling_agent.training.job import Damaged, Job, Recipe
 from fedling_native import Normaliser
 from fedling_protocol.disk import durable
+from fedling_protocol.disk.errors import BadInput, Missing, writing
 from fedling_protocol.wire.digest import order_seed
 from fedling_protocol.wire.messages import Plan, TaskSpec, Training
 

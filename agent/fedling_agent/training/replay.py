@@ -3,11 +3,11 @@
 import hashlib
 from dataclasses import dataclass
 
-from fedling_agent.store.errors import Missing
 from fedling_agent.store.plans import PlanRecord
 from fedling_agent.store.store import Store
 from fedling_agent.training.freeze import Freezer, assemble, hash_frozen
 from fedling_agent.training.local_sgd import LocalSgd
+from fedling_protocol.disk.errors import Missing
 from fedling_protocol.wire.digest import order, order_seed
 
 

@@ -2,11 +2,12 @@
 
 import argparse
 
-from fedling_broker.commands import installation, output
+from fedling_broker.commands import installation
 from fedling_broker.config import Config
 from fedling_broker.store.devices import Devices
 from fedling_broker.store.store import Store
 from fedling_broker.tasks import task_file
+from fedling_protocol.command import output
 from fedling_protocol.exits import Exit
 from fedling_protocol.settings import SettingsError
 from fedling_protocol.wire.kinds import Kind
@@ -15,7 +16,7 @@ from fedling_protocol.wire.refused import Refused
 from fedling_protocol.wire.trust import Trust
 
 
-def check(args: argparse.Namespace) -> Exit:
+def run(args: argparse.Namespace) -> Exit:
     with installation.opened(args) as (found, store):
         installation.secret(found)
         devices = Devices(store.database, found.topics)
@@ -27,7 +28,7 @@ def check(args: argparse.Namespace) -> Exit:
             "tasks": _check_tasks(store),
             "devices": len(devices.certified()) - 1,
             "pending": len(devices.pending()),
-            "counters": store.database.counters(),
+            "counters": store.ledger.counters(),
         }
     if args.json:
         output.print_json(facts)
@@ -66,6 +67,5 @@ def _tell(facts: dict[str, object]) -> None:
     counters = facts.pop("counters")
     print(f"{facts['config']}: sound")
     assert isinstance(counters, dict)
-    for name, value in {**facts, **counters}.items():
-        if name != "config":
-            print(f"{name:24} {value}")
+    lines = {name: value for name, value in {**facts, **counters}.items() if name != "config"}
+    output.print_pairs([(name, str(value)) for name, value in lines.items()])

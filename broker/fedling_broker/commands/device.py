@@ -3,9 +3,10 @@
 import argparse
 from datetime import UTC, datetime
 
-from fedling_broker.commands import installation, output
-from fedling_broker.commands.installation import NotFound
+from fedling_broker.commands import installation
 from fedling_broker.store.devices import DeviceError, Devices
+from fedling_protocol.command import output
+from fedling_protocol.disk.errors import Missing
 from fedling_protocol.exits import Exit
 from fedling_protocol.wire.names import AGGREGATOR
 
@@ -55,6 +56,6 @@ def pending(args: argparse.Namespace) -> Exit:
 def remove(args: argparse.Namespace) -> Exit:
     with installation.opened(args) as (found, store):
         if not Devices(store.database, found.topics).remove(args.device):
-            raise NotFound(f"no certificate of {args.device} is in force")
+            raise Missing(f"no certificate of {args.device} is in force")
     print(f"{args.device} no longer belongs to the fleet")
     return Exit.OK

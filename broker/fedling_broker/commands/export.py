@@ -7,10 +7,12 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from fedling_broker import onnx
-from fedling_broker.commands import installation, output
+from fedling_broker.commands import installation
 from fedling_broker.onnx import OnnxError
 from fedling_broker.onnx.snapshot import Snapshot
+from fedling_protocol.command import output
 from fedling_protocol.disk import durable
+from fedling_protocol.disk.errors import writing
 from fedling_protocol.exits import Exit
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 READABLE = 0o644
 
 
-def export(args: argparse.Namespace) -> Exit:
+def run(args: argparse.Namespace) -> Exit:
     """Raises OnnxError; then no file was written."""
     onnx.require()
     from fedling_broker.onnx import exact, floating  # they import an extra
@@ -29,7 +31,8 @@ def export(args: argparse.Namespace) -> Exit:
     snapshot = _snapshot(args)
     model = floating.float_model(snapshot) if args.float else exact.exact_model(snapshot)
     agreement = _agreement(args, model, snapshot) if args.check else None
-    durable.write_file(args.onnx, model.SerializeToString(), READABLE)
+    with writing(str(args.onnx)):
+        durable.write_file(args.onnx, model.SerializeToString(), READABLE)
     report = {
         "file": str(args.onnx),
         "task": snapshot.spec.task,

@@ -9,6 +9,7 @@ from fedling_broker.config import ONLINE_KEY, SECRET, Config
 from fedling_broker.store.devices import Devices
 from fedling_broker.store.store import Store
 from fedling_protocol.disk import durable
+from fedling_protocol.disk.errors import writing
 from fedling_protocol.exits import Exit
 from fedling_protocol.wire import identity
 from fedling_protocol.wire.identity import SigningKey
@@ -17,16 +18,18 @@ from fedling_protocol.wire.names import AGGREGATOR
 READABLE = 0o644
 
 
-def init(args: argparse.Namespace) -> Exit:
+def run(args: argparse.Namespace) -> Exit:
     path: Path = args.config or Path(config.FILE)
     if not path.exists():
         root = identity.ensure_key(args.root_key)
-        durable.write_file(path, _text(args, root).encode(), READABLE)
+        with writing(str(path)):
+            durable.write_file(path, _text(args, root).encode(), READABLE)
         print(f"{path} is written")
     found = config.load(path)
     Store.create(found.state_dir)
-    online = identity.ensure_key(found.state_dir / ONLINE_KEY)
-    identity.ensure_secret(found.state_dir / SECRET)
+    with writing(str(found.state_dir)):
+        online = identity.ensure_key(found.state_dir / ONLINE_KEY)
+        identity.ensure_secret(found.state_dir / SECRET)
     _ensure_certificate(found, online.public, args.root_key)
     print(f"the state is in {found.state_dir}")
     print("`device add` needs the root key, `serve` does not: keep it off this machine if you can")
@@ -40,7 +43,7 @@ def _text(args: argparse.Namespace, root: SigningKey) -> str:
         fleet=args.fleet,
         root_key=root.public.hex(),
         state_dir=args.state,
-        root_topic=args.root_topic,
+        topic_root=args.topic_root,
         host=args.host,
         port=args.port,
     )

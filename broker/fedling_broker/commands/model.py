@@ -2,8 +2,10 @@
 
 import argparse
 
-from fedling_broker.commands import installation, output
+from fedling_broker.commands import installation
+from fedling_protocol.command import output
 from fedling_protocol.disk import durable
+from fedling_protocol.disk.errors import writing
 from fedling_protocol.exits import Exit
 
 READABLE = 0o644
@@ -32,6 +34,7 @@ def weights(args: argparse.Namespace) -> Exit:
         spec = installation.task(store, args.task).spec
         row = installation.model_row(store, args.task, args.version)
         data = store.weights(row, spec)
-    durable.write_file(args.file, data, READABLE)
+    with writing(str(args.file)):
+        durable.write_file(args.file, data, READABLE)
     print(f"{args.file}: model {row.version}, exponents {row.exponents}, {len(data):,} bytes")
     return Exit.OK

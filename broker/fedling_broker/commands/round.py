@@ -4,9 +4,10 @@ import argparse
 import sys
 
 from fedling_broker import verify as verification
-from fedling_broker.commands import installation, output
-from fedling_broker.commands.installation import NotFound
+from fedling_broker.commands import installation
 from fedling_broker.store.store import PlanRow, Store
+from fedling_protocol.command import output
+from fedling_protocol.disk.errors import Missing
 from fedling_protocol.exits import Exit
 
 
@@ -23,16 +24,16 @@ def show(args: argparse.Namespace) -> Exit:
         installation.task(store, args.task)
         plan = next((p for p in store.plans(args.task) if p.round == args.round), None)
         if plan is None:
-            raise NotFound(f"task {args.task} has no round {args.round}")
+            raise Missing(f"task {args.task} has no round {args.round}")
         value = _whole(store, args.task, plan)
     if args.json:
         output.print_json(value)
         return Exit.OK
-    for name in ("task", "round", "plan", "state", "base_version", "version", "weight"):
-        print(f"{name:13} {value[name]}")
+    facts = ("task", "round", "plan", "state", "base_version", "version", "weight")
+    output.print_pairs([(name, str(value[name])) for name in facts])
     decisions = value["decisions"]
     assert isinstance(decisions, list)
-    output.print_rows(decisions, as_json=False, empty="no verdicts")
+    output.print_rows(decisions, empty="no verdicts")
     return Exit.OK
 
 
@@ -68,7 +69,7 @@ def verify(args: argparse.Namespace) -> Exit:
 
 
 def _names(store: Store, task: str | None) -> list[str]:
-    """One task, or all. Raises NotFound."""
+    """One task, or all. Raises Missing."""
     if task is None:
         return [row.name for row in store.tasks()]
     installation.task(store, task)

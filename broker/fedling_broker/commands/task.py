@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from fedling_broker import onnx
 from fedling_broker.aggregation.aggregate import ServerState
-from fedling_broker.commands import installation, output
-from fedling_broker.commands.installation import NotFound
+from fedling_broker.commands import installation
 from fedling_broker.tasks import task_file
 from fedling_broker.tasks.task_file import Task
 from fedling_native import parameter_counts
+from fedling_protocol.command import output
+from fedling_protocol.disk.errors import Missing
 from fedling_protocol.exits import Exit
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def _tell(args: argparse.Namespace, task: Task, changes: Sequence[Change], words
         return
     if changes:
         print(f"first model: {args.start}, rounded to integers, weights and errors in its units")
-        output.print_rows([_row(change) for change in changes], as_json=False, empty="")
+        output.print_rows([_row(change) for change in changes], empty="")
     print(words)
 
 
@@ -108,7 +109,7 @@ def resume(args: argparse.Namespace) -> Exit:
 def _set_paused(args: argparse.Namespace, *, paused: bool) -> Exit:
     with installation.opened(args) as (_, store):
         if not store.pause_task(args.task, paused):
-            raise NotFound(f"no task {args.task}")
+            raise Missing(f"no task {args.task}")
     print(f"task {args.task}: {'ends the round in work, then rests' if paused else 'goes on'}")
     return Exit.OK
 
@@ -116,6 +117,6 @@ def _set_paused(args: argparse.Namespace, *, paused: bool) -> Exit:
 def remove(args: argparse.Namespace) -> Exit:
     with installation.opened(args) as (_, store):
         if not store.remove_task(args.task):
-            raise NotFound(f"no task {args.task}")
+            raise Missing(f"no task {args.task}")
     print(f"task {args.task} is removed with its rounds and models")
     return Exit.OK

@@ -170,7 +170,7 @@ class Work:
     def _open(self, action: ev.OpenRound) -> None:
         store, tools = self._tools.store, self._tools
         base = store.newest(self.task.name)
-        epoch = store.database.meta("restore_epoch")
+        epoch = store.ledger.meta("restore_epoch")
         plan_id = digest.plan_id(
             tools.secret,
             tools.topics.fleet,
@@ -185,7 +185,7 @@ class Work:
 
     def _grant(self, action: ev.GrantPlace) -> None:
         name, store = self.task.name, self._tools.store
-        with store.database.transaction():
+        with store.database.transaction("a place"):
             store.grant(name, action.plan_id, action.device, action.until_ms, action.instead_of)
             store.grown(name, action.plan_id, action.at_ms)
 
@@ -203,7 +203,7 @@ class Work:
             update.weight,
             update.saturated,
         )
-        with store.database.transaction():
+        with store.database.transaction("a verdict"):
             store.decide(self.task.name, action.plan_id, row)
             store.grown(self.task.name, action.plan_id, action.at_ms)
 

@@ -3,7 +3,6 @@
 import logging
 import random
 import signal
-import sqlite3
 import time
 from collections.abc import Callable
 from functools import partial
@@ -15,6 +14,7 @@ from fedling_broker.store.devices import Certified, Devices
 from fedling_broker.store.shelf import Damaged
 from fedling_broker.store.store import Store, TaskRow
 from fedling_broker.tasks import task_file
+from fedling_protocol.disk.errors import Busy, CannotWrite
 from fedling_protocol.net.backoff import Backoff
 from fedling_protocol.net.link import MqttLink
 from fedling_protocol.net.mqtt import new_client
@@ -71,7 +71,7 @@ class Service:
         self._logged: dict[str, float] = {}
         self._seen = -1  # data_version
         retry = config.file.retry
-        self._full = Backoff(retry.first_ms / 1000, retry.longest_ms / 1000, random.random)
+        self._full = Backoff(retry.first_s, retry.longest_s, random.random)
         self._mended = 0.0  # when the disk could be written again
         self._stalled = False
         self._stopping = False
@@ -114,7 +114,7 @@ class Service:
             self.loop,
             ThreadWorker(self.loop, "names", patient=False),
             Broker(mqtt.host, mqtt.port, mqtt.keepalive_s),
-            Backoff(retry.first_ms / 1000, retry.longest_ms / 1000, random.random),
+            Backoff(retry.first_s, retry.longest_s, random.random),
             PACKET_LIMIT,
             partial(new_client, CLIENT_ID.format(fleet=self.config.file.fleet)),
             self,
@@ -190,7 +190,7 @@ class Service:
         """False: the disk refused. Then all works are made anew later, as after a crash."""
         try:
             call()
-        except (OSError, sqlite3.OperationalError, Damaged) as error:
+        except (CannotWrite, Busy, Damaged) as error:
             self._stall(error)
             return False
         return True
@@ -207,8 +207,7 @@ class Service:
         self._full.lived(self.loop.now() - self._mended)
         delay_s = self._full.next_s()
         log.error(
-            "%s: cannot be written: %s; nothing is accepted, next try in %.1f s",
-            self.config.state_dir,
+            "%s; nothing is accepted, next try in %.1f s",
             error,
             delay_s,
         )
@@ -241,9 +240,9 @@ class Service:
     def _write_counts(self) -> None:
         self.link.take_traffic()
         if self._counts:
-            with self.store.database.transaction():
+            with self.store.database.transaction("counters"):
                 for name, more in self._counts.items():
-                    self.store.database.count(name, more)
+                    self.store.ledger.count(name, more)
             self._counts.clear()
 
     def on_traffic(self, traffic: Traffic) -> None:
@@ -257,7 +256,7 @@ class Service:
 
     def on_connected(self) -> None:
         """The MQTT broker may have forgotten everything: it is told again."""
-        log.info("connected to %s:%d", self.config.file.mqtt.host, self.config.file.mqtt.port)
+        log.info("connected to %s", self.config.file.mqtt.address)
         self.link.subscribe(self.config.topics.aggregator_subscriptions())
         for certified in self.devices.certified():
             topic = self.config.topics.of(Kind.KEYS, certified.id)
@@ -268,7 +267,7 @@ class Service:
             work.give(ev.Connected())
 
     def on_disconnected(self, reason: str, retry_s: float) -> None:
-        where = f"{self.config.file.mqtt.host}:{self.config.file.mqtt.port}"
+        where = self.config.file.mqtt.address
         log.warning("no connection to %s: %s; next try in %.1f s", where, reason, retry_s)
 
     def on_message(self, topic: str, payload: bytes, emptied: bool) -> None:

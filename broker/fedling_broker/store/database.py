@@ -1,19 +1,22 @@
 """The tables of the aggregator's SQLite file, which hold all facts that a restart needs.
 
-Large things are files named by hash (shelf.py); the tables hold their hashes.
+Large things are files named by hash (shelf.py); the tables hold their hashes. How to change a
+table: fedling_protocol.disk.database.
 """
 
-import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 
-from fedling_protocol.disk import durable
+from fedling_protocol.disk import lock
+from fedling_protocol.disk.database import Database, Tables
+from fedling_protocol.disk.errors import WrongTables
 
-SCHEMA_VERSION = 2
 FILE = "fedling-broker.sqlite"
+PROGRAM = "fedling-broker"
 
-SCHEMA = """
+SCHEMA_2 = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 INSERT INTO meta VALUES ('restore_epoch', 0), ('serial', 0);
 
@@ -80,77 +83,24 @@ CREATE TABLE pending (
 CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 """
 
-
-class WrongDatabase(Exception):
-    """The file is of another version of fedling, or the state directory was never made."""
+TABLES = Tables(first=2, steps=(SCHEMA_2,), converter="fedling-broker serve")
 
 
-class Database:
-    """A connection, its transactions and a few numbers."""
+def create_database(directory: Path) -> None:
+    """Make the tables in a state directory, if they are not there yet. Raises as Database does."""
+    Database(directory / FILE, TABLES).close()
 
-    def __init__(self, path: Path) -> None:
-        """Open; raises WrongDatabase when `create` was not run or another version made it."""
-        if not path.exists():
-            raise WrongDatabase(f"{path}: is missing; run: fedling-broker init")
-        self.connection = durable.connect_database(path)
-        (version,) = self.connection.execute("PRAGMA user_version").fetchone()
-        if version != SCHEMA_VERSION:
-            self.connection.close()
-            raise WrongDatabase(
-                f"{path}: made by another version of fedling (schema {version}, not"
-                f" {SCHEMA_VERSION})"
-            )
 
-    @staticmethod
-    def create(path: Path) -> None:
-        """Make the tables, if they are not there yet."""
-        connection = durable.connect_database(path)
-        try:
-            if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
-                with durable.transaction(connection):
-                    for statement in SCHEMA.split(";\n"):
-                        connection.execute(statement)
-                    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        finally:
-            connection.close()
+def open_database(directory: Path, *, alone: bool = False) -> Database:
+    """Raises WrongTables if `init` was not run here; else as Database does, and Locked.
 
-    @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All durably or nothing; one inside another belongs to the outer one."""
-        if self.connection.in_transaction:
-            yield self.connection
-            return
-        with durable.transaction(self.connection) as connection:
-            yield connection
-
-    def data_version(self) -> int:
-        """A number that changes when another process has committed."""
-        version: int = self.connection.execute("PRAGMA data_version").fetchone()[0]
-        return version
-
-    def meta(self, key: str) -> int:
-        value: int = self.connection.execute(
-            "SELECT value FROM meta WHERE key = ?", (key,)
-        ).fetchone()[0]
-        return value
-
-    def raise_meta(self, key: str) -> int:
-        """Add one; the new value."""
-        with self.transaction() as connection:
-            connection.execute("UPDATE meta SET value = value + 1 WHERE key = ?", (key,))
-        return self.meta(key)
-
-    def count(self, name: str, more: int = 1) -> None:
-        """Add to a counter."""
-        with self.transaction() as connection:
-            connection.execute(
-                "INSERT INTO counters VALUES (?, ?)"
-                " ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
-                (name, more),
-            )
-
-    def counters(self) -> dict[str, int]:
-        return dict(self.connection.execute("SELECT name, value FROM counters ORDER BY name"))
-
-    def close(self) -> None:
-        self.connection.close()
+    alone: the caller holds the lock of the directory. Others may write too, but old tables are not
+    converted under an aggregator that runs.
+    """
+    path = directory / FILE
+    if not path.exists():
+        raise WrongTables(f"{path}: is missing; run: fedling-broker init")
+    guard: Callable[[], AbstractContextManager[None]] = nullcontext
+    if not alone:
+        guard = partial(lock.exclusive, directory, PROGRAM)
+    return Database(path, TABLES, alone=guard)

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from fedling_broker.store.database import Database
+from fedling_broker.store.ledger import Ledger
+from fedling_protocol.disk.database import Database
 from fedling_protocol.wire.envelope import seal
 from fedling_protocol.wire.identity import SigningKey, device_id, kid
 from fedling_protocol.wire.kinds import Kind
@@ -12,6 +13,7 @@ from fedling_protocol.wire.topics import Topics
 
 MAX_PENDING = 1000  # a stranger with many keys fills no disk
 REFRESH_S = 3600  # a device that asks again and again costs one write an hour
+_CERTIFIED = "SELECT id, key, serial, envelope FROM certificates WHERE removed = 0"
 
 
 class DeviceError(Exception):
@@ -52,8 +54,8 @@ class Devices:
         old = self.find(owner)
         if old is not None and old.key == key:
             raise DeviceError(f"{owner} has a certificate already")
-        with self._database.transaction() as connection:
-            serial = self._database.raise_meta("serial")
+        with self._database.transaction("a certificate") as connection:
+            serial = Ledger(self._database).raise_meta("serial")
             certificate = Certificate(key, role, self._topics.fleet, owner, serial)
             envelope = seal(
                 certificate, self._topics.bound(self._topics.of(Kind.KEYS, owner)), root
@@ -67,7 +69,7 @@ class Devices:
 
     def remove(self, owner: str) -> bool:
         """Take a device's certificate back; False: it has none."""
-        with self._database.transaction() as connection:
+        with self._database.transaction("the removal of a device") as connection:
             changed = connection.execute(
                 "UPDATE certificates SET removed = 1 WHERE id = ? AND removed = 0 AND id != ?",
                 (owner, AGGREGATOR),
@@ -76,29 +78,19 @@ class Devices:
 
     def find(self, owner: str) -> Certified | None:
         """The certificate in force, if there is one."""
-        found = self._select(owner)
-        return found[0] if found else None
+        row = self._database.row(f"{_CERTIFIED} AND id = ?", owner)
+        return None if row is None else Certified(*row)
 
     def certified(self) -> list[Certified]:
         """All in force, the aggregator's among them."""
-        return self._select("")
-
-    def _select(self, owner: str) -> list[Certified]:
-        rows = self._database.connection.execute(
-            "SELECT id, key, serial, envelope FROM certificates"
-            " WHERE removed = 0 AND (:id = '' OR id = :id) ORDER BY id",
-            {"id": owner},
-        )
-        return [Certified(*row) for row in rows]
+        return [Certified(*row) for row in self._database.rows(f"{_CERTIFIED} ORDER BY id")]
 
     def ask(self, owner: str, key: bytes, now_s: int) -> bool:
         """Note that a device without certificate asked; True: a new one. The oldest make room."""
-        row = self._database.connection.execute(
-            "SELECT seen_s FROM pending WHERE id = ?", (owner,)
-        ).fetchone()
+        row = self._database.row("SELECT seen_s FROM pending WHERE id = ?", owner)
         if row is not None and abs(now_s - row[0]) < REFRESH_S:
             return False
-        with self._database.transaction() as connection:
+        with self._database.transaction("who asked") as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO pending VALUES (?, ?, ?)", (owner, key, now_s)
             )
@@ -111,7 +103,5 @@ class Devices:
 
     def pending(self) -> list[Pending]:
         """Newest first."""
-        rows = self._database.connection.execute(
-            "SELECT id, key, seen_s FROM pending ORDER BY seen_s DESC, id"
-        )
+        rows = self._database.rows("SELECT id, key, seen_s FROM pending ORDER BY seen_s DESC, id")
         return [Pending(*row) for row in rows]

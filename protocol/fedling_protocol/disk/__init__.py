@@ -1,1 +1,1 @@
-"""Writes that survive a power cut."""
+"""What both ends know of disks: durable writes, one database, one lock, what goes wrong."""

@@ -55,14 +55,15 @@ def sync_directory(directory: Path) -> None:
 def connect_database(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     """Open a database whose commits survive a power cut; made, for its owner only, if missing.
 
-    Statements outside `transaction` commit by themselves, uncounted: use them to read.
+    Statements outside `transaction` commit by themselves, uncounted: use them to read. Any thread
+    may use the connection, one at a time.
     """
-    if read_only:
-        uri = f"file:{quote(str(path.absolute()))}?mode=ro"
-        connection = sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None)
-    else:
+    target = f"file:{quote(str(path.absolute()))}?mode=ro" if read_only else str(path)
+    if not read_only:
         _touch(path)
-        connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
+    connection = sqlite3.connect(
+        target, uri=read_only, timeout=BUSY_S, isolation_level=None, check_same_thread=False
+    )
     try:
         _configure(connection, read_only)
     except BaseException:
@@ -74,14 +75,34 @@ def connect_database(path: Path, *, read_only: bool = False) -> sqlite3.Connecti
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
     """All of the statements inside, durably, or none of them."""
-    connection.execute("BEGIN IMMEDIATE")
+    begin(connection)
     try:
         yield connection
         commit(connection)
     except BaseException:
-        with suppress(sqlite3.Error):  # after a full disk SQLite has rolled back by itself
-            connection.execute("ROLLBACK")
+        roll_back(connection)
         raise
+
+
+def begin(connection: sqlite3.Connection, *, wait: bool = True) -> None:
+    """Become the one writer; while another process is, wait for BUSY_S or not at all.
+
+    Raises sqlite3.OperationalError (SQLITE_BUSY).
+    """
+    if wait:
+        connection.execute("BEGIN IMMEDIATE")
+        return
+    connection.execute("PRAGMA busy_timeout = 0")
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {int(BUSY_S * 1000)}")
+
+
+def roll_back(connection: sqlite3.Connection) -> None:
+    """Undo what was not committed; after a full disk SQLite has done so by itself."""
+    with suppress(sqlite3.Error):
+        connection.execute("ROLLBACK")
 
 
 def commit(connection: sqlite3.Connection) -> None:
@@ -89,9 +110,20 @@ def commit(connection: sqlite3.Connection) -> None:
     connection.execute("COMMIT")
 
 
-def forget_deleted(connection: sqlite3.Connection) -> None:
-    """Empty the write-ahead log, where deleted rows would otherwise stay readable for a while."""
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+def forget_deleted(connection: sqlite3.Connection) -> bool:
+    """Empty the write-ahead log, where deleted rows would otherwise stay readable for a while.
+
+    False: a reader held on to it for BUSY_S.
+    """
+    ((busy, _, _),) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    return not busy
+
+
+def give_to_folders_owner(handle: int, folder: Path) -> None:
+    """What root's command writes into the state, the service's own user must be able to read."""
+    if os.geteuid() == 0:
+        owner = folder.stat()
+        os.fchown(handle, owner.st_uid, owner.st_gid)
 
 
 def _write_temporary(path: Path, data: bytes | bytearray | memoryview, mode: int) -> Path:
@@ -100,7 +132,7 @@ def _write_temporary(path: Path, data: bytes | bytearray | memoryview, mode: int
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(handle, "wb") as file:
-            _give_to_folders_owner(file.fileno(), path.parent)
+            give_to_folders_owner(file.fileno(), path.parent)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -115,17 +147,10 @@ def _touch(path: Path) -> None:
     with suppress(FileExistsError):
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE)
         try:
-            _give_to_folders_owner(handle, path.parent)
+            give_to_folders_owner(handle, path.parent)
         finally:
             os.close(handle)
         sync_directory(path.parent)
-
-
-def _give_to_folders_owner(handle: int, folder: Path) -> None:
-    """What root's command writes into the state, the service's own user must be able to read."""
-    if os.geteuid() == 0:
-        owner = folder.stat()
-        os.fchown(handle, owner.st_uid, owner.st_gid)
 
 
 def _configure(connection: sqlite3.Connection, read_only: bool) -> None:

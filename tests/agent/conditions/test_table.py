@@ -14,10 +14,11 @@ from fedling_agent.conditions.condition import Bound, Code, Direction, Readings
 from fedling_agent.conditions.decision import Memory, decide
 from fedling_agent.conditions.policy import Policy, with_keys_of
 from fedling_agent.conditions.table import TABLE
-from fedling_agent.config import AgentConfig, BrokerSettings, PathSettings
+from fedling_agent.config import AgentConfig, PathSettings
 from fedling_agent.service import report
-from fedling_agent.store.errors import Missing
 from fedling_protocol import settings
+from fedling_protocol.common_settings import MqttSettings
+from fedling_protocol.disk.errors import Missing
 from fedling_protocol.settings import SettingsError
 from tests.support.conditions import MOISTURE, Machine, policy, readings
 
@@ -50,9 +51,9 @@ def installed(machine: Machine, own: Policy, tmp_path: Path) -> Installation:
     config = AgentConfig(
         "test",
         "0" * 64,
-        BrokerSettings("127.0.0.1"),
+        MqttSettings("127.0.0.1"),
         policy=own,
-        paths=PathSettings(tmp_path, roots.sys, roots.proc),
+        paths=PathSettings(roots.sys, roots.proc),
     )
     return Installation(tmp_path / "agent.toml", config, tmp_path)
 

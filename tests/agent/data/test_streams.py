@@ -21,7 +21,7 @@ from fedling_agent.data.streams import (
     counts_of_window,
     load_stream,
 )
-from fedling_agent.store.errors import BadInput
+from fedling_protocol.disk.errors import BadInput
 from fedling_protocol.settings import SettingsError
 from tests.support.device import STREAM, parse
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from fedling_agent.config import AgentConfig, BrokerSettings
+from fedling_agent.config import AgentConfig
 from fedling_agent.service.inbox import Inbox
 from fedling_agent.store.store import Store
+from fedling_protocol.common_settings import MqttSettings
 from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.wire.envelope import seal
 from fedling_protocol.wire.identity import SigningKey, device_id
@@ -40,7 +41,7 @@ class Door:
 @pytest.fixture
 def door(tmp_path: Path) -> Door:
     """It knows the aggregator."""
-    config = AgentConfig("demo", ROOT.public.hex(), BrokerSettings("localhost"))
+    config = AgentConfig("demo", ROOT.public.hex(), MqttSettings("localhost"))
     store = Store(tmp_path)
     taken: list[Received] = []
     device = device_id(DEVICE.public)

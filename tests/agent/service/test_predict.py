@@ -13,9 +13,9 @@ from fedling_agent.service.predict import (
     Predictor,
     mean_squared_error,
 )
-from fedling_agent.store.errors import BadInput, Missing
 from fedling_agent.store.store import Store
 from fedling_native import Net
+from fedling_protocol.disk.errors import BadInput, Missing
 from tests.support.device import AUTOENCODER, SPEC, csv_lines, make_device, make_model
 
 WINDOW = array("h", [1000, 0] * 10)

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from fedling_agent.store import models
-from fedling_agent.store.errors import Missing
 from fedling_agent.store.store import Store
+from fedling_protocol.disk.errors import Missing
 from tests.support.device import SPEC, hash_of, make_device, make_model
 
 

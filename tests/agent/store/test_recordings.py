@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedling_agent.data.streams import Channel, Row, RowError, Stream
-from fedling_agent.store.database import Database
-from fedling_agent.store.errors import BadInput, Missing
+from fedling_agent.store.database import open_database
 from fedling_agent.store.recordings import Bounds, Ingested, Recording, Recordings, Span
 from fedling_agent.store.store import Store
+from fedling_protocol.disk.errors import BadInput, Missing
 from tests.support.device import STREAM, csv_lines, make_device, parse
 
 DAY_MS = 86_400_000
@@ -67,7 +67,7 @@ def test_counts_of_errors_and_rows(recordings: Recordings) -> None:
 @given(st.lists(st.integers(1, 3000), min_size=1, max_size=6), st.data())
 def test_any_piece_of_any_recording_reads_back(sizes: list[int], data: st.DataObject) -> None:
     with TemporaryDirectory() as folder:
-        database = Database(Path(folder) / "store.db")
+        database = open_database(Path(folder) / "store.db")
         recordings, total = Recordings(database, Bounds()), 0
         for size in sizes:
             rows = [row("a", n) for n in range(total, total + size)]
@@ -163,11 +163,17 @@ def test_erasing_leaves_no_trace(tmp_path: Path) -> None:
     counts = (0x5341, 0x4D50)
     rows = [Row(1, "private-walk", "secret-label", None, counts)] * 50
     store.recordings.ingest(STREAM, rows, 5)
+    traces = (b"private-walk", b"secret-label", array("h", counts).tobytes() * 2)
+    assert all(trace in on_disk(tmp_path) for trace in traces)
     store.recordings.erase()
+    left = on_disk(tmp_path)  # before close(), which would empty the log by itself
     store.close()
-    data = b"".join(path.read_bytes() for path in tmp_path.glob("store.db*"))
-    for trace in (b"private-walk", b"secret-label", array("h", counts).tobytes() * 2):
-        assert trace not in data
+    assert [trace for trace in traces if trace in left] == []
+
+
+def on_disk(directory: Path) -> bytes:
+    """The database and its logs."""
+    return b"".join(path.read_bytes() for path in directory.glob("store.db*"))
 
 
 def test_parser_and_store_together(recordings: Recordings) -> None:

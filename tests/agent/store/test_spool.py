@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from fedling_agent.store import plans, spool
-from fedling_agent.store.errors import Missing
 from fedling_agent.store.plans import PlanState
 from fedling_agent.store.spool import ReceiptRecord, SpoolEntry
+from fedling_protocol.disk.errors import Missing
 from fedling_protocol.wire.digest import message_hash
 from fedling_protocol.wire.messages import Verdict
 from tests.support.device import Device, make_device, make_plan

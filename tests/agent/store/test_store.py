@@ -1,6 +1,5 @@
 """The store as a whole: opening, restarts, a full disk, a damaged or foreign file."""
 
-import sqlite3
 import stat
 import subprocess
 import sys
@@ -8,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from fedling_agent.store.errors import BadInput, CannotWrite, Missing, writing
-from fedling_agent.store.store import NAME, Store
+from fedling_agent.store.store import Store
+from fedling_protocol.disk.errors import CannotWrite, Missing
 from tests.support.device import make_device
 from tests.support.tools import own_tmpfs
 
@@ -33,26 +32,10 @@ def test_readers_see_what_a_writer_commits(tmp_path: Path) -> None:
         reader.ledger.mark("x")
 
 
-def test_store_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
-    Store(tmp_path).close()
-    connection = sqlite3.connect(tmp_path / NAME)
-    connection.execute("PRAGMA user_version = 99")
-    connection.close()
-    with pytest.raises(BadInput, match="newer fedling"):
-        Store(tmp_path)
-
-
 def test_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(CannotWrite, match="file/state"):
         Store(tmp_path / "file" / "state")
-
-
-def test_other_errors_are_not_called_a_full_disk() -> None:
-    with pytest.raises(FileNotFoundError), writing("it"):
-        Path("/nowhere/at/all").read_bytes()
-    with pytest.raises(sqlite3.OperationalError), writing("it"):
-        sqlite3.connect(":memory:").execute("SELECT nothing")
 
 
 def test_full_disk_is_told_and_loses_nothing(tmp_path: Path) -> None:

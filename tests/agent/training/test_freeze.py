@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from fedling_agent.store.errors import BadInput, Missing
 from fedling_agent.store.plans import PlanState
 from fedling_agent.store.recordings import Bounds
 from fedling_agent.training import freeze
 from fedling_native import Normaliser
+from fedling_protocol.disk.errors import BadInput, Missing
 from tests.support.device import SPEC, TRAINING, Device, csv_lines, make_device, make_plan
 
 

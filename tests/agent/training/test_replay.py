@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from fedling_agent.store.errors import Missing
 from fedling_agent.store.store import Store
 from fedling_agent.training.job import Job
 from fedling_agent.training.replay import batch_order, export, replay
+from fedling_protocol.disk.errors import Missing
 from fedling_protocol.wire.digest import order
 from fedling_protocol.wire.messages import Verdict
 from tests.support.child import Child

@@ -46,30 +46,31 @@ root_key = "{root_key}"
 state_dir = "state"
 keep_updates = "{keep}"
 [mqtt]
+host = "127.0.0.1"
 port = {port}
 [retry]
-first_ms = 50
-longest_ms = 100
+first_s = 0.05
+longest_s = 0.1
 """
 
 AGENT_FILE = """
 fleet = "crash"
 root_key = "{root_key}"
 streams = ["wrist.toml"]
-[broker]
+state_dir = "state"
+[mqtt]
 host = "127.0.0.1"
 port = {port}
 [training]
 duty = 1.0
 [retry]
-connect_s = 0.05
-connect_longest_s = 0.1
-answer_s = 0.1
+first_s = 0.05
+longest_s = 0.1
+answer_first_s = 0.1
 answer_longest_s = 0.1
 [policy]
 dwell_s = 0
 [paths]
-state = "state"
 sys = "sys"
 proc = "proc"
 """

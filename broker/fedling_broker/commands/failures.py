@@ -1,0 +1,14 @@
+"""The exceptions that only `fedling-broker` has, by exit code; the others: protocol/command."""
+
+from fedling_broker.onnx import OnnxError
+from fedling_broker.store.devices import DeviceError
+from fedling_broker.store.shelf import Damaged
+from fedling_broker.store.store import TaskExists
+from fedling_protocol.exits import Exit
+
+EXITS: dict[type[Exception], Exit] = {
+    DeviceError: Exit.FAILED,
+    TaskExists: Exit.FAILED,
+    OnnxError: Exit.FAILED,
+    Damaged: Exit.FAILED,
+}

@@ -1,0 +1,45 @@
+"""From a command line to an exit code, the same way in every program."""
+
+import importlib
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Callable
+
+from fedling_protocol.exits import Exit
+
+
+def run_verb(name: str, package: str, args: Namespace) -> int:
+    """Run the verb that `args.run` names, "task.add": the function add of PACKAGE.task.
+
+    The module of a verb is imported when it is typed: a board takes long enough to start Python.
+    PACKAGE.failures has EXITS, the exceptions of this program by exit code.
+    """
+
+    def call() -> int:
+        module, function = str(args.run).split(".")
+        verb = getattr(importlib.import_module(f"{package}.{module}"), function)
+        return int(verb(args))
+
+    return run(name, call, f"{package}.failures")
+
+
+def run(name: str, call: Callable[[], int], failures: str) -> int:
+    """Call, and tell how it ended; a bug shows its traceback. failures: the module with EXITS."""
+    try:
+        code = call()
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        return Exit.INTERRUPTED
+    except BrokenPipeError:  # `... | head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.OK
+    except Exception as error:
+        from fedling_protocol.command.failures import exit_code  # not needed for --help
+
+        known = exit_code(error, importlib.import_module(failures).EXITS)
+        if known is None:
+            raise
+        print(f"{name}: {error}", file=sys.stderr)
+        return known

@@ -1,0 +1,85 @@
+"""Command lines that look alike: a verb, what it does, an example, --json if it prints data."""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+_Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+@dataclass(frozen=True, slots=True)
+class Verbs:
+    """The verbs of a program or of one of its nouns."""
+
+    program: str
+    subparsers: _Subparsers
+    common: Callable[[argparse.ArgumentParser], None]  # adds what every verb takes, as --config
+    noun: str = ""
+
+    def add(
+        self,
+        verb: str,
+        does: str,
+        example: str = "",
+        *,
+        json: bool = False,
+        run: str = "",
+        pipe: str = "",
+    ) -> argparse.ArgumentParser:
+        """example: the arguments of a command that one could type, what stands before it in `pipe`.
+
+        json: it prints data, so that --json makes sense. run: "module.function", by default
+        "noun.verb", or "verb.run" without a noun.
+        """
+        default = f"{self.noun}.{verb}" if self.noun else f"{verb}.run"
+        words = f"{self.noun} {verb}".strip()
+        parser = _parser(self.subparsers, verb, does, f"{pipe}{self.program} {words} {example}")
+        parser.set_defaults(run=run or default)
+        self.common(parser)
+        if json:
+            parser.add_argument("--json", action="store_true", help="print JSON")
+        return parser
+
+    def group(self, noun: str, about: str, example: str) -> "Verbs":
+        """A noun whose verbs follow. about: what the noun is for a person."""
+        parser = _parser(self.subparsers, noun, about, f"{self.program} {noun} {example}")
+        verbs = parser.add_subparsers(metavar="VERB", required=True)
+        return Verbs(self.program, verbs, self.common, noun)
+
+
+def new_parser(
+    program: str,
+    description: str,
+    example: str,
+    common: Callable[[argparse.ArgumentParser], None],
+) -> tuple[argparse.ArgumentParser, Verbs]:
+    """The parser of a whole program, and where its verbs go."""
+    parser = argparse.ArgumentParser(
+        prog=program,
+        description=description,
+        epilog=f"example:\n  {program} {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
+    return parser, Verbs(program, parser.add_subparsers(metavar="COMMAND", required=True), common)
+
+
+def _parser(subparsers: _Subparsers, word: str, does: str, example: str) -> argparse.ArgumentParser:
+    return subparsers.add_parser(
+        word,
+        help=does,
+        description=does[0].upper() + does[1:] + ".",
+        epilog=f"example:\n  {example}".rstrip(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+class _Version(argparse.Action):
+    """Looks the version up only when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        print(f"{parser.prog} {version('fedling')}")
+        parser.exit()

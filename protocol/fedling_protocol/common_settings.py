@@ -1,0 +1,72 @@
+"""The keys that agent.toml and broker.toml both have: the same names, units and checks."""
+
+import re
+from dataclasses import dataclass
+
+from fedling_protocol.settings import setting
+from fedling_protocol.wire.names import is_name
+from fedling_protocol.wire.topics import Topics
+
+
+def check_fleet(value: str) -> str | None:
+    """For the key `fleet`."""
+    return None if is_name(value) else "a name, [a-z0-9][a-z0-9-]{0,31}"
+
+
+def check_root_key(value: str) -> str | None:
+    """For the key `root_key`."""
+    hexadecimal = re.fullmatch(r"[0-9a-f]{64}", value)
+    return None if hexadecimal else "64 digits of [0-9a-f], as `fedling-broker init` prints it"
+
+
+def check_topic_root(value: str) -> str | None:
+    """For the key `mqtt.topic_root`."""
+    try:
+        Topics(value, "x")
+    except ValueError:
+        return "1 to 4 words of A-Z, a-z, 0-9, _ . - with / between"
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class MqttSettings:
+    """[mqtt]: the MQTT broker."""
+
+    host: str = setting(help="name or address of the MQTT broker", low=1)
+    port: int = setting(1883, help="TCP port of the MQTT broker", low=1, high=65_535)
+    keepalive_s: int = setting(
+        300,
+        help="silence after which the MQTT broker gets a sign of life",
+        unit="s",
+        low=1,
+        high=65_535,
+    )
+    topic_root: str = setting("fedling", help="first words of every topic", check=check_topic_root)
+
+    @property
+    def address(self) -> str:
+        """For people."""
+        return f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class RetrySettings:
+    """[retry]: full jitter: a delay is drawn from 0 up to a ceiling that doubles."""
+
+    first_s: float = setting(
+        1.0, help="first delay before connecting again, at most", unit="s",
+        low=0.01, high=3600,
+    )  # fmt: skip
+    longest_s: float = setting(
+        60.0, help="longest delay before connecting again", unit="s", low=0.01, high=86_400
+    )
+
+    def __post_init__(self) -> None:
+        check_order(self, "first_s", "longest_s")
+
+
+def check_order(settings: object, first: str, longest: str) -> None:
+    """Raises ValueError if the first delay is longer than the longest."""
+    low, high = getattr(settings, first), getattr(settings, longest)
+    if high < low:
+        raise ValueError(f"{longest} = {high}: allowed: at least {first} = {low}")

@@ -1,0 +1,293 @@
+"""The SQLite file of either end: its connections and transactions, its tables from old to new.
+
+To change an end's tables, append a step to its TABLES, an SQL script or a function of the
+connection. A step that was released is never edited:
+
+    RETAINED = "ALTER TABLE certificates ADD COLUMN retained INTEGER NOT NULL DEFAULT 0;"
+    TABLES = Tables(first=2, steps=(SCHEMA, RETAINED), converter="fedling-broker serve")
+
+A new database goes through all steps, an old one through those that it lacks; each is one durable
+transaction, so a power cut between two of them costs nothing. Inside a step foreign keys do not
+act, so that a table can be made anew under the rows that name it; they are checked at its end.
+test_migrations of that end converts a database of an old release with rows in every table: say
+there what must be found in the new column.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fedling_protocol.disk import durable
+from fedling_protocol.disk.errors import (
+    Busy,
+    CannotWrite,
+    Missing,
+    WrongTables,
+    translated,
+    writing,
+)
+
+Value = int | float | str | bytes | None
+Fields = tuple[Any, ...]  # as the tables of the end type them
+Step = str | Callable[[sqlite3.Connection], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """How an end's tables came about. The database says in user_version how far it is."""
+
+    first: int  # version that steps[0] makes of an empty file; older ones cannot be converted
+    steps: tuple[Step, ...]  # steps[n] makes version first + n
+    converter: str  # what a person starts to convert an old database: "fedling-agent run"
+
+    @property
+    def newest(self) -> int:
+        return self.first + len(self.steps) - 1
+
+    def next_step(self, version: int) -> tuple[int, Step] | None:
+        """What follows on a version, and the version that it makes; None: it is the newest."""
+        made = max(version + 1, self.first)
+        return None if version == self.newest else (made, self.steps[made - self.first])
+
+
+class _OfThread(threading.local):
+    """What each thread has of its own."""
+
+    connection: sqlite3.Connection | None = None
+    open: "Transaction | None" = None
+
+
+class Transaction:
+    """Statements of one thread that are not committed yet: what a turn of a loop writes."""
+
+    def __init__(self, connection: sqlite3.Connection, what: str) -> None:
+        self.connection = connection
+        self.what = what
+        self.ended = False
+
+    def commit(self) -> None:
+        """Durable when it returns. Raises CannotWrite; then nothing of it is kept.
+
+        Another thread may call this, to wait for the disk. The one that began keeps away from the
+        database meanwhile: its reads would wait too.
+        """
+        self.ended = True
+        try:
+            with writing(self.what):
+                durable.commit(self.connection)
+        except BaseException:
+            durable.roll_back(self.connection)
+            raise
+
+    def roll_back(self) -> None:
+        """Nothing of it was ever there."""
+        self.ended = True
+        durable.roll_back(self.connection)
+
+
+class Database:
+    """rows() and row() read, transaction() writes. Each thread that calls has its connection.
+
+    A connection stays open until close(), also when its thread is gone: let few threads call.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        tables: Tables,
+        *,
+        read_only: bool = False,
+        alone: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        """Made if missing, converted if old, unless read_only.
+
+        alone: held while tables are made or converted, to keep out those who work with the old
+        ones. Raises CannotWrite, Busy, WrongTables; Missing if read_only and there is none.
+        """
+        if read_only and not path.exists():
+            raise _nothing_yet(path)
+        self.path = path
+        self._read_only = read_only
+        self._thread = _OfThread()
+        self._all: list[sqlite3.Connection] = []
+        self._lock = threading.Lock()
+        try:
+            self._prepare(tables, alone)
+        except BaseException:
+            self.close()
+            raise
+
+    def rows(self, sql: str, *values: Value) -> list[Fields]:
+        """All rows of a SELECT."""
+        try:
+            return self._connection().execute(sql, values).fetchall()
+        except sqlite3.OperationalError as error:
+            raise self._read_error(error) from error
+
+    def row(self, sql: str, *values: Value) -> Fields | None:
+        """The first row of a SELECT."""
+        try:
+            fields: Fields | None = self._connection().execute(sql, values).fetchone()
+        except sqlite3.OperationalError as error:
+            raise self._read_error(error) from error
+        return fields
+
+    @contextmanager
+    def transaction(self, what: str, *, wait: bool = True) -> Iterator[sqlite3.Connection]:
+        """All of it durably or none. One inside another of the same thread is a part of that one.
+
+        what: is being written, for CannotWrite. wait=False: raises Busy at once if another process
+        is writing; by default after ten seconds. An exception must leave the outermost, too: it
+        undoes the whole.
+        """
+        outer = self._thread.open
+        if outer is not None and not outer.ended:
+            if not outer.connection.in_transaction:  # SQLite has undone it: the disk was full
+                raise CannotWrite(what, f"{outer.what} could not be written before it")
+            with writing(what):
+                yield outer.connection
+            return
+        current = self.begin(what, wait=wait)
+        try:
+            with writing(what):
+                yield current.connection
+            current.commit()
+        except BaseException:
+            current.roll_back()
+            raise
+
+    def begin(self, what: str, *, wait: bool = True) -> Transaction:
+        """A transaction that outlives the call; transaction() is a part of it until it ends.
+
+        Raises CannotWrite, Busy (as transaction()).
+        """
+        connection = self._connection()
+        with writing(what):
+            durable.begin(connection, wait=wait)
+        self._thread.open = Transaction(connection, what)
+        return self._thread.open
+
+    def data_version(self) -> int:
+        """A number that changes when another connection, of any process, has committed."""
+        ((version,),) = self.rows("PRAGMA data_version")
+        return int(version)
+
+    def forget_deleted(self) -> None:
+        """Leave no trace of deleted rows in the write-ahead log. Raises CannotWrite, Busy."""
+        with writing("the write-ahead log"):
+            if not durable.forget_deleted(self._connection()):
+                raise Busy(f"{self.path}: another process reads what was deleted")
+
+    def close(self) -> None:
+        """Close the connections of all threads. No call after this one."""
+        with self._lock:
+            for connection in self._all:
+                connection.close()
+
+    def _connection(self) -> sqlite3.Connection:
+        """The calling thread's own."""
+        if self._thread.connection is None:
+            with writing(str(self.path)):
+                opened = durable.connect_database(self.path, read_only=self._read_only)
+            with self._lock:
+                self._all.append(opened)
+            self._thread.connection = opened
+        return self._thread.connection
+
+    def _read_error(self, error: sqlite3.OperationalError) -> Exception:
+        return translated(error, f"or read {self.path}") or error
+
+    def _prepare(self, tables: Tables, alone: Callable[[], AbstractContextManager[None]]) -> None:
+        try:
+            version = _version(self._connection())
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):
+                raise
+            raise WrongTables(f"{self.path}: {error}; restore a backup") from error
+        _check_version(self.path, version, tables)
+        if version == tables.newest:
+            return
+        if self._read_only:
+            raise _nothing_yet(self.path) if version == 0 else _old(self.path, version, tables)
+        with alone():
+            while _convert(self.path, self._connection(), tables):
+                pass
+
+
+def one(connection: sqlite3.Connection, sql: str, values: Sequence[Value] = ()) -> Fields | None:
+    """The first row of a SELECT inside a transaction."""
+    fields: Fields | None = connection.execute(sql, values).fetchone()
+    return fields
+
+
+def _convert(path: Path, connection: sqlite3.Connection, tables: Tables) -> bool:
+    """Take the next step; False: there is none. Another process may have taken it just now."""
+    connection.execute("PRAGMA foreign_keys = OFF")  # inside a transaction it would do nothing
+    try:
+        with writing("the tables"), durable.transaction(connection):
+            found = _version(connection)
+            _check_version(path, found, tables)
+            step = tables.next_step(found)
+            if step is None:
+                return False
+            version, change = step
+            _apply(connection, change)
+            broken = connection.execute("PRAGMA foreign_key_check").fetchall()
+            if broken:
+                raise sqlite3.IntegrityError(f"step to tables {version}: broken rows {broken[:5]}")
+            connection.execute(f"PRAGMA user_version = {version}")
+        return True
+    finally:
+        connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _apply(connection: sqlite3.Connection, change: Step) -> None:
+    if not isinstance(change, str):
+        change(connection)
+        return
+    for statement in _statements(change):
+        connection.execute(statement)
+
+
+def _statements(script: str) -> Iterator[str]:
+    """One at a time: executescript() would commit first. A statement ends at a line's end."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+    yield statement  # a comment, or what the writer forgot to end
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    ((version,),) = connection.execute("PRAGMA user_version").fetchall()
+    return int(version)
+
+
+def _check_version(path: Path, version: int, tables: Tables) -> None:
+    if version > tables.newest:
+        raise WrongTables(
+            f"{path}: was written by a newer fedling (tables {version}, this one knows"
+            f" {tables.newest}); install that version or restore a backup"
+        )
+    if 0 < version < tables.first:
+        raise WrongTables(
+            f"{path}: was written by a fedling that is too old to be converted (tables {version},"
+            f" this one knows {tables.first} and later)"
+        )
+
+
+def _old(path: Path, version: int, tables: Tables) -> WrongTables:
+    return WrongTables(
+        f"{path}: was written by an older fedling (tables {version}, this one reads"
+        f" {tables.newest}); to convert it: {tables.converter}"
+    )
+
+
+def _nothing_yet(path: Path) -> Missing:
+    return Missing(f"{path}: nothing is stored here yet")

@@ -1,0 +1,90 @@
+"""What goes wrong at a disk, for both ends, each with the facts that a person needs.
+
+CannotWrite
+    the disk is full, read-only or failing; what was counted before is still there (exit 73)
+Busy
+    another process writes to the database; the same may work in a moment (exit 75)
+WrongTables
+    another version of fedling made the database, or nobody has made it (exit 78)
+BadInput
+    what was given is wrong as a whole: a header, a stream that changed (exit 1)
+Missing
+    what was asked for is not here, or no longer: no model, samples evicted (exit 4)
+"""
+
+import errno
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_DISK = _FULL | {errno.EROFS, errno.EIO}
+_REFUSED = {errno.EACCES, errno.EPERM, errno.ENOTDIR}  # only when it is known that we write
+_SQLITE_DISK = {
+    sqlite3.SQLITE_FULL: "the disk is full",
+    sqlite3.SQLITE_READONLY: "the disk is read-only",
+    sqlite3.SQLITE_IOERR: "the disk is failing",
+    sqlite3.SQLITE_CANTOPEN: "the database cannot be opened",
+}
+_SQLITE_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+
+
+class CannotWrite(Exception):
+    """Nothing of this write is kept; `what` was being written."""
+
+    def __init__(self, what: str, reason: str) -> None:
+        super().__init__(what, reason)
+        self.what = what
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"cannot write {self.what}: {self.reason}"
+
+
+class Busy(Exception):
+    """Another process holds the database's only place for a writer."""
+
+
+class WrongTables(Exception):
+    """This version of fedling cannot work with the database as it is."""
+
+
+class BadInput(Exception):
+    """Nothing of the input was used."""
+
+
+class Missing(Exception):
+    """It is not here; the message says what would bring it."""
+
+
+@contextmanager
+def writing(what: str) -> Iterator[None]:
+    """Turn what a full, read-only or failing disk raises into CannotWrite, a lock into Busy."""
+    try:
+        yield
+    except (OSError, sqlite3.OperationalError) as error:
+        known = translated(error, what)
+        if known is None:
+            raise
+        raise known from error
+
+
+def translated(error: Exception, what: str) -> Exception | None:
+    """CannotWrite or Busy, if that is what the error means to a writer of `what`."""
+    if isinstance(error, OSError):
+        return CannotWrite(what, _reason(error)) if error.errno in _DISK | _REFUSED else None
+    if isinstance(error, sqlite3.OperationalError):
+        code = error.sqlite_errorcode & 0xFF if hasattr(error, "sqlite_errorcode") else 0
+        if code in _SQLITE_BUSY:
+            return Busy(f"cannot write {what}: another process is writing to the database")
+        return CannotWrite(what, _SQLITE_DISK[code]) if code in _SQLITE_DISK else None
+    return None
+
+
+def is_of_disk(error: Exception) -> bool:
+    """Whether an OSError tells of a full, read-only or failing disk, whoever met it."""
+    return isinstance(error, OSError) and error.errno in _DISK
+
+
+def _reason(error: OSError) -> str:
+    return "the disk is full" if error.errno in _FULL else (error.strerror or str(error))

@@ -1,0 +1,44 @@
+"""One process at a time works in a state directory; the kernel forgets the lock with it."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from fedling_protocol.disk import durable
+from fedling_protocol.disk.errors import writing
+
+
+class Locked(Exception):
+    """Another process has the directory (exit 75)."""
+
+
+@contextmanager
+def exclusive(directory: Path, program: str) -> Iterator[None]:
+    """Hold the directory, made if missing, for `program` ("fedling-agent": agent.lock).
+
+    Raises Locked, CannotWrite. Not to be nested: the inner one is refused like a stranger.
+    """
+    with writing(str(directory)):
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        handle = os.open(lock_file(directory, program), flags, durable.PRIVATE)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.read(handle, 32).decode(errors="replace").strip() or "unknown"
+            raise Locked(f"{directory}: in use by another {program} (pid {holder})") from error
+        with suppress(OSError):  # the number is for people: a full disk is no reason to stop
+            durable.give_to_folders_owner(handle, directory)
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, b"%d\n" % os.getpid(), 0)
+        yield
+    finally:
+        os.close(handle)
+
+
+def lock_file(directory: Path, program: str) -> Path:
+    """The file whose lock is held."""
+    return directory / f"{program.removeprefix('fedling-')}.lock"

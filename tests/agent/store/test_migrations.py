@@ -1,0 +1,111 @@
+"""An upgrade of a device keeps who it is, what it learned from and what it owes."""
+
+from pathlib import Path
+
+import pytest
+
+from fedling_agent.data.windows import Example
+from fedling_agent.store import identity
+from fedling_agent.store.database import TABLES, open_database
+from fedling_agent.store.plans import PlanState
+from fedling_agent.store.store import NAME, Store
+from fedling_agent.training.freeze import Freezer
+from fedling_protocol.disk.errors import WrongTables
+from fedling_protocol.wire.digest import message_hash
+from fedling_protocol.wire.identity import SigningKey
+from fedling_protocol.wire.messages import Verdict
+from fedling_protocol.wire.names import AGGREGATOR
+from tests.support.device import FLEET, SECRET
+from tests.support.old_state import build, build_database, lost, rows_of, version_of
+
+OLD = Path(__file__).parent / "tables_1"
+
+
+def plan_id(number: int) -> bytes:
+    return number.to_bytes(16, "big")
+
+
+def test_every_row_survives(tmp_path: Path) -> None:
+    before = build_database(OLD / "tables.sql", tmp_path / NAME)
+    assert {table for table, rows in before.items() if not rows} == {"seen"}  # nothing wrote it
+    open_database(tmp_path / NAME).close()
+    assert lost(before, rows_of(tmp_path / NAME)) == []
+    assert version_of(tmp_path / NAME) == TABLES.newest
+
+
+def test_an_upgrade_keeps_who_the_device_is(tmp_path: Path) -> None:
+    build(OLD, tmp_path, NAME)
+    me = identity.ensure(tmp_path)
+    assert me.key.public == SigningKey.from_seed(b"d" * 32).public
+    assert me.secret == (OLD / "device.secret").read_bytes()
+
+
+def test_an_upgrade_keeps_examples_and_their_labels(tmp_path: Path) -> None:
+    build(OLD, tmp_path, NAME)
+    store = Store(tmp_path)
+    assert store.recordings.summary() == {"wrist": (3, 60, 240)}
+    r0, r1, r2 = store.recordings.of_stream("wrist")
+    assert [(s.first, s.last, s.label) for s in store.recordings.spans(r1)] == [
+        (0, 1, "down"),
+        (2, 5, "up"),
+        (6, 9, "down"),
+        (10, 19, "up"),
+    ]
+    assert store.recordings.spans(r2)[0].first == 2
+    assert len(store.recordings.samples(r0, 0, 20)) == 80
+    store.close()
+
+
+def test_an_upgrade_keeps_models_and_plans(tmp_path: Path) -> None:
+    build(OLD, tmp_path, NAME)
+    store = Store(tmp_path)
+    model = store.models.newest("watch")
+    assert model is not None
+    assert (model.version, model.spec.labels) == (2, ("down", "up"))
+    assert len(store.models.weights(model)) == 584
+    assert store.models.normaliser("watch") is not None
+    plans = store.plans.recent()
+    assert [(p.plan.round, p.state) for p in plans] == [
+        (3, PlanState.FROZEN),
+        (2, PlanState.SPOOLED),
+        (1, PlanState.FINISHED),
+    ]
+    examples = store.plans.examples(plans[0])
+    assert len(examples) == plans[0].examples
+    assert isinstance(examples[0], Example)
+    assert Freezer(store, FLEET, SECRET).job(plan_id(3)) is not None
+    assert store.plans.is_finished(plan_id(9))
+    store.close()
+
+
+def test_an_upgrade_keeps_what_was_sent_and_what_is_to_be_sent(tmp_path: Path) -> None:
+    build(OLD, tmp_path, NAME)
+    store = Store(tmp_path)
+    (entry,) = store.spool.entries()
+    assert (entry.plan_id, store.spool.envelope(entry)) == (plan_id(2), b"envelope two")
+    given_up, accepted = store.spool.receipts("watch")
+    assert (given_up.plan_id, given_up.verdict, given_up.reason) == (plan_id(9), None, "given up")
+    assert (accepted.round, accepted.verdict) == (1, Verdict.ACCEPTED)
+    assert accepted.update_hash == message_hash(b"envelope one")
+    assert [sent.kind for sent in store.ledger.sent()] == ["update", "join"]
+    assert store.ledger.counters() == {"refused: cbor": 3}
+    assert [(t.day, t.sent, t.received) for t in store.ledger.traffic()] == [
+        ("2026-11-02", 5, 6),
+        ("2026-11-01", 12, 34),
+    ]
+    assert store.ledger.certificate(AGGREGATOR)
+    assert not store.ledger.keep_certificate(AGGREGATOR, 4, b"not newer")
+    assert store.ledger.is_marked("erasing")
+    store.close()
+
+
+def test_a_reader_of_old_tables_says_what_converts_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_database(OLD / "tables.sql", tmp_path / NAME)
+    more = TABLES.__class__(TABLES.first, (*TABLES.steps, ""), TABLES.converter)
+    monkeypatch.setattr("fedling_agent.store.database.TABLES", more)
+    with pytest.raises(WrongTables, match="to convert it: fedling-agent run"):
+        Store(tmp_path, read_only=True)
+    Store(tmp_path).close()
+    Store(tmp_path, read_only=True).close()

@@ -1,0 +1,29 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fedling_broker.store.database import create_database, open_database
+from fedling_broker.store.ledger import Ledger
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    create_database(tmp_path)
+    database = open_database(tmp_path)
+    yield Ledger(database)
+    database.close()
+
+
+def test_count_adds_up(ledger: Ledger) -> None:
+    ledger.count("refused: cbor")
+    ledger.count("refused: cbor", 4)
+    ledger.count("bytes sent", 7)
+    assert ledger.counters() == {"bytes sent": 7, "refused: cbor": 5}
+
+
+def test_raise_meta_returns_the_new_value(ledger: Ledger) -> None:
+    assert ledger.meta("serial") == 0
+    assert ledger.raise_meta("serial") == 1
+    assert ledger.raise_meta("serial") == 2
+    assert (ledger.meta("serial"), ledger.meta("restore_epoch")) == (2, 0)

@@ -1,0 +1,88 @@
+"""An upgrade of the aggregator keeps its rounds, verdicts, models and devices."""
+
+from pathlib import Path
+
+import pytest
+
+from fedling_broker import verify
+from fedling_broker.store.database import FILE, PROGRAM, TABLES, open_database
+from fedling_broker.store.devices import Devices
+from fedling_broker.store.store import Store
+from fedling_protocol.disk import lock
+from fedling_protocol.disk.errors import WrongTables
+from fedling_protocol.disk.lock import Locked
+from fedling_protocol.wire.identity import device_id
+from fedling_protocol.wire.names import AGGREGATOR
+from tests.support.old_state import build, build_database, lost, rows_of, version_of
+from tests.support.rounds_on_disk import KEYS, SEED, TASK, TEXT, TOPICS
+
+OLD = Path(__file__).parent / "tables_2"
+IDS = [device_id(key.public) for key in KEYS]
+
+
+def test_every_row_survives(tmp_path: Path) -> None:
+    before = build_database(OLD / "tables.sql", tmp_path / FILE)
+    assert [table for table, rows in before.items() if not rows] == []
+    open_database(tmp_path).close()
+    assert lost(before, rows_of(tmp_path / FILE)) == []
+    assert version_of(tmp_path / FILE) == TABLES.newest
+
+
+def test_an_upgrade_keeps_rounds_and_verdicts(tmp_path: Path) -> None:
+    build(OLD, tmp_path, FILE)
+    store = Store(tmp_path)
+    assert [(row.name, row.text, row.paused) for row in store.tasks()] == [("tiny", TEXT, False)]
+    first, second = store.plans("tiny")
+    assert (first.folded, second.folded, second.closed, second.age_ms) == (True, False, False, 4321)
+    going_on = store.on_disk("tiny")
+    assert going_on is not None
+    assert dict(going_on.places) == {"a" * 16: 9000}
+    assert set(going_on.accepted) == {IDS[0]}
+    late = store.decision("tiny", second.plan_id, "b" * 16)
+    assert late is not None
+    assert (late.verdict, late.update_hash) == ("late", b"h" * 32)
+    assert len(store.decisions("tiny", first.plan_id, accepted=True)) == 3
+    assert store.ledger.meta("restore_epoch") == 1  # it is in every plan id
+    store.close()
+
+
+def test_an_upgrade_keeps_models_and_their_proof(tmp_path: Path) -> None:
+    build(OLD, tmp_path, FILE)
+    store = Store(tmp_path)
+    store.tidy()
+    assert [row.version for row in store.model_rows("tiny")] == [1, 2]
+    assert store.retained_models("tiny") == [2]
+    checks = list(verify.verify(store, TASK, SEED))
+    assert [(c.version, c.updates, c.fault) for c in checks] == [(1, False, ""), (2, True, "")]
+    store.newest_state("tiny", TASK.spec.layers)
+    store.close()
+
+
+def test_an_upgrade_keeps_who_belongs_to_the_fleet(tmp_path: Path) -> None:
+    build(OLD, tmp_path, FILE)
+    store = Store(tmp_path)
+    devices = Devices(store.database, TOPICS)
+    assert {c.id: c.serial for c in devices.certified()} == {AGGREGATOR: 1, IDS[0]: 2}
+    assert [(p.id, p.seen_s) for p in devices.pending()] == [(IDS[2], 1_790_000_000)]
+    assert store.ledger.meta("serial") == 3
+    assert store.ledger.counters() == {"refused: cbor": 3}
+    store.close()
+
+
+def test_old_tables_are_not_converted_under_an_aggregator_that_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_database(OLD / "tables.sql", tmp_path / FILE)
+    more = TABLES.__class__(TABLES.first, (*TABLES.steps, ""), TABLES.converter)
+    monkeypatch.setattr("fedling_broker.store.database.TABLES", more)
+    with lock.exclusive(tmp_path, PROGRAM):
+        with pytest.raises(Locked, match="in use by another fedling-broker"):
+            open_database(tmp_path)
+        open_database(tmp_path, alone=True).close()  # the aggregator itself
+        open_database(tmp_path).close()  # and then a verb beside it
+
+
+def test_open_database_where_init_was_not_run(tmp_path: Path) -> None:
+    with pytest.raises(WrongTables, match="run: fedling-broker init"):
+        open_database(tmp_path)
+    assert list(tmp_path.iterdir()) == []

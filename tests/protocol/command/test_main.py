@@ -1,0 +1,115 @@
+"""From a verb to an exit code, with a program of two verbs."""
+
+import errno
+import os
+import sqlite3
+import subprocess
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+
+from fedling_protocol.command.failures import COMMON, exit_code
+from fedling_protocol.command.main import run, run_verb
+from fedling_protocol.disk.errors import CannotWrite
+from fedling_protocol.exits import Exit, Failure
+
+VERBS = """
+from argparse import Namespace
+from fedling_protocol.exits import Exit
+
+class Own(Exception):
+    pass
+
+def add(args: Namespace) -> Exit:
+    if args.error:
+        raise args.error
+    print("added")
+    return Exit.SOME_REFUSED
+"""
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    folder = tmp_path / "program"
+    folder.mkdir()
+    (folder / "task.py").write_text(VERBS)
+    (folder / "failures.py").write_text("EXITS = {LookupError: 4, OSError: 69}")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("program", "program.task", "program.failures"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    return "program"
+
+
+def call(package: str, error: BaseException | None = None) -> int:
+    return run_verb("fedling-x", package, Namespace(run="task.add", error=error))
+
+
+def test_run_verb_calls_the_function_and_returns_its_code(
+    package: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(package) == Exit.SOME_REFUSED
+    assert capsys.readouterr().out == "added\n"
+
+
+def test_run_verb_says_what_was_foreseen_and_no_more(
+    package: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(package, LookupError("no such task")) == Exit.NOT_FOUND
+    assert capsys.readouterr().err == "fedling-x: no such task\n"
+    assert call(package, CannotWrite("it", "full")) == Exit.CANNOT_WRITE
+    assert call(package, KeyboardInterrupt()) == Exit.INTERRUPTED
+
+
+def test_run_verb_shows_a_bug(package: str) -> None:
+    with pytest.raises(ZeroDivisionError):
+        call(package, ZeroDivisionError())
+
+
+def test_run_into_a_closed_pipe_is_no_error() -> None:
+    code = (
+        "import sys; from fedling_protocol.command.main import run;"
+        "sys.exit(run('x', lambda: print('y' * 100_000) or 0, ''))"
+    )
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([sys.executable, "-c", code], stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (Exit.OK, b"")
+
+
+def test_run_into_a_full_disk_says_so() -> None:
+    code = (
+        "import sys; from fedling_protocol.command.main import run;"
+        "sys.exit(run('x', lambda: print('y') or 0, 'fedling_agent.commands.failures'))"
+    )
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run([sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE)
+    assert b"No space left" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (OSError(errno.ENOSPC, "full"), Exit.CANNOT_WRITE),
+        (OSError(errno.EROFS, "read-only"), Exit.CANNOT_WRITE),
+        (OSError(errno.EACCES, "no"), Exit.FAILED),
+        (sqlite3.OperationalError("of unknown cause"), Exit.FAILED),
+        (Failure("the service said it", Exit.TRY_LATER), Exit.TRY_LATER),
+        (AssertionError(), None),
+    ],
+)
+def test_exit_code(error: Exception, code: Exit | None) -> None:
+    assert exit_code(error, {}) == code
+
+
+def test_a_programs_own_table_goes_first() -> None:
+    assert exit_code(PermissionError(errno.EACCES, "no"), {OSError: Exit.UNAVAILABLE}) == 69
+    assert COMMON[OSError] is Exit.FAILED
+
+
+def test_run_flushes_before_it_returns(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("x", lambda: 0, "") == 0
+    assert capsys.readouterr() == ("", "")

@@ -1,0 +1,40 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from fedling_protocol.disk import lock
+from fedling_protocol.disk.errors import CannotWrite
+from fedling_protocol.disk.lock import Locked
+
+
+def test_exclusive_refuses_a_second_and_names_the_first(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    with (
+        lock.exclusive(state, "fedling-agent"),
+        pytest.raises(
+            Locked, match=rf"state: in use by another fedling-agent \(pid {os.getpid()}\)"
+        ),
+        lock.exclusive(state, "fedling-agent"),
+    ):
+        pytest.fail("two hold it")
+    with lock.exclusive(state, "fedling-agent"):
+        assert [path.name for path in state.iterdir()] == ["agent.lock"]
+
+
+def test_exclusive_is_of_one_program(tmp_path: Path) -> None:
+    with lock.exclusive(tmp_path, "fedling-agent"), lock.exclusive(tmp_path, "fedling-broker"):
+        pass
+
+
+def test_exclusive_ends_with_the_block_that_failed(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), lock.exclusive(tmp_path, "fedling-agent"):
+        raise ZeroDivisionError
+    with lock.exclusive(tmp_path, "fedling-agent"):
+        pass
+
+
+def test_exclusive_where_nothing_can_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CannotWrite, match="file"), lock.exclusive(tmp_path / "file" / "x", "x"):
+        pass

@@ -28,7 +28,7 @@ from fedling_native.layers import (
 )
 from fedling_native.model import check_model, delta, parameter_counts, weights_size
 from fedling_native.net import INPUT_EXP, Net, Prediction
-from fedling_native.normaliser import Normaliser
+from fedling_native.normaliser import Normaliser, NormaliserFit
 
 __all__ = [
     "INPUT_EXP",
@@ -49,6 +49,7 @@ __all__ = [
     "NativeError",
     "Net",
     "Normaliser",
+    "NormaliserFit",
     "Pad",
     "Prediction",
     "Shape",

@@ -29,22 +29,13 @@ class Normaliser:
         windows() is called twice and must give the same windows; a sample that lies in two of
         them counts twice.
         """
-        fits = ffi.new("fdl_norm_fit[]", length(channels))
-        check(lib.fdl_norm_start(fits, channels))
+        fit = NormaliserFit(channels)
         for window in windows():
-            samples = int16s(window)
-            check(lib.fdl_norm_sum(fits, channels, samples, len(samples)))
-        check(lib.fdl_norm_centre(fits, channels))
+            fit.add(window)
+        fit.centre()
         for window in windows():
-            samples = int16s(window)
-            check(lib.fdl_norm_square(fits, channels, samples, len(samples)))
-        norms = ffi.new("fdl_norm[]", channels)
-        check(lib.fdl_norm_finish(fits, norms, channels))
-        return cls(
-            tuple(n.mean for n in norms),
-            tuple(n.mantissa for n in norms),
-            tuple(n.shift for n in norms),
-        )
+            fit.add_again(window)
+        return fit.normaliser()
 
     def apply(self, samples: Buffer) -> bytes:
         """Native int16 counts, interleaved by channel, to int8 inputs of exponent INPUT_EXP."""
@@ -65,3 +56,36 @@ class Normaliser:
         """The inverse of to_tuples; what no fit gives is refused when it is applied."""
         rows = [(mean, mantissa, shift) for mean, mantissa, shift in channels]
         return cls(tuple(r[0] for r in rows), tuple(r[1] for r in rows), tuple(r[2] for r in rows))
+
+
+class NormaliserFit:
+    """Normaliser.fit() in pieces: add() all windows, centre(), add_again() the same ones."""
+
+    def __init__(self, channels: int) -> None:
+        self._channels = channels
+        self._fits = ffi.new("fdl_norm_fit[]", length(channels))
+        check(lib.fdl_norm_start(self._fits, channels))
+
+    def add(self, windows: Buffer) -> None:
+        """Some more windows of native int16 counts, interleaved by channel."""
+        samples = int16s(windows)
+        check(lib.fdl_norm_sum(self._fits, self._channels, samples, len(samples)))
+
+    def centre(self) -> None:
+        """After all windows were added once."""
+        check(lib.fdl_norm_centre(self._fits, self._channels))
+
+    def add_again(self, windows: Buffer) -> None:
+        """The same windows, in pieces of any size."""
+        samples = int16s(windows)
+        check(lib.fdl_norm_square(self._fits, self._channels, samples, len(samples)))
+
+    def normaliser(self) -> Normaliser:
+        """After all windows were added twice."""
+        norms = ffi.new("fdl_norm[]", self._channels)
+        check(lib.fdl_norm_finish(self._fits, norms, self._channels))
+        return Normaliser(
+            tuple(n.mean for n in norms),
+            tuple(n.mantissa for n in norms),
+            tuple(n.shift for n in norms),
+        )

@@ -10,6 +10,7 @@ from fedling_agent.training.process import Asked, ChildEvent, Exited, Note, Step
 
 PATIENCE_S = 60.0
 LONG_NS = 3600 * 10**9
+ONE_BATCH = 1e-9  # a duty: after one batch the child sleeps until it is stopped
 
 
 @dataclass(slots=True)

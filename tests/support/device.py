@@ -11,6 +11,7 @@ from fedling_agent.store.store import Store
 from fedling_agent.training.freeze import Freezer
 from fedling_agent.training.job import Job
 from fedling_native import Loss, average_pool, conv, dense, parameter_counts
+from fedling_protocol.runtime.slices import finish
 from fedling_protocol.wire.codecs import Codec
 from fedling_protocol.wire.digest import model_hash
 from fedling_protocol.wire.messages import Conditions, Model, Plan, TaskSpec, Training
@@ -104,6 +105,11 @@ def make_plan(model: Model, number: int = 1, training: Training = TRAINING) -> P
     )
 
 
+def freeze_now(freezer: Freezer, plan: Plan) -> Job:
+    """All slices, then the write."""
+    return finish(freezer.freeze(plan))()
+
+
 @dataclass(slots=True)
 class Device:
     """A store that has examples and a model."""
@@ -117,7 +123,12 @@ class Device:
         return self.store.recordings.ingest(STREAM, parse(lines), now_ms)
 
     def freeze(self) -> Job:
-        return self.freezer.freeze(self.plan)
+        return freeze_now(self.freezer, self.plan)
+
+    def mend(self) -> Job | None:
+        """The job of the plan, made again where it is damaged."""
+        write = finish(self.freezer.job(self.plan.plan_id))
+        return None if write is None else write()
 
     def reopen(self) -> "Device":
         """As after a restart."""

@@ -11,8 +11,16 @@ import pytest
 from fedling_agent.training.freeze import Freezer
 from fedling_protocol.disk.errors import CannotWrite
 from fedling_protocol.exits import Exit
-from tests.support.child import Child
-from tests.support.device import FLEET, SECRET, Device, csv_lines, make_device, make_plan
+from tests.support.child import ONE_BATCH, Child
+from tests.support.device import (
+    FLEET,
+    SECRET,
+    Device,
+    csv_lines,
+    freeze_now,
+    make_device,
+    make_plan,
+)
 
 
 def main(directory: Path) -> None:
@@ -64,10 +72,10 @@ def spool_when_full(device: Device, ballast: Path) -> None:
         device.store.spool.put(plan_id, bytes(100_000), b"vector")
     assert sorted(device.store.files.spool.iterdir()) == before
     assert device.store.spool.entries() == []
-    assert device.freezer.job(plan_id) is not None
+    assert device.mend() is not None
     other = make_plan(device.model, 2)
     with pytest.raises(CannotWrite, match="the disk is full"):
-        device.freezer.freeze(other)
+        freeze_now(device.freezer, other)
     assert device.store.plans.find(other.plan_id) is None
     ballast.unlink()
     entry = device.store.spool.put(plan_id, bytes(100_000), b"vector")
@@ -76,10 +84,10 @@ def spool_when_full(device: Device, ballast: Path) -> None:
 
 def train_when_full(device: Device, ballast: Path) -> None:
     """The child says so; with room it ends as if nothing had been."""
-    job = device.freezer.freeze(make_plan(device.model, 3))
+    job = freeze_now(device.freezer, make_plan(device.model, 3))
     fill(ballast)
-    child = Child(job, lease_ns=100_000)  # short: it waits for us before it can finish
-    child.until_step(5)
+    child = Child(job, duty=ONE_BATCH)
+    child.until_step(1)
     child.process.stop()
     assert child.exit_code() == 0, child.events
     assert child.notes == ["checkpoint not written: No space left on device"], child.notes

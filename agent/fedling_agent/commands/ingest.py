@@ -10,7 +10,7 @@ from typing import Any
 from fedling_agent.commands import installation, source
 from fedling_agent.commands.installation import Installation
 from fedling_agent.service.control import Json
-from fedling_agent.service.operations import Ingest
+from fedling_agent.service.operations import Ingest, told
 from fedling_agent.store.database import PROGRAM
 from fedling_agent.store.store import Store
 from fedling_protocol.command import output
@@ -54,7 +54,8 @@ def _feeder(where: Installation, stream: str, form: str) -> Iterator[tuple[Feed,
     with lock.exclusive(where.state, PROGRAM):
         store = Store(where.state, where.needed_config().bounds)
         try:
-            yield Ingest(store, streams, stream, form).feed, "command; the service does not run"
+            ingest = Ingest(store, streams, stream, form)
+            yield lambda lines: told(ingest.feed(lines)), "command; the service does not run"
         finally:
             store.close()
 

@@ -14,6 +14,7 @@ from fedling_agent.store.store import Store
 from fedling_protocol.command import output
 from fedling_protocol.disk.errors import BadInput
 from fedling_protocol.exits import Exit
+from fedling_protocol.runtime.slices import finish
 
 Ask = Callable[[Json], Json]
 
@@ -51,7 +52,7 @@ def _asker(where: Installation) -> Iterator[tuple[Ask, str]]:
                 return operations.windows(store, task)
             lines: Any = request["lines"]
             form = str(request["form"])
-            return operations.predict(store, predictor, streams, task, lines, form)
+            return finish(operations.predict(store, predictor, streams, task, lines, form))
 
         yield ask, "command; the service does not run"
     finally:

@@ -1,13 +1,23 @@
-"""Cuts recordings into windows, and parts them into training and hold-out by blocks."""
+"""Cuts recordings into windows, newest first, and parts them from the hold-out by blocks."""
 
 import hmac
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cbor2
 
-from fedling_agent.store.recordings import Recording, Span
+from fedling_agent.data.recording import Recording, Source, Span
+from fedling_protocol.runtime.slices import Slices
 from fedling_protocol.wire.messages import TaskSpec, Training
+
+MAX_EXAMPLES = 65_536
+MAX_BYTES = 16 * 2**20  # of frozen windows, which are in memory while they are frozen
+MAX_SAMPLES = 2**24 - 1  # of a channel in one fit of the normaliser, NUMERICS.md section 6
+
+RUNS = 64  # cut in one slice: each may cost a keyed hash
+PIECE = 4096  # windows added in one slice
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +30,48 @@ class Example:
     label: int  # class; 0 in a task without labels
 
 
+class Windows:
+    """Up to 65,536 examples in 21 bytes each, oldest first."""
+
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        """names: of recordings, that add() numbers from 0."""
+        self.names = list(names)
+        self.recordings = array("I")  # of each window, its place in names
+        self.firsts = array("q")
+        self.revisions = array("q")
+        self.labels = bytearray()
+
+    def add(self, recording: int, firsts: Iterable[int], revision: int, label: int) -> None:
+        """Windows of one recording and one span, at the end."""
+        before = len(self.firsts)
+        self.firsts.extend(firsts)
+        added = len(self.firsts) - before
+        self.recordings.extend(array("I", [recording]) * added)
+        self.revisions.extend(array("q", [revision]) * added)
+        self.labels += bytes([label]) * added
+
+    def reverse(self) -> None:
+        """What was added last comes first."""
+        for column in (self.recordings, self.firsts, self.revisions, self.labels):
+            column.reverse()
+
+    def slice(self, start: int, stop: int) -> Iterator[Example]:
+        """Examples start to stop, less the last."""
+        for at in range(start, min(stop, len(self))):
+            name = self.names[self.recordings[at]]
+            yield Example(name, self.firsts[at], self.revisions[at], self.labels[at])
+
+    def __len__(self) -> int:
+        return len(self.firsts)
+
+    def __getitem__(self, at: int) -> Example:
+        (example,) = self.slice(at, at + 1)
+        return example
+
+    def __iter__(self) -> Iterator[Example]:
+        return self.slice(0, len(self))
+
+
 class HoldOut:
     """Which blocks of samples are kept out of training: the same ones for as long as the device is.
 
@@ -27,43 +79,136 @@ class HoldOut:
     """
 
     def __init__(self, secret: bytes, stream: str, training: Training) -> None:
-        """secret: the device's."""
+        """secret: the device's; training.holdout > 0."""
         self._salt = hmac.digest(secret, b"fedling hold-out 1", "sha256")
         self._stream = stream
         self._thousandths = training.holdout
-        self._block = training.holdout_block
+        self.block = training.holdout_block  # samples
 
     def held(self, recording: str, block: int) -> bool:
         """Whether samples block * holdout_block and following are kept out of training."""
-        if self._thousandths == 0:
-            return False
         words = cbor2.dumps([self._stream, recording, block], canonical=True)
         word = int.from_bytes(hmac.digest(self._salt, words, "sha256")[:4], "big")
         return word * 1000 >> 32 < self._thousandths
 
-    def trains(self, recording: str, first: int, window: int) -> bool:
-        """Whether no block that a window touches is held out."""
-        blocks = range(first // self._block, (first + window - 1) // self._block + 1)
-        return not any(self.held(recording, block) for block in blocks)
+
+class Run(NamedTuple):
+    """Training windows of one span, one stride apart; an empty one says that none was found yet."""
+
+    firsts: range  # ascending
+    revision: int
+    label: int
 
 
-def cut(
-    spec: TaskSpec, recording: Recording, spans: list[Span], holdout: HoldOut
-) -> Iterator[Example]:
-    """The training windows of one recording, in order.
+class Cutter:
+    """Finds a task's training windows, from the newest back, without touching older ones.
 
     Windows begin at every multiple of the stride; one span with a label of the task must cover all
     of a window, and no held-out block may touch it. A task without labels takes them all.
     """
-    if not spec.labels:
-        spans = [Span(0, recording.samples - 1, "", 0)]
-    classes = {label: k for k, label in enumerate(spec.labels or ("",))}
-    for span in spans:
-        label = classes.get(span.label)
-        if label is None:
-            continue
-        start = -(-span.first // spec.stride) * spec.stride
-        end = min(span.last + 1, recording.samples) - spec.window
-        for first in range(start, end + 1, spec.stride):
-            if holdout.trains(recording.id, first, spec.window):
-                yield Example(recording.id, first, span.revision, label)
+
+    def __init__(self, spec: TaskSpec, holdout: HoldOut | None) -> None:
+        """holdout: None: all windows train."""
+        self._spec = spec
+        self._holdout = holdout
+        self._classes = {label: k for k, label in enumerate(spec.labels)}
+
+    def back(self, source: Source, recording: Recording, seen: int = 0) -> Iterator[Run]:
+        """The windows of one recording that end after sample number `seen`, the last ones first.
+
+        Each run costs one hash, or a SELECT now and then. Samples beyond recording.samples, that
+        came since, are not looked at.
+        """
+        spec = self._spec
+        if recording.channels != spec.channels:
+            return
+        lowest = max(0, seen - spec.window + 1)
+        for span in self._spans(source, recording):
+            if span.last < lowest:
+                return
+            label = self._classes.get(span.label) if spec.labels else 0
+            if label is None:
+                yield Run(range(0), 0, 0)
+                continue
+            low = max(span.first, lowest)
+            high = min(span.last + 1, recording.samples) - spec.window
+            for firsts in self._firsts(recording.id, low, high):
+                yield Run(firsts, span.revision, label)
+
+    def _spans(self, source: Source, recording: Recording) -> Iterator[Span]:
+        if not self._spec.labels:
+            yield Span(0, recording.samples - 1, "", 0)
+            return
+        below = None
+        while below != 0 and (page := source.spans(recording, below)):
+            yield from page
+            below = page[-1].first
+
+    def _firsts(self, recording: str, low: int, high: int) -> Iterator[range]:
+        """Where windows begin in low..high, last ones first; each block is hashed once."""
+        window, stride, holdout = self._spec.window, self._spec.stride, self._holdout
+        low = -(-low // stride) * stride
+        if holdout is None:
+            yield range(low, high + 1, stride)
+            return
+        size = holdout.block
+        block = (high + window - 1) // size
+        while (high := high // stride * stride) >= low:
+            # Above `high` everything is found. Blocks from block + 1 to that of its last sample
+            # are not held out; what lies between two windows is not asked for.
+            block = min(block, (high + window - 1) // size)
+            begin = block * size
+            if holdout.held(recording, block):
+                yield range(0)
+                high = begin - window
+            else:
+                first = max(low, -(-begin // stride) * stride)
+                yield range(first, high + 1, stride)
+                high = min(high, first - 1)
+            block -= 1
+
+
+def training_windows(spec: TaskSpec, training: Training, secret: bytes) -> Cutter:
+    """Finds what a device trains on. secret: the device's."""
+    return Cutter(spec, HoldOut(secret, spec.stream, training) if training.holdout else None)
+
+
+def room(spec: TaskSpec) -> int:
+    """How many windows of a task a training set holds at most."""
+    width = 2 * spec.window * spec.channels
+    return min(MAX_EXAMPLES, MAX_BYTES // width, MAX_SAMPLES // spec.window)
+
+
+def newest_first(source: Source, stream: str) -> Iterator[Recording]:
+    """All recordings of a stream, read in pages."""
+    below = None
+    while page := source.newest(stream, below):
+        yield from page
+        below = page[-1].key
+
+
+def choose(
+    source: Source, stream: str, cutter: Cutter, most: int
+) -> Slices[tuple[Windows, list[Recording]]]:
+    """The newest windows, oldest first, and their recordings (in the order of windows.names).
+
+    Labels of a recording are as they were when it was come to: its revision tells of a change.
+    """
+    windows, used = Windows(), list[Recording]()
+    for recording in newest_first(source, stream):
+        for number, run in enumerate(cutter.back(source, recording)):
+            if run.firsts and (not used or used[-1] is not recording):
+                used.append(recording)
+                windows.names.append(recording.id)
+            firsts = run.firsts[::-1][: most - len(windows)]
+            for at in range(0, len(firsts), PIECE):
+                windows.add(len(used) - 1, firsts[at : at + PIECE], run.revision, run.label)
+                yield
+            if len(windows) == most:
+                windows.reverse()
+                return windows, used
+            if number % RUNS == RUNS - 1:
+                yield
+        yield
+    windows.reverse()
+    return windows, used

@@ -11,6 +11,7 @@ from fedling_agent.service.predict import Predictor
 from fedling_agent.service.service import Service
 from fedling_protocol.disk.errors import BadInput, CannotWrite, Missing
 from fedling_protocol.exits import Exit
+from fedling_protocol.runtime.slices import finish
 
 EXITS = {BadInput: Exit.FAILED, CannotWrite: Exit.CANNOT_WRITE, Missing: Exit.NOT_FOUND}
 
@@ -83,13 +84,14 @@ class Desk:
             name, form = str(request.get("stream")), str(request.get("form"))
             ingest = peer.memory["ingest"] = Ingest(service.store, service.streams, name, form)
         done = ingest.feed(_lines(request))
-        if done["stored"]:
-            service.ingested()
-        return done
+        if done.stored:
+            service.ingested(done.changes)
+            self._predictor.changed(done.changes)
+        return operations.told(done)
 
     def predict(self, request: Json, _peer: Peer) -> Json:
         service, task, form = self._service, request.get("task"), str(request.get("form"))
-        return operations.predict(
+        answer = operations.predict(
             service.store,
             self._predictor,
             service.streams,
@@ -97,6 +99,7 @@ class Desk:
             _lines(request),
             form,
         )
+        return finish(answer)
 
     def windows(self, request: Json, _peer: Peer) -> Json:
         return operations.windows(self._service.store, str(request.get("task") or ""))

@@ -6,8 +6,11 @@ from collections.abc import Iterable
 from fedling_agent.data.streams import Parser, Stream, counts_of_window
 from fedling_agent.service.control import Json
 from fedling_agent.service.predict import Predictor
+from fedling_agent.store.models import StoredModel
+from fedling_agent.store.recordings import Ingested
 from fedling_agent.store.store import Store
 from fedling_protocol.disk.errors import BadInput, Missing
+from fedling_protocol.runtime.slices import Slices
 
 Streams = dict[str, Stream]
 
@@ -21,28 +24,33 @@ class Ingest:
         self._stream = find_stream(streams, name)
         self._parser = Parser(self._stream, form)
 
-    def feed(self, lines: Iterable[str]) -> Json:
-        """What became of these rows. Raises BadInput, CannotWrite: then none of them is kept."""
+    def feed(self, lines: Iterable[str]) -> Ingested:
+        """What became of these rows. Raises BadInput, CannotWrite: then none of them is kept.
+
+        It parses, writes and waits for the disk: beside the loop, one call after another.
+        """
         rows = self._parser.feed(lines)
-        done = self._store.recordings.ingest(self._stream, rows, int(time.time() * 1000))
-        return {
-            "stored": done.stored,
-            "refused": done.refused,
-            "errors": [[error.row, error.reason] for error in done.errors],
-            "evicted": done.evicted,
-        }
+        return self._store.recordings.ingest(self._stream, rows, int(time.time() * 1000))
+
+
+def told(done: Ingested) -> Json:
+    """What became of some rows, as it is answered."""
+    return {
+        "stored": done.stored,
+        "refused": done.refused,
+        "errors": [[error.row, error.reason] for error in done.errors],
+        "evicted": done.evicted,
+    }
 
 
 def predict(
     store: Store, predictor: Predictor, streams: Streams, task: str, lines: list[str], form: str
-) -> Json:
+) -> Slices[Json]:
     """One window, one answer. task: empty if there is only one. Raises Missing, BadInput."""
-    model = store.models.newest(task or only_task(store))
-    if model is None:
-        raise Missing(f"no model yet of {task}")
+    model = newest_model(store, task)
     stream = find_stream(streams, model.spec.stream)
     counts = counts_of_window(stream, lines, form, model.spec.window)
-    answer = predictor.predict(model.task, counts)
+    answer = yield from predictor.predict(model, counts)
     about: Json = {"task": answer.task, "model": answer.version, "normalised": answer.normalised}
     if answer.label is None:
         return about | {"error": answer.error}
@@ -51,11 +59,17 @@ def predict(
 
 def windows(store: Store, task: str) -> Json:
     """How long a window of this task is. Raises Missing."""
+    spec = newest_model(store, task).spec
+    return {"task": spec.task, "window": spec.window, "stream": spec.stream}
+
+
+def newest_model(store: Store, task: str) -> StoredModel:
+    """task: empty if there is only one. Raises Missing, BadInput."""
     task = task or only_task(store)
     model = store.models.newest(task)
     if model is None:
         raise Missing(f"no model yet of {task}")
-    return {"task": task, "window": model.spec.window, "stream": model.spec.stream}
+    return model
 
 
 def only_task(store: Store) -> str:

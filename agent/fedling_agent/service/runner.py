@@ -12,6 +12,8 @@ from fedling_agent.conditions.decision import Allowance
 from fedling_agent.conditions.gate import Gate
 from fedling_agent.conditions.policy import Policy
 from fedling_agent.conditions.watcher import Watcher
+from fedling_agent.data.counting import Counter
+from fedling_agent.data.recording import Changes
 from fedling_agent.data.streams import Stream
 from fedling_agent.service.outbox import Outbox
 from fedling_agent.session import events as ev
@@ -25,6 +27,7 @@ from fedling_agent.training.slot import Slot
 from fedling_protocol.disk.errors import BadInput, CannotWrite, Missing
 from fedling_protocol.net.ports import Link
 from fedling_protocol.runtime.loop import Loop, Timer
+from fedling_protocol.runtime.slices import finish
 from fedling_protocol.wire import codecs, digest, envelope
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.limits import MAX_REASON
@@ -74,7 +77,7 @@ class Work:
         self.looked_at = 0.0
         self.failure = ""  # the last training that failed
         self._gate = Gate(tools.policy, tools.watcher, self._asked)
-        self._enough: bool | None = None  # None: not counted since something changed
+        self._counter = None if plan is None else self._new_counter(plan)
         self._events: deque[ev.Event] = deque()
         self._busy = False
         self._looking = False  # a reading was asked for; the events wait for it
@@ -126,7 +129,7 @@ class Work:
             self.give(ev.RestSeen(message, held))
             return
         if self.plan is None or self.plan.plan_id != message.plan_id:
-            self.plan, self._enough = message, None
+            self.plan, self._counter = message, self._new_counter(message)
         held = store.models.find(message.base_hash) is not None
         self.give(ev.PlanSeen(message, store.plans.is_finished(message.plan_id), held))
 
@@ -147,9 +150,10 @@ class Work:
         self.give(ev.ModelStored(version, fetch.model_hash))
         return True
 
-    def examples_changed(self) -> None:
+    def examples_changed(self, changes: Changes) -> None:
         """Something was ingested."""
-        self._enough = None
+        if self._counter is not None:
+            self._counter.changed(changes)
 
     def look(self) -> None:
         """Look at the conditions; the session hears of it if it matters."""
@@ -183,13 +187,13 @@ class Work:
 
     def _count(self) -> bool:
         """Whether there are enough examples for the last plan; counted when one needs to know."""
-        plan = self.plan
-        if plan is None or self.session.work is not None:
+        if self._counter is None or self.session.work is not None:
             return self.session.enough
-        if self._enough is None:
-            count = self._tools.freezer.count(plan.spec, plan.training)
-            self._enough = count >= max(1, plan.training.min_examples)
-        return self._enough
+        return finish(self._counter.count())
+
+    def _new_counter(self, plan: Plan) -> Counter:
+        secret, source = self._tools.identity.secret, self._tools.store.recordings
+        return Counter(source, plan.spec, plan.training, secret)
 
     def _asked(self) -> Conditions | None:
         plan = self.session.work or self.plan
@@ -273,18 +277,13 @@ class Work:
             self._tools.link.reconnect("a model is not wanted any more")
 
     def _start_training(self, action: ev.StartTraining) -> None:
-        plan, freezer = action.plan, self._tools.freezer
+        plan = action.plan
         try:
-            if self._tools.store.plans.find(plan.plan_id) is None:
-                job: Job | None = freezer.freeze(plan)
-            else:
-                job = freezer.job(plan.plan_id)
+            job = finish(self._tools.freezer.freeze(plan))()
         except (Missing, BadInput) as error:
             self.training_failed(plan.plan_id, str(error))
             return
-        if job is None:
-            self.training_failed(plan.plan_id, "its files are damaged and cannot be made again")
-        elif job.result() is not None:
+        if job.result() is not None:
             self._spool(job)
         else:
             self._tools.slot.start(job, self)

@@ -10,6 +10,7 @@ from functools import partial
 
 from fedling_agent.conditions.watcher import Watcher
 from fedling_agent.config import AgentConfig
+from fedling_agent.data.recording import Changes
 from fedling_agent.data.streams import Stream
 from fedling_agent.service.inbox import Inbox
 from fedling_agent.service.outbox import Outbox
@@ -228,10 +229,10 @@ class Service:
         plan = work.session.work
         return None if plan is None else self.slot.progress(plan.plan_id)
 
-    def ingested(self) -> None:
+    def ingested(self, changes: Changes) -> None:
         """The store has new examples: count them when the flood is over."""
         for work in self.works.values():
-            work.examples_changed()
+            work.examples_changed(changes)
         if self._settle is None:
             self._settle = self.loop.after(SETTLE_S, self._settled)
 

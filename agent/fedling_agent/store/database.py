@@ -6,6 +6,7 @@ change a table: fedling_protocol.disk.database.
 
 from pathlib import Path
 
+from fedling_agent.store import migrations
 from fedling_protocol.disk.database import Database, Tables
 
 PROGRAM = "fedling-agent"  # holds the lock
@@ -131,7 +132,7 @@ CREATE VIEW free_recordings AS  -- may be evicted
     SELECT * FROM recordings WHERE key NOT IN (SELECT recording FROM pins);
 """
 
-TABLES = Tables(first=1, steps=(SCHEMA_1,), converter="fedling-agent run")
+TABLES = Tables(first=1, steps=(SCHEMA_1, migrations.to_2), converter="fedling-agent run")
 
 
 def open_database(path: Path, *, read_only: bool = False) -> Database:

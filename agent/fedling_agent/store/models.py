@@ -4,16 +4,20 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import cbor2
+
 from fedling_native import Normaliser
 from fedling_protocol.disk import durable
-from fedling_protocol.disk.database import Database, Fields
+from fedling_protocol.disk.database import Database
 from fedling_protocol.disk.errors import Missing, writing
-from fedling_protocol.wire import payload
-from fedling_protocol.wire.digest import model_hash
-from fedling_protocol.wire.kinds import Kind
-from fedling_protocol.wire.messages import Model, Rest, TaskSpec
+from fedling_protocol.runtime.slices import Slices
+from fedling_protocol.wire.digest import model_hash, start_model_hash
+from fedling_protocol.wire.messages import Model, TaskSpec
+from fedling_protocol.wire.records import TASK_SPEC
 
 KEPT = 8  # versions of a task; a job has its own link to the weights it needs
+PIECE = 2**18  # bytes that are read and hashed in one slice
+DECODED = 64  # descriptions in memory
 KEPT_BYTES = 32 * 2**20  # of a task's weights; the newest is kept whatever its size
 
 
@@ -36,57 +40,69 @@ class Models:
     def __init__(self, database: Database, directory: Path) -> None:
         self._database = database
         self._directory = directory
+        self._decoded: dict[tuple[str, int, bytes], StoredModel] = {}
+        self._normalisers: dict[str, tuple[str, Normaliser]] = {}  # by task: text, value
 
     def put(self, model: Model) -> StoredModel:
         """Store durably a message that was verified. Again: the same. Raises CannotWrite."""
-        name = model_hash(model.spec, model.exponents, model.weights)
-        what = f"model {model.version} of {model.spec.task}"
+        spec, name = model.spec, model_hash(model.spec, model.exponents, model.weights)
+        what = f"model {model.version} of {spec.task}"
         with writing(what):
             durable.write_file(self._path(name), model.weights)
-        about = payload.encode(Rest(model.version, name, model.spec, len(model.weights), 0))
-        exponents = json.dumps(model.exponents)
+        size, exponents = len(model.weights), json.dumps(model.exponents)
         with self._database.transaction(what) as connection:
             connection.execute(
-                "INSERT OR REPLACE INTO models (task, version, hash, about, exponents, size) "
+                "INSERT OR REPLACE INTO models (task, version, hash, spec, exponents, size) "
                 "VALUES (?, ?, ?, ?, ?, ?)",
-                (model.spec.task, model.version, name, about, exponents, len(model.weights)),
+                (spec.task, model.version, name, encode_spec(spec), exponents, size),
             )
-            dropped = self._beyond(model.spec.task)
+            dropped = self._beyond(spec.task)
             for version in dropped:
                 sql = "DELETE FROM models WHERE task = ? AND version = ?"
-                connection.execute(sql, (model.spec.task, version))
+                connection.execute(sql, (spec.task, version))
         self.clean()
-        return self._stored((about, exponents, len(model.weights)))
+        path = self._path(name)
+        return StoredModel(spec.task, model.version, name, spec, model.exponents, size, path)
 
     def newest(self, task: str) -> StoredModel | None:
-        """The highest version here."""
-        sql = "SELECT about, exponents, size FROM models WHERE task = ? ORDER BY version DESC"
-        for row in self._database.rows(sql, task):
-            if _is_there(model := self._stored(row)):
+        """The highest version here. Decoded once, so ask as often as you like."""
+        sql = "SELECT version, hash FROM models WHERE task = ? ORDER BY version DESC LIMIT 1"
+        row = self._database.row(sql, task)
+        while row is not None:
+            version, name = row
+            if model := self._present(task, version, name):
                 return model
+            sql = """SELECT version, hash FROM models WHERE task = ? AND version < ?
+                     ORDER BY version DESC LIMIT 1"""
+            row = self._database.row(sql, task, version)
         return None
 
     def find(self, name: bytes) -> StoredModel | None:
         """The model of this hash, if its weights are here."""
-        sql = "SELECT about, exponents, size FROM models WHERE hash = ? LIMIT 1"
-        row = self._database.row(sql, name)
-        if row is None or not _is_there(model := self._stored(row)):
+        row = self._database.row("SELECT task, version FROM models WHERE hash = ? LIMIT 1", name)
+        if row is None:
             return None
-        return model
+        task, version = row
+        return self._present(task, version, name)
 
     def tasks(self) -> list[str]:
         """Tasks of which a model is here."""
         return [row[0] for row in self._database.rows("SELECT DISTINCT task FROM models")]
 
-    def weights(self, model: StoredModel) -> bytes:
+    def weights(self, model: StoredModel) -> Slices[bytes]:
         """Raises Missing if the file is gone or damaged; a damaged one is put aside."""
+        weights, digest = bytearray(), start_model_hash(model.spec, model.exponents)
         try:
-            weights = model.path.read_bytes()
+            with model.path.open("rb", buffering=0) as file:
+                while data := file.read(PIECE):
+                    weights += data
+                    digest.update(data)
+                    yield
         except OSError as error:
             reason = error.strerror
         else:
-            if model_hash(model.spec, model.exponents, weights) == model.hash:
-                return weights
+            if digest.digest() == model.hash:
+                return bytes(weights)
             model.path.unlink(missing_ok=True)  # so that it is fetched again
             reason = "damaged"
         raise Missing(f"model {model.version} of {model.task}: {reason}")
@@ -94,7 +110,13 @@ class Models:
     def normaliser(self, task: str) -> Normaliser | None:
         """The one of the last freeze: Plans.begin() keeps it."""
         row = self._database.row("SELECT channels FROM normalisers WHERE task = ?", task)
-        return None if row is None else Normaliser.from_tuples(json.loads(row[0]))
+        if row is None:
+            return None
+        known = self._normalisers.get(task)
+        if known is None or known[0] != row[0]:
+            known = row[0], Normaliser.from_tuples(json.loads(row[0]))
+            self._normalisers[task] = known
+        return known[1]
 
     def clean(self) -> None:
         """Remove the files of models that are not held."""
@@ -116,15 +138,36 @@ class Models:
     def _path(self, name: bytes) -> Path:
         return self._directory / name.hex()
 
-    def _stored(self, row: Fields) -> StoredModel:
-        about, exponents, size = row
-        rest = payload.decode(Kind.PLAN, about)
-        assert isinstance(rest, Rest)
-        path = self._path(rest.model_hash)
-        values = tuple(json.loads(exponents))
-        return StoredModel(
-            rest.spec.task, rest.version, rest.model_hash, rest.spec, values, size, path
-        )
+    def _present(self, task: str, version: int, name: bytes) -> StoredModel | None:
+        """None if its weights are not here."""
+        model = self._decoded.get((task, version, name)) or self._decode(task, version, name)
+        return model if model is not None and _is_there(model) else None
+
+    def _decode(self, task: str, version: int, name: bytes) -> StoredModel | None:
+        """None: put() has dropped it meanwhile."""
+        sql = "SELECT spec, exponents, size FROM models WHERE task = ? AND version = ?"
+        row = self._database.row(sql, task, version)
+        if row is None:
+            return None
+        spec, exponents, size = row
+        values, path = tuple(json.loads(exponents)), self._path(name)
+        model = StoredModel(task, version, name, decode_spec(spec), values, size, path)
+        while len(self._decoded) >= DECODED:
+            del self._decoded[next(iter(self._decoded))]
+        self._decoded[task, version, name] = model
+        return model
+
+
+def encode_spec(spec: TaskSpec) -> bytes:
+    """A task as it is stored beside its models: the map that messages hold."""
+    return cbor2.dumps(TASK_SPEC.to_wire(spec), canonical=True)
+
+
+def decode_spec(data: bytes) -> TaskSpec:
+    """The inverse; of what we have verified before we stored it."""
+    spec = TASK_SPEC.from_wire(cbor2.loads(data))
+    assert isinstance(spec, TaskSpec)
+    return spec
 
 
 def _is_there(model: StoredModel) -> bool:

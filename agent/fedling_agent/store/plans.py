@@ -1,16 +1,18 @@
 """The plans that a device took part in: what replay needs to know about the last hundred."""
 
 import json
-import zlib
+import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-import cbor2
-
-from fedling_agent.data.windows import Example
+from fedling_agent.data import listing
+from fedling_agent.data.recording import Recording
+from fedling_agent.data.windows import Windows
 from fedling_native import Normaliser
-from fedling_protocol.disk.database import Database, Fields
+from fedling_protocol.disk.database import Database, Fields, one
+from fedling_protocol.disk.errors import Missing
+from fedling_protocol.runtime.slices import Slices
 from fedling_protocol.wire import payload
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Plan
@@ -18,6 +20,10 @@ from fedling_protocol.wire.messages import Plan
 KEPT = 100
 
 _COLUMNS = "message, state, frozen_hash, examples, normaliser, vector_hash, update_hash"
+
+
+class Moved(Missing):
+    """What was frozen is no longer what is stored: freeze it again."""
 
 
 class PlanState(StrEnum):
@@ -51,16 +57,21 @@ class Plans:
         self,
         plan: Plan,
         frozen_hash: bytes,
-        examples: list[Example],
+        rows: bytes,
+        count: int,
         normaliser: Normaliser,
-        recordings: Iterable[int],
+        recordings: Iterable[Recording],
     ) -> None:
-        """The plan is in work: its recordings are not evicted, its normaliser is predict's."""
+        """The plan is in work: its recordings are not evicted, its normaliser is predict's.
+
+        rows: the listing of the frozen set, compressed.
+        Raises Moved (a recording is not what it was), CannotWrite.
+        """
         channels = json.dumps(normaliser.to_tuples())
         with self._database.transaction("the plan") as connection:
+            pins = [(plan.plan_id, _unchanged(connection, r).key) for r in recordings]
             connection.execute(
-                "INSERT OR IGNORE INTO frozen (hash, listing) VALUES (?, ?)",
-                (frozen_hash, zlib.compress(listing(examples))),
+                "INSERT OR IGNORE INTO frozen (hash, listing) VALUES (?, ?)", (frozen_hash, rows)
             )
             connection.execute(
                 "INSERT INTO plans "
@@ -72,14 +83,11 @@ class Plans:
                     plan.round,
                     payload.encode(plan),
                     frozen_hash,
-                    len(examples),
+                    count,
                     channels,
                 ),
             )
-            connection.executemany(
-                "INSERT INTO pins (plan_id, recording) VALUES (?, ?)",
-                [(plan.plan_id, key) for key in recordings],
-            )
+            connection.executemany("INSERT INTO pins (plan_id, recording) VALUES (?, ?)", pins)
             connection.execute(
                 "INSERT OR REPLACE INTO normalisers (task, channels) VALUES (?, ?)",
                 (plan.spec.task, channels),
@@ -106,17 +114,19 @@ class Plans:
         """Whether Spool.end() was called for it; remembered longer than the records."""
         return self._database.row("SELECT 1 FROM endings WHERE plan_id = ?", plan_id) is not None
 
-    def examples(self, record: PlanRecord) -> list[Example]:
+    def examples(self, record: PlanRecord) -> Slices[Windows]:
         """The frozen windows, in their order."""
         row = self._database.row("SELECT listing FROM frozen WHERE hash = ?", record.frozen_hash)
         assert row is not None  # a foreign key
-        return [Example(*fields) for fields in cbor2.loads(zlib.decompress(row[0]))]
+        return listing.read(row[0])
 
 
-def listing(examples: list[Example]) -> bytes:
-    """Ids, label revisions and classes, as hashed."""
-    rows = [[e.recording, e.first, e.revision, e.label] for e in examples]
-    return cbor2.dumps(rows, canonical=True)
+def _unchanged(connection: sqlite3.Connection, recording: Recording) -> Recording:
+    """Samples never change, and more of them do not matter."""
+    row = one(connection, "SELECT revision FROM recordings WHERE key = ?", (recording.key,))
+    if row != (recording.revision,):
+        raise Moved(f"recording {recording.id} was evicted or relabelled meanwhile")
+    return recording
 
 
 def _record(row: Fields) -> PlanRecord:

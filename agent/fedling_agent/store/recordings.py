@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from fedling_agent.data.recording import Changes, Recording, Span
 from fedling_agent.data.streams import Row, RowError, Stream
 from fedling_protocol.disk.database import Database, one
 from fedling_protocol.disk.errors import BadInput, Missing
@@ -15,6 +16,10 @@ MAX_ERRORS = 20  # that are told one by one; all are counted
 SAMPLE_BYTES = 2
 GROWING_BYTES = 4096  # a smaller last chunk grows: rows that come one by one make no tiny chunks
 CHUNK_BYTES = 65_536
+PAGE = 256  # recordings or spans that are read at a time
+
+_COLUMNS = "key, id, start_ms, samples, ?, revision"  # as Recording has them
+_LAST = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,41 +32,21 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Ingested:
-    """What became of one chunk of rows, or of many (they add up)."""
+    """What became of the rows of one call."""
 
-    stored: int = 0
+    changes: Changes
     refused: int = 0
     errors: tuple[RowError, ...] = ()  # the first 20
-    evicted: int = 0  # recordings
 
-    def __add__(self, other: "Ingested") -> "Ingested":
-        return Ingested(
-            self.stored + other.stored,
-            self.refused + other.refused,
-            (self.errors + other.errors)[:MAX_ERRORS],
-            self.evicted + other.evicted,
-        )
+    @property
+    def stored(self) -> int:
+        """Rows that are on disk."""
+        return self.changes.samples
 
-
-@dataclass(frozen=True, slots=True)
-class Recording:
-    """One recording without its samples."""
-
-    key: int  # in this database; grows, so that the oldest comes first
-    id: str
-    start_ms: int
-    samples: int
-    channels: int
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Samples first..last (inclusive) have this label."""
-
-    first: int
-    last: int
-    label: str
-    revision: int  # 0 as ingested; grows when a person changes a label
+    @property
+    def evicted(self) -> int:
+        """Recordings that had to go."""
+        return len(self.changes.evicted)
 
 
 class Summary(NamedTuple):
@@ -78,6 +63,7 @@ class Recordings:
     def __init__(self, database: Database, bounds: Bounds) -> None:
         self._database = database
         self._bounds = bounds
+        self._bytes: int | None = None  # stored, of all streams; we are the only one who writes
 
     def ingest(self, stream: Stream, rows: Iterable[Row | RowError], now_ms: int) -> Ingested:
         """One transaction: append the good rows, then evict. A known recording goes on.
@@ -87,19 +73,23 @@ class Recordings:
         channels are not those of what is stored).
         """
         pieces, refused, errors = _group(rows)
+        stored, self._bytes = self._bytes, None  # unknown until it is committed
         with self._database.transaction("examples") as connection:
             _declare(connection, stream)
-            writer = _Writer(connection, stream, self._bounds, now_ms)
+            if stored is None:
+                stored = _stored_bytes(connection)
+            writer = _Writer(connection, stream, self._bounds, now_ms, stored)
             for piece in pieces:
                 if error := writer.append(piece):
                     refused += len(piece.labels)
                     errors.append(error)
             writer.evict_old()
-        return Ingested(writer.stored, refused, tuple(errors[:MAX_ERRORS]), writer.evicted)
+        self._bytes = writer.bytes
+        return Ingested(writer.changes(), refused, tuple(errors[:MAX_ERRORS]))
 
     def relabel(
         self, stream: str, recording: str, first: int, last: int, label: str | None
-    ) -> None:
+    ) -> Changes:
         """Change or remove (None) the label of samples first..last; raises the revision.
 
         Raises Missing (no such recording), BadInput (no such samples).
@@ -117,14 +107,26 @@ class Recordings:
                 _put_span(connection, key, Span(first, last, label, revision + 1))
             sql = "UPDATE recordings SET revision = revision + 1 WHERE key = ?"
             connection.execute(sql, (key,))
+        return Changes(stream, relabelled=(key,))
 
-    def of_stream(self, stream: str) -> list[Recording]:
-        """Oldest first: in the order in which they were begun."""
-        definition = self.definition(stream)
-        channels = len(definition) if definition else 0
-        sql = """SELECT key, id, start_ms, samples, ? FROM recordings
-                 WHERE stream = ? ORDER BY key"""
-        return [Recording(*row) for row in self._database.rows(sql, channels, stream)]
+    def newest(self, stream: str, below: int | None = None) -> list[Recording]:
+        """Newest first, in the order in which they were begun; a page, of keys below a bound."""
+        sql = f"""SELECT {_COLUMNS} FROM recordings WHERE stream = ? AND key < ?
+                  ORDER BY key DESC LIMIT {PAGE}"""  # noqa: S608 (constants)
+        key = _LAST if below is None else below
+        rows = self._database.rows(sql, self._channels(stream), stream, key)
+        return [Recording(*row) for row in rows]
+
+    def by_key(self, key: int) -> Recording | None:
+        """None if it was evicted."""
+        row = self._database.row("SELECT stream, id FROM recordings WHERE key = ?", key)
+        return None if row is None else self.by_id(*row)
+
+    def by_id(self, stream: str, name: str) -> Recording | None:
+        """None if it was evicted, or never was."""
+        sql = f"SELECT {_COLUMNS} FROM recordings WHERE stream = ? AND id = ?"  # noqa: S608
+        row = self._database.row(sql, self._channels(stream), stream, name)
+        return None if row is None else Recording(*row)
 
     def definition(self, stream: str) -> list[list[str]] | None:
         """Name, unit and resolution of each channel, as first ingested; None: nothing was."""
@@ -134,10 +136,15 @@ class Recordings:
         definition: list[list[str]] = json.loads(row[0])
         return definition
 
-    def spans(self, recording: Recording) -> list[Span]:
-        """In order, none overlapping."""
-        sql = "SELECT first, last, label, revision FROM spans WHERE recording = ? ORDER BY first"
-        return [Span(*row) for row in self._database.rows(sql, recording.key)]
+    def _channels(self, stream: str) -> int:
+        return len(self.definition(stream) or ())
+
+    def spans(self, recording: Recording, below: int | None = None) -> list[Span]:
+        """Last first, none overlapping; a page, of spans that begin before sample `below`."""
+        sql = f"""SELECT first, last, label, revision FROM spans WHERE recording = ? AND first < ?
+                  ORDER BY first DESC LIMIT {PAGE}"""  # noqa: S608 (a constant)
+        rows = self._database.rows(sql, recording.key, _LAST if below is None else below)
+        return [Span(*row) for row in rows]
 
     def samples(self, recording: Recording, first: int, count: int) -> bytes:
         """int16 counts in this machine's order, channels last. Raises Missing if some are not."""
@@ -160,6 +167,7 @@ class Recordings:
 
     def erase(self, stream: str | None = None) -> None:
         """Remove for good what was ingested; the caller aborts what was trained on it first."""
+        self._bytes = None
         with self._database.transaction("the erasure of examples") as connection:
             if stream is None:
                 connection.execute("DELETE FROM recordings")
@@ -200,15 +208,30 @@ class _Writer:
     """Appends pieces inside one transaction."""
 
     def __init__(
-        self, connection: sqlite3.Connection, stream: Stream, bounds: Bounds, now_ms: int
+        self,
+        connection: sqlite3.Connection,
+        stream: Stream,
+        bounds: Bounds,
+        now_ms: int,
+        stored: int,
     ) -> None:
+        """stored: bytes of all streams."""
         self._connection = connection
         self._stream = stream
         self._bounds = bounds
         self._now_ms = now_ms
         self._width = len(stream.channels) * SAMPLE_BYTES
-        self.stored = 0
-        self.evicted = 0
+        self.bytes = stored
+        self._samples = 0
+        self._grown: dict[int, None] = {}
+        self._evicted: list[int] = []
+
+    def changes(self) -> Changes:
+        """All that was done."""
+        for key in self._evicted:
+            self._grown.pop(key, None)
+        name, grown, evicted = self._stream.name, tuple(self._grown), tuple(self._evicted)
+        return Changes(name, self._samples, grown, evicted=evicted)
 
     def append(self, piece: _Piece) -> RowError | None:
         """Why nothing of it is stored, or None."""
@@ -230,16 +253,18 @@ class _Writer:
             "WHERE key = ?",
             (len(piece.labels), size, self._now_ms, key),
         )
-        self.stored += len(piece.labels)
+        self.bytes += size
+        self._samples += len(piece.labels)
+        self._grown[key] = None
         return None
 
     def evict_old(self) -> None:
         """What nothing was added to for longer than the bound, unless a plan stands on it."""
         if self._bounds.age_days > 0:
             oldest = self._now_ms - int(self._bounds.age_days * 86_400_000)
-            sql = "SELECT key FROM free_recordings WHERE touched_ms < ?"
-            for (key,) in self._connection.execute(sql, (oldest,)).fetchall():
-                self._evict(key)
+            sql = "SELECT key, bytes FROM free_recordings WHERE touched_ms < ?"
+            for key, freed in self._connection.execute(sql, (oldest,)).fetchall():
+                self._evict(key, freed)
 
     def _open(self, piece: _Piece) -> tuple[int, int]:
         """Key and length of the recording, which is begun if it is new."""
@@ -258,26 +283,26 @@ class _Writer:
 
     def _make_room(self, size: int, growing: int) -> bool:
         """Evict the oldest until `size` more bytes fit."""
-        total = one(self._connection, "SELECT coalesce(sum(bytes), 0) FROM recordings") or (0,)
-        missing = total[0] + size - self._bounds.bytes
+        missing = self.bytes + size - self._bounds.bytes
         if missing <= 0:
             return True
         sql = "SELECT key, bytes FROM free_recordings WHERE key != ? ORDER BY key"
         victims = []
         for key, freed in self._connection.execute(sql, (growing,)):
-            victims.append(key)
+            victims.append((key, freed))
             missing -= freed
             if missing <= 0:
                 break
         if missing > 0:
             return False
-        for key in victims:
-            self._evict(key)
+        for key, freed in victims:
+            self._evict(key, freed)
         return True
 
-    def _evict(self, key: int) -> None:
+    def _evict(self, key: int, freed: int) -> None:
         self._connection.execute("DELETE FROM recordings WHERE key = ?", (key,))
-        self.evicted += 1
+        self.bytes -= freed
+        self._evicted.append(key)
 
     def _append_chunks(self, key: int, samples: int, data: bytes) -> None:
         sql = (
@@ -321,6 +346,11 @@ def _declare(connection: sqlite3.Connection, stream: Stream) -> None:
         )
     sql = "INSERT OR REPLACE INTO streams (name, definition) VALUES (?, ?)"
     connection.execute(sql, (stream.name, definition))
+
+
+def _stored_bytes(connection: sqlite3.Connection) -> int:
+    row = one(connection, "SELECT coalesce(sum(bytes), 0) FROM recordings")
+    return 0 if row is None else int(row[0])
 
 
 def _label_spans(labels: list[str | None], offset: int) -> Iterator[Span]:

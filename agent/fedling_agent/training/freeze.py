@@ -1,27 +1,57 @@
-"""Freezes a training set when a plan is accepted, and makes the job that a child process trains."""
+"""Freezes a training set when a plan is accepted, and makes the job that a child process trains.
+
+Reading, cutting, hashing are slices of the loop; what they give is a Write, the durable part.
+"""
 
 import hashlib
 import os
+import zlib
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
-from fedling_agent.data.windows import Example, HoldOut, cut
+from fedling_agent.data import listing
+from fedling_agent.data.recording import Recording
+from fedling_agent.data.windows import Windows, choose, room, training_windows
 from fedling_agent.store.files import remove_job
-from fedling_agent.store.plans import PlanState, listing
-from fedling_agent.store.recordings import Recording
+from fedling_agent.store.plans import Moved, PlanRecord, PlanState
+from fedling_agent.store.recordings import Recordings
 from fedling_agent.store.store import Store
 from fedling_agent.training.job import Damaged, Job, Recipe
-from fedling_native import Normaliser
+from fedling_native import Normaliser, NormaliserFit
 from fedling_protocol.disk import durable
-from fedling_protocol.disk.errors import BadInput, Missing, writing
+from fedling_protocol.disk.errors import BadInput, CannotWrite, Missing, writing
+from fedling_protocol.runtime.slices import Slices, finish
 from fedling_protocol.wire.digest import order_seed
-from fedling_protocol.wire.messages import Plan, TaskSpec, Training
+from fedling_protocol.wire.messages import Plan, TaskSpec
 
-MAX_EXAMPLES = 65_536
-MAX_BYTES = 16 * 2**20  # of frozen windows, which are in memory while they are frozen
-MAX_SAMPLES = 2**24 - 1  # of a channel in one fit of the normaliser, NUMERICS.md section 6
+PIECE_WINDOWS = 512  # assembled in one slice, at most
+PIECE_BYTES = 2**17  # the same, in bytes; a window may be as large
+STRETCH_BYTES = 2**16  # of samples that are read at once, or one window
+TRIES = 3  # a set whose recordings are evicted while it is read is begun anew
 
 # The normaliser of tasks that want none: a count is its own int8 value.
 IDENTITY = (0, 128, 7)
+
+Write = Callable[[], Job]
+"""Makes a frozen set durable, beside the loop. Raises CannotWrite (nothing is frozen), Missing
+(the base model is not here), Moved (a recording was evicted or relabelled since: freeze again)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """A training set in memory."""
+
+    data: bytearray  # int16 windows one after the other, then one class byte each
+    data_sum: bytes  # SHA-256
+    rows: bytes  # its listing, compressed
+    hash: bytes  # SHA-256 of ordered ids, label revisions, classes and samples
+    normaliser: Normaliser
+    count: int
+    recordings: tuple[Recording, ...]  # that it stands on
 
 
 class Freezer:
@@ -33,74 +63,45 @@ class Freezer:
         self._fleet = fleet
         self._secret = secret
 
-    def count(self, spec: TaskSpec, training: Training) -> int:
-        """How many examples freeze() would take now; reads no samples. 0: they do not fit."""
-        try:
-            return len(self._choose(spec, training))
-        except BadInput:
-            return 0
-
-    def freeze(self, plan: Plan) -> Job:
-        """Durably: windows, labels, normaliser, base weights, order seed. Again: the same job.
+    def freeze(self, plan: Plan) -> Slices[Write]:
+        """Windows, labels, normaliser, base weights, order seed. Again: the same job.
 
         The newest examples are taken, at most 65,536 and 16 MiB. Raises Missing (the base model is
-        not here, no examples), BadInput (the stream does not fit the task), CannotWrite (nothing
-        is frozen).
+        not here, no examples), BadInput (the stream does not fit the task).
         """
         if self._store.plans.find(plan.plan_id) is not None:
-            job = self.job(plan.plan_id)
-            if job is None:
+            known = yield from self.job(plan.plan_id)
+            if known is None:
                 raise Missing(f"the files of plan {plan.plan_id.hex()} are damaged beyond repair")
-            return job
-        examples = self._choose(plan.spec, plan.training)
-        if not examples:
-            raise Missing(f"no examples for {plan.spec.task}")
-        data = assemble(self._store, plan.spec, examples)
-        normaliser = fit(plan.spec, data, len(examples))
-        frozen_hash = hash_frozen(examples, data)
-        with writing("the training set"):
-            job = self._make(plan, frozen_hash, data, normaliser, len(examples))
-        keys = {r.id: r.key for r in self._store.recordings.of_stream(plan.spec.stream)}
-        pinned = sorted({keys[example.recording] for example in examples})
-        self._store.plans.begin(plan, frozen_hash, examples, normaliser, pinned)
-        self._store.files.tidy()
-        return job
+            return known
+        frozen = yield from self._gather(plan)
+        if self._store.models.find(plan.base_hash) is None:
+            raise _no_model(plan)
+        return partial(self._begin, plan, frozen)
 
-    def job(self, plan_id: bytes) -> Job | None:
+    def job(self, plan_id: bytes) -> Slices[Write | None]:
         """The job of a frozen plan; what damaged files held is made again from the recordings.
 
-        None: not frozen, or beyond repair (then end the plan). Raises CannotWrite.
+        None: not frozen, or beyond repair (then end the plan).
         """
         record = self._store.plans.find(plan_id)
         if record is None or record.state is not PlanState.FROZEN:
             return None
         try:
             job = Job(self._store.files.job(plan_id))
-            job.check()
+            yield from job.check()
         except Damaged:
-            pass
-        else:
-            return job
-        examples = self._store.plans.examples(record)
-        try:
-            data = assemble(self._store, record.plan.spec, examples)
-            if hash_frozen(examples, data) != record.frozen_hash:
-                return None
-            with writing("the training set"):
-                return self._make(
-                    record.plan, record.frozen_hash, data, record.normaliser, len(examples)
-                )
-        except Missing:
-            return None
+            return (yield from self._mend(record))
+        return lambda: job
 
     def recipe(
-        self, plan: Plan, frozen_hash: bytes, data: bytearray, normaliser: Normaliser, count: int
+        self, plan: Plan, frozen_hash: bytes, data_sum: bytes, normaliser: Normaliser, count: int
     ) -> tuple[Recipe, bytes]:
         """What a plan asks for on this frozen set, and its base weights. Raises Missing."""
         model = self._store.models.find(plan.base_hash)
         if model is None:
-            raise Missing(f"model {plan.base_version} of {plan.spec.task} is not here")
-        base = self._store.models.weights(model)
+            raise _no_model(plan)
+        base = finish(self._store.models.weights(model))
         recipe = Recipe(
             plan_id=plan.plan_id,
             layers=plan.spec.layers,
@@ -112,44 +113,84 @@ class Freezer:
             values=plan.spec.window * plan.spec.channels,
             normaliser=normaliser,
             frozen_hash=frozen_hash,
-            examples_sum=hashlib.sha256(data).digest(),
+            examples_sum=data_sum,
             base_sum=hashlib.sha256(base).digest(),
         )
         return recipe, base
 
-    def _choose(self, spec: TaskSpec, training: Training) -> list[Example]:
-        """The newest that fit, oldest first."""
-        check_channels(self._store, spec)
-        width = 2 * spec.window * spec.channels
-        room = min(MAX_EXAMPLES, MAX_BYTES // width, MAX_SAMPLES // spec.window)
-        holdout = HoldOut(self._secret, spec.stream, training)
-        pieces: list[list[Example]] = []
-        recordings = self._store.recordings
-        for recording in reversed(recordings.of_stream(spec.stream)):
-            found = list(cut(spec, recording, recordings.spans(recording), holdout))
-            pieces.append(found[max(0, len(found) - room) :])
-            room -= len(pieces[-1])
-            if room == 0:
-                break
-        return [example for piece in reversed(pieces) for example in piece]
+    # --- slices ----------------------------------------------------------------------------------
 
-    def _make(
-        self, plan: Plan, frozen_hash: bytes, data: bytearray, normaliser: Normaliser, count: int
-    ) -> Job:
+    def _gather(self, plan: Plan) -> Slices[Frozen]:
+        """Anew if what it stands on is evicted or relabelled meanwhile."""
+        for _ in range(TRIES - 1):
+            with suppress(Moved):
+                return (yield from self._gather_once(plan))
+        return (yield from self._gather_once(plan))
+
+    def _gather_once(self, plan: Plan) -> Slices[Frozen]:
+        spec, recordings = plan.spec, self._store.recordings
+        check_channels(self._store, spec)
+        cutter = training_windows(spec, plan.training, self._secret)
+        windows, used = yield from choose(recordings, spec.stream, cutter, room(spec))
+        if not windows:
+            raise Missing(f"no examples for {spec.task}")
+        try:
+            frozen = yield from assemble(recordings, spec, windows, used)
+        except Missing as error:
+            raise Moved(str(error)) from error
+        for recording in used:
+            now = recordings.by_key(recording.key)
+            if now is None or now.revision != recording.revision:
+                raise Moved(f"recording {recording.id} was evicted or relabelled meanwhile")
+            yield
+        return frozen
+
+    def _mend(self, record: PlanRecord) -> Slices[Write | None]:
+        spec, recordings = record.plan.spec, self._store.recordings
+        windows = yield from self._store.plans.examples(record)
+        try:
+            used = yield from find_recordings(recordings, spec.stream, windows)
+            frozen = yield from assemble(recordings, spec, windows, used)
+        except Missing:
+            return None
+        here = self._store.models.find(record.plan.base_hash) is not None
+        same = frozen.hash == record.frozen_hash
+        return partial(self._make, record.plan, frozen) if here and same else None
+
+    # --- beside the loop -------------------------------------------------------------------------
+
+    def _begin(self, plan: Plan, frozen: Frozen) -> Job:
+        plans, files = self._store.plans, self._store.files
+        try:
+            job = self._make(plan, frozen)
+            plans.begin(
+                plan, frozen.hash, frozen.rows, frozen.count, frozen.normaliser, frozen.recordings
+            )
+        except BaseException:
+            with suppress(CannotWrite):  # then the next start removes what no plan names
+                files.tidy()
+            raise
+        files.tidy()
+        return job
+
+    def _make(self, plan: Plan, frozen: Frozen) -> Job:
         """The folder. The same set is not written twice: its file has two names."""
-        recipe, base = self.recipe(plan, frozen_hash, data, normaliser, count)
-        files = self._store.files
-        frozen = files.frozen / frozen_hash.hex()
-        if not _holds(frozen, recipe.examples_sum):
-            durable.write_file(frozen, data)
-        folder = files.job(plan.plan_id)
-        if folder.exists():
-            remove_job(folder)
-        folder.mkdir(mode=0o700)
-        _link(frozen, folder / "examples")
-        durable.write_file(folder / "base", base)
-        job = Job.write(folder, recipe)
-        durable.sync_directory(files.jobs)
+        recipe, base = self.recipe(
+            plan, frozen.hash, frozen.data_sum, frozen.normaliser, frozen.count
+        )
+        with writing("the training set"):
+            files = self._store.files
+            examples = files.frozen / frozen.hash.hex()
+            if not _holds(examples, recipe.examples_sum):
+                durable.write_file(examples, frozen.data)
+            folder = files.job(plan.plan_id)
+            if folder.exists():
+                remove_job(folder)
+            folder.mkdir(mode=0o700)
+            _link(examples, folder / "examples")
+            durable.write_file(folder / "base", base)
+            job = Job.write(folder, recipe)
+            durable.sync_directory(files.jobs)
         return job
 
 
@@ -163,36 +204,114 @@ def check_channels(store: Store, spec: TaskSpec) -> None:
         )
 
 
-def assemble(store: Store, spec: TaskSpec, examples: list[Example]) -> bytearray:
-    """int16 windows one after the other, then one class byte each. Raises Missing (evicted)."""
-    recordings = {r.id: r for r in store.recordings.of_stream(spec.stream)}
-    data = bytearray()
-    for example in examples:
-        recording: Recording | None = recordings.get(example.recording)
+def find_recordings(
+    recordings: Recordings, stream: str, windows: Windows
+) -> Slices[list[Recording]]:
+    """Those that windows.names names. Raises Missing (evicted)."""
+    found = []
+    for name in windows.names:
+        recording = recordings.by_id(stream, name)
         if recording is None:
-            raise Missing(f"samples evicted: recording {example.recording}")
-        data += store.recordings.samples(recording, example.first, spec.window)
-    data += bytes(example.label for example in examples)
-    return data
+            raise Missing(f"samples evicted: recording {name}")
+        found.append(recording)
+        yield
+    return found
 
 
-def hash_frozen(examples: list[Example], data: bytearray) -> bytes:
-    """SHA-256 of ordered ids, label revisions, classes and samples."""
-    return hashlib.sha256(
-        b"fedling frozen 1" + hashlib.sha256(data).digest() + listing(examples)
-    ).digest()
+def assemble(
+    recordings: Recordings, spec: TaskSpec, windows: Windows, used: Sequence[Recording]
+) -> Slices[Frozen]:
+    """What windows (of the recordings `used`) hold. Raises Missing (evicted)."""
+    read = yield from read_windows(recordings, spec, windows, used)
+    frozen_hash, rows = yield from _list(windows, read.sum)
+    return Frozen(
+        read.data, read.sum, rows, frozen_hash, read.normaliser, len(windows), tuple(used)
+    )
 
 
-def fit(spec: TaskSpec, data: bytearray, count: int) -> Normaliser:
-    """The normaliser of a frozen set."""
-    if spec.normalise == "none":
-        return Normaliser.from_tuples([IDENTITY] * spec.channels)
+class Read(NamedTuple):
+    """Windows in memory."""
+
+    data: bytearray  # int16 windows one after the other, then one class byte each
+    sum: bytes  # SHA-256
+    normaliser: Normaliser
+
+
+def read_windows(
+    recordings: Recordings, spec: TaskSpec, windows: Windows, used: Sequence[Recording]
+) -> Slices[Read]:
+    """Their samples, and the normaliser of just these. Raises Missing (evicted)."""
     width = 2 * spec.window * spec.channels
+    data, digest, fit = bytearray(), hashlib.sha256(), _Fit(spec)
+    at = 0
+    while at < len(windows):
+        stop, first = _stretch(windows, at, spec), windows.firsts[at]
+        count = windows.firsts[stop - 1] + spec.window - first
+        samples = memoryview(recordings.samples(used[windows.recordings[at]], first, count))
+        offsets = [(begin - first) * 2 * spec.channels for begin in windows.firsts[at:stop]]
+        piece = b"".join([samples[offset : offset + width] for offset in offsets])
+        data += piece  # grows in place: 16 MiB at once would be a stall of their own
+        digest.update(piece)
+        fit.add(piece)
+        at = stop
+        yield
+    normaliser = yield from fit.again(data)
+    data += windows.labels
+    digest.update(windows.labels)
+    return Read(data, digest.digest(), normaliser)
 
-    def windows() -> list[memoryview]:
-        return [memoryview(data)[: count * width]]
 
-    return Normaliser.fit(windows, spec.channels)
+def _stretch(windows: Windows, at: int, spec: TaskSpec) -> int:
+    """Where the windows end that are read together with the one at `at`."""
+    width = 2 * spec.window * spec.channels
+    most = min(PIECE_WINDOWS, max(1, PIECE_BYTES // width), len(windows) - at)
+    last = windows.firsts[at] + STRETCH_BYTES // (2 * spec.channels) - spec.window
+    stop = at + 1
+    while (
+        stop < at + most
+        and windows.recordings[stop] == windows.recordings[at]
+        and windows.firsts[stop] <= last
+    ):
+        stop += 1
+    return stop
+
+
+def _list(windows: Windows, data_sum: bytes) -> Slices[tuple[bytes, bytes]]:
+    """The hash of a frozen set and its listing, compressed."""
+    digest, packer = hashlib.sha256(b"fedling frozen 1" + data_sum), zlib.compressobj()
+    packed = bytearray()
+    for piece in listing.pieces(windows):
+        digest.update(piece)
+        packed += packer.compress(piece)
+        yield
+    return digest.digest(), bytes(packed + packer.flush())
+
+
+class _Fit:
+    """The normaliser of a frozen set."""
+
+    def __init__(self, spec: TaskSpec) -> None:
+        self._channels = spec.channels
+        self._size = spec.channels * max(1, PIECE_BYTES // (2 * spec.channels)) * 2
+        self._fit = None if spec.normalise == "none" else NormaliserFit(spec.channels)
+
+    def add(self, windows: bytes) -> None:
+        if self._fit is not None:
+            self._fit.add(windows)
+
+    def again(self, windows: bytearray) -> Slices[Normaliser]:
+        """All of them."""
+        if self._fit is None:
+            return Normaliser.from_tuples([IDENTITY] * self._channels)
+        self._fit.centre()
+        for at in range(0, len(windows), self._size):
+            self._fit.add_again(memoryview(windows)[at : at + self._size])
+            yield
+        return self._fit.normaliser()
+
+
+def _no_model(plan: Plan) -> Missing:
+    return Missing(f"model {plan.base_version} of {plan.spec.task} is not here")
 
 
 def _holds(path: Path, checksum: bytes) -> bool:

@@ -21,11 +21,14 @@ from pathlib import Path
 
 from fedling_native import Layer, Loss, Normaliser, isa, version
 from fedling_protocol.disk import durable
+from fedling_protocol.runtime.slices import Slices
 from fedling_protocol.wire.messages import Training
 
 _SUM = 32  # bytes of SHA-256
 _CHECKPOINT = struct.Struct("<II")  # steps done, bytes of the weights
 _RESULT = struct.Struct("<II")  # saturated, examples
+
+PIECE = 2**18  # bytes that are read and hashed in one slice
 
 FILES = ("job", "examples", "base", "lock", "checkpoint", "result")
 
@@ -168,11 +171,20 @@ class Job:
         except (FileNotFoundError, ValueError) as error:  # ValueError: an empty file
             raise Damaged(f"examples: {error}") from error
 
-    def check(self) -> None:
+    def check(self) -> Slices[None]:
         """Raises Damaged if training could not start on this job."""
-        self.base()
-        with self.examples():
-            pass
+        sums = {"base": self.recipe.base_sum, "examples": self.recipe.examples_sum}
+        for name, expected in sums.items():
+            digest = hashlib.sha256()
+            try:
+                with (self.directory / name).open("rb", buffering=0) as file:
+                    while data := file.read(PIECE):
+                        digest.update(data)
+                        yield
+            except OSError as error:
+                raise Damaged(f"{name}: {error.strerror}") from error
+            if digest.digest() != expected:
+                raise Damaged(f"{name}: wrong checksum")
 
     def checkpoint(self) -> Checkpoint | None:
         """None if there is none. Raises Damaged."""

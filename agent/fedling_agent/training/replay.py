@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from fedling_agent.store.plans import PlanRecord
 from fedling_agent.store.store import Store
-from fedling_agent.training.freeze import Freezer, assemble, hash_frozen
+from fedling_agent.training.freeze import Freezer, Frozen, assemble, find_recordings
 from fedling_agent.training.local_sgd import LocalSgd
 from fedling_protocol.disk.errors import Missing
+from fedling_protocol.runtime.slices import Slices, finish
 from fedling_protocol.wire.digest import order, order_seed
 
 
@@ -33,15 +34,14 @@ def replay(store: Store, fleet: str, secret: bytes, plan_id: bytes) -> Replay:
     record = _find(store, plan_id)
     if record.vector_hash is None:
         raise Missing(f"plan {plan_id.hex()} is still in work: there is no update to compare with")
-    examples = store.plans.examples(record)
-    data = assemble(store, record.plan.spec, examples)
-    if hash_frozen(examples, data) != record.frozen_hash:
+    frozen = finish(_read_again(store, record))
+    if frozen.hash != record.frozen_hash:
         raise Missing("samples evicted: recordings of these names were ingested anew")
     freezer = Freezer(store, fleet, secret)
     recipe, base = freezer.recipe(
-        record.plan, record.frozen_hash, data, record.normaliser, len(examples)
+        record.plan, frozen.hash, frozen.data_sum, record.normaliser, frozen.count
     )
-    run = LocalSgd(recipe, base, memoryview(data))
+    run = LocalSgd(recipe, base, memoryview(frozen.data))
     while not run.finished:
         run.step()
     vector, _ = run.update()
@@ -53,7 +53,7 @@ def batch_order(
 ) -> list[list[list[tuple[str, int]]]]:
     """[epoch][batch][example] as window ids. Raises Missing if the plan is unknown."""
     record = _find(store, plan_id)
-    examples = store.plans.examples(record)
+    examples = finish(store.plans.examples(record))
     batch = record.plan.training.batch
     epochs = []
     for positions in _order(record, fleet, secret):
@@ -84,10 +84,18 @@ def export(store: Store, fleet: str, secret: bytes, plan_id: bytes) -> dict[str,
         "update_hash": None if record.update_hash is None else record.update_hash.hex(),
         "normaliser": record.normaliser.to_tuples(),  # mean, mantissa, shift of each channel
         "examples": [
-            [e.recording, e.first, e.revision, e.label] for e in store.plans.examples(record)
+            [e.recording, e.first, e.revision, e.label]
+            for e in finish(store.plans.examples(record))
         ],
         "order": _order(record, fleet, secret),  # positions in examples, of each epoch
     }
+
+
+def _read_again(store: Store, record: PlanRecord) -> Slices[Frozen]:
+    spec, recordings = record.plan.spec, store.recordings
+    windows = yield from store.plans.examples(record)
+    used = yield from find_recordings(recordings, spec.stream, windows)
+    return (yield from assemble(recordings, spec, windows, used))
 
 
 def _order(record: PlanRecord, fleet: str, secret: bytes) -> list[list[int]]:

@@ -18,11 +18,17 @@ def model_hash(
     spec: TaskSpec, exponents: Sequence[int], weights: bytes | bytearray | memoryview
 ) -> bytes:
     """32 bytes that name a model: its loss, its layers, the w_exp of each, its weights as bytes."""
+    digest = start_model_hash(spec, exponents)
+    digest.update(weights)
+    return digest.digest()
+
+
+def start_model_hash(spec: TaskSpec, exponents: Sequence[int]) -> "hashlib._Hash":
+    """A model hash before its weights: update() it with them, piece by piece."""
     digest = hashlib.sha256(_MODEL + bytes([spec.loss, len(spec.layers)]))
     for layer, exponent in zip(spec.layers, exponents, strict=True):
         digest.update(_LAYER.pack(*layer.to_ints(), exponent))
-    digest.update(weights)
-    return digest.digest()
+    return digest
 
 
 def message_hash(envelope: bytes) -> bytes:

@@ -7,7 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fedling_agent.data.streams import (
@@ -83,6 +83,30 @@ def test_values_are_rounded_half_up_exactly(count: int, hundredths: int, resolut
     expected = math.floor(exact / Fraction(repr(resolution)) + Fraction(1, 2))
     assert isinstance(row, Row), row
     assert row.counts == (expected,)
+
+
+@given(
+    text=st.from_regex(r"\A[-+]?[0-9]{1,5}(\.[0-9]{0,9})?\Z"),
+    resolution=st.sampled_from([0.001, 0.1, 0.25, 3.0, 1e-6, 1e-9, 0.0078125, 0.07]),
+)
+@example("0.0005", 0.001)
+@example("-0.0005", 0.001)
+@example("0.00049999999999999999999999999", 0.001)
+@example("0.105", 0.07)
+@example("32.7675", 0.001)
+@example("32.76749999999999999999", 0.001)
+@example("-32.7685", 0.001)
+@example("-32.76850000000000000001", 0.001)
+def test_plain_values_are_rounded_half_up_exactly(text: str, resolution: float) -> None:
+    stream = Stream("s", (Channel("x", "g", resolution),))
+    expected = math.floor(Fraction(text) / Fraction(repr(resolution)) + Fraction(1, 2))
+    (row,) = parse(["recording,x", f"a,{text}"], stream=stream)
+    if -32768 <= expected <= 32767:
+        assert isinstance(row, Row), row
+        assert row.counts == (expected,)
+    else:
+        assert isinstance(row, RowError)
+        assert "is out of range" in row.reason
 
 
 @pytest.mark.parametrize(

@@ -1,25 +1,48 @@
-"""Windows and the hold-out."""
+"""Windows, newest first, and the hold-out."""
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedling_agent.data.windows import HoldOut, cut
-from fedling_agent.store.recordings import Recording, Span
+from fedling_agent.data import windows
+from fedling_agent.data.recording import Span
+from fedling_agent.data.windows import (
+    Cutter,
+    Example,
+    HoldOut,
+    Windows,
+    choose,
+    room,
+    training_windows,
+)
+from fedling_protocol.runtime.slices import finish
+from fedling_protocol.wire.messages import TaskSpec, Training
+from tests.support import naive_windows
 from tests.support.device import AUTOENCODER, SECRET, SPEC, TRAINING
+from tests.support.recordings import SHELVES, Shelf, shelf
 
-ALL = HoldOut(SECRET, "wrist", TRAINING)
+
+def chosen(
+    source: Shelf, spec: TaskSpec = SPEC, training: Training = TRAINING, most: int = 10**6
+) -> list[Example]:
+    cutter = training_windows(spec, training, SECRET)
+    found, used = finish(choose(source, spec.stream, cutter, most))
+    assert [r.id for r in used] == found.names
+    assert {e.recording for e in found} == set(found.names)
+    return list(found)
 
 
-def recording(samples: int) -> Recording:
-    return Recording(1, "a", 0, samples, 2)
+def labelled(*spans: Span) -> Shelf:
+    source = shelf([[(spans[-1].last + 1, "")]])
+    source.stored[0] = (source.stored[0][0], list(spans))
+    return source
 
 
 def test_one_span_covers_a_window() -> None:
-    spans = [Span(0, 12, "up", 0), Span(13, 40, "down", 3), Span(41, 60, "other", 0)]
-    found = list(cut(SPEC, recording(61), spans, ALL))
-    assert [(e.first, e.label, e.revision) for e in found] == [
+    spans = Span(0, 12, "up", 0), Span(13, 40, "down", 3), Span(41, 60, "other", 0)
+    assert [(e.first, e.label, e.revision) for e in chosen(labelled(*spans))] == [
         (0, 1, 0),
         (15, 0, 3),
         (20, 0, 3),
@@ -29,40 +52,109 @@ def test_one_span_covers_a_window() -> None:
 
 
 def test_a_task_without_labels_takes_every_window() -> None:
-    spans = [Span(3, 12, "up", 0)]
-    found = list(cut(AUTOENCODER, recording(31), spans, ALL))
-    assert [(e.first, e.label, e.revision) for e in found] == [
+    source = shelf([[(3, ""), (10, "up"), (18, "")]])
+    assert [(e.first, e.label, e.revision) for e in chosen(source, AUTOENCODER)] == [
         *((0, 0, 0), (5, 0, 0), (10, 0, 0), (15, 0, 0), (20, 0, 0))
     ]
-    assert list(cut(AUTOENCODER, recording(9), [], ALL)) == []
+    assert chosen(shelf([[(9, "up")]]), AUTOENCODER) == []
+
+
+def test_recordings_of_other_channels_have_no_windows() -> None:
+    assert chosen(shelf([[(40, "up")]]), replace(SPEC, channels=1)) == []
 
 
 @given(
-    st.lists(st.tuples(st.integers(1, 60), st.sampled_from(["up", "down", ""])), max_size=8),
+    SHELVES,
     st.integers(1, 20),
-    st.integers(1, 20),
+    st.integers(1, 30),
     st.integers(0, 900),
     st.integers(1, 40),
+    st.booleans(),
+    st.integers(1, 40),
 )
-def test_windows_are_whole_labelled_and_never_mixed(
-    pieces: list[tuple[int, str]], window: int, stride: int, holdout: int, block: int
+def test_chosen_windows_are_the_newest_of_all(
+    recordings: list[list[tuple[int, str]]],
+    window: int,
+    stride: int,
+    holdout: int,
+    block: int,
+    labels: bool,
+    most: int,
+) -> None:
+    spec = replace(SPEC, window=window, stride=stride, labels=SPEC.labels if labels else ())
+    training = replace(TRAINING, holdout=holdout, holdout_block=block)
+    source = shelf(recordings)
+    for room_ in (most, 10**6):
+        expected = naive_windows.choose(spec, training, SECRET, source.stored, room_)
+        assert chosen(source, spec, training, room_) == expected
+
+
+@given(SHELVES, st.integers(1, 20), st.integers(1, 30), st.integers(1, 900), st.integers(1, 40))
+def test_windows_that_end_after_a_sample_are_those_that_came_with_it(
+    recordings: list[list[tuple[int, str]]], window: int, stride: int, holdout: int, block: int
 ) -> None:
     spec = replace(SPEC, window=window, stride=stride)
-    labels = [label for length, label in pieces for _ in range(length)]
-    spans, at = [], 0
-    for length, label in pieces:
-        if label:
-            spans.append(Span(at, at + length - 1, label, 0))
-        at += length
-    kept = HoldOut(SECRET, "wrist", replace(TRAINING, holdout=holdout, holdout_block=block))
-    found = {e.first: e.label for e in cut(spec, recording(at), spans, kept)}
-    for first in range(0, at, stride):
-        whole = labels[first : first + window]
-        inside = any(s.first <= first and first + window - 1 <= s.last for s in spans)
-        held = [kept.held("a", n // block) for n in range(first, first + window)]
-        if inside and not any(held):
-            assert found.pop(first) == spec.labels.index(whole[0])
-    assert not found
+    training = replace(TRAINING, holdout=holdout, holdout_block=block)
+    source = shelf(recordings)
+    cutter = training_windows(spec, training, SECRET)
+    for recording, spans in source.stored:
+        every = naive_windows.cut(spec, training, SECRET, recording, spans)
+        for seen in (0, 1, recording.samples // 2, recording.samples):
+            runs = list(cutter.back(source, recording, seen))
+            found = [first for run in runs for first in run.firsts[::-1]]
+            after = [e.first for e in every if e.first + window > seen]
+            assert found == after[::-1]
+
+
+def test_old_blocks_are_not_hashed(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    held = HoldOut.held
+
+    def counted(self: HoldOut, recording: str, block: int) -> bool:
+        asked.append(block)
+        return held(self, recording, block)
+
+    monkeypatch.setattr(HoldOut, "held", counted)
+    source = shelf([[(10**9, "up")], [(10**9, "up")]])
+    training = replace(TRAINING, holdout=200)
+    found = chosen(source, replace(SPEC, stride=1), training, 5000)
+    assert len(found) == 5000
+    assert {e.recording for e in found} == {"r2"}
+    assert len(asked) == len(set(asked)) < 100
+
+
+def test_samples_that_came_since_are_not_looked_at() -> None:
+    source = shelf([[(30, "up")]])
+    recording = source.stored[0][0]
+    source.grow(1, [(100, "up")])
+    cutter = Cutter(SPEC, None)
+    assert [r.firsts for r in cutter.back(source, recording)] == [range(0, 21, 5)]
+
+
+def test_slices_are_short_when_there_is_nothing_to_find() -> None:
+    source = shelf([[(1, "other")] * 5000])
+    recording, _ = source.stored[0]
+    source.stored[0] = (recording, [Span(n, n, "other", 0) for n in range(5000)])
+    slices = choose(source, "wrist", Cutter(SPEC, None), 10)
+    assert sum(1 for _ in slices) >= 5000 // windows.RUNS
+
+
+def test_room_is_bounded_by_examples_bytes_and_samples() -> None:
+    assert room(replace(SPEC, window=1)) == 65_536
+    assert room(replace(SPEC, window=1024, channels=2)) == 2**24 // 4096
+    assert room(replace(SPEC, window=65_535, channels=1)) == 2**24 // 131_070
+
+
+def test_windows_are_a_sequence_of_examples() -> None:
+    some = Windows(["a", "b"])
+    some.add(1, range(10, 14, 2), 3, 255)
+    some.add(0, (2**40,), 2**40, 0)
+    some.reverse()
+    expected = [Example("a", 2**40, 2**40, 0), Example("b", 12, 3, 255), Example("b", 10, 3, 255)]
+    assert list(some) == expected
+    assert len(some) == 3
+    assert some[1] == expected[1]
+    assert list(some.slice(1, 9)) == expected[1:]
 
 
 def test_share_of_the_hold_out() -> None:
@@ -72,7 +164,3 @@ def test_share_of_the_hold_out() -> None:
     assert held == sum(kept.held("a", block) for block in range(5000))
     other = HoldOut(bytes(32), "wrist", replace(TRAINING, holdout=200))
     assert any(kept.held("a", n) != other.held("a", n) for n in range(50))
-
-
-def test_no_hold_out_keeps_everything() -> None:
-    assert not any(ALL.held("a", block) for block in range(1000))

@@ -6,36 +6,41 @@ from pathlib import Path
 
 import pytest
 
+from fedling_agent.service import predict
 from fedling_agent.service.predict import (
     BY_NOTHING,
     BY_RECORDINGS,
     BY_TRAINING,
+    Answer,
     Predictor,
     mean_squared_error,
 )
 from fedling_agent.store.store import Store
-from fedling_native import Net
+from fedling_native import Net, Normaliser
 from fedling_protocol.disk.errors import BadInput, Missing
+from fedling_protocol.runtime.slices import finish
 from tests.support.device import AUTOENCODER, SPEC, csv_lines, make_device, make_model
 
 WINDOW = array("h", [1000, 0] * 10)
 
 
-def test_no_model_yet(tmp_path: Path) -> None:
-    with pytest.raises(Missing, match="no model yet of watch"):
-        Predictor(Store(tmp_path)).predict("watch", WINDOW)
+def ask(predictor: Predictor, store: Store, counts: "array[int]" = WINDOW) -> Answer:
+    """What it says of a window, by the newest model."""
+    model = store.models.newest("watch")
+    assert model is not None
+    return finish(predictor.predict(model, counts))
 
 
 def test_before_a_training_the_recordings_normalise(tmp_path: Path) -> None:
     device = make_device(tmp_path, recordings=0)
     predictor = Predictor(device.store)
     with pytest.raises(Missing, match="ingest some samples first"):
-        predictor.predict("watch", WINDOW)
+        ask(predictor, device.store)
     device.ingest(csv_lines())
-    answer = predictor.predict("watch", WINDOW)
+    answer = ask(predictor, device.store)
     assert answer.normalised == BY_RECORDINGS
     job = device.freeze()
-    trained = predictor.predict("watch", WINDOW)
+    trained = ask(predictor, device.store)
     assert trained.normalised == BY_TRAINING
     net = Net(SPEC.layers, device.model.exponents, device.model.weights)
     expected = net.predict(job.recipe.normaliser.apply(WINDOW))
@@ -44,20 +49,42 @@ def test_before_a_training_the_recordings_normalise(tmp_path: Path) -> None:
     assert sum(trained.probabilities.values()) == pytest.approx(1, abs=0.001)
 
 
-def test_recordings_ingested_since_are_taken_in(tmp_path: Path) -> None:
-    device = make_device(tmp_path, recordings=1, samples=40)
+def test_an_eighth_more_samples_are_taken_in(tmp_path: Path) -> None:
+    device = make_device(tmp_path, recordings=1, samples=50)
     predictor = Predictor(device.store)
-    first = predictor.predict("watch", WINDOW).probabilities
-    device.ingest(["recording,x,y\n", *[f"n0,{n % 30},{-n % 20}\n" for n in range(400)]])
-    assert predictor.predict("watch", WINDOW).probabilities != first
+    first = ask(predictor, device.store).probabilities
+    for count in (2, 2):  # 9 windows, 45 samples of the stream: 6 more matter
+        rows = [f"n0,{n % 30},{-n % 20}\n" for n in range(20, 20 + count)]
+        predictor.changed(device.ingest(["recording,x,y\n", *rows]).changes)
+        assert ask(predictor, device.store).probabilities == first
+    predictor.changed(replace(device.ingest(["recording,x,y\n"]).changes, stream="o", samples=99))
+    assert ask(predictor, device.store).probabilities == first
+    rows = [f"n0,{n % 30},{-n % 20}\n" for n in range(20)]
+    predictor.changed(device.ingest(["recording,x,y\n", *rows]).changes)
+    assert ask(predictor, device.store).probabilities != first
+
+
+def test_newest_windows_are_normal_whatever_their_labels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predict, "MOST_WINDOWS", 30)
+    device = make_device(tmp_path, recordings=3)
+    predictor, recordings = Predictor(device.store), device.store.recordings
+    answer = ask(predictor, device.store)
+    newest = recordings.newest("wrist")
+    windows = [recordings.samples(newest[0], first, 10) for first in range(0, 111, 5)]
+    windows += [recordings.samples(newest[1], first, 10) for first in range(80, 111, 5)]
+    x = Normaliser.fit(lambda: windows, 2).apply(WINDOW)
+    expected = Net(SPEC.layers, device.model.exponents, device.model.weights).predict(x)
+    assert list(answer.probabilities.values()) == [p / 2**15 for p in expected.outputs]
 
 
 def test_newest_model_at_once(tmp_path: Path) -> None:
     device = make_device(tmp_path)
     predictor = Predictor(device.store)
-    before = predictor.predict("watch", WINDOW)
+    before = ask(predictor, device.store)
     device.store.models.put(make_model(7, seed=8))
-    after = predictor.predict("watch", WINDOW)
+    after = ask(predictor, device.store)
     assert (before.version, after.version) == (1, 7)
     assert before.probabilities != after.probabilities
 
@@ -65,17 +92,17 @@ def test_newest_model_at_once(tmp_path: Path) -> None:
 def test_window_of_another_length(tmp_path: Path) -> None:
     device = make_device(tmp_path)
     with pytest.raises(BadInput, match="4 values; watch wants 10 samples of 2"):
-        Predictor(device.store).predict("watch", array("h", [1] * 4))
+        ask(Predictor(device.store), device.store, array("h", [1] * 4))
 
 
 def test_task_without_normalisation(tmp_path: Path) -> None:
     device = make_device(tmp_path, spec=replace(SPEC, normalise="none"), recordings=0)
-    assert Predictor(device.store).predict("watch", WINDOW).normalised == BY_NOTHING
+    assert ask(Predictor(device.store), device.store).normalised == BY_NOTHING
 
 
 def test_a_reconstruction_is_answered_with_its_error(tmp_path: Path) -> None:
     device = make_device(tmp_path, spec=AUTOENCODER)
-    answer = Predictor(device.store).predict("watch", WINDOW)
+    answer = ask(Predictor(device.store), device.store)
     assert (answer.label, answer.probabilities) == (None, {})
     job = device.freeze()
     x = job.recipe.normaliser.apply(WINDOW)
@@ -84,7 +111,7 @@ def test_a_reconstruction_is_answered_with_its_error(tmp_path: Path) -> None:
     # Both in 2^-12: an input step is 2^-5.
     inputs = [value * 128 for value in memoryview(x).cast("b")]
     errors = [(v - t) ** 2 for v, t in zip(outputs, inputs, strict=True)]
-    trained = Predictor(device.store).predict("watch", WINDOW)
+    trained = ask(Predictor(device.store), device.store)
     assert trained.error == pytest.approx(sum(errors) / 20 / 2**24)
 
 

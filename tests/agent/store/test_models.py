@@ -8,6 +8,7 @@ import pytest
 from fedling_agent.store import models
 from fedling_agent.store.store import Store
 from fedling_protocol.disk.errors import Missing
+from fedling_protocol.runtime.slices import finish
 from tests.support.device import SPEC, hash_of, make_device, make_model
 
 
@@ -28,7 +29,7 @@ def test_put_and_find(store: Store) -> None:
     reader = Store(store.directory, read_only=True)
     assert reader.models.newest("watch") == stored
     assert reader.models.find(hash_of(model)) == stored
-    assert reader.models.weights(stored) == model.weights
+    assert finish(reader.models.weights(stored)) == model.weights
     assert reader.models.tasks() == ["watch"]
     assert reader.models.newest("other") is None
 
@@ -46,14 +47,44 @@ def test_newest_is_the_highest_version_that_is_there(store: Store) -> None:
     assert below.version == 3
 
 
+def test_newest_is_decoded_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    for version in (1, 2):
+        store.models.put(make_model(version, version))
+    newest = store.models.newest("watch")
+    monkeypatch.setattr(models, "decode_spec", None)
+    assert newest is not None
+    assert store.models.newest("watch") is newest
+    assert store.models.find(newest.hash) is newest
+
+
+def test_descriptions_in_memory_are_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models, "DECODED", 3)
+    names = [store.models.put(make_model(v, v)).hash for v in range(1, 8)]
+    for name in (*names, *names):
+        found = store.models.find(name)
+        assert found is not None
+        assert found.hash == name
+        assert len(store.models._decoded) <= 3
+
+
+def test_same_weights_in_two_versions_and_two_tasks(store: Store) -> None:
+    model = make_model(1, 5)
+    other = replace(model, spec=replace(SPEC, task="other", labels=("left", "right")))
+    for copy in (model, replace(model, version=2), other):
+        store.models.put(copy)
+    newest = {task: store.models.newest(task) for task in ("watch", "other")}
+    facts = [(m.task, m.version, m.spec) for m in newest.values() if m is not None]
+    assert facts == [("watch", 2, SPEC), ("other", 1, other.spec)]
+
+
 def test_damaged_file_is_not_used_and_can_be_fetched_again(store: Store) -> None:
     model = make_model()
     stored = store.models.put(model)
     stored.path.write_bytes(bytes(stored.size))
     with pytest.raises(Missing, match="damaged"):
-        store.models.weights(stored)
+        finish(store.models.weights(stored))
     assert store.models.find(stored.hash) is None
-    assert store.models.weights(store.models.put(model)) == model.weights
+    assert finish(store.models.weights(store.models.put(model))) == model.weights
 
 
 def test_old_versions_go(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from fedling_agent.store.spool import ReceiptRecord, SpoolEntry
 from fedling_protocol.disk.errors import Missing
 from fedling_protocol.wire.digest import message_hash
 from fedling_protocol.wire.messages import Verdict
-from tests.support.device import Device, make_device, make_plan
+from tests.support.device import Device, freeze_now, make_device, make_plan
 
 ENVELOPE = b"signed"
 HASH = message_hash(ENVELOPE)
@@ -24,7 +24,7 @@ def device(tmp_path: Path) -> Device:
 
 def put(device: Device, number: int = 1, envelope: bytes = ENVELOPE) -> SpoolEntry:
     plan = make_plan(device.model, number)
-    device.freezer.freeze(plan)
+    freeze_now(device.freezer, plan)
     return device.store.spool.put(plan.plan_id, envelope, b"vector")
 
 
@@ -47,7 +47,7 @@ def test_spooled_update_survives_and_its_job_goes(device: Device) -> None:
     assert after.store.spool.envelope(entry) == ENVELOPE
     (record,) = after.store.plans.in_work("watch")
     assert (record.state, record.update_hash) == (PlanState.SPOOLED, HASH)
-    assert after.freezer.job(entry.plan_id) is None
+    assert after.mend() is None
 
 
 def test_put_again_after_a_crash_between_file_and_row(device: Device) -> None:
@@ -125,5 +125,5 @@ def test_the_last_plans_are_kept_and_those_in_work(
 def test_recordings_of_a_spooled_plan_may_go(device: Device) -> None:
     put(device)
     assert device.store.database.rows("SELECT * FROM pins") == []
-    device.freezer.freeze(replace(device.plan, plan_id=b"x" * 16))
+    freeze_now(device.freezer, replace(device.plan, plan_id=b"x" * 16))
     assert device.store.database.rows("SELECT count(*) FROM pins") == [(1,)]

@@ -5,12 +5,27 @@ from pathlib import Path
 
 import pytest
 
-from fedling_agent.store.plans import PlanState
-from fedling_agent.store.recordings import Bounds
+from fedling_agent.data import windows
+from fedling_agent.data.recording import Recording
+from fedling_agent.store.plans import Moved, PlanState
+from fedling_agent.store.recordings import Bounds, Recordings
 from fedling_agent.training import freeze
-from fedling_native import Normaliser
+from fedling_native import Normaliser, dense
 from fedling_protocol.disk.errors import BadInput, Missing
-from tests.support.device import SPEC, TRAINING, Device, csv_lines, make_device, make_plan
+from fedling_protocol.runtime.slices import finish
+from fedling_protocol.wire.messages import TaskSpec, Training
+from tests.support import naive_windows
+from tests.support.device import (
+    AUTOENCODER,
+    SECRET,
+    SPEC,
+    TRAINING,
+    Device,
+    csv_lines,
+    freeze_now,
+    make_device,
+    make_plan,
+)
 
 
 @pytest.fixture
@@ -24,7 +39,7 @@ def test_frozen_set_and_normaliser(device: Device) -> None:
     assert record is not None
     assert record.plan == device.plan
     assert record.state is PlanState.FROZEN
-    examples = device.store.plans.examples(record)
+    examples = list(finish(device.store.plans.examples(record)))
     assert len(examples) == record.examples == job.recipe.count == 4 * 2 * 11
     assert examples[0].recording == "r0"
     assert [e.first for e in examples[:3]] == [0, 5, 10]
@@ -32,7 +47,7 @@ def test_frozen_set_and_normaliser(device: Device) -> None:
         windows = bytes(data[: len(examples) * 40])
     assert record.normaliser == Normaliser.fit(lambda: [windows], 2)
     assert device.store.models.normaliser("watch") == record.normaliser
-    assert device.freezer.count(SPEC, TRAINING) == len(examples)
+    assert record.frozen_hash == job.recipe.frozen_hash
 
 
 def test_same_plan_gives_the_same_job_whatever_was_ingested_since(device: Device) -> None:
@@ -42,7 +57,7 @@ def test_same_plan_gives_the_same_job_whatever_was_ingested_since(device: Device
     assert device.freeze().recipe == recipe
     after = device.reopen()
     assert after.freeze().recipe == recipe
-    job = after.freezer.job(device.plan.plan_id)
+    job = after.mend()
     assert job is not None
     assert job.recipe == recipe
 
@@ -50,19 +65,21 @@ def test_same_plan_gives_the_same_job_whatever_was_ingested_since(device: Device
 def test_hash_of_the_frozen_set_tells_ids_revisions_labels_and_samples(device: Device) -> None:
     hashes = {device.freeze().recipe.frozen_hash}
     plan = replace(device.plan, plan_id=b"b" * 16)
-    assert device.freezer.freeze(plan).recipe.frozen_hash in hashes
+    assert freeze_now(device.freezer, plan).recipe.frozen_hash in hashes
     device.store.recordings.relabel(
         "wrist", "r0", 0, 59, "down"
     )  # the same label, another revision
-    hashes.add(device.freezer.freeze(replace(device.plan, plan_id=b"c" * 16)).recipe.frozen_hash)
+    plan = replace(device.plan, plan_id=b"c" * 16)
+    hashes.add(freeze_now(device.freezer, plan).recipe.frozen_hash)
     device.store.recordings.relabel("wrist", "r0", 0, 59, "up")
-    hashes.add(device.freezer.freeze(replace(device.plan, plan_id=b"d" * 16)).recipe.frozen_hash)
+    plan = replace(device.plan, plan_id=b"d" * 16)
+    hashes.add(freeze_now(device.freezer, plan).recipe.frozen_hash)
     assert len(hashes) == 3
 
 
 def test_unchanged_set_is_not_written_twice(device: Device) -> None:
     first = device.freeze()
-    second = device.freezer.freeze(replace(device.plan, plan_id=b"b" * 16))
+    second = freeze_now(device.freezer, replace(device.plan, plan_id=b"b" * 16))
     names = [job.directory / "examples" for job in (first, second)]
     assert names[0].samefile(names[1])
 
@@ -71,43 +88,176 @@ def test_two_devices_draw_other_batches(tmp_path: Path) -> None:
     device = make_device(tmp_path)
     other = freeze.Freezer(device.store, "test", b"another secret".ljust(32))
     seeds = {
-        device.freezer.freeze(make_plan(device.model, 1)).recipe.seed,
-        device.freezer.freeze(make_plan(device.model, 2)).recipe.seed,
-        other.freeze(make_plan(device.model, 3)).recipe.seed,
+        freeze_now(device.freezer, make_plan(device.model, 1)).recipe.seed,
+        freeze_now(device.freezer, make_plan(device.model, 2)).recipe.seed,
+        freeze_now(other, make_plan(device.model, 3)).recipe.seed,
     }
     assert len(seeds) == 3
 
 
 def test_the_newest_examples_are_taken(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(freeze, "MAX_EXAMPLES", 30)
-    assert device.freezer.count(SPEC, TRAINING) == 30
+    monkeypatch.setattr(windows, "MAX_EXAMPLES", 30)
     device.freeze()
     record = device.store.plans.find(device.plan.plan_id)
     assert record is not None
-    names = [e.recording for e in device.store.plans.examples(record)]
+    names = [e.recording for e in finish(device.store.plans.examples(record))]
     assert names == ["r2"] * 8 + ["r3"] * 22
 
 
-def test_hold_out_leaves_windows_out(device: Device) -> None:
-    training = replace(TRAINING, holdout=500, holdout_block=20)
-    count = device.freezer.count(SPEC, training)
-    assert 0 < count < 60
-    assert device.freezer.freeze(make_plan(device.model, training=training)).recipe.count == count
+@pytest.mark.parametrize(
+    ("spec", "training"),
+    [
+        (SPEC, TRAINING),
+        (replace(SPEC, stride=1), TRAINING),
+        (replace(SPEC, stride=1), replace(TRAINING, holdout=300, holdout_block=7)),
+        (replace(AUTOENCODER, stride=37), replace(TRAINING, holdout=100, holdout_block=50)),
+        (replace(SPEC, window=1, stride=1, layers=(dense(2, 2),)), TRAINING),
+    ],
+    ids=["half over", "stride 1", "hold-out", "far apart", "single samples"],
+)
+@pytest.mark.parametrize("most", [65_536, 700], ids=["all", "newest"])
+def test_frozen_set_is_that_of_the_plainest_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spec: TaskSpec, training: Training, most: int
+) -> None:
+    monkeypatch.setattr(windows, "MAX_EXAMPLES", most)
+    monkeypatch.setattr(freeze, "STRETCH_BYTES", 1000)
+    monkeypatch.setattr(freeze, "PIECE_WINDOWS", 50)
+    device = make_device(tmp_path, spec=spec, training=training, samples=1100)
+    recordings = device.store.recordings
+    recordings.relabel("wrist", "r1", 50, 900, "down")
+    stored = [(r, recordings.spans(r)[::-1]) for r in recordings.newest("wrist")][::-1]
+    examples = naive_windows.choose(spec, training, SECRET, stored, most)
+    by_id = {r.id: r for r, _ in stored}
+    data = b"".join(
+        recordings.samples(by_id[e.recording], e.first, spec.window) for e in examples
+    ) + bytes(e.label for e in examples)
+    job = device.freeze()
+    assert job.recipe.count == len(examples)
+    assert (job.directory / "examples").read_bytes() == data
+    assert job.recipe.frozen_hash == naive_windows.hash_frozen(examples, data)
+    assert job.recipe.normaliser == naive_windows.fit(spec, data, len(examples))
+    (job.directory / "job").unlink()
+    again = device.mend()
+    assert again is not None
+    assert again.recipe == job.recipe
+    assert (again.directory / "examples").read_bytes() == data
+
+
+def test_a_slice_reads_a_bounded_stretch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(freeze, "STRETCH_BYTES", 400)
+    monkeypatch.setattr(freeze, "PIECE_BYTES", 2000)
+    device = make_device(tmp_path, spec=replace(SPEC, stride=1), recordings=1, samples=2000)
+    stretches: list[int] = []
+    read = Recordings.samples
+
+    def watched(self: Recordings, recording: Recording, first: int, count: int) -> bytes:
+        stretches.append(count)
+        return read(self, recording, first, count)
+
+    monkeypatch.setattr(Recordings, "samples", watched)
+    slices = device.freezer.freeze(device.plan)
+    most, done = 0, 0
+    for _ in slices:
+        most, done = max(most, len(stretches) - done), len(stretches)
+    assert most == 1
+    assert stretches[0] == 2000 // 40 - 1 + 10  # samples of 50 windows
+    monkeypatch.setattr(freeze, "PIECE_BYTES", 10**6)
+    del stretches[:]
+    finish(device.freezer.freeze(replace(device.plan, plan_id=b"b" * 16)))
+    assert max(stretches) == 400 // 4
+
+
+def test_broken_off_it_leaves_nothing(device: Device) -> None:
+    for slices in range(1, 100):
+        freezing = device.freezer.freeze(device.plan)
+        if [next(freezing, "ready") for _ in range(slices)][-1] == "ready":
+            break
+        freezing.close()
+        assert device.store.plans.find(device.plan.plan_id) is None
+        for folder in (device.store.files.frozen, device.store.files.jobs):
+            assert list(folder.iterdir()) == []
+    assert slices > 5
+
+
+def test_evicted_between_two_slices_it_begins_anew(tmp_path: Path) -> None:
+    device = make_device(tmp_path, bounds=Bounds(bytes=4 * 480))
+    freezing = device.freezer.freeze(device.plan)
+    for _ in range(13):  # r0 was cut, too
+        next(freezing)
+    assert device.ingest(csv_lines(1, prefix="n")).evicted == 1
+    assert finish(freezing)().recipe.count == 4 * 22
+    record = device.store.plans.find(device.plan.plan_id)
+    assert record is not None
+    examples = list(finish(device.store.plans.examples(record)))
+    assert list(dict.fromkeys(e.recording for e in examples)) == ["r1", "r2", "r3", "n0"]
+
+
+def test_relabelled_between_two_slices_it_begins_anew(device: Device) -> None:
+    freezing = device.freezer.freeze(device.plan)
+    for _ in range(3):
+        next(freezing)
+    device.store.recordings.relabel("wrist", "r3", 0, 119, None)
+    assert finish(freezing)().recipe.count == 3 * 22
+
+
+def test_evicted_again_and_again_it_gives_up(tmp_path: Path) -> None:
+    device = make_device(tmp_path, bounds=Bounds(bytes=4 * 480))
+
+    def freeze_while_all_goes() -> None:
+        for number, _ in enumerate(device.freezer.freeze(device.plan)):
+            if number % 3 == 0:
+                device.ingest(csv_lines(4, prefix=f"n{number}-"))
+
+    with pytest.raises(Moved):
+        freeze_while_all_goes()
+    assert device.store.plans.in_work() == []
+
+
+@pytest.mark.parametrize("evicted", [True, False], ids=["evicted", "relabelled"])
+def test_changed_before_the_write_nothing_is_frozen(tmp_path: Path, evicted: bool) -> None:
+    device = make_device(tmp_path, bounds=Bounds(bytes=4 * 480))
+    write = finish(device.freezer.freeze(device.plan))
+    if evicted:
+        device.ingest(csv_lines(1, prefix="n"))
+    else:
+        device.store.recordings.relabel("wrist", "r0", 0, 3, "up")
+    with pytest.raises(Moved, match="recording r0 was evicted or relabelled meanwhile"):
+        write()
+    assert device.store.plans.find(device.plan.plan_id) is None
+    for folder in (device.store.files.frozen, device.store.files.jobs):
+        assert list(folder.iterdir()) == []
+    device.freeze()
+
+
+def test_more_samples_meanwhile_do_not_matter(device: Device) -> None:
+    expected = device.freeze().recipe
+    freezing = device.freezer.freeze(replace(device.plan, plan_id=b"b" * 16))
+    next(freezing)
+    device.ingest(["recording,label,x,y\n", *["r3,up,1,1\n"] * 50])
+    write = finish(freezing)
+    device.ingest(csv_lines(1, prefix="n"))
+    assert write().recipe.frozen_hash == expected.frozen_hash
+
+
+def test_model_that_went_before_the_write_is_missed(device: Device) -> None:
+    write = finish(device.freezer.freeze(device.plan))
+    (device.store.files.models / device.plan.base_hash.hex()).unlink()
+    with pytest.raises(Missing, match="model 1 of watch"):
+        write()
+    assert list(device.store.files.frozen.iterdir()) == []
 
 
 def test_what_cannot_be_frozen(device: Device, tmp_path: Path) -> None:
     unknown = replace(device.plan, base_hash=bytes(32))
     with pytest.raises(Missing, match="model 1 of watch is not here"):
-        device.freezer.freeze(unknown)
+        freeze_now(device.freezer, unknown)
     assert device.store.plans.find(unknown.plan_id) is None
     for spec in (replace(SPEC, stream="other"), replace(SPEC, labels=("left", "right"))):
         with pytest.raises(Missing, match="no examples"):
-            device.freezer.freeze(replace(device.plan, spec=spec))
-        assert device.freezer.count(spec, TRAINING) == 0
+            freeze_now(device.freezer, replace(device.plan, spec=spec))
     wide = replace(SPEC, channels=4, window=5)
     with pytest.raises(BadInput, match="has 2 channels, task watch wants 4"):
-        device.freezer.freeze(replace(device.plan, spec=wide))
-    assert device.freezer.count(wide, TRAINING) == 0
+        freeze_now(device.freezer, replace(device.plan, spec=wide))
 
 
 def test_task_without_normalisation(tmp_path: Path) -> None:
@@ -127,7 +277,7 @@ def test_what_is_beyond_repair(tmp_path: Path) -> None:
     (job.directory / "examples").unlink()
     device.store.recordings.erase()
     device.ingest(csv_lines(seed=9))  # other samples under the same names
-    assert device.freezer.job(job.plan_id) is None
+    assert device.mend() is None
     with pytest.raises(Missing, match="beyond repair"):
         device.freeze()
 

@@ -15,8 +15,8 @@ from fedling_agent.training.job import Checkpoint, Damaged, Job, Result
 from fedling_agent.training.local_sgd import LocalSgd
 from fedling_agent.training.process import Asked, Exited
 from fedling_protocol.exits import Exit
-from tests.support.child import PATIENCE_S, Child
-from tests.support.device import CNN, TRAINING, Device, make_device
+from tests.support.child import ONE_BATCH, PATIENCE_S, Child
+from tests.support.device import CNN, TRAINING, Device, freeze_now, make_device
 
 EVERYTHING = replace(
     TRAINING, epochs=6, momentum=200, clip_q16=1 << 15, frozen=1, proximal_q16=1 << 15
@@ -88,14 +88,14 @@ def test_killed_at_random_batches(job: Job, checkpoint_s: float) -> None:
 
 @pytest.mark.parametrize("damage", ["zeroed", "truncated", "empty", "of another job"])
 def test_damaged_checkpoint_costs_its_batches_only(device: Device, job: Job, damage: str) -> None:
-    child = Child(job)
-    child.until_step(5)
+    child = Child(job, duty=ONE_BATCH)
+    child.until_step(1)
     child.process.stop()
     assert child.exit_code() == 0
     path = job.directory / "checkpoint"
     data = path.read_bytes()
     if damage == "of another job":
-        other = device.freezer.freeze(replace(device.plan, plan_id=b"o" * 16))
+        other = freeze_now(device.freezer, replace(device.plan, plan_id=b"o" * 16))
         other.write_checkpoint(Checkpoint(5, other.base(), b""))
         data = (other.directory / "checkpoint").read_bytes()
     broken = {"zeroed": bytes(len(data)), "truncated": data[:-1], "empty": b""}
@@ -118,13 +118,14 @@ def test_checkpoint_of_another_kernel_is_none(job: Job, monkeypatch: pytest.Monk
 
 def test_a_cnn_with_all_that_training_can(tmp_path: Path) -> None:
     """Velocity and the place in the epoch go on where they were."""
-    job = make_device(tmp_path / "state", spec=CNN, training=EVERYTHING).freeze()
-    for step in (3, 8, 20):
-        child = Child(job)
+    training = replace(EVERYTHING, batch=40)  # three batches an epoch
+    job = make_device(tmp_path / "state", spec=CNN, training=training).freeze()
+    for step in range(1, 6):
+        child = Child(job, duty=ONE_BATCH)
         child.until_step(step)
         child.process.stop()
         assert child.exit_code() == 0
-        assert job.done_steps() >= step
+        assert job.done_steps() == step
     assert Child(job).exit_code() == 0
     assert job.result() == expected(job)
     plain = replace(job.recipe, training=replace(TRAINING, epochs=6))
@@ -151,7 +152,7 @@ def test_lease_that_has_run_out_is_asked_for_again(job: Job) -> None:
 
 
 def test_duty_sleeps_and_a_stop_wakes(job: Job) -> None:
-    child = Child(job, duty=1e-9)
+    child = Child(job, duty=ONE_BATCH)
     child.until_step(1)
     child.process.stop()
     assert child.exit_code() == 0
@@ -233,7 +234,7 @@ def test_damaged_job_is_refused_and_made_again(device: Device, job: Job, name: s
     child = Child(job)
     assert child.exit_code() == Exit.FAILED
     assert child.notes == [f"{name}: wrong checksum"]
-    again = device.freezer.job(job.plan_id)
+    again = device.mend()
     assert again is not None
     assert Child(again).exit_code() == 0
     assert again.result() == undamaged

@@ -1,0 +1,59 @@
+"""What commands do by themselves or ask the service for."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fedling_agent.service import operations
+from fedling_agent.service.control import Json
+from fedling_agent.service.operations import Ingest
+from fedling_agent.service.predict import Predictor
+from fedling_agent.store.store import Store
+from fedling_protocol.disk.errors import BadInput, Missing
+from fedling_protocol.runtime.slices import Slices, finish
+from tests.support.device import SPEC, STREAM, csv_lines, make_device, make_model
+
+STREAMS = {"wrist": STREAM}
+
+
+def test_pieces_of_one_input_go_on(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    ingest = Ingest(store, STREAMS, "wrist", "csv")
+    lines = csv_lines(2, 10)
+    first = operations.told(ingest.feed(lines[:5]))
+    assert first == {"stored": 4, "refused": 0, "errors": [], "evicted": 0}
+    done = ingest.feed([*lines[5:], "r1,up,1\n"])
+    assert (done.stored, done.refused) == (16, 1)
+    assert done.changes.grown == tuple(r.key for r in reversed(store.recordings.newest("wrist")))
+    assert operations.told(done)["errors"] == [[22, "3 columns, the header has 4"]]
+
+
+def test_the_task_that_is_meant(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for task in ("", "watch"):
+        with pytest.raises(Missing, match="no model yet"):
+            operations.newest_model(store, task)
+    store.models.put(make_model())
+    assert operations.newest_model(store, "").task == "watch"
+    assert operations.windows(store, "") == {"task": "watch", "window": 10, "stream": "wrist"}
+    store.models.put(make_model(spec=replace(SPEC, task="other")))
+    with pytest.raises(BadInput, match="which task"):
+        operations.newest_model(store, "")
+    assert operations.newest_model(store, "other").task == "other"
+
+
+def test_a_second_prediction_is_one_slice(tmp_path: Path) -> None:
+    device = make_device(tmp_path)
+    predictor = Predictor(device.store)
+    lines = ["x,y\n", *["0.5,0.1\n"] * 10]
+
+    def ask() -> Slices[Json]:
+        return operations.predict(device.store, predictor, STREAMS, "watch", lines, "csv")
+
+    answer = finish(ask())
+    assert list(ask()) == []
+    assert finish(ask()) == answer
+    assert answer["label"] in SPEC.labels
+    device.freeze()
+    assert list(ask()) == []

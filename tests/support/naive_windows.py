@@ -1,0 +1,61 @@
+"""Which windows a device trains on, said in the plainest way: every window is looked at."""
+
+import hashlib
+import hmac
+
+import cbor2
+
+from fedling_agent.data.recording import Recording, Span
+from fedling_agent.data.windows import Example
+from fedling_native import Normaliser
+from fedling_protocol.wire.messages import TaskSpec, Training
+
+Stored = list[tuple[Recording, list[Span]]]  # oldest first, spans in order
+
+
+def held(secret: bytes, stream: str, training: Training, recording: str, block: int) -> bool:
+    salt = hmac.digest(secret, b"fedling hold-out 1", "sha256")
+    words = cbor2.dumps([stream, recording, block], canonical=True)
+    word = int.from_bytes(hmac.digest(salt, words, "sha256")[:4], "big")
+    return word * 1000 >> 32 < training.holdout
+
+
+def cut(
+    spec: TaskSpec, training: Training, secret: bytes, recording: Recording, spans: list[Span]
+) -> list[Example]:
+    """The training windows of one recording, in order."""
+    found, size = [], training.holdout_block
+    for first in range(0, recording.samples - spec.window + 1, spec.stride):
+        last = first + spec.window - 1
+        around = [s for s in spans if s.first <= first and last <= s.last]
+        if not spec.labels:
+            around = [Span(0, recording.samples, "", 0)]
+        labels = spec.labels or ("",)
+        if not around or around[0].label not in labels:
+            continue
+        blocks = range(first // size, last // size + 1)
+        if any(held(secret, spec.stream, training, recording.id, block) for block in blocks):
+            continue
+        label = labels.index(around[0].label)
+        found.append(Example(recording.id, first, around[0].revision, label))
+    return found
+
+
+def choose(
+    spec: TaskSpec, training: Training, secret: bytes, stored: Stored, most: int
+) -> list[Example]:
+    """The newest, oldest first."""
+    found = [e for r, spans in stored for e in cut(spec, training, secret, r, spans)]
+    return found[max(0, len(found) - most) :]
+
+
+def hash_frozen(examples: list[Example], data: bytes) -> bytes:
+    rows = [[e.recording, e.first, e.revision, e.label] for e in examples]
+    listing = cbor2.dumps(rows, canonical=True)
+    return hashlib.sha256(b"fedling frozen 1" + hashlib.sha256(data).digest() + listing).digest()
+
+
+def fit(spec: TaskSpec, data: bytes, count: int) -> Normaliser:
+    width = 2 * spec.window * spec.channels
+    windows = [data[at * width : (at + 1) * width] for at in range(count)]
+    return Normaliser.fit(lambda: windows, spec.channels)

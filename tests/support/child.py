@@ -39,7 +39,7 @@ class Child:
             self.events += news
             for event in news:
                 if isinstance(event, Asked) and self.lease_ns is not None:
-                    self.process.grant(time.monotonic_ns() + self.lease_ns)
+                    self.process.grant(self.lease_ns / 1e9)
             for event in news:
                 if condition(event):
                     return event

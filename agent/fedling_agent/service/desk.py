@@ -22,6 +22,7 @@ class Desk:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._predictor = Predictor(service.store)
+        self._gate = Gate(service.config.policy, service.watcher, lambda: None)
         self._verbs: dict[str, Callable[[Json, Peer], Json]] = {
             "status": self.status,
             "conditions": self.conditions,
@@ -60,14 +61,15 @@ class Desk:
         }
 
     def conditions(self, _request: Json, _peer: Peer) -> Json:
+        """Waits for the sensors, for as long as the control socket cannot be answered later."""
         service = self._service
-        gate = Gate(service.config.policy, service.watcher, lambda: None)
-        allowance, readings = gate.look(fresh=True)
+        service.watcher.read_now()
         for work in list(service.works.values()):
             work.look()
         return {
-            "signals": report.of_readings(readings),
-            "own": report.of_allowance(allowance),
+            "signals": report.of_readings(service.config.policy.rows, service.watcher.latest),
+            "age_s": service.watcher.age_s,
+            "own": report.of_allowance(self._gate.look()),
             "tasks": {
                 task: report.of_allowance(work.allowance)
                 for task, work in service.works.items()

@@ -7,8 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from fedling_agent.conditions.gate import Gate, Watcher
-from fedling_agent.conditions.policy import Allowance, Policy
+from fedling_agent.conditions.condition import Readings
+from fedling_agent.conditions.decision import Allowance
+from fedling_agent.conditions.gate import Gate
+from fedling_agent.conditions.policy import Policy
+from fedling_agent.conditions.watcher import Watcher
 from fedling_agent.data.counting import Counter
 from fedling_agent.data.recording import Changes
 from fedling_agent.data.streams import Stream
@@ -20,7 +23,6 @@ from fedling_agent.store.identity import Identity
 from fedling_agent.store.store import Store
 from fedling_agent.training.freeze import Freezer
 from fedling_agent.training.job import Job, Result
-from fedling_agent.training.process import LEASE_NS
 from fedling_agent.training.slot import Slot
 from fedling_protocol.disk.errors import BadInput, CannotWrite, Missing
 from fedling_protocol.net.ports import Link
@@ -78,6 +80,7 @@ class Work:
         self._counter = None if plan is None else self._new_counter(plan)
         self._events: deque[ev.Event] = deque()
         self._busy = False
+        self._looking = False  # a reading was asked for; the events wait for it
         self._tick: Timer | None = None
         self._check: Timer | None = None
         self.closed = False
@@ -85,10 +88,26 @@ class Work:
     # --- what the service tells ------------------------------------------------------------------
 
     def give(self, event: ev.Event) -> None:
-        """Step the session, execute its actions, and what follows from them."""
+        """Step the session, execute its actions, and what follows from them.
+
+        What the session decides depends on conditions as they are now: if the last reading is too
+        old, that comes first.
+        """
         self._events.append(event)
-        if self._busy or self.closed:
+        if self._busy or self._looking or self.closed:
             return
+        if self._gate.fresh:
+            self._go_on()
+        else:
+            self._looking = True
+            self._gate.refresh(self._looked)
+
+    def _looked(self, _allowance: Allowance, _readings: Readings) -> None:
+        self._looking = False
+        if not self.closed:
+            self._go_on()
+
+    def _go_on(self) -> None:
         self._busy = True
         try:
             while self._events and not self.closed:
@@ -157,9 +176,9 @@ class Work:
             log.debug("%s: %s", self.task, type(action).__name__)
             PERFORM[type(action)](self, action)
 
-    def _step_allowed(self, *, fresh: bool = False) -> None:
+    def _step_allowed(self) -> None:
         """Tell the session what is allowed now, if that has changed."""
-        self.allowance, _ = self._gate.look(fresh=fresh)
+        self.allowance = self._gate.look()
         self.looked_at = self._tools.loop.now()
         s = self.session
         now_allowed = (self.allowance.train, self.allowance.transfer, self._count())
@@ -206,13 +225,16 @@ class Work:
 
     # --- what the training slot asks and tells ---------------------------------------------------
 
-    def lease(self) -> int | None:
-        """From a reading made now: it is what the next batch depends on."""
-        allowance, readings = self._gate.look(fresh=True)
-        if allowance.train:
-            return readings.at_ns + LEASE_NS
-        self.look()
-        return None
+    def lease(self, grant: Callable[[float], None]) -> None:
+        """From a reading made from now on: it is what the next batch depends on."""
+
+        def answer(allowance: Allowance, readings: Readings) -> None:
+            if allowance.train and not self.closed:
+                grant(readings.good_until - self._tools.loop.now())
+            else:
+                self.look()
+
+        self._gate.refresh(answer)
 
     def trained(self, job: Job) -> None:
         """Sign the update and spool it."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from fedling_agent.conditions.gate import Watcher
+from fedling_agent.conditions.watcher import Watcher
 from fedling_agent.config import AgentConfig
 from fedling_agent.data.recording import Changes
 from fedling_agent.data.streams import Stream
@@ -17,7 +17,6 @@ from fedling_agent.service.outbox import Outbox
 from fedling_agent.service.runner import Tools, Work, why_not
 from fedling_agent.session import events as ev
 from fedling_agent.session import state
-from fedling_agent.session.machine import NOT_ENROLLED
 from fedling_agent.session.state import Timing
 from fedling_agent.store.identity import Identity
 from fedling_agent.store.store import Store
@@ -41,6 +40,7 @@ from fedling_protocol.wire.messages import (
     Rest,
     StateCode,
     Ticket,
+    WaitReason,
 )
 from fedling_protocol.wire.names import AGGREGATOR
 from fedling_protocol.wire.refused import Reason, Refused
@@ -100,7 +100,12 @@ class Service:
         self.connection = Connection(loop.now())
         self.stall: Stall | None = None
         self._full = Backoff(FULL_BASE_S, FULL_LONGEST_S, random.random)
-        self.watcher = Watcher(config.roots)
+        self.watcher = Watcher(
+            config.policy.rows,
+            config.roots,
+            loop,
+            ThreadWorker(loop, "sensors", patient=False),
+        )
         self._tools = self._make_tools()
         self._told: tuple[StateCode, int] | None = None
         self._tell: Timer | None = None
@@ -368,9 +373,9 @@ class Service:
         self.changed()
 
     def _on_ticket(self, task: str, ticket: Ticket) -> None:
-        if ticket.reason == NOT_ENROLLED:
+        if ticket.reason == WaitReason.NOT_ENROLLED:
             self.outbox.with_key = True
-            if self.inbox.may_log(NOT_ENROLLED):
+            if self.inbox.may_log(WaitReason.NOT_ENROLLED):
                 log.warning("not enrolled; the operator runs: %s", self.identity.add_command)
         work = self.works.get(task)
         if work is not None:

@@ -48,9 +48,7 @@ from fedling_agent.session.state import (
     Training,
     Waiting,
 )
-from fedling_protocol.wire.messages import Answer, Plan, Ticket, Verdict
-
-NOT_ENROLLED = "not enrolled"
+from fedling_protocol.wire.messages import Answer, Plan, Ticket, Verdict, WaitReason
 
 
 def step(s: Session, event: Event, now_ms: int) -> tuple[Session, list[Action]]:
@@ -92,7 +90,7 @@ def spread(s: Session, now: int) -> Session:
 
 
 def on_enrolled(s: Session, event: Enrolled, now: int, do: list[Action]) -> Session:
-    if isinstance(s.phase, Waiting) and s.phase.reason == NOT_ENROLLED:
+    if isinstance(s.phase, Waiting) and s.phase.reason == WaitReason.NOT_ENROLLED:
         return replace(s, phase=Idle(), tries=0)
     return s
 
@@ -172,7 +170,7 @@ def on_ticket(s: Session, event: TicketSeen, now: int, do: list[Action]) -> Sess
 
 def told_to_wait(s: Session, asked: Joining, ticket: Ticket, now: int) -> Session:
     """A device without a certificate may wait for days: it asks less and less often."""
-    tries = s.tries if ticket.reason == NOT_ENROLLED else 0
+    tries = s.tries if ticket.reason == WaitReason.NOT_ENROLLED else 0
     wait, dice = back_off(s, tries)
     due = now + ticket.seconds * 1000 + wait
     phase = Waiting(asked.plan_id, asked.have, ticket.reason, due)

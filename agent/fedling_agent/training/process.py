@@ -6,12 +6,12 @@ No loop and no thread of its own: register fileno() for reading, call on_readabl
 import os
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 
 from fedling_agent.training.job import Job
 
-LEASE_NS = 200_000_000  # conditions older than this are read again before a batch
 LONGEST_LINE = 1024  # a child that went mad does not fill our memory
 
 
@@ -96,10 +96,11 @@ class TrainingProcess:
         self._line = self._line[:LONGEST_LINE]
         return [event for line in lines if (event := _parse(line)) is not None]
 
-    def grant(self, until_ns: int) -> None:
-        """It may begin batches until CLOCK_MONOTONIC reads until_ns: readings.at_ns + LEASE_NS."""
+    def grant(self, seconds: float) -> None:
+        """It may begin batches for so long from now."""
         if self._child is None or self._child.stdin is None or self._child.stdin.closed:
             return
+        until_ns = time.monotonic_ns() + int(seconds * 1e9)
         # A child that is gone is told by on_readable; one that reads nothing asks for nothing.
         with suppress(BrokenPipeError, BlockingIOError):
             os.write(self._child.stdin.fileno(), b"lease %d\n" % until_ns)

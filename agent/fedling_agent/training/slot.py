@@ -1,7 +1,9 @@
 """The one training slot of a device: whose child runs, who waits for it, what became of it."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from fedling_agent.training.job import Job
@@ -28,8 +30,11 @@ FAREWELL_S = 20.0  # a child that does not end by then is killed; it starts from
 class Trainee(Protocol):
     """Who wants a training."""
 
-    def lease(self) -> int | None:
-        """Until when (CLOCK_MONOTONIC, ns) batches may begin; None: not now, it will be paused."""
+    def lease(self, grant: Callable[[float], None]) -> None:
+        """Call grant(seconds), when it is known that batches may begin for so long from then.
+
+        Never, when they may not: it will be paused.
+        """
 
     def trained(self, job: Job) -> None:
         """job.result() is there."""
@@ -166,9 +171,8 @@ class Slot:
                 run.tries = 0 if done > run.done else run.tries
                 run.done = done
             case Asked():
-                until_ns = run.trainee.lease() if run.wanted else None
-                if until_ns is not None and run.process is not None:
-                    run.process.grant(until_ns)
+                if run.wanted and run.process is not None:
+                    run.trainee.lease(partial(self._grant, run, run.process))
             case Note(text=text):
                 run.note = text
                 log.warning("training %s: %s", run.job.plan_id.hex(), text)
@@ -177,6 +181,11 @@ class Slot:
             case Exited(code=code):
                 run.process = None
                 self._on_exit(run, code)
+
+    def _grant(self, run: Occupant, process: TrainingProcess, seconds: float) -> None:
+        """The answer comes later: meanwhile it may have been paused, or its child have ended."""
+        if run.wanted and run.process is process:
+            process.grant(seconds)
 
     def _on_exit(self, run: Occupant, code: int) -> None:
         if run.job.result() is not None:

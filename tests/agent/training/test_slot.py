@@ -1,7 +1,7 @@
 """One child at a time, whatever becomes of it. The child is a pipe that the test writes to."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import ClassVar
 
 import pytest
@@ -52,8 +52,8 @@ class FakeProcess:
         said, self._said = self._said, []
         return said
 
-    def grant(self, until_ns: int) -> None:
-        self.did.append(until_ns)
+    def grant(self, seconds: float) -> None:
+        self.did.append(seconds)
 
     def stop(self) -> None:
         self.did.append("stop")
@@ -70,11 +70,15 @@ class FakeTrainee:
     """Allows what the test allows, and remembers."""
 
     def __init__(self) -> None:
-        self.until: int | None = 7
+        self.lasts: float | None = 7
+        self.later: list[Callable[[float], None]] | None = None
         self.heard: list[object] = []
 
-    def lease(self) -> int | None:
-        return self.until
+    def lease(self, grant: Callable[[float], None]) -> None:
+        if self.later is not None:
+            self.later.append(grant)
+        elif self.lasts is not None:
+            grant(self.lasts)
 
     def trained(self, job: FakeJob) -> None:
         self.heard.append(job.plan_id)
@@ -118,9 +122,25 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
 def test_asked_grants_what_the_trainee_allows(bench: Bench) -> None:
     bench.start(b"a")
     bench.say(Step(0, 10), Asked())
-    bench.trainee.until = None
+    bench.trainee.lasts = None
     bench.say(Step(1, 10), Asked())
     assert FakeProcess.all[0].did == ["start", 7]
+
+
+def test_lease_that_comes_later_is_for_the_child_that_asked(bench: Bench) -> None:
+    bench.trainee.later = []
+    job = bench.start(b"a")
+    bench.say(Asked())
+    bench.trainee.later[0](3)
+    assert FakeProcess.all[0].did == ["start", 3]
+    bench.say(Asked())
+    bench.slot.pause(job.plan_id)
+    bench.trainee.later[1](4)  # not while it pauses
+    bench.slot.start(job, bench.trainee)  # type: ignore[arg-type]
+    bench.say(Exited(0))
+    bench.trainee.later[1](5)  # not to the next child
+    assert FakeProcess.all[0].did == ["start", 3, "stop"]
+    assert FakeProcess.all[1].did == ["start"]
 
 
 def test_done_tells_the_trainee(bench: Bench) -> None:
@@ -218,10 +238,10 @@ def test_cancel_kills_and_is_silent(bench: Bench) -> None:
 def test_cancel_by_what_the_child_has_just_said(bench: Bench) -> None:
     job = bench.start(b"a")
 
-    def lease() -> None:
+    def lease(_grant: Callable[[float], None]) -> None:
         bench.slot.cancel(job.plan_id)
 
-    bench.trainee.lease = lease  # type: ignore[method-assign]
+    bench.trainee.lease = lease  # type: ignore[method-assign, assignment]
     bench.say(Asked(), Step(1, 10), Asked())
     assert FakeProcess.all[0].did == ["start", "kill"]
 

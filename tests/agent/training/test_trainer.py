@@ -151,8 +151,9 @@ def test_lease_that_has_run_out_is_asked_for_again(job: Job) -> None:
     assert child.process.fileno() == -1
 
 
-def test_duty_sleeps_and_a_stop_wakes(job: Job) -> None:
-    child = Child(job, duty=ONE_BATCH)
+@pytest.mark.parametrize("duty", [ONE_BATCH, 1e-15], ids=["long", "longer than poll() counts"])
+def test_duty_sleeps_and_a_stop_wakes(job: Job, duty: float) -> None:
+    child = Child(job, duty=duty)
     child.until_step(1)
     child.process.stop()
     assert child.exit_code() == 0

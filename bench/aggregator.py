@@ -104,7 +104,7 @@ SMALL, MEDIUM, LARGE = Size("4 KB", 60, 32), Size("160 KB", 784, 101), Size("16 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """The three parts of a round, what all of it took, and the longest stall in it."""
+    """The three parts of a round, all of it until the aggregator rests, the longest stall in it."""
 
     join: Cost
     update: Cost
@@ -187,13 +187,14 @@ def play(on: Stage, generator: Generator, number: int) -> Round:
     again += ask_all(generator, updates[-1:], ears.accepted, "last receipts", WINDOW)
     generator.until(partial(ears.has_model, plan.base_version + 1), "the next model", PATIENCE_S)
     marks.append(on.cost())
-    ended = time.time()
     settle(on, generator)
+    ended, whole = time.time(), on.cost() - marks[0]
+    generator.until(partial(on.manager.fed_since, ended), "a sign of life", PATIENCE_S)
     if ears.refused:
         raise RuntimeError(f"{len(ears.refused)} updates were refused")
     first, joined, updated, folded = marks
     return Round(
-        joined - first, updated - joined, folded - updated, on.cost() - first,
+        joined - first, updated - joined, folded - updated, whole,
         again, on.manager.longest_stall_s(began, ended),
     )  # fmt: skip
 

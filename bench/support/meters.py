@@ -90,6 +90,10 @@ class ServiceManager:
         self._thread = threading.Thread(target=self._take, daemon=True)
         self._thread.start()
 
+    def fed_since(self, moment: float) -> bool:
+        """Whether the service has shown a sign of life at that Unix time or later."""
+        return bool(self.times) and self.times[-1] >= moment
+
     def longest_stall_s(self, start: float, end: float) -> float:
         """By how much the longest gap in between (Unix time) was longer than half a period."""
         return longest_gap_s(self.times, start, end) - self.period_s / 2

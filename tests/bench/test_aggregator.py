@@ -65,6 +65,8 @@ def test_service_manager_notes_when_words_were_sent_not_when_it_read_them() -> N
         while len(manager.times) < 2:
             time.sleep(0.001)
         assert all(before <= at <= after for at in manager.times)
+        assert manager.fed_since(before)
+        assert not manager.fed_since(after)
 
 
 @pytest.mark.parametrize(

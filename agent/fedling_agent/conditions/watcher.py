@@ -85,12 +85,6 @@ class Watcher:
         else:
             self._next.append(then)
 
-    def read_now(self) -> None:
-        """Hold the caller up for a reading."""
-        at = self._clock.now()
-        signals = read(self._rows, self._roots)
-        self.latest = Readings(signals, at, self._clock.now() - at)
-
     def close(self) -> None:
         """Tell nobody any more."""
         self._next.clear()

@@ -23,11 +23,13 @@ class Live(Protocol):
     """One task, as the running service knows it."""
 
     task: str
-    session: Session
     plan: Plan | None
     allowance: Allowance | None
     looked_at: float
     failure: str
+
+    @property
+    def session(self) -> Session: ...
 
     @property
     def next_check_s(self) -> float | None: ...

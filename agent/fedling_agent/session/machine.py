@@ -31,6 +31,7 @@ from fedling_agent.session.events import (
     Tick,
     TicketSeen,
     TrainingFailed,
+    UpdateLost,
     UpdateSent,
     UpdateSpooled,
 )
@@ -269,6 +270,16 @@ def on_training_failed(s: Session, event: TrainingFailed, now: int, do: list[Act
     return s
 
 
+def on_update_lost(s: Session, event: UpdateLost, now: int, do: list[Action]) -> Session:
+    """Its plan may still be open, but it is not trained twice."""
+    entry = Spooled(event.plan_id, event.update_hash)
+    if entry not in s.spool:
+        return s
+    do += [PlanOver(entry.plan_id, entry.update_hash, None, "its file is damaged"), AskPlan()]
+    left = tuple(known for known in s.spool if known != entry)
+    return forget(replace(stop_sending(s, entry.plan_id, do), spool=left), entry.plan_id)
+
+
 def on_erase(s: Session, event: Erase, now: int, do: list[Action]) -> Session:
     """The plans that saw the examples are over, whatever state they are in."""
     if isinstance(s.phase, Sending):
@@ -399,6 +410,7 @@ ON: dict[type[Event], Handler] = {
     UpdateSent: on_update_sent,
     UpdateSpooled: on_update_spooled,
     TrainingFailed: on_training_failed,
+    UpdateLost: on_update_lost,
     Erase: on_erase,
     Tick: on_tick,
 }

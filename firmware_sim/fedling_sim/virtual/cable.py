@@ -38,7 +38,6 @@ class Cable:
         handshake_us = self.network.delay_us() + self.network.delay_us()
         both_us = max(self._up_until_us, self._down_until_us)
         connection.up.hold(max(now_us + handshake_us, both_us))
-        connection.down.hold(self._down_until_us)
 
     def cut(self, seconds: float = 0.0) -> None:
         """The connection breaks, both ends hear of it; another one cannot be made meanwhile."""

@@ -126,7 +126,6 @@ class Lane:
     def close(self) -> None:
         """The sender gives up: what has not left wholly never arrives; the end itself does."""
         self._closed = True
-        self._free_us = self._world.now_us
 
     def send(self, size: int, call: Callable[[A], None], argument: A) -> None:
         """Have call(argument) happen when the packet arrives."""

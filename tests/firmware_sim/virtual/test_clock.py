@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fedling_protocol.runtime.conductor import Conductor
@@ -44,7 +44,9 @@ def test_killed_process_is_buried_and_the_instant_goes_on() -> None:
     assert seen == ["buried", "another process"]
 
 
+# The example: a microsecond that is late enough, and whose seconds as a float are not.
 @given(st.lists(st.tuples(SECONDS, SECONDS), max_size=20), SECONDS)
+@example([(444.3500820000513, 1.0)], 933910.714)
 def test_timers_run_once_in_order_and_never_early(
     timers: list[tuple[float, float]], boot_s: float
 ) -> None:

@@ -204,6 +204,40 @@ def test_vanished_process_is_missed(silently: bool, after_s: float) -> None:
     assert one.heard.events == ["connected"]
 
 
+def test_power_cut_ends_an_upload() -> None:
+    """Nobody tells the broker, and yet the rest does not come."""
+    world = SmallWorld()
+    one, two = world.end("one", rate=KB_S), world.end("two")
+    two.link.subscribe(["x"])
+    world.run(1)
+    one.link.publish("x", bytes(2000))
+    world.run(1)
+    one.link.vanish(silently=True)
+    world.run(60)
+    assert (two.payloads, world.broker.clients) == ([], ["one", "two"])
+
+
+def test_bytes_are_told_when_a_connection_ends() -> None:
+    world = SmallWorld()
+    end = world.end("one")
+    before = end.heard.traffic
+    end.link.publish("x", b"1")
+    end.link.reconnect("at once")
+    assert end.heard.traffic - before == Traffic(2 + 2 + 1 + 2 + 1, 0)
+
+
+def test_long_life_lets_the_next_retry_be_soon() -> None:
+    world = SmallWorld()
+    world.broker.stop(keep_database=False)
+    end = world.end("one")
+    world.run(600)
+    world.broker.start()
+    world.run(3600)
+    assert max(end.heard.retries) > 10
+    end.link.reconnect("after a long life")
+    assert end.heard.retries[-1] < 1.0
+
+
 @pytest.mark.parametrize(("blow_at", "arrives"), [(1, False), (2, True)])
 def test_process_killed_around_a_publish(blow_at: int, arrives: bool) -> None:
     world = SmallWorld()

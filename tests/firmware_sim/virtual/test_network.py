@@ -145,6 +145,28 @@ def test_long_black_hole_is_noticed_by_both_ends(up: bool, down: bool) -> None:
     assert one.heard.events.count("connected") == 2
 
 
+def test_nothing_comes_out_of_a_black_hole_not_even_twice() -> None:
+    world = SmallWorld()
+    one, two = sender_and_hearer(world)
+    world.network.weather = Weather(0.01, doubled=1.0)
+    two.cable.block(30, up=False)
+    one.link.publish("x", b"1")
+    world.run(29)
+    assert two.payloads == []
+    world.run(2)
+    assert two.payloads == [b"1", b"1"]
+
+
+def test_broker_that_hears_a_client_does_not_give_it_up() -> None:
+    """The client, who hears nothing, does, when a ping has no answer."""
+    world = SmallWorld()
+    one, _ = sender_and_hearer(world)
+    one.cable.block(1000, up=False)
+    world.run(100)
+    assert one.link.connected
+    assert world.broker.clients == ["one", "two"]
+
+
 def test_restart_of_the_broker_drops_all() -> None:
     world = SmallWorld(Weather(0.1))
     one, two = sender_and_hearer(world)

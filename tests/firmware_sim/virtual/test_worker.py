@@ -95,10 +95,11 @@ def test_failure_is_told() -> None:
     assert [str(failure) for failure in failures] == ["full"]
 
 
-def test_close_finishes_what_was_asked_for_and_tells_no_more() -> None:
+@pytest.mark.parametrize("after_us", [0, US + 2])  # none has had its effect; one has
+def test_close_finishes_what_was_asked_for_and_tells_no_more(after_us: int) -> None:
     process = Process(lambda: 2.0)
     process.world.at(0, process.run, None)
-    process.world.run(US)  # one has had its effect
+    process.world.run(after_us)
     process.worker.close()
     process.world.run(100 * US)
     assert (process.disk, process.told) == (["a", "b", "c"], [])

@@ -177,6 +177,17 @@ class FilteredSocket:
         """It never blocks."""
 
 
+def publish_size(topic: str, payload: bytes) -> int:
+    """Bytes of a PUBLISH of QoS 1: header, topic, packet id, payload."""
+    words = len(topic) if topic.isascii() else len(topic.encode())
+    return packet_size(2 + words + 2 + len(payload))
+
+
+def packet_size(length: int) -> int:
+    """Bytes of a packet with this remaining length, which takes 7 bits of each of its bytes."""
+    return 1 + max(1, -(-length.bit_length() // 7)) + length
+
+
 def _never() -> bool:
     return False
 

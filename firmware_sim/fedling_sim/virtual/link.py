@@ -109,7 +109,7 @@ class VirtualLink:
             return False
         if self._hook is not None:
             self._hook(Moment.BEFORE_PUBLISH)
-        size = publish_size(topic, payload)
+        size = publish_size(topic, len(payload))
         self._sent += size
         message = Message(topic, payload, retain, size)
         connection.up.send(size, connection.on_publish, (message, done))

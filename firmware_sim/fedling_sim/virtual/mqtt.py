@@ -119,4 +119,4 @@ class VirtualBroker:
 
 
 def _of_will(will: Will) -> Message:
-    return Message(will.topic, will.payload, True, publish_size(will.topic, will.payload))
+    return Message(will.topic, will.payload, True, publish_size(will.topic, len(will.payload)))

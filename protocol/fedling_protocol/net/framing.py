@@ -177,10 +177,10 @@ class FilteredSocket:
         """It never blocks."""
 
 
-def publish_size(topic: str, payload: bytes) -> int:
-    """Bytes of a PUBLISH of QoS 1: header, topic, packet id, payload."""
+def publish_size(topic: str, size: int) -> int:
+    """Bytes of a PUBLISH of QoS 1 with a payload of `size`: header, topic, packet id, payload."""
     words = len(topic) if topic.isascii() else len(topic.encode())
-    return packet_size(2 + words + 2 + len(payload))
+    return packet_size(2 + words + 2 + size)
 
 
 def packet_size(length: int) -> int:
@@ -190,12 +190,6 @@ def packet_size(length: int) -> int:
 
 def _never() -> bool:
     return False
-
-
-def publish_size(topic: str, size: int) -> int:
-    """Bytes of a PUBLISH of quality 1 with a payload of `size` bytes."""
-    body = 2 + len(topic.encode()) + 2 + size
-    return 1 + len(_write_length(body)) + body
 
 
 def _remaining_length(data: bytearray) -> int | None:

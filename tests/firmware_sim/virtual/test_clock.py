@@ -84,8 +84,11 @@ def test_machine_ticked_at_a_millisecond_finds_itself_due(due_ms: list[int], boo
     def due(state: int) -> int | None:
         return state or None
 
+    def tick() -> None:
+        conductor.give("tick")
+
     conductor: Conductor[int, str, str] = Conductor(
-        NodeClock(world, boot_us / US), 0, step, lambda _: None, due, "tick"
+        NodeClock(world, boot_us / US), 0, step, lambda _: None, due, tick
     )
     conductor.give("begin")
     while world.turn():

@@ -1,0 +1,138 @@
+"""What a process costs, read from outside: CPU, memory, and how long its main loop stood still."""
+
+import os
+import resource
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from types import TracebackType
+
+TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+QUIET_S, QUIET_TICKS = 0.4, 1  # so little CPU in so long a time: it has nothing left to do
+SO_TIMESTAMPNS = 35  # asm-generic/socket.h: the kernel stamps a datagram when it is sent
+_TIMESPEC = struct.Struct("@ll")
+WATCHDOG_S = 0.02
+
+
+def cpu_s(pid: int) -> float:
+    """User and system time of all threads and of children that have ended, in ticks of 10 ms."""
+    text = Path(f"/proc/{pid}/stat").read_text()
+    fields = text[text.rindex(")") + 2 :].split()  # from field 3, state
+    return sum(int(field) for field in fields[11:15]) * TICK_S
+
+
+def own_cpu_s() -> float:
+    """Of this process."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def peak_bytes(pid: int) -> int:
+    """The most memory that a process has had resident."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+
+
+def is_quiet(pid: int, wait: Callable[[float], None]) -> bool:
+    """Whether a process does next to nothing for QUIET_S. wait: passes so many seconds."""
+    before = cpu_s(pid)
+    wait(QUIET_S)
+    return cpu_s(pid) - before <= QUIET_TICKS * TICK_S * 1.01
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Seconds that passed, and seconds of CPU that each took; also an instant, to subtract from."""
+
+    wall_s: float
+    aggregator_s: float
+    mosquitto_s: float
+    generator_s: float
+
+    @classmethod
+    def now(cls, aggregator: int, mosquitto: int) -> "Cost":
+        """So far. Process ids."""
+        return cls(time.monotonic(), cpu_s(aggregator), cpu_s(mosquitto), own_cpu_s())
+
+    def __sub__(self, earlier: "Cost") -> "Cost":
+        return Cost(
+            self.wall_s - earlier.wall_s,
+            self.aggregator_s - earlier.aggregator_s,
+            self.mosquitto_s - earlier.mosquitto_s,
+            self.generator_s - earlier.generator_s,
+        )
+
+
+class ServiceManager:
+    """Stands where systemd stands and notes when a service feeds its watchdog.
+
+    A service feeds it from its main loop, each half of the period: a gap that is longer than that
+    is a time in which the loop did nothing else that was due either.
+    """
+
+    def __init__(self, period_s: float = WATCHDOG_S) -> None:
+        self.period_s = period_s
+        self.times: list[float] = []  # Unix time at which it was fed
+        name = f"fedling-bench-{os.getpid()}-{id(self):x}"
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        self._socket.bind(f"\0{name}")
+        self.environment = {
+            "NOTIFY_SOCKET": f"@{name}",
+            "WATCHDOG_USEC": str(round(period_s * 1e6)),
+        }
+        # Ten words may wait in the socket, then the service would: they are taken at once.
+        self._thread = threading.Thread(target=self._take, daemon=True)
+        self._thread.start()
+
+    def fed_since(self, moment: float) -> bool:
+        """Whether the service has shown a sign of life at that Unix time or later."""
+        return bool(self.times) and self.times[-1] >= moment
+
+    def longest_stall_s(self, start: float, end: float) -> float:
+        """By how much the longest gap in between (Unix time) was longer than half a period."""
+        return longest_gap_s(self.times, start, end) - self.period_s / 2
+
+    def close(self) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._socket.close()
+
+    def _take(self) -> None:
+        while True:
+            words, extra, _, _ = self._socket.recvmsg(4096, 64)
+            if not words:
+                return
+            if b"WATCHDOG=1" in words:
+                seconds, nanoseconds = _TIMESPEC.unpack(extra[0][2])
+                self.times.append(seconds + nanoseconds / 1e9)
+
+    def __enter__(self) -> "ServiceManager":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def longest_gap_s(times: Sequence[float], start: float, end: float) -> float:
+    """The longest time without a sign of life, from the last before start to the first after end.
+
+    Raises ValueError when there is none before start or none after end: then nobody knows.
+    """
+    inside = [time for time in times if start < time < end]
+    before = [time for time in times if time <= start][-1:]
+    after = [time for time in times if time >= end][:1]
+    if not before or not after:
+        raise ValueError("the watchdog was not fed around the time that was asked for")
+    signs = [*before, *inside, *after]
+    return max(late - early for early, late in pairwise(signs))

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from fedling_protocol.wire import envelope, identity
 from fedling_protocol.wire.identity import SigningKey, device_id
+from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Certificate, Join, Role
 from fedling_protocol.wire.refused import Reason, Refused
 from fedling_protocol.wire.topics import Topics
@@ -45,7 +46,7 @@ def trust_of(devices: Sequence[SigningKey]) -> Trust:
     trust = Trust(TOPICS, ROOT.public)
     for serial, key in enumerate(devices, 1):
         owner = device_id(key.public)
-        topic = TOPICS.keys(owner)
+        topic = TOPICS.of(Kind.KEYS, owner)
         certificate = Certificate(key.public, Role.DEVICE, TOPICS.fleet, owner, serial)
         trust.open(topic, envelope.seal(certificate, TOPICS.bound(topic), ROOT))
     return trust
@@ -53,7 +54,7 @@ def trust_of(devices: Sequence[SigningKey]) -> Trust:
 
 def forge(victim: SigningKey, signer: SigningKey) -> tuple[str, bytes]:
     """Topic and bytes of a join of the victim that the signer has signed."""
-    topic = TOPICS.join("tiny", device_id(victim.public))
+    topic = TOPICS.of(Kind.JOIN, "tiny", device_id(victim.public))
     join = Join(bytes(16), bytes(8), None, None)
     return topic, envelope.seal(join, TOPICS.bound(topic), signer)
 

@@ -19,8 +19,10 @@ from fedling_broker.store.store import Store
 from fedling_native import weights_size
 from fedling_protocol.wire import envelope
 from fedling_protocol.wire.identity import SigningKey, device_id
+from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Join, Message, Plan, Rest, Update
-from fedling_protocol.wire.topics import AGGREGATOR, Topics
+from fedling_protocol.wire.names import AGGREGATOR
+from fedling_protocol.wire.topics import Topics
 from fedling_protocol.wire.trust import Trust
 from tests.support.fleet import ROOT, Aggregator
 
@@ -50,7 +52,7 @@ def certify(aggregator: Aggregator, devices: Sequence[SigningKey]) -> None:
     store = Store(found.state_dir)
     try:
         registry = Devices(store.database, found.topics)
-        with store.database.transaction():
+        with store.database.transaction("certificates"):
             for key in devices:
                 registry.certify(device_id(key.public), key.public, ROOT)
     finally:
@@ -72,7 +74,7 @@ def sign_round(plan: Plan, topics: Topics, devices: Sequence[SigningKey]) -> lis
                 join_packet(plan.plan_id, topics, task, key, number),
                 _packet(
                     replace(empty, vector=vector),
-                    topics.update(task, device, plan.plan_id),
+                    topics.of(Kind.UPDATE, task, device, plan.plan_id, 0),
                     topics,
                     key,
                     FIRST_UPDATE_ID + number,
@@ -88,7 +90,7 @@ def join_packet(
     """A join of a certified device, ready for the wire."""
     device = device_id(key.public)
     join = Join(plan_id, number.to_bytes(8, "big"), None, None)
-    return _packet(join, topics.join(task, device), topics, key, 1 + number)
+    return _packet(join, topics.of(Kind.JOIN, task, device), topics, key, 1 + number)
 
 
 def _packet(message: Message, topic: str, topics: Topics, key: SigningKey, number: int) -> bytes:
@@ -100,10 +102,10 @@ class Ears:
 
     def __init__(self, topics: Topics, task: str) -> None:
         self.subscriptions = [
-            topics.keys(AGGREGATOR),
-            topics.plan(task),
-            topics.ticket(task, ANYONE).replace(ANYONE, "+"),
-            topics.receipt(task, ANYONE).replace(ANYONE, "+"),
+            topics.of(Kind.KEYS, AGGREGATOR),
+            topics.of(Kind.PLAN, task, Plan.kind),
+            topics.of(Kind.TICKET, task, ANYONE).replace(ANYONE, "+"),
+            topics.of(Kind.RECEIPT, task, ANYONE).replace(ANYONE, "+"),
         ]
         self.ticketed: set[str] = set()  # devices
         self.accepted: set[str] = set()

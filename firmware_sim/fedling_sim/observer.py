@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from fedling_broker.store.store import PlanRow
+from fedling_broker.store.rounds import PlanRow
 from fedling_sim.device import Device
 from fedling_sim.evaluation import Examiner
 from fedling_sim.federation import Federation

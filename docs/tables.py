@@ -1,9 +1,10 @@
-"""Write the parts of the documents that the code knows best: commands, options, keys.
+"""Write the parts of the documents that the code knows best: commands, options, keys, reasons.
 
 A document has them between two markers:
 
     <!-- commands: fedling_agent.cli -->      from build_parser() of that module
     <!-- keys: fedling_agent.config:AgentConfig -->      from the settings' dataclass
+    <!-- reasons: fedling_agent.conditions.table:TABLE -->      from the rows of conditions
     <!-- end -->
 
     python -m docs.tables           write them (make format does)
@@ -18,11 +19,13 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from fedling_agent.conditions import words
+from fedling_agent.conditions.condition import Condition
 from fedling_protocol import settings
 
 DOCS = Path(__file__).parent
 HEADING = "| argument | means |\n|---|---|\n"
-PART = re.compile(r"(<!-- (commands|keys): (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
+PART = re.compile(r"(<!-- (commands|keys|reasons): (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def commands(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
@@ -111,6 +114,20 @@ def keys_part(place: str) -> str:
     return "".join(rows)
 
 
+def reasons_part(place: str) -> str:
+    """The codes of reasons: a row's own, then those that any condition may give."""
+    module, name = place.split(":")
+    rows: tuple[Condition, ...] = getattr(importlib.import_module(module), name)
+    text = "| code | condition | stops | means |\n|---|---|---|---|\n"
+    for row in rows:
+        gates = (("training", row.trains), ("transfers", row.transfers))
+        stops = [what for what, stopped in gates if stopped]
+        text += f"| `{row.code}` | {row.name} | {', '.join(stops)} | {cell(row.meaning)} |\n"
+    for code, meaning in words.MEANINGS.items():
+        text += f"| `{code}` | any | what the condition stops | {cell(meaning)} |\n"
+    return text
+
+
 def squeeze(text: str) -> str:
     return " ".join(text.split())
 
@@ -121,7 +138,7 @@ def cell(text: str) -> str:
 
 def renewed(text: str) -> str:
     """A document with its parts written anew."""
-    write = {"commands": commands_part, "keys": keys_part}
+    write = {"commands": commands_part, "keys": keys_part, "reasons": reasons_part}
     return PART.sub(lambda found: found[1] + write[found[2]](found[3]) + found[4], text)
 
 

@@ -58,6 +58,7 @@ IMPURE = {
     *("signal", "socket", "sqlite3", "ssl", "subprocess", "tempfile", "threading", "time"),
     *("urllib", "uuid", "paho"),
 }
+IN_MEMORY = {"BytesIO"}  # of io: a file that is no file
 IMPURE_CALLS = {"open", "input", "print", "__import__"}
 
 
@@ -175,6 +176,8 @@ def run_by(root: Path, module: str) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            if node.module == "io" and {alias.name for alias in node.names} <= IN_MEMORY:
+                continue
             yield node.module
             names = [f"{node.module}.{alias.name}" for alias in node.names]
             yield from (name for name in names if file_of(root, name))

@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 
 from docs import tables
+from fedling_agent.conditions.condition import Code
+from fedling_agent.conditions.table import TABLE
 from fedling_protocol.exits import Exit
+from fedling_protocol.wire.messages import WaitReason
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -90,6 +93,15 @@ def test_tables_are_those_of_the_code(document: Path) -> None:
 def test_every_argument_and_key_has_a_meaning(document: Path) -> None:
     empty = re.findall(r"^\| `([^`]+)`.*\|\s*\|$", document.read_text(), re.MULTILINE)
     assert empty == []
+
+
+# --- reasons ---------------------------------------------------------------------------------
+
+
+def test_every_reason_is_documented() -> None:
+    text = (DOCS / "reasons.md").read_text()
+    documented = re.findall(r"^\| `([a-z -]+)` \|", text, re.MULTILINE)
+    assert documented == [*(row.code for row in TABLE), *Code, *WaitReason]
 
 
 # --- exit codes ------------------------------------------------------------------------------

@@ -4,8 +4,8 @@ import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from fedling_agent.conditions.condition import Roots
 from fedling_agent.conditions.policy import Policy
-from fedling_agent.conditions.sensors import Roots
 from fedling_agent.data.streams import Stream, load_stream
 from fedling_agent.store.recordings import Bounds
 from fedling_protocol import settings

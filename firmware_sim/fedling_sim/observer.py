@@ -1,10 +1,11 @@
 """Watches a running federation and keeps the record of it."""
 
-import re
 import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from fedling_agent.conditions import words
+from fedling_agent.conditions.table import TABLE
 from fedling_broker.store.rounds import PlanRow
 from fedling_sim.device import Device
 from fedling_sim.evaluation import Examiner
@@ -15,17 +16,15 @@ AWAY = "left"
 BACK = "back"
 LATE = "late"
 
-# What a device does, for the progress and the report; "" as the reason: it may train.
-REASONS = (
-    (re.compile(r"^battery unknown|^mains unknown|^temperature unknown"), "a sensor is broken"),
-    (re.compile(r"^battery"), "battery low"),
-    (re.compile(r"^on battery|^not on mains"), "not on mains"),
-    (re.compile(r"^temperature"), "too hot"),
-    (re.compile(r"^no network|^network"), "no network"),
-    (re.compile(r"^conditions are good"), "conditions must hold a while"),
-)
+# Why a device does not train, by the code of the reason, for the progress and the report.
+WORDS = {str(code): word for code, word in words.WORDS.items()} | {
+    row.code: row.word for row in TABLE
+}
 VERDICTS = ("accepted", "late")
 TALKS = ("joining", "ready", "sending")
+
+
+Reason = dict[str, Any]  # as the agent's report.of_reason makes it
 
 
 @dataclass(slots=True)
@@ -155,7 +154,7 @@ class Observer:
         task: dict[str, Any] = status["tasks"].get(self._federation.aggregator.task.name, {})
         seen = self._seen[device.id]
         phase = str(task.get("phase", ""))
-        reasons = [str(reason) for reason in task.get("why_not", [])]
+        reasons: list[Reason] = task.get("why_not", [])
         connected = bool(status["connection"]["connected"])
         self._notice_leaving(device, seen, phase, reasons, connected)
         self._notice_late(device, seen, task)
@@ -164,11 +163,12 @@ class Observer:
         self.record.samples.append(Sample(self.second, device.name, seen.doing, seen.why))
 
     def _notice_leaving(
-        self, device: Device, seen: Watched, phase: str, reasons: list[str], connected: bool
+        self, device: Device, seen: Watched, phase: str, reasons: list[Reason], connected: bool
     ) -> None:
         if not seen.away and phase == "paused" and seen.phase in ("training", ""):
             seen.away = "paused"
-            self._event(device, AWAY, f"paused: {'; '.join(reasons) or 'conditions'}")
+            why = "; ".join(str(reason["sentence"]) for reason in reasons) or "conditions"
+            self._event(device, AWAY, f"paused: {why}")
         elif not seen.away and phase == "training" and not connected:
             seen.away = "cut off"
             self._event(device, AWAY, "cut off from the network; trains on")
@@ -189,9 +189,9 @@ class Observer:
         self.record.events.append(Event(self.second, device.name, what, detail))
 
 
-def describe(phase: str, reasons: list[str], *, connected: bool) -> tuple[str, str]:
+def describe(phase: str, reasons: list[Reason], *, connected: bool) -> tuple[str, str]:
     """What a device does in a word, and why it does not train; no numbers, so that they add up."""
-    why = next((short(reason) for reason in reasons), "")
+    why = next((word(str(reason["code"])) for reason in reasons), "")
     if phase == "training":
         return "training", ""
     if phase == "paused":
@@ -205,9 +205,9 @@ def describe(phase: str, reasons: list[str], *, connected: bool) -> tuple[str, s
     return "waiting", why or "round done"
 
 
-def short(reason: str) -> str:
-    """A sentence of the policy without its numbers."""
-    return next((text for pattern, text in REASONS if pattern.match(reason)), reason)
+def word(code: str) -> str:
+    """A reason in words without its numbers; a code that we do not know is one."""
+    return WORDS.get(code, code)
 
 
 def _count(words: Any) -> dict[str, int]:

@@ -3,22 +3,24 @@
 A field's type is int, float, bool, str, Path, an Enum of strings, tuple[such, ...], another
 dataclass (a table), tuple[dataclass, ...] (an array of tables), dict[str, such], one of these with
 `| None`, or several with `|` that TOML can tell apart. Its range, unit and meaning are given by
-`setting`.
+`setting` (rule.py).
 """
 
 import json
 import tomllib
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from difflib import get_close_matches
 from enum import Enum
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, Union, cast
 
+from fedling_protocol.rule import RULE, Rule
+from fedling_protocol.rule import setting as setting
+
 T = TypeVar("T")
-_RULE = "fedling"  # the key of a _Rule in a field's metadata
 NOTHING: Mapping[str, str] = types.MappingProxyType({})
 
 
@@ -40,15 +42,6 @@ class Setting:
 
 
 @dataclass(frozen=True, slots=True)
-class _Rule:
-    low: float | None
-    high: float | None
-    unit: str
-    help: str
-    check: Callable[[Any], str | None] | None
-
-
-@dataclass(frozen=True, slots=True)
 class _Place:
     """Where a value stands, for errors."""
 
@@ -60,22 +53,6 @@ class _Place:
 
     def refuse(self, value: object, allowed: str) -> NoReturn:
         raise SettingsError(f"{self.file}: {self.key} = {_toml(value)}: allowed: {allowed}")
-
-
-def setting(
-    default: Any = MISSING,
-    *,
-    help: str,
-    unit: str = "",
-    low: float | None = None,
-    high: float | None = None,
-    check: Callable[[Any], str | None] | None = None,
-) -> Any:
-    """A field with its meaning. low, high: inclusive; of a text or tuple: of its length.
-
-    check: returns what would be allowed if the value is not, None if it is.
-    """
-    return field(default=default, metadata={_RULE: _Rule(low, high, unit, help, check)})
 
 
 def load(path: Path, settings: type[T], renamed: Mapping[str, str] = NOTHING) -> T:
@@ -141,7 +118,7 @@ def _read_table(settings: type, values: object, place: _Place) -> object:
         raise SettingsError(f"{where}: {error}") from error
 
 
-def _read(hint: Any, value: object, place: _Place, rule: _Rule) -> object:
+def _read(hint: Any, value: object, place: _Place, rule: Rule) -> object:
     """One value, checked."""
     hint = _choose(hint, value, place)
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
@@ -149,7 +126,7 @@ def _read(hint: Any, value: object, place: _Place, rule: _Rule) -> object:
     if origin is tuple:
         if not isinstance(value, list):
             place.refuse(value, "an array, [...]")
-        items = _Rule(None, None, "", "", rule.check)
+        items = Rule(None, None, "", "", rule.check)
         result = tuple(
             _read(arguments[0], item, _Place(place.file, f"{place.key}[{i}]"), items)
             for i, item in enumerate(value)
@@ -206,14 +183,14 @@ def _read_scalar(hint: Any, value: object, place: _Place) -> object:
     return value
 
 
-def _check_range(place: _Place, value: object, size: float, rule: _Rule, unit: str) -> None:
+def _check_range(place: _Place, value: object, size: float, rule: Rule, unit: str) -> None:
     too_low = rule.low is not None and not size >= rule.low  # "not >=": nan is too low
     too_high = rule.high is not None and not size <= rule.high
     if too_low or too_high:
         place.refuse(value, f"{_range(rule)} {unit}".rstrip())
 
 
-def _check_rule(place: _Place, value: object, result: object, rule: _Rule) -> None:
+def _check_rule(place: _Place, value: object, result: object, rule: Rule) -> None:
     allowed = rule.check(result) if rule.check else None
     if allowed is not None:
         place.refuse(value, allowed)
@@ -264,7 +241,7 @@ def _describe(settings: type, prefix: str) -> Iterator[Setting]:
             yield from _describe(cast(type, table), below)
 
 
-def _allowed(hint: Any, rule: _Rule) -> str:
+def _allowed(hint: Any, rule: Rule) -> str:
     hint = _alternatives(hint)[0]
     if isinstance(hint, type) and issubclass(hint, Enum):
         return ", ".join(_toml(member.value) for member in hint)
@@ -277,7 +254,7 @@ def _wanted(hints: dict[str, Any], f: "Field[Any]") -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _range(rule: _Rule) -> str:
+def _range(rule: Rule) -> str:
     if rule.high is None:
         return f"at least {_plain(rule.low)}"
     if rule.low is None:
@@ -331,8 +308,8 @@ def _name(f: "Field[Any]") -> str:
     return f.name.removesuffix("_")
 
 
-def _rule(f: "Field[Any]") -> _Rule:
-    rule: _Rule = f.metadata.get(_RULE, _Rule(None, None, "", "", None))
+def _rule(f: "Field[Any]") -> Rule:
+    rule: Rule = f.metadata.get(RULE, Rule(None, None, "", "", None))
     return rule
 
 

@@ -341,6 +341,9 @@ def test_bytes_at_the_socket_are_those_of_the_proxy(
     seen, counted = proxy.traffic("device"), agent.json("status")["bytes"]
     assert counted["total"]["sent"] == pytest.approx(seen.up, rel=0.005)
     assert counted["total"]["received"] == pytest.approx(seen.down, rel=0.005)
+    parts = [counted["of_no_round"], *counted["rounds"].values()]
+    for way in ("sent", "received"):  # nothing is counted twice, nothing is left out
+        assert sum(part[way] for part in parts) == counted["total"][way]
     for plan in (first, second):
         of_round = counted["rounds"][plan.plan_id.hex()]
         assert of_round["sent"] > len(aggregator.updates[0][1].vector)

@@ -2,25 +2,33 @@
 
 import pytest
 
-from fedling_sim.observer import describe, short
+from fedling_agent.conditions.condition import Code, Reason
+from fedling_agent.conditions.table import BATTERY, TABLE
+from fedling_agent.service import report
+from fedling_sim.observer import describe, word
 
 
 @pytest.mark.parametrize(
-    ("reason", "word"),
+    ("code", "expected"),
     [
-        ("battery 34 % < 40 %", "battery low"),
-        ("temperature 85.0 °C > 70 °C", "too hot"),
-        ("no network: no default route that is up", "no network"),
-        ("conditions are good, but were not 1 s ago", "conditions must hold a while"),
-        ("something new", "something new"),
+        ("battery-low", "battery low"),
+        ("too-hot", "too hot"),
+        (Code.SILENT, "a sensor is broken"),
+        (Code.TOO_SOON, "conditions must hold a while"),
+        ("something-new", "something-new"),
     ],
 )
-def test_short_drops_the_numbers(reason: str, word: str) -> None:
-    assert short(reason) == word
+def test_word_of_a_code(code: str, expected: str) -> None:
+    assert word(code) == expected
+
+
+def test_every_row_and_common_code_has_a_word() -> None:
+    codes = [*(row.code for row in TABLE), *Code]
+    assert all(word(code) != code for code in codes)
 
 
 def test_describe_of_each_phase() -> None:
-    low = ["battery 34 % < 40 %"]
+    low = [report.of_reason(Reason(BATTERY, BATTERY.code, 34, 40, unit="%"))]
     assert describe("training", [], connected=True) == ("training", "")
     assert describe("paused", low, connected=True) == ("paused", "battery low")
     assert describe("idle", low, connected=False) == ("waiting", "cut off")

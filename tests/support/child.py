@@ -1,15 +1,14 @@
 """Drives a training child as the agent does: leases, pauses, kills."""
 
-import select
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from fedling_agent.training.job import Job
-from fedling_agent.training.process import Asked, ChildEvent, Exited, Note, Step, TrainingProcess
+from fedling_agent.training.process import Asked, ChildEvent, ChildProcess, Exited, Note, Step
+from fedling_protocol.runtime.loop import Loop
 
 PATIENCE_S = 60.0
-LONG_NS = 3600 * 10**9
+LONG_S = 3600.0
 ONE_BATCH = 1e-9  # a duty: after one batch the child sleeps until it is stopped
 
 
@@ -20,30 +19,35 @@ class Child:
     job: Job
     duty: float = 1.0
     checkpoint_s: float = 300.0
-    lease_ns: int | None = LONG_NS  # from now, on every ask; None: asks are not answered
+    lease_s: float | None = LONG_S  # from now, on every ask; None: asks are not answered
     events: list[ChildEvent] = field(default_factory=list)
-    process: TrainingProcess = field(init=False)
+    loop: Loop = field(default_factory=Loop)
+    process: ChildProcess = field(init=False)
 
     def __post_init__(self) -> None:
-        self.process = TrainingProcess(self.job, duty=self.duty, checkpoint_s=self.checkpoint_s)
-        self.process.start()
+        self.process = ChildProcess(
+            self.loop, self.job, duty=self.duty, checkpoint_s=self.checkpoint_s
+        )
+        self.process.start(self._on_event)
+
+    def _on_event(self, event: ChildEvent) -> None:
+        self.events.append(event)
+        if isinstance(event, Asked) and self.lease_s is not None:
+            self.process.grant(self.lease_s)
 
     def until(self, condition: Callable[[ChildEvent], bool]) -> ChildEvent:
         """Serve until it says such a thing."""
-        end = time.monotonic() + PATIENCE_S
+        seen, late = len(self.events), list[bool]()
+        timer = self.loop.after(PATIENCE_S, lambda: late.append(True))
         while True:
-            ready, _, _ = select.select([self.process.fileno()], [], [], PATIENCE_S)
-            assert ready, self.events
-            assert time.monotonic() < end, self.events
-            news = self.process.on_readable()
-            self.events += news
-            for event in news:
-                if isinstance(event, Asked) and self.lease_ns is not None:
-                    self.process.grant(time.monotonic_ns() + self.lease_ns)
-            for event in news:
+            for event in self.events[seen:]:
                 if condition(event):
+                    timer.cancel()
                     return event
                 assert not isinstance(event, Exited), self.events
+            seen = len(self.events)
+            assert not late, self.events
+            self.loop.turn(PATIENCE_S)
 
     def exit_code(self) -> int:
         """Serve until it is gone."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from fedling_agent.commands import installation, status
 from fedling_agent.commands.installation import Installation
-from fedling_agent.conditions import sensors
+from fedling_agent.conditions import watcher
 from fedling_agent.store import identity
 from fedling_agent.store.store import Store
 from fedling_protocol.command import output
@@ -68,9 +68,9 @@ def _store(where: Installation) -> str:
 
 
 def _conditions(where: Installation) -> str:
-    readings = sensors.read(where.needed_config().roots)
-    signals = (readings.mains, readings.battery, readings.temperature, readings.network)
-    broken = [f"{signal.source}: {signal.reason}" for signal in signals if signal.broken]
+    config = where.needed_config()
+    signals = watcher.read(config.policy.rows, config.roots).values()
+    broken = [f"{signal.source}: {signal.detail}" for signal in signals if signal.broken]
     if broken:
         raise Missing("; ".join(broken))
     return "readable"

@@ -5,15 +5,14 @@ from typing import Any
 
 from fedling_agent.commands import installation
 from fedling_agent.commands.installation import Installation
-from fedling_agent.conditions import policy, sensors
-from fedling_agent.conditions.policy import Memory, Policy
-from fedling_agent.conditions.sensors import Roots
+from fedling_agent.conditions import watcher, words
+from fedling_agent.conditions.condition import Readings, Roots
+from fedling_agent.conditions.decision import Memory, decide
+from fedling_agent.conditions.policy import Policy
 from fedling_agent.service import report
 from fedling_agent.service.control import Json
 from fedling_protocol.command import output
 from fedling_protocol.exits import Exit
-
-UNITS = {"battery": " %", "temperature": " °C"}
 
 
 def run(args: argparse.Namespace) -> Exit:
@@ -21,7 +20,7 @@ def run(args: argparse.Namespace) -> Exit:
     if args.json:
         output.print_json(facts)
         return Exit.OK
-    lines = [(name, _signal(name, signal)) for name, signal in facts["signals"].items()]
+    lines = [(name, _signal(signal)) for name, signal in facts["signals"].items()]
     lines += _allowance("", facts["own"])
     for task, allowance in facts["tasks"].items():
         lines += _allowance(f" for {task}", allowance)
@@ -37,28 +36,28 @@ def read(where: Installation) -> Json:
             return service.ask({"do": "conditions"}) | {"source": "service"}
     roots = Roots() if where.config is None else where.config.roots
     own = Policy() if where.config is None else where.config.policy
-    readings = sensors.read(roots)
-    allowance, _ = policy.decide(own, None, readings, Memory())
+    readings = Readings(watcher.read(own.rows, roots), at=0.0)
+    allowance, _ = decide(own, None, readings, Memory())
     return {
-        "signals": report.of_readings(readings),
+        "signals": report.of_readings(own.rows, readings),
+        "age_s": 0.0,
         "own": report.of_allowance(allowance),
         "tasks": {},
         "source": "command; the service does not run",
     }
 
 
-def _signal(name: str, signal: dict[str, Any]) -> str:
-    value = signal["value"]
-    if value is None:
-        return f"unknown: {signal['reason']} ({signal['source']})"
-    text = ("yes" if value else "no") if isinstance(value, bool) else f"{value}{UNITS[name]}"
-    return f"{text} ({signal['source']})"
+def _signal(signal: dict[str, Any]) -> str:
+    text = words.shown(signal["value"], signal["unit"])
+    why = f": {signal['reason']}" if signal["reason"] else ""
+    source = f" ({signal['source']})" if signal["source"] else ""
+    return f"{text}{why}{source}"
 
 
 def _allowance(whom: str, about: dict[str, Any]) -> list[tuple[str, str]]:
     lines = []
     for what in ("train", "transfer"):
-        why = ", ".join(about[f"why_not_{what}"])
+        why = ", ".join(reason["sentence"] for reason in about[f"why_not_{what}"])
         text = output.paint("yes", output.GREEN)
         if not about[what]:
             text = output.paint(f"no: {why}", output.YELLOW)

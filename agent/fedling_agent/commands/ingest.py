@@ -55,7 +55,10 @@ def _feeder(where: Installation, stream: str, form: str) -> Iterator[tuple[Feed,
         store = Store(where.state, where.needed_config().bounds)
         try:
             ingest = Ingest(store, streams, stream, form)
-            yield lambda lines: told(ingest.feed(lines)), "command; the service does not run"
+            yield (
+                lambda lines: told(ingest.feed(lines, int(time.time() * 1000))),
+                "command; the service does not run",
+            )
         finally:
             store.close()
 

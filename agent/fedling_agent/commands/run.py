@@ -1,21 +1,37 @@
-"""`fedling-agent run`: the service, from its configuration to its end."""
+"""`fedling-agent run`: the service, from its configuration to its end, on the real ports."""
 
 import argparse
 import logging
+import os
+import random
+import signal
+from functools import partial
 
 from fedling_agent.commands import installation
+from fedling_agent.conditions.watcher import Watcher
+from fedling_agent.config import AgentConfig
 from fedling_agent.service import control
 from fedling_agent.service.desk import Desk
-from fedling_agent.service.service import Service
+from fedling_agent.service.service import Ports, Service
 from fedling_agent.store import identity
 from fedling_agent.store.database import PROGRAM
 from fedling_agent.store.store import Store
+from fedling_agent.training.process import ChildProcess
 from fedling_protocol.disk import lock
 from fedling_protocol.exits import Exit
-from fedling_protocol.runtime import logs
+from fedling_protocol.net.backoff import Backoff
+from fedling_protocol.net.link import MqttLink
+from fedling_protocol.net.mqtt import new_client
+from fedling_protocol.net.ports import Broker, Link, Owner
+from fedling_protocol.runtime import logs, sdnotify
 from fedling_protocol.runtime.loop import Loop
+from fedling_protocol.runtime.watchdog import Watchdog
+from fedling_protocol.runtime.worker import ThreadWorker
+from fedling_protocol.wire.limits import MAX_LARGE
 
 log = logging.getLogger(__name__)
+
+PACKET_LIMIT = MAX_LARGE + 1024  # a message, its topic, its packet id
 
 
 def run(args: argparse.Namespace) -> Exit:
@@ -27,11 +43,52 @@ def run(args: argparse.Namespace) -> Exit:
         log.info("device %s, key %s", me.device, me.key.public.hex())
         store = Store(where.state, config.bounds)
         loop = Loop()
-        service = Service(loop, config, streams, me, store)
+        disk = ThreadWorker(loop, "disk")
+        service = Service(_ports(loop, disk, config), config, streams, me, store)
         server = control.Server(loop, where.state, Desk(service).handle)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.on_signal(number, partial(_stop, service, loop))
         service.start()
+        Watchdog(loop).start()
+        sdnotify.ready("running")
         loop.run()
+        disk.close()
         server.close()
         loop.close()
         store.close()
     return Exit.OK
+
+
+def _stop(service: Service, loop: Loop) -> None:
+    sdnotify.stopping()
+    service.stop(loop.stop)
+
+
+def _ports(loop: Loop, disk: ThreadWorker, config: AgentConfig) -> Ports:
+    names = ThreadWorker(loop, "names", patient=False)
+    sensors = ThreadWorker(loop, "sensors", patient=False)
+    training = config.training
+
+    def make_link(client_id: str, owner: Owner) -> Link:
+        mqtt, retry = config.mqtt, config.retry
+        return MqttLink(
+            loop,
+            names,
+            Broker(mqtt.host, mqtt.port, mqtt.keepalive_s),
+            Backoff(retry.first_s, retry.longest_s, random.random),
+            PACKET_LIMIT,
+            partial(new_client, client_id),
+            owner,
+        )
+
+    return Ports(
+        clock=loop,
+        disk=disk,
+        watcher=Watcher(config.policy.rows, config.roots, loop, sensors),
+        make_link=make_link,
+        make_process=partial(
+            ChildProcess, loop, duty=training.duty, checkpoint_s=training.checkpoint_s
+        ),
+        dice=os.urandom,
+        draw=random.random,
+    )

@@ -1,42 +1,43 @@
-"""Looks at the conditions for one task: reads, decides, remembers what hysteresis needs."""
+"""What one task may do now: the decision, with the memory that hysteresis and dwell need."""
 
-import time
 from collections.abc import Callable
+from functools import partial
 
-from fedling_agent.conditions import policy, sensors
-from fedling_agent.conditions.policy import Allowance, Memory, Policy
-from fedling_agent.conditions.sensors import Readings, Roots
-from fedling_agent.training.process import LEASE_NS
+from fedling_agent.conditions.condition import Readings
+from fedling_agent.conditions.decision import Allowance, Memory, decide
+from fedling_agent.conditions.policy import Policy
+from fedling_agent.conditions.watcher import Watcher
 from fedling_protocol.wire.messages import Conditions
 
-
-class Watcher:
-    """The readings of this device, read again when they are older than a lease."""
-
-    def __init__(self, roots: Roots) -> None:
-        self._roots = roots
-        self._last: Readings | None = None
-
-    def readings(self, *, fresh: bool = False) -> Readings:
-        """fresh: read now; else a reading of the last 200 ms will do."""
-        last = self._last
-        if fresh or last is None or time.monotonic_ns() - last.at_ns >= LEASE_NS:
-            self._last = last = sensors.read(self._roots)
-        return last
+Then = Callable[[Allowance, Readings], None]
 
 
 class Gate:
-    """What one task may do now."""
+    """One for each task."""
 
-    def __init__(self, policy_: Policy, watcher: Watcher, asked: Callable[[], Conditions | None]):
+    def __init__(self, policy: Policy, watcher: Watcher, asked: Callable[[], Conditions | None]):
         """asked: what the task's plan asks of a device, None when none is known."""
-        self._policy = policy_
+        self._policy = policy
         self._watcher = watcher
         self._asked = asked
         self._memory = Memory()
 
-    def look(self, *, fresh: bool = False) -> tuple[Allowance, Readings]:
-        """The decision and what it was made from."""
-        readings = self._watcher.readings(fresh=fresh)
-        allowance, self._memory = policy.decide(self._policy, self._asked(), readings, self._memory)
-        return allowance, readings
+    @property
+    def fresh(self) -> bool:
+        """Whether look() may be acted on; else refresh() first."""
+        return self._watcher.fresh
+
+    def look(self) -> Allowance:
+        """Decide on the latest readings. No I/O, no waiting."""
+        return self._decide(self._watcher.latest)
+
+    def refresh(self, then: Then) -> None:
+        """Decide on readings made from now on; `then` is called later, from the loop."""
+        self._watcher.refresh(partial(self._answer, then))
+
+    def _answer(self, then: Then, readings: Readings) -> None:
+        then(self._decide(readings), readings)
+
+    def _decide(self, readings: Readings) -> Allowance:
+        allowance, self._memory = decide(self._policy, self._asked(), readings, self._memory)
+        return allowance

@@ -1,17 +1,21 @@
 """Answers the control socket's requests out of the running service."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import cast
 
+from fedling_agent.conditions.condition import Readings
+from fedling_agent.conditions.decision import Allowance
 from fedling_agent.conditions.gate import Gate
 from fedling_agent.service import operations, report
 from fedling_agent.service.control import Answer, Json, Peer, RequestFailed
 from fedling_agent.service.operations import Ingest
 from fedling_agent.service.predict import Predictor
 from fedling_agent.service.service import Service
+from fedling_agent.store.recordings import Ingested
 from fedling_protocol.disk.errors import BadInput, CannotWrite, Missing
 from fedling_protocol.exits import Exit
-from fedling_protocol.runtime.slices import finish
+from fedling_protocol.runtime.slices import Sliced
 
 EXITS = {BadInput: Exit.FAILED, CannotWrite: Exit.CANNOT_WRITE, Missing: Exit.NOT_FOUND}
 
@@ -22,7 +26,8 @@ class Desk:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._predictor = Predictor(service.store)
-        self._verbs: dict[str, Callable[[Json, Peer], Json]] = {
+        self._gate = Gate(service.config.policy, service.watcher, lambda: None)
+        self._verbs: dict[str, Callable[[Json, Peer, Answer], None]] = {
             "status": self.status,
             "conditions": self.conditions,
             "ingest": self.ingest,
@@ -36,95 +41,116 @@ class Desk:
         if verb is None:
             raise RequestFailed(f"the service knows no {request.get('do')!r}", Exit.FAILED)
         try:
-            answer(verb(request, peer))
+            verb(request, peer, answer)
         except (BadInput, CannotWrite, Missing) as error:
-            raise RequestFailed(str(error), EXITS[type(error)]) from error
+            _refuse(answer, error)
 
-    def status(self, _request: Json, _peer: Peer) -> Json:
+    def status(self, _request: Json, _peer: Peer, answer: Answer) -> None:
         service = self._service
-        pending = service.outbox.pending()
-        answer = report.of_store(service.store, service.identity, pending)
-        tasks = cast(dict[str, Json], answer["tasks"])
-        for task, work in service.works.items():
-            run = service.run_of(work)
+        service.link.take_traffic()
+        facts = report.of_store(service.store, service.identity, service.books.pending())
+        tasks = cast(dict[str, Json], facts["tasks"])
+        for task, runner in service.runners.items():
+            occupant = service.occupant(runner)
             stored = tasks.setdefault(task, report.of_task(service.store, task))
-            stored.update(report.of_live(work, run, service.loop.now()))
-        return answer | {
-            "fleet": service.config.fleet,
-            "enrolled": service.enrolled,
-            "doing": self._doing(),
-            "connection": self._connection(),
-            "declined": service.declined,
-            "disk": "ok" if service.stall is None else service.stall.reason,
-            "child": service.slot.pid,
-        }
+            stored.update(report.of_live(runner, occupant, service.clock.now()))
+        answer(
+            facts
+            | {
+                "fleet": service.config.fleet,
+                "enrolled": service.enrolment.enrolled,
+                "doing": self._doing(),
+                "connection": self._connection(),
+                "declined": service.declined,
+                "counters": service.books.counters(),
+                "disk": "ok" if service.stall is None else service.stall.reason,
+                "child": service.slot.pid,
+            }
+        )
 
-    def conditions(self, _request: Json, _peer: Peer) -> Json:
-        service = self._service
-        gate = Gate(service.config.policy, service.watcher, lambda: None)
-        allowance, readings = gate.look(fresh=True)
-        for work in list(service.works.values()):
-            work.look()
-        return {
-            "signals": report.of_readings(readings),
-            "own": report.of_allowance(allowance),
-            "tasks": {
-                task: report.of_allowance(work.allowance)
-                for task, work in service.works.items()
-                if work.allowance is not None
-            },
-        }
+    def conditions(self, _request: Json, _peer: Peer, answer: Answer) -> None:
+        """Of a reading made now; each task remembers what hysteresis needs."""
 
-    def ingest(self, request: Json, peer: Peer) -> Json:
-        """All requests of one connection are one input."""
+        def tell(own: Allowance, readings: Readings) -> None:
+            service = self._service
+            for runner in list(service.runners.values()):
+                runner.look()
+            answer(
+                {
+                    "signals": report.of_readings(service.config.policy.rows, readings),
+                    "own": report.of_allowance(own),
+                    "tasks": {
+                        task: report.of_allowance(runner.allowance)
+                        for task, runner in service.runners.items()
+                        if runner.allowance is not None
+                    },
+                }
+            )
+
+        self._gate.refresh(tell)
+
+    def ingest(self, request: Json, peer: Peer, answer: Answer) -> None:
+        """All requests of one connection are one input. Answered when it is on disk."""
         service, ingest = self._service, peer.memory.get("ingest")
         if not isinstance(ingest, Ingest):
             name, form = str(request.get("stream")), str(request.get("form"))
             ingest = peer.memory["ingest"] = Ingest(service.store, service.streams, name, form)
-        done = ingest.feed(_lines(request))
-        if done.stored:
-            service.ingested(done.changes)
+        lines, now_ms = _lines(request), int(service.clock.wall() * 1000)
+
+        def stored(done: Ingested) -> None:
+            answer(operations.told(done))
             self._predictor.changed(done.changes)
-        return operations.told(done)
+            service.examples_changed(done.changes)
 
-    def predict(self, request: Json, _peer: Peer) -> Json:
-        service, task, form = self._service, request.get("task"), str(request.get("form"))
-        answer = operations.predict(
-            service.store,
-            self._predictor,
-            service.streams,
-            str(task or ""),
-            _lines(request),
-            form,
+        service.writer.do(lambda: ingest.feed(lines, now_ms), stored, partial(_refuse, answer))
+
+    def predict(self, request: Json, _peer: Peer, answer: Answer) -> None:
+        service, task, form = (
+            self._service,
+            str(request.get("task") or ""),
+            str(request.get("form")),
         )
-        return finish(answer)
+        slices = operations.predict(
+            service.store, self._predictor, service.streams, task, _lines(request), form
+        )
+        Sliced(service.clock, slices, answer, partial(_refuse, answer))
 
-    def windows(self, request: Json, _peer: Peer) -> Json:
-        return operations.windows(self._service.store, str(request.get("task") or ""))
+    def windows(self, request: Json, _peer: Peer, answer: Answer) -> None:
+        answer(operations.windows(self._service.store, str(request.get("task") or "")))
 
     def _doing(self) -> str:
         """One sentence for the whole device."""
-        service = self._service
+        service, now = self._service, self._service.clock.now()
         if service.stall is not None:
-            wait = report.span(service.stall.retry_at - service.loop.now())
+            wait = report.span(service.stall.retry_at - now)
             return f"{service.stall.reason}; tries again in {wait}"
-        if not service.works:
+        if not service.runners:
             return "no plan was seen yet" if service.link.connected else "not connected"
         return "; ".join(
-            f"{task}: {report.sentence(work, service.run_of(work), service.loop.now())}"
-            for task, work in service.works.items()
+            f"{task}: {report.sentence(runner, service.occupant(runner), now)}"
+            for task, runner in service.runners.items()
         )
 
     def _connection(self) -> Json:
-        facts, now = self._service.connection, self._service.loop.now()
+        service, now = self._service, self._service.clock.now()
+        facts, mqtt = service.connection, service.config.mqtt
         retry_s = None if facts.retry_at is None else max(0.0, facts.retry_at - now)
         return {
-            "broker": self._service.config.mqtt.address,
-            "connected": self._service.link.connected,
+            "broker": mqtt.address,
+            "connected": service.link.connected,
             "since_s": now - facts.since,
             "reason": facts.reason,
             "retry_s": retry_s,
         }
+
+
+def _refuse(answer: Answer, error: Exception) -> None:
+    """Say what went wrong, if it is what may."""
+    for kind, code in EXITS.items():
+        if isinstance(error, kind):
+            answer(RequestFailed(str(error), code))
+            return
+    raise error
 
 
 def _lines(request: Json) -> list[str]:

@@ -1,62 +1,63 @@
 """The one door for messages from outside: what passes is signed and sound, the rest is counted."""
 
 import logging
-from collections.abc import Callable
 
-from fedling_agent.config import AgentConfig
+from fedling_agent.service.books import Books
 from fedling_agent.store.ledger import Ledger
 from fedling_protocol.runtime.loop import Clock
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.names import AGGREGATOR
 from fedling_protocol.wire.refused import Reason, Refused
+from fedling_protocol.wire.topics import Topics
 from fedling_protocol.wire.trust import Received, Trust
 
 log = logging.getLogger(__name__)
 
-Take = Callable[[Received, bytes], None]
-
 LOG_AGAIN_S = 60.0  # a refusal of the same kind is logged so often
+MINE = (Kind.TICKET, Kind.RECEIPT)  # the MQTT broker may send another device's
 
 
 class Inbox:
-    """Opens envelopes, keeps certificates' keys, counts what is refused or declined.
-
-    take: what to do with a message and its envelope; may raise Refused as well
-    """
+    """Opens envelopes, keeps certificates' keys, counts refusals."""
 
     def __init__(
-        self, clock: Clock, config: AgentConfig, ledger: Ledger, device: str, take: Take
+        self, clock: Clock, topics: Topics, root: bytes, device: str, ledger: Ledger, books: Books
     ) -> None:
+        """root: the fleet's public key. ledger: where the certificates are kept."""
         self._clock = clock
-        self._trust = Trust(config.topics, config.root_public)
-        self._topics = config.topics
-        self._ledger = ledger
+        self._topics = topics
         self._device = device
-        self._take = take
+        self._ledger = ledger
+        self._books = books
+        self._trust = Trust(topics, root)
         self._logged: dict[str, float] = {}
 
-    def on_message(self, topic: str, payload: bytes, emptied: bool) -> None:
-        """Never raises because of what came in."""
-        try:
-            if emptied:
-                raise Refused(Reason.SIZE, "larger than any message may be")
-            received = self._trust.open(topic, payload)
-            address = received.address
-            if address.kind in (Kind.TICKET, Kind.RECEIPT) and address.device != self._device:
-                raise Refused(Reason.TOPIC, "of another device")
-            self._take(received, payload)
-        except Refused as refused:
-            # A plan of a later version is for others: nothing is wrong with it or with us.
-            word = "declined" if refused.reason is Reason.PLAN_KIND else "refused"
-            self._ledger.count(f"{word}: {refused.reason}")
-            if self.may_log(refused.reason):
-                log.warning("%s a message on %r: %s", word, topic[:200], refused)
+    def open(self, topic: str, payload: bytes, emptied: bool) -> Received:
+        """What it says, if it may say that here to us. Raises Refused."""
+        if emptied:
+            raise Refused(Reason.SIZE, "larger than any message may be")
+        received = self._trust.open(topic, payload)
+        address = received.address
+        if address.kind.from_device:
+            raise Refused(Reason.TOPIC, "not for devices")
+        if address.kind in MINE and address.device != self._device:
+            raise Refused(Reason.TOPIC, "of another device")
+        return received
 
-    def may_log(self, kind: str) -> bool:
-        """Whoever floods us must not flood the log."""
-        if self._clock.now() - self._logged.get(kind, -LOG_AGAIN_S) < LOG_AGAIN_S:
+    def refuse(self, topic: str, refused: Refused) -> None:
+        """Count it; whoever floods us must not flood the log."""
+        # A plan of a later version is for others: nothing is wrong with it or with us.
+        word = "declined" if refused.reason is Reason.PLAN_KIND else "refused"
+        self._books.count(f"{word}: {refused.reason}")
+        if self.may_log(refused.reason):
+            log.warning("%s a message on %r: %s", word, topic[:200], refused)
+
+    def may_log(self, what: str) -> bool:
+        """Whether a minute has passed since the last line of this sort."""
+        now = self._clock.now()
+        if now - self._logged.get(what, -LOG_AGAIN_S) < LOG_AGAIN_S:
             return False
-        self._logged[kind] = self._clock.now()
+        self._logged[what] = now
         return True
 
     def key(self, owner: str) -> bytes | None:

@@ -1,6 +1,5 @@
 """Ingest and predict, done by the running service or, without one, by the command itself."""
 
-import time
 from collections.abc import Iterable
 
 from fedling_agent.data.streams import Parser, Stream, counts_of_window
@@ -24,13 +23,14 @@ class Ingest:
         self._stream = find_stream(streams, name)
         self._parser = Parser(self._stream, form)
 
-    def feed(self, lines: Iterable[str]) -> Ingested:
-        """What became of these rows. Raises BadInput, CannotWrite: then none of them is kept.
+    def feed(self, lines: Iterable[str], now_ms: int) -> Ingested:
+        """What became of these rows. now_ms: Unix time.
 
-        It parses, writes and waits for the disk: beside the loop, one call after another.
+        Raises BadInput, CannotWrite: then none of them is kept. It parses, writes and waits for
+        the disk: beside the loop, one call after another.
         """
         rows = self._parser.feed(lines)
-        return self._store.recordings.ingest(self._stream, rows, int(time.time() * 1000))
+        return self._store.recordings.ingest(self._stream, rows, now_ms)
 
 
 def told(done: Ingested) -> Json:

@@ -1,57 +1,95 @@
 """Everything that leaves this device passes here: it is sealed, written down, published."""
 
-import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
+from fedling_agent.service.books import Books
+from fedling_agent.service.writer import Writer
 from fedling_agent.store.identity import Identity
 from fedling_agent.store.ledger import Ledger, Sent
-from fedling_agent.store.ledger import Traffic as Counted
-from fedling_protocol.net.ports import Link, Will
-from fedling_protocol.net.tcpinfo import Traffic
+from fedling_agent.store.spool import Spool, SpoolEntry
+from fedling_protocol.net.ports import Done, Link, Will
+from fedling_protocol.runtime.loop import Clock
+from fedling_protocol.runtime.worker import Failed
 from fedling_protocol.wire import envelope
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Join, State, StateCode
 from fedling_protocol.wire.topics import Topics
 
 
-class Outbox:
-    """Sends messages over the link, and keeps the books on them and on all bytes."""
+@dataclass(frozen=True, slots=True)
+class _Letter:
+    """A message on its way out."""
 
-    def __init__(self, ledger: Ledger, topics: Topics, identity: Identity, tasks: tuple[str, ...]):
-        """tasks: whose plans are subscribed; none: those of the whole fleet."""
+    kind: Kind
+    topic: str
+    size: int  # bytes of the envelope
+    plan_id: bytes | None
+    meaning: str  # for people: "asks to take part in round 3 of watch"
+
+
+class Outbox:
+    """A message is in the log of what was sent before its first byte is handed to the link."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        link: Link,
+        ledger: Ledger,
+        spool: Spool,
+        writer: Writer,
+        books: Books,
+        topics: Topics,
+        identity: Identity,
+        tasks: tuple[str, ...],
+    ) -> None:
+        """tasks: whose plans are subscribed; none: those of the whole fleet"""
+        self._clock = clock
+        self._link = link
         self._ledger = ledger
+        self._spool = spool
+        self._writer = writer
+        self._books = books
         self._topics = topics
         self._identity = identity
         self._tasks = tasks
-        self._traffic: dict[tuple[str, bytes | None], Traffic] = {}  # of a day, of a plan
-        self._plan_id: bytes | None = None
-        self.with_key = True  # joins carry the public key: this device has no certificate
-        self.link: Link  # set by the service, which owns both
 
-    # --- messages --------------------------------------------------------------------------------
+    # --- messages: `handed` is called when one is with the link, or was dropped ------------------
 
-    def join(self, task: str, join: Join, meaning: str) -> None:
+    def join(self, task: str, join: Join, meaning: str, handed: Done) -> None:
         """Ask to take part, or what became of an update."""
         topic = self._topics.of(Kind.JOIN, task, self._identity.device)
-        self.about(join.plan_id)
-        self._send(Kind.JOIN, topic, self._seal(topic, join), join.plan_id, meaning)
+        data = self._seal(topic, join)
+        self._send(
+            _Letter(Kind.JOIN, topic, len(data), join.plan_id, meaning), lambda: data, handed
+        )
 
     def update(
-        self, task: str, plan_id: bytes, data: bytes, meaning: str, done: Callable[[], None]
+        self,
+        entry: SpoolEntry,
+        meaning: str,
+        handed: Done,
+        acknowledged: Done,
+        damaged: Failed,
     ) -> None:
-        """Send a spooled envelope. done: at its PUBACK."""
-        topic = self._topics.of(Kind.UPDATE, task, self._identity.device, plan_id, 0)
-        self.about(plan_id)
-        self._send(Kind.UPDATE, topic, data, plan_id, meaning, done=done)
+        """A spooled envelope, byte for byte. acknowledged: by the MQTT broker.
 
-    def state(self, code: StateCode, version: int) -> bool:
-        """Tell the fleet what we do. False: not connected."""
+        damaged: told Missing, if it is gone from the disk
+        """
+        topic = self._topics.of(Kind.UPDATE, entry.task, self._identity.device, entry.plan_id, 0)
+        letter = _Letter(Kind.UPDATE, topic, entry.size, entry.plan_id, meaning)
+        read = self._spool.envelope
+        self._send(letter, lambda: read(entry), handed, acknowledged=acknowledged, failed=damaged)
+
+    def state(self, code: StateCode, version: int, handed: Done) -> None:
+        """Tell the fleet what we do."""
         will = self.will(code, version)
         meaning = f"says: {code}, " + (f"model {version}" if version else "no model")
-        return self._send(Kind.STATE, will.topic, will.payload, None, meaning, retain=True)
+        letter = _Letter(Kind.STATE, will.topic, len(will.payload), None, meaning)
+        self._send(letter, lambda: will.payload, handed)
 
     def will(self, code: StateCode, version: int) -> Will:
-        """The same, to be said later."""
+        """The same, to be said by the MQTT broker, or last."""
         topic = self._topics.of(Kind.STATE, self._identity.device)
         return Will(topic, self._seal(topic, State(code, version)))
 
@@ -60,50 +98,48 @@ class Outbox:
 
     def _send(
         self,
-        kind: Kind,
-        topic: str,
-        data: bytes,
-        plan_id: bytes | None,
-        meaning: str,
+        letter: _Letter,
+        read: Callable[[], bytes],
+        handed: Done,
         *,
-        retain: bool = False,
-        done: Callable[[], None] | None = None,
-    ) -> bool:
-        if not self.link.connected:
-            return False
-        now_ms = int(time.time() * 1000)
-        self._ledger.record_sent(Sent(now_ms, kind.word, topic, len(data), plan_id, meaning))
-        return self.link.publish(topic, data, retain=retain, done=done)
+        acknowledged: Done | None = None,
+        failed: Failed | None = None,
+    ) -> None:
+        if not self._link.connected:
+            handed()
+            return
+        now_ms = int(self._clock.wall() * 1000)
+        sent = Sent(
+            now_ms, letter.kind.word, letter.topic, letter.size, letter.plan_id, letter.meaning
+        )
+
+        def record() -> bytes:
+            data = read()
+            self._ledger.record_sent(sent)
+            return data
+
+        def publish(data: bytes) -> None:
+            retain = letter.kind.retained
+            if self._link.publish(letter.topic, data, retain=retain, done=acknowledged):
+                self._books.on_sent(letter.plan_id, letter.topic, letter.size)
+            handed()
+
+        self._writer.do(record, publish, failed)
 
     # --- subscriptions ---------------------------------------------------------------------------
 
     def subscribe_all(self) -> None:
         """After a connect."""
-        self.link.subscribe(self._topics.device_subscriptions(self._identity.device, self._tasks))
+        self._link.subscribe(self._topics.device_subscriptions(self._identity.device, self._tasks))
 
     def ask_plans(self) -> None:
-        """Have the retained plans sent again."""
-        self.link.subscribe(self._topics.subscriptions(Kind.PLAN, tasks=self._tasks))
+        """Have what is retained of plans sent again."""
+        self._link.subscribe(self._topics.subscriptions(Kind.PLAN, tasks=self._tasks))
 
-    # --- bytes at the socket ---------------------------------------------------------------------
+    def subscribe_model(self, task: str, version: int) -> None:
+        """The MQTT broker sends what it retains there, at once."""
+        self._link.subscribe([self._topics.of(Kind.MODEL, task, version)])
 
-    def about(self, plan_id: bytes | None) -> None:
-        """From now on bytes are counted for this plan; those before belong to the last one."""
-        self._plan_id = plan_id
-
-    def count(self, traffic: Traffic) -> None:
-        """Bytes that went through the socket."""
-        key = time.strftime("%Y-%m-%d"), self._plan_id
-        self._traffic[key] = self._traffic.get(key, Traffic()) + traffic
-
-    def pending(self) -> list[Counted]:
-        """What close_books() would write now."""
-        self.link.take_traffic()
-        return [Counted(*key, t.sent, t.received) for key, t in self._traffic.items()]
-
-    def close_books(self) -> None:
-        """Make the byte counts durable. Raises CannotWrite; they are kept in memory then."""
-        for row in self.pending():
-            self._ledger.add_traffic(row.day, row.plan_id, row.sent, row.received)
-            del self._traffic[row.day, row.plan_id]
-        self._ledger.flush()
+    def unsubscribe_model(self, task: str, version: int) -> None:
+        """No further message of it; one that is on its way still comes."""
+        self._link.unsubscribe([self._topics.of(Kind.MODEL, task, version)])

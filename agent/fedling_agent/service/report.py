@@ -4,9 +4,9 @@ import time
 from collections.abc import Sequence
 from typing import Protocol
 
-from fedling_agent.conditions import policy
-from fedling_agent.conditions.policy import Allowance
-from fedling_agent.conditions.sensors import Readings, Signal
+from fedling_agent.conditions import words
+from fedling_agent.conditions.condition import Condition, Readings, Reason
+from fedling_agent.conditions.decision import Allowance
 from fedling_agent.service.control import Json
 from fedling_agent.session import state
 from fedling_agent.session.state import Session
@@ -23,11 +23,13 @@ class Live(Protocol):
     """One task, as the running service knows it."""
 
     task: str
-    session: Session
     plan: Plan | None
     allowance: Allowance | None
     looked_at: float
     failure: str
+
+    @property
+    def session(self) -> Session: ...
 
     @property
     def next_check_s(self) -> float | None: ...
@@ -99,14 +101,36 @@ def _sum(pairs: list[tuple[int, ...]]) -> Json:
 # --- conditions ----------------------------------------------------------------------------------
 
 
-def of_readings(readings: Readings) -> Json:
+def of_readings(rows: Sequence[Condition], readings: Readings) -> Json:
     """Every signal with its value, or why there is none, and where it was read."""
-    names = ("mains", "battery", "temperature", "network")
-    return {name: _of_signal(getattr(readings, name)) for name in names}
+    return {row.name: _of_signal(row, readings) for row in rows}
 
 
-def _of_signal(signal: Signal[object]) -> Json:
-    return {"value": signal.value, "source": signal.source, "reason": signal.reason}
+def _of_signal(row: Condition, readings: Readings) -> Json:
+    signal = readings.signals[row.name]
+    return {
+        "value": signal.value,
+        "unit": row.unit,
+        "source": signal.source,
+        "lack": None if signal.lack is None else signal.lack.value,
+        "reason": signal.detail,
+    }
+
+
+def of_reason(reason: Reason) -> Json:
+    """A code with its numbers, for programs; the sentence, for people."""
+    return {
+        "code": str(reason.code),
+        "condition": reason.condition.name,
+        "value": reason.value,
+        "limit": reason.limit,
+        "resume": reason.resume,
+        "unit": reason.unit,
+        "asker": reason.asker,
+        "source": reason.source,
+        "detail": reason.detail,
+        "sentence": words.sentence(reason),
+    }
 
 
 def of_allowance(allowance: Allowance) -> Json:
@@ -114,9 +138,9 @@ def of_allowance(allowance: Allowance) -> Json:
     return {
         "train": allowance.train,
         "transfer": allowance.transfer,
-        "why_not_train": list(allowance.train_reasons),
-        "why_not_transfer": list(allowance.transfer_reasons),
-        "sentence": policy.sentence(allowance),
+        "why_not_train": [of_reason(r) for r in allowance.train_reasons],
+        "why_not_transfer": [of_reason(r) for r in allowance.transfer_reasons],
+        "sentence": allowance.sentence,
     }
 
 
@@ -131,7 +155,7 @@ def of_live(live: Live, run: Occupant | None, now: float) -> Json:
     return {
         "phase": type(session.phase).__name__.lower(),
         "doing": sentence(live, run, now),
-        "why_not": [] if allowance is None else list(allowance.reasons),
+        "why_not": [] if allowance is None else [of_reason(r) for r in allowance.reasons],
         "next_check_s": None if live.next_check_s is None else max(0.0, live.next_check_s - age_s),
         "plan": None if plan is None else plan.plan_id.hex(),
         "round": None if plan is None else plan.round,
@@ -147,7 +171,7 @@ def sentence(live: Live, run: Occupant | None, now: float) -> str:
     if not words:
         return _why_idle(live)
     hindered = isinstance(session.phase, state.Paused | state.Ready)
-    why = "" if live.allowance is None else policy.sentence(live.allowance)
+    why = "" if live.allowance is None else live.allowance.sentence
     return f"{words}: {why}" if hindered and why else words
 
 
@@ -174,7 +198,7 @@ def _of_phase(session: Session, run: Occupant | None, now: float) -> str:
 
 def _why_idle(live: Live) -> str:
     session, allowance = live.session, live.allowance
-    why = "" if allowance is None else policy.sentence(allowance)
+    why = "" if allowance is None else allowance.sentence
     if session.spool:
         return f"an update waits to be sent{': ' + why if why else ''}"
     if session.offer is None:

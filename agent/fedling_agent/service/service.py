@@ -1,38 +1,37 @@
-"""What `fedling-agent run` runs: holds the connection, the tasks, the training slot together."""
+"""What `fedling-agent run` runs: holds the connection, the tasks, the training slot together.
+
+Time, dice, radio, disk, sensors and children are given: the same service runs in a simulation.
+"""
 
 import logging
-import os
-import random
-import signal
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
-from fedling_agent.conditions.gate import Watcher
+from fedling_agent.conditions.watcher import Watcher
 from fedling_agent.config import AgentConfig
 from fedling_agent.data.recording import Changes
 from fedling_agent.data.streams import Stream
+from fedling_agent.service.books import Books
+from fedling_agent.service.enrolment import Enrolment
 from fedling_agent.service.inbox import Inbox
 from fedling_agent.service.outbox import Outbox
-from fedling_agent.service.runner import Tools, Work, why_not
+from fedling_agent.service.runner import Parts, SessionRunner
+from fedling_agent.service.teller import Teller
+from fedling_agent.service.writer import Writer, ignore
 from fedling_agent.session import events as ev
 from fedling_agent.session import state
-from fedling_agent.session.machine import NOT_ENROLLED
 from fedling_agent.session.state import Timing
 from fedling_agent.store.identity import Identity
 from fedling_agent.store.store import Store
 from fedling_agent.training.freeze import Freezer
+from fedling_agent.training.process import MakeProcess
 from fedling_agent.training.slot import Occupant, Slot
 from fedling_protocol.disk.errors import CannotWrite
 from fedling_protocol.net.backoff import Backoff
-from fedling_protocol.net.link import MqttLink
-from fedling_protocol.net.mqtt import new_client
-from fedling_protocol.net.ports import Broker, Link, Will
+from fedling_protocol.net.ports import Done, MakeLink, Will
 from fedling_protocol.net.tcpinfo import Traffic
-from fedling_protocol.runtime import sdnotify
-from fedling_protocol.runtime.loop import Loop, Timer
-from fedling_protocol.runtime.worker import ThreadWorker
-from fedling_protocol.wire.limits import MAX_LARGE
+from fedling_protocol.runtime.loop import Clock
+from fedling_protocol.runtime.worker import Worker
 from fedling_protocol.wire.messages import (
     Certificate,
     Model,
@@ -40,7 +39,9 @@ from fedling_protocol.wire.messages import (
     Receipt,
     Rest,
     StateCode,
+    TaskSpec,
     Ticket,
+    WaitReason,
 )
 from fedling_protocol.wire.names import AGGREGATOR
 from fedling_protocol.wire.refused import Reason, Refused
@@ -49,15 +50,25 @@ from fedling_protocol.wire.trust import Received
 log = logging.getLogger(__name__)
 
 MOST_TASKS = 16
-PACKET_LIMIT = MAX_LARGE + 1024  # a message, its topic, its packet id
-BOOKS_S = 3600.0  # counters are written so often, and whenever a round ends
-TELL_S = 5.0  # the fleet hears of a change of state after this, and not more often
-SETTLE_S = 1.0  # from the last row ingested to the count of examples
+BOOKS_S = 3600.0  # counters are written so often, and whenever a connection ends
 FULL_BASE_S, FULL_LONGEST_S = 10.0, 300.0  # a full disk is tried again
 BUSY = (StateCode.SENDING, StateCode.TRAINING, StateCode.WAITING)  # the first that holds is told
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """What the service stands on."""
+
+    clock: Clock
+    disk: Worker
+    watcher: Watcher
+    make_link: MakeLink
+    make_process: MakeProcess
+    dice: Callable[[int], bytes]  # os.urandom
+    draw: Callable[[], float]  # random.random: spreads what many devices would do at once
+
+
+@dataclass(frozen=True, slots=True)
 class Connection:
     """What is known of the connection, for status."""
 
@@ -66,7 +77,7 @@ class Connection:
     retry_at: float | None = None
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Stall:
     """The disk refuses to be written."""
 
@@ -75,105 +86,55 @@ class Stall:
 
 
 class Service:
-    """Owns everything; the tasks' works, the link and the slot call it back."""
+    """An Owner of its link."""
 
     def __init__(
         self,
-        loop: Loop,
+        ports: Ports,
         config: AgentConfig,
         streams: dict[str, Stream],
         identity: Identity,
         store: Store,
     ) -> None:
-        self.loop = loop
+        self.clock = clock = ports.clock
         self.config = config
         self.streams = streams
         self.identity = identity
         self.store = store
-        self.names = ThreadWorker(loop, "names", patient=False)
-        self.inbox = Inbox(loop, config, store.ledger, identity.device, self._on_received)
-        self.outbox = Outbox(store.ledger, config.topics, identity, config.tasks)
-        self.link = self.outbox.link = self._make_link()
-        self.slot = Slot(loop, duty=config.training.duty, checkpoint_s=config.training.checkpoint_s)
-        self.works: dict[str, Work] = {}
+        self.watcher = ports.watcher
+        self.runners: dict[str, SessionRunner] = {}
         self.declined: dict[str, str] = {}  # task: why not
-        self.connection = Connection(loop.now())
+        self.connection = Connection(clock.now())
         self.stall: Stall | None = None
-        self._full = Backoff(FULL_BASE_S, FULL_LONGEST_S, random.random)
-        self.watcher = Watcher(config.roots)
-        self._tools = self._make_tools()
-        self._told: tuple[StateCode, int] | None = None
-        self._tell: Timer | None = None
-        self._settle: Timer | None = None
-        self._version = 0
+        self.enrolment = Enrolment(identity)
+        self.writer = Writer(ports.disk, self._on_refused)
+        self.books = Books(clock, store.ledger, self.writer)
+        self.link = link = ports.make_link(identity.device, self)
+        topics, device = config.topics, identity.device
+        self.inbox = Inbox(clock, topics, config.root_public, device, store.ledger, self.books)
+        self.outbox = Outbox(
+            clock, link, store.ledger, store.spool, self.writer, self.books, topics, identity,
+            config.tasks,
+        )  # fmt: skip
+        self.slot = Slot(clock, ports.make_process)
+        self.teller = Teller(clock, link, self.outbox, self.enrolment, self._current)
+        self._parts = self._make_parts(ports)
+        self._full = Backoff(FULL_BASE_S, FULL_LONGEST_S, ports.draw)
+        self._version = 0  # of the newest model here
         self._stopping = False
 
-    # --- life ------------------------------------------------------------------------------------
-
-    def start(self) -> None:
-        """Everything begins; then the loop runs it."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self.loop.on_signal(number, self.stop)
-        self.inbox.load()
-        self.outbox.with_key = self.inbox.key(self.identity.device) is None
-        self._restore()
-        self.link.start()
-        self._keep_books()
-        watchdog_s = sdnotify.watchdog_s()
-        if watchdog_s is not None:
-            self._feed(watchdog_s / 2)
-        sdnotify.ready("running")
-
-    def stop(self) -> None:
-        """Child first (it finishes its batch), then the last word, then the end of the loop."""
-        if self._stopping:
-            return
-        self._stopping = True
-        sdnotify.stopping()
-        for work in self.works.values():
-            work.close()
-        self.slot.close(self._leave)
-
-    def _leave(self) -> None:
-        self.link.stop(self.outbox.will(StateCode.OFFLINE, self._version), self._end)
-
-    def _end(self) -> None:
-        try:
-            self.outbox.close_books()
-        except CannotWrite as error:
-            log.error("%s", error)
-        self.loop.stop()
-
-    def _feed(self, every_s: float) -> None:
-        sdnotify.alive()
-        self.loop.after(every_s, lambda: self._feed(every_s))
-
-    def _keep_books(self) -> None:
-        self._writing(self.outbox.close_books)
-        self.loop.after(BOOKS_S, self._keep_books)
-
-    def _make_link(self) -> Link:
-        mqtt, retry = self.config.mqtt, self.config.retry
-        return MqttLink(
-            self.loop,
-            self.names,
-            Broker(mqtt.host, mqtt.port, mqtt.keepalive_s),
-            Backoff(retry.first_s, retry.longest_s, random.random),
-            PACKET_LIMIT,
-            partial(new_client, self.identity.device),
-            self,
-        )
-
-    def _make_tools(self) -> Tools:
+    def _make_parts(self, ports: Ports) -> Parts:
         config, retry = self.config, self.config.retry
-        return Tools(
-            loop=self.loop,
+        return Parts(
+            clock=self.clock,
+            link=self.link,
+            outbox=self.outbox,
+            enrolment=self.enrolment,
+            writer=self.writer,
             store=self.store,
             freezer=Freezer(self.store, config.fleet, self.identity.secret),
             topics=config.topics,
             identity=self.identity,
-            link=self.link,
-            outbox=self.outbox,
             slot=self.slot,
             watcher=self.watcher,
             policy=config.policy,
@@ -182,98 +143,106 @@ class Service:
                 int(retry.answer_longest_s * 1000),
                 int(retry.transfer_s * 1000),
             ),
-            dice=os.urandom,
-            cannot_write=self.cannot_write,
-            restart=self._restart,
-            changed=self.changed,
+            dice=ports.dice,
+            changed=self.teller.changed,
         )
+
+    # --- life ------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Everything begins; then the clock runs it."""
+        self.inbox.load()
+        if self.inbox.key(self.identity.device) is not None:
+            self.enrolment.certified()
+        self._restore()
+        self.link.start()
+        self.clock.after(BOOKS_S, self._keep_books)
+
+    def stop(self, done: Done) -> None:
+        """The child first (it finishes its batch), then the last word, then the disk."""
+        if self._stopping:
+            return
+        self._stopping = True
+        self._close_runners()
+        self.teller.close()
+        self.slot.close(lambda: self._leave(done))
+
+    def _leave(self, done: Done) -> None:
+        self.link.stop(self.outbox.will(StateCode.OFFLINE, self._version), lambda: self._end(done))
+
+    def _end(self, done: Done) -> None:
+        self._close_books()
+        self.writer.do(lambda: None, lambda _: done())
+
+    def _keep_books(self) -> None:
+        self._close_books()
+        self.clock.after(BOOKS_S, self._keep_books)
+
+    def _close_books(self) -> None:
+        self.link.take_traffic()
+        self.books.close()
 
     # --- tasks -----------------------------------------------------------------------------------
 
     def _restore(self) -> None:
-        """The works of what is on disk; further ones are made when their plans are seen."""
-        plans = [record.plan.spec.task for record in self.store.plans.in_work()]
-        for task in dict.fromkeys(plans + [entry.task for entry in self.store.spool.entries()]):
+        """The runners of what is on disk; further ones are made when their plans are seen."""
+        for task in self.store.plans.unfinished_tasks():
             self._add(task)
         self._look_at_models()
 
-    def _add(self, task: str) -> Work:
-        work = self.works[task] = Work(task, self._tools)
+    def _add(self, task: str) -> SessionRunner:
+        runner = self.runners[task] = SessionRunner(task, self._parts)
         if self.link.connected:
-            work.give(ev.Connected())
+            runner.give(ev.Connected())
         else:
-            work.look()
-        return work
+            runner.look()
+        return runner
 
-    def _restart(self, work: Work) -> None:
-        """From what is on disk."""
-        work.close()
-
-        def again() -> None:
-            self._add(work.task)
-            self.outbox.ask_plans()
-
-        self.loop.after(0, again)
+    def _close_runners(self) -> None:
+        for runner in self.runners.values():
+            runner.close()
+        self.runners.clear()
 
     def _look_at_models(self) -> None:
         newest = [self.store.models.newest(task) for task in self.store.models.tasks()]
         self._version = max((model.version for model in newest if model), default=0)
 
-    def run_of(self, work: Work) -> Occupant | None:
+    def occupant(self, runner: SessionRunner) -> Occupant | None:
         """The training of a task: under way, waiting for the slot, or paused."""
-        plan = work.session.begun
+        plan = runner.session.begun
         return None if plan is None else self.slot.progress(plan.plan_id)
 
-    def ingested(self, changes: Changes) -> None:
-        """The store has new examples: count them when the flood is over."""
-        for work in self.works.values():
-            work.examples_changed(changes)
-        if self._settle is None:
-            self._settle = self.loop.after(SETTLE_S, self._settled)
-
-    def _settled(self) -> None:
-        self._settle = None
-        for work in list(self.works.values()):
-            work.look()
+    def examples_changed(self, changes: Changes) -> None:
+        """The store has other examples than before."""
+        for runner in list(self.runners.values()):
+            runner.examples_changed(changes)
 
     # --- a disk that cannot be written -----------------------------------------------------------
 
-    def cannot_write(self, error: CannotWrite) -> None:
+    def _on_refused(self, error: CannotWrite) -> None:
         """As after a crash: forget what is in memory, go on later from what is on disk."""
-        for work in self.works.values():
-            work.close()
-        self.works.clear()
+        self._close_runners()
         self.slot.clear()
-        if self.stall is not None:
+        if self.stall is not None or self._stopping:
             return
         delay_s = self._full.next_s()
-        self.stall = Stall(str(error), self.loop.now() + delay_s)
+        self.stall = Stall(str(error), self.clock.now() + delay_s)
         log.error("%s; nothing is trained or sent, next try in %.0f s", error, delay_s)
-        self.loop.after(delay_s, self._try_to_write)
+        self.clock.after(delay_s, self._try_to_write)
 
     def _try_to_write(self) -> None:
-        self.stall = None
-        if self._stopping or not self._writing(self._probe):
+        self.stall = None  # a refusal from now on is a new one
+        if not self._stopping:
+            self.writer.do(self.store.ledger.probe, lambda _: self._on_written())
+
+    def _on_written(self) -> None:
+        if self.stall is not None or self._stopping:
             return
         log.info("the disk can be written again")
         self._full.lived(FULL_LONGEST_S)
+        self._close_books()
         self._restore()
-        if self.link.connected:
-            self.outbox.subscribe_all()
-
-    def _probe(self) -> None:
-        self.store.ledger.mark("probe")
-        self.store.ledger.unmark("probe")
-        self.outbox.close_books()
-
-    def _writing(self, call: Callable[[], object]) -> bool:
-        """False: the disk refused, and it was said."""
-        try:
-            call()
-        except CannotWrite as error:
-            self.cannot_write(error)
-            return False
-        return True
+        self.outbox.subscribe_all()
 
     # --- the link --------------------------------------------------------------------------------
 
@@ -282,36 +251,47 @@ class Service:
 
     def on_connected(self) -> None:
         log.info("connected to %s", self.config.mqtt.address)
-        self.connection = Connection(self.loop.now(), reason="")
-        self._told = None
+        self.connection = Connection(self.clock.now(), reason="")
         self.outbox.subscribe_all()
-        for work in list(self.works.values()):
-            work.give(ev.Connected())
-        self.changed()
+        for runner in list(self.runners.values()):
+            runner.give(ev.Connected())
+        self.teller.connected()
 
     def on_disconnected(self, reason: str, retry_s: float) -> None:
         where = self.config.mqtt.address
         log.warning("no connection to %s: %s; next try in %.1f s", where, reason, retry_s)
-        since = self.connection.since if self.connection.reason else self.loop.now()
-        self.connection = Connection(since, reason, self.loop.now() + retry_s)
-        for work in list(self.works.values()):
-            work.give(ev.Disconnected())
-        self._writing(self.outbox.close_books)
-        self.changed()
+        now = self.clock.now()
+        since = self.connection.since if self.connection.reason else now
+        self.connection = Connection(since, reason, now + retry_s)
+        for runner in list(self.runners.values()):
+            runner.give(ev.Disconnected())
+        self._close_books()
 
     def on_traffic(self, traffic: Traffic) -> None:
-        self.outbox.count(traffic)
+        self.books.on_socket(traffic)
 
     def on_message(self, topic: str, payload: bytes, emptied: bool) -> None:
-        aggregator = self.inbox.key(AGGREGATOR)
-        self.inbox.on_message(topic, payload, emptied)
-        if self.inbox.key(AGGREGATOR) != aggregator:
-            # What is retained came before we could verify it.
-            self.outbox.ask_plans()
+        """Never raises because of what came in."""
+        try:
+            received = self.inbox.open(topic, payload, emptied)
+            self.books.on_received(self._plan_of(received), topic, len(payload))
+            self._take(received, payload)
+        except Refused as refused:
+            self.inbox.refuse(topic, refused)
 
     # --- messages --------------------------------------------------------------------------------
 
-    def _on_received(self, received: Received, payload: bytes) -> None:
+    def _plan_of(self, received: Received) -> bytes | None:
+        """The round that a message is about; None: of none. A model is for the round to come."""
+        message, runner = received.message, self.runners.get(received.address.task or "")
+        if isinstance(message, Plan | Ticket | Receipt):
+            return message.plan_id
+        if not isinstance(message, Model) or runner is None:
+            return None
+        plan = runner.session.begun or runner.session.offer
+        return None if plan is None else plan.plan_id
+
+    def _take(self, received: Received, payload: bytes) -> None:
         task, message = received.address.task or "", received.message
         match message:
             case Certificate():
@@ -323,86 +303,73 @@ class Service:
             case Ticket():
                 self._on_ticket(task, message)
             case Receipt():
-                self._on_receipt(task, message)
+                self._give(task, ev.ReceiptSeen(message))
             case _:
                 raise Refused(Reason.TOPIC, "not for devices")
 
+    def _give(self, task: str, event: ev.Event) -> None:
+        runner = self.runners.get(task)
+        if runner is not None:
+            runner.give(event)
+
     def _on_certificate(self, certificate: Certificate, payload: bytes) -> None:
-        keep = self.store.ledger.keep_certificate
-        self._writing(lambda: keep(certificate.id, certificate.serial, payload))
-        if certificate.id == self.identity.device and self.outbox.with_key:
+        ledger = self.store.ledger
+        keep = ledger.keep_certificate
+        if ledger.certificate(certificate.id) != payload:
+            self.writer.do(lambda: keep(certificate.id, certificate.serial, payload), ignore)
+            if certificate.id == AGGREGATOR:  # what is retained came before we could verify it
+                self.outbox.ask_plans()
+        if certificate.id == self.identity.device and self.enrolment.certified():
             log.info("this device is enrolled")
-            self.outbox.with_key = False
-            for work in list(self.works.values()):
-                work.give(ev.Enrolled())
-            self.changed()
+            for runner in list(self.runners.values()):
+                runner.give(ev.Enrolled())
+            self.teller.changed()
 
     def _on_plan(self, task: str, message: Plan | Rest) -> None:
-        if message.spec.task != task:
-            raise Refused(Reason.SHAPE, "of another task")
-        work = self.works.get(task)
+        runner = self.runners.get(task)
         reason = why_not(message.spec, self.streams)
-        if not reason and work is None and len(self.works) >= MOST_TASKS:
+        if not reason and runner is None and len(self.runners) >= MOST_TASKS:
             reason = f"this device works on {MOST_TASKS} tasks already"
         if reason:
-            if len(self.declined) < MOST_TASKS or task in self.declined:
-                self.declined[task] = reason
-            self.store.ledger.count("declined plans")
+            self._decline(task, reason)
             return
         self.declined.pop(task, None)
-        if self.stall is not None:
-            return
-        if isinstance(message, Plan):
-            self.outbox.about(message.plan_id)
-        if work is None:
-            work = self._add(task)
-        work.see(message)
+        if self.stall is None:
+            (runner or self._add(task)).see(message)
+
+    def _decline(self, task: str, reason: str) -> None:
+        if len(self.declined) < MOST_TASKS or task in self.declined:
+            self.declined[task] = reason
+        self.books.count("declined plans")
 
     def _on_model(self, task: str, message: Model, version: int) -> None:
+        runner = self.runners.get(task)
         if self.stall is not None:
             return
-        work = self.works.get(task)
-        if work is None or not work.model(message, version):
+        if runner is None or not runner.model(message, version):
             raise Refused(Reason.SHAPE, "not the model that was asked for")
-        self._look_at_models()
-        self.changed()
+        self._version = max(self._version, version)
 
     def _on_ticket(self, task: str, ticket: Ticket) -> None:
-        if ticket.reason == NOT_ENROLLED:
-            self.outbox.with_key = True
-            if self.inbox.may_log(NOT_ENROLLED):
+        if ticket.reason == WaitReason.NOT_ENROLLED:
+            self.enrolment.denied()
+            if self.inbox.may_log(WaitReason.NOT_ENROLLED):
                 log.warning("not enrolled; the operator runs: %s", self.identity.add_command)
-        work = self.works.get(task)
-        if work is not None:
-            work.give(ev.TicketSeen(ticket))
-
-    def _on_receipt(self, task: str, receipt: Receipt) -> None:
-        work = self.works.get(task)
-        if work is not None:
-            work.give(ev.ReceiptSeen(receipt))
+        self._give(task, ev.TicketSeen(ticket))
 
     # --- what the fleet hears --------------------------------------------------------------------
 
-    @property
-    def enrolled(self) -> bool:
-        """Whether we hold a certificate and nobody has told otherwise."""
-        return not self.outbox.with_key
-
-    def changed(self) -> None:
-        """Tell it soon, if it is new and we stay in it."""
-        if self.enrolled and self._tell is None and self._state() != self._told:
-            delay_s = 0.0 if self._told is None else TELL_S
-            self._tell = self.loop.after(delay_s, self._tell_state)
-
-    def _tell_state(self) -> None:
-        self._tell = None
-        current = self._state()
-        if current == self._told or not self.link.connected or self._stopping:
-            return
-        self._told = current
-        self._writing(lambda: self.outbox.state(*current))
-
-    def _state(self) -> tuple[StateCode, int]:
-        codes = {state.code(work.session) for work in self.works.values()}
+    def _current(self) -> tuple[StateCode, int]:
+        codes = {state.code(runner.session) for runner in self.runners.values()}
         code = next((code for code in BUSY if code in codes), StateCode.IDLE)
         return code, self._version
+
+
+def why_not(spec: TaskSpec, streams: dict[str, Stream]) -> str:
+    """Why this device cannot take part in a task; empty if it can."""
+    stream = streams.get(spec.stream)
+    if stream is None:
+        return f'agent.toml names no stream "{spec.stream}"'
+    if len(stream.channels) != spec.channels:
+        return f"its stream has {len(stream.channels)} channels, the task wants {spec.channels}"
+    return ""

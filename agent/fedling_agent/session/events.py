@@ -122,6 +122,14 @@ class UpdateSent:
 
 
 @dataclass(frozen=True, slots=True)
+class UpdateLost:
+    """The file of a spooled update is gone or damaged: it can never be sent."""
+
+    plan_id: bytes
+    update_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Erase:
     """The owner erases examples. Beats everything.
 
@@ -148,6 +156,7 @@ Event = (
     | UpdateSpooled
     | TrainingFailed
     | UpdateSent
+    | UpdateLost
     | Erase
     | Tick
 )

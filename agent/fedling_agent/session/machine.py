@@ -31,6 +31,7 @@ from fedling_agent.session.events import (
     Tick,
     TicketSeen,
     TrainingFailed,
+    UpdateLost,
     UpdateSent,
     UpdateSpooled,
 )
@@ -48,9 +49,7 @@ from fedling_agent.session.state import (
     Training,
     Waiting,
 )
-from fedling_protocol.wire.messages import Answer, Plan, Ticket, Verdict
-
-NOT_ENROLLED = "not enrolled"
+from fedling_protocol.wire.messages import Answer, Plan, Ticket, Verdict, WaitReason
 
 
 def step(s: Session, event: Event, now_ms: int) -> tuple[Session, list[Action]]:
@@ -92,7 +91,7 @@ def spread(s: Session, now: int) -> Session:
 
 
 def on_enrolled(s: Session, event: Enrolled, now: int, do: list[Action]) -> Session:
-    if isinstance(s.phase, Waiting) and s.phase.reason == NOT_ENROLLED:
+    if isinstance(s.phase, Waiting) and s.phase.reason == WaitReason.NOT_ENROLLED:
         return replace(s, phase=Idle(), tries=0)
     return s
 
@@ -172,7 +171,7 @@ def on_ticket(s: Session, event: TicketSeen, now: int, do: list[Action]) -> Sess
 
 def told_to_wait(s: Session, asked: Joining, ticket: Ticket, now: int) -> Session:
     """A device without a certificate may wait for days: it asks less and less often."""
-    tries = s.tries if ticket.reason == NOT_ENROLLED else 0
+    tries = s.tries if ticket.reason == WaitReason.NOT_ENROLLED else 0
     wait, dice = back_off(s, tries)
     due = now + ticket.seconds * 1000 + wait
     phase = Waiting(asked.plan_id, asked.have, ticket.reason, due)
@@ -269,6 +268,16 @@ def on_training_failed(s: Session, event: TrainingFailed, now: int, do: list[Act
     if s.begun and s.begun.plan_id == event.plan_id:
         return give_up(s, f"failed: {event.reason}", do)
     return s
+
+
+def on_update_lost(s: Session, event: UpdateLost, now: int, do: list[Action]) -> Session:
+    """Its plan may still be open, but it is not trained twice."""
+    entry = Spooled(event.plan_id, event.update_hash)
+    if entry not in s.spool:
+        return s
+    do += [PlanOver(entry.plan_id, entry.update_hash, None, "its file is damaged"), AskPlan()]
+    left = tuple(known for known in s.spool if known != entry)
+    return forget(replace(stop_sending(s, entry.plan_id, do), spool=left), entry.plan_id)
 
 
 def on_erase(s: Session, event: Erase, now: int, do: list[Action]) -> Session:
@@ -401,6 +410,7 @@ ON: dict[type[Event], Handler] = {
     UpdateSent: on_update_sent,
     UpdateSpooled: on_update_spooled,
     TrainingFailed: on_training_failed,
+    UpdateLost: on_update_lost,
     Erase: on_erase,
     Tick: on_tick,
 }

@@ -75,7 +75,7 @@ class Waiting:
 
     plan_id: bytes
     have: bytes | None
-    reason: str  # "not enrolled", "cohort full", "not in cohort"
+    reason: str  # a WaitReason, or one of a later version
     due_ms: int
 
 

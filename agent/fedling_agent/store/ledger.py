@@ -1,6 +1,6 @@
 """What left the device and what was refused: the sent log, counters, certificates."""
 
-from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fedling_protocol.disk.database import Database
@@ -36,7 +36,6 @@ class Ledger:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._pending: Counter[str] = Counter()
 
     def record_sent(self, sent: Sent) -> None:
         """Durable, before the message is handed to the socket; the last 10,000 are kept."""
@@ -55,43 +54,34 @@ class Ledger:
                  ORDER BY number DESC LIMIT ?"""
         return [Sent(*row) for row in self._database.rows(sql, limit)]
 
-    def count(self, name: str, n: int = 1) -> None:
-        """Add to a counter, in memory until flush(): telemetry must not wear out an SD card."""
-        self._pending[name] += n
-
-    def flush(self) -> None:
-        """Make the counters durable. Raises CannotWrite; they are kept in memory then."""
-        if not self._pending:
-            return
-        with self._database.transaction("counters") as connection:
+    def add(self, rows: Sequence[Traffic], counts: Mapping[str, int]) -> None:
+        """Durable, in one transaction: bytes of one plan on one day add up, and so do counters."""
+        with self._database.transaction("byte counts") as connection:
             connection.executemany(
                 "INSERT INTO counters (name, value) VALUES (?, ?) "
                 "ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
-                list(self._pending.items()),
+                list(counts.items()),
             )
-        self._pending.clear()
-
-    def counters(self) -> dict[str, int]:
-        """With what is not flushed yet."""
-        totals: Counter[str] = Counter(
-            dict(self._database.rows("SELECT name, value FROM counters"))
-        )
-        return dict(sorted((totals + self._pending).items()))
-
-    def add_traffic(self, day: str, plan_id: bytes | None, sent: int, received: int) -> None:
-        """Durable: bytes of one plan on one day add up."""
-        with self._database.transaction("byte counts") as connection:
-            connection.execute(
+            connection.executemany(
                 "INSERT INTO traffic (day, plan_id, sent, received) VALUES (?, ?, ?, ?) "
                 "ON CONFLICT (day, plan_id) DO UPDATE SET "
                 "sent = sent + excluded.sent, received = received + excluded.received",
-                (day, plan_id or b"", sent, received),
+                [(row.day, row.plan_id or b"", row.sent, row.received) for row in rows],
             )
             connection.execute(
                 "DELETE FROM traffic WHERE (day, plan_id) NOT IN "
                 "(SELECT day, plan_id FROM traffic ORDER BY day DESC, plan_id LIMIT ?)",
                 (KEPT_DAYS,),
             )
+
+    def counters(self) -> dict[str, int]:
+        """By name."""
+        return dict(self._database.rows("SELECT name, value FROM counters ORDER BY name"))
+
+    def probe(self) -> None:
+        """Whether the disk can be written, durably. Raises CannotWrite."""
+        self.mark("probe")
+        self.unmark("probe")
 
     def traffic(self) -> list[Traffic]:
         """Newest day first; the last 400 rows are kept."""

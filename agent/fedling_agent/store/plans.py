@@ -110,6 +110,17 @@ class Plans:
         records = [_record(row) for row in self._database.rows(sql)]
         return [r for r in records if task in (None, r.plan.spec.task)]
 
+    def frozen(self, task: str) -> Plan | None:
+        """The plan that is begun and not finished."""
+        found = [r.plan for r in self.in_work(task) if r.state is PlanState.FROZEN]
+        return found[0] if found else None
+
+    def unfinished_tasks(self) -> list[str]:
+        """Tasks with a plan that is begun, or with an update that waits for its receipt."""
+        sql = """SELECT task FROM plans WHERE state != 'finished' UNION SELECT task FROM spool
+                 ORDER BY task"""
+        return [task for (task,) in self._database.rows(sql)]
+
     def is_finished(self, plan_id: bytes) -> bool:
         """Whether Spool.end() was called for it; remembered longer than the records."""
         return self._database.row("SELECT 1 FROM endings WHERE plan_id = ?", plan_id) is not None

@@ -77,6 +77,12 @@ class Spool:
         entries = [SpoolEntry(*row) for row in self._database.rows(sql)]
         return [entry for entry in entries if task in (None, entry.task)]
 
+    def find(self, plan_id: bytes) -> SpoolEntry | None:
+        """Of this plan."""
+        sql = "SELECT plan_id, task, update_hash, size FROM spool WHERE plan_id = ?"
+        row = self._database.row(sql, plan_id)
+        return None if row is None else SpoolEntry(*row)
+
     def envelope(self, entry: SpoolEntry) -> bytes:
         """Raises Missing if the file is gone or damaged."""
         try:

@@ -1,18 +1,19 @@
-"""The parent's end of a training child: start it, feed it leases, hear what it did.
-
-No loop and no thread of its own: register fileno() for reading, call on_readable() then.
-"""
+"""The parent's end of a training child: start it, feed it leases, hear what it did."""
 
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Protocol
 
 from fedling_agent.training.job import Job
+from fedling_protocol.runtime.loop import READ, Loop
 
-LEASE_NS = 200_000_000  # conditions older than this are read again before a batch
 LONGEST_LINE = 1024  # a child that went mad does not fill our memory
+REAP_S = 0.02  # a child that is gone is looked for so often: a wait would hold the loop
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,81 +49,119 @@ class Exited:
 
 
 ChildEvent = Step | Asked | Done | Note | Exited
+Tell = Callable[[ChildEvent], None]
 
 
-class TrainingProcess:
-    """One child on one job."""
+class TrainingProcess(Protocol):
+    """What trains one job beside the service; a simulation has its own."""
 
-    def __init__(self, job: Job, *, duty: float, checkpoint_s: float) -> None:
-        """duty: share of one core, 0 < duty <= 1; checkpoint_s: longest work that a kill undoes."""
+    @property
+    def pid(self) -> int | None:
+        """Of the child, once it was started."""
+
+    def start(self, tell: Tell) -> None:
+        """Spawn it; what it says is told from the loop. Raises OSError: no process is left."""
+
+    def grant(self, seconds: float) -> None:
+        """It may begin batches for so long from now."""
+
+    def stop(self) -> None:
+        """Pause: it finishes the batch, writes a checkpoint, exits 0."""
+
+    def kill(self) -> None:
+        """End it at once, without a checkpoint; nothing is told any more."""
+
+
+MakeProcess = Callable[[Job], TrainingProcess]
+
+
+class ChildProcess:
+    """A child that runs `fedling_agent.training.trainer` on one job."""
+
+    def __init__(self, loop: Loop, job: Job, *, duty: float, checkpoint_s: float) -> None:
+        """duty: share of one core, 0 < duty <= 1; checkpoint_s: longest work that a kill undoes"""
+        self._loop = loop
         # -P: the current folder is no place to import from
         self._command = [
             *(sys.executable, "-P", "-m", "fedling_agent.training.trainer"),
             *(str(job.directory), str(duty), str(checkpoint_s)),
         ]
         self._child: subprocess.Popen[bytes] | None = None
-        self._fd = -1
+        self._tell: Tell | None = None
         self._line = b""
 
     @property
     def pid(self) -> int | None:
-        """Of the child, once it was started."""
         return None if self._child is None else self._child.pid
 
-    def start(self) -> None:
-        """Spawn it. Raises OSError if the system has no process left."""
-        self._child = subprocess.Popen(
+    def start(self, tell: Tell) -> None:
+        self._child = child = subprocess.Popen(
             self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
         )
-        assert self._child.stdin is not None
-        assert self._child.stdout is not None
-        self._fd = self._child.stdout.fileno()
-        os.set_blocking(self._fd, False)
-        os.set_blocking(self._child.stdin.fileno(), False)
+        self._tell = tell
+        assert child.stdin is not None
+        assert child.stdout is not None
+        os.set_blocking(child.stdout.fileno(), False)
+        os.set_blocking(child.stdin.fileno(), False)
+        self._loop.watch(child.stdout.fileno(), READ, self._on_readable)
 
-    def fileno(self) -> int:
-        """Of its standard output; -1 when it has gone."""
-        return self._fd
-
-    def on_readable(self) -> list[ChildEvent]:
-        """What it has said; ends with Exited when it has gone (then unregister fileno)."""
-        try:
-            data = os.read(self._fd, 65_536)
-        except BlockingIOError:
-            return []
-        if not data:
-            return [Exited(self._reap())]
-        *lines, self._line = (self._line + data).split(b"\n")
-        self._line = self._line[:LONGEST_LINE]
-        return [event for line in lines if (event := _parse(line)) is not None]
-
-    def grant(self, until_ns: int) -> None:
-        """It may begin batches until CLOCK_MONOTONIC reads until_ns: readings.at_ns + LEASE_NS."""
-        if self._child is None or self._child.stdin is None or self._child.stdin.closed:
+    def grant(self, seconds: float) -> None:
+        child = self._child
+        if child is None or child.stdin is None or child.stdin.closed:
             return
-        # A child that is gone is told by on_readable; one that reads nothing asks for nothing.
+        until_ns = time.monotonic_ns() + int(seconds * 1e9)
+        # A child that is gone is told by _on_readable; one that reads nothing asks for nothing.
         with suppress(BrokenPipeError, BlockingIOError):
-            os.write(self._child.stdin.fileno(), b"lease %d\n" % until_ns)
+            os.write(child.stdin.fileno(), b"lease %d\n" % until_ns)
 
     def stop(self) -> None:
-        """Pause: it finishes the batch, writes a checkpoint, exits 0."""
         if self._child is not None:
             self._child.terminate()
 
     def kill(self) -> None:
-        """At once, without a checkpoint, and wait for its end."""
-        if self._child is not None and self._fd >= 0:
+        if self._child is not None and self._tell is not None:
+            self._tell = None
             self._child.kill()
-            self._reap()
+            self._hang_up()
 
-    def _reap(self) -> int:
+    def _on_readable(self, _events: int) -> None:
         child = self._child
         assert child is not None
+        assert child.stdout is not None
+        try:
+            data = os.read(child.stdout.fileno(), 65_536)
+        except BlockingIOError:
+            return
+        if not data:
+            self._hang_up()
+            return
+        *lines, self._line = (self._line + data).split(b"\n")
+        self._line = self._line[:LONGEST_LINE]
+        for line in lines:
+            event = _parse(line)
+            if event is not None and self._tell is not None:
+                self._tell(event)
+
+    def _hang_up(self) -> None:
+        """It has ended, or is about to."""
+        child = self._child
+        assert child is not None
+        assert child.stdout is not None
+        self._loop.unwatch(child.stdout.fileno())
         for pipe in (child.stdin, child.stdout):
             assert pipe is not None
             pipe.close()
-        self._fd = -1
-        return child.wait()
+        self._reap()
+
+    def _reap(self) -> None:
+        """A child that the kernel keeps in a disk's queue does not die at once."""
+        assert self._child is not None
+        code = self._child.poll()
+        if code is None:
+            self._loop.after(REAP_S, self._reap)
+        elif self._tell is not None:
+            tell, self._tell = self._tell, None
+            tell(Exited(code))
 
 
 def _parse(line: bytes) -> ChildEvent | None:

@@ -32,6 +32,7 @@ from fedling_protocol.exits import Exit
 
 INPUT, OUTPUT = 0, 1
 PR_SET_PDEATHSIG = 1
+LONGEST_POLL_S = 86_400.0  # poll() counts milliseconds in an int: 24 days
 
 
 class _Stop(Exception):
@@ -76,7 +77,7 @@ class Parent:
         """Or until it is stopped: then _Stop."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
-            self.listen(left)
+            self.listen(min(left, LONGEST_POLL_S))
 
     def listen(self, timeout_s: float | None) -> None:
         """Take in what comes until then. Raises _Stop."""

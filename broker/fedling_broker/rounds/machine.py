@@ -39,7 +39,7 @@ from fedling_broker.rounds.state import (
     between,
 )
 from fedling_broker.rounds.terms import misfit
-from fedling_protocol.wire.messages import Answer, Join, Receipt, Ticket, Verdict
+from fedling_protocol.wire.messages import Answer, Join, Receipt, Ticket, Verdict, WaitReason
 
 
 def step(s: Rounds, event: Event, now_ms: int) -> tuple[Rounds, list[Action]]:
@@ -56,7 +56,7 @@ def on_join(s: Rounds, event: JoinSeen, now: int, do: list[Action]) -> Rounds:
     join, phase = event.join, open_for(s, event.join.plan_id)
     known = known_decision(phase, event)
     if not event.certified:
-        wait(event, s.rules.policy.wait_s, "not enrolled", do)
+        wait(event, s.rules.policy.wait_s, WaitReason.NOT_ENROLLED, do)
     elif phase is None and event.past is None:
         tell(event, join.have, Verdict.REFUSED, "unknown plan", do)
     elif known and join.have in (None, known.update_hash):

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from fedling_broker.rounds.cohort import Cohort
 from fedling_broker.rounds.policy import DAY_S, Admission, Keep, Take, TurnAway, whole_seconds
+from fedling_protocol.wire.messages import WaitReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class Synchronous:
             left = (until - age_ms) // 1000 - self.grace_s
             return Keep(left) if left > 0 else self.take(age_ms)
         if self.members is not None and device not in self.members:
-            return TurnAway(DAY_S, "not in cohort")
+            return TurnAway(DAY_S, WaitReason.NOT_IN_COHORT)
         if cohort.taken < self.capacity:
             return self.take(age_ms)
         return self.when_full(cohort, age_ms)
@@ -44,7 +45,7 @@ class Synchronous:
         device, until = oldest
         if until <= age_ms:
             return self.take(age_ms, device)
-        return TurnAway(min(self.wait_s, whole_seconds(until - age_ms)), "cohort full")
+        return TurnAway(min(self.wait_s, whole_seconds(until - age_ms)), WaitReason.COHORT_FULL)
 
     def take(self, age_ms: int, instead_of: str | None = None) -> Take:
         """A place, its ticket as long as `ticket_s` says."""

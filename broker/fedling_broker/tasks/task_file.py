@@ -163,15 +163,6 @@ class CohortTable:
 
 
 @dataclass(frozen=True, slots=True)
-class ConditionsTable:
-    """[conditions]: what a device needs before it may train; its own policy may ask for more"""
-
-    mains: bool = setting(False, help="on mains only")
-    battery: int = setting(40, help="at least, unless on mains", unit="%", low=0, high=100)
-    temperature: int = setting(75, help="at most", unit="°C", low=-40, high=125)
-
-
-@dataclass(frozen=True, slots=True)
 class ServerTable:
     """[server]: how the mean of a round becomes the next model"""
 
@@ -188,7 +179,7 @@ class TaskFile:
     model: ModelTable
     training: TrainingTable
     cohort: CohortTable
-    conditions: ConditionsTable = setting(ConditionsTable(), help="before a device may train")
+    conditions: Conditions = setting(Conditions(), help="before a device may train")
     server: ServerTable = setting(ServerTable(), help="the aggregator's optimiser")
 
     def __post_init__(self) -> None:
@@ -258,7 +249,7 @@ def task_of(tables: TaskFile) -> Task:
     return Task(
         spec_of(tables),
         training_of(tables),
-        conditions_of(tables),
+        tables.conditions,
         cohort_of(tables),
         rules_of(tables),
         optimisers.of_momentum(round(tables.server.momentum * 256)),
@@ -316,12 +307,6 @@ def training_of(tables: TaskFile) -> Training:
         training.frozen_layers,
         round(training.proximal * NORM_ONE),
     )
-
-
-def conditions_of(tables: TaskFile) -> Conditions:
-    """What a device needs before it may train."""
-    conditions = tables.conditions
-    return Conditions(conditions.mains, conditions.battery, conditions.temperature)
 
 
 def cohort_of(tables: TaskFile) -> tuple[str, ...] | None:

@@ -181,6 +181,12 @@ def _never() -> bool:
     return False
 
 
+def publish_size(topic: str, size: int) -> int:
+    """Bytes of a PUBLISH of quality 1 with a payload of `size` bytes."""
+    body = 2 + len(topic.encode()) + 2 + size
+    return 1 + len(_write_length(body)) + body
+
+
 def _remaining_length(data: bytearray) -> int | None:
     """MQTT 2.2.3: 7 bits a byte, low bits first; None while it is incomplete."""
     value = 0

@@ -1,18 +1,21 @@
-"""Feeds systemd's watchdog from the loop: a loop that hangs is not fed, and is started anew."""
+"""Feeds the service manager's watchdog, from the loop: a thread would feed it during a hang."""
 
 from fedling_protocol.runtime import sdnotify
 from fedling_protocol.runtime.loop import Clock
 
 
 class Watchdog:
-    """Silent if the service manager watches nothing."""
+    """Does nothing where no watchdog is on us."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._within_s = sdnotify.watchdog_s()
 
     def start(self) -> None:
-        """Feed it now, and twice in each of its periods."""
-        if self._within_s is not None:
-            sdnotify.alive()
-            self._clock.after(self._within_s / 2, self.start)
+        """A sign of life now, and twice in the time within which it is wanted."""
+        watchdog_s = sdnotify.watchdog_s()
+        if watchdog_s is not None:
+            self._feed(watchdog_s / 2)
+
+    def _feed(self, every_s: float) -> None:
+        sdnotify.alive()
+        self._clock.after(every_s, lambda: self._feed(every_s))

@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import ClassVar
 
 from fedling_native import Layer, Loss
+from fedling_protocol.rule import setting
 from fedling_protocol.wire.codecs import Codec
 
 
@@ -26,6 +27,14 @@ class Answer(StrEnum):
 
     GO = "go"
     WAIT = "wait"
+
+
+class WaitReason(StrEnum):
+    """Why a ticket says wait: the reasons of this version. A device shows others as they are."""
+
+    NOT_ENROLLED = "not enrolled"
+    COHORT_FULL = "cohort full"
+    NOT_IN_COHORT = "not in cohort"
 
 
 class Verdict(StrEnum):
@@ -92,11 +101,18 @@ class Training:
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """What the task asks of a device before it may train; a device's own policy may be stricter."""
+    """What the task asks of a device before it may train; a device's own policy may be stricter.
 
-    mains: bool
-    battery: int  # percent, ignored on mains
-    temperature: int  # degrees Celsius, at most
+    Also the task file's [conditions]. A field has the name of the agent's condition.
+    """
+
+    mains: bool = setting(False, help="train on mains only")
+    battery: int = setting(
+        40, help="on battery, train only from this charge", unit="%", low=0, high=100
+    )
+    temperature: int = setting(
+        75, help="train only up to this temperature", unit="°C", low=-40, high=125
+    )
 
 
 @dataclass(frozen=True, slots=True)

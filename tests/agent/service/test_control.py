@@ -41,6 +41,8 @@ class Verbs:
                 self._loop.after(0.01, lambda: answer(RequestFailed("it broke", Exit.FAILED)))
             case "keep":
                 self._kept.append(answer)
+            case "kept":
+                answer({"kept": len(self._kept)})
             case "release":
                 for kept in self._kept:
                     kept({"kept": True})
@@ -107,6 +109,12 @@ def test_requests_sent_together_are_answered_in_order(directory: Path) -> None:
         assert [json.loads(file.readline())["n"] for _ in range(2)] == [1, 2]
 
 
+def until_kept(other: Client) -> None:
+    """The server has read the request of somebody who waits."""
+    while not other.ask({"do": "kept"})["kept"]:
+        pass
+
+
 def test_answer_that_comes_later_keeps_the_order(directory: Path) -> None:
     with raw(directory) as sock, sock.makefile("rb") as file:
         sock.sendall(
@@ -124,7 +132,7 @@ def test_answer_that_comes_later_keeps_the_order(directory: Path) -> None:
 def test_peer_that_waits_holds_no_other_up(directory: Path) -> None:
     with raw(directory) as waiting, waiting.makefile("rb") as file, Client(directory) as other:
         waiting.sendall(b'{"do":"keep"}\n{"do":"count"}\n')
-        assert other.ask({"do": "echo", "word": 1}) == {"said": 1}
+        until_kept(other)
         assert other.ask({"do": "release"}) == {"released": 1}
         assert json.loads(file.readline()) == {"ok": True, "kept": True}
         assert json.loads(file.readline()) == {"ok": True, "n": 1}
@@ -134,7 +142,7 @@ def test_answer_to_a_peer_that_has_gone_is_dropped(directory: Path) -> None:
     with Client(directory) as other:
         with raw(directory) as gone:
             gone.sendall(b'{"do":"keep"}\n')
-            assert other.ask({"do": "echo", "word": 1}) == {"said": 1}
+            until_kept(other)
         assert other.ask({"do": "release"}) == {"released": 1}
         assert other.ask({"do": "echo", "word": 2}) == {"said": 2}
 

@@ -1,59 +1,64 @@
 """The door for messages: what is taken, refused, declined, and how each is counted."""
 
 import logging
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from fedling_agent.config import AgentConfig
+from fedling_agent.service.books import Books
 from fedling_agent.service.inbox import Inbox
+from fedling_agent.service.writer import Writer
 from fedling_agent.store.store import Store
-from fedling_protocol.common_settings import MqttSettings
-from fedling_protocol.runtime.loop import Loop
+from fedling_protocol.runtime.worker import raise_
 from fedling_protocol.wire.envelope import seal
 from fedling_protocol.wire.identity import SigningKey, device_id
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Message
+from fedling_protocol.wire.refused import Refused
 from fedling_protocol.wire.trust import Received
 from tests.protocol.samples import DEVICE, ONLINE, ROOT, TOPICS, envelope, message, topic
+from tests.support.ports import HandClock, HandWorker
 
 LATER = TOPICS.of(Kind.PLAN, "watch", "evaluate")
 STRANGER = SigningKey.from_seed(b"s" * 32)
 
 
-@dataclass
 class Door:
     """An inbox, what it let in, and what it counted."""
 
-    inbox: Inbox
-    store: Store
-    taken: list[Received] = field(default_factory=list)
+    def __init__(self, directory: Path) -> None:
+        store, clock = Store(directory), HandClock()
+        self.books = Books(clock, store.ledger, Writer(HandWorker(clock), raise_))
+        device = device_id(DEVICE.public)
+        self.inbox = Inbox(clock, TOPICS, ROOT.public, device, store.ledger, self.books)
+        self.taken: list[Received] = []
+
+    def hear(self, topic: str, payload: bytes, emptied: bool = False) -> None:
+        try:
+            self.taken.append(self.inbox.open(topic, payload, emptied))
+        except Refused as refused:
+            self.inbox.refuse(topic, refused)
 
     def say(self, topic: str, message: Message, key: SigningKey) -> None:
-        self.inbox.on_message(topic, seal(message, TOPICS.bound(topic), key), False)
+        self.hear(topic, seal(message, TOPICS.bound(topic), key))
 
     @property
     def counted(self) -> dict[str, int]:
-        return self.store.ledger.counters()
+        return self.books.counters()
 
 
 @pytest.fixture
 def door(tmp_path: Path) -> Door:
     """It knows the aggregator."""
-    config = AgentConfig("demo", ROOT.public.hex(), MqttSettings("localhost"))
-    store = Store(tmp_path)
-    taken: list[Received] = []
-    device = device_id(DEVICE.public)
-    inbox = Inbox(Loop(), config, store.ledger, device, lambda received, _: taken.append(received))
+    door = Door(tmp_path)
     for name in ("certificate-aggregator", "certificate-device"):
-        inbox.on_message(topic(name), envelope(name), False)
-    taken.clear()
-    return Door(inbox, store, taken)
+        door.hear(topic(name), envelope(name))
+    door.taken.clear()
+    return door
 
 
 def test_plan_is_taken(door: Door) -> None:
-    door.inbox.on_message(topic("plan"), envelope("plan"), False)
+    door.hear(topic("plan"), envelope("plan"))
     assert [received.message for received in door.taken] == [message("plan")]
     assert door.counted == {}
 
@@ -82,5 +87,12 @@ def test_ticket_for_another_device_is_refused(door: Door) -> None:
 
 
 def test_message_that_was_emptied_on_its_way_is_refused(door: Door) -> None:
-    door.inbox.on_message(topic("plan"), b"", True)
+    door.hear(topic("plan"), b"", emptied=True)
     assert door.counted == {"refused: size": 1}
+
+
+def test_message_that_devices_send_is_not_for_devices(door: Door) -> None:
+    door.hear(topic("join"), envelope("join"))
+    assert door.taken == []
+    assert set(door.counted) <= {"refused: topic", "refused: role", "refused: unknown key"}
+    assert door.counted

@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
-from fedling_agent.conditions.policy import Allowance
+from fedling_agent.conditions.condition import Reason
+from fedling_agent.conditions.decision import Allowance
+from fedling_agent.conditions.table import BATTERY
 from fedling_agent.service import report
 from fedling_agent.session import state
 from fedling_agent.session.state import Dice, Fetch, Session, Spooled, Timing
@@ -14,8 +16,9 @@ from fedling_native import dense
 from tests.support.aggregator import make_model, make_plan
 
 PLAN = make_plan(make_model((dense(4, 2),)), 3, min_examples=40)
-NO = Allowance(False, False, ("battery 34 % < 40 %",), ("battery 34 % < 40 %",), 720.0)
-YES = Allowance(True, True, (), (), 60.0)
+LOW = Reason(BATTERY, BATTERY.code, 34, 40, unit="%")
+NO = Allowance((LOW,), (LOW,), 720.0)
+YES = Allowance(next_check_s=60.0)
 FETCH = Fetch(1, b"h" * 32, 1000, None)
 SPOOLED = Spooled(b"p" * 16, b"u" * 32)
 

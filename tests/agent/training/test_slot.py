@@ -1,15 +1,14 @@
-"""One child at a time, whatever becomes of it. The child is a pipe that the test writes to."""
+"""One child at a time, whatever becomes of it. The child says what the test has it say."""
 
-import os
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import ClassVar
 
 import pytest
 
 from fedling_agent.training import slot as slot_module
-from fedling_agent.training.process import Asked, ChildEvent, Exited, Note, Step
+from fedling_agent.training.process import Asked, ChildEvent, Exited, Note, Step, Tell
 from fedling_agent.training.slot import Slot
-from fedling_protocol.runtime.loop import Loop
+from tests.support.ports import HandClock
 
 
 class FakeJob:
@@ -34,26 +33,17 @@ class FakeProcess:
     all: ClassVar[list["FakeProcess"]] = []
     pid = 1
 
-    def __init__(self, job: FakeJob, *, duty: float, checkpoint_s: float) -> None:
+    def __init__(self, job: FakeJob) -> None:
         self.job = job
         self.did: list[object] = []
-        self._read, self._write = os.pipe()
-        self._said: list[ChildEvent] = []
         FakeProcess.all.append(self)
 
-    def start(self) -> None:
+    def start(self, tell: Tell) -> None:
         self.did.append("start")
+        self.tell = tell
 
-    def fileno(self) -> int:
-        return self._read
-
-    def on_readable(self) -> list[ChildEvent]:
-        os.read(self._read, 1000)
-        said, self._said = self._said, []
-        return said
-
-    def grant(self, until_ns: int) -> None:
-        self.did.append(until_ns)
+    def grant(self, seconds: float) -> None:
+        self.did.append(seconds)
 
     def stop(self) -> None:
         self.did.append("stop")
@@ -62,19 +52,23 @@ class FakeProcess:
         self.did.append("kill")
 
     def say(self, *events: ChildEvent) -> None:
-        self._said += events
-        os.write(self._write, b"x")
+        for event in events:
+            self.tell(event)
 
 
 class FakeTrainee:
     """Allows what the test allows, and remembers."""
 
     def __init__(self) -> None:
-        self.until: int | None = 7
+        self.lasts: float | None = 7
+        self.later: list[Callable[[float], None]] | None = None
         self.heard: list[object] = []
 
-    def lease(self) -> int | None:
-        return self.until
+    def lease(self, grant: Callable[[float], None]) -> None:
+        if self.later is not None:
+            self.later.append(grant)
+        elif self.lasts is not None:
+            grant(self.lasts)
 
     def trained(self, job: FakeJob) -> None:
         self.heard.append(job.plan_id)
@@ -90,8 +84,8 @@ class Bench:
     """A slot with fakes on all sides."""
 
     def __init__(self) -> None:
-        self.loop = Loop()
-        self.slot = Slot(self.loop, duty=1, checkpoint_s=1)
+        self.clock = HandClock()
+        self.slot = Slot(self.clock, FakeProcess)  # type: ignore[arg-type]
         self.trainee = FakeTrainee()
 
     def start(self, name: bytes) -> FakeJob:
@@ -102,25 +96,38 @@ class Bench:
     def say(self, *events: ChildEvent) -> None:
         """By the newest child."""
         FakeProcess.all[-1].say(*events)
-        self.loop.turn(1)
+        self.clock.settle()
 
 
 @pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    monkeypatch.setattr(slot_module, "TrainingProcess", FakeProcess)
+def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
     monkeypatch.setattr(slot_module, "RETRY_S", 0.0)
     FakeProcess.all = []
-    bench = Bench()
-    yield bench
-    bench.loop.close()
+    return Bench()
 
 
 def test_asked_grants_what_the_trainee_allows(bench: Bench) -> None:
     bench.start(b"a")
     bench.say(Step(0, 10), Asked())
-    bench.trainee.until = None
+    bench.trainee.lasts = None
     bench.say(Step(1, 10), Asked())
     assert FakeProcess.all[0].did == ["start", 7]
+
+
+def test_lease_that_comes_later_is_for_the_child_that_asked(bench: Bench) -> None:
+    bench.trainee.later = []
+    job = bench.start(b"a")
+    bench.say(Asked())
+    bench.trainee.later[0](3)
+    assert FakeProcess.all[0].did == ["start", 3]
+    bench.say(Asked())
+    bench.slot.pause(job.plan_id)
+    bench.trainee.later[1](4)  # not while it pauses
+    bench.slot.start(job, bench.trainee)  # type: ignore[arg-type]
+    bench.say(Exited(0))
+    bench.trainee.later[1](5)  # not to the next child
+    assert FakeProcess.all[0].did == ["start", 3, "stop"]
+    assert FakeProcess.all[1].did == ["start"]
 
 
 def test_done_tells_the_trainee(bench: Bench) -> None:
@@ -179,7 +186,7 @@ def test_child_that_dies_again_and_again_fails_with_its_last_word(bench: Bench) 
     bench.start(b"a")
     for _ in range(slot_module.MOST_TRIES):
         bench.say(Note("no memory"), Exited(-9))
-        bench.loop.turn(0.01)  # the retry is due
+        bench.clock.settle()  # the retry is due
     assert bench.trainee.heard == ["no memory"]
     assert len(FakeProcess.all) == slot_module.MOST_TRIES
 
@@ -195,7 +202,7 @@ def test_child_that_dies_but_gets_on_never_fails(bench: Bench) -> None:
     bench.start(b"a")
     for done in range(1, 3 * slot_module.MOST_TRIES):
         bench.say(Step(done, 10), Exited(-9))
-        bench.loop.turn(0.01)
+        bench.clock.settle()
     assert bench.trainee.heard == []
 
 
@@ -218,10 +225,10 @@ def test_cancel_kills_and_is_silent(bench: Bench) -> None:
 def test_cancel_by_what_the_child_has_just_said(bench: Bench) -> None:
     job = bench.start(b"a")
 
-    def lease() -> None:
+    def lease(_grant: Callable[[float], None]) -> None:
         bench.slot.cancel(job.plan_id)
 
-    bench.trainee.lease = lease  # type: ignore[method-assign]
+    bench.trainee.lease = lease  # type: ignore[method-assign, assignment]
     bench.say(Asked(), Step(1, 10), Asked())
     assert FakeProcess.all[0].did == ["start", "kill"]
 
@@ -240,16 +247,16 @@ def test_close_waits_for_the_child_and_starts_no_other(bench: Bench) -> None:
 def test_close_of_an_empty_slot(bench: Bench) -> None:
     closed: list[bool] = []
     bench.slot.close(lambda: closed.append(True))
-    bench.loop.turn(1)
+    bench.clock.settle()
     assert closed == [True]
 
 
 def test_system_without_room_for_a_process(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_self: FakeProcess) -> None:
+    def fail(_self: FakeProcess, _tell: object) -> None:
         raise OSError(12, "Cannot allocate memory")
 
     monkeypatch.setattr(FakeProcess, "start", fail)
     bench.start(b"a")
     while not bench.trainee.heard:
-        bench.loop.turn(0.01)
+        bench.clock.settle()
     assert bench.trainee.heard == ["Cannot allocate memory"]

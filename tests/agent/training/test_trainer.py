@@ -134,7 +134,7 @@ def test_a_cnn_with_all_that_training_can(tmp_path: Path) -> None:
 
 
 def test_without_a_lease_nothing_is_trained(job: Job) -> None:
-    child = Child(job, lease_ns=None)
+    child = Child(job, lease_s=None)
     child.until(lambda event: isinstance(event, Asked))
     child.process.stop()
     assert child.exit_code() == 0
@@ -143,16 +143,21 @@ def test_without_a_lease_nothing_is_trained(job: Job) -> None:
 
 
 def test_lease_that_has_run_out_is_asked_for_again(job: Job) -> None:
-    child = Child(job, lease_ns=-1)
+    child = Child(job, lease_s=-1e-9)
     for _ in range(3):
         child.until(lambda event: isinstance(event, Asked))
     assert child.steps == [0]
+    pid, said = child.process.pid, len(child.events)
+    assert pid is not None
     child.process.kill()
-    assert child.process.fileno() == -1
+    while Path(f"/proc/{pid}").exists():  # reaped, without holding the loop
+        child.loop.turn(1.0)
+    assert len(child.events) == said  # and nothing is told any more
 
 
-def test_duty_sleeps_and_a_stop_wakes(job: Job) -> None:
-    child = Child(job, duty=ONE_BATCH)
+@pytest.mark.parametrize("duty", [ONE_BATCH, 1e-15], ids=["long", "longer than poll() counts"])
+def test_duty_sleeps_and_a_stop_wakes(job: Job, duty: float) -> None:
+    child = Child(job, duty=duty)
     child.until_step(1)
     child.process.stop()
     assert child.exit_code() == 0
@@ -161,10 +166,10 @@ def test_duty_sleeps_and_a_stop_wakes(job: Job) -> None:
 
 
 def test_second_child_waits_for_the_first(job: Job) -> None:
-    first = Child(job, lease_ns=None)
+    first = Child(job, lease_s=None)
     first.until(lambda event: isinstance(event, Asked))
     second = Child(job)
-    first.lease_ns = 10**12
+    first.lease_s = 1000.0
     first.process.stop()
     assert second.exit_code() == 0
     assert first.exit_code() == 0
@@ -241,7 +246,7 @@ def test_damaged_job_is_refused_and_made_again(device: Device, job: Job, name: s
 
 
 def test_killed_child_is_told(job: Job) -> None:
-    child = Child(job, lease_ns=None)
+    child = Child(job, lease_s=None)
     child.until(lambda event: isinstance(event, Asked))
     assert child.process.pid is not None
     os.kill(child.process.pid, signal.SIGKILL)

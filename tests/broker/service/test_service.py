@@ -97,7 +97,9 @@ def test_updates_are_kept_for_audits(tmp_path: Path, mosquitto: Mosquitto) -> No
         updates = list((fleet.aggregator.directory / "broker-state" / "updates").iterdir())
         assert len(updates) == 1
         flip_a_byte(updates[0])
-        assert "not the update that was accepted" in fleet.aggregator.run("round", "verify", "--all", code=1)
+        assert "not the update that was accepted" in fleet.aggregator.run(
+            "round", "verify", "--all", code=1
+        )
     finally:
         fleet.close()
 

@@ -1,0 +1,195 @@
+"""What a condition is: how it is read, what it gates, its limits, and why it says no."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum
+from pathlib import Path
+
+from fedling_protocol.wire.messages import Conditions
+
+Value = bool | float  # a float may be an int: 34 percent
+
+LEASE_S = 0.2  # a batch, and whatever the session decides, depends on no older reading
+LONGEST_LEASE_S = 1.0  # unless reading takes longer than that: then on one so old at most
+
+
+# --- what is read ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Roots:
+    """All that readers may ask: the kernel's files, or those that a test or a simulator made.
+
+    What a reader needs besides (zones to leave out, a probe command) is a field here.
+    """
+
+    sys: Path = Path("/sys")
+    proc: Path = Path("/proc")
+
+
+class Lack(Enum):
+    """Why a signal has no value."""
+
+    ABSENT = "absent"  # this machine has no such hardware
+    UNREADABLE = "unreadable"  # the hardware is there, what it says is of no use
+    SILENT = "silent"  # the reader has not answered
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """One value as read, or why there is none."""
+
+    value: Value | None
+    source: str  # the file that told it, or that was looked for
+    lack: Lack | None = None  # why value is None
+    detail: str = ""  # the lack in words
+    waited_s: float = 0.0  # for a reader that is silent
+
+    @property
+    def broken(self) -> bool:
+        """Whether something is there that does not do what it should."""
+        return self.lack in (Lack.UNREADABLE, Lack.SILENT)
+
+
+def absent(source: str, detail: str) -> Signal:
+    return Signal(None, source, Lack.ABSENT, detail)
+
+
+def unreadable(source: str, detail: str) -> Signal:
+    return Signal(None, source, Lack.UNREADABLE, detail)
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """The signals of all conditions, by name, of one moment."""
+
+    signals: Mapping[str, Signal]
+    at: float  # Clock.now() when the reading began
+    took_s: float = 0.0
+
+    @property
+    def good_until(self) -> float:
+        """In the time of `at`. A sensor that is slow to read is not read without a pause."""
+        return self.at + self.took_s + min(max(LEASE_S, self.took_s), LONGEST_LEASE_S)
+
+
+# --- what is decided -------------------------------------------------------------------------
+
+
+class Code(StrEnum):
+    """Codes of reasons that any condition may give; its own code stands in its row."""
+
+    UNREADABLE = "sensor-unreadable"
+    SILENT = "sensor-silent"
+    TOO_SOON = "must-hold-longer"
+
+
+class Asker(StrEnum):
+    """Whose limit it is."""
+
+    POLICY = "policy"
+    TASK = "task"
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why not: a code with its numbers. words.py makes the sentence of it."""
+
+    condition: "Condition"
+    code: str
+    value: Value | None = None
+    limit: Value | None = None
+    resume: Value | None = None  # set: `limit` would hold, but after it was passed, this must
+    unit: str = ""
+    asker: Asker | None = None
+    source: str = ""
+    detail: str = ""  # what the reader said
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """What one condition has to keep."""
+
+    value: Value  # False: nothing
+    resume: Value  # after it was passed
+    asker: Asker
+
+
+# --- a row -----------------------------------------------------------------------------------
+
+
+class Direction(Enum):
+    """On which side of the limit work is allowed, the limit included."""
+
+    AT_LEAST = "<"  # the sign of a value that fails
+    AT_MOST = ">"
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """A limit that is on or off: the value must be true, or does not matter."""
+
+    default: bool
+    help: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A limit that is a number; once it was passed, `resume` must be reached."""
+
+    direction: Direction
+    default: int
+    resume: int
+    low: int  # of what may be configured
+    high: int
+    help: str
+    resume_help: str
+
+
+def _never(_readings: Readings) -> bool:
+    return False
+
+
+def _fine(_readings: Readings) -> Reason | None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One row of table.py: everything that is known of a condition."""
+
+    name: str  # key in [policy], in JSON, and of the field by which a task asks for it
+    unit: str
+    read: Callable[[Roots], Signal]
+    trains: bool  # whether it gates training
+    transfers: bool  # whether it gates models and updates on their way
+    limit: Switch | Bound
+    code: str  # of the reason when the limit is passed
+    word: str  # the same for counting: no numbers
+    meaning: str  # the same for the documentation
+    asks: Callable[[Conditions], Value] | None = None  # what a task's plan asks for
+    say: Callable[[Reason], str] | None = None  # a Switch's sentence; a Bound's has numbers
+    exempt: Callable[[Readings], bool] = field(default=_never)  # while the limit does not matter
+    when_absent: Callable[[Readings], Reason | None] = field(default=_fine)
+    unreadable_is_absent: bool = False  # hardware that says nonsense counts as none
+
+    @property
+    def direction(self) -> Direction:
+        return Direction.AT_LEAST if isinstance(self.limit, Switch) else self.limit.direction
+
+    def keeps(self, value: Value, limit: Value) -> bool:
+        """Whether the value is on the allowed side."""
+        return value >= limit if self.direction is Direction.AT_LEAST else value <= limit
+
+    def lacking(self, signal: Signal) -> Reason:
+        """A value that hardware should give and does not is no permission."""
+        if signal.lack is Lack.SILENT:
+            return Reason(
+                self,
+                Code.SILENT,
+                signal.waited_s,
+                unit="s",
+                source=signal.source,
+                detail=signal.detail,
+            )
+        return Reason(self, Code.UNREADABLE, source=signal.source, detail=signal.detail)

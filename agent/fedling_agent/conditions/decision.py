@@ -1,0 +1,132 @@
+"""Decides from readings whether a device may train or transfer. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from fedling_agent.conditions import words
+from fedling_agent.conditions.condition import Code, Condition, Lack, Limit, Readings, Reason
+from fedling_agent.conditions.policy import Policy
+from fedling_protocol.wire.messages import Conditions
+
+DWELL_CHECK_S = 1.0  # while conditions have to hold, they are looked at again and again
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What the last decision about one condition leaves for the next."""
+
+    passed: bool = False  # the limit was: `resume` must be reached
+    bad_at: float | None = None  # of the last reading that said no
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """The past of all conditions, by name: hysteresis and dwell. Starts empty."""
+
+    past: Mapping[str, Past] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What a device may do now, and why not."""
+
+    train_reasons: tuple[Reason, ...] = ()
+    transfer_reasons: tuple[Reason, ...] = ()
+    next_check_s: float = 0.0
+
+    @property
+    def train(self) -> bool:
+        return not self.train_reasons
+
+    @property
+    def transfer(self) -> bool:
+        return not self.transfer_reasons
+
+    @property
+    def reasons(self) -> tuple[Reason, ...]:
+        """All of them, each once."""
+        return tuple(dict.fromkeys(self.train_reasons + self.transfer_reasons))
+
+    @property
+    def sentence(self) -> str:
+        """As "battery 34 % < 40 %, next check in 12 min"; empty if all is allowed."""
+        return words.of_all(self.reasons, self.next_check_s)
+
+
+def decide(
+    policy: Policy, task: Conditions | None, readings: Readings, memory: Memory
+) -> tuple[Allowance, Memory]:
+    """task: what its plan asks, None when no plan is known. Keep one Memory per task.
+
+    A "no" comes at once, a "yes" after dwell_s of good readings. Said again of the same readings
+    it is the same.
+    """
+    found = [_judge(policy, row, task, readings, memory) for row in policy.rows]
+    waits = [min(v.left_s, DWELL_CHECK_S) for v in found if v.left_s > 0]
+    allowance = Allowance(
+        _reasons(policy, [v for v in found if v.condition.trains]),
+        _reasons(policy, [v for v in found if v.condition.transfers]),
+        min([policy.check_s, *waits]),
+    )
+    return allowance, Memory({v.condition.name: v.past for v in found if v.past != Past()})
+
+
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    """About one condition."""
+
+    condition: Condition
+    reason: Reason | None
+    past: Past
+    left_s: float = 0.0  # of the dwell
+
+
+def _judge(
+    policy: Policy, row: Condition, task: Conditions | None, readings: Readings, memory: Memory
+) -> _Verdict:
+    """A plug that flaps ten times a second must not start a training ten times a second."""
+    past = memory.past.get(row.name, Past())
+    reason = _reason(row, policy.limit(row, task), readings, past.passed)
+    if reason is not None:
+        return _Verdict(row, reason, Past(reason.code == row.code, readings.at))
+    if past.bad_at is None:
+        return _Verdict(row, None, Past())
+    left_s = policy.dwell_s - (readings.at - past.bad_at)
+    if left_s <= 0:
+        return _Verdict(row, None, Past())
+    return _Verdict(row, None, Past(bad_at=past.bad_at), left_s)
+
+
+def _reason(row: Condition, limit: Limit, readings: Readings, passed: bool) -> Reason | None:
+    """Why this reading says no; None if it does not."""
+    signal = readings.signals[row.name]
+    if limit.value is False or row.exempt(readings):
+        return None
+    if signal.value is None:
+        ignored = signal.lack is Lack.UNREADABLE and row.unreadable_is_absent
+        missing = signal.lack is Lack.ABSENT or ignored
+        return row.when_absent(readings) if missing else row.lacking(signal)
+    if row.keeps(signal.value, limit.resume if passed else limit.value):
+        return None
+    resumes = row.keeps(signal.value, limit.value)
+    return Reason(
+        row,
+        row.code,
+        signal.value,
+        limit.value,
+        limit.resume if resumes else None,
+        row.unit,
+        limit.asker,
+        signal.source,
+    )
+
+
+def _reasons(policy: Policy, found: Iterable[_Verdict]) -> tuple[Reason, ...]:
+    """What is wrong now; if nothing is, that it has to stay so for a while."""
+    found = list(found)
+    wrong = tuple(dict.fromkeys(v.reason for v in found if v.reason is not None))
+    last = max(found, key=lambda v: v.left_s, default=None)
+    if wrong or last is None or last.left_s <= 0:
+        return wrong
+    held_s = policy.dwell_s - last.left_s
+    return (Reason(last.condition, Code.TOO_SOON, held_s, policy.dwell_s, unit="s"),)

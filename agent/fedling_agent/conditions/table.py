@@ -1,0 +1,109 @@
+"""The table of conditions: a new one is a row here and its reader's file.
+
+[policy], `conditions`, `check`, the documentation, the decision and the simulator loop over the
+rows. A task may ask for it once wire.messages.Conditions has a field of that name.
+"""
+
+from fedling_agent.conditions import heat, network, power
+from fedling_agent.conditions.condition import (
+    Bound,
+    Condition,
+    Direction,
+    Lack,
+    Readings,
+    Reason,
+    Switch,
+)
+
+# --- power: a battery matters on battery only ------------------------------------------------
+
+
+def on_mains(readings: Readings) -> bool:
+    """A machine that lists no supply is one that is plugged in."""
+    mains = readings.signals[MAINS.name]
+    return mains.value is True or mains.lack is Lack.ABSENT
+
+
+def _no_battery(readings: Readings) -> Reason:
+    """Not on mains, and no battery that could be full enough."""
+    mains = readings.signals[MAINS.name]
+    return MAINS.lacking(mains) if mains.broken else Reason(MAINS, MAINS.code, False)
+
+
+def _say_mains(reason: Reason) -> str:
+    return f"on battery, and the {reason.asker} asks for mains" if reason.asker else "not on mains"
+
+
+MAINS = Condition(
+    name="mains",
+    unit="",
+    read=power.mains,
+    trains=True,
+    transfers=True,
+    limit=Switch(False, help="work only while on mains"),
+    code="not-on-mains",
+    word="not on mains",
+    meaning="on battery while policy or task ask for mains, or without a battery",
+    asks=lambda task: task.mains,
+    say=_say_mains,
+)
+BATTERY = Condition(
+    name="battery",
+    unit="%",
+    read=power.battery,
+    trains=True,
+    transfers=True,
+    limit=Bound(
+        Direction.AT_LEAST,
+        default=40,
+        resume=45,
+        low=0,
+        high=100,
+        help="on battery, work only from this charge",
+        resume_help="after the battery was too low, work only from this charge",
+    ),
+    code="battery-low",
+    word="battery low",
+    meaning="on battery, and it is below its limit",
+    asks=lambda task: task.battery,
+    exempt=on_mains,
+    when_absent=_no_battery,
+)
+
+# --- heat, network ---------------------------------------------------------------------------
+
+TEMPERATURE = Condition(
+    name="temperature",
+    unit="°C",
+    read=heat.temperature,
+    trains=True,
+    transfers=False,
+    limit=Bound(
+        Direction.AT_MOST,
+        default=70,
+        resume=65,
+        low=heat.COLDEST,
+        high=heat.HOTTEST,
+        help="train only up to this temperature",
+        resume_help="after it was too hot, train only from this temperature down",
+    ),
+    code="too-hot",
+    word="too hot",
+    meaning="the hottest zone is above its limit",
+    asks=lambda task: task.temperature,
+    unreadable_is_absent=True,
+)
+NETWORK = Condition(
+    name="network",
+    unit="",
+    read=network.network,
+    trains=False,
+    transfers=True,
+    limit=Switch(True, help="models and updates need a default route"),
+    code="no-network",
+    word="no network",
+    meaning="no default route leads out by an interface that is up",
+    say=lambda _reason: "no network: no default route that is up",
+)
+
+TABLE: tuple[Condition, ...] = (MAINS, BATTERY, TEMPERATURE, NETWORK)

@@ -1,0 +1,81 @@
+"""What went through the socket, by day and round, and what was counted; written now and then.
+
+The socket knows how many bytes, the messages know of which round they are. So a message's packet
+is booked on its round and taken from what is of no round: rows may be below zero for a moment
+(booked, not sent yet), their sum is what the socket has counted.
+"""
+
+import time
+from collections import Counter
+
+from fedling_agent.service.writer import Writer, ignore
+from fedling_agent.store.ledger import Ledger
+from fedling_agent.store.ledger import Traffic as Row
+from fedling_protocol.net.framing import publish_size
+from fedling_protocol.net.tcpinfo import Traffic
+from fedling_protocol.runtime.loop import Clock
+
+Key = tuple[str, bytes | None]  # of a day, of a plan
+
+
+class Books:
+    """In memory until close(): telemetry must not wear out an SD card."""
+
+    def __init__(self, clock: Clock, ledger: Ledger, writer: Writer) -> None:
+        self._clock = clock
+        self._ledger = ledger
+        self._writer = writer
+        self._traffic: dict[Key, Traffic] = {}
+        self._counts: Counter[str] = Counter()
+
+    def count(self, name: str, n: int = 1) -> None:
+        """Add to a counter."""
+        self._counts[name] += n
+
+    def on_socket(self, traffic: Traffic) -> None:
+        """Bytes that went through the socket."""
+        self._add(None, traffic)
+
+    def on_sent(self, plan_id: bytes | None, topic: str, size: int) -> None:
+        """A message of so many bytes was handed to the link."""
+        self._book(plan_id, Traffic(publish_size(topic, size), 0))
+
+    def on_received(self, plan_id: bytes | None, topic: str, size: int) -> None:
+        """A message of so many bytes has come."""
+        self._book(plan_id, Traffic(0, publish_size(topic, size)))
+
+    def pending(self) -> list[Row]:
+        """What close() would write now."""
+        return [Row(*key, t.sent, t.received) for key, t in self._traffic.items()]
+
+    def counters(self) -> dict[str, int]:
+        """All counters, with what is not written yet."""
+        totals = Counter(self._ledger.counters()) + self._counts
+        return dict(sorted(totals.items()))
+
+    def close(self) -> None:
+        """Have all of it written; what the disk refuses is kept for the next time."""
+        rows, counts = self.pending(), dict(self._counts)
+        if not rows and not counts:
+            return
+        self._traffic.clear()
+        self._counts.clear()
+
+        def give_back(_error: Exception) -> None:
+            for row in rows:
+                self._add_row((row.day, row.plan_id), Traffic(row.sent, row.received))
+            self._counts.update(counts)
+
+        self._writer.do(lambda: self._ledger.add(rows, counts), ignore, give_back)
+
+    def _book(self, plan_id: bytes | None, packet: Traffic) -> None:
+        if plan_id is not None:
+            self._add(plan_id, packet)
+            self._add(None, Traffic() - packet)
+
+    def _add(self, plan_id: bytes | None, traffic: Traffic) -> None:
+        day = time.strftime("%Y-%m-%d", time.localtime(self._clock.wall()))
+        self._add_row((day, plan_id), traffic)
+
+    def _add_row(self, key: Key, traffic: Traffic) -> None:
+        self._traffic[key] = self._traffic.get(key, Traffic()) + traffic

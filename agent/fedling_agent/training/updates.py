@@ -1,0 +1,40 @@
+"""From a finished training to the signed message that is sent, once and for all."""
+
+from dataclasses import dataclass
+
+from fedling_agent.store.identity import Identity
+from fedling_agent.store.store import Store
+from fedling_agent.training.job import Job
+from fedling_protocol.disk.errors import Missing
+from fedling_protocol.wire import codecs, envelope
+from fedling_protocol.wire.kinds import Kind
+from fedling_protocol.wire.messages import Update
+from fedling_protocol.wire.topics import Topics
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """An update as it is sent, and the vector in it before it was encoded, as `replay` has it."""
+
+    envelope: bytes
+    vector: bytes
+
+
+def make_update(store: Store, job: Job, topics: Topics, identity: Identity) -> Made:
+    """Raises Missing: the training has not finished, or its plan is over."""
+    record, result = store.plans.find(job.plan_id), job.result()
+    if record is None or result is None:
+        raise Missing(f"plan {job.plan_id.hex()}: there is no result")
+    plan = record.plan
+    update = Update(
+        plan.plan_id,
+        plan.base_version,
+        plan.base_hash,
+        min(result.examples, plan.training.weight_cap),
+        plan.codec,
+        codecs.encode(plan.codec, result.vector),
+        result.saturated,
+        1,
+    )
+    topic = topics.of(Kind.UPDATE, plan.spec.task, identity.device, plan.plan_id, 0)
+    return Made(envelope.seal(update, topics.bound(topic), identity.key), result.vector)

@@ -1,0 +1,246 @@
+"""The device's shell on ports that the test holds: what waits for what, and what is never lost."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fedling_agent.training.process import Asked
+from fedling_protocol.disk.errors import CannotWrite
+from fedling_protocol.wire.kinds import Kind
+from fedling_protocol.wire.messages import Join, State, StateCode, Verdict
+from fedling_sim.world import Weather
+from tests.support.device import make_model
+from tests.support.service import GOOD, ID, TOPICS, HandService
+
+EMPTY = Weather(mains=False, battery=5, temperature=40, network=True)
+FULL = CannotWrite("the log of what was sent", "the disk is full")
+
+
+@pytest.fixture
+def device(tmp_path: Path) -> Iterator[HandService]:
+    device = HandService(tmp_path)
+    device.connect()
+    yield device
+    device.close()
+
+
+def test_a_round_from_plan_to_receipt(device: HandService) -> None:
+    plan = device.begin()
+    device.children[0].finish()
+    device.settle(lambda: device.updates)
+    ((update, name),) = device.updates
+    assert (update.plan_id, update.base_hash) == (plan.plan_id, plan.base_hash)
+    device.receipt(plan, name, Verdict.ACCEPTED)
+    assert device.store.spool.entries() == []
+    assert [r.verdict for r in device.store.spool.receipts()] == [Verdict.ACCEPTED]
+    assert device.phase == "Idle"
+
+
+# --- conditions: what is decided is decided on readings that are fresh ---------------------------
+
+
+def test_nothing_is_decided_before_the_sensors_have_answered(device: HandService) -> None:
+    device.clock.move(100)
+    device.sensors.waits = True
+    device.world.show(EMPTY)  # since the last reading
+    device.offer()
+    assert device.sent(Join) == []
+    device.sensors.go()
+    device.settle()
+    assert device.sent(Join) == []
+    assert device.runner.allowance is not None
+    assert "battery 5 %" in device.runner.allowance.sentence
+
+
+def test_events_that_wait_for_the_sensors_keep_their_order(device: HandService) -> None:
+    device.clock.move(100)
+    device.sensors.waits = True
+    plan = device.offer()
+    device.link.connected = False
+    device.service.on_disconnected("lost", 1.0)
+    device.sensors.go()
+    device.settle()
+    assert not device.runner.session.connected
+    assert device.runner.session.offer is None  # of a connection that is gone
+    assert device.runner.plan == plan
+
+
+def test_lease_is_given_on_a_reading_made_after_it_was_asked_for(device: HandService) -> None:
+    device.begin()
+    child = device.children[0]
+    assert child.tell is not None
+    device.world.show(EMPTY)
+    child.tell(Asked())
+    device.settle(lambda: "stop" in child.did)
+    assert child.did == ["start", "stop"]
+
+
+def test_lease_waits_for_no_disk(device: HandService) -> None:
+    device.begin()
+    device.disk.waits = True
+    device.service.books.count("something")
+    device.service.books.close()
+    child = device.children[0]
+    assert child.tell is not None
+    child.tell(Asked())
+    device.settle(lambda: len(child.did) > 1)
+    assert isinstance(child.did[-1], float)
+
+
+# --- the disk: what is said is written down first ------------------------------------------------
+
+
+def test_join_leaves_when_it_is_in_the_log(device: HandService) -> None:
+    device.disk.waits = True
+    device.offer()
+    device.settle()
+    assert device.sent(Join) == []
+    assert device.store.ledger.sent(1)[0].kind == "state"
+    device.disk.go()
+    device.settle()
+    assert len(device.sent(Join)) == 1
+    assert device.store.ledger.sent(1)[0].kind == "join"
+
+
+def test_training_starts_when_its_set_is_on_disk(device: HandService) -> None:
+    plan = device.offer()
+    device.disk.waits = True
+    device.go(plan)
+    device.settle(lambda: device.disk.waiting)
+    assert device.children == []
+    assert device.store.plans.frozen("watch") is None
+    device.disk.go()
+    device.settle()
+    assert len(device.children) == 1
+    assert device.store.plans.frozen("watch") == plan
+
+
+def test_plan_that_is_over_while_its_set_is_written_is_not_trained(device: HandService) -> None:
+    plan = device.offer()
+    device.disk.waits = True
+    device.go(plan)
+    device.settle(lambda: device.disk.waiting)
+    device.receipt(plan, None, Verdict.LATE)
+    device.disk.waits = False
+    device.disk.go()
+    device.settle()
+    assert device.children == []
+    assert device.store.plans.in_work() == []
+    assert device.store.plans.is_finished(plan.plan_id)
+
+
+def test_pause_while_the_set_is_written_starts_no_child_and_one_when_it_goes_on(
+    device: HandService,
+) -> None:
+    plan = device.offer()
+    device.disk.waits = True
+    device.go(plan)
+    device.settle(lambda: device.disk.waiting)
+    device.world.show(EMPTY)
+    device.clock.move(1)
+    device.runner.look()
+    device.settle()
+    assert device.phase == "Paused"
+    device.disk.waits = False
+    device.disk.go()
+    device.settle()
+    assert device.children == []
+    device.world.show(GOOD)
+    device.clock.move(60)
+    device.settle(lambda: device.children)
+    assert [child.did for child in device.children] == [["start"]]
+
+
+def test_restart_goes_on_with_the_frozen_set(device: HandService) -> None:
+    device.begin()
+    device.crash()
+    device.connect()
+    device.clock.move(60)
+    device.settle(lambda: len(device.children) == 2)
+    assert device.children[1].job.recipe == device.children[0].job.recipe
+
+
+def test_full_disk_stops_everything_and_goes_on_from_what_is_there(device: HandService) -> None:
+    plan = device.begin()
+    device.disk.broken = FULL
+    device.children[0].finish()
+    device.settle()
+    assert device.service.stall is not None
+    assert device.service.runners == {}
+    device.disk.broken = None
+    device.clock.move(400)
+    device.settle(lambda: device.service.runners and device.sent(Join))
+    assert device.service.stall is None
+    device.settle(device.store.spool.entries)
+    assert [entry.plan_id for entry in device.store.spool.entries()] == [plan.plan_id]
+
+
+def test_update_whose_file_is_damaged_is_given_up_and_never_trained_again(
+    device: HandService,
+) -> None:
+    plan = device.begin()
+    device.link.connected = False
+    device.service.on_disconnected("lost", 1.0)
+    device.children[0].finish()
+    device.settle(device.store.spool.entries)
+    (file,) = device.store.files.spool.iterdir()
+    file.write_bytes(b"zeroed")
+    device.connect()
+    device.settle(lambda: len(device.sent(Join)) == 2)
+    device.go(plan)
+    device.settle()
+    assert device.updates == []
+    (record,) = device.store.spool.receipts()
+    assert (record.verdict, record.reason) == (None, "its file is damaged")
+    device.offer()
+    assert device.store.plans.is_finished(plan.plan_id)
+    assert len(device.children) == 1
+
+
+# --- words and messages --------------------------------------------------------------------------
+
+
+def test_state_is_told_when_it_has_lasted(device: HandService) -> None:
+    assert [message.code for message in device.sent(State)] == [StateCode.IDLE]
+    device.begin()
+    device.clock.move(4)
+    assert len(device.sent(State)) == 1
+    device.clock.move(2)
+    assert [message.code for message in device.sent(State)][1:] == [StateCode.TRAINING]
+
+
+def test_join_carries_the_key_until_the_certificate_comes(tmp_path: Path) -> None:
+    device = HandService(tmp_path)
+    device.service.enrolment.denied()
+    device.connect()
+    device.service.enrolment.denied()
+    device.offer()
+    (join,) = device.sent(Join)
+    assert join.key is not None
+
+
+def test_plan_without_its_stream_is_declined_with_the_reason(device: HandService) -> None:
+    device.service.streams.clear()
+    device.offer()
+    assert device.service.declined == {"watch": 'agent.toml names no stream "wrist"'}
+    assert device.sent(Join) == []
+
+
+def test_model_that_nobody_asked_for_is_refused(device: HandService) -> None:
+    device.offer()
+    device.hear(TOPICS.of(Kind.MODEL, "watch", 7), make_model(7))
+    assert device.service.books.counters()["refused: shape"] == 1
+
+
+def test_stop_pauses_the_child_says_goodbye_and_ends(device: HandService) -> None:
+    device.begin()
+    ended: list[bool] = []
+    device.service.stop(lambda: ended.append(True))
+    assert device.children[0].did[-1] == "stop"
+    assert ended == []
+    device.children[0].exit()
+    device.settle(lambda: ended)
+    last = device.link.published[-1]
+    assert last.topic == TOPICS.of(Kind.STATE, ID)
+    assert [message.code for message in device.sent(State)][-1] == StateCode.OFFLINE

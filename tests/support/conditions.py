@@ -1,0 +1,146 @@
+"""Fakes of what conditions depend on: a machine's files, readings, a clock, a worker."""
+
+import heapq
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from fedling_agent.conditions.condition import (
+    Bound,
+    Condition,
+    Direction,
+    Lack,
+    Readings,
+    Roots,
+    Signal,
+    Value,
+)
+from fedling_agent.conditions.policy import Policy
+from fedling_protocol import settings
+from fedling_protocol.runtime.loop import Timer
+
+T = TypeVar("T")
+
+
+class Machine:
+    """A folder that looks like the kernel's."""
+
+    def __init__(self, root: Path) -> None:
+        self.roots = Roots(root / "sys", root / "proc")
+        self.power = root / "sys/class/power_supply"
+        self.thermal = root / "sys/class/thermal"
+
+    def put(self, path: Path, text: str) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    def supply(self, name: str, **files: str) -> None:
+        for file, text in files.items():
+            self.put(self.power / name / file, text + "\n")
+
+    def zone(self, number: int, temp: str) -> None:
+        self.put(self.thermal / f"thermal_zone{number}/temp", temp + "\n")
+
+    def network(self, table4: str | None, table6: str | None = "", state: str = "up") -> None:
+        self.put(self.roots.sys / "class/net/eth0/operstate", state + "\n")
+        for name, table in (("route", table4), ("ipv6_route", table6)):
+            if table is not None:
+                self.put(self.roots.proc / "net" / name, table)
+
+
+def policy(*, make: type[Policy] = Policy, **keys: Value) -> Policy:
+    """As [policy] with these keys would be; without a dwell unless one is given."""
+    return settings.read({"dwell_s": 0.0} | keys, "agent.toml", make)
+
+
+def signal(value: Value | None, source: str, lack: Lack = Lack.ABSENT, detail: str = "") -> Signal:
+    return Signal(value, source) if value is not None else Signal(None, source, lack, detail)
+
+
+def readings(
+    *,
+    mains: bool | Signal | None = False,
+    battery: int | Signal | None = 80,
+    temperature: float | Signal | None = 40.0,
+    network: bool | Signal | None = True,
+    at: float = 1000,
+) -> Readings:
+    """All good, on battery; None: there is no such hardware."""
+    given = {"mains": mains, "battery": battery, "temperature": temperature, "network": network}
+    return Readings(
+        {n: v if isinstance(v, Signal) else signal(v, f"/{n}") for n, v in given.items()}, at
+    )
+
+
+# A condition that fedling does not have: one row, and its reader.
+MOISTURE = Condition(
+    name="moisture",
+    unit="g/m3",
+    read=lambda roots: Signal(int((roots.sys / "moisture").read_text()), f"{roots.sys}/moisture"),
+    trains=True,
+    transfers=False,
+    limit=Bound(
+        Direction.AT_MOST,
+        default=9,
+        resume=7,
+        low=0,
+        high=100,
+        help="train only up to here",
+        resume_help="once it was too moist, only up to here",
+    ),
+    code="too-moist",
+    word="too moist",
+    meaning="the air is above its limit",
+)
+
+
+class FakeClock:
+    """Time passes when the test says so."""
+
+    def __init__(self, now: float = 100.0) -> None:
+        self._now = now
+        self._timers: list[tuple[float, int, Timer]] = []
+        self._order = itertools.count()
+
+    def now(self) -> float:
+        return self._now
+
+    def wall(self) -> float:
+        return 0.0
+
+    def after(self, seconds: float, call: Callable[[], None]) -> Timer:
+        return self.at(self._now + seconds, call)
+
+    def at(self, due: float, call: Callable[[], None]) -> Timer:
+        timer = Timer(due, call)
+        heapq.heappush(self._timers, (due, next(self._order), timer))
+        return timer
+
+    def go(self, seconds: float = 0.0) -> None:
+        """Let time pass, and what is due happen."""
+        end = self._now + seconds
+        while self._timers and self._timers[0][0] <= end:
+            self._now, _, timer = heapq.heappop(self._timers)
+            if not timer.cancelled:
+                timer.call()
+        self._now = end
+
+
+class FakeWorker:
+    """Runs a call when the test says so: until then it hangs."""
+
+    def __init__(self) -> None:
+        self.calls: list[Callable[[], None]] = []
+
+    def do(
+        self, call: Callable[[], T], then: Callable[[T], None], failed: Callable[[Exception], None]
+    ) -> None:
+        self.calls.append(lambda: then(call()))
+
+    def run(self) -> None:
+        """Run the first call, and tell."""
+        self.calls.pop(0)()
+
+    def close(self) -> None:
+        pass

@@ -51,6 +51,7 @@ class Setup:
     """What a fleet is. Everything that happens in it follows from this.
 
     tasks: texts of task files
+    pace, enrolled, stocked: of a device, by its number; stocked: it has the examples
     key: makes a key of 32 bytes
     """
 
@@ -63,13 +64,40 @@ class Setup:
     limits: Limits = field(default_factory=Limits)
     aggregator: Habits = field(default_factory=Habits)
     device: Habits = field(default_factory=Habits)
-    pace: Pace = field(default_factory=Pace)
+    rates: tuple[float | None, float | None] = (None, None)  # of devices, as Cable has them
+    pace: Callable[[int], Pace] = lambda _number: Pace()
     enrolled: Callable[[int], bool] = lambda _number: True
+    stocked: Callable[[int], bool] = lambda _number: True
     key: MakeKey = SigningKey.from_seed
 
     def key_of(self, who: str) -> SigningKey:
         """The same in every fleet of this seed."""
         return self.key(hashlib.sha256(f"{self.seed} {who}".encode()).digest())
+
+
+class Templates:
+    """State directories that are copied: tables are made once, not for every device."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def aggregator(self) -> Path:
+        """Of one without tasks."""
+        made = self._directory / "aggregator"
+        if not made.exists():
+            Store.create(made)
+        return made
+
+    def device(self, examples: Examples | None) -> Path:
+        """Of one that has never run. The same stream has the same examples, always."""
+        name = "device" if examples is None else f"device-{examples.stream.name}"
+        made = self._directory / name
+        if not made.exists():
+            store = DeviceStore(made)
+            if examples is not None:
+                store.recordings.ingest(examples.stream, examples.rows, 0)
+            store.close()
+        return made
 
 
 class Member:
@@ -97,10 +125,13 @@ class Member:
 class VirtualFleet:
     """Made and enrolled on disk; start() and run() let it live, close() ends it."""
 
-    def __init__(self, setup: Setup, directory: Path) -> None:
+    def __init__(
+        self, setup: Setup, directory: Path, templates: Templates | None = None
+    ) -> None:
         """directory: empty; on a tmpfs if there is one, since nothing here need outlive a crash"""
         self.setup = setup
         self.directory = directory
+        self._templates = templates or Templates(directory / "templates")
         self.dice = Dice(setup.seed)
         self.world = WorldClock()
         self.network = Network(self.world, self.dice, setup.weather)
@@ -109,7 +140,6 @@ class VirtualFleet:
         self.online = setup.key_of("aggregator")
         self._random = Random(self.dice.randbytes, self.dice.random)
         self.aggregator = self._make_aggregator()
-        self._template = self._make_template()
         self.members = [self._make_member(number) for number in range(setup.devices)]
         self._enrol()
 
@@ -123,27 +153,19 @@ class VirtualFleet:
 
     def _make_aggregator(self) -> Node:
         found = self.config
-        Store.create(found.state_dir)
+        shutil.copytree(self._templates.aggregator(), found.state_dir)
         store = Store(found.state_dir)
         for text in self.setup.tasks:
             task = task_file.parse_task(text, "a virtual task")
             store.add_task(task, text, hashlib.sha256(text.encode()).digest())
         store.close()
         desk = Desk(found, self.online, SECRET, self.dice.random)
-        return self._node(found.state_dir, desk, self.setup.aggregator)
-
-    def _make_template(self) -> Path:
-        """The state of a device that has its examples and has never run."""
-        directory, examples = self.directory / "device", self.setup.examples
-        store = DeviceStore(directory)
-        if examples.rows:
-            store.recordings.ingest(examples.stream, examples.rows, 0)
-        store.close()
-        return directory
+        return self._node(found.state_dir, desk, self.setup.aggregator, Cable(self.network))
 
     def _make_member(self, number: int) -> Member:
         setup, directory = self.setup, self.directory / f"device-{number}"
-        shutil.copytree(self._template, directory)
+        examples = setup.examples if setup.stocked(number) else None
+        shutil.copytree(self._templates.device(examples), directory)
         key = setup.key_of(f"device {number}")
         board = Board(
             self._agent_config,
@@ -151,9 +173,10 @@ class VirtualFleet:
             Identity(key, hashlib.sha256(key.public).digest()),
             self._random,
             Surroundings(),
-            setup.pace,
+            setup.pace(number),
         )
-        return Member(number, board, self._node(directory, board, setup.device))
+        cable = Cable(self.network, *setup.rates)
+        return Member(number, board, self._node(directory, board, setup.device, cable))
 
     @cached_property
     def _agent_config(self) -> AgentConfig:
@@ -165,8 +188,7 @@ class VirtualFleet:
     def _streams(self) -> dict[str, Stream]:
         return {self.setup.examples.stream.name: self.setup.examples.stream}
 
-    def _node(self, directory: Path, build: Desk | Board, habits: Habits) -> Node:
-        cable = Cable(self.network)
+    def _node(self, directory: Path, build: Desk | Board, habits: Habits, cable: Cable) -> Node:
         habits = replace(habits, draw=self.dice.random)
         return Node(self.world, cable, self.broker, directory, build, habits, 1.0)
 

@@ -88,7 +88,7 @@ class Conductor(Generic[S, E, A]):
                 pass
         finally:
             self._going = False
-        if not self.closed:
+        if not self.closed and not self._held:  # else no tick could do what it is due for
             self._set_timer(self._due(self.state))
 
     def _advance(self) -> bool:

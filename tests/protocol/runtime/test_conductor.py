@@ -77,6 +77,17 @@ def test_held_action_keeps_what_follows_back_until_released() -> None:
     assert not world.conductor.busy
 
 
+def test_machine_that_is_due_is_not_ticked_while_an_action_is_held() -> None:
+    """It could do nothing: ticks would only pile up, as fast as the loop turns."""
+    world = World()
+    world.conductor.give("H")
+    world.clock.run_to(6.0)
+    assert [t for t in world.clock.timers if not t.cancelled] == []
+    world.conductor.release()
+    world.clock.run_to(7.0)
+    assert world.done == ["[H]", "H", "[tick]"]
+
+
 def test_closed_conductor_does_nothing_more() -> None:
     world = World()
     world.conductor.give("H")

@@ -61,6 +61,21 @@ IMPURE = {
 IN_MEMORY = {"BytesIO"}  # of io: a file that is no file
 IMPURE_CALLS = {"open", "input", "print", "__import__"}
 
+# What the services of both ends stand on is given to them (their Ports).
+GIVEN = {
+    "asyncio",
+    "os",
+    "paho",
+    "random",
+    "secrets",
+    "select",
+    "signal",
+    "socket",
+    "threading",
+    "time",
+}
+SOCKETS = {"control.py"}  # the agent's control socket, for commands of the same machine
+
 # Virtual time: what happens there follows from a seed, not from this machine.
 VIRTUAL = "firmware_sim/fedling_sim/virtual"
 REAL = {
@@ -122,6 +137,20 @@ def test_virtual_time_asks_nothing_of_this_machine() -> None:
     asked = {f"{path.name}: {name}" for path in files for name in imports_of(path)}
     assert len(files) >= 10
     assert {x for x in asked if x.split()[1].split(".")[0] in REAL} == set()
+
+
+def test_shells_are_given_their_time_dice_and_radio() -> None:
+    """So that the same services run in virtual time."""
+    folders = [ROOT / "agent/fedling_agent/service", ROOT / "broker/fedling_broker/service"]
+    files = [path for folder in folders for path in sorted(folder.glob("*.py"))]
+    taken = {
+        f"{path.relative_to(ROOT).as_posix()}: {name}"
+        for path in files
+        for name in imports_of(path)
+        if name.split(".")[0] in GIVEN and path.name not in SOCKETS
+    }
+    assert len(files) >= 20
+    assert taken == set()
 
 
 def test_every_package_is_known() -> None:

@@ -1,11 +1,13 @@
 """`fedling-agent status`: what the device does and, if it is nothing, why."""
 
 import argparse
+import time
 from typing import Any
 
 from fedling_agent.commands import installation
 from fedling_agent.commands.installation import Installation
 from fedling_agent.service import report
+from fedling_agent.service.books import day_of
 from fedling_agent.service.control import Json
 from fedling_agent.store import identity
 from fedling_agent.store.store import Store
@@ -41,7 +43,7 @@ def read(where: Installation) -> Json:
     except Missing:  # made by init, never run
         return facts | {"device": me.device, "key": me.key.public.hex(), "enrol": me.add_command}
     try:
-        return report.of_store(store, me) | facts
+        return report.of_store(store, me, day_of(time.time())) | facts
     finally:
         store.close()
 

@@ -5,8 +5,9 @@ is booked on its round and taken from what is of no round: rows may be below zer
 (booked, not sent yet), their sum is what the socket has counted.
 """
 
-import time
 from collections import Counter
+from datetime import UTC, datetime
+from functools import lru_cache
 
 from fedling_agent.service.writer import Writer, ignore
 from fedling_agent.store.ledger import Ledger
@@ -16,6 +17,16 @@ from fedling_protocol.net.tcpinfo import Traffic
 from fedling_protocol.runtime.loop import Clock
 
 Key = tuple[str, bytes | None]  # of a day, of a plan
+
+
+def day_of(wall_s: float) -> str:
+    """Of a Unix time, where this device is: 2026-03-01."""
+    return _day_of_minute(int(wall_s // 60))  # no day begins within a minute
+
+
+@lru_cache(maxsize=16)
+def _day_of_minute(minutes: int) -> str:
+    return datetime.fromtimestamp(60 * minutes, UTC).astimezone().strftime("%Y-%m-%d")
 
 
 class Books:
@@ -74,8 +85,7 @@ class Books:
             self._add(None, Traffic() - packet)
 
     def _add(self, plan_id: bytes | None, traffic: Traffic) -> None:
-        day = time.strftime("%Y-%m-%d", time.localtime(self._clock.wall()))
-        self._add_row((day, plan_id), traffic)
+        self._add_row((day_of(self._clock.wall()), plan_id), traffic)
 
     def _add_row(self, key: Key, traffic: Traffic) -> None:
         self._traffic[key] = self._traffic.get(key, Traffic()) + traffic

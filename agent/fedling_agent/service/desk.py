@@ -8,6 +8,7 @@ from fedling_agent.conditions.condition import Readings
 from fedling_agent.conditions.decision import Allowance
 from fedling_agent.conditions.gate import Gate
 from fedling_agent.service import operations, report
+from fedling_agent.service.books import day_of
 from fedling_agent.service.control import Answer, Json, Peer, RequestFailed
 from fedling_agent.service.operations import Ingest
 from fedling_agent.service.predict import Predictor
@@ -48,7 +49,12 @@ class Desk:
     def status(self, _request: Json, _peer: Peer, answer: Answer) -> None:
         service = self._service
         service.link.take_traffic()
-        facts = report.of_store(service.store, service.identity, service.books.pending())
+        facts = report.of_store(
+            service.store,
+            service.identity,
+            day_of(service.clock.wall()),
+            service.books.pending(),
+        )
         tasks = cast(dict[str, Json], facts["tasks"])
         for task, runner in service.runners.items():
             occupant = service.occupant(runner)

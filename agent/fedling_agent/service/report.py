@@ -1,6 +1,5 @@
 """What status and conditions tell, as plain data; a person reads it through `commands/`."""
 
-import time
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -35,7 +34,9 @@ class Live(Protocol):
     def next_check_s(self) -> float | None: ...
 
 
-def of_store(store: Store, identity: Identity | None, pending: Sequence[Traffic] = ()) -> Json:
+def of_store(
+    store: Store, identity: Identity | None, today: str, pending: Sequence[Traffic] = ()
+) -> Json:
     """What is known without a running service. pending: bytes that are not in the store yet."""
     tasks = sorted({*store.models.tasks(), *(r.task for r in store.spool.receipts())})
     return {
@@ -48,7 +49,7 @@ def of_store(store: Store, identity: Identity | None, pending: Sequence[Traffic]
             name: {"recordings": recordings, "samples": samples, "bytes": size}
             for name, (recordings, samples, size) in store.recordings.summary().items()
         },
-        "bytes": of_bytes([*store.ledger.traffic(), *pending]),
+        "bytes": of_bytes([*store.ledger.traffic(), *pending], today),
         "counters": store.ledger.counters(),
     }
 
@@ -78,9 +79,8 @@ def of_task(store: Store, task: str) -> Json:
     }
 
 
-def of_bytes(rows: Sequence[Traffic]) -> Json:
+def of_bytes(rows: Sequence[Traffic], today: str) -> Json:
     """Bytes at the socket: today, in all, and of the last rounds."""
-    today = time.strftime("%Y-%m-%d")
     rounds: dict[str, list[int]] = {}
     for row in rows:
         counts = rounds.setdefault("" if row.plan_id is None else row.plan_id.hex(), [0, 0])

@@ -125,9 +125,7 @@ class Member:
 class VirtualFleet:
     """Made and enrolled on disk; start() and run() let it live, close() ends it."""
 
-    def __init__(
-        self, setup: Setup, directory: Path, templates: Templates | None = None
-    ) -> None:
+    def __init__(self, setup: Setup, directory: Path, templates: Templates | None = None) -> None:
         """directory: empty; on a tmpfs if there is one, since nothing here need outlive a crash"""
         self.setup = setup
         self.directory = directory

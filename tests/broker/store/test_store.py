@@ -128,25 +128,22 @@ def test_grant_takes_an_expired_place_in_the_same_transaction(store: Store) -> N
     assert store.rounds.places("tiny", plan.plan_id) == {B: 3000}
 
 
-def test_the_age_of_a_round_goes_on_in_the_same_boot_only(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_age_of_a_round_goes_on_in_the_same_boot_only(store: Store) -> None:
     plan = open_round(store, 1)
     store.rounds.grow("tiny", plan.plan_id, 5000)
     store.rounds.grow("tiny", plan.plan_id, 4000)
+    assert store.rounds.boot == rounds_module.boot_id() != ""
     assert age(store, plan.opened_ms + 77_000) == 77_000
-    other_boot = tmp_path / "boot_id"
-    other_boot.write_text("another boot\n")
-    monkeypatch.setattr(rounds_module, "BOOT_ID", other_boot)
-    assert age(store, 99) == 5000
-    monkeypatch.setattr(rounds_module, "BOOT_ID", tmp_path / "hidden")
-    assert age(store, 99) == 5000
+    found = store.rounds.unfolded("tiny")
+    assert found is not None
+    assert found.age_at(99, "another boot") == 5000
+    assert found.age_at(99, "") == 5000
 
 
 def age(store: Store, now_ms: int) -> int:
     found = store.rounds.unfolded("tiny")
     assert found is not None
-    return found.age_at(now_ms)
+    return found.age_at(now_ms, store.rounds.boot)
 
 
 def test_a_hidden_boot_id_is_no_boot_at_all(

@@ -70,7 +70,8 @@ class Faults:
         """The device does something that lasts: that is the time for a fault."""
         world = self.world
         if isinstance(action, LASTING) and world.faulty and world.random() < self.rate:
-            self.after(world.between(0, 2 * world.slowest_s), self.strike, member)
+            lasts_s = world.slowest_s * (2 + (world.rate or 0))
+            self.after(world.between(0, lasts_s), self.strike, member)
 
     def strike(self, member: Member) -> None:
         world = self.world

@@ -5,7 +5,13 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-from fedling_agent.session.events import FetchModel, PlanOver, SendUpdate, StartTraining
+from fedling_agent.session.events import (
+    FetchModel,
+    PlanOver,
+    SendJoin,
+    SendUpdate,
+    StartTraining,
+)
 from fedling_agent.training.job import Job
 from fedling_broker.aggregation import sums
 from fedling_broker.aggregation.sums import Sum
@@ -20,6 +26,7 @@ from fedling_protocol.wire.digest import message_hash
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Answer, Message, Receipt, Ticket, Update, Verdict
 from fedling_sim.virtual.clock import US
+from fedling_sim.virtual.connection import Connection
 from fedling_sim.virtual.fleet import Member
 from fedling_sim.virtual.link import VirtualLink
 from tests.support.shells.violation import must
@@ -46,7 +53,11 @@ class Judge:
         self.signed: dict[tuple[str, bytes], bytes] = {}  # device, plan: update hash
         self.updates: dict[bytes, Update] = {}  # by hash
         self.model_sizes: set[int] = set()  # of packets; no other kind has just so many bytes
-        self.last_sent: dict[str, Kind] = {}  # by device
+        self.leaving: dict[
+            str, tuple[Connection | None, float]
+        ] = {}  # updates: when they have left
+        self.joins: dict[tuple[str, bytes], float] = {}  # device, nonce: when it asked
+        self.leave_s: dict[tuple[str, bytes], float] = {}  # device, plan: until when, in truth
         self.bad_since: dict[tuple[int, str], float] = {}  # device, condition
         self.grace_s = LOOK_S + WORK_S * world.latency_s
 
@@ -66,17 +77,15 @@ class Judge:
                 world.faults.after(self.grace_s, self.check_transfers, member, world.now_s)
 
     def check_transfers(self, member: Member, since: float) -> None:
-        """The last packet that was handed to the link has not left wholly: which is it?"""
+        """Some time after conditions became bad."""
         if self.bad_since.get((member.number, "network")) != since or member.process is None:
             return
         link = member.process.service.link
         assert isinstance(link, VirtualLink)
         must(not self.comes(link, since), "a model comes against conditions")
-        sending = link.sending
-        must(
-            not (sending and self.last_sent.get(member.id) is Kind.UPDATE),
-            "an update moves against conditions",
-        )
+        on, leaves_us = self.leaving.get(member.id, (None, 0.0))
+        moves = on is link._connection is not None and leaves_us > self.world.fleet.world.now_us
+        must(not moves, "an update moves against conditions")
 
     def comes(self, link: VirtualLink, since: float) -> bool:
         """Whether a model is coming in whose first byte was here by then."""
@@ -104,16 +113,21 @@ class Judge:
         process = member.process
         assert process is not None
         match action:
+            case SendJoin(nonce=nonce):
+                self.joins[member.id, nonce] = self.world.now_s
             case FetchModel():
                 must(not self.long_bad(member.number, "network"), "a fetch against conditions")
             case SendUpdate(plan_id=plan_id, update_hash=update_hash):
                 entry = process.store.spool.find(plan_id)
                 must(entry and entry.update_hash == update_hash, "sent, but not spooled")
+                must(self.has_leave(member.id, plan_id), "sent without a good ticket")
             case StartTraining(plan=plan):
                 finished = process.store.plans.is_finished(plan.plan_id)
                 must(not finished, "a finished plan is trained again")
                 held = process.store.models.find(plan.base_hash)
                 must(held, "training without its base model")
+                begun = process.store.plans.find(plan.plan_id)
+                must(begun or self.has_leave(member.id, plan.plan_id), "begun without leave")
             case PlanOver():
                 self.check_over(member, action)
 
@@ -135,22 +149,38 @@ class Judge:
 
     # --- messages --------------------------------------------------------------------------------
 
-    def on_publish(self, topic: str, data: bytes) -> None:
+    def on_publish(self, connection: Connection | None, topic: str, data: bytes) -> None:
         """Handed to a link that is connected."""
         address = self.topics.parse(topic)
         if address.kind is Kind.MODEL:
             self.model_sizes.add(publish_size(topic, len(data)))
-        if address.kind not in (Kind.TICKET, Kind.RECEIPT, Kind.UPDATE, Kind.JOIN, Kind.STATE):
-            return
         device = address.device or ""
-        if address.kind.from_device:
-            self.last_sent[device] = address.kind
         if address.kind is Kind.UPDATE:
+            self.note_leaving(device, connection, publish_size(topic, len(data)))
             self.check_update(device, data)
         elif address.kind is Kind.TICKET:
             self.check_ticket(device, decoded(address.kind, data))
         elif address.kind is Kind.RECEIPT:
             self.check_receipt(device, decoded(address.kind, data))
+
+    def note_leaving(self, device: str, connection: Connection | None, size: int) -> None:
+        rate = self.world.setup.rates[0]
+        if connection is not None and rate is not None:
+            begins_us = max(self.world.fleet.world.now_us, connection.up.free_us)
+            self.leaving[device] = connection, begins_us + size / rate * US
+
+    def on_arrival(self, device: str, topic: str, data: bytes) -> None:
+        """Leave to take part counts from the join that asked for it."""
+        if self.topics.parse(topic).kind is not Kind.TICKET:
+            return
+        ticket = decoded(Kind.TICKET, data)
+        assert isinstance(ticket, Ticket)
+        asked_s, key = self.joins.get((device, ticket.nonce)), (device, ticket.plan_id)
+        if ticket.answer is Answer.GO and asked_s is not None:
+            self.leave_s[key] = max(asked_s + ticket.seconds, self.leave_s.get(key, 0.0))
+
+    def has_leave(self, device: str, plan_id: bytes) -> bool:
+        return self.leave_s.get((device, plan_id), 0.0) > self.world.now_s
 
     def check_update(self, device: str, data: bytes) -> None:
         """Nobody may ever sign two updates for one plan."""
@@ -206,7 +236,9 @@ class Judge:
         """It has nothing to do, and the newest model."""
         process = member.process
         runner = None if process is None else process.service.runners.get(TASK)
-        if process is None or runner is None or runner.session.begun or runner.session.spool:
+        if process is None or runner is None or runner._conductor.busy:
+            return False
+        if runner.session.begun or runner.session.spool:
             return False
         held = process.store.models.newest(TASK)
         return held is not None and held.version == self.store.models.newest(TASK).version

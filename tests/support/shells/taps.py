@@ -23,6 +23,7 @@ from fedling_protocol.disk.errors import CannotWrite
 from fedling_protocol.net.ports import Done
 from fedling_protocol.wire import identity
 from fedling_protocol.wire.identity import SigningKey, kid
+from fedling_sim.virtual.connection import Message
 from fedling_sim.virtual.link import VirtualLink
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def tapped(world: World) -> Iterator[None]:
         enter(patch.object(session, "step", counted(world, session.step)))
         enter(patch.object(rounds, "step", counted(world, rounds.step)))
         enter(patch.object(VirtualLink, "publish", _publish(world, VirtualLink.publish)))
+        enter(patch.object(VirtualLink, "on_message", _hear(world, VirtualLink.on_message)))
         enter(patch.object(turns, "make_durable", _make_durable(world, turns.make_durable)))
         enter(patch.object(broker_service, "LOOK_S", world.look_s))
         enter(patch.dict(agent.PERFORM, _performed(world.on_device_action, agent.PERFORM)))
@@ -94,8 +96,16 @@ def _publish(world: World, publish: Callable[..., bool]) -> Callable[..., bool]:
         done: Done | None = None,
     ) -> bool:
         if link.connected:
-            world.judge.on_publish(topic, payload)
+            world.judge.on_publish(link._connection, topic, payload)
         return publish(link, topic, payload, retain=retain, done=done)
+
+    return judged
+
+
+def _hear(world: World, hear: Callable[..., None]) -> Callable[..., None]:
+    def judged(link: VirtualLink, message: Message) -> None:
+        world.judge.on_arrival(link._client_id, message.topic, message.payload)
+        hear(link, message)
 
     return judged
 

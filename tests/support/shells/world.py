@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import shutil
 import tempfile
 from collections import Counter
@@ -33,8 +34,10 @@ from tests.support.shells.violation import Violation
 T = TypeVar("T")
 
 STREAM = Stream("wrist", (Channel("x", "g", 0.001),))
-LINES = ["recording,label,x\n", *(f"r,{'up' if i % 2 else 'down-the-stairs'},{i / 10}\n" for i in range(4))]
+LABELS = ["up", "down-the-stairs-to-the-cellar"]  # so that a model is larger than a certificate
+LINES = ["recording,label,x\n", *(f"r,{LABELS[i % 2]},{i / 10}\n" for i in range(4))]
 EXAMPLES = Examples(STREAM, list(Parser(STREAM, "csv").feed(LINES)))
+SHARED = Path("/dev/shm")
 UPDATE_BYTES, MODEL_BYTES = 400, 400  # about so many: to choose rates by
 PATIENCE_S = 4 * 86_400.0  # after the last fault; a place without deadline is kept for a day
 MOST_EVENTS = 100_000  # of the world: then it goes round in circles
@@ -48,7 +51,7 @@ stream = "wrist"
 window = 1
 stride = 1
 channels = 1
-labels = ["up", "down-the-stairs"]
+labels = {labels}
 rounds = {rounds}
 [model]
 layers = [2]
@@ -72,10 +75,9 @@ spread_s = {spread_s}
 @cache
 def memory() -> Path:
     """Where schedules live; nothing of them need outlive a power cut."""
-    return Path(tempfile.mkdtemp(prefix="fedling-", dir=shared if shared.is_dir() else None))
-
-
-shared = Path("/dev/shm")  # noqa: S108 (of this process alone)
+    made = tempfile.mkdtemp(prefix="fedling-", dir=SHARED if SHARED.is_dir() else None)
+    atexit.register(shutil.rmtree, made, ignore_errors=True)
+    return Path(made)
 
 
 @cache
@@ -171,6 +173,7 @@ class World:
         deadline_s = 0 if self.named else self.choose(0, 10, 40, 200) * self.slowest_s
         return FILE.format(
             task=TASK,
+            labels=LABELS,
             rounds=self.choose(2, 2, 3),
             goal=goal,
             minimum=1 + int(self.random() * goal),
@@ -252,6 +255,9 @@ class World:
         self.judge.check_end()
 
     def finished(self) -> bool:
+        process = self.fleet.service
+        if process is None or process.store.database.writes:  # what it knows is not on disk yet
+            return False
         return self.fleet.over() and all(self.judge.at_rest(member) for member in self.members)
 
     def describe(self) -> str:

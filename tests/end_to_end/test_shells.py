@@ -1,0 +1,62 @@
+"""The real services of both ends in random schedules, in virtual time, with every fault we know.
+
+A schedule is made from its seed alone: World(seed).run() plays a failed one again.
+"""
+
+from collections import Counter
+from statistics import median
+
+import pytest
+
+from fedling_agent.session import events as agent
+from fedling_broker.rounds import events as broker
+from fedling_protocol.wire.messages import Answer, Verdict
+from tests.support.shells.planted import PLANTED
+from tests.support.shells.violation import Violation
+from tests.support.shells.world import World
+
+SCHEDULES = 5_000
+PARTS = 20
+
+# What the schedules of one part must have reached at least once: every action, every answer.
+REACHED: list[object] = [
+    *(agent.SendJoin, agent.AskPlan, agent.FetchModel, agent.CancelFetch, agent.StartTraining),
+    *(agent.PauseTraining, agent.SendUpdate, agent.CancelUpdate, agent.PlanOver),
+    *(broker.OpenRound, broker.PublishPlan, broker.PublishRest, broker.GrantPlace),
+    *(broker.SendTicket, broker.StoreUpdate, broker.RecordDecision, broker.SendReceipt),
+    *(broker.CloseRound, broker.FoldRound),
+    *((Answer.GO, ""), (Answer.WAIT, "not enrolled"), (Answer.WAIT, "cohort full")),
+    *((Answer.WAIT, "not in cohort"), "superseded", "failed: planted", "the disk was full"),
+    *((Verdict.ACCEPTED, None, True), (Verdict.DUPLICATE, Verdict.ACCEPTED, True)),
+    *((Verdict.LATE, None, True), (Verdict.LATE, None, False), "a place was given away"),
+]
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_random_schedules_break_nothing(part: int) -> None:
+    seen: Counter[object] = Counter()
+    events: list[int] = []
+    size = SCHEDULES // PARTS
+    for seed in range(part * size, (part + 1) * size):
+        world = World(seed)
+        try:
+            events.append(world.run())
+        except AssertionError as error:
+            error.add_note(f"schedule {seed}")
+            raise
+        seen += world.seen
+    print(f"{size} schedules, events: median {median(events)}, {min(events)} to {max(events)}")
+    assert median(events) >= 60
+    assert [what for what in REACHED if what not in seen] == []
+
+
+@pytest.mark.parametrize("bug", PLANTED)
+def test_planted_bug_is_found(bug: str) -> None:
+    """A test of the test."""
+    for seed in range(SCHEDULES // 4):
+        try:
+            World(seed, PLANTED[bug]).run()
+        except Violation as violation:
+            print(f"{bug}: found in schedule {seed}: {violation}")
+            return
+    pytest.fail(f"not found: {bug}")

@@ -1,0 +1,127 @@
+"""Bugs of the services that schedules must find: each is planted by a patch of one function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import Any
+from unittest.mock import patch
+
+from fedling_agent.service import runner as agent
+from fedling_agent.session import machine as session
+from fedling_agent.session.events import (
+    CancelFetch,
+    CancelUpdate,
+    Event,
+    PlanOver,
+    TicketSeen,
+)
+from fedling_agent.session.state import Joining, Session
+from fedling_agent.store.spool import Spool
+from fedling_broker.rounds.events import GrantPlace
+from fedling_broker.service import runner as broker
+from fedling_broker.service import turns
+from fedling_broker.service.running_sum import RunningSum
+from fedling_broker.service.turns import Turns
+from fedling_broker.store.rounds import Rounds
+
+Plant = Callable[[], AbstractContextManager[object]]
+
+
+def nothing(*_arguments: Any) -> None:
+    """What should be done is not."""
+
+
+def without(table: dict[type, Any], action: type) -> Plant:
+    return lambda: patch.dict(table, {action: nothing})
+
+
+def receipt_before_commit() -> AbstractContextManager[object]:
+    def then(_turns: Turns, answer: Callable[[], None]) -> None:
+        answer()
+
+    return patch.object(Turns, "then", then)
+
+
+def answers_though_the_commit_failed() -> AbstractContextManager[object]:
+    def end(self: Turns) -> None:
+        transaction, self._open = self._open, None
+        answers, self._answers = self._answers, []
+        writes = self._store.rounds.take_writes()
+        if transaction is None:
+            self._on_committed(answers)
+            return
+        self._committing = True
+        self._disk.do(
+            lambda: turns.make_durable(writes, transaction),
+            lambda _: self._on_committed(answers),
+            lambda _error: self._on_committed(answers),
+        )
+
+    return patch.object(Turns, "_end", end)
+
+
+def known_update_not_looked_up() -> AbstractContextManager[object]:
+    """Neither that of a closed round, nor, after a start, that of the open one."""
+
+    def decisions(_rounds: Rounds, _task: str, _plan_id: bytes) -> list[Any]:
+        return []
+
+    def decision(_rounds: Rounds, _task: str, _plan_id: bytes, _device: str) -> None:
+        return None
+
+    return patch.multiple(Rounds, decisions=decisions, decision=decision)
+
+
+def nonce_not_checked() -> AbstractContextManager[object]:
+    real = session.step
+
+    def step(s: Session, event: Event, now_ms: int) -> Any:
+        if isinstance(event, TicketSeen) and isinstance(s.phase, Joining):
+            event = TicketSeen(replace(event.ticket, nonce=s.phase.nonce))
+        return real(s, event, now_ms)
+
+    return patch.object(session, "step", step)
+
+
+def trains_against_conditions() -> AbstractContextManager[object]:
+    def lease(_runner: agent.SessionRunner, grant: Callable[[float], None]) -> None:
+        grant(3600.0)
+
+    return patch.object(agent.SessionRunner, "lease", lease)
+
+
+def spool_forgotten() -> AbstractContextManager[object]:
+    """A runner that is made anew knows of no update that waits for its receipt."""
+
+    def entries(_spool: Spool, _task: str | None = None) -> list[Any]:
+        return []
+
+    return patch.object(Spool, "entries", entries)
+
+
+def added_twice_after_a_start() -> AbstractContextManager[object]:
+    real = RunningSum.restore
+
+    def restore(
+        self: RunningSum, clock: Any, rounds: Any, plan: Any, members: Any, *rest: Any
+    ) -> None:
+        real(self, clock, rounds, plan, [*members, *members], *rest)
+
+    return patch.object(RunningSum, "restore", restore)
+
+
+PLANTED: dict[str, Plant] = {
+    "receipt before commit": receipt_before_commit,
+    "answers though the commit failed": answers_though_the_commit_failed,
+    "known update not looked up": known_update_not_looked_up,
+    "place not written down": without(broker.PERFORM, GrantPlace),
+    "nonce not checked": nonce_not_checked,
+    "sends against conditions": without(agent.PERFORM, CancelUpdate),
+    "fetches against conditions": without(agent.PERFORM, CancelFetch),
+    "trains against conditions": trains_against_conditions,
+    "spool forgotten after a start": spool_forgotten,
+    "receipt not written down": without(agent.PERFORM, PlanOver),
+    "an update is in the sum twice after a start": added_twice_after_a_start,
+}

@@ -181,7 +181,7 @@ class Device:
         """Bytes (up, down) as the agent has counted them at its socket."""
         store = Store(self.state, read_only=True)
         try:
-            total: Any = of_bytes(store.ledger.traffic())["total"]
+            total: Any = of_bytes(store.ledger.traffic(), "")["total"]
         finally:
             store.close()
         return int(total["sent"]), int(total["received"])

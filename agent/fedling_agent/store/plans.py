@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 from fedling_agent.data import listing
 from fedling_agent.data.recording import Recording
@@ -140,10 +141,17 @@ def _unchanged(connection: sqlite3.Connection, recording: Recording) -> Recordin
     return recording
 
 
-def _record(row: Fields) -> PlanRecord:
-    message, state, frozen_hash, examples, normaliser, vector_hash, update_hash = row
+@lru_cache(maxsize=8)
+def _plan(message: bytes) -> Plan:
+    """The one in work is asked for several times a round."""
     plan = payload.decode(Kind.PLAN, message)
     assert isinstance(plan, Plan)
+    return plan
+
+
+def _record(row: Fields) -> PlanRecord:
+    message, state, frozen_hash, examples, normaliser, vector_hash, update_hash = row
+    plan = _plan(message)
     channels = Normaliser.from_tuples(json.loads(normaliser))
     return PlanRecord(
         plan, PlanState(state), frozen_hash, examples, channels, vector_hash, update_hash

@@ -102,9 +102,9 @@ def test_of_bytes_adds_up_days_rounds_and_the_rest() -> None:
         Traffic("2001-01-02", b"a" * 16, 20, 2),
         Traffic("2001-01-02", None, 5, 7),
     ]
-    facts = report.of_bytes(rows)
+    facts = report.of_bytes(rows, "2001-01-02")
     assert facts["total"] == {"sent": 35, "received": 10}
-    assert facts["today"] == {"sent": 0, "received": 0}
+    assert facts["today"] == {"sent": 25, "received": 9}
     assert facts["of_no_round"] == {"sent": 5, "received": 7}
     assert facts["rounds"] == {(b"a" * 16).hex(): {"sent": 30, "received": 3}}
 

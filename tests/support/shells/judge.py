@@ -24,11 +24,13 @@ from fedling_protocol.net.framing import publish_size
 from fedling_protocol.wire import envelope, payload
 from fedling_protocol.wire.digest import message_hash
 from fedling_protocol.wire.kinds import Kind
-from fedling_protocol.wire.messages import Answer, Message, Receipt, Ticket, Update, Verdict
+from fedling_protocol.wire.messages import Answer, Receipt, Ticket, Update, Verdict
+from fedling_protocol.wire.messages import Message as Words
 from fedling_sim.virtual.clock import US
-from fedling_sim.virtual.connection import Connection
+from fedling_sim.virtual.connection import Connection, Message
 from fedling_sim.virtual.fleet import Member
 from fedling_sim.virtual.link import VirtualLink
+from fedling_sim.virtual.network import Lane
 from tests.support.shells.violation import must
 
 if TYPE_CHECKING:
@@ -52,7 +54,7 @@ class Judge:
         self.capacity, self.minimum = policy.capacity, policy.minimum
         self.signed: dict[tuple[str, bytes], bytes] = {}  # device, plan: update hash
         self.updates: dict[bytes, Update] = {}  # by hash
-        self.model_sizes: set[int] = set()  # of packets; no other kind has just so many bytes
+        self.coming: dict[Lane, tuple[int, int]] = {}  # models: first and last byte, us
         self.leaving: dict[
             str, tuple[Connection | None, float]
         ] = {}  # updates: when they have left
@@ -74,27 +76,39 @@ class Judge:
         elif key not in self.bad_since:
             self.bad_since[key] = world.now_s
             if which == "network":
-                world.faults.after(self.grace_s, self.check_transfers, member, world.now_s)
+                wants = self.fetches(member)
+                world.faults.after(self.grace_s, self.check_transfers, member, world.now_s, wants)
 
-    def check_transfers(self, member: Member, since: float) -> None:
+    def fetches(self, member: Member) -> bool:
+        """Whether it asks for a model now. One that comes later than it is wanted is not stopped:
+        there is no fetch that could be cancelled."""
+        runner = None if member.process is None else member.process.service.runners.get(TASK)
+        fetch = None if runner is None else runner.session.fetch
+        return fetch is not None and fetch.due_ms is not None
+
+    def check_transfers(self, member: Member, since: float, wants: bool) -> None:
         """Some time after conditions became bad."""
         if self.bad_since.get((member.number, "network")) != since or member.process is None:
             return
         link = member.process.service.link
         assert isinstance(link, VirtualLink)
-        must(not self.comes(link, since), "a model comes against conditions")
+        must(not (wants and self.comes(link, since)), "a model comes against conditions")
         on, leaves_us = self.leaving.get(member.id, (None, 0.0))
         moves = on is link._connection is not None and leaves_us > self.world.fleet.world.now_us
         must(not moves, "an update moves against conditions")
 
     def comes(self, link: VirtualLink, since: float) -> bool:
         """Whether a model is coming in whose first byte was here by then."""
-        if not link.receiving or link._connection is None:
+        if link._connection is None:
             return False
-        moving = link._connection.down._moving
-        assert moving
-        begins_us, _, size = moving[0]
-        return size in self.model_sizes and begins_us <= since * US
+        begins_us, ends_us = self.coming.get(link._connection.down, (0, 0))
+        return begins_us <= since * US and self.world.fleet.world.now_us < ends_us
+
+    def on_moving(self, lane: Lane, message: object) -> None:
+        """Something is on its way through a slow lane, behind what was sent before."""
+        if isinstance(message, Message) and self.topics.parse(message.topic).kind is Kind.MODEL:
+            assert lane._moving
+            self.coming[lane] = lane._moving[-1][:2]
 
     def long_bad(self, number: int, which: str) -> bool:
         since = self.bad_since.get((number, which))
@@ -152,8 +166,6 @@ class Judge:
     def on_publish(self, connection: Connection | None, topic: str, data: bytes) -> None:
         """Handed to a link that is connected."""
         address = self.topics.parse(topic)
-        if address.kind is Kind.MODEL:
-            self.model_sizes.add(publish_size(topic, len(data)))
         device = address.device or ""
         if address.kind is Kind.UPDATE:
             self.note_leaving(device, connection, publish_size(topic, len(data)))
@@ -192,7 +204,7 @@ class Judge:
         must(known == name, "two updates of one plan")
         self.updates[name] = update
 
-    def check_ticket(self, device: str, ticket: Message) -> None:
+    def check_ticket(self, device: str, ticket: Words) -> None:
         assert isinstance(ticket, Ticket)
         self.world.seen[ticket.answer, ticket.reason] += 1
         if ticket.answer is not Answer.GO:
@@ -204,7 +216,7 @@ class Judge:
         taken = len(places) + len(members)
         must(taken <= self.capacity, "more places than the cohort has")
 
-    def check_receipt(self, device: str, receipt: Message) -> None:
+    def check_receipt(self, device: str, receipt: Words) -> None:
         """What is said of an update is on disk, whatever happens next."""
         assert isinstance(receipt, Receipt)
         verdict = receipt.of or receipt.verdict
@@ -278,5 +290,5 @@ class Judge:
                 must(((device, plan_id) in counted) == accepted, "a verdict and a sum disagree")
 
 
-def decoded(kind: Kind, data: bytes) -> Message:
+def decoded(kind: Kind, data: bytes) -> Words:
     return payload.decode(kind, envelope.parse(data, kind).payload)

@@ -25,6 +25,7 @@ from fedling_protocol.wire import identity
 from fedling_protocol.wire.identity import SigningKey, kid
 from fedling_sim.virtual.connection import Message
 from fedling_sim.virtual.link import VirtualLink
+from fedling_sim.virtual.network import Lane
 
 if TYPE_CHECKING:
     from tests.support.shells.world import World
@@ -58,6 +59,7 @@ def tapped(world: World) -> Iterator[None]:
         enter(patch.object(rounds, "step", counted(world, rounds.step)))
         enter(patch.object(VirtualLink, "publish", _publish(world, VirtualLink.publish)))
         enter(patch.object(VirtualLink, "on_message", _hear(world, VirtualLink.on_message)))
+        enter(patch.object(Lane, "_send_slowly", _move(world, Lane._send_slowly)))
         enter(patch.object(turns, "make_durable", _make_durable(world, turns.make_durable)))
         enter(patch.object(broker_service, "LOOK_S", world.look_s))
         enter(patch.dict(agent.PERFORM, _performed(world.on_device_action, agent.PERFORM)))
@@ -106,6 +108,14 @@ def _hear(world: World, hear: Callable[..., None]) -> Callable[..., None]:
     def judged(link: VirtualLink, message: Message) -> None:
         world.judge.on_arrival(link._client_id, message.topic, message.payload)
         hear(link, message)
+
+    return judged
+
+
+def _move(world: World, send: Callable[..., None]) -> Callable[..., None]:
+    def judged(lane: Lane, size: int, call: Any, argument: Any) -> None:
+        send(lane, size, call, argument)
+        world.judge.on_moving(lane, argument)
 
     return judged
 

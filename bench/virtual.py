@@ -1,0 +1,95 @@
+"""The real services of a fleet in virtual time: all but the arithmetic of training.
+
+One aggregator and 1,000 devices hold rounds in one process, on one core, on a RAM disk: what a
+device round costs when no device trains and nobody waits.
+
+    device_rounds_per_s   devices x rounds / CPU seconds, from the first start to the last fold
+    kb_per_device         memory of a device of the fleet: service, SQLite connection, link
+"""
+
+import resource
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from bench.report import Report
+from fedling_agent.data.streams import Channel, Parser, Stream
+from fedling_sim.virtual.clock import US
+from fedling_sim.virtual.fleet import Examples, Setup, VirtualFleet
+
+DEVICES, ROUNDS = 1000, 3
+SHARED = Path("/dev/shm")
+STREAM = Stream("wrist", (Channel("x", "g", 0.001), Channel("y", "g", 0.001)))
+WINDOWS = 8
+TASK = f"""
+[task]
+name = "watch"
+stream = "wrist"
+window = 4
+stride = 4
+channels = 2
+labels = ["up", "down"]
+rounds = {ROUNDS}
+[model]
+layers = [2]
+[training]
+epochs = 1
+batch = {WINDOWS}
+learning_rate = 0.1
+holdout = 0
+[cohort]
+goal = {{goal}}
+over_selection = 0
+"""
+
+
+def examples() -> Examples:
+    """A handful of windows, half of each class."""
+    lines = ["recording,label,x,y\n"]
+    half = 4 * WINDOWS // 2
+    for i in range(2 * half):
+        lines.append(f"r,{'up' if i < half else 'down'},{i % 7 / 10},{i % 3 / 10}\n")
+    return Examples(STREAM, list(Parser(STREAM, "csv").feed(lines)))
+
+
+def memory_kb() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def play(report: Report, devices: int, directory: Path) -> None:
+    before_kb, begun = memory_kb(), time.process_time()
+    fleet = VirtualFleet(Setup(devices, (TASK.format(goal=devices),), examples()), directory)
+    made = time.process_time()
+    fleet.start(within_s=1.0)
+    if not fleet.run(fleet.over):
+        sys.exit("the rounds came to no end")
+    spent_s = time.process_time() - made
+    done = sum(round_.members for round_ in fleet.rounds())
+    report.row(
+        devices=devices,
+        rounds=ROUNDS,
+        device_rounds=done,
+        construction_ms_per_device=round(1000 * (made - begun) / devices, 2),
+        cpu_ms_per_device_round=round(1000 * spent_s / done, 2),
+        events_per_device_round=round(fleet.world.events / done, 1),
+        virtual_s=round(fleet.world.now_us / US, 1),
+    )
+    report.figure("device_rounds_per_s", round(done / spent_s, 1))
+    report.figure("kb_per_device", round((memory_kb() - before_kb) / devices))
+    fleet.close()
+
+
+def main() -> None:
+    report = Report("virtual")
+    directory = Path(tempfile.mkdtemp(dir=SHARED if SHARED.is_dir() else None))
+    try:
+        play(report, DEVICES, directory)
+    finally:
+        shutil.rmtree(directory)
+    report.finish()
+
+
+if __name__ == "__main__":
+    main()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from fedling_agent.service.service import LOOK_S
 from fedling_agent.training.process import Asked
 from fedling_protocol.disk.errors import CannotWrite
 from fedling_protocol.wire.kinds import Kind
@@ -244,3 +245,14 @@ def test_stop_pauses_the_child_says_goodbye_and_ends(device: HandService) -> Non
     last = device.link.published[-1]
     assert last.topic == TOPICS.of(Kind.STATE, ID)
     assert [message.code for message in device.sent(State)][-1] == StateCode.OFFLINE
+
+
+def test_device_that_stays_connected_asks_each_day_for_what_is_retained(
+    device: HandService,
+) -> None:
+    """A plan or certificate that was lost is not sent again by itself."""
+    device.connect()
+    device.link.subscribed.clear()
+    device.clock.move(LOOK_S)
+    assert TOPICS.of(Kind.KEYS, "aggregator") in device.link.subscribed
+    assert any("/plan/" in topic for topic in device.link.subscribed)

@@ -124,3 +124,18 @@ def test_order_is_kept_however_long_calls_take(seconds: list[float]) -> None:
         pass
     assert told == list(range(len(seconds)))
     assert abs(world.now_us / US - sum(seconds)) < 1e-3
+
+
+def test_call_that_is_blocked_waits_as_for_a_lock() -> None:
+    world = WorldClock()
+    clock = NodeClock(world)
+    held = [True]
+    done: list[float] = []
+    worker = VirtualWorker(clock, lambda: 0.2, blocked=lambda: held[0])
+    worker.do(lambda: done.append(clock.now()), lambda _: None, raise_)
+    world.run(3 * US)
+    assert done == []
+    held.clear()
+    held.append(False)
+    world.run(4 * US)
+    assert len(done) == 1

@@ -27,9 +27,9 @@ from fedling_agent.store.store import Store
 from fedling_agent.training.freeze import Freezer
 from fedling_agent.training.process import MakeProcess
 from fedling_agent.training.slot import Occupant, Slot
-from fedling_protocol.net.backoff import Backoff
 from fedling_protocol.net.ports import Done, MakeLink, Will
 from fedling_protocol.net.tcpinfo import Traffic
+from fedling_protocol.runtime.backoff import Backoff
 from fedling_protocol.runtime.loop import Clock
 from fedling_protocol.runtime.recovery import Recovery, Stall
 from fedling_protocol.runtime.worker import Worker

@@ -21,9 +21,9 @@ from fedling_broker.store.store import Store
 from fedling_broker.store.tasks import TaskRow
 from fedling_broker.tasks import task_file
 from fedling_protocol.disk.errors import Busy, CannotWrite
-from fedling_protocol.net.backoff import Backoff
 from fedling_protocol.net.ports import Done, MakeLink, Will
 from fedling_protocol.net.tcpinfo import Traffic
+from fedling_protocol.runtime.backoff import Backoff
 from fedling_protocol.runtime.loop import Clock
 from fedling_protocol.runtime.worker import Worker
 from fedling_protocol.wire.identity import SigningKey

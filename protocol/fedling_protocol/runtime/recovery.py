@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fedling_protocol.net.backoff import Backoff
+from fedling_protocol.runtime.backoff import Backoff
 from fedling_protocol.runtime.loop import Clock
 
 log = logging.getLogger(__name__)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from fedling_protocol.net.backoff import Backoff
+from fedling_protocol.runtime.backoff import Backoff
 from fedling_protocol.runtime.recovery import Recovery
 from tests.support.ports import HandClock
 

@@ -228,6 +228,7 @@ class Service:
         """The MQTT broker may have forgotten everything: it is told again."""
         log.info("connected to %s", self.config.file.mqtt.address)
         self.link.subscribe(self.config.topics.aggregator_subscriptions())
+        self.publisher.forget_connection()
         if not self._stalled:
             self.turns.run(self._connected)
 

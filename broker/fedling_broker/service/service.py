@@ -177,6 +177,7 @@ class Service:
             raise error
         self._close_runners()
         self.turns.drop()
+        self.roster.lost()
         if self._stalled or self._stopping:
             return
         self._stalled = True
@@ -195,6 +196,8 @@ class Service:
 
     def _probe(self) -> None:
         self._write_counts()
+        if self.link.connected:
+            self.roster.connected()
         self.turns.then(self._on_written)
 
     def _on_written(self) -> None:
@@ -238,6 +241,7 @@ class Service:
             runner.connected()
 
     def on_disconnected(self, reason: str, retry_s: float) -> None:
+        self.roster.lost()
         where = self.config.file.mqtt.address
         log.warning("no connection to %s: %s; next try in %.1f s", where, reason, retry_s)
 

@@ -84,6 +84,8 @@ class Turns:
 
     def _turn(self) -> None:
         self._planned = False
+        if self._committing:  # it was planned by a call of the turn before
+            return
         try:
             more = bool(self._calls) and self._run_calls()
         except Busy:

@@ -66,6 +66,10 @@ class Roster:
         self._greeted &= self._publisher.connected
         self._under_way = False
 
+    def knows(self, device: str) -> bool:
+        """Whether it belongs to the fleet."""
+        return self._trust.known(device) is not None
+
     def vouch(self, device: str) -> None:
         """A device that belongs to the fleet does not know it: tell it before it is answered."""
         certified = self._devices.find(device)

@@ -263,6 +263,8 @@ class Service:
         join, device = received.message, received.address.device
         assert isinstance(join, Join)
         assert device is not None
+        if self._was_removed(received):
+            return
         if join.key is not None:
             self._introduce(device, join.key, received.certified)
         runner = self.runners.get(received.address.task or "")
@@ -275,11 +277,20 @@ class Service:
         update, device = received.message, received.address.device
         assert isinstance(update, Update)
         assert device is not None
+        if self._was_removed(received):
+            return
         runner = self.runners.get(received.address.task or "")
         if runner is not None:
             runner.update(device, update, payload, received.hash)
         else:
             self._no_task(received, update.plan_id, received.hash)
+
+    def _was_removed(self, received: Received) -> bool:
+        """A device whose certificate was taken back since its message was verified."""
+        if not received.certified or self.roster.knows(received.address.device or ""):
+            return False
+        self.counters.count(f"refused: {Reason.UNKNOWN_KEY}")
+        return True
 
     def _introduce(self, device: str, key: bytes, certified: bool) -> None:
         """A device that has no certificate sends its key."""

@@ -134,3 +134,20 @@ def test_after_a_full_disk_the_fleet_hears_who_the_aggregator_is(
 
 def refuse(*_: object, **__: object) -> None:
     raise CannotWrite("the database", "the disk is full")
+
+
+def test_a_device_that_is_removed_while_its_update_waits_is_refused(
+    aggregator: HandAggregator,
+) -> None:
+    aggregator.add_task()
+    aggregator.enrol(1)
+    aggregator.connect()
+    aggregator.join(1, aggregator.plan)
+    aggregator.settle()
+    aggregator.update(1, aggregator.plan)  # verified, not executed yet
+    other = Store(aggregator.directory)
+    Devices(other.database, TOPICS).remove(device_id(key_of(1).public))
+    other.close()
+    aggregator.settle()
+    assert aggregator.receipts == []
+    assert aggregator.service.counters.counts["refused: unknown key"] == 1

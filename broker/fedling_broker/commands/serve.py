@@ -1,6 +1,7 @@
 """`fedling-broker serve`: the service, from its configuration to its end."""
 
 import argparse
+import gc
 import logging
 import random
 import signal
@@ -54,6 +55,7 @@ def _serve(loop: Loop, service: Service) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.on_signal(number, stop)
     service.start()
+    gc.freeze()  # what lives as long as the process is not looked through again, in the loop's time
     Watchdog(loop).start()
     sdnotify.ready("running")
     loop.run()

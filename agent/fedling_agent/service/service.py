@@ -100,7 +100,9 @@ class Service:
         self.connection = Connection(clock.now())
         self.enrolment = Enrolment(identity)
         full = Backoff(FULL_BASE_S, FULL_LONGEST_S, ports.draw)
-        self.recovery = Recovery(clock, full, self._forget, self._probe, self._go_on)
+        self.recovery = Recovery(
+            clock, full, self._forget, self._probe, self._go_on, "nothing is trained or sent"
+        )
         self.writer = Writer(ports.disk, self.recovery.refused)
         self.books = Books(clock, store.ledger, self.writer)
         self.link = link = ports.make_link(identity.device, self)

@@ -30,6 +30,7 @@ class Recovery:
     forget: drops what memory holds and is not on disk, however often it is called
     probe: writes something durably and then calls what it is given; a refusal is told to refused()
     go_on: begins anew
+    meanwhile: what does not happen until then, for people: "nothing is accepted"
     """
 
     def __init__(
@@ -39,12 +40,14 @@ class Recovery:
         forget: Call,
         probe: Callable[[Call], None],
         go_on: Call,
+        meanwhile: str,
     ) -> None:
         self._clock = clock
         self._backoff = backoff
         self._forget = forget
         self._probe = probe
         self._go_on = go_on
+        self._meanwhile = meanwhile
         self._mended = 0.0  # when the disk could be written again
         self._closed = False
         self.stall: Stall | None = None
@@ -58,7 +61,7 @@ class Recovery:
         self._backoff.lived(now - self._mended)
         delay_s = self._backoff.next_s()
         self.stall = Stall(str(error), now + delay_s)
-        log.error("%s; nothing is done until it can be, next try in %.1f s", error, delay_s)
+        log.error("%s; %s, next try in %.1f s", error, self._meanwhile, delay_s)
         self._clock.after(delay_s, self._try_again)
 
     def close(self) -> None:

@@ -18,7 +18,12 @@ class Bench:
         self.works = False
         backoff = Backoff(10.0, 300.0, lambda: 0.5)
         self.recovery = Recovery(
-            self.clock, backoff, lambda: self.did.append("forget"), self._probe, self._go_on
+            self.clock,
+            backoff,
+            lambda: self.did.append("forget"),
+            self._probe,
+            self._go_on,
+            "nothing is done",
         )
 
     def _probe(self, then: Callable[[], None]) -> None:

@@ -43,7 +43,7 @@ TRANSFER_CHECK_S = 1.0  # conditions are looked at so often while large bytes ma
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What the runners of a device share."""
+    """The parts of the service that all runners of a device share."""
 
     clock: Clock
     link: Link
@@ -121,7 +121,7 @@ class SessionRunner:
         self.give(ev.Tick())
 
     def see(self, message: Plan | Rest) -> None:
-        """What is retained of this task's plans."""
+        """Take in what is retained of this task's plans."""
         store = self._parts.store
         if isinstance(message, Rest):
             self.give(ev.RestSeen(message, store.models.find(message.model_hash) is not None))
@@ -133,7 +133,7 @@ class SessionRunner:
         self.give(ev.PlanSeen(message, store.plans.is_finished(message.plan_id), held))
 
     def model(self, model: Model, version: int) -> bool:
-        """A verified message on model/<version>. False: not the one that was asked for."""
+        """Take in a verified message on model/<version>. False: not the one that was asked for."""
         fetch, spec = self.session.fetch, model.spec
         if fetch is None or fetch.due_ms is None or not version == fetch.version == model.version:
             return False
@@ -166,7 +166,7 @@ class SessionRunner:
     # --- the session -----------------------------------------------------------------------------
 
     def _take_in(self, allowance: Allowance) -> None:
-        """Events in their order; first of all what is allowed now, if that has changed."""
+        """Give the events in order; first of all what is allowed now, if that has changed."""
         if self.closed:
             return
         self.allowance, self.looked_at = allowance, self._parts.clock.now()
@@ -218,7 +218,7 @@ class SessionRunner:
             self._count()
 
     def _enough(self) -> bool:
-        """As far as it is counted. What has begun is frozen, whatever is stored now."""
+        """Whether there are windows enough, as far as is counted; what has begun is frozen."""
         if self._counter is None or self.session.begun is not None:
             return self.session.enough
         return self._counter.enough is True
@@ -418,7 +418,7 @@ class SessionRunner:
         parts.writer.do(end, lambda _: release())
 
     def _round(self, plan_id: bytes) -> str:
-        """For people: a round is known as long as its plan is."""
+        """Name a round for people; it is known as long as its plan is."""
         known = [p for p in (self.session.begun, self.plan) if p and p.plan_id == plan_id]
         if not known:
             record = self._parts.store.plans.find(plan_id)
@@ -427,7 +427,7 @@ class SessionRunner:
 
 
 def printable(text: str) -> str:
-    """As a reason may be on the wire and in the store."""
+    """Make a text such as a reason may be on the wire and in the store."""
     return "".join(c if " " <= c <= "~" else "?" for c in text)[:MAX_REASON]
 
 

@@ -86,7 +86,7 @@ class Stall:
 
 
 class Service:
-    """An Owner of its link."""
+    """The running agent: it owns the link, the runners and the training slot."""
 
     def __init__(
         self,
@@ -159,7 +159,7 @@ class Service:
         self.clock.after(BOOKS_S, self._keep_books)
 
     def stop(self, done: Done) -> None:
-        """The child first (it finishes its batch), then the last word, then the disk."""
+        """End the child first (it finishes its batch), then say the last word, then write."""
         if self._stopping:
             return
         self._stopping = True
@@ -185,7 +185,7 @@ class Service:
     # --- tasks -----------------------------------------------------------------------------------
 
     def _restore(self) -> None:
-        """The runners of what is on disk; further ones are made when their plans are seen."""
+        """Make the runners of what is on disk; further ones are made when their plans are seen."""
         for task in self.store.plans.unfinished_tasks():
             self._add(task)
         self._look_at_models()
@@ -208,19 +208,19 @@ class Service:
         self._version = max((model.version for model in newest if model), default=0)
 
     def occupant(self, runner: SessionRunner) -> Occupant | None:
-        """The training of a task: under way, waiting for the slot, or paused."""
+        """Find the training of a task: under way, waiting for the slot, or paused."""
         plan = runner.session.begun
         return None if plan is None else self.slot.progress(plan.plan_id)
 
     def examples_changed(self, changes: Changes) -> None:
-        """The store has other examples than before."""
+        """Tell all runners that the store has other examples than before."""
         for runner in list(self.runners.values()):
             runner.examples_changed(changes)
 
     # --- a disk that cannot be written -----------------------------------------------------------
 
     def _on_refused(self, error: CannotWrite) -> None:
-        """As after a crash: forget what is in memory, go on later from what is on disk."""
+        """Forget what is in memory, as after a crash, and go on later from what is on disk."""
         self._close_runners()
         self.slot.clear()
         if self.stall is not None or self._stopping:
@@ -282,7 +282,7 @@ class Service:
     # --- messages --------------------------------------------------------------------------------
 
     def _plan_of(self, received: Received) -> bytes | None:
-        """The round that a message is about; None: of none. A model is for the round to come."""
+        """Find the round that a message is about; None: none. A model is for the round to come."""
         message, runner = received.message, self.runners.get(received.address.task or "")
         if isinstance(message, Plan | Ticket | Receipt):
             return message.plan_id

@@ -68,7 +68,7 @@ def exact_model(snapshot: Snapshot) -> ModelProto:
 
 
 def _forward(graph: Graph, snapshot: Snapshot) -> Sums:
-    """The accumulators of the last layer: all but those are requantised."""
+    """Add all layers, to the accumulators of the last, which alone are not requantised."""
     graph.part = "input"
     x = _input(graph)
     *inner, last = enumerate(snapshot.layers(), start=1)
@@ -124,7 +124,7 @@ def _weighted(graph: Graph, trained: Trained, x: Tensor) -> Sums:
 
 
 def _products(graph: Graph, trained: Trained, x: str) -> str:
-    """int32 [N, height, width, out]."""
+    """Add the nodes that multiply: int32 [N, height, width, out]."""
     if trained.layer.kind is Kind.DENSE:
         weights = (trained.matrix() + ZERO).astype(np.uint8)
         return graph.op("MatMulInteger", x, weights, ZERO, ZERO)
@@ -149,5 +149,5 @@ def _requantised(graph: Graph, sums: Sums) -> Tensor:
 
 
 def _signed(graph: Graph, values: str) -> str:
-    """uint8 with 128 for 0 -> int64."""
+    """Turn uint8 with 128 for 0 into int64."""
     return graph.op("Sub", graph.cast(values, np.int64), int(ZERO))

@@ -55,7 +55,7 @@ class Node:
 
     @property
     def output(self) -> str:
-        """What later nodes read."""
+        """The tensor that later nodes read."""
         return self.outputs[0] if self.outputs else ""
 
     def refuse(self, why: str) -> NoReturn:
@@ -230,7 +230,7 @@ def _text(value: str | bytes) -> str:
 
 
 def _needed(nodes: Sequence[Node], output: str) -> tuple[Node, ...]:
-    """Those that an output comes from."""
+    """Find the nodes that an output comes from."""
     wanted, found = {output}, []
     for node in reversed(nodes):
         if not wanted.isdisjoint(node.outputs):

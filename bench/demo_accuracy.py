@@ -33,7 +33,8 @@ from fedling_agent.data.streams import Stream, load_stream
 from fedling_agent.store import identity
 from fedling_agent.store.store import Store as DeviceStore
 from fedling_agent.training import replay
-from fedling_broker.store.store import DecisionRow, Store
+from fedling_broker.store.rounds import DecisionRow
+from fedling_broker.store.store import Store
 from fedling_protocol.wire.identity import device_id
 from fedling_sim import run
 from fedling_sim.dataset import DeviceData
@@ -105,9 +106,9 @@ def _member(
 
 def first_model(scenario: Scenario, store: Store) -> twin.FloatNet:
     """Version 1, dequantised."""
-    spec, row = scenario.task.spec, store.model_rows(scenario.task.name)[0]
+    spec, row = scenario.task.spec, store.models.rows(scenario.task.name)[0]
     shapes = [kernel.shape(layer) for layer in spec.layers]
-    data = store.weights(row, spec)
+    data = store.models.bytes_of(row, spec)
     return twin.dequantise(ref.load(shapes, row.exponents, data, ref.Loss(spec.loss)))
 
 
@@ -131,8 +132,8 @@ def twin_of(scenario: Scenario, data: list[DeviceData], directory: Path) -> floa
     momentum = scenario.task.optimiser.parameters.get("momentum_q8", 0) / 256
     server = FloatServer(first_model(scenario, store), momentum)
     last: dict[str, bytes] = {}
-    for plan in store.plans(scenario.task.name):
-        accepted = store.decisions(scenario.task.name, plan.plan_id, accepted=True)
+    for plan in store.rounds.plans(scenario.task.name):
+        accepted = store.rounds.members(scenario.task.name, plan.plan_id)
         play_round(server, fleet, plan.plan_id, accepted)
         last |= {row.device: plan.plan_id for row in accepted}
     right = [

@@ -3,14 +3,22 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from fedling_broker.aggregation import initial, optimisers, sums
+from fedling_broker.aggregation import initial, sums
 from fedling_broker.aggregation.aggregate import aggregate
-from fedling_broker.aggregation.state import ServerState, state_of_weights, state_to_bytes
-from fedling_broker.aggregation.sums import GroupSum
-from fedling_broker.service.fold import add_up
+from fedling_broker.aggregation.state import (
+    ServerState,
+    state_of_weights,
+    state_to_bytes,
+    to_values_and_velocity,
+)
+from fedling_broker.aggregation.sums import GroupSum, Sum
+from fedling_broker.service.running_sum import add_up
+from fedling_broker.store.models import FIRST_VERSION, Fold, ModelRow, StateForm
+from fedling_broker.store.rounds import PlanRow
 from fedling_broker.store.shelf import Damaged, sha256
-from fedling_broker.store.store import FIRST_VERSION, Fold, ModelRow, PlanRow, Store
+from fedling_broker.store.store import Store
 from fedling_broker.tasks.task_file import Task
+from fedling_protocol.runtime.slices import finish
 from fedling_protocol.wire import digest
 from fedling_protocol.wire.messages import TaskSpec
 
@@ -36,8 +44,8 @@ def verify(store: Store, task: Task, seed: bytes) -> Iterator[Check]:
     seed: of a first model that was not imported. A fault is named at its round; what comes after a
     lost sum cannot be recomputed, and says so.
     """
-    models = {row.version: row for row in store.model_rows(task.name)}
-    plans = {plan.round: plan for plan in store.plans(task.name)}
+    models = {row.version: row for row in store.models.rows(task.name)}
+    plans = {plan.round: plan for plan in store.rounds.plans(task.name)}
     spec = task.spec
     try:
         state = first_state(store, spec, seed)
@@ -48,7 +56,7 @@ def verify(store: Store, task: Task, seed: bytes) -> Iterator[Check]:
     fault = _fault_of_model(store, spec, state, models.pop(FIRST_VERSION, None))
     yield Check(0, FIRST_VERSION, hash_of(spec, state), False, fault)
     lost = ""
-    for row in store.folds(task.name):
+    for row in store.models.folds(task.name):
         model, base = models.pop(row.version, None), hash_of(spec, state)
         audited, fault = False, lost
         try:
@@ -70,12 +78,12 @@ def verify(store: Store, task: Task, seed: bytes) -> Iterator[Check]:
 
 def first_state(store: Store, spec: TaskSpec, seed: bytes) -> ServerState:
     """What rounds began from. Raises Damaged: it was imported and is not here any more."""
-    imported = store.imported(spec.task)
+    imported = store.tasks.imported(spec.task)
     if imported is None:
         return initial.initial_state(spec.layers, seed, spec.loss)
-    for row in store.model_rows(spec.task):
+    for row in store.models.rows(spec.task):
         if row.version == FIRST_VERSION:
-            weights = store.weights(replace(row, model_hash=imported), spec)
+            weights = store.models.bytes_of(replace(row, model_hash=imported), spec)
             return state_of_weights(spec.layers, row.exponents, weights)
     raise Damaged("it is missing")
 
@@ -87,9 +95,8 @@ def hash_of(spec: TaskSpec, state: ServerState) -> bytes:
 
 def _recompute(store: Store, state: ServerState, row: Fold) -> ServerState:
     """The state after a round, from its sum. Raises Damaged, ValueError."""
-    total = sums.from_bytes(store.sums.get(row.sum_hash), state.layers)
-    setup = optimisers.of_momentum(row.momentum)
-    return aggregate(state, [GroupSum(total, row.weight, ())], setup)
+    total = sums.from_bytes(store.models.sums.get(row.sum_hash), state.layers)
+    return aggregate(state, [GroupSum(total, row.weight, ())], row.setup)
 
 
 def _check_round(store: Store, task: Task, row: Fold, plan: PlanRow | None, base: bytes) -> bool:
@@ -98,30 +105,41 @@ def _check_round(store: Store, task: Task, row: Fold, plan: PlanRow | None, base
         raise Mismatch("the journal has a round that was never closed")
     if (plan.base_version, plan.base_hash) != (row.version - 1, base):
         raise Mismatch("the plan's base is not the model before it")
-    members = store.decisions(task.name, plan.plan_id, accepted=True)
+    members = store.rounds.members(task.name, plan.plan_id)
     if sum(member.weight for member in members) != row.weight:
         raise Mismatch("the members' weights do not add up to the journal's")
-    if store.kept_updates(task.name, plan.plan_id) != {m.update_hash for m in members}:
+    if not plan.kept:
         return False
+    total = Sum(task.spec.layers)
     try:
-        total = add_up(store, task, members)
+        finish(add_up(store.rounds, plan.plan_id, members, total))
     except Damaged as damaged:
         raise Mismatch(str(damaged)) from damaged
-    if sha256(sums.to_bytes(total.vector)) != row.sum_hash or total.weight != row.weight:
+    if sha256(sums.to_bytes(total.total)) != row.sum_hash or total.weight != row.weight:
         raise Mismatch("the updates add up to another sum")
     return True
 
 
 def _check_state(store: Store, task: Task, row: Fold, state: ServerState) -> None:
     """The aggregator goes on from the state that the sums give. Raises Mismatch."""
-    hashes = sha256(state_to_bytes(state)), hash_of(task.spec, state)
+    old = row.state_form == StateForm.VALUES_AND_VELOCITY
+    bytes_of = to_values_and_velocity if old else state_to_bytes
+    hashes = sha256(bytes_of(state)), hash_of(task.spec, state)
     if hashes != (row.state_hash, row.model_hash):
         raise Mismatch("the journal names another model or another state of the server")
-    if store.newest(task.name).version == row.version:
-        try:
-            store.states.get(row.state_hash)
-        except Damaged as damaged:
-            raise Mismatch(str(damaged)) from damaged
+    if store.models.newest(task.name).version == row.version:
+        _check_newest_state(store, task, state)
+
+
+def _check_newest_state(store: Store, task: Task, state: ServerState) -> None:
+    """The file that the next mean is added to is there and sound. Raises Mismatch."""
+    name = store.models.newest_state(task.name)
+    if sha256(state_to_bytes(state)) != name:
+        raise Mismatch("the next round would begin from another state of the server")
+    try:
+        store.models.states.get(name)
+    except Damaged as damaged:
+        raise Mismatch(str(damaged)) from damaged
 
 
 def _fault_of_model(store: Store, spec: TaskSpec, state: ServerState, row: ModelRow | None) -> str:
@@ -129,7 +147,7 @@ def _fault_of_model(store: Store, spec: TaskSpec, state: ServerState, row: Model
     if row is None:
         return "the model is missing"
     try:
-        weights = store.weights(row, spec)
+        weights = store.models.bytes_of(row, spec)
     except Damaged as damaged:
         return str(damaged)
     if row.exponents != state.exponents or weights != state.view:

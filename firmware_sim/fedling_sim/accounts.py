@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from fedling_broker.store.store import DecisionRow
+from fedling_broker.store.rounds import DecisionRow
 from fedling_sim.aggregator import Aggregator
 from fedling_sim.device import Device, Held
 from fedling_sim.record import DeviceBytes

@@ -9,7 +9,8 @@ from typing import Any
 
 from fedling_broker import config as broker_config
 from fedling_broker.store.devices import Devices
-from fedling_broker.store.store import DecisionRow, PlanRow, Store
+from fedling_broker.store.rounds import DecisionRow, PlanRow
+from fedling_broker.store.store import Store
 from fedling_native import Net
 from fedling_protocol.wire.digest import first_model_seed
 from fedling_protocol.wire.identity import SigningKey, create_key, create_secret, device_id
@@ -96,18 +97,18 @@ class Aggregator:
 
     def plans(self) -> list[PlanRow]:
         """All rounds, by number."""
-        return self.store.plans(self.task.name)
+        return self.store.rounds.plans(self.task.name)
 
     def decisions(self, plan_id: bytes) -> list[DecisionRow]:
         """The verdicts of a round."""
-        return self.store.decisions(self.task.name, plan_id)
+        return self.store.rounds.decisions(self.task.name, plan_id)
 
     def net(self, version: int) -> Net:
         """A published model, ready to predict."""
-        rows = self.store.model_rows(self.task.name)
+        rows = self.store.models.rows(self.task.name)
         row = next(row for row in rows if row.version == version)
         spec = self.task.spec
-        return Net(spec.layers, row.exponents, self.store.weights(row, spec), spec.loss)
+        return Net(spec.layers, row.exponents, self.store.models.bytes_of(row, spec), spec.loss)
 
     def close(self) -> None:
         """Let go of the store."""

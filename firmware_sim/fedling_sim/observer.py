@@ -6,7 +6,7 @@ from typing import Any
 
 from fedling_agent.conditions import words
 from fedling_agent.conditions.table import TABLE
-from fedling_broker.store.store import PlanRow
+from fedling_broker.store.rounds import PlanRow
 from fedling_sim.device import Device
 from fedling_sim.evaluation import Examiner
 from fedling_sim.federation import Federation

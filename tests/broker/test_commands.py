@@ -58,7 +58,7 @@ def test_check_counts_what_is_there(here: Here) -> None:
     here.add_task()
     here("device", "add", ID, KEY.hex())
     store = here.store()
-    store.ledger.count("refused: cbor", 3)
+    store.ledger.count({"refused: cbor": 3})
     store.close()
     assert here.json("check") == {
         "config": "broker.toml",
@@ -166,8 +166,8 @@ def test_round_list_show_verify(here: Here) -> None:
     store = here.store()
     plan = run_round(store, 1)
     row = accept(store, open_round(store, 2), 0, 5, 7)
-    rows = store.decisions("tiny", plan.plan_id)
-    (made,) = store.folds("tiny")
+    rows = store.rounds.decisions("tiny", plan.plan_id)
+    (made,) = store.models.folds("tiny")
     store.close()
     listed = here.json("round", "list", "tiny")
     assert [(r["round"], r["state"], r["accepted"]) for r in listed] == [
@@ -197,7 +197,7 @@ def test_round_verify_exits_1_at_a_fault(here: Here) -> None:
     here.add_task()
     store = here.store()
     run_round(store, 1)
-    path = store.sums.path(store.folds("tiny")[0].sum_hash)
+    path = store.models.sums.path(store.models.folds("tiny")[0].sum_hash)
     store.close()
     assert "2 models recomputed, 0 of them from updates; 0 faults" in here(
         "round", "verify", "--all"

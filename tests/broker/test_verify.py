@@ -55,7 +55,7 @@ def execute(store: Store, statement: str) -> None:
 def test_verify_recomputes_every_published_model(store: Store) -> None:
     found = checks(store)
     assert [(c.round, c.version, c.fault) for c in found] == [(k, k + 1, "") for k in range(6)]
-    assert [c.model_hash for c in found] == [m.model_hash for m in store.model_rows("tiny")]
+    assert [c.model_hash for c in found] == [m.model_hash for m in store.models.rows("tiny")]
     assert [c.round for c in found if c.updates] == [KEPT]
 
 
@@ -65,12 +65,12 @@ def test_verify_of_another_seed_names_the_first_model(store: Store) -> None:
 
 
 def test_verify_names_the_round_of_a_flipped_model_and_no_other(store: Store) -> None:
-    flip(store.models.path(store.folds("tiny")[1].model_hash))
+    flip(store.models.weights.path(store.models.folds("tiny")[1].model_hash))
     assert faults(store).keys() == {(2, 3)}
 
 
 def test_verify_after_a_lost_sum_says_what_cannot_be_told(store: Store) -> None:
-    flip(store.sums.path(store.folds("tiny")[2].sum_hash))
+    flip(store.models.sums.path(store.models.folds("tiny")[2].sum_hash))
     found = faults(store)
     assert found.keys() == {(3, 4), (4, 5), (5, 6)}
     assert "another hash" in found[3, 4]
@@ -78,15 +78,15 @@ def test_verify_after_a_lost_sum_says_what_cannot_be_told(store: Store) -> None:
 
 
 def test_verify_finds_a_lost_update_that_was_kept(store: Store) -> None:
-    plan = store.plans("tiny")[KEPT - 1]
-    store.updates.erase(next(iter(store.kept_updates("tiny", plan.plan_id))))
+    plan = store.rounds.plans("tiny")[KEPT - 1]
+    store.rounds.erase_log(plan.plan_id)
     found = faults(store)
     assert found.keys() == {(KEPT, KEPT + 1)}
     assert "is missing" in found[KEPT, KEPT + 1]
 
 
 def test_verify_finds_a_lost_state_that_the_next_round_needs(store: Store) -> None:
-    flip(store.states.path(store.folds("tiny")[-1].state_hash))
+    flip(store.models.states.path(store.models.newest_state("tiny")))
     assert faults(store).keys() == {(5, 6)}
 
 
@@ -94,7 +94,14 @@ def test_verify_finds_a_lost_state_that_the_next_round_needs(store: Store) -> No
     ("statement", "where", "words"),
     [
         ("UPDATE journal SET weight = weight + 1 WHERE round = 2", (2, 3), "weights"),
-        ("UPDATE journal SET momentum = 0 WHERE round = 2", (2, 3), "another"),
+        (
+            "UPDATE journal SET parameters = '{\"momentum_q8\":1}' WHERE round = 2",
+            (2, 3),
+            "another",
+        ),
+        ("UPDATE journal SET optimiser = 'fedavg' WHERE round = 2", (2, 3), "fedavg has the param"),
+        ("UPDATE journal SET state_form = 1 WHERE round = 2", (2, 3), "another state"),
+        ("UPDATE newest SET state_hash = zeroblob(32)", (5, 6), "next round would begin"),
         ("UPDATE journal SET model_hash = zeroblob(32) WHERE round = 4", (4, 5), "journal names"),
         ("UPDATE models SET exponents = x'f8f8' WHERE version = 3", (2, 3), "another"),
         ("UPDATE plans SET base_hash = zeroblob(32) WHERE round = 4", (4, 5), "base"),
@@ -115,11 +122,11 @@ def test_verify_finds_a_changed_fact(
 
 def test_verify_finds_an_update_that_was_exchanged(store: Store) -> None:
     """Sound files, the right weights, but one update counted twice: only the sum can tell."""
-    plan = store.plans("tiny")[KEPT - 1]
-    first, second, _ = store.decisions("tiny", plan.plan_id)
+    plan = store.rounds.plans("tiny")[KEPT - 1]
+    first, second, _ = store.rounds.decisions("tiny", plan.plan_id)
     with store.database.transaction("a change") as connection:
         connection.execute(
-            "UPDATE decisions SET update_hash = ? WHERE update_hash = ?",
-            (first.update_hash, second.update_hash),
+            "UPDATE decisions SET update_hash = ?, first = ? WHERE update_hash = ?",
+            (first.update_hash, first.first, second.update_hash),
         )
     assert "another sum" in faults(store)[KEPT, KEPT + 1]

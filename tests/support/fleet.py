@@ -143,7 +143,7 @@ class Aggregator:
         """Versions of the model that the MQTT broker may hold, as the aggregator knows it."""
         store = Store(self.directory / "broker-state")
         try:
-            return store.retained_models(task)
+            return store.models.retained(task)
         finally:
             store.close()
 

@@ -3,9 +3,14 @@
 from array import array
 from pathlib import Path
 
-from fedling_broker.service import fold
-from fedling_broker.store.store import DecisionRow, PlanRow, Store
+from fedling_broker.aggregation.sums import Sum
+from fedling_broker.service.fold import fold
+from fedling_broker.service.running_sum import add_up
+from fedling_broker.store.models import Fold
+from fedling_broker.store.rounds import DecisionRow, PlanRow
+from fedling_broker.store.store import Store
 from fedling_broker.tasks.task_file import Task, parse_task
+from fedling_protocol.runtime.slices import finish
 from fedling_protocol.wire import digest, envelope
 from fedling_protocol.wire.codecs import Codec
 from fedling_protocol.wire.identity import SigningKey, device_id
@@ -14,6 +19,7 @@ from fedling_protocol.wire.messages import Update, Verdict
 from fedling_protocol.wire.topics import Topics
 
 SEED = b"s" * 32
+NOW_MS = 1_000_000  # of the boot, when rounds are opened
 TOPICS = Topics("fedling", "test")
 KEYS = [SigningKey.from_seed(bytes([n]) * 32) for n in (1, 2, 3)]
 TEXT = """
@@ -48,11 +54,11 @@ def make_store(directory: Path) -> Store:
 
 
 def open_round(store: Store, number: int) -> PlanRow:
-    base = store.newest("tiny")
+    base = store.models.newest("tiny")
     epoch = store.ledger.meta("restore_epoch")
     plan_id = digest.plan_id(b"secret", "test", "tiny", number, base.model_hash, epoch)
-    store.open_round("tiny", number, plan_id, base)
-    plan = store.plan("tiny", plan_id)
+    store.rounds.open("tiny", number, plan_id, base, NOW_MS)
+    plan = store.rounds.plan("tiny", plan_id)
     assert plan is not None
     return plan
 
@@ -77,10 +83,15 @@ def accept(store: Store, plan: PlanRow, number: int, step: int, weight: int) -> 
     )
     topic = TOPICS.of(Kind.UPDATE, "tiny", device_id(key.public), plan.plan_id, 0)
     message = envelope.seal(update, TOPICS.bound(topic), key)
-    update_hash = store.updates.put(message)
-    device = device_id(key.public)
-    row = DecisionRow(device, Verdict.ACCEPTED, "", update_hash, len(message), weight, 0)
-    store.decide("tiny", plan.plan_id, row)
+    device, update_hash = device_id(key.public), digest.message_hash(message)
+    with store.database.transaction("an update"):
+        extent = store.rounds.add_update("tiny", plan.plan_id, message)
+        row = DecisionRow(
+            device, Verdict.ACCEPTED, "", update_hash, extent.first, extent.size, weight, 0
+        )
+        store.rounds.decide("tiny", plan.plan_id, row)
+        for write in store.rounds.take_writes():
+            write()
     return row
 
 
@@ -89,6 +100,31 @@ def run_round(store: Store, number: int, *, keep: bool = False) -> PlanRow:
     plan = open_round(store, number)
     for device in range(3):
         accept(store, plan, device, 100 * number + device, 10 + device)
-    store.close_round("tiny", plan.plan_id)
-    fold.fold(store, TASK, plan, keep=keep)
+    store.rounds.close("tiny", plan.plan_id)
+    fold_round(store, plan, keep=keep)
     return plan
+
+
+def fold_round(store: Store, plan: PlanRow, *, keep: bool = False) -> None:
+    """What a runner does about a closed round, in one go."""
+    models, rounds, setup = store.models, store.rounds, TASK.optimiser
+    before, version = models.newest_state("tiny"), models.newest("tiny").version + 1
+    total = Sum(TASK.spec.layers)
+    finish(add_up(rounds, plan.plan_id, rounds.members("tiny", plan.plan_id), total))
+    made = fold(models, TASK, before, total.group())
+    row = Fold(
+        plan.round,
+        made.sum_hash,
+        made.weight,
+        setup.name,
+        setup.text,
+        version,
+        made.model_hash,
+        made.state_hash,
+    )
+    with store.database.transaction("a fold"):
+        models.enter("tiny", row, made.exponents)
+        rounds.end("tiny", plan.plan_id, keep=keep)
+    if not keep:
+        rounds.erase_log(plan.plan_id)
+    models.states.erase(before)

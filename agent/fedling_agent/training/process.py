@@ -119,9 +119,12 @@ class ChildProcess:
             self._child.terminate()
 
     def kill(self) -> None:
-        if self._child is not None and self._tell is not None:
-            self._tell = None
-            self._child.kill()
+        child = self._child
+        if child is None or self._tell is None:
+            return
+        self._tell = None
+        child.kill()
+        if child.stdout is not None and not child.stdout.closed:  # else its end is awaited
             self._hang_up()
 
     def _on_readable(self, _events: int) -> None:

@@ -57,7 +57,7 @@ def _check_certificates(found: Config, devices: Devices) -> None:
 
 def _check_tasks(store: Store) -> int:
     """How many there are. Raises SettingsError."""
-    rows = store.tasks()
+    rows = store.tasks.rows()
     for row in rows:
         task_file.parse_task(row.text, f"task {row.name}")
     return len(rows)

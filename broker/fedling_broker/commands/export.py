@@ -58,7 +58,8 @@ def _snapshot(args: argparse.Namespace) -> Snapshot:
     with installation.opened(args) as (_, store):
         spec = installation.task(store, args.task).spec
         row = installation.model_row(store, args.task, args.version)
-        return Snapshot(spec, row.version, row.model_hash, row.exponents, store.weights(row, spec))
+        weights = store.models.bytes_of(row, spec)
+        return Snapshot(spec, row.version, row.model_hash, row.exponents, weights)
 
 
 def _agreement(args: argparse.Namespace, model: ModelProto, snapshot: Snapshot) -> Agreement:

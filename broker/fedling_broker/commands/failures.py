@@ -3,7 +3,7 @@
 from fedling_broker.onnx import OnnxError
 from fedling_broker.store.devices import DeviceError
 from fedling_broker.store.shelf import Damaged
-from fedling_broker.store.store import TaskExists
+from fedling_broker.store.tasks import TaskExists
 from fedling_protocol.exits import Exit
 
 EXITS: dict[type[Exception], Exit] = {

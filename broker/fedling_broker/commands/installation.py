@@ -8,7 +8,8 @@ from pathlib import Path
 from fedling_broker import config
 from fedling_broker.config import ONLINE_KEY, SECRET, Config
 from fedling_broker.store.devices import DeviceError
-from fedling_broker.store.store import ModelRow, Store
+from fedling_broker.store.models import ModelRow
+from fedling_broker.store.store import Store
 from fedling_broker.tasks import task_file
 from fedling_broker.tasks.task_file import Task
 from fedling_protocol.disk.errors import Missing
@@ -54,18 +55,18 @@ def first_model_seed(found: Config, task: str) -> bytes:
 
 def task(store: Store, name: str) -> Task:
     """Raises Missing."""
-    for row in store.tasks():
-        if row.name == name:
-            return task_file.parse_task(row.text, f"task {name}")
-    names = ", ".join(row.name for row in store.tasks()) or "none"
+    row = store.tasks.find(name)
+    if row is not None:
+        return task_file.parse_task(row.text, f"task {name}")
+    names = ", ".join(row.name for row in store.tasks.rows()) or "none"
     raise Missing(f"no task {name}; there are: {names}")
 
 
 def model_row(store: Store, task: str, version: int | None) -> ModelRow:
     """A version of the task's model, by default the newest. Raises Missing."""
     if version is None:
-        return store.newest(task)
-    for row in store.model_rows(task):
+        return store.models.newest(task)
+    for row in store.models.rows(task):
         if row.version == version:
             return row
     raise Missing(f"task {task} has no model {version}")

@@ -14,7 +14,7 @@ READABLE = 0o644
 def list_(args: argparse.Namespace) -> Exit:
     with installation.opened(args) as (_, store):
         installation.task(store, args.task)
-        made = {fold.version: fold for fold in store.folds(args.task)}
+        made = {fold.version: fold for fold in store.models.folds(args.task)}
         rows = [
             {
                 "version": row.version,
@@ -22,7 +22,7 @@ def list_(args: argparse.Namespace) -> Exit:
                 "model_hash": row.model_hash.hex(),
                 "exponents": " ".join(map(str, row.exponents)),
             }
-            for row in store.model_rows(args.task)
+            for row in store.models.rows(args.task)
         ]
     output.print_rows(rows, as_json=args.json, empty="no models")
     return Exit.OK
@@ -33,7 +33,7 @@ def weights(args: argparse.Namespace) -> Exit:
     with installation.opened(args) as (_, store):
         spec = installation.task(store, args.task).spec
         row = installation.model_row(store, args.task, args.version)
-        data = store.weights(row, spec)
+        data = store.models.bytes_of(row, spec)
     with writing(str(args.file)):
         durable.write_file(args.file, data, READABLE)
     print(f"{args.file}: model {row.version}, exponents {row.exponents}, {len(data):,} bytes")

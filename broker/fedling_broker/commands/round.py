@@ -5,7 +5,8 @@ import sys
 
 from fedling_broker import verify as verification
 from fedling_broker.commands import installation
-from fedling_broker.store.store import PlanRow, Store
+from fedling_broker.store.rounds import PlanRow
+from fedling_broker.store.store import Store
 from fedling_protocol.command import output
 from fedling_protocol.disk.errors import Missing
 from fedling_protocol.exits import Exit
@@ -14,7 +15,7 @@ from fedling_protocol.exits import Exit
 def list_(args: argparse.Namespace) -> Exit:
     with installation.opened(args) as (_, store):
         rows = [_summary(store, name, plan) for name in _names(store, args.task)
-                for plan in store.plans(name)]  # fmt: skip
+                for plan in store.rounds.plans(name)]  # fmt: skip
     output.print_rows(rows, as_json=args.json, empty="no rounds yet")
     return Exit.OK
 
@@ -22,7 +23,7 @@ def list_(args: argparse.Namespace) -> Exit:
 def show(args: argparse.Namespace) -> Exit:
     with installation.opened(args) as (_, store):
         installation.task(store, args.task)
-        plan = next((p for p in store.plans(args.task) if p.round == args.round), None)
+        plan = next((p for p in store.rounds.plans(args.task) if p.round == args.round), None)
         if plan is None:
             raise Missing(f"task {args.task} has no round {args.round}")
         value = _whole(store, args.task, plan)
@@ -71,13 +72,13 @@ def verify(args: argparse.Namespace) -> Exit:
 def _names(store: Store, task: str | None) -> list[str]:
     """One task, or all. Raises Missing."""
     if task is None:
-        return [row.name for row in store.tasks()]
+        return [row.name for row in store.tasks.rows()]
     installation.task(store, task)
     return [task]
 
 
 def _summary(store: Store, task: str, plan: PlanRow) -> dict[str, object]:
-    decisions = store.decisions(task, plan.plan_id)
+    decisions = store.rounds.decisions(task, plan.plan_id)
     return {
         "task": task,
         "round": plan.round,
@@ -93,7 +94,7 @@ def _summary(store: Store, task: str, plan: PlanRow) -> dict[str, object]:
 
 def _whole(store: Store, task: str, plan: PlanRow) -> dict[str, object]:
     """All that accounting needs."""
-    made = next((f for f in store.folds(task) if f.round == plan.round), None)
+    made = next((f for f in store.models.folds(task) if f.round == plan.round), None)
     return {
         **_summary(store, task, plan),
         "base_hash": plan.base_hash.hex(),
@@ -101,8 +102,9 @@ def _whole(store: Store, task: str, plan: PlanRow) -> dict[str, object]:
         "model_hash": None if made is None else made.model_hash.hex(),
         "sum_hash": None if made is None else made.sum_hash.hex(),
         "weight": None if made is None else made.weight,
-        "momentum": None if made is None else made.momentum,
-        "places": dict(store.places(task, plan.plan_id)),
+        "optimiser": None if made is None else made.optimiser,
+        "parameters": None if made is None else dict(made.setup.parameters),
+        "places": dict(store.rounds.places(task, plan.plan_id)),
         "decisions": [
             {
                 "device": d.device,
@@ -113,6 +115,6 @@ def _whole(store: Store, task: str, plan: PlanRow) -> dict[str, object]:
                 "weight": d.weight,
                 "saturated": d.saturated,
             }
-            for d in store.decisions(task, plan.plan_id)
+            for d in store.rounds.decisions(task, plan.plan_id)
         ],
     }

@@ -2,14 +2,30 @@
 
 import argparse
 import logging
+import random
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 
 from fedling_broker.commands import installation
-from fedling_broker.service.service import Service
+from fedling_broker.config import Config
+from fedling_broker.service.service import Ports, Service
 from fedling_broker.store.database import PROGRAM
 from fedling_broker.store.store import Store
 from fedling_protocol.disk import lock
 from fedling_protocol.exits import Exit
+from fedling_protocol.net.backoff import Backoff
+from fedling_protocol.net.link import MqttLink
+from fedling_protocol.net.mqtt import new_client
+from fedling_protocol.net.ports import Broker, Link, Owner
+from fedling_protocol.runtime import sdnotify
 from fedling_protocol.runtime.loop import Loop
+from fedling_protocol.runtime.watchdog import Watchdog
+from fedling_protocol.runtime.worker import ThreadWorker
+from fedling_protocol.wire.limits import MAX_LARGE
+
+PACKET_LIMIT = MAX_LARGE + 1024  # a message, its topic, its packet id
 
 
 def run(args: argparse.Namespace) -> Exit:
@@ -20,11 +36,51 @@ def run(args: argparse.Namespace) -> Exit:
     key, secret = installation.online_key(found), installation.secret(found)
     with lock.exclusive(found.state_dir, PROGRAM):
         store = Store(found.state_dir, alone=True)
-        loop = Loop()
         try:
-            Service(loop, found, store, key, secret).start()
-            loop.run()
+            with _ports(found) as (loop, ports):
+                _serve(loop, Service(ports, found, store, key, secret))
         finally:
-            loop.close()
             store.close()
     return Exit.OK
+
+
+def _serve(loop: Loop, service: Service) -> None:
+    """Until a signal."""
+
+    def stop() -> None:
+        sdnotify.stopping()
+        service.stop(loop.stop)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.on_signal(number, stop)
+    service.start()
+    Watchdog(loop).start()
+    sdnotify.ready("running")
+    loop.run()
+
+
+@contextmanager
+def _ports(found: Config) -> Iterator[tuple[Loop, Ports]]:
+    """The real ones; what they have begun is finished at the end."""
+    loop = Loop()
+    disk, compute = ThreadWorker(loop, "disk"), ThreadWorker(loop, "compute")
+    try:
+        make_link = partial(_link, loop, found)
+        yield loop, Ports(loop, disk, compute, make_link, random.random, sdnotify.status)
+    finally:
+        compute.close()
+        disk.close()
+        loop.close()
+
+
+def _link(loop: Loop, found: Config, client_id: str, owner: Owner) -> Link:
+    mqtt, retry = found.file.mqtt, found.file.retry
+    return MqttLink(
+        loop,
+        ThreadWorker(loop, "names", patient=False),
+        Broker(mqtt.host, mqtt.port, mqtt.keepalive_s),
+        Backoff(retry.first_s, retry.longest_s, random.random),
+        PACKET_LIMIT,
+        partial(new_client, client_id),
+        owner,
+    )

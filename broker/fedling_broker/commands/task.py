@@ -75,14 +75,14 @@ def _row(change: Change) -> dict[str, object]:
 def list_(args: argparse.Namespace) -> Exit:
     with installation.opened(args) as (_, store):
         rows = []
-        for row in store.tasks():
-            plans = store.plans(row.name)
-            newest = store.newest(row.name)
+        for row in store.tasks.rows():
+            plans = store.rounds.plans(row.name)
+            newest = store.models.newest(row.name)
             rows.append(
                 {
                     "task": row.name,
                     "paused": row.paused,
-                    "rounds": store.done(row.name),
+                    "rounds": store.models.folded(row.name),
                     "open": bool(plans) and not plans[-1].closed,
                     "model": newest.version,
                 }
@@ -94,7 +94,7 @@ def list_(args: argparse.Namespace) -> Exit:
 def show(args: argparse.Namespace) -> Exit:
     with installation.opened(args) as (_, store):
         installation.task(store, args.task)
-        print(next(row.text for row in store.tasks() if row.name == args.task), end="")
+        print(next(row.text for row in store.tasks.rows() if row.name == args.task), end="")
     return Exit.OK
 
 
@@ -108,7 +108,7 @@ def resume(args: argparse.Namespace) -> Exit:
 
 def _set_paused(args: argparse.Namespace, *, paused: bool) -> Exit:
     with installation.opened(args) as (_, store):
-        if not store.pause_task(args.task, paused):
+        if not store.tasks.pause(args.task, paused):
             raise Missing(f"no task {args.task}")
     print(f"task {args.task}: {'ends the round in work, then rests' if paused else 'goes on'}")
     return Exit.OK
@@ -116,7 +116,7 @@ def _set_paused(args: argparse.Namespace, *, paused: bool) -> Exit:
 
 def remove(args: argparse.Namespace) -> Exit:
     with installation.opened(args) as (_, store):
-        if not store.remove_task(args.task):
+        if not store.tasks.remove(args.task):
             raise Missing(f"no task {args.task}")
     print(f"task {args.task} is removed with its rounds and models")
     return Exit.OK

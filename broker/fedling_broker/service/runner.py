@@ -1,193 +1,154 @@
 """One task at the aggregator: gives its rounds events, executes what they ask for."""
 
 import logging
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 from fedling_broker.rounds import events as ev
 from fedling_broker.rounds import machine, state
+from fedling_broker.rounds.state import Rounds
 from fedling_broker.rounds.terms import Terms
-from fedling_broker.service import fold
-from fedling_broker.store.store import DecisionRow, ModelRow, Store, boot_ms
+from fedling_broker.service.fold import Made, fold
+from fedling_broker.service.publisher import Publisher
+from fedling_broker.service.running_sum import RunningSum
+from fedling_broker.service.turns import Turns
+from fedling_broker.store.models import Fold, ModelRow
+from fedling_broker.store.rounds import DecisionRow, PlanRow
+from fedling_broker.store.store import Store
 from fedling_broker.tasks.task_file import Task
 from fedling_native import weights_size
-from fedling_protocol.net.ports import Link
-from fedling_protocol.runtime.loop import Loop, Timer
-from fedling_protocol.wire import digest, envelope
+from fedling_protocol.runtime.conductor import Conductor
+from fedling_protocol.runtime.loop import Clock
+from fedling_protocol.runtime.worker import Worker
+from fedling_protocol.wire import digest
 from fedling_protocol.wire.codecs import Codec
-from fedling_protocol.wire.identity import SigningKey
-from fedling_protocol.wire.kinds import Kind
-from fedling_protocol.wire.messages import (
-    Join,
-    Message,
-    Model,
-    Plan,
-    Rest,
-    Update,
-    Verdict,
-)
-from fedling_protocol.wire.topics import Topics
+from fedling_protocol.wire.messages import Join, Plan, Rest, Update, Verdict
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Tools:
-    """What the tasks of an aggregator share."""
+class Parts:
+    """What the runners of an aggregator share."""
 
-    loop: Loop
+    clock: Clock
+    disk: Worker
+    compute: Worker
     store: Store
-    topics: Topics
-    key: SigningKey  # the online key
+    turns: Turns
+    publisher: Publisher
+    fleet: str
     secret: bytes
-    link: Link
     keep_updates: bool  # for audits
-    guard: Callable[[Callable[[], None]], bool]  # False: the disk refused; all works are made anew
+    refused: Callable[[Exception], None]  # told what the disk refused, or holds damaged
 
 
-class Work:
-    """The rounds of one task, and their hands."""
+class RoundsRunner:
+    """The rounds of one task, and their hands. Restored from what is on disk.
 
-    def __init__(self, task: Task, paused: bool, tools: Tools) -> None:
-        """Restored from what is on disk; `begin` starts it."""
+    All but withdraw() and close() belongs in a turn.
+    """
+
+    def __init__(self, task: Task, paused: bool, parts: Parts) -> None:
         self.task = task
-        self._tools = tools
-        self.rounds = restore(task, paused, tools.store)
-        self.closed = False
-        self._events: deque[ev.Event] = deque()
-        self._busy = False
-        self._timer: Timer | None = None
-        self._sealed: tuple[int, bytes] | None = None  # the newest Model message
+        self.folding = False  # files are being made that no row speaks of yet
+        self._parts = parts
+        self._wanted = object()  # changes with each wish of what is to be retained
+        self._sum = RunningSum(task.spec.layers)
+        self._restore_sum()
+        self._conductor: Conductor[Rounds, ev.Event, ev.Action] = Conductor(
+            parts.clock,
+            restore(task, paused, parts.store, self._now_ms()),
+            machine.step,
+            self._perform,
+            state.due,
+            lambda: parts.turns.run(self.look),
+        )
+
+    @property
+    def rounds(self) -> Rounds:
+        return self._conductor.state
 
     # --- what the service tells ------------------------------------------------------------------
 
-    def begin(self) -> None:
-        self.give(ev.Tick())
-        if self._tools.link.connected:
-            self.give(ev.Connected())
+    def look(self) -> None:
+        """Look at the time."""
+        self._conductor.give(ev.Tick())
+
+    def connected(self) -> None:
+        """What is retained has to be set again."""
+        self._conductor.give(ev.Connected())
 
     def join(self, device: str, join: Join, certified: bool) -> None:
         """A verified Join."""
-        self.give(ev.JoinSeen(device, join, certified, self._past(join.plan_id, device)))
+        past = self._past(join.plan_id, device)
+        self._conductor.give(ev.JoinSeen(device, join, certified, past))
 
-    def update(self, device: str, update: Update, message: bytes) -> None:
+    def update(self, device: str, update: Update, message: bytes, update_hash: bytes) -> None:
         """A verified Update and all its bytes."""
-        update_hash, past = digest.message_hash(message), self._past(update.plan_id, device)
-        self.give(ev.UpdateSeen(device, update, message, update_hash, past))
-
-    def _past(self, plan_id: bytes, device: str) -> ev.Past | None:
-        """What the database says of a plan that is not open."""
-        store, task = self._tools.store, self.task.name
-        if plan_id == state.open_plan(self.rounds) or store.plan(task, plan_id) is None:
-            return None
-        return ev.Past(store.decision(task, plan_id, device))
-
-    def give(self, event: ev.Event) -> None:
-        """Step the rounds, execute their actions, and what follows from them."""
-        self._events.append(event)
-        if self._busy or self.closed:
-            return
-        self._busy = True
-        try:
-            self._tools.guard(self._run)
-        finally:
-            self._busy = False
-        self._set_timer()
+        past = self._past(update.plan_id, device)
+        self._conductor.give(ev.UpdateSeen(device, update, message, update_hash, past))
 
     def close(self) -> None:
         """No timer and no action any more. What is on disk stays."""
-        self.closed = True
-        self._events.clear()
-        if self._timer is not None:
-            self._timer.cancel()
+        self._conductor.close()
+        self._sum.close()
 
     def withdraw(self) -> None:
-        """The task is no more: take its model back. Who still asks is told that."""
-        if self._sealed is not None:
-            topic = self._tools.topics.of(Kind.MODEL, self.task.name, self._sealed[0])
-            self._tools.link.publish(topic, b"", retain=True)
+        """The task is no more."""
+        self._parts.publisher.withdraw(self.task.name)
 
-    # --- the machine -----------------------------------------------------------------------------
+    def _past(self, plan_id: bytes, device: str) -> ev.Past | None:
+        """What the database says of a plan that is not open."""
+        rounds, name = self._parts.store.rounds, self.task.name
+        if plan_id == state.open_plan(self.rounds) or rounds.plan(name, plan_id) is None:
+            return None
+        return ev.Past(rounds.decision(name, plan_id, device))
 
-    def _run(self) -> None:
-        if not self._tools.store.has_task(self.task.name):  # removed a moment ago by its verb
-            self.close()
-        while self._events and not self.closed:
-            self.rounds, actions = machine.step(self.rounds, self._events.popleft(), boot_ms())
-            for action in actions:
-                self._do(action)
+    def _now_ms(self) -> int:
+        return int(self._parts.clock.now() * 1000)
 
-    def _do(self, action: ev.Action) -> None:
-        match action:
-            case ev.OpenRound():
-                self._open(action)
-            case ev.GrantPlace():
-                self._grant(action)
-            case ev.StoreUpdate():
-                self._store(action)
-            case ev.RecordDecision():
-                self._record(action)
-            case ev.CloseRound():
-                self._tools.store.close_round(self.task.name, action.plan_id)
-            case ev.FoldRound():
-                self._fold(action)
-            case ev.SendTicket():
-                self._ticket(action)
-            case ev.SendReceipt():
-                self._receipt(action)
-            case ev.PublishPlan():
-                self._publish_plan(action)
-            case ev.PublishRest():
-                self._publish_rest(action)
+    # --- rounds, durably: written in the turn that asks for it -----------------------------------
 
-    def _set_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        due = None if self.closed else state.due(self.rounds)
-        if due is not None:
-            self._timer = self._tools.loop.at(due / 1000, lambda: self.give(ev.Tick()))
-
-    # --- rounds, durably -------------------------------------------------------------------------
+    def _perform(self, action: ev.Action) -> None:
+        PERFORM[type(action)](self, action)
 
     def _open(self, action: ev.OpenRound) -> None:
-        store, tools = self._tools.store, self._tools
-        base = store.newest(self.task.name)
-        epoch = store.ledger.meta("restore_epoch")
+        parts, name = self._parts, self.task.name
+        base = parts.store.models.newest(name)
+        epoch = parts.store.ledger.meta("restore_epoch")
         plan_id = digest.plan_id(
-            tools.secret,
-            tools.topics.fleet,
-            self.task.name,
-            action.round,
-            base.model_hash,
-            epoch,
+            parts.secret, parts.fleet, name, action.round, base.model_hash, epoch
         )
-        store.open_round(self.task.name, action.round, plan_id, base)
-        log.info("%s: round %d open on model %d", self.task.name, action.round, base.version)
-        self._events.append(ev.Opened(plan_id, terms_of(self.task, base.version, base.model_hash)))
+        parts.store.rounds.open(name, action.round, plan_id, base, self._now_ms())
+        log.info("%s: round %d open on model %d", name, action.round, base.version)
+        terms = terms_of(self.task, base.version, base.model_hash)
+        self._conductor.give(ev.Opened(plan_id, terms))
 
     def _grant(self, action: ev.GrantPlace) -> None:
-        name, store = self.task.name, self._tools.store
-        with store.database.transaction("a place"):
-            store.grant(name, action.plan_id, action.device, action.until_ms, action.instead_of)
-            store.grown(name, action.plan_id, action.at_ms)
+        name, rounds = self.task.name, self._parts.store.rounds
+        rounds.grant(name, action.plan_id, action.device, action.until_ms, action.instead_of)
+        rounds.grow(name, action.plan_id, action.at_ms)
 
     def _store(self, action: ev.StoreUpdate) -> None:
-        store, update = self._tools.store, action.update
-        store.updates.put(action.message, action.update_hash)
+        """On disk when the turn is; in the sum at once, which is lost with a turn that fails."""
+        name, rounds, update = self.task.name, self._parts.store.rounds, action.update
+        extent = rounds.add_update(name, update.plan_id, action.message)
         row = DecisionRow(
             action.device,
             Verdict.ACCEPTED,
             "",
             action.update_hash,
-            len(action.message),
+            extent.first,
+            extent.size,
             update.weight,
             update.saturated,
         )
-        with store.database.transaction("a verdict"):
-            store.decide(self.task.name, update.plan_id, row)
-            store.grown(self.task.name, update.plan_id, action.at_ms)
+        rounds.decide(name, update.plan_id, row)
+        rounds.grow(name, update.plan_id, action.at_ms)
+        self._sum.add(update)
 
     def _record(self, action: ev.RecordDecision) -> None:
         decision = action.decision
@@ -196,86 +157,152 @@ class Work:
             decision.verdict,
             decision.reason,
             decision.update_hash,
+            0,
             action.size,
             0,
             0,
         )
-        self._tools.store.decide(self.task.name, action.plan_id, row)
+        self._parts.store.rounds.decide(self.task.name, action.plan_id, row)
+
+    def _close(self, action: ev.CloseRound) -> None:
+        rounds = self._parts.store.rounds
+        rounds.close(self.task.name, action.plan_id)
+        self._parts.turns.then(lambda: rounds.forget_log(action.plan_id))
+
+    # --- the fold, beside the loop ---------------------------------------------------------------
+
+    def _restore_sum(self) -> None:
+        parts, rounds = self._parts, self._parts.store.rounds
+        plan = rounds.unfolded(self.task.name)
+        if plan is not None:
+            members = rounds.members(self.task.name, plan.plan_id)
+            self._sum.restore(parts.clock, rounds, plan.plan_id, members, parts.refused)
 
     def _fold(self, action: ev.FoldRound) -> None:
-        store = self._tools.store
-        plan = store.plan(self.task.name, action.plan_id)
+        parts, task = self._parts, self.task
+        plan = parts.store.rounds.plan(task.name, action.plan_id)
         assert plan is not None
-        if not plan.folded:
-            fold.fold(store, self.task, plan, keep=self._tools.keep_updates)
-            log.info(
-                "%s: round %d made model %d", self.task.name, plan.round, plan.base_version + 1
+        if plan.folded:
+            self._conductor.give(ev.Folded(action.plan_id))
+            return
+        models = parts.store.models
+        before, version = models.newest_state(task.name), models.newest(task.name).version + 1
+        self.folding = True
+        self._sum.when_whole(
+            lambda total: parts.compute.do(
+                lambda: fold(models, task, before, total),
+                lambda made: self._on_folded(plan, version, before, made),
+                parts.refused,
             )
-        self._events.append(ev.Folded(action.plan_id))
+        )
 
-    # --- words -----------------------------------------------------------------------------------
+    def _on_folded(self, plan: PlanRow, version: int, before: bytes, made: Made) -> None:
+        """The files are on disk."""
+        if not self._conductor.closed:
+            self._parts.turns.run(lambda: self._enter(plan, version, before, made))
+
+    def _enter(self, plan: PlanRow, version: int, before: bytes, made: Made) -> None:
+        """Journal, model and plan in one turn, then the updates and the old state are erased."""
+        parts, task, setup = self._parts, self.task, self.task.optimiser
+        if self._conductor.closed:
+            return
+        row = Fold(
+            plan.round,
+            made.sum_hash,
+            made.weight,
+            setup.name,
+            setup.text,
+            version,
+            made.model_hash,
+            made.state_hash,
+        )
+        parts.store.models.enter(task.name, row, made.exponents)
+        parts.store.rounds.end(task.name, plan.plan_id, keep=parts.keep_updates)
+        self.folding = False
+        log.info("%s: round %d made model %d", task.name, plan.round, version)
+        parts.turns.then(lambda: self._erase(plan, before, made))
+        self._sum = RunningSum(task.spec.layers)
+        self._conductor.give(ev.Folded(plan.plan_id))
+
+    def _erase(self, plan: PlanRow, before: bytes, made: Made) -> None:
+        parts = self._parts
+
+        def erase() -> None:
+            if not parts.keep_updates:
+                parts.store.rounds.erase_log(plan.plan_id)
+            if before != made.state_hash:
+                parts.store.models.states.erase(before)
+
+        parts.disk.do(erase, lambda _: None, parts.refused)
+
+    # --- words: said when the turn is on disk ----------------------------------------------------
 
     def _ticket(self, action: ev.SendTicket) -> None:
-        topic = self._tools.topics.of(Kind.TICKET, self.task.name, action.device)
-        self._send(topic, action.ticket)
+        say = self._parts.publisher.ticket
+        self._parts.turns.then(partial(say, self.task.name, action.device, action.ticket))
 
     def _receipt(self, action: ev.SendReceipt) -> None:
-        topic = self._tools.topics.of(Kind.RECEIPT, self.task.name, action.device)
-        self._send(topic, action.receipt)
+        say = self._parts.publisher.receipt
+        self._parts.turns.then(partial(say, self.task.name, action.device, action.receipt))
 
     def _publish_plan(self, action: ev.PublishPlan) -> None:
-        row = self._tools.store.plan(self.task.name, action.plan_id)
+        row = self._parts.store.rounds.plan(self.task.name, action.plan_id)
         assert row is not None
-        model = self._newest()
-        task = self.task
-        plan = Plan(
-            row.plan_id, row.round, row.base_version, row.base_hash, task.spec, task.training,
-            task.conditions, 0, Codec.RAW_INT16, task.cohort, self._publish_model(model),
-            task.spread_s,
-        )  # fmt: skip
-        self._retain(plan, model)
+        self._retain(lambda _model, size: plan_of(self.task, row, size))
 
     def _publish_rest(self, action: ev.PublishRest) -> None:
-        model = self._newest()
-        size = self._publish_model(model)
-        rest = Rest(model.version, model.model_hash, self.task.spec, size, action.look_again_s)
-        self._retain(rest, model)
-
-    def _retain(self, message: Plan | Rest, model: ModelRow) -> None:
-        """The plan's topic is never empty: it is set before the models before it are emptied."""
-        self._send(
-            self._tools.topics.of(Kind.PLAN, self.task.name, Plan.kind), message, retain=True
+        spec, look_again_s = self.task.spec, action.look_again_s
+        self._retain(
+            lambda model, size: Rest(model.version, model.model_hash, spec, size, look_again_s)
         )
-        for version in self._tools.store.retained_models(self.task.name):
-            if version != model.version:
-                self._empty(version)
+
+    def _retain(self, make: Callable[[ModelRow, int], Plan | Rest]) -> None:
+        """The newest model first; then what stands on it; then other models are emptied.
+
+        So the plan's topic is never empty, and never speaks of a model that is not there.
+        """
+        parts, spec, models = self._parts, self.task.spec, self._parts.store.models
+        model = models.newest(spec.task)
+        others = [v for v in models.retained(spec.task) if v != model.version]
+        wanted = self._wanted = object()
+
+        def say(size: int) -> None:
+            if wanted is self._wanted and not self._conductor.closed:
+                parts.publisher.plan(spec.task, make(model, size))
+                for version in others:
+                    self._empty(version)
+
+        parts.turns.then(lambda: parts.publisher.model(models, spec, model, say, parts.refused))
 
     def _empty(self, version: int) -> None:
+        parts, name = self._parts, self.task.name
+
         def gone() -> None:
-            store = self._tools.store
-            self._tools.guard(lambda: store.not_retained(self.task.name, version))
+            parts.turns.run(lambda: parts.store.models.not_retained(name, version))
 
-        topic = self._tools.topics.of(Kind.MODEL, self.task.name, version)
-        self._tools.link.publish(topic, b"", retain=True, done=gone)
+        parts.publisher.no_model(name, version, gone)
 
-    def _newest(self) -> ModelRow:
-        return self._tools.store.newest(self.task.name)
 
-    def _publish_model(self, row: ModelRow) -> int:
-        """Bytes of the Model message."""
-        topic = self._tools.topics.of(Kind.MODEL, self.task.name, row.version)
-        if self._sealed is None or self._sealed[0] != row.version:
-            weights = self._tools.store.weights(row, self.task.spec)
-            model = Model(row.version, self.task.spec, row.exponents, weights)
-            sealed = envelope.seal(model, self._tools.topics.bound(topic), self._tools.key)
-            self._sealed = row.version, sealed
-        self._tools.link.publish(topic, self._sealed[1], retain=True)
-        return len(self._sealed[1])
+PERFORM: dict[type[ev.Action], Callable[[RoundsRunner, Any], None]] = {
+    ev.OpenRound: RoundsRunner._open,
+    ev.PublishPlan: RoundsRunner._publish_plan,
+    ev.PublishRest: RoundsRunner._publish_rest,
+    ev.GrantPlace: RoundsRunner._grant,
+    ev.SendTicket: RoundsRunner._ticket,
+    ev.StoreUpdate: RoundsRunner._store,
+    ev.RecordDecision: RoundsRunner._record,
+    ev.SendReceipt: RoundsRunner._receipt,
+    ev.CloseRound: RoundsRunner._close,
+    ev.FoldRound: RoundsRunner._fold,
+}
 
-    def _send(self, topic: str, message: Message, *, retain: bool = False) -> None:
-        if self._tools.link.connected:
-            sealed = envelope.seal(message, self._tools.topics.bound(topic), self._tools.key)
-            self._tools.link.publish(topic, sealed, retain=retain)
+
+def plan_of(task: Task, row: PlanRow, model_size: int) -> Plan:
+    """What devices are asked in this round."""
+    return Plan(
+        row.plan_id, row.round, row.base_version, row.base_hash, task.spec, task.training,
+        task.conditions, 0, Codec.RAW_INT16, task.cohort, model_size, task.spread_s,
+    )  # fmt: skip
 
 
 def terms_of(task: Task, base_version: int, base_hash: bytes) -> Terms:
@@ -289,27 +316,27 @@ def terms_of(task: Task, base_version: int, base_hash: bytes) -> Terms:
     )
 
 
-def on_disk(task: Task, store: Store) -> state.OnDisk | None:
+def on_disk(task: Task, store: Store, now_ms: int) -> state.OnDisk | None:
     """The plan that is not folded, as the rounds are restored from it."""
-    plan = store.unfolded(task.name)
+    plan = store.rounds.unfolded(task.name)
     if plan is None:
         return None
-    rows = store.decisions(task.name, plan.plan_id)
+    rows = store.rounds.decisions(task.name, plan.plan_id)
     return state.OnDisk(
         plan.plan_id,
         terms_of(task, plan.base_version, plan.base_hash),
         plan.closed,
-        plan.age_now_ms(),
-        store.places(task.name, plan.plan_id),
+        plan.age_at(now_ms),
+        store.rounds.places(task.name, plan.plan_id),
         {row.device: row.decision for row in rows},
     )
 
 
-def restore(task: Task, paused: bool, store: Store) -> state.Rounds:
+def restore(task: Task, paused: bool, store: Store, now_ms: int) -> Rounds:
     """The rounds after a start. A paused task ends the round in work and opens no other."""
-    done, plan = store.done(task.name), on_disk(task, store)
+    done, plan = store.models.folded(task.name), on_disk(task, store, now_ms)
     if not paused:
-        return state.restore(task.rules, done, plan, boot_ms())
+        return state.restore(task.rules, done, plan, now_ms)
     if plan is None:
-        return state.Rounds(task.rules, done, state.Over())
-    return state.restore(replace(task.rules, rounds=done + 1), done, plan, boot_ms())
+        return Rounds(task.rules, done, state.Over())
+    return state.restore(replace(task.rules, rounds=done + 1), done, plan, now_ms)

@@ -1,77 +1,92 @@
-"""What `fedling-broker serve` runs: holds the connection and the tasks together."""
+"""What `fedling-broker serve` runs: holds the connection and the tasks together.
+
+Time, disk, radio and threads are given: the same service runs in a simulation.
+"""
 
 import logging
-import random
-import signal
-import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 from fedling_broker.config import Config, KeepUpdates
-from fedling_broker.rounds import events as ev
-from fedling_broker.service.runner import Tools, Work
-from fedling_broker.store.devices import Certified, Devices
+from fedling_broker.service.counters import Counters
+from fedling_broker.service.inbox import Inbox
+from fedling_broker.service.publisher import Publisher
+from fedling_broker.service.roster import Roster
+from fedling_broker.service.runner import Parts, RoundsRunner
+from fedling_broker.service.turns import Turns
+from fedling_broker.store.devices import Devices
 from fedling_broker.store.shelf import Damaged
-from fedling_broker.store.store import Store, TaskRow
+from fedling_broker.store.store import Store
+from fedling_broker.store.tasks import TaskRow
 from fedling_broker.tasks import task_file
 from fedling_protocol.disk.errors import Busy, CannotWrite
 from fedling_protocol.net.backoff import Backoff
-from fedling_protocol.net.link import MqttLink
-from fedling_protocol.net.mqtt import new_client
-from fedling_protocol.net.ports import Broker, Link, Will
+from fedling_protocol.net.ports import Done, MakeLink, Will
 from fedling_protocol.net.tcpinfo import Traffic
-from fedling_protocol.runtime import sdnotify
-from fedling_protocol.runtime.loop import Loop
-from fedling_protocol.runtime.worker import ThreadWorker
-from fedling_protocol.settings import SettingsError
-from fedling_protocol.wire import envelope
+from fedling_protocol.runtime.loop import Clock
+from fedling_protocol.runtime.worker import Worker
 from fedling_protocol.wire.identity import SigningKey
 from fedling_protocol.wire.kinds import Kind
-from fedling_protocol.wire.limits import MAX_LARGE
-from fedling_protocol.wire.messages import Join, Receipt, State, Update, Verdict
-from fedling_protocol.wire.names import AGGREGATOR
+from fedling_protocol.wire.messages import Join, Receipt, Update, Verdict
 from fedling_protocol.wire.refused import Reason, Refused
 from fedling_protocol.wire.trust import Received, Trust
 
 log = logging.getLogger(__name__)
 
 CLIENT_ID = "fedling-aggregator-{fleet}"
-PACKET_LIMIT = MAX_LARGE + 1024  # a message, its topic, its packet id
 LOOK_S = 1.0  # the admin verbs write to the database: it is looked at so often
 BOOKS_S = 60.0  # counters are written so often
-LOG_AGAIN_S = 60.0  # a refusal of the same kind is logged so often
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """What the service stands on."""
+
+    clock: Clock
+    disk: Worker
+    compute: Worker  # for what takes seconds of a processor
+    make_link: MakeLink
+    draw: Callable[[], float]  # random.random: spreads retries
+    status: Callable[[str], object]  # one line for whoever watches the service
 
 
 class Service:
-    """Owns everything; the tasks' works and the link call it back."""
+    """An Owner of its link."""
 
     def __init__(
-        self, loop: Loop, config: Config, store: Store, key: SigningKey, secret: bytes
+        self, ports: Ports, config: Config, store: Store, key: SigningKey, secret: bytes
     ) -> None:
-        self.loop = loop
+        self.clock = clock = ports.clock
         self.config = config
         self.store = store
-        self.devices = Devices(store.database, config.topics)
-        self.trust = Trust(config.topics, config.root_key)
-        self.link = self._make_link()
-        self.works: dict[str, Work] = {}
-        self._tools = Tools(
-            loop,
-            store,
-            config.topics,
-            key,
-            secret,
-            self.link,
-            config.file.keep_updates is KeepUpdates.AUDIT,
-            self._guard,
+        self.runners: dict[str, RoundsRunner] = {}
+        self.counters = Counters()
+        self.link = ports.make_link(CLIENT_ID.format(fleet=config.file.fleet), self)
+        self.turns = Turns(clock, ports.disk, store, self._look, self._refused)
+        self.publisher = Publisher(self.link, ports.compute, config.topics, key)
+        trust = Trust(config.topics, config.root_key)
+        self.inbox = Inbox(clock, trust, self.counters)
+        devices = Devices(store.database, config.topics)
+        self.roster = Roster(devices, trust, self.turns, self.publisher)
+        self._status = ports.status
+        self._compute = ports.compute
+        self._parts = Parts(
+            clock=clock,
+            disk=ports.disk,
+            compute=ports.compute,
+            store=store,
+            turns=self.turns,
+            publisher=self.publisher,
+            fleet=config.file.fleet,
+            secret=secret,
+            keep_updates=config.file.keep_updates is KeepUpdates.AUDIT,
+            refused=self._refused,
         )
-        self._rows: dict[str, TaskRow] = {}
-        self._published: dict[str, int] = {}  # certificates on the MQTT broker: id, serial
-        self._counts: dict[str, int] = {}  # not written yet
-        self._logged: dict[str, float] = {}
+        self._rows: dict[str, TaskRow] = {}  # as the runners were made of them
         self._seen = -1  # data_version
-        retry = config.file.retry
-        self._full = Backoff(retry.first_s, retry.longest_s, random.random)
+        self._untidy = True  # files may lie around that no row speaks of
+        self._full = Backoff(config.file.retry.first_s, config.file.retry.longest_s, ports.draw)
         self._mended = 0.0  # when the disk could be written again
         self._stalled = False
         self._stopping = False
@@ -79,175 +94,130 @@ class Service:
     # --- life ------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Everything begins; then the loop runs it."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self.loop.on_signal(number, self.stop)
-        self.store.tidy()
-        self._look()
+        """Everything begins; then the clock runs it. Raises SettingsError."""
+        self.roster.load(self.config)
         self.link.start()
+        self._look_again()
         self._keep_books()
-        watchdog_s = sdnotify.watchdog_s()
-        if watchdog_s is not None:
-            self._feed(watchdog_s / 2)
-        sdnotify.ready("running")
 
-    def stop(self) -> None:
+    def stop(self, done: Done) -> None:
+        """What was accepted is committed and said, then we leave."""
         if self._stopping:
             return
         self._stopping = True
-        sdnotify.stopping()
-        for work in self.works.values():
-            work.close()
-        self.link.stop(None, self._end)
+        self._close_runners()
+        self.link.take_traffic()
+        self.turns.run(self._write_counts)
+        self.turns.drain(lambda: self.link.stop(None, done))
 
-    def _end(self) -> None:
-        self._guard(self._write_counts)
-        self.loop.stop()
-
-    def _feed(self, every_s: float) -> None:
-        sdnotify.alive()
-        self.loop.after(every_s, lambda: self._feed(every_s))
-
-    def _make_link(self) -> Link:
-        mqtt, retry = self.config.file.mqtt, self.config.file.retry
-        return MqttLink(
-            self.loop,
-            ThreadWorker(self.loop, "names", patient=False),
-            Broker(mqtt.host, mqtt.port, mqtt.keepalive_s),
-            Backoff(retry.first_s, retry.longest_s, random.random),
-            PACKET_LIMIT,
-            partial(new_client, CLIENT_ID.format(fleet=self.config.file.fleet)),
-            self,
-        )
+    def _close_runners(self) -> None:
+        for runner in self.runners.values():
+            runner.close()
+        self.runners.clear()
+        self._rows.clear()
+        self._seen = -1
 
     # --- what the admin verbs changed ------------------------------------------------------------
 
-    def _look(self) -> None:
-        """Tasks and certificates, if another process has written."""
+    def _look_again(self) -> None:
+        """A turn looks at the database first, whatever else it does."""
         if not self._stalled and not self._stopping:
-            self._guard(self._look_at_database)
-        self.loop.after(LOOK_S, self._look)
+            self.turns.run(_nothing)
+            self._tidy()
+        self.clock.after(LOOK_S, self._look_again)
 
-    def _look_at_database(self) -> None:
+    def _look(self) -> None:
+        """Tasks and certificates, if another process has written: before anything is decided."""
         version = self.store.database.data_version()
-        if version == self._seen:
+        if version == self._seen or self._stopping:
             return
         self._seen = version
-        self._look_at_certificates()
-        self._look_at_tasks({row.name: row for row in self.store.tasks()})
-
-    def _look_at_tasks(self, rows: dict[str, TaskRow]) -> None:
+        self.roster.look()
+        rows = {row.name: row for row in self.store.tasks.rows()}
         for name in [n for n, row in self._rows.items() if rows.get(n) != row]:
-            work = self.works.pop(name)
-            work.close()
-            del self._rows[name]
-            if name not in rows:
-                log.info("task %s: removed", name)
-                work.withdraw()
-                self.store.tidy()
+            self._end_runner(name, removed=name not in rows)
         for name, row in rows.items():
             if name not in self._rows:
-                self._rows[name] = row
-                task = task_file.parse_task(row.text, f"task {name}")
-                self.works[name] = Work(task, row.paused, self._tools)
-                log.info("task %s: %s", name, "paused" if row.paused else "at work")
-                self.works[name].begin()
+                self._begin_runner(row)
 
-    def _look_at_certificates(self) -> None:
-        """Trust what is in force; publish what is new; take back what was removed."""
-        in_force = {c.id: c for c in self.devices.certified()}
-        for owner in self._published.keys() - in_force.keys():
-            self.trust.forget(owner)
-            if self.link.publish(self.config.topics.of(Kind.KEYS, owner), b"", retain=True):
-                del self._published[owner]
-        for certified in in_force.values():
-            topic = self.config.topics.of(Kind.KEYS, certified.id)
-            self._trust_certificate(topic, certified)
-            if self._published.get(certified.id) != certified.serial:
-                self.link.publish(topic, certified.envelope, retain=True)
-                self._published[certified.id] = certified.serial
+    def _begin_runner(self, row: TaskRow) -> None:
+        task = task_file.parse_task(row.text, f"task {row.name}")
+        runner = RoundsRunner(task, row.paused, self._parts)
+        self._rows[row.name], self.runners[row.name] = row, runner
+        log.info("task %s: %s", row.name, "paused" if row.paused else "at work")
+        runner.look()
+        if self.link.connected:
+            runner.connected()
 
-    def _trust_certificate(self, topic: str, certified: Certified) -> None:
-        """Raises SettingsError: somebody has changed broker.toml after `init`.
+    def _end_runner(self, name: str, *, removed: bool) -> None:
+        runner = self.runners.pop(name)
+        runner.close()
+        del self._rows[name]
+        if removed:
+            log.info("task %s: removed", name)
+            runner.withdraw()
+        self._untidy = True
 
-        All were signed before they were stored; that they still are of this fleet and root key, the
-        aggregator's own shows.
-        """
-        if certified.id != AGGREGATOR:
-            self.trust.know(certified.id, certified.key, certified.serial)
-            return
-        try:
-            self.trust.open(topic, certified.envelope)
-        except Refused as refused:
-            raise SettingsError(
-                f"{self.config.path}: the certificate of {certified.id} in"
-                f" {self.config.state_dir} is of another fleet or root key: {refused}"
-            ) from refused
+    def _tidy(self) -> None:
+        """Beside the loop, and not while a fold makes files: its rows come last."""
+        if self._untidy and not any(runner.folding for runner in self.runners.values()):
+            self._untidy = False
+            self._compute.do(self.store.tidy, _ignore, self._on_untidy)
+
+    def _on_untidy(self, error: Exception) -> None:
+        self._untidy = True
+        if not isinstance(error, Busy):
+            self._refused(error)
 
     # --- a disk that cannot be written -----------------------------------------------------------
 
-    def _guard(self, call: Callable[[], None]) -> bool:
-        """False: the disk refused. Then all works are made anew later, as after a crash."""
-        try:
-            call()
-        except (CannotWrite, Busy, Damaged) as error:
-            self._stall(error)
-            return False
-        return True
-
-    def _stall(self, error: Exception) -> None:
-        for work in self.works.values():
-            work.close()
-        self.works.clear()
-        self._rows.clear()
-        self._seen = -1
+    def _refused(self, error: Exception) -> None:
+        """As after a crash: forget what is in memory, go on later from what is on disk."""
+        if not isinstance(error, CannotWrite | Busy | Damaged):
+            raise error
+        self._close_runners()
+        self.turns.drop()
         if self._stalled or self._stopping:
             return
         self._stalled = True
-        self._full.lived(self.loop.now() - self._mended)
+        self._full.lived(self.clock.now() - self._mended)
         delay_s = self._full.next_s()
-        log.error(
-            "%s; nothing is accepted, next try in %.1f s",
-            error,
-            delay_s,
-        )
-        sdnotify.status("the state directory cannot be written: nothing is accepted")
-        self.loop.after(delay_s, self._try_again)
+        log.error("%s; nothing is accepted, next try in %.1f s", error, delay_s)
+        self._status("the state directory cannot be written: nothing is accepted")
+        self.clock.after(delay_s, self._try_again)
 
     def _try_again(self) -> None:
-        self._stalled = False
-        if self._guard(self._probe) and not self._stalled:
-            self._mended = self.loop.now()
-            log.info("the disk can be written again")
-            sdnotify.status("running")
+        self._stalled = False  # a refusal from now on is a new one
+        if not self._stopping:
+            self.counters.count("stalls")
+            self._untidy = True
+            self.turns.run(self._probe)
 
     def _probe(self) -> None:
-        self.count("stalls")
         self._write_counts()
-        self.store.tidy()
-        self._look_at_database()
+        self.turns.then(self._on_written)
+
+    def _on_written(self) -> None:
+        self._mended = self.clock.now()
+        log.info("the disk can be written again")
+        self._status("running")
 
     # --- counters --------------------------------------------------------------------------------
 
-    def count(self, name: str, more: int = 1) -> None:
-        self._counts[name] = self._counts.get(name, 0) + more
-
     def _keep_books(self) -> None:
+        self.link.take_traffic()
         if not self._stalled and not self._stopping:
-            self._guard(self._write_counts)
-        self.loop.after(BOOKS_S, self._keep_books)
+            self.turns.run(self._write_counts)
+        self.clock.after(BOOKS_S, self._keep_books)
 
     def _write_counts(self) -> None:
-        self.link.take_traffic()
-        if self._counts:
-            with self.store.database.transaction("counters"):
-                for name, more in self._counts.items():
-                    self.store.ledger.count(name, more)
-            self._counts.clear()
+        counts = self.counters.counts
+        if counts:
+            self.store.ledger.count(counts)
+            self.turns.then(lambda: self.counters.written(counts))
 
     def on_traffic(self, traffic: Traffic) -> None:
-        self.count("bytes sent", traffic.sent)
-        self.count("bytes received", traffic.received)
+        self.counters.on_traffic(traffic)
 
     # --- the link --------------------------------------------------------------------------------
 
@@ -258,72 +228,83 @@ class Service:
         """The MQTT broker may have forgotten everything: it is told again."""
         log.info("connected to %s", self.config.file.mqtt.address)
         self.link.subscribe(self.config.topics.aggregator_subscriptions())
-        for certified in self.devices.certified():
-            topic = self.config.topics.of(Kind.KEYS, certified.id)
-            self.link.publish(topic, certified.envelope, retain=True)
-            self._published[certified.id] = certified.serial
-        self._seen = -1
-        for work in list(self.works.values()):
-            work.give(ev.Connected())
+        if not self._stalled:
+            self.turns.run(self._connected)
+
+    def _connected(self) -> None:
+        self.roster.connected()
+        for runner in self.runners.values():
+            runner.connected()
 
     def on_disconnected(self, reason: str, retry_s: float) -> None:
         where = self.config.file.mqtt.address
         log.warning("no connection to %s: %s; next try in %.1f s", where, reason, retry_s)
 
     def on_message(self, topic: str, payload: bytes, emptied: bool) -> None:
-        """Never raises because of what came in."""
+        """Never raises because of what came in. Nothing is decided before the next turn."""
         try:
-            if emptied:
-                raise Refused(Reason.SIZE, "larger than any message may be")
-            self._take(topic, payload)
+            received = self.inbox.open(topic, payload, emptied)
+            take = TAKE.get(received.address.kind)
+            if take is None:
+                raise Refused(Reason.TOPIC, "nobody here wants it")
+            if not self._stalled and not self._stopping:  # else the device asks again
+                self.turns.run(partial(take, self, received, payload))
         except Refused as refused:
-            self.count(f"refused: {refused.reason}")
-            if self.loop.now() - self._logged.get(refused.reason, -LOG_AGAIN_S) >= LOG_AGAIN_S:
-                self._logged[refused.reason] = self.loop.now()
-                log.warning("refused a message on %r: %s", topic[:200], refused)
+            self.inbox.refuse(topic, refused)
 
-    def _take(self, topic: str, payload: bytes) -> None:
-        received = self.trust.open(topic, payload)
-        address, message = received.address, received.message
-        device = address.device or ""
-        if isinstance(message, State):
-            return  # told to whoever looks at the retained topic
-        if not isinstance(message, Join | Update):
-            raise Refused(Reason.TOPIC, "not for the aggregator")
-        if isinstance(message, Update) and message.plan_id != address.plan_id:
-            raise Refused(Reason.SHAPE, "on the topic of another plan")
-        if isinstance(message, Join) and not received.certified and message.key is not None:
-            self._note_stranger(device, message.key)
-        work = self.works.get(address.task or "")
-        if work is None:
-            self._answer_without_work(received, message)
-        elif isinstance(message, Join):
-            work.join(device, message, received.certified)
+    # --- messages, in a turn ---------------------------------------------------------------------
+
+    def _join(self, received: Received, _payload: bytes) -> None:
+        join, device = received.message, received.address.device
+        assert isinstance(join, Join)
+        assert device is not None
+        if join.key is not None:
+            self._introduce(device, join.key, received.certified)
+        runner = self.runners.get(received.address.task or "")
+        if runner is not None:
+            runner.join(device, join, received.certified)
+        elif received.certified:
+            self._no_task(received, join.plan_id, join.have)
+
+    def _update(self, received: Received, payload: bytes) -> None:
+        update, device = received.message, received.address.device
+        assert isinstance(update, Update)
+        assert device is not None
+        runner = self.runners.get(received.address.task or "")
+        if runner is not None:
+            runner.update(device, update, payload, received.hash)
         else:
-            work.update(device, message, payload)
+            self._no_task(received, update.plan_id, received.hash)
 
-    def _answer_without_work(self, received: Received, message: Join | Update) -> None:
+    def _introduce(self, device: str, key: bytes, certified: bool) -> None:
+        """A device that has no certificate sends its key."""
+        if certified:
+            self.roster.vouch(device)
+        elif self.roster.note(device, key, int(self.clock.wall())):
+            log.warning(
+                "%s is not enrolled; to enrol it: fedling-broker device add %s %s",
+                device,
+                device,
+                key.hex(),
+            )
+
+    def _no_task(self, received: Received, plan_id: bytes, have: bytes | None) -> None:
         """A task that was removed: its devices need not ask for ever."""
-        if self._stalled:
-            return  # the device asks again
-        if not received.certified:
-            raise Refused(Reason.TOPIC, "no such task")
-        self.count(f"refused: {Reason.TOPIC}")
+        self.counters.count(f"refused: {Reason.TOPIC}")
+        receipt = Receipt(plan_id, have, Verdict.REFUSED, "unknown plan", None)
         task, device = received.address.task or "", received.address.device or ""
-        have = message.have if isinstance(message, Join) else received.hash
-        receipt = Receipt(message.plan_id, have, Verdict.REFUSED, "unknown plan", None)
-        topic = self.config.topics.of(Kind.RECEIPT, task, device)
-        sealed = envelope.seal(receipt, self.config.topics.bound(topic), self._tools.key)
-        self.link.publish(topic, sealed)
+        self.turns.then(partial(self.publisher.receipt, task, device, receipt))
 
-    def _note_stranger(self, device: str, key: bytes) -> None:
-        def note() -> None:
-            if self.devices.ask(device, key, int(time.time())):
-                log.warning(
-                    "%s is not enrolled; to enrol it: fedling-broker device add %s %s",
-                    device,
-                    device,
-                    key.hex(),
-                )
 
-        self._guard(note)
+TAKE: dict[Kind, Callable[[Service, Received, bytes], None]] = {
+    Kind.JOIN: Service._join,
+    Kind.UPDATE: Service._update,
+}
+
+
+def _nothing() -> None:
+    """A turn without a call of its own."""
+
+
+def _ignore(_result: object) -> None:
+    """What comes of it is not wanted."""

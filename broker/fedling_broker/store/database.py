@@ -1,7 +1,7 @@
 """The tables of the aggregator's SQLite file, which hold all facts that a restart needs.
 
-Large things are files named by hash (shelf.py); the tables hold their hashes. How to change a
-table: fedling_protocol.disk.database.
+Large things are files (shelf.py, update_log.py); the tables hold their names and hashes. How to
+change a table: fedling_protocol.disk.database.
 """
 
 from collections.abc import Callable
@@ -15,6 +15,8 @@ from fedling_protocol.disk.errors import WrongTables
 
 FILE = "fedling-broker.sqlite"
 PROGRAM = "fedling-broker"
+
+Guard = Callable[[], AbstractContextManager[None]]
 
 SCHEMA_2 = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
@@ -83,7 +85,44 @@ CREATE TABLE pending (
 CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 """
 
-TABLES = Tables(first=2, steps=(SCHEMA_2,), converter="fedling-broker serve")
+SCHEMA_3 = """
+-- files of the former release are converted by old_files.py, which then sets this to 0
+INSERT INTO meta SELECT 'old_files', EXISTS (SELECT 1 FROM tasks);
+
+-- plans.kept: the log of its updates must be there; decisions.first: where the update lies in it
+ALTER TABLE plans ADD COLUMN kept INTEGER NOT NULL DEFAULT 1;
+UPDATE plans SET kept = folded = 0 OR EXISTS (
+    SELECT 1 FROM decisions AS d
+    WHERE d.task = plans.task AND d.plan_id = plans.plan_id AND d.kept = 1);
+ALTER TABLE decisions ADD COLUMN first INTEGER NOT NULL DEFAULT 0;
+UPDATE decisions SET first = placed.first FROM (
+    SELECT task, plan_id, device, sum(size) OVER (
+        PARTITION BY task, plan_id ORDER BY device ROWS UNBOUNDED PRECEDING) - size AS first
+    FROM decisions WHERE kept = 1) AS placed
+WHERE (decisions.task, decisions.plan_id, decisions.device)
+    = (placed.task, placed.plan_id, placed.device);
+ALTER TABLE decisions DROP COLUMN kept;
+
+-- optimiser, parameters: of the server, by name and as JSON; state_form: what state_hash is the
+-- hash of, 1: values and velocity, as before these tables, 2: the file of tagged arrays
+ALTER TABLE journal ADD COLUMN optimiser TEXT NOT NULL DEFAULT 'fedavg';
+ALTER TABLE journal ADD COLUMN parameters TEXT NOT NULL DEFAULT '{}';
+ALTER TABLE journal ADD COLUMN state_form INTEGER NOT NULL DEFAULT 1;
+UPDATE journal SET optimiser = 'fedavgm', parameters = '{"momentum_q8":' || momentum || '}'
+WHERE momentum != 0;
+ALTER TABLE journal DROP COLUMN momentum;
+
+-- changed: grows with each certificate that is added or removed; retained: the MQTT broker may
+-- hold it
+INSERT INTO meta SELECT 'changed', coalesce(max(serial), 0) FROM certificates;
+ALTER TABLE certificates ADD COLUMN changed INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE certificates ADD COLUMN retained INTEGER NOT NULL DEFAULT 0;
+UPDATE certificates SET changed = serial, retained = 1;
+CREATE INDEX certificates_by_change ON certificates (changed);
+CREATE INDEX certificates_by_place ON certificates (removed, retained);
+"""
+
+TABLES = Tables(first=2, steps=(SCHEMA_2, SCHEMA_3), converter="fedling-broker serve")
 
 
 def create_database(directory: Path) -> None:
@@ -100,7 +139,9 @@ def open_database(directory: Path, *, alone: bool = False) -> Database:
     path = directory / FILE
     if not path.exists():
         raise WrongTables(f"{path}: is missing; run: fedling-broker init")
-    guard: Callable[[], AbstractContextManager[None]] = nullcontext
-    if not alone:
-        guard = partial(lock.exclusive, directory, PROGRAM)
-    return Database(path, TABLES, alone=guard)
+    return Database(path, TABLES, alone=guard(directory, alone=alone))
+
+
+def guard(directory: Path, *, alone: bool) -> Guard:
+    """What is held while something is converted. alone: the caller has the lock already."""
+    return nullcontext if alone else partial(lock.exclusive, directory, PROGRAM)

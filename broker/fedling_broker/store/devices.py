@@ -14,6 +14,7 @@ from fedling_protocol.wire.topics import Topics
 MAX_PENDING = 1000  # a stranger with many keys fills no disk
 REFRESH_S = 3600  # a device that asks again and again costs one write an hour
 _CERTIFIED = "SELECT id, key, serial, envelope FROM certificates WHERE removed = 0"
+_CHANGED = "SELECT id, key, serial, removed, changed FROM certificates WHERE changed > ?"
 
 
 class DeviceError(Exception):
@@ -39,11 +40,23 @@ class Pending:
     seen_s: int  # Unix time
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A certificate that was added or removed."""
+
+    id: str
+    key: bytes
+    serial: int
+    removed: bool
+    changed: int  # the number of this change
+
+
 class Devices:
     """Certificates and those who wait for one."""
 
     def __init__(self, database: Database, topics: Topics) -> None:
         self._database = database
+        self._ledger = Ledger(database)
         self._topics = topics
 
     def certify(self, owner: str, key: bytes, root: SigningKey) -> Certified:
@@ -55,14 +68,16 @@ class Devices:
         if old is not None and old.key == key:
             raise DeviceError(f"{owner} has a certificate already")
         with self._database.transaction("a certificate") as connection:
-            serial = Ledger(self._database).raise_meta("serial")
+            serial = self._ledger.raise_meta("serial")
             certificate = Certificate(key, role, self._topics.fleet, owner, serial)
             envelope = seal(
                 certificate, self._topics.bound(self._topics.of(Kind.KEYS, owner)), root
             )
             connection.execute(
-                "INSERT OR REPLACE INTO certificates VALUES (?, ?, ?, ?, ?, 0)",
-                (owner, key, kid(key), serial, envelope),
+                "INSERT OR REPLACE INTO certificates"
+                " (id, key, kid, serial, envelope, removed, changed, retained)"
+                " VALUES (?, ?, ?, ?, ?, 0, ?, 0)",
+                (owner, key, kid(key), serial, envelope, self._ledger.raise_meta("changed")),
             )
             connection.execute("DELETE FROM pending WHERE id = ?", (owner,))
         return Certified(owner, key, serial, envelope)
@@ -70,11 +85,13 @@ class Devices:
     def remove(self, owner: str) -> bool:
         """Take a device's certificate back; False: it has none."""
         with self._database.transaction("the removal of a device") as connection:
-            changed = connection.execute(
-                "UPDATE certificates SET removed = 1 WHERE id = ? AND removed = 0 AND id != ?",
-                (owner, AGGREGATOR),
+            if owner == AGGREGATOR or self.find(owner) is None:
+                return False
+            connection.execute(
+                "UPDATE certificates SET removed = 1, changed = ? WHERE id = ?",
+                (self._ledger.raise_meta("changed"), owner),
             )
-            return changed.rowcount > 0
+            return True
 
     def find(self, owner: str) -> Certified | None:
         """The certificate in force, if there is one."""
@@ -84,6 +101,37 @@ class Devices:
     def certified(self) -> list[Certified]:
         """All in force, the aggregator's among them."""
         return [Certified(*row) for row in self._database.rows(f"{_CERTIFIED} ORDER BY id")]
+
+    def changes(self, since: int) -> list[Change]:
+        """What was added or removed after the change of that number, oldest first."""
+        rows = self._database.rows(f"{_CHANGED} ORDER BY changed", since)
+        return [Change(i, key, serial, bool(gone), n) for i, key, serial, gone, n in rows]
+
+    # --- what the MQTT broker retains ------------------------------------------------------------
+
+    def unpublished(self, most: int) -> list[Certified]:
+        """Some of those in force that the MQTT broker was never given."""
+        sql = f"{_CERTIFIED} AND retained = 0 ORDER BY id LIMIT ?"
+        return [Certified(*row) for row in self._database.rows(sql, most)]
+
+    def withdrawn(self, most: int) -> list[str]:
+        """Some of those that were removed and that the MQTT broker may hold."""
+        sql = "SELECT id FROM certificates WHERE removed = 1 AND retained = 1 ORDER BY id LIMIT ?"
+        return [owner for (owner,) in self._database.rows(sql, most)]
+
+    def set_retained(self, owner: str) -> None:
+        """The MQTT broker is about to get it."""
+        with self._database.transaction("what is retained") as connection:
+            sql = "UPDATE certificates SET retained = 1 WHERE id = ? AND retained = 0"
+            connection.execute(sql, (owner,))
+
+    def not_retained(self, owner: str) -> None:
+        """The MQTT broker has forgotten it, and it was not added again meanwhile."""
+        with self._database.transaction("what is retained") as connection:
+            sql = "UPDATE certificates SET retained = 0 WHERE id = ? AND removed = 1"
+            connection.execute(sql, (owner,))
+
+    # --- who asks --------------------------------------------------------------------------------
 
     def ask(self, owner: str, key: bytes, now_s: int) -> bool:
         """Note that a device without certificate asked; True: a new one. The oldest make room."""

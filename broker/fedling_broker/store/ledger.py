@@ -1,5 +1,7 @@
 """Small facts of the aggregator: numbers that only grow, and what was counted."""
 
+from collections.abc import Mapping
+
 from fedling_protocol.disk.database import Database
 
 
@@ -10,7 +12,9 @@ class Ledger:
         self._database = database
 
     def meta(self, key: str) -> int:
-        """ "restore_epoch" (part of every plan id) or "serial" (of the last certificate)."""
+        """ "restore_epoch" (part of every plan id), "serial" (of the last certificate), "changed"
+        (how often a certificate was added or removed), "old_files" (1: they are to be converted).
+        """
         ((value,),) = self._database.rows("SELECT value FROM meta WHERE key = ?", key)
         return int(value)
 
@@ -20,13 +24,18 @@ class Ledger:
             connection.execute("UPDATE meta SET value = value + 1 WHERE key = ?", (key,))
             return self.meta(key)
 
-    def count(self, name: str, more: int = 1) -> None:
-        """Add to a counter, durably."""
+    def clear_meta(self, key: str) -> None:
+        """Make it 0."""
+        with self._database.transaction(key) as connection:
+            connection.execute("UPDATE meta SET value = 0 WHERE key = ?", (key,))
+
+    def count(self, counts: Mapping[str, int]) -> None:
+        """Add to counters, durably."""
         with self._database.transaction("counters") as connection:
-            connection.execute(
+            connection.executemany(
                 "INSERT INTO counters VALUES (?, ?)"
                 " ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
-                (name, more),
+                list(counts.items()),
             )
 
     def counters(self) -> dict[str, int]:

@@ -1,20 +1,24 @@
 """Every write that must survive a power cut: files made whole or not at all, SQLite facts.
 
-All durable writes of both ends go through write_file, create_file, remove_file and commit.
+All durable writes of both ends go through write_file, create_file, keep_draft, append, remove_file,
+remove_files and commit.
 """
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import quote
+
+Bytes = bytes | bytearray | memoryview
 
 PRIVATE = 0o600
 BUSY_S = 10.0  # how long a writer waits for another process's transaction
 
 
-def write_file(path: Path, data: bytes | bytearray | memoryview, mode: int = PRIVATE) -> None:
+def write_file(path: Path, data: Bytes, mode: int = PRIVATE) -> None:
     """Make or replace a file: at any instant either the old bytes are on disk or the new ones."""
     temporary = _write_temporary(path, data, mode)
     os.replace(temporary, path)
@@ -35,6 +39,58 @@ def remove_file(path: Path) -> None:
     """Remove a file, for good; it need not be there."""
     path.unlink(missing_ok=True)
     sync_directory(path.parent)
+
+
+def remove_files(paths: Iterable[Path]) -> None:
+    """Remove files for good, with one wait for each directory; they need not be there."""
+    directories = set()
+    for path in paths:
+        path.unlink(missing_ok=True)
+        directories.add(path.parent)
+    for directory in directories:
+        sync_directory(directory)
+
+
+@contextmanager
+def draft(directory: Path, name: str) -> Iterator[BinaryIO]:
+    """A file to be made piece by piece; keep_draft() gives it its name, without it there is none.
+
+    name: for people, no other draft in this directory may have it at the same time
+    """
+    temporary = _temporary(directory / name)
+    temporary.unlink(missing_ok=True)  # of a killed process that had the same number
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    handle = os.open(temporary, flags, PRIVATE)
+    try:
+        with os.fdopen(handle, "w+b") as file:
+            give_to_folders_owner(file.fileno(), directory)
+            yield file
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def keep_draft(file: BinaryIO, name: str, path: Path) -> None:
+    """Make a draft the file `path` of the same directory: durably, whole or not at all."""
+    file.flush()
+    os.fsync(file.fileno())
+    os.replace(_temporary(path.with_name(name)), path)
+    sync_directory(path.parent)
+
+
+def append(path: Path, first: int, pieces: Sequence[Bytes], *, named: bool) -> None:
+    """Put pieces behind the first bytes of a file, durably; what lay there is cut off.
+
+    The file is made if it is missing. named: its name is known to be on disk.
+    """
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
+    try:
+        give_to_folders_owner(handle, path.parent)
+        _write_behind(handle, path, first, pieces)
+        os.fdatasync(handle)
+    finally:
+        os.close(handle)
+    if not named:
+        sync_directory(path.parent)
 
 
 def remove_leftovers(directory: Path) -> None:
@@ -126,8 +182,21 @@ def give_to_folders_owner(handle: int, folder: Path) -> None:
         os.fchown(handle, owner.st_uid, owner.st_gid)
 
 
-def _write_temporary(path: Path, data: bytes | bytearray | memoryview, mode: int) -> Path:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def _write_behind(handle: int, path: Path, first: int, pieces: Sequence[Bytes]) -> None:
+    os.ftruncate(handle, first)
+    for piece in pieces:
+        rest = memoryview(piece)
+        while rest:
+            written = os.pwrite(handle, rest, first)
+            first, rest = first + written, rest[written:]
+
+
+def _write_temporary(path: Path, data: Bytes, mode: int) -> Path:
+    temporary = _temporary(path)
     temporary.unlink(missing_ok=True)  # of a killed process that had the same number
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:

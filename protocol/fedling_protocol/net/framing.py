@@ -177,14 +177,19 @@ class FilteredSocket:
         """Do nothing: it never blocks."""
 
 
+def publish_size(topic: str, size: int) -> int:
+    """Count a PUBLISH of QoS 1 with a payload of `size`: header, topic, packet id, payload."""
+    words = len(topic) if topic.isascii() else len(topic.encode())
+    return packet_size(2 + words + 2 + size)
+
+
+def packet_size(length: int) -> int:
+    """Count a packet with this remaining length, which takes 7 bits of each of its bytes."""
+    return 1 + max(1, -(-length.bit_length() // 7)) + length
+
+
 def _never() -> bool:
     return False
-
-
-def publish_size(topic: str, size: int) -> int:
-    """Count the bytes of a PUBLISH of quality 1 with a payload of `size` bytes."""
-    body = 2 + len(topic.encode()) + 2 + size
-    return 1 + len(_write_length(body)) + body
 
 
 def _remaining_length(data: bytearray) -> int | None:

@@ -6,7 +6,6 @@ import pytest
 from fedling_broker.aggregation import sums
 from fedling_broker.aggregation.aggregate import aggregate
 from fedling_broker.aggregation.initial import initial_state
-from fedling_broker.service import fold
 from fedling_broker.store.shelf import Damaged
 from fedling_broker.store.store import Store
 from fedling_protocol.disk import durable
@@ -15,6 +14,7 @@ from tests.support.rounds_on_disk import (
     SEED,
     TASK,
     accept,
+    fold_round,
     make_store,
     open_round,
     run_round,
@@ -30,7 +30,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def updates(store: Store) -> int:
-    return len(list(store.updates.directory.iterdir()))
+    return len(list(store.rounds.directory.iterdir()))
 
 
 def test_fold_is_the_mean_of_the_updates(store: Store) -> None:
@@ -40,26 +40,29 @@ def test_fold_is_the_mean_of_the_updates(store: Store) -> None:
     for k in range(3):
         total.add(Codec.RAW_INT16, vector(100 + k), 10 + k)
     expected = aggregate(initial_state(layers, SEED), [total.group()], TASK.optimiser)
-    (row,) = store.folds("tiny")
-    assert (row.round, row.version, row.weight, row.momentum) == (1, 2, 33, 128)
-    newest = store.newest("tiny")
+    (row,) = store.models.folds("tiny")
+    assert (row.round, row.version, row.weight) == (1, 2, 33)
+    assert (row.optimiser, row.parameters) == ("fedavgm", '{"momentum_q8":128}')
+    newest = store.models.newest("tiny")
     assert newest.model_hash == row.model_hash
-    assert store.weights(newest, TASK.spec) == expected.view
-    assert store.sums.get(row.sum_hash) == sums.to_bytes(total.total)
-    folded = store.plan("tiny", plan.plan_id)
+    assert store.models.bytes_of(newest, TASK.spec) == expected.view
+    assert store.models.sums.get(row.sum_hash) == sums.to_bytes(total.total)
+    folded = store.rounds.plan("tiny", plan.plan_id)
     assert folded is not None
     assert folded.folded
-    assert store.unfolded("tiny") is None
+    assert store.rounds.unfolded("tiny") is None
 
 
 def test_fold_erases_the_updates_unless_they_are_kept(store: Store) -> None:
     run_round(store, 1)
     assert updates(store) == 0
     plan = run_round(store, 2, keep=True)
-    assert updates(store) == 3
-    assert len(store.kept_updates("tiny", plan.plan_id)) == 3
     store.tidy()
-    assert updates(store) == 3
+    assert updates(store) == 1
+    members = store.rounds.members("tiny", plan.plan_id)
+    assert len(members) == 3
+    for member in members:
+        store.rounds.update(plan.plan_id, member)
 
 
 def test_fold_does_not_depend_on_the_order_of_arrival(tmp_path: Path) -> None:
@@ -69,9 +72,9 @@ def test_fold_does_not_depend_on_the_order_of_arrival(tmp_path: Path) -> None:
         plan = open_round(store, 1)
         for device in order:
             accept(store, plan, device, 7 * device, 1 + device)
-        store.close_round("tiny", plan.plan_id)
-        fold.fold(store, TASK, plan, keep=False)
-        (row,) = store.folds("tiny")
+        store.rounds.close("tiny", plan.plan_id)
+        fold_round(store, plan)
+        (row,) = store.models.folds("tiny")
         hashes.add((row.sum_hash, row.model_hash, row.state_hash))
         store.close()
     assert len(hashes) == 1
@@ -88,11 +91,11 @@ def test_fold_after_a_crash_gives_the_same_model(
     plan = open_round(store, 1)
     for device in range(3):
         accept(store, plan, device, 100 + device, 10 + device)
-    store.close_round("tiny", plan.plan_id)
+    store.rounds.close("tiny", plan.plan_id)
     with monkeypatch.context() as patched:
         crash_at(patched, stop)
         try:
-            fold.fold(store, TASK, plan, keep=False)
+            fold_round(store, plan)
         except Crash:
             pass
         else:
@@ -100,11 +103,11 @@ def test_fold_after_a_crash_gives_the_same_model(
     store.close()
     store = Store(tmp_path / "crashed")
     store.tidy()
-    found = store.plan("tiny", plan.plan_id)
+    found = store.rounds.plan("tiny", plan.plan_id)
     assert found is not None
     if not found.folded:
-        fold.fold(store, TASK, plan, keep=False)
-    assert store.folds("tiny") == undisturbed.folds("tiny")
+        fold_round(store, plan)
+    assert store.models.folds("tiny") == undisturbed.models.folds("tiny")
     assert updates(store) == 0
     store.close()
     undisturbed.close()
@@ -116,7 +119,7 @@ class Crash(BaseException):
 
 def crash_at(patched: pytest.MonkeyPatch, stop: int) -> None:
     done = [0]
-    for name in ("write_file", "commit", "remove_file"):
+    for name in ("write_file", "keep_draft", "commit", "remove_file", "remove_files"):
         real = getattr(durable, name)
 
         def counted(*args: object, real: object = real) -> None:
@@ -132,9 +135,10 @@ def crash_at(patched: pytest.MonkeyPatch, stop: int) -> None:
 def test_fold_of_a_damaged_update_changes_nothing(store: Store) -> None:
     plan = open_round(store, 1)
     row = accept(store, plan, 0, 5, 7)
-    store.updates.path(row.update_hash).write_bytes(b"rubbish")
-    store.close_round("tiny", plan.plan_id)
-    with pytest.raises(Damaged, match="another hash"):
-        fold.fold(store, TASK, plan, keep=False)
-    assert store.folds("tiny") == []
-    assert store.newest("tiny").version == 1
+    assert row.first == 0
+    store.rounds.log(plan.plan_id).write_bytes(b"rubbish")
+    store.rounds.close("tiny", plan.plan_id)
+    with pytest.raises(Damaged, match="not the update that was accepted"):
+        fold_round(store, plan)
+    assert store.models.folds("tiny") == []
+    assert store.models.newest("tiny").version == 1

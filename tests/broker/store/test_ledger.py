@@ -16,9 +16,8 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 
 def test_count_adds_up(ledger: Ledger) -> None:
-    ledger.count("refused: cbor")
-    ledger.count("refused: cbor", 4)
-    ledger.count("bytes sent", 7)
+    ledger.count({"refused: cbor": 1})
+    ledger.count({"refused: cbor": 4, "bytes sent": 7})
     assert ledger.counters() == {"bytes sent": 7, "refused: cbor": 5}
 
 

@@ -18,11 +18,22 @@ from tests.support.rounds_on_disk import KEYS, SEED, TASK, TEXT, TOPICS
 
 OLD = Path(__file__).parent / "tables_2"
 IDS = [device_id(key.public) for key in KEYS]
+PLACES = {"gr2q7gf5lh6pzfdn": 0, "ni4ahvpqlgicuhdn": 291, "wyxim75c6m5p4ywv": 582}  # in the log
 
 
 def test_every_row_survives(tmp_path: Path) -> None:
     before = build_database(OLD / "tables.sql", tmp_path / FILE)
     assert [table for table, rows in before.items() if not rows] == []
+    for row in before["journal"]:
+        assert row.pop("momentum") == 128
+        row |= {"optimiser": "fedavgm", "parameters": '{"momentum_q8":128}', "state_form": 1}
+    for row in before["decisions"]:
+        assert row.pop("kept") == (row["verdict"] == "accepted")
+        row["first"] = PLACES.get(str(row["device"]), 0) if row["weight"] != 7 else 0
+    for row in before["plans"]:
+        row["kept"] = 1  # one is open, the other was audited
+    for row in before["certificates"]:
+        row |= {"changed": row["serial"], "retained": 1}
     open_database(tmp_path).close()
     assert lost(before, rows_of(tmp_path / FILE)) == []
     assert version_of(tmp_path / FILE) == TABLES.newest
@@ -31,17 +42,19 @@ def test_every_row_survives(tmp_path: Path) -> None:
 def test_an_upgrade_keeps_rounds_and_verdicts(tmp_path: Path) -> None:
     build(OLD, tmp_path, FILE)
     store = Store(tmp_path)
-    assert [(row.name, row.text, row.paused) for row in store.tasks()] == [("tiny", TEXT, False)]
-    first, second = store.plans("tiny")
+    assert [(row.name, row.text, row.paused) for row in store.tasks.rows()] == [
+        ("tiny", TEXT, False)
+    ]
+    first, second = store.rounds.plans("tiny")
     assert (first.folded, second.folded, second.closed, second.age_ms) == (True, False, False, 4321)
-    assert store.unfolded("tiny") == second
-    assert dict(store.places("tiny", second.plan_id)) == {"a" * 16: 9000}
-    accepted = store.decisions("tiny", second.plan_id, accepted=True)
+    assert store.rounds.unfolded("tiny") == second
+    assert dict(store.rounds.places("tiny", second.plan_id)) == {"a" * 16: 9000}
+    accepted = store.rounds.members("tiny", second.plan_id)
     assert [row.device for row in accepted] == [IDS[0]]
-    late = store.decision("tiny", second.plan_id, "b" * 16)
+    late = store.rounds.decision("tiny", second.plan_id, "b" * 16)
     assert late is not None
     assert (late.verdict, late.update_hash) == ("late", b"h" * 32)
-    assert len(store.decisions("tiny", first.plan_id, accepted=True)) == 3
+    assert len(store.rounds.members("tiny", first.plan_id)) == 3
     assert store.ledger.meta("restore_epoch") == 1  # it is in every plan id
     store.close()
 
@@ -50,11 +63,10 @@ def test_an_upgrade_keeps_models_and_their_proof(tmp_path: Path) -> None:
     build(OLD, tmp_path, FILE)
     store = Store(tmp_path)
     store.tidy()
-    assert [row.version for row in store.model_rows("tiny")] == [1, 2]
-    assert store.retained_models("tiny") == [2]
+    assert [row.version for row in store.models.rows("tiny")] == [1, 2]
+    assert store.models.retained("tiny") == [2]
     checks = list(verify.verify(store, TASK, SEED))
     assert [(c.version, c.updates, c.fault) for c in checks] == [(1, False, ""), (2, True, "")]
-    store.newest_state("tiny", TASK.spec.layers)
     store.close()
 
 

@@ -1,0 +1,113 @@
+"""All that the aggregator says: sealed with its online key, on the topic that it is for.
+
+Nothing waits here for a connection: what is retained is said again after the next connect, and who
+waits for an answer asks again.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fedling_broker.store.devices import Certified
+from fedling_broker.store.models import ModelRow, Models
+from fedling_protocol.net.ports import Done, Link
+from fedling_protocol.runtime.worker import Failed, Worker
+from fedling_protocol.wire import envelope
+from fedling_protocol.wire.identity import SigningKey
+from fedling_protocol.wire.kinds import Kind
+from fedling_protocol.wire.messages import Message, Model, Plan, Receipt, Rest, TaskSpec, Ticket
+from fedling_protocol.wire.topics import Topics
+
+
+@dataclass(frozen=True, slots=True)
+class SealedModel:
+    """A Model message as it is published."""
+
+    version: int
+    message: bytes
+
+
+class Publisher:
+    """Words of the running aggregator. compute: where models are sealed, which takes a while."""
+
+    def __init__(self, link: Link, compute: Worker, topics: Topics, key: SigningKey) -> None:
+        self._link = link
+        self._compute = compute
+        self._topics = topics
+        self._key = key
+        self._models: dict[str, SealedModel] = {}  # the newest of each task
+
+    @property
+    def connected(self) -> bool:
+        """Whether anybody can hear it."""
+        return self._link.connected
+
+    # --- to one device ---------------------------------------------------------------------------
+
+    def ticket(self, task: str, device: str, ticket: Ticket) -> None:
+        self._say(self._topics.of(Kind.TICKET, task, device), ticket)
+
+    def receipt(self, task: str, device: str, receipt: Receipt) -> None:
+        self._say(self._topics.of(Kind.RECEIPT, task, device), receipt)
+
+    # --- what is retained ------------------------------------------------------------------------
+
+    def certificate(self, certified: Certified, done: Done | None = None) -> None:
+        topic = self._topics.of(Kind.KEYS, certified.id)
+        self._link.publish(topic, certified.envelope, retain=True, done=done)
+
+    def no_certificate(self, owner: str, done: Done) -> None:
+        """done: the MQTT broker has forgotten it."""
+        self._link.publish(self._topics.of(Kind.KEYS, owner), b"", retain=True, done=done)
+
+    def plan(self, task: str, message: Plan | Rest) -> None:
+        self._say(self._topics.of(Kind.PLAN, task, Plan.kind), message, retain=True)
+
+    def model(
+        self,
+        models: Models,
+        spec: TaskSpec,
+        row: ModelRow,
+        then: Callable[[int], None],
+        failed: Failed,
+    ) -> None:
+        """Publish a version of the model; then: told how many bytes its message has.
+
+        failed: told what is wrong with its file
+        """
+        sealed = self._models.get(spec.task)
+        if sealed is not None and sealed.version == row.version:
+            self._publish_model(spec.task, sealed, then)
+            return
+        self._models.pop(spec.task, None)
+        self._compute.do(
+            lambda: self._seal_model(models, spec, row),
+            lambda made: self._publish_model(spec.task, made, then),
+            failed,
+        )
+
+    def no_model(self, task: str, version: int, done: Done | None = None) -> None:
+        """done: the MQTT broker has forgotten it."""
+        topic = self._topics.of(Kind.MODEL, task, version)
+        self._link.publish(topic, b"", retain=True, done=done)
+
+    def withdraw(self, task: str) -> None:
+        """The task is no more: take its model back. Who still asks is told that."""
+        sealed = self._models.pop(task, None)
+        if sealed is not None:
+            self.no_model(task, sealed.version)
+
+    def _seal_model(self, models: Models, spec: TaskSpec, row: ModelRow) -> SealedModel:
+        topic = self._topics.of(Kind.MODEL, spec.task, row.version)
+        model = Model(row.version, spec, row.exponents, models.bytes_of(row, spec))
+        return SealedModel(row.version, envelope.seal(model, self._topics.bound(topic), self._key))
+
+    def _publish_model(self, task: str, sealed: SealedModel, then: Callable[[int], None]) -> None:
+        self._models[task] = sealed
+        topic = self._topics.of(Kind.MODEL, task, sealed.version)
+        self._link.publish(topic, sealed.message, retain=True)
+        then(len(sealed.message))
+
+    def _say(self, topic: str, message: Message, *, retain: bool = False) -> None:
+        if self._link.connected:
+            sealed = envelope.seal(message, self._topics.bound(topic), self._key)
+            self._link.publish(topic, sealed, retain=retain)

@@ -1,0 +1,74 @@
+"""The sum of a round that grows with each update, so that little is left to do at its end."""
+
+from collections.abc import Callable, Iterable
+
+from fedling_broker.aggregation.sums import GroupSum, Sum
+from fedling_broker.store.rounds import DecisionRow, Rounds
+from fedling_native import Layer
+from fedling_protocol.runtime.loop import Clock
+from fedling_protocol.runtime.slices import Sliced, Slices
+from fedling_protocol.wire import envelope, payload
+from fedling_protocol.wire.kinds import Kind
+from fedling_protocol.wire.messages import Update
+
+Then = Callable[[GroupSum], None]
+
+
+def add_up(
+    rounds: Rounds, plan_id: bytes, members: Iterable[DecisionRow], total: Sum
+) -> Slices[None]:
+    """Add the members' updates on disk. Raises Damaged."""
+    for member in members:
+        update = read(rounds.update(plan_id, member))
+        total.add(update.codec, update.vector, update.weight)
+        yield
+
+
+def read(message: bytes) -> Update:
+    """What was verified before it was stored."""
+    update = payload.decode(Kind.UPDATE, envelope.parse(message, Kind.UPDATE).payload)
+    assert isinstance(update, Update)
+    return update
+
+
+class RunningSum:
+    """Of one round. After a start, what is on disk is added up again beside everything else."""
+
+    def __init__(self, layers: tuple[Layer, ...]) -> None:
+        self._sum = Sum(layers)
+        self._slices: Sliced[None] | None = None
+        self._wanted: Then | None = None
+
+    def restore(
+        self,
+        clock: Clock,
+        rounds: Rounds,
+        plan_id: bytes,
+        members: list[DecisionRow],
+        failed: Callable[[Exception], None],
+    ) -> None:
+        """Begin with the updates on disk. failed: told if one of them is damaged."""
+        if members:
+            slices = add_up(rounds, plan_id, members, self._sum)
+            self._slices = Sliced(clock, slices, lambda _: self._on_restored(), failed)
+
+    def add(self, update: Update) -> None:
+        """It was accepted."""
+        self._sum.add(update.codec, update.vector, update.weight)
+
+    def when_whole(self, then: Then) -> None:
+        """Give the sum, now or when all of it was added up again."""
+        self._wanted = then
+        if self._slices is None:
+            self._on_restored()
+
+    def close(self) -> None:
+        """Nobody wants it any more."""
+        self._wanted = None
+        if self._slices is not None:
+            self._slices.cancel()
+
+    def _on_restored(self) -> None:
+        self._slices = None
+        if self._wanted is not None:
+            self._wanted(self._sum.group())

@@ -1,0 +1,161 @@
+"""The versions of each task's model, and the journal that tells how each came about."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+
+from fedling_broker.aggregation.optimisers import Setup
+from fedling_broker.aggregation.state import ServerState, state_to_bytes
+from fedling_broker.store.shelf import Shelf
+from fedling_protocol.disk.database import Database
+from fedling_protocol.wire import digest
+from fedling_protocol.wire.messages import TaskSpec
+
+FIRST_VERSION = 1
+
+_MODEL = "version, model_hash, exponents"
+_FOLD = (
+    "round, sum_hash, weight, optimiser, parameters, version, model_hash, state_hash, state_form"
+)
+
+
+class StateForm(IntEnum):
+    """What the journal's hash of a server state is the hash of."""
+
+    VALUES_AND_VELOCITY = 1  # folds before tables 3
+    TAGGED = 2  # the file
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRow:
+    """A version of a task's model."""
+
+    version: int
+    model_hash: bytes
+    exponents: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """A row of the journal: how a model came about."""
+
+    round: int
+    sum_hash: bytes
+    weight: int  # of all members
+    optimiser: str  # its name
+    parameters: str  # its parameters, as JSON
+    version: int
+    model_hash: bytes
+    state_hash: bytes  # of the server's state after it
+    state_form: int = StateForm.TAGGED
+
+    @property
+    def setup(self) -> Setup:
+        """Raises ValueError if the row was tampered with."""
+        return Setup.parse(self.optimiser, self.parameters)
+
+
+class Models:
+    """Rows of models and of the journal; weights, sums and states as files named by hash."""
+
+    def __init__(self, database: Database, directory: Path) -> None:
+        self._database = database
+        self.weights = Shelf(directory / "models")
+        self.sums = Shelf(directory / "sums")
+        self.states = Shelf(directory / "states")
+
+    def newest(self, task: str) -> ModelRow:
+        sql = f"SELECT {_MODEL} FROM models WHERE task = ? ORDER BY version DESC LIMIT 1"
+        ((version, model_hash, exponents),) = self._database.rows(sql, task)
+        return _model(version, model_hash, exponents)
+
+    def rows(self, task: str) -> list[ModelRow]:
+        """By version."""
+        sql = f"SELECT {_MODEL} FROM models WHERE task = ? ORDER BY version"
+        return [_model(*row) for row in self._database.rows(sql, task)]
+
+    def bytes_of(self, row: ModelRow, spec: TaskSpec) -> bytes:
+        """The weights of a version. Raises Damaged."""
+        return self.weights.get(
+            row.model_hash, lambda data: digest.model_hash(spec, row.exponents, data)
+        )
+
+    def newest_state(self, task: str) -> bytes:
+        """The name of the server's state that the next mean is added to."""
+        ((name,),) = self._database.rows("SELECT state_hash FROM newest WHERE task = ?", task)
+        return bytes(name)
+
+    def put_state(self, spec: TaskSpec, state: ServerState) -> tuple[bytes, bytes]:
+        """The files of a state; their names: model hash, state hash. Raises CannotWrite."""
+        model_hash = digest.model_hash(spec, state.exponents, state.view)
+        self.weights.put(state.view, model_hash)
+        return model_hash, self.states.put(state_to_bytes(state))
+
+    def add_first(self, task: str, row: ModelRow, state_hash: bytes) -> None:
+        """What the first round stands on; part of the transaction that adds the task."""
+        with self._database.transaction("the first model") as connection:
+            self._insert(task, row)
+            connection.execute("INSERT INTO newest VALUES (?, ?)", (task, state_hash))
+
+    def enter(self, task: str, fold: Fold, exponents: tuple[int, ...]) -> None:
+        """Journal and model; part of the transaction that ends the round."""
+        with self._database.transaction("a model") as connection:
+            connection.execute(
+                f"INSERT INTO journal (task, {_FOLD}) VALUES (?,?,?,?,?,?,?,?,?,?)",
+                (
+                    task, fold.round, fold.sum_hash, fold.weight, fold.optimiser, fold.parameters,
+                    fold.version, fold.model_hash, fold.state_hash, fold.state_form,
+                ),
+            )  # fmt: skip
+            self._insert(task, ModelRow(fold.version, fold.model_hash, exponents))
+            self.set_newest_state(task, fold.state_hash)
+
+    def set_newest_state(self, task: str, name: bytes) -> None:
+        with self._database.transaction("the server's state") as connection:
+            sql = "UPDATE newest SET state_hash = ? WHERE task = ?"
+            connection.execute(sql, (name, task))
+
+    def folds(self, task: str) -> list[Fold]:
+        """The journal, by round."""
+        sql = f"SELECT {_FOLD} FROM journal WHERE task = ? ORDER BY round"
+        return [Fold(*row) for row in self._database.rows(sql, task)]
+
+    def folded(self, task: str) -> int:
+        """How many rounds are in the journal."""
+        ((count,),) = self._database.rows("SELECT count(*) FROM journal WHERE task = ?", task)
+        return int(count)
+
+    # --- what the MQTT broker retains ------------------------------------------------------------
+
+    def retained(self, task: str) -> list[int]:
+        """Versions that the MQTT broker may hold."""
+        sql = "SELECT version FROM models WHERE task = ? AND retained = 1 ORDER BY version"
+        return [version for (version,) in self._database.rows(sql, task)]
+
+    def not_retained(self, task: str, version: int) -> None:
+        """The MQTT broker has forgotten it."""
+        with self._database.transaction("what is retained") as connection:
+            sql = "UPDATE models SET retained = 0 WHERE task = ? AND version = ?"
+            connection.execute(sql, (task, version))
+
+    def keep_only_files(self) -> None:
+        """Erase the files that no row speaks of. Raises CannotWrite."""
+        for shelf, query in (
+            (self.sums, "SELECT sum_hash FROM journal"),
+            (self.states, "SELECT state_hash FROM newest"),
+            (self.weights, "SELECT model_hash FROM models"),
+        ):
+            shelf.keep_only(name for (name,) in self._database.rows(query))
+
+    def _insert(self, task: str, row: ModelRow) -> None:
+        packed = bytes(exponent & 0xFF for exponent in row.exponents)
+        with self._database.transaction("a model") as connection:
+            connection.execute(
+                "INSERT INTO models VALUES (?, ?, ?, ?, 1)",
+                (task, row.version, row.model_hash, packed),
+            )
+
+
+def _model(version: int, model_hash: bytes, exponents: bytes) -> ModelRow:
+    signed = tuple(byte - 256 if byte > 127 else byte for byte in exponents)
+    return ModelRow(version, model_hash, signed)

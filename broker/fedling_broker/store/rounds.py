@@ -1,0 +1,225 @@
+"""The rounds of each task: plans, places, verdicts, and the updates that a sum is made of."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedling_broker.rounds.events import Decision
+from fedling_broker.store import update_log
+from fedling_broker.store.models import ModelRow
+from fedling_broker.store.update_log import Extent, UpdateLog
+from fedling_protocol.disk import durable
+from fedling_protocol.disk.database import Database
+from fedling_protocol.disk.errors import writing
+from fedling_protocol.wire.messages import Verdict
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+_PLAN = "round, plan_id, base_version, base_hash, opened_ms, boot, age_ms, closed, folded, kept"
+_DECISION = "device, verdict, reason, update_hash, first, size, weight, saturated"
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRow:
+    """A round that was opened."""
+
+    round: int
+    plan_id: bytes
+    base_version: int
+    base_hash: bytes
+    opened_ms: int  # on the boot-time clock of the boot that `boot` names
+    boot: str
+    age_ms: int  # the largest that was written down
+    closed: bool
+    folded: bool
+    kept: bool  # the log of its updates must be there
+
+    def age_at(self, now_ms: int) -> int:
+        """How long the round has been open, as far as this boot's clock can tell."""
+        same_boot = self.boot != "" and self.boot == boot_id()
+        return now_ms - self.opened_ms if same_boot else self.age_ms
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionRow:
+    """The first verdict on a device's update, with what accounting needs."""
+
+    device: str
+    verdict: str
+    reason: str
+    update_hash: bytes
+    first: int  # where the round's log has it, if it was accepted
+    size: int  # bytes of the message; 0: it never came
+    weight: int
+    saturated: int
+
+    @property
+    def decision(self) -> Decision:
+        """As the rounds want it."""
+        return Decision(self.update_hash, Verdict(self.verdict), self.reason)
+
+    @property
+    def extent(self) -> Extent:
+        """Of an accepted update."""
+        return Extent(self.first, self.size)
+
+
+def boot_id() -> str:
+    """Names this boot of the kernel, since other boots had other clocks. Empty: unknown."""
+    try:
+        return BOOT_ID.read_text().strip()
+    except OSError:  # a sandbox that hides it
+        return ""
+
+
+class Rounds:
+    """The tables `plans`, `places`, `decisions`, and a log of updates for each round."""
+
+    def __init__(self, database: Database, directory: Path) -> None:
+        self._database = database
+        self.directory = directory
+        self._logs: dict[bytes, UpdateLog] = {}  # of the plans that are open, by id
+        self._boot = boot_id()
+
+    def plans(self, task: str) -> list[PlanRow]:
+        """By round."""
+        sql = f"SELECT {_PLAN} FROM plans WHERE task = ? ORDER BY round"
+        return [_plan(row) for row in self._database.rows(sql, task)]
+
+    def plan(self, task: str, plan_id: bytes) -> PlanRow | None:
+        sql = f"SELECT {_PLAN} FROM plans WHERE task = ? AND plan_id = ?"
+        row = self._database.row(sql, task, plan_id)
+        return None if row is None else _plan(row)
+
+    def unfolded(self, task: str) -> PlanRow | None:
+        """The one plan that is in no model yet."""
+        row = self._database.row(f"SELECT {_PLAN} FROM plans WHERE task = ? AND folded = 0", task)
+        return None if row is None else _plan(row)
+
+    def open(self, task: str, number: int, plan_id: bytes, base: ModelRow, now_ms: int) -> None:
+        """Idempotent: the same plan may be opened again."""
+        with self._database.transaction("the round") as connection:
+            connection.execute(
+                f"INSERT OR IGNORE INTO plans (task, {_PLAN}) VALUES (?,?,?,?,?,?,?,0,0,0,1)",
+                (task, number, plan_id, base.version, base.model_hash, now_ms, self._boot),
+            )
+
+    def close(self, task: str, plan_id: bytes) -> None:
+        """Whatever comes for it from now on is late."""
+        with self._database.transaction("the end of a round") as connection:
+            sql = "UPDATE plans SET closed = 1 WHERE task = ? AND plan_id = ?"
+            connection.execute(sql, (task, plan_id))
+
+    def end(self, task: str, plan_id: bytes, *, keep: bool) -> None:
+        """It is in a model; part of the transaction that enters it. keep: the log, for audits."""
+        with self._database.transaction("the end of a round") as connection:
+            sql = "UPDATE plans SET folded = 1, kept = ? WHERE task = ? AND plan_id = ?"
+            connection.execute(sql, (keep, task, plan_id))
+
+    def grow(self, task: str, plan_id: bytes, age_ms: int) -> None:
+        """The round is at least so old."""
+        with self._database.transaction("the age of a round") as connection:
+            sql = "UPDATE plans SET age_ms = max(age_ms, ?) WHERE task = ? AND plan_id = ?"
+            connection.execute(sql, (age_ms, task, plan_id))
+
+    # --- places ----------------------------------------------------------------------------------
+
+    def places(self, task: str, plan_id: bytes) -> Mapping[str, int]:
+        """Until which age of the round, by device."""
+        sql = "SELECT device, until_ms FROM places WHERE task = ? AND plan_id = ?"
+        return dict(self._database.rows(sql, task, plan_id))
+
+    def grant(
+        self, task: str, plan_id: bytes, device: str, until_ms: int, instead_of: str | None
+    ) -> None:
+        """A place, or a longer one; `instead_of` loses its own."""
+        with self._database.transaction("a place") as connection:
+            if instead_of is not None:
+                connection.execute(_TAKE_PLACE, (task, plan_id, instead_of))
+            connection.execute(
+                "INSERT OR REPLACE INTO places VALUES (?, ?, ?, ?)",
+                (task, plan_id, device, until_ms),
+            )
+
+    # --- verdicts --------------------------------------------------------------------------------
+
+    def decide(self, task: str, plan_id: bytes, row: DecisionRow) -> None:
+        """The first verdict stays; the device's place ends with it."""
+        with self._database.transaction("a verdict") as connection:
+            connection.execute(
+                f"INSERT OR IGNORE INTO decisions (task, plan_id, {_DECISION})"
+                " VALUES (?,?,?,?,?,?,?,?,?,?)",
+                (
+                    task, plan_id, row.device, row.verdict, row.reason, row.update_hash, row.first,
+                    row.size, row.weight, row.saturated,
+                ),
+            )  # fmt: skip
+            connection.execute(_TAKE_PLACE, (task, plan_id, row.device))
+
+    def decision(self, task: str, plan_id: bytes, device: str) -> Decision | None:
+        sql = f"SELECT {_DECISION} FROM decisions WHERE task = ? AND plan_id = ? AND device = ?"
+        row = self._database.row(sql, task, plan_id, device)
+        return None if row is None else DecisionRow(*row).decision
+
+    def decisions(self, task: str, plan_id: bytes) -> list[DecisionRow]:
+        """By device."""
+        sql = f"SELECT {_DECISION} FROM decisions WHERE task = ? AND plan_id = ? ORDER BY device"
+        return [DecisionRow(*row) for row in self._database.rows(sql, task, plan_id)]
+
+    def members(self, task: str, plan_id: bytes) -> list[DecisionRow]:
+        """Whose updates are in the sum, as they lie in the log."""
+        rows = self.decisions(task, plan_id)
+        accepted = [row for row in rows if row.verdict == Verdict.ACCEPTED]
+        return sorted(accepted, key=lambda row: row.first)
+
+    # --- updates ---------------------------------------------------------------------------------
+
+    def log(self, plan_id: bytes) -> Path:
+        """The file of a plan's accepted updates."""
+        return self.directory / plan_id.hex()
+
+    def add_update(self, task: str, plan_id: bytes, message: bytes) -> Extent:
+        """Where it will lie in the log. It is on disk when what take_writes() gives was called."""
+        log = self._logs.get(plan_id)
+        if log is None:
+            end = max((row.extent.end for row in self.members(task, plan_id)), default=0)
+            log = self._logs[plan_id] = UpdateLog(self.log(plan_id), end)
+        return log.add(message)
+
+    def take_writes(self) -> list[Callable[[], None]]:
+        """What must be called before the transaction is committed. They raise OSError."""
+        return [write for log in self._logs.values() if (write := log.take()) is not None]
+
+    def forget_logs(self) -> None:
+        """What was added and not committed was never there."""
+        self._logs.clear()
+
+    def forget_log(self, plan_id: bytes) -> None:
+        """No update of this plan is added any more; what was is committed."""
+        self._logs.pop(plan_id, None)
+
+    def erase_log(self, plan_id: bytes) -> None:
+        """Remove the plan's updates for good. Raises CannotWrite."""
+        with writing(str(self.log(plan_id))):
+            durable.remove_file(self.log(plan_id))
+
+    def update(self, plan_id: bytes, row: DecisionRow) -> bytes:
+        """An accepted update, the whole message. Raises Damaged."""
+        return update_log.read(self.log(plan_id), row.extent, row.update_hash)
+
+    def keep_only_logs(self) -> None:
+        """Erase the files of updates that no plan needs. Raises CannotWrite."""
+        kept = {plan_id.hex() for (plan_id,) in self._database.rows(_KEPT)}
+        with writing(str(self.directory)):
+            durable.remove_leftovers(self.directory)
+            left = [path for path in self.directory.iterdir() if path.name not in kept]
+            if left:
+                durable.remove_files(left)
+
+
+_TAKE_PLACE = "DELETE FROM places WHERE task = ? AND plan_id = ? AND device = ?"
+_KEPT = "SELECT plan_id FROM plans WHERE kept = 1"
+
+
+def _plan(row: tuple[int, bytes, int, bytes, int, str, int, int, int, int]) -> PlanRow:
+    return PlanRow(*row[:7], bool(row[7]), bool(row[8]), bool(row[9]))

@@ -24,6 +24,7 @@ from fedling_agent.conditions.condition import Condition
 from fedling_protocol import settings
 
 DOCS = Path(__file__).parent
+FOLDERS = ("native", "protocol", "agent", "broker", "firmware_sim")  # with code of ours
 HEADING = "| argument | means |\n|---|---|\n"
 PART = re.compile(r"(<!-- (commands|keys|reasons): (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 

@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """As argparse does, but FILE and `--` options may come in any order.
+    """Parse as argparse does, but let FILE and `--` options come in any order.
 
     argparse takes an optional positional for absent as soon as an option stands between it and
     what is before it, so that `ingest wrist --format csv FILE` would leave FILE over.

@@ -77,7 +77,7 @@ def find(path: Path | None) -> Path:
 
 
 def load(path: Path) -> Config:
-    """Raises SettingsError."""
+    """Read broker.toml. Raises SettingsError."""
     return Config(settings.load(path, BrokerFile, RENAMED), path)
 
 

@@ -147,7 +147,7 @@ class Federation:
             (self.proxy.mend if weather.network else self.proxy.cut)(device.name)
 
     def check(self) -> None:
-        """Raises ChildDied when a process has ended by itself."""
+        """Look at all processes. Raises ChildDied when one has ended by itself."""
         if not self._mosquitto.running:
             raise ChildDied(f"mosquitto ended; the end of its log:\n{self._mosquitto.log_tail()}")
         self.aggregator.process.check()

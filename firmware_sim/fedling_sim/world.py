@@ -93,7 +93,7 @@ def _dice(seed: int, device: int, what: str) -> random.Random:
 
 
 class _Switch:
-    """On and off by turns; first on, from somewhere in the middle of its span."""
+    """A switch, on and off by turns; first on, from somewhere in the middle of its span."""
 
     def __init__(self, dice: random.Random, on_s: Sequence[float], off_s: Sequence[float]) -> None:
         self._dice = dice

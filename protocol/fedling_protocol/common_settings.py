@@ -68,7 +68,7 @@ class RetrySettings:
 
 
 def check_order(settings: object, first: str, longest: str) -> None:
-    """Raises ValueError if the first delay is longer than the longest."""
+    """Check two delays. Raises ValueError if the first is longer than the longest."""
     low, high = getattr(settings, first), getattr(settings, longest)
     if high < low:
         raise ValueError(f"{longest} = {high}: allowed: at least {first} = {low}")

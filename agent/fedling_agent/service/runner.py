@@ -244,7 +244,7 @@ class SessionRunner:
     # --- what the training slot asks and tells ---------------------------------------------------
 
     def lease(self, grant: Callable[[float], None]) -> None:
-        """From a reading made from now on: it is what the next batch depends on."""
+        """Grant a lease from a reading made from now on: the next batch depends on it."""
 
         def answer(allowance: Allowance, readings: Readings) -> None:
             if allowance.train and not self.closed:
@@ -360,7 +360,7 @@ class SessionRunner:
             self._start_training(ev.StartTraining(plan))
 
     def _stop_freezing(self) -> None:
-        """Before the disk it leaves nothing; what the disk is writing is not begun."""
+        """End a freeze: before the disk it leaves nothing, what the disk writes is not begun."""
         freezing = self._freezing
         if freezing is None:
             return

@@ -327,7 +327,7 @@ def part(value: bytes, ceiling_ms: int) -> int:
 
 
 def settle(s: Session, now: int, do: list[Action]) -> Session:
-    """After every event: end what is no longer allowed, begin what is allowed now."""
+    """End what is no longer allowed, begin what is allowed now; after every event."""
     if s.ask_ms is not None and now >= s.ask_ms:
         s = replace(s, ask_ms=None)
     s = settle_transfers(s, now, do)

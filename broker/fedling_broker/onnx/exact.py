@@ -137,7 +137,7 @@ def _products(graph: Graph, trained: Trained, x: str) -> str:
 
 
 def _requantised(graph: Graph, sums: Sums) -> Tensor:
-    """As many bits fewer as the largest accumulator of each example asks for."""
+    """Take off as many bits as the largest accumulator of each example asks for."""
     largest = graph.op("ReduceMax", graph.op("Abs", sums.values), axes=[1, 2, 3], keepdims=1)
     # bitlen(M) - 7, or 0: how many of 2^7, 2^8, ... 2^30 are not above M < 2^31
     reached = graph.op("GreaterOrEqual", largest, 2 ** np.arange(7, 31, dtype=np.int64))

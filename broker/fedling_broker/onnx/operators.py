@@ -281,7 +281,7 @@ def axes(walk: Walk, node: Node, dimensions: int) -> tuple[int, ...]:
 
 
 def listed_axes(walk: Walk, node: Node) -> tuple[int, ...]:
-    """As they stand in the file: an attribute in old ones, an input in new ones."""
+    """Find axes as they stand in the file: an attribute in old ones, an input in new ones."""
     if len(node.inputs) > 1:
         return tuple(int(axis) for axis in walk.required(node, 1).ravel()[: MAX_RANK + 1])
     return node.integers("axes", ())

@@ -151,7 +151,7 @@ class _Reader:
         )
 
     def attribute(self, attribute: AttributeProto) -> object:
-        """None: of a type that no supported operator has."""
+        """Read an attribute; None: of a type that no supported operator has."""
         match attribute.type:
             case AttributeProto.INT:
                 return attribute.i
@@ -168,7 +168,7 @@ class _Reader:
         return None
 
     def tensor(self, tensor: TensorProto) -> Array:
-        """As float64 or int64."""
+        """Read a tensor as float64 or int64."""
         kind = tensor.data_type
         if kind not in RAW:
             self.refuse(tensor, f"its type {kind} is none of float, double, int32, int64, bool")

@@ -237,7 +237,7 @@ def described(layer: Layer) -> str:
 
 
 def _comparable(layer: Layer) -> Layer:
-    """Without ReLU, and without the stride in a direction that has one position only."""
+    """Leave out the ReLU, and the stride in a direction that has one position only."""
     height, width, _ = layer.out_shape
     sh, sw = layer.stride
     stride = (1 if height == 1 else sh, 1 if width == 1 else sw)

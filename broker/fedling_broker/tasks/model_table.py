@@ -178,20 +178,20 @@ def pair(size: Size, flat: bool) -> tuple[int, int]:
 
 
 def check_kernel(kernel: tuple[int, int], shape: Shape) -> None:
-    """Raises ValueError if a window is larger than what it would slide over."""
+    """Check a window. Raises ValueError if it is larger than what it would slide over."""
     for size, left, what in zip(kernel[::-1], shape[1::-1], ("values", "rows"), strict=True):
         if size > left:
             raise ValueError(f"kernel {size} is longer than the {left} {what} left")
 
 
 def check_outputs(count: int) -> None:
-    """Raises ValueError if no dense layer has so many."""
+    """Check a number of outputs. Raises ValueError if no dense layer has so many."""
     if not 1 <= count <= limit.MAX_SIDE:
         raise ValueError(f"{count} outputs: allowed: 1 to {limit.MAX_SIDE}")
 
 
 def check_bounds(layer: Layer) -> None:
-    """Raises ValueError where a sum or a tensor is larger than the kernel holds."""
+    """Check sums and tensors. Raises ValueError if one is larger than the kernel holds."""
     if layer.span > MAX_WIDTH:
         raise ValueError(f"an output reads {layer.span} values: allowed: at most {MAX_WIDTH}")
     if layer.outputs > MAX_VALUES:

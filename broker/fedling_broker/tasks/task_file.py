@@ -298,7 +298,7 @@ def task_of(tables: TaskFile) -> Task:
 
 
 def check_plan(task: Task) -> None:
-    """Raises ValueError when the plan of this task could not be sent."""
+    """Check a task's plan. Raises ValueError when it could not be sent."""
     plan = Plan(
         bytes(16), limit.MAX_U32, limit.MAX_U32, bytes(32), task.spec, task.training,
         task.conditions, 0, Codec.RAW_INT16, task.cohort, limit.MAX_LARGE, task.spread_s,
@@ -320,7 +320,7 @@ def spec_of(tables: TaskFile) -> TaskSpec:
 
 
 def check_outputs(outputs: int, tables: TaskFile) -> None:
-    """Raises ValueError unless the last layer gives what the loss compares."""
+    """Check the last layer. Raises ValueError unless it gives what the loss compares."""
     wanted, what = len(tables.task.labels), "one for each label"
     if tables.model.loss is LossWord.RECONSTRUCTION:
         wanted, what = tables.task.window * tables.task.channels, "as many as a window has"

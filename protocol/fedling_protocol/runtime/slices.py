@@ -37,7 +37,7 @@ class Sliced(Generic[T]):
         then: Callable[[T], None],
         failed: Callable[[Exception], None],
     ) -> None:
-        """It begins in the next turn. failed: told what a slice raised."""
+        """Begin in the next turn. failed: told what a slice raised."""
         self._clock = clock
         self._slices = slices
         self._then = then

@@ -66,7 +66,7 @@ class Setup:
     parameters: Mapping[str, int]
 
     def __post_init__(self) -> None:
-        """Check it. Raises ValueError on a name, parameter or value that the table does not have."""
+        """Check it. Raises ValueError on a name, parameter or value that is not in the table."""
         row = OPTIMISERS.get(self.name)
         if row is None:
             raise ValueError(f"optimiser {self.name!r}: known are {', '.join(OPTIMISERS)}")

@@ -46,6 +46,10 @@ class HandClock:
                 timer.call()
         self._now = until
 
+    def spend(self, seconds: float) -> None:
+        """A callback takes so long: time passes, nothing else is called."""
+        self._now += seconds
+
     def settle(self) -> None:
         """Everything that is due now, and what that brings about."""
         self.move(0.0)

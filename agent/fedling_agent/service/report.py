@@ -26,7 +26,9 @@ class Live(Protocol):
     plan: Plan | None
     allowance: Allowance | None
     looked_at: float
-    failure: str
+
+    @property
+    def failure(self) -> str: ...
 
     @property
     def session(self) -> Session: ...

@@ -15,7 +15,8 @@ from fedling_agent.service.books import Books
 from fedling_agent.service.enrolment import Enrolment
 from fedling_agent.service.inbox import Inbox
 from fedling_agent.service.outbox import Outbox
-from fedling_agent.service.runner import Parts, SessionRunner
+from fedling_agent.service.parts import Parts
+from fedling_agent.service.runner import SessionRunner
 from fedling_agent.service.teller import Teller
 from fedling_agent.service.writer import Writer, ignore
 from fedling_agent.session import events as ev
@@ -26,11 +27,11 @@ from fedling_agent.store.store import Store
 from fedling_agent.training.freeze import Freezer
 from fedling_agent.training.process import MakeProcess
 from fedling_agent.training.slot import Occupant, Slot
-from fedling_protocol.disk.errors import CannotWrite
-from fedling_protocol.net.backoff import Backoff
 from fedling_protocol.net.ports import Done, MakeLink, Will
 from fedling_protocol.net.tcpinfo import Traffic
+from fedling_protocol.runtime.backoff import Backoff
 from fedling_protocol.runtime.loop import Clock
+from fedling_protocol.runtime.recovery import Recovery, Stall
 from fedling_protocol.runtime.worker import Worker
 from fedling_protocol.wire.messages import (
     Certificate,
@@ -77,14 +78,6 @@ class Connection:
     retry_at: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Stall:
-    """The disk refuses to be written."""
-
-    reason: str
-    retry_at: float
-
-
 class Service:
     """The running agent: it owns the link, the runners and the training slot."""
 
@@ -105,9 +98,10 @@ class Service:
         self.runners: dict[str, SessionRunner] = {}
         self.declined: dict[str, str] = {}  # task: why not
         self.connection = Connection(clock.now())
-        self.stall: Stall | None = None
         self.enrolment = Enrolment(identity)
-        self.writer = Writer(ports.disk, self._on_refused)
+        full = Backoff(FULL_BASE_S, FULL_LONGEST_S, ports.draw)
+        self.recovery = Recovery(clock, full, self._forget, self._probe, self._go_on)
+        self.writer = Writer(ports.disk, self.recovery.refused)
         self.books = Books(clock, store.ledger, self.writer)
         self.link = link = ports.make_link(identity.device, self)
         topics, device = config.topics, identity.device
@@ -119,7 +113,6 @@ class Service:
         self.slot = Slot(clock, ports.make_process)
         self.teller = Teller(clock, link, self.outbox, self.enrolment, self._current)
         self._parts = self._make_parts(ports)
-        self._full = Backoff(FULL_BASE_S, FULL_LONGEST_S, ports.draw)
         self._version = 0  # of the newest model here
         self._stopping = False
 
@@ -163,6 +156,7 @@ class Service:
         if self._stopping:
             return
         self._stopping = True
+        self.recovery.close()
         self._close_runners()
         self.teller.close()
         self.slot.close(lambda: self._leave(done))
@@ -219,27 +213,19 @@ class Service:
 
     # --- a disk that cannot be written -----------------------------------------------------------
 
-    def _on_refused(self, error: CannotWrite) -> None:
-        """Forget what is in memory, as after a crash, and go on later from what is on disk."""
+    @property
+    def stall(self) -> Stall | None:
+        """Why nothing is trained or sent."""
+        return self.recovery.stall
+
+    def _forget(self) -> None:
         self._close_runners()
         self.slot.clear()
-        if self.stall is not None or self._stopping:
-            return
-        delay_s = self._full.next_s()
-        self.stall = Stall(str(error), self.clock.now() + delay_s)
-        log.error("%s; nothing is trained or sent, next try in %.0f s", error, delay_s)
-        self.clock.after(delay_s, self._try_to_write)
 
-    def _try_to_write(self) -> None:
-        self.stall = None  # a refusal from now on is a new one
-        if not self._stopping:
-            self.writer.do(self.store.ledger.probe, lambda _: self._on_written())
+    def _probe(self, then: Done) -> None:
+        self.writer.do(self.store.ledger.probe, lambda _: then())
 
-    def _on_written(self) -> None:
-        if self.stall is not None or self._stopping:
-            return
-        log.info("the disk can be written again")
-        self._full.lived(FULL_LONGEST_S)
+    def _go_on(self) -> None:
         self._close_books()
         self._restore()
         self.outbox.subscribe_all()
@@ -277,7 +263,7 @@ class Service:
             self.books.on_received(self._plan_of(received), topic, len(payload))
             self._take(received, payload)
         except Refused as refused:
-            self.inbox.refuse(topic, refused)
+            self.inbox.refusals.add(topic, refused)
 
     # --- messages --------------------------------------------------------------------------------
 
@@ -353,7 +339,7 @@ class Service:
     def _on_ticket(self, task: str, ticket: Ticket) -> None:
         if ticket.reason == WaitReason.NOT_ENROLLED:
             self.enrolment.denied()
-            if self.inbox.may_log(WaitReason.NOT_ENROLLED):
+            if self.inbox.refusals.may_log(WaitReason.NOT_ENROLLED):
                 log.warning("not enrolled; the operator runs: %s", self.identity.add_command)
         self._give(task, ev.TicketSeen(ticket))
 

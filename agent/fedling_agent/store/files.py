@@ -3,10 +3,12 @@
 import os
 from pathlib import Path
 
-from fedling_agent.training import job
 from fedling_protocol.disk import durable
 from fedling_protocol.disk.database import Database
 from fedling_protocol.disk.errors import writing
+
+# What training/job.py writes; the first one makes the folder a job.
+JOB = ("job", "examples", "base", "lock", "checkpoint", "result")
 
 
 class Files:
@@ -61,6 +63,6 @@ class Files:
 def remove_job(directory: Path) -> None:
     """A child that is just being killed may leave one more file: the next tidy() finds it."""
     # `job` goes first: without it the rest is no job.
-    for name in (*job.FILES, *os.listdir(directory)):
+    for name in (*JOB, *os.listdir(directory)):
         (directory / name).unlink(missing_ok=True)
     directory.rmdir()

@@ -30,8 +30,6 @@ _RESULT = struct.Struct("<II")  # saturated, examples
 
 PIECE = 2**18  # bytes that are read and hashed in one slice
 
-FILES = ("job", "examples", "base", "lock", "checkpoint", "result")
-
 
 class Damaged(Exception):
     """A file of the job is missing or not what was written."""

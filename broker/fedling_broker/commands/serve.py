@@ -1,6 +1,7 @@
 """`fedling-broker serve`: the service, from its configuration to its end."""
 
 import argparse
+import gc
 import logging
 import random
 import signal
@@ -15,11 +16,11 @@ from fedling_broker.store.database import PROGRAM
 from fedling_broker.store.store import Store
 from fedling_protocol.disk import lock
 from fedling_protocol.exits import Exit
-from fedling_protocol.net.backoff import Backoff
 from fedling_protocol.net.link import MqttLink
 from fedling_protocol.net.mqtt import new_client
 from fedling_protocol.net.ports import Broker, Link, Owner
 from fedling_protocol.runtime import sdnotify
+from fedling_protocol.runtime.backoff import Backoff
 from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.runtime.watchdog import Watchdog
 from fedling_protocol.runtime.worker import ThreadWorker
@@ -54,6 +55,7 @@ def _serve(loop: Loop, service: Service) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.on_signal(number, stop)
     service.start()
+    gc.freeze()  # what lives as long as the process is not looked through again, in the loop's time
     Watchdog(loop).start()
     sdnotify.ready("running")
     loop.run()

@@ -21,9 +21,9 @@ from fedling_broker.store.store import Store
 from fedling_broker.store.tasks import TaskRow
 from fedling_broker.tasks import task_file
 from fedling_protocol.disk.errors import Busy, CannotWrite
-from fedling_protocol.net.backoff import Backoff
 from fedling_protocol.net.ports import Done, MakeLink, Will
 from fedling_protocol.net.tcpinfo import Traffic
+from fedling_protocol.runtime.backoff import Backoff
 from fedling_protocol.runtime.loop import Clock
 from fedling_protocol.runtime.worker import Worker
 from fedling_protocol.wire.identity import SigningKey
@@ -177,6 +177,7 @@ class Service:
             raise error
         self._close_runners()
         self.turns.drop()
+        self.roster.lost()
         if self._stalled or self._stopping:
             return
         self._stalled = True
@@ -195,6 +196,8 @@ class Service:
 
     def _probe(self) -> None:
         self._write_counts()
+        if self.link.connected:
+            self.roster.connected()
         self.turns.then(self._on_written)
 
     def _on_written(self) -> None:
@@ -228,6 +231,7 @@ class Service:
         """The MQTT broker may have forgotten everything: it is told again."""
         log.info("connected to %s", self.config.file.mqtt.address)
         self.link.subscribe(self.config.topics.aggregator_subscriptions())
+        self.publisher.forget_connection()
         if not self._stalled:
             self.turns.run(self._connected)
 
@@ -237,6 +241,7 @@ class Service:
             runner.connected()
 
     def on_disconnected(self, reason: str, retry_s: float) -> None:
+        self.roster.lost()
         where = self.config.file.mqtt.address
         log.warning("no connection to %s: %s; next try in %.1f s", where, reason, retry_s)
 
@@ -258,6 +263,8 @@ class Service:
         join, device = received.message, received.address.device
         assert isinstance(join, Join)
         assert device is not None
+        if self._was_removed(received):
+            return
         if join.key is not None:
             self._introduce(device, join.key, received.certified)
         runner = self.runners.get(received.address.task or "")
@@ -270,11 +277,20 @@ class Service:
         update, device = received.message, received.address.device
         assert isinstance(update, Update)
         assert device is not None
+        if self._was_removed(received):
+            return
         runner = self.runners.get(received.address.task or "")
         if runner is not None:
             runner.update(device, update, payload, received.hash)
         else:
             self._no_task(received, update.plan_id, received.hash)
+
+    def _was_removed(self, received: Received) -> bool:
+        """A device whose certificate was taken back since its message was verified."""
+        if not received.certified or self.roster.knows(received.address.device or ""):
+            return False
+        self.counters.count(f"refused: {Reason.UNKNOWN_KEY}")
+        return True
 
     def _introduce(self, device: str, key: bytes, certified: bool) -> None:
         """A device that has no certificate sends its key."""

@@ -19,7 +19,7 @@ from fedling_protocol.runtime.loop import READ, WRITE, Loop, Timer
 CONNECT_S = 20.0  # for name, TCP, transport and the broker's CONNACK together
 FAREWELL_S = 2.0  # for the last bytes when we leave
 UNACKED_S = 60  # sent bytes that nobody acknowledges for so long: the connection is dead
-SLICE_S = 0.02  # messages are taken in for so long, then the loop serves others
+SLICE_S = 0.01  # messages are taken in for so long, then the loop serves others
 
 
 class Told(Protocol):

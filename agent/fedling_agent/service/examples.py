@@ -27,18 +27,18 @@ class Examples:
 
     @property
     def enough(self) -> bool:
-        """As far as it is counted."""
+        """Whether there are enough, as far as it is counted."""
         return self._counter is not None and self._counter.enough is True
 
     def count_for(self, plan: Plan) -> None:
-        """Another plan may want other windows, or more."""
+        """Count for another plan: it may want other windows, or more."""
         self.close()
         self.failure = ""
         self._counter = Counter(self._source, plan.spec, plan.training, self._secret)
         self._go_on()
 
     def changed(self, changes: Changes) -> None:
-        """Something was ingested, relabelled or evicted."""
+        """Count again what was ingested, relabelled or evicted."""
         if self._counter is not None:
             self._counter.changed(changes)
             self._go_on()

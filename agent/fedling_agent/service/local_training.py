@@ -57,17 +57,17 @@ class LocalTraining:
         self._freezing = _Freezing(plan, slices)
 
     def pause(self, plan_id: bytes) -> None:
-        """The child finishes its batch; a set that is not on disk is frozen anew later."""
+        """Pause: the child finishes its batch; a set that is not on disk is frozen anew later."""
         self._stop_freezing()
         self._parts.slot.pause(plan_id)
 
     def cancel(self, plan_id: bytes) -> None:
-        """Nothing of it is wanted any more."""
+        """End the training of a plan: nothing of it is wanted any more."""
         self._stop_freezing()
         self._parts.slot.cancel(plan_id)
 
     def close(self) -> None:
-        """Nothing more is begun or told. What is on disk stays."""
+        """Begin and tell nothing more. What is on disk stays."""
         self._closed = True
         self._stop_freezing()
 
@@ -109,7 +109,7 @@ class LocalTraining:
             raise error
 
     def _stop_freezing(self) -> None:
-        """Before the disk it leaves nothing; what the disk is writing is not begun."""
+        """End a freeze: before the disk it leaves nothing, what the disk writes is not begun."""
         freezing = self._freezing
         if freezing is None:
             return
@@ -159,5 +159,5 @@ class LocalTraining:
 
 
 def printable(text: str) -> str:
-    """As a reason may be on the wire and in the store."""
+    """Make a text such as a reason may be on the wire and in the store."""
     return "".join(c if " " <= c <= "~" else "?" for c in text)[:MAX_REASON]

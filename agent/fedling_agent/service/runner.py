@@ -57,7 +57,7 @@ class SessionRunner:
 
     @property
     def failure(self) -> str:
-        """Of the last training, or why there are no examples for the last plan."""
+        """Why the last training failed, or why there are no examples for the last plan."""
         return self.training.failure or self._examples.failure
 
     # --- what the service tells ------------------------------------------------------------------
@@ -75,7 +75,7 @@ class SessionRunner:
         self.give(ev.Tick())
 
     def see(self, message: Plan | Rest) -> None:
-        """What is retained of this task's plans."""
+        """Take in what is retained of this task's plans."""
         store = self._parts.store
         if isinstance(message, Rest):
             self.give(ev.RestSeen(message, store.models.find(message.model_hash) is not None))
@@ -87,7 +87,7 @@ class SessionRunner:
         self.give(ev.PlanSeen(message, store.plans.is_finished(message.plan_id), held))
 
     def model(self, model: Model, version: int) -> bool:
-        """A verified message on model/<version>. False: not the one that was asked for."""
+        """Take in a verified message on model/<version>. False: not the one that was asked for."""
         fetch, spec = self.session.fetch, model.spec
         if fetch is None or fetch.due_ms is None or not version == fetch.version == model.version:
             return False
@@ -117,7 +117,7 @@ class SessionRunner:
     # --- the session -----------------------------------------------------------------------------
 
     def _take_in(self, allowance: Allowance) -> None:
-        """Events in their order; first of all what is allowed now, if that has changed."""
+        """Give the events in order; first of all what is allowed now, if that has changed."""
         if self._conductor.closed:
             return
         self.allowance, self.looked_at = allowance, self._parts.clock.now()
@@ -236,7 +236,7 @@ class SessionRunner:
         return int(self._parts.clock.wall() * 1000)
 
     def _round(self, plan_id: bytes) -> str:
-        """For people: a round is known as long as its plan is."""
+        """Name a round for people; it is known as long as its plan is."""
         known = [p for p in (self.session.begun, self.plan) if p and p.plan_id == plan_id]
         if not known:
             record = self._parts.store.plans.find(plan_id)

@@ -79,7 +79,7 @@ class Connection:
 
 
 class Service:
-    """An Owner of its link."""
+    """The running agent: it owns the link, the runners and the training slot."""
 
     def __init__(
         self,
@@ -154,7 +154,7 @@ class Service:
         self.clock.after(BOOKS_S, self._keep_books)
 
     def stop(self, done: Done) -> None:
-        """The child first (it finishes its batch), then the last word, then the disk."""
+        """End the child first (it finishes its batch), then say the last word, then write."""
         if self._stopping:
             return
         self._stopping = True
@@ -181,7 +181,7 @@ class Service:
     # --- tasks -----------------------------------------------------------------------------------
 
     def _restore(self) -> None:
-        """The runners of what is on disk; further ones are made when their plans are seen."""
+        """Make the runners of what is on disk; further ones are made when their plans are seen."""
         for task in self.store.plans.unfinished_tasks():
             self._add(task)
         self._look_at_models()
@@ -204,12 +204,12 @@ class Service:
         self._version = max((model.version for model in newest if model), default=0)
 
     def occupant(self, runner: SessionRunner) -> Occupant | None:
-        """The training of a task: under way, waiting for the slot, or paused."""
+        """Find the training of a task: under way, waiting for the slot, or paused."""
         plan = runner.session.begun
         return None if plan is None else self.slot.progress(plan.plan_id)
 
     def examples_changed(self, changes: Changes) -> None:
-        """The store has other examples than before."""
+        """Tell all runners that the store has other examples than before."""
         for runner in list(self.runners.values()):
             runner.examples_changed(changes)
 
@@ -270,7 +270,7 @@ class Service:
     # --- messages --------------------------------------------------------------------------------
 
     def _plan_of(self, received: Received) -> bytes | None:
-        """The round that a message is about; None: of none. A model is for the round to come."""
+        """Find the round that a message is about; None: none. A model is for the round to come."""
         message, runner = received.message, self.runners.get(received.address.task or "")
         if isinstance(message, Plan | Ticket | Receipt):
             return message.plan_id

@@ -12,7 +12,7 @@ JOB = ("job", "examples", "base", "lock", "checkpoint", "result")
 
 
 class Files:
-    """models/ weights by hash, frozen/ training sets by hash, jobs/ by plan, spool/ by hash."""
+    """Folders: models/ weights, frozen/ training sets, spool/ updates, by hash; jobs/ by plan."""
 
     def __init__(self, directory: Path, database: Database) -> None:
         self._database = database
@@ -22,7 +22,7 @@ class Files:
         self.spool = directory / "spool"
 
     def make(self) -> None:
-        """At the start of the one process that writes."""
+        """Make the folders; at the start of the one process that writes."""
         with writing("the folders of the store"):
             for folder in (self.models, self.frozen, self.jobs, self.spool):
                 folder.mkdir(mode=0o700, exist_ok=True)

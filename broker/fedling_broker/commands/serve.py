@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> Exit:
 
 
 def _serve(loop: Loop, service: Service) -> None:
-    """Until a signal."""
+    """Run the service until a signal."""
 
     def stop() -> None:
         sdnotify.stopping()

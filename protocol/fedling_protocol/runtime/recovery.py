@@ -25,7 +25,7 @@ class Stall:
 
 
 class Recovery:
-    """One for each service.
+    """Brings a service back after its disk refused; each service has one.
 
     forget: drops what memory holds and is not on disk, however often it is called
     probe: writes something durably and then calls what it is given; a refusal is told to refused()
@@ -53,7 +53,7 @@ class Recovery:
         self.stall: Stall | None = None
 
     def refused(self, error: Exception) -> None:
-        """A write failed, or what is on disk is damaged."""
+        """Begin to recover: a write failed, or what is on disk is damaged."""
         self._forget()
         if self.stall is not None or self._closed:
             return
@@ -65,7 +65,7 @@ class Recovery:
         self._clock.after(delay_s, self._try_again)
 
     def close(self) -> None:
-        """The service ends: nothing is tried any more."""
+        """Try nothing any more: the service ends."""
         self._closed = True
 
     def _try_again(self) -> None:

@@ -12,7 +12,7 @@ LOG_AGAIN_S = 60.0  # a refusal of the same kind is logged so often
 
 
 class Refusals:
-    """Whoever floods us fills no log; the counts say how much it was."""
+    """Counts refusals; whoever floods us fills no log."""
 
     def __init__(self, clock: Clock, count: Callable[[str], None]) -> None:
         self._clock = clock
@@ -20,7 +20,7 @@ class Refusals:
         self._logged: dict[str, float] = {}
 
     def add(self, topic: str, refused: Refused) -> None:
-        """A message on this topic was not used."""
+        """Count a message on this topic that was not used."""
         # A plan of a later version is for others: nothing is wrong with it or with us.
         word = "declined" if refused.reason is Reason.PLAN_KIND else "refused"
         self._count(f"{word}: {refused.reason}")

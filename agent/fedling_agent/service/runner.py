@@ -38,6 +38,9 @@ from fedling_protocol.wire.topics import Topics
 
 log = logging.getLogger(__name__)
 
+Told = ev.Event | Plan | Rest
+"""An event of the session, or a message that becomes one when it is its turn."""
+
 TRANSFER_CHECK_S = 1.0  # conditions are looked at so often while large bytes may be on their way
 
 
@@ -79,10 +82,10 @@ class SessionRunner:
         self._parts = parts
         store, self.plan = parts.store, parts.store.plans.frozen(task)  # the last plan seen
         spool = tuple(Spooled(e.plan_id, e.update_hash) for e in store.spool.entries(task))
-        self._conductor: Conductor[Session, ev.Event, ev.Action] = Conductor(
+        self._conductor: Conductor[Session, Told, ev.Action] = Conductor(
             parts.clock,
             state.restore(parts.timing, parts.dice(32), self.plan, spool),
-            machine.step,
+            self._step,
             self._perform,
             state.due,
             self.look,
@@ -91,11 +94,13 @@ class SessionRunner:
         self.looked_at = 0.0
         self.failure = ""  # the last training that failed
         self._gate = Gate(parts.policy, parts.watcher, self._asked)
-        self._waiting: deque[ev.Event] = deque()  # for a reading that is good enough
+        self._waiting: deque[Told] = deque()  # for a reading that is good enough
+        self._allowed = ev.Allowed(False, False, False)  # the last that the session was given
         self._check: Timer | None = None
         self._counter: Counter | None = None  # of the last plan
         self._counting: Sliced[bool] | None = None
         self._freezing: _Freezing | None = None
+        self._signing: bytes | None = None  # the plan whose training has finished
         self._count_for(self.plan)
 
     @property
@@ -108,8 +113,10 @@ class SessionRunner:
 
     # --- what the service tells ------------------------------------------------------------------
 
-    def give(self, event: ev.Event) -> None:
+    def give(self, event: Told) -> None:
         """Let the session decide, on conditions as they are now: they are read first if need be."""
+        if self.closed:
+            return
         self._waiting.append(event)
         if self._gate.fresh:
             self._take_in(self._gate.look())
@@ -122,15 +129,12 @@ class SessionRunner:
 
     def see(self, message: Plan | Rest) -> None:
         """What is retained of this task's plans."""
-        store = self._parts.store
-        if isinstance(message, Rest):
-            self.give(ev.RestSeen(message, store.models.find(message.model_hash) is not None))
-            return
-        if self.plan is None or self.plan.plan_id != message.plan_id:
+        if isinstance(message, Plan) and (
+            self.plan is None or self.plan.plan_id != message.plan_id
+        ):
             self.plan = message
             self._count_for(message)
-        held = store.models.find(message.base_hash) is not None
-        self.give(ev.PlanSeen(message, store.plans.is_finished(message.plan_id), held))
+        self.give(message)
 
     def model(self, model: Model, version: int) -> bool:
         """A verified message on model/<version>. False: not the one that was asked for."""
@@ -156,7 +160,6 @@ class SessionRunner:
     def close(self) -> None:
         """No timer and no action any more. What is on disk stays."""
         self._conductor.close()
-        self._waiting.clear()
         self._stop_freezing()
         if self._counting is not None:
             self._counting.cancel()
@@ -172,18 +175,30 @@ class SessionRunner:
         self.allowance, self.looked_at = allowance, self._parts.clock.now()
         events = list(self._waiting)
         self._waiting.clear()
-        self._tell_allowed()
+        allowed = ev.Allowed(allowance.train, allowance.transfer, self._enough())
+        if allowed != self._allowed:
+            self._allowed = allowed
+            self._conductor.give(allowed)
         for event in events:
             self._conductor.give(event)
+        self._on_stepped()
+
+    def _step(self, s: Session, told: Told, now_ms: int) -> tuple[Session, list[ev.Action]]:
+        """What the disk knows is asked now, when the writes that this waited for are done."""
+        plans, find = self._parts.store.plans, self._parts.store.models.find
+        match told:
+            case Plan():
+                finished, held = plans.is_finished(told.plan_id), find(told.base_hash) is not None
+                return machine.step(s, ev.PlanSeen(told, finished, held), now_ms)
+            case Rest():
+                held = find(told.model_hash) is not None
+                return machine.step(s, ev.RestSeen(told, held), now_ms)
+        return machine.step(s, told, now_ms)
+
+    def _on_stepped(self) -> None:
+        """The session may be another than before."""
         self._set_check()
         self._parts.changed()
-
-    def _tell_allowed(self) -> None:
-        s, allowance = self.session, self.allowance
-        if allowance is not None:
-            now_allowed = (allowance.train, allowance.transfer, self._enough())
-            if now_allowed != (s.train, s.transfer, s.enough):
-                self._conductor.give(ev.Allowed(*now_allowed))
 
     def _asked(self) -> Conditions | None:
         plan = self.session.begun or self.plan
@@ -220,7 +235,7 @@ class SessionRunner:
     def _enough(self) -> bool:
         """As far as it is counted. What has begun is frozen, whatever is stored now."""
         if self._counter is None or self.session.begun is not None:
-            return self.session.enough
+            return self._allowed.enough
         return self._counter.enough is True
 
     def _count(self) -> None:
@@ -249,14 +264,15 @@ class SessionRunner:
         def answer(allowance: Allowance, readings: Readings) -> None:
             if allowance.train and not self.closed:
                 grant(readings.good_until - self._parts.clock.now())
-            else:
-                self.look()
+            else:  # the child asks once: this "no" must reach the session, not a later "yes"
+                self._take_in(allowance)
 
         self._gate.refresh(answer)
 
     def trained(self, job: Job) -> None:
         """Sign the update and spool it: two updates of one plan are never signed."""
         parts, plan_id = self._parts, job.plan_id
+        self._signing = plan_id
 
         def spool() -> bytes:
             made = make_update(parts.store, job, parts.topics, parts.identity)
@@ -285,7 +301,12 @@ class SessionRunner:
     def _hold(self) -> Callable[[], None]:
         """The next action waits until what is returned is called."""
         self._conductor.hold()
-        return self._conductor.release
+
+        def release() -> None:
+            self._conductor.release()
+            self._on_stepped()
+
+        return release
 
     def _send_join(self, action: ev.SendJoin) -> None:
         words = "what became of its update of" if action.have else "to take part in"
@@ -310,6 +331,8 @@ class SessionRunner:
     def _start_training(self, action: ev.StartTraining) -> None:
         """Freeze, in slices; then the disk; then the child."""
         plan, parts = action.plan, self._parts
+        if self._signing == plan.plan_id:
+            return  # paused and wanted again, and it has just been done
         if self._freezing is not None and self._freezing.plan_id == plan.plan_id:
             self._freezing.wanted = True
             return
@@ -345,6 +368,8 @@ class SessionRunner:
         """What cannot be frozen or spooled is not trained; the writer tells of a bad disk."""
         if self._freezing is not None and self._freezing.plan_id == plan_id:
             self._freezing = None
+        if self._signing == plan_id:
+            self._signing = None
         if self.closed or isinstance(error, CannotWrite):
             return
         if isinstance(error, Moved):  # what it stands on was evicted meanwhile
@@ -356,7 +381,8 @@ class SessionRunner:
 
     def _freeze_again(self, plan_id: bytes) -> None:
         plan = self.session.begun
-        if plan is not None and plan.plan_id == plan_id:
+        training = isinstance(self.session.phase, state.Training)  # else when it goes on
+        if training and plan is not None and plan.plan_id == plan_id:
             self._start_training(ev.StartTraining(plan))
 
     def _stop_freezing(self) -> None:

@@ -30,7 +30,7 @@ from fedling_protocol.disk.errors import CannotWrite
 from fedling_protocol.net.backoff import Backoff
 from fedling_protocol.net.ports import Done, MakeLink, Will
 from fedling_protocol.net.tcpinfo import Traffic
-from fedling_protocol.runtime.loop import Clock
+from fedling_protocol.runtime.loop import Clock, Timer
 from fedling_protocol.runtime.worker import Worker
 from fedling_protocol.wire.messages import (
     Certificate,
@@ -120,6 +120,7 @@ class Service:
         self.teller = Teller(clock, link, self.outbox, self.enrolment, self._current)
         self._parts = self._make_parts(ports)
         self._full = Backoff(FULL_BASE_S, FULL_LONGEST_S, ports.draw)
+        self._retry: Timer | None = None  # of a disk that refuses; None: it is tried now
         self._version = 0  # of the newest model here
         self._stopping = False
 
@@ -182,6 +183,10 @@ class Service:
         self.link.take_traffic()
         self.books.close()
 
+    @property
+    def _works(self) -> bool:
+        return self.stall is None and not self._stopping
+
     # --- tasks -----------------------------------------------------------------------------------
 
     def _restore(self) -> None:
@@ -223,26 +228,29 @@ class Service:
         """As after a crash: forget what is in memory, go on later from what is on disk."""
         self._close_runners()
         self.slot.clear()
-        if self.stall is not None or self._stopping:
+        if self._retry is not None or self._stopping:
             return
         delay_s = self._full.next_s()
         self.stall = Stall(str(error), self.clock.now() + delay_s)
         log.error("%s; nothing is trained or sent, next try in %.0f s", error, delay_s)
-        self.clock.after(delay_s, self._try_to_write)
+        self._retry = self.clock.after(delay_s, self._try_to_write)
 
     def _try_to_write(self) -> None:
-        self.stall = None  # a refusal from now on is a new one
+        """After all that is in the disk's queue, which may still change what is there."""
+        self._retry = None  # a refusal from now on is a new one
         if not self._stopping:
             self.writer.do(self.store.ledger.probe, lambda _: self._on_written())
 
     def _on_written(self) -> None:
-        if self.stall is not None or self._stopping:
+        if self._retry is not None or self._stopping:
             return
         log.info("the disk can be written again")
+        self.stall = None
         self._full.lived(FULL_LONGEST_S)
         self._close_books()
         self._restore()
         self.outbox.subscribe_all()
+        self.teller.again()
 
     # --- the link --------------------------------------------------------------------------------
 
@@ -255,7 +263,7 @@ class Service:
         self.outbox.subscribe_all()
         for runner in list(self.runners.values()):
             runner.give(ev.Connected())
-        self.teller.connected()
+        self.teller.again()
 
     def on_disconnected(self, reason: str, retry_s: float) -> None:
         where = self.config.mqtt.address
@@ -334,7 +342,7 @@ class Service:
             self._decline(task, reason)
             return
         self.declined.pop(task, None)
-        if self.stall is None:
+        if self._works:
             (runner or self._add(task)).see(message)
 
     def _decline(self, task: str, reason: str) -> None:
@@ -344,7 +352,7 @@ class Service:
 
     def _on_model(self, task: str, message: Model, version: int) -> None:
         runner = self.runners.get(task)
-        if self.stall is not None:
+        if not self._works:
             return
         if runner is None or not runner.model(message, version):
             raise Refused(Reason.SHAPE, "not the model that was asked for")

@@ -176,6 +176,49 @@ def test_full_disk_stops_everything_and_goes_on_from_what_is_there(device: HandS
     assert [entry.plan_id for entry in device.store.spool.entries()] == [plan.plan_id]
 
 
+def test_plan_that_comes_while_the_disk_is_tried_makes_no_second_runner(
+    device: HandService,
+) -> None:
+    device.begin()
+    device.disk.broken = FULL
+    device.children[0].finish()
+    device.settle()
+    device.disk.broken, device.disk.waits = None, True
+    device.clock.move(300)
+    assert device.disk.waiting  # the probe is under way
+    device.offer()
+    assert device.service.runners == {}
+    device.disk.waits = False
+    device.disk.go()
+    device.settle()
+    assert list(device.service.runners) == ["watch"]
+    assert device.service.stall is None
+
+
+def test_disk_that_refuses_while_it_is_tried_is_tried_again(device: HandService) -> None:
+    device.begin()
+    device.disk.broken = FULL
+    device.children[0].finish()
+    device.settle()
+    for _ in range(4):
+        device.clock.move(300)
+        assert device.service.stall is not None
+        assert device.service.runners == {}
+    device.disk.broken = None
+    device.clock.move(300)
+    assert device.service.stall is None
+
+
+def test_state_that_a_full_disk_held_back_is_told_afterwards(device: HandService) -> None:
+    device.begin()
+    device.disk.broken = FULL
+    device.clock.move(6)  # "training" cannot be said
+    told = len(device.sent(State))
+    device.disk.broken = None
+    device.clock.move(300)
+    assert len(device.sent(State)) > told
+
+
 def test_update_whose_file_is_damaged_is_given_up_and_never_trained_again(
     device: HandService,
 ) -> None:
@@ -244,3 +287,46 @@ def test_stop_pauses_the_child_says_goodbye_and_ends(device: HandService) -> Non
     last = device.link.published[-1]
     assert last.topic == TOPICS.of(Kind.STATE, ID)
     assert [message.code for message in device.sent(State)][-1] == StateCode.OFFLINE
+
+
+def test_stop_begins_nothing_new(device: HandService) -> None:
+    device.begin()
+    ended: list[bool] = []
+    device.service.stop(lambda: ended.append(True))
+    asked = len(device.sent(Join))
+    device.offer(2)
+    device.hear(TOPICS.of(Kind.MODEL, "watch", 7), make_model(7))
+    assert device.service.runners == {}
+    assert len(device.sent(Join)) == asked
+    assert "refused: shape" not in device.service.books.counters()
+    device.children[0].exit()
+    device.settle(lambda: ended)
+    assert ended == [True]
+
+
+def test_stop_on_a_disk_that_refuses_ends(device: HandService) -> None:
+    device.begin()
+    device.disk.waits = True
+    device.service.books.count("something")
+    device.service.books.close()
+    ended: list[bool] = []
+    device.service.stop(lambda: ended.append(True))
+    device.disk.broken = FULL
+    device.disk.go()
+    device.settle()
+    device.disk.broken, device.disk.waits = None, False
+    device.disk.go()
+    device.settle(lambda: ended)
+    assert ended == [True]
+    assert device.children[0].did[-1] == "kill"
+
+
+def test_connection_says_since_when_it_is_gone(device: HandService) -> None:
+    connected_at = device.clock.now()
+    device.clock.move(10)
+    device.service.on_disconnected("lost", 1.0)
+    device.clock.move(10)
+    device.service.on_disconnected("no route", 2.0)
+    gone = device.service.connection
+    assert (gone.since, gone.reason) == (connected_at + 10, "no route")
+    assert gone.retry_at == connected_at + 22

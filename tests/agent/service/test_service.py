@@ -245,12 +245,12 @@ def test_update_whose_file_is_damaged_is_given_up_and_never_trained_again(
 
 
 def test_state_is_told_when_it_has_lasted(device: HandService) -> None:
-    assert [message.code for message in device.sent(State)] == [StateCode.IDLE]
+    assert device.sent(State) == [State(StateCode.IDLE, 0)]
     device.begin()
     device.clock.move(4)
     assert len(device.sent(State)) == 1
     device.clock.move(2)
-    assert [message.code for message in device.sent(State)][1:] == [StateCode.TRAINING]
+    assert device.sent(State)[1:] == [State(StateCode.TRAINING, 1)]
 
 
 def test_join_carries_the_key_until_the_certificate_comes(tmp_path: Path) -> None:
@@ -268,6 +268,12 @@ def test_plan_without_its_stream_is_declined_with_the_reason(device: HandService
     device.offer()
     assert device.service.declined == {"watch": 'agent.toml names no stream "wrist"'}
     assert device.sent(Join) == []
+
+
+def test_model_that_has_come_is_unsubscribed(device: HandService) -> None:
+    plan = device.offer()
+    assert device.store.models.find(plan.base_hash) is not None
+    assert TOPICS.of(Kind.MODEL, "watch", plan.base_version) not in device.link.subscribed
 
 
 def test_model_that_nobody_asked_for_is_refused(device: HandService) -> None:

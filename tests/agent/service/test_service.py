@@ -8,10 +8,10 @@ import pytest
 from fedling_agent.training.process import Asked
 from fedling_protocol.disk.errors import CannotWrite
 from fedling_protocol.wire.kinds import Kind
-from fedling_protocol.wire.messages import Join, State, StateCode, Verdict
+from fedling_protocol.wire.messages import Certificate, Join, Role, State, StateCode, Verdict
 from fedling_sim.world import Weather
 from tests.support.device import make_model
-from tests.support.service import GOOD, ID, TOPICS, HandService
+from tests.support.service import DEVICE, FLEET, GOOD, ID, ROOT, TOPICS, HandService
 
 EMPTY = Weather(mains=False, battery=5, temperature=40, network=True)
 FULL = CannotWrite("the log of what was sent", "the disk is full")
@@ -213,10 +213,9 @@ def test_state_that_a_full_disk_held_back_is_told_afterwards(device: HandService
     device.begin()
     device.disk.broken = FULL
     device.clock.move(6)  # "training" cannot be said
-    told = len(device.sent(State))
     device.disk.broken = None
     device.clock.move(300)
-    assert len(device.sent(State)) > told
+    assert device.sent(State)[-1] == State(StateCode.TRAINING, 1)
 
 
 def test_update_whose_file_is_damaged_is_given_up_and_never_trained_again(
@@ -255,12 +254,15 @@ def test_state_is_told_when_it_has_lasted(device: HandService) -> None:
 
 def test_join_carries_the_key_until_the_certificate_comes(tmp_path: Path) -> None:
     device = HandService(tmp_path)
-    device.service.enrolment.denied()
     device.connect()
     device.service.enrolment.denied()
     device.offer()
-    (join,) = device.sent(Join)
-    assert join.key is not None
+    assert [join.key for join in device.sent(Join)] == [DEVICE.public]
+    certificate = Certificate(DEVICE.public, Role.DEVICE, FLEET, ID, 1)
+    device.hear(TOPICS.of(Kind.KEYS, ID), certificate, ROOT)
+    device.offer(2)
+    assert [join.key for join in device.sent(Join)] == [DEVICE.public, None]
+    device.close()
 
 
 def test_plan_without_its_stream_is_declined_with_the_reason(device: HandService) -> None:

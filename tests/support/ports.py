@@ -54,6 +54,15 @@ class HandClock:
         """Everything that is due now, and what that brings about."""
         self.move(0.0)
 
+    def stall(self, seconds: float) -> None:
+        """Let time pass in which nothing is called: whoever calls this holds the loop."""
+        self._now += seconds
+
+    @property
+    def waiting(self) -> int:
+        """How many timers are set."""
+        return sum(not timer.cancelled for _, _, timer in self._timers)
+
 
 class HandWorker:
     """A Worker whose disk waits until the test says go()."""

@@ -33,18 +33,32 @@ class _Freezing:
 class LocalTraining:
     """A Trainee of the slot. What comes of it is given as an event."""
 
-    def __init__(self, task: str, parts: Parts, gate: Gate, give: Callable[[ev.Event], None]):
-        """gate: the task's; a batch begins on a reading made after it was asked for"""
+    def __init__(
+        self,
+        task: str,
+        parts: Parts,
+        gate: Gate,
+        give: Callable[[ev.Event], None],
+        take_in: Callable[[Allowance], None],
+    ) -> None:
+        """gate: the task's; a batch begins on a reading made after it was asked for
+
+        take_in: told what forbids a batch
+        """
         self._task = task
         self._parts = parts
         self._gate = gate
         self._give = give
+        self._take_in = take_in
         self._freezing: _Freezing | None = None
+        self._signing: bytes | None = None  # the plan whose training has finished
         self._closed = False
         self.failure = ""  # the last training that failed
 
     def start(self, plan: Plan) -> None:
         """Freeze, unless that is done; then the disk; then the child."""
+        if self._signing == plan.plan_id:
+            return  # paused and wanted again, and it has just been done
         if self._freezing is not None and self._freezing.plan.plan_id == plan.plan_id:
             self._freezing.wanted = True
             return
@@ -126,20 +140,22 @@ class LocalTraining:
                 return
             if allowance.train:
                 grant(readings.good_until - self._parts.clock.now())
-            else:
-                self._give(ev.Tick())
+            else:  # the child asks once: this "no" must reach the session, not a later "yes"
+                self._take_in(allowance)
 
         self._gate.refresh(answer)
 
     def trained(self, job: Job) -> None:
         """Sign the update and spool it: two updates of one plan are never signed."""
         parts, plan_id = self._parts, job.plan_id
+        self._signing = plan_id
 
         def spool() -> bytes:
             made = make_update(parts.store, job, parts.topics, parts.identity)
             return parts.store.spool.put(plan_id, made.envelope, made.vector).update_hash
 
         def failed(error: Exception) -> None:
+            self._signing = None
             if isinstance(error, Missing):
                 self.training_failed(plan_id, str(error))
             elif not isinstance(error, CannotWrite):

@@ -22,6 +22,9 @@ from fedling_protocol.wire.messages import Conditions, Join, Model, Plan, Rest
 
 log = logging.getLogger(__name__)
 
+Told = ev.Event | Plan | Rest
+"""What a runner is told: a plan or rest becomes an event when the disk can be asked about it."""
+
 TRANSFER_CHECK_S = 1.0  # conditions are looked at so often while large bytes may be on their way
 
 
@@ -33,20 +36,21 @@ class SessionRunner:
         self._parts = parts
         store, self.plan = parts.store, parts.store.plans.frozen(task)  # the last plan seen
         spool = tuple(Spooled(e.plan_id, e.update_hash) for e in store.spool.entries(task))
-        self._conductor: Conductor[Session, ev.Event, ev.Action] = Conductor(
+        self._conductor: Conductor[Session, Told, ev.Action] = Conductor(
             parts.clock,
             state.restore(parts.timing, parts.dice(32), self.plan, spool),
-            machine.step,
+            self._step,
             self._perform,
             state.due,
             self.look,
         )
         self._gate = Gate(parts.policy, parts.watcher, self._asked)
-        self._waiting: deque[ev.Event] = deque()  # for a reading that is good enough
+        self._waiting: deque[Told] = deque()  # for a reading that is good enough
+        self._allowed = ev.Allowed(False, False, False)  # the last that the session was given
         self._check: Timer | None = None
         self.allowance: Allowance | None = None
         self.looked_at = 0.0
-        self.training = LocalTraining(task, parts, self._gate, self.give)
+        self.training = LocalTraining(task, parts, self._gate, self.give, self._take_in)
         self._examples = Examples(parts.clock, store.recordings, parts.identity.secret, self.look)
         if self.plan is not None:
             self._examples.count_for(self.plan)
@@ -62,8 +66,10 @@ class SessionRunner:
 
     # --- what the service tells ------------------------------------------------------------------
 
-    def give(self, event: ev.Event) -> None:
+    def give(self, event: Told) -> None:
         """Let the session decide, on conditions as they are now: they are read first if need be."""
+        if self._conductor.closed:
+            return
         self._waiting.append(event)
         if self._gate.fresh:
             self._take_in(self._gate.look())
@@ -76,15 +82,11 @@ class SessionRunner:
 
     def see(self, message: Plan | Rest) -> None:
         """Take in what is retained of this task's plans."""
-        store = self._parts.store
-        if isinstance(message, Rest):
-            self.give(ev.RestSeen(message, store.models.find(message.model_hash) is not None))
-            return
-        if self.plan is None or self.plan.plan_id != message.plan_id:
+        known = None if self.plan is None else self.plan.plan_id
+        if isinstance(message, Plan) and message.plan_id != known:
             self.plan = message
             self._examples.count_for(message)
-        held = store.models.find(message.base_hash) is not None
-        self.give(ev.PlanSeen(message, store.plans.is_finished(message.plan_id), held))
+        self.give(message)
 
     def model(self, model: Model, version: int) -> bool:
         """Take in a verified message on model/<version>. False: not the one that was asked for."""
@@ -123,13 +125,31 @@ class SessionRunner:
         self.allowance, self.looked_at = allowance, self._parts.clock.now()
         events = list(self._waiting)
         self._waiting.clear()
-        s = self.session
         # What has begun is frozen, whatever is stored now.
-        enough = self._examples.enough if s.begun is None else s.enough
-        if (allowance.train, allowance.transfer, enough) != (s.train, s.transfer, s.enough):
-            self._conductor.give(ev.Allowed(allowance.train, allowance.transfer, enough))
+        begun = self.session.begun is not None
+        enough = self._allowed.enough if begun else self._examples.enough
+        allowed = ev.Allowed(allowance.train, allowance.transfer, enough)
+        if allowed != self._allowed:
+            self._allowed = allowed
+            self._conductor.give(allowed)
         for event in events:
             self._conductor.give(event)
+        self._on_stepped()
+
+    def _step(self, s: Session, told: Told, now_ms: int) -> tuple[Session, list[ev.Action]]:
+        """What the disk knows is asked now, when the writes that this waited for are done."""
+        plans, find = self._parts.store.plans, self._parts.store.models.find
+        match told:
+            case Plan():
+                finished, held = plans.is_finished(told.plan_id), find(told.base_hash) is not None
+                return machine.step(s, ev.PlanSeen(told, finished, held), now_ms)
+            case Rest():
+                held = find(told.model_hash) is not None
+                return machine.step(s, ev.RestSeen(told, held), now_ms)
+        return machine.step(s, told, now_ms)
+
+    def _on_stepped(self) -> None:
+        """The session may be another than before."""
         self._set_check()
         self._parts.changed()
 
@@ -147,7 +167,9 @@ class SessionRunner:
     def next_check_s(self) -> float | None:
         """When the conditions are looked at again; None: nothing depends on them now."""
         s = self.session
-        if self.allowance is None or not (s.offer or s.begun or s.spool or s.fetch):
+        if self._conductor.closed or self.allowance is None:
+            return None
+        if not (s.offer or s.begun or s.spool or s.fetch):
             return None
         fetching = s.fetch is not None and s.fetch.due_ms is not None
         moving = fetching or isinstance(s.phase, state.Sending)
@@ -162,7 +184,12 @@ class SessionRunner:
     def _hold(self) -> Callable[[], None]:
         """The next action waits until what is returned is called."""
         self._conductor.hold()
-        return self._conductor.release
+
+        def release() -> None:
+            self._conductor.release()
+            self._on_stepped()
+
+        return release
 
     def _send_join(self, action: ev.SendJoin) -> None:
         words = "what became of its update of" if action.have else "to take part in"

@@ -216,6 +216,10 @@ class Service:
     # --- a disk that cannot be written -----------------------------------------------------------
 
     @property
+    def _works(self) -> bool:
+        return self.recovery.stall is None and not self._stopping
+
+    @property
     def stall(self) -> Stall | None:
         """Why nothing is trained or sent."""
         return self.recovery.stall
@@ -231,6 +235,7 @@ class Service:
         self._close_books()
         self._restore()
         self.outbox.subscribe_all()
+        self.teller.again()
 
     # --- the link --------------------------------------------------------------------------------
 
@@ -243,7 +248,7 @@ class Service:
         self.outbox.subscribe_all()
         for runner in list(self.runners.values()):
             runner.give(ev.Connected())
-        self.teller.connected()
+        self.teller.again()
 
     def on_disconnected(self, reason: str, retry_s: float) -> None:
         where = self.config.mqtt.address
@@ -322,7 +327,7 @@ class Service:
             self._decline(task, reason)
             return
         self.declined.pop(task, None)
-        if self.stall is None:
+        if self._works:
             (runner or self._add(task)).see(message)
 
     def _decline(self, task: str, reason: str) -> None:
@@ -332,7 +337,7 @@ class Service:
 
     def _on_model(self, task: str, message: Model, version: int) -> None:
         runner = self.runners.get(task)
-        if self.stall is not None:
+        if not self._works:
             return
         if runner is None or not runner.model(message, version):
             raise Refused(Reason.SHAPE, "not the model that was asked for")

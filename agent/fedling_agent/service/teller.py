@@ -41,8 +41,8 @@ class Teller:
             delay_s = 0.0 if self._told is None else TELL_S
             self._timer = self._clock.after(delay_s, self._tell)
 
-    def connected(self) -> None:
-        """The MQTT broker may have said by our will that we are gone."""
+    def again(self) -> None:
+        """What was told is lost: the MQTT broker may have said by our will that we are gone."""
         self._told = None
         self.changed()
 

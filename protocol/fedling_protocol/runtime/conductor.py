@@ -88,7 +88,8 @@ class Conductor(Generic[S, E, A]):
                 pass
         finally:
             self._going = False
-        if not self.closed:
+        # While an action is held, nobody could take a tick: what is due then would ring for ever.
+        if not self.closed and not self._held:
             self._set_timer(self._due(self.state))
 
     def _advance(self) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fedling_protocol.runtime.backoff import Backoff
-from fedling_protocol.runtime.loop import Clock
+from fedling_protocol.runtime.loop import Clock, Timer
 
 log = logging.getLogger(__name__)
 
@@ -49,33 +49,36 @@ class Recovery:
         self._go_on = go_on
         self._meanwhile = meanwhile
         self._mended = 0.0  # when the disk could be written again
+        self._timer: Timer | None = None  # of the next try; None: it is tried now, or all is well
         self._closed = False
-        self.stall: Stall | None = None
+        self.stall: Stall | None = None  # until it was written again
 
     def refused(self, error: Exception) -> None:
         """Begin to recover: a write failed, or what is on disk is damaged."""
         self._forget()
-        if self.stall is not None or self._closed:
+        if self._timer is not None or self._closed:
             return
         now = self._clock.now()
         self._backoff.lived(now - self._mended)
         delay_s = self._backoff.next_s()
         self.stall = Stall(str(error), now + delay_s)
         log.error("%s; %s, next try in %.1f s", error, self._meanwhile, delay_s)
-        self._clock.after(delay_s, self._try_again)
+        self._timer = self._clock.after(delay_s, self._try_again)
 
     def close(self) -> None:
         """Try nothing any more: the service ends."""
         self._closed = True
 
     def _try_again(self) -> None:
-        self.stall = None  # a refusal from now on is a new one
+        """After all that waits for the disk, which may still change what is there."""
+        self._timer = None  # a refusal from now on is a new one
         if not self._closed:
             self._probe(self._on_written)
 
     def _on_written(self) -> None:
-        if self.stall is not None or self._closed:
+        if self._timer is not None or self._closed:
             return
+        self.stall = None
         self._mended = self._clock.now()
         log.info("the disk can be written again")
         self._go_on()

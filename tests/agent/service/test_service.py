@@ -8,10 +8,10 @@ import pytest
 from fedling_agent.training.process import Asked
 from fedling_protocol.disk.errors import CannotWrite
 from fedling_protocol.wire.kinds import Kind
-from fedling_protocol.wire.messages import Join, State, StateCode, Verdict
+from fedling_protocol.wire.messages import Certificate, Join, Role, State, StateCode, Verdict
 from fedling_sim.world import Weather
-from tests.support.device import make_model
-from tests.support.service import GOOD, ID, TOPICS, HandService
+from tests.support.device import FLEET, make_model
+from tests.support.service import DEVICE, GOOD, ID, ROOT, TOPICS, HandService
 
 EMPTY = Weather(mains=False, battery=5, temperature=40, network=True)
 FULL = CannotWrite("the log of what was sent", "the disk is full")
@@ -176,6 +176,48 @@ def test_full_disk_stops_everything_and_goes_on_from_what_is_there(device: HandS
     assert [entry.plan_id for entry in device.store.spool.entries()] == [plan.plan_id]
 
 
+def test_plan_that_comes_while_the_disk_is_tried_makes_no_second_runner(
+    device: HandService,
+) -> None:
+    device.begin()
+    device.disk.broken = FULL
+    device.children[0].finish()
+    device.settle()
+    device.disk.broken, device.disk.waits = None, True
+    device.clock.move(300)
+    assert device.disk.waiting  # the probe is under way
+    device.offer()
+    assert device.service.runners == {}
+    device.disk.waits = False
+    device.disk.go()
+    device.settle()
+    assert list(device.service.runners) == ["watch"]
+    assert device.service.stall is None
+
+
+def test_disk_that_refuses_while_it_is_tried_is_tried_again(device: HandService) -> None:
+    device.begin()
+    device.disk.broken = FULL
+    device.children[0].finish()
+    device.settle()
+    for _ in range(4):
+        device.clock.move(300)
+        assert device.service.stall is not None
+        assert device.service.runners == {}
+    device.disk.broken = None
+    device.clock.move(300)
+    assert device.service.stall is None
+
+
+def test_state_that_a_full_disk_held_back_is_told_afterwards(device: HandService) -> None:
+    device.begin()
+    device.disk.broken = FULL
+    device.clock.move(6)  # "training" cannot be said
+    device.disk.broken = None
+    device.clock.move(300)
+    assert device.sent(State)[-1] == State(StateCode.TRAINING, 1)
+
+
 def test_update_whose_file_is_damaged_is_given_up_and_never_trained_again(
     device: HandService,
 ) -> None:
@@ -202,22 +244,25 @@ def test_update_whose_file_is_damaged_is_given_up_and_never_trained_again(
 
 
 def test_state_is_told_when_it_has_lasted(device: HandService) -> None:
-    assert [message.code for message in device.sent(State)] == [StateCode.IDLE]
+    assert device.sent(State) == [State(StateCode.IDLE, 0)]
     device.begin()
     device.clock.move(4)
     assert len(device.sent(State)) == 1
     device.clock.move(2)
-    assert [message.code for message in device.sent(State)][1:] == [StateCode.TRAINING]
+    assert device.sent(State)[1:] == [State(StateCode.TRAINING, 1)]
 
 
 def test_join_carries_the_key_until_the_certificate_comes(tmp_path: Path) -> None:
     device = HandService(tmp_path)
-    device.service.enrolment.denied()
     device.connect()
     device.service.enrolment.denied()
     device.offer()
-    (join,) = device.sent(Join)
-    assert join.key is not None
+    assert [join.key for join in device.sent(Join)] == [DEVICE.public]
+    certificate = Certificate(DEVICE.public, Role.DEVICE, FLEET, ID, 1)
+    device.hear(TOPICS.of(Kind.KEYS, ID), certificate, ROOT)
+    device.offer(2)
+    assert [join.key for join in device.sent(Join)] == [DEVICE.public, None]
+    device.close()
 
 
 def test_plan_without_its_stream_is_declined_with_the_reason(device: HandService) -> None:
@@ -225,6 +270,12 @@ def test_plan_without_its_stream_is_declined_with_the_reason(device: HandService
     device.offer()
     assert device.service.declined == {"watch": 'agent.toml names no stream "wrist"'}
     assert device.sent(Join) == []
+
+
+def test_model_that_has_come_is_unsubscribed(device: HandService) -> None:
+    plan = device.offer()
+    assert device.store.models.find(plan.base_hash) is not None
+    assert TOPICS.of(Kind.MODEL, "watch", plan.base_version) not in device.link.subscribed
 
 
 def test_model_that_nobody_asked_for_is_refused(device: HandService) -> None:
@@ -244,3 +295,46 @@ def test_stop_pauses_the_child_says_goodbye_and_ends(device: HandService) -> Non
     last = device.link.published[-1]
     assert last.topic == TOPICS.of(Kind.STATE, ID)
     assert [message.code for message in device.sent(State)][-1] == StateCode.OFFLINE
+
+
+def test_stop_begins_nothing_new(device: HandService) -> None:
+    device.begin()
+    ended: list[bool] = []
+    device.service.stop(lambda: ended.append(True))
+    asked = len(device.sent(Join))
+    device.offer(2)
+    device.hear(TOPICS.of(Kind.MODEL, "watch", 7), make_model(7))
+    assert device.service.runners == {}
+    assert len(device.sent(Join)) == asked
+    assert "refused: shape" not in device.service.books.counters()
+    device.children[0].exit()
+    device.settle(lambda: ended)
+    assert ended == [True]
+
+
+def test_stop_on_a_disk_that_refuses_ends(device: HandService) -> None:
+    device.begin()
+    device.disk.waits = True
+    device.service.books.count("something")
+    device.service.books.close()
+    ended: list[bool] = []
+    device.service.stop(lambda: ended.append(True))
+    device.disk.broken = FULL
+    device.disk.go()
+    device.settle()
+    device.disk.broken, device.disk.waits = None, False
+    device.disk.go()
+    device.settle(lambda: ended)
+    assert ended == [True]
+    assert device.children[0].did[-1] == "kill"
+
+
+def test_connection_says_since_when_it_is_gone(device: HandService) -> None:
+    connected_at = device.clock.now()
+    device.clock.move(10)
+    device.service.on_disconnected("lost", 1.0)
+    device.clock.move(10)
+    device.service.on_disconnected("no route", 2.0)
+    gone = device.service.connection
+    assert (gone.since, gone.reason) == (connected_at + 10, "no route")
+    assert gone.retry_at == connected_at + 22

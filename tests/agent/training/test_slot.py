@@ -244,6 +244,27 @@ def test_close_waits_for_the_child_and_starts_no_other(bench: Bench) -> None:
     assert len(FakeProcess.all) == 1
 
 
+def test_close_kills_a_child_that_does_not_end(bench: Bench) -> None:
+    bench.start(b"a")
+    closed: list[bool] = []
+    bench.slot.close(lambda: closed.append(True))
+    bench.clock.move(slot_module.FAREWELL_S - 0.1)
+    assert closed == []
+    bench.clock.move(0.2)
+    assert closed == [True]
+    assert FakeProcess.all[0].did == ["start", "stop", "kill"]
+
+
+def test_close_that_waits_is_told_when_all_is_cleared(bench: Bench) -> None:
+    bench.start(b"a")
+    closed: list[bool] = []
+    bench.slot.close(lambda: closed.append(True))
+    bench.slot.clear()
+    assert closed == [True]
+    bench.clock.move(2 * slot_module.FAREWELL_S)
+    assert closed == [True]
+
+
 def test_close_of_an_empty_slot(bench: Bench) -> None:
     closed: list[bool] = []
     bench.slot.close(lambda: closed.append(True))

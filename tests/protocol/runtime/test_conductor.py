@@ -77,6 +77,18 @@ def test_held_action_keeps_what_follows_back_until_released() -> None:
     assert not world.conductor.busy
 
 
+def test_time_that_comes_while_an_action_is_held_rings_once() -> None:
+    world = World()
+    world.conductor.give("A")
+    world.conductor.give("H")
+    world.conductor.state = 1
+    world.conductor.give("B")
+    for seconds in (6, 7, 8):
+        world.clock.run_to(seconds)
+    world.conductor.release()
+    assert world.done == ["[A]", "A", "[H]", "H", "[B]", "B", "[tick]"]
+
+
 def test_closed_conductor_does_nothing_more() -> None:
     world = World()
     world.conductor.give("H")

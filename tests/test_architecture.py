@@ -61,6 +61,13 @@ IMPURE = {
 IN_MEMORY = {"BytesIO"}  # of io: a file that is no file
 IMPURE_CALLS = {"open", "input", "print", "__import__"}
 
+# Virtual time: what happens there follows from a seed, not from this machine.
+VIRTUAL = "firmware_sim/fedling_sim/virtual"
+REAL = {
+    *("asyncio", "multiprocessing", "os", "paho", "secrets", "select", "selectors", "signal"),
+    *("socket", "subprocess", "threading", "time", "uuid"),
+}
+
 
 def imports_of(path: Path) -> Iterator[str]:
     """The full names of the modules that a file imports, anywhere in it.
@@ -108,6 +115,13 @@ def broken_rule(name: str, component: Component, module: str) -> str | None:
 
 def test_imports_run_one_way() -> None:
     assert wrong_imports(ROOT) == []
+
+
+def test_virtual_time_asks_nothing_of_this_machine() -> None:
+    files = sorted((ROOT / VIRTUAL).glob("*.py"))
+    asked = {f"{path.name}: {name}" for path in files for name in imports_of(path)}
+    assert len(files) >= 10
+    assert {x for x in asked if x.split()[1].split(".")[0] in REAL} == set()
 
 
 def test_every_package_is_known() -> None:

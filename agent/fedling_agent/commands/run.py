@@ -19,11 +19,11 @@ from fedling_agent.store.store import Store
 from fedling_agent.training.process import ChildProcess
 from fedling_protocol.disk import lock
 from fedling_protocol.exits import Exit
-from fedling_protocol.net.backoff import Backoff
 from fedling_protocol.net.link import MqttLink
 from fedling_protocol.net.mqtt import new_client
 from fedling_protocol.net.ports import Broker, Link, Owner
 from fedling_protocol.runtime import logs, sdnotify
+from fedling_protocol.runtime.backoff import Backoff
 from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.runtime.watchdog import Watchdog
 from fedling_protocol.runtime.worker import ThreadWorker

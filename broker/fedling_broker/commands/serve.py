@@ -16,11 +16,11 @@ from fedling_broker.store.database import PROGRAM
 from fedling_broker.store.store import Store
 from fedling_protocol.disk import lock
 from fedling_protocol.exits import Exit
-from fedling_protocol.net.backoff import Backoff
 from fedling_protocol.net.link import MqttLink
 from fedling_protocol.net.mqtt import new_client
 from fedling_protocol.net.ports import Broker, Link, Owner
 from fedling_protocol.runtime import sdnotify
+from fedling_protocol.runtime.backoff import Backoff
 from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.runtime.watchdog import Watchdog
 from fedling_protocol.runtime.worker import ThreadWorker
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> Exit:
 
 
 def _serve(loop: Loop, service: Service) -> None:
-    """Until a signal."""
+    """Run the service until a signal."""
 
     def stop() -> None:
         sdnotify.stopping()

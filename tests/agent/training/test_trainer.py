@@ -13,8 +13,9 @@ import pytest
 
 from fedling_agent.training.job import Checkpoint, Damaged, Job, Result
 from fedling_agent.training.local_sgd import LocalSgd
-from fedling_agent.training.process import Asked, Exited
+from fedling_agent.training.process import Asked, ChildProcess, Exited
 from fedling_protocol.exits import Exit
+from fedling_protocol.runtime.loop import Loop
 from tests.support.child import ONE_BATCH, PATIENCE_S, Child
 from tests.support.device import CNN, TRAINING, Device, freeze_now, make_device
 
@@ -254,3 +255,21 @@ def test_killed_child_is_told(job: Job) -> None:
     assert child.events[-1] == Exited(-signal.SIGKILL)
     child.process.stop()  # nobody there: no harm
     child.process.kill()
+
+
+def test_child_that_hangs_after_its_last_word_can_be_killed(job: Job) -> None:
+    """It has closed its output and does not end: it ended the whole service when it was killed."""
+    loop, told = Loop(), list[object]()
+    process = ChildProcess(loop, job, duty=1.0, checkpoint_s=300.0)
+    process._command = [sys.executable, "-c", "import os, time; os.close(1); time.sleep(600)"]
+    process.start(told.append)
+    child = process._child
+    assert child is not None
+    assert child.stdout is not None
+    while not child.stdout.closed:
+        loop.turn(1.0)
+    process.kill()
+    while child.returncode is None:
+        loop.turn(1.0)
+    loop.close()
+    assert told == []

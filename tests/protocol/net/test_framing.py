@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedling_protocol.net.framing import Framing, FramingError
+from fedling_protocol.net.framing import Framing, FramingError, packet_size, publish_size
 
 
 def length(value: int) -> bytes:
@@ -75,3 +75,14 @@ def test_feed_length_of_five_bytes_is_an_error() -> None:
 def test_feed_topic_longer_than_its_packet_is_an_error() -> None:
     with pytest.raises(FramingError, match="longer than"):
         Framing(limit=10).feed(b"\x32\x0b\xff\xff" + bytes(9))
+
+
+@given(st.text(min_size=1, max_size=40), st.sampled_from([0, 100, 127, 128, 16_300, 2_097_152]))
+def test_publish_size_is_that_of_the_packet(topic: str, length: int) -> None:
+    payload = bytes(length)
+    assert publish_size(topic, len(payload)) == len(publish(topic.encode(), payload))
+
+
+@pytest.mark.parametrize("value", [0, 1, 127, 128, 16_383, 16_384, 2_097_151, 2_097_152])
+def test_packet_size_counts_the_bytes_of_the_length(value: int) -> None:
+    assert packet_size(value) == 1 + len(length(value)) + value

@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 CLIENT_ID = "fedling-aggregator-{fleet}"
 LOOK_S = 1.0  # the admin verbs write to the database: it is looked at so often
 BOOKS_S = 60.0  # counters are written so often
+MOST_WAITING = 64 << 20  # bytes of messages that wait for a slow disk; further ones are dropped
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,7 @@ class Service:
             clock, full, self._forget, self._probe, self._go_on, "nothing is accepted"
         )
         self._seen = -1  # data_version
+        self._waiting = 0  # bytes of messages that no turn has taken yet
         self._stopping = False
 
     # --- life ------------------------------------------------------------------------------------
@@ -145,6 +147,7 @@ class Service:
         self.turns.drop()
         self.roster.lost()
         self._seen = -1
+        self._waiting = 0
 
     def _probe(self, then: Done) -> None:
         def probe() -> None:
@@ -200,24 +203,33 @@ class Service:
 
     def on_message(self, topic: str, payload: bytes, emptied: bool) -> None:
         """Never raises because of what came in. Nothing is decided before the next turn."""
+        if not self._working or self._waiting > MOST_WAITING:
+            self.counters.count("dropped messages")  # whoever sent it asks again
+            return
         try:
             received = self.inbox.open(topic, payload, emptied)
             take = TAKE.get(received.address.kind)
             if take is None:
                 raise Refused(Reason.TOPIC, "nobody here wants it")
-            if self._working:  # else the device asks again
-                self.turns.run(partial(take, self, received, payload))
         except Refused as refused:
             self.inbox.refusals.add(topic, refused)
+        else:
+            self._waiting += len(payload)
+            self.turns.run(partial(self._take, take, received, payload))
 
     # --- messages, in a turn ---------------------------------------------------------------------
 
-    def _join(self, received: Received, _payload: bytes) -> None:
-        join, device = received.message, received.address.device
+    def _take(self, take: "Take", received: Received, payload: bytes) -> None:
+        self._waiting -= len(payload)
+        device = received.address.device or ""
+        if received.certified and not self.roster.knows(device):  # removed since it was verified
+            self.counters.count(f"refused: {Reason.UNKNOWN_KEY}")
+        else:
+            take(self, device, received, payload)
+
+    def _join(self, device: str, received: Received, _payload: bytes) -> None:
+        join = received.message
         assert isinstance(join, Join)
-        assert device is not None
-        if self._was_removed(received):
-            return
         if join.key is not None:
             self._introduce(device, join.key, received.certified)
         runner = self.runners.find(received.address.task or "")
@@ -226,24 +238,14 @@ class Service:
         elif received.certified:
             self._no_task(received, join.plan_id, join.have)
 
-    def _update(self, received: Received, payload: bytes) -> None:
-        update, device = received.message, received.address.device
+    def _update(self, device: str, received: Received, payload: bytes) -> None:
+        update = received.message
         assert isinstance(update, Update)
-        assert device is not None
-        if self._was_removed(received):
-            return
         runner = self.runners.find(received.address.task or "")
         if runner is not None:
             runner.update(device, update, payload, received.hash)
         else:
             self._no_task(received, update.plan_id, received.hash)
-
-    def _was_removed(self, received: Received) -> bool:
-        """A device whose certificate was taken back since its message was verified."""
-        if not received.certified or self.roster.knows(received.address.device or ""):
-            return False
-        self.counters.count(f"refused: {Reason.UNKNOWN_KEY}")
-        return True
 
     def _introduce(self, device: str, key: bytes, certified: bool) -> None:
         """A device that has no certificate sends its key."""
@@ -265,7 +267,9 @@ class Service:
         self.turns.then(partial(self.publisher.receipt, task, device, receipt))
 
 
-TAKE: dict[Kind, Callable[[Service, Received, bytes], None]] = {
+Take = Callable[[Service, str, Received, bytes], None]
+
+TAKE: dict[Kind, Take] = {
     Kind.JOIN: Service._join,
     Kind.UPDATE: Service._update,
 }

@@ -141,3 +141,27 @@ def test_a_slow_disk_holds_no_callback_up(aggregator: HandAggregator) -> None:
         aggregator.disk.go()
         aggregator.settle()
     assert len(aggregator.tickets) == 61
+
+
+def test_what_waits_for_a_dead_disk_is_bounded(
+    aggregator: HandAggregator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fedling_broker.service.service.MOST_WAITING", 1000)
+    aggregator.add_task(goal=5)
+    aggregator.enrol(1)
+    aggregator.connect()
+    plan = aggregator.plan
+    aggregator.disk.waits = True
+    for _ in range(50):
+        aggregator.join(1, plan)
+        aggregator.settle()
+    dropped = aggregator.service.counters.counts["dropped messages"]
+    assert 0 < dropped < 50
+    for _ in range(3):
+        aggregator.disk.go()
+        aggregator.settle()
+    assert len(aggregator.tickets) == 50 - dropped
+    aggregator.disk.waits = False
+    aggregator.join(1, plan)
+    aggregator.settle()
+    assert len(aggregator.tickets) == 51 - dropped

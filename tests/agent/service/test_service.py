@@ -10,8 +10,8 @@ from fedling_protocol.disk.errors import CannotWrite
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Certificate, Join, Role, State, StateCode, Verdict
 from fedling_sim.world import Weather
-from tests.support.device import make_model
-from tests.support.service import DEVICE, FLEET, GOOD, ID, ROOT, TOPICS, HandService
+from tests.support.device import FLEET, make_model
+from tests.support.service import DEVICE, GOOD, ID, ROOT, TOPICS, HandService
 
 EMPTY = Weather(mains=False, battery=5, temperature=40, network=True)
 FULL = CannotWrite("the log of what was sent", "the disk is full")

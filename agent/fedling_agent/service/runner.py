@@ -223,12 +223,13 @@ class SessionRunner:
         release = self._hold()
 
         def damaged(error: Exception) -> None:
-            release()
-            if isinstance(error, Missing):
-                log.error("%s: %s", self.task, error)
-                self.give(ev.UpdateLost(action.plan_id, action.update_hash))
-            elif not isinstance(error, CannotWrite):
+            if isinstance(error, CannotWrite):
+                return  # the service begins anew: nothing that waits for this is done
+            if not isinstance(error, Missing):
                 raise error
+            log.error("%s: %s", self.task, error)
+            release()
+            self.give(ev.UpdateLost(action.plan_id, action.update_hash))
 
         self._parts.outbox.update(
             entry,

@@ -7,6 +7,7 @@ import pytest
 
 from fedling_agent.session import events as ev
 from fedling_agent.training.process import Asked
+from fedling_protocol.disk.errors import CannotWrite
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Join, Plan, State, StateCode, Verdict
 from fedling_sim.world import Weather
@@ -127,6 +128,24 @@ def test_link_lost_and_back_while_the_join_is_written(device: HandService) -> No
     device.connect()
     plan = device.offer()
     assert [join.plan_id for join in device.sent(Join)] == [plan.plan_id]
+
+
+def test_update_that_cannot_be_written_down_lets_nothing_follow_it(device: HandService) -> None:
+    device.begin()
+    device.disk.waits = True
+    device.children[0].finish()
+    device.settle(lambda: device.disk.waiting)
+    device.disk.go(1)  # it is spooled
+    device.settle(lambda: device.disk.waiting)
+    device.service.on_disconnected("lost", 1.0)
+    device.service.on_connected()
+    device.settle()
+    device.disk.broken = CannotWrite("the log of what was sent", "the disk is full")
+    device.disk.go()
+    device.settle()
+    assert device.updates == []
+    assert device.service.runners == {}
+    assert device.disk.waiting == 0
 
 
 # --- training ------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from fedling_agent.service.teller import TELL_S
 from fedling_agent.training.process import Asked
 from fedling_protocol.disk.errors import CannotWrite
 from fedling_protocol.wire.kinds import Kind
@@ -246,9 +247,9 @@ def test_update_whose_file_is_damaged_is_given_up_and_never_trained_again(
 def test_state_is_told_when_it_has_lasted(device: HandService) -> None:
     assert device.sent(State) == [State(StateCode.IDLE, 0)]
     device.begin()
-    device.clock.move(4)
+    device.clock.move(TELL_S - 0.1)
     assert len(device.sent(State)) == 1
-    device.clock.move(2)
+    device.clock.move(0.2)
     assert device.sent(State)[1:] == [State(StateCode.TRAINING, 1)]
 
 

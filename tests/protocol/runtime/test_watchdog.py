@@ -1,25 +1,51 @@
+"""The watchdog is fed from the loop, in good time, and only where there is one."""
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
-from fedling_protocol.runtime import sdnotify
 from fedling_protocol.runtime.watchdog import Watchdog
 from tests.support.ports import HandClock
 
 
-def test_it_is_fed_twice_in_the_time_within_which_it_bites(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.fixture
+def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    monkeypatch.delenv("WATCHDOG_PID", raising=False)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as server:
+        server.bind(str(tmp_path / "notify"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        yield server
+
+
+def heard(manager: socket.socket) -> list[bytes]:
+    words = []
+    while True:
+        try:
+            words.append(manager.recv(1000))
+        except BlockingIOError:
+            return words
+
+
+def test_fed_at_once_and_twice_in_its_time(
+    manager: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock, fed = HandClock(), list[float]()
-    monkeypatch.setenv("WATCHDOG_USEC", "60000000")
-    monkeypatch.setattr(sdnotify, "alive", lambda: fed.append(clock.now()))
+    monkeypatch.setenv("WATCHDOG_USEC", "10000000")
+    clock = HandClock()
     Watchdog(clock).start()
-    clock.move(95.0)
-    assert [at - fed[0] for at in fed] == [0.0, 30.0, 60.0, 90.0]
+    assert heard(manager) == [b"WATCHDOG=1"]
+    clock.move(4.9)
+    assert heard(manager) == []
+    clock.move(30)
+    assert heard(manager) == [b"WATCHDOG=1"] * 6
 
 
-def test_without_one_nothing_is_fed(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, fed = HandClock(), list[float]()
+def test_silent_where_no_watchdog_is(
+    manager: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("WATCHDOG_USEC", raising=False)
-    monkeypatch.setattr(sdnotify, "alive", lambda: fed.append(clock.now()))
+    clock = HandClock()
     Watchdog(clock).start()
-    clock.move(600.0)
-    assert fed == []
+    clock.move(100)
+    assert heard(manager) == []

@@ -52,6 +52,7 @@ log = logging.getLogger(__name__)
 
 MOST_TASKS = 16
 BOOKS_S = 3600.0  # counters are written so often, and whenever a connection ends
+LOOK_S = 86_400.0  # what is retained is asked for so often, and at each connect
 FULL_BASE_S, FULL_LONGEST_S = 10.0, 300.0  # a full disk is tried again
 BUSY = (StateCode.SENDING, StateCode.TRAINING, StateCode.WAITING)  # the first that holds is told
 
@@ -152,6 +153,7 @@ class Service:
         self._restore()
         self.link.start()
         self.clock.after(BOOKS_S, self._keep_books)
+        self.clock.after(LOOK_S, self._look_again)
 
     def stop(self, done: Done) -> None:
         """End the child first (it finishes its batch), then say the last word, then write."""
@@ -173,6 +175,12 @@ class Service:
     def _keep_books(self) -> None:
         self._close_books()
         self.clock.after(BOOKS_S, self._keep_books)
+
+    def _look_again(self) -> None:
+        """A plan or certificate that was lost on its way is not sent again while we are connected,
+        unless we ask: by subscribing again."""
+        self.outbox.subscribe_all()
+        self.clock.after(LOOK_S, self._look_again)
 
     def _close_books(self) -> None:
         self.link.take_traffic()

@@ -24,9 +24,7 @@ from fedling_protocol.runtime.backoff import Backoff
 from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.runtime.watchdog import Watchdog
 from fedling_protocol.runtime.worker import ThreadWorker
-from fedling_protocol.wire.limits import MAX_LARGE
-
-PACKET_LIMIT = MAX_LARGE + 1024  # a message, its topic, its packet id
+from fedling_protocol.wire.limits import MAX_PACKET
 
 
 def run(args: argparse.Namespace) -> Exit:
@@ -82,7 +80,7 @@ def _link(loop: Loop, found: Config, client_id: str, owner: Owner) -> Link:
         ThreadWorker(loop, "names", patient=False),
         Broker(mqtt.host, mqtt.port, mqtt.keepalive_s),
         Backoff(retry.first_s, retry.longest_s, random.random),
-        PACKET_LIMIT,
+        MAX_PACKET,
         partial(new_client, client_id),
         owner,
     )

@@ -330,7 +330,7 @@ def on_disk(task: Task, store: Store, now_ms: int) -> state.OnDisk | None:
         plan.plan_id,
         terms_of(task, plan.base_version, plan.base_hash),
         plan.closed,
-        plan.age_at(now_ms),
+        plan.age_at(now_ms, store.rounds.boot),
         store.rounds.places(task.name, plan.plan_id),
         {row.device: row.decision for row in rows},
     )

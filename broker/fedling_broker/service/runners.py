@@ -1,7 +1,7 @@
 """A runner for each task: made when its row is new or was changed, ended when it is gone."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from fedling_broker.service.runner import Parts, RoundsRunner
 from fedling_broker.store.tasks import TaskRow
@@ -21,6 +21,9 @@ class Runners:
         self._runners: dict[str, RoundsRunner] = {}
         self._rows: dict[str, TaskRow] = {}  # as the runners were made of them
         self._untidy = True  # files may lie around that no row speaks of
+
+    def __iter__(self) -> Iterator[RoundsRunner]:
+        return iter(self._runners.values())
 
     def find(self, task: str) -> RoundsRunner | None:
         return self._runners.get(task)

@@ -171,6 +171,11 @@ class Database:
         self._thread.open = Transaction(connection, what)
         return self._thread.open
 
+    @property
+    def writes(self) -> bool:
+        """Whether the calling thread has a transaction open."""
+        return self._thread.open is not None and not self._thread.open.ended
+
     def data_version(self) -> int:
         """A number that changes when another connection, of any process, has committed."""
         ((version,),) = self.rows("PRAGMA data_version")

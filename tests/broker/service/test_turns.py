@@ -162,7 +162,7 @@ def test_a_long_queue_goes_over_several_turns_into_one_commit(bench: Bench) -> N
     bench.disk.waits = True
     between: list[int] = []
     for name in "abc":
-        bench.turns.run(lambda: bench.clock.spend(LONGEST_S / 4))
+        bench.turns.run(lambda: bench.clock.stall(LONGEST_S / 4))
         bench.write(name)
     bench.clock.after(0.0, lambda: between.append(bench.disk.waiting))
     bench.clock.move(LONGEST_S)
@@ -176,7 +176,7 @@ def test_a_transaction_ends_though_calls_come_without_end(bench: Bench) -> None:
     bench.disk.waits = True
 
     def again() -> None:
-        bench.clock.spend(LONGEST_S / 4)
+        bench.clock.stall(LONGEST_S / 4)
         bench.store.ledger.count({"again": 1})
         bench.turns.run(again)
 

@@ -162,6 +162,7 @@ class Service:
         self._stopping = True
         self.recovery.close()
         self._close_runners()
+        self.watcher.close()
         self.teller.close()
         self.slot.close(lambda: self._leave(done))
 

@@ -50,9 +50,9 @@ class Desk:
         service.link.take_traffic()
         facts = report.of_store(service.store, service.identity, service.books.pending())
         tasks = cast(dict[str, Json], facts["tasks"])
-        for task, runner in service.runners.items():
+        for runner in service.runners:
             occupant = service.occupant(runner)
-            stored = tasks.setdefault(task, report.of_task(service.store, task))
+            stored = tasks.setdefault(runner.task, report.of_task(service.store, runner.task))
             stored.update(report.of_live(runner, occupant, service.clock.now()))
         answer(
             facts
@@ -61,7 +61,7 @@ class Desk:
                 "enrolled": service.enrolment.enrolled,
                 "doing": self._doing(),
                 "connection": self._connection(),
-                "declined": service.declined,
+                "declined": service.runners.declined,
                 "counters": service.books.counters(),
                 "disk": "ok" if service.stall is None else service.stall.reason,
                 "child": service.slot.pid,
@@ -73,15 +73,15 @@ class Desk:
 
         def tell(own: Allowance, readings: Readings) -> None:
             service = self._service
-            for runner in list(service.runners.values()):
+            for runner in service.runners:
                 runner.look()
             answer(
                 {
                     "signals": report.of_readings(service.config.policy.rows, readings),
                     "own": report.of_allowance(own),
                     "tasks": {
-                        task: report.of_allowance(runner.allowance)
-                        for task, runner in service.runners.items()
+                        runner.task: report.of_allowance(runner.allowance)
+                        for runner in service.runners
                         if runner.allowance is not None
                     },
                 }
@@ -100,7 +100,7 @@ class Desk:
         def stored(done: Ingested) -> None:
             answer(operations.told(done))
             self._predictor.changed(done.changes)
-            service.examples_changed(done.changes)
+            service.runners.examples_changed(done.changes)
 
         service.writer.do(lambda: ingest.feed(lines, now_ms), stored, partial(_refuse, answer))
 
@@ -127,8 +127,8 @@ class Desk:
         if not service.runners:
             return "no plan was seen yet" if service.link.connected else "not connected"
         return "; ".join(
-            f"{task}: {report.sentence(runner, service.occupant(runner), now)}"
-            for task, runner in service.runners.items()
+            f"{runner.task}: {report.sentence(runner, service.occupant(runner), now)}"
+            for runner in service.runners
         )
 
     def _connection(self) -> Json:

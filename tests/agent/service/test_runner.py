@@ -144,7 +144,7 @@ def test_update_that_cannot_be_written_down_lets_nothing_follow_it(device: HandS
     device.disk.go()
     device.settle()
     assert device.updates == []
-    assert device.service.runners == {}
+    assert list(device.service.runners) == []
     assert device.disk.waiting == 0
 
 

@@ -168,7 +168,7 @@ def test_full_disk_stops_everything_and_goes_on_from_what_is_there(device: HandS
     device.children[0].finish()
     device.settle()
     assert device.service.stall is not None
-    assert device.service.runners == {}
+    assert list(device.service.runners) == []
     device.disk.broken = None
     device.clock.move(400)
     device.settle(lambda: device.service.runners and device.sent(Join))
@@ -188,11 +188,11 @@ def test_plan_that_comes_while_the_disk_is_tried_makes_no_second_runner(
     device.clock.move(300)
     assert device.disk.waiting  # the probe is under way
     device.offer()
-    assert device.service.runners == {}
+    assert list(device.service.runners) == []
     device.disk.waits = False
     device.disk.go()
     device.settle()
-    assert list(device.service.runners) == ["watch"]
+    assert [runner.task for runner in device.service.runners] == ["watch"]
     assert device.service.stall is None
 
 
@@ -204,7 +204,7 @@ def test_disk_that_refuses_while_it_is_tried_is_tried_again(device: HandService)
     for _ in range(4):
         device.clock.move(300)
         assert device.service.stall is not None
-        assert device.service.runners == {}
+        assert list(device.service.runners) == []
     device.disk.broken = None
     device.clock.move(300)
     assert device.service.stall is None
@@ -269,7 +269,7 @@ def test_join_carries_the_key_until_the_certificate_comes(tmp_path: Path) -> Non
 def test_plan_without_its_stream_is_declined_with_the_reason(device: HandService) -> None:
     device.service.streams.clear()
     device.offer()
-    assert device.service.declined == {"watch": 'agent.toml names no stream "wrist"'}
+    assert device.service.runners.declined == {"watch": 'agent.toml names no stream "wrist"'}
     assert device.sent(Join) == []
 
 
@@ -305,7 +305,7 @@ def test_stop_begins_nothing_new(device: HandService) -> None:
     asked = len(device.sent(Join))
     device.offer(2)
     device.hear(TOPICS.of(Kind.MODEL, "watch", 7), make_model(7))
-    assert device.service.runners == {}
+    assert list(device.service.runners) == []
     assert len(device.sent(Join)) == asked
     assert "refused: shape" not in device.service.books.counters()
     device.children[0].exit()

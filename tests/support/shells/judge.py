@@ -205,7 +205,7 @@ class Judge:
     def at_rest(self, member: Member) -> bool:
         """It has nothing to do, and the newest model."""
         process = member.process
-        runner = None if process is None else process.service.runners.get(TASK)
+        runner = None if process is None else process.service.runners.find(TASK)
         if process is None or runner is None or runner.session.begun or runner.session.spool:
             return False
         held = process.store.models.newest(TASK)

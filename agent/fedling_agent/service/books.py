@@ -19,7 +19,7 @@ Key = tuple[str, bytes | None]  # of a day, of a plan
 
 
 class Books:
-    """In memory until close(): telemetry must not wear out an SD card."""
+    """Keeps counts in memory until close(): telemetry must not wear out an SD card."""
 
     def __init__(self, clock: Clock, ledger: Ledger, writer: Writer) -> None:
         self._clock = clock

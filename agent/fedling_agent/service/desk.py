@@ -21,7 +21,7 @@ EXITS = {BadInput: Exit.FAILED, CannotWrite: Exit.CANNOT_WRITE, Missing: Exit.NO
 
 
 class Desk:
-    """One method for each verb."""
+    """Answers each verb of the control socket with one method."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -36,7 +36,7 @@ class Desk:
         }
 
     def handle(self, request: Json, peer: Peer, answer: Answer) -> None:
-        """A handler for control.Server."""
+        """Take a request; this is the handler for control.Server."""
         verb = self._verbs.get(str(request.get("do")))
         if verb is None:
             raise RequestFailed(f"the service knows no {request.get('do')!r}", Exit.FAILED)
@@ -69,7 +69,7 @@ class Desk:
         )
 
     def conditions(self, _request: Json, _peer: Peer, answer: Answer) -> None:
-        """Of a reading made now; each task remembers what hysteresis needs."""
+        """Decide on a reading made now; each task remembers what hysteresis needs."""
 
         def tell(own: Allowance, readings: Readings) -> None:
             service = self._service
@@ -119,7 +119,7 @@ class Desk:
         answer(operations.windows(self._service.store, str(request.get("task") or "")))
 
     def _doing(self) -> str:
-        """One sentence for the whole device."""
+        """Say in one sentence what the whole device does."""
         service, now = self._service, self._service.clock.now()
         if service.stall is not None:
             wait = report.span(service.stall.retry_at - now)

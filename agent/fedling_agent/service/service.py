@@ -15,7 +15,8 @@ from fedling_agent.service.books import Books
 from fedling_agent.service.enrolment import Enrolment
 from fedling_agent.service.inbox import Inbox
 from fedling_agent.service.outbox import Outbox
-from fedling_agent.service.runner import Parts, SessionRunner
+from fedling_agent.service.parts import Parts
+from fedling_agent.service.runner import SessionRunner
 from fedling_agent.service.teller import Teller
 from fedling_agent.service.writer import Writer, ignore
 from fedling_agent.session import events as ev
@@ -26,11 +27,11 @@ from fedling_agent.store.store import Store
 from fedling_agent.training.freeze import Freezer
 from fedling_agent.training.process import MakeProcess
 from fedling_agent.training.slot import Occupant, Slot
-from fedling_protocol.disk.errors import CannotWrite
-from fedling_protocol.net.backoff import Backoff
 from fedling_protocol.net.ports import Done, MakeLink, Will
 from fedling_protocol.net.tcpinfo import Traffic
-from fedling_protocol.runtime.loop import Clock, Timer
+from fedling_protocol.runtime.backoff import Backoff
+from fedling_protocol.runtime.loop import Clock
+from fedling_protocol.runtime.recovery import Recovery, Stall
 from fedling_protocol.runtime.worker import Worker
 from fedling_protocol.wire.messages import (
     Certificate,
@@ -51,6 +52,7 @@ log = logging.getLogger(__name__)
 
 MOST_TASKS = 16
 BOOKS_S = 3600.0  # counters are written so often, and whenever a connection ends
+LOOK_S = 86_400.0  # what is retained is asked for so often, and at each connect
 FULL_BASE_S, FULL_LONGEST_S = 10.0, 300.0  # a full disk is tried again
 BUSY = (StateCode.SENDING, StateCode.TRAINING, StateCode.WAITING)  # the first that holds is told
 
@@ -77,16 +79,8 @@ class Connection:
     retry_at: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Stall:
-    """The disk refuses to be written."""
-
-    reason: str
-    retry_at: float
-
-
 class Service:
-    """An Owner of its link."""
+    """The running agent: it owns the link, the runners and the training slot."""
 
     def __init__(
         self,
@@ -105,9 +99,12 @@ class Service:
         self.runners: dict[str, SessionRunner] = {}
         self.declined: dict[str, str] = {}  # task: why not
         self.connection = Connection(clock.now())
-        self.stall: Stall | None = None
         self.enrolment = Enrolment(identity)
-        self.writer = Writer(ports.disk, self._on_refused)
+        full = Backoff(FULL_BASE_S, FULL_LONGEST_S, ports.draw)
+        self.recovery = Recovery(
+            clock, full, self._forget, self._probe, self._go_on, "nothing is trained or sent"
+        )
+        self.writer = Writer(ports.disk, self.recovery.refused)
         self.books = Books(clock, store.ledger, self.writer)
         self.link = link = ports.make_link(identity.device, self)
         topics, device = config.topics, identity.device
@@ -119,8 +116,6 @@ class Service:
         self.slot = Slot(clock, ports.make_process)
         self.teller = Teller(clock, link, self.outbox, self.enrolment, self._current)
         self._parts = self._make_parts(ports)
-        self._full = Backoff(FULL_BASE_S, FULL_LONGEST_S, ports.draw)
-        self._retry: Timer | None = None  # of a disk that refuses; None: it is tried now
         self._version = 0  # of the newest model here
         self._stopping = False
 
@@ -158,13 +153,16 @@ class Service:
         self._restore()
         self.link.start()
         self.clock.after(BOOKS_S, self._keep_books)
+        self.clock.after(LOOK_S, self._look_again)
 
     def stop(self, done: Done) -> None:
-        """The child first (it finishes its batch), then the last word, then the disk."""
+        """End the child first (it finishes its batch), then say the last word, then write."""
         if self._stopping:
             return
         self._stopping = True
+        self.recovery.close()
         self._close_runners()
+        self.watcher.close()
         self.teller.close()
         self.slot.close(lambda: self._leave(done))
 
@@ -179,18 +177,20 @@ class Service:
         self._close_books()
         self.clock.after(BOOKS_S, self._keep_books)
 
+    def _look_again(self) -> None:
+        """A plan or certificate that was lost on its way is not sent again while we are connected,
+        unless we ask: by subscribing again."""
+        self.outbox.subscribe_all()
+        self.clock.after(LOOK_S, self._look_again)
+
     def _close_books(self) -> None:
         self.link.take_traffic()
         self.books.close()
 
-    @property
-    def _works(self) -> bool:
-        return self.stall is None and not self._stopping
-
     # --- tasks -----------------------------------------------------------------------------------
 
     def _restore(self) -> None:
-        """The runners of what is on disk; further ones are made when their plans are seen."""
+        """Make the runners of what is on disk; further ones are made when their plans are seen."""
         for task in self.store.plans.unfinished_tasks():
             self._add(task)
         self._look_at_models()
@@ -213,40 +213,34 @@ class Service:
         self._version = max((model.version for model in newest if model), default=0)
 
     def occupant(self, runner: SessionRunner) -> Occupant | None:
-        """The training of a task: under way, waiting for the slot, or paused."""
+        """Find the training of a task: under way, waiting for the slot, or paused."""
         plan = runner.session.begun
         return None if plan is None else self.slot.progress(plan.plan_id)
 
     def examples_changed(self, changes: Changes) -> None:
-        """The store has other examples than before."""
+        """Tell all runners that the store has other examples than before."""
         for runner in list(self.runners.values()):
             runner.examples_changed(changes)
 
     # --- a disk that cannot be written -----------------------------------------------------------
 
-    def _on_refused(self, error: CannotWrite) -> None:
-        """As after a crash: forget what is in memory, go on later from what is on disk."""
+    @property
+    def _works(self) -> bool:
+        return self.recovery.stall is None and not self._stopping
+
+    @property
+    def stall(self) -> Stall | None:
+        """Why nothing is trained or sent."""
+        return self.recovery.stall
+
+    def _forget(self) -> None:
         self._close_runners()
         self.slot.clear()
-        if self._retry is not None or self._stopping:
-            return
-        delay_s = self._full.next_s()
-        self.stall = Stall(str(error), self.clock.now() + delay_s)
-        log.error("%s; nothing is trained or sent, next try in %.0f s", error, delay_s)
-        self._retry = self.clock.after(delay_s, self._try_to_write)
 
-    def _try_to_write(self) -> None:
-        """After all that is in the disk's queue, which may still change what is there."""
-        self._retry = None  # a refusal from now on is a new one
-        if not self._stopping:
-            self.writer.do(self.store.ledger.probe, lambda _: self._on_written())
+    def _probe(self, then: Done) -> None:
+        self.writer.do(self.store.ledger.probe, lambda _: then())
 
-    def _on_written(self) -> None:
-        if self._retry is not None or self._stopping:
-            return
-        log.info("the disk can be written again")
-        self.stall = None
-        self._full.lived(FULL_LONGEST_S)
+    def _go_on(self) -> None:
         self._close_books()
         self._restore()
         self.outbox.subscribe_all()
@@ -285,12 +279,12 @@ class Service:
             self.books.on_received(self._plan_of(received), topic, len(payload))
             self._take(received, payload)
         except Refused as refused:
-            self.inbox.refuse(topic, refused)
+            self.inbox.refusals.add(topic, refused)
 
     # --- messages --------------------------------------------------------------------------------
 
     def _plan_of(self, received: Received) -> bytes | None:
-        """The round that a message is about; None: of none. A model is for the round to come."""
+        """Find the round that a message is about; None: none. A model is for the round to come."""
         message, runner = received.message, self.runners.get(received.address.task or "")
         if isinstance(message, Plan | Ticket | Receipt):
             return message.plan_id
@@ -361,7 +355,7 @@ class Service:
     def _on_ticket(self, task: str, ticket: Ticket) -> None:
         if ticket.reason == WaitReason.NOT_ENROLLED:
             self.enrolment.denied()
-            if self.inbox.may_log(WaitReason.NOT_ENROLLED):
+            if self.inbox.refusals.may_log(WaitReason.NOT_ENROLLED):
                 log.warning("not enrolled; the operator runs: %s", self.identity.add_command)
         self._give(task, ev.TicketSeen(ticket))
 

@@ -34,7 +34,7 @@ class Teller:
         self._closed = False
 
     def changed(self) -> None:
-        """It may be otherwise now: tell it soon, if it is new and stays so."""
+        """Tell the state soon, if it is new and stays so: it may be otherwise now."""
         if self._closed or self._timer is not None or not self._enrolment.enrolled:
             return
         if self._current() != self._told:

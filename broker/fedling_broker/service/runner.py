@@ -272,7 +272,11 @@ class RoundsRunner:
                 for version in others:
                     self._empty(version)
 
-        parts.turns.then(lambda: parts.publisher.model(models, spec, model, say, parts.refused))
+        def begin() -> None:
+            if wanted is self._wanted:
+                parts.publisher.model(models, spec, model, say, parts.refused)
+
+        parts.turns.then(begin)
 
     def _empty(self, version: int) -> None:
         parts, name = self._parts, self.task.name
@@ -326,7 +330,7 @@ def on_disk(task: Task, store: Store, now_ms: int) -> state.OnDisk | None:
         plan.plan_id,
         terms_of(task, plan.base_version, plan.base_hash),
         plan.closed,
-        plan.age_at(now_ms),
+        plan.age_at(now_ms, store.rounds.boot),
         store.rounds.places(task.name, plan.plan_id),
         {row.device: row.decision for row in rows},
     )

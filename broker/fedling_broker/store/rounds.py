@@ -34,9 +34,9 @@ class PlanRow:
     folded: bool
     kept: bool  # the log of its updates must be there
 
-    def age_at(self, now_ms: int) -> int:
-        """How long the round has been open, as far as this boot's clock can tell."""
-        same_boot = self.boot != "" and self.boot == boot_id()
+    def age_at(self, now_ms: int, boot: str) -> int:
+        """How long the round has been open, as far as the clock of this boot can tell."""
+        same_boot = boot != "" and self.boot == boot
         return now_ms - self.opened_ms if same_boot else self.age_ms
 
 
@@ -75,11 +75,12 @@ def boot_id() -> str:
 class Rounds:
     """The tables `plans`, `places`, `decisions`, and a log of updates for each round."""
 
-    def __init__(self, database: Database, directory: Path) -> None:
+    def __init__(self, database: Database, directory: Path, boot: str | None = None) -> None:
+        """boot: names the boot whose clock is used; None: this one of the kernel."""
         self._database = database
         self.directory = directory
         self._logs: dict[bytes, UpdateLog] = {}  # of the plans that are open, by id
-        self._boot = boot_id()
+        self.boot = boot_id() if boot is None else boot
 
     def plans(self, task: str) -> list[PlanRow]:
         """By round."""
@@ -101,7 +102,7 @@ class Rounds:
         with self._database.transaction("the round") as connection:
             connection.execute(
                 f"INSERT OR IGNORE INTO plans (task, {_PLAN}) VALUES (?,?,?,?,?,?,?,0,0,0,1)",
-                (task, number, plan_id, base.version, base.model_hash, now_ms, self._boot),
+                (task, number, plan_id, base.version, base.model_hash, now_ms, self.boot),
             )
 
     def close(self, task: str, plan_id: bytes) -> None:

@@ -22,13 +22,16 @@ class Store:
     Raises CannotWrite, Busy when it cannot be.
     """
 
-    def __init__(self, directory: Path, *, alone: bool = False) -> None:
-        """alone: the caller holds the lock of the directory. Raises as open_database does."""
+    def __init__(self, directory: Path, *, alone: bool = False, boot: str | None = None) -> None:
+        """alone: the caller holds the lock of the directory. Raises as open_database does.
+
+        boot: names the boot whose clock opens rounds; None: this one of the kernel
+        """
         self.database = open_database(directory, alone=alone)
         self.ledger = Ledger(self.database)
         self.tasks = Tasks(self.database, self.ledger)
         self.models = Models(self.database, directory)
-        self.rounds = Rounds(self.database, directory / "updates")
+        self.rounds = Rounds(self.database, directory / "updates", boot)
         if self.ledger.meta(old_files.FLAG):
             with guard(directory, alone=alone)():
                 old_files.convert(self.database, self.ledger, self.tasks, self.models, self.rounds)

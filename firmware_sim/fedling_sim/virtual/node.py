@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from fedling_protocol.net.backoff import Backoff
 from fedling_protocol.net.ports import Link, Owner
+from fedling_protocol.runtime.backoff import Backoff
 from fedling_protocol.runtime.worker import Worker
 from fedling_sim.virtual.cable import Cable
 from fedling_sim.virtual.clock import NodeClock, WorldClock
@@ -44,16 +44,23 @@ class Life:
     """What one process gets: nothing of it is used by the next one on its board."""
 
     def __init__(
-        self, clock: NodeClock, cable: Cable, broker: VirtualBroker, habits: Habits
+        self,
+        clock: NodeClock,
+        boot: str,
+        cable: Cable,
+        broker: VirtualBroker,
+        habits: Habits,
     ) -> None:
+        """boot: names the boot of the board, since other boots had other clocks"""
         self.clock = clock
+        self.boot = boot
         self.links: list[VirtualLink] = []
         self._cable = cable
         self._broker = broker
         self._habits = habits
 
-    def make_worker(self) -> Worker:
-        return VirtualWorker(self.clock, self._habits.latency, self._habits.hook)
+    def make_worker(self, blocked: Callable[[], bool] | None = None) -> Worker:
+        return VirtualWorker(self.clock, self._habits.latency, self._habits.hook, blocked)
 
     def make_link(self, client_id: str, owner: Owner) -> Link:
         habits = self._habits
@@ -96,6 +103,7 @@ class Node:
         self.cable = cable
         self.habits = habits or Habits()
         self.deaths = 0
+        self.boots = 1
         self.process: Process | None = None
         self._broker = broker
         self._directory = directory
@@ -117,7 +125,8 @@ class Node:
         if self._life is not None:
             return
         self._clock = NodeClock(self.world, self._clock.now(), self._clock.wall())
-        self._life = Life(self._clock, self.cable, self._broker, self.habits)
+        boot = f"boot {self.boots}"
+        self._life = Life(self._clock, boot, self.cable, self._broker, self.habits)
         self.process = self._build(self._directory, self._life)
         self.process.start()
 
@@ -137,6 +146,7 @@ class Node:
             self.process.bury()
         self.process = None
         if reboot:
+            self.boots += 1
             self._clock = NodeClock(self.world, 0.0, self._clock.wall())
         if again_s is not None:
             self.world.after(again_s, self.start, None)

@@ -11,6 +11,8 @@ from fedling_sim.virtual.clock import Killed, NodeClock
 
 T = TypeVar("T")
 
+BLOCKED_S = 0.001  # a call that has to wait tries again after so long
+
 
 class Moment(Enum):
     """Where a process may be killed by what it does itself."""
@@ -56,6 +58,7 @@ class VirtualWorker:
 
     latency: draws the seconds that a call takes: it has its effect after half of them. None: calls
     take no time, and are run in do().
+    blocked: whether a call has to wait, as a thread waits for a lock; asked again and again
     """
 
     def __init__(
@@ -63,9 +66,11 @@ class VirtualWorker:
         clock: NodeClock,
         latency: Callable[[], float] | None = None,
         hook: Hook | None = None,
+        blocked: Callable[[], bool] | None = None,
     ) -> None:
         self._clock = clock
         self._latency = latency
+        self._blocked = blocked or _never
         self._hook = hook or _nothing
         self._waiting: deque[Callable[[], Callable[[], None]]] = deque()
         self._busy = False
@@ -90,7 +95,9 @@ class VirtualWorker:
         self._clock.after(half_s, partial(self._take_effect, half_s))
 
     def _take_effect(self, half_s: float) -> None:
-        if not self._closed:
+        if not self._closed and self._blocked():
+            self._clock.after(BLOCKED_S, partial(self._take_effect, half_s))
+        elif not self._closed:
             tell = self._waiting.popleft()()
             self._clock.after(half_s, partial(self._end, tell))
 
@@ -113,6 +120,10 @@ class VirtualWorker:
             tell = partial(failed, error)
         self._hook(Moment.AFTER_CALL)
         return tell
+
+
+def _never() -> bool:
+    return False
 
 
 def _nothing(_moment: Moment) -> None:

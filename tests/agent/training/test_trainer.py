@@ -66,7 +66,8 @@ def test_paused_again_and_again(job: Job) -> None:
         child = Child(job)
         child.until_step(min(done + dice.randint(1, 10), job.total_steps))
         child.process.stop()
-        assert child.exit_code() == 0
+        code = child.exit_code()
+        assert code == 0 or job.result() is not None  # a stop may hit a child that has just ended
         assert child.steps[0] == done
         done = child.steps[-1]
         assert job.result() is not None or job.done_steps() == done

@@ -146,7 +146,7 @@ def test_the_age_of_a_round_goes_on_in_the_same_boot_only(
 def age(store: Store, now_ms: int) -> int:
     found = store.rounds.unfolded("tiny")
     assert found is not None
-    return found.age_at(now_ms)
+    return found.age_at(now_ms, rounds_module.boot_id())
 
 
 def test_a_hidden_boot_id_is_no_boot_at_all(

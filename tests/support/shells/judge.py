@@ -1,0 +1,250 @@
+"""What may never break in a schedule, checked where it happens."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+from fedling_agent.session.events import FetchModel, PlanOver, SendUpdate, StartTraining
+from fedling_agent.training.job import Job
+from fedling_broker.aggregation import sums
+from fedling_broker.aggregation.sums import Sum
+from fedling_broker.rounds.events import GrantPlace
+from fedling_broker.rounds.synchronous import Synchronous
+from fedling_broker.store.shelf import Damaged
+from fedling_broker.store.store import Store
+from fedling_broker.tasks import task_file
+from fedling_protocol.net.framing import publish_size
+from fedling_protocol.wire import envelope, payload
+from fedling_protocol.wire.digest import message_hash
+from fedling_protocol.wire.kinds import Kind
+from fedling_protocol.wire.messages import Answer, Message, Receipt, Ticket, Update, Verdict
+from fedling_sim.virtual.clock import US
+from fedling_sim.virtual.fleet import Member
+from fedling_sim.virtual.link import VirtualLink
+from tests.support.shells.violation import must
+
+if TYPE_CHECKING:
+    from tests.support.shells.world import World
+
+TASK = "watch"
+LOOK_S = 1.5  # a device that moves large bytes, or trains, knows of its conditions after so long
+WORK_S = 6  # calls of workers that lie between a look and what it decides, at most
+
+
+class Judge:
+    """Knows what was said and looks at the disks; the services know nothing of it."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.topics = world.fleet.config.topics
+        self.store = Store(world.fleet.config.state_dir, boot="")  # sees what is committed
+        self.task = task_file.parse_task(world.setup.tasks[0], "a schedule's task")
+        policy = self.task.rules.policy
+        assert isinstance(policy, Synchronous)
+        self.capacity, self.minimum = policy.capacity, policy.minimum
+        self.signed: dict[tuple[str, bytes], bytes] = {}  # device, plan: update hash
+        self.updates: dict[bytes, Update] = {}  # by hash
+        self.model_sizes: set[int] = set()  # of packets; no other kind has just so many bytes
+        self.last_sent: dict[str, Kind] = {}  # by device
+        self.bad_since: dict[tuple[int, str], float] = {}  # device, condition
+        self.grace_s = LOOK_S + WORK_S * world.latency_s
+
+    def close(self) -> None:
+        self.store.close()
+
+    # --- conditions ------------------------------------------------------------------------------
+
+    def on_conditions(self, member: Member, which: str, good: bool) -> None:
+        """A device knows of it soon; then nothing forbidden may go on."""
+        key, world = (member.number, which), self.world
+        if good:
+            self.bad_since.pop(key, None)
+        elif key not in self.bad_since:
+            self.bad_since[key] = world.now_s
+            if which == "network":
+                world.faults.after(self.grace_s, self.check_transfers, member, world.now_s)
+
+    def check_transfers(self, member: Member, since: float) -> None:
+        """The last packet that was handed to the link has not left wholly: which is it?"""
+        if self.bad_since.get((member.number, "network")) != since or member.process is None:
+            return
+        link = member.process.service.link
+        assert isinstance(link, VirtualLink)
+        must(not self.comes(link, since), "a model comes against conditions")
+        sending = link.sending
+        must(
+            not (sending and self.last_sent.get(member.id) is Kind.UPDATE),
+            "an update moves against conditions",
+        )
+
+    def comes(self, link: VirtualLink, since: float) -> bool:
+        """Whether a model is coming in whose first byte was here by then."""
+        if not link.receiving or link._connection is None:
+            return False
+        moving = link._connection.down._moving
+        assert moving
+        begins_us, _, size = moving[0]
+        return size in self.model_sizes and begins_us <= since * US
+
+    def long_bad(self, number: int, which: str) -> bool:
+        since = self.bad_since.get((number, which))
+        return since is not None and self.world.now_s - since > self.grace_s
+
+    def on_batch(self, number: int, job: Job) -> None:
+        must(not self.long_bad(number, "temperature"), "a batch against conditions")
+        process = self.world.members[number].process
+        assert process is not None
+        must(not process.store.plans.is_finished(job.plan_id), "a finished plan is trained again")
+        must(process.store.spool.find(job.plan_id) is None, "what is spooled is trained again")
+
+    # --- actions ---------------------------------------------------------------------------------
+
+    def on_device_action(self, member: Member, action: Any) -> None:
+        process = member.process
+        assert process is not None
+        match action:
+            case FetchModel():
+                must(not self.long_bad(member.number, "network"), "a fetch against conditions")
+            case SendUpdate(plan_id=plan_id, update_hash=update_hash):
+                entry = process.store.spool.find(plan_id)
+                must(entry and entry.update_hash == update_hash, "sent, but not spooled")
+            case StartTraining(plan=plan):
+                finished = process.store.plans.is_finished(plan.plan_id)
+                must(not finished, "a finished plan is trained again")
+                held = process.store.models.find(plan.base_hash)
+                must(held, "training without its base model")
+            case PlanOver():
+                self.check_over(member, action)
+
+    def check_over(self, member: Member, over: PlanOver) -> None:
+        """A device ends a plan: has it a reason?"""
+        self.world.seen[over.reason or over.verdict] += 1
+        row = self.store.rounds.plan(TASK, over.plan_id)
+        assert row is not None
+        if over.reason == "superseded" or over.verdict is Verdict.LATE:
+            must(row.closed, "a device gave up an open plan")
+        if over.update_hash and over.verdict:
+            known = self.store.rounds.decision(TASK, over.plan_id, member.id)
+            same = known and (known.update_hash, known.verdict) == (over.update_hash, over.verdict)
+            must(same, "a device holds a receipt that is not on the aggregator's disk")
+
+    def on_aggregator_action(self, action: Any) -> None:
+        if isinstance(action, GrantPlace) and action.instead_of:
+            self.world.seen["a place was given away"] += 1
+
+    # --- messages --------------------------------------------------------------------------------
+
+    def on_publish(self, topic: str, data: bytes) -> None:
+        """Handed to a link that is connected."""
+        address = self.topics.parse(topic)
+        if address.kind is Kind.MODEL:
+            self.model_sizes.add(publish_size(topic, len(data)))
+        if address.kind not in (Kind.TICKET, Kind.RECEIPT, Kind.UPDATE, Kind.JOIN, Kind.STATE):
+            return
+        device = address.device or ""
+        if address.kind.from_device:
+            self.last_sent[device] = address.kind
+        if address.kind is Kind.UPDATE:
+            self.check_update(device, data)
+        elif address.kind is Kind.TICKET:
+            self.check_ticket(device, decoded(address.kind, data))
+        elif address.kind is Kind.RECEIPT:
+            self.check_receipt(device, decoded(address.kind, data))
+
+    def check_update(self, device: str, data: bytes) -> None:
+        """Nobody may ever sign two updates for one plan."""
+        member = self.world.member(device)
+        must(not self.long_bad(member.number, "network"), "an update is sent against conditions")
+        update, name = decoded(Kind.UPDATE, data), message_hash(data)
+        assert isinstance(update, Update)
+        known = self.signed.setdefault((device, update.plan_id), name)
+        must(known == name, "two updates of one plan")
+        self.updates[name] = update
+
+    def check_ticket(self, device: str, ticket: Message) -> None:
+        assert isinstance(ticket, Ticket)
+        self.world.seen[ticket.answer, ticket.reason] += 1
+        if ticket.answer is not Answer.GO:
+            return
+        rounds, plan_id = self.store.rounds, ticket.plan_id
+        places, members = rounds.places(TASK, plan_id), rounds.members(TASK, plan_id)
+        decided = rounds.decision(TASK, plan_id, device)
+        must(device in places or decided, "a ticket without a place")
+        taken = len(places) + len(members)
+        must(taken <= self.capacity, "more places than the cohort has")
+
+    def check_receipt(self, device: str, receipt: Message) -> None:
+        """What is said of an update is on disk, whatever happens next."""
+        assert isinstance(receipt, Receipt)
+        verdict = receipt.of or receipt.verdict
+        self.world.seen[receipt.verdict, receipt.of, bool(receipt.update_hash)] += 1
+        row = self.store.rounds.plan(TASK, receipt.plan_id)
+        assert row is not None
+        if receipt.update_hash:
+            found = self.store.rounds.decision(TASK, receipt.plan_id, device)
+            must(found, "a verdict that is not on disk")
+            assert found is not None
+            must(found.update_hash == receipt.update_hash, "a verdict about another update")
+            must(found.verdict is verdict, "a verdict that is not on disk")
+        if verdict is Verdict.ACCEPTED and not row.folded:
+            self.check_log(receipt.plan_id, device)
+        faults = self.world.faults
+        must(verdict is not Verdict.REFUSED or faults.jumped, f"refused: {receipt.reason}")
+
+    def check_log(self, plan_id: bytes, device: str) -> None:
+        rows = [row for row in self.store.rounds.members(TASK, plan_id) if row.device == device]
+        must(rows, "accepted, but not on disk")
+        try:
+            self.store.rounds.update(plan_id, rows[0])
+        except Damaged as error:
+            must(False, f"accepted, but not on disk: {error}")
+
+    # --- the end ---------------------------------------------------------------------------------
+
+    def at_rest(self, member: Member) -> bool:
+        """It has nothing to do, and the newest model."""
+        process = member.process
+        runner = None if process is None else process.service.runners.get(TASK)
+        if process is None or runner is None or runner.session.begun or runner.session.spool:
+            return False
+        held = process.store.models.newest(TASK)
+        return held is not None and held.version == self.store.models.newest(TASK).version
+
+    def check_end(self) -> None:
+        """Each update that was signed has one verdict; each accepted one is in one sum."""
+        counted: set[tuple[str, bytes]] = set()
+        folds = {fold.round: fold for fold in self.store.models.folds(TASK)}
+        for plan in self.store.rounds.plans(TASK):
+            must(plan.folded and plan.round in folds, "a round is in no model")
+            rows = self.store.rounds.members(TASK, plan.plan_id)
+            must(len(rows) >= self.minimum, "folded with fewer than the minimum")
+            total = Sum(self.task.spec.layers)
+            for row in rows:
+                update = self.updates[row.update_hash]
+                total.add(update.codec, update.vector, update.weight)
+                counted.add((row.device, plan.plan_id))
+            fold = folds[plan.round]
+            must(fold.weight == total.weight, "a sum is not the sum of its members")
+            same = hashlib.sha256(sums.to_bytes(total.total)).digest() == fold.sum_hash
+            must(same, "a sum is not the sum of its members")
+        for member in self.world.members:
+            self.check_device(member, counted)
+
+    def check_device(self, member: Member, counted: set[tuple[str, bytes]]) -> None:
+        process = member.process
+        assert process is not None
+        endings = {ending.plan_id: ending for ending in process.store.spool.receipts(TASK)}
+        for (device, plan_id), update_hash in self.signed.items():
+            if device != member.id:
+                continue
+            must(plan_id in endings, "a finished update without a receipt")
+            ending = endings[plan_id]
+            if ending.verdict is not None:
+                must(ending.update_hash == update_hash, "a receipt of another update")
+                accepted = ending.verdict is Verdict.ACCEPTED
+                must(((device, plan_id) in counted) == accepted, "a verdict and a sum disagree")
+
+
+def decoded(kind: Kind, data: bytes) -> Message:
+    return payload.decode(kind, envelope.parse(data, kind).payload)

@@ -1,0 +1,113 @@
+"""Where a schedule listens to the real services; and signatures that cost little.
+
+All that is patched for schedules is patched here, and only while a world runs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
+
+from fedling_agent.service import runner as agent
+from fedling_agent.session import machine as session
+from fedling_broker.rounds import machine as rounds
+from fedling_broker.service import runner as broker
+from fedling_broker.service import service as broker_service
+from fedling_broker.service import turns
+from fedling_protocol.disk.database import Transaction
+from fedling_protocol.disk.errors import CannotWrite
+from fedling_protocol.net.ports import Done
+from fedling_protocol.wire import identity
+from fedling_protocol.wire.identity import SigningKey, kid
+from fedling_sim.virtual.link import VirtualLink
+
+if TYPE_CHECKING:
+    from tests.support.shells.world import World
+
+
+class QuickKey(SigningKey):
+    """Signs by a hash that anybody could make: nobody forges anything in a schedule."""
+
+    __slots__ = ()
+
+    def __init__(self, seed: bytes) -> None:
+        self.public = hashlib.sha256(b"public" + seed).digest()
+        self.kid = kid(self.public)
+
+    def sign(self, data: bytes) -> bytes:
+        return hashlib.blake2b(data, key=self.public).digest()
+
+
+def verify(public: bytes, signature: bytes, data: bytes) -> bool:
+    """The counterpart of QuickKey.sign()."""
+    return hashlib.blake2b(data, key=public).digest() == signature
+
+
+@contextmanager
+def tapped(world: World) -> Iterator[None]:
+    """Let the world hear of every action, message and step while it runs."""
+    with ExitStack() as stack:
+        enter = stack.enter_context
+        enter(patch.object(identity, "verify", verify))
+        enter(patch.object(session, "step", counted(world, session.step)))
+        enter(patch.object(rounds, "step", counted(world, rounds.step)))
+        enter(patch.object(VirtualLink, "publish", _publish(world, VirtualLink.publish)))
+        enter(patch.object(turns, "make_durable", _make_durable(world, turns.make_durable)))
+        enter(patch.object(broker_service, "LOOK_S", world.look_s))
+        enter(patch.dict(agent.PERFORM, _performed(world.on_device_action, agent.PERFORM)))
+        enter(patch.dict(broker.PERFORM, _performed(world.on_aggregator_action, broker.PERFORM)))
+        yield
+
+
+def counted(world: World, step: Callable[..., Any]) -> Callable[..., Any]:
+    """A step of a machine is an event of the schedule."""
+
+    def count(*args: Any) -> Any:
+        world.events += 1
+        return step(*args)
+
+    return count
+
+
+Perform = Callable[[Any, Any], None]
+
+
+def _performed(tell: Callable[[Any, Any], None], table: dict[type, Perform]) -> dict[type, Perform]:
+    def perform(call: Perform, runner: Any, action: Any) -> None:
+        tell(runner, action)
+        call(runner, action)
+
+    return {kind: partial(perform, call) for kind, call in table.items()}
+
+
+def _publish(world: World, publish: Callable[..., bool]) -> Callable[..., bool]:
+    def judged(
+        link: VirtualLink,
+        topic: str,
+        payload: bytes,
+        *,
+        retain: bool = False,
+        done: Done | None = None,
+    ) -> bool:
+        if link.connected:
+            world.judge.on_publish(topic, payload)
+        return publish(link, topic, payload, retain=retain, done=done)
+
+    return judged
+
+
+def _make_durable(world: World, make: Callable[..., None]) -> Callable[..., None]:
+    """The aggregator's disk may be full."""
+
+    def refuse(writes: Any, transaction: Transaction) -> None:
+        if world.disk_full:
+            world.seen["the disk was full"] += 1
+            transaction.roll_back()
+            raise CannotWrite("the turn", "the disk is full")
+        make(writes, transaction)
+
+    return refuse

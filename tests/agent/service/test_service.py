@@ -172,6 +172,14 @@ def test_restart_goes_on_with_the_frozen_set(device: HandService) -> None:
     assert device.children[1].job.recipe == device.children[0].job.recipe
 
 
+def test_restart_goes_on_training_without_a_connection(device: HandService) -> None:
+    plan = device.begin()
+    device.crash()
+    device.clock.move(60)
+    device.settle(lambda: len(device.children) == 2)
+    assert [child.job.plan_id for child in device.children] == [plan.plan_id] * 2
+
+
 def test_full_disk_stops_everything_and_goes_on_from_what_is_there(device: HandService) -> None:
     plan = device.begin()
     device.disk.broken = FULL

@@ -9,7 +9,17 @@ from fedling_agent.service.teller import TELL_S
 from fedling_agent.training.process import Asked
 from fedling_protocol.disk.errors import CannotWrite
 from fedling_protocol.wire.kinds import Kind
-from fedling_protocol.wire.messages import Certificate, Join, Role, State, StateCode, Verdict
+from fedling_protocol.wire.messages import (
+    Answer,
+    Certificate,
+    Join,
+    Role,
+    State,
+    StateCode,
+    Ticket,
+    Verdict,
+    WaitReason,
+)
 from fedling_sim.world import Weather
 from tests.support.device import FLEET, make_model
 from tests.support.service import DEVICE, GOOD, ID, ROOT, TOPICS, HandService
@@ -160,6 +170,14 @@ def test_restart_goes_on_with_the_frozen_set(device: HandService) -> None:
     device.clock.move(60)
     device.settle(lambda: len(device.children) == 2)
     assert device.children[1].job.recipe == device.children[0].job.recipe
+
+
+def test_restart_goes_on_training_without_a_connection(device: HandService) -> None:
+    plan = device.begin()
+    device.crash()
+    device.clock.move(60)
+    device.settle(lambda: len(device.children) == 2)
+    assert [child.job.plan_id for child in device.children] == [plan.plan_id] * 2
 
 
 def test_full_disk_stops_everything_and_goes_on_from_what_is_there(device: HandService) -> None:
@@ -339,3 +357,13 @@ def test_connection_says_since_when_it_is_gone(device: HandService) -> None:
     gone = device.service.connection
     assert (gone.since, gone.reason) == (connected_at + 10, "no route")
     assert gone.retry_at == connected_at + 22
+
+
+def test_device_that_is_denied_sends_its_key_again(device: HandService) -> None:
+    plan = device.offer()
+    (join,) = device.sent(Join)
+    assert join.key is None
+    ticket = Ticket(plan.plan_id, join.nonce, Answer.WAIT, 1, WaitReason.NOT_ENROLLED)
+    device.hear(TOPICS.of(Kind.TICKET, "watch", ID), ticket)
+    device.clock.move(40)
+    assert device.sent(Join)[1].key == DEVICE.public

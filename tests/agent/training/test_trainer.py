@@ -274,3 +274,18 @@ def test_child_that_hangs_after_its_last_word_can_be_killed(job: Job) -> None:
         loop.turn(1.0)
     loop.close()
     assert told == []
+
+
+def test_child_that_reads_nothing_holds_no_lease_up(job: Job) -> None:
+    loop = Loop()
+    process = ChildProcess(loop, job, duty=1.0, checkpoint_s=300.0)
+    process._command = [sys.executable, "-c", "import time; time.sleep(600)"]
+    process.start(lambda _: None)
+    for _ in range(10_000):  # more than a pipe holds
+        process.grant(1.0)
+    child = process._child
+    assert child is not None
+    process.kill()
+    while child.returncode is None:
+        loop.turn(1.0)
+    loop.close()

@@ -1,10 +1,11 @@
-"""Write the parts of the documents that the code knows best: commands, options, keys, reasons.
+"""Write the parts of the documents that the tree knows best: commands, keys, reasons, decisions.
 
 A document has them between two markers:
 
     <!-- commands: fedling_agent.cli -->      from build_parser() of that module
     <!-- keys: fedling_agent.config:AgentConfig -->      from the settings' dataclass
     <!-- reasons: fedling_agent.conditions.table:TABLE -->      from the rows of conditions
+    <!-- decisions: docs/decisions -->      from the titles of the files there
     <!-- end -->
 
     python -m docs.tables           write them (make format does)
@@ -24,8 +25,9 @@ from fedling_agent.conditions.condition import Condition
 from fedling_protocol import settings
 
 DOCS = Path(__file__).parent
+FOLDERS = ("native", "protocol", "agent", "broker", "firmware_sim")  # with code of ours
 HEADING = "| argument | means |\n|---|---|\n"
-PART = re.compile(r"(<!-- (commands|keys|reasons): (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
+PART = re.compile(r"(<!-- ([a-z]+): (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def commands(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
@@ -128,6 +130,15 @@ def reasons_part(place: str) -> str:
     return text
 
 
+def decisions_part(folder: str) -> str:
+    """A line for each decision, by number: "# 7. Title" is its first line."""
+    text = ""
+    for path in sorted((DOCS.parent / folder).glob("[0-9]*.md")):
+        number, title = path.read_text().split("\n", 1)[0].removeprefix("# ").split(". ", 1)
+        text += f"- {number}. [{title}]({path.name})\n"
+    return text
+
+
 def squeeze(text: str) -> str:
     return " ".join(text.split())
 
@@ -138,12 +149,17 @@ def cell(text: str) -> str:
 
 def renewed(text: str) -> str:
     """A document with its parts written anew."""
-    write = {"commands": commands_part, "keys": keys_part, "reasons": reasons_part}
+    write = {
+        "commands": commands_part,
+        "keys": keys_part,
+        "reasons": reasons_part,
+        "decisions": decisions_part,
+    }
     return PART.sub(lambda found: found[1] + write[found[2]](found[3]) + found[4], text)
 
 
 def documents() -> list[Path]:
-    return sorted(path for path in DOCS.glob("*.md") if PART.search(path.read_text()))
+    return sorted(path for path in DOCS.rglob("*.md") if PART.search(path.read_text()))
 
 
 def main() -> int:
@@ -151,7 +167,8 @@ def main() -> int:
     behind = [path for path in documents() if renewed(path.read_text()) != path.read_text()]
     if "--check" in sys.argv[1:]:
         for path in behind:
-            print(f"docs/{path.name} is behind the code: run make format", file=sys.stderr)
+            name = path.relative_to(DOCS.parent)
+            print(f"{name} is behind the code: run make format", file=sys.stderr)
         return int(bool(behind))
     for path in behind:
         path.write_text(renewed(path.read_text()))

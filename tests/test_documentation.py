@@ -1,7 +1,12 @@
 """Every command, configuration key and exit code is documented, and nothing that is not there."""
 
+import argparse
 import re
+import shlex
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -48,7 +53,7 @@ def test_help_shows_an_example(program: str) -> None:
 
 def documents() -> list[Path]:
     """What is written for people about this version."""
-    return [*ROOT.glob("*.md"), *DOCS.glob("*.md"), *ROOT.glob("examples/*/*.md")]
+    return [*ROOT.glob("*.md"), *ROOT.glob("*/*.md"), *ROOT.glob("examples/*/*.md")]
 
 
 def test_documents_name_only_commands_that_exist(program: str) -> None:
@@ -64,6 +69,181 @@ def test_documents_name_only_commands_that_exist(program: str) -> None:
             if name not in known:
                 wrong.append(f"{path.relative_to(ROOT)}: {name}")
     assert wrong == []
+
+
+class Wrong(Exception):
+    """What a parser says of a command line."""
+
+
+class Answered(Exception):
+    """The parser has done what was asked: --help, --version."""
+
+
+UNFINISHED = ("arguments are required", "expected one argument")
+
+
+def parse(line: str) -> str:
+    """What is wrong with a command as one types it, by the program's own parser; empty: nothing."""
+    words = shlex.split(line.removeprefix("$ "), comments=True)
+    words = words[1:] if words[0] == "sudo" else words
+    parser = tables.parser_of(CLI_MODULES[words[0]])
+    try:
+        parser.parse_args(words[1:])
+    except Wrong as error:
+        return f"{line}: {error}"
+    except Answered:
+        pass
+    return ""
+
+
+@pytest.fixture
+def strict_parsers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No parser ends the process."""
+
+    def error(_parser: argparse.ArgumentParser, message: str) -> NoReturn:
+        raise Wrong(message)
+
+    def done(*_: object) -> NoReturn:
+        raise Answered
+
+    monkeypatch.setattr(argparse.ArgumentParser, "error", error)
+    monkeypatch.setattr(argparse.ArgumentParser, "exit", done)
+
+
+BLOCK = re.compile(r"^```\w*\n(.*?)^```$|((?:^    .*\n?)+)", re.MULTILINE | re.DOTALL)
+INLINE = re.compile(r"`([^`\n]+)`")
+COMMAND = re.compile(r"^(?:\$ )?(?:sudo )?(?:fedling-(?:agent|broker|sim)) ")
+
+
+def typed(text: str) -> Iterator[str]:
+    """Whole commands in blocks of code; what a pipe leads to, too."""
+    for fenced, indented in BLOCK.findall(text):
+        for line in (fenced or indented).splitlines():
+            for part in line.split(" | "):
+                if COMMAND.match(part.strip()):
+                    yield part.strip()
+
+
+def mentioned(text: str) -> Iterator[str]:
+    """Commands in a sentence."""
+    return (found for found in INLINE.findall(text) if COMMAND.match(found))
+
+
+@pytest.mark.usefixtures("strict_parsers")
+@pytest.mark.parametrize("document", documents(), ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_commands_in_blocks_can_be_typed(document: Path) -> None:
+    assert [wrong for line in typed(document.read_text()) if (wrong := parse(line))] == []
+
+
+@pytest.mark.usefixtures("strict_parsers")
+@pytest.mark.parametrize("document", documents(), ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_commands_in_sentences_may_only_be_short_of_something(document: Path) -> None:
+    wrong = [parse(line) for line in mentioned(document.read_text())]
+    assert [why for why in wrong if why and not any(x in why for x in UNFINISHED)] == []
+
+
+@pytest.mark.usefixtures("strict_parsers")
+def test_a_wrong_command_is_found() -> None:
+    text = "```\nfedling-agent status --jason\nread | fedling-agent ingest  # STREAM\n```\n"
+    assert len([parse(line) for line in typed(text) if parse(line)]) == 2
+    assert parse("$ sudo fedling-broker round show watch 3  # the third") == ""
+    assert parse("fedling-broker round show watch three")
+
+
+# --- words -----------------------------------------------------------------------------------
+
+
+ENTRY = re.compile(r"^- \*\*(.+?)\*\*: (.+?)\. \[(.+)\]$")
+
+
+@cache
+def identifiers() -> frozenset[str]:
+    """All words of the code, its own packages' names among them."""
+    words = set()
+    for folder in tables.FOLDERS:
+        for path in (ROOT / folder).rglob("*.py"):
+            words |= {*re.findall(r"\w+", path.read_text()), path.parent.name}
+    return frozenset(words)
+
+
+def is_there(name: str) -> bool:
+    return (ROOT / name).exists() if "/" in name else name in identifiers()
+
+
+def test_glossary_has_one_sentence_a_word_in_order() -> None:
+    lines = (DOCS / "glossary.md").read_text().splitlines()
+    entries = [line for line in lines if line.startswith("- ")]
+    assert [line for line in entries if not ENTRY.match(line)] == []
+    words = [line.split("**")[1].casefold() for line in entries]
+    assert words == sorted(set(words))
+
+
+def test_glossary_names_what_is_in_the_code() -> None:
+    places = [
+        (found[1], name)
+        for line in (DOCS / "glossary.md").read_text().splitlines()
+        if (found := ENTRY.match(line))
+        for name in INLINE.findall(found[3])
+    ]
+    assert places
+    assert [f"{word}: {name}" for word, name in places if not is_there(name)] == []
+    assert not is_there("NoSuchThing" + "Anywhere")
+    assert not is_there("agent/absent.py")
+
+
+LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
+
+
+@pytest.mark.parametrize("document", documents(), ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(document: Path) -> None:
+    links = LINK.findall(document.read_text())
+    assert [link for link in links if not (document.parent / link).exists()] == []
+
+
+ROOM = re.compile(r"^\| ((?:`[\w/.*]+` ?)+)\|", re.MULTILINE)
+
+
+@pytest.mark.parametrize("folder", ["agent", "broker", "protocol", "firmware_sim", "tests"])
+def test_a_component_names_all_its_rooms(folder: str) -> None:
+    """Every folder of the component stands in its README, and what stands there is there."""
+    package = next(iter((ROOT / folder).glob("fedling_*")), ROOT / folder)
+    named = {
+        x
+        for row in ROOM.findall((ROOT / folder / "README.md").read_text())
+        for x in INLINE.findall(row)
+    }
+    bases = (package, package.parent)
+    assert [x for x in named if not any((base / x).exists() for base in bases)] == []
+    rooms = (
+        {p.parent.name for p in package.glob("*/__init__.py")}
+        if package.name != folder
+        else {p.name for p in package.iterdir() if p.is_dir() and not p.name.startswith("__")}
+    )
+    assert rooms - {x.rstrip("/").rsplit("/", 1)[-1] for x in named} == set()
+
+
+# --- decisions -------------------------------------------------------------------------------
+
+
+def decisions() -> list[Path]:
+    return sorted((DOCS / "decisions").glob("[0-9]*.md"))
+
+
+def test_decisions_have_a_number_each_and_say_it() -> None:
+    numbers = [int(path.name.split("-")[0]) for path in decisions()]
+    assert numbers == sorted(set(numbers))
+    titles = [path.read_text().splitlines()[0] for path in decisions()]
+    wrong = [
+        title
+        for number, title in zip(numbers, titles, strict=True)
+        if not title.startswith(f"# {number}. ")
+    ]
+    assert wrong == []
+
+
+def test_the_list_of_decisions_has_all_of_them() -> None:
+    listed = LINK.findall((DOCS / "decisions" / "README.md").read_text())
+    assert listed == [path.name for path in decisions()]
 
 
 # --- what the code knows best ----------------------------------------------------------------

@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """As argparse does, but FILE and `--` options may come in any order.
+    """Parse as argparse does, but let FILE and `--` options come in any order.
 
     argparse takes an optional positional for absent as soon as an option stands between it and
     what is before it, so that `ingest wrist --format csv FILE` would leave FILE over.
@@ -53,13 +53,13 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         "--config",
         type=Path,
         metavar="FILE",
-        help="agent.toml (default /etc/fedling/agent.toml)",
+        help="the device's configuration (default /etc/fedling/agent.toml)",
     )
     parser.add_argument(
         "--state",
         type=Path,
         metavar="DIR",
-        help="what the device keeps (default: state_dir of the configuration, "
+        help="the folder of what the device keeps (default: state_dir of the configuration, "
         "else $STATE_DIRECTORY, /var/lib/fedling-agent, ~/.local/state/fedling)",
     )
 
@@ -79,7 +79,7 @@ def _add_service(verbs: Verbs) -> None:
         "--log",
         choices=("debug", "info", "warning", "error"),
         default="info",
-        help="the least that is worth a line on standard error (default info)",
+        help="the least level that is logged on standard error (default info)",
     )
     verbs.add("status", "tell what the device does and, if it is nothing, why", json=True)
     verbs.add(
@@ -111,18 +111,28 @@ def _add_data(verbs: Verbs) -> None:
         "--task watch window.csv",
         json=True,
     )
-    predict.add_argument("--task", default="", metavar="TASK", help="needed if there are several")
+    predict.add_argument(
+        "--task",
+        default="",
+        metavar="TASK",
+        help="the task to answer for; needed if there are models of several",
+    )
     _add_input(predict)
 
 
 def _add_input(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "file", nargs="?", default="-", metavar="FILE", help="default -, standard input"
+        "file",
+        nargs="?",
+        default="-",
+        metavar="FILE",
+        help="the file to read (default -, standard input)",
     )
     parser.add_argument(
         "--format",
         choices=("csv", "ndjson"),
-        help="csv with a header, or a JSON object a line (default: by the file's ending, else csv)",
+        help="how rows are written: CSV with a header, or a JSON object a line (default: by the"
+        " file's ending, else csv)",
     )
 
 
@@ -131,7 +141,11 @@ def _add_history(verbs: Verbs) -> None:
         "sent", "list every message that left the device, newest first", "--limit 5", json=True
     )
     sent.add_argument(
-        "--limit", type=int, default=20, metavar="N", help="at most so many (default 20)"
+        "--limit",
+        type=int,
+        default=20,
+        metavar="N",
+        help="list at most so many messages (default 20)",
     )
     replay = verbs.add(
         "replay",
@@ -140,7 +154,7 @@ def _add_history(verbs: Verbs) -> None:
         json=True,
     )
     replay.add_argument(
-        "plan", nargs="?", metavar="PLAN", help="a plan id, or as much of it as is unique"
+        "plan", nargs="?", metavar="PLAN", help="the id of a plan, or as much of it as is unique"
     )
     replay.add_argument(
         "--order", action="store_true", help="print which examples were in which batch instead"

@@ -43,10 +43,16 @@ class StoreSettings:
     """What is kept of the examples."""
 
     bytes: int = setting(
-        64 * 2**20, help="most that the samples of all streams may take", unit="bytes", low=4096
+        64 * 2**20,
+        help="the most bytes that the samples of all streams may take",
+        unit="bytes",
+        low=4096,
     )
     age_days: float = setting(
-        0.0, help="samples that are older go; 0 keeps them", unit="days", low=0
+        0.0,
+        help="recordings that did not grow for so long are removed; 0 keeps them",
+        unit="days",
+        low=0,
     )
 
 
@@ -54,9 +60,15 @@ class StoreSettings:
 class TrainingSettings:
     """How hard this device may work."""
 
-    duty: float = setting(0.5, help="share of one core while training", low=0.001, high=1)
+    duty: float = setting(
+        0.5, help="the share of one core that training may use", low=0.001, high=1
+    )
     checkpoint_s: float = setting(
-        300.0, help="the longest work that a power cut undoes", unit="s", low=1, high=86_400
+        300.0,
+        help="a checkpoint is written at most so often: a power cut undoes no longer work",
+        unit="s",
+        low=1,
+        high=86_400,
     )
 
 
@@ -65,16 +77,32 @@ class AgentRetrySettings(RetrySettings):
     """[retry]: a device waits longer than an aggregator, since it is one of many."""
 
     longest_s: float = setting(
-        300.0, help="longest delay before connecting again", unit="s", low=0.01, high=86_400
+        300.0,
+        help="the longest delay before the device connects again",
+        unit="s",
+        low=0.01,
+        high=86_400,
     )
     answer_first_s: float = setting(
-        30.0, help="first wait for an answer to a join", unit="s", low=0.05, high=MAX_U32 / 1000
+        30.0,
+        help="how long the device first waits for an answer to a join",
+        unit="s",
+        low=0.05,
+        high=MAX_U32 / 1000,
     )
     answer_longest_s: float = setting(
-        3600.0, help="longest wait for an answer to a join", unit="s", low=0.05, high=MAX_U32 / 1000
+        3600.0,
+        help="the longest that the device waits for an answer to a join",
+        unit="s",
+        low=0.05,
+        high=MAX_U32 / 1000,
     )
     transfer_s: float = setting(
-        900.0, help="a model or update is given up after", unit="s", low=1, high=MAX_U32 / 1000
+        900.0,
+        help="a model or an update that takes longer is given up",
+        unit="s",
+        low=1,
+        high=MAX_U32 / 1000,
     )
 
     def __post_init__(self) -> None:
@@ -86,20 +114,22 @@ class AgentRetrySettings(RetrySettings):
 class PathSettings:
     """[paths]: where the system tells of power, heat and network."""
 
-    sys: Path = setting(Path("/sys"), help="root of sysfs: battery, mains, heat")
-    proc: Path = setting(Path("/proc"), help="root of procfs: network")
+    sys: Path = setting(Path("/sys"), help="root of sysfs, which tells of battery, mains and heat")
+    proc: Path = setting(Path("/proc"), help="root of procfs, which tells of the network")
 
 
 @dataclass(frozen=True, slots=True)
 class AgentConfig:
-    """The whole file."""
+    """All that agent.toml says."""
 
     fleet: str = setting(help="the fleet that this device belongs to", check=check_fleet)
-    root_key: str = setting(help="public root key of the fleet", check=check_root_key)
+    root_key: str = setting(help="the public half of the fleet's root key", check=check_root_key)
     mqtt: MqttSettings = setting(help="where the MQTT broker is")
-    state_dir: Path | None = setting(None, help="directory of everything that the device keeps")
-    tasks: tuple[str, ...] = setting((), help="tasks to take part in; none: all", check=_task)
-    streams: tuple[Path, ...] = setting((), help="files that define a stream each")
+    state_dir: Path | None = setting(None, help="the directory of everything that the device keeps")
+    tasks: tuple[str, ...] = setting(
+        (), help="the tasks that the device takes part in; none named: all", check=_task
+    )
+    streams: tuple[Path, ...] = setting((), help="the files that define a stream each")
     store: StoreSettings = field(default_factory=StoreSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
     policy: Policy = field(default_factory=Policy)
@@ -137,7 +167,7 @@ def load(path: Path) -> AgentConfig:
 
 
 def load_streams(config: AgentConfig) -> dict[str, Stream]:
-    """The streams by name. Raises SettingsError."""
+    """Read the streams that agent.toml names, by name. Raises SettingsError."""
     streams: dict[str, Stream] = {}
     for path in config.streams:
         stream = load_stream(path)
@@ -148,7 +178,7 @@ def load_streams(config: AgentConfig) -> dict[str, Stream]:
 
 
 def state_directory(given: Path | None, config: AgentConfig | None) -> Path:
-    """--state, else agent.toml, else the service's own, else the user's."""
+    """Find the state: --state, else agent.toml, else the service's own, else the user's."""
     if given is not None:
         return given.absolute()
     if config is not None and config.state_dir is not None:

@@ -27,10 +27,12 @@ def build_parser() -> argparse.ArgumentParser:
         _add_common,
     )
     _add_service(verbs)
-    _add_tasks(verbs.group("task", "what the fleet learns", "list"))
-    _add_devices(verbs.group("device", "who belongs to the fleet", "list"))
-    _add_rounds(verbs.group("round", "what happened, and whether it adds up", "list"))
-    _add_models(verbs.group("model", "the versions of a model", "list watch"))
+    _add_tasks(verbs.group("task", "add, list, pause and remove what the fleet learns", "list"))
+    _add_devices(verbs.group("device", "add, list and remove who belongs to the fleet", "list"))
+    _add_rounds(verbs.group("round", "show what happened, and verify that it adds up", "list"))
+    _add_models(
+        verbs.group("model", "list the versions of a model, write its weights", "list watch")
+    )
     _add_export(verbs)
     return parser
 
@@ -38,7 +40,8 @@ def build_parser() -> argparse.ArgumentParser:
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config", type=Path, metavar="FILE",
-        help="broker.toml (default: ./broker.toml, then /etc/fedling/broker.toml)",
+        help="the aggregator's configuration (default: ./broker.toml, then"
+        " /etc/fedling/broker.toml)",
     )  # fmt: skip
 
 
@@ -48,28 +51,42 @@ def _add_service(verbs: Verbs) -> None:
         "make keys, secret, database and broker.toml; what is there stays",
         "--fleet home --host 127.0.0.1",
     )
-    init.add_argument("--fleet", default="home", help="name of the fleet (default: %(default)s)")
-    init.add_argument("--host", default="127.0.0.1", help="MQTT broker (default: %(default)s)")
-    init.add_argument("--port", type=int, default=1883, help="its port (default: %(default)s)")
     init.add_argument(
-        "--topic-root", default="fedling", help="first words of every topic (default: %(default)s)"
+        "--fleet", default="home", help="the name of the fleet (default: %(default)s)"
     )
-    init.add_argument("--state", default="broker-state", help="directory (default: %(default)s)")
+    init.add_argument(
+        "--host", default="127.0.0.1", help="the address of the MQTT broker (default: %(default)s)"
+    )
+    init.add_argument(
+        "--port", type=int, default=1883, help="the port of the MQTT broker (default: %(default)s)"
+    )
+    init.add_argument(
+        "--topic-root",
+        default="fedling",
+        help="the words that every topic begins with (default: %(default)s)",
+    )
+    init.add_argument(
+        "--state",
+        default="broker-state",
+        help="the directory of database, models and keys (default: %(default)s)",
+    )
     _add_root_key(init)
     serve = verbs.add("serve", "be the aggregator: open rounds, publish models, until SIGTERM")
     serve.add_argument(
         "--log", default="info", choices=["debug", "info", "warning", "error"],
-        help="the least level that is logged (default: %(default)s)",
+        help="the least level that is logged on standard error (default: %(default)s)",
     )  # fmt: skip
     verbs.add(
-        "check", "check configuration, keys and tasks; what was counted, also refusals", json=True
+        "check",
+        "check configuration, keys and tasks, and tell what was counted, also refusals",
+        json=True,
     )
 
 
 def _add_root_key(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--root-key", type=Path, default=ROOT_KEY, metavar="FILE",
-        help="file of the root key (default: %(default)s)",
+        help="the file of the fleet's root key (default: %(default)s)",
     )  # fmt: skip
 
 
@@ -85,14 +102,14 @@ def _add_tasks(verbs: Verbs) -> None:
             help="begin with this float model, an ONNX file with the task's layers (default: draw"
             " random weights)",
         )  # fmt: skip
-    verbs.add("list", "all tasks", "--json", run="task.list_", json=True)
+    verbs.add("list", "list all tasks", "--json", run="task.list_", json=True)
     for verb, does in (
         ("show", "print the file of a task"),
-        ("pause", "end the round in work, open no other"),
-        ("resume", "open rounds again"),
+        ("pause", "let a task end the round in work and open no other"),
+        ("resume", "let a paused task open rounds again"),
         ("remove", "remove a task with its rounds, verdicts and models"),
     ):
-        verbs.add(verb, does, "watch").add_argument("task", help="its name")
+        verbs.add(verb, does, "watch").add_argument("task", help="the name of the task")
 
 
 def _add_devices(verbs: Verbs) -> None:
@@ -101,21 +118,23 @@ def _add_devices(verbs: Verbs) -> None:
         "sign a device's certificate with the root key",
         f"{'a' * 16} {'0' * 64} --root-key root.key",
     )
-    add.add_argument("device", help="its id, as `fedling-agent init` prints it")
-    add.add_argument("key", help="its public key, 64 hexadecimal digits")
+    add.add_argument("device", help="the device's id, as `fedling-agent init` prints it")
+    add.add_argument("key", help="the device's public key, 64 hexadecimal digits")
     _add_root_key(add)
-    verbs.add("list", "all devices of the fleet", run="device.list_", json=True)
-    verbs.add("pending", "devices that asked and are not enrolled", "--json", json=True)
-    remove = verbs.add("remove", "take a certificate back", "a" * 16)
-    remove.add_argument("device", help="its id")
+    verbs.add("list", "list all devices of the fleet", run="device.list_", json=True)
+    verbs.add("pending", "list devices that asked and are not enrolled", "--json", json=True)
+    remove = verbs.add(
+        "remove", "take a device's certificate back: it belongs to the fleet no longer", "a" * 16
+    )
+    remove.add_argument("device", help="the device's id")
 
 
 def _add_rounds(verbs: Verbs) -> None:
-    listing = verbs.add("list", "all rounds", run="round.list_", json=True)
-    listing.add_argument("task", nargs="?", help="only of this task")
-    show = verbs.add("show", "one round: verdicts, bytes, hashes", "watch 3 --json", json=True)
-    show.add_argument("task", help="its name")
-    show.add_argument("round", type=int, help="its number")
+    listing = verbs.add("list", "list all rounds", run="round.list_", json=True)
+    listing.add_argument("task", nargs="?", help="list rounds of this task only")
+    show = verbs.add("show", "show one round: verdicts, bytes, hashes", "watch 3 --json", json=True)
+    show.add_argument("task", help="the name of the task")
+    show.add_argument("round", type=int, help="the number of the round")
     verify = verbs.add(
         "verify",
         "recompute every model from the journal's sums, and sums from updates where they are kept",
@@ -123,19 +142,21 @@ def _add_rounds(verbs: Verbs) -> None:
         json=True,
     )
     which = verify.add_mutually_exclusive_group(required=True)
-    which.add_argument("task", nargs="?", help="only of this task")
-    which.add_argument("--all", action="store_true", help="of all tasks")
+    which.add_argument("task", nargs="?", help="verify models of this task only")
+    which.add_argument("--all", action="store_true", help="verify models of all tasks")
 
 
 def _add_models(verbs: Verbs) -> None:
-    listing = verbs.add("list", "all versions", "watch", run="model.list_", json=True)
-    listing.add_argument("task", help="its name")
+    listing = verbs.add(
+        "list", "list all versions of a model", "watch", run="model.list_", json=True
+    )
+    listing.add_argument("task", help="the name of the task")
     weights = verbs.add(
         "weights", "write the weights of a version into a file", "watch model.bin --version 12"
     )
-    weights.add_argument("task", help="its name")
-    weights.add_argument("file", type=Path, help="where to")
-    weights.add_argument("--version", type=int, help="default: the newest")
+    weights.add_argument("task", help="the name of the task")
+    weights.add_argument("file", type=Path, help="the file to write")
+    weights.add_argument("--version", type=int, help="the version (default: the newest)")
 
 
 def _add_export(verbs: Verbs) -> None:
@@ -145,10 +166,14 @@ def _add_export(verbs: Verbs) -> None:
         "watch --onnx watch.onnx --check 10000",
         json=True,
     )
-    export.add_argument("task", help="its name")
-    export.add_argument("--onnx", type=Path, required=True, metavar="FILE", help="where to")
-    export.add_argument("--float", action="store_true", help="float32, for tools that want floats")
-    export.add_argument("--version", type=int, help="default: the newest")
+    export.add_argument("task", help="the name of the task")
+    export.add_argument(
+        "--onnx", type=Path, required=True, metavar="FILE", help="the file to write"
+    )
+    export.add_argument(
+        "--float", action="store_true", help="write float32, for tools that want floats"
+    )
+    export.add_argument("--version", type=int, help="the version (default: the newest)")
     export.add_argument(
         "--check", type=int, default=0, metavar="N",
         help="run N random examples in onnxruntime and in the kernel first; without --float all"

@@ -36,8 +36,8 @@ class BrokerFile:
     """The keys of broker.toml."""
 
     fleet: str = setting(help="the fleet that this aggregator serves", check=check_fleet)
-    root_key: str = setting(help="public root key of the fleet", check=check_root_key)
-    state_dir: Path = setting(help="directory of database, models and keys")
+    root_key: str = setting(help="the public half of the fleet's root key", check=check_root_key)
+    state_dir: Path = setting(help="the directory of database, models and keys")
     mqtt: MqttSettings = setting(help="where the MQTT broker is")
     keep_updates: KeepUpdates = setting(
         KeepUpdates.FOLD, help="whether an update stays on disk once it is in the sum"
@@ -77,7 +77,7 @@ def find(path: Path | None) -> Path:
 
 
 def load(path: Path) -> Config:
-    """Raises SettingsError."""
+    """Read broker.toml. Raises SettingsError."""
     return Config(settings.load(path, BrokerFile, RENAMED), path)
 
 

@@ -11,7 +11,7 @@ MOST_OFF = 0.02  # of the bytes at the socket
 
 
 def faults(aggregator: Aggregator, devices: list[Device], traffic: list[DeviceBytes]) -> list[str]:
-    """What does not add up, in sentences; once everything has stopped."""
+    """Say in sentences what does not add up; once everything has stopped."""
     decided = _decided(aggregator)
     return [
         *(f for device in devices for f in _of_device(device, decided, aggregator.task.name)),
@@ -20,7 +20,7 @@ def faults(aggregator: Aggregator, devices: list[Device], traffic: list[DeviceBy
 
 
 def _decided(aggregator: Aggregator) -> dict[tuple[str, bytes], DecisionRow]:
-    """Decisions by device and plan."""
+    """List decisions by device and plan."""
     return {
         (row.device, plan.plan_id): row
         for plan in aggregator.plans()
@@ -31,7 +31,7 @@ def _decided(aggregator: Aggregator) -> dict[tuple[str, bytes], DecisionRow]:
 def _of_device(
     device: Device, decided: dict[tuple[str, bytes], DecisionRow], task: str
 ) -> Iterator[str]:
-    """Each update that was decided has its receipt here, and each receipt its decision there."""
+    """Compare a device's receipts with the decisions about it, one to one."""
     held = device.held(task)
     for (owner, plan_id), row in decided.items():
         if owner == device.id and row.update_hash is not None:

@@ -29,7 +29,7 @@ class AggregatorFailed(RuntimeError):
 
 
 class Aggregator:
-    """Its files, its process, its facts."""
+    """The aggregator of a simulated fleet: its files, its process, its facts."""
 
     def __init__(self, directory: Path, scenario: Scenario, port: int, fleet: str) -> None:
         self.directory = directory
@@ -46,7 +46,7 @@ class Aggregator:
         self.process = Process("the aggregator", BROKER, arguments, log)
 
     def prepare(self, devices: Sequence[SigningKey]) -> None:
-        """Keys, certificates of all devices, the task; everything but the process.
+        """Make keys, certificates of all devices, the task; everything but the process.
 
         As `fedling-broker init`, `device add`, `task add` do it, with keys that follow from the
         seed and in one go.
@@ -78,7 +78,7 @@ class Aggregator:
         )
 
     def command(self, *words: str) -> Any:
-        """What `fedling-broker WORDS --json` prints. Raises AggregatorFailed."""
+        """Run `fedling-broker WORDS --json`; returns what it prints. Raises AggregatorFailed."""
         command = [sys.executable, "-m", BROKER, *words, "--config", str(self.config), "--json"]
         done = subprocess.run(command, capture_output=True, text=True)
         if not done.stdout:  # `round verify` exits 1 and prints what it found
@@ -90,21 +90,21 @@ class Aggregator:
 
     @property
     def store(self) -> Store:
-        """Open until close(); only to be read while the aggregator runs."""
+        """Its store, open until close(); only to be read while the aggregator runs."""
         if self._store is None:
             self._store = Store(self.state)
         return self._store
 
     def plans(self) -> list[PlanRow]:
-        """All rounds, by number."""
+        """List all rounds, by number."""
         return self.store.rounds.plans(self.task.name)
 
     def decisions(self, plan_id: bytes) -> list[DecisionRow]:
-        """The verdicts of a round."""
+        """List the verdicts of a round."""
         return self.store.rounds.decisions(self.task.name, plan_id)
 
     def net(self, version: int) -> Net:
-        """A published model, ready to predict."""
+        """Make a published model ready to predict."""
         rows = self.store.models.rows(self.task.name)
         row = next(row for row in rows if row.version == version)
         spec = self.task.spec

@@ -21,7 +21,7 @@ class Calibration:
     batch_s: float  # CPU
 
     def duty(self, examples: int, training: Training, seconds: float) -> float:
-        """So that the local training of so many examples lasts `seconds`."""
+        """Find the duty with which the local training of so many examples lasts `seconds`."""
         batches = training.epochs * -(-examples // training.batch)
         if seconds <= 0:
             return MOST
@@ -29,7 +29,7 @@ class Calibration:
 
 
 def measure(spec: TaskSpec, training: Training) -> Calibration:
-    """The CPU of a batch as the training child does it."""
+    """Measure the CPU of a batch as the training child does it."""
     recipe = _recipe(spec, training)
     examples = os.urandom(2 * recipe.count * recipe.values) + bytes(recipe.count)
     with memoryview(examples) as view:

@@ -54,52 +54,64 @@ def _add_run(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     run = _add(verbs, "run", "play a task with simulated devices and write a report", "run TASK")
     run.set_defaults(run=_run)
     run.add_argument("task", type=Path, metavar="TASK", help="a task file with [simulation]")
-    run.add_argument("--seed", type=_count, metavar="N", help="instead of simulation.seed")
     run.add_argument(
-        "--devices", type=_positive, metavar="N", help="the first N devices; the cohort shrinks"
+        "--seed", type=_count, metavar="N", help="the seed, instead of simulation.seed"
     )
-    run.add_argument("--rounds", type=_positive, metavar="N", help="instead of task.rounds")
+    run.add_argument(
+        "--devices",
+        type=_positive,
+        metavar="N",
+        help="take the first N devices only; the cohort shrinks",
+    )
+    run.add_argument(
+        "--rounds", type=_positive, metavar="N", help="play so many rounds, instead of task.rounds"
+    )
     run.add_argument(
         "--out",
         type=Path,
         metavar="DIR",
-        help="for report.html and run.json, and in state/ for the files of all processes"
+        help="where report.html and run.json go, and in state/ the files of all processes"
         " (default runs/TASK-SEED, without state/)",
     )
-    run.add_argument("--keep", action="store_true", help="keep state/ without --out, too")
+    run.add_argument("--keep", action="store_true", help="keep state/ even without --out")
     run.add_argument("--json", action="store_true", help="print the record as JSON, no progress")
 
 
 def _add_report(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     report = _add(verbs, "report", "write the report of a run again", "report runs/watch-1")
     report.set_defaults(run=_report)
-    report.add_argument("directory", type=Path, metavar="DIR", help="with the run.json of a run")
+    report.add_argument(
+        "directory", type=Path, metavar="DIR", help="a folder with the run.json of a run"
+    )
     report.add_argument("--json", action="store_true", help="print the record as JSON instead")
 
 
 def _add_board(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    group = _add(verbs, "board", "the training kernel on Cortex-M boards in QEMU", "board list")
+    group = _add(verbs, "board", "run the training kernel on Cortex-M boards in QEMU", "board list")
     nouns = group.add_subparsers(metavar="VERB", required=True)
-    boards = _add(nouns, "list", "all boards, their cores and memory", "board list")
+    boards = _add(nouns, "list", "list all boards, their cores and memory", "board list")
     boards.set_defaults(run=_board_list)
-    boards.add_argument("--json", action="store_true", help="print JSON")
+    boards.add_argument("--json", action="store_true", help="print JSON instead of text")
     selftest = _add(
         nouns, "selftest", "run the golden vectors on boards: they must give the same bits",
         "board selftest --board microbit --compiler clang -O3",
     )  # fmt: skip
     selftest.set_defaults(run=_board_selftest)
     selftest.add_argument(
-        "--board", type=_board, metavar="NAME", help="a board or a core of `board list`"
-        " (default: all)",
+        "--board", type=_board, metavar="NAME", help="take this board, by name or"
+        " core as `board list` has it (default: all)",
     )  # fmt: skip
     selftest.add_argument(
-        "--compiler", choices=["gcc", "clang"], default="gcc", help="default: %(default)s"
+        "--compiler",
+        choices=["gcc", "clang"],
+        default="gcc",
+        help="compile with it (default: %(default)s)",
     )
     selftest.add_argument(
         "-O", "--opt", dest="optimisation", choices=["0", "1", "2", "3", "s"], default="2",
         help="how much the compiler optimises (default: %(default)s)",
     )  # fmt: skip
-    selftest.add_argument("--json", action="store_true", help="print JSON")
+    selftest.add_argument("--json", action="store_true", help="print JSON instead of text")
 
 
 def _add_fits(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -111,19 +123,21 @@ def _add_fits(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     fits.add_argument("task", type=Path, metavar="TASK", help="a task file")
     fits.add_argument(
         "--board", type=_board, required=True, metavar="NAME",
-        help="a board or a core of `board list`",
+        help="the board, by name or core as `board list` has it",
     )  # fmt: skip
     for name in ("ram", "flash"):
         fits.add_argument(
             f"--{name}", type=_size, required=True, metavar="SIZE",
             help=f"bytes of {name.replace('ram', 'RAM')} that the device has left: 65536, 64k, 1M",
         )  # fmt: skip
-    fits.add_argument("--batch", type=_batch, metavar="N", help="instead of training.batch")
+    fits.add_argument(
+        "--batch", type=_batch, metavar="N", help="examples in one step, instead of training.batch"
+    )
     fits.add_argument(
         "--examples", type=_positive, metavar="N",
-        help="of a device in a round (default: training.min_examples)",
+        help="examples of a device in a round (default: training.min_examples)",
     )  # fmt: skip
-    fits.add_argument("--json", action="store_true", help="print JSON")
+    fits.add_argument("--json", action="store_true", help="print JSON instead of text")
 
 
 def _add(
@@ -180,7 +194,7 @@ def _batch(text: str) -> int:
 
 
 def _size(text: str) -> int:
-    """Bytes: 65536, 64k, 1M."""
+    """Read a number of bytes: 65536, 64k, 1M."""
     found = re.fullmatch(r"(\d+)([kM]?)", text)
     if not found or int(found[1]) < 1:
         raise argparse.ArgumentTypeError(f"{text}: allowed: bytes, as in 65536, 64k or 1M")

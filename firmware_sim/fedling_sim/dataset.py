@@ -22,7 +22,7 @@ class TestWindow:
 
 @dataclass(frozen=True, slots=True)
 class DeviceData:
-    """One device's recordings."""
+    """The recordings of one device, parted."""
 
     name: str
     header: str
@@ -32,12 +32,12 @@ class DeviceData:
 
 
 def names(folder: Path) -> list[str]:
-    """All devices of a data folder. Raises SettingsError."""
+    """List all devices of a data folder. Raises SettingsError."""
     return [str(device["name"]) for device in _index(folder)]
 
 
 def load(folder: Path, spec: TaskSpec, count: int) -> list[DeviceData]:
-    """The first `count` devices (0: all). Raises SettingsError."""
+    """Load the first `count` devices (0: all). Raises SettingsError."""
     index = _index(folder)
     if count > len(index):
         raise SettingsError(f"{folder / INDEX}: has {len(index)} devices, not {count}")
@@ -48,7 +48,7 @@ def load(folder: Path, spec: TaskSpec, count: int) -> list[DeviceData]:
 
 
 def split(name: str, lines: Sequence[str], spec: TaskSpec) -> DeviceData:
-    """lines: CSV with a header and the columns recording and label. Windows never mix them."""
+    """Part a device's CSV with a header and the columns recording and label."""
     header, *rows = lines
     columns = next(csv.reader([header]))
     bare = ",".join(c for c in columns if c not in ("recording", "label"))
@@ -65,13 +65,13 @@ def split(name: str, lines: Sequence[str], spec: TaskSpec) -> DeviceData:
 
 
 def _test_starts(samples: int, cut: int, spec: TaskSpec) -> range:
-    """At multiples of the stride, from the cut on."""
+    """Tell where test windows begin: at multiples of the stride, from the cut on."""
     first = -(-cut // spec.stride) * spec.stride
     return range(first, samples - spec.window + 1, spec.stride)
 
 
 def _recordings(rows: Sequence[str], column: int) -> Iterator[list[str]]:
-    """Rows of one recording after another."""
+    """Go through the rows of one recording after another."""
     current: list[str] = []
     name = None
     for row in rows:

@@ -55,7 +55,7 @@ class Surroundings:
 
 
 class Device:
-    """Its files, its process, its surroundings."""
+    """A simulated device: its files, its process, its surroundings."""
 
     def __init__(
         self, data: DeviceData, place: Surroundings, key: SigningKey, secret: bytes, trace: Trace
@@ -77,11 +77,11 @@ class Device:
 
     @property
     def name(self) -> str:
-        """As the data calls it; the fleet knows the id."""
+        """The name that the data has for it; the fleet knows the id."""
         return self.data.name
 
     def prepare(self, duty: float) -> None:
-        """Everything on disk but the examples."""
+        """Make everything on disk but the examples."""
         directory, place = self.place.directory, self.place
         directory.mkdir(parents=True)
         self.state.mkdir(mode=0o700)
@@ -108,19 +108,19 @@ class Device:
         )
 
     def show(self, weather: Weather) -> None:
-        """Its surroundings from now on, as far as files tell them."""
+        """Change its surroundings from now on, as far as files tell them."""
         self.world.show(weather)
         self.weather = weather
 
     def ingest(self, stream: str) -> "subprocess.CompletedProcess[str]":
-        """`fedling-agent ingest` of the training part."""
+        """Run `fedling-agent ingest` on the training part."""
         file = self.place.directory / "training.csv"
         command = [sys.executable, "-m", AGENT, "ingest", stream, str(file)]
         command += ["--config", str(self.config)]
         return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     def command(self, *words: str) -> Any:
-        """What `fedling-agent WORDS --json` prints. Raises DeviceFailed."""
+        """Run `fedling-agent WORDS --json`; returns what it prints. Raises DeviceFailed."""
         verb, *rest = words
         command = [sys.executable, "-m", AGENT, verb, "--config", str(self.config), "--json", *rest]
         done = subprocess.run(command, capture_output=True, text=True)
@@ -131,7 +131,7 @@ class Device:
     # --- the running service ---------------------------------------------------------------------
 
     def ask(self, request: dict[str, object]) -> dict[str, Any]:
-        """One request over its control socket. Raises Unavailable, DeviceFailed."""
+        """Send one request over its control socket. Raises Unavailable, DeviceFailed."""
         if self._client is None:
             self._client = Client(self.state, ANSWER_S)
         try:
@@ -143,30 +143,30 @@ class Device:
             raise DeviceFailed(f"{self.name}: {request['do']}: {error}") from error
 
     def status(self) -> dict[str, Any]:
-        """Empty while it does not answer."""
+        """Ask for its status; empty while it does not answer."""
         try:
             return self.ask({"do": "status"})
         except Unavailable:
             return {}
 
     def is_connected(self) -> bool:
-        """To the MQTT broker; a device that its trace has cut off counts as well."""
+        """Whether it is connected, or would be if its trace had not cut it off."""
         if self.weather is not None and not self.weather.network:
             return bool(self.status())
         return bool(self.status().get("connection", {}).get("connected"))
 
     def model_version(self, task: str) -> int:
-        """0: none."""
+        """The version of the model that it holds; 0: none."""
         model = self.status().get("tasks", {}).get(task, {}).get("model")
         return 0 if model is None else int(model["version"])
 
     def owes_nothing(self, task: str) -> bool:
-        """Every update that it has finished has its receipt."""
+        """Whether every update that it has finished has its receipt."""
         facts = self.status().get("tasks", {}).get(task)
         return facts is not None and not facts["spool"]
 
     def ask_to_stop(self) -> None:
-        """Its process ends soon."""
+        """Tell its process to end soon."""
         self._hang_up()
         self.process.ask_to_stop()
 
@@ -178,7 +178,7 @@ class Device:
     # --- its store, once the service has stopped -------------------------------------------------
 
     def traffic(self) -> tuple[int, int]:
-        """Bytes (up, down) as the agent has counted them at its socket."""
+        """The bytes (up, down) that the agent has counted at its socket."""
         store = Store(self.state, read_only=True)
         try:
             total: Any = of_bytes(store.ledger.traffic(), "")["total"]
@@ -187,7 +187,7 @@ class Device:
         return int(total["sent"]), int(total["received"])
 
     def held(self, task: str) -> dict[bytes, "Held"]:
-        """By plan: the receipts about updates, and how large those updates were."""
+        """List, by plan, the receipts about updates, and how large those updates were."""
         store = Store(self.state, read_only=True)
         try:
             receipts = store.spool.receipts(task)

@@ -31,11 +31,11 @@ class Examiner:
 
     @property
     def windows(self) -> int:
-        """Of all devices."""
+        """How many test windows all devices have."""
         return sum(len(exam.classes) for exam in self._exams)
 
     def accuracy(self, net: Net) -> float:
-        """Share of all test windows."""
+        """Test a model: the share of all test windows that it gets right."""
         right = sum(
             net.predict(x).label == k
             for exam in self._exams
@@ -59,7 +59,7 @@ def _exam(device: DeviceData, stream: Stream, spec: TaskSpec) -> _Exam:
 
 
 def counts(header: str, rows: Sequence[str], stream: Stream) -> NDArray[np.int16]:
-    """int16 [rows][channels], rounded half up as the agent does."""
+    """Make int16 [rows][channels], rounded half up as the agent does."""
     names = header.split(",")
     columns = [names.index(channel.name) for channel in stream.channels]
     fields = [row.split(",") for row in rows]
@@ -70,7 +70,7 @@ def counts(header: str, rows: Sequence[str], stream: Stream) -> NDArray[np.int16
 
 
 def predict(device: Device, task: str) -> int:
-    """How many of its test windows the device's own `predict` gets right."""
+    """Count the test windows that the device's own `predict` gets right."""
     right = 0
     for test in device.data.tests:
         answer = device.ask({"do": "predict", "task": task, "form": "csv", "lines": test.lines})

@@ -29,7 +29,7 @@ Say = Callable[[str], None]
 
 
 def silent(_what: str) -> None:
-    """Nobody listens."""
+    """Say nothing, where nobody listens."""
 
 
 class Federation:
@@ -49,13 +49,13 @@ class Federation:
 
     @property
     def aggregator(self) -> Aggregator:
-        """Of this fleet."""
+        """The aggregator of this fleet."""
         assert self._aggregator is not None
         return self._aggregator
 
     @property
     def proxy(self) -> Proxy:
-        """Between the devices and the MQTT broker."""
+        """The proxy between the devices and the MQTT broker."""
         assert self._proxy is not None
         return self._proxy
 
@@ -109,7 +109,7 @@ class Federation:
         self.devices.append(device)
 
     def _ingest(self) -> None:
-        """Every device's, as many at once as there are cores."""
+        """Have every device ingest, as many at once as there are cores."""
         stream = self.scenario.task.spec.stream
         pool = ThreadPoolExecutor(os.cpu_count() or 1)
         try:
@@ -124,7 +124,7 @@ class Federation:
     # --- while it runs ---------------------------------------------------------------------------
 
     def start(self) -> None:
-        """The devices first, so that the first round does not wait for them."""
+        """Start the devices first, so that the first round does not wait for them."""
         for device in self.devices:
             device.process.start()
         self._wait_for(lambda d: d.is_connected(), CONNECT_S)
@@ -136,7 +136,7 @@ class Federation:
             self._expose(device, device.trace.at(second))
 
     def fair_weather(self) -> None:
-        """Power and network for all."""
+        """Give power and network to all devices."""
         for device in self.devices:
             self._expose(device, FINE)
 
@@ -147,7 +147,7 @@ class Federation:
             (self.proxy.mend if weather.network else self.proxy.cut)(device.name)
 
     def check(self) -> None:
-        """Raises ChildDied when a process has ended by itself."""
+        """Look at all processes. Raises ChildDied when one has ended by itself."""
         if not self._mosquitto.running:
             raise ChildDied(f"mosquitto ended; the end of its log:\n{self._mosquitto.log_tail()}")
         self.aggregator.process.check()
@@ -155,12 +155,12 @@ class Federation:
             device.process.check()
 
     def wait_for_model(self, version: int, patience_s: float) -> None:
-        """Until every device holds this version. Raises ChildDied, DeviceFailed."""
+        """Wait until every device holds this version. Raises ChildDied, DeviceFailed."""
         task = self.scenario.task.name
         self._wait_for(lambda d: d.model_version(task) >= version, patience_s)
 
     def wait_for_receipts(self, patience_s: float) -> None:
-        """Until every update that a device has finished is decided. Raises as above."""
+        """Wait until every finished update is decided. Raises ChildDied, DeviceFailed."""
         task = self.scenario.task.name
         self._wait_for(lambda d: d.owes_nothing(task), patience_s)
 

@@ -30,7 +30,7 @@ class BatchRefused(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """All that is told."""
+    """All that `fits` tells."""
 
     task: str
     board: Board
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
 def answer(
     path: Path, board: Board, limits: Limits, batch: int | None, examples: int | None
 ) -> Answer:
-    """Whether a task file fits a board. Raises SettingsError, BatchRefused, CostsMissing."""
+    """Find whether a task file fits a board. Raises SettingsError, BatchRefused, CostsMissing."""
     task, _ = task_file.load_task(path)
     if batch is not None:
         task = with_batch(task, batch)
@@ -72,7 +72,7 @@ def answer(
 
 
 def with_batch(task: Task, batch: int) -> Task:
-    """The task with other batches. Raises BatchRefused."""
+    """Change the task's batches. Raises BatchRefused."""
     training = replace(task.training, batch=batch)
     try:
         shapes.check_training(task.spec, training)
@@ -82,12 +82,12 @@ def with_batch(task: Task, batch: int) -> Task:
 
 
 def ram_on(board: Board, job: Job, table: CostTable) -> memory.Ram:
-    """Of a job on a board."""
+    """Tell the RAM that a job takes on a board."""
     return memory.ram(job, table.structs.part, stack(job, table.of(board.core)))
 
 
 def record(found: Answer) -> dict[str, object]:
-    """For JSON; sizes in bytes."""
+    """Make the answer ready for JSON; sizes in bytes."""
     plan, ram = found.plan, found.plan.ram
     return {
         "task": found.task,
@@ -115,7 +115,7 @@ def record(found: Answer) -> dict[str, object]:
 
 
 def show(console: Console, found: Answer) -> None:
-    """A table, a verdict, and what is assumed."""
+    """Print a table, a verdict, and what is assumed."""
     board, job = found.board, found.job
     layers = ", ".join(in_words(layer) for layer in job.layers)
     console.print(f"[bold]{found.task}[/] on {board.core}: {layers}; batches of {job.batch}")
@@ -128,7 +128,7 @@ def show(console: Console, found: Answer) -> None:
 
 
 def memory_table(plan: Plan, limits: Limits) -> Table:
-    """Bytes of flash and RAM, with their parts."""
+    """Make the table of flash and RAM in bytes, with their parts."""
     ram, arena = plan.ram, plan.ram.arena
     table = Table(box=None, pad_edge=False)
     for name in ("bytes", "needed", "of", "what"):
@@ -161,7 +161,7 @@ def part(table: Table, needed: int, what: str) -> None:
 
 
 def work_table(found: Answer) -> Table:
-    """Instructions, energy, and what they are of."""
+    """Make the table of instructions and energy, and of what they are."""
     plan, epochs, examples = found.plan, found.round.epochs, found.round.examples
     table = Table.grid(padding=(0, 2))
     table.add_row("instructions", f"{plan.example_instructions:,} an example")
@@ -175,5 +175,5 @@ def work_table(found: Answer) -> Table:
 
 
 def without(job: Job) -> str:
-    """The macros of a build, in short."""
+    """Write the macros of a build in short."""
     return " ".join(name.removeprefix("FDL_WITHOUT_") for name in job.left_out) or "nothing"

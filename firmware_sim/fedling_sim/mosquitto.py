@@ -28,11 +28,11 @@ class PortTaken(RuntimeError):
 
 
 class MosquittoFailed(RuntimeError):
-    """It ended at start, or did not listen in time. Holds the end of its log."""
+    """mosquitto ended at start, or did not listen in time. Holds the end of its log."""
 
 
 def executable() -> str:
-    """Path of mosquitto, also where Debian keeps it from users. Raises MosquittoMissing."""
+    """Find mosquitto, also where Debian keeps it from users. Raises MosquittoMissing."""
     path = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/usr/local/sbin"
     found = shutil.which("mosquitto", path=path)
     if found is None:
@@ -44,7 +44,7 @@ def executable() -> str:
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody held a moment ago."""
+    """Find a TCP port of 127.0.0.1 that nobody held a moment ago."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -52,7 +52,7 @@ def free_port() -> int:
 
 
 def listening_inodes(pid: int, port: int) -> set[str]:
-    """Inodes of the sockets that listen on 127.0.0.1:port, as process pid's network sees them."""
+    """List inodes of sockets that listen on 127.0.0.1:port, as process pid's network sees them."""
     local = f"0100007F:{port:04X}"
     rows = [x.split() for x in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
     return {row[9] for row in rows if row[1] == local and row[3] == LISTEN}
@@ -71,7 +71,7 @@ def holds_port(pid: int, port: int) -> bool:
 
 
 def die_with_parent() -> None:
-    """In the child: SIGKILL when the parent's thread ends, however it ends."""
+    """Have the child (who calls it) killed when the parent's thread ends, however it ends."""
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
@@ -101,7 +101,7 @@ class Mosquitto:
 
     @property
     def pid(self) -> int:
-        """Process id. Raises MosquittoFailed when it does not run."""
+        """The process id. Raises MosquittoFailed when it does not run."""
         if self._process is None:
             raise MosquittoFailed("mosquitto was not started")
         return self._process.pid
@@ -142,12 +142,12 @@ class Mosquitto:
         self._end(signal.SIGKILL)
 
     def restart(self) -> None:
-        """stop, then start on the same port."""
+        """Stop it, then start it on the same port."""
         self.stop()
         self.start()
 
     def configuration(self) -> str:
-        """The text of mosquitto.conf."""
+        """Write the text of mosquitto.conf."""
         lines = [
             f"listener {self.port} 127.0.0.1",
             "allow_anonymous true",

@@ -68,21 +68,21 @@ class Observer:
         self._folded = 0
 
     def start(self) -> None:
-        """Seconds count from now."""
+        """Begin: seconds count from now."""
         self._start_ms = _boot_ms()
 
     @property
     def second(self) -> float:
-        """Since the start."""
+        """How many seconds have passed since the start."""
         return (_boot_ms() - self._start_ms) / 1000
 
     @property
     def done(self) -> bool:
-        """All rounds are folded."""
+        """Whether all rounds are folded."""
         return self._folded >= self._federation.aggregator.task.rules.rounds
 
     def look(self, devices: int) -> None:
-        """At the aggregator, and at the next so many devices."""
+        """Look at the aggregator, and at the next so many devices."""
         self._look_at_rounds()
         everybody = self._federation.devices
         for _ in range(min(devices, len(everybody))):
@@ -90,7 +90,7 @@ class Observer:
             self._turn += 1
 
     def now(self) -> Now:
-        """For the progress."""
+        """Tell the progress where the run stands."""
         rules = self._federation.aggregator.task.rules
         done = [r.accuracy for r in self.record.rounds if r.accuracy is not None]
         seen = self._seen.values()
@@ -135,7 +135,7 @@ class Observer:
         self._add_verdicts(plan, self.record.rounds[-1])
 
     def finish(self) -> None:
-        """Verdicts that came after their rounds' ends."""
+        """Take in verdicts that came after their rounds' ends."""
         plans = {plan.round: plan for plan in self._federation.aggregator.plans()}
         for row in self.record.rounds:
             self._add_verdicts(plans[row.number], row)
@@ -190,7 +190,7 @@ class Observer:
 
 
 def describe(phase: str, reasons: list[Reason], *, connected: bool) -> tuple[str, str]:
-    """What a device does in a word, and why it does not train; no numbers, so that they add up."""
+    """Say in a word what a device does and why not; no numbers, so that they add up."""
     why = next((word(str(reason["code"])) for reason in reasons), "")
     if phase == "training":
         return "training", ""
@@ -206,7 +206,7 @@ def describe(phase: str, reasons: list[Reason], *, connected: bool) -> tuple[str
 
 
 def word(code: str) -> str:
-    """A reason in words without its numbers; a code that we do not know is one."""
+    """Say a reason without its numbers; a code that we do not know is its own word."""
     return WORDS.get(code, code)
 
 

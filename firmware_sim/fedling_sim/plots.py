@@ -60,7 +60,7 @@ mpl.rcParams.update(
 
 
 def accuracy(record: Record) -> str:
-    """Test accuracy of each round's model."""
+    """Draw the test accuracy of each round's model."""
     figure, axes = plt.subplots(figsize=(8.5, 3.2))
     points = [(r.number, 100 * r.accuracy) for r in record.rounds if r.accuracy is not None]
     if points:
@@ -74,7 +74,7 @@ def accuracy(record: Record) -> str:
 
 
 def participation(record: Record) -> str:
-    """Who took part in which round: accepted, late, or absent."""
+    """Draw who took part in which round: accepted, late, or absent."""
     figure, axes = plt.subplots(figsize=(8.5, 0.9 + 0.2 * len(record.devices)))
     grid = [
         [2 if d in r.accepted else 1 if d in r.late else 0 for r in record.rounds]
@@ -95,7 +95,7 @@ def participation(record: Record) -> str:
 
 
 def reasons(record: Record) -> str:
-    """What the devices did in each round: trained, or why not."""
+    """Draw what the devices did in each round: trained, or why not."""
     figure, axes = plt.subplots(figsize=(8.5, 3.4))
     shares = _shares(record)
     names = _ordered({name for share in shares.values() for name in share})
@@ -120,7 +120,7 @@ def reasons(record: Record) -> str:
 
 
 def _shares(record: Record) -> dict[int, dict[str, float]]:
-    """By round: the share of each activity in what the devices said while it was open."""
+    """Share out, by round, the activities that devices told while it was open."""
     shares = {}
     for row in record.rounds:
         inside = [s for s in record.samples if row.opened_s <= s.second < row.closed_s]
@@ -130,7 +130,7 @@ def _shares(record: Record) -> dict[int, dict[str, float]]:
 
 
 def activity(sample: Sample) -> str:
-    """One word for a sample, as the picture's legend has it."""
+    """Find one word for a sample, as the picture's legend has it."""
     if sample.doing == "training":
         return TRAINS
     if sample.doing == "talking" and not sample.why:
@@ -139,13 +139,13 @@ def activity(sample: Sample) -> str:
 
 
 def _ordered(names: set[str]) -> list[str]:
-    """As in _COLOURS; what is not there comes above them."""
+    """Order activities as in _COLOURS; what is not there comes above them."""
     known = list(_COLOURS)
     return sorted(names, key=lambda name: known.index(name) if name in known else len(known))
 
 
 def comings(record: Record) -> str:
-    """Who left in mid-training, until when, and who came late."""
+    """Draw who left in mid-training, until when, and who came late."""
     names = sorted(record.devices)
     figure, axes = plt.subplots(figsize=(8.5, 0.9 + 0.2 * len(names)))
     for start, end, name in spells(record):
@@ -167,7 +167,7 @@ def comings(record: Record) -> str:
 
 
 def spells(record: Record) -> list[tuple[float, float, str]]:
-    """(from, to, device) of each time that one was away in mid-training."""
+    """List (from, to, device) of each time that one was away in mid-training."""
     found, left = [], dict[str, float]()
     for event in record.events:
         if event.what == "left":
@@ -179,7 +179,7 @@ def spells(record: Record) -> list[tuple[float, float, str]]:
 
 
 def traffic(record: Record) -> str:
-    """Kilobytes of each device and round, as the device counts them at its socket."""
+    """Draw kilobytes of each device and round, as the device counts them at its socket."""
     figure, axes = plt.subplots(figsize=(8.5, 2.8))
     rounds = max(1, len(record.rounds))
     place = range(len(record.bytes))
@@ -200,7 +200,7 @@ def _legend(axes: Axes, colours: dict[str, str]) -> None:
 
 
 def _svg(figure: Figure) -> str:
-    """The figure as an <svg> element; closes the figure."""
+    """Make an <svg> element of a figure and close it."""
     file = io.StringIO()
     figure.savefig(file, format="svg", bbox_inches="tight", metadata={"Date": None})
     plt.close(figure)

@@ -31,11 +31,11 @@ class Process:
 
     @property
     def pid(self) -> int | None:
-        """None: not started, or stopped."""
+        """The process id; None: not started, or stopped."""
         return None if self._process is None else self._process.pid
 
     def start(self) -> None:
-        """Returns at once."""
+        """Start the program; returns at once."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command,
@@ -48,7 +48,7 @@ class Process:
             )
 
     def check(self) -> None:
-        """Raises ChildDied."""
+        """Look whether it runs. Raises ChildDied."""
         code = None if self._process is None else self._process.poll()
         if code is None:
             return
@@ -61,19 +61,19 @@ class Process:
         return "\n".join(f"  {line}" for line in text.splitlines()[-TAIL:]) or "  (empty)"
 
     def ask_to_stop(self) -> None:
-        """SIGTERM, if it runs."""
+        """Send SIGTERM, if it runs."""
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """SIGKILL, as a power cut; wait for its end."""
+        """Send SIGKILL, as a power cut; wait for its end."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             self._process = None
 
     def wait(self) -> None:
-        """Until it has ended; it is killed when that takes too long."""
+        """Wait until it has ended; it is killed when that takes too long."""
         if self._process is None:
             return
         try:

@@ -22,17 +22,17 @@ class Progress(Protocol):
     """Told often; shows as much of it as is of use."""
 
     def say(self, text: str) -> None:
-        """A sentence to stay."""
+        """Say a sentence that stays."""
 
     def show(self, now: Now, events: list[Event]) -> None:
-        """The state of things."""
+        """Show the state of things."""
 
     def close(self) -> None:
-        """The last word was said."""
+        """End the display: the last word was said."""
 
 
 class Silence:
-    """For --json: standard output is for data only."""
+    """Tells nothing, for --json: standard output is for data only."""
 
     def say(self, text: str) -> None:
         pass
@@ -45,7 +45,7 @@ class Silence:
 
 
 class Lines:
-    """A line a round."""
+    """Prints a line a round."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -66,7 +66,7 @@ class Lines:
 
 
 class Display:
-    """One picture that changes."""
+    """Shows one picture that changes."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -88,26 +88,26 @@ class Display:
 
 
 def for_console(console: Console, *, silent: bool) -> Progress:
-    """What suits where it is shown."""
+    """Choose the progress that suits where it is shown."""
     if silent:
         return Silence()
     return Display(console) if console.is_terminal else Lines(console)
 
 
 def headline(now: Now) -> str:
-    """Round, updates, accuracy."""
+    """Write round, updates and accuracy in a line."""
     accuracy = "" if now.accuracy is None else f"  accuracy {100 * now.accuracy:4.1f} %"
     return f"round {now.round:2}/{now.rounds}  {now.accepted:2}/{now.goal} updates{accuracy}"
 
 
 def words(counts: Mapping[str, int]) -> str:
-    """As "9 trains, 2 paused"."""
+    """Write counts as "9 training, 2 paused"."""
     ordered = sorted(counts.items(), key=lambda pair: -pair[1])
     return ", ".join(f"{count} {word}" for word, count in ordered) or "none"
 
 
 def picture(now: Now, events: list[Event]) -> Panel:
-    """The live display."""
+    """Make the live display."""
     rows = Table.grid(padding=(0, 2))
     rows.add_row("round", f"{now.round} of {now.rounds}", _bar(now.round - 1, now.rounds))
     rows.add_row("updates", f"{now.accepted} of {now.goal}", _bar(now.accepted, now.goal))

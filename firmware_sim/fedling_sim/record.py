@@ -74,12 +74,12 @@ class Record:
 
     @property
     def sound(self) -> bool:
-        """Audit and accounts are clean."""
+        """Whether audit and accounts are clean."""
         return self.verified_well and not self.faults
 
     @property
     def accounts(self) -> str:
-        """In a sentence."""
+        """Say in a sentence whether the accounts agree."""
         if self.faults:
             return f"{len(self.faults)} faults: {self.faults[0]}"
         updates = sum(len(r.accepted) + len(r.late) for r in self.rounds)
@@ -87,7 +87,7 @@ class Record:
 
     @property
     def participation(self) -> float:
-        """Mean share of the devices whose update was accepted in a round."""
+        """The mean share of the devices whose update was accepted in a round."""
         if not self.rounds:
             return 0.0
         accepted = sum(len(r.accepted) for r in self.rounds)
@@ -100,12 +100,12 @@ class Record:
 
     @property
     def came_back(self) -> set[str]:
-        """Those of them that were seen to go on."""
+        """The devices of `left` that were seen to go on."""
         return self.left & self.devices_with("back")
 
     @property
     def bytes_a_round(self) -> float:
-        """Of a device, both ways, as it counts them at its socket."""
+        """The bytes of a device and round, both ways, as it counts them at its socket."""
         total = sum(b.agent_up + b.agent_down for b in self.bytes)
         return total / max(1, len(self.rounds)) / max(1, len(self.devices))
 
@@ -122,7 +122,7 @@ def save(record: Record, directory: Path) -> Path:
 
 
 def load(directory: Path) -> Record:
-    """Read what `save` wrote. Raises OSError, or ValueError for a file that is no record."""
+    """Read what save() wrote. Raises OSError, or ValueError for a file that is no record."""
     try:
         raw = json.loads((directory / FILE).read_text())
         return Record(

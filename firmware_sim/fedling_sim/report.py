@@ -31,7 +31,7 @@ def write(record: Record, directory: Path) -> Path:
 
 
 def page(record: Record) -> str:
-    """The report as HTML. Every text that came from outside is escaped."""
+    """Make the report as HTML. Every text that came from outside is escaped."""
     title = f"{escape(record.task)}: {len(record.devices)} devices, {len(record.rounds)} rounds"
     pictures = (
         plots.accuracy, plots.participation, plots.reasons, plots.comings, plots.traffic,
@@ -68,7 +68,7 @@ def _figures(record: Record) -> str:
 
 
 def _soundness(record: Record) -> str:
-    """What the audit and the accounts found."""
+    """Tell what the audit and the accounts found."""
     lines = []
     for good, text in (
         (record.verified_well, record.verified),

@@ -30,7 +30,7 @@ class OutTaken(RuntimeError):
 def prepare(
     task: Path, seed: int | None, devices: int | None, rounds: int | None
 ) -> tuple[Scenario, list[DeviceData]]:
-    """What the command line asks for. Raises SettingsError."""
+    """Make the scenario that the command line asks for. Raises SettingsError."""
     scenario = simulation.load(task, seed=seed, devices=devices, rounds=rounds)
     table = scenario.simulation
     data = dataset.load(table.data, scenario.task.spec, table.devices)
@@ -38,7 +38,7 @@ def prepare(
 
 
 def run(scenario: Scenario, data: list[DeviceData], directory: Path, progress: Progress) -> Record:
-    """Play all rounds; the record of it. Raises ChildDied and what the parts raise."""
+    """Play all rounds and return the record. Raises ChildDied and what the parts raise."""
     examiner = Examiner(scenario, data)
     with Federation(scenario, data, directory, progress.say) as federation:
         result = new_record(federation, examiner)
@@ -54,7 +54,7 @@ def run(scenario: Scenario, data: list[DeviceData], directory: Path, progress: P
 
 
 def new_record(federation: Federation, examiner: Examiner) -> Record:
-    """Of a run that begins."""
+    """Make the record of a run that begins."""
     task = federation.scenario.task
     return Record(
         task=task.name,
@@ -66,7 +66,7 @@ def new_record(federation: Federation, examiner: Examiner) -> Record:
 
 
 def play(federation: Federation, observer: Observer, progress: Progress) -> None:
-    """Weather and watching, until all rounds are done."""
+    """Make weather and watch, until all rounds are done."""
     while not observer.done:
         start = time.monotonic()
         federation.weather(observer.second)
@@ -80,7 +80,7 @@ def play(federation: Federation, observer: Observer, progress: Progress) -> None
 
 
 def test(federation: Federation, result: Record) -> None:
-    """The final model, by each device's own `predict`, on what it has never stored."""
+    """Test the final model by each device's own `predict`, on what it has never stored."""
     task = federation.scenario.task.name
     federation.fair_weather()
     federation.wait_for_model(result.rounds[-1].version, FETCH_S)
@@ -94,7 +94,7 @@ def test(federation: Federation, result: Record) -> None:
 
 
 def close_books(federation: Federation, observer: Observer) -> None:
-    """Stop; then verify, and count."""
+    """Stop the federation; then verify, and count."""
     result = observer.record
     federation.stop()
     observer.finish()
@@ -123,7 +123,7 @@ def _bytes(federation: Federation, device: Device) -> DeviceBytes:
 
 
 def write(result: Record, directory: Path) -> Path:
-    """run.json and the report; returns the report."""
+    """Write run.json and the report; returns the report's path."""
     directory.mkdir(parents=True, exist_ok=True)
     record.save(result, directory)
     return report.write(result, directory)
@@ -131,7 +131,7 @@ def write(result: Record, directory: Path) -> Path:
 
 @contextmanager
 def workplace(out: Path, *, keep: bool) -> Iterator[Path]:
-    """A directory for the processes' files: temporary, or kept beside the report."""
+    """Make a directory for the processes' files: temporary, or kept beside the report."""
     if keep:
         directory = out / "state"
         if directory.exists():

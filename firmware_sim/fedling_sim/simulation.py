@@ -20,10 +20,14 @@ from fedling_sim.world import Climate
 class SimulationTable:
     """[simulation]: read by fedling-sim only; paths are relative to the task file."""
 
-    data: Path = setting(help="folder with devices.json and a CSV file for each device")
-    stream: Path = setting(help="the stream's file")
-    devices: int = setting(0, help="the first so many of the data; 0: all", low=0, high=1000)
-    seed: int = setting(1, help="of keys, secrets, first weights and traces", low=0, high=2**31)
+    data: Path = setting(help="the folder with devices.json and a CSV file for each device")
+    stream: Path = setting(help="the file that defines the stream")
+    devices: int = setting(
+        0, help="the first so many devices of the data take part; 0: all", low=0, high=1000
+    )
+    seed: int = setting(
+        1, help="the seed of keys, secrets, first weights and traces", low=0, high=2**31
+    )
     training_s: float = setting(
         3.0, help="duty is chosen so that a local training lasts so long", unit="s", low=0, high=600
     )
@@ -32,7 +36,7 @@ class SimulationTable:
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """What of a task file is ours."""
+    """The part of a task file that the simulator reads."""
 
     simulation: SimulationTable
 
@@ -47,11 +51,11 @@ class Scenario:
 
     @property
     def seed(self) -> int:
-        """Of everything that is drawn."""
+        """The seed of everything that is drawn."""
         return self.simulation.seed
 
     def secret(self, *words: object) -> bytes:
-        """32 bytes that follow from the seed and a name."""
+        """Make 32 bytes that follow from the seed and a name."""
         name = "/".join(str(word) for word in ("fedling-sim", self.seed, *words))
         return hashlib.sha256(name.encode()).digest()
 
@@ -59,7 +63,7 @@ class Scenario:
 def load(
     path: Path, *, seed: int | None = None, devices: int | None = None, rounds: int | None = None
 ) -> Scenario:
-    """A task file and what the command line says instead. Raises SettingsError."""
+    """Read a task file, with what the command line says instead. Raises SettingsError."""
     task, _ = task_file.load_task(path)  # its errors are the best
     if task.spec.loss is not Loss.SOFTMAX:
         raise SettingsError(f"{path}: model.loss: allowed in a simulation, which tests: softmax")
@@ -83,7 +87,7 @@ def load(
 
 
 def for_devices(scenario: Scenario, count: int, whole: int) -> Scenario:
-    """With the cohort made smaller in proportion, if `count` devices stand for `whole` ones."""
+    """Make the cohort smaller in proportion, if `count` devices stand for `whole` ones."""
     if count >= whole:
         return scenario
     values: dict[str, Any] = tomllib.loads(scenario.task_text)

@@ -9,7 +9,7 @@ from fedling_sim.record import Record
 
 
 def show(console: Console, record: Record, page: Path) -> None:
-    """A few figures and where the report is."""
+    """Print a few figures and where the report is."""
     table = Table.grid(padding=(0, 2))
     for name, value in figures(record).items():
         table.add_row(name, f"[bold]{value}[/]")
@@ -18,7 +18,7 @@ def show(console: Console, record: Record, page: Path) -> None:
 
 
 def figures(record: Record) -> dict[str, str]:
-    """What a person wants to know first."""
+    """Choose what a person wants to know first."""
     accuracy = "none" if record.accuracy is None else f"{100 * record.accuracy:.1f} %"
     return {
         "test accuracy": f"{accuracy} of {record.test_windows} windows that no device has stored",

@@ -9,7 +9,7 @@ Table = Mapping[str, "Value | Table"]
 
 
 def text(table: Table, prefix: str = "") -> str:
-    """A table as TOML: its values first, then the tables in it."""
+    """Write a table as TOML: its values first, then the tables in it."""
     values = [f"{key} = {_value(v)}" for key, v in table.items() if not isinstance(v, Mapping)]
     parts = ["\n".join(values)] if values else []
     for key, inner in table.items():

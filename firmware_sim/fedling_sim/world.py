@@ -22,19 +22,27 @@ def _span(shortest: float, longest: float, help: str) -> Any:
 class Climate:
     """How surroundings change. Spans are [shortest, longest], drawn evenly."""
 
-    plugged_s: tuple[float, ...] = _span(20.0, 60.0, "a device stays on mains")
-    unplugged_s: tuple[float, ...] = _span(6.0, 20.0, "on battery")
-    connected_s: tuple[float, ...] = _span(40.0, 120.0, "connected")
-    cut_s: tuple[float, ...] = _span(2.0, 6.0, "cut off")
-    cool_s: tuple[float, ...] = _span(60.0, 180.0, "cool")
-    hot_s: tuple[float, ...] = _span(3.0, 8.0, "hot")
-    charge_per_s: float = setting(6.0, help="charging, percent points a second", low=0)
-    drain_per_s: float = setting(4.0, help="draining, percent points a second", low=0)
-    first_battery: tuple[float, ...] = setting(
-        (45.0, 100.0), help="charge at the start, percent", low=2, high=2
+    plugged_s: tuple[float, ...] = _span(20.0, 60.0, "how long a device stays on mains")
+    unplugged_s: tuple[float, ...] = _span(6.0, 20.0, "how long a device stays on battery")
+    connected_s: tuple[float, ...] = _span(40.0, 120.0, "how long a device stays connected")
+    cut_s: tuple[float, ...] = _span(2.0, 6.0, "how long a device stays cut off")
+    cool_s: tuple[float, ...] = _span(60.0, 180.0, "how long a device stays cool")
+    hot_s: tuple[float, ...] = _span(3.0, 8.0, "how long a device stays hot")
+    charge_per_s: float = setting(
+        6.0, help="how fast a battery charges, percent points a second", low=0
     )
-    cool: int = setting(45, help="when cool", unit="degrees Celsius", low=-40, high=150)
-    hot: int = setting(85, help="when hot", unit="degrees Celsius", low=-40, high=150)
+    drain_per_s: float = setting(
+        4.0, help="how fast a battery drains, percent points a second", low=0
+    )
+    first_battery: tuple[float, ...] = setting(
+        (45.0, 100.0), help="the range of a battery's charge at the start, percent", low=2, high=2
+    )
+    cool: int = setting(
+        45, help="how warm a device is when cool", unit="degrees Celsius", low=-40, high=150
+    )
+    hot: int = setting(
+        85, help="how warm a device is when hot", unit="degrees Celsius", low=-40, high=150
+    )
 
     def __post_init__(self) -> None:
         for name in ("plugged_s", "unplugged_s", "connected_s", "cut_s", "cool_s", "hot_s"):
@@ -85,7 +93,7 @@ def _dice(seed: int, device: int, what: str) -> random.Random:
 
 
 class _Switch:
-    """On and off by turns; first on, from somewhere in the middle of its span."""
+    """A switch, on and off by turns; first on, from somewhere in the middle of its span."""
 
     def __init__(self, dice: random.Random, on_s: Sequence[float], off_s: Sequence[float]) -> None:
         self._dice = dice

@@ -41,7 +41,7 @@ def int32s(values: Buffer) -> CData:
 
 
 def new_arena(size: int) -> CData:
-    """At least `size` bytes of scratch memory, aligned to FDL_ARENA_ALIGN."""
+    """Allocate at least `size` bytes of scratch memory, aligned to FDL_ARENA_ALIGN."""
     return ffi.new("uint64_t[]", -(-size // 8))
 
 

@@ -59,7 +59,7 @@ class Layer:
 
     @property
     def padded_inputs(self) -> int:
-        """The same with the zeros around them, as they lie in memory."""
+        """Values of one example with the zeros around them, as they lie in memory."""
         top, bottom, left, right = self.pad
         return (self.height + top + bottom) * (self.width + left + right) * self.channels
 

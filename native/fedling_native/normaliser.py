@@ -24,7 +24,7 @@ class Normaliser:
 
     @classmethod
     def fit(cls, windows: Callable[[], Iterable[Buffer]], channels: int) -> Normaliser:
-        """From windows of native int16 counts, interleaved by channel.
+        """Fit to windows of native int16 counts, interleaved by channel.
 
         windows() is called twice and must give the same windows; a sample that lies in two of
         them counts twice.
@@ -72,16 +72,16 @@ class NormaliserFit:
         check(lib.fdl_norm_sum(self._fits, self._channels, samples, len(samples)))
 
     def centre(self) -> None:
-        """After all windows were added once."""
+        """Find the means, after all windows were added once."""
         check(lib.fdl_norm_centre(self._fits, self._channels))
 
     def add_again(self, windows: Buffer) -> None:
-        """The same windows, in pieces of any size."""
+        """Add the same windows again, in pieces of any size."""
         samples = int16s(windows)
         check(lib.fdl_norm_square(self._fits, self._channels, samples, len(samples)))
 
     def normaliser(self) -> Normaliser:
-        """After all windows were added twice."""
+        """Make the normaliser, after all windows were added twice."""
         norms = ffi.new("fdl_norm[]", self._channels)
         check(lib.fdl_norm_finish(self._fits, norms, self._channels))
         return Normaliser(

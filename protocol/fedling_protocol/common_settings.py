@@ -9,18 +9,18 @@ from fedling_protocol.wire.topics import Topics
 
 
 def check_fleet(value: str) -> str | None:
-    """For the key `fleet`."""
+    """Check a value of the key `fleet`."""
     return None if is_name(value) else "a name, [a-z0-9][a-z0-9-]{0,31}"
 
 
 def check_root_key(value: str) -> str | None:
-    """For the key `root_key`."""
+    """Check a value of the key `root_key`."""
     hexadecimal = re.fullmatch(r"[0-9a-f]{64}", value)
     return None if hexadecimal else "64 digits of [0-9a-f], as `fedling-broker init` prints it"
 
 
 def check_topic_root(value: str) -> str | None:
-    """For the key `mqtt.topic_root`."""
+    """Check a value of the key `mqtt.topic_root`."""
     try:
         Topics(value, "x")
     except ValueError:
@@ -36,16 +36,18 @@ class MqttSettings:
     port: int = setting(1883, help="TCP port of the MQTT broker", low=1, high=65_535)
     keepalive_s: int = setting(
         300,
-        help="silence after which the MQTT broker gets a sign of life",
+        help="after so long a silence the MQTT broker gets a sign of life",
         unit="s",
         low=1,
         high=65_535,
     )
-    topic_root: str = setting("fedling", help="first words of every topic", check=check_topic_root)
+    topic_root: str = setting(
+        "fedling", help="the words that every topic begins with", check=check_topic_root
+    )
 
     @property
     def address(self) -> str:
-        """For people."""
+        """Write host and port as people do."""
         return f"{self.host}:{self.port}"
 
 
@@ -54,11 +56,11 @@ class RetrySettings:
     """[retry]: full jitter: a delay is drawn from 0 up to a ceiling that doubles."""
 
     first_s: float = setting(
-        1.0, help="first delay before connecting again, at most", unit="s",
+        1.0, help="the first delay before connecting again, at most", unit="s",
         low=0.01, high=3600,
     )  # fmt: skip
     longest_s: float = setting(
-        60.0, help="longest delay before connecting again", unit="s", low=0.01, high=86_400
+        60.0, help="the longest delay before connecting again", unit="s", low=0.01, high=86_400
     )
 
     def __post_init__(self) -> None:
@@ -66,7 +68,7 @@ class RetrySettings:
 
 
 def check_order(settings: object, first: str, longest: str) -> None:
-    """Raises ValueError if the first delay is longer than the longest."""
+    """Check two delays. Raises ValueError if the first is longer than the longest."""
     low, high = getattr(settings, first), getattr(settings, longest)
     if high < low:
         raise ValueError(f"{longest} = {high}: allowed: at least {first} = {low}")

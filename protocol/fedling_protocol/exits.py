@@ -4,7 +4,7 @@ from enum import IntEnum
 
 
 class Exit(IntEnum):
-    """70 and above follow sysexits.h where it has a name for it."""
+    """How a command ended. 64 and above follow sysexits.h where it has a name for it."""
 
     OK = 0
     FAILED = 1  # the command ran and its answer is no, or something unexpected happened

@@ -27,7 +27,7 @@ def setting(
     high: float | None = None,
     check: Callable[[Any], str | None] | None = None,
 ) -> Any:
-    """A field with its meaning. low, high: inclusive; of a text or tuple: of its length.
+    """Make a field with its meaning. low, high: inclusive; of a text or tuple: of its length.
 
     check: returns what would be allowed if the value is not, None if it is.
     """

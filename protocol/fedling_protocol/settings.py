@@ -89,7 +89,7 @@ def read(values: object, file: str, settings: type[T]) -> T:
 
 
 def describe(settings: type) -> Iterator[Setting]:
-    """Every key that a file may have, in order."""
+    """List every key that a file may have, in order."""
     yield from _describe(settings, "")
 
 
@@ -119,7 +119,7 @@ def _read_table(settings: type, values: object, place: _Place) -> object:
 
 
 def _read(hint: Any, value: object, place: _Place, rule: Rule) -> object:
-    """One value, checked."""
+    """Check one value and make it what the dataclass holds."""
     hint = _choose(hint, value, place)
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     result: object
@@ -149,7 +149,7 @@ def _read(hint: Any, value: object, place: _Place, rule: Rule) -> object:
 
 
 def _choose(hint: Any, value: object, place: _Place) -> Any:
-    """Of several types the one that this value is written as."""
+    """Choose, of several types, the one that this value is written as."""
     hints = _alternatives(hint)
     fits = [one for one in hints if len(hints) == 1 or _is_written_as(one, value)]
     if not fits:
@@ -281,7 +281,7 @@ def _type_name(hint: Any) -> str:
 
 
 def _toml(value: object) -> str:
-    """A value as it stands in TOML."""
+    """Write a value as it stands in TOML."""
     match value:
         case bool():
             return str(value).lower()
@@ -297,7 +297,7 @@ def _toml(value: object) -> str:
 
 
 def _alternatives(hint: Any) -> list[Any]:
-    """X, Y of `X | Y | None`; X of any other."""
+    """List X, Y of `X | Y | None`; X of any other."""
     if typing.get_origin(hint) in (Union, types.UnionType):
         return [one for one in typing.get_args(hint) if one is not type(None)]
     return [hint]

@@ -37,7 +37,9 @@ def undisturbed(
 def test_plug_pulled_again_and_again_leaves_the_update_the_same(
     aggregator: FakeAggregator, make_agent: MakeAgent
 ) -> None:
-    like, agent = make_agent("undisturbed"), make_agent("interrupted")
+    # Between two batches it sleeps for longer than a lease lasts: on a chip on which a batch is
+    # shorter than that, a second one could begin on the lease of the first.
+    like, agent = make_agent("undisturbed"), make_agent("interrupted", duty=0.15)
     expected = undisturbed(aggregator, like, plug.SLOW_LAYERS, 256)
     twin_of(like, agent)
     plug.prepare(agent, aggregator)

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from functools import partial
 
 from fedling_native import Layer, Loss, parameter_counts
-from fedling_protocol.net.backoff import Backoff
 from fedling_protocol.net.link import MqttLink
 from fedling_protocol.net.mqtt import new_client
 from fedling_protocol.net.ports import Broker, Will
 from fedling_protocol.net.tcpinfo import Traffic
+from fedling_protocol.runtime.backoff import Backoff
 from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.runtime.worker import InlineWorker
 from fedling_protocol.wire import digest, envelope

@@ -1,7 +1,5 @@
 """Fakes of what conditions depend on: a machine's files, readings, a clock, a worker."""
 
-import heapq
-import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -18,7 +16,6 @@ from fedling_agent.conditions.condition import (
 )
 from fedling_agent.conditions.policy import Policy
 from fedling_protocol import settings
-from fedling_protocol.runtime.loop import Timer
 
 T = TypeVar("T")
 
@@ -93,38 +90,6 @@ MOISTURE = Condition(
     word="too moist",
     meaning="the air is above its limit",
 )
-
-
-class FakeClock:
-    """Time passes when the test says so."""
-
-    def __init__(self, now: float = 100.0) -> None:
-        self._now = now
-        self._timers: list[tuple[float, int, Timer]] = []
-        self._order = itertools.count()
-
-    def now(self) -> float:
-        return self._now
-
-    def wall(self) -> float:
-        return 0.0
-
-    def after(self, seconds: float, call: Callable[[], None]) -> Timer:
-        return self.at(self._now + seconds, call)
-
-    def at(self, due: float, call: Callable[[], None]) -> Timer:
-        timer = Timer(due, call)
-        heapq.heappush(self._timers, (due, next(self._order), timer))
-        return timer
-
-    def go(self, seconds: float = 0.0) -> None:
-        """Let time pass, and what is due happen."""
-        end = self._now + seconds
-        while self._timers and self._timers[0][0] <= end:
-            self._now, _, timer = heapq.heappop(self._timers)
-            if not timer.cancelled:
-                timer.call()
-        self._now = end
 
 
 class FakeWorker:

@@ -38,7 +38,10 @@ class HandClock:
 
     def move(self, seconds: float) -> None:
         """Let time pass; what is due is called in order."""
-        until = self._now + seconds
+        self.move_to(self._now + seconds)
+
+    def move_to(self, until: float) -> None:
+        """Let time pass until then; what is due is called in order."""
         while self._timers and self._timers[0][0] <= until:
             due, _, timer = heapq.heappop(self._timers)
             self._now = max(self._now, due)
@@ -49,6 +52,20 @@ class HandClock:
     def settle(self) -> None:
         """Everything that is due now, and what that brings about."""
         self.move(0.0)
+
+    def stall(self, seconds: float) -> None:
+        """Let time pass in which nothing is called: whoever calls this holds the loop."""
+        self._now += seconds
+
+    @property
+    def next_due(self) -> float:
+        """When the next timer is due."""
+        return min(due for due, _, timer in self._timers if not timer.cancelled)
+
+    @property
+    def waiting(self) -> int:
+        """How many timers are set."""
+        return sum(not timer.cancelled for _, _, timer in self._timers)
 
 
 class HandWorker:

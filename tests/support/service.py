@@ -132,7 +132,8 @@ class HandService:
 
     @property
     def runner(self) -> SessionRunner:
-        return self.service.runners["watch"]
+        (runner,) = self.service.runners
+        return runner
 
     @property
     def phase(self) -> str:

@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> Exit:
 
 
 def read(where: Installation) -> Json:
-    """From the service, which remembers what hysteresis needs; else read now."""
+    """Ask the service, which remembers what hysteresis needs; without one read the sensors now."""
     service = where.service()
     if service is not None:
         with service:

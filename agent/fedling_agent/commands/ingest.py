@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> Exit:
 
 @contextmanager
 def _feeder(where: Installation, stream: str, form: str) -> Iterator[tuple[Feed, str]]:
-    """Who stores the rows: the service, else this command under the store's lock."""
+    """Find who stores the rows: the service, else this command under the store's lock."""
     service = where.service()
     if service is not None:
         with service:

@@ -13,14 +13,14 @@ from fedling_protocol.settings import SettingsError
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """config: None if there is no file and none was asked for."""
+    """What a command works on. config: None if there is no file and none was asked for."""
 
     file: Path
     config: AgentConfig | None
     state: Path
 
     def needed_config(self) -> AgentConfig:
-        """Raises SettingsError if there is none."""
+        """The configuration, for who cannot do without. Raises SettingsError if there is none."""
         if self.config is None:
             raise SettingsError(
                 f"{self.file}: there is no such file; it needs fleet, root_key and mqtt.host, "
@@ -29,7 +29,7 @@ class Installation:
         return self.config
 
     def streams(self) -> dict[str, Stream]:
-        """Of the configuration. Raises SettingsError."""
+        """The streams that agent.toml names. Raises SettingsError."""
         return configuration.load_streams(self.needed_config())
 
     def service(self) -> Client | None:
@@ -43,7 +43,7 @@ class Installation:
 
 
 def find(args: argparse.Namespace) -> Installation:
-    """From --config and --state. Raises SettingsError."""
+    """Follow --config and --state to what they name. Raises SettingsError."""
     file: Path = args.config or configuration.DEFAULT_FILE
     config = configuration.load(file) if args.config or file.exists() else None
     return Installation(file, config, configuration.state_directory(args.state, config))

@@ -68,7 +68,7 @@ def _facts(record: PlanRecord) -> dict[str, object]:
 
 
 def _row(record: PlanRecord) -> dict[str, object]:
-    """As much of a hash as a person types."""
+    """Make a row, with as much of a hash as a person types."""
     facts = _facts(record)
     return {
         "plan": str(facts["plan"])[:8],

@@ -19,19 +19,17 @@ from fedling_agent.store.store import Store
 from fedling_agent.training.process import ChildProcess
 from fedling_protocol.disk import lock
 from fedling_protocol.exits import Exit
-from fedling_protocol.net.backoff import Backoff
 from fedling_protocol.net.link import MqttLink
 from fedling_protocol.net.mqtt import new_client
 from fedling_protocol.net.ports import Broker, Link, Owner
 from fedling_protocol.runtime import logs, sdnotify
+from fedling_protocol.runtime.backoff import Backoff
 from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.runtime.watchdog import Watchdog
 from fedling_protocol.runtime.worker import ThreadWorker
-from fedling_protocol.wire.limits import MAX_LARGE
+from fedling_protocol.wire.limits import MAX_PACKET
 
 log = logging.getLogger(__name__)
-
-PACKET_LIMIT = MAX_LARGE + 1024  # a message, its topic, its packet id
 
 
 def run(args: argparse.Namespace) -> Exit:
@@ -76,7 +74,7 @@ def _ports(loop: Loop, disk: ThreadWorker, config: AgentConfig) -> Ports:
             names,
             Broker(mqtt.host, mqtt.port, mqtt.keepalive_s),
             Backoff(retry.first_s, retry.longest_s, random.random),
-            PACKET_LIMIT,
+            MAX_PACKET,
             partial(new_client, client_id),
             owner,
         )

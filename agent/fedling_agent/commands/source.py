@@ -14,13 +14,13 @@ NDJSON = (".ndjson", ".jsonl")
 
 @contextmanager
 def lines(args: argparse.Namespace) -> Iterator[Iterator[str]]:
-    """One after another, as they come. Raises OSError."""
+    """Read the lines one after another, as they come. Raises OSError."""
     with _open(args.file) as file:
         yield bounded_lines(file)
 
 
 def form(args: argparse.Namespace) -> str:
-    """ "csv" or "ndjson"."""
+    """Tell whether the lines are "csv" or "ndjson"."""
     given: str | None = args.format
     return given or ("ndjson" if Path(args.file).suffix in NDJSON else "csv")
 

@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> Exit:
 
 
 def read(where: Installation) -> Json:
-    """From the service, else from the store. Raises Missing."""
+    """Ask the service, without one read the store. Raises Missing."""
     service = where.service()
     if service is not None:
         with service:
@@ -49,7 +49,7 @@ def read(where: Installation) -> Json:
 
 
 def pairs(facts: Facts) -> list[tuple[str, str]]:
-    """Name and text of each line."""
+    """Make the name and the text of each line that a person reads."""
     lines = [
         ("device", str(facts["device"])),
         ("doing", output.paint(str(facts["doing"]), output.GREEN)),
@@ -79,7 +79,7 @@ def pairs(facts: Facts) -> list[tuple[str, str]]:
 
 
 def _counts(facts: Facts, prefix: str) -> str:
-    """The counters whose names begin so, each by the rest of its name."""
+    """List the counters whose names begin with the prefix, each by the rest of its name."""
     counters: dict[str, int] = facts.get("counters", {})
     found = [(k.removeprefix(prefix), n) for k, n in counters.items() if k.startswith(prefix)]
     return ", ".join(f"{n} {name}" for name, n in found)

@@ -69,7 +69,7 @@ class Readings:
 
     @property
     def good_until(self) -> float:
-        """In the time of `at`. A sensor that is slow to read is not read without a pause."""
+        """Until when decisions may stand on it. A slow sensor is given a pause between readings."""
         return self.at + self.took_s + min(max(LEASE_S, self.took_s), LONGEST_LEASE_S)
 
 
@@ -108,7 +108,7 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """What one condition has to keep."""
+    """The limit that one condition has to keep, and whose it is."""
 
     value: Value  # False: nothing
     resume: Value  # after it was passed

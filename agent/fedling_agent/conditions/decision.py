@@ -44,19 +44,19 @@ class Allowance:
 
     @property
     def reasons(self) -> tuple[Reason, ...]:
-        """All of them, each once."""
+        """Why not, whatever is not allowed; each reason once."""
         return tuple(dict.fromkeys(self.train_reasons + self.transfer_reasons))
 
     @property
     def sentence(self) -> str:
-        """As "battery 34 % < 40 %, next check in 12 min"; empty if all is allowed."""
+        """Say it as "battery 34 % < 40 %, next check in 12 min"; empty if all is allowed."""
         return words.of_all(self.reasons, self.next_check_s)
 
 
 def decide(
     policy: Policy, task: Conditions | None, readings: Readings, memory: Memory
 ) -> tuple[Allowance, Memory]:
-    """task: what its plan asks, None when no plan is known. Keep one Memory per task.
+    """Decide for one task, whose Memory it is. task: what its plan asks, None when none is known.
 
     A "no" comes at once, a "yes" after dwell_s of good readings. Said again of the same readings
     it is the same.
@@ -73,7 +73,7 @@ def decide(
 
 @dataclass(frozen=True, slots=True)
 class _Verdict:
-    """About one condition."""
+    """What was decided about one condition."""
 
     condition: Condition
     reason: Reason | None

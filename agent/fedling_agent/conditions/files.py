@@ -11,11 +11,11 @@ MOST_ENTRIES = 64  # supplies or zones that are looked at
 
 
 class Unreadable(Exception):
-    """The reason in words."""
+    """A file cannot be read or makes no sense; the message is the reason in words."""
 
 
 def names(folder: str) -> list[str]:
-    """What lies in a folder; nothing if there is none."""
+    """List what lies in a folder; nothing if there is none."""
     try:
         return sorted(os.listdir(folder))[:MOST_ENTRIES]
     except OSError:
@@ -23,7 +23,7 @@ def names(folder: str) -> list[str]:
 
 
 def integer(path: str, low: int, high: int) -> int:
-    """An attribute that is a number. Raises Unreadable, also if it is out of range."""
+    """Read an attribute that is a number. Raises Unreadable, also if it is out of range."""
     text_ = text(path)
     try:
         value = int(text_)
@@ -35,12 +35,12 @@ def integer(path: str, low: int, high: int) -> int:
 
 
 def text(path: str) -> str:
-    """A short attribute. Raises Unreadable."""
+    """Read a short attribute. Raises Unreadable."""
     return content(path, LONGEST_VALUE).strip()
 
 
 def content(path: str, longest: int) -> str:
-    """The beginning of a file as text. Raises Unreadable."""
+    """Read the beginning of a file as text. Raises Unreadable."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
         try:
@@ -54,5 +54,5 @@ def content(path: str, longest: int) -> str:
 
 
 def shown(text_: str) -> str:
-    """The beginning of a strange text, for a reason."""
+    """Cut a strange text so that a reason can show it."""
     return repr(text_[:16])

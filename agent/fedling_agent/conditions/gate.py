@@ -13,7 +13,7 @@ Then = Callable[[Allowance, Readings], None]
 
 
 class Gate:
-    """One for each task."""
+    """Says what one task may do now, and remembers what that depends on."""
 
     def __init__(self, policy: Policy, watcher: Watcher, asked: Callable[[], Conditions | None]):
         """asked: what the task's plan asks of a device, None when none is known."""

@@ -25,7 +25,7 @@ def network(roots: Roots) -> Signal:
 
 
 def _routes4(table: str) -> list[str]:
-    """Interfaces of default routes: destination and mask are zero."""
+    """List the interfaces of IPv4 default routes: destination and mask are zero."""
     found = []
     for line in table.splitlines()[1:]:
         words = line.split()
@@ -35,7 +35,7 @@ def _routes4(table: str) -> list[str]:
 
 
 def _routes6(table: str) -> list[str]:
-    """Interfaces of default routes: destination and prefix length are zero."""
+    """List the interfaces of IPv6 default routes: destination and prefix length are zero."""
     found = []
     for line in table.splitlines():
         words = line.split()
@@ -53,7 +53,7 @@ def _leads_out(flags: str) -> bool:
 
 
 def _is_up(roots: Roots, interface: str) -> bool:
-    """Point-to-point interfaces (LTE, VPN) never tell more than "unknown"."""
+    """Whether it carries traffic; point-to-point ones (LTE, VPN) never tell more than "unknown"."""
     if interface in ("lo", ".", "..") or "/" in interface:
         return False
     try:

@@ -20,7 +20,7 @@ P = TypeVar("P", bound="Policy")
 
 
 def _keys(row: Condition) -> Iterator[tuple[str, type, Any]]:
-    """Name, type and meaning of each key of [policy] that a row has."""
+    """List name, type and meaning of each key of [policy] that a row has."""
     limit = row.limit
     if isinstance(limit, Switch):
         yield row.name, bool, setting(limit.default, help=limit.help)
@@ -62,10 +62,14 @@ class Policy:
     rows: ClassVar[tuple[Condition, ...]] = ()
 
     dwell_s: float = setting(
-        10.0, help="conditions hold so long before work goes on", unit="s", low=0, high=86_400
+        10.0, help="conditions must hold so long before work goes on", unit="s", low=0, high=86_400
     )
     check_s: float = setting(
-        60.0, help="between looks while nothing is trained", unit="s", low=0.05, high=86_400
+        60.0,
+        help="how often conditions are looked at while nothing is trained",
+        unit="s",
+        low=0.05,
+        high=86_400,
     )
 
     def __post_init__(self) -> None:
@@ -76,7 +80,7 @@ class Policy:
                 raise ValueError(f"{_resume(row)}: allowed: {limit.value} ({row.name}) or {side}")
 
     def own(self, row: Condition) -> Limit:
-        """What the owner asks."""
+        """What the owner asks of a condition."""
         value: Value = getattr(self, row.name)
         resume: Value = value if isinstance(row.limit, Switch) else getattr(self, _resume(row))
         return Limit(value, resume, Asker.POLICY)

@@ -11,7 +11,7 @@ ON_MAINS = {"Charging": True, "Full": True, "Not charging": True, "Discharging":
 
 
 def mains(roots: Roots) -> Signal:
-    """Any supply that is online; without one, what the batteries say of their charging."""
+    """True if any supply is online; without one, what the batteries say of their charging."""
     folder = _folder(roots)
     supplies = list(_supplies(folder))
     plugs = [path for path, kind in supplies if kind not in BATTERIES]
@@ -23,7 +23,7 @@ def mains(roots: Roots) -> Signal:
 
 
 def battery(roots: Roots) -> Signal:
-    """Percent of the emptiest."""
+    """Percent of charge in the emptiest battery."""
     folder = _folder(roots)
     lowest: tuple[int, str] | None = None
     for path, kind in _supplies(folder):
@@ -43,7 +43,7 @@ def _folder(roots: Roots) -> str:
 
 
 def _any(answers: "Iterable[tuple[bool | Unreadable, str]]") -> Signal:
-    """True if one says so; unknown if none does and one cannot be read."""
+    """True if one of them says so; unknown if none does and one cannot be read."""
     result: Signal | None = None
     for answer, source in answers:
         if answer is True:
@@ -74,7 +74,7 @@ def _charged(path: str) -> "bool | Unreadable":
 
 
 def _supplies(folder: str) -> Iterator[tuple[str, str]]:
-    """Path and type of what powers this machine; batteries of mice and the like are skipped."""
+    """List path and type of what powers this machine, without batteries of mice and the like."""
     for name in files.names(folder):
         path = f"{folder}/{name}"
         try:

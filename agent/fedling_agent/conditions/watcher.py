@@ -17,7 +17,7 @@ Arrived = dict[str, Signal]
 
 
 def read(rows: Rows, roots: Roots, arrived: Arrived | None = None) -> Arrived:
-    """Every signal by its condition's name, read one after another. Raises nothing.
+    """Read every signal, one after another; by its condition's name. Raises nothing.
 
     arrived: filled as they come, for who cannot wait for the last one
     """
@@ -36,7 +36,7 @@ def _read_one(row: Condition, roots: Roots) -> Signal:
 
 @dataclass(slots=True)
 class _Reading:
-    """One that is under way."""
+    """A reading that is under way."""
 
     at: float
     waiting: list[Then]
@@ -68,7 +68,7 @@ class Watcher:
 
     @property
     def age_s(self) -> float:
-        """Of `latest`."""
+        """How old the latest readings are."""
         return self._clock.now() - self.latest.at
 
     def refresh(self, then: Then) -> None:
@@ -112,7 +112,7 @@ class Watcher:
             then(readings)
 
     def _on_late(self) -> None:
-        """It goes on: nobody can stop a thread that waits for the kernel."""
+        """Answer without it, which goes on: a thread in the kernel cannot be stopped."""
         reading = self._reading
         assert reading is not None
         reading.late = True
@@ -123,7 +123,7 @@ class Watcher:
             then(readings)
 
     def _without_answer(self, reading: _Reading) -> Readings:
-        """What has arrived, and that the rest has not."""
+        """Tell what has arrived, and that the rest has not."""
         now = self._clock.now()
         waited_s = now - reading.at
         signals: Arrived = {}

@@ -18,7 +18,7 @@ MEANINGS = {
 
 
 def sentence(reason: Reason) -> str:
-    """As "battery 34 % < 40 %"."""
+    """Say one reason as "battery 34 % < 40 %"."""
     row = reason.condition
     match reason.code:
         case Code.UNREADABLE:
@@ -31,7 +31,7 @@ def sentence(reason: Reason) -> str:
 
 
 def _passed(reason: Reason) -> str:
-    """A number on the wrong side of another."""
+    """Say which number is on the wrong side of which."""
     direction = reason.condition.direction
     nearest = reason.limit if reason.resume is None else reason.resume
     words = f"{reason.condition.name} {shown(reason.value, reason.unit)} {direction.value} "
@@ -43,7 +43,7 @@ def _passed(reason: Reason) -> str:
 
 
 def of_all(reasons: Sequence[Reason], next_check_s: float) -> str:
-    """As "battery 34 % < 40 %, next check in 12 min"; empty if there are none."""
+    """Say all reasons as "battery 34 % < 40 %, next check in 12 min"; empty if there are none."""
     if not reasons:
         return ""
     sentences = dict.fromkeys(map(sentence, reasons))
@@ -51,7 +51,7 @@ def of_all(reasons: Sequence[Reason], next_check_s: float) -> str:
 
 
 def shown(value: Value | None, unit: str) -> str:
-    """A value with its unit."""
+    """Write a value with its unit."""
     match value:
         case None:
             return "unknown"
@@ -63,7 +63,7 @@ def shown(value: Value | None, unit: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """As people say it: 45 s, 12 min, 3 h."""
+    """Write a duration as people say it: 45 s, 12 min, 3 h."""
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
     return f"{round(seconds / 60)} min" if seconds < 5400 else f"{round(seconds / 3600)} h"

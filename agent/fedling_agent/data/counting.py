@@ -23,7 +23,7 @@ class Counter:
     """
 
     def __init__(self, source: Source, spec: TaskSpec, training: Training, secret: bytes) -> None:
-        """secret: the device's, for the hold-out."""
+        """Count nothing yet. secret: the device's, for the hold-out."""
         self._source = source
         self._stream = spec.stream
         self._cutter = training_windows(spec, training, secret)
@@ -42,7 +42,7 @@ class Counter:
 
     @property
     def enough(self) -> bool | None:
-        """None: count() must tell."""
+        """Whether there are enough windows; None: count() must tell."""
         if not self._possible:
             return False
         if self.windows >= self._wanted:
@@ -66,7 +66,7 @@ class Counter:
             self._begin()
 
     def count(self) -> Slices[bool]:
-        """Whether there are enough. It may be told of changes between two slices."""
+        """Count until it is known whether there are enough. Changes may come between slices."""
         while self.enough is None:
             if self._grown:
                 yield from self._count_grown(next(iter(self._grown)))
@@ -106,7 +106,7 @@ class Counter:
             self._below = recording.key
 
     def _count_one(self, recording: Recording) -> Slices[bool]:
-        """What is new of one recording. False: it was evicted or relabelled meanwhile."""
+        """Count what is new in one recording. False: it was evicted or relabelled meanwhile."""
         key, before = recording.key, self._counted.get(recording.key, _Counted(0, 0))
         found = before.windows
         self._counting = key

@@ -22,7 +22,7 @@ _ARRAY = 4  # the major type of CBOR
 
 
 def pieces(windows: Windows) -> Iterator[bytes]:
-    """Together the deterministic CBOR of [[recording, first, revision, label], ...]."""
+    """Write, in pieces, the deterministic CBOR of [[recording, first, revision, label], ...]."""
     yield _array(len(windows))
     for at in range(0, len(windows), ROWS):
         rows = [[e.recording, e.first, e.revision, e.label] for e in windows.slice(at, at + ROWS)]
@@ -30,7 +30,7 @@ def pieces(windows: Windows) -> Iterator[bytes]:
 
 
 def read(compressed: bytes) -> Slices[Windows]:
-    """The inverse, of pieces that went through zlib."""
+    """Read what pieces() wrote and zlib has compressed."""
     file = io.BufferedReader(_Inflated(compressed), INFLATED)
     count = _read_array(file)
     decoder = cbor2.CBORDecoder(file)
@@ -48,7 +48,7 @@ def read(compressed: bytes) -> Slices[Windows]:
 
 
 def _array(count: int) -> bytes:
-    """The head of a CBOR array."""
+    """Write the head of a CBOR array."""
     if count < 24:
         return bytes([_ARRAY << 5 | count])
     size = next(n for n in range(4) if count < 256 ** (1 << n))
@@ -61,7 +61,7 @@ def _read_array(file: BinaryIO) -> int:
 
 
 class _Inflated(io.RawIOBase):
-    """Inflates as far as it is read."""
+    """Bytes that are inflated only as far as they are read."""
 
     def __init__(self, compressed: bytes) -> None:
         self._inflater = zlib.decompressobj()

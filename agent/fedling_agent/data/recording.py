@@ -44,7 +44,7 @@ class Source(Protocol):
         """The newest recordings of a stream, those with keys below a bound; empty at the end."""
 
     def by_key(self, key: int) -> Recording | None:
-        """None if it was evicted."""
+        """The recording with this key; None if it was evicted."""
 
     def spans(self, recording: Recording, below: int | None = None) -> list[Span]:
-        """The last spans, those that begin before sample `below`; last first; empty at the end."""
+        """The last spans that begin before sample `below`; last first; empty at the end."""

@@ -51,18 +51,27 @@ def _resolution(value: float) -> str | None:
 class Channel:
     """One column of a stream."""
 
-    name: str = setting(help="its column", low=1, high=MAX_NAME, check=_channel_name)
-    unit: str = setting(help="of its values, as m/s2", high=MAX_NAME)
-    resolution: float = setting(help="size of one count, in its unit", check=_resolution)
+    name: str = setting(
+        help="the channel's name, which is its column in what is ingested",
+        low=1,
+        high=MAX_NAME,
+        check=_channel_name,
+    )
+    unit: str = setting(help="the unit of the channel's values, as m/s2", high=MAX_NAME)
+    resolution: float = setting(
+        help="what one count of the channel is worth, in its unit", check=_resolution
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Stream:
     """What a sensor delivers, sample by sample. Values are kept as int16 counts."""
 
-    name: str = setting(help="its name; tasks ask for it", check=_stream_name)
+    name: str = setting(help="the stream's name, by which tasks ask for it", check=_stream_name)
     channel: tuple[Channel, ...] = setting(
-        help="its columns, in the order that the model sees", low=1, high=limits.MAX_CHANNELS
+        help="the stream's columns, in the order that the model sees",
+        low=1,
+        high=limits.MAX_CHANNELS,
     )
 
     def __post_init__(self) -> None:
@@ -105,7 +114,7 @@ class Parser:
     """Lines of "csv" (with a header) or "ndjson" (one object a line) to rows, piece by piece."""
 
     def __init__(self, stream: Stream, form: str, *, bare: bool = False) -> None:
-        """bare: rows need no recording."""
+        """Begin an input. bare: rows need no recording."""
         if form not in FORMS:
             raise BadInput(f"format {form}: allowed: {', '.join(FORMS)}")
         self._reader = _Reader(stream, bare)
@@ -231,7 +240,7 @@ def _csv_fields(line: str) -> list[str]:
 
 
 def _text(name: str, value: object, longest: int) -> str | None:
-    """None if it is absent or empty."""
+    """Read a field as text; None if it is absent or empty."""
     if value is None:
         return None
     if not isinstance(value, str):
@@ -243,7 +252,7 @@ def _text(name: str, value: object, longest: int) -> str | None:
 
 
 def _number(text: str) -> Decimal | str:
-    """A text that is no number stays one, for the error."""
+    """Read a field as a number; a text that is none stays one, for the error."""
     try:
         return _CONTEXT.create_decimal(text)
     except DecimalException:

@@ -22,7 +22,7 @@ PIECE = 4096  # windows added in one slice
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One window: (recording id, first sample) is its id."""
+    """One window of a recording; (recording id, first sample) is its id."""
 
     recording: str
     first: int
@@ -34,7 +34,7 @@ class Windows:
     """Up to 65,536 examples in 21 bytes each, oldest first."""
 
     def __init__(self, names: Iterable[str] = ()) -> None:
-        """names: of recordings, that add() numbers from 0."""
+        """Begin empty. names: of recordings, that add() numbers from 0."""
         self.names = list(names)
         self.recordings = array("I")  # of each window, its place in names
         self.firsts = array("q")
@@ -42,7 +42,7 @@ class Windows:
         self.labels = bytearray()
 
     def add(self, recording: int, firsts: Iterable[int], revision: int, label: int) -> None:
-        """Windows of one recording and one span, at the end."""
+        """Append windows of one recording and one span."""
         before = len(self.firsts)
         self.firsts.extend(firsts)
         added = len(self.firsts) - before
@@ -51,12 +51,12 @@ class Windows:
         self.labels += bytes([label]) * added
 
     def reverse(self) -> None:
-        """What was added last comes first."""
+        """Turn the order round: what was added last comes first."""
         for column in (self.recordings, self.firsts, self.revisions, self.labels):
             column.reverse()
 
     def slice(self, start: int, stop: int) -> Iterator[Example]:
-        """Examples start to stop, less the last."""
+        """Copy the examples from start up to stop, which is left out."""
         for at in range(start, min(stop, len(self))):
             name = self.names[self.recordings[at]]
             yield Example(name, self.firsts[at], self.revisions[at], self.labels[at])
@@ -79,7 +79,7 @@ class HoldOut:
     """
 
     def __init__(self, secret: bytes, stream: str, training: Training) -> None:
-        """secret: the device's; training.holdout > 0."""
+        """Part the blocks. secret: the device's; training.holdout must be above 0."""
         self._salt = hmac.digest(secret, b"fedling hold-out 1", "sha256")
         self._stream = stream
         self._thousandths = training.holdout
@@ -108,13 +108,13 @@ class Cutter:
     """
 
     def __init__(self, spec: TaskSpec, holdout: HoldOut | None) -> None:
-        """holdout: None: all windows train."""
+        """Look for a task's windows. holdout: None: all windows train."""
         self._spec = spec
         self._holdout = holdout
         self._classes = {label: k for k, label in enumerate(spec.labels)}
 
     def back(self, source: Source, recording: Recording, seen: int = 0) -> Iterator[Run]:
-        """The windows of one recording that end after sample number `seen`, the last ones first.
+        """Find windows of one recording that end after sample number `seen`, the last ones first.
 
         Each run costs one hash, or a SELECT now and then. Samples beyond recording.samples, that
         came since, are not looked at.
@@ -145,7 +145,7 @@ class Cutter:
             below = page[-1].first
 
     def _firsts(self, recording: str, low: int, high: int) -> Iterator[range]:
-        """Where windows begin in low..high, last ones first; each block is hashed once."""
+        """Tell where windows begin in low..high, last ones first; each block is hashed once."""
         window, stride, holdout = self._spec.window, self._spec.stride, self._holdout
         low = -(-low // stride) * stride
         if holdout is None:
@@ -169,7 +169,7 @@ class Cutter:
 
 
 def training_windows(spec: TaskSpec, training: Training, secret: bytes) -> Cutter:
-    """Finds what a device trains on. secret: the device's."""
+    """Make what finds the windows that a device trains on. secret: the device's."""
     return Cutter(spec, HoldOut(secret, spec.stream, training) if training.holdout else None)
 
 
@@ -180,7 +180,7 @@ def room(spec: TaskSpec) -> int:
 
 
 def newest_first(source: Source, stream: str) -> Iterator[Recording]:
-    """All recordings of a stream, read in pages."""
+    """Go through all recordings of a stream, the newest first, read in pages."""
     below = None
     while page := source.newest(stream, below):
         yield from page
@@ -190,7 +190,7 @@ def newest_first(source: Source, stream: str) -> Iterator[Recording]:
 def choose(
     source: Source, stream: str, cutter: Cutter, most: int
 ) -> Slices[tuple[Windows, list[Recording]]]:
-    """The newest windows, oldest first, and their recordings (in the order of windows.names).
+    """Take the newest windows, oldest first, and their recordings (in the order of windows.names).
 
     Labels of a recording are as they were when it was come to: its revision tells of a change.
     """

@@ -30,7 +30,7 @@ def _day_of_minute(minutes: int) -> str:
 
 
 class Books:
-    """In memory until close(): telemetry must not wear out an SD card."""
+    """Keeps counts in memory until close(): telemetry must not wear out an SD card."""
 
     def __init__(self, clock: Clock, ledger: Ledger, writer: Writer) -> None:
         self._clock = clock

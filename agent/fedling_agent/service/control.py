@@ -242,7 +242,7 @@ class Client:
         self._file = self._socket.makefile("rb")
 
     def ask(self, request: Json) -> Json:
-        """One request, one answer. Raises RequestFailed, Unavailable."""
+        """Send one request and wait for its answer. Raises RequestFailed, Unavailable."""
         try:
             self._socket.sendall(_encode(request))
             line = self._file.readline(LONGEST_LINE)

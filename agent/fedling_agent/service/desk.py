@@ -22,7 +22,7 @@ EXITS = {BadInput: Exit.FAILED, CannotWrite: Exit.CANNOT_WRITE, Missing: Exit.NO
 
 
 class Desk:
-    """One method for each verb."""
+    """Answers each verb of the control socket with one method."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -37,7 +37,7 @@ class Desk:
         }
 
     def handle(self, request: Json, peer: Peer, answer: Answer) -> None:
-        """A handler for control.Server."""
+        """Take a request; this is the handler for control.Server."""
         verb = self._verbs.get(str(request.get("do")))
         if verb is None:
             raise RequestFailed(f"the service knows no {request.get('do')!r}", Exit.FAILED)
@@ -56,9 +56,9 @@ class Desk:
             service.books.pending(),
         )
         tasks = cast(dict[str, Json], facts["tasks"])
-        for task, runner in service.runners.items():
+        for runner in service.runners:
             occupant = service.occupant(runner)
-            stored = tasks.setdefault(task, report.of_task(service.store, task))
+            stored = tasks.setdefault(runner.task, report.of_task(service.store, runner.task))
             stored.update(report.of_live(runner, occupant, service.clock.now()))
         answer(
             facts
@@ -67,7 +67,7 @@ class Desk:
                 "enrolled": service.enrolment.enrolled,
                 "doing": self._doing(),
                 "connection": self._connection(),
-                "declined": service.declined,
+                "declined": service.runners.declined,
                 "counters": service.books.counters(),
                 "disk": "ok" if service.stall is None else service.stall.reason,
                 "child": service.slot.pid,
@@ -75,19 +75,19 @@ class Desk:
         )
 
     def conditions(self, _request: Json, _peer: Peer, answer: Answer) -> None:
-        """Of a reading made now; each task remembers what hysteresis needs."""
+        """Decide on a reading made now; each task remembers what hysteresis needs."""
 
         def tell(own: Allowance, readings: Readings) -> None:
             service = self._service
-            for runner in list(service.runners.values()):
+            for runner in service.runners:
                 runner.look()
             answer(
                 {
                     "signals": report.of_readings(service.config.policy.rows, readings),
                     "own": report.of_allowance(own),
                     "tasks": {
-                        task: report.of_allowance(runner.allowance)
-                        for task, runner in service.runners.items()
+                        runner.task: report.of_allowance(runner.allowance)
+                        for runner in service.runners
                         if runner.allowance is not None
                     },
                 }
@@ -106,7 +106,7 @@ class Desk:
         def stored(done: Ingested) -> None:
             answer(operations.told(done))
             self._predictor.changed(done.changes)
-            service.examples_changed(done.changes)
+            service.runners.examples_changed(done.changes)
 
         service.writer.do(lambda: ingest.feed(lines, now_ms), stored, partial(_refuse, answer))
 
@@ -125,7 +125,7 @@ class Desk:
         answer(operations.windows(self._service.store, str(request.get("task") or "")))
 
     def _doing(self) -> str:
-        """One sentence for the whole device."""
+        """Say in one sentence what the whole device does."""
         service, now = self._service, self._service.clock.now()
         if service.stall is not None:
             wait = report.span(service.stall.retry_at - now)
@@ -133,8 +133,8 @@ class Desk:
         if not service.runners:
             return "no plan was seen yet" if service.link.connected else "not connected"
         return "; ".join(
-            f"{task}: {report.sentence(runner, service.occupant(runner), now)}"
-            for task, runner in service.runners.items()
+            f"{runner.task}: {report.sentence(runner, service.occupant(runner), now)}"
+            for runner in service.runners
         )
 
     def _connection(self) -> Json:

@@ -12,7 +12,7 @@ class Enrolment:
 
     @property
     def key(self) -> bytes | None:
-        """What a join carries for the aggregator to know us by; None: it does."""
+        """The public key that a join carries; None: the aggregator knows us already."""
         return None if self.enrolled else self._identity.key.public
 
     def certified(self) -> bool:

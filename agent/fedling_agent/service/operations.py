@@ -18,7 +18,7 @@ class Ingest:
     """One input, in as many pieces as it comes: its header and its row numbers go on."""
 
     def __init__(self, store: Store, streams: Streams, name: str, form: str) -> None:
-        """Raises Missing, BadInput."""
+        """Begin an input for a stream. Raises Missing, BadInput."""
         self._store = store
         self._stream = find_stream(streams, name)
         self._parser = Parser(self._stream, form)
@@ -34,7 +34,7 @@ class Ingest:
 
 
 def told(done: Ingested) -> Json:
-    """What became of some rows, as it is answered."""
+    """Say what became of some rows, as it is answered."""
     return {
         "stored": done.stored,
         "refused": done.refused,
@@ -46,7 +46,7 @@ def told(done: Ingested) -> Json:
 def predict(
     store: Store, predictor: Predictor, streams: Streams, task: str, lines: list[str], form: str
 ) -> Slices[Json]:
-    """One window, one answer. task: empty if there is only one. Raises Missing, BadInput."""
+    """Answer about one window. task: empty if there is only one. Raises Missing, BadInput."""
     model = newest_model(store, task)
     stream = find_stream(streams, model.spec.stream)
     counts = counts_of_window(stream, lines, form, model.spec.window)
@@ -58,13 +58,13 @@ def predict(
 
 
 def windows(store: Store, task: str) -> Json:
-    """How long a window of this task is. Raises Missing."""
+    """Tell how long a window of this task is. Raises Missing."""
     spec = newest_model(store, task).spec
     return {"task": spec.task, "window": spec.window, "stream": spec.stream}
 
 
 def newest_model(store: Store, task: str) -> StoredModel:
-    """task: empty if there is only one. Raises Missing, BadInput."""
+    """Find a task's newest model. task: empty if there is only one. Raises Missing, BadInput."""
     task = task or only_task(store)
     model = store.models.newest(task)
     if model is None:
@@ -73,7 +73,7 @@ def newest_model(store: Store, task: str) -> StoredModel:
 
 
 def only_task(store: Store) -> str:
-    """The task that is meant when none is named."""
+    """Find the task that is meant when none is named. Raises Missing, BadInput."""
     tasks = store.models.tasks()
     if not tasks:
         raise Missing("no model yet")
@@ -83,7 +83,7 @@ def only_task(store: Store) -> str:
 
 
 def find_stream(streams: Streams, name: str) -> Stream:
-    """By name. Raises Missing."""
+    """Find a stream by its name. Raises Missing."""
     stream = streams.get(name)
     if stream is None:
         known = ", ".join(sorted(streams)) or "none"

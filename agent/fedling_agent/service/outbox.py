@@ -43,7 +43,7 @@ class Outbox:
         identity: Identity,
         tasks: tuple[str, ...],
     ) -> None:
-        """tasks: whose plans are subscribed; none: those of the whole fleet"""
+        """Make it of its ports. tasks: whose plans are subscribed; none: the whole fleet's"""
         self._clock = clock
         self._link = link
         self._ledger = ledger
@@ -72,7 +72,7 @@ class Outbox:
         acknowledged: Done,
         damaged: Failed,
     ) -> None:
-        """A spooled envelope, byte for byte. acknowledged: by the MQTT broker.
+        """Send a spooled envelope, byte for byte. acknowledged: told when the MQTT broker has it.
 
         damaged: told Missing, if it is gone from the disk
         """
@@ -89,7 +89,7 @@ class Outbox:
         self._send(letter, lambda: will.payload, handed)
 
     def will(self, code: StateCode, version: int) -> Will:
-        """The same, to be said by the MQTT broker, or last."""
+        """Seal a state that the MQTT broker is to tell for us, or that we say last."""
         topic = self._topics.of(Kind.STATE, self._identity.device)
         return Will(topic, self._seal(topic, State(code, version)))
 
@@ -129,7 +129,7 @@ class Outbox:
     # --- subscriptions ---------------------------------------------------------------------------
 
     def subscribe_all(self) -> None:
-        """After a connect."""
+        """Subscribe to all that this device always wants; after each connect."""
         self._link.subscribe(self._topics.device_subscriptions(self._identity.device, self._tasks))
 
     def ask_plans(self) -> None:
@@ -137,9 +137,9 @@ class Outbox:
         self._link.subscribe(self._topics.subscriptions(Kind.PLAN, tasks=self._tasks))
 
     def subscribe_model(self, task: str, version: int) -> None:
-        """The MQTT broker sends what it retains there, at once."""
+        """Ask for a model: the MQTT broker sends what it retains there, at once."""
         self._link.subscribe([self._topics.of(Kind.MODEL, task, version)])
 
     def unsubscribe_model(self, task: str, version: int) -> None:
-        """No further message of it; one that is on its way still comes."""
+        """Ask for no further message of it; one that is on its way still comes."""
         self._link.unsubscribe([self._topics.of(Kind.MODEL, task, version)])

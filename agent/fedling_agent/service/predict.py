@@ -36,7 +36,7 @@ class Answer:
 
 @dataclass(slots=True)
 class _Fit:
-    """What is normal, computed from recordings."""
+    """A normaliser that was computed from recordings."""
 
     stream: str
     normaliser: Normaliser
@@ -86,7 +86,7 @@ class Predictor:
         return net
 
     def _normaliser(self, spec: TaskSpec) -> Slices[tuple[Normaliser, str]]:
-        """The one the model was trained with here; before a first training, one like it."""
+        """The normaliser the model was trained with here; before a first training, one like it."""
         if spec.normalise == "none":
             return Normaliser.from_tuples([IDENTITY] * spec.channels), BY_NOTHING
         normaliser = self._store.models.normaliser(spec.task)
@@ -98,7 +98,7 @@ class Predictor:
 
 
 def _fit(store: Store, spec: TaskSpec) -> Slices[_Fit]:
-    """To the newest windows, labelled or not, held out or not."""
+    """Fit a normaliser to the newest windows, labelled or not, held out or not."""
     check_channels(store, spec)
     cutter = Cutter(replace(spec, labels=()), None)
     most = min(MOST_WINDOWS, room(spec))
@@ -115,7 +115,7 @@ def _fit(store: Store, spec: TaskSpec) -> Slices[_Fit]:
 def _words(
     spec: TaskSpec, x: bytes, prediction: Prediction
 ) -> tuple[str | None, dict[str, float], float | None]:
-    """Label, probabilities and error, as the loss has them."""
+    """Put label, probabilities and error into an answer, as the loss has them."""
     if spec.loss is Loss.RECONSTRUCTION:
         return None, {}, mean_squared_error(x, prediction.outputs)
     shares = [p / ONE for p in prediction.outputs]
@@ -123,7 +123,7 @@ def _words(
 
 
 def mean_squared_error(x: bytes, outputs: Sequence[int]) -> float:
-    """Between int8 inputs in 2^INPUT_EXP and their reconstruction in 2^VALUE_EXP."""
+    """Compare int8 inputs in 2^INPUT_EXP with their reconstruction in 2^VALUE_EXP."""
     inputs = memoryview(x).cast("b")
     shift = INPUT_EXP - VALUE_EXP
     total = sum((v - (t << shift)) ** 2 for t, v in zip(inputs, outputs, strict=True))

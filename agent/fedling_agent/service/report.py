@@ -25,7 +25,9 @@ class Live(Protocol):
     plan: Plan | None
     allowance: Allowance | None
     looked_at: float
-    failure: str
+
+    @property
+    def failure(self) -> str: ...
 
     @property
     def session(self) -> Session: ...
@@ -37,7 +39,7 @@ class Live(Protocol):
 def of_store(
     store: Store, identity: Identity | None, today: str, pending: Sequence[Traffic] = ()
 ) -> Json:
-    """What is known without a running service. pending: bytes that are not in the store yet."""
+    """Tell what the store knows. pending: bytes at the socket that are not written there yet."""
     tasks = sorted({*store.models.tasks(), *(r.task for r in store.spool.receipts())})
     return {
         "device": None if identity is None else identity.device,
@@ -55,7 +57,7 @@ def of_store(
 
 
 def of_task(store: Store, task: str) -> Json:
-    """One task's model, spool and receipts."""
+    """Tell one task's model, spool and receipts."""
     model = store.models.newest(task)
     receipts = store.spool.receipts(task)
     verdicts = [r.verdict for r in receipts if r.verdict is not None]
@@ -80,7 +82,7 @@ def of_task(store: Store, task: str) -> Json:
 
 
 def of_bytes(rows: Sequence[Traffic], today: str) -> Json:
-    """Bytes at the socket: today, in all, and of the last rounds."""
+    """Add up the bytes at the socket: today, in all, and of the last rounds."""
     rounds: dict[str, list[int]] = {}
     for row in rows:
         counts = rounds.setdefault("" if row.plan_id is None else row.plan_id.hex(), [0, 0])
@@ -102,7 +104,7 @@ def _sum(pairs: list[tuple[int, ...]]) -> Json:
 
 
 def of_readings(rows: Sequence[Condition], readings: Readings) -> Json:
-    """Every signal with its value, or why there is none, and where it was read."""
+    """Tell every signal with its value, or why there is none, and where it was read."""
     return {row.name: _of_signal(row, readings) for row in rows}
 
 
@@ -118,7 +120,7 @@ def _of_signal(row: Condition, readings: Readings) -> Json:
 
 
 def of_reason(reason: Reason) -> Json:
-    """A code with its numbers, for programs; the sentence, for people."""
+    """Tell a reason: a code with its numbers for programs, the sentence for people."""
     return {
         "code": str(reason.code),
         "condition": reason.condition.name,
@@ -134,7 +136,7 @@ def of_reason(reason: Reason) -> Json:
 
 
 def of_allowance(allowance: Allowance) -> Json:
-    """What may be done, and why not."""
+    """Tell what may be done, and why not."""
     return {
         "train": allowance.train,
         "transfer": allowance.transfer,
@@ -148,7 +150,7 @@ def of_allowance(allowance: Allowance) -> Json:
 
 
 def of_live(live: Live, run: Occupant | None, now: float) -> Json:
-    """The phase of a task, in a word and in a sentence. now: Clock.now()"""
+    """Tell a task's phase in a word and in a sentence. now: Clock.now()"""
     session, allowance = live.session, live.allowance
     plan = session.begun or session.offer
     age_s = now - live.looked_at
@@ -165,7 +167,7 @@ def of_live(live: Live, run: Occupant | None, now: float) -> Json:
 
 
 def sentence(live: Live, run: Occupant | None, now: float) -> str:
-    """What a task does and, if it is nothing, why."""
+    """Say what a task does and, if it is nothing, why."""
     session = live.session
     words = _of_phase(session, run, now)
     if not words:
@@ -176,7 +178,7 @@ def sentence(live: Live, run: Occupant | None, now: float) -> str:
 
 
 def _of_phase(session: Session, run: Occupant | None, now: float) -> str:
-    """Empty if it is idle."""
+    """Say what a task does; empty if it is idle."""
     at = f"round {session.begun.round}" if session.begun else "a round"
     step = f" at batch {run.done} of {run.job.total_steps}" if run else ""
     match session.phase:
@@ -209,7 +211,7 @@ def _why_idle(live: Live) -> str:
 
 
 def span(seconds: float) -> str:
-    """A duration as people say it."""
+    """Write a duration as people say it."""
     if seconds < 90:
         return f"{max(0, round(seconds))} s"
     if seconds < 5400:

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 
 from fedling_agent.conditions.watcher import Watcher
 from fedling_agent.config import AgentConfig
-from fedling_agent.data.recording import Changes
 from fedling_agent.data.streams import Stream
 from fedling_agent.service.books import Books
 from fedling_agent.service.enrolment import Enrolment
 from fedling_agent.service.inbox import Inbox
 from fedling_agent.service.outbox import Outbox
-from fedling_agent.service.runner import Parts, SessionRunner
+from fedling_agent.service.parts import Parts
+from fedling_agent.service.runner import SessionRunner
+from fedling_agent.service.runners import Runners
 from fedling_agent.service.teller import Teller
 from fedling_agent.service.writer import Writer, ignore
 from fedling_agent.session import events as ev
@@ -26,11 +27,11 @@ from fedling_agent.store.store import Store
 from fedling_agent.training.freeze import Freezer
 from fedling_agent.training.process import MakeProcess
 from fedling_agent.training.slot import Occupant, Slot
-from fedling_protocol.disk.errors import CannotWrite
-from fedling_protocol.net.backoff import Backoff
 from fedling_protocol.net.ports import Done, MakeLink, Will
 from fedling_protocol.net.tcpinfo import Traffic
+from fedling_protocol.runtime.backoff import Backoff
 from fedling_protocol.runtime.loop import Clock
+from fedling_protocol.runtime.recovery import Recovery, Stall
 from fedling_protocol.runtime.worker import Worker
 from fedling_protocol.wire.messages import (
     Certificate,
@@ -39,7 +40,6 @@ from fedling_protocol.wire.messages import (
     Receipt,
     Rest,
     StateCode,
-    TaskSpec,
     Ticket,
     WaitReason,
 )
@@ -49,7 +49,6 @@ from fedling_protocol.wire.trust import Received
 
 log = logging.getLogger(__name__)
 
-MOST_TASKS = 16
 BOOKS_S = 3600.0  # counters are written so often, and whenever a connection ends
 LOOK_S = 86_400.0  # what is retained is asked for so often, and at each connect
 FULL_BASE_S, FULL_LONGEST_S = 10.0, 300.0  # a full disk is tried again
@@ -78,16 +77,8 @@ class Connection:
     retry_at: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Stall:
-    """The disk refuses to be written."""
-
-    reason: str
-    retry_at: float
-
-
 class Service:
-    """An Owner of its link."""
+    """The running agent: it owns the link, the runners and the training slot."""
 
     def __init__(
         self,
@@ -103,12 +94,13 @@ class Service:
         self.identity = identity
         self.store = store
         self.watcher = ports.watcher
-        self.runners: dict[str, SessionRunner] = {}
-        self.declined: dict[str, str] = {}  # task: why not
         self.connection = Connection(clock.now())
-        self.stall: Stall | None = None
         self.enrolment = Enrolment(identity)
-        self.writer = Writer(ports.disk, self._on_refused)
+        full = Backoff(FULL_BASE_S, FULL_LONGEST_S, ports.draw)
+        self.recovery = Recovery(
+            clock, full, self._forget, self._probe, self._go_on, "nothing is trained or sent"
+        )
+        self.writer = Writer(ports.disk, self.recovery.refused)
         self.books = Books(clock, store.ledger, self.writer)
         self.link = link = ports.make_link(identity.device, self)
         topics, device = config.topics, identity.device
@@ -119,9 +111,7 @@ class Service:
         )  # fmt: skip
         self.slot = Slot(clock, ports.make_process)
         self.teller = Teller(clock, link, self.outbox, self.enrolment, self._current)
-        self._parts = self._make_parts(ports)
-        self._full = Backoff(FULL_BASE_S, FULL_LONGEST_S, ports.draw)
-        self._version = 0  # of the newest model here
+        self.runners = Runners(self._make_parts(ports), streams)
         self._stopping = False
 
     def _make_parts(self, ports: Ports) -> Parts:
@@ -155,22 +145,26 @@ class Service:
         self.inbox.load()
         if self.inbox.key(self.identity.device) is not None:
             self.enrolment.certified()
-        self._restore()
+        self.runners.restore()
         self.link.start()
         self.clock.after(BOOKS_S, self._keep_books)
         self.clock.after(LOOK_S, self._look_again)
 
     def stop(self, done: Done) -> None:
-        """The child first (it finishes its batch), then the last word, then the disk."""
+        """End the child first (it finishes its batch), then say the last word, then write."""
         if self._stopping:
             return
         self._stopping = True
-        self._close_runners()
+        self.recovery.close()
+        self.runners.close()
+        self.watcher.close()
         self.teller.close()
         self.slot.close(lambda: self._leave(done))
 
     def _leave(self, done: Done) -> None:
-        self.link.stop(self.outbox.will(StateCode.OFFLINE, self._version), lambda: self._end(done))
+        self.link.stop(
+            self.outbox.will(StateCode.OFFLINE, self.runners.version), lambda: self._end(done)
+        )
 
     def _end(self, done: Done) -> None:
         self._close_books()
@@ -190,80 +184,42 @@ class Service:
         self.link.take_traffic()
         self.books.close()
 
-    # --- tasks -----------------------------------------------------------------------------------
-
-    def _restore(self) -> None:
-        """The runners of what is on disk; further ones are made when their plans are seen."""
-        for task in self.store.plans.unfinished_tasks():
-            self._add(task)
-        self._look_at_models()
-
-    def _add(self, task: str) -> SessionRunner:
-        runner = self.runners[task] = SessionRunner(task, self._parts)
-        if self.link.connected:
-            runner.give(ev.Connected())
-        else:
-            runner.look()
-        return runner
-
-    def _close_runners(self) -> None:
-        for runner in self.runners.values():
-            runner.close()
-        self.runners.clear()
-
-    def _look_at_models(self) -> None:
-        newest = [self.store.models.newest(task) for task in self.store.models.tasks()]
-        self._version = max((model.version for model in newest if model), default=0)
-
     def occupant(self, runner: SessionRunner) -> Occupant | None:
-        """The training of a task: under way, waiting for the slot, or paused."""
+        """Find the training of a task: under way, waiting for the slot, or paused."""
         plan = runner.session.begun
         return None if plan is None else self.slot.progress(plan.plan_id)
 
-    def examples_changed(self, changes: Changes) -> None:
-        """The store has other examples than before."""
-        for runner in list(self.runners.values()):
-            runner.examples_changed(changes)
-
     # --- a disk that cannot be written -----------------------------------------------------------
 
-    def _on_refused(self, error: CannotWrite) -> None:
-        """As after a crash: forget what is in memory, go on later from what is on disk."""
-        self._close_runners()
+    @property
+    def stall(self) -> Stall | None:
+        """Why nothing is trained or sent."""
+        return self.recovery.stall
+
+    def _forget(self) -> None:
+        self.runners.close()
         self.slot.clear()
-        if self.stall is not None or self._stopping:
-            return
-        delay_s = self._full.next_s()
-        self.stall = Stall(str(error), self.clock.now() + delay_s)
-        log.error("%s; nothing is trained or sent, next try in %.0f s", error, delay_s)
-        self.clock.after(delay_s, self._try_to_write)
 
-    def _try_to_write(self) -> None:
-        self.stall = None  # a refusal from now on is a new one
-        if not self._stopping:
-            self.writer.do(self.store.ledger.probe, lambda _: self._on_written())
+    def _probe(self, then: Done) -> None:
+        self.writer.do(self.store.ledger.probe, lambda _: then())
 
-    def _on_written(self) -> None:
-        if self.stall is not None or self._stopping:
-            return
-        log.info("the disk can be written again")
-        self._full.lived(FULL_LONGEST_S)
+    def _go_on(self) -> None:
         self._close_books()
-        self._restore()
+        self.runners.restore()
         self.outbox.subscribe_all()
+        self.teller.again()
 
     # --- the link --------------------------------------------------------------------------------
 
     def will(self) -> Will:
-        return self.outbox.will(StateCode.OFFLINE, self._version)
+        return self.outbox.will(StateCode.OFFLINE, self.runners.version)
 
     def on_connected(self) -> None:
         log.info("connected to %s", self.config.mqtt.address)
         self.connection = Connection(self.clock.now(), reason="")
         self.outbox.subscribe_all()
-        for runner in list(self.runners.values()):
-            runner.give(ev.Connected())
-        self.teller.connected()
+        self.runners.give_all(ev.Connected())
+        self.teller.again()
 
     def on_disconnected(self, reason: str, retry_s: float) -> None:
         where = self.config.mqtt.address
@@ -271,8 +227,7 @@ class Service:
         now = self.clock.now()
         since = self.connection.since if self.connection.reason else now
         self.connection = Connection(since, reason, now + retry_s)
-        for runner in list(self.runners.values()):
-            runner.give(ev.Disconnected())
+        self.runners.give_all(ev.Disconnected())
         self._close_books()
 
     def on_traffic(self, traffic: Traffic) -> None:
@@ -285,13 +240,13 @@ class Service:
             self.books.on_received(self._plan_of(received), topic, len(payload))
             self._take(received, payload)
         except Refused as refused:
-            self.inbox.refuse(topic, refused)
+            self.inbox.refusals.add(topic, refused)
 
     # --- messages --------------------------------------------------------------------------------
 
     def _plan_of(self, received: Received) -> bytes | None:
-        """The round that a message is about; None: of none. A model is for the round to come."""
-        message, runner = received.message, self.runners.get(received.address.task or "")
+        """Find the round that a message is about; None: none. A model is for the round to come."""
+        message, runner = received.message, self.runners.find(received.address.task or "")
         if isinstance(message, Plan | Ticket | Receipt):
             return message.plan_id
         if not isinstance(message, Model) or runner is None:
@@ -305,20 +260,17 @@ class Service:
             case Certificate():
                 self._on_certificate(message, payload)
             case Plan() | Rest():
-                self._on_plan(task, message)
+                if not self.runners.see(task, message):
+                    self.books.count("declined plans")
             case Model():
-                self._on_model(task, message, received.address.version or 0)
+                if not self.runners.model(task, message, received.address.version or 0):
+                    raise Refused(Reason.SHAPE, "not the model that was asked for")
             case Ticket():
                 self._on_ticket(task, message)
             case Receipt():
-                self._give(task, ev.ReceiptSeen(message))
+                self.runners.give(task, ev.ReceiptSeen(message))
             case _:
                 raise Refused(Reason.TOPIC, "not for devices")
-
-    def _give(self, task: str, event: ev.Event) -> None:
-        runner = self.runners.get(task)
-        if runner is not None:
-            runner.give(event)
 
     def _on_certificate(self, certificate: Certificate, payload: bytes) -> None:
         ledger = self.store.ledger
@@ -329,55 +281,19 @@ class Service:
                 self.outbox.ask_plans()
         if certificate.id == self.identity.device and self.enrolment.certified():
             log.info("this device is enrolled")
-            for runner in list(self.runners.values()):
-                runner.give(ev.Enrolled())
+            self.runners.give_all(ev.Enrolled())
             self.teller.changed()
-
-    def _on_plan(self, task: str, message: Plan | Rest) -> None:
-        runner = self.runners.get(task)
-        reason = why_not(message.spec, self.streams)
-        if not reason and runner is None and len(self.runners) >= MOST_TASKS:
-            reason = f"this device works on {MOST_TASKS} tasks already"
-        if reason:
-            self._decline(task, reason)
-            return
-        self.declined.pop(task, None)
-        if self.stall is None:
-            (runner or self._add(task)).see(message)
-
-    def _decline(self, task: str, reason: str) -> None:
-        if len(self.declined) < MOST_TASKS or task in self.declined:
-            self.declined[task] = reason
-        self.books.count("declined plans")
-
-    def _on_model(self, task: str, message: Model, version: int) -> None:
-        runner = self.runners.get(task)
-        if self.stall is not None:
-            return
-        if runner is None or not runner.model(message, version):
-            raise Refused(Reason.SHAPE, "not the model that was asked for")
-        self._version = max(self._version, version)
 
     def _on_ticket(self, task: str, ticket: Ticket) -> None:
         if ticket.reason == WaitReason.NOT_ENROLLED:
             self.enrolment.denied()
-            if self.inbox.may_log(WaitReason.NOT_ENROLLED):
+            if self.inbox.refusals.may_log(WaitReason.NOT_ENROLLED):
                 log.warning("not enrolled; the operator runs: %s", self.identity.add_command)
-        self._give(task, ev.TicketSeen(ticket))
+        self.runners.give(task, ev.TicketSeen(ticket))
 
     # --- what the fleet hears --------------------------------------------------------------------
 
     def _current(self) -> tuple[StateCode, int]:
-        codes = {state.code(runner.session) for runner in self.runners.values()}
+        codes = {state.code(runner.session) for runner in self.runners}
         code = next((code for code in BUSY if code in codes), StateCode.IDLE)
-        return code, self._version
-
-
-def why_not(spec: TaskSpec, streams: dict[str, Stream]) -> str:
-    """Why this device cannot take part in a task; empty if it can."""
-    stream = streams.get(spec.stream)
-    if stream is None:
-        return f'agent.toml names no stream "{spec.stream}"'
-    if len(stream.channels) != spec.channels:
-        return f"its stream has {len(stream.channels)} channels, the task wants {spec.channels}"
-    return ""
+        return code, self.runners.version

@@ -34,15 +34,15 @@ class Teller:
         self._closed = False
 
     def changed(self) -> None:
-        """It may be otherwise now: tell it soon, if it is new and stays so."""
+        """Tell the state soon, if it is new and stays so: it may be otherwise now."""
         if self._closed or self._timer is not None or not self._enrolment.enrolled:
             return
         if self._current() != self._told:
             delay_s = 0.0 if self._told is None else TELL_S
             self._timer = self._clock.after(delay_s, self._tell)
 
-    def connected(self) -> None:
-        """The MQTT broker may have said by our will that we are gone."""
+    def again(self) -> None:
+        """What was told is lost: the MQTT broker may have said by our will that we are gone."""
         self._told = None
         self.changed()
 

@@ -17,14 +17,14 @@ class Writer:
     """Runs durable calls. After a CannotWrite the service begins anew from what is on disk."""
 
     def __init__(self, disk: Worker, refused: Callable[[CannotWrite], None]) -> None:
-        """refused: told each time that the disk could not be written"""
+        """Write by this worker. refused: told each time that the disk could not be written"""
         self._disk = disk
         self.refused = refused
 
     def do(
         self, call: Callable[[], T], then: Callable[[T], None], failed: Failed | None = None
     ) -> None:
-        """`then` is called from the loop when it is on disk.
+        """Make a durable call; `then` is called from the loop when it is on disk.
 
         failed: told what the call raised; without it, what is no CannotWrite is a bug
         """
@@ -40,4 +40,4 @@ class Writer:
 
 
 def ignore(_result: object) -> None:
-    """A `then` for who wants to know nothing."""
+    """Do nothing with a result: a `then` for who wants to know nothing."""

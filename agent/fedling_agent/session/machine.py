@@ -198,7 +198,7 @@ def on_receipt(s: Session, event: ReceiptSeen, now: int, do: list[Action]) -> Se
 
 
 def forget(s: Session, plan_id: bytes) -> Session:
-    """Nothing more happens about this plan."""
+    """Forget a plan: nothing more happens about it."""
     if s.begun and s.begun.plan_id == plan_id:
         return replace(s, phase=Idle(), begun=None)
     if s.offer and s.offer.plan_id == plan_id:
@@ -235,7 +235,7 @@ def send(s: Session, plan_id: bytes, have: bytes, now: int, do: list[Action]) ->
 
 
 def stop_sending(s: Session, plan_id: bytes, do: list[Action]) -> Session:
-    """What is still moving would go on moving when conditions fail."""
+    """Cancel what is still moving: it would go on moving when conditions fail."""
     if not isinstance(s.phase, Sending) or s.phase.plan_id != plan_id:
         return s
     if not s.phase.sent:
@@ -281,7 +281,7 @@ def on_update_lost(s: Session, event: UpdateLost, now: int, do: list[Action]) ->
 
 
 def on_erase(s: Session, event: Erase, now: int, do: list[Action]) -> Session:
-    """The plans that saw the examples are over, whatever state they are in."""
+    """End the plans that saw the examples, whatever state they are in."""
     if isinstance(s.phase, Sending):
         s = stop_sending(s, s.phase.plan_id, do)
     s = give_up(s, "erased", do)
@@ -308,7 +308,7 @@ def on_tick(s: Session, event: Tick, now: int, do: list[Action]) -> Session:
 
 
 def back_off(s: Session, tries: int) -> tuple[int, Dice]:
-    """Milliseconds between 0 and a ceiling that doubles with each try (full jitter)."""
+    """Draw milliseconds between 0 and a ceiling that doubles with each try (full jitter)."""
     value, dice = s.dice.throw()
     return jitter(s.timing, value, tries), dice
 
@@ -319,7 +319,7 @@ def jitter(timing: Timing, value: bytes, tries: int) -> int:
 
 
 def part(value: bytes, ceiling_ms: int) -> int:
-    """Between 0 and the ceiling, from a throw of the dice."""
+    """Draw a number between 0 and the ceiling, by a throw of the dice."""
     return int.from_bytes(value[8:16], "big") % (ceiling_ms + 1)
 
 
@@ -327,7 +327,7 @@ def part(value: bytes, ceiling_ms: int) -> int:
 
 
 def settle(s: Session, now: int, do: list[Action]) -> Session:
-    """After every event: end what is no longer allowed, begin what is allowed now."""
+    """End what is no longer allowed, begin what is allowed now; after every event."""
     if s.ask_ms is not None and now >= s.ask_ms:
         s = replace(s, ask_ms=None)
     s = settle_transfers(s, now, do)

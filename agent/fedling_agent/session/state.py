@@ -27,7 +27,7 @@ class Dice:
     thrown: int = 0
 
     def throw(self) -> tuple[bytes, "Dice"]:
-        """32 bytes, and the dice for the next throw."""
+        """Draw 32 bytes; the dice for the next throw come with them."""
         value = hashlib.sha256(self.seed + self.thrown.to_bytes(8, "big")).digest()
         return value, Dice(self.seed, self.thrown + 1)
 
@@ -42,7 +42,7 @@ class Spooled:
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """The newest model is not on disk."""
+    """A model that is wanted and not on disk."""
 
     version: int
     model_hash: bytes
@@ -130,7 +130,7 @@ class Session:
 
 
 def restore(timing: Timing, seed: bytes, begun: Plan | None, spool: tuple[Spooled, ...]) -> Session:
-    """The session after a start, from what is on disk.
+    """Make the session after a start, from what is on disk.
 
     begun: the plan whose StartTraining was executed, and neither UpdateSpooled nor PlanOver since
     spool: the updates without PlanOver, oldest first
@@ -140,7 +140,7 @@ def restore(timing: Timing, seed: bytes, begun: Plan | None, spool: tuple[Spoole
 
 
 def due(s: Session) -> int | None:
-    """When the next Tick is due; None: not before another event. Ask again after each step."""
+    """Tell when the next Tick is due; None: not before another event. Ask again after each step."""
     times: list[int] = []
     if isinstance(s.phase, Joining | Waiting | Sending):
         times.append(s.phase.due_ms)

@@ -136,5 +136,5 @@ TABLES = Tables(first=1, steps=(SCHEMA_1, migrations.to_2), converter="fedling-a
 
 
 def open_database(path: Path, *, read_only: bool = False) -> Database:
-    """To write, the caller holds the lock of the directory. Raises as Database does."""
+    """Open the tables; to write, the caller holds the directory's lock. Raises as Database does."""
     return Database(path, TABLES, read_only=read_only)

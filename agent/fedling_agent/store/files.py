@@ -3,14 +3,16 @@
 import os
 from pathlib import Path
 
-from fedling_agent.training import job
 from fedling_protocol.disk import durable
 from fedling_protocol.disk.database import Database
 from fedling_protocol.disk.errors import writing
 
+# What training/job.py writes; the first one makes the folder a job.
+JOB = ("job", "examples", "base", "lock", "checkpoint", "result")
+
 
 class Files:
-    """models/ weights by hash, frozen/ training sets by hash, jobs/ by plan, spool/ by hash."""
+    """Folders: models/ weights, frozen/ training sets, spool/ updates, by hash; jobs/ by plan."""
 
     def __init__(self, directory: Path, database: Database) -> None:
         self._database = database
@@ -20,7 +22,7 @@ class Files:
         self.spool = directory / "spool"
 
     def make(self) -> None:
-        """At the start of the one process that writes."""
+        """Make the folders; at the start of the one process that writes."""
         with writing("the folders of the store"):
             for folder in (self.models, self.frozen, self.jobs, self.spool):
                 folder.mkdir(mode=0o700, exist_ok=True)
@@ -61,6 +63,6 @@ class Files:
 def remove_job(directory: Path) -> None:
     """A child that is just being killed may leave one more file: the next tidy() finds it."""
     # `job` goes first: without it the rest is no job.
-    for name in (*job.FILES, *os.listdir(directory)):
+    for name in (*JOB, *os.listdir(directory)):
         (directory / name).unlink(missing_ok=True)
     directory.rmdir()

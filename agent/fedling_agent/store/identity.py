@@ -36,7 +36,7 @@ class Identity:
 
 
 def ensure(directory: Path) -> Identity:
-    """Made if there is none. Raises IdentityError, CannotWrite."""
+    """Load the identity, made if there is none. Raises IdentityError, CannotWrite."""
     with writing(f"{directory}"):
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         key = ensure_key(directory / KEY_FILE)
@@ -44,7 +44,7 @@ def ensure(directory: Path) -> Identity:
 
 
 def load(directory: Path) -> Identity | None:
-    """None if none was made yet. Raises IdentityError."""
+    """Load the identity; None if none was made yet. Raises IdentityError."""
     if not (directory / KEY_FILE).exists() or not (directory / SECRET_FILE).exists():
         return None
     return Identity(load_key(directory / KEY_FILE), load_secret(directory / SECRET_FILE))

@@ -23,7 +23,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """Bytes at the socket."""
+    """Bytes that went through the socket on one day for one plan."""
 
     day: str  # 2026-03-01
     plan_id: bytes | None  # None: of no plan
@@ -32,13 +32,13 @@ class Traffic:
 
 
 class Ledger:
-    """Small facts, each bounded."""
+    """Keeps small facts, of each kind a bounded number."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def record_sent(self, sent: Sent) -> None:
-        """Durable, before the message is handed to the socket; the last 10,000 are kept."""
+        """Log a message, durably, before it is handed to the socket; the last 10,000 are kept."""
         with self._database.transaction("the log of what was sent") as connection:
             inserted = connection.execute(
                 "INSERT INTO sent (time_ms, kind, topic, size, plan_id, meaning) "
@@ -49,13 +49,13 @@ class Ledger:
             connection.execute("DELETE FROM sent WHERE number <= ?", (oldest,))
 
     def sent(self, limit: int = KEPT_SENT) -> list[Sent]:
-        """Newest first."""
+        """List the messages that left, newest first."""
         sql = """SELECT time_ms, kind, topic, size, plan_id, meaning FROM sent
                  ORDER BY number DESC LIMIT ?"""
         return [Sent(*row) for row in self._database.rows(sql, limit)]
 
     def add(self, rows: Sequence[Traffic], counts: Mapping[str, int]) -> None:
-        """Durable, in one transaction: bytes of one plan on one day add up, and so do counters."""
+        """Add up bytes, by plan and day, and counters, durably in one transaction."""
         with self._database.transaction("byte counts") as connection:
             connection.executemany(
                 "INSERT INTO counters (name, value) VALUES (?, ?) "
@@ -75,7 +75,7 @@ class Ledger:
             )
 
     def counters(self) -> dict[str, int]:
-        """By name."""
+        """Read all counters, by name."""
         return dict(self._database.rows("SELECT name, value FROM counters ORDER BY name"))
 
     def probe(self) -> None:
@@ -84,12 +84,12 @@ class Ledger:
         self.unmark("probe")
 
     def traffic(self) -> list[Traffic]:
-        """Newest day first; the last 400 rows are kept."""
+        """List the bytes, newest day first; the last 400 rows are kept."""
         sql = "SELECT day, plan_id, sent, received FROM traffic ORDER BY day DESC, plan_id"
         return [Traffic(day, plan or None, *n) for day, plan, *n in self._database.rows(sql)]
 
     def keep_certificate(self, id: str, serial: int, envelope: bytes) -> bool:
-        """If its serial is the highest seen. id: a device id or "aggregator"."""
+        """Keep it if its serial is the highest seen. id: a device id or "aggregator"."""
         with self._database.transaction("a certificate") as connection:
             kept = connection.execute(
                 "INSERT INTO certificates (id, serial, envelope) VALUES (?, ?, ?) "
@@ -100,17 +100,17 @@ class Ledger:
             return kept.rowcount > 0
 
     def certificate(self, id: str) -> bytes | None:
-        """The envelope as received."""
+        """The envelope of an owner's certificate, as received."""
         row = self._database.row("SELECT envelope FROM certificates WHERE id = ?", id)
         return None if row is None else row[0]
 
     def mark(self, name: str) -> None:
-        """Durable: something is under way that a restart must go on with, as "erasing"."""
+        """Note, durably, what is under way and must go on after a restart, as "erasing"."""
         with self._database.transaction("a mark") as connection:
             connection.execute("INSERT OR IGNORE INTO marks (name) VALUES (?)", (name,))
 
     def unmark(self, name: str) -> None:
-        """It is done."""
+        """Note that what mark() spoke of is done."""
         with self._database.transaction("a mark") as connection:
             connection.execute("DELETE FROM marks WHERE name = ?", (name,))
 

@@ -23,7 +23,7 @@ KEPT_BYTES = 32 * 2**20  # of a task's weights; the newest is kept whatever its 
 
 @dataclass(frozen=True, slots=True)
 class StoredModel:
-    """A model without its weights."""
+    """A model that is here, without its weights."""
 
     task: str
     version: int
@@ -65,7 +65,7 @@ class Models:
         return StoredModel(spec.task, model.version, name, spec, model.exponents, size, path)
 
     def newest(self, task: str) -> StoredModel | None:
-        """The highest version here. Decoded once, so ask as often as you like."""
+        """The highest version of a task here. It is decoded once, so ask as often as you like."""
         sql = "SELECT version, hash FROM models WHERE task = ? ORDER BY version DESC LIMIT 1"
         row = self._database.row(sql, task)
         while row is not None:
@@ -86,11 +86,11 @@ class Models:
         return self._present(task, version, name)
 
     def tasks(self) -> list[str]:
-        """Tasks of which a model is here."""
+        """List the tasks of which a model is here."""
         return [row[0] for row in self._database.rows("SELECT DISTINCT task FROM models")]
 
     def weights(self, model: StoredModel) -> Slices[bytes]:
-        """Raises Missing if the file is gone or damaged; a damaged one is put aside."""
+        """Read the weights. Raises Missing if they are gone or damaged, and so put aside."""
         weights, digest = bytearray(), start_model_hash(model.spec, model.exponents)
         try:
             with model.path.open("rb", buffering=0) as file:
@@ -108,7 +108,7 @@ class Models:
         raise Missing(f"model {model.version} of {model.task}: {reason}")
 
     def normaliser(self, task: str) -> Normaliser | None:
-        """The one of the last freeze: Plans.begin() keeps it."""
+        """The normaliser of a task's last freeze: Plans.begin() keeps it."""
         row = self._database.row("SELECT channels FROM normalisers WHERE task = ?", task)
         if row is None:
             return None
@@ -126,7 +126,7 @@ class Models:
                 durable.remove_file(path)
 
     def _beyond(self, task: str) -> list[int]:
-        """Versions that are too many."""
+        """Find the versions that are too many."""
         sql = "SELECT version, size FROM models WHERE task = ? ORDER BY version DESC"
         dropped, total = [], 0
         for kept, (version, size) in enumerate(self._database.rows(sql, task)):
@@ -139,12 +139,12 @@ class Models:
         return self._directory / name.hex()
 
     def _present(self, task: str, version: int, name: bytes) -> StoredModel | None:
-        """None if its weights are not here."""
+        """Make a StoredModel of a row; None if its weights are not here."""
         model = self._decoded.get((task, version, name)) or self._decode(task, version, name)
         return model if model is not None and _is_there(model) else None
 
     def _decode(self, task: str, version: int, name: bytes) -> StoredModel | None:
-        """None: put() has dropped it meanwhile."""
+        """Decode a model's description; None: put() has dropped it meanwhile."""
         sql = "SELECT spec, exponents, size FROM models WHERE task = ? AND version = ?"
         row = self._database.row(sql, task, version)
         if row is None:
@@ -159,12 +159,12 @@ class Models:
 
 
 def encode_spec(spec: TaskSpec) -> bytes:
-    """A task as it is stored beside its models: the map that messages hold."""
+    """Encode a task as it is stored beside its models: the map that messages hold."""
     return cbor2.dumps(TASK_SPEC.to_wire(spec), canonical=True)
 
 
 def decode_spec(data: bytes) -> TaskSpec:
-    """The inverse; of what we have verified before we stored it."""
+    """Decode what encode_spec() gave; it was verified before it was stored."""
     spec = TASK_SPEC.from_wire(cbor2.loads(data))
     assert isinstance(spec, TaskSpec)
     return spec

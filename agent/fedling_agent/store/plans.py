@@ -49,7 +49,7 @@ class PlanRecord:
 
 
 class Plans:
-    """Written by Freezer and Spool, read by everyone."""
+    """Remembers plans: Freezer and Spool write it, everyone reads it."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -63,7 +63,7 @@ class Plans:
         normaliser: Normaliser,
         recordings: Iterable[Recording],
     ) -> None:
-        """The plan is in work: its recordings are not evicted, its normaliser is predict's.
+        """Begin a plan: its recordings are not evicted, its normaliser is predict's.
 
         rows: the listing of the frozen set, compressed.
         Raises Moved (a recording is not what it was), CannotWrite.
@@ -95,29 +95,29 @@ class Plans:
             )
 
     def find(self, plan_id: bytes) -> PlanRecord | None:
-        """One of the last hundred."""
+        """Find one of the last hundred plans by its id."""
         sql = f"SELECT {_COLUMNS} FROM plans WHERE plan_id = ?"  # noqa: S608 (a constant)
         row = self._database.row(sql, plan_id)
         return None if row is None else _record(row)
 
     def recent(self) -> list[PlanRecord]:
-        """The last hundred, newest first."""
+        """List the last hundred plans, newest first."""
         sql = f"SELECT {_COLUMNS} FROM plans ORDER BY number DESC"  # noqa: S608 (a constant)
         return [_record(row) for row in self._database.rows(sql)][:KEPT]
 
     def in_work(self, task: str | None = None) -> list[PlanRecord]:
-        """Frozen and spooled ones, oldest first: what a session is restored from."""
+        """List frozen and spooled plans, oldest first: what a session is restored from."""
         sql = f"SELECT {_COLUMNS} FROM plans WHERE state != 'finished' ORDER BY number"  # noqa: S608
         records = [_record(row) for row in self._database.rows(sql)]
         return [r for r in records if task in (None, r.plan.spec.task)]
 
     def frozen(self, task: str) -> Plan | None:
-        """The plan that is begun and not finished."""
+        """The plan of a task that is begun and not finished."""
         found = [r.plan for r in self.in_work(task) if r.state is PlanState.FROZEN]
         return found[0] if found else None
 
     def unfinished_tasks(self) -> list[str]:
-        """Tasks with a plan that is begun, or with an update that waits for its receipt."""
+        """List tasks with a plan that is begun, or with an update that waits for its receipt."""
         sql = """SELECT task FROM plans WHERE state != 'finished' UNION SELECT task FROM spool
                  ORDER BY task"""
         return [task for (task,) in self._database.rows(sql)]
@@ -127,7 +127,7 @@ class Plans:
         return self._database.row("SELECT 1 FROM endings WHERE plan_id = ?", plan_id) is not None
 
     def examples(self, record: PlanRecord) -> Slices[Windows]:
-        """The frozen windows, in their order."""
+        """Go through the frozen windows of a plan, in their order."""
         row = self._database.row("SELECT listing FROM frozen WHERE hash = ?", record.frozen_hash)
         assert row is not None  # a foreign key
         return listing.read(row[0])

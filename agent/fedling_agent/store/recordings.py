@@ -24,7 +24,7 @@ _LAST = 2**63 - 1
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How much is kept."""
+    """How much of the examples is kept."""
 
     bytes: int = 64 * 2**20  # samples of all streams
     age_days: float = 0.0  # since something was added to a recording; 0: for ever
@@ -40,17 +40,17 @@ class Ingested:
 
     @property
     def stored(self) -> int:
-        """Rows that are on disk."""
+        """How many rows are on disk."""
         return self.changes.samples
 
     @property
     def evicted(self) -> int:
-        """Recordings that had to go."""
+        """How many recordings had to go."""
         return len(self.changes.evicted)
 
 
 class Summary(NamedTuple):
-    """What is stored of one stream."""
+    """How much is stored of one stream."""
 
     recordings: int
     samples: int
@@ -66,7 +66,7 @@ class Recordings:
         self._bytes: int | None = None  # stored, of all streams; we are the only one who writes
 
     def ingest(self, stream: Stream, rows: Iterable[Row | RowError], now_ms: int) -> Ingested:
-        """One transaction: append the good rows, then evict. A known recording goes on.
+        """Append the good rows, then evict, in one transaction. A known recording goes on.
 
         Memory: the rows of this call; feed it some thousand at a time.
         Raises CannotWrite (nothing of this call is stored), BadInput (the stream's resolution or
@@ -110,7 +110,7 @@ class Recordings:
         return Changes(stream, relabelled=(key,))
 
     def newest(self, stream: str, below: int | None = None) -> list[Recording]:
-        """Newest first, in the order in which they were begun; a page, of keys below a bound."""
+        """List a page of recordings with keys below a bound, those that were begun last first."""
         sql = f"""SELECT {_COLUMNS} FROM recordings WHERE stream = ? AND key < ?
                   ORDER BY key DESC LIMIT {PAGE}"""  # noqa: S608 (constants)
         key = _LAST if below is None else below
@@ -118,12 +118,12 @@ class Recordings:
         return [Recording(*row) for row in rows]
 
     def by_key(self, key: int) -> Recording | None:
-        """None if it was evicted."""
+        """Find a recording by its key; None if it was evicted."""
         row = self._database.row("SELECT stream, id FROM recordings WHERE key = ?", key)
         return None if row is None else self.by_id(*row)
 
     def by_id(self, stream: str, name: str) -> Recording | None:
-        """None if it was evicted, or never was."""
+        """Find a recording by its id; None if it was evicted, or never was."""
         sql = f"SELECT {_COLUMNS} FROM recordings WHERE stream = ? AND id = ?"  # noqa: S608
         row = self._database.row(sql, self._channels(stream), stream, name)
         return None if row is None else Recording(*row)
@@ -140,14 +140,14 @@ class Recordings:
         return len(self.definition(stream) or ())
 
     def spans(self, recording: Recording, below: int | None = None) -> list[Span]:
-        """Last first, none overlapping; a page, of spans that begin before sample `below`."""
+        """List a page of spans that begin before sample `below`, the last first; none overlap."""
         sql = f"""SELECT first, last, label, revision FROM spans WHERE recording = ? AND first < ?
                   ORDER BY first DESC LIMIT {PAGE}"""  # noqa: S608 (a constant)
         rows = self._database.rows(sql, recording.key, _LAST if below is None else below)
         return [Span(*row) for row in rows]
 
     def samples(self, recording: Recording, first: int, count: int) -> bytes:
-        """int16 counts in this machine's order, channels last. Raises Missing if some are not."""
+        """Read int16 counts in this machine's order, channels last. Raises Missing."""
         width = recording.channels * SAMPLE_BYTES
         sql = """SELECT first, data FROM chunks WHERE recording = ?1 AND first < ?3 AND first >=
                  (SELECT max(first) FROM chunks WHERE recording = ?1 AND first <= ?2)
@@ -161,7 +161,7 @@ class Recordings:
         return bytes(found)
 
     def summary(self) -> dict[str, Summary]:
-        """By stream."""
+        """Tell how much is stored, by stream."""
         sql = "SELECT stream, count(*), sum(samples), sum(bytes) FROM recordings GROUP BY stream"
         return {row[0]: Summary(*row[1:]) for row in self._database.rows(sql)}
 
@@ -215,7 +215,7 @@ class _Writer:
         now_ms: int,
         stored: int,
     ) -> None:
-        """stored: bytes of all streams."""
+        """Write inside an open transaction. stored: bytes of all streams."""
         self._connection = connection
         self._stream = stream
         self._bounds = bounds
@@ -227,14 +227,14 @@ class _Writer:
         self._evicted: list[int] = []
 
     def changes(self) -> Changes:
-        """All that was done."""
+        """Tell all that was done."""
         for key in self._evicted:
             self._grown.pop(key, None)
         name, grown, evicted = self._stream.name, tuple(self._grown), tuple(self._evicted)
         return Changes(name, self._samples, grown, evicted=evicted)
 
     def append(self, piece: _Piece) -> RowError | None:
-        """Why nothing of it is stored, or None."""
+        """Store a piece; returns why nothing of it is stored, or None."""
         key, samples = self._open(piece)
         size = len(piece.labels) * self._width
         if not self._make_room(size, key):
@@ -259,7 +259,7 @@ class _Writer:
         return None
 
     def evict_old(self) -> None:
-        """What nothing was added to for longer than the bound, unless a plan stands on it."""
+        """Evict what nothing was added to for longer than the bound, unless a plan stands on it."""
         if self._bounds.age_days > 0:
             oldest = self._now_ms - int(self._bounds.age_days * 86_400_000)
             sql = "SELECT key, bytes FROM free_recordings WHERE touched_ms < ?"
@@ -267,7 +267,7 @@ class _Writer:
                 self._evict(key, freed)
 
     def _open(self, piece: _Piece) -> tuple[int, int]:
-        """Key and length of the recording, which is begun if it is new."""
+        """Find key and length of a recording, which is begun if it is new."""
         sql = "SELECT key, samples FROM recordings WHERE stream = ? AND id = ?"
         row = one(self._connection, sql, (self._stream.name, piece.recording))
         if row is not None:

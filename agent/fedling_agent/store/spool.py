@@ -27,7 +27,7 @@ class SpoolEntry:
 
 @dataclass(frozen=True, slots=True)
 class ReceiptRecord:
-    """How a plan ended."""
+    """How a plan ended on this device."""
 
     plan_id: bytes
     task: str
@@ -39,14 +39,14 @@ class ReceiptRecord:
 
 
 class Spool:
-    """Files by message hash, facts in the database."""
+    """Keeps updates as files by message hash, facts about them in the database."""
 
     def __init__(self, database: Database, files: Files) -> None:
         self._database = database
         self._files = files
 
     def put(self, plan_id: bytes, envelope: bytes, vector: bytes) -> SpoolEntry:
-        """Durable before the first byte is sent; the job's files go. Raises CannotWrite.
+        """Keep an update, durably, before its first byte is sent; its job goes. Raises CannotWrite.
 
         vector: what was trained, before a codec encoded it: what `replay` computes again
         """
@@ -72,19 +72,19 @@ class Spool:
         return SpoolEntry(plan_id, row[0], name, len(envelope))
 
     def entries(self, task: str | None = None) -> list[SpoolEntry]:
-        """Oldest first."""
+        """List the updates of a task that wait, oldest first."""
         sql = "SELECT plan_id, task, update_hash, size FROM spool ORDER BY number"
         entries = [SpoolEntry(*row) for row in self._database.rows(sql)]
         return [entry for entry in entries if task in (None, entry.task)]
 
     def find(self, plan_id: bytes) -> SpoolEntry | None:
-        """Of this plan."""
+        """Find the update of a plan."""
         sql = "SELECT plan_id, task, update_hash, size FROM spool WHERE plan_id = ?"
         row = self._database.row(sql, plan_id)
         return None if row is None else SpoolEntry(*row)
 
     def envelope(self, entry: SpoolEntry) -> bytes:
-        """Raises Missing if the file is gone or damaged."""
+        """Read the bytes to send. Raises Missing if the file is gone or damaged."""
         try:
             data = (self._files.spool / entry.update_hash.hex()).read_bytes()
         except OSError as error:
@@ -102,7 +102,7 @@ class Spool:
         reason: str,
         now_ms: int,
     ) -> None:
-        """The plan is over and never begun again; its files go. A repetition changes nothing.
+        """End a plan: it is never begun again, its files go. A repetition changes nothing.
 
         If nothing of it was spooled, its frozen set is forgotten too. A child must not run on it.
         """
@@ -123,7 +123,7 @@ class Spool:
         self._files.tidy()
 
     def receipts(self, task: str | None = None) -> list[ReceiptRecord]:
-        """Newest first; the last 10,000 of the device."""
+        """List how plans ended, newest first; the last 10,000 of the device are kept."""
         sql = """SELECT plan_id, task, round, update_hash, verdict, reason, time_ms FROM endings
                  ORDER BY number DESC"""
         records = [_receipt(row) for row in self._database.rows(sql)]

@@ -20,7 +20,7 @@ class Store:
     def __init__(
         self, directory: Path, bounds: Bounds | None = None, *, read_only: bool = False
     ) -> None:
-        """Made if missing. Raises CannotWrite, WrongTables; read_only: Missing if there is none."""
+        """Open, or make. Raises CannotWrite, WrongTables; read_only: Missing if there is none."""
         if not read_only:
             with writing(str(directory)):
                 directory.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -43,7 +43,7 @@ Write = Callable[[], Job]
 
 @dataclass(frozen=True, slots=True)
 class Frozen:
-    """A training set in memory."""
+    """A frozen training set that is in memory."""
 
     data: bytearray  # int16 windows one after the other, then one class byte each
     data_sum: bytes  # SHA-256
@@ -58,13 +58,13 @@ class Freezer:
     """Everything between "go" and a finished training that is about files."""
 
     def __init__(self, store: Store, fleet: str, secret: bytes) -> None:
-        """secret: the device's, for batch order and hold-out."""
+        """Freeze from this store. secret: the device's, for batch order and hold-out."""
         self._store = store
         self._fleet = fleet
         self._secret = secret
 
     def freeze(self, plan: Plan) -> Slices[Write]:
-        """Windows, labels, normaliser, base weights, order seed. Again: the same job.
+        """Gather windows, labels, normaliser, base weights, order seed. Again: the same job.
 
         The newest examples are taken, at most 65,536 and 16 MiB. Raises Missing (the base model is
         not here, no examples), BadInput (the stream does not fit the task).
@@ -80,7 +80,7 @@ class Freezer:
         return partial(self._begin, plan, frozen)
 
     def job(self, plan_id: bytes) -> Slices[Write | None]:
-        """The job of a frozen plan; what damaged files held is made again from the recordings.
+        """Find a frozen plan's job; what damaged files held is made again from the recordings.
 
         None: not frozen, or beyond repair (then end the plan).
         """
@@ -97,7 +97,7 @@ class Freezer:
     def recipe(
         self, plan: Plan, frozen_hash: bytes, data_sum: bytes, normaliser: Normaliser, count: int
     ) -> tuple[Recipe, bytes]:
-        """What a plan asks for on this frozen set, and its base weights. Raises Missing."""
+        """Tell what a plan asks for on this frozen set, and its base weights. Raises Missing."""
         model = self._store.models.find(plan.base_hash)
         if model is None:
             raise _no_model(plan)
@@ -121,7 +121,7 @@ class Freezer:
     # --- slices ----------------------------------------------------------------------------------
 
     def _gather(self, plan: Plan) -> Slices[Frozen]:
-        """Anew if what it stands on is evicted or relabelled meanwhile."""
+        """Gather the set; anew if what it stands on is evicted or relabelled meanwhile."""
         for _ in range(TRIES - 1):
             with suppress(Moved):
                 return (yield from self._gather_once(plan))
@@ -174,7 +174,7 @@ class Freezer:
         return job
 
     def _make(self, plan: Plan, frozen: Frozen) -> Job:
-        """The folder. The same set is not written twice: its file has two names."""
+        """Make the job's folder. The same set is not written twice: its file has two names."""
         recipe, base = self.recipe(
             plan, frozen.hash, frozen.data_sum, frozen.normaliser, frozen.count
         )
@@ -195,7 +195,7 @@ class Freezer:
 
 
 def check_channels(store: Store, spec: TaskSpec) -> None:
-    """Raises BadInput if what is stored of a stream is not what the task reads."""
+    """Check that a stream holds what the task reads. Raises BadInput."""
     definition = store.recordings.definition(spec.stream)
     if definition is not None and len(definition) != spec.channels:
         raise BadInput(
@@ -207,7 +207,7 @@ def check_channels(store: Store, spec: TaskSpec) -> None:
 def find_recordings(
     recordings: Recordings, stream: str, windows: Windows
 ) -> Slices[list[Recording]]:
-    """Those that windows.names names. Raises Missing (evicted)."""
+    """Find the recordings that windows.names names. Raises Missing (evicted)."""
     found = []
     for name in windows.names:
         recording = recordings.by_id(stream, name)
@@ -221,7 +221,7 @@ def find_recordings(
 def assemble(
     recordings: Recordings, spec: TaskSpec, windows: Windows, used: Sequence[Recording]
 ) -> Slices[Frozen]:
-    """What windows (of the recordings `used`) hold. Raises Missing (evicted)."""
+    """Read what windows (of the recordings `used`) hold. Raises Missing (evicted)."""
     read = yield from read_windows(recordings, spec, windows, used)
     frozen_hash, rows = yield from _list(windows, read.sum)
     return Frozen(
@@ -230,7 +230,7 @@ def assemble(
 
 
 class Read(NamedTuple):
-    """Windows in memory."""
+    """Windows that were read into memory."""
 
     data: bytearray  # int16 windows one after the other, then one class byte each
     sum: bytes  # SHA-256
@@ -240,7 +240,7 @@ class Read(NamedTuple):
 def read_windows(
     recordings: Recordings, spec: TaskSpec, windows: Windows, used: Sequence[Recording]
 ) -> Slices[Read]:
-    """Their samples, and the normaliser of just these. Raises Missing (evicted)."""
+    """Read windows' samples, and fit the normaliser of just these. Raises Missing (evicted)."""
     width = 2 * spec.window * spec.channels
     data, digest, fit = bytearray(), hashlib.sha256(), _Fit(spec)
     at = 0
@@ -262,7 +262,7 @@ def read_windows(
 
 
 def _stretch(windows: Windows, at: int, spec: TaskSpec) -> int:
-    """Where the windows end that are read together with the one at `at`."""
+    """Tell where the windows end that are read together with the one at `at`."""
     width = 2 * spec.window * spec.channels
     most = min(PIECE_WINDOWS, max(1, PIECE_BYTES // width), len(windows) - at)
     last = windows.firsts[at] + STRETCH_BYTES // (2 * spec.channels) - spec.window
@@ -277,7 +277,7 @@ def _stretch(windows: Windows, at: int, spec: TaskSpec) -> int:
 
 
 def _list(windows: Windows, data_sum: bytes) -> Slices[tuple[bytes, bytes]]:
-    """The hash of a frozen set and its listing, compressed."""
+    """Make the hash of a frozen set and its listing, compressed."""
     digest, packer = hashlib.sha256(b"fedling frozen 1" + data_sum), zlib.compressobj()
     packed = bytearray()
     for piece in listing.pieces(windows):
@@ -288,7 +288,7 @@ def _list(windows: Windows, data_sum: bytes) -> Slices[tuple[bytes, bytes]]:
 
 
 class _Fit:
-    """The normaliser of a frozen set."""
+    """Fits the normaliser of a frozen set, in pieces."""
 
     def __init__(self, spec: TaskSpec) -> None:
         self._channels = spec.channels
@@ -300,7 +300,7 @@ class _Fit:
             self._fit.add(windows)
 
     def again(self, windows: bytearray) -> Slices[Normaliser]:
-        """All of them."""
+        """Make all of the set once more from what is stored."""
         if self._fit is None:
             return Normaliser.from_tuples([IDENTITY] * self._channels)
         self._fit.centre()
@@ -322,7 +322,7 @@ def _holds(path: Path, checksum: bytes) -> bool:
 
 
 def _link(source: Path, target: Path) -> None:
-    """A second name; where the file system has none (FAT), a second file."""
+    """Give a file a second name; where the file system has none (FAT), copy it."""
     try:
         os.link(source, target)
     except FileExistsError:

@@ -30,8 +30,6 @@ _RESULT = struct.Struct("<II")  # saturated, examples
 
 PIECE = 2**18  # bytes that are read and hashed in one slice
 
-FILES = ("job", "examples", "base", "lock", "checkpoint", "result")
-
 
 class Damaged(Exception):
     """A file of the job is missing or not what was written."""
@@ -56,16 +54,16 @@ class Recipe:
 
     @property
     def batches(self) -> int:
-        """Of one epoch; the last may be short."""
+        """How many batches one epoch has; the last may be short."""
         return -(-self.count // self.training.batch)
 
     @property
     def total_steps(self) -> int:
-        """Batches of all epochs."""
+        """How many batches all epochs have."""
         return self.training.epochs * self.batches
 
     def to_json(self) -> bytes:
-        """The inverse of from_json."""
+        """Write it as from_json reads it."""
         return json.dumps(
             {
                 "plan_id": self.plan_id.hex(),
@@ -85,7 +83,7 @@ class Recipe:
 
     @classmethod
     def from_json(cls, data: bytes) -> "Recipe":
-        """Of a file whose checksum is right."""
+        """Read it from a file whose checksum is right."""
         fields = json.loads(data)
         for name in ("plan_id", "seed", "frozen_hash", "examples_sum", "base_sum"):
             fields[name] = bytes.fromhex(fields[name])
@@ -99,7 +97,7 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A training after some steps."""
+    """The state of a training after some steps."""
 
     steps: int
     weights: bytes
@@ -119,7 +117,7 @@ class Job:
     """A folder made by Freezer, whole and unchanged since."""
 
     def __init__(self, directory: Path) -> None:
-        """Raises Damaged if there is no whole `job` in it."""
+        """Open a folder. Raises Damaged if there is no whole `job` in it."""
         self.directory = directory
         data = _read(directory / "job")
         self.recipe = Recipe.from_json(data)
@@ -136,7 +134,7 @@ class Job:
 
     @property
     def plan_id(self) -> bytes:
-        """Of the plan it answers."""
+        """The plan that the job answers."""
         return self.recipe.plan_id
 
     @property
@@ -156,7 +154,7 @@ class Job:
 
     @contextmanager
     def examples(self) -> Iterator[memoryview]:
-        """The file in memory as long as it is used, page by page. Raises Damaged."""
+        """Map the file of examples as long as it is used, page by page. Raises Damaged."""
         size = self.recipe.count * (2 * self.recipe.values + 1)
         path = self.directory / "examples"
         try:
@@ -172,7 +170,7 @@ class Job:
             raise Damaged(f"examples: {error}") from error
 
     def check(self) -> Slices[None]:
-        """Raises Damaged if training could not start on this job."""
+        """Look whether training could start on this job. Raises Damaged if not."""
         sums = {"base": self.recipe.base_sum, "examples": self.recipe.examples_sum}
         for name, expected in sums.items():
             digest = hashlib.sha256()
@@ -187,7 +185,7 @@ class Job:
                 raise Damaged(f"{name}: wrong checksum")
 
     def checkpoint(self) -> Checkpoint | None:
-        """None if there is none. Raises Damaged."""
+        """Read the last checkpoint; None if there is none. Raises Damaged."""
         data = self._find("checkpoint", self._checkpoint_identity)
         if data is None:
             return None
@@ -196,13 +194,13 @@ class Job:
         return Checkpoint(steps, data[_CHECKPOINT.size : end], data[end:])
 
     def write_checkpoint(self, checkpoint: Checkpoint) -> None:
-        """Durable."""
+        """Keep a checkpoint, durably; it replaces the one before."""
         head = self._checkpoint_identity
         head += _CHECKPOINT.pack(checkpoint.steps, len(checkpoint.weights))
         _write(self.directory / "checkpoint", head + checkpoint.weights + checkpoint.velocity)
 
     def done_steps(self) -> int:
-        """Batches in the last checkpoint."""
+        """How many batches the last checkpoint has behind it."""
         try:
             checkpoint = self.checkpoint()
         except Damaged:
@@ -210,7 +208,7 @@ class Job:
         return checkpoint.steps if checkpoint else 0
 
     def result(self) -> Result | None:
-        """If the training has finished."""
+        """Read the result; None if the training has not finished. Raises Damaged."""
         try:
             data = self._find("result", self._identity)
         except Damaged:
@@ -221,12 +219,12 @@ class Job:
         return Result(data[_RESULT.size :], saturated, examples)
 
     def write_result(self, vector: bytes, saturated: int) -> None:
-        """Durable."""
+        """Keep the result, durably."""
         head = self._identity + _RESULT.pack(saturated, self.recipe.count)
         _write(self.directory / "result", head + vector)
 
     def _find(self, name: str, identity: bytes) -> bytes | None:
-        """What was written for just this recipe, and a checkpoint by just this kernel."""
+        """Find what was written for just this recipe, and a checkpoint by just this kernel."""
         path = self.directory / name
         if not path.exists():
             return None

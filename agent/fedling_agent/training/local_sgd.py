@@ -38,7 +38,7 @@ class LocalSgd:
 
     @property
     def finished(self) -> bool:
-        """No batch is left."""
+        """Whether no batch is left."""
         return self.done >= self._recipe.total_steps
 
     def step(self) -> None:
@@ -62,11 +62,11 @@ class LocalSgd:
             self._net.pull(self._base, pull_q16)
 
     def checkpoint(self) -> Checkpoint:
-        """From which another LocalSgd goes on."""
+        """Make a checkpoint from which another LocalSgd goes on."""
         return Checkpoint(self.done, self._net.weights(), self._net.velocity())
 
     def update(self) -> tuple[bytes, int]:
-        """The vector of the update, and how many of its values are saturated."""
+        """Make the vector of the update, and count how many of its values are saturated."""
         return delta(self._recipe.layers, self._base, self._net.weights())
 
     def close(self) -> None:
@@ -75,7 +75,7 @@ class LocalSgd:
         self._classes.release()
 
     def _batch(self, chosen: list[int]) -> tuple[bytes, bytes]:
-        """Inputs and targets of these examples."""
+        """Gather inputs and targets of these examples."""
         size = self._window
         counts = b"".join([self._counts[i * size : (i + 1) * size] for i in chosen])
         x = self._recipe.normaliser.apply(counts)
@@ -85,7 +85,7 @@ class LocalSgd:
 
 
 def pull_after(step: int, batches: int, training: Training) -> int:
-    """The pull in 2^-16 that follows a step of an epoch (SPEC.md section 3); 0: none.
+    """Tell the pull in 2^-16 that follows a step of an epoch (SPEC.md section 3); 0: none.
 
     step: from 1 to `batches`. The proximal term of FedProx (Li 2020) asks for learning rate * mu
     of the difference after each step; it comes every few steps, and at the end of an epoch.

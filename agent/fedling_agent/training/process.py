@@ -18,7 +18,7 @@ REAP_S = 0.02  # a child that is gone is looked for so often: a wait would hold 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """`done` of `total` batches; the first one tells where it begins."""
+    """A batch is done: `done` of `total`; the first event tells where training begins."""
 
     done: int
     total: int
@@ -26,12 +26,12 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """It waits for a lease before it trains another batch."""
+    """The child waits for a lease before it trains another batch."""
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """job.result() is on disk."""
+    """The training has finished: job.result() is on disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Exited:
-    """The last event. 0: done, or paused with a checkpoint; negative: the signal that killed it."""
+    """The child has ended. 0: done, or paused with a checkpoint; negative: the signal's number."""
 
     code: int
 
@@ -57,19 +57,19 @@ class TrainingProcess(Protocol):
 
     @property
     def pid(self) -> int | None:
-        """Of the child, once it was started."""
+        """The child's process id, once it was started."""
 
     def start(self, tell: Tell) -> None:
-        """Spawn it; what it says is told from the loop. Raises OSError: no process is left."""
+        """Spawn the child; what it says is told from the loop. Raises OSError."""
 
     def grant(self, seconds: float) -> None:
-        """It may begin batches for so long from now."""
+        """Let the child begin batches for so long from now."""
 
     def stop(self) -> None:
-        """Pause: it finishes the batch, writes a checkpoint, exits 0."""
+        """Pause the child: it finishes the batch, writes a checkpoint, exits 0."""
 
     def kill(self) -> None:
-        """End it at once, without a checkpoint; nothing is told any more."""
+        """End the child at once, without a checkpoint; nothing is told any more."""
 
 
 MakeProcess = Callable[[Job], TrainingProcess]
@@ -146,7 +146,7 @@ class ChildProcess:
                 self._tell(event)
 
     def _hang_up(self) -> None:
-        """It has ended, or is about to."""
+        """Close the channel of a child that has ended, or is about to."""
         child = self._child
         assert child is not None
         assert child.stdout is not None
@@ -168,7 +168,7 @@ class ChildProcess:
 
 
 def _parse(line: bytes) -> ChildEvent | None:
-    """None: nothing that we know, as after a write that a kill cut short."""
+    """Read a line of the child; None: not one that we know, as when a kill cut it short."""
     match line.split(b" "):
         case [b"step", done, total] if done.isdigit() and total.isdigit():
             return Step(int(done), int(total))

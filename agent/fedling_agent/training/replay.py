@@ -22,12 +22,12 @@ class Replay:
 
     @property
     def same(self) -> bool:
-        """Bit for bit."""
+        """Whether both computations gave the same update, bit for bit."""
         return self.expected == self.computed
 
 
 def replay(store: Store, fleet: str, secret: bytes, plan_id: bytes) -> Replay:
-    """Trains in this process, as fast as it can.
+    """Train a past plan again in this process, as fast as it can.
 
     Raises Missing: plan unknown, samples evicted, base model gone, not finished yet.
     """
@@ -51,7 +51,7 @@ def replay(store: Store, fleet: str, secret: bytes, plan_id: bytes) -> Replay:
 def batch_order(
     store: Store, fleet: str, secret: bytes, plan_id: bytes
 ) -> list[list[list[tuple[str, int]]]]:
-    """[epoch][batch][example] as window ids. Raises Missing if the plan is unknown."""
+    """List [epoch][batch][example] as window ids. Raises Missing if the plan is unknown."""
     record = _find(store, plan_id)
     examples = finish(store.plans.examples(record))
     batch = record.plan.training.batch
@@ -63,7 +63,7 @@ def batch_order(
 
 
 def export(store: Store, fleet: str, secret: bytes, plan_id: bytes) -> dict[str, object]:
-    """For JSON: round, examples with labels, normaliser, order by positions, hashes, weight."""
+    """Make JSON of round, examples with labels, normaliser, order by positions, hashes, weight."""
     record = _find(store, plan_id)
     plan, training = record.plan, record.plan.training
     return {

@@ -38,13 +38,13 @@ class Trainee(Protocol):
         """
 
     def trained(self, job: Job) -> None:
-        """job.result() is there."""
+        """Take in that the training has finished: job.result() is there."""
 
     def training_failed(self, plan_id: bytes, reason: str) -> None:
-        """Tried again and again, in vain."""
+        """Take in that the training was tried again and again, in vain."""
 
     def disk_refused(self, reason: str) -> None:
-        """The child could not write its result."""
+        """Take in that the child could not write its result."""
 
 
 @dataclass(slots=True)
@@ -66,7 +66,7 @@ class Occupant:
 
 
 class Slot:
-    """One child at a time; who comes second waits."""
+    """Runs one child at a time; who comes second waits."""
 
     def __init__(self, clock: Clock, make_process: MakeProcess) -> None:
         self._clock = clock
@@ -76,17 +76,17 @@ class Slot:
         self._closed: Call | None = None
 
     def find(self, plan_id: bytes) -> Occupant | None:
-        """Of this plan, if it has or waits for the slot."""
+        """Find a plan's occupant, if it has or waits for the slot."""
         return next((o for o in self._occupants if o.job.plan_id == plan_id), None)
 
     def progress(self, plan_id: bytes) -> Occupant | None:
-        """Of this plan, also if it was the last to be paused."""
+        """Find a plan's occupant, also if it was the last to be paused."""
         last = self._last if self._last and self._last.job.plan_id == plan_id else None
         return self.find(plan_id) or last
 
     @property
     def pid(self) -> int | None:
-        """Of the child, if one runs."""
+        """The child's process id, if one runs."""
         process = self._occupants[0].process if self._occupants else None
         return None if process is None else process.pid
 
@@ -111,17 +111,19 @@ class Slot:
             self._drop(occupant)
 
     def cancel(self, plan_id: bytes) -> None:
-        """End it at once; nothing of it is wanted any more."""
+        """End a training at once; nothing of it is wanted any more."""
         occupant = self.find(plan_id)
         if occupant is not None:
             _kill(occupant)
             self._drop(occupant)
 
     def clear(self) -> None:
-        """End all at once; what is on disk stays."""
-        for occupant in self._occupants:
+        """End all at once; what is on disk stays. Who waits for close() need not wait longer."""
+        occupants, self._occupants = self._occupants, []
+        for occupant in occupants:
             _kill(occupant)
-        self._occupants.clear()
+        if occupants and self._closed is not None:
+            self._closed()
 
     def close(self, done: Call) -> None:
         """Pause the child for good; done is called when it has ended."""
@@ -129,14 +131,14 @@ class Slot:
         for occupant in list(self._occupants):
             self.pause(occupant.job.plan_id)
         if self._occupants:
-            self._clock.after(FAREWELL_S, self._kill_late)
+            self._clock.after(FAREWELL_S, self.clear)
         else:
             self._clock.after(0, done)
 
     # --- the child -------------------------------------------------------------------------------
 
     def _next(self) -> None:
-        """Give the slot to the first who waits."""
+        """Give the slot to the first who waits for it."""
         if self._closed is not None or not self._occupants:
             return
         occupant = self._occupants[0]
@@ -210,11 +212,6 @@ class Slot:
             self._occupants.remove(occupant)
         self._last = occupant
         self._next()
-
-    def _kill_late(self) -> None:
-        if self._occupants and self._closed is not None:
-            self.clear()
-            self._closed()
 
 
 def _kill(occupant: Occupant) -> None:

@@ -58,7 +58,7 @@ class Parent:
         self._poll.register(self._wake, select.POLLIN)
 
     def say(self, words: str) -> None:
-        """One line. Raises _Stop if nobody listens any more."""
+        """Say one line. Raises _Stop if nobody listens any more."""
         try:
             os.write(OUTPUT, words.encode() + b"\n")
         except BrokenPipeError:
@@ -74,13 +74,13 @@ class Parent:
                 self.listen(None)
 
     def sleep(self, seconds: float) -> None:
-        """Or until it is stopped: then _Stop."""
+        """Wait so long. Raises _Stop when it is stopped meanwhile."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             self.listen(min(left, LONGEST_POLL_S))
 
     def listen(self, timeout_s: float | None) -> None:
-        """Take in what comes until then. Raises _Stop."""
+        """Take in what the parent says until a time. Raises _Stop."""
         # poll() counts whole milliseconds: rounded up, or a sleep of less would spin.
         for fd, _ in self._poll.poll(None if timeout_s is None else -int(-timeout_s * 1000 // 1)):
             if fd == INPUT:
@@ -116,7 +116,7 @@ def lock(job: Job) -> int:
 
 
 def train(job: Job, parent: Parent, duty: float, checkpoint_s: float) -> None:
-    """From the checkpoint to the result. Raises Damaged, OSError."""
+    """Train from the checkpoint to the result. Raises Damaged, OSError."""
     if job.result() is not None:
         parent.say("done")
         return
@@ -130,7 +130,7 @@ def train(job: Job, parent: Parent, duty: float, checkpoint_s: float) -> None:
 
 
 def find_checkpoint(job: Job, parent: Parent) -> Checkpoint | None:
-    """A damaged one costs its batches, no more."""
+    """Find where to go on; a damaged checkpoint costs its batches, no more."""
     try:
         return job.checkpoint()
     except Damaged as error:
@@ -139,7 +139,7 @@ def find_checkpoint(job: Job, parent: Parent) -> Checkpoint | None:
 
 
 def work(run: LocalSgd, job: Job, parent: Parent, duty: float, checkpoint_s: float) -> None:
-    """All batches that are left, then the result; a checkpoint now and then, and at a _Stop."""
+    """Train what is left, then write the result; a checkpoint now and then, and at a _Stop."""
     saved, saved_at = run.done, time.monotonic()
     try:
         parent.say(f"step {run.done} {job.total_steps}")
@@ -162,7 +162,7 @@ def work(run: LocalSgd, job: Job, parent: Parent, duty: float, checkpoint_s: flo
 
 
 def save(run: LocalSgd, job: Job, parent: Parent) -> None:
-    """A checkpoint that a full disk refuses is one that a kill would have prevented, no more."""
+    """Write a checkpoint; that a full disk refuses it costs no more than a kill before it."""
     try:
         job.write_checkpoint(run.checkpoint())
     except OSError as error:
@@ -171,7 +171,7 @@ def save(run: LocalSgd, job: Job, parent: Parent) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Exit status. What goes wrong is said in a note."""
+    """Run the child; returns its exit status. What goes wrong is said in a note."""
     directory, duty, checkpoint_s = arguments
     die_with_parent()
     parent: Parent | None = None

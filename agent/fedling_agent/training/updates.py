@@ -21,7 +21,7 @@ class Made:
 
 
 def make_update(store: Store, job: Job, topics: Topics, identity: Identity) -> Made:
-    """Raises Missing: the training has not finished, or its plan is over."""
+    """Sign what a training gave. Raises Missing: it has not finished, or its plan is over."""
     record, result = store.plans.find(job.plan_id), job.result()
     if record is None or result is None:
         raise Missing(f"plan {job.plan_id.hex()}: there is no result")

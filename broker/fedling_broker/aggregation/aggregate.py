@@ -28,7 +28,7 @@ Steps = Generator[None, None, tuple[int, ...]]  # at its end the exponents of wh
 
 
 def aggregate(state: ServerState, groups: Sequence[GroupSum], setup: Setup) -> ServerState:
-    """The state after a round. Raises ValueError on a total weight that no round has."""
+    """Make the state after a round. Raises ValueError on a total weight that no round has."""
     memory = Memory(state.layers)
     finish(fold(state, groups, setup, memory))
     return memory.state
@@ -54,7 +54,7 @@ def fold(
 
 
 def total_of(groups: Sequence[GroupSum], span: Span) -> Int64:
-    """The sum of the groups' sums in a span."""
+    """Add up the groups' sums in a span."""
     first, *others = (group.vector[span.start : span.stop] for group in groups)
     return sum(others, first)
 
@@ -70,7 +70,7 @@ class Made:
 
 
 def make(made: Made, sink: Sink, size: int = SPAN) -> Steps:
-    """Once over all layers to see how large they have become, once more to write them.
+    """Go over all layers to see how large they have become, and again to write them.
 
     So a layer's exponent is known before the first of its values is written; nothing is kept.
     """
@@ -91,7 +91,7 @@ def make(made: Made, sink: Sink, size: int = SPAN) -> Steps:
 
 
 def moved(block: Block, shift: int, units: Mapping[str, int]) -> Block:
-    """The same values at an exponent that is larger by `shift`."""
+    """Bring values to an exponent that is larger by `shift`."""
     arrays = {
         name: fixed.scaled(values, shift * units[name]) for name, values in block.optimiser.items()
     }
@@ -99,7 +99,7 @@ def moved(block: Block, shift: int, units: Mapping[str, int]) -> Block:
 
 
 def move_exponents(state: ServerState) -> ServerState:
-    """A first model at the exponents that fit it."""
+    """Bring a first model to the exponents that fit it."""
     memory = Memory(state.layers)
     finish(make(Made(state.layers, state.exponents, {}, state.read), memory))
     return memory.state

@@ -28,7 +28,7 @@ def scaled(values: Int64, shift: int) -> Int64:
 
 
 def limited(values: Int64) -> Int64:
-    """Held within +-2^47."""
+    """Hold values within +-2^47."""
     return np.clip(values, -VALUE_LIMIT, VALUE_LIMIT)
 
 
@@ -39,7 +39,7 @@ def mean(total: Int64, weight: int) -> Int64:
 
 
 def largest_view(masters: Int64) -> int:
-    """The largest |master| as devices would get it; 0 of none. Rounding keeps the order."""
+    """Find the largest |master| as devices would get it; 0 of none. Rounding keeps the order."""
     if not len(masters):
         return 0
     ends = rshift(np.array([masters.min(), masters.max()]), FRACTION)
@@ -47,7 +47,7 @@ def largest_view(masters: Int64) -> int:
 
 
 def exponent_shift(largest: int, exponent: int) -> int:
-    """By how much a layer's exponent grows; its masters shrink by as much.
+    """Tell by how much a layer's exponent grows; its masters shrink by as much.
 
     largest: the layer's `largest_view`. Then it has 13 or 14 bits, if the exponents' range allows.
     """
@@ -60,11 +60,11 @@ def exponent_shift(largest: int, exponent: int) -> int:
 
 
 def view_of_masters(masters: Int64) -> bytes:
-    """Weights as devices hold them: int16, little-endian (NUMERICS.md section 2)."""
+    """Round weights to what devices hold: int16, little-endian (NUMERICS.md section 2)."""
     view = np.clip(rshift(masters, FRACTION), -MASTER_LIMIT, MASTER_LIMIT) + STORED_OFFSET
     return view.astype("<i2").tobytes()
 
 
 def view_of_biases(biases: Int64) -> bytes:
-    """Biases as devices hold them: int32, little-endian."""
+    """Round biases to what devices hold: int32, little-endian."""
     return np.clip(rshift(biases, FRACTION), -(1 << 31), (1 << 31) - 1).astype("<i4").tobytes()

@@ -19,7 +19,7 @@ QUIET_BITS = 3  # outputs that are values begin at an eighth of what the other l
 
 
 def initial_state(layers: tuple[Layer, ...], seed: bytes, loss: Loss = Loss.SOFTMAX) -> ServerState:
-    """Weights uniform in +-sqrt(6 / span) (He 2015, for ReLU), biases 0. seed: 32 bytes.
+    """Draw weights uniform in +-sqrt(6 / span) (He 2015, for ReLU), biases 0. seed: 32 bytes.
 
     With a loss of values the last layer's weights are worth an eighth of that.
     """
@@ -29,7 +29,7 @@ def initial_state(layers: tuple[Layer, ...], seed: bytes, loss: Loss = Loss.SOFT
 
 
 def draw(layers: tuple[Layer, ...], seed: bytes, loss: Loss, sink: Sink, size: int = SPAN) -> Steps:
-    """The same, in steps."""
+    """Draw a first model in steps, into a sink."""
     ranges = [range_of(layer.span) if layer.span else (0, 0) for layer in layers]
     exponents = [exponent for exponent, _ in ranges]
     if loss in (Loss.SQUARED, Loss.RECONSTRUCTION) and layers[-1].span:
@@ -54,7 +54,7 @@ def range_of(span: int) -> tuple[int, int]:
 
 
 def words(seed: bytes, start: int, stop: int) -> Int64:
-    """The words [start, stop) of a seed, each 0 to 2^32 - 1.
+    """Draw the words [start, stop) of a seed, each 0 to 2^32 - 1.
 
     Big-endian uint32 of SHA-256(seed || uint32be block), block = 0, 1, ...
     """

@@ -29,7 +29,7 @@ class Optimiser:
     """(parameters, arrays, mean with 16 fractional bits) -> (change of the master, new arrays)"""
 
     def init(self, count: int) -> dict[str, Int64]:
-        """Its arrays for so many values of a first model: zeros."""
+        """Make its arrays for so many values of a first model: zeros."""
         return {name: np.zeros(count, np.int64) for name in self.units}
 
 
@@ -66,7 +66,7 @@ class Setup:
     parameters: Mapping[str, int]
 
     def __post_init__(self) -> None:
-        """Raises ValueError on a name, a parameter or a value that the table does not have."""
+        """Check it. Raises ValueError on a name, parameter or value that is not in the table."""
         row = OPTIMISERS.get(self.name)
         if row is None:
             raise ValueError(f"optimiser {self.name!r}: known are {', '.join(OPTIMISERS)}")
@@ -79,7 +79,7 @@ class Setup:
 
     @property
     def optimiser(self) -> Optimiser:
-        """Its row."""
+        """The row of this optimiser."""
         return OPTIMISERS[self.name]
 
     @property
@@ -89,7 +89,7 @@ class Setup:
 
     @staticmethod
     def parse(name: str, text: str) -> "Setup":
-        """The reverse of name and text. Raises ValueError."""
+        """Make a Setup of a name and what `text` wrote. Raises ValueError."""
         parameters = json.loads(text)
         if not isinstance(parameters, dict):
             raise ValueError(f"{name}: its parameters are no JSON object")
@@ -97,5 +97,5 @@ class Setup:
 
 
 def of_momentum(momentum_q8: int) -> Setup:
-    """Plain averaging if the momentum is 0; in 1/256."""
+    """Choose the optimiser of a momentum in 1/256: plain averaging if it is 0."""
     return Setup("fedavgm", {"momentum_q8": momentum_q8}) if momentum_q8 else Setup("fedavg", {})

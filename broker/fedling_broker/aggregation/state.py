@@ -60,13 +60,13 @@ class Sink(Protocol):
     """A state that is made: `begin`, then each span once, in order."""
 
     def begin(self, exponents: tuple[int, ...], optimiser: Sequence[str]) -> None:
-        """optimiser: the names of its arrays."""
+        """Begin a state. optimiser: the names of its arrays."""
 
     def write(self, span: Span, block: Block) -> None: ...
 
 
 def spans(layers: Sequence[Layer], size: int = SPAN) -> Iterator[Span]:
-    """Every value once, in order; no span has values of two layers, or weights and biases."""
+    """Part all values, in order; no span has values of two layers, or weights and biases."""
     start = 0
     for number, layer in enumerate(layers):
         yield from _cut(start, start + layer.weight_count, number, size)
@@ -80,12 +80,12 @@ def _cut(start: int, stop: int, layer: int | None, size: int) -> Iterator[Span]:
 
 
 def view_of(span: Span, master: Int64) -> bytes:
-    """What devices get of a span."""
+    """Round a span to what devices get of it."""
     return fixed.view_of_biases(master) if span.layer is None else fixed.view_of_masters(master)
 
 
 def finish(steps: Generator[None, None, T]) -> T:
-    """Take all steps at once; what they return."""
+    """Take all steps at once and return their result."""
     while True:
         try:
             next(steps)
@@ -99,7 +99,7 @@ def finish(steps: Generator[None, None, T]) -> T:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ServerState:
-    """All of a state."""
+    """All of a server's state, in memory."""
 
     layers: tuple[Layer, ...]
     exponents: tuple[int, ...]  # w_exp of each layer, 0 of those without weights
@@ -114,7 +114,7 @@ class ServerState:
 
 
 class Memory:
-    """Makes a ServerState."""
+    """A sink that makes a ServerState."""
 
     def __init__(self, layers: tuple[Layer, ...]) -> None:
         self._layers = layers
@@ -135,7 +135,7 @@ class Memory:
 
     @property
     def state(self) -> ServerState:
-        """When everything is written."""
+        """Give the state, when everything is written."""
         return ServerState(
             self._layers, self._exponents, self._master, bytes(self._view), self._optimiser
         )
@@ -144,7 +144,7 @@ class Memory:
 def state_of_masters(
     layers: tuple[Layer, ...], exponents: tuple[int, ...], master: Int64
 ) -> ServerState:
-    """The state of a first model."""
+    """Make the state of a first model."""
     view = b"".join(view_of(span, master[span.start : span.stop]) for span in spans(layers))
     return ServerState(layers, exponents, master, view, {})
 
@@ -152,7 +152,7 @@ def state_of_masters(
 def state_of_weights(
     layers: tuple[Layer, ...], exponents: tuple[int, ...], weights: bytes
 ) -> ServerState:
-    """The state of a first model that devices hold so: no fraction yet."""
+    """Make the state of a first model that devices hold so: no fraction yet."""
     values = read_vector(weights, layers)
     weight_count, _ = parameter_counts(layers)
     values[:weight_count] -= STORED_OFFSET
@@ -160,7 +160,7 @@ def state_of_weights(
 
 
 def read_vector(data: bytes, layers: Sequence[Layer]) -> Int64:
-    """The integers of stored weights, or of a raw update. Raises ValueError on another length."""
+    """Read stored weights or a raw update. Raises ValueError on another length."""
     if len(data) != weights_size(layers):
         raise ValueError(f"{len(data)} bytes, a vector of this model has {weights_size(layers)}")
     weights, biases = parameter_counts(layers)
@@ -174,10 +174,10 @@ def read_vector(data: bytes, layers: Sequence[Layer]) -> Int64:
 
 
 class StateWriter:
-    """Makes the two files of a state."""
+    """A sink that makes the two files of a state."""
 
     def __init__(self, layers: tuple[Layer, ...], state: BinaryIO, view: BinaryIO) -> None:
-        """Both files are empty; the view is written from its beginning to its end."""
+        """Write to two empty files; the view from its beginning to its end."""
         self._count = sum(parameter_counts(layers))
         self._state, self._view = state, view
         self._arrays: tagged.Writer | None = None
@@ -196,10 +196,10 @@ class StateWriter:
 
 
 class StateFile:
-    """Reads the arrays of a state."""
+    """A source that reads the arrays of a state from its file."""
 
     def __init__(self, layers: tuple[Layer, ...], file: BinaryIO) -> None:
-        """Raises ValueError when it is not a state of such a model."""
+        """Read a file. Raises ValueError when it is not a state of such a model."""
         self.layers = layers
         self._arrays = tagged.Reader(file)
         metadata, counts = self._arrays.metadata, self._arrays.counts
@@ -215,7 +215,7 @@ class StateFile:
         self._names = [name for name in counts if name.startswith(OPTIMISER)]
 
     def read(self, span: Span) -> Block:
-        """Raises ValueError: the file was cut in the meantime."""
+        """Read a span. Raises ValueError: the file was cut in the meantime."""
         arrays = {
             name.removeprefix(OPTIMISER): self._arrays.read(name, span.start, span.stop)
             for name in self._names
@@ -224,7 +224,7 @@ class StateFile:
 
 
 def copy(source: Source, sink: Sink) -> Generator[None, None, None]:
-    """Read one, make the other; a step for each span."""
+    """Read a source and make a sink of it; a step for each span."""
     names: Sequence[str] = ()
     for number, span in enumerate(spans(source.layers)):
         block = source.read(span)
@@ -236,14 +236,14 @@ def copy(source: Source, sink: Sink) -> Generator[None, None, None]:
 
 
 def state_to_bytes(state: ServerState) -> bytes:
-    """The arrays as they lie on disk; the view is a file of its own."""
+    """Write the arrays as they lie on disk; the view is a file of its own."""
     file = BytesIO()
     finish(copy(state, StateWriter(state.layers, file, BytesIO())))
     return file.getvalue()
 
 
 def state_from_bytes(layers: tuple[Layer, ...], data: bytes) -> ServerState:
-    """The reverse of state_to_bytes. Raises ValueError."""
+    """Read what state_to_bytes() wrote. Raises ValueError."""
     memory = Memory(layers)
     finish(copy(StateFile(layers, BytesIO(data)), memory))
     return memory.state

@@ -19,7 +19,7 @@ PIECE = 1 << 14  # values multiplied at once: they stay in the processor's cache
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GroupSum:
-    """Updates added up."""
+    """The sum of a group's updates, and their weight."""
 
     vector: Int64  # sum of weight x delta, in the order of the update's vector
     weight: int  # sum of weights, 1 to 2^30
@@ -50,7 +50,7 @@ class Sum:
         self.weight += weight
 
     def group(self, members: Iterable[str] = ()) -> GroupSum:
-        """As aggregation takes it; the vector is not copied."""
+        """Give the sum as aggregation takes it; the vector is not copied."""
         return GroupSum(self.total, self.weight, tuple(sorted(members)))
 
     def add_values(self, start: int, values: NDArray[np.signedinteger], weight: int) -> None:
@@ -77,12 +77,12 @@ CONTRIBUTIONS: dict[Codec, Callable[[Sum, bytes, int], None]] = {Codec.RAW_INT16
 
 
 def to_bytes(total: Int64) -> bytes:
-    """A sum as it lies on disk."""
+    """Write a sum as it lies on disk."""
     return total.astype("<i8", copy=False).tobytes()
 
 
 def from_bytes(data: bytes, layers: Sequence[Layer]) -> Int64:
-    """The reverse of to_bytes. Raises ValueError on another length."""
+    """Read what to_bytes() wrote. Raises ValueError on another length."""
     expected = 8 * sum(parameter_counts(layers))
     if len(data) != expected:
         raise ValueError(f"{len(data)} bytes, this model's sum has {expected}")

@@ -21,12 +21,12 @@ HASHED = 1 << 20  # bytes between two pauses
 
 
 class Writer:
-    """Makes a file; every value of every array has to be written, in any order."""
+    """Makes a file of arrays; every value of every array has to be written, in any order."""
 
     def __init__(
         self, file: BinaryIO, counts: Mapping[str, int], metadata: Mapping[str, str]
     ) -> None:
-        """counts: values of each array, in the order in which they lie in the file."""
+        """Begin a file. counts: values of each array, in the order in which they lie in it."""
         header = _header(counts, metadata)
         self._file = file
         self._places: dict[str, int] = {}
@@ -43,10 +43,10 @@ class Writer:
 
 
 class Reader:
-    """Reads a file; all of its header is checked before anything else."""
+    """Reads a file of arrays; all of its header is checked before anything else."""
 
     def __init__(self, file: BinaryIO) -> None:
-        """Raises ValueError on anything that Writer does not write."""
+        """Open a file. Raises ValueError on anything that Writer does not write."""
         self._file = file
         file.seek(0)
         length = int.from_bytes(file.read(WIDTH), "little")
@@ -67,7 +67,7 @@ class Reader:
             raise ValueError("the arrays are longer or shorter than the header says")
 
     def read(self, name: str, start: int, stop: int) -> Int64:
-        """The values [start, stop) of an array. Raises ValueError if it has none there."""
+        """Read the values [start, stop) of an array. Raises ValueError if it has none there."""
         if not 0 <= start <= stop <= self.counts.get(name, -1):
             raise ValueError(f"{name} has no values {start} to {stop}")
         values = np.empty(stop - start, "<i8")
@@ -78,7 +78,7 @@ class Reader:
 
 
 def sha256(file: BinaryIO) -> Generator[None, None, bytes]:
-    """The hash of a whole file, in steps of about a millisecond."""
+    """Hash a whole file, in steps of about a millisecond."""
     digest = hashlib.sha256()
     file.seek(0)
     while data := file.read(HASHED):
@@ -88,7 +88,7 @@ def sha256(file: BinaryIO) -> Generator[None, None, bytes]:
 
 
 def _header(counts: Mapping[str, int], metadata: Mapping[str, str]) -> bytes:
-    """The one way to write it: no hole, no overlap, padded with spaces."""
+    """Write the header in the one way there is: no hole, no overlap, padded with spaces."""
     tags: dict[str, object] = {METADATA: dict(metadata)}
     place = 0
     for name, count in counts.items():

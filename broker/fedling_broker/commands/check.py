@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> Exit:
 
 
 def _check_certificates(found: Config, devices: Devices) -> None:
-    """Raises SettingsError."""
+    """Check every certificate against fleet and root key. Raises SettingsError."""
     certified = devices.find(AGGREGATOR)
     if certified is None or certified.key != installation.online_key(found).public:
         raise SettingsError(
@@ -56,7 +56,7 @@ def _check_certificates(found: Config, devices: Devices) -> None:
 
 
 def _check_tasks(store: Store) -> int:
-    """How many there are. Raises SettingsError."""
+    """Parse all tasks again and count them. Raises SettingsError."""
     rows = store.tasks.rows()
     for row in rows:
         task_file.parse_task(row.text, f"task {row.name}")

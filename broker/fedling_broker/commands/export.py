@@ -24,7 +24,7 @@ READABLE = 0o644
 
 
 def run(args: argparse.Namespace) -> Exit:
-    """Raises OnnxError; then no file was written."""
+    """Export a model. Raises OnnxError; then no file was written."""
     onnx.require()
     from fedling_broker.onnx import exact, floating  # they import an extra
 
@@ -63,7 +63,7 @@ def _snapshot(args: argparse.Namespace) -> Snapshot:
 
 
 def _agreement(args: argparse.Namespace, model: ModelProto, snapshot: Snapshot) -> Agreement:
-    """Raises OnnxError if an exact file is not."""
+    """Compare the file with the kernel. Raises OnnxError if an exact file is not exact."""
     from fedling_broker.onnx import compare
 
     x = compare.random_examples(snapshot, args.check)

@@ -18,13 +18,13 @@ from fedling_protocol.wire.identity import SigningKey
 
 
 def load(args: argparse.Namespace) -> Config:
-    """The configuration that a command is about."""
+    """Load the configuration that a command is about. Raises SettingsError."""
     return config.load(config.find(args.config))
 
 
 @contextmanager
 def opened(args: argparse.Namespace) -> Iterator[tuple[Config, Store]]:
-    """Configuration and store, for a verb; an aggregator may work there. Raises as Store does."""
+    """Open what a verb works on; an aggregator may work there. Raises as Store does."""
     found = load(args)
     store = Store(found.state_dir)
     try:
@@ -38,7 +38,7 @@ def online_key(found: Config) -> SigningKey:
 
 
 def root_key(found: Config, path: Path) -> SigningKey:
-    """The key in the file, if it is the root of this fleet. Raises IdentityError, DeviceError."""
+    """Load the key, if it is this fleet's root. Raises IdentityError, DeviceError."""
     key = identity.load_key(path)
     if key.public != found.root_key:
         raise DeviceError(f"{path} is not the root key of fleet {found.file.fleet}")
@@ -54,7 +54,7 @@ def first_model_seed(found: Config, task: str) -> bytes:
 
 
 def task(store: Store, name: str) -> Task:
-    """Raises Missing."""
+    """Parse a task that was added. Raises Missing."""
     row = store.tasks.find(name)
     if row is not None:
         return task_file.parse_task(row.text, f"task {name}")
@@ -63,7 +63,7 @@ def task(store: Store, name: str) -> Task:
 
 
 def model_row(store: Store, task: str, version: int | None) -> ModelRow:
-    """A version of the task's model, by default the newest. Raises Missing."""
+    """Find a version of the task's model, by default the newest. Raises Missing."""
     if version is None:
         return store.models.newest(task)
     for row in store.models.rows(task):

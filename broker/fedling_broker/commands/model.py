@@ -29,7 +29,7 @@ def list_(args: argparse.Namespace) -> Exit:
 
 
 def weights(args: argparse.Namespace) -> Exit:
-    """Writes the weights as bytes (NUMERICS.md section 2)."""
+    """Write the weights as bytes (NUMERICS.md section 2)."""
     with installation.opened(args) as (_, store):
         spec = installation.task(store, args.task).spec
         row = installation.model_row(store, args.task, args.version)

@@ -39,7 +39,7 @@ def show(args: argparse.Namespace) -> Exit:
 
 
 def verify(args: argparse.Namespace) -> Exit:
-    """Every model again, from the journal's sums; sums again where updates are kept."""
+    """Make every model again from the journal's sums; sums too, where updates are kept."""
     with installation.opened(args) as (found, store):
         names = _names(store, None if args.all else args.task)
         rows = [
@@ -70,7 +70,7 @@ def verify(args: argparse.Namespace) -> Exit:
 
 
 def _names(store: Store, task: str | None) -> list[str]:
-    """One task, or all. Raises Missing."""
+    """List one task's name, or all. Raises Missing."""
     if task is None:
         return [row.name for row in store.tasks.rows()]
     installation.task(store, task)
@@ -93,7 +93,7 @@ def _summary(store: Store, task: str, plan: PlanRow) -> dict[str, object]:
 
 
 def _whole(store: Store, task: str, plan: PlanRow) -> dict[str, object]:
-    """All that accounting needs."""
+    """Make JSON of all that accounting needs of a round."""
     made = next((f for f in store.models.folds(task) if f.round == plan.round), None)
     return {
         **_summary(store, task, plan),

@@ -1,6 +1,7 @@
 """`fedling-broker serve`: the service, from its configuration to its end."""
 
 import argparse
+import gc
 import logging
 import random
 import signal
@@ -15,17 +16,15 @@ from fedling_broker.store.database import PROGRAM
 from fedling_broker.store.store import Store
 from fedling_protocol.disk import lock
 from fedling_protocol.exits import Exit
-from fedling_protocol.net.backoff import Backoff
 from fedling_protocol.net.link import MqttLink
 from fedling_protocol.net.mqtt import new_client
 from fedling_protocol.net.ports import Broker, Link, Owner
 from fedling_protocol.runtime import sdnotify
+from fedling_protocol.runtime.backoff import Backoff
 from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.runtime.watchdog import Watchdog
 from fedling_protocol.runtime.worker import ThreadWorker
-from fedling_protocol.wire.limits import MAX_LARGE
-
-PACKET_LIMIT = MAX_LARGE + 1024  # a message, its topic, its packet id
+from fedling_protocol.wire.limits import MAX_PACKET
 
 
 def run(args: argparse.Namespace) -> Exit:
@@ -45,7 +44,7 @@ def run(args: argparse.Namespace) -> Exit:
 
 
 def _serve(loop: Loop, service: Service) -> None:
-    """Until a signal."""
+    """Run the service until a signal."""
 
     def stop() -> None:
         sdnotify.stopping()
@@ -54,6 +53,7 @@ def _serve(loop: Loop, service: Service) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.on_signal(number, stop)
     service.start()
+    gc.freeze()  # what lives as long as the process is not looked through again, in the loop's time
     Watchdog(loop).start()
     sdnotify.ready("running")
     loop.run()
@@ -80,7 +80,7 @@ def _link(loop: Loop, found: Config, client_id: str, owner: Owner) -> Link:
         ThreadWorker(loop, "names", patient=False),
         Broker(mqtt.host, mqtt.port, mqtt.keepalive_s),
         Backoff(retry.first_s, retry.longest_s, random.random),
-        PACKET_LIMIT,
+        MAX_PACKET,
         partial(new_client, client_id),
         owner,
     )

@@ -40,7 +40,7 @@ def check(args: argparse.Namespace) -> Exit:
 
 
 def _start(args: argparse.Namespace, task: Task) -> tuple[ServerState | None, list[Change]]:
-    """The imported first model, and what rounding it changed. Raises OnnxError."""
+    """Import a first model; tell what rounding changed. Raises OnnxError."""
     if args.start is None:
         return None, []
     onnx.require()
@@ -67,7 +67,7 @@ def _tell(args: argparse.Namespace, task: Task, changes: Sequence[Change], words
 
 
 def _row(change: Change) -> dict[str, object]:
-    """Three digits are enough for a person."""
+    """Make a row; three digits are enough for a person."""
     cells = asdict(change)
     return {k: f"{v:.3g}" if isinstance(v, float) else v for k, v in cells.items()}
 

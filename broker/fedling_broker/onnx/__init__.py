@@ -16,7 +16,7 @@ class OnnxError(Exception):
 
 
 def require() -> None:
-    """Raises OnnxError unless the packages of the extra `onnx` are installed."""
+    """Look for the packages of the extra `onnx`. Raises OnnxError."""
     missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
         raise OnnxError(f"needs {' and '.join(missing)}: pip install 'fedling[onnx]'")

@@ -18,7 +18,7 @@ Float64 = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Of a file and the kernel, on the same examples."""
+    """How far a file and the kernel agree on the same examples."""
 
     examples: int
     labels: int  # examples with the same label
@@ -28,7 +28,7 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Answers:
-    """To n examples: logits, exponents and outputs bit for bit, the first largest logit."""
+    """Answers to n examples: logits, exponents and outputs bit for bit, the first largest logit."""
 
     logits: Int64  # [n][outputs]
     exponents: Int64  # [n]
@@ -41,7 +41,7 @@ class Answers:
 
     @property
     def reals(self) -> Float64:
-        """What the logits are worth."""
+        """The logits as real numbers."""
         return np.ldexp(self.logits.astype(np.float64), self.exponents[:, np.newaxis])
 
 

@@ -91,7 +91,7 @@ def exactly(node: Node, operands: list[Array], count: int) -> list[Array]:
 
 
 def small(node: Node, operands: list[Array]) -> list[Array]:
-    """At least one operand, none of them large."""
+    """Whether there is at least one operand, and none of them is large."""
     if not operands or any(operand.size > SMALL for operand in operands):
         node.refuse(f"of constants: allowed: of at most {SMALL} numbers")
     return operands

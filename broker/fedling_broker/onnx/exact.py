@@ -68,7 +68,7 @@ def exact_model(snapshot: Snapshot) -> ModelProto:
 
 
 def _forward(graph: Graph, snapshot: Snapshot) -> Sums:
-    """The accumulators of the last layer: all but those are requantised."""
+    """Add all layers, to the accumulators of the last, which alone are not requantised."""
     graph.part = "input"
     x = _input(graph)
     *inner, last = enumerate(snapshot.layers(), start=1)
@@ -124,7 +124,7 @@ def _weighted(graph: Graph, trained: Trained, x: Tensor) -> Sums:
 
 
 def _products(graph: Graph, trained: Trained, x: str) -> str:
-    """int32 [N, height, width, out]."""
+    """Add the nodes that multiply: int32 [N, height, width, out]."""
     if trained.layer.kind is Kind.DENSE:
         weights = (trained.matrix() + ZERO).astype(np.uint8)
         return graph.op("MatMulInteger", x, weights, ZERO, ZERO)
@@ -137,7 +137,7 @@ def _products(graph: Graph, trained: Trained, x: str) -> str:
 
 
 def _requantised(graph: Graph, sums: Sums) -> Tensor:
-    """As many bits fewer as the largest accumulator of each example asks for."""
+    """Take off as many bits as the largest accumulator of each example asks for."""
     largest = graph.op("ReduceMax", graph.op("Abs", sums.values), axes=[1, 2, 3], keepdims=1)
     # bitlen(M) - 7, or 0: how many of 2^7, 2^8, ... 2^30 are not above M < 2^31
     reached = graph.op("GreaterOrEqual", largest, 2 ** np.arange(7, 31, dtype=np.int64))
@@ -149,5 +149,5 @@ def _requantised(graph: Graph, sums: Sums) -> Tensor:
 
 
 def _signed(graph: Graph, values: str) -> str:
-    """uint8 with 128 for 0 -> int64."""
+    """Turn uint8 with 128 for 0 into int64."""
     return graph.op("Sub", graph.cast(values, np.int64), int(ZERO))

@@ -39,7 +39,7 @@ def float_model(snapshot: Snapshot) -> ModelProto:
 
 
 def _layer(graph: Graph, trained: Trained, x: str) -> str:
-    """From [N, height, width, channels] to [N, height, width, channels]."""
+    """Add a layer, from [N, height, width, channels] to [N, height, width, channels]."""
     layer = trained.layer
     match layer.kind:
         case Kind.DENSE:

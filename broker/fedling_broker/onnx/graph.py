@@ -30,7 +30,7 @@ class Graph:
         self._constants: dict[tuple[str, tuple[int, ...], bytes], TensorProto] = {}
 
     def op(self, operator: str, *operands: Operand, **attributes: Any) -> str:
-        """Add a node; the name of its result."""
+        """Add a node and return the name of its result."""
         name = f"{self.part}/{operator}_{len(self._nodes)}"
         inputs = [x if isinstance(x, str) else self._constant(np.asarray(x)) for x in operands]
         self._nodes.append(helper.make_node(operator, inputs, [name], name=name, **attributes))
@@ -48,7 +48,7 @@ class Graph:
         return self.op("Cast", x, to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
 
     def reshape(self, x: str, shape: Sequence[int]) -> str:
-        """Each example into another shape."""
+        """Bring each example into another shape."""
         return self.op("Reshape", x, np.array([0, *shape], np.int64))
 
     def channels_first(self, x: str) -> str:
@@ -68,7 +68,7 @@ class Graph:
         metadata: Mapping[str, str],
         about: str,
     ) -> ModelProto:
-        """The finished model, checked. Tensors are given as dtype and shape of one example."""
+        """Finish the model and check it. Tensors are given as dtype and shape of one example."""
         graph = helper.make_graph(
             self._nodes, metadata["task"], _values(inputs), _values(outputs),
             list(self._constants.values()), doc_string=about,
@@ -94,7 +94,7 @@ def _values(
 
 
 def part_name(number: int, layer: Layer) -> str:
-    """How nodes of a layer are called: layer1_conv, ..."""
+    """Name the nodes of a layer: layer1_conv, ..."""
     return f"layer{number}_{layer.kind.name.lower()}"
 
 
@@ -103,7 +103,7 @@ def input_shape(layer: Layer) -> Shape:
 
 
 def window(layer: Layer) -> dict[str, list[int]]:
-    """The attributes of a convolution or max pool."""
+    """Make the attributes of a convolution or max pool."""
     top, bottom, left, right = layer.pad
     return {
         "kernel_shape": list(layer.kernel),

@@ -42,7 +42,7 @@ def float_layers(path: Path, spec: TaskSpec) -> list[FloatLayer]:
 
 
 def followed(walk: Walk, graph: FloatGraph) -> list[FloatLayer]:
-    """From here to the output. Raises OnnxError."""
+    """Follow the graph from here to the output. Raises OnnxError."""
     for node in graph.nodes:
         if not fold(walk, node):
             advance(walk, node)

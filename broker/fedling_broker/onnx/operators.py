@@ -14,7 +14,7 @@ FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16)
 
 
 def advance(walk: Walk, node: Node) -> None:
-    """One node. Raises OnnxError, which names it."""
+    """Take one node into the walk. Raises OnnxError, which names it."""
     if node.operator not in OPERATORS:
         node.refuse(f"is not supported; supported are {', '.join(sorted(OPERATORS))}")
     for name in filter(None, node.inputs):
@@ -79,7 +79,7 @@ def matmul(walk: Walk, node: Node) -> None:
 
 
 def add_dense(walk: Walk, node: Node, matrix: Array) -> None:
-    """matrix [inputs][out]"""
+    """Take in a dense layer. matrix: [inputs][out]"""
     *leading, inputs = walk.places.shape
     if matrix.ndim != 2 or matrix.shape[0] != inputs or prod(leading) != 1:
         node.refuse(f"has weights of shape {list(matrix.shape)} for {shown(walk.places)}")
@@ -115,7 +115,7 @@ def divide(walk: Walk, node: Node) -> None:
 
 
 def batch_normalization(walk: Walk, node: Node) -> None:
-    """With what it learned; its mean and variance stand still from here on."""
+    """Scale by what it learned; its mean and variance stand still from here on."""
     if node.integer("training_mode", 0):
         node.refuse("is in training mode: export the model after model.eval()")
     gain, offset, mean, variance = (by_channel(walk, node, number) for number in range(1, 5))
@@ -127,7 +127,7 @@ def batch_normalization(walk: Walk, node: Node) -> None:
 
 
 def by_channel(walk: Walk, node: Node, number: int) -> Float64:
-    """A constant along the first dimension after the batch."""
+    """Lay a constant along the first dimension after the batch."""
     values = walk.required(node, number)
     if values.shape != walk.places.shape[:1]:
         node.refuse(f"its input {number} has the shape {list(values.shape)}: allowed: [channels]")
@@ -170,7 +170,7 @@ def reduce_mean(walk: Walk, node: Node) -> None:
 
 
 def average(walk: Walk, node: Node, over: tuple[int, ...], *, keep: bool) -> None:
-    """over: axes of the places."""
+    """Take in a mean. over: axes of the places."""
     layer, places = walk.expected(node), walk.places
     others = [axis for axis in range(places.ndim) if axis not in over]
     rows = places.transpose(*others, *over).reshape(prod(places.shape[i] for i in others), -1)
@@ -272,7 +272,7 @@ def unsqueeze(walk: Walk, node: Node) -> None:
 
 
 def axes(walk: Walk, node: Node, dimensions: int) -> tuple[int, ...]:
-    """Of places of so many dimensions: without the batch, which no node may touch."""
+    """Read axes of places, without the batch, which no node may touch."""
     listed = listed_axes(walk, node)
     found = {axis - 1 if axis >= 0 else axis + dimensions for axis in listed}
     if not found or len(found) != len(listed) or min(found) < 0 or max(found) >= dimensions:
@@ -281,7 +281,7 @@ def axes(walk: Walk, node: Node, dimensions: int) -> tuple[int, ...]:
 
 
 def listed_axes(walk: Walk, node: Node) -> tuple[int, ...]:
-    """As they stand in the file: an attribute in old ones, an input in new ones."""
+    """Find axes as they stand in the file: an attribute in old ones, an input in new ones."""
     if len(node.inputs) > 1:
         return tuple(int(axis) for axis in walk.required(node, 1).ravel()[: MAX_RANK + 1])
     return node.integers("axes", ())
@@ -300,7 +300,7 @@ def cast(walk: Walk, node: Node) -> None:
 
 
 def nothing(walk: Walk, node: Node) -> None:
-    """What changes no number when a model predicts."""
+    """Pass over a node that changes no number when a model predicts."""
 
 
 OPERATORS: dict[str, Callable[[Walk, Node], None]] = {

@@ -95,13 +95,13 @@ def exponent_of(floats: FloatLayer) -> int:
 
 
 def nearest(values: Float64 | np.float64, exponent: int) -> Int64:
-    """In units of 2^exponent, halves up."""
+    """Round to units of 2^exponent, halves up."""
     scaled = np.floor(np.ldexp(values, -exponent) + 0.5)
     return np.clip(scaled, -FAR, FAR).astype(np.int64)
 
 
 def canonical(kind: Kind, weights: Int64) -> Int64:
-    """[out][span] in the order of NUMERICS.md section 2."""
+    """Order [out][span] as NUMERICS.md section 2 does."""
     return (weights.T if kind is Kind.DEPTHWISE else weights).ravel()
 
 
@@ -124,6 +124,6 @@ def change(number: int, floats: FloatLayer, rounded: Rounded) -> Change:
 
 
 def rms(values: Float64) -> float:
-    """Scaled first: the square of a double may be none."""
+    """Compute the root of the mean square, scaled first: the square of a double may be none."""
     largest = float(np.abs(values).max()) or 1.0
     return largest * float(np.sqrt(np.mean(np.square(values / largest))))

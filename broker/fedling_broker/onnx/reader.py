@@ -55,7 +55,7 @@ class Node:
 
     @property
     def output(self) -> str:
-        """What later nodes read."""
+        """The tensor that later nodes read."""
         return self.outputs[0] if self.outputs else ""
 
     def refuse(self, why: str) -> NoReturn:
@@ -151,7 +151,7 @@ class _Reader:
         )
 
     def attribute(self, attribute: AttributeProto) -> object:
-        """None: of a type that no supported operator has."""
+        """Read an attribute; None: of a type that no supported operator has."""
         match attribute.type:
             case AttributeProto.INT:
                 return attribute.i
@@ -168,7 +168,7 @@ class _Reader:
         return None
 
     def tensor(self, tensor: TensorProto) -> Array:
-        """As float64 or int64."""
+        """Read a tensor as float64 or int64."""
         kind = tensor.data_type
         if kind not in RAW:
             self.refuse(tensor, f"its type {kind} is none of float, double, int32, int64, bool")
@@ -230,7 +230,7 @@ def _text(value: str | bytes) -> str:
 
 
 def _needed(nodes: Sequence[Node], output: str) -> tuple[Node, ...]:
-    """Those that an output comes from."""
+    """Find the nodes that an output comes from."""
     wanted, found = {output}, []
     for node in reversed(nodes):
         if not wanted.isdisjoint(node.outputs):

@@ -80,7 +80,7 @@ class Walk:
     # --- what they give ---
 
     def expected(self, node: Node) -> Layer:
-        """The task's next layer."""
+        """The task's layer that must come next."""
         if self.ended:
             node.refuse(f"comes after {self.ended!r}, which ends a model")
         if len(self.found) == len(self.layers):
@@ -136,7 +136,7 @@ class Walk:
         newest.biases = newest.biases * factors + offsets
 
     def relu(self, node: Node) -> None:
-        """Of the newest layer with weights: a maximum of windows and a ReLU can change places."""
+        """Give the newest layer with weights a ReLU, which may change places with a max pool."""
         layers = [x for x in self.found if x.layer.kind is not Kind.MAX_POOL]
         if not layers or layers[-1].layer.kind not in WEIGHTED:
             node.refuse("does not follow a layer with weights")
@@ -237,7 +237,7 @@ def described(layer: Layer) -> str:
 
 
 def _comparable(layer: Layer) -> Layer:
-    """Without ReLU, and without the stride in a direction that has one position only."""
+    """Leave out the ReLU, and the stride in a direction that has one position only."""
     height, width, _ = layer.out_shape
     sh, sw = layer.stride
     stride = (1 if height == 1 else sh, 1 if width == 1 else sw)

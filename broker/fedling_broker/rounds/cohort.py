@@ -20,7 +20,7 @@ class Cohort:
         places: Mapping[str, int] | None = None,
         decisions: Mapping[str, Decision] | None = None,
     ) -> None:
-        """places: device to until_ms, as GrantPlace said it last. decisions: the first of each."""
+        """Fill it. places: device to until_ms, as last granted. decisions: the first of each."""
         self._decisions = dict(decisions or {})
         self._until = {d: until for d, until in (places or {}).items() if d not in self._decisions}
         self.accepted = sum(d.verdict is Verdict.ACCEPTED for d in self._decisions.values())
@@ -62,7 +62,7 @@ class Cohort:
             self._tidy()
 
     def decide(self, device: str, decision: Decision) -> None:
-        """The first word on the device's update; its place ends with it."""
+        """Take in the first word on the device's update; its place ends with it."""
         self._decisions[device] = decision
         self._until.pop(device, None)
         self.accepted += decision.verdict is Verdict.ACCEPTED

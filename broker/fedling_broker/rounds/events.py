@@ -4,10 +4,11 @@ The shell's contract:
 
 - It gives one event at a time to `machine.step`, then executes the actions of the list in order.
   What an action brings about (Opened, Folded) is given as an event when the whole list was done.
-- An action marked **durable** is committed (fsync) before the next action of the list is executed.
-  If that fails (disk full), the shell throws the rest of the list and the state away and rebuilds
-  the state with `state.restore`, as after a crash. Actions may be executed twice (a crash between
-  two of them): each is idempotent.
+- An action marked **durable** is on disk before anything is said of what comes after it in the
+  list, or in later lists. Many of them may be committed together, in their order, all or none: the
+  words behind them wait (service/turns.py). If that fails (disk full), the shell throws the state
+  away, with all that was not said, and rebuilds it with `state.restore`, as after a crash. Actions
+  may be executed twice (a crash before the commit): each is idempotent.
 - A state given to `machine.step` is spent: only the one that it returns may be used again.
 - Sending is best effort: what cannot be sent is dropped; devices ask again.
 - After each step it asks `state.due(state)`, and gives Tick at that time; and once after `restore`.
@@ -146,8 +147,8 @@ class SendTicket:
 
 @dataclass(frozen=True, slots=True)
 class StoreUpdate:
-    """**Durable**: the update's file is on disk (its directory too), then the decision `accepted`
-    about (plan, device) is committed. The update is in the round's sum from then on."""
+    """**Durable**: the update's bytes, then the decision `accepted` about (plan, device), which
+    says where they lie. The update is in the round's sum from then on."""
 
     device: str
     update: Update
@@ -188,9 +189,10 @@ class CloseRound:
 class FoldRound:
     """Add up all accepted updates of the closed plan and make the next model.
 
-    **Durable**, in one transaction after the model's file: journal, new model version, the plan is
-    folded, its updates are no longer needed. Folded follows. A plan that is folded already is left
-    alone, and Folded follows as well.
+    It goes on beside the loop; other events come meanwhile. **Durable**, in one transaction after
+    the files of model, state and sum: journal, new model version, the plan is folded, its updates
+    are no longer needed. Folded follows. A plan that is folded already is left alone, and Folded
+    follows as well.
     """
 
     plan_id: bytes

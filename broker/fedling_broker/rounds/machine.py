@@ -71,12 +71,12 @@ def on_join(s: Rounds, event: JoinSeen, now: int, do: list[Action]) -> Rounds:
 
 
 def open_for(s: Rounds, plan_id: bytes) -> Open | None:
-    """The open round, if this is its plan."""
+    """Find the open round, if this is its plan."""
     return s.phase if isinstance(s.phase, Open) and s.phase.plan_id == plan_id else None
 
 
 def known_decision(phase: Open | None, event: JoinSeen | UpdateSeen) -> Decision | None:
-    """What was decided before about this device and the plan that it speaks of."""
+    """Find what was decided before about this device and the plan that it speaks of."""
     if phase is not None:
         return phase.cohort.decision(event.device)
     return None if event.past is None else event.past.decision
@@ -128,7 +128,7 @@ def on_update(s: Rounds, event: UpdateSeen, now: int, do: list[Action]) -> Round
 
 
 def accept(phase: Open, event: UpdateSeen, now: int, do: list[Action]) -> None:
-    """On disk first, then the word."""
+    """Accept an update: on disk first, then the word."""
     phase.cohort.decide(event.device, Decision(event.update_hash, Verdict.ACCEPTED, ""))
     age = now - phase.opened_ms
     do.append(StoreUpdate(event.device, event.update, event.message, event.update_hash, age))
@@ -163,7 +163,7 @@ def on_tick(s: Rounds, event: Tick, now: int, do: list[Action]) -> Rounds:
 
 
 def advance(s: Rounds, now: int, do: list[Action]) -> Rounds:
-    """After every event: open, close or fold if it is time."""
+    """Open, close or fold if it is time; after every event."""
     match s.phase:
         case Pausing(until_ms) if now >= until_ms:
             do.append(OpenRound(s.done + 1))
@@ -177,7 +177,7 @@ def advance(s: Rounds, now: int, do: list[Action]) -> Rounds:
 
 
 def close_if_time(s: Rounds, phase: Open, now: int, do: list[Action]) -> Rounds:
-    """When the policy has enough; it may ask for less once the round is overdue."""
+    """Close when the policy has enough; it may ask for less once the round is overdue."""
     policy = s.rules.policy
     deadline = policy.deadline_ms
     overdue = deadline is not None and now - phase.opened_ms >= deadline
@@ -205,7 +205,7 @@ def ticket(join: Join, answer: Answer, seconds: int, reason: str = "") -> Ticket
 def decide(
     event: JoinSeen | UpdateSeen, decision: Decision, phase: Open | None, do: list[Action]
 ) -> None:
-    """Written down before it is said. phase: the round that is open for it, if one is."""
+    """Decide on an update; written down before it is said. phase: its open round, if one is."""
     if phase is not None:
         phase.cohort.decide(event.device, decision)
     size = len(event.message) if isinstance(event, UpdateSeen) else 0

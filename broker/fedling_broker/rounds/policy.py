@@ -43,11 +43,11 @@ class Policy(Protocol):
 
     @property
     def goal(self) -> int:
-        """So many accepted updates are enough, however young the round is."""
+        """How many accepted updates are enough, however young the round is."""
 
     @property
     def wait_s(self) -> int:
-        """What a wait says at most, unless the policy says more."""
+        """How long a device is told to wait at most, unless the policy says more."""
 
     @property
     def deadline_ms(self) -> int | None:
@@ -57,9 +57,9 @@ class Policy(Protocol):
         """The answer to a device without a decision that asks for a place."""
 
     def enough(self, cohort: Cohort, overdue: bool) -> bool:
-        """Whether the round closes now."""
+        """Whether the updates suffice to close the round now."""
 
 
 def whole_seconds(ms: int) -> int:
-    """Rounded up, at least 1."""
+    """Round milliseconds up to seconds, at least 1."""
     return max(1, -(-ms // 1000))

@@ -64,7 +64,7 @@ Phase = Pausing | Opening | Open | Folding | Over
 
 @dataclass(frozen=True, slots=True)
 class Rounds:
-    """The rounds of one task."""
+    """All that is remembered of the rounds of one task."""
 
     rules: Rules
     done: int  # rounds folded; the one in work, or the next, has number done + 1
@@ -88,7 +88,7 @@ class OnDisk:
 
 
 def restore(rules: Rules, done: int, plan: OnDisk | None, now_ms: int) -> Rounds:
-    """The rounds after a start, from what is on disk. The shell then gives Tick, and Connected.
+    """Make the rounds after a start, from what is on disk. The shell gives Tick, then Connected.
 
     done: rounds folded
     A pause between rounds begins anew.
@@ -102,14 +102,14 @@ def restore(rules: Rules, done: int, plan: OnDisk | None, now_ms: int) -> Rounds
 
 
 def between(rules: Rules, done: int, now_ms: int) -> Rounds:
-    """No plan is open, `done` rounds are folded."""
+    """Make the phase in which no plan is open and `done` rounds are folded."""
     if rules.rounds and done >= rules.rounds:
         return Rounds(rules, done, Over())
     return Rounds(rules, done, Pausing(now_ms + (rules.pause_s * 1000 if done else 0)))
 
 
 def due(s: Rounds) -> int | None:
-    """When the next Tick is due; None: not before another event. Ask again after each step."""
+    """Tell when the next Tick is due; None: not before another event. Ask again after each step."""
     if isinstance(s.phase, Pausing):
         return s.phase.until_ms
     if isinstance(s.phase, Open) and not s.phase.overdue:

@@ -9,7 +9,7 @@ from fedling_protocol.wire.messages import WaitReason
 
 @dataclass(frozen=True, slots=True)
 class Synchronous:
-    """Of one task, from its file."""
+    """The policy of synchronous rounds, with the numbers of a task file."""
 
     goal: int  # a round closes at so many accepted updates
     minimum: int  # after the deadline it closes at so many; 1 <= minimum <= goal
@@ -21,7 +21,7 @@ class Synchronous:
 
     @property
     def capacity(self) -> int:
-        """Places in a cohort."""
+        """How many places a cohort has."""
         if self.members is not None:
             return len(self.members)
         return self.goal + -(-self.goal * self.over_selection // 1000)
@@ -48,12 +48,12 @@ class Synchronous:
         return TurnAway(min(self.wait_s, whole_seconds(until - age_ms)), WaitReason.COHORT_FULL)
 
     def take(self, age_ms: int, instead_of: str | None = None) -> Take:
-        """A place, its ticket as long as `ticket_s` says."""
+        """Give a place, its ticket as long as `ticket_s` says."""
         seconds = self.ticket_s(age_ms)
         return Take(seconds, age_ms + (seconds + self.grace_s) * 1000, instead_of)
 
     def ticket_s(self, age_ms: int) -> int:
-        """How long a new ticket is good when the round is so old: to its deadline.
+        """Tell how long a new ticket is good when the round is so old: to its deadline.
 
         After the deadline, when a round waits for its minimum, it is as long as a round.
         """
@@ -63,5 +63,5 @@ class Synchronous:
         return whole_seconds(left_ms if left_ms > 0 else self.deadline_ms)
 
     def enough(self, cohort: Cohort, overdue: bool) -> bool:
-        """At the goal; at the deadline, or ever after, with at least the minimum."""
+        """Whether the goal is reached or, from the deadline on, the minimum."""
         return cohort.accepted >= (self.minimum if overdue else self.goal)

@@ -18,7 +18,7 @@ class Terms:
 
 
 def misfit(terms: Terms, update: Update) -> str:
-    """The first thing of the update that is not as the plan asked; empty: nothing."""
+    """Find the first thing of the update that is not as the plan asked; empty: nothing."""
     if (update.base_version, update.base_hash) != (terms.base_version, terms.base_hash):
         return "base"
     if update.codec != terms.codec:

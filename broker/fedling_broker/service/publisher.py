@@ -19,11 +19,11 @@ from fedling_protocol.wire.topics import Topics
 
 
 @dataclass(frozen=True, slots=True)
-class SealedModel:
-    """A Model message as it is published."""
+class Retained:
+    """A version of a model that the MQTT broker got on this connection."""
 
     version: int
-    message: bytes
+    size: int  # bytes of the message
 
 
 class Publisher:
@@ -34,12 +34,16 @@ class Publisher:
         self._compute = compute
         self._topics = topics
         self._key = key
-        self._models: dict[str, SealedModel] = {}  # the newest of each task
+        self._models: dict[str, Retained] = {}  # the newest of each task
 
     @property
     def connected(self) -> bool:
         """Whether anybody can hear it."""
         return self._link.connected
+
+    def forget_connection(self) -> None:
+        """What the MQTT broker got before, it may have forgotten."""
+        self._models.clear()
 
     # --- to one device ---------------------------------------------------------------------------
 
@@ -70,20 +74,19 @@ class Publisher:
         then: Callable[[int], None],
         failed: Failed,
     ) -> None:
-        """Publish a version of the model; then: told how many bytes its message has.
+        """See that a version of the model is retained; then: told how many bytes its message has.
 
-        failed: told what is wrong with its file
+        failed: told what is wrong with its file. Without a connection nothing is sealed or told.
         """
-        sealed = self._models.get(spec.task)
-        if sealed is not None and sealed.version == row.version:
-            self._publish_model(spec.task, sealed, then)
-            return
-        self._models.pop(spec.task, None)
-        self._compute.do(
-            lambda: self._seal_model(models, spec, row),
-            lambda made: self._publish_model(spec.task, made, then),
-            failed,
-        )
+        found = self._models.get(spec.task)
+        if found is not None and found.version == row.version:
+            then(found.size)
+        elif self._link.connected:
+            self._compute.do(
+                lambda: self._seal_model(models, spec, row),
+                lambda message: self._publish_model(spec.task, row.version, message, then),
+                failed,
+            )
 
     def no_model(self, task: str, version: int, done: Done | None = None) -> None:
         """done: the MQTT broker has forgotten it."""
@@ -92,20 +95,22 @@ class Publisher:
 
     def withdraw(self, task: str) -> None:
         """The task is no more: take its model back. Who still asks is told that."""
-        sealed = self._models.pop(task, None)
-        if sealed is not None:
-            self.no_model(task, sealed.version)
+        found = self._models.pop(task, None)
+        if found is not None:
+            self.no_model(task, found.version)
 
-    def _seal_model(self, models: Models, spec: TaskSpec, row: ModelRow) -> SealedModel:
+    def _seal_model(self, models: Models, spec: TaskSpec, row: ModelRow) -> bytes:
         topic = self._topics.of(Kind.MODEL, spec.task, row.version)
         model = Model(row.version, spec, row.exponents, models.bytes_of(row, spec))
-        return SealedModel(row.version, envelope.seal(model, self._topics.bound(topic), self._key))
+        return envelope.seal(model, self._topics.bound(topic), self._key)
 
-    def _publish_model(self, task: str, sealed: SealedModel, then: Callable[[int], None]) -> None:
-        self._models[task] = sealed
-        topic = self._topics.of(Kind.MODEL, task, sealed.version)
-        self._link.publish(topic, sealed.message, retain=True)
-        then(len(sealed.message))
+    def _publish_model(
+        self, task: str, version: int, message: bytes, then: Callable[[int], None]
+    ) -> None:
+        topic = self._topics.of(Kind.MODEL, task, version)
+        if self._link.publish(topic, message, retain=True):
+            self._models[task] = Retained(version, len(message))
+            then(len(message))
 
     def _say(self, topic: str, message: Message, *, retain: bool = False) -> None:
         if self._link.connected:

@@ -29,7 +29,8 @@ class Roster:
         self._turns = turns
         self._publisher = publisher
         self._seen = 0  # the last change that was looked at
-        self._under_way = False  # certificates are being published or taken back
+        self._greeted = False  # the MQTT broker of this connection has the aggregator's own
+        self._under_way = False  # others are being published or taken back
 
     def load(self, config: Config) -> None:
         """Before anything else. Raises SettingsError: broker.toml was changed after `init`."""
@@ -57,8 +58,17 @@ class Roster:
         own = self._devices.find(AGGREGATOR)
         if own is not None:
             self._publish(own)
-        self._under_way = False
+        self._greeted, self._under_way = True, False
         self._say_news()
+
+    def lost(self) -> None:
+        """A connection has ended, or a turn failed: what was under way is no longer."""
+        self._greeted &= self._publisher.connected
+        self._under_way = False
+
+    def knows(self, device: str) -> bool:
+        """Whether it belongs to the fleet."""
+        return self._trust.known(device) is not None
 
     def vouch(self, device: str) -> None:
         """A device that belongs to the fleet does not know it: tell it before it is answered."""
@@ -86,18 +96,18 @@ class Roster:
 
     def _say_news(self) -> None:
         """A few at a time: a fleet that was enrolled at once must not hold the first answers up."""
-        if self._under_way or not self._publisher.connected:
+        if self._under_way or not self._greeted:
             return
         new = self._devices.unpublished(AT_ONCE)
         gone = self._devices.withdrawn(AT_ONCE)
         for certified in new:
             self._devices.set_retained(certified.id)
         if new or gone:
+            self._under_way = True
             self._turns.then(lambda: self._send(new, gone))
 
     def _send(self, new: list[Certified], gone: list[str]) -> None:
         """The last PUBACK asks for more; if it never comes, the next connect does."""
-        self._under_way = True
         waiting = set(gone) | {certified.id for certified in new}
 
         def acknowledged(owner: str, empty: bool) -> None:

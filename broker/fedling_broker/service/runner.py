@@ -272,7 +272,11 @@ class RoundsRunner:
                 for version in others:
                     self._empty(version)
 
-        parts.turns.then(lambda: parts.publisher.model(models, spec, model, say, parts.refused))
+        def begin() -> None:
+            if wanted is self._wanted:
+                parts.publisher.model(models, spec, model, say, parts.refused)
+
+        parts.turns.then(begin)
 
     def _empty(self, version: int) -> None:
         parts, name = self._parts, self.task.name

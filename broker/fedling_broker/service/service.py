@@ -13,18 +13,18 @@ from fedling_broker.service.counters import Counters
 from fedling_broker.service.inbox import Inbox
 from fedling_broker.service.publisher import Publisher
 from fedling_broker.service.roster import Roster
-from fedling_broker.service.runner import Parts, RoundsRunner
+from fedling_broker.service.runner import Parts
+from fedling_broker.service.runners import Runners
 from fedling_broker.service.turns import Turns
 from fedling_broker.store.devices import Devices
 from fedling_broker.store.shelf import Damaged
 from fedling_broker.store.store import Store
-from fedling_broker.store.tasks import TaskRow
-from fedling_broker.tasks import task_file
 from fedling_protocol.disk.errors import Busy, CannotWrite
-from fedling_protocol.net.backoff import Backoff
 from fedling_protocol.net.ports import Done, MakeLink, Will
 from fedling_protocol.net.tcpinfo import Traffic
+from fedling_protocol.runtime.backoff import Backoff
 from fedling_protocol.runtime.loop import Clock
+from fedling_protocol.runtime.recovery import Recovery
 from fedling_protocol.runtime.worker import Worker
 from fedling_protocol.wire.identity import SigningKey
 from fedling_protocol.wire.kinds import Kind
@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 CLIENT_ID = "fedling-aggregator-{fleet}"
 LOOK_S = 1.0  # the admin verbs write to the database: it is looked at so often
 BOOKS_S = 60.0  # counters are written so often
+MOST_WAITING = 64 << 20  # bytes of messages that wait for a slow disk; further ones are dropped
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,6 @@ class Service:
         self.clock = clock = ports.clock
         self.config = config
         self.store = store
-        self.runners: dict[str, RoundsRunner] = {}
         self.counters = Counters()
         self.link = ports.make_link(CLIENT_ID.format(fleet=config.file.fleet), self)
         self.turns = Turns(clock, ports.disk, store, self._look, self._refused)
@@ -70,8 +70,7 @@ class Service:
         devices = Devices(store.database, config.topics)
         self.roster = Roster(devices, trust, self.turns, self.publisher)
         self._status = ports.status
-        self._compute = ports.compute
-        self._parts = Parts(
+        parts = Parts(
             clock=clock,
             disk=ports.disk,
             compute=ports.compute,
@@ -83,12 +82,13 @@ class Service:
             keep_updates=config.file.keep_updates is KeepUpdates.AUDIT,
             refused=self._refused,
         )
-        self._rows: dict[str, TaskRow] = {}  # as the runners were made of them
+        self.runners = Runners(parts, lambda: self.link.connected)
+        full = Backoff(config.file.retry.first_s, config.file.retry.longest_s, ports.draw)
+        self.recovery = Recovery(
+            clock, full, self._forget, self._probe, self._go_on, "nothing is accepted"
+        )
         self._seen = -1  # data_version
-        self._untidy = True  # files may lie around that no row speaks of
-        self._full = Backoff(config.file.retry.first_s, config.file.retry.longest_s, ports.draw)
-        self._mended = 0.0  # when the disk could be written again
-        self._stalled = False
+        self._waiting = 0  # bytes of messages that no turn has taken yet
         self._stopping = False
 
     # --- life ------------------------------------------------------------------------------------
@@ -105,108 +105,68 @@ class Service:
         if self._stopping:
             return
         self._stopping = True
-        self._close_runners()
+        self.recovery.close()
+        self.runners.close()
         self.link.take_traffic()
         self.turns.run(self._write_counts)
         self.turns.drain(lambda: self.link.stop(None, done))
-
-    def _close_runners(self) -> None:
-        for runner in self.runners.values():
-            runner.close()
-        self.runners.clear()
-        self._rows.clear()
-        self._seen = -1
 
     # --- what the admin verbs changed ------------------------------------------------------------
 
     def _look_again(self) -> None:
         """A turn looks at the database first, whatever else it does."""
-        if not self._stalled and not self._stopping:
+        if self._working:
             self.turns.run(_nothing)
-            self._tidy()
+            self.runners.tidy()
         self.clock.after(LOOK_S, self._look_again)
 
     def _look(self) -> None:
         """Tasks and certificates, if another process has written: before anything is decided."""
         version = self.store.database.data_version()
-        if version == self._seen or self._stopping:
-            return
-        self._seen = version
-        self.roster.look()
-        rows = {row.name: row for row in self.store.tasks.rows()}
-        for name in [n for n, row in self._rows.items() if rows.get(n) != row]:
-            self._end_runner(name, removed=name not in rows)
-        for name, row in rows.items():
-            if name not in self._rows:
-                self._begin_runner(row)
-
-    def _begin_runner(self, row: TaskRow) -> None:
-        task = task_file.parse_task(row.text, f"task {row.name}")
-        runner = RoundsRunner(task, row.paused, self._parts)
-        self._rows[row.name], self.runners[row.name] = row, runner
-        log.info("task %s: %s", row.name, "paused" if row.paused else "at work")
-        runner.look()
-        if self.link.connected:
-            runner.connected()
-
-    def _end_runner(self, name: str, *, removed: bool) -> None:
-        runner = self.runners.pop(name)
-        runner.close()
-        del self._rows[name]
-        if removed:
-            log.info("task %s: removed", name)
-            runner.withdraw()
-        self._untidy = True
-
-    def _tidy(self) -> None:
-        """Beside the loop, and not while a fold makes files: its rows come last."""
-        if self._untidy and not any(runner.folding for runner in self.runners.values()):
-            self._untidy = False
-            self._compute.do(self.store.tidy, _ignore, self._on_untidy)
-
-    def _on_untidy(self, error: Exception) -> None:
-        self._untidy = True
-        if not isinstance(error, Busy):
-            self._refused(error)
+        if version != self._seen and not self._stopping:
+            self._seen = version
+            self.roster.look()
+            self.runners.look()
 
     # --- a disk that cannot be written -----------------------------------------------------------
 
+    @property
+    def _working(self) -> bool:
+        """Whether anything is decided: else devices ask again."""
+        return self.recovery.stall is None and not self._stopping
+
     def _refused(self, error: Exception) -> None:
-        """As after a crash: forget what is in memory, go on later from what is on disk."""
         if not isinstance(error, CannotWrite | Busy | Damaged):
             raise error
-        self._close_runners()
+        self.recovery.refused(error)
+        if self.recovery.stall is not None:
+            self._status("the state directory cannot be written: nothing is accepted")
+
+    def _forget(self) -> None:
+        self.runners.close()
         self.turns.drop()
-        if self._stalled or self._stopping:
-            return
-        self._stalled = True
-        self._full.lived(self.clock.now() - self._mended)
-        delay_s = self._full.next_s()
-        log.error("%s; nothing is accepted, next try in %.1f s", error, delay_s)
-        self._status("the state directory cannot be written: nothing is accepted")
-        self.clock.after(delay_s, self._try_again)
+        self.roster.lost()
+        self._seen = -1
+        self._waiting = 0
 
-    def _try_again(self) -> None:
-        self._stalled = False  # a refusal from now on is a new one
-        if not self._stopping:
-            self.counters.count("stalls")
-            self._untidy = True
-            self.turns.run(self._probe)
+    def _probe(self, then: Done) -> None:
+        def probe() -> None:
+            self._write_counts()
+            if self.link.connected:
+                self.roster.connected()
+            self.turns.then(then)
 
-    def _probe(self) -> None:
-        self._write_counts()
-        self.turns.then(self._on_written)
+        self.counters.count("stalls")
+        self.turns.run(probe)
 
-    def _on_written(self) -> None:
-        self._mended = self.clock.now()
-        log.info("the disk can be written again")
+    def _go_on(self) -> None:
         self._status("running")
 
     # --- counters --------------------------------------------------------------------------------
 
     def _keep_books(self) -> None:
         self.link.take_traffic()
-        if not self._stalled and not self._stopping:
+        if self._working:
             self.turns.run(self._write_counts)
         self.clock.after(BOOKS_S, self._keep_books)
 
@@ -228,49 +188,60 @@ class Service:
         """The MQTT broker may have forgotten everything: it is told again."""
         log.info("connected to %s", self.config.file.mqtt.address)
         self.link.subscribe(self.config.topics.aggregator_subscriptions())
-        if not self._stalled:
+        self.publisher.forget_connection()
+        if self._working:
             self.turns.run(self._connected)
 
     def _connected(self) -> None:
         self.roster.connected()
-        for runner in self.runners.values():
-            runner.connected()
+        self.runners.connected()
 
     def on_disconnected(self, reason: str, retry_s: float) -> None:
+        self.roster.lost()
         where = self.config.file.mqtt.address
         log.warning("no connection to %s: %s; next try in %.1f s", where, reason, retry_s)
 
     def on_message(self, topic: str, payload: bytes, emptied: bool) -> None:
         """Never raises because of what came in. Nothing is decided before the next turn."""
+        if not self._working or self._waiting > MOST_WAITING:
+            self.counters.count("dropped messages")  # whoever sent it asks again
+            return
         try:
             received = self.inbox.open(topic, payload, emptied)
             take = TAKE.get(received.address.kind)
             if take is None:
                 raise Refused(Reason.TOPIC, "nobody here wants it")
-            if not self._stalled and not self._stopping:  # else the device asks again
-                self.turns.run(partial(take, self, received, payload))
         except Refused as refused:
-            self.inbox.refuse(topic, refused)
+            self.inbox.refusals.add(topic, refused)
+        else:
+            self._waiting += len(payload)
+            self.turns.run(partial(self._take, take, received, payload))
 
     # --- messages, in a turn ---------------------------------------------------------------------
 
-    def _join(self, received: Received, _payload: bytes) -> None:
-        join, device = received.message, received.address.device
+    def _take(self, take: "Take", received: Received, payload: bytes) -> None:
+        self._waiting -= len(payload)
+        device = received.address.device or ""
+        if received.certified and not self.roster.knows(device):  # removed since it was verified
+            self.counters.count(f"refused: {Reason.UNKNOWN_KEY}")
+        else:
+            take(self, device, received, payload)
+
+    def _join(self, device: str, received: Received, _payload: bytes) -> None:
+        join = received.message
         assert isinstance(join, Join)
-        assert device is not None
         if join.key is not None:
             self._introduce(device, join.key, received.certified)
-        runner = self.runners.get(received.address.task or "")
+        runner = self.runners.find(received.address.task or "")
         if runner is not None:
             runner.join(device, join, received.certified)
         elif received.certified:
             self._no_task(received, join.plan_id, join.have)
 
-    def _update(self, received: Received, payload: bytes) -> None:
-        update, device = received.message, received.address.device
+    def _update(self, device: str, received: Received, payload: bytes) -> None:
+        update = received.message
         assert isinstance(update, Update)
-        assert device is not None
-        runner = self.runners.get(received.address.task or "")
+        runner = self.runners.find(received.address.task or "")
         if runner is not None:
             runner.update(device, update, payload, received.hash)
         else:
@@ -296,7 +267,9 @@ class Service:
         self.turns.then(partial(self.publisher.receipt, task, device, receipt))
 
 
-TAKE: dict[Kind, Callable[[Service, Received, bytes], None]] = {
+Take = Callable[[Service, str, Received, bytes], None]
+
+TAKE: dict[Kind, Take] = {
     Kind.JOIN: Service._join,
     Kind.UPDATE: Service._update,
 }
@@ -304,7 +277,3 @@ TAKE: dict[Kind, Callable[[Service, Received, bytes], None]] = {
 
 def _nothing() -> None:
     """A turn without a call of its own."""
-
-
-def _ignore(_result: object) -> None:
-    """What comes of it is not wanted."""

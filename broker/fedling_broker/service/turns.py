@@ -25,7 +25,7 @@ from fedling_protocol.runtime.worker import Worker
 
 Call = Callable[[], None]
 
-SLICE_S = 0.01  # calls, or answers, run for so long, then the loop serves others
+SLICE_S = 0.005  # calls, or answers, run for so long, then the loop serves others
 LONGEST_S = 0.05  # a transaction takes calls in for so long: they came while the disk was busy
 BUSY_S = 0.01  # an admin verb writes: the next try is after so long
 
@@ -84,6 +84,8 @@ class Turns:
 
     def _turn(self) -> None:
         self._planned = False
+        if self._committing:  # it was planned by a call of the turn before
+            return
         try:
             more = bool(self._calls) and self._run_calls()
         except Busy:

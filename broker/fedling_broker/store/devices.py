@@ -110,13 +110,13 @@ class Devices:
     # --- what the MQTT broker retains ------------------------------------------------------------
 
     def unpublished(self, most: int) -> list[Certified]:
-        """Some of those in force that the MQTT broker was never given."""
-        sql = f"{_CERTIFIED} AND retained = 0 ORDER BY id LIMIT ?"
-        return [Certified(*row) for row in self._database.rows(sql, most)]
+        """Some devices' in force that the MQTT broker was never given."""
+        sql = f"{_CERTIFIED} AND retained = 0 AND id != ? LIMIT ?"
+        return [Certified(*row) for row in self._database.rows(sql, AGGREGATOR, most)]
 
     def withdrawn(self, most: int) -> list[str]:
         """Some of those that were removed and that the MQTT broker may hold."""
-        sql = "SELECT id FROM certificates WHERE removed = 1 AND retained = 1 ORDER BY id LIMIT ?"
+        sql = "SELECT id FROM certificates WHERE removed = 1 AND retained = 1 LIMIT ?"
         return [owner for (owner,) in self._database.rows(sql, most)]
 
     def set_retained(self, owner: str) -> None:

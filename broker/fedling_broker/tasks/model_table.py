@@ -45,7 +45,7 @@ class Whole(StrEnum):
 
 
 def check_size(value: int) -> str | None:
-    """A check for `setting`, of each number of a Size."""
+    """Make a check for `setting`, of each number of a Size."""
     return None if 1 <= value <= limit.MAX_KERNEL else f"1 to {limit.MAX_KERNEL}"
 
 
@@ -54,17 +54,23 @@ class LayerTable:
     """A layer that looks at one window after the other."""
 
     conv: int | None = setting(
-        None, help="a convolution with so many filters", low=1, high=limit.MAX_SIDE
+        None, help="the layer is a convolution with so many filters", low=1, high=limit.MAX_SIDE
     )
     depthwise: Size | None = setting(
-        None, help="a filter of this size for each channel", check=check_size
+        None,
+        help="the layer is depthwise: a filter of this size for each channel",
+        check=check_size,
     )
     max_pool: Size | None = setting(
-        None, help="the largest value of windows of this size", check=check_size
+        None, help="the layer takes the largest value of windows of this size", check=check_size
     )
-    kernel: Size | None = setting(None, help="size of conv's filters", check=check_size)
+    kernel: Size | None = setting(
+        None, help="the size of a convolution's filters", check=check_size
+    )
     stride: Size | None = setting(
-        None, help="from one window to the next; 1, max_pool: its size", check=check_size
+        None,
+        help="the step from one window to the next; by default 1, of max_pool its size",
+        check=check_size,
     )
     padding: Padding = setting(
         Padding.VALID, help='at the border; "same": zeros, so that stride 1 changes no length'
@@ -79,7 +85,7 @@ class LayerTable:
 
     @property
     def size(self) -> Size:
-        """Of a window."""
+        """The size of the window, whichever key says it."""
         size = self.kernel or self.depthwise or self.max_pool
         assert size is not None  # __post_init__
         return size
@@ -87,15 +93,17 @@ class LayerTable:
 
 @dataclass(frozen=True, slots=True)
 class ModelTable:
-    """[model]"""
+    """[model]: layers, loss and shape of the model."""
 
     layers: tuple[int | Whole | LayerTable, ...] = setting(
-        help="outputs of a dense layer, `average_pool`, or a table; ReLU after all but the last",
+        help="each is the outputs of a dense layer, `average_pool`, or a table; all but the last"
+        " end in a ReLU",
         low=1,
         high=limit.MAX_LAYERS,
     )
     loss: LossWord = setting(
-        LossWord.SOFTMAX, help="softmax: one output a label; reconstruction: the input once more"
+        LossWord.SOFTMAX,
+        help="what is made small; softmax: one output a label; reconstruction: the input once more",
     )
     shape: tuple[int, ...] = setting(
         (), help="height, width and channels of an example; without it 1, window, channels"
@@ -103,12 +111,12 @@ class ModelTable:
 
 
 def loss_of(model: ModelTable) -> Loss:
-    """As the kernel calls it."""
+    """Find the loss as the kernel calls it."""
     return Loss.SOFTMAX if model.loss is LossWord.SOFTMAX else Loss.RECONSTRUCTION
 
 
 def layers_of(model: ModelTable, window: int, channels: int) -> tuple[Layer, ...]:
-    """Every layer, each with the shape that the one before it leaves.
+    """Make every layer, each with the shape that the one before it leaves.
 
     Raises ValueError: which layer cannot be, and what would fit.
     """
@@ -126,7 +134,7 @@ def layers_of(model: ModelTable, window: int, channels: int) -> tuple[Layer, ...
 
 
 def shape_of(model: ModelTable, window: int, channels: int) -> Shape:
-    """Height, width, channels of the input. Raises ValueError."""
+    """Find height, width, channels of the input. Raises ValueError."""
     if not model.shape:
         return 1, window, channels
     values = window * channels
@@ -141,7 +149,7 @@ def shape_of(model: ModelTable, window: int, channels: int) -> Shape:
 
 
 def layer_of(entry: int | Whole | LayerTable, shape: Shape, flat: bool, *, relu: bool) -> Layer:
-    """One layer. flat: a single number is a size along time, not a square. Raises ValueError."""
+    """Make one layer. flat: a number is a size along time, not a square. Raises ValueError."""
     if isinstance(entry, Whole):
         return average_pool(shape)
     if isinstance(entry, int):
@@ -161,7 +169,7 @@ def layer_of(entry: int | Whole | LayerTable, shape: Shape, flat: bool, *, relu:
 
 
 def pair(size: Size, flat: bool) -> tuple[int, int]:
-    """Height and width of a size. Raises ValueError."""
+    """Part a size into height and width. Raises ValueError."""
     if isinstance(size, int):
         return (1 if flat else size), size
     if len(size) != 2:
@@ -170,20 +178,20 @@ def pair(size: Size, flat: bool) -> tuple[int, int]:
 
 
 def check_kernel(kernel: tuple[int, int], shape: Shape) -> None:
-    """Raises ValueError if a window is larger than what it would slide over."""
+    """Check a window. Raises ValueError if it is larger than what it would slide over."""
     for size, left, what in zip(kernel[::-1], shape[1::-1], ("values", "rows"), strict=True):
         if size > left:
             raise ValueError(f"kernel {size} is longer than the {left} {what} left")
 
 
 def check_outputs(count: int) -> None:
-    """Raises ValueError if no dense layer has so many."""
+    """Check a number of outputs. Raises ValueError if no dense layer has so many."""
     if not 1 <= count <= limit.MAX_SIDE:
         raise ValueError(f"{count} outputs: allowed: 1 to {limit.MAX_SIDE}")
 
 
 def check_bounds(layer: Layer) -> None:
-    """Raises ValueError where a sum or a tensor is larger than the kernel holds."""
+    """Check sums and tensors. Raises ValueError if one is larger than the kernel holds."""
     if layer.span > MAX_WIDTH:
         raise ValueError(f"an output reads {layer.span} values: allowed: at most {MAX_WIDTH}")
     if layer.outputs > MAX_VALUES:

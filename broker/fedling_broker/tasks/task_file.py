@@ -31,7 +31,7 @@ ENVELOPE_ROOM = 256  # bytes of a plan's message beside its payload
 
 
 def allow(check: Callable[[str], bool], what: str) -> Callable[[str], str | None]:
-    """A check for `setting`."""
+    """Make a check for `setting` that allows what passes the test."""
     return lambda value: None if check(value) else what
 
 
@@ -50,26 +50,35 @@ DEVICE = allow(is_device, "device ids: 16 characters of a-z and 2-7, as fedling-
 
 
 def above_one_unit(value: float) -> str | None:
-    """A check for `setting`: what is not 0 must not become 0 on the wire."""
+    """Make a check for `setting`: what is not 0 must not become 0 on the wire."""
     return None if value == 0 or value >= 1 / NORM_ONE else f"0, or {1 / NORM_ONE} and more"
 
 
 @dataclass(frozen=True, slots=True)
 class TaskTable:
-    """[task]"""
+    """[task]: what is learned from which windows."""
 
     name: str = setting(help="how the task is called in topics and commands", check=TASK)
     stream: str = setting(help="the devices' stream that it learns from", check=NAME)
-    window: int = setting(help="length of an example", unit="samples", low=1, high=65_535)
-    stride: int = setting(help="from one example to the next", unit="samples", low=1, high=65_535)
-    channels: int = setting(help="channels of the stream", low=1, high=limit.MAX_CHANNELS)
+    window: int = setting(
+        help="how many samples an example has", unit="samples", low=1, high=65_535
+    )
+    stride: int = setting(
+        help="an example begins so many samples after the one before",
+        unit="samples",
+        low=1,
+        high=65_535,
+    )
+    channels: int = setting(help="how many channels the stream has", low=1, high=limit.MAX_CHANNELS)
     labels: tuple[str, ...] = setting(
         (),
         help="the classes; reconstruction: learn from windows of these, without any from all",
         high=limit.MAX_LABELS,
     )
     normalise: Normalise = setting(Normalise.DEVICE, help="how a device scales its samples")
-    rounds: int = setting(0, help="rest after so many; 0: go on for ever", low=0, high=2**31)
+    rounds: int = setting(
+        0, help="the task rests after so many rounds; 0: it goes on for ever", low=0, high=2**31
+    )
 
     def __post_init__(self) -> None:
         if self.window * self.channels > limit.MAX_VALUES:
@@ -81,35 +90,47 @@ class TaskTable:
 
 @dataclass(frozen=True, slots=True)
 class TrainingTable:
-    """[training]"""
+    """[training]: how a device trains in one round."""
 
-    epochs: int = setting(help="passes over the examples in one round", low=1, high=1000)
-    batch: int = setting(help="examples in one step", low=1, high=limit.MAX_BATCH)
+    epochs: int = setting(
+        help="how often a device goes over its examples in one round", low=1, high=1000
+    )
+    batch: int = setting(
+        help="how many examples one step of training takes", low=1, high=limit.MAX_BATCH
+    )
     learning_rate: float = setting(
-        help="of the mean gradient of a batch", low=1 / RATE_ONE, high=limit.MAX_RATE / RATE_ONE
+        help="how far a step goes along the mean gradient of its batch",
+        low=1 / RATE_ONE,
+        high=limit.MAX_RATE / RATE_ONE,
     )
     min_examples: int = setting(
-        1, help="with fewer a device does not join", unit="examples", low=1, high=2**31
+        1, help="a device with fewer examples does not join", unit="examples", low=1, high=2**31
     )
     weight_cap: int = setting(
-        1000, help="no device counts for more examples", low=1, high=limit.MAX_WEIGHT
+        1000, help="a device with more examples counts for so many", low=1, high=limit.MAX_WEIGHT
     )
     holdout: float = setting(
-        0.2, help="part of a device's data that it tests on", low=0, high=limit.MAX_HOLDOUT / 1000
+        0.2,
+        help="the part of a device's data that it keeps out of training",
+        low=0,
+        high=limit.MAX_HOLDOUT / 1000,
     )
     holdout_block: int = setting(
         3000,
-        help="training and test data alternate in such blocks",
+        help="data is kept out of training in blocks of so many samples",
         unit="samples",
         low=1,
         high=limit.MAX_HOLDOUT_BLOCK,
     )
     momentum: float = setting(
-        0.0, help="of a device's steps, anew in each round", low=0, high=limit.MAX_MOMENTUM / 256
+        0.0,
+        help="the momentum of a device's steps, which begins anew in each round",
+        low=0,
+        high=limit.MAX_MOMENTUM / 256,
     )
     clip_norm: float = setting(
         0.0,
-        help="longest mean gradient of a layer; 0: no limit",
+        help="a layer's mean gradient is cut to this length; 0: it is not",
         low=0,
         high=65_535,
         check=above_one_unit,
@@ -128,26 +149,45 @@ class TrainingTable:
 
 @dataclass(frozen=True, slots=True)
 class CohortTable:
-    """[cohort]"""
+    """[cohort]: who takes part in a round, and how long it lasts."""
 
     goal: int = setting(help="a round ends with so many updates", low=1, high=limit.MAX_WEIGHT)
     minimum: int = setting(
-        1, help="after the deadline it ends with so many", low=1, high=limit.MAX_WEIGHT
+        1,
+        help="from its deadline on a round ends with so many updates",
+        low=1,
+        high=limit.MAX_WEIGHT,
     )
-    over_selection: float = setting(0.3, help="places beyond the goal, as a part", low=0, high=10)
+    over_selection: float = setting(
+        0.3, help="how many places there are beyond the goal, as a part of it", low=0, high=10
+    )
     deadline_s: int = setting(
-        0, help="of a round; 0: none, it waits for the goal", unit="s", low=0, high=MAX_SECONDS
+        0,
+        help="when a round is overdue; 0: never, it waits for its goal",
+        unit="s",
+        low=0,
+        high=MAX_SECONDS,
     )
     devices: tuple[str, ...] = setting(
-        (), help="only these take part; empty: whoever asks", high=limit.MAX_COHORT, check=DEVICE
+        (),
+        help="only these devices take part; empty: whoever asks",
+        high=limit.MAX_COHORT,
+        check=DEVICE,
     )
-    pause_s: int = setting(0, help="rest between rounds", unit="s", low=0, high=MAX_SECONDS)
+    pause_s: int = setting(
+        0, help="how long the task rests between two rounds", unit="s", low=0, high=MAX_SECONDS
+    )
     wait_s: int = setting(
-        300, help="a device without a place asks again then", unit="s", low=1, high=86_400
+        300,
+        help="a device that got no place asks again after so long",
+        unit="s",
+        low=1,
+        high=86_400,
     )
     spread_s: int | None = setting(
         None,
-        help="devices join after a random part of it; by default 1 for each 100 places, at most 60",
+        help="a device joins after a random part of it; by default 1 for each 100 places,"
+        " at most 60",
         unit="s",
         low=0,
         high=limit.MAX_SPREAD,
@@ -164,10 +204,10 @@ class CohortTable:
 
 @dataclass(frozen=True, slots=True)
 class ServerTable:
-    """[server]: how the mean of a round becomes the next model"""
+    """[server]: how the mean of a round becomes the next model."""
 
     momentum: float = setting(
-        0.0, help="of the server (FedAvgM); 0: plain federated averaging", low=0, high=0.99
+        0.0, help="the server's momentum (FedAvgM); 0: plain federated averaging", low=0, high=0.99
     )
 
 
@@ -214,7 +254,7 @@ class Task:
 
 
 def load_task(path: Path) -> tuple[Task, str]:
-    """A task and the text of its file. Raises SettingsError."""
+    """Read a task and the text of its file. Raises SettingsError."""
     try:
         text = path.read_bytes().decode()
     except OSError as error:
@@ -225,7 +265,7 @@ def load_task(path: Path) -> tuple[Task, str]:
 
 
 def parse_task(text: str, file: str) -> Task:
-    """The task in the text of a file; `file` is its name in errors. Raises SettingsError."""
+    """Parse the text of a task file; `file` is its name in errors. Raises SettingsError."""
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -245,7 +285,7 @@ def parse_task(text: str, file: str) -> Task:
 
 
 def task_of(tables: TaskFile) -> Task:
-    """The same in the words of the wire and the rounds. Raises ValueError."""
+    """Say a task file in the words of the wire and the rounds. Raises ValueError."""
     return Task(
         spec_of(tables),
         training_of(tables),
@@ -258,7 +298,7 @@ def task_of(tables: TaskFile) -> Task:
 
 
 def check_plan(task: Task) -> None:
-    """Raises ValueError when the plan of this task could not be sent."""
+    """Check a task's plan. Raises ValueError when it could not be sent."""
     plan = Plan(
         bytes(16), limit.MAX_U32, limit.MAX_U32, bytes(32), task.spec, task.training,
         task.conditions, 0, Codec.RAW_INT16, task.cohort, limit.MAX_LARGE, task.spread_s,
@@ -269,7 +309,7 @@ def check_plan(task: Task) -> None:
 
 
 def spec_of(tables: TaskFile) -> TaskSpec:
-    """What is learned. Raises ValueError."""
+    """Make the spec: what is learned. Raises ValueError."""
     task, model = tables.task, tables.model
     layers = layers_of(model, task.window, task.channels)
     check_outputs(layers[-1].outputs, tables)
@@ -280,7 +320,7 @@ def spec_of(tables: TaskFile) -> TaskSpec:
 
 
 def check_outputs(outputs: int, tables: TaskFile) -> None:
-    """Raises ValueError unless the last layer gives what the loss compares."""
+    """Check the last layer. Raises ValueError unless it gives what the loss compares."""
     wanted, what = len(tables.task.labels), "one for each label"
     if tables.model.loss is LossWord.RECONSTRUCTION:
         wanted, what = tables.task.window * tables.task.channels, "as many as a window has"
@@ -292,7 +332,7 @@ def check_outputs(outputs: int, tables: TaskFile) -> None:
 
 
 def training_of(tables: TaskFile) -> Training:
-    """How a device trains."""
+    """Say on the wire how a device trains."""
     training = tables.training
     return Training(
         training.epochs,
@@ -310,7 +350,7 @@ def training_of(tables: TaskFile) -> Training:
 
 
 def cohort_of(tables: TaskFile) -> tuple[str, ...] | None:
-    """The named devices, or None: whoever asks."""
+    """List the named devices; None: whoever asks."""
     return tables.cohort.devices or None
 
 
@@ -326,12 +366,12 @@ def spread_of(tables: TaskFile) -> int | None:
 
 
 def rules_of(tables: TaskFile) -> Rules:
-    """How rounds follow one another."""
+    """Make the rules by which rounds follow one another."""
     return Rules(policy_of(tables), tables.task.rounds, tables.cohort.pause_s)
 
 
 def policy_of(tables: TaskFile) -> Synchronous:
-    """How one round is held."""
+    """Make the policy by which one round is held."""
     cohort = tables.cohort
     return Synchronous(
         cohort.goal,

@@ -20,7 +20,7 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """One board."""
+    """A board that images are built for and QEMU plays."""
 
     name: str  # as QEMU names its machine
     core: str
@@ -71,7 +71,7 @@ BOARDS = (
 
 
 def find(name: str) -> Board:
-    """A board by its name or its core. Raises NoSuchBoard."""
+    """Find a board by its name or its core. Raises NoSuchBoard."""
     for board in BOARDS:
         if name in (board.name, board.core):
             return board

@@ -25,7 +25,7 @@ class Outcome:
 
 
 def command(board: Board, image: Path) -> list[str]:
-    """The command line. One instruction takes one nanosecond of the board's time (-icount)."""
+    """Make the command line. An instruction takes a nanosecond of the board's time (-icount)."""
     console = ["-chardev", "stdio,id=console", "-semihosting-config"]
     return [
         tool(QEMU, QEMU),

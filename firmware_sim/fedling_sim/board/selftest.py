@@ -47,7 +47,7 @@ class Report:
 
     @property
     def instructions(self) -> dict[str, int]:
-        """Of a step, by training."""
+        """Count the instructions of a step, by training."""
         return {case.name: case.instructions for case in self.cases if case.instructions > 0}
 
 
@@ -58,12 +58,12 @@ def program(root: Path) -> Program:
 
 
 def sources(folder: Path) -> tuple[Path, ...]:
-    """C and assembler of the self-test, less the platform."""
+    """List C and assembler of the self-test, less the platform."""
     return tuple(sorted(folder.glob("*.[cS]")))
 
 
 def run(board: Board, build: Build) -> Report:
-    """Build it for a board, run it in QEMU.
+    """Build the self-test for a board and run it in QEMU.
 
     Raises ToolMissing, SourcesMissing, BuildFailed, ImageHangs and BadReport.
     """
@@ -74,7 +74,7 @@ def run(board: Board, build: Build) -> Report:
 
 
 def parse(lines: Sequence[str], status: int, errors: str = "") -> Report:
-    """Read what it printed. Its status must agree with it. Raises BadReport."""
+    """Read what an image printed, which its status must agree with. Raises BadReport."""
     isa = [line.removeprefix("isa ") for line in lines if line.startswith("isa ")]
     stack = [int(line.removeprefix("stack ")) for line in lines if line.startswith("stack ")]
     cases = tuple(

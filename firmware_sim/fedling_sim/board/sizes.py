@@ -14,7 +14,7 @@ _PIECE = re.compile(r"^ (\.\S+)\s+0x[0-9a-f]+\s+0x([0-9a-f]+) (\S.*)$", re.MULTI
 
 
 class Part(StrEnum):
-    """Whose a piece is."""
+    """Whose part of the flash a piece is."""
 
     KERNEL = "kernel"
     LIBRARY = "library"  # what compilers call unasked: libgcc, memcpy and the like
@@ -37,7 +37,7 @@ class Piece:
 
 
 def flash_by_part(image: Path) -> Counter[str]:
-    """Bytes of each part of an image."""
+    """Count the bytes of each part of an image."""
     found: Counter[str] = Counter()
     for piece in in_flash(image):
         found[piece.part] += piece.size
@@ -45,7 +45,7 @@ def flash_by_part(image: Path) -> Counter[str]:
 
 
 def in_flash(image: Path) -> Iterator[Piece]:
-    """All pieces of an image that build_image() or link() made."""
+    """List all pieces of an image that build_image() or link() made."""
     text = image.with_suffix(".map").read_text()
     _, _, kept = text.partition("\nLinker script and memory map\n")
     for output in re.split(r"^(?=\.)", kept, flags=re.MULTILINE)[1:]:

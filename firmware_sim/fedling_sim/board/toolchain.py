@@ -53,7 +53,7 @@ class Build:
 
 
 def tool(name: str, packages: str) -> str:
-    """Path of a program. Raises ToolMissing."""
+    """Find the path of a program. Raises ToolMissing."""
     found = shutil.which(name)
     if found is None:
         raise ToolMissing(f"{name} is not installed (Debian: sudo apt-get install {packages})")
@@ -61,7 +61,7 @@ def tool(name: str, packages: str) -> str:
 
 
 def firmware(root: Path) -> Path:
-    """The folder of what boards run. Raises SourcesMissing."""
+    """Find the folder of what boards run. Raises SourcesMissing."""
     folder = root / "firmware_sim/firmware"
     if not folder.is_dir() or not (root / "native/src").is_dir():
         raise SourcesMissing(f"{root} has no C sources: images are built in a clone of fedling")
@@ -69,12 +69,12 @@ def firmware(root: Path) -> Path:
 
 
 def kernel_sources(root: Path) -> list[Path]:
-    """All of the kernel, the paths for other processors too: each knows where it is empty."""
+    """List all of the kernel, files for other processors too: each knows where it is empty."""
     return sorted((root / "native/src").rglob("*.c"))
 
 
 def platform_sources(root: Path) -> list[Path]:
-    """What every image has of the board."""
+    """List the sources that every image has of the board."""
     names = ("start.c", "semihosting.c", "systick.c", "memory.c", "string.c", "print.c")
     return [firmware(root) / name for name in names]
 
@@ -96,7 +96,7 @@ def build_image(board: Board, program: Program, build: Build, folder: Path) -> P
 def compile_files(
     board: Board, files: Sequence[Path], program: Program, build: Build, folder: Path
 ) -> list[Path]:
-    """Objects of C sources, compiled as this program's, in a folder that is made for them.
+    """Compile C sources as this program's, into a folder that is made for the objects.
 
     Raises ToolMissing and BuildFailed.
     """
@@ -109,7 +109,7 @@ def compile_files(
 def link(
     board: Board, objects: Sequence[Path], program: Program, build: Build, folder: Path
 ) -> Path:
-    """image.elf of all objects, and image.map, which names the objects as seen from the folder.
+    """Link image.elf of all objects, and image.map, which names them as seen from the folder.
 
     Raises ToolMissing and BuildFailed.
     """
@@ -142,13 +142,13 @@ def _compiler(name: str) -> list[str]:
 
 
 def _newlib() -> Path:
-    """Where gcc's C library is: clang takes its headers from there."""
+    """Find gcc's C library: clang takes its headers from there."""
     found = subprocess.run([_gcc(), "-print-file-name=libc.a"], capture_output=True, text=True)
     return Path(found.stdout.strip()).parent.parent
 
 
 def _linker(board: Board, program: Program, build: Build) -> list[str]:
-    """gcc links what clang compiled, too: it knows the libraries for each core."""
+    """Find gcc, which links what clang compiled, too: it knows the libraries for each core."""
     symbols = {
         "flash_start": board.flash.start,
         "flash_size": board.flash.size,

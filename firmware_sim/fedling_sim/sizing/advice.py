@@ -18,7 +18,7 @@ class Limits:
 
 
 def advice(job: Job, plan: Plan, limits: Limits, ram_of: Callable[[Job], Ram]) -> Iterator[str]:
-    """A sentence for each memory that is too small: none if all fits.
+    """Say a sentence for each memory that is too small: none if all fits.
 
     ram_of: the RAM of a job on the same core
     """
@@ -31,14 +31,14 @@ def advice(job: Job, plan: Plan, limits: Limits, ram_of: Callable[[Job], Ram]) -
 
 
 def flash_advice(job: Job, plan: Plan) -> str:
-    """Names the largest part."""
+    """Say which part of the flash is the largest."""
     if plan.flash.code > plan.flash.weights:
         return f"the largest part is code, {plan.flash.code:,} bytes"
     return largest_layer(job, lambda layer: packed_bytes((layer,)))
 
 
 def ram_advice(job: Job, limit: int, ram_of: Callable[[Job], Ram]) -> str:
-    """The largest batch that fits, else no momentum, else the largest layer."""
+    """Advise the largest batch that fits, else no momentum, else name the largest layer."""
     batches = range(job.batch - 1, 0, -1)
     if batch := next((n for n in batches if fits(replace(job, batch=n), limit, ram_of)), None):
         return f"a batch of {batch} instead of {job.batch} fits"
@@ -56,20 +56,20 @@ def fits(job: Job, limit: int, ram_of: Callable[[Job], Ram]) -> bool:
 
 
 def layer_ram(job: Job, layer: Layer) -> int:
-    """What a layer needs whatever the batch: weights, biases, velocity."""
+    """Count what a layer needs whatever the batch: weights, biases, velocity."""
     velocity = 4 * (layer.weight_count + layer.bias_count) if job.momentum else 0
     return packed_bytes((layer,)) + velocity
 
 
 def largest_layer(job: Job, size: Callable[[Layer], int]) -> str:
-    """Names it."""
+    """Name the layer that takes the most."""
     number = max(range(len(job.layers)), key=lambda n: size(job.layers[n]))
     layer = job.layers[number]
     return f"the largest layer is number {number}, {in_words(layer)}, with {size(layer):,} bytes"
 
 
 def in_words(layer: Layer) -> str:
-    """A layer in short: its kind and its size."""
+    """Write a layer in short: its kind and its size."""
     kind, (height, width) = layer.kind.name.lower(), layer.kernel
     if layer.kind is Kind.DENSE:
         return f"{kind} {layer.channels} to {layer.out}"

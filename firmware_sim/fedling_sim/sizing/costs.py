@@ -17,7 +17,7 @@ class CostsMissing(LookupError):
 
 @dataclass(frozen=True, slots=True)
 class Structs:
-    """Sizes on a 32-bit target, in bytes."""
+    """Sizes of C structures on a 32-bit target, in bytes."""
 
     part: int  # struct fdl_part
     layer: int  # struct fdl_layer
@@ -25,7 +25,7 @@ class Structs:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """Of one core."""
+    """What code, stack and instructions cost on one core."""
 
     isa: str  # the inner loops that it runs
     code: Mapping[str, float]  # bytes of flash, by the name of flash.code_parts()
@@ -35,14 +35,14 @@ class Costs:
 
 @dataclass(frozen=True, slots=True)
 class CostTable:
-    """All that was measured."""
+    """The costs of all cores that were measured."""
 
     compiler: str  # with its version and options
     structs: Structs
     cores: Mapping[str, Costs]
 
     def of(self, core: str) -> Costs:
-        """Raises CostsMissing."""
+        """Find the costs of a core. Raises CostsMissing."""
         if core not in self.cores:
             known = ", ".join(self.cores)
             raise CostsMissing(f"{core}: no costs were measured; there are those of {known}")
@@ -50,7 +50,7 @@ class CostTable:
 
 
 def load(file: Path = FILE) -> CostTable:
-    """The table beside this module."""
+    """Read the table beside this module."""
     values = json.loads(file.read_text())
     cores = {name: Costs(**costs) for name, costs in values["cores"].items()}
     return CostTable(values["compiler"], Structs(**values["structs"]), cores)

@@ -14,7 +14,7 @@ class Assumption:
 
     @property
     def picojoules(self) -> float:
-        """Of an instruction."""
+        """The energy of an instruction in picojoules."""
         return self.volts * self.microamperes * self.cycles
 
     def __str__(self) -> str:

@@ -20,7 +20,7 @@ class Round:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a device needs."""
+    """All that a device needs for a job."""
 
     flash: Flash
     ram: Ram
@@ -32,7 +32,7 @@ class Plan:
 
 
 def plan(job: Job, core: str, table: CostTable, round_: Round) -> Plan:
-    """A job on a core. Raises CostsMissing."""
+    """Estimate a job on a core. Raises CostsMissing."""
     costs, assumption = table.of(core), energy.ASSUMPTIONS[core]
     step = instructions(job, costs)
     total = round_instructions(job, costs, round_)
@@ -48,13 +48,13 @@ def plan(job: Job, core: str, table: CostTable, round_: Round) -> Plan:
 
 
 def instructions(job: Job, costs: Costs) -> int:
-    """Of a step."""
+    """Estimate the instructions of a step."""
     counts = operations.terms(job)
     return round(sum(costs.instructions[name] * count for name, count in counts.items()))
 
 
 def round_instructions(job: Job, costs: Costs, round_: Round) -> int:
-    """Of all steps of a round: the last one of an epoch has what is left."""
+    """Estimate the instructions of a round, whose epochs end with what is left."""
     whole, rest = divmod(round_.examples, job.batch)
     epoch = whole * instructions(job, costs)
     if rest:
@@ -63,5 +63,5 @@ def round_instructions(job: Job, costs: Costs, round_: Round) -> int:
 
 
 def stack(job: Job, costs: Costs) -> int:
-    """Bytes, from the caller of the kernel down; interrupts come on top."""
+    """Estimate the stack in bytes, from the kernel's caller down; interrupts come on top."""
     return max(costs.stack[way] for way in operations.updates(job))

@@ -27,13 +27,13 @@ class Flash:
 
 
 def flash(job: Job, code: Mapping[str, float], structs: Structs) -> Flash:
-    """code: bytes by the name of code_parts()."""
+    """Count the flash of a job. code: bytes by the name of code_parts()."""
     size = sum(code[part] for part in code_parts(job))
     return Flash(round(size), structs.layer * len(job.layers), packed_bytes(job.layers))
 
 
 def code_parts(job: Job) -> Iterator[str]:
-    """What a build for this job has; in native/src/without.h two macros follow from others."""
+    """List what a build for this job has; in native/src/without.h two macros follow from others."""
     yield "base"
     yield from sorted(job.features)
     if job.features & SHAPES:

@@ -38,7 +38,7 @@ class BadMeasurement(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What one job took."""
+    """What one job took on a board."""
 
     instructions: int  # of a step, on average
     arena: int  # bytes that fdl_step_arena_size() asks for
@@ -52,7 +52,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What an image said."""
+    """What an image said of the jobs in it."""
 
     isa: str  # the inner loops that it ran
     structs: Structs
@@ -60,7 +60,7 @@ class Report:
 
 
 def measure(board: Board, job: Job, build: Build, folder: Path) -> tuple[Measured, int]:
-    """A job in an image with what it needs of the kernel, and the bytes of flash of these.
+    """Measure a job in an image with what it needs of the kernel, and the flash of these.
 
     folder: empty or absent
     Raises ToolMissing, SourcesMissing, BuildFailed, ImageHangs and BadMeasurement.
@@ -72,7 +72,7 @@ def measure(board: Board, job: Job, build: Build, folder: Path) -> tuple[Measure
 
 
 def measure_together(board: Board, jobs: Sequence[Job], build: Build, folder: Path) -> Report:
-    """Many jobs with the whole kernel: one compilation of it. Raises as measure() does."""
+    """Measure many jobs with the whole kernel, compiled once. Raises as measure() does."""
     everything = program(board, jobs, (), build, folder)
     kernel = toolchain.kernel_sources(build.root)
     objects = toolchain.compile_files(board, kernel, everything, build, folder / "kernel")
@@ -89,7 +89,7 @@ def measure_together(board: Board, jobs: Sequence[Job], build: Build, folder: Pa
 
 
 def chunks(jobs: Sequence[Job]) -> Iterator[list[Job]]:
-    """As many jobs at a time as a flash holds."""
+    """Part the jobs: as many at a time as a flash holds."""
     chunk: list[Job] = []
     for job in jobs:
         if sum(packed_bytes(x.layers) for x in (*chunk, job)) > MOST_WEIGHTS:
@@ -102,7 +102,7 @@ def chunks(jobs: Sequence[Job]) -> Iterator[list[Job]]:
 def program(
     board: Board, jobs: Sequence[Job], left_out: Sequence[str], build: Build, folder: Path
 ) -> Program:
-    """The program of an image; its constants are written to folder/nets.c."""
+    """Make the program of an image; its constants are written to folder/nets.c."""
     nets = folder / "nets.c"
     nets.write_text(source(jobs))
     firmware = toolchain.firmware(build.root)
@@ -117,7 +117,7 @@ def program(
 
 
 def run(board: Board, image: Path) -> Report:
-    """What an image says of its jobs. Raises ToolMissing, ImageHangs and BadMeasurement."""
+    """Run an image and read what it says. Raises ToolMissing, ImageHangs and BadMeasurement."""
     outcome = qemu.run(board, image)
     try:
         isa, structs, *rows = outcome.lines
@@ -130,12 +130,12 @@ def run(board: Board, image: Path) -> Report:
 
 
 def numbers(line: str) -> list[int]:
-    """Of a line of output."""
+    """Read the numbers of a line of output."""
     return [int(word) for word in line.split()]
 
 
 def flash_of(image: Path) -> int:
-    """Bytes of the kernel, of the compiler's library, of layers and weights."""
+    """Count the bytes of the kernel, of the compiler's library, of layers and weights."""
     return sum(
         piece.size
         for piece in sizes.in_flash(image)
@@ -147,7 +147,7 @@ def flash_of(image: Path) -> int:
 
 
 def source(jobs: Sequence[Job]) -> str:
-    """A C file with the models and their first weights."""
+    """Write a C file with the models and their first weights."""
     parts = ['#include "measure.h"\n']
     rows = []
     for number, job in enumerate(jobs):
@@ -167,7 +167,7 @@ def source(jobs: Sequence[Job]) -> str:
 
 
 def layer_row(layer: Layer, exponent: int) -> str:
-    """The fields of struct fdl_layer in their order."""
+    """Write the fields of struct fdl_layer in their order."""
     fields = (
         layer.kind, layer.relu, exponent, *layer.kernel, *layer.stride, *layer.pad,
         layer.height, layer.width, layer.channels, layer.out,
@@ -176,7 +176,7 @@ def layer_row(layer: Layer, exponent: int) -> str:
 
 
 def net_row(job: Job, number: int) -> str:
-    """A struct measured_net."""
+    """Write a struct measured_net."""
     fields = {
         "layers": f"layers_{number}",
         "layer_count": len(job.layers),

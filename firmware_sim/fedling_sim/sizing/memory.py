@@ -33,17 +33,17 @@ class Ram:
 
     @property
     def training(self) -> int:
-        """Beside state and stack."""
+        """The bytes that training takes beside state and stack."""
         return self.velocity + self.arena.total + self.batch
 
     @property
     def total(self) -> int:
-        """The most at once."""
+        """The most bytes that are in use at once."""
         return self.state + max(self.training, self.update, self.prediction) + self.stack
 
 
 def ram(job: Job, part_bytes: int, stack: int) -> Ram:
-    """part_bytes: size of struct fdl_part; stack: bytes."""
+    """Count the RAM of a job. part_bytes: size of struct fdl_part; stack: bytes."""
     state = packed_bytes(job.layers)
     return Ram(
         state,
@@ -57,12 +57,12 @@ def ram(job: Job, part_bytes: int, stack: int) -> Ram:
 
 
 def packed_bytes(layers: tuple[Layer, ...]) -> int:
-    """Weights as int16, biases as int32: in RAM and as canonical bytes."""
+    """Count weights as int16, biases as int32: in RAM and as canonical bytes."""
     return sum(2 * layer.weight_count + 4 * layer.bias_count for layer in layers)
 
 
 def arena(job: Job, part_bytes: int) -> Arena:
-    """As fdl_step_arena_size() says; part_bytes: size of struct fdl_part."""
+    """Count the arena as fdl_step_arena_size() does; part_bytes: size of struct fdl_part."""
     n, layers, widest = job.batch, job.layers, widest_of(job.layers)
     shapes = round_up(len(layers) * part_bytes)
     accumulators = round_up(4 * n * widest)
@@ -76,19 +76,19 @@ def arena(job: Job, part_bytes: int) -> Arena:
 
 
 def prediction(job: Job, part_bytes: int) -> int:
-    """The arena as fdl_predict_arena_size() says, int8 inputs and int32 outputs."""
+    """Count fdl_predict_arena_size(), int8 inputs and int32 outputs."""
     widest = widest_of(job.layers)
     arena = round_up(len(job.layers) * part_bytes) + round_up(4 * widest) + round_up(widest)
     return arena + job.inputs + 4 * job.layers[-1].outputs
 
 
 def widest_of(layers: tuple[Layer, ...]) -> int:
-    """Values of one example that some layer stores or gives."""
+    """Find the most values of one example that some layer stores or gives."""
     return max(max(stored(layer), layer.outputs) for layer in layers)
 
 
 def stored(layer: Layer) -> int:
-    """Values of one example's inputs as they lie in memory; max pools pass over their padding."""
+    """Count one example's inputs as they lie in memory; max pools pass over their padding."""
     return layer.inputs if layer.kind is Kind.MAX_POOL else layer.padded_inputs
 
 

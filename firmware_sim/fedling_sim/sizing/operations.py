@@ -57,22 +57,22 @@ class Flow:
 
     @property
     def windows(self) -> int:
-        """Of all examples."""
+        """How many windows all examples have."""
         return self.batch * self.layer.positions
 
     @property
     def runs(self) -> int:
-        """Runs of memory that a window consists of."""
+        """How many runs of memory a window consists of."""
         return self.layer.span // run_length(self.layer)
 
     @property
     def pieces(self) -> int:
-        """Parts of a row of weights whose gradients are summed one by one."""
+        """How many parts of a row of weights have their gradients summed one by one."""
         return self.runs * -(-run_length(self.layer) // PIECE)
 
 
 def terms(job: Job) -> dict[str, float]:
-    """How often each part of a step runs, by its name."""
+    """Count how often each part of a step runs, by its name."""
     found: defaultdict[str, float] = defaultdict(float)
     for name, count in parts(job):
         found[name] += count
@@ -80,7 +80,7 @@ def terms(job: Job) -> dict[str, float]:
 
 
 def parts(job: Job) -> Iterator[Term]:
-    """The same, part by part; names come again."""
+    """Count part by part of a step; names come again."""
     yield "steps", 1
     yield "layers", len(job.layers)
     yield "examples", job.batch
@@ -95,7 +95,7 @@ def parts(job: Job) -> Iterator[Term]:
 
 
 def updates(job: Job) -> frozenset[Update]:
-    """All ways in which weights change."""
+    """List all ways in which weights change."""
     learning = [flow for flow in flows(job) if flow.learns and flow.layer.weight_count]
     found = {update_of(flow, job) for flow in learning}
     return frozenset(found | ({Update.CLIPPED} if job.clip else set()))
@@ -105,7 +105,7 @@ def updates(job: Job) -> frozenset[Update]:
 
 
 def flows(job: Job) -> Iterator[Flow]:
-    """All layers, the first one first."""
+    """List all layers in a step, the first one first."""
     for number, (layer, active) in enumerate(zip(job.layers, actives(job.layers), strict=True)):
         yield Flow(
             layer,
@@ -119,7 +119,7 @@ def flows(job: Job) -> Iterator[Flow]:
 
 
 def actives(layers: tuple[Layer, ...]) -> Iterator[float]:
-    """Part of each layer's inputs that is not 0."""
+    """Estimate the part of each layer's inputs that is not 0."""
     share = 1.0
     for layer in layers:
         yield share
@@ -130,7 +130,7 @@ def actives(layers: tuple[Layer, ...]) -> Iterator[float]:
 
 
 def erring(layers: tuple[Layer, ...], number: int) -> float:
-    """Part of the errors of a layer's outputs that is not 0."""
+    """Estimate the part of the errors of a layer's outputs that is not 0."""
     share = ACTIVE if layers[number].relu else 1.0
     if number + 1 == len(layers):
         return share
@@ -144,7 +144,7 @@ def erring(layers: tuple[Layer, ...], number: int) -> float:
 
 
 def windows_reading(layer: Layer) -> float:
-    """How many windows read an input, on average."""
+    """Count how many windows read an input, on average."""
     if layer.kind not in (Kind.CONV, Kind.DEPTHWISE):
         return 1.0
     return layer.positions * prod(layer.kernel) / (layer.height * layer.width)
@@ -154,7 +154,7 @@ def windows_reading(layer: Layer) -> float:
 
 
 def forward(flow: Flow) -> Iterator[Term]:
-    """Accumulators, and their int8."""
+    """Count the forward pass: accumulators, and their int8."""
     layer = flow.layer
     yield "outputs", flow.batch * layer.outputs
     match layer.kind:
@@ -172,7 +172,7 @@ def forward(flow: Flow) -> Iterator[Term]:
 
 
 def dot(flow: Flow) -> Iterator[Term]:
-    """Windows times rows of weights, four rows at a time."""
+    """Count windows times rows of weights, four rows at a time."""
     layer, calls, products = flow.layer, flow.windows * flow.runs, flow.windows * flow.layer.span
     groups, rest = divmod(layer.out, ROWS)
     yield "windows", flow.windows
@@ -186,7 +186,7 @@ def dot(flow: Flow) -> Iterator[Term]:
 
 
 def backward(flow: Flow) -> Iterator[Term]:
-    """Errors of the layer below, and their int8."""
+    """Count the backward pass: errors of the layer below, and their int8."""
     below = flow.batch * stored(flow.layer)
     yield "below", below
     yield "masked", below if flow.masked else 0
@@ -202,7 +202,7 @@ def backward(flow: Flow) -> Iterator[Term]:
 
 
 def spread(flow: Flow) -> Iterator[Term]:
-    """Errors times rows of weights, four rows at a time unless all four errors are 0."""
+    """Count errors times rows of weights, four rows at a time unless all four errors are 0."""
     layer, calls, products = flow.layer, flow.windows * flow.runs, flow.windows * flow.layer.span
     groups, rest = divmod(layer.out, ROWS)
     yield "windows", flow.windows
@@ -213,7 +213,7 @@ def spread(flow: Flow) -> Iterator[Term]:
 
 
 def update(flow: Flow, job: Job) -> Iterator[Term]:
-    """New weights and biases."""
+    """Count what makes new weights and biases."""
     layer, weights = flow.layer, flow.layer.weight_count
     yield "bias_errors", flow.windows * layer.bias_count
     if job.clip:
@@ -238,7 +238,7 @@ def update(flow: Flow, job: Job) -> Iterator[Term]:
 
 
 def update_of(flow: Flow, job: Job) -> Update:
-    """The way that native/src/step/update.c takes."""
+    """Find the way that native/src/step/update.c takes."""
     if job.momentum:
         return Update.ROLLED
     if flow.layer.kind is Kind.DEPTHWISE:
@@ -249,7 +249,7 @@ def update_of(flow: Flow, job: Job) -> Update:
 
 
 def summed(flow: Flow) -> Iterator[Term]:
-    """Gradients of any number of windows, four rows at a time."""
+    """Count gradients of any number of windows, four rows at a time."""
     layer = flow.layer
     if layer.kind is Kind.DEPTHWISE:
         pieces = layer.span * -(-layer.channels // PIECE)
@@ -264,7 +264,7 @@ def summed(flow: Flow) -> Iterator[Term]:
 
 
 def multiplied(flow: Flow) -> Iterator[Term]:
-    """Errors times inputs, row by row and window by window."""
+    """Count errors times inputs, row by row and window by window."""
     rows = flow.layer.out * flow.pieces * flow.windows
     yield "gradient_rows", rows
     yield "gradient_live_rows", rows * flow.erring
@@ -272,7 +272,7 @@ def multiplied(flow: Flow) -> Iterator[Term]:
 
 
 def maxima(flow: Flow) -> Iterator[Term]:
-    """The largest value of each window, looked for again in the backward pass."""
+    """Count the search for the largest value of each window, again in the backward pass."""
     outputs = flow.batch * flow.layer.outputs
     yield "pool_windows", flow.windows
     yield "pool_values", outputs
@@ -280,6 +280,6 @@ def maxima(flow: Flow) -> Iterator[Term]:
 
 
 def places(flow: Flow) -> Iterator[Term]:
-    """Each place of a depthwise kernel at each window, all channels."""
+    """Count each place of a depthwise kernel at each window, all channels."""
     yield "places", flow.windows * flow.layer.span
     yield "place_products", flow.windows * flow.layer.weight_count

@@ -36,12 +36,12 @@ class Job:
 
     @property
     def inputs(self) -> int:
-        """Values of an example."""
+        """How many values an example has."""
         return self.layers[0].inputs
 
     @property
     def target_bytes(self) -> int:
-        """Of an example."""
+        """How many bytes the target of an example has."""
         outputs = self.layers[-1].outputs
         return {Loss.SOFTMAX: 1, Loss.SIGMOID: outputs, Loss.SQUARED: 2 * outputs}.get(self.loss, 0)
 
@@ -55,7 +55,7 @@ class Job:
 
     @property
     def features(self) -> frozenset[Feature]:
-        """What a build for this job cannot leave out."""
+        """List what a build for this job cannot leave out."""
         kinds = {layer.kind for layer in self.layers}
         uses = {
             Feature.CONV: Kind.CONV in kinds,
@@ -72,19 +72,19 @@ class Job:
 
     @property
     def left_out(self) -> tuple[str, ...]:
-        """The macros of a build for this job."""
+        """List the macros of a build for this job."""
         return tuple(f"FDL_WITHOUT_{x.upper()}" for x in Feature if x not in self.features)
 
 
 def run_length(layer: Layer) -> int:
-    """Weights of a row that meet one run of memory; 0 for pools."""
+    """Count the weights of a row that meet one run of memory; 0 for pools."""
     if layer.kind is Kind.DENSE:
         return layer.channels
     return layer.kernel[1] * layer.channels if layer.weight_count else 0
 
 
 def job_of(task: Task) -> Job:
-    """A task's."""
+    """Make the job of a task."""
     spec, training = task.spec, task.training
     return Job(
         spec.layers,

@@ -230,10 +230,8 @@ class VirtualFleet:
     def over(self) -> bool:
         """Whether all rounds of all tasks are done."""
         process = self.service
-        if process is None or not process.service.runners:
-            return False
-        runners = process.service.runners.values()
-        return all(isinstance(runner.rounds.phase, Over) for runner in runners)
+        runners = [] if process is None else list(process.service.runners)
+        return runners != [] and all(isinstance(runner.rounds.phase, Over) for runner in runners)
 
     def rounds(self) -> list[RoundReport]:
         """What became of the rounds, as the database tells it."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import partial
 
-from fedling_protocol.net.backoff import Backoff
 from fedling_protocol.net.connection import CONNECT_S, FAREWELL_S
 from fedling_protocol.net.framing import packet_size, publish_size
 from fedling_protocol.net.ports import Done, Owner, Will
 from fedling_protocol.net.tcpinfo import Traffic
+from fedling_protocol.runtime.backoff import Backoff
 from fedling_protocol.runtime.loop import Timer
 from fedling_sim.virtual.cable import Cable
 from fedling_sim.virtual.clock import US, NodeClock

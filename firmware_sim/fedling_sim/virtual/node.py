@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from fedling_protocol.net.backoff import Backoff
 from fedling_protocol.net.ports import Link, Owner
+from fedling_protocol.runtime.backoff import Backoff
 from fedling_protocol.runtime.worker import Worker
 from fedling_sim.virtual.cable import Cable
 from fedling_sim.virtual.clock import NodeClock, WorldClock

@@ -33,7 +33,7 @@ COMMON: Exits = {
 
 
 def exit_code(error: Exception, own: Exits) -> Exit | None:
-    """By the program's own table, else by the common one. None: nobody expected this."""
+    """Look in the program's own table, then in the common one. None: nobody expected this."""
     if isinstance(error, Failure):
         return error.code
     if is_of_disk(error):  # standard output into a file on a full disk, too

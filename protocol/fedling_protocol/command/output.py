@@ -9,27 +9,27 @@ BOLD, RED, GREEN, YELLOW, DIM = "1", "31", "32", "33", "2"
 
 
 def paint(text: str, colour: str) -> str:
-    """Plain unless standard output is a terminal; https://no-color.org."""
+    """Colour a text if standard output is a terminal; https://no-color.org."""
     if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
         return text
     return f"\033[{colour}m{text}\033[0m"
 
 
 def print_json(value: object) -> None:
-    """One value, indented for a person on a terminal."""
+    """Print one value, indented for a person on a terminal."""
     indent = 2 if sys.stdout.isatty() else None
     print(json.dumps(value, indent=indent, ensure_ascii=False, default=str))
 
 
 def print_pairs(pairs: Sequence[tuple[str, str]]) -> None:
-    """Names and what they are, aligned."""
+    """Print names and what they are, aligned."""
     width = max((len(name) for name, _ in pairs), default=0)
     for name, text in pairs:
         print(f"{paint(name.ljust(width), BOLD)}  {text}")
 
 
 def print_rows(rows: Sequence[Mapping[str, object]], *, empty: str, as_json: bool = False) -> None:
-    """A table of rows with the same keys, or their JSON. empty: what a person is told of none."""
+    """Print rows with the same keys, or their JSON. empty: what a person is told of none."""
     if as_json:
         print_json(list(rows))
         return
@@ -43,7 +43,7 @@ def print_rows(rows: Sequence[Mapping[str, object]], *, empty: str, as_json: boo
 
 
 def size(count: int) -> str:
-    """Bytes as people say them."""
+    """Write bytes as people say them."""
     if count < 10_000:
         return f"{count} B"
     if count < 10_000_000:
@@ -52,7 +52,7 @@ def size(count: int) -> str:
 
 
 def _column(name: str, values: Sequence[object]) -> list[str]:
-    """Its head and cells, all of one width; numbers end at the right."""
+    """Make a column's head and cells, all of one width; numbers end at the right."""
     number = all(type(value) in (int, float, type(None)) for value in values)
     cells = [name, *map(_plain, values)]
     width = max(map(len, cells))

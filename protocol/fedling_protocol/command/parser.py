@@ -38,11 +38,11 @@ class Verbs:
         parser.set_defaults(run=run or default)
         self.common(parser)
         if json:
-            parser.add_argument("--json", action="store_true", help="print JSON")
+            parser.add_argument("--json", action="store_true", help="print JSON instead of text")
         return parser
 
     def group(self, noun: str, about: str, example: str) -> "Verbs":
-        """A noun whose verbs follow. about: what the noun is for a person."""
+        """Add a noun whose verbs follow. about: what the noun is for a person."""
         parser = _parser(self.subparsers, noun, about, f"{self.program} {noun} {example}")
         verbs = parser.add_subparsers(metavar="VERB", required=True)
         return Verbs(self.program, verbs, self.common, noun)
@@ -54,7 +54,7 @@ def new_parser(
     example: str,
     common: Callable[[argparse.ArgumentParser], None],
 ) -> tuple[argparse.ArgumentParser, Verbs]:
-    """The parser of a whole program, and where its verbs go."""
+    """Make the parser of a whole program, and where its verbs go."""
     parser = argparse.ArgumentParser(
         prog=program,
         description=description,

@@ -49,13 +49,13 @@ class Tables:
         return self.first + len(self.steps) - 1
 
     def next_step(self, version: int) -> tuple[int, Step] | None:
-        """What follows on a version, and the version that it makes; None: it is the newest."""
+        """Find the step after a version, and the version that it makes; None: it is the newest."""
         made = max(version + 1, self.first)
         return None if version == self.newest else (made, self.steps[made - self.first])
 
 
 class _OfThread(threading.local):
-    """What each thread has of its own."""
+    """The connection that each thread has of its own."""
 
     connection: sqlite3.Connection | None = None
     open: "Transaction | None" = None
@@ -70,7 +70,7 @@ class Transaction:
         self.ended = False
 
     def commit(self) -> None:
-        """Durable when it returns. Raises CannotWrite; then nothing of it is kept.
+        """Make all of it durable. Raises CannotWrite; then nothing of it is kept.
 
         Another thread may call this, to wait for the disk. The one that began keeps away from the
         database meanwhile: its reads would wait too.
@@ -84,7 +84,7 @@ class Transaction:
             raise
 
     def roll_back(self) -> None:
-        """Nothing of it was ever there."""
+        """Undo all of it, as if it had never been there."""
         self.ended = True
         durable.roll_back(self.connection)
 
@@ -103,7 +103,7 @@ class Database:
         read_only: bool = False,
         alone: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
-        """Made if missing, converted if old, unless read_only.
+        """Open the file; made if missing, converted if old, unless read_only.
 
         alone: held while tables are made or converted, to keep out those who work with the old
         ones. Raises CannotWrite, Busy, WrongTables; Missing if read_only and there is none.
@@ -122,14 +122,14 @@ class Database:
             raise
 
     def rows(self, sql: str, *values: Value) -> list[Fields]:
-        """All rows of a SELECT."""
+        """Read all rows of a SELECT."""
         try:
             return self._connection().execute(sql, values).fetchall()
         except sqlite3.OperationalError as error:
             raise self._read_error(error) from error
 
     def row(self, sql: str, *values: Value) -> Fields | None:
-        """The first row of a SELECT."""
+        """Read the first row of a SELECT."""
         try:
             fields: Fields | None = self._connection().execute(sql, values).fetchone()
         except sqlite3.OperationalError as error:
@@ -138,7 +138,7 @@ class Database:
 
     @contextmanager
     def transaction(self, what: str, *, wait: bool = True) -> Iterator[sqlite3.Connection]:
-        """All of it durably or none. One inside another of the same thread is a part of that one.
+        """Write all of it durably or none; inside another of the same thread, as a part of that.
 
         what: is being written, for CannotWrite. wait=False: raises Busy at once if another process
         is writing; by default after ten seconds. An exception must leave the outermost, too: it
@@ -161,7 +161,7 @@ class Database:
             raise
 
     def begin(self, what: str, *, wait: bool = True) -> Transaction:
-        """A transaction that outlives the call; transaction() is a part of it until it ends.
+        """Begin a transaction that outlives the call; transaction() is a part of it until it ends.
 
         Raises CannotWrite, Busy (as transaction()).
         """
@@ -194,7 +194,7 @@ class Database:
                 connection.close()
 
     def _connection(self) -> sqlite3.Connection:
-        """The calling thread's own."""
+        """The connection of the calling thread."""
         if self._thread.connection is None:
             with writing(str(self.path)):
                 opened = durable.connect_database(self.path, read_only=self._read_only)
@@ -224,7 +224,7 @@ class Database:
 
 
 def one(connection: sqlite3.Connection, sql: str, values: Sequence[Value] = ()) -> Fields | None:
-    """The first row of a SELECT inside a transaction."""
+    """Read the first row of a SELECT inside a transaction."""
     fields: Fields | None = connection.execute(sql, values).fetchone()
     return fields
 
@@ -259,7 +259,7 @@ def _apply(connection: sqlite3.Connection, change: Step) -> None:
 
 
 def _statements(script: str) -> Iterator[str]:
-    """One at a time: executescript() would commit first. A statement ends at a line's end."""
+    """Part a script: executescript() would commit first. A statement ends at a line's end."""
     statement = ""
     for line in script.splitlines(keepends=True):
         statement += line

@@ -130,7 +130,7 @@ def connect_database(path: Path, *, read_only: bool = False) -> sqlite3.Connecti
 
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    """All of the statements inside, durably, or none of them."""
+    """Execute all of the statements inside, durably, or none of them."""
     begin(connection)
     try:
         yield connection

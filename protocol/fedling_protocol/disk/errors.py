@@ -30,7 +30,7 @@ _SQLITE_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
 class CannotWrite(Exception):
-    """Nothing of this write is kept; `what` was being written."""
+    """The disk refused a write, and nothing of it is kept; `what` was being written."""
 
     def __init__(self, what: str, reason: str) -> None:
         super().__init__(what, reason)
@@ -50,11 +50,11 @@ class WrongTables(Exception):
 
 
 class BadInput(Exception):
-    """Nothing of the input was used."""
+    """The input is wrong, and nothing of it was used."""
 
 
 class Missing(Exception):
-    """It is not here; the message says what would bring it."""
+    """Something is not here; the message says what would bring it."""
 
 
 @contextmanager
@@ -70,7 +70,7 @@ def writing(what: str) -> Iterator[None]:
 
 
 def translated(error: Exception, what: str) -> Exception | None:
-    """CannotWrite or Busy, if that is what the error means to a writer of `what`."""
+    """Make CannotWrite or Busy of an error, if it means that to a writer of `what`."""
     if isinstance(error, OSError):
         return CannotWrite(what, _reason(error)) if error.errno in _DISK | _REFUSED else None
     if isinstance(error, sqlite3.OperationalError):

@@ -40,5 +40,5 @@ def exclusive(directory: Path, program: str) -> Iterator[None]:
 
 
 def lock_file(directory: Path, program: str) -> Path:
-    """The file whose lock is held."""
+    """The file that is locked in a directory."""
     return directory / f"{program.removeprefix('fedling-')}.lock"

@@ -19,7 +19,7 @@ from fedling_protocol.runtime.loop import READ, WRITE, Loop, Timer
 CONNECT_S = 20.0  # for name, TCP, transport and the broker's CONNACK together
 FAREWELL_S = 2.0  # for the last bytes when we leave
 UNACKED_S = 60  # sent bytes that nobody acknowledges for so long: the connection is dead
-SLICE_S = 0.02  # messages are taken in for so long, then the loop serves others
+SLICE_S = 0.01  # messages are taken in for so long, then the loop serves others
 
 
 class Told(Protocol):
@@ -59,7 +59,7 @@ class Connection:
 
     @property
     def receiving(self) -> int:
-        """Bytes still to come of a packet that has begun to come."""
+        """How many bytes are still to come of a packet that has begun to come."""
         return 0 if self._filtered is None else self._filtered.expected
 
     def open(self, client: Client, attempt: int) -> None:
@@ -72,7 +72,7 @@ class Connection:
         self._names.look_up(lambda found: self._connect(found[attempt % len(found)]), self.end)
 
     def end(self, reason: str) -> None:
-        """Close, whatever the state, and tell the link once."""
+        """Close the connection, whatever its state, and tell the link once."""
         if self._ended:
             return
         self._ended = True
@@ -116,7 +116,7 @@ class Connection:
             self._fail(error)
 
     def _on_tcp(self, _events: int) -> None:
-        """The TCP connect is decided."""
+        """Go on when the TCP connect is decided."""
         assert self._socket is not None
         code = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
@@ -127,7 +127,7 @@ class Connection:
         self._on_handshake(0)
 
     def _on_handshake(self, _events: int) -> None:
-        """The transport's own talk goes on, until MQTT may begin."""
+        """Go on with the transport's own talk, until MQTT may begin."""
         assert self._socket is not None
         assert self._transport is not None
         try:
@@ -153,7 +153,7 @@ class Connection:
         self._check(code)
 
     def _read(self) -> int:
-        """Packets until the transport would block, which alone knows what it holds.
+        """Read packets until the transport would block, which alone knows what it holds.
 
         Whoever floods us does not keep the loop: the rest is read in its next turn.
         """
@@ -175,7 +175,7 @@ class Connection:
             self._check(self._read())
 
     def _check(self, code: int) -> None:
-        """End if the client has ended."""
+        """End the connection if the client has ended."""
         assert self._filtered is not None
         if code or self._filtered.closed:
             self.end(self._filtered.error or "the connection was lost")

@@ -46,7 +46,7 @@ class Framing:
         return self._left
 
     def feed(self, data: bytes) -> bytes:
-        """May return nothing: then more must come first. Raises FramingError."""
+        """Filter bytes; may return nothing: then more must come first. Raises FramingError."""
         out = bytearray()
         rest = memoryview(data)
         while rest:
@@ -97,7 +97,7 @@ class Framing:
         self._head.clear()
 
     def _on_topic(self, out: bytearray) -> None:
-        """_head holds the first byte, then as much of the variable header as has come."""
+        """Go on with the topic; _head has the first byte, then what has come of the header."""
         self._left -= 1
         if len(self._head) < 3:
             return
@@ -130,7 +130,7 @@ class FilteredSocket:
 
     @property
     def emptied(self) -> int:
-        """Packets that lost their payload so far."""
+        """How many packets lost their payload so far."""
         return self._framing.emptied
 
     @property
@@ -139,7 +139,7 @@ class FilteredSocket:
         return self._framing.expected
 
     def begin(self, tired: Callable[[], bool]) -> None:
-        """The loop gives reading a turn."""
+        """Begin a turn of reading, which the loop gives."""
         self._tired = tired
         self.dry = self.cut = False
 
@@ -174,17 +174,17 @@ class FilteredSocket:
         return self._fd
 
     def setblocking(self, _flag: bool) -> None:
-        """It never blocks."""
+        """Do nothing: it never blocks."""
 
 
 def publish_size(topic: str, size: int) -> int:
-    """Bytes of a PUBLISH of QoS 1 with a payload of `size`: header, topic, packet id, payload."""
+    """Count a PUBLISH of QoS 1 with a payload of `size`: header, topic, packet id, payload."""
     words = len(topic) if topic.isascii() else len(topic.encode())
     return packet_size(2 + words + 2 + size)
 
 
 def packet_size(length: int) -> int:
-    """Bytes of a packet with this remaining length, which takes 7 bits of each of its bytes."""
+    """Count a packet with this remaining length, which takes 7 bits of each of its bytes."""
     return 1 + max(1, -(-length.bit_length() // 7)) + length
 
 
@@ -193,7 +193,7 @@ def _never() -> bool:
 
 
 def _remaining_length(data: bytearray) -> int | None:
-    """MQTT 2.2.3: 7 bits a byte, low bits first; None while it is incomplete."""
+    """Read MQTT 2.2.3's number: 7 bits a byte, low bits first; None while it is incomplete."""
     value = 0
     for position, byte in enumerate(data):
         value |= (byte & 127) << (7 * position)

@@ -6,12 +6,12 @@ after a reconnect, and a device asks with a join before it sends a large byte.
 
 from collections.abc import Callable, Iterable
 
-from fedling_protocol.net.backoff import Backoff
 from fedling_protocol.net.connection import Connection
 from fedling_protocol.net.names import Names
 from fedling_protocol.net.ports import Broker, Client, ClientOwner, Done, Owner, Will
 from fedling_protocol.net.tcpinfo import Traffic
 from fedling_protocol.net.transport import Plain, Wrap
+from fedling_protocol.runtime.backoff import Backoff
 from fedling_protocol.runtime.loop import Loop, Timer
 from fedling_protocol.runtime.worker import Worker
 

@@ -12,7 +12,7 @@ API: Any = vars(mqtt).get("CallbackAPIVersion")  # None in paho 1
 
 
 def new_client(client_id: str, will: Will | None, owner: ClientOwner) -> Client:
-    """An MQTT 3.1.1 client with a clean session, not connected."""
+    """Make an MQTT 3.1.1 client with a clean session, not connected."""
     make: Any = partial(_Paho, API.VERSION2) if API else _Paho
     paho: _Paho = make(client_id, protocol=mqtt.MQTTv311, clean_session=True)
     paho.owner = owner
@@ -22,7 +22,7 @@ def new_client(client_id: str, will: Will | None, owner: ClientOwner) -> Client:
 
 
 class _Paho(mqtt.Client):
-    """In both versions the socket comes from this one method."""
+    """paho's client, whose socket is ours: in both versions it comes from this one method."""
 
     owner: ClientOwner
 

@@ -58,7 +58,7 @@ class Names:
             self._clock.after(0, partial(self._on_found, found))
 
     def forget(self) -> None:
-        """Nobody wants the answer any more."""
+        """Drop the answer: nobody wants it any more."""
         self._asked = None
 
     def _on_found(self, found: list[Found]) -> None:

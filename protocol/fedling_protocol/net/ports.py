@@ -40,7 +40,7 @@ class Owner(Protocol):
         """Messages can be sent; nothing is subscribed."""
 
     def on_disconnected(self, reason: str, retry_s: float) -> None:
-        """Also after a connect that failed; it is tried again in retry_s seconds."""
+        """The connection is lost, or a connect failed; it is tried again in retry_s seconds."""
 
     def on_message(self, topic: str, payload: bytes, emptied: bool) -> None:
         """A message came. When this returns, it is acknowledged.

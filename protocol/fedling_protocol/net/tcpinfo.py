@@ -31,7 +31,7 @@ class Traffic:
 
 
 def of_socket(sock: socket.socket) -> Traffic:
-    """Bytes sent, whether they have arrived or not, and received, since the connection began."""
+    """Read bytes sent, whether they have arrived or not, and received, since the connect."""
     info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LENGTH)
     if len(info) < _OLD_LENGTH:  # a kernel before 4.1
         return Traffic()
@@ -51,7 +51,7 @@ class Meter:
         self._last = Traffic()
 
     def take(self) -> Traffic:
-        """The bytes since the last take(). Works until the socket is closed."""
+        """Count the bytes since the last take(). Works until the socket is closed."""
         current = of_socket(self._sock)
         new = current - self._last
         self._last = current

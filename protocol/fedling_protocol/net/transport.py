@@ -13,13 +13,13 @@ class Transport(Protocol):
     """A stream of bytes over one TCP connection."""
 
     def handshake(self) -> int | None:
-        """Go on with it; None: done. Else READ or WRITE, which it waits for. Raises OSError."""
+        """Go on with the handshake; what it waits for, READ or WRITE, or None. Raises OSError."""
 
     def recv(self, count: int) -> bytes:
-        """At least one byte, or none at the end. Raises BlockingIOError, OSError."""
+        """Read at least one byte, or none at the end. Raises BlockingIOError, OSError."""
 
     def send(self, data: bytes) -> int:
-        """How many bytes were taken. Raises BlockingIOError, OSError."""
+        """Send; returns how many bytes were taken. Raises BlockingIOError, OSError."""
 
 
 Wrap = Callable[[socket.socket], Transport]

@@ -59,21 +59,21 @@ class Conductor(Generic[S, E, A]):
         return self._held > 0 or bool(self._events) or bool(self._actions)
 
     def give(self, event: E) -> None:
-        """Step, unless something is being executed: then when that is done."""
+        """Step on this event, unless something is being executed: then when that is done."""
         self._events.append(event)
         self._go_on()
 
     def hold(self) -> None:
-        """The action being executed goes on beside the loop: release() follows."""
+        """Hold the next actions back: this one goes on beside the loop, and release() follows."""
         self._held += 1
 
     def release(self) -> None:
-        """It is done; the next one may begin."""
+        """Let the next action begin: the one that held it back is done."""
         self._held -= 1
         self._go_on()
 
     def close(self) -> None:
-        """No step, no action and no tick any more. What is on disk stays."""
+        """Take no step, action or tick any more. What is on disk stays."""
         self.closed = True
         self._events.clear()
         self._actions.clear()
@@ -88,11 +88,12 @@ class Conductor(Generic[S, E, A]):
                 pass
         finally:
             self._going = False
-        if not self.closed and not self._held:  # else no tick could do what it is due for
+        # While an action is held, nobody could take a tick: what is due then would ring for ever.
+        if not self.closed and not self._held:
             self._set_timer(self._due(self.state))
 
     def _advance(self) -> bool:
-        """The next action, else the next event. False: there is none."""
+        """Execute the next action, else take the next event. False: there is none."""
         if self._actions:
             self._perform(self._actions.popleft())
         elif self._events:

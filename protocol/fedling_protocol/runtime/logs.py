@@ -17,7 +17,7 @@ class _Journal(logging.Formatter):
 
 
 def set_up(level: str) -> None:
-    """For a service. level: as in logging, in lower case."""
+    """Set logging up for a service. level: as in logging, in lower case."""
     handler = logging.StreamHandler(sys.stderr)
     if os.environ.get("JOURNAL_STREAM"):  # systemd.exec(5)
         handler.setFormatter(_Journal("%(message)s"))

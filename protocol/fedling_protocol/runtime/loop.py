@@ -41,10 +41,10 @@ class Clock(Protocol):
     """Time and timers, real or simulated."""
 
     def now(self) -> float:
-        """Seconds since boot, time asleep included: who was suspended is late, not early."""
+        """Tell seconds since boot, time asleep included: who was suspended is late, not early."""
 
     def wall(self) -> float:
-        """Unix time in seconds, for people only: a board without a clock battery invents it."""
+        """Tell Unix time, for people only: a board without a clock battery invents it."""
 
     def after(self, seconds: float, call: Callable[[], None]) -> Timer:
         """Call once, when so many seconds are over; not before this callback has returned."""
@@ -82,7 +82,7 @@ class Loop:
             self._selector.register(fd, events, call)
 
     def unwatch(self, fd: int) -> None:
-        """Before fd is closed; it need not be watched."""
+        """Watch fd no longer; before it is closed. It need not be watched."""
         with suppress(KeyError):
             self._selector.unregister(fd)
 
@@ -110,12 +110,12 @@ class Loop:
         self._stopped = True
 
     def run(self) -> None:
-        """Until stop()."""
+        """Run callbacks until stop() is called."""
         while not self._stopped:
             self.turn()
 
     def turn(self, longest_s: float = LONGEST_SLEEP_S) -> None:
-        """One sleep and what it woke for."""
+        """Sleep once, and do what it woke for."""
         for key, events in self._selector.select(min(self._sleep_s(), longest_s)):
             current = self._selector.get_map().get(key.fd)
             if current is not None and current.data is key.data:  # not unwatched meanwhile

@@ -25,7 +25,7 @@ def ready(status: str) -> bool:
 
 
 def status(text: str) -> bool:
-    """One line for `systemctl status`."""
+    """Set the line that `systemctl status` shows."""
     return notify(_status(text))
 
 

@@ -18,7 +18,7 @@ TURN_S = 0.01  # slices of one work run for so long in a turn, then the loop ser
 
 
 def finish(slices: Slices[T]) -> T:
-    """All slices at once, where nobody waits for the loop: commands and tests."""
+    """Run all slices at once, where nobody waits for the loop: commands and tests."""
     while True:
         try:
             next(slices)
@@ -37,7 +37,7 @@ class Sliced(Generic[T]):
         then: Callable[[T], None],
         failed: Callable[[Exception], None],
     ) -> None:
-        """It begins in the next turn. failed: told what a slice raised."""
+        """Begin in the next turn. failed: told what a slice raised."""
         self._clock = clock
         self._slices = slices
         self._then = then
@@ -45,7 +45,7 @@ class Sliced(Generic[T]):
         self._timer: Timer = clock.after(0, self._run)
 
     def cancel(self) -> None:
-        """Nothing more of it is run or told."""
+        """End it: nothing more of it is run or told."""
         self._timer.cancel()
         self._slices.close()
 

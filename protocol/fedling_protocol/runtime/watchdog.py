@@ -11,7 +11,7 @@ class Watchdog:
         self._clock = clock
 
     def start(self) -> None:
-        """A sign of life now, and twice in the time within which it is wanted."""
+        """Give a sign of life now, and twice in the time within which it is wanted."""
         watchdog_s = sdnotify.watchdog_s()
         if watchdog_s is not None:
             self._feed(watchdog_s / 2)

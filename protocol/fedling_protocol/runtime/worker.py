@@ -56,6 +56,7 @@ class ThreadWorker:
     def _run(self) -> None:
         while (call := self._calls.get()) is not None:
             call()
+            del call  # and what it holds, however long the next one takes to come
 
     def _call(self, call: Callable[[], T], then: Callable[[T], None], failed: Failed) -> None:
         try:

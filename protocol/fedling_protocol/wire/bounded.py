@@ -19,7 +19,7 @@ _SMALLEST: Final = {24: 24, 25: 2**8, 26: 2**16, 27: 2**32}  # that needs so man
 
 
 def read(data: bytes | memoryview) -> Value:
-    """What all of `data` says, or Refused(cbor)."""
+    """Read what all of `data` says, or raise Refused(cbor)."""
     reader = _Reader(data)
     value = reader.item(MAX_DEPTH)
     if reader.position != len(data):
@@ -28,7 +28,7 @@ def read(data: bytes | memoryview) -> Value:
 
 
 def head(data: bytes | memoryview, position: int) -> tuple[int, int, int]:
-    """Major type, value and the position after them, or Refused(cbor)."""
+    """Read major type, value and the position after them, or raise Refused(cbor)."""
     if position >= len(data):
         _refuse("cut off")
     first = data[position]
@@ -59,7 +59,7 @@ class _Reader:
         self.items = 0
 
     def item(self, levels: int) -> Value:
-        """The item at the position. levels: of arrays and maps that may still open."""
+        """Read the item at the position. levels: of arrays and maps that may still open."""
         major, value = self._head()
         if major == _UNSIGNED:
             return value

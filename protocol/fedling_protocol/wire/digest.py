@@ -54,7 +54,7 @@ def first_model_seed(secret: bytes, fleet: str, task: str) -> bytes:
 
 
 def order(seed: bytes, epoch: int, count: int) -> list[int]:
-    """The order of `count` examples in one epoch (from 0)."""
+    """Draw the order of `count` examples in one epoch (from 0)."""
     positions = list(range(count))
     words = _words(seed, epoch)
     for i in range(count - 1, 0, -1):
@@ -68,7 +68,7 @@ def _keyed(secret: bytes, *words: str | int | bytes) -> bytes:
 
 
 def _words(seed: bytes, epoch: int) -> Iterator[int]:
-    """Big-endian 32-bit words of SHA-256(seed || epoch || block), block after block."""
+    """Draw big-endian 32-bit words of SHA-256(seed || epoch || block), block after block."""
     block = 0
     while True:
         yield from _WORDS.unpack(hashlib.sha256(seed + struct.pack(">II", epoch, block)).digest())

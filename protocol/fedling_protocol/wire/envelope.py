@@ -33,7 +33,7 @@ class Envelope:
     signature: bytes
 
     def verify(self, bound: bytes, public: bytes) -> None:
-        """Refused(signature) unless the key of this public half signed it for this topic."""
+        """Raise Refused(signature) unless the key of this public half signed it for this topic."""
         signed = _to_be_signed(bound, self.payload)
         if not identity.verify(public, self.signature, signed):
             raise Refused(Reason.SIGNATURE)
@@ -57,14 +57,14 @@ def seal(message: Message, bound: bytes, key: SigningKey) -> bytes:
 
 
 def open_envelope(data: bytes, bound: bytes, kind: Kind, find_key: FindKey) -> Message:
-    """The verified message, or Refused."""
+    """Verify and decode a message, or raise Refused."""
     envelope = parse(data, kind)
     envelope.verify(bound, find_key(envelope))
     return payload.decode(kind, envelope.payload)
 
 
 def parse(data: bytes, kind: Kind) -> Envelope:
-    """The parts of an envelope, or Refused. Copies no payload."""
+    """Part an envelope, or raise Refused. Copies no payload."""
     if not 0 < len(data) <= kind.largest:
         raise Refused(Reason.SIZE, f"{len(data)} bytes, at most {kind.largest}")
     if not data.startswith(_BEFORE_KID):
@@ -83,7 +83,7 @@ def parse(data: bytes, kind: Kind) -> Envelope:
 
 
 def _malformed(data: bytes) -> Refused:
-    """Refused(cbor) if it is none of the subset that we read, else Refused(envelope)."""
+    """Make Refused(cbor) if it is none of the subset that we read, else Refused(envelope)."""
     if not data.startswith(_TAG):
         return Refused(Reason.ENVELOPE, "not a COSE_Sign1 with its tag")
     try:
@@ -94,12 +94,12 @@ def _malformed(data: bytes) -> Refused:
 
 
 def _to_be_signed(bound: bytes, data: bytes | memoryview) -> bytes:
-    """The Sig_structure, deterministic. One copy of the payload."""
+    """Write the Sig_structure, deterministic, with one copy of the payload."""
     return b"".join((_SIGNED, _head_of_bytes(len(bound)), bound, _head_of_bytes(len(data)), data))
 
 
 def _head_of_bytes(size: int) -> bytes:
-    """Of a byte string, in shortest form."""
+    """Write the head of a byte string, in shortest form."""
     if size < 24:
         return bytes([0x40 | size])
     for info, width in ((0x58, 1), (0x59, 2), (0x5A, 4)):

@@ -249,5 +249,5 @@ def within(key: int, check: Callable[[object], object], value: object) -> object
 
 
 def refuse(detail: str) -> NoReturn:
-    """Of the wrong shape."""
+    """Raise Refused(shape) with this detail."""
     raise Refused(Reason.SHAPE, detail)

@@ -41,7 +41,7 @@ class SigningKey:
 
     @classmethod
     def generate(cls) -> "SigningKey":
-        """A new key from the system's randomness."""
+        """Make a new key from the system's randomness."""
         return cls(Ed25519PrivateKey.generate())
 
     @classmethod
@@ -50,11 +50,11 @@ class SigningKey:
         return cls(Ed25519PrivateKey.from_private_bytes(seed))
 
     def sign(self, data: bytes) -> bytes:
-        """64 bytes."""
+        """Sign the data; a signature has 64 bytes."""
         return self._private.sign(data)
 
     def pem(self) -> bytes:
-        """PKCS #8, as openssl writes and reads it."""
+        """Write the key as PKCS #8, as openssl writes and reads it."""
         return self._private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
     def __repr__(self) -> str:
@@ -102,7 +102,7 @@ def load_key(path: Path) -> SigningKey:
 
 
 def ensure_key(path: Path) -> SigningKey:
-    """The key in the file; made if there is none."""
+    """Load the key in the file, made if there is none."""
     try:
         return create_key(path) if not path.exists() else load_key(path)
     except FileExistsError:  # another process was faster
@@ -127,7 +127,7 @@ def load_secret(path: Path) -> bytes:
 
 
 def ensure_secret(path: Path) -> bytes:
-    """The secret in the file; made if there is none."""
+    """Load the secret in the file, made if there is none."""
     try:
         return create_secret(path) if not path.exists() else load_secret(path)
     except FileExistsError:
@@ -135,7 +135,7 @@ def ensure_secret(path: Path) -> bytes:
 
 
 def _read_private(path: Path) -> bytes:
-    """The bytes of a file that only its owner can read."""
+    """Read a file that only its owner can read; raises IdentityError if others can."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:

@@ -9,6 +9,7 @@ MAX_SMALL: Final = 1024  # certificate, join, ticket, receipt, state
 MAX_PLAN: Final = 131_072  # plan, rest
 MAX_WEIGHTS: Final = 16 * 2**20  # the weights of a model as bytes, and so the vector of an update
 MAX_LARGE: Final = MAX_WEIGHTS + 65_536  # model, update
+MAX_PACKET: Final = MAX_LARGE + 1024  # the MQTT packet: a message, its topic, its packet id
 
 # CBOR, before anything is decoded.
 MAX_DEPTH: Final = 6

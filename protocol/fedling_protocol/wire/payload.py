@@ -22,12 +22,12 @@ _OF_MESSAGE = _by_message(Kind)
 
 
 def kind_of(message: Message) -> Kind:
-    """The kind of topic that carries such messages."""
+    """Find the kind of topic that carries such messages."""
     return _OF_MESSAGE[type(message)][0]
 
 
 def encode(message: Message) -> bytes:
-    """The payload. ValueError if the message is not as SPEC.md says: a bug of ours."""
+    """Encode a message. ValueError if it is not as SPEC.md says: a bug of ours."""
     _, record = _OF_MESSAGE[type(message)]
     try:
         values = record.to_wire(message)
@@ -39,7 +39,7 @@ def encode(message: Message) -> bytes:
 
 
 def decode(kind: Kind, payload: bytes | memoryview) -> Message:
-    """The message in a payload from outside, or Refused."""
+    """Decode the message in a payload from outside, or raise Refused."""
     values = bounded.read(payload)
     if not isinstance(values, dict):
         refuse("not a map")
@@ -57,7 +57,7 @@ def _check_version(version: object) -> None:
 
 
 def _choose(records: tuple[Record, ...], word: object) -> Record:
-    """Plan and rest share a topic: the word at key 1 tells which it is."""
+    """Choose the record: plan and rest share a topic, the word at key 1 tells which it is."""
     if len(records) == 1:
         return records[0]
     found = [record for record in records if record.constants[CHOICE_KEY] == word]

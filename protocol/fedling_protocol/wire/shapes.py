@@ -17,7 +17,7 @@ from fedling_protocol.wire.messages import (
 
 
 def check(message: object) -> None:
-    """Refused(shape) if the fields, right each for itself, do not fit each other."""
+    """Raise Refused(shape) if the fields, right each for itself, do not fit each other."""
     match message:
         case Plan():
             check_spec(message.spec)
@@ -37,7 +37,7 @@ def check(message: object) -> None:
 
 
 def check_spec(spec: TaskSpec) -> None:
-    """The layers are a model from the window to the labels. Allocates nothing of its size."""
+    """Check that the layers are a model from window to labels. Allocates nothing of its size."""
     values = spec.window * spec.channels
     if values > MAX_VALUES:
         refuse(f"window * channels is more than {MAX_VALUES}")
@@ -53,7 +53,7 @@ def check_spec(spec: TaskSpec) -> None:
 
 
 def check_training(spec: TaskSpec, training: Training) -> None:
-    """A step is one that the kernel takes, in memory that a device has."""
+    """Check that a step is one that the kernel takes, in memory that a device has."""
     if training.frozen >= len(spec.layers):
         refuse("no layer is left to be trained")
     if training.lr_q24 * training.proximal_q16 >= PULL_ONE:

@@ -41,7 +41,7 @@ class _Part:
     read: Callable[[str], Value | None]
 
     def spell(self, value: Value) -> str:
-        """Raises ValueError."""
+        """Spell a topic with these values for its parts. Raises ValueError."""
         text = value.hex() if isinstance(value, bytes) else str(value)
         if not self.shape.fullmatch(text) or self.read(text) != value:
             raise ValueError(f"{value!r} is not a part of a topic like {self.shape.pattern}")
@@ -108,7 +108,7 @@ class _Patterns:
                 self.of_fleet[first] = pattern
 
     def find(self, text: str) -> _Pattern | None:
-        """The one that may fit."""
+        """Find the pattern that may fit these words."""
         first, _, rest = text.partition("/")
         if first in self.of_fleet:
             return self.of_fleet[first]
@@ -139,7 +139,7 @@ class Topics:
         object.__setattr__(self, "_prefix", f"{self.root}/{WIRE_VERSION}/{self.fleet}/")
 
     def of(self, kind: Kind, *values: Value) -> str:
-        """The topic of this kind with a value for each part in braces, in the table's order."""
+        """Build the topic of a kind, with a value for each part in braces, in the table's order."""
         pattern = _PATTERNS.of_kind[kind]
         if len(values) != len(pattern.parts):
             raise ValueError(f"{values!r} is not a value for each part of {kind.topic}")
@@ -159,7 +159,7 @@ class Topics:
     def subscriptions(
         self, kind: Kind, *, device: str | None = None, tasks: Sequence[str] = ()
     ) -> list[str]:
-        """Where messages of a kind are: for this device, of these tasks, or of all of them."""
+        """Tell where messages of a kind are: for this device, of these tasks, or of all of them."""
         known: dict[str, Sequence[str]] = {"task": tasks} if tasks else {}
         if device is not None:
             known |= {"device": [device], "owner": [AGGREGATOR, device]}
@@ -177,7 +177,7 @@ class Topics:
         return topic[len(self.root) + 1 :].encode()
 
     def parse(self, topic: str) -> Address:
-        """Where a message came from, or Refused(topic), Refused(version)."""
+        """Tell where a message came from, or raise Refused(topic), Refused(version)."""
         if not topic.startswith(self._prefix):
             raise self._elsewhere(topic)
         text = topic[len(self._prefix) :]
@@ -188,7 +188,7 @@ class Topics:
         return address
 
     def _elsewhere(self, topic: str) -> Refused:
-        """Why a topic does not begin as those of this fleet do."""
+        """Tell why a topic does not begin as those of this fleet do."""
         if not topic.startswith(f"{self.root}/"):
             return Refused(Reason.TOPIC, "another root")
         if topic[len(self.root) + 1 :].partition("/")[0] != str(WIRE_VERSION):

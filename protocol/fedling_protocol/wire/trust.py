@@ -59,7 +59,7 @@ class Trust:
         self._kids[self._root.kid] += 1
 
     def open(self, topic: str, data: bytes) -> Received:
-        """Check all that is sent on a topic, or Refused. A certificate is taken in at once."""
+        """Check all that is sent on a topic. Raises Refused. A certificate is taken in at once."""
         address = self.topics.parse(topic)
         parts = envelope.parse(data, address.kind)
         parts.verify(self.topics.bound(topic), self._find_key(address, parts))
@@ -73,7 +73,7 @@ class Trust:
         return Received(address, message, digest.message_hash(data), certified)
 
     def known(self, owner: str) -> Known | None:
-        """The key of a device, or of "aggregator"."""
+        """Find the key of a device, or of "aggregator"; None: nobody vouched for one."""
         return self._known.get(owner)
 
     def know(self, owner: str, key: bytes, serial: int) -> None:
@@ -91,7 +91,7 @@ class Trust:
                 del self._kids[known.kid]
 
     def _find_key(self, address: Address, parts: Envelope) -> bytes:
-        """The one key that may sign here; which key did sign only explains a refusal."""
+        """Find the one key that may sign here; which key did sign only explains a refusal."""
         known = self._signer_of(address)
         if known is not None and known.kid == parts.kid:
             return known.key
@@ -124,7 +124,7 @@ class Trust:
 
 
 def _check_address(address: Address, message: Message) -> None:
-    """What a message says twice, in its topic and inside, it says alike."""
+    """Check that what a message says twice, in its topic and inside, it says alike."""
     match message:
         case Certificate() if message.id != address.owner:
             raise Refused(Reason.CERTIFICATE, "for another id")

@@ -19,14 +19,15 @@ from fedling_agent.conditions.table import BATTERY, MAINS, NETWORK, TABLE
 from fedling_agent.conditions.watcher import SILENT_S, Watcher, read
 from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.runtime.worker import InlineWorker, ThreadWorker
-from tests.support.conditions import FakeClock, FakeWorker
+from tests.support.conditions import FakeWorker
+from tests.support.ports import HandClock
 
 
 class Bench:
     """A watcher, and what it told."""
 
     def __init__(self) -> None:
-        self.clock, self.worker = FakeClock(), FakeWorker()
+        self.clock, self.worker = HandClock(100.0), FakeWorker()
         self.reads = 0
         self.told: list[Readings] = []
         rows = [replace(MAINS, read=self._read)]
@@ -50,13 +51,13 @@ def test_refresh_tells_later_and_keeps_it() -> None:
     bench = Bench()
     bench.refresh()
     assert bench.told == []
-    bench.clock.go(0.05)
+    bench.clock.move(0.05)
     bench.worker.run()
     (told,) = bench.told
     assert told is bench.watcher.latest
     assert (told.at, round(told.took_s, 6), told.signals["mains"].value) == (100.0, 0.05, True)
     assert bench.watcher.fresh
-    bench.clock.go(LEASE_S)
+    bench.clock.move(LEASE_S)
     assert not bench.watcher.fresh
 
 
@@ -66,10 +67,10 @@ def test_refresh_of_many_makes_one_reading_more() -> None:
     for _ in range(5):
         bench.refresh()
     assert len(bench.worker.calls) == 1
-    bench.clock.go(0.1)
+    bench.clock.move(0.1)
     bench.worker.run()
     assert len(bench.told) == 1  # the others asked after it had begun
-    bench.clock.go(0.1)
+    bench.clock.move(0.1)
     bench.worker.run()
     assert len(bench.told) == 6
     assert bench.told[-1].at == 100.1
@@ -89,16 +90,16 @@ def test_refresh_from_within_an_answer_waits_for_the_next_one() -> None:
 def test_sensor_that_hangs_is_silent_and_heard_when_it_comes_back() -> None:
     bench = Bench()
     bench.refresh()
-    bench.clock.go(1)
+    bench.clock.move(1)
     bench.refresh()
-    bench.clock.go(SILENT_S)
+    bench.clock.move(SILENT_S)
     assert len(bench.told) == 2
     signal = bench.told[0].signals["mains"]
     assert (signal.lack, signal.detail, signal.waited_s) == (Lack.SILENT, "no answer for 5 s", 5.0)
     assert len(bench.worker.calls) == 1  # no second thread is sent after the first
-    bench.clock.go(54)
+    bench.clock.move(54)
     bench.refresh()
-    bench.clock.go()
+    bench.clock.settle()
     assert bench.told[2].signals["mains"].detail == "no answer for 60 s"
     bench.worker.run()
     assert bench.watcher.latest.signals["mains"].value is None  # a minute old: not what is
@@ -120,7 +121,7 @@ def test_close_tells_nobody() -> None:
     bench.refresh()
     bench.watcher.close()
     bench.worker.run()
-    bench.clock.go(60)
+    bench.clock.move(60)
     assert bench.told == []
 
 
@@ -151,18 +152,18 @@ def test_every_asker_is_told_once_of_a_reading_begun_after_it_asked(steps: list[
         elif step == "run" and bench.worker.calls:
             bench.worker.run()
         else:
-            bench.clock.go(2)
+            bench.clock.move(2)
         assert len(bench.worker.calls) <= 1
     assert sorted(moment for moment, _ in told) == asked
     assert all(readings.at >= moment for moment, readings in told)
 
 
 def test_reading_in_virtual_time() -> None:
-    clock = FakeClock()
+    clock = HandClock(100.0)
     told: list[Readings] = []
     Watcher(TABLE, Roots(), clock, InlineWorker(clock)).refresh(told.append)
     assert told == []
-    clock.go()
+    clock.settle()
     assert told[0].at == clock.now()
 
 
@@ -179,13 +180,13 @@ def test_reader_that_blocks_never_blocks_the_caller() -> None:
         return Signal(40, "/capacity")
 
     rows = [MAINS, replace(BATTERY, read=block), NETWORK]
-    clock = FakeClock()
+    clock = HandClock(100.0)
     worker = ThreadWorker(loop, "sensors")
     watcher = Watcher(rows, Roots(Path("/absent"), Path("/absent")), clock, worker)
     watcher.refresh(told.append)
     while "mains" not in watcher._reading.arrived:  # type: ignore[union-attr]
         loop.turn(0.001)
-    clock.go(SILENT_S)
+    clock.move(SILENT_S)
     assert told[0].signals["mains"].lack is Lack.ABSENT  # it had answered
     assert told[0].signals["battery"].detail == "no answer for 5 s"
     assert told[0].signals["network"].detail == "waits for battery"

@@ -37,7 +37,7 @@ class Door:
         try:
             self.taken.append(self.inbox.open(topic, payload, emptied))
         except Refused as refused:
-            self.inbox.refuse(topic, refused)
+            self.inbox.refusals.add(topic, refused)
 
     def say(self, topic: str, message: Message, key: SigningKey) -> None:
         self.hear(topic, seal(message, TOPICS.bound(topic), key))

@@ -72,6 +72,22 @@ def test_paused_tells_why() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("have", "words"), [(None, "asks to take part"), (b"u", "asks what became of its update")]
+)
+def test_joining_tells_what_it_asks(have: bytes | None, words: str) -> None:
+    phase = state.Joining(PLAN.plan_id, have, b"n" * 8, 0, 1)
+    assert sentence(FakeLive(session(phase=phase))) == words
+
+
+@pytest.mark.parametrize(
+    ("sent", "words"), [(False, "sends its update"), (True, "waits for the receipt")]
+)
+def test_sending_tells_how_far_it_is(sent: bool, words: str) -> None:
+    phase = state.Sending(PLAN.plan_id, sent, 1)
+    assert sentence(FakeLive(session(phase=phase))) == words
+
+
 def test_waiting_tells_what_it_was_told() -> None:
     due = int((NOW + 40) * 1000)
     phase = state.Waiting(PLAN.plan_id, None, "cohort full", due)

@@ -6,13 +6,24 @@ from pathlib import Path
 import pytest
 
 from fedling_agent.service.service import LOOK_S
+from fedling_agent.service.teller import TELL_S
 from fedling_agent.training.process import Asked
 from fedling_protocol.disk.errors import CannotWrite
 from fedling_protocol.wire.kinds import Kind
-from fedling_protocol.wire.messages import Join, State, StateCode, Verdict
+from fedling_protocol.wire.messages import (
+    Answer,
+    Certificate,
+    Join,
+    Role,
+    State,
+    StateCode,
+    Ticket,
+    Verdict,
+    WaitReason,
+)
 from fedling_sim.world import Weather
-from tests.support.device import make_model
-from tests.support.service import GOOD, ID, TOPICS, HandService
+from tests.support.device import FLEET, make_model
+from tests.support.service import DEVICE, GOOD, ID, ROOT, TOPICS, HandService
 
 EMPTY = Weather(mains=False, battery=5, temperature=40, network=True)
 FULL = CannotWrite("the log of what was sent", "the disk is full")
@@ -162,19 +173,69 @@ def test_restart_goes_on_with_the_frozen_set(device: HandService) -> None:
     assert device.children[1].job.recipe == device.children[0].job.recipe
 
 
+def test_restart_goes_on_training_without_a_connection(device: HandService) -> None:
+    plan = device.begin()
+    device.crash()
+    device.clock.move(60)
+    device.settle(lambda: len(device.children) == 2)
+    assert [child.job.plan_id for child in device.children] == [plan.plan_id] * 2
+
+
 def test_full_disk_stops_everything_and_goes_on_from_what_is_there(device: HandService) -> None:
     plan = device.begin()
     device.disk.broken = FULL
     device.children[0].finish()
     device.settle()
     assert device.service.stall is not None
-    assert device.service.runners == {}
+    assert list(device.service.runners) == []
     device.disk.broken = None
     device.clock.move(400)
     device.settle(lambda: device.service.runners and device.sent(Join))
     assert device.service.stall is None
     device.settle(device.store.spool.entries)
     assert [entry.plan_id for entry in device.store.spool.entries()] == [plan.plan_id]
+
+
+def test_plan_that_comes_while_the_disk_is_tried_makes_no_second_runner(
+    device: HandService,
+) -> None:
+    device.begin()
+    device.disk.broken = FULL
+    device.children[0].finish()
+    device.settle()
+    device.disk.broken, device.disk.waits = None, True
+    device.clock.move(300)
+    assert device.disk.waiting  # the probe is under way
+    device.offer()
+    assert list(device.service.runners) == []
+    device.disk.waits = False
+    device.disk.go()
+    device.settle()
+    assert [runner.task for runner in device.service.runners] == ["watch"]
+    assert device.service.stall is None
+
+
+def test_disk_that_refuses_while_it_is_tried_is_tried_again(device: HandService) -> None:
+    device.begin()
+    device.disk.broken = FULL
+    device.children[0].finish()
+    device.settle()
+    for _ in range(4):
+        device.clock.move(300)
+        assert device.service.stall is not None
+        assert list(device.service.runners) == []
+    device.disk.broken = None
+    device.clock.move(300)
+    assert device.service.stall is None
+
+
+def test_state_that_a_full_disk_held_back_is_told_afterwards(device: HandService) -> None:
+    device.begin()
+    device.disk.broken = FULL
+    device.clock.move(6)  # "training" cannot be said
+    device.disk.broken = None
+    device.clock.move(300)
+    assert device.sent(State)[-1] == State(StateCode.TRAINING, 1)
 
 
 def test_update_whose_file_is_damaged_is_given_up_and_never_trained_again(
@@ -203,29 +264,38 @@ def test_update_whose_file_is_damaged_is_given_up_and_never_trained_again(
 
 
 def test_state_is_told_when_it_has_lasted(device: HandService) -> None:
-    assert [message.code for message in device.sent(State)] == [StateCode.IDLE]
+    assert device.sent(State) == [State(StateCode.IDLE, 0)]
     device.begin()
-    device.clock.move(4)
+    device.clock.move(TELL_S - 0.1)
     assert len(device.sent(State)) == 1
-    device.clock.move(2)
-    assert [message.code for message in device.sent(State)][1:] == [StateCode.TRAINING]
+    device.clock.move(0.2)
+    assert device.sent(State)[1:] == [State(StateCode.TRAINING, 1)]
 
 
 def test_join_carries_the_key_until_the_certificate_comes(tmp_path: Path) -> None:
     device = HandService(tmp_path)
-    device.service.enrolment.denied()
     device.connect()
     device.service.enrolment.denied()
     device.offer()
-    (join,) = device.sent(Join)
-    assert join.key is not None
+    assert [join.key for join in device.sent(Join)] == [DEVICE.public]
+    certificate = Certificate(DEVICE.public, Role.DEVICE, FLEET, ID, 1)
+    device.hear(TOPICS.of(Kind.KEYS, ID), certificate, ROOT)
+    device.offer(2)
+    assert [join.key for join in device.sent(Join)] == [DEVICE.public, None]
+    device.close()
 
 
 def test_plan_without_its_stream_is_declined_with_the_reason(device: HandService) -> None:
     device.service.streams.clear()
     device.offer()
-    assert device.service.declined == {"watch": 'agent.toml names no stream "wrist"'}
+    assert device.service.runners.declined == {"watch": 'agent.toml names no stream "wrist"'}
     assert device.sent(Join) == []
+
+
+def test_model_that_has_come_is_unsubscribed(device: HandService) -> None:
+    plan = device.offer()
+    assert device.store.models.find(plan.base_hash) is not None
+    assert TOPICS.of(Kind.MODEL, "watch", plan.base_version) not in device.link.subscribed
 
 
 def test_model_that_nobody_asked_for_is_refused(device: HandService) -> None:
@@ -256,3 +326,56 @@ def test_device_that_stays_connected_asks_each_day_for_what_is_retained(
     device.clock.move(LOOK_S)
     assert TOPICS.of(Kind.KEYS, "aggregator") in device.link.subscribed
     assert any("/plan/" in topic for topic in device.link.subscribed)
+
+
+def test_stop_begins_nothing_new(device: HandService) -> None:
+    device.begin()
+    ended: list[bool] = []
+    device.service.stop(lambda: ended.append(True))
+    asked = len(device.sent(Join))
+    device.offer(2)
+    device.hear(TOPICS.of(Kind.MODEL, "watch", 7), make_model(7))
+    assert list(device.service.runners) == []
+    assert len(device.sent(Join)) == asked
+    assert "refused: shape" not in device.service.books.counters()
+    device.children[0].exit()
+    device.settle(lambda: ended)
+    assert ended == [True]
+
+
+def test_stop_on_a_disk_that_refuses_ends(device: HandService) -> None:
+    device.begin()
+    device.disk.waits = True
+    device.service.books.count("something")
+    device.service.books.close()
+    ended: list[bool] = []
+    device.service.stop(lambda: ended.append(True))
+    device.disk.broken = FULL
+    device.disk.go()
+    device.settle()
+    device.disk.broken, device.disk.waits = None, False
+    device.disk.go()
+    device.settle(lambda: ended)
+    assert ended == [True]
+    assert device.children[0].did[-1] == "kill"
+
+
+def test_connection_says_since_when_it_is_gone(device: HandService) -> None:
+    connected_at = device.clock.now()
+    device.clock.move(10)
+    device.service.on_disconnected("lost", 1.0)
+    device.clock.move(10)
+    device.service.on_disconnected("no route", 2.0)
+    gone = device.service.connection
+    assert (gone.since, gone.reason) == (connected_at + 10, "no route")
+    assert gone.retry_at == connected_at + 22
+
+
+def test_device_that_is_denied_sends_its_key_again(device: HandService) -> None:
+    plan = device.offer()
+    (join,) = device.sent(Join)
+    assert join.key is None
+    ticket = Ticket(plan.plan_id, join.nonce, Answer.WAIT, 1, WaitReason.NOT_ENROLLED)
+    device.hear(TOPICS.of(Kind.TICKET, "watch", ID), ticket)
+    device.clock.move(40)
+    assert device.sent(Join)[1].key == DEVICE.public

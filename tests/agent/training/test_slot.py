@@ -214,6 +214,36 @@ def test_child_that_dies_while_pausing_is_paused(bench: Bench) -> None:
     assert bench.trainee.heard == []
 
 
+@pytest.mark.parametrize("end", ["pause", "cancel"])
+def test_child_that_died_is_not_tried_again_when_it_is_not_wanted(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    monkeypatch.setattr(slot_module, "RETRY_S", 5.0)
+    job = bench.start(b"a")
+    bench.say(Exited(-9))
+    getattr(bench.slot, end)(job.plan_id)
+    bench.clock.move(60)
+    assert len(FakeProcess.all) == 1
+    assert bench.slot.pid is None
+
+
+def test_retry_comes_after_a_while_that_doubles(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slot_module, "RETRY_S", 5.0)
+    bench.start(b"a")
+    bench.say(Exited(-9))
+    bench.clock.move(4.9)
+    assert len(FakeProcess.all) == 1
+    bench.clock.move(0.2)
+    assert len(FakeProcess.all) == 2
+    bench.say(Exited(-9))
+    bench.clock.move(9.9)
+    assert len(FakeProcess.all) == 2
+    bench.clock.move(0.2)
+    assert len(FakeProcess.all) == 3
+
+
 def test_cancel_kills_and_is_silent(bench: Bench) -> None:
     job, second = bench.start(b"a"), bench.start(b"b")
     bench.slot.cancel(job.plan_id)
@@ -242,6 +272,27 @@ def test_close_waits_for_the_child_and_starts_no_other(bench: Bench) -> None:
     bench.say(Exited(0))
     assert closed == [True]
     assert len(FakeProcess.all) == 1
+
+
+def test_close_kills_a_child_that_does_not_end(bench: Bench) -> None:
+    bench.start(b"a")
+    closed: list[bool] = []
+    bench.slot.close(lambda: closed.append(True))
+    bench.clock.move(slot_module.FAREWELL_S - 0.1)
+    assert closed == []
+    bench.clock.move(0.2)
+    assert closed == [True]
+    assert FakeProcess.all[0].did == ["start", "stop", "kill"]
+
+
+def test_close_that_waits_is_told_when_all_is_cleared(bench: Bench) -> None:
+    bench.start(b"a")
+    closed: list[bool] = []
+    bench.slot.close(lambda: closed.append(True))
+    bench.slot.clear()
+    assert closed == [True]
+    bench.clock.move(2 * slot_module.FAREWELL_S)
+    assert closed == [True]
 
 
 def test_close_of_an_empty_slot(bench: Bench) -> None:

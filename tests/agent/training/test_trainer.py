@@ -66,7 +66,8 @@ def test_paused_again_and_again(job: Job) -> None:
         child = Child(job)
         child.until_step(min(done + dice.randint(1, 10), job.total_steps))
         child.process.stop()
-        assert child.exit_code() == 0
+        code = child.exit_code()
+        assert code == 0 or job.result() is not None  # a stop may hit a child that has just ended
         assert child.steps[0] == done
         done = child.steps[-1]
         assert job.result() is not None or job.done_steps() == done
@@ -273,3 +274,18 @@ def test_child_that_hangs_after_its_last_word_can_be_killed(job: Job) -> None:
         loop.turn(1.0)
     loop.close()
     assert told == []
+
+
+def test_child_that_reads_nothing_holds_no_lease_up(job: Job) -> None:
+    loop = Loop()
+    process = ChildProcess(loop, job, duty=1.0, checkpoint_s=300.0)
+    process._command = [sys.executable, "-c", "import time; time.sleep(600)"]
+    process.start(lambda _: None)
+    for _ in range(10_000):  # more than a pipe holds
+        process.grant(1.0)
+    child = process._child
+    assert child is not None
+    process.kill()
+    while child.returncode is None:
+        loop.turn(1.0)
+    loop.close()

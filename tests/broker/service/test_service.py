@@ -299,7 +299,7 @@ def test_a_removed_task_is_told_to_who_still_asks(fleet: Fleet) -> None:
     assert second.receipt_for(have, lambda: second.send_update(late)).reason == "unknown plan"
     wait(fleet.loop, lambda: "tiny: removed" in fleet.aggregator.log_text(), "the removal")
     wait(fleet.loop, lambda: not fleet.aggregator.files("updates"), "the update's erasure")
-    assert fleet.aggregator.files("models") == []
+    wait(fleet.loop, lambda: not fleet.aggregator.files("models"), "the model's erasure")
     fleet.aggregator.add_task(rounds=1, goal=1)
     wait(fleet.loop, lambda: first.plan and first.plan.plan_id != plan.plan_id, "another plan")
     assert first.plan is not None

@@ -91,3 +91,43 @@ def test_certify_ends_the_wait(devices: Devices) -> None:
     devices.ask(ID, KEY, 1)
     devices.certify(ID, KEY, ROOT)
     assert devices.pending() == []
+
+
+def test_changes_are_told_once_in_their_order(devices: Devices) -> None:
+    other = SigningKey.from_seed(b"e" * 32).public
+    devices.certify(ID, KEY, ROOT)
+    devices.certify(device_id(other), other, ROOT)
+    first, second = devices.changes(0)
+    assert [(c.id, c.key, c.removed) for c in (first, second)] == [
+        (ID, KEY, False),
+        (device_id(other), other, False),
+    ]
+    assert devices.changes(second.changed) == []
+    devices.remove(ID)
+    (removed,) = devices.changes(second.changed)
+    assert (removed.id, removed.removed) == (ID, True)
+
+
+def test_what_the_mqtt_broker_may_hold(devices: Devices) -> None:
+    devices.certify(AGGREGATOR, ROOT.public, ROOT)
+    certified = devices.certify(ID, KEY, ROOT)
+    assert devices.unpublished(9) == [certified]
+    devices.remove(ID)
+    assert (devices.unpublished(9), devices.withdrawn(9)) == ([], [])  # it never got it
+    devices.certify(ID, KEY, ROOT)
+    devices.set_retained(ID)
+    assert devices.unpublished(9) == []
+    devices.remove(ID)
+    assert devices.withdrawn(9) == [ID]
+    devices.not_retained(ID)
+    assert devices.withdrawn(9) == []
+
+
+def test_one_that_was_added_again_stays_retained(devices: Devices) -> None:
+    """The PUBACK of its removal comes late."""
+    devices.certify(ID, KEY, ROOT)
+    devices.remove(ID)
+    devices.certify(ID, KEY, ROOT)
+    devices.set_retained(ID)
+    devices.not_retained(ID)
+    assert devices.unpublished(9) == []

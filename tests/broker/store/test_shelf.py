@@ -39,3 +39,15 @@ def test_keep_only_erases_the_rest_and_what_a_crash_left(tmp_path: Path) -> None
     (tmp_path / f".{sha256(b'x').hex()}.1.tmp").write_bytes(b"half")
     assert shelf.keep_only(names[:1]) == 2
     assert [path.name for path in tmp_path.iterdir()] == [names[0].hex()]
+
+
+def test_a_draft_has_no_name_before_it_is_kept(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path)
+    with shelf.draft("tiny") as draft:
+        draft.file.write(b"half")
+    assert list(tmp_path.iterdir()) == []
+    with shelf.draft("tiny") as draft:
+        draft.file.write(b"data")
+        draft.keep(sha256(b"data"))
+    assert shelf.get(sha256(b"data")) == b"data"
+    assert [path.name for path in tmp_path.iterdir()] == [sha256(b"data").hex()]

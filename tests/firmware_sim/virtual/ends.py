@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from random import Random
 
-from fedling_protocol.net.backoff import Backoff
 from fedling_protocol.net.ports import Will
 from fedling_protocol.net.tcpinfo import Traffic
+from fedling_protocol.runtime.backoff import Backoff
 from fedling_sim.virtual.cable import Cable
 from fedling_sim.virtual.clock import US, NodeClock, WorldClock
 from fedling_sim.virtual.link import VirtualLink

@@ -1,4 +1,4 @@
-"""The real services of both ends hold rounds in virtual time, and the same ones for the same seed."""
+"""The real services of both ends hold rounds in virtual time, the same ones for the same seed."""
 
 from pathlib import Path
 

@@ -206,3 +206,42 @@ def test_forget_deleted_leaves_no_trace(tmp_path: Path) -> None:
     assert any(b"example" in path.read_bytes() for path in tmp_path.iterdir())
     durable.forget_deleted(connection)
     assert not any(b"example" in path.read_bytes() for path in tmp_path.iterdir())
+
+
+def test_append_cuts_off_what_lay_behind(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    durable.append(path, 0, [b"one", bytearray(b"two")], named=False)
+    assert (path.read_bytes(), path.stat().st_mode & 0o777) == (b"onetwo", 0o600)
+    durable.append(path, 3, [b"2"], named=True)
+    assert path.read_bytes() == b"one2"
+
+
+def test_append_is_on_disk_with_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[str] = []
+    monkeypatch.setattr(os, "fdatasync", lambda _handle: waited.append("data"))
+    monkeypatch.setattr(durable, "sync_directory", lambda path: waited.append(path.name))
+    durable.append(tmp_path / "log", 0, [b"one"], named=False)
+    durable.append(tmp_path / "log", 3, [b"two"], named=True)
+    assert waited == ["data", tmp_path.name, "data"]
+
+
+def test_remove_files_waits_once_for_a_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[Path] = []
+    monkeypatch.setattr(durable, "sync_directory", waited.append)
+    for name in "abc":
+        (tmp_path / name).touch()
+    durable.remove_files([tmp_path / name for name in "abcd"])
+    assert list(tmp_path.iterdir()) == []
+    assert waited == [tmp_path]
+
+
+def test_a_draft_is_whole_or_not_there(tmp_path: Path) -> None:
+    with durable.draft(tmp_path, "part") as file:
+        file.write(b"half")
+    assert list(tmp_path.iterdir()) == []
+    with durable.draft(tmp_path, "part") as file:
+        file.write(b"whole")
+        durable.keep_draft(file, "part", tmp_path / "name")
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("name", b"whole")]

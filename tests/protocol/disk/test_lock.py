@@ -22,6 +22,16 @@ def test_exclusive_refuses_a_second_and_names_the_first(tmp_path: Path) -> None:
         assert [path.name for path in state.iterdir()] == ["agent.lock"]
 
 
+def test_exclusive_names_the_holder_and_not_who_was_before(tmp_path: Path) -> None:
+    lock.lock_file(tmp_path, "fedling-agent").write_text("12345678901234567890\n")
+    with (
+        lock.exclusive(tmp_path, "fedling-agent"),
+        pytest.raises(Locked, match=rf"\(pid {os.getpid()}\)"),
+        lock.exclusive(tmp_path, "fedling-agent"),
+    ):
+        pytest.fail("two hold it")
+
+
 def test_exclusive_is_of_one_program(tmp_path: Path) -> None:
     with lock.exclusive(tmp_path, "fedling-agent"), lock.exclusive(tmp_path, "fedling-broker"):
         pass

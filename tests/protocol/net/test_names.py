@@ -19,12 +19,15 @@ class DeadResolver:
     def __init__(self) -> None:
         self.calls = 0
         self.gate = threading.Event()
+        self.error: OSError | None = None
 
     def __call__(self, *words: object) -> list[object]:
         if words[-1] == socket.AI_NUMERICHOST:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         self.calls += 1
         assert self.gate.wait(20)
+        if self.error is not None:
+            raise self.error
         return [ROW]
 
 
@@ -68,6 +71,30 @@ def test_further_look_ups_wait_for_the_one_that_hangs(resolver: DeadResolver) ->
         loop.turn(1.0)
     assert told == ["last"]
     assert resolver.calls == 1
+    worker.close()
+    loop.close()
+
+
+def test_name_that_was_not_found_is_looked_up_again(resolver: DeadResolver) -> None:
+    loop = Loop()
+    worker = ThreadWorker(loop, "names", patient=False)
+    names = Names(loop, worker, "broker.test", 1883)
+    told: list[object] = []
+    resolver.error = socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+    resolver.gate.set()
+    names.look_up(told.append, told.append)
+    while not told:
+        loop.turn(1.0)
+    assert told == ["Temporary failure in name resolution"]
+    resolver.error = None
+    names.look_up(told.append, told.append)
+    while len(told) < 2:
+        loop.turn(1.0)
+    assert told[1] == [Found(ROW[0], ROW[1], ROW[2], ROW[4])]
+    names.look_up(told.append, told.append)
+    while len(told) < 3:
+        loop.turn(1.0)
+    assert resolver.calls == 3
     worker.close()
     loop.close()
 

@@ -1,44 +1,14 @@
 """Events one at a time, actions in order, what they bring about after the whole list."""
 
-from collections.abc import Callable
-
 from fedling_protocol.runtime.conductor import Conductor
-from fedling_protocol.runtime.loop import Timer
-
-
-class FakeClock:
-    """Time that a test moves."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        self.timers: list[Timer] = []
-
-    def now(self) -> float:
-        return self.seconds
-
-    def wall(self) -> float:
-        return 0.0
-
-    def after(self, seconds: float, call: Callable[[], None]) -> Timer:
-        return self.at(self.seconds + seconds, call)
-
-    def at(self, due: float, call: Callable[[], None]) -> Timer:
-        self.timers.append(Timer(due, call))
-        return self.timers[-1]
-
-    def run_to(self, seconds: float) -> None:
-        self.seconds = seconds
-        due = [t for t in self.timers if not t.cancelled and t.due <= seconds]
-        self.timers = [t for t in self.timers if t not in due]
-        for timer in due:
-            timer.call()
+from tests.support.ports import HandClock
 
 
 class World:
     """A machine that answers each word with the letters of it, and writes down what is done."""
 
     def __init__(self) -> None:
-        self.clock = FakeClock()
+        self.clock = HandClock(0.0)
         self.done: list[str] = []
         self.conductor: Conductor[int, str, str] = Conductor(
             self.clock, 0, self.step, self.perform, self.due, lambda: self.conductor.give("tick")
@@ -77,14 +47,26 @@ def test_held_action_keeps_what_follows_back_until_released() -> None:
     assert not world.conductor.busy
 
 
+def test_time_that_comes_while_an_action_is_held_rings_once() -> None:
+    world = World()
+    world.conductor.give("A")
+    world.conductor.give("H")
+    world.conductor.state = 1
+    world.conductor.give("B")
+    for seconds in (6, 7, 8):
+        world.clock.move_to(seconds)
+    world.conductor.release()
+    assert world.done == ["[A]", "A", "[H]", "H", "[B]", "B", "[tick]"]
+
+
 def test_machine_that_is_due_is_not_ticked_while_an_action_is_held() -> None:
     """It could do nothing: ticks would only pile up, as fast as the loop turns."""
     world = World()
     world.conductor.give("H")
-    world.clock.run_to(6.0)
-    assert [t for t in world.clock.timers if not t.cancelled] == []
+    world.clock.move_to(6.0)
+    assert world.clock.waiting == 0
     world.conductor.release()
-    world.clock.run_to(7.0)
+    world.clock.move_to(7.0)
     assert world.done == ["[H]", "H", "[tick]"]
 
 
@@ -95,18 +77,18 @@ def test_closed_conductor_does_nothing_more() -> None:
     world.conductor.close()
     world.conductor.release()
     world.conductor.give("B")
-    world.clock.run_to(10)
+    world.clock.move_to(10)
     assert world.done == ["[H]", "H"]
 
 
 def test_tick_comes_when_it_is_due_and_once() -> None:
     world = World()
     world.conductor.give("A")
-    world.clock.run_to(4)
+    world.clock.move_to(4)
     assert world.done == ["[A]", "A"]
-    world.clock.run_to(5.001)
+    world.clock.move_to(5.001)
     assert world.done == ["[A]", "A", "[tick]"]
-    world.clock.run_to(20)
+    world.clock.move_to(20)
     assert world.done == ["[A]", "A", "[tick]"]
 
 
@@ -114,7 +96,7 @@ def test_tick_is_never_a_millisecond_too_early() -> None:
     """A machine that was asked too early says the same time again: then nothing came any more."""
     early: list[int] = []
     for due in range(1_234_500, 1_235_500):
-        clock = FakeClock()
+        clock = HandClock(0.0)
         ticks: list[int] = []
 
         def step(
@@ -127,7 +109,7 @@ def test_tick_is_never_a_millisecond_too_early() -> None:
             clock, due, step, lambda _: None, lambda state: state, lambda: None
         )
         conductor.give("start")
-        clock.seconds = clock.timers[-1].due
+        clock.move_to(clock.next_due)
         conductor.give("tick")
         early += [due] if ticks[-1] < due else []
     assert early == []

@@ -1,10 +1,13 @@
 """Timers in order, descriptors when ready, signals from the loop; nothing else wakes it."""
 
 import os
+import selectors
 import signal
 import socket
 
-from fedling_protocol.runtime.loop import READ, Loop
+import pytest
+
+from fedling_protocol.runtime.loop import LONGEST_SLEEP_S, READ, Loop
 
 
 def test_run_timers_in_order_of_due() -> None:
@@ -18,6 +21,28 @@ def test_run_timers_in_order_of_due() -> None:
     loop.run()
     loop.close()
     assert seen == ["first", "second", "later"]
+
+
+def test_turn_sleeps_until_the_first_timer_and_for_long_without_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slept: list[float] = []
+
+    def select(_self: object, timeout: float) -> list[object]:
+        slept.append(timeout)
+        return []
+
+    loop = Loop()
+    monkeypatch.setattr(selectors.DefaultSelector, "select", select)
+    loop.turn()
+    assert slept == [LONGEST_SLEEP_S]
+    loop.after(50, lambda: None).cancel()
+    loop.after(100, lambda: None)
+    loop.turn()
+    assert 50 < slept[1] <= 100
+    loop.turn(5.0)
+    assert slept[2] == 5.0
+    loop.close()
 
 
 def test_cancelled_timer_is_not_called() -> None:

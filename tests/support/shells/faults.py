@@ -150,7 +150,7 @@ class Faults:
             return
         service.writer.do(
             partial(store.recordings.ingest, examples.stream, examples.rows, 0),
-            lambda ingested: service.examples_changed(ingested.changes),
+            lambda ingested: service.runners.examples_changed(ingested.changes),
         )
 
     # --- to others -------------------------------------------------------------------------------

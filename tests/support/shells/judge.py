@@ -82,7 +82,7 @@ class Judge:
     def fetches(self, member: Member) -> bool:
         """Whether it asks for a model now. One that comes later than it is wanted is not stopped:
         there is no fetch that could be cancelled."""
-        runner = None if member.process is None else member.process.service.runners.get(TASK)
+        runner = None if member.process is None else member.process.service.runners.find(TASK)
         fetch = None if runner is None else runner.session.fetch
         return fetch is not None and fetch.due_ms is not None
 
@@ -247,7 +247,7 @@ class Judge:
     def at_rest(self, member: Member) -> bool:
         """It has nothing to do, and the newest model."""
         process = member.process
-        runner = None if process is None else process.service.runners.get(TASK)
+        runner = None if process is None else process.service.runners.find(TASK)
         if process is None or runner is None or runner._conductor.busy:
             return False
         if runner.session.begun or runner.session.spool:

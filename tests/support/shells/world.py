@@ -262,9 +262,9 @@ class World:
 
     def describe(self) -> str:
         process = self.fleet.service
-        phases = [] if process is None else [r.rounds for r in process.service.runners.values()]
+        phases = [] if process is None else [r.rounds for r in process.service.runners]
         sessions = [
-            (m.id, [r.session for r in m.process.service.runners.values()], m.process.service.stall)
+            (m.id, [r.session for r in m.process.service.runners], m.process.service.stall)
             if m.process
             else (m.id, "down")
             for m in self.members

@@ -1,6 +1,6 @@
 """Full jitter: every delay between nothing and a doubling ceiling."""
 
-from fedling_protocol.net.backoff import Backoff
+from fedling_protocol.runtime.backoff import Backoff
 
 
 def test_next_s_doubles_up_to_the_longest() -> None:

@@ -21,11 +21,11 @@ class Backoff:
 
     @property
     def ceiling_s(self) -> float:
-        """No next delay is longer."""
+        """The bound that the next delay is drawn below."""
         return min(self._longest_s, self._base_s * 2.0 ** min(self._tries, 32))
 
     def next_s(self) -> float:
-        """The delay before the next try, in seconds."""
+        """Draw the delay before the next try, in seconds."""
         delay = self.ceiling_s * self._draw()
         self._tries += 1
         return delay

@@ -1,0 +1,69 @@
+"""Are there enough examples for the last plan: counted beside everything else, as they come."""
+
+from collections.abc import Callable
+
+from fedling_agent.data.counting import Counter
+from fedling_agent.data.recording import Changes, Source
+from fedling_protocol.disk.errors import BadInput
+from fedling_protocol.runtime.loop import Clock
+from fedling_protocol.runtime.slices import Sliced
+from fedling_protocol.wire.messages import Plan
+
+
+class Examples:
+    """Counts for one plan at a time."""
+
+    def __init__(
+        self, clock: Clock, source: Source, secret: bytes, counted: Callable[[], None]
+    ) -> None:
+        """secret: the device's, for the hold-out. counted: called when the answer may be new."""
+        self._clock = clock
+        self._source = source
+        self._secret = secret
+        self._counted = counted
+        self._counter: Counter | None = None
+        self._counting: Sliced[bool] | None = None
+        self.failure = ""  # why there is nothing to count
+
+    @property
+    def enough(self) -> bool:
+        """Whether there are enough, as far as it is counted."""
+        return self._counter is not None and self._counter.enough is True
+
+    def count_for(self, plan: Plan) -> None:
+        """Count for another plan: it may want other windows, or more."""
+        self.close()
+        self.failure = ""
+        self._counter = Counter(self._source, plan.spec, plan.training, self._secret)
+        self._go_on()
+
+    def changed(self, changes: Changes) -> None:
+        """Count again what was ingested, relabelled or evicted."""
+        if self._counter is not None:
+            self._counter.changed(changes)
+            self._go_on()
+
+    def close(self) -> None:
+        """Count no more."""
+        if self._counting is not None:
+            self._counting.cancel()
+        self._counter = self._counting = None
+
+    def _go_on(self) -> None:
+        if self._counter is not None and self._counter.enough is None and self._counting is None:
+            self._counting = Sliced(
+                self._clock, self._counter.count(), self._on_counted, self._on_failed
+            )
+
+    def _on_counted(self, _enough: bool) -> None:
+        """What changed since the last slice may ask for more."""
+        self._counting = None
+        self._counted()
+        self._go_on()
+
+    def _on_failed(self, error: Exception) -> None:
+        """The stream does not fit the task: there is nothing to count."""
+        self._counting = None
+        if not isinstance(error, BadInput):
+            raise error
+        self.failure = str(error)

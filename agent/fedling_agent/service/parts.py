@@ -1,0 +1,39 @@
+"""What the runners of a device share: each is a port or a part with a test file of its own."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fedling_agent.conditions.policy import Policy
+from fedling_agent.conditions.watcher import Watcher
+from fedling_agent.service.enrolment import Enrolment
+from fedling_agent.service.outbox import Outbox
+from fedling_agent.service.writer import Writer
+from fedling_agent.session.state import Timing
+from fedling_agent.store.identity import Identity
+from fedling_agent.store.store import Store
+from fedling_agent.training.freeze import Freezer
+from fedling_agent.training.slot import Slot
+from fedling_protocol.net.ports import Link
+from fedling_protocol.runtime.loop import Clock
+from fedling_protocol.wire.topics import Topics
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Given to each runner when it is made."""
+
+    clock: Clock
+    link: Link
+    outbox: Outbox
+    enrolment: Enrolment
+    writer: Writer
+    store: Store
+    freezer: Freezer
+    topics: Topics
+    identity: Identity
+    slot: Slot
+    watcher: Watcher
+    policy: Policy
+    timing: Timing
+    dice: Callable[[int], bytes]  # os.urandom
+    changed: Callable[[], None]  # what the fleet hears of this device may be otherwise now

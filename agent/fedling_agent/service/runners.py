@@ -1,0 +1,107 @@
+"""A runner for each task that this device can take part in: made when its plan is first seen."""
+
+from collections.abc import Iterator
+
+from fedling_agent.data.recording import Changes
+from fedling_agent.data.streams import Stream
+from fedling_agent.service.parts import Parts
+from fedling_agent.service.runner import SessionRunner
+from fedling_agent.session import events as ev
+from fedling_protocol.wire.messages import Model, Plan, Rest, TaskSpec
+
+MOST_TASKS = 16
+
+
+class Runners:
+    """The tasks at work here, and why others are not. Nothing is begun before `restore`."""
+
+    def __init__(self, parts: Parts, streams: dict[str, Stream]) -> None:
+        self.declined: dict[str, str] = {}  # task: why not
+        self.version = 0  # of the newest model here
+        self._parts = parts
+        self._streams = streams
+        self._runners: dict[str, SessionRunner] = {}
+        self._closed = True
+
+    def __iter__(self) -> Iterator[SessionRunner]:
+        return iter(list(self._runners.values()))
+
+    def __len__(self) -> int:
+        return len(self._runners)
+
+    def find(self, task: str) -> SessionRunner | None:
+        return self._runners.get(task)
+
+    def restore(self) -> None:
+        """Make the runners of what is on disk; further ones are made when their plans are seen."""
+        self._closed = False
+        store = self._parts.store
+        for task in store.plans.unfinished_tasks():
+            self._begin(task)
+        newest = [store.models.newest(task) for task in store.models.tasks()]
+        self.version = max((model.version for model in newest if model), default=0)
+
+    def close(self) -> None:
+        """End all, and begin none: what is on disk stays."""
+        self._closed = True
+        for runner in self:
+            runner.close()
+        self._runners.clear()
+
+    def see(self, task: str, message: Plan | Rest) -> bool:
+        """Take in what is retained of a task's plans. False: this device cannot take part in it."""
+        runner = self.find(task)
+        reason = why_not(message.spec, self._streams)
+        if not reason and runner is None and len(self) >= MOST_TASKS:
+            reason = f"this device works on {MOST_TASKS} tasks already"
+        if reason:
+            if len(self.declined) < MOST_TASKS or task in self.declined:
+                self.declined[task] = reason
+            return False
+        self.declined.pop(task, None)
+        if not self._closed:
+            (runner or self._begin(task)).see(message)
+        return True
+
+    def model(self, task: str, message: Model, version: int) -> bool:
+        """Take in a verified message on model/<version>. False: not the one that was asked for."""
+        if self._closed:
+            return True
+        runner = self.find(task)
+        if runner is None or not runner.model(message, version):
+            return False
+        self.version = max(self.version, version)
+        return True
+
+    def give(self, task: str, event: ev.Event) -> None:
+        """Tell the runner of a task, if there is one."""
+        runner = self.find(task)
+        if runner is not None:
+            runner.give(event)
+
+    def give_all(self, event: ev.Event) -> None:
+        for runner in self:
+            runner.give(event)
+
+    def examples_changed(self, changes: Changes) -> None:
+        """Tell all that the store has other examples than before."""
+        for runner in self:
+            runner.examples_changed(changes)
+
+    def _begin(self, task: str) -> SessionRunner:
+        runner = self._runners[task] = SessionRunner(task, self._parts)
+        if self._parts.link.connected:
+            runner.give(ev.Connected())
+        else:
+            runner.look()
+        return runner
+
+
+def why_not(spec: TaskSpec, streams: dict[str, Stream]) -> str:
+    """Why this device cannot take part in a task; empty if it can."""
+    stream = streams.get(spec.stream)
+    if stream is None:
+        return f'agent.toml names no stream "{spec.stream}"'
+    if len(stream.channels) != spec.channels:
+        return f"its stream has {len(stream.channels)} channels, the task wants {spec.channels}"
+    return ""

@@ -1,0 +1,84 @@
+"""A runner for each task: made when its row is new or was changed, ended when it is gone."""
+
+import logging
+from collections.abc import Callable, Iterator
+
+from fedling_broker.service.runner import Parts, RoundsRunner
+from fedling_broker.store.tasks import TaskRow
+from fedling_broker.tasks import task_file
+from fedling_protocol.disk.errors import Busy
+
+log = logging.getLogger(__name__)
+
+
+class Runners:
+    """The admin verbs write rows; what they say is so from the next turn on."""
+
+    def __init__(self, parts: Parts, connected: Callable[[], bool]) -> None:
+        """connected: whether the MQTT broker listens."""
+        self._parts = parts
+        self._connected = connected
+        self._runners: dict[str, RoundsRunner] = {}
+        self._rows: dict[str, TaskRow] = {}  # as the runners were made of them
+        self._untidy = True  # files may lie around that no row speaks of
+
+    def __iter__(self) -> Iterator[RoundsRunner]:
+        return iter(self._runners.values())
+
+    def find(self, task: str) -> RoundsRunner | None:
+        return self._runners.get(task)
+
+    def look(self) -> None:
+        """Have the runners of the rows as they are now. In a turn."""
+        rows = {row.name: row for row in self._parts.store.tasks.rows()}
+        for name in [n for n, row in self._rows.items() if rows.get(n) != row]:
+            self._end(name, removed=name not in rows)
+        for name, row in rows.items():
+            if name not in self._rows:
+                self._begin(row)
+
+    def connected(self) -> None:
+        """The MQTT broker may have forgotten everything. In a turn."""
+        for runner in self._runners.values():
+            runner.connected()
+
+    def close(self) -> None:
+        """End all; what is on disk stays, and files may lie there that no row speaks of."""
+        for runner in self._runners.values():
+            runner.close()
+        self._runners.clear()
+        self._rows.clear()
+        self._untidy = True
+
+    def tidy(self) -> None:
+        """Beside the loop, and not while a fold makes files: its rows come last."""
+        if self._untidy and not any(runner.folding for runner in self._runners.values()):
+            self._untidy = False
+            self._parts.compute.do(self._parts.store.tidy, _ignore, self._on_untidy)
+
+    def _begin(self, row: TaskRow) -> None:
+        task = task_file.parse_task(row.text, f"task {row.name}")
+        runner = RoundsRunner(task, row.paused, self._parts)
+        self._rows[row.name], self._runners[row.name] = row, runner
+        log.info("task %s: %s", row.name, "paused" if row.paused else "at work")
+        runner.look()
+        if self._connected():
+            runner.connected()
+
+    def _end(self, name: str, *, removed: bool) -> None:
+        runner = self._runners.pop(name)
+        runner.close()
+        del self._rows[name]
+        if removed:
+            log.info("task %s: removed", name)
+            runner.withdraw()
+        self._untidy = True
+
+    def _on_untidy(self, error: Exception) -> None:
+        self._untidy = True
+        if not isinstance(error, Busy):
+            self._parts.refused(error)
+
+
+def _ignore(_result: object) -> None:
+    """What comes of it is not wanted."""

@@ -1,0 +1,118 @@
+"""What commands hear of the running service, and that each request is answered once."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fedling_agent.service.control import Json, Peer, RequestFailed
+from fedling_agent.service.desk import Desk
+from fedling_protocol.disk.errors import CannotWrite
+from fedling_protocol.exits import Exit
+from tests.support.device import csv_lines
+from tests.support.service import HandService
+
+
+class Counter:
+    """Where a command asks."""
+
+    def __init__(self, device: HandService) -> None:
+        self.device = device
+        self.desk = Desk(device.service)
+        self.peer = Peer()
+
+    def ask(self, **request: object) -> Json:
+        """The one answer. Raises RequestFailed."""
+        answers: list[Json | RequestFailed] = []
+        self.desk.handle(request, self.peer, answers.append)
+        self.device.settle(lambda: answers)
+        (answer,) = answers
+        if isinstance(answer, RequestFailed):
+            raise answer
+        return answer
+
+
+@pytest.fixture
+def counter(tmp_path: Path) -> Iterator[Counter]:
+    device = HandService(tmp_path)
+    yield Counter(device)
+    device.close()
+
+
+def test_verb_that_nobody_knows_is_refused(counter: Counter) -> None:
+    with pytest.raises(RequestFailed, match="knows no 'dance'") as failed:
+        counter.ask(do="dance")
+    assert failed.value.code == Exit.FAILED
+
+
+def test_what_is_not_there_is_answered_with_its_exit_code(counter: Counter) -> None:
+    for request in ({"do": "windows"}, {"do": "predict", "lines": ["1,2"], "form": "csv"}):
+        with pytest.raises(RequestFailed, match="no model yet") as failed:
+            counter.ask(**request)
+        assert failed.value.code == Exit.NOT_FOUND
+    with pytest.raises(RequestFailed, match='no stream "ankle"') as failed:
+        counter.ask(do="ingest", stream="ankle", form="csv", lines=[])
+    assert failed.value.code == Exit.NOT_FOUND
+
+
+@pytest.mark.parametrize("lines", [None, "text", [1, 2]])
+def test_lines_that_are_no_texts_are_refused(counter: Counter, lines: object) -> None:
+    with pytest.raises(RequestFailed, match="an array of texts"):
+        counter.ask(do="ingest", stream="wrist", form="csv", lines=lines)
+
+
+def test_ingest_answers_when_it_is_on_disk_and_goes_on(counter: Counter) -> None:
+    lines = list(csv_lines(2))
+    counter.device.disk.waits = True
+    answers: list[Json | RequestFailed] = []
+    request: Json = {"do": "ingest", "stream": "wrist", "form": "csv", "lines": lines[:11]}
+    counter.desk.handle(request, counter.peer, answers.append)
+    counter.device.settle()
+    assert answers == []
+    counter.device.disk.waits = False
+    counter.device.disk.go()
+    counter.device.settle()
+    assert answers == [{"stored": 10, "refused": 0, "errors": [], "evicted": 0}]
+    assert counter.ask(do="ingest", lines=["nonsense"])["refused"] == 1  # by the same header
+
+
+def test_ingest_on_a_full_disk_is_answered_and_stops_the_rest(counter: Counter) -> None:
+    counter.device.disk.broken = CannotWrite("a recording", "the disk is full")
+    with pytest.raises(RequestFailed, match="the disk is full") as failed:
+        counter.ask(do="ingest", stream="wrist", form="csv", lines=list(csv_lines(1)))
+    assert failed.value.code == Exit.CANNOT_WRITE
+    status = counter.ask(do="status")
+    assert "the disk is full" in str(status["disk"])
+    assert "tries again in 5 s" in str(status["doing"])
+
+
+def test_conditions_are_of_a_reading_made_now(counter: Counter) -> None:
+    counter.device.connect()
+    counter.device.offer()
+    answer = counter.ask(do="conditions")
+    assert list(answer) == ["signals", "own", "tasks"]
+    own, tasks = answer["own"], answer["tasks"]
+    assert isinstance(own, dict)
+    assert isinstance(tasks, dict)
+    assert own["train"] is True
+    assert tasks["watch"]["train"] is True
+
+
+def test_status_tells_of_link_disk_and_tasks(counter: Counter) -> None:
+    status = counter.ask(do="status")
+    assert (status["doing"], status["enrolled"], status["disk"]) == ("not connected", False, "ok")
+    counter.device.connect()
+    assert counter.ask(do="status")["doing"] == "no plan was seen yet"
+    counter.device.begin()
+    counter.device.clock.move(7)
+    status = counter.ask(do="status")
+    assert status["enrolled"] is True
+    assert str(status["doing"]).startswith("watch: trains round 1")
+    link = status["connection"]
+    assert isinstance(link, dict)
+    assert (link["connected"], link["since_s"], link["retry_s"]) == (True, 7.0, None)
+    counter.device.service.on_disconnected("lost", 4.0)
+    counter.device.clock.move(1)
+    link = counter.ask(do="status")["connection"]
+    assert isinstance(link, dict)
+    assert (link["reason"], link["since_s"], link["retry_s"]) == ("lost", 1.0, 3.0)

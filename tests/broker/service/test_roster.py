@@ -1,0 +1,153 @@
+"""Who is trusted from when on, and which certificates the MQTT broker is given."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fedling_broker.store.devices import Devices
+from fedling_broker.store.store import Store
+from fedling_protocol.disk import durable
+from fedling_protocol.disk.errors import CannotWrite
+from fedling_protocol.wire.identity import device_id
+from fedling_protocol.wire.kinds import Kind
+from fedling_protocol.wire.messages import Answer
+from tests.support.hand_aggregator import TOPICS, HandAggregator, key_of
+
+
+@pytest.fixture
+def aggregator(tmp_path: Path) -> Iterator[HandAggregator]:
+    aggregator = HandAggregator(tmp_path / "state")
+    yield aggregator
+    aggregator.store.close()
+
+
+def certificates(aggregator: HandAggregator) -> list[str]:
+    """Whose were published, in order."""
+    prefix = TOPICS.of(Kind.KEYS, "aggregator").removesuffix("aggregator")
+    topics = [p.topic for p in aggregator.link.published if p.payload]
+    return [topic.removeprefix(prefix) for topic in topics if topic.startswith(prefix)]
+
+
+def acknowledge(aggregator: HandAggregator) -> None:
+    """The MQTT broker has all that was published."""
+    published, aggregator.link.published = aggregator.link.published, []
+    for message in published:
+        if message.done is not None:
+            message.done()
+    aggregator.settle()
+
+
+def test_a_certificate_is_published_once(aggregator: HandAggregator) -> None:
+    one = device_id(key_of(1).public)
+    aggregator.enrol(1)
+    aggregator.connect()
+    assert certificates(aggregator) == ["aggregator", one]
+    acknowledge(aggregator)
+    aggregator.connect()
+    assert certificates(aggregator) == ["aggregator"]
+
+
+def test_many_certificates_are_published_a_few_at_a_time(aggregator: HandAggregator) -> None:
+    aggregator.enrol(*range(1, 121))
+    aggregator.connect()
+    found: list[str] = []
+    while new := certificates(aggregator)[1 if not found else 0 :]:
+        assert len(new) <= 50
+        found += new
+        acknowledge(aggregator)
+    assert len(set(found)) == len(found) == 120
+
+
+def test_a_device_that_shows_its_key_gets_its_certificate_before_the_answer(
+    aggregator: HandAggregator,
+) -> None:
+    """The MQTT broker had lost it, or it was added while nobody listened."""
+    aggregator.add_task()
+    aggregator.enrol(1)
+    aggregator.connect()
+    plan = aggregator.plan
+    acknowledge(aggregator)
+    aggregator.join(1, plan, key=True)
+    aggregator.settle()
+    one = device_id(key_of(1).public)
+    topics = [p.topic for p in aggregator.link.published]
+    assert topics == [TOPICS.of(Kind.KEYS, one), TOPICS.of(Kind.TICKET, "tiny", one)]
+
+
+def test_a_stranger_is_told_to_wait_and_noted(aggregator: HandAggregator) -> None:
+    aggregator.add_task()
+    aggregator.connect()
+    aggregator.join(5, aggregator.plan, key=True)
+    aggregator.settle()
+    assert [ticket.reason for ticket in aggregator.tickets] == ["not enrolled"]
+    assert [p.id for p in aggregator.devices.pending()] == [device_id(key_of(5).public)]
+    aggregator.enrol(5)
+    aggregator.clock.move(2.0)
+    assert certificates(aggregator)[-1] == device_id(key_of(5).public)
+    aggregator.join(5, aggregator.plan)
+    aggregator.settle()
+    assert [ticket.answer for ticket in aggregator.tickets] == [Answer.WAIT, Answer.GO]
+
+
+def test_a_removed_device_is_refused_at_once_and_its_certificate_taken_back(
+    aggregator: HandAggregator,
+) -> None:
+    """Also after a restart, until the MQTT broker has acknowledged it."""
+    aggregator.add_task()
+    aggregator.enrol(1)
+    aggregator.connect()
+    acknowledge(aggregator)
+    one = device_id(key_of(1).public)
+    other = Store(aggregator.directory)
+    Devices(other.database, TOPICS).remove(one)
+    other.close()
+    aggregator.clock.move(2.0)
+    keys = TOPICS.of(Kind.KEYS, one)
+    assert aggregator.emptied() == [keys]
+    aggregator.start()
+    aggregator.connect()
+    assert aggregator.emptied() == [keys]
+    plan = aggregator.plan
+    acknowledge(aggregator)
+    aggregator.connect()
+    assert aggregator.emptied() == []
+    aggregator.join(1, plan)
+    aggregator.settle()
+    assert aggregator.tickets == []
+    aggregator.clock.move(60.0)
+    assert aggregator.store.ledger.counters()["refused: unknown key"] == 1
+
+
+def test_after_a_full_disk_the_fleet_hears_who_the_aggregator_is(
+    aggregator: HandAggregator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It connected while nothing could be written: what it was about to say was lost."""
+    aggregator.add_task()
+    with monkeypatch.context() as full:
+        full.setattr(durable, "commit", refuse)
+        aggregator.connect()
+        assert certificates(aggregator) == []
+    aggregator.clock.move(60.0)
+    assert certificates(aggregator) == ["aggregator"]
+
+
+def refuse(*_: object, **__: object) -> None:
+    raise CannotWrite("the database", "the disk is full")
+
+
+def test_a_device_that_is_removed_while_its_update_waits_is_refused(
+    aggregator: HandAggregator,
+) -> None:
+    aggregator.add_task()
+    aggregator.enrol(1)
+    aggregator.connect()
+    aggregator.join(1, aggregator.plan)
+    aggregator.settle()
+    aggregator.update(1, aggregator.plan)  # verified, not executed yet
+    other = Store(aggregator.directory)
+    Devices(other.database, TOPICS).remove(device_id(key_of(1).public))
+    other.close()
+    aggregator.settle()
+    assert aggregator.receipts == []
+    assert aggregator.service.counters.counts["refused: unknown key"] == 1

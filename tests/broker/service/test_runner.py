@@ -1,0 +1,136 @@
+"""The real runner on ports by hand: what is said, and when, as disk and processor go on."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fedling_broker import verify
+from fedling_broker.config import KeepUpdates
+from fedling_broker.tasks.task_file import parse_task
+from fedling_protocol.disk import durable
+from fedling_protocol.disk.errors import CannotWrite
+from fedling_protocol.wire.messages import Answer, Model, Verdict
+from tests.support.hand_aggregator import TEXT, HandAggregator
+
+
+@pytest.fixture
+def aggregator(tmp_path: Path) -> Iterator[HandAggregator]:
+    aggregator = HandAggregator(tmp_path / "state")
+    yield aggregator
+    aggregator.store.close()
+
+
+def refuse(*_: object, **__: object) -> None:
+    raise CannotWrite("the database", "the disk is full")
+
+
+def faults(aggregator: HandAggregator) -> list[str]:
+    task = parse_task(TEXT.format(rounds=2, goal=2), "tiny.toml")
+    return [c.fault for c in verify.verify(aggregator.store, task, b"s" * 32) if c.fault]
+
+
+def test_no_word_about_a_place_or_an_update_before_it_is_on_disk(
+    aggregator: HandAggregator,
+) -> None:
+    aggregator.add_task()
+    aggregator.enrol(1, 2)
+    aggregator.connect()
+    aggregator.disk.waits = True
+    aggregator.join(1, aggregator.plan)
+    aggregator.settle()
+    assert aggregator.tickets == []
+    aggregator.disk.go()
+    aggregator.settle()
+    assert [ticket.answer for ticket in aggregator.tickets] == [Answer.GO]
+    aggregator.update(1, aggregator.plan)
+    aggregator.settle()
+    assert aggregator.receipts == []
+    aggregator.disk.go()
+    aggregator.settle()
+    assert [receipt.verdict for receipt in aggregator.receipts] == [Verdict.ACCEPTED]
+
+
+def test_a_fold_holds_nobody_up(aggregator: HandAggregator) -> None:
+    """While the processor makes the model, who is late hears so, and who asks is answered."""
+    aggregator.add_task(rounds=1)
+    aggregator.enrol(1, 2, 3)
+    aggregator.connect()
+    aggregator.compute.waits = True
+    plan = aggregator.plan
+    for number in (1, 2):
+        aggregator.accepted(number, plan)
+    aggregator.join(3, plan)
+    aggregator.update(3, plan)
+    aggregator.join(1, plan)
+    aggregator.settle()
+    verdicts = [receipt.verdict for receipt in aggregator.receipts]
+    assert verdicts == [Verdict.ACCEPTED] * 2 + [Verdict.LATE] * 2 + [Verdict.ACCEPTED]
+    assert aggregator.rests == []
+    while aggregator.compute.waiting:
+        aggregator.compute.go()
+        aggregator.settle()
+    assert [rest.version for rest in aggregator.rests] == [2]
+    assert aggregator.said(Model)[-1].version == 2
+    assert list((aggregator.directory / "updates").iterdir()) == []
+    assert faults(aggregator) == []
+
+
+@pytest.mark.parametrize("keep", list(KeepUpdates))
+def test_killed_between_two_updates_the_sum_is_added_up_again(
+    tmp_path: Path, keep: KeepUpdates
+) -> None:
+    models = set()
+    for killed in (False, True):
+        aggregator = HandAggregator(tmp_path / str(killed), keep_updates=keep)
+        aggregator.add_task(rounds=1)
+        aggregator.enrol(1, 2)
+        aggregator.connect()
+        plan = aggregator.plan
+        aggregator.accepted(1, plan, step=5)
+        if killed:
+            aggregator.start()
+            aggregator.connect()
+            assert aggregator.plan == plan
+        aggregator.accepted(2, plan, step=-9)
+        assert aggregator.rests != []
+        assert faults(aggregator) == []
+        models.add(aggregator.rests[-1].model_hash)
+        kept = len(list((aggregator.directory / "updates").iterdir()))
+        assert kept == (keep is KeepUpdates.AUDIT)
+        aggregator.store.close()
+    assert len(models) == 1
+
+
+def test_killed_before_the_fold_it_is_done_after_the_start(aggregator: HandAggregator) -> None:
+    aggregator.add_task(rounds=1)
+    aggregator.enrol(1, 2)
+    aggregator.connect()
+    aggregator.compute.waits = True
+    for number in (1, 2):
+        aggregator.accepted(number, aggregator.plan)
+    assert [plan.closed for plan in aggregator.store.rounds.plans("tiny")] == [True]
+    aggregator.start()
+    aggregator.connect()
+    assert [rest.version for rest in aggregator.rests] == [2]
+    assert faults(aggregator) == []
+
+
+def test_a_fold_whose_turn_is_lost_is_done_again(
+    aggregator: HandAggregator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aggregator.add_task(rounds=1)
+    aggregator.enrol(1, 2)
+    aggregator.connect()
+    aggregator.compute.waits = True
+    for number in (1, 2):
+        aggregator.accepted(number, aggregator.plan)
+    with monkeypatch.context() as full:
+        full.setattr(durable, "commit", refuse)
+        aggregator.compute.go()
+        aggregator.settle()
+    assert aggregator.store.models.folds("tiny") == []
+    aggregator.compute.waits = False
+    aggregator.clock.move(60.0)
+    assert aggregator.store.models.folded("tiny") == 1
+    assert faults(aggregator) == []

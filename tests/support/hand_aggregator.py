@@ -1,0 +1,195 @@
+"""The aggregator's real service on ports that a test holds: nothing happens unless it says so."""
+
+from array import array
+from pathlib import Path
+from typing import TypeVar
+
+from fedling_broker.config import BrokerFile, Config, KeepUpdates
+from fedling_broker.service.service import Ports, Service
+from fedling_broker.store.devices import Devices
+from fedling_broker.store.store import Store
+from fedling_broker.tasks.task_file import parse_task
+from fedling_protocol.common_settings import MqttSettings
+from fedling_protocol.net.ports import Owner
+from fedling_protocol.wire import digest, envelope
+from fedling_protocol.wire.identity import SigningKey, device_id
+from fedling_protocol.wire.kinds import Kind
+from fedling_protocol.wire.messages import (
+    Join,
+    Message,
+    Plan,
+    Receipt,
+    Rest,
+    Ticket,
+    Update,
+)
+from fedling_protocol.wire.names import AGGREGATOR
+from fedling_protocol.wire.topics import Topics
+from fedling_protocol.wire.trust import Trust
+from tests.support.ports import HandClock, HandLink, HandWorker
+
+M = TypeVar("M", bound=Message)
+
+ROOT, ONLINE = SigningKey.from_seed(b"R" * 32), SigningKey.from_seed(b"O" * 32)
+TOPICS = Topics("fedling", "test")
+TEXT = """
+[task]
+name = "tiny"
+stream = "wrist"
+window = 4
+stride = 4
+channels = 2
+labels = ["up", "down"]
+rounds = {rounds}
+[model]
+layers = [5, 2]
+[training]
+epochs = 1
+batch = 4
+learning_rate = 0.1
+[server]
+momentum = 0.5
+[cohort]
+goal = {goal}
+"""
+WEIGHTS, BIASES = 8 * 5 + 5 * 2, 5 + 2
+
+
+def key_of(number: int) -> SigningKey:
+    """A device's."""
+    return SigningKey.from_seed(number.to_bytes(32, "big"))
+
+
+class HandAggregator:
+    """A state directory, and a service that can be started on it again and again."""
+
+    def __init__(self, directory: Path, *, keep_updates: KeepUpdates = KeepUpdates.FOLD) -> None:
+        self.directory = directory
+        Store.create(directory)
+        self.store = Store(directory)
+        self.devices = Devices(self.store.database, TOPICS)
+        self.devices.certify(AGGREGATOR, ONLINE.public, ROOT)
+        file = BrokerFile(
+            fleet="test",
+            root_key=ROOT.public.hex(),
+            state_dir=directory,
+            mqtt=MqttSettings(host="nowhere"),
+            keep_updates=keep_updates,
+        )
+        self.config = Config(file, directory / "broker.toml")
+        self.statuses: list[str] = []
+        self.start()
+
+    def start(self) -> None:
+        """A new process on the same disk; whatever was in memory is gone."""
+        self.store.close()
+        self.store = Store(self.directory)
+        self.devices = Devices(self.store.database, TOPICS)
+        self.clock = HandClock()
+        self.disk, self.compute = HandWorker(self.clock), HandWorker(self.clock)
+        self.link = HandLink()
+        self.service = Service(
+            Ports(
+                self.clock,
+                self.disk,
+                self.compute,
+                self._make_link,
+                lambda: 0.5,
+                self.statuses.append,
+            ),
+            self.config,
+            self.store,
+            ONLINE,
+            b"s" * 32,
+        )
+        self.service.start()
+
+    def _make_link(self, _client_id: str, owner: Owner) -> HandLink:
+        self.link.owner = owner
+        return self.link
+
+    def add_task(self, *, rounds: int = 2, goal: int = 2) -> None:
+        text = TEXT.format(rounds=rounds, goal=goal)
+        self.store.add_task(parse_task(text, "tiny.toml"), text, b"s" * 32)
+
+    def enrol(self, *numbers: int) -> None:
+        """As the verb does: in a process of its own."""
+        other = Store(self.directory)
+        for number in numbers:
+            public = key_of(number).public
+            Devices(other.database, TOPICS).certify(device_id(public), public, ROOT)
+        other.close()
+
+    def connect(self) -> None:
+        """The MQTT broker is there, again; everything that follows from that happens."""
+        if self.link.connected:
+            self.link.connected = False
+            self.service.on_disconnected("lost", 1.0)
+        self.link.connected = True
+        self.service.on_connected()
+        self.settle()
+
+    def settle(self) -> None:
+        self.clock.settle()
+
+    # --- devices ---------------------------------------------------------------------------------
+
+    def join(
+        self, number: int, plan: Plan, *, have: bytes | None = None, key: bool = False
+    ) -> None:
+        """A device's join arrives; nothing is executed yet."""
+        signer = key_of(number)
+        join = Join(plan.plan_id, b"n" * 8, have, signer.public if key else None)
+        self.arrive(number, Kind.JOIN, join)
+
+    def update(self, number: int, plan: Plan, step: int = 3) -> bytes:
+        """A device's update arrives; its message hash."""
+        vector = array("h", [step] * WEIGHTS).tobytes() + array("i", [step] * BIASES).tobytes()
+        update = Update(
+            plan.plan_id, plan.base_version, plan.base_hash, 7, plan.codec, vector, 0, 1
+        )
+        return self.arrive(number, Kind.UPDATE, update, plan.plan_id, 0)
+
+    def arrive(self, number: int, kind: Kind, message: Message, *more: bytes | int) -> bytes:
+        """Signed and handed to the service; its message hash."""
+        signer = key_of(number)
+        topic = TOPICS.of(kind, "tiny", device_id(signer.public), *more)
+        sealed = envelope.seal(message, TOPICS.bound(topic), signer)
+        self.service.on_message(topic, sealed, False)
+        return digest.message_hash(sealed)
+
+    def accepted(self, number: int, plan: Plan, step: int = 3) -> None:
+        """A device takes part."""
+        self.join(number, plan)
+        self.update(number, plan, step)
+        self.settle()
+
+    # --- what was said ---------------------------------------------------------------------------
+
+    def said(self, kind: type[M]) -> list[M]:
+        """All messages of a sort, verified, oldest first."""
+        trust = Trust(TOPICS, ROOT.public)
+        trust.know(AGGREGATOR, ONLINE.public, 1)
+        found = [trust.open(p.topic, p.payload).message for p in self.link.published if p.payload]
+        return [message for message in found if isinstance(message, kind)]
+
+    @property
+    def plan(self) -> Plan:
+        """The last one."""
+        return self.said(Plan)[-1]
+
+    @property
+    def tickets(self) -> list[Ticket]:
+        return self.said(Ticket)
+
+    @property
+    def receipts(self) -> list[Receipt]:
+        return self.said(Receipt)
+
+    @property
+    def rests(self) -> list[Rest]:
+        return self.said(Rest)
+
+    def emptied(self) -> list[str]:
+        """Topics whose retained message was taken back."""
+        return [p.topic for p in self.link.published if not p.payload]

@@ -9,6 +9,7 @@ from typing import Any
 from unittest.mock import patch
 
 from fedling_agent.service import runner as agent
+from fedling_agent.service.local_training import LocalTraining
 from fedling_agent.session import machine as session
 from fedling_agent.session.events import (
     CancelFetch,
@@ -86,10 +87,10 @@ def nonce_not_checked() -> AbstractContextManager[object]:
 
 
 def trains_against_conditions() -> AbstractContextManager[object]:
-    def lease(_runner: agent.SessionRunner, grant: Callable[[float], None]) -> None:
+    def lease(_training: LocalTraining, grant: Callable[[float], None]) -> None:
         grant(3600.0)
 
-    return patch.object(agent.SessionRunner, "lease", lease)
+    return patch.object(LocalTraining, "lease", lease)
 
 
 def spool_forgotten() -> AbstractContextManager[object]:

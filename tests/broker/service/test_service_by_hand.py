@@ -165,3 +165,64 @@ def test_what_waits_for_a_dead_disk_is_bounded(
     aggregator.join(1, plan)
     aggregator.settle()
     assert len(aggregator.tickets) == 51 - dropped
+
+
+def test_a_stop_refuses_nothing_that_waits_for_its_turn(aggregator: HandAggregator) -> None:
+    """A device that heard "unknown plan" would throw its update away."""
+    aggregator.add_task()
+    aggregator.enrol(1)
+    aggregator.connect()
+    plan = aggregator.plan
+    aggregator.join(1, plan)
+    aggregator.settle()
+    aggregator.update(1, plan)
+    aggregator.service.stop(lambda: None)
+    aggregator.settle()
+    assert aggregator.receipts == []
+    assert aggregator.store.ledger.counters() == {"dropped messages": 1}
+    aggregator.start()
+    aggregator.connect()
+    aggregator.update(1, plan)
+    aggregator.settle()
+    assert [receipt.verdict for receipt in aggregator.receipts] == [Verdict.ACCEPTED]
+
+
+def test_a_stop_while_the_disk_refuses_ends(
+    aggregator: HandAggregator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aggregator.connect()
+    done: list[bool] = []
+    aggregator.service.counters.count("something")
+    monkeypatch.setattr(durable, "commit", refuse)
+    aggregator.service.stop(lambda: done.append(True))
+    aggregator.service.stop(lambda: done.append(False))
+    aggregator.settle()
+    assert done == [True]
+    aggregator.clock.move(600.0)
+    assert aggregator.statuses == []  # it is not tried again
+
+
+def test_a_connection_that_comes_while_the_disk_is_tried_is_told_everything(
+    aggregator: HandAggregator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aggregator.add_task()
+    aggregator.connect()
+    plan = aggregator.plan
+    aggregator.service.counters.count("something")
+    with monkeypatch.context() as full:
+        full.setattr(durable, "commit", refuse)
+        aggregator.clock.move(60.0)
+    aggregator.link.connected = False
+    aggregator.service.on_disconnected("lost", 1.0)
+    aggregator.disk.waits = True
+    while not aggregator.disk.waiting:
+        aggregator.clock.move(1.0)
+    aggregator.link.published.clear()
+    aggregator.connect()
+    assert aggregator.link.published == []
+    aggregator.disk.waits = False
+    aggregator.disk.go()
+    aggregator.settle()
+    assert aggregator.statuses[-1] == "running"
+    assert aggregator.plan == plan
+    assert TOPICS.of(Kind.KEYS, "aggregator") in aggregator.held()

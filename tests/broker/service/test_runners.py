@@ -1,0 +1,150 @@
+"""Tasks come, change and go while their rounds are under way."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fedling_broker.store.rounds import DecisionRow, Rounds
+from fedling_broker.store.shelf import Damaged
+from fedling_broker.store.store import Store
+from fedling_protocol.wire.kinds import Kind
+from fedling_protocol.wire.messages import Verdict
+from tests.support.hand_aggregator import TOPICS, HandAggregator
+
+
+@pytest.fixture
+def aggregator(tmp_path: Path) -> Iterator[HandAggregator]:
+    aggregator = HandAggregator(tmp_path / "state")
+    yield aggregator
+    aggregator.store.close()
+
+
+def close_round(aggregator: HandAggregator) -> None:
+    """Both updates are there; the processor has not begun to fold."""
+    aggregator.compute.waits = True
+    for number in (1, 2):
+        aggregator.accepted(number, aggregator.plan)
+    assert [plan.closed for plan in aggregator.store.rounds.plans("tiny")] == [True]
+
+
+def compute(aggregator: HandAggregator) -> None:
+    """The processor does all that it was given, and all that follows."""
+    aggregator.compute.waits = False
+    aggregator.compute.go()
+    aggregator.settle()
+
+
+def pause(aggregator: HandAggregator, *, paused: bool) -> None:
+    """As the verb does: in a process of its own."""
+    other = Store(aggregator.directory)
+    assert other.tasks.pause("tiny", paused)
+    other.close()
+    aggregator.clock.move(2.0)
+
+
+def test_a_task_that_is_added_again_before_anybody_looked_begins_anew(
+    aggregator: HandAggregator,
+) -> None:
+    """Its row says the same; its rounds, models and places are gone."""
+    aggregator.add_task()
+    aggregator.enrol(1, 2)
+    aggregator.connect()
+    old = aggregator.plan
+    aggregator.accepted(1, old)
+    aggregator.remove_task()
+    aggregator.add_task()
+    aggregator.accepted(2, old)
+    assert aggregator.receipts[-1].reason == "unknown plan"
+    assert aggregator.plan.plan_id != old.plan_id
+    for number in (1, 2):
+        aggregator.accepted(number, aggregator.plan)
+    assert aggregator.store.models.folded("tiny") == 1
+
+
+def test_a_task_that_is_removed_while_it_is_folded_leaves_no_file(
+    aggregator: HandAggregator,
+) -> None:
+    aggregator.add_task()
+    aggregator.enrol(1, 2)
+    aggregator.connect()
+    close_round(aggregator)
+    aggregator.remove_task()
+    aggregator.clock.move(2.0)
+    compute(aggregator)
+    aggregator.clock.move(2.0)
+    for kind in ("updates", "models", "states", "sums"):
+        assert list((aggregator.directory / kind).iterdir()) == []
+    assert TOPICS.of(Kind.MODEL, "tiny", 2) not in aggregator.held()
+
+
+def test_a_task_that_is_removed_while_its_model_is_sealed_has_none_retained(
+    aggregator: HandAggregator,
+) -> None:
+    aggregator.add_task()
+    aggregator.compute.waits = True
+    aggregator.connect()
+    aggregator.remove_task()
+    aggregator.clock.move(2.0)
+    compute(aggregator)
+    assert aggregator.held() == {TOPICS.of(Kind.KEYS, "aggregator")}
+
+
+def test_a_task_that_is_paused_while_it_is_folded_ends_its_round_once(
+    aggregator: HandAggregator,
+) -> None:
+    aggregator.add_task(rounds=3)
+    aggregator.enrol(1, 2)
+    aggregator.connect()
+    close_round(aggregator)
+    pause(aggregator, paused=True)
+    compute(aggregator)
+    assert [fold.version for fold in aggregator.store.models.folds("tiny")] == [2]
+    assert [rest.version for rest in aggregator.rests] == [2]
+    pause(aggregator, paused=False)
+    assert (aggregator.plan.round, aggregator.plan.base_version) == (2, 2)
+
+
+def test_a_closed_round_is_folded_though_nobody_listens(aggregator: HandAggregator) -> None:
+    aggregator.add_task()
+    aggregator.enrol(1, 2)
+    aggregator.connect()
+    close_round(aggregator)
+    aggregator.start()
+    aggregator.settle()
+    assert aggregator.link.published == []
+    assert aggregator.store.models.folded("tiny") == 1
+
+
+def test_damage_of_one_task_takes_back_what_the_turn_did_for_another(
+    aggregator: HandAggregator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One transaction for both: neither is answered, and both begin anew from the disk."""
+    for name in ("tiny", "other"):
+        aggregator.add_task(name)
+    aggregator.enrol(1)
+    aggregator.connect()
+    plans = [aggregator.plan_of(name) for name in ("tiny", "other")]
+    for plan in plans:
+        aggregator.join(1, plan)
+    aggregator.settle()
+
+    decide = Rounds.decide
+
+    def damaged(rounds: Rounds, task: str, plan_id: bytes, row: DecisionRow) -> None:
+        decide(rounds, task, plan_id, row)
+        if task == "other":
+            raise Damaged("a file")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Rounds, "decide", damaged)
+        for plan in plans:
+            aggregator.update(1, plan)
+        aggregator.settle()
+    aggregator.clock.move(60.0)
+    assert aggregator.receipts == []
+    assert [aggregator.store.rounds.members(p.spec.task, p.plan_id) for p in plans] == [[], []]
+    for plan in plans:
+        aggregator.update(1, plan)
+    aggregator.settle()
+    assert [receipt.verdict for receipt in aggregator.receipts] == [Verdict.ACCEPTED] * 2

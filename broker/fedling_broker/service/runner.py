@@ -97,6 +97,7 @@ class RoundsRunner:
         """No timer and no action any more. What is on disk stays."""
         self._conductor.close()
         self._sum.close()
+        self._wanted = object()
 
     def withdraw(self) -> None:
         """The task is no more."""
@@ -275,7 +276,7 @@ class RoundsRunner:
         wanted = self._wanted = object()
 
         def say(size: int) -> None:
-            if wanted is self._wanted and not self._conductor.closed:
+            if wanted is self._wanted:
                 parts.publisher.plan(spec.task, make(model, size))
                 for version in others:
                     self._empty(version)

@@ -89,7 +89,9 @@ def test_killed_between_two_updates_the_sum_is_added_up_again(
         aggregator.connect()
         plan = aggregator.plan
         aggregator.accepted(1, plan, step=5)
-        if killed:
+        if killed:  # in the middle of a write that nobody was told of
+            log = aggregator.store.rounds.log(plan.plan_id)
+            log.write_bytes(log.read_bytes() + b"torn")
             aggregator.start()
             aggregator.connect()
             assert aggregator.plan == plan
@@ -220,3 +222,24 @@ def test_a_state_that_others_keep_from_being_erased_stays_until_the_next_start(
     aggregator.start()
     aggregator.clock.move(2.0)
     assert len(list(states.iterdir())) == 1
+
+
+def test_a_stop_does_not_wait_for_a_fold(aggregator: HandAggregator) -> None:
+    """It is done after the next start."""
+    aggregator.add_task(rounds=1)
+    aggregator.enrol(1, 2)
+    aggregator.connect()
+    aggregator.compute.waits = True
+    for number in (1, 2):
+        aggregator.accepted(number, aggregator.plan)
+    done: list[bool] = []
+    aggregator.service.stop(lambda: done.append(True))
+    aggregator.settle()
+    assert done == [True]
+    aggregator.compute.go()
+    aggregator.settle()
+    assert aggregator.store.models.folds("tiny") == []
+    aggregator.start()
+    aggregator.settle()
+    assert aggregator.store.models.folded("tiny") == 1
+    assert faults(aggregator) == []

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from fedling_broker.service import running_sum
 from fedling_broker.store.rounds import DecisionRow, Rounds
 from fedling_broker.store.shelf import Damaged
 from fedling_broker.store.store import Store
 from fedling_protocol.wire.kinds import Kind
-from fedling_protocol.wire.messages import Verdict
+from fedling_protocol.wire.messages import Update, Verdict
 from tests.support.hand_aggregator import TOPICS, HandAggregator
 
 
@@ -148,3 +149,59 @@ def test_damage_of_one_task_takes_back_what_the_turn_did_for_another(
         aggregator.update(1, plan)
     aggregator.settle()
     assert [receipt.verdict for receipt in aggregator.receipts] == [Verdict.ACCEPTED] * 2
+
+
+def slow_reads(aggregator: HandAggregator, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """Each update that is read again takes a second; what was read."""
+    read, seen = running_sum.read, list[bytes]()
+
+    def slow(message: bytes) -> Update:
+        aggregator.clock.stall(1.0)
+        seen.append(message)
+        return read(message)
+
+    monkeypatch.setattr(running_sum, "read", slow)
+    return seen
+
+
+def test_while_the_sum_is_added_up_again_updates_are_taken_and_added(
+    aggregator: HandAggregator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The round closes before it is whole; the fold waits for it."""
+    aggregator.add_task(rounds=1, goal=5)
+    aggregator.enrol(*range(1, 7))
+    aggregator.connect()
+    plan = aggregator.plan
+    for number in (1, 2, 3, 4):
+        aggregator.accepted(number, plan)
+    aggregator.start()
+    seen = slow_reads(aggregator, monkeypatch)
+    aggregator.connect()
+    aggregator.accepted(5, plan)
+    aggregator.accepted(6, plan)
+    verdicts = [receipt.verdict for receipt in aggregator.receipts]
+    assert verdicts == [Verdict.ACCEPTED, Verdict.LATE, Verdict.LATE]
+    assert len(seen) < 4
+    assert aggregator.store.models.folds("tiny") == []
+    aggregator.clock.move(10.0)
+    (fold,) = aggregator.store.models.folds("tiny")
+    assert (len(seen), fold.weight) == (4, 5 * 7)
+
+
+def test_a_task_that_is_removed_while_its_sum_is_added_up_again_is_left_alone(
+    aggregator: HandAggregator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its updates are erased: reading on would find them damaged."""
+    aggregator.add_task(goal=7)
+    aggregator.enrol(*range(1, 7))
+    aggregator.connect()
+    for number in range(1, 7):
+        aggregator.accepted(number, aggregator.plan)
+    aggregator.start()
+    seen = slow_reads(aggregator, monkeypatch)
+    aggregator.settle()
+    aggregator.remove_task()
+    aggregator.clock.move(20.0)
+    assert len(seen) < 6
+    assert aggregator.statuses == []
+    assert list((aggregator.directory / "updates").iterdir()) == []

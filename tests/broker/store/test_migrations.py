@@ -92,6 +92,8 @@ def test_old_tables_are_not_converted_under_an_aggregator_that_runs(
     with lock.exclusive(tmp_path, PROGRAM):
         with pytest.raises(Locked, match="in use by another fedling-broker"):
             open_database(tmp_path)
+        with pytest.raises(Locked):
+            Store(tmp_path)
         open_database(tmp_path, alone=True).close()  # the aggregator itself
         open_database(tmp_path).close()  # and then a verb beside it
 

@@ -62,9 +62,8 @@ class Roster:
         self._say_news()
 
     def lost(self) -> None:
-        """A connection has ended, or a turn failed: what was under way is no longer."""
-        self.greeted &= self._publisher.connected
-        self._under_way = False
+        """A connection has ended. What was under way on it is forgotten by the next one."""
+        self.greeted = False
 
     def knows(self, device: str) -> bool:
         """Whether it belongs to the fleet."""

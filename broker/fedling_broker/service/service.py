@@ -145,7 +145,6 @@ class Service:
     def _forget(self) -> None:
         self.runners.close()
         self.turns.drop()
-        self.roster.lost()
         self._seen = -1
         self._waiting = 0
 

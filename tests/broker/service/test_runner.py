@@ -68,6 +68,9 @@ def test_a_fold_holds_nobody_up(aggregator: HandAggregator) -> None:
     verdicts = [receipt.verdict for receipt in aggregator.receipts]
     assert verdicts == [Verdict.ACCEPTED] * 2 + [Verdict.LATE] * 2 + [Verdict.ACCEPTED]
     assert aggregator.rests == []
+    rows = aggregator.store.rounds.decisions("tiny", plan.plan_id)
+    (late,) = [row for row in rows if row.verdict == Verdict.LATE]
+    assert (late.first, late.weight, late.saturated) == (0, 0, 0)
     while aggregator.compute.waiting:
         aggregator.compute.go()
         aggregator.settle()

@@ -205,3 +205,15 @@ def test_a_task_that_is_removed_while_its_sum_is_added_up_again_is_left_alone(
     assert len(seen) < 6
     assert aggregator.statuses == []
     assert list((aggregator.directory / "updates").iterdir()) == []
+
+
+def test_a_task_that_is_paused_before_its_first_round_rests(aggregator: HandAggregator) -> None:
+    other = Store(aggregator.directory)
+    aggregator.add_task()
+    assert other.tasks.pause("tiny", True)
+    other.close()
+    aggregator.connect()
+    assert [rest.version for rest in aggregator.rests] == [1]
+    assert aggregator.store.rounds.plans("tiny") == []
+    pause(aggregator, paused=False)
+    assert aggregator.plan.round == 1

@@ -229,3 +229,10 @@ def test_a_connection_that_comes_before_the_disk_is_mended_is_told_everything(
     assert aggregator.statuses[-1] == "running"
     assert aggregator.plan == plan
     assert TOPICS.of(Kind.KEYS, "aggregator") in aggregator.held()
+
+
+def test_each_connection_is_subscribed_anew(aggregator: HandAggregator) -> None:
+    for _ in range(2):
+        aggregator.link.subscribed.clear()
+        aggregator.connect()
+        assert aggregator.link.subscribed == TOPICS.aggregator_subscriptions()

@@ -247,3 +247,15 @@ def test_answers_of_many_commits_go_out_one_slice_a_turn_of_the_loop(bench: Benc
     assert bench.clock.waiting == 1
     bench.clock.move(1.0)
     assert bench.clock.waiting == 0
+
+
+def test_drain_waits_for_what_came_during_the_commit(bench: Bench) -> None:
+    bench.disk.waits = True
+    bench.write("a")
+    bench.clock.settle()
+    bench.write("b")
+    bench.turns.drain(lambda: bench.heard.append("drained"))
+    for _ in range(2):
+        bench.disk.go()
+        bench.clock.settle()
+    assert bench.heard == ["a", "b", "drained"]

@@ -9,6 +9,8 @@ from fedling_broker.service import running_sum
 from fedling_broker.store.rounds import DecisionRow, Rounds
 from fedling_broker.store.shelf import Damaged
 from fedling_broker.store.store import Store
+from fedling_protocol.disk import durable
+from fedling_protocol.disk.errors import Busy, CannotWrite
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Update, Verdict
 from tests.support.hand_aggregator import TOPICS, HandAggregator
@@ -217,3 +219,42 @@ def test_a_task_that_is_paused_before_its_first_round_rests(aggregator: HandAggr
     assert aggregator.store.rounds.plans("tiny") == []
     pause(aggregator, paused=False)
     assert aggregator.plan.round == 1
+
+
+@pytest.mark.parametrize("error", [Busy("the database"), CannotWrite("a file", "it is full")])
+def test_files_that_no_row_speaks_of_are_erased_when_that_is_possible(
+    aggregator: HandAggregator, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """While another process writes they wait; a disk that refuses is no longer written to."""
+
+    def refuse(_store: Store) -> None:
+        raise error
+
+    left = aggregator.directory / "sums" / ("0" * 64)
+    left.write_bytes(b"of a fold that a crash cut short")
+    with monkeypatch.context() as refusing:
+        refusing.setattr(Store, "tidy", refuse)
+        aggregator.start()
+        aggregator.clock.move(0.2)
+    assert (aggregator.statuses == []) == isinstance(error, Busy)
+    assert left.exists()
+    aggregator.clock.move(60.0)
+    assert not left.exists()
+
+
+def test_what_a_lost_turn_left_on_the_disk_is_erased(
+    aggregator: HandAggregator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise CannotWrite("the database", "it is full")
+
+    aggregator.clock.move(5.0)
+    left = aggregator.directory / "sums" / ("0" * 64)
+    left.write_bytes(b"of a fold that was not entered")
+    with monkeypatch.context() as full:
+        full.setattr(durable, "commit", refuse)
+        aggregator.service.counters.count("something")
+        aggregator.clock.move(60.0)
+    aggregator.clock.move(60.0)
+    assert aggregator.statuses[-1] == "running"
+    assert not left.exists()

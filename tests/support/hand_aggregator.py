@@ -108,9 +108,18 @@ class HandAggregator:
         self.link.owner = owner
         return self.link
 
-    def add_task(self, *, rounds: int = 2, goal: int = 2) -> None:
-        text = TEXT.format(rounds=rounds, goal=goal)
-        self.store.add_task(parse_task(text, "tiny.toml"), text, b"s" * 32)
+    def add_task(self, name: str = "tiny", *, rounds: int = 2, goal: int = 2) -> None:
+        """As the verb does: in a process of its own. All begin with the same model."""
+        text = TEXT.format(rounds=rounds, goal=goal).replace('"tiny"', f'"{name}"')
+        other = Store(self.directory)
+        other.add_task(parse_task(text, f"{name}.toml"), text, b"s" * 32)
+        other.close()
+
+    def remove_task(self, name: str = "tiny") -> None:
+        """As the verb does: in a process of its own."""
+        other = Store(self.directory)
+        assert other.tasks.remove(name)
+        other.close()
 
     def enrol(self, *numbers: int) -> None:
         """As the verb does: in a process of its own."""
@@ -140,7 +149,7 @@ class HandAggregator:
         """A device's join arrives; nothing is executed yet."""
         signer = key_of(number)
         join = Join(plan.plan_id, b"n" * 8, have, signer.public if key else None)
-        self.arrive(number, Kind.JOIN, join)
+        self.arrive(number, Kind.JOIN, plan.spec.task, join)
 
     def update(self, number: int, plan: Plan, step: int = 3) -> bytes:
         """A device's update arrives; its message hash."""
@@ -148,12 +157,14 @@ class HandAggregator:
         update = Update(
             plan.plan_id, plan.base_version, plan.base_hash, 7, plan.codec, vector, 0, 1
         )
-        return self.arrive(number, Kind.UPDATE, update, plan.plan_id, 0)
+        return self.arrive(number, Kind.UPDATE, plan.spec.task, update, plan.plan_id, 0)
 
-    def arrive(self, number: int, kind: Kind, message: Message, *more: bytes | int) -> bytes:
+    def arrive(
+        self, number: int, kind: Kind, task: str, message: Message, *more: bytes | int
+    ) -> bytes:
         """Signed and handed to the service; its message hash."""
         signer = key_of(number)
-        topic = TOPICS.of(kind, "tiny", device_id(signer.public), *more)
+        topic = TOPICS.of(kind, task, device_id(signer.public), *more)
         sealed = envelope.seal(message, TOPICS.bound(topic), signer)
         self.service.on_message(topic, sealed, False)
         return digest.message_hash(sealed)
@@ -177,6 +188,15 @@ class HandAggregator:
     def plan(self) -> Plan:
         """The last one."""
         return self.said(Plan)[-1]
+
+    def plan_of(self, task: str) -> Plan:
+        """The last one of a task."""
+        return [plan for plan in self.said(Plan) if plan.spec.task == task][-1]
+
+    def held(self) -> set[str]:
+        """Topics on which the MQTT broker holds a message."""
+        last = {p.topic: p.payload for p in self.link.published if p.retain}
+        return {topic for topic, payload in last.items() if payload}
 
     @property
     def tickets(self) -> list[Ticket]:

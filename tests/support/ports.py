@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from fedling_protocol.net.ports import Done, Owner, Will
+from fedling_protocol.net.tcpinfo import Traffic
 from fedling_protocol.runtime.loop import Timer
 from fedling_protocol.runtime.worker import Failed
 
@@ -127,6 +128,7 @@ class HandLink:
         self.published: list[Published] = []
         self.subscribed: list[str] = []
         self.said: list[str] = []
+        self.traffic: Traffic | None = None  # since it was last taken
 
     def start(self) -> None:
         self.said.append("start")
@@ -154,4 +156,6 @@ class HandLink:
         self.subscribed = [topic for topic in self.subscribed if topic not in list(topics)]
 
     def take_traffic(self) -> None:
-        pass
+        if self.traffic is not None and self.owner is not None:
+            self.owner.on_traffic(self.traffic)
+        self.traffic = None

@@ -127,4 +127,4 @@ def fold_round(store: Store, plan: PlanRow, *, keep: bool = False) -> None:
         rounds.end("tiny", plan.plan_id, keep=keep)
     if not keep:
         rounds.erase_log(plan.plan_id)
-    models.states.erase(before)
+    models.erase_state(before)

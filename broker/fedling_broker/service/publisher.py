@@ -36,11 +36,6 @@ class Publisher:
         self._key = key
         self._models: dict[str, Retained] = {}  # the newest of each task
 
-    @property
-    def connected(self) -> bool:
-        """Whether anybody can hear it."""
-        return self._link.connected
-
     def forget_connection(self) -> None:
         """What the MQTT broker got before, it may have forgotten."""
         self._models.clear()

@@ -29,7 +29,7 @@ class Roster:
         self._turns = turns
         self._publisher = publisher
         self._seen = 0  # the last change that was looked at
-        self._greeted = False  # the MQTT broker of this connection has the aggregator's own
+        self.greeted = False  # the MQTT broker of this connection has the aggregator's own
         self._under_way = False  # others are being published or taken back
 
     def load(self, config: Config) -> None:
@@ -58,13 +58,12 @@ class Roster:
         own = self._devices.find(AGGREGATOR)
         if own is not None:
             self._publish(own)
-        self._greeted, self._under_way = True, False
+        self.greeted, self._under_way = True, False
         self._say_news()
 
     def lost(self) -> None:
-        """A connection has ended, or a turn failed: what was under way is no longer."""
-        self._greeted &= self._publisher.connected
-        self._under_way = False
+        """A connection has ended. What was under way on it is forgotten by the next one."""
+        self.greeted = False
 
     def knows(self, device: str) -> bool:
         """Whether it belongs to the fleet."""
@@ -96,7 +95,7 @@ class Roster:
 
     def _say_news(self) -> None:
         """A few at a time: a fleet that was enrolled at once must not hold the first answers up."""
-        if self._under_way or not self._greeted:
+        if self._under_way or not self.greeted:
             return
         new = self._devices.unpublished(AT_ONCE)
         gone = self._devices.withdrawn(AT_ONCE)

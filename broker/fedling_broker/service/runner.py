@@ -19,6 +19,7 @@ from fedling_broker.store.rounds import DecisionRow, PlanRow
 from fedling_broker.store.store import Store
 from fedling_broker.tasks.task_file import Task
 from fedling_native import weights_size
+from fedling_protocol.disk.errors import Busy
 from fedling_protocol.runtime.conductor import Conductor
 from fedling_protocol.runtime.loop import Clock
 from fedling_protocol.runtime.worker import Worker
@@ -56,6 +57,7 @@ class RoundsRunner:
         self.folding = False  # files are being made that no row speaks of yet
         self._parts = parts
         self._wanted = object()  # changes with each wish of what is to be retained
+        self._withdrawn = False
         self._sum = RunningSum(task.spec.layers)
         self._restore_sum()
         self._conductor: Conductor[Rounds, ev.Event, ev.Action] = Conductor(
@@ -95,9 +97,11 @@ class RoundsRunner:
         """No timer and no action any more. What is on disk stays."""
         self._conductor.close()
         self._sum.close()
+        self._wanted = object()
 
     def withdraw(self) -> None:
         """The task is no more."""
+        self._withdrawn = True
         self._parts.publisher.withdraw(self.task.name)
 
     def _past(self, plan_id: bytes, device: str) -> ev.Past | None:
@@ -220,20 +224,25 @@ class RoundsRunner:
         parts.store.rounds.end(task.name, plan.plan_id, keep=parts.keep_updates)
         self.folding = False
         log.info("%s: round %d made model %d", task.name, plan.round, version)
-        parts.turns.then(lambda: self._erase(plan, before, made))
         self._sum = RunningSum(task.spec.layers)
         self._conductor.give(ev.Folded(plan.plan_id))
+        parts.turns.then(lambda: self._erase(plan, before))  # the next model is sealed before it
 
-    def _erase(self, plan: PlanRow, before: bytes, made: Made) -> None:
-        parts = self._parts
+    def _erase(self, plan: PlanRow, before: bytes) -> None:
+        """The state waits for the transaction of a turn; the disk, which commits it, must not."""
+        parts, store = self._parts, self._parts.store
+        if not parts.keep_updates:
+            parts.disk.do(
+                lambda: store.rounds.erase_log(plan.plan_id), lambda _: None, parts.refused
+            )
+        parts.compute.do(
+            lambda: store.models.erase_state(before), lambda _: None, self._on_not_erased
+        )
 
-        def erase() -> None:
-            if not parts.keep_updates:
-                parts.store.rounds.erase_log(plan.plan_id)
-            if before != made.state_hash:
-                parts.store.models.states.erase(before)
-
-        parts.disk.do(erase, lambda _: None, parts.refused)
+    def _on_not_erased(self, error: Exception) -> None:
+        """A state that stays because others write is erased after the next start."""
+        if not isinstance(error, Busy):
+            self._parts.refused(error)
 
     # --- words: said when the turn is on disk ----------------------------------------------------
 
@@ -267,10 +276,12 @@ class RoundsRunner:
         wanted = self._wanted = object()
 
         def say(size: int) -> None:
-            if wanted is self._wanted and not self._conductor.closed:
+            if wanted is self._wanted:
                 parts.publisher.plan(spec.task, make(model, size))
                 for version in others:
                     self._empty(version)
+            elif self._withdrawn:  # while the model was sealed
+                self.withdraw()
 
         def begin() -> None:
             if wanted is self._wanted:

@@ -31,8 +31,10 @@ class Runners:
     def look(self) -> None:
         """Have the runners of the rows as they are now. In a turn."""
         rows = {row.name: row for row in self._parts.store.tasks.rows()}
-        for name in [n for n, row in self._rows.items() if rows.get(n) != row]:
-            self._end(name, removed=name not in rows)
+        for name, old in list(self._rows.items()):
+            new = rows.get(name)
+            if new != old:
+                self._end(name, removed=new is None or new.epoch != old.epoch)
         for name, row in rows.items():
             if name not in self._rows:
                 self._begin(row)

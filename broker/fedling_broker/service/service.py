@@ -145,7 +145,6 @@ class Service:
     def _forget(self) -> None:
         self.runners.close()
         self.turns.drop()
-        self.roster.lost()
         self._seen = -1
         self._waiting = 0
 
@@ -161,6 +160,8 @@ class Service:
 
     def _go_on(self) -> None:
         self._status("running")
+        if self.link.connected and not self.roster.greeted:  # it came while the probe was written
+            self.turns.run(self._connected)
 
     # --- counters --------------------------------------------------------------------------------
 
@@ -222,7 +223,9 @@ class Service:
     def _take(self, take: "Take", received: Received, payload: bytes) -> None:
         self._waiting -= len(payload)
         device = received.address.device or ""
-        if received.certified and not self.roster.knows(device):  # removed since it was verified
+        if self._stopping:  # its task has no runner any more, which is not to say "unknown plan"
+            self.counters.count("dropped messages")
+        elif received.certified and not self.roster.knows(device):  # removed since it was verified
             self.counters.count(f"refused: {Reason.UNKNOWN_KEY}")
         else:
             take(self, device, received, payload)

@@ -138,7 +138,8 @@ class Turns:
         self._due.extend(answers)
         if self._calls:
             self._plan(0.0)
-        self._send()
+        if not self._sending:
+            self._send()
 
     def _send(self) -> None:
         self._sending = False

@@ -122,7 +122,12 @@ CREATE INDEX certificates_by_change ON certificates (changed);
 CREATE INDEX certificates_by_place ON certificates (removed, retained);
 """
 
-TABLES = Tables(first=2, steps=(SCHEMA_2, SCHEMA_3), converter="fedling-broker serve")
+SCHEMA_4 = """
+-- epoch: the restore_epoch in which the task was added: one that was removed had an older one
+ALTER TABLE tasks ADD COLUMN epoch INTEGER NOT NULL DEFAULT 0;
+"""
+
+TABLES = Tables(first=2, steps=(SCHEMA_2, SCHEMA_3, SCHEMA_4), converter="fedling-broker serve")
 
 
 def create_database(directory: Path) -> None:

@@ -115,6 +115,16 @@ class Models:
             sql = "UPDATE newest SET state_hash = ? WHERE task = ?"
             connection.execute(sql, (name, task))
 
+    def erase_state(self, name: bytes) -> None:
+        """Erase a former state, unless a task stands on it: two may begin with one model.
+
+        The transaction keeps others from adding such a task meanwhile. Raises CannotWrite, Busy.
+        """
+        with self._database.transaction("the server's states") as connection:
+            sql = "SELECT 1 FROM newest WHERE state_hash = ?"
+            if connection.execute(sql, (name,)).fetchone() is None:
+                self.states.erase(name)
+
     def folds(self, task: str) -> list[Fold]:
         """The journal, by round."""
         sql = f"SELECT {_FOLD} FROM journal WHERE task = ? ORDER BY round"

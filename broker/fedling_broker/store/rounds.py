@@ -212,7 +212,6 @@ class Rounds:
         """Erase the files of updates that no plan needs. Raises CannotWrite."""
         kept = {plan_id.hex() for (plan_id,) in self._database.rows(_KEPT)}
         with writing(str(self.directory)):
-            durable.remove_leftovers(self.directory)
             left = [path for path in self.directory.iterdir() if path.name not in kept]
             if left:
                 durable.remove_files(left)

@@ -86,15 +86,10 @@ class Shelf:
         with writing(str(self.directory)):
             durable.remove_files([self.path(name) for name in names])
 
-    def keep_only(self, names: Iterable[bytes]) -> int:
-        """Erase what no fact in the database speaks of: a crash left it. Returns how many.
-
-        Raises CannotWrite.
-        """
+    def keep_only(self, names: Iterable[bytes]) -> None:
+        """Erase what no fact in the database speaks of: a crash left it. Raises CannotWrite."""
         wanted = {name.hex() for name in names}
         with writing(str(self.directory)):
-            durable.remove_leftovers(self.directory)
             left = [path for path in self.directory.iterdir() if path.name not in wanted]
             if left:
                 durable.remove_files(left)
-        return len(left)

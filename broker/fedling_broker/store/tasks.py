@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from fedling_broker.store.ledger import Ledger
 from fedling_protocol.disk.database import Database
 
+_TASKS = "SELECT name, text, paused, epoch FROM tasks"
+
 
 class TaskExists(Exception):
     """A task of this name was added before."""
@@ -17,6 +19,7 @@ class TaskRow:
     name: str
     text: str  # of the task file
     paused: bool
+    epoch: int  # a task of the same name that was removed had an older one
 
 
 class Tasks:
@@ -28,17 +31,18 @@ class Tasks:
 
     def rows(self) -> list[TaskRow]:
         """By name."""
-        rows = self._database.rows("SELECT name, text, paused FROM tasks ORDER BY name")
-        return [TaskRow(name, text, bool(paused)) for name, text, paused in rows]
+        return [_task(row) for row in self._database.rows(f"{_TASKS} ORDER BY name")]
 
     def find(self, name: str) -> TaskRow | None:
-        row = self._database.row("SELECT name, text, paused FROM tasks WHERE name = ?", name)
-        return None if row is None else TaskRow(row[0], row[1], bool(row[2]))
+        row = self._database.row(f"{_TASKS} WHERE name = ?", name)
+        return None if row is None else _task(row)
 
     def add(self, name: str, text: str, imported: bytes | None) -> None:
         """imported: hash of a first model that came from elsewhere."""
         with self._database.transaction("the task") as connection:
-            connection.execute("INSERT INTO tasks VALUES (?, ?, 0, ?)", (name, text, imported))
+            epoch = self._ledger.meta("restore_epoch")
+            values = (name, text, imported, epoch)
+            connection.execute("INSERT INTO tasks VALUES (?, ?, 0, ?, ?)", values)
 
     def imported(self, name: str) -> bytes | None:
         """Hash of the first model, if it was not drawn from the seed."""
@@ -63,3 +67,8 @@ class Tasks:
                 return False
             self._ledger.raise_meta("restore_epoch")
             return True
+
+
+def _task(row: tuple[str, str, int, int]) -> TaskRow:
+    name, text, paused, epoch = row
+    return TaskRow(name, text, bool(paused), epoch)

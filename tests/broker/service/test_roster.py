@@ -59,6 +59,16 @@ def test_many_certificates_are_published_a_few_at_a_time(aggregator: HandAggrega
     assert len(set(found)) == len(found) == 120
 
 
+def test_more_certificates_wait_for_those_under_way(aggregator: HandAggregator) -> None:
+    aggregator.enrol(*range(1, 56))
+    aggregator.connect()
+    aggregator.enrol(56)
+    aggregator.clock.move(2.0)
+    assert len(certificates(aggregator)) == 1 + 50
+    acknowledge(aggregator)
+    assert len(certificates(aggregator)) == 6
+
+
 def test_a_device_that_shows_its_key_gets_its_certificate_before_the_answer(
     aggregator: HandAggregator,
 ) -> None:
@@ -117,6 +127,21 @@ def test_a_removed_device_is_refused_at_once_and_its_certificate_taken_back(
     assert aggregator.tickets == []
     aggregator.clock.move(60.0)
     assert aggregator.store.ledger.counters()["refused: unknown key"] == 1
+
+
+def test_a_device_that_is_removed_before_its_certificate_has_arrived_loses_it(
+    aggregator: HandAggregator,
+) -> None:
+    """The PUBACK of the certificate is not one of its removal."""
+    one = device_id(key_of(1).public)
+    aggregator.enrol(1)
+    aggregator.connect()
+    other = Store(aggregator.directory)
+    Devices(other.database, TOPICS).remove(one)
+    other.close()
+    aggregator.clock.move(2.0)
+    acknowledge(aggregator)
+    assert aggregator.emptied() == [TOPICS.of(Kind.KEYS, one)]
 
 
 def test_after_a_full_disk_the_fleet_hears_who_the_aggregator_is(

@@ -7,9 +7,10 @@ import pytest
 
 from fedling_broker import verify
 from fedling_broker.config import KeepUpdates
+from fedling_broker.store.models import Models
 from fedling_broker.tasks.task_file import parse_task
 from fedling_protocol.disk import durable
-from fedling_protocol.disk.errors import CannotWrite
+from fedling_protocol.disk.errors import Busy, CannotWrite
 from fedling_protocol.wire.messages import Answer, Model, Verdict
 from tests.support.hand_aggregator import TEXT, HandAggregator
 
@@ -67,6 +68,9 @@ def test_a_fold_holds_nobody_up(aggregator: HandAggregator) -> None:
     verdicts = [receipt.verdict for receipt in aggregator.receipts]
     assert verdicts == [Verdict.ACCEPTED] * 2 + [Verdict.LATE] * 2 + [Verdict.ACCEPTED]
     assert aggregator.rests == []
+    rows = aggregator.store.rounds.decisions("tiny", plan.plan_id)
+    (late,) = [row for row in rows if row.verdict == Verdict.LATE]
+    assert (late.first, late.weight, late.saturated) == (0, 0, 0)
     while aggregator.compute.waiting:
         aggregator.compute.go()
         aggregator.settle()
@@ -88,7 +92,9 @@ def test_killed_between_two_updates_the_sum_is_added_up_again(
         aggregator.connect()
         plan = aggregator.plan
         aggregator.accepted(1, plan, step=5)
-        if killed:
+        if killed:  # in the middle of a write that nobody was told of
+            log = aggregator.store.rounds.log(plan.plan_id)
+            log.write_bytes(log.read_bytes() + b"torn")
             aggregator.start()
             aggregator.connect()
             assert aggregator.plan == plan
@@ -132,5 +138,111 @@ def test_a_fold_whose_turn_is_lost_is_done_again(
     assert aggregator.store.models.folds("tiny") == []
     aggregator.compute.waits = False
     aggregator.clock.move(60.0)
+    assert aggregator.store.models.folded("tiny") == 1
+    assert faults(aggregator) == []
+
+
+def test_the_first_update_of_a_turn_is_the_one_that_counts(aggregator: HandAggregator) -> None:
+    """The same again, and another one, in the turn that accepts it and closes the round."""
+    aggregator.add_task(rounds=1, goal=1)
+    aggregator.enrol(1)
+    aggregator.connect()
+    plan = aggregator.plan
+    aggregator.disk.waits = True
+    aggregator.join(1, plan)
+    for step in (3, 3, 4):
+        aggregator.update(1, plan, step)
+    aggregator.settle()
+    assert (aggregator.receipts, aggregator.disk.waiting) == ([], 1)
+    aggregator.disk.waits = False
+    aggregator.disk.go()
+    aggregator.settle()
+    said = [(receipt.verdict, receipt.reason) for receipt in aggregator.receipts]
+    assert said == [
+        (Verdict.ACCEPTED, ""),
+        (Verdict.DUPLICATE, ""),
+        (Verdict.REFUSED, "conflict"),
+    ]
+    assert len(aggregator.store.rounds.members("tiny", plan.plan_id)) == 1
+    assert aggregator.store.rounds._logs == {}  # of rounds that are open
+    (fold,) = aggregator.store.models.folds("tiny")
+    assert fold.weight == 7
+
+
+def test_a_fold_that_outlives_its_runner_enters_nothing(
+    aggregator: HandAggregator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk refused something else meanwhile: all begins anew, the fold too."""
+    aggregator.add_task(rounds=1)
+    aggregator.enrol(1, 2)
+    aggregator.connect()
+    aggregator.compute.waits = True
+    for number in (1, 2):
+        aggregator.accepted(number, aggregator.plan)
+    with monkeypatch.context() as full:
+        full.setattr(durable, "commit", refuse)
+        aggregator.service.counters.count("something")
+        aggregator.clock.move(60.0)
+    aggregator.clock.move(60.0)
+    assert aggregator.statuses[-1] == "running"
+    assert aggregator.store.models.folds("tiny") == []
+    aggregator.compute.waits = False
+    aggregator.compute.go()
+    aggregator.settle()
+    assert [fold.version for fold in aggregator.store.models.folds("tiny")] == [2]
+    assert faults(aggregator) == []
+
+
+def test_a_state_that_another_task_stands_on_is_kept(aggregator: HandAggregator) -> None:
+    """Both began with the same model."""
+    for name in ("tiny", "other"):
+        aggregator.add_task(name, rounds=1, goal=1)
+    aggregator.enrol(1)
+    aggregator.connect()
+    states = aggregator.store.models.states
+    (first,) = states.directory.iterdir()
+    aggregator.accepted(1, aggregator.plan_of("tiny"))
+    assert first in states.directory.iterdir()
+    aggregator.accepted(1, aggregator.plan_of("other"), step=4)
+    assert [aggregator.store.models.folded(name) for name in ("tiny", "other")] == [1, 1]
+    assert first not in states.directory.iterdir()
+
+
+def test_a_state_that_others_keep_from_being_erased_stays_until_the_next_start(
+    aggregator: HandAggregator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(*_: object) -> None:
+        raise Busy("the database")
+
+    aggregator.add_task(rounds=1, goal=1)
+    aggregator.enrol(1)
+    aggregator.connect()
+    aggregator.clock.move(2.0)
+    monkeypatch.setattr(Models, "erase_state", busy)
+    aggregator.accepted(1, aggregator.plan)
+    states = aggregator.store.models.states.directory
+    assert (aggregator.statuses, len(list(states.iterdir()))) == ([], 2)
+    aggregator.start()
+    aggregator.clock.move(2.0)
+    assert len(list(states.iterdir())) == 1
+
+
+def test_a_stop_does_not_wait_for_a_fold(aggregator: HandAggregator) -> None:
+    """It is done after the next start."""
+    aggregator.add_task(rounds=1)
+    aggregator.enrol(1, 2)
+    aggregator.connect()
+    aggregator.compute.waits = True
+    for number in (1, 2):
+        aggregator.accepted(number, aggregator.plan)
+    done: list[bool] = []
+    aggregator.service.stop(lambda: done.append(True))
+    aggregator.settle()
+    assert done == [True]
+    aggregator.compute.go()
+    aggregator.settle()
+    assert aggregator.store.models.folds("tiny") == []
+    aggregator.start()
+    aggregator.settle()
     assert aggregator.store.models.folded("tiny") == 1
     assert faults(aggregator) == []

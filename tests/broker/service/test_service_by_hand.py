@@ -8,6 +8,7 @@ import pytest
 from fedling_broker.store.store import Store
 from fedling_protocol.disk import durable
 from fedling_protocol.disk.errors import CannotWrite
+from fedling_protocol.net.tcpinfo import Traffic
 from fedling_protocol.wire import envelope
 from fedling_protocol.wire.identity import device_id
 from fedling_protocol.wire.kinds import Kind
@@ -96,7 +97,7 @@ def test_stop_commits_and_says_what_was_accepted(aggregator: HandAggregator) -> 
     aggregator.update(1, aggregator.plan)
     aggregator.settle()
     done: list[bool] = []
-    aggregator.service.counters.count("something")
+    aggregator.link.traffic = Traffic(sent=5, received=7)
     aggregator.service.stop(lambda: done.append(True))
     aggregator.settle()
     assert done == []
@@ -105,7 +106,7 @@ def test_stop_commits_and_says_what_was_accepted(aggregator: HandAggregator) -> 
         aggregator.settle()
     assert done == [True]
     assert [receipt.verdict for receipt in aggregator.receipts] == [Verdict.ACCEPTED]
-    assert aggregator.store.ledger.counters() == {"something": 1}
+    assert aggregator.store.ledger.counters() == {"bytes received": 7, "bytes sent": 5}
 
 
 def test_a_kind_that_the_aggregator_does_not_take_is_refused(aggregator: HandAggregator) -> None:
@@ -116,7 +117,7 @@ def test_a_kind_that_the_aggregator_does_not_take_is_refused(aggregator: HandAgg
     sealed = envelope.seal(state, TOPICS.bound(topic), key_of(1))
     aggregator.service.on_message(topic, sealed, False)
     aggregator.service.on_message(topic, b"", True)
-    aggregator.clock.move(60.0)
+    aggregator.clock.move(180.0)  # each is written once
     counters = aggregator.store.ledger.counters()
     assert (counters["refused: topic"], counters["refused: size"]) == (1, 1)
 
@@ -165,3 +166,73 @@ def test_what_waits_for_a_dead_disk_is_bounded(
     aggregator.join(1, plan)
     aggregator.settle()
     assert len(aggregator.tickets) == 51 - dropped
+
+
+def test_a_stop_refuses_nothing_that_waits_for_its_turn(aggregator: HandAggregator) -> None:
+    """A device that heard "unknown plan" would throw its update away."""
+    aggregator.add_task()
+    aggregator.enrol(1)
+    aggregator.connect()
+    plan = aggregator.plan
+    aggregator.join(1, plan)
+    aggregator.settle()
+    aggregator.update(1, plan)
+    aggregator.service.stop(lambda: None)
+    aggregator.settle()
+    assert aggregator.receipts == []
+    assert aggregator.store.ledger.counters() == {"dropped messages": 1}
+    aggregator.start()
+    aggregator.connect()
+    aggregator.update(1, plan)
+    aggregator.settle()
+    assert [receipt.verdict for receipt in aggregator.receipts] == [Verdict.ACCEPTED]
+
+
+def test_a_stop_while_the_disk_refuses_ends(
+    aggregator: HandAggregator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aggregator.connect()
+    done: list[bool] = []
+    aggregator.service.counters.count("something")
+    monkeypatch.setattr(durable, "commit", refuse)
+    aggregator.service.stop(lambda: done.append(True))
+    aggregator.service.stop(lambda: done.append(False))
+    aggregator.settle()
+    assert done == [True]
+    aggregator.clock.move(600.0)
+    assert aggregator.statuses == []  # it is not tried again
+
+
+@pytest.mark.parametrize("tried", [False, True])
+def test_a_connection_that_comes_before_the_disk_is_mended_is_told_everything(
+    aggregator: HandAggregator, monkeypatch: pytest.MonkeyPatch, *, tried: bool
+) -> None:
+    """Also while it is tried whether it is."""
+    aggregator.add_task()
+    aggregator.connect()
+    plan = aggregator.plan
+    aggregator.service.counters.count("something")
+    with monkeypatch.context() as full:
+        full.setattr(durable, "commit", refuse)
+        aggregator.clock.move(60.0)
+    aggregator.link.connected = False
+    aggregator.service.on_disconnected("lost", 1.0)
+    aggregator.disk.waits = True
+    while tried and not aggregator.disk.waiting:
+        aggregator.clock.move(1.0)
+    aggregator.link.published.clear()
+    aggregator.connect()
+    assert aggregator.link.published == []
+    aggregator.disk.waits = False
+    aggregator.disk.go()
+    aggregator.clock.move(60.0)
+    assert aggregator.statuses[-1] == "running"
+    assert aggregator.plan == plan
+    assert TOPICS.of(Kind.KEYS, "aggregator") in aggregator.held()
+
+
+def test_each_connection_is_subscribed_anew(aggregator: HandAggregator) -> None:
+    for _ in range(2):
+        aggregator.link.subscribed.clear()
+        aggregator.connect()
+        assert aggregator.link.subscribed == TOPICS.aggregator_subscriptions()

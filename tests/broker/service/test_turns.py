@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fedling_broker.service.turns import LONGEST_S, Turns
+from fedling_broker.service.turns import LONGEST_S, SLICE_S, Turns
 from fedling_broker.store.shelf import Damaged
 from fedling_broker.store.store import Store
 from fedling_protocol.disk import durable
@@ -231,3 +231,31 @@ def test_drain_tells_when_the_disk_refuses(bench: Bench, full: Full) -> None:
     with full:
         bench.clock.settle()
     assert bench.heard == ["drained"]
+
+
+def test_answers_of_many_commits_go_out_one_slice_a_turn_of_the_loop(bench: Bench) -> None:
+    """Else each commit that ends while answers are due would take a slice more of each turn."""
+
+    def call() -> None:
+        bench.store.ledger.count({"a": 1})
+        for _ in range(10):
+            bench.turns.then(lambda: bench.clock.spend(SLICE_S))
+
+    for _ in range(3):
+        bench.turns.run(call)
+        bench.clock.move(SLICE_S / 2)
+    assert bench.clock.waiting == 1
+    bench.clock.move(1.0)
+    assert bench.clock.waiting == 0
+
+
+def test_drain_waits_for_what_came_during_the_commit(bench: Bench) -> None:
+    bench.disk.waits = True
+    bench.write("a")
+    bench.clock.settle()
+    bench.write("b")
+    bench.turns.drain(lambda: bench.heard.append("drained"))
+    for _ in range(2):
+        bench.disk.go()
+        bench.clock.settle()
+    assert bench.heard == ["a", "b", "drained"]

@@ -85,6 +85,7 @@ def test_tidy_erases_only_what_a_crash_left(store: Store) -> None:
     before = names(store)
     assert len(before["models"]) == 2
     (store.rounds.directory / ("0" * 32)).write_bytes(b"never committed")
+    (store.rounds.directory / ".half.1.tmp").write_bytes(b"half")
     store.models.sums.put(b"never committed")
     store.models.weights.put(b"never committed")
     store.models.states.put(b"never committed")

@@ -154,3 +154,7 @@ def test_stranger_is_told_from_role() -> None:
         sealed = seal(message(name), TOPICS.bound(topic(name)), stranger)
         assert reason(topic(name), sealed) is Reason.UNKNOWN_KEY
         assert trust().open(topic(name), envelope(name)).address.kind is kind
+
+
+def test_a_kind_names_itself_to_programmers_and_by_its_word_to_others() -> None:
+    assert (repr(Kind.JOIN), str(Kind.KEYS)) == ("Kind.JOIN", "certificate")

@@ -180,6 +180,16 @@ def test_a_device_subscribes_to_plans_of_every_kind() -> None:
         assert any(matches(pattern, later) for pattern in patterns)
 
 
+def test_what_each_end_keeps_subscribed() -> None:
+    """Of every kind but states, which nobody reads yet, and models, which are asked for."""
+    prefix = "site/fedling/1/demo/"
+    theirs = {f"{prefix}+/join/+", f"{prefix}+/up/+/+/+"}
+    assert set(TOPICS.aggregator_subscriptions()) == theirs
+    mine = {f"keys/{DEVICE}", "keys/aggregator", "+/plan/+", f"+/ticket/{DEVICE}"}
+    mine |= {f"+/receipt/{DEVICE}"}
+    assert set(TOPICS.device_subscriptions(DEVICE)) == {prefix + topic for topic in mine}
+
+
 # --- every row of the table ----------------------------------------------------------------------
 
 NAMES = st.from_regex(names.NAME, fullmatch=True)

@@ -239,7 +239,7 @@ def test_answers_of_many_commits_go_out_one_slice_a_turn_of_the_loop(bench: Benc
     def call() -> None:
         bench.store.ledger.count({"a": 1})
         for _ in range(10):
-            bench.turns.then(lambda: bench.clock.spend(SLICE_S))
+            bench.turns.then(lambda: bench.clock.stall(SLICE_S))
 
     for _ in range(3):
         bench.turns.run(call)

@@ -62,7 +62,8 @@ def decide(
     it is the same.
     """
     found = [_judge(policy, row, task, readings, memory) for row in policy.rows]
-    waits = [min(v.left_s, DWELL_CHECK_S) for v in found if v.left_s > 0]
+    same_s = readings.good_until - readings.at  # until then a look would be at these readings
+    waits = [max(min(v.left_s, DWELL_CHECK_S), same_s) for v in found if v.left_s > 0]
     allowance = Allowance(
         _reasons(policy, [v for v in found if v.condition.trains]),
         _reasons(policy, [v for v in found if v.condition.transfers]),

@@ -23,6 +23,10 @@ class Killed(BaseException):
         self.bury = bury
 
 
+class Endless(Exception):
+    """In one instant something happens again and again, and time stands still."""
+
+
 class WorldClock:
     """What is due when. Events of one instant happen in the order in which they were asked for.
 
@@ -30,9 +34,11 @@ class WorldClock:
     latency costs an append.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most_at_once: int = 1_000_000) -> None:
+        """most_at_once: events in one instant; turn() raises Endless when there are more."""
         self.now_us = 0
         self.events = 0  # that have happened
+        self._most_at_once = most_at_once
         self._times: list[int] = []
         self._due: dict[int, list[tuple[Callable[[Any], None], Any]]] = {}
 
@@ -55,7 +61,7 @@ class WorldClock:
         return self._times[0] if self._times else None
 
     def turn(self) -> bool:
-        """Go to the next instant and let all of it happen. False: there is none."""
+        """Go to the next instant and let all of it happen. False: there is none. Raises Endless."""
         if not self._times:
             return False
         self.now_us = heappop(self._times)
@@ -65,6 +71,8 @@ class WorldClock:
             try:
                 for call, argument in going:
                     call(argument)
+                    if len(events) > self._most_at_once:
+                        raise Endless(f"at {self.now_us} us {call} again and again")
                 break
             except Killed as killed:
                 killed.bury()

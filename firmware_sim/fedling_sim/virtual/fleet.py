@@ -37,6 +37,8 @@ SECRET = bytes(range(32))  # of the aggregator
 
 MakeKey = Callable[[bytes], SigningKey]
 
+MOST_AT_ONCE = 1000  # events of a node in one instant: more of them are a circle
+
 
 @dataclass(frozen=True, slots=True)
 class Examples:
@@ -131,7 +133,7 @@ class VirtualFleet:
         self.directory = directory
         self._templates = templates or Templates(directory / "templates")
         self.dice = Dice(setup.seed)
-        self.world = WorldClock()
+        self.world = WorldClock(MOST_AT_ONCE * (setup.devices + 1))
         self.network = Network(self.world, self.dice, setup.weather)
         self.broker = VirtualBroker(setup.limits)
         self.root = setup.key_of("root")

@@ -107,6 +107,17 @@ def test_good_conditions_must_hold() -> None:
     assert decide(own, None, readings(mains=True, at=16), memory)[0].train
 
 
+@given(st.floats(0, 4), st.floats(0.001, 3))
+def test_next_look_is_at_other_readings(waited: float, dwell: float) -> None:
+    """A dwell that is nearly over, or over but for a rounding, was looked at again at once, on the
+    same readings, as fast as the loop turns."""
+    own = policy(mains=True, dwell_s=dwell)
+    _, memory = decide(own, None, readings(at=33.1), FRESH)
+    given_ = readings(mains=True, at=33.1 + waited)
+    allowance, _ = decide(own, None, given_, memory)
+    assert given_.at + allowance.next_check_s >= given_.good_until
+
+
 def test_what_is_wrong_is_told_alone() -> None:
     own = policy(dwell_s=10.0)
     _, memory = decide(own, None, readings(temperature=80.0, at=0), FRESH)

@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from functools import partial
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fedling_protocol.runtime.conductor import Conductor
-from fedling_sim.virtual.clock import US, Killed, NodeClock, WorldClock
+from fedling_sim.virtual.clock import US, Endless, Killed, NodeClock, WorldClock
 
 SECONDS = st.floats(0, 1e6, allow_nan=False)
 
@@ -139,6 +140,22 @@ def test_timer_of_no_seconds_waits_until_the_callback_has_returned() -> None:
     assert seen == []
     world.run(0)
     assert seen == ["first", "then"]
+
+
+def test_instant_without_an_end_is_told() -> None:
+    """It would take all memory, and no test of what comes later would ever run."""
+    world = WorldClock(most_at_once=1000)
+    clock = NodeClock(world)
+    seen: list[int] = []
+
+    def again() -> None:
+        seen.append(world.now_us)
+        clock.after(0, again)
+
+    clock.after(2, again)
+    with pytest.raises(Endless, match="at 2000000 us"):
+        world.run(3 * US)
+    assert len(seen) == 1000
 
 
 def test_setting_the_wall_clock_makes_nothing_due() -> None:

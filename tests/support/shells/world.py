@@ -21,7 +21,7 @@ from fedling_agent.service.runner import SessionRunner
 from fedling_broker.service.runner import RoundsRunner
 from fedling_protocol.wire.identity import device_id
 from fedling_protocol.wire.names import AGGREGATOR
-from fedling_sim.virtual.clock import US, Killed
+from fedling_sim.virtual.clock import US, Endless, Killed
 from fedling_sim.virtual.fleet import MQTT, NAME, Examples, Member, Setup, Templates, VirtualFleet
 from fedling_sim.virtual.network import Weather
 from fedling_sim.virtual.node import Habits
@@ -246,7 +246,11 @@ class World:
         self.faults.schedule()
         limit_s, looked = self.faults.end_s + PATIENCE_S, 0
         while True:
-            if not fleet.world.turn() or self.now_s > limit_s or fleet.world.events > MOST_EVENTS:
+            try:
+                goes_on = fleet.world.turn()
+            except Endless as error:
+                raise Violation(f"time stands still {error}") from error
+            if not goes_on or self.now_s > limit_s or fleet.world.events > MOST_EVENTS:
                 raise Violation(f"nothing goes on: {self.describe()}")
             if not self.faulty and fleet.world.events >= looked:
                 looked = fleet.world.events + 20

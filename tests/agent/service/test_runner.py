@@ -1,10 +1,5 @@
 """One task's shell while its disk is slow: what comes meanwhile is neither lost nor done twice."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-
 from fedling_agent.session import events as ev
 from fedling_agent.training.process import Asked
 from fedling_protocol.disk.errors import CannotWrite
@@ -14,14 +9,6 @@ from fedling_sim.world import Weather
 from tests.support.service import GOOD, TOPICS, HandService
 
 EMPTY = Weather(mains=False, battery=5, temperature=40, network=True)
-
-
-@pytest.fixture
-def device(tmp_path: Path) -> Iterator[HandService]:
-    device = HandService(tmp_path)
-    device.connect()
-    yield device
-    device.close()
 
 
 def receipt_on_a_slow_disk(device: HandService) -> Plan:

@@ -1,22 +1,10 @@
 """Which tasks a device takes part in, and what it says of the others."""
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
-
-import pytest
 
 from fedling_agent.service.runners import MOST_TASKS
 from fedling_protocol.wire.messages import Plan
 from tests.support.service import HandService
-
-
-@pytest.fixture
-def device(tmp_path: Path) -> Iterator[HandService]:
-    device = HandService(tmp_path)
-    device.connect()
-    yield device
-    device.close()
 
 
 def foreign(plan: Plan) -> Plan:

@@ -1,9 +1,6 @@
 """The device's shell on ports that the test holds: what waits for what, and what is never lost."""
 
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from fedling_agent.service.service import LOOK_S
 from fedling_agent.service.teller import TELL_S
@@ -27,14 +24,6 @@ from tests.support.service import DEVICE, GOOD, ID, ROOT, TOPICS, HandService
 
 EMPTY = Weather(mains=False, battery=5, temperature=40, network=True)
 FULL = CannotWrite("the log of what was sent", "the disk is full")
-
-
-@pytest.fixture
-def device(tmp_path: Path) -> Iterator[HandService]:
-    device = HandService(tmp_path)
-    device.connect()
-    yield device
-    device.close()
 
 
 def test_a_round_from_plan_to_receipt(device: HandService) -> None:

@@ -31,6 +31,16 @@ def faults(aggregator: HandAggregator) -> list[str]:
     return [c.fault for c in verify.verify(aggregator.store, task, b"s" * 32) if c.fault]
 
 
+def fill_a_round(aggregator: HandAggregator) -> None:
+    """Two updates are accepted, and the fold of them waits."""
+    aggregator.add_task(rounds=1)
+    aggregator.enrol(1, 2)
+    aggregator.connect()
+    aggregator.compute.waits = True
+    for number in (1, 2):
+        aggregator.accepted(number, aggregator.plan)
+
+
 def test_no_word_about_a_place_or_an_update_before_it_is_on_disk(
     aggregator: HandAggregator,
 ) -> None:
@@ -109,12 +119,7 @@ def test_killed_between_two_updates_the_sum_is_added_up_again(
 
 
 def test_killed_before_the_fold_it_is_done_after_the_start(aggregator: HandAggregator) -> None:
-    aggregator.add_task(rounds=1)
-    aggregator.enrol(1, 2)
-    aggregator.connect()
-    aggregator.compute.waits = True
-    for number in (1, 2):
-        aggregator.accepted(number, aggregator.plan)
+    fill_a_round(aggregator)
     assert [plan.closed for plan in aggregator.store.rounds.plans("tiny")] == [True]
     aggregator.start()
     aggregator.connect()
@@ -125,12 +130,7 @@ def test_killed_before_the_fold_it_is_done_after_the_start(aggregator: HandAggre
 def test_a_fold_whose_turn_is_lost_is_done_again(
     aggregator: HandAggregator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    aggregator.add_task(rounds=1)
-    aggregator.enrol(1, 2)
-    aggregator.connect()
-    aggregator.compute.waits = True
-    for number in (1, 2):
-        aggregator.accepted(number, aggregator.plan)
+    fill_a_round(aggregator)
     with monkeypatch.context() as full:
         full.setattr(durable, "commit", refuse)
         aggregator.compute.go()
@@ -173,12 +173,7 @@ def test_a_fold_that_outlives_its_runner_enters_nothing(
     aggregator: HandAggregator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The disk refused something else meanwhile: all begins anew, the fold too."""
-    aggregator.add_task(rounds=1)
-    aggregator.enrol(1, 2)
-    aggregator.connect()
-    aggregator.compute.waits = True
-    for number in (1, 2):
-        aggregator.accepted(number, aggregator.plan)
+    fill_a_round(aggregator)
     with monkeypatch.context() as full:
         full.setattr(durable, "commit", refuse)
         aggregator.service.counters.count("something")
@@ -229,12 +224,7 @@ def test_a_state_that_others_keep_from_being_erased_stays_until_the_next_start(
 
 def test_a_stop_does_not_wait_for_a_fold(aggregator: HandAggregator) -> None:
     """It is done after the next start."""
-    aggregator.add_task(rounds=1)
-    aggregator.enrol(1, 2)
-    aggregator.connect()
-    aggregator.compute.waits = True
-    for number in (1, 2):
-        aggregator.accepted(number, aggregator.plan)
+    fill_a_round(aggregator)
     done: list[bool] = []
     aggregator.service.stop(lambda: done.append(True))
     aggregator.settle()

@@ -15,8 +15,8 @@ from tests.support.shells.planted import PLANTED
 from tests.support.shells.violation import Violation
 from tests.support.shells.world import World
 
-FIRST, SCHEDULES = 1_750, 250
-PARTS = 1
+SCHEDULES = 5_000
+PARTS = 20
 
 # What the schedules of one part must have reached at least once: every action, every answer.
 REACHED: list[object] = [
@@ -37,7 +37,7 @@ def test_random_schedules_break_nothing(part: int) -> None:
     seen: Counter[object] = Counter()
     events: list[int] = []
     size = SCHEDULES // PARTS
-    for seed in range(FIRST + part * size, FIRST + (part + 1) * size):
+    for seed in range(part * size, (part + 1) * size):
         world = World(seed)
         try:
             events.append(world.run())
@@ -53,7 +53,7 @@ def test_random_schedules_break_nothing(part: int) -> None:
 @pytest.mark.parametrize("bug", PLANTED)
 def test_planted_bug_is_found(bug: str) -> None:
     """A test of the test."""
-    for seed in range(SCHEDULES):
+    for seed in range(SCHEDULES // 4):
         try:
             World(seed, PLANTED[bug]).run()
         except Violation as violation:

@@ -40,7 +40,7 @@ EXAMPLES = Examples(STREAM, list(Parser(STREAM, "csv").feed(LINES)))
 SHARED = Path("/dev/shm")
 UPDATE_BYTES, MODEL_BYTES = 400, 400  # about so many: to choose rates by
 PATIENCE_S = 4 * 86_400.0  # after the last fault; a place without deadline is kept for a day
-MOST_EVENTS = 100_000  # of the world: then it goes round in circles
+MOST_EVENTS = 400_000  # of the world: a day in which a device asks every 10 s
 
 Bug = Callable[[], AbstractContextManager[object]]
 

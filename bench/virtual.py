@@ -3,7 +3,8 @@
 One aggregator and 1,000 devices hold rounds in one process, on one core, on a RAM disk: what a
 device round costs when no device trains and nobody waits.
 
-    device_rounds_per_s   devices x rounds / CPU seconds, from the first start to the last fold
+    device_rounds_per_s   devices x rounds / CPU seconds, from the first start to the last fold;
+                          in ten rounds the start of a process is a tenth of what it is in one
     kb_per_device         memory of a device of the fleet: service, SQLite connection, link
 """
 
@@ -19,7 +20,7 @@ from fedling_agent.data.streams import Channel, Parser, Stream
 from fedling_sim.virtual.clock import US
 from fedling_sim.virtual.fleet import Examples, Setup, VirtualFleet
 
-DEVICES, ROUNDS = 1000, 3
+DEVICES, ROUNDS = 1000, 10
 SHARED = Path("/dev/shm")
 STREAM = Stream("wrist", (Channel("x", "g", 0.001), Channel("y", "g", 0.001)))
 WINDOWS = 8

@@ -1,5 +1,6 @@
 """The folders of large files: made at the start, emptied of what no row of the database names."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -7,8 +8,7 @@ from fedling_protocol.disk import durable
 from fedling_protocol.disk.database import Database
 from fedling_protocol.disk.errors import writing
 
-# What training/job.py writes; the first one makes the folder a job.
-JOB = ("job", "examples", "base", "lock", "checkpoint", "result")
+JOB = "job"  # makes a folder a job: training/job.py
 
 
 class Files:
@@ -28,41 +28,59 @@ class Files:
                 folder.mkdir(mode=0o700, exist_ok=True)
                 durable.remove_leftovers(folder)
             durable.sync_directory(self.models.parent)
-        self.tidy()
+        self._tidy()
 
     def job(self, plan_id: bytes) -> Path:
         """Where the job of a plan is, or will be."""
         return self.jobs / plan_id.hex()
 
-    def tidy(self) -> None:
-        """Remove what is not in work. The last training set of a task stays: often the next one
-        is the same, and is not written again."""
+    def tidy_frozen(self) -> None:
+        """Remove the training sets that no plan is at work on. The last one of a task stays: often
+        the next one is the same, and is not written again."""
+        named = self._database.rows(
+            "SELECT frozen_hash FROM plans WHERE state = 'frozen' OR number IN "
+            "(SELECT max(number) FROM plans GROUP BY task)"
+        )
+        self._keep(self.frozen, named)
+
+    def end_job(self, plan_id: bytes) -> None:
+        """Remove the job of a plan, if there is one: it is not in work any more."""
+        self._remove(self.job(plan_id))
+
+    def end_update(self, update_hash: bytes) -> None:
+        """Remove an update that does not wait any more."""
+        self._remove(self.spool / update_hash.hex())
+
+    def _tidy(self) -> None:
+        """Remove what was not in work when the last process ended."""
         rows = self._database.rows
-        with writing("the folders of the store"):
-            self._keep(
-                self.frozen,
-                rows(
-                    "SELECT frozen_hash FROM plans WHERE state = 'frozen' OR number IN "
-                    "(SELECT max(number) FROM plans GROUP BY task)"
-                ),
-            )
-            self._keep(self.jobs, rows("SELECT plan_id FROM plans WHERE state = 'frozen'"))
-            self._keep(self.spool, rows("SELECT update_hash FROM spool"))
+        self.tidy_frozen()
+        self._keep(self.jobs, rows("SELECT plan_id FROM plans WHERE state = 'frozen'"))
+        self._keep(self.spool, rows("SELECT update_hash FROM spool"))
 
     def _keep(self, folder: Path, named: list[tuple[bytes]]) -> None:
         names = {row[0].hex() for row in named}
-        removed = False
-        for path in folder.iterdir():
-            if path.name not in names:
-                remove_job(path) if path.is_dir() else path.unlink(missing_ok=True)
-                removed = True
-        if removed:
-            durable.sync_directory(folder)
+        for name in os.listdir(folder):
+            if name not in names:
+                self._remove(folder / name)
+
+    def _remove(self, path: Path) -> None:
+        with writing("the folders of the store"):
+            if path.is_dir():
+                remove_job(path)
+            else:
+                path.unlink(missing_ok=True)
+            durable.sync_directory(path.parent)
 
 
 def remove_job(directory: Path) -> None:
-    """A child that is just being killed may leave one more file: the next tidy() finds it."""
-    # `job` goes first: without it the rest is no job.
-    for name in (*JOB, *os.listdir(directory)):
+    """Remove a folder. A child that is just being killed may leave one more file in it: what is
+    left then is no job, and goes at the next start."""
+    (directory / JOB).unlink(missing_ok=True)  # the first to go
+    for name in os.listdir(directory):
         (directory / name).unlink(missing_ok=True)
-    directory.rmdir()
+    try:
+        directory.rmdir()
+    except OSError as error:
+        if error.errno != errno.ENOTEMPTY:
+            raise

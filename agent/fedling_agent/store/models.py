@@ -46,9 +46,9 @@ class Models:
     def put(self, model: Model) -> StoredModel:
         """Store durably a message that was verified. Again: the same. Raises CannotWrite."""
         spec, name = model.spec, model_hash(model.spec, model.exponents, model.weights)
-        what = f"model {model.version} of {spec.task}"
+        what, path = f"model {model.version} of {spec.task}", self._path(name)
         with writing(what):
-            durable.write_file(self._path(name), model.weights)
+            durable.write_file(path, model.weights)
         size, exponents = len(model.weights), json.dumps(model.exponents)
         with self._database.transaction(what) as connection:
             connection.execute(
@@ -61,8 +61,8 @@ class Models:
                 sql = "DELETE FROM models WHERE task = ? AND version = ?"
                 connection.execute(sql, (spec.task, version))
         self.clean()
-        path = self._path(name)
-        return StoredModel(spec.task, model.version, name, spec, model.exponents, size, path)
+        stored = StoredModel(spec.task, model.version, name, spec, model.exponents, size, path)
+        return self._remember(stored)
 
     def newest(self, task: str) -> StoredModel | None:
         """The highest version of a task here. It is decoded once, so ask as often as you like."""
@@ -151,10 +151,14 @@ class Models:
             return None
         spec, exponents, size = row
         values, path = tuple(json.loads(exponents)), self._path(name)
-        model = StoredModel(task, version, name, decode_spec(spec), values, size, path)
+        return self._remember(
+            StoredModel(task, version, name, decode_spec(spec), values, size, path)
+        )
+
+    def _remember(self, model: StoredModel) -> StoredModel:
         while len(self._decoded) >= DECODED:
             del self._decoded[next(iter(self._decoded))]
-        self._decoded[task, version, name] = model
+        self._decoded[model.task, model.version, model.hash] = model
         return model
 
 

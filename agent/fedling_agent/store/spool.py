@@ -68,7 +68,7 @@ class Spool:
                 (hashlib.sha256(vector).digest(), name, plan_id),
             )
             connection.execute("DELETE FROM pins WHERE plan_id = ?", (plan_id,))
-        self._files.tidy()
+        self._files.end_job(plan_id)
         return SpoolEntry(plan_id, row[0], name, len(envelope))
 
     def entries(self, task: str | None = None) -> list[SpoolEntry]:
@@ -114,13 +114,19 @@ class Spool:
                 "VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (plan_id, task, row[0] if row else None, update_hash, verdict, reason, now_ms),
             )
+            sql = "SELECT update_hash FROM spool WHERE plan_id = ?"
+            waiting = one(connection, sql, (plan_id,))
             connection.execute("DELETE FROM spool WHERE plan_id = ?", (plan_id,))
-            connection.execute(
+            given_up = connection.execute(
                 "DELETE FROM plans WHERE plan_id = ? AND state = 'frozen'", (plan_id,)
             )
             connection.execute("UPDATE plans SET state = 'finished' WHERE plan_id = ?", (plan_id,))
             _prune(connection)
-        self._files.tidy()
+        if waiting is not None:
+            self._files.end_update(waiting[0])
+        if given_up.rowcount > 0:
+            self._files.end_job(plan_id)
+            self._files.tidy_frozen()
 
     def receipts(self, task: str | None = None) -> list[ReceiptRecord]:
         """List how plans ended, newest first; the last 10,000 of the device are kept."""

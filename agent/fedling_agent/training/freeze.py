@@ -88,7 +88,7 @@ class Freezer:
         if record is None or record.state is not PlanState.FROZEN:
             return None
         try:
-            job = Job(self._store.files.job(plan_id))
+            job = Job.open(self._store.files.job(plan_id))
             yield from job.check()
         except Damaged:
             return (yield from self._mend(record))
@@ -168,16 +168,15 @@ class Freezer:
             )
         except BaseException:
             with suppress(CannotWrite):  # then the next start removes what no plan names
-                files.tidy()
+                files.end_job(plan.plan_id)
+                files.tidy_frozen()
             raise
-        files.tidy()
+        files.tidy_frozen()
         return job
 
     def _make(self, plan: Plan, frozen: Frozen) -> Job:
-        """Make the job's folder. The same set is not written twice: its file has two names."""
-        recipe, base = self.recipe(
-            plan, frozen.hash, frozen.data_sum, frozen.normaliser, frozen.count
-        )
+        """Make the job's folder. What is stored is not written twice: a file has two names."""
+        recipe, _ = self.recipe(plan, frozen.hash, frozen.data_sum, frozen.normaliser, frozen.count)
         with writing("the training set"):
             files = self._store.files
             examples = files.frozen / frozen.hash.hex()
@@ -188,7 +187,7 @@ class Freezer:
                 remove_job(folder)
             folder.mkdir(mode=0o700)
             _link(examples, folder / "examples")
-            durable.write_file(folder / "base", base)
+            _link(files.models / plan.base_hash.hex(), folder / "base")
             job = Job.write(folder, recipe)
             durable.sync_directory(files.jobs)
         return job

@@ -116,21 +116,27 @@ class Result:
 class Job:
     """A folder made by Freezer, whole and unchanged since."""
 
-    def __init__(self, directory: Path) -> None:
-        """Open a folder. Raises Damaged if there is no whole `job` in it."""
+    def __init__(self, directory: Path, recipe: Recipe, data: bytes) -> None:
+        """A folder whose `job` holds the recipe, as data. Use open() or write()."""
         self.directory = directory
-        data = _read(directory / "job")
-        self.recipe = Recipe.from_json(data)
+        self.recipe = recipe
         self._identity = hashlib.sha256(data).digest()  # of the result, too
         # Velocity lies in the order of the processor's own kernel: elsewhere it means nothing.
         kernel = f"{version()} {isa()}".encode()
         self._checkpoint_identity = hashlib.sha256(data + kernel).digest()
 
     @classmethod
+    def open(cls, directory: Path) -> "Job":
+        """Open a folder. Raises Damaged if there is no whole `job` in it."""
+        data = _read(directory / "job")
+        return cls(directory, Recipe.from_json(data), data)
+
+    @classmethod
     def write(cls, directory: Path, recipe: Recipe) -> "Job":
         """Make a folder with `examples` and `base` in it a job."""
-        _write(directory / "job", recipe.to_json())
-        return cls(directory)
+        data = recipe.to_json()
+        _write(directory / "job", data)
+        return cls(directory, recipe, data)
 
     @property
     def plan_id(self) -> bytes:

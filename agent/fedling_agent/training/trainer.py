@@ -176,7 +176,7 @@ def main(arguments: list[str]) -> int:
     die_with_parent()
     parent: Parent | None = None
     try:
-        job = Job(Path(directory))
+        job = Job.open(Path(directory))
         lock(job)  # held to our end
         parent = Parent()
         train(job, parent, float(duty), float(checkpoint_s))

@@ -85,7 +85,8 @@ def append(path: Path, first: int, pieces: Sequence[Bytes], *, named: bool) -> N
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
     try:
         give_to_folders_owner(handle, path.parent)
-        _write_behind(handle, path, first, pieces)
+        os.ftruncate(handle, first)
+        _write_behind(handle, first, pieces)
         os.fdatasync(handle)
     finally:
         os.close(handle)
@@ -178,7 +179,7 @@ def forget_deleted(connection: sqlite3.Connection) -> bool:
 def give_to_folders_owner(handle: int, folder: Path) -> None:
     """What root's command writes into the state, the service's own user must be able to read."""
     if os.geteuid() == 0:
-        owner = folder.stat()
+        owner = os.stat(folder)
         os.fchown(handle, owner.st_uid, owner.st_gid)
 
 
@@ -186,8 +187,7 @@ def _temporary(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
 
-def _write_behind(handle: int, path: Path, first: int, pieces: Sequence[Bytes]) -> None:
-    os.ftruncate(handle, first)
+def _write_behind(handle: int, first: int, pieces: Sequence[Bytes]) -> None:
     for piece in pieces:
         rest = memoryview(piece)
         while rest:
@@ -200,14 +200,14 @@ def _write_temporary(path: Path, data: Bytes, mode: int) -> Path:
     temporary.unlink(missing_ok=True)  # of a killed process that had the same number
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
-        with os.fdopen(handle, "wb") as file:
-            give_to_folders_owner(file.fileno(), path.parent)
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        give_to_folders_owner(handle, path.parent)
+        _write_behind(handle, 0, [data])
+        os.fsync(handle)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    finally:
+        os.close(handle)
     return temporary
 
 

@@ -5,6 +5,7 @@ import hashlib
 import os
 import secrets
 import stat
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +23,7 @@ from fedling_protocol.disk import durable
 
 KEY_BYTES: Final = 32
 SECRET_BYTES: Final = 32
+KNOWN: Final = 4096  # keys of which what was computed is kept
 _MAX_FILE = 4096  # no key file is longer
 
 
@@ -66,6 +68,7 @@ def kid(public: bytes) -> bytes:
     return hashlib.sha256(public).digest()[:8]
 
 
+@lru_cache(maxsize=KNOWN)
 def device_id(public: bytes) -> str:
     """The 16 characters by which a device is known."""
     return base64.b32encode(hashlib.sha256(public).digest()[:10]).decode().lower()
@@ -74,10 +77,15 @@ def device_id(public: bytes) -> str:
 def verify(public: bytes, signature: bytes, data: bytes) -> bool:
     """Whether the signature is of this data by this key. Never raises on hostile bytes."""
     try:
-        Ed25519PublicKey.from_public_bytes(public).verify(signature, data)
+        _public_key(public).verify(signature, data)
     except (InvalidSignature, ValueError):
         return False
     return True
+
+
+@lru_cache(maxsize=KNOWN)
+def _public_key(public: bytes) -> Ed25519PublicKey:
+    return Ed25519PublicKey.from_public_bytes(public)
 
 
 def create_key(path: Path, key: SigningKey | None = None) -> SigningKey:

@@ -1,11 +1,13 @@
 """Spool and endings."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from fedling_agent.store import plans, spool
+from fedling_agent.store import files, plans, spool
 from fedling_agent.store.plans import PlanState
 from fedling_agent.store.spool import ReceiptRecord, SpoolEntry
 from fedling_protocol.disk.errors import Missing
@@ -87,6 +89,24 @@ def test_plan_that_ends_unspooled_leaves_no_training_set(device: Device) -> None
     (receipt,) = device.store.spool.receipts()
     assert (receipt.round, receipt.verdict) == (1, None)
     assert device.store.database.rows("SELECT * FROM pins") == []
+
+
+def test_child_that_is_just_being_killed_leaves_one_more_file(
+    device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = device.freeze().directory
+
+    def list_then_write(folder: Path) -> list[str]:
+        names = os.listdir(folder)
+        if folder == job:
+            (job / "late").touch()
+        return names
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "os", SimpleNamespace(listdir=list_then_write))
+        end(device, verdict=None)
+    assert names(job) == ["late"]
+    assert names(device.reopen().store.files.jobs) == []
 
 
 def test_plan_that_was_never_begun(device: Device) -> None:

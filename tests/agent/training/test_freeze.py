@@ -84,6 +84,14 @@ def test_unchanged_set_is_not_written_twice(device: Device) -> None:
     assert names[0].samefile(names[1])
 
 
+def test_weights_of_the_base_are_not_written_twice(device: Device) -> None:
+    job = device.freeze()
+    weights = device.store.files.models / device.plan.base_hash.hex()
+    assert (job.directory / "base").samefile(weights)
+    weights.unlink()  # evicted
+    assert job.base() == device.model.weights
+
+
 def test_two_devices_draw_other_batches(tmp_path: Path) -> None:
     device = make_device(tmp_path)
     other = freeze.Freezer(device.store, "test", b"another secret".ljust(32))

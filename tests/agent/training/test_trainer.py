@@ -112,10 +112,10 @@ def test_damaged_checkpoint_costs_its_batches_only(device: Device, job: Job, dam
 def test_checkpoint_of_another_kernel_is_none(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its velocity has an order of its own."""
     job.write_checkpoint(Checkpoint(5, job.base(), bytes(8)))
-    assert Job(job.directory).checkpoint() == Checkpoint(5, job.base(), bytes(8))
+    assert Job.open(job.directory).checkpoint() == Checkpoint(5, job.base(), bytes(8))
     monkeypatch.setattr("fedling_agent.training.job.isa", lambda: "another")
     with pytest.raises(Damaged, match="checkpoint: of another job or another kernel"):
-        Job(job.directory).checkpoint()
+        Job.open(job.directory).checkpoint()
 
 
 def test_a_cnn_with_all_that_training_can(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_a_cnn_with_all_that_training_can(tmp_path: Path) -> None:
     assert job.result() == expected(job)
     plain = replace(job.recipe, training=replace(TRAINING, epochs=6))
     assert Job.write(job.directory, plain).result() is None
-    assert expected(Job(job.directory)) != expected(job)
+    assert expected(Job.open(job.directory)) != expected(job)
 
 
 def test_without_a_lease_nothing_is_trained(job: Job) -> None:

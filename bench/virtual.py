@@ -24,7 +24,7 @@ DEVICES, ROUNDS = 1000, 10
 SHARED = Path("/dev/shm")
 STREAM = Stream("wrist", (Channel("x", "g", 0.001), Channel("y", "g", 0.001)))
 WINDOWS = 8
-TASK = f"""
+TASK = """
 [task]
 name = "watch"
 stream = "wrist"
@@ -32,16 +32,16 @@ window = 4
 stride = 4
 channels = 2
 labels = ["up", "down"]
-rounds = {ROUNDS}
+rounds = {rounds}
 [model]
 layers = [2]
 [training]
 epochs = 1
-batch = {WINDOWS}
+batch = 8
 learning_rate = 0.1
 holdout = 0
 [cohort]
-goal = {{goal}}
+goal = {goal}
 over_selection = 0
 """
 
@@ -61,7 +61,9 @@ def memory_kb() -> int:
 
 def play(report: Report, devices: int, directory: Path) -> None:
     before_kb, begun = memory_kb(), time.process_time()
-    fleet = VirtualFleet(Setup(devices, (TASK.format(goal=devices),), examples()), directory)
+    fleet = VirtualFleet(
+        Setup(devices, (TASK.format(goal=devices, rounds=ROUNDS),), examples()), directory
+    )
     made = time.process_time()
     fleet.start(within_s=1.0)
     if not fleet.run(fleet.over):

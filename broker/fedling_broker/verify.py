@@ -12,7 +12,7 @@ from fedling_broker.aggregation.state import (
     to_values_and_velocity,
 )
 from fedling_broker.aggregation.sums import GroupSum, Sum
-from fedling_broker.service.running_sum import add_up
+from fedling_broker.service.running_sum import Base, add_up
 from fedling_broker.store.models import FIRST_VERSION, Fold, ModelRow, StateForm
 from fedling_broker.store.rounds import PlanRow
 from fedling_broker.store.shelf import Damaged, sha256
@@ -57,12 +57,12 @@ def verify(store: Store, task: Task, seed: bytes) -> Iterator[Check]:
     yield Check(0, FIRST_VERSION, hash_of(spec, state), False, fault)
     lost = ""
     for row in store.models.folds(task.name):
-        model, base = models.pop(row.version, None), hash_of(spec, state)
+        model, before, plan = models.pop(row.version, None), state, plans.get(row.round)
         audited, fault = False, lost
         try:
             if not lost:
-                state = _recompute(store, state, row)
-                audited = _check_round(store, task, row, plans.get(row.round), base)
+                state = _recompute(store, before, row, plan)
+                audited = _check_round(store, task, row, plan, before)
                 _check_state(store, task, row, state)
         except Mismatch as mismatch:
             fault = str(mismatch)
@@ -93,26 +93,29 @@ def hash_of(spec: TaskSpec, state: ServerState) -> bytes:
     return digest.model_hash(spec, state.exponents, state.view)
 
 
-def _recompute(store: Store, state: ServerState, row: Fold) -> ServerState:
+def _recompute(store: Store, state: ServerState, row: Fold, plan: PlanRow | None) -> ServerState:
     """The state after a round, from its sum. Raises Damaged, ValueError."""
     total = sums.from_bytes(store.models.sums.get(row.sum_hash), state.layers)
-    return aggregate(state, [GroupSum(total, row.weight, ())], row.setup)
+    steps = None if plan is None or plan.limits is None else plan.limits.steps
+    return aggregate(state, [GroupSum(total, row.weight, ())], row.setup, steps)
 
 
-def _check_round(store: Store, task: Task, row: Fold, plan: PlanRow | None, base: bytes) -> bool:
+def _check_round(
+    store: Store, task: Task, row: Fold, plan: PlanRow | None, before: ServerState
+) -> bool:
     """Plan and members fit the journal; whether the sum was added up again. Raises Mismatch."""
-    if plan is None or not plan.folded:
+    if plan is None or not plan.folded or plan.limits is None:
         raise Mismatch("the journal has a round that was never closed")
-    if (plan.base_version, plan.base_hash) != (row.version - 1, base):
+    if (plan.base_version, plan.base_hash) != (row.version - 1, hash_of(task.spec, before)):
         raise Mismatch("the plan's base is not the model before it")
-    members = store.rounds.members(task.name, plan.plan_id)
-    if sum(member.weight for member in members) != row.weight:
+    members, limits = store.rounds.members(task.name, plan.plan_id), plan.limits
+    if sum(min(member.weight, limits.examples) for member in members) != row.weight:
         raise Mismatch("the members' weights do not add up to the journal's")
     if not plan.kept:
         return False
-    total = Sum(task.spec.layers)
+    total, base = Sum(before.layers), Base(before.layers, before.exponents)
     try:
-        finish(add_up(store.rounds, plan.plan_id, members, total))
+        finish(add_up(store.rounds, plan.plan_id, members, base, limits, total))
     except Damaged as damaged:
         raise Mismatch(str(damaged)) from damaged
     if sha256(sums.to_bytes(total.total)) != row.sum_hash or total.weight != row.weight:

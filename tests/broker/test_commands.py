@@ -175,7 +175,7 @@ def test_round_list_show_verify(here: Here) -> None:
         (2, "open", 1),
     ]
     shown = here.json("round", "show", "tiny", "1")
-    assert (shown["weight"], shown["version"]) == (33, 2)
+    assert (shown["weight"], shown["version"]) == (32, 2)
     assert (shown["sum_hash"], shown["model_hash"]) == (made.sum_hash.hex(), made.model_hash.hex())
     assert shown["decisions"] == [
         {
@@ -186,6 +186,8 @@ def test_round_list_show_verify(here: Here) -> None:
             "bytes": r.size,
             "weight": r.weight,
             "saturated": 0,
+            "weights_counted": 1.0,
+            "biases_counted": 1.0,
         }
         for r in rows
     ]

@@ -48,6 +48,7 @@ epochs = 1
 batch = 4
 learning_rate = 0.1
 [server]
+clip = {clip}
 momentum = 0.5
 [cohort]
 goal = {goal}
@@ -108,9 +109,11 @@ class HandAggregator:
         self.link.owner = owner
         return self.link
 
-    def add_task(self, name: str = "tiny", *, rounds: int = 2, goal: int = 2) -> None:
+    def add_task(
+        self, name: str = "tiny", *, rounds: int = 2, goal: int = 2, clip: float = 1
+    ) -> None:
         """As the verb does: in a process of its own. All begin with the same model."""
-        text = TEXT.format(rounds=rounds, goal=goal).replace('"tiny"', f'"{name}"')
+        text = TEXT.format(rounds=rounds, goal=goal, clip=clip).replace('"tiny"', f'"{name}"')
         other = Store(self.directory)
         other.add_task(parse_task(text, f"{name}.toml"), text, b"s" * 32)
         other.close()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from fedling_broker.aggregation.sums import Sum
 from fedling_broker.service.fold import fold
-from fedling_broker.service.running_sum import add_up
+from fedling_broker.service.running_sum import Base, add_up
 from fedling_broker.store.models import Fold
 from fedling_broker.store.rounds import DecisionRow, PlanRow
 from fedling_broker.store.store import Store
@@ -57,10 +57,15 @@ def open_round(store: Store, number: int) -> PlanRow:
     base = store.models.newest("tiny")
     epoch = store.ledger.meta("restore_epoch")
     plan_id = digest.plan_id(b"secret", "test", "tiny", number, base.model_hash, epoch)
-    store.rounds.open("tiny", number, plan_id, base, NOW_MS)
+    store.rounds.open("tiny", number, plan_id, base, TASK.clip_q8, NOW_MS)
     plan = store.rounds.plan("tiny", plan_id)
     assert plan is not None
     return plan
+
+
+def base_of(store: Store) -> Base:
+    """The model that updates of the round in work change."""
+    return Base(TASK.spec.layers, store.models.newest("tiny").exponents)
 
 
 def vector(step: int) -> bytes:
@@ -84,23 +89,30 @@ def accept(store: Store, plan: PlanRow, number: int, step: int, weight: int) -> 
     topic = TOPICS.of(Kind.UPDATE, "tiny", device_id(key.public), plan.plan_id, 0)
     message = envelope.seal(update, TOPICS.bound(topic), key)
     device, update_hash = device_id(key.public), digest.message_hash(message)
+    sizes = base_of(store).measure(update)
     with store.database.transaction("an update"):
         extent = store.rounds.add_update("tiny", plan.plan_id, message)
         row = DecisionRow(
-            device, Verdict.ACCEPTED, "", update_hash, extent.first, extent.size, weight, 0
-        )
+            device, Verdict.ACCEPTED, "", update_hash, extent.first, extent.size, weight, 0,
+            sizes.weights, sizes.biases,
+        )  # fmt: skip
         store.rounds.decide("tiny", plan.plan_id, row)
         for write in store.rounds.take_writes():
             write()
     return row
 
 
+def accept_three(store: Store, plan: PlanRow) -> None:
+    """Updates of one length, shorter than those of the round before: nothing is cut of them."""
+    for device, sign in enumerate((1, -1, 1)):
+        accept(store, plan, device, sign * (600 - 100 * plan.round), 10 + device)
+
+
 def run_round(store: Store, number: int, *, keep: bool = False) -> PlanRow:
     """Open, three updates, close, fold."""
     plan = open_round(store, number)
-    for device in range(3):
-        accept(store, plan, device, 100 * number + device, 10 + device)
-    store.rounds.close("tiny", plan.plan_id)
+    accept_three(store, plan)
+    store.rounds.close("tiny", plan.plan_id, TASK.clip_q8)
     fold_round(store, plan, keep=keep)
     return plan
 
@@ -108,10 +120,14 @@ def run_round(store: Store, number: int, *, keep: bool = False) -> PlanRow:
 def fold_round(store: Store, plan: PlanRow, *, keep: bool = False) -> None:
     """What a runner does about a closed round, in one go."""
     models, rounds, setup = store.models, store.rounds, TASK.optimiser
+    closed = rounds.plan("tiny", plan.plan_id)
+    assert closed is not None
+    assert closed.limits is not None
     before, version = models.newest_state("tiny"), models.newest("tiny").version + 1
     total = Sum(TASK.spec.layers)
-    finish(add_up(rounds, plan.plan_id, rounds.members("tiny", plan.plan_id), total))
-    made = fold(models, TASK, before, total.group())
+    members, limits = rounds.members("tiny", plan.plan_id), closed.limits
+    finish(add_up(rounds, plan.plan_id, members, base_of(store), limits, total))
+    made = fold(models, TASK, before, total.group(), limits.steps)
     row = Fold(
         plan.round,
         made.sum_hash,

@@ -27,17 +27,27 @@ from fedling_native import Layer
 Steps = Generator[None, None, tuple[int, ...]]  # at its end the exponents of what was made
 
 
-def aggregate(state: ServerState, groups: Sequence[GroupSum], setup: Setup) -> ServerState:
+def aggregate(
+    state: ServerState, groups: Sequence[GroupSum], setup: Setup, steps: int | None = None
+) -> ServerState:
     """Make the state after a round. Raises ValueError on a total weight that no round has."""
     memory = Memory(state.layers)
-    finish(fold(state, groups, setup, memory))
+    finish(fold(state, groups, setup, memory, steps=steps))
     return memory.state
 
 
 def fold(
-    before: Source, groups: Sequence[GroupSum], setup: Setup, sink: Sink, size: int = SPAN
+    before: Source,
+    groups: Sequence[GroupSum],
+    setup: Setup,
+    sink: Sink,
+    size: int = SPAN,
+    steps: int | None = None,
 ) -> Steps:
-    """Make the state after a round. Raises ValueError at once on an impossible weight."""
+    """Make the state after a round. Raises ValueError at once on an impossible weight.
+
+    steps: as in make()
+    """
     weight = sum(group.weight for group in groups)
     if not 1 <= weight <= MAX_TOTAL_WEIGHT:
         raise ValueError(f"a total weight of {weight}: allowed is 1 to {MAX_TOTAL_WEIGHT}")
@@ -50,7 +60,8 @@ def fold(
         change, arrays = optimiser.apply(setup.parameters, arrays, mean)
         return Block(block.master + change, arrays)
 
-    return make(Made(before.layers, before.exponents, optimiser.units, after), sink, size)
+    made = Made(before.layers, before.exponents, optimiser.units, after)
+    return make(made, sink, size, steps)
 
 
 def total_of(groups: Sequence[GroupSum], span: Span) -> Int64:
@@ -69,10 +80,11 @@ class Made:
     block: Callable[[Span], Block]  # the same whenever it is asked for
 
 
-def make(made: Made, sink: Sink, size: int = SPAN) -> Steps:
+def make(made: Made, sink: Sink, size: int = SPAN, steps: int | None = None) -> Steps:
     """Go over all layers to see how large they have become, and again to write them.
 
     So a layer's exponent is known before the first of its values is written; nothing is kept.
+    steps: by how many an exponent may move; None: as far as the values want
     """
     largest = [0] * len(made.layers)
     for span in spans(made.layers, size):
@@ -81,6 +93,8 @@ def make(made: Made, sink: Sink, size: int = SPAN) -> Steps:
             largest[span.layer] = max(largest[span.layer], found)
             yield
     shifts = [fixed.exponent_shift(*of) for of in zip(largest, made.exponents, strict=True)]
+    if steps is not None:
+        shifts = [max(-steps, min(shift, steps)) for shift in shifts]
     exponents = tuple(e + s for e, s in zip(made.exponents, shifts, strict=True))
     sink.begin(exponents, tuple(made.units))
     for span in spans(made.layers, size):

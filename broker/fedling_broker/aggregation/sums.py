@@ -4,13 +4,14 @@ A sum is the int64 total of weight x integer, so the order in which updates come
 bit of it. It grows with the model, not with the number of devices.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fedling_broker.aggregation.fixed import MAX_TOTAL_WEIGHT, Int64
+from fedling_broker.aggregation.limits import WHOLE, Shares, shortened
+from fedling_broker.aggregation.vectors import Values, decode
 from fedling_native import Layer, parameter_counts
 from fedling_protocol.wire.codecs import Codec
 
@@ -35,45 +36,32 @@ class Sum:
         self.total: Int64 = np.zeros(sum(self._counts), np.int64)
         self.weight = 0
 
-    def add(self, codec: Codec, payload: bytes, weight: int) -> None:
+    def add(self, codec: Codec, payload: bytes, weight: int, shares: Shares = WHOLE) -> None:
         """Add weight x the update's vector; codec and payload as in the Update message.
 
-        Raises ValueError, and leaves the sum as it was, on an unknown codec, on a payload that no
-        vector of this model has, and when the weights pass 2^30.
+        shares: what counts of its weights and of its biases. Raises ValueError, and leaves the
+        sum as it was, on an unknown codec, on a payload that no vector of this model has, and when
+        the weights pass 2^30.
         """
-        contribution = CONTRIBUTIONS.get(codec)
-        if contribution is None:
-            raise ValueError(f"codec {codec!r}: known are {', '.join(CONTRIBUTIONS)}")
         if not 1 <= weight <= MAX_TOTAL_WEIGHT - self.weight:
             raise ValueError(f"weights add up to more than {MAX_TOTAL_WEIGHT}, or one is below 1")
-        contribution(self, payload, weight)
+        vector = decode(codec, payload, self._counts)
+        self._add(0, shortened(vector.weights, shares.weights), weight)
+        self._add(len(vector.weights), shortened(vector.biases, shares.biases), weight)
         self.weight += weight
 
     def group(self, members: Iterable[str] = ()) -> GroupSum:
         """Give the sum as aggregation takes it; the vector is not copied."""
         return GroupSum(self.total, self.weight, tuple(sorted(members)))
 
-    def add_values(self, start: int, values: NDArray[np.signedinteger], weight: int) -> None:
-        """Add weight x values at a place of the vector: what a contribution consists of."""
+    def _add(self, start: int, values: Values, weight: int) -> None:
+        """Add weight x values at a place of the vector."""
         for first in range(0, len(values), PIECE):
             piece = values[first : first + PIECE]
             product, place = self._scratch[: len(piece)], start + first
             np.multiply(piece, weight, out=product, dtype=np.int64)
             part = self.total[place : place + len(piece)]
             np.add(part, product, out=part)
-
-    def add_raw_int16(self, payload: bytes, weight: int) -> None:
-        """Weights as int16, then biases as int32, little-endian (NUMERICS.md section 7)."""
-        weights, biases = self._counts
-        size = 2 * weights + 4 * biases
-        if len(payload) != size:
-            raise ValueError(f"{len(payload)} bytes, a vector of this model has {size}")
-        self.add_values(0, np.frombuffer(payload, "<i2", weights), weight)
-        self.add_values(weights, np.frombuffer(payload, "<i4", offset=2 * weights), weight)
-
-
-# How the payload of each codec is added; each checks the payload before it adds anything.
-CONTRIBUTIONS: dict[Codec, Callable[[Sum, bytes, int], None]] = {Codec.RAW_INT16: Sum.add_raw_int16}
 
 
 def to_bytes(total: Int64) -> bytes:

@@ -4,12 +4,14 @@ import argparse
 import sys
 
 from fedling_broker import verify as verification
+from fedling_broker.aggregation.limits import WHOLE, Shares
 from fedling_broker.commands import installation
-from fedling_broker.store.rounds import PlanRow
+from fedling_broker.store.rounds import DecisionRow, PlanRow
 from fedling_broker.store.store import Store
 from fedling_protocol.command import output
 from fedling_protocol.disk.errors import Missing
 from fedling_protocol.exits import Exit
+from fedling_protocol.wire.messages import Verdict
 
 
 def list_(args: argparse.Namespace) -> Exit:
@@ -34,7 +36,11 @@ def show(args: argparse.Namespace) -> Exit:
     output.print_pairs([(name, str(value[name])) for name in facts])
     decisions = value["decisions"]
     assert isinstance(decisions, list)
+    assert isinstance(value["far_again"], list)
     output.print_rows(decisions, empty="no verdicts")
+    for device in value["far_again"]:
+        print(f"{device}: its last updates were all far longer than others'; to end its part: "
+              f"fedling-broker device remove {device}")  # fmt: skip
     return Exit.OK
 
 
@@ -88,8 +94,25 @@ def _summary(store: Store, task: str, plan: PlanRow) -> dict[str, object]:
         "accepted": sum(d.verdict == "accepted" for d in decisions),
         "late": sum(d.verdict == "late" for d in decisions),
         "refused": sum(d.verdict == "refused" for d in decisions),
+        "shortened": sum(_counted(d, plan) != WHOLE for d in decisions),
         "bytes": sum(d.size for d in decisions),
     }
+
+
+def _parts(counted: Shares) -> dict[str, object]:
+    """As parts of 1: how much of an update is in the sum."""
+    weights, biases = counted
+    return {
+        "weights_counted": round(weights / WHOLE.weights, 4),
+        "biases_counted": round(biases / WHOLE.biases, 4),
+    }
+
+
+def _counted(decision: DecisionRow, plan: PlanRow) -> Shares:
+    """What counts of an update's weights and biases."""
+    if decision.verdict != Verdict.ACCEPTED or plan.limits is None:
+        return WHOLE
+    return plan.limits.shares(decision.sizes)
 
 
 def _whole(store: Store, task: str, plan: PlanRow) -> dict[str, object]:
@@ -114,7 +137,9 @@ def _whole(store: Store, task: str, plan: PlanRow) -> dict[str, object]:
                 "bytes": d.size,
                 "weight": d.weight,
                 "saturated": d.saturated,
+                **_parts(_counted(d, plan)),
             }
             for d in store.rounds.decisions(task, plan.plan_id)
         ],
+        "far_again": store.rounds.far_again(task, plan),
     }

@@ -25,11 +25,13 @@ class Made:
     exponents: tuple[int, ...]
 
 
-def fold(models: Models, task: Task, state: bytes, total: GroupSum) -> Made:
+def fold(
+    models: Models, task: Task, state: bytes, total: GroupSum, steps: int | None = None
+) -> Made:
     """Make the next model; the same files again if a crash came between.
 
-    state: the name of the server's state before. Runs beside the loop, in a little more memory
-    than the sum's. Raises Damaged, CannotWrite.
+    state: the name of the server's state before; steps: as in aggregate.make(). Runs beside the
+    loop, in a little more memory than the sum's. Raises Damaged, CannotWrite.
     """
     layers = task.spec.layers
     with (
@@ -44,7 +46,7 @@ def fold(models: Models, task: Task, state: bytes, total: GroupSum) -> Made:
         except ValueError as error:
             raise Damaged(f"{models.states.path(state)}: {error}") from error
         sink = StateWriter(layers, after.file, view.file)
-        exponents = finish(aggregate.fold(source, [total], task.optimiser, sink))
+        exponents = finish(aggregate.fold(source, [total], task.optimiser, sink, steps=steps))
         state_hash = finish(tagged.sha256(after.file))
         model_hash = _model_hash(task.spec, exponents, view)
         after.keep(state_hash)

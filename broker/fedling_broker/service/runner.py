@@ -12,7 +12,7 @@ from fedling_broker.rounds.state import Rounds
 from fedling_broker.rounds.terms import Terms
 from fedling_broker.service.fold import Made, fold
 from fedling_broker.service.publisher import Publisher
-from fedling_broker.service.running_sum import RunningSum
+from fedling_broker.service.running_sum import Base, RunningSum
 from fedling_broker.service.turns import Turns
 from fedling_broker.store.models import Fold, ModelRow
 from fedling_broker.store.rounds import DecisionRow, PlanRow
@@ -28,6 +28,8 @@ from fedling_protocol.wire.codecs import Codec
 from fedling_protocol.wire.messages import Join, Plan, Rest, Update, Verdict
 
 log = logging.getLogger(__name__)
+
+MOST_NAMED = 10  # devices in the log after one round
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class RoundsRunner:
         self._parts = parts
         self._wanted = object()  # changes with each wish of what is to be retained
         self._withdrawn = False
-        self._sum = RunningSum(task.spec.layers)
+        self._sum: RunningSum | None = None  # of the round in work
         self._restore_sum()
         self._conductor: Conductor[Rounds, ev.Event, ev.Action] = Conductor(
             parts.clock,
@@ -96,7 +98,8 @@ class RoundsRunner:
     def close(self) -> None:
         """No timer and no action any more. What is on disk stays."""
         self._conductor.close()
-        self._sum.close()
+        if self._sum is not None:
+            self._sum.close()
         self._wanted = object()
 
     def withdraw(self) -> None:
@@ -126,10 +129,13 @@ class RoundsRunner:
         plan_id = digest.plan_id(
             parts.secret, parts.fleet, name, action.round, base.model_hash, epoch
         )
-        parts.store.rounds.open(name, action.round, plan_id, base, self._now_ms())
+        rounds = parts.store.rounds
+        rounds.open(name, action.round, plan_id, base, self.task.clip_q8, self._now_ms())
         log.info("%s: round %d open on model %d", name, action.round, base.version)
-        terms = terms_of(self.task, base.version, base.model_hash)
-        self._conductor.give(ev.Opened(plan_id, terms))
+        plan = rounds.plan(name, plan_id)
+        assert plan is not None
+        self._begin_sum(plan)
+        self._conductor.give(ev.Opened(plan_id, terms_of(self.task, plan)))
 
     def _grant(self, action: ev.GrantPlace) -> None:
         name, rounds = self.task.name, self._parts.store.rounds
@@ -139,7 +145,11 @@ class RoundsRunner:
     def _store(self, action: ev.StoreUpdate) -> None:
         """On disk when the turn is; in the sum at once, which is lost with a turn that fails."""
         name, rounds, update = self.task.name, self._parts.store.rounds, action.update
-        extent = rounds.add_update(name, update.plan_id, action.message)
+        assert self._sum is not None
+        extent, sizes = (
+            rounds.add_update(name, update.plan_id, action.message),
+            self._sum.add(update),
+        )
         row = DecisionRow(
             action.device,
             Verdict.ACCEPTED,
@@ -149,10 +159,11 @@ class RoundsRunner:
             extent.size,
             update.weight,
             update.saturated,
+            sizes.weights,
+            sizes.biases,
         )
         rounds.decide(name, update.plan_id, row)
         rounds.grow(name, update.plan_id, action.at_ms)
-        self._sum.add(update)
 
     def _record(self, action: ev.RecordDecision) -> None:
         decision = action.decision
@@ -169,18 +180,25 @@ class RoundsRunner:
         self._parts.store.rounds.decide(self.task.name, action.plan_id, row)
 
     def _close(self, action: ev.CloseRound) -> None:
-        rounds = self._parts.store.rounds
-        rounds.close(self.task.name, action.plan_id)
+        rounds, name = self._parts.store.rounds, self.task.name
+        rounds.close(name, action.plan_id, self.task.clip_q8)
         self._parts.turns.then(lambda: rounds.forget_log(action.plan_id))
 
     # --- the fold, beside the loop ---------------------------------------------------------------
 
     def _restore_sum(self) -> None:
-        parts, rounds = self._parts, self._parts.store.rounds
-        plan = rounds.unfolded(self.task.name)
+        plan = self._parts.store.rounds.unfolded(self.task.name)
         if plan is not None:
-            members = rounds.members(self.task.name, plan.plan_id)
-            self._sum.restore(parts.clock, rounds, plan.plan_id, members, parts.refused)
+            self._begin_sum(plan)
+
+    def _begin_sum(self, plan: PlanRow) -> RunningSum:
+        """With the updates that are on disk."""
+        parts, rounds, name = self._parts, self._parts.store.rounds, self.task.name
+        base = Base(self.task.spec.layers, parts.store.models.newest(name).exponents)
+        self._sum = RunningSum(base, plan.limits)
+        members = rounds.members(name, plan.plan_id)
+        self._sum.restore(parts.clock, rounds, plan.plan_id, members, parts.refused)
+        return self._sum
 
     def _fold(self, action: ev.FoldRound) -> None:
         parts, task = self._parts, self.task
@@ -189,12 +207,25 @@ class RoundsRunner:
         if plan.folded:
             self._conductor.give(ev.Folded(action.plan_id))
             return
-        models = parts.store.models
-        before, version = models.newest_state(task.name), models.newest(task.name).version + 1
         self.folding = True
-        self._sum.when_whole(
+        if self._sum is None or self._sum.limits is None:  # known now, when all of it is on disk
+            parts.turns.then(lambda: self._add_up_and_make(plan))
+        else:
+            self._make(plan, self._sum)
+
+    def _add_up_and_make(self, plan: PlanRow) -> None:
+        if not self._conductor.closed:
+            self._make(plan, self._begin_sum(plan))
+
+    def _make(self, plan: PlanRow, of: RunningSum) -> None:
+        """Make the files of the next model as soon as the sum is whole."""
+        parts, task, models = self._parts, self.task, self._parts.store.models
+        before, version = models.newest_state(task.name), models.newest(task.name).version + 1
+        assert of.limits is not None
+        steps = of.limits.steps
+        of.when_whole(
             lambda total: parts.compute.do(
-                lambda: fold(models, task, before, total),
+                lambda: fold(models, task, before, total, steps),
                 lambda made: self._on_folded(plan, version, before, made),
                 parts.refused,
             )
@@ -220,13 +251,22 @@ class RoundsRunner:
             made.model_hash,
             made.state_hash,
         )
+        self._name_who_is_far_off(plan)
         parts.store.models.enter(task.name, row, made.exponents)
         parts.store.rounds.end(task.name, plan.plan_id, keep=parts.keep_updates)
         self.folding = False
         log.info("%s: round %d made model %d", task.name, plan.round, version)
-        self._sum = RunningSum(task.spec.layers)
+        self._sum = None
         self._conductor.give(ev.Folded(plan.plan_id))
         parts.turns.then(lambda: self._erase(plan, before))  # the next model is sealed before it
+
+    def _name_who_is_far_off(self, plan: PlanRow) -> None:
+        for device in self._parts.store.rounds.far_again(self.task.name, plan)[:MOST_NAMED]:
+            log.warning(
+                "%s: the updates of device %s are far longer than others' again and again; what is "
+                "left of them counts. See: fedling-broker round show %s %d",
+                self.task.name, device, self.task.name, plan.round,
+            )  # fmt: skip
 
     def _erase(self, plan: PlanRow, before: bytes) -> None:
         """The state waits for the transaction of a turn; the disk, which commits it, must not."""
@@ -314,21 +354,28 @@ PERFORM: dict[type[ev.Action], Callable[[RoundsRunner, Any], None]] = {
 
 def plan_of(task: Task, row: PlanRow, model_size: int) -> Plan:
     """What devices are asked in this round."""
+    training = replace(task.training, weight_cap=weight_cap(task, row))
     return Plan(
-        row.plan_id, row.round, row.base_version, row.base_hash, task.spec, task.training,
+        row.plan_id, row.round, row.base_version, row.base_hash, task.spec, training,
         task.conditions, 0, Codec.RAW_INT16, task.cohort, model_size, task.spread_s,
     )  # fmt: skip
 
 
-def terms_of(task: Task, base_version: int, base_hash: bytes) -> Terms:
-    """What a plan of this task on this model asks of an update."""
+def terms_of(task: Task, row: PlanRow) -> Terms:
+    """What a plan asks of an update."""
     return Terms(
-        base_version,
-        base_hash,
+        row.base_version,
+        row.base_hash,
         Codec.RAW_INT16,
-        task.training.weight_cap,
+        weight_cap(task, row),
         weights_size(task.spec.layers),
     )
+
+
+def weight_cap(task: Task, row: PlanRow) -> int:
+    """A device counts for no more examples than the middle one of the last rounds had."""
+    cap = task.training.weight_cap
+    return cap if row.limits is None else min(cap, row.limits.examples)
 
 
 def on_disk(task: Task, store: Store, now_ms: int) -> state.OnDisk | None:
@@ -339,7 +386,7 @@ def on_disk(task: Task, store: Store, now_ms: int) -> state.OnDisk | None:
     rows = store.rounds.decisions(task.name, plan.plan_id)
     return state.OnDisk(
         plan.plan_id,
-        terms_of(task, plan.base_version, plan.base_hash),
+        terms_of(task, plan),
         plan.closed,
         plan.age_at(now_ms, store.rounds.boot),
         store.rounds.places(task.name, plan.plan_id),

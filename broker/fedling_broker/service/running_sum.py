@@ -1,10 +1,14 @@
 """The sum of a round that grows with each update, so that little is left to do at its end."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
+from fedling_broker.aggregation import limits
+from fedling_broker.aggregation.limits import Limits, Sizes
 from fedling_broker.aggregation.sums import GroupSum, Sum
+from fedling_broker.aggregation.vectors import decode
 from fedling_broker.store.rounds import DecisionRow, Rounds
-from fedling_native import Layer
+from fedling_native import Layer, parameter_counts
 from fedling_protocol.runtime.loop import Clock
 from fedling_protocol.runtime.slices import Sliced, Slices
 from fedling_protocol.wire import envelope, payload
@@ -14,13 +18,37 @@ from fedling_protocol.wire.messages import Update
 Then = Callable[[GroupSum], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Base:
+    """The model that a round's updates change."""
+
+    layers: Sequence[Layer]
+    exponents: Sequence[int]
+
+    def measure(self, update: Update) -> Sizes:
+        """How large an update is, whatever counts of it. Raises ValueError as decode() does."""
+        vector = decode(update.codec, update.vector, parameter_counts(self.layers))
+        return limits.measure(self.layers, self.exponents, vector, update.weight)
+
+
+def add(total: Sum, update: Update, sizes: Sizes, limits: Limits) -> None:
+    """Add what counts of an update."""
+    weight = min(update.weight, limits.examples)
+    total.add(update.codec, update.vector, weight, limits.shares(sizes))
+
+
 def add_up(
-    rounds: Rounds, plan_id: bytes, members: Iterable[DecisionRow], total: Sum
+    rounds: Rounds,
+    plan_id: bytes,
+    members: Iterable[DecisionRow],
+    base: Base,
+    limits: Limits,
+    total: Sum,
 ) -> Slices[None]:
     """Add the members' updates on disk. Raises Damaged."""
     for member in members:
         update = read(rounds.update(plan_id, member))
-        total.add(update.codec, update.vector, update.weight)
+        add(total, update, base.measure(update), limits)
         yield
 
 
@@ -34,8 +62,11 @@ def read(message: bytes) -> Update:
 class RunningSum:
     """Of one round. After a start, what is on disk is added up again beside everything else."""
 
-    def __init__(self, layers: tuple[Layer, ...]) -> None:
-        self._sum = Sum(layers)
+    def __init__(self, base: Base, limits: Limits | None) -> None:
+        """limits: None: the round's own updates will set them, so nothing is added before."""
+        self.base = base
+        self.limits = limits
+        self._sum = Sum(base.layers)
         self._slices: Sliced[None] | None = None
         self._wanted: Then | None = None
 
@@ -48,13 +79,16 @@ class RunningSum:
         failed: Callable[[Exception], None],
     ) -> None:
         """Begin with the updates on disk. failed: told if one of them is damaged."""
-        if members:
-            slices = add_up(rounds, plan_id, members, self._sum)
+        if members and self.limits is not None:
+            slices = add_up(rounds, plan_id, members, self.base, self.limits, self._sum)
             self._slices = Sliced(clock, slices, lambda _: self._on_restored(), failed)
 
-    def add(self, update: Update) -> None:
-        """It was accepted."""
-        self._sum.add(update.codec, update.vector, update.weight)
+    def add(self, update: Update) -> Sizes:
+        """It was accepted; tell how large it is."""
+        sizes = self.base.measure(update)
+        if self.limits is not None:
+            add(self._sum, update, sizes, self.limits)
+        return sizes
 
     def when_whole(self, then: Then) -> None:
         """Give the sum, now or when all of it was added up again."""

@@ -127,7 +127,22 @@ SCHEMA_4 = """
 ALTER TABLE tasks ADD COLUMN epoch INTEGER NOT NULL DEFAULT 0;
 """
 
-TABLES = Tables(first=2, steps=(SCHEMA_2, SCHEMA_3, SCHEMA_4), converter="fedling-broker serve")
+SCHEMA_5 = """
+-- sizes as aggregation.limits has them. limit_*: what counts of an update of the round, NULL: its
+-- own updates will tell, when it is closed; middle_*: of its updates, NULL: not closed
+ALTER TABLE plans ADD COLUMN limit_weights INTEGER DEFAULT 9223372036854775807;
+ALTER TABLE plans ADD COLUMN limit_biases INTEGER DEFAULT 9223372036854775807;
+ALTER TABLE plans ADD COLUMN limit_examples INTEGER DEFAULT 1073741824;
+ALTER TABLE plans ADD COLUMN middle_weights INTEGER;
+ALTER TABLE plans ADD COLUMN middle_biases INTEGER;
+ALTER TABLE plans ADD COLUMN middle_examples INTEGER;
+ALTER TABLE decisions ADD COLUMN norm_weights INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE decisions ADD COLUMN norm_biases INTEGER NOT NULL DEFAULT 0;
+"""
+
+TABLES = Tables(
+    first=2, steps=(SCHEMA_2, SCHEMA_3, SCHEMA_4, SCHEMA_5), converter="fedling-broker serve"
+)
 
 
 def create_database(directory: Path) -> None:

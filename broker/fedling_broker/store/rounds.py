@@ -4,19 +4,30 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from fedling_broker.aggregation.limits import NO_LIMIT, Limits, Sizes, limits_of
 from fedling_broker.rounds.events import Decision
 from fedling_broker.store import update_log
 from fedling_broker.store.models import ModelRow
 from fedling_broker.store.update_log import Extent, UpdateLog
 from fedling_protocol.disk import durable
-from fedling_protocol.disk.database import Database
+from fedling_protocol.disk.database import Database, Fields
 from fedling_protocol.disk.errors import writing
 from fedling_protocol.wire.messages import Verdict
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
-_PLAN = "round, plan_id, base_version, base_hash, opened_ms, boot, age_ms, closed, folded, kept"
-_DECISION = "device, verdict, reason, update_hash, first, size, weight, saturated"
+LOOKED_BACK = 3  # rounds whose updates set the limits of the next one
+FAR = 4  # an update so many times longer than the limit is far off
+AGAIN = 3  # updates of a device, one after another
+
+_PLAN = (
+    "round, plan_id, base_version, base_hash, opened_ms, boot, age_ms, closed, folded, kept, "
+    "limit_weights, limit_biases, limit_examples"
+)
+_DECISION = (
+    "device, verdict, reason, update_hash, first, size, weight, saturated, "
+    "norm_weights, norm_biases"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +44,7 @@ class PlanRow:
     closed: bool
     folded: bool
     kept: bool  # the log of its updates must be there
+    limits: Limits | None  # None: its own updates will set them
 
     def age_at(self, now_ms: int, boot: str) -> int:
         """How long the round has been open, as far as the clock of this boot can tell."""
@@ -52,6 +64,13 @@ class DecisionRow:
     size: int  # bytes of the message; 0: it never came
     weight: int
     saturated: int
+    norm_weights: int = 0
+    norm_biases: int = 0
+
+    @property
+    def sizes(self) -> Sizes:
+        """Of an accepted update."""
+        return Sizes(self.norm_weights, self.norm_biases, self.weight)
 
     @property
     def decision(self) -> Decision:
@@ -97,19 +116,56 @@ class Rounds:
         row = self._database.row(f"SELECT {_PLAN} FROM plans WHERE task = ? AND folded = 0", task)
         return None if row is None else _plan(row)
 
-    def open(self, task: str, number: int, plan_id: bytes, base: ModelRow, now_ms: int) -> None:
-        """Idempotent: the same plan may be opened again."""
+    def open(
+        self,
+        task: str,
+        number: int,
+        plan_id: bytes,
+        base: ModelRow,
+        clip_q8: int,
+        now_ms: int,
+    ) -> None:
+        """Idempotent: the same plan may be opened again. clip_q8: as in limits_of()."""
+        middles = self._middles(task)
+        limits = limits_of(middles, clip_q8) if middles or not clip_q8 else None
         with self._database.transaction("the round") as connection:
             connection.execute(
-                f"INSERT OR IGNORE INTO plans (task, {_PLAN}) VALUES (?,?,?,?,?,?,?,0,0,0,1)",
-                (task, number, plan_id, base.version, base.model_hash, now_ms, self.boot),
+                f"INSERT OR IGNORE INTO plans (task, {_PLAN})"
+                " VALUES (?,?,?,?,?,?,?,0,0,0,1,?,?,?)",
+                (
+                    task, number, plan_id, base.version, base.model_hash, now_ms, self.boot,
+                    *(limits or (None,) * 3),
+                ),
+            )  # fmt: skip
+
+    def close(self, task: str, plan_id: bytes, clip_q8: int) -> None:
+        """Whatever comes for it from now on is late. It has limits now, of its own if need be."""
+        middle = self._middle(task, plan_id)
+        own = limits_of([] if middle is None else [middle], clip_q8)
+        with self._database.transaction("the end of a round") as connection:
+            connection.execute(
+                "UPDATE plans SET closed = 1,"
+                " (middle_weights, middle_biases, middle_examples) = (?, ?, ?),"
+                " limit_weights = coalesce(limit_weights, ?),"
+                " limit_biases = coalesce(limit_biases, ?),"
+                " limit_examples = coalesce(limit_examples, ?) WHERE task = ? AND plan_id = ?",
+                (*(middle or (None,) * 3), *own, task, plan_id),
             )
 
-    def close(self, task: str, plan_id: bytes) -> None:
-        """Whatever comes for it from now on is late."""
-        with self._database.transaction("the end of a round") as connection:
-            sql = "UPDATE plans SET closed = 1 WHERE task = ? AND plan_id = ?"
-            connection.execute(sql, (task, plan_id))
+    def _middles(self, task: str) -> list[Sizes]:
+        """The middle updates of the last rounds."""
+        sql = """SELECT middle_weights, middle_biases, middle_examples FROM plans
+                 WHERE task = ? AND middle_examples IS NOT NULL ORDER BY round DESC LIMIT ?"""
+        return [Sizes(*row) for row in self._database.rows(sql, task, LOOKED_BACK)]
+
+    def _middle(self, task: str, plan_id: bytes) -> Sizes | None:
+        """The median of what was accepted, each size for itself; None: nothing was."""
+        found = [
+            self._database.row(_MIDDLE.format(column), task, plan_id)
+            for column in ("norm_weights", "norm_biases", "weight")
+        ]
+        values = [row[0] for row in found if row is not None]
+        return Sizes(*values) if values else None
 
     def end(self, task: str, plan_id: bytes, *, keep: bool) -> None:
         """It is in a model; part of the transaction that enters it. keep: the log, for audits."""
@@ -149,10 +205,10 @@ class Rounds:
         with self._database.transaction("a verdict") as connection:
             connection.execute(
                 f"INSERT OR IGNORE INTO decisions (task, plan_id, {_DECISION})"
-                " VALUES (?,?,?,?,?,?,?,?,?,?)",
+                " VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
                 (
                     task, plan_id, row.device, row.verdict, row.reason, row.update_hash, row.first,
-                    row.size, row.weight, row.saturated,
+                    row.size, row.weight, row.saturated, row.norm_weights, row.norm_biases,
                 ),
             )  # fmt: skip
             connection.execute(_TAKE_PLACE, (task, plan_id, row.device))
@@ -172,6 +228,26 @@ class Rounds:
         rows = self.decisions(task, plan_id)
         accepted = [row for row in rows if row.verdict == Verdict.ACCEPTED]
         return sorted(accepted, key=lambda row: row.first)
+
+    def far_again(self, task: str, plan: PlanRow) -> list[str]:
+        """The devices whose update to this round was far off, as their last ones were."""
+        if plan.limits is None:
+            return []
+        sql = """SELECT device FROM decisions WHERE task = ? AND plan_id = ? AND
+                 verdict = 'accepted' AND (norm_weights > ? OR norm_biases > ?) ORDER BY device"""
+        most = FAR * plan.limits.weights, FAR * plan.limits.biases
+        bounds = [min(value, NO_LIMIT) for value in most]
+        found = self._database.rows(sql, task, plan.plan_id, *bounds)
+        return [device for (device,) in found if self._is_far_again(task, plan.round, device)]
+
+    def _is_far_again(self, task: str, number: int, device: str) -> bool:
+        sql = """SELECT d.norm_weights > ?1 * p.limit_weights OR
+                 d.norm_biases > ?1 * p.limit_biases FROM plans AS p JOIN decisions AS d
+                 ON d.task = p.task AND d.plan_id = p.plan_id AND d.device = ?2
+                 WHERE p.task = ?3 AND p.round <= ?4 AND d.verdict = 'accepted'
+                 ORDER BY p.round DESC LIMIT ?5"""
+        rows = self._database.rows(sql, FAR, device, task, number, AGAIN)
+        return len(rows) == AGAIN and all(far for (far,) in rows)
 
     # --- updates ---------------------------------------------------------------------------------
 
@@ -219,7 +295,16 @@ class Rounds:
 
 _TAKE_PLACE = "DELETE FROM places WHERE task = ? AND plan_id = ? AND device = ?"
 _KEPT = "SELECT plan_id FROM plans WHERE kept = 1"
+_MIDDLE = """SELECT {0} FROM decisions WHERE task = ?1 AND plan_id = ?2 AND verdict = 'accepted'
+    ORDER BY {0} LIMIT 1 OFFSET (SELECT (count(*) - 1) / 2 FROM decisions
+        WHERE task = ?1 AND plan_id = ?2 AND verdict = 'accepted')"""
 
 
-def _plan(row: tuple[int, bytes, int, bytes, int, str, int, int, int, int]) -> PlanRow:
-    return PlanRow(*row[:7], bool(row[7]), bool(row[8]), bool(row[9]))
+def _plan(row: Fields) -> PlanRow:
+    number, plan_id, version, base_hash, opened_ms, boot, age_ms, *flags_and_limits = row
+    closed, folded, kept, *limits = flags_and_limits
+    known = None if limits[0] is None else Limits(*limits)
+    return PlanRow(
+        number, plan_id, version, base_hash, opened_ms, boot, age_ms,
+        bool(closed), bool(folded), bool(kept), known,
+    )  # fmt: skip

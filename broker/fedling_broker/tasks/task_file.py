@@ -54,6 +54,11 @@ def above_one_unit(value: float) -> str | None:
     return None if value == 0 or value >= 1 / NORM_ONE else f"0, or {1 / NORM_ONE} and more"
 
 
+def above_one_part(value: float) -> str | None:
+    """Make a check for `setting`, as above_one_unit() does, of what is kept in 1/256."""
+    return None if value == 0 or value >= 1 / 256 else f"0, or {1 / 256} and more"
+
+
 @dataclass(frozen=True, slots=True)
 class TaskTable:
     """[task]: what is learned from which windows."""
@@ -209,6 +214,14 @@ class ServerTable:
     momentum: float = setting(
         0.0, help="the server's momentum (FedAvgM); 0: plain federated averaging", low=0, high=0.99
     )
+    clip: float = setting(
+        1.0,
+        help="an update is shortened to so many times the middle length of the last rounds, and"
+        " counts for no more examples than the middle device has; 0: neither",
+        low=0,
+        high=100,
+        check=above_one_part,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +259,7 @@ class Task:
     cohort: tuple[str, ...] | None
     rules: Rules
     optimiser: Setup
+    clip_q8: int  # as aggregation.limits has it
     spread_s: int | None  # of joins; None: devices join at once
 
     @property
@@ -293,6 +307,7 @@ def task_of(tables: TaskFile) -> Task:
         cohort_of(tables),
         rules_of(tables),
         optimisers.of_momentum(round(tables.server.momentum * 256)),
+        round(tables.server.clip * 256),
         spread_of(tables),
     )
 

@@ -85,8 +85,7 @@ def append(path: Path, first: int, pieces: Sequence[Bytes], *, named: bool) -> N
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
     try:
         give_to_folders_owner(handle, path.parent)
-        os.ftruncate(handle, first)
-        _write_behind(handle, first, pieces)
+        _write_behind(handle, path, first, pieces)
         os.fdatasync(handle)
     finally:
         os.close(handle)
@@ -187,12 +186,19 @@ def _temporary(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
 
-def _write_behind(handle: int, first: int, pieces: Sequence[Bytes]) -> None:
+def _write_behind(handle: int, path: Path, first: int, pieces: Sequence[Bytes]) -> None:
+    os.ftruncate(handle, first)
     for piece in pieces:
-        rest = memoryview(piece)
-        while rest:
-            written = os.pwrite(handle, rest, first)
-            first, rest = first + written, rest[written:]
+        first = _write_all(handle, piece, first)
+
+
+def _write_all(handle: int, data: Bytes, first: int) -> int:
+    """Write at a place of a file; the place behind it."""
+    rest = memoryview(data)
+    while rest:
+        written = os.pwrite(handle, rest, first)
+        first, rest = first + written, rest[written:]
+    return first
 
 
 def _write_temporary(path: Path, data: Bytes, mode: int) -> Path:
@@ -201,7 +207,7 @@ def _write_temporary(path: Path, data: Bytes, mode: int) -> Path:
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         give_to_folders_owner(handle, path.parent)
-        _write_behind(handle, 0, [data])
+        _write_all(handle, data, 0)
         os.fsync(handle)
     except BaseException:
         temporary.unlink(missing_ok=True)

@@ -53,7 +53,12 @@ class Plain:
     exponents: list[int]
 
 
-def plain_round(before: Plain, updates: list[tuple[list[int], int]], momentum: int = 0) -> Plain:
+def plain_round(
+    before: Plain,
+    updates: list[tuple[list[int], int]],
+    momentum: int = 0,
+    steps: int | None = None,
+) -> Plain:
     """One round with exact fractions. Layers as in LAYERS."""
     weight = sum(share for _, share in updates)
     velocity = []
@@ -69,6 +74,8 @@ def plain_round(before: Plain, updates: list[tuple[list[int], int]], momentum: i
             shift = min(bits - 14, 7 - exponent)
         elif 0 < bits < 13:
             shift = -min(13 - bits, exponent + 24)
+        if steps is not None:
+            shift = limit(shift, -steps, steps)
         factor = Fraction(2) ** -shift
         for part in (after, velocity):
             part[start:end] = [nearest(x * factor) for x in part[start:end]]
@@ -136,6 +143,7 @@ states = st.builds(
     st.lists(st.tuples(vectors, shares), min_size=1, max_size=4),
     st.sampled_from([0, 1, 128, 192, 255]),
     st.sampled_from([1, 2, 3, 5, 7, 11, 1000]),
+    st.sampled_from([None, 1, 2]),
 )
 def test_aggregate_equals_exact_fractions(
     values: list[int],
@@ -144,12 +152,13 @@ def test_aggregate_equals_exact_fractions(
     updates: list[tuple[list[int], int]],
     momentum: int,
     size: int,
+    steps: int | None,
 ) -> None:
     before = Plain(values, velocity, list(exponents))
     group = sum_of((vector_bytes(v), share) for v, share in updates)
     memory = Memory(LAYERS)
-    made = finish(fold(state_of(before), [group], of_momentum(momentum), memory, size))
-    after, expected = memory.state, plain_round(before, updates, momentum)
+    made = finish(fold(state_of(before), [group], of_momentum(momentum), memory, size, steps))
+    after, expected = memory.state, plain_round(before, updates, momentum, steps)
     assert after.master.tolist() == expected.values
     assert {name: a.tolist() for name, a in after.optimiser.items()} == (
         {"velocity": expected.velocity} if momentum else {}

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedling_broker.aggregation.sums import CONTRIBUTIONS, PIECE, Sum, from_bytes, to_bytes
+from fedling_broker.aggregation.sums import PIECE, Sum, from_bytes, to_bytes
 from fedling_native import dense, weights_size
 from fedling_protocol.wire.codecs import Codec
 
@@ -91,4 +91,5 @@ def test_from_bytes_reverses_to_bytes() -> None:
 
 
 def test_every_codec_of_the_wire_can_be_added() -> None:
-    assert set(CONTRIBUTIONS) == set(Codec)
+    for codec in Codec:
+        Sum(LAYERS).add(codec, bytes(weights_size(LAYERS)), 1)

@@ -170,7 +170,7 @@ def test_while_the_sum_is_added_up_again_updates_are_taken_and_added(
     aggregator: HandAggregator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The round closes before it is whole; the fold waits for it."""
-    aggregator.add_task(rounds=1, goal=5)
+    aggregator.add_task(rounds=1, goal=5, clip=0)
     aggregator.enrol(*range(1, 7))
     aggregator.connect()
     plan = aggregator.plan

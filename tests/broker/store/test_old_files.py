@@ -50,7 +50,7 @@ def check(store: Store) -> None:
     assert len(list(store.models.states.directory.iterdir())) == 1
     open_plan = store.rounds.unfolded("tiny")
     assert open_plan is not None
-    store.rounds.close("tiny", open_plan.plan_id)
+    store.rounds.close("tiny", open_plan.plan_id, TASK.clip_q8)
     fold_round(store, open_plan)
     assert [c.fault for c in checks(store)] == ["", "", ""]
 

@@ -115,7 +115,7 @@ def test_unfolded_is_what_the_rounds_go_on_from(store: Store) -> None:
         accepted.device: Decision(accepted.update_hash, Verdict.ACCEPTED, ""),
         B: late(B).decision,
     }
-    store.rounds.close("tiny", plan.plan_id)
+    store.rounds.close("tiny", plan.plan_id, TASK.clip_q8)
     closed = store.rounds.unfolded("tiny")
     assert closed is not None
     assert closed.closed

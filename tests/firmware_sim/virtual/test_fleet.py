@@ -12,7 +12,9 @@ DEVICES = 3
 
 def make(directory: Path, seed: int = 1) -> VirtualFleet:
     directory.mkdir()
-    fleet = VirtualFleet(Setup(DEVICES, (TASK.format(goal=DEVICES),), examples(), seed), directory)
+    fleet = VirtualFleet(
+        Setup(DEVICES, (TASK.format(goal=DEVICES, rounds=3),), examples(), seed), directory
+    )
     fleet.start(1.0)
     return fleet
 

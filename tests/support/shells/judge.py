@@ -14,9 +14,12 @@ from fedling_agent.session.events import (
 )
 from fedling_agent.training.job import Job
 from fedling_broker.aggregation import sums
+from fedling_broker.aggregation.limits import Sizes, limits_of, middle
 from fedling_broker.aggregation.sums import Sum
 from fedling_broker.rounds.events import GrantPlace
 from fedling_broker.rounds.synchronous import Synchronous
+from fedling_broker.service.running_sum import Base
+from fedling_broker.store.rounds import LOOKED_BACK
 from fedling_broker.store.shelf import Damaged
 from fedling_broker.store.store import Store
 from fedling_broker.tasks import task_file
@@ -258,16 +261,24 @@ class Judge:
     def check_end(self) -> None:
         """Each update that was signed has one verdict; each accepted one is in one sum."""
         counted: set[tuple[str, bytes]] = set()
+        middles: list[Sizes] = []
+        exponents = {row.version: row.exponents for row in self.store.models.rows(TASK)}
         folds = {fold.round: fold for fold in self.store.models.folds(TASK)}
         for plan in self.store.rounds.plans(TASK):
             must(plan.folded and plan.round in folds, "a round is in no model")
             rows = self.store.rounds.members(TASK, plan.plan_id)
             must(len(rows) >= self.minimum, "folded with fewer than the minimum")
-            total = Sum(self.task.spec.layers)
-            for row in rows:
-                update = self.updates[row.update_hash]
-                total.add(update.codec, update.vector, update.weight)
-                counted.add((row.device, plan.plan_id))
+            base = Base(self.task.spec.layers, exponents[plan.base_version])
+            updates = [self.updates[row.update_hash] for row in rows]
+            sizes = [base.measure(update) for update in updates]
+            middles.append(Sizes(*map(middle, zip(*sizes, strict=True))))
+            limits = limits_of(middles[:-1][-LOOKED_BACK:] or middles, self.task.clip_q8)
+            must(plan.limits == limits, "limits that do not follow from the rounds before")
+            total = Sum(base.layers)
+            for update, size in zip(updates, sizes, strict=True):
+                weight = min(update.weight, limits.examples)
+                total.add(update.codec, update.vector, weight, limits.shares(size))
+            counted.update((row.device, plan.plan_id) for row in rows)
             fold = folds[plan.round]
             must(fold.weight == total.weight, "a sum is not the sum of its members")
             same = hashlib.sha256(sums.to_bytes(total.total)).digest() == fold.sum_hash

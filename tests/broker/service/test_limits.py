@@ -1,0 +1,113 @@
+"""What one device can do to the model, through the service: little, whenever the process dies."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fedling_broker.aggregation import sums
+from fedling_broker.config import KeepUpdates
+from fedling_broker.store.rounds import PlanRow
+from fedling_broker.tasks.task_file import parse_task
+from fedling_broker.verify import verify
+from tests.support.hand_aggregator import BIASES, WEIGHTS, HandAggregator
+
+
+@pytest.fixture
+def aggregator(tmp_path: Path) -> Iterator[HandAggregator]:
+    aggregator = HandAggregator(tmp_path / "state", keep_updates=KeepUpdates.AUDIT)
+    aggregator.add_task(rounds=4, goal=3)
+    aggregator.enrol(1, 2, 3)
+    aggregator.connect()
+    yield aggregator
+    aggregator.store.close()
+
+
+def rounds(
+    aggregator: HandAggregator, *steps: tuple[int, int, int], restarts: bool = False
+) -> None:
+    """Rounds in which the devices' updates have these values everywhere."""
+    for of_devices in steps:
+        plan = aggregator.plan
+        for number, step in enumerate(of_devices, 1):
+            if restarts:
+                aggregator.start()
+                aggregator.connect()
+            aggregator.accepted(number, plan, step)
+
+
+def total(aggregator: HandAggregator, number: int) -> tuple[float, float]:
+    """What the sum of a round has for each weight, and for each bias; of 7 examples a device."""
+    store = aggregator.store
+    fold = next(f for f in store.models.folds("tiny") if f.round == number)
+    task = store.tasks.rows()[0]
+    layers = parse_task(task.text, "tiny.toml").spec.layers
+    values = sums.from_bytes(store.models.sums.get(fold.sum_hash), layers).tolist()
+    (weight,), (bias,) = set(values[:WEIGHTS]), set(values[WEIGHTS:])
+    assert len(values) == WEIGHTS + BIASES
+    return weight / 7, bias / 7
+
+
+def about(weight: int, bias: int) -> object:
+    """Lengths and shares are whole numbers."""
+    return pytest.approx((weight, bias), rel=0.01)
+
+
+def plans(aggregator: HandAggregator) -> list[PlanRow]:
+    return aggregator.store.rounds.plans("tiny")
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_first_round_is_held_to_its_own_middle(
+    aggregator: HandAggregator, restarts: bool
+) -> None:
+    assert plans(aggregator)[0].limits is None
+    rounds(aggregator, (500, 500, 30_000), restarts=restarts)
+    assert total(aggregator, 1) == about(1500, 1500)
+    assert plans(aggregator)[0].limits is not None
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_later_round_is_held_to_the_rounds_before(
+    aggregator: HandAggregator, restarts: bool
+) -> None:
+    rounds(aggregator, (500, 500, 500), (500, -30_000, -30_000), restarts=restarts)
+    second = plans(aggregator)[1].limits
+    assert second is not None
+    assert total(aggregator, 2) == about(-500, -500)
+    store = aggregator.store
+    task = parse_task(store.tasks.rows()[0].text, "tiny.toml")
+    assert [check.fault for check in verify(store, task, b"s" * 32)] == [""] * 3
+
+
+def test_a_round_that_died_between_its_end_and_its_sum_is_the_same(
+    aggregator: HandAggregator,
+) -> None:
+    aggregator.compute.waits = True
+    rounds(aggregator, (500, 600, 30_000))
+    assert plans(aggregator)[0].closed
+    aggregator.start()
+    aggregator.connect()
+    aggregator.clock.move(10.0)
+    assert total(aggregator, 1) == about(1700, 1700)
+
+
+def test_a_plan_asks_for_no_more_weight_than_the_middle_device_has(
+    aggregator: HandAggregator,
+) -> None:
+    assert aggregator.plan.training.weight_cap == 1000
+    rounds(aggregator, (500, 500, 500))
+    assert aggregator.plan.training.weight_cap == 7
+
+
+def test_a_device_that_is_far_off_again_and_again_is_named(
+    aggregator: HandAggregator, caplog: pytest.LogCaptureFixture
+) -> None:
+    far = (500, 600, 30_000)
+    rounds(aggregator, far, far)
+    assert "again and again" not in caplog.text
+    rounds(aggregator, far)
+    (device,) = aggregator.store.rounds.far_again("tiny", plans(aggregator)[2])
+    assert f"device {device} are far longer" in caplog.text
+    rounds(aggregator, (500, 600, 700))
+    assert aggregator.store.rounds.far_again("tiny", plans(aggregator)[3]) == []

@@ -2,15 +2,18 @@
 
 import json
 import os
+import pwd
 import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
-from fedling_agent import cli
+from fedling_agent import cli, config
 from fedling_protocol.exits import Exit
+from fedling_protocol.settings import SettingsError
 from fedling_protocol.wire.identity import SECRET_BYTES
 from tests.support.agent import Agent, rows
 
@@ -107,6 +110,34 @@ def test_state_directory_comes_from_systemd(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "fedling_agent.cli", "init", "--json"]
     result = subprocess.run(words, capture_output=True, text=True, env=environment, check=True)
     assert json.loads(result.stdout)["state"] == str(tmp_path / "mine")
+
+
+def test_state_directory_of_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Path.home() raises RuntimeError under a uid that no passwd names; a relative XDG path is to
+    be ignored."""
+
+    def unknown(uid: int) -> NoReturn:
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    monkeypatch.setattr(config, "SYSTEM_STATE", Path("/nonexistent"))
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", "/home/somebody/state")
+    assert config.state_directory(None, None) == Path("/home/somebody/state/fedling")
+    monkeypatch.setenv("XDG_STATE_HOME", "state")
+    with pytest.raises(SettingsError, match=r"no home directory: .* --state or state_dir"):
+        config.state_directory(None, None)
+
+
+@pytest.mark.parametrize("host", ["mqtt..example.org", ".local", "a" * 70 + ".local", "a\\u0000b"])
+def test_host_that_is_none_is_a_wrong_configuration(agent: Agent, host: str) -> None:
+    """getaddrinfo raises UnicodeError of them: a traceback, at every start."""
+    text = agent.config.read_text().replace("127.0.0.1", host)
+    agent.config.write_text(text)
+    for verb in ("run", "check", "conditions"):
+        said = agent.run(verb, code=Exit.BAD_CONFIG).stderr
+        assert "mqtt.host = " in said
+        assert "allowed: a name or address" in said
 
 
 # --- without a service -----

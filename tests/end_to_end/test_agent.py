@@ -380,8 +380,9 @@ def test_service_of_another_user_is_named_as_such(
     assert "belongs to another user" in result.stderr
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_systemd_is_told_ready_alive_and_stopping(
-    aggregator: FakeAggregator, make_agent: MakeAgent, tmp_path: Path
+    aggregator: FakeAggregator, make_agent: MakeAgent, tmp_path: Path, number: signal.Signals
 ) -> None:
     agent = make_agent()
     heard: list[str] = []
@@ -391,7 +392,7 @@ def test_systemd_is_told_ready_alive_and_stopping(
         agent.start(NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="400000")
         while "WATCHDOG=1" not in heard or "READY=1" not in heard:
             heard += manager.recv(1000).decode().split("\n")
-        assert agent.stop(signal.SIGINT) == Exit.OK
+        assert agent.stop(number) == Exit.OK
         while "STOPPING=1" not in heard:
             heard += manager.recv(1000).decode().split("\n")
 

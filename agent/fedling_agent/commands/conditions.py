@@ -6,7 +6,7 @@ from typing import Any
 from fedling_agent.commands import installation
 from fedling_agent.commands.installation import Installation
 from fedling_agent.conditions import watcher, words
-from fedling_agent.conditions.condition import Readings, Roots
+from fedling_agent.conditions.condition import Readings
 from fedling_agent.conditions.decision import Memory, decide
 from fedling_agent.conditions.policy import Policy
 from fedling_agent.service import report
@@ -34,9 +34,8 @@ def read(where: Installation) -> Json:
     if service is not None:
         with service:
             return service.ask({"do": "conditions"}) | {"source": "service"}
-    roots = Roots() if where.config is None else where.config.roots
     own = Policy() if where.config is None else where.config.policy
-    readings = Readings(watcher.read(own.rows, roots), at=0.0)
+    readings = Readings(watcher.read(own.rows, where.roots()), at=0.0)
     allowance, _ = decide(own, None, readings, Memory())
     return {
         "signals": report.of_readings(own.rows, readings),

@@ -146,6 +146,7 @@ class Desk:
             "connected": service.link.connected,
             "since_s": now - facts.since,
             "reason": facts.reason,
+            "lost": facts.lost,
             "retry_s": retry_s,
         }
 

@@ -238,6 +238,18 @@ def test_check_names_what_is_wrong(agent: Agent) -> None:
     assert "fedling-agent run" in results["service"]["says"]
 
 
+def test_name_that_is_not_found_is_said_by_conditions_and_check(agent: Agent) -> None:
+    agent.run("init")
+    change(agent, 'host = "127.0.0.1"', 'host = "nowhere.invalid"')
+    network = agent.json("conditions")["signals"]["network"]
+    assert network["value"] is False
+    assert network["reason"].startswith("the look-up of nowhere.invalid ")
+    results = {r["check"]: r for r in agent.json("check", code=Exit.FAILED)}
+    assert results["MQTT broker"]["says"] == network["reason"]
+    change(agent, 'host = "nowhere.invalid"', 'host = "127.0.0.1"')
+    assert agent.json("conditions")["signals"]["network"]["value"] is True
+
+
 # --- the frame -----
 
 

@@ -104,7 +104,7 @@ def _service(where: Installation) -> str:
         raise Missing("it does not run; start it with: fedling-agent run")
     if not facts["enrolled"]:
         raise Missing(f"runs, but is not enrolled; the operator runs: {facts['enrol']}")
-    lost = facts["connection"]["lost"]
+    lost = facts["connection"].get("lost")  # a service of before the last upgrade tells none
     return f"{facts['doing']}; the last connection ended: {lost}" if lost else str(facts["doing"])
 
 

@@ -11,14 +11,13 @@ from collections.abc import Callable
 from typing import Protocol
 
 from fedling_protocol.net.framing import FilteredSocket
-from fedling_protocol.net.names import Names, no_answer
+from fedling_protocol.net.names import Names
 from fedling_protocol.net.ports import Broker, Client, Done
 from fedling_protocol.net.tcpinfo import Meter, Traffic
 from fedling_protocol.net.transport import Transport, Wrap
 from fedling_protocol.net.way import Found
 from fedling_protocol.runtime.loop import READ, WRITE, Loop, Timer
 
-LOOK_UP_S = 20.0  # for the name; a look-up that takes longer goes on, for the next try
 CONNECT_S = 20.0  # for TCP, transport and the broker's CONNACK together
 FAREWELL_S = 2.0  # for the last bytes when we leave
 UNACKED_S = 60  # sent bytes that nobody acknowledges for so long: the connection is dead
@@ -72,8 +71,6 @@ class Connection:
         attempt: a name may stand for several addresses, IPv6 and IPv4, and not all need answer
         """
         self.client = client
-        late = no_answer(self._broker.host, LOOK_UP_S)
-        self._set_timer(LOOK_UP_S, lambda: self.end(late))
         self._names.look_up(lambda found: self._connect(found[attempt % len(found)]), self.end)
 
     def end(self, reason: str) -> None:

@@ -9,8 +9,10 @@ from collections.abc import Callable
 from functools import partial
 
 from fedling_protocol.net.way import Found, Way, addresses
-from fedling_protocol.runtime.loop import Clock
+from fedling_protocol.runtime.loop import Clock, Timer
 from fedling_protocol.runtime.worker import Worker
+
+LOOK_UP_S = 20.0  # who asks is told that there is no answer; a dead resolver takes up to a minute
 
 Then = Callable[[tuple[Found, ...]], None]
 Failed = Callable[[str], None]
@@ -25,6 +27,7 @@ class Names:
         self._way = way
         self._is_number = bool(way.addresses)
         self._asked: tuple[Then, Failed] | None = None  # the last one who did
+        self._timer: Timer | None = None  # until who asked has waited long enough
         self._under_way = False
 
     def look_up(self, then: Then, failed: Failed) -> None:
@@ -32,37 +35,50 @@ class Names:
 
         Who asks again while a look-up is under way takes the place of who asked before.
         """
+        self.forget()
         self._asked = then, failed
-        if self._under_way:
-            return
         if self._is_number:
-            self._clock.after(0, partial(self._on_found, self._way.addresses))
+            self._timer = self._clock.after(0, partial(self._found, self._way.addresses))
             return
-        self._under_way = True
-        call = partial(addresses, self._way.host, self._way.port)
-        self._worker.do(call, self._on_found, self._on_failed)
+        self._timer = self._clock.after(LOOK_UP_S, self._on_late)
+        if not self._under_way:
+            self._under_way = True
+            call = partial(addresses, self._way.host, self._way.port)
+            self._worker.do(call, self._on_found, self._on_failed)
 
     def forget(self) -> None:
         """Drop the answer: nobody wants it any more."""
         self._asked = None
+        if self._timer is not None:
+            self._timer.cancel()
 
     def _on_found(self, found: tuple[Found, ...]) -> None:
         self._under_way = False
-        self._way.addresses, self._way.failure = found, ""
-        if self._asked is not None:
-            then, _ = self._asked
-            self._asked = None
-            then(found)
+        self._found(found)
 
     def _on_failed(self, error: Exception) -> None:
         self._under_way = False
         if not isinstance(error, OSError):
             raise error
-        self._way.failure = reason = _not_found(self._way.host, error)
-        if self._asked is not None:
-            _, failed = self._asked
-            self._asked = None
-            failed(reason)
+        self._failed(_not_found(self._way.host, error))
+
+    def _on_late(self) -> None:
+        """Give who asked the answer that there is none; the look-up goes on, for the next try."""
+        self._failed(no_answer(self._way.host, LOOK_UP_S))
+
+    def _found(self, found: tuple[Found, ...]) -> None:
+        self._way.addresses, self._way.failure = found, ""
+        asked = self._asked
+        self.forget()
+        if asked is not None:
+            asked[0](found)
+
+    def _failed(self, reason: str) -> None:
+        self._way.failure = reason
+        asked = self._asked
+        self.forget()
+        if asked is not None:
+            asked[1](reason)
 
 
 def no_answer(host: str, seconds: float) -> str:
@@ -87,10 +103,10 @@ def find(way: Way, seconds: float) -> tuple[Found, ...]:
     thread.join(seconds)
     if not told:
         way.failure = no_answer(way.host, seconds)
-        raise OSError(None, way.failure)
+        raise OSError(way.failure)
     if isinstance(told[0], OSError):
         way.failure = _not_found(way.host, told[0])
-        raise OSError(None, way.failure) from told[0]
+        raise OSError(way.failure) from told[0]
     way.addresses = told[0]
     return way.addresses
 

@@ -44,7 +44,7 @@ def addresses(host: str, port: int, flags: int = 0) -> tuple[Found, ...]:
     try:
         rows = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM, 0, flags)
     except ValueError as error:  # UnicodeError: a label is empty or too long; a NUL
-        raise OSError(None, "not a host name") from error
+        raise OSError("not a host name") from error
     return tuple(Found(family, kind, protocol, tuple(a)) for family, kind, protocol, _, a in rows)
 
 

@@ -116,3 +116,7 @@ def test_status_tells_of_link_disk_and_tasks(counter: Counter) -> None:
     link = counter.ask(do="status")["connection"]
     assert isinstance(link, dict)
     assert (link["reason"], link["since_s"], link["retry_s"]) == ("lost", 1.0, 3.0)
+    counter.device.service.on_connected()
+    link = counter.ask(do="status")["connection"]
+    assert isinstance(link, dict)
+    assert (link["reason"], link["lost"]) == ("", "lost")  # whoever looks in between hears of it

@@ -348,7 +348,7 @@ def test_name_server_that_is_silent_is_blamed_and_not_the_broker(
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", hang)
-    monkeypatch.setattr("fedling_protocol.net.connection.LOOK_UP_S", 0.01)
+    monkeypatch.setattr("fedling_protocol.net.names.LOOK_UP_S", 0.01)
     end = End(loop, 1883, "one", host="broker.test")
     end.until(lambda: len(end.heard.events) >= 2)
     assert set(end.heard.events) == {"the look-up of broker.test has had no answer for 0 s"}

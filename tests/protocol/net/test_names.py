@@ -6,10 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from fedling_protocol.net.names import Names, find
+from fedling_protocol.net.names import LOOK_UP_S, Names, find
 from fedling_protocol.net.way import Found, Way
 from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.runtime.worker import ThreadWorker
+from tests.support.conditions import FakeWorker
+from tests.support.ports import HandClock
 
 ROW = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("198.51.100.1", 1883))
 ADDRESS = Found(ROW[0], ROW[1], ROW[2], ROW[4])
@@ -157,6 +159,27 @@ def test_way_keeps_the_last_addresses_while_the_name_server_is_gone(
     assert "Temporary failure" in way.failure
     worker.close()
     loop.close()
+
+
+def test_look_up_that_hangs_is_told_and_its_answer_serves_the_next_one(
+    resolver: DeadResolver,
+) -> None:
+    clock, worker = HandClock(), FakeWorker()
+    way = Way("broker.test", 1883)
+    names = Names(clock, worker, way)
+    told: list[object] = []
+    names.look_up(told.append, told.append)
+    clock.move(LOOK_UP_S)
+    assert told == ["the look-up of broker.test has had no answer for 20 s"]
+    assert way.failure == told[0]
+    names.look_up(told.append, told.append)
+    assert len(worker.calls) == 1  # the first one goes on
+    resolver.gate.set()
+    worker.run()
+    assert told[1:] == [(ADDRESS,)]
+    assert (way.addresses, way.failure) == ((ADDRESS,), "")
+    clock.move(LOOK_UP_S)
+    assert len(told) == 2
 
 
 def test_command_gives_up_a_name_server_that_does_not_answer(resolver: DeadResolver) -> None:

@@ -29,7 +29,7 @@ from tests.support.aggregator import (
     make_model,
     make_plan,
 )
-from tests.support.tools import absent, as_nobody
+from tests.support.tools import absent, as_nobody, only_processes
 
 LAYERS = (dense(40, 16, relu=True), dense(16, 3))  # 20 samples of 2 channels, 3 labels
 LOW = Weather(mains=False, battery=20, temperature=40, network=True)
@@ -395,6 +395,16 @@ def test_systemd_is_told_ready_alive_and_stopping(
         assert agent.stop(number) == Exit.OK
         while "STOPPING=1" not in heard:
             heard += manager.recv(1000).decode().split("\n")
+
+
+def test_round_where_proc_shows_processes_only(
+    aggregator: FakeAggregator, make_agent: MakeAgent
+) -> None:
+    """As the unit says: ProcSubset=pid."""
+    agent = make_agent(prefix=only_processes())
+    ready(aggregator, agent)
+    aggregator.offer(make_model(LAYERS), 1)
+    aggregator.until(lambda: verdicts(agent) == {"accepted": 1})
 
 
 def test_no_numpy_in_the_service(aggregator: FakeAggregator, make_agent: MakeAgent) -> None:

@@ -47,6 +47,14 @@ def own_tmpfs(mountpoint: str, size: str) -> list[str]:
     return [need("unshare", "util-linux"), "-rm", "sh", "-c", mount, "sh"]
 
 
+def only_processes() -> list[str]:
+    """Prefix of a command whose /proc shows processes and nothing else: ProcSubset=pid."""
+    _need_unshare("-rm")
+    mount = 'mount -t proc -o subset=pid,hidepid=invisible proc /proc && exec "$@"'
+    words = ["-rmpf", "--kill-child", "--mount-proc", "sh", "-c", mount, "sh"]
+    return [need("unshare", "util-linux"), *words]
+
+
 def as_nobody() -> list[str]:
     """Prefix of a command that runs as user nobody, when we are root; else of nothing.
 

@@ -33,21 +33,18 @@ def mains(roots: Roots) -> Signal:
         return unreadable(_folder(roots), str(error))
     if not found.batteries:
         return _without_battery(found)
-    batteries, chargers = _statuses(found.batteries), _statuses(found.plugs)
-    if "Discharging" in batteries:
-        return Signal(False, batteries["Discharging"])
-    if "Charging" in batteries:
-        return Signal(True, batteries["Charging"])
-    if not batteries.keys() & TELLING:
-        if "Charging" in chargers:
-            return Signal(True, chargers["Charging"])
-        if "Discharging" in chargers:
-            return Signal(False, chargers["Discharging"])
+    said = _statuses(found.batteries)
+    if not said.keys() & TELLING:
+        said |= _statuses(found.plugs)
+    if "Discharging" in said:
+        return Signal(False, said["Discharging"])
+    if "Charging" in said:
+        return Signal(True, said["Charging"])
     online = next((path for path in found.plugs if _online(path)), None)
     if online is not None:
         return Signal(True, f"{online}/online")
-    said = ", ".join(batteries) or "no status"
-    return untold(f"{found.batteries[0]}/status", f"{said}, and no plug is online")
+    words = ", ".join(said) or "no status"
+    return untold(f"{found.batteries[0]}/status", f"{words}, and no plug is online")
 
 
 def battery(roots: Roots) -> Signal:

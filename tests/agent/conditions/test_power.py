@@ -48,13 +48,13 @@ STATUSES = ("Charging", "Discharging", "Full", "Not charging", "Unknown", None)
 
 
 def right(batteries: tuple[str | None, ...], charger: str | None, online: str) -> bool | None:
-    """docs/power.md, rows 3 to 8, as anyone would write them down."""
-    if "Discharging" in batteries:
+    """docs/power.md, rows 3 to 6, as anyone would write them down."""
+    mute = not {"Charging", "Discharging", "Full", "Not charging"} & set(batteries)
+    said = {charger} if mute else set(batteries)
+    if "Discharging" in said:
         return False
-    if "Charging" in batteries:
+    if "Charging" in said:
         return True
-    if not {"Full", "Not charging"} & set(batteries) and charger in ("Charging", "Discharging"):
-        return charger == "Charging"
     return True if online == "1" else None
 
 

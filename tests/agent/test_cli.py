@@ -225,6 +225,18 @@ def test_conditions_tell_values_sources_and_what_they_allow(agent: Agent) -> Non
     assert "90 %" in agent.run("conditions").stdout
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "iso8859-5", "euc-jp"])
+def test_degree_sign_on_a_terminal_that_knows_none(agent: Agent, encoding: str) -> None:
+    for verb in ("conditions", "check"):
+        done = subprocess.run(
+            agent.command(verb),
+            capture_output=True,
+            env=os.environ | {"PYTHONIOENCODING": encoding},
+        )
+        assert b"Traceback" not in done.stderr, done.stderr
+        assert done.stdout
+
+
 def test_check_names_what_is_wrong(agent: Agent) -> None:
     agent.run("init")
     agent.run("ingest", "wrist", text=rows(1, 5))

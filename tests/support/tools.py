@@ -49,10 +49,12 @@ def own_tmpfs(mountpoint: str, size: str) -> list[str]:
 
 def only_processes() -> list[str]:
     """Prefix of a command whose /proc shows processes and nothing else: ProcSubset=pid."""
-    _need_unshare("-rm")
     mount = 'mount -t proc -o subset=pid,hidepid=invisible proc /proc && exec "$@"'
     words = ["-rmpf", "--kill-child", "--mount-proc", "sh", "-c", mount, "sh"]
-    return [need("unshare", "util-linux"), *words]
+    prefix = [need("unshare", "util-linux"), *words]
+    if run([*prefix, "true"], capture_output=True).returncode != 0:
+        absent("a /proc of processes only is refused here (run as root)")
+    return prefix
 
 
 def as_nobody() -> list[str]:

@@ -97,6 +97,7 @@ class Inside:
         ended: list[bool] = []
         self.service.stop(lambda: ended.append(True))
         self.until(lambda: ended)
+        self.aggregator.close()
         self.disk.close()
         self.loop.close()
         self.store.close()
@@ -176,23 +177,29 @@ class Running:
     def while_it_runs(self, talk: Callable[[], None]) -> Exit:
         """Run; when `talk` has returned, SIGHUP ends it. Returns how it ended."""
         failed: list[BaseException] = []
+        over = threading.Event()
 
         def other() -> None:
             try:
-                while b"READY=1" not in self.ready.recv(1000):
-                    pass
+                while b"READY=1" not in (said := self.ready.recv(1000)):
+                    assert said, "it ended before it was ready"
                 talk()
             except BaseException as error:  # noqa: BLE001 (raised below, in the test's thread)
                 failed.append(error)
             finally:
-                os.kill(os.getpid(), signal.SIGHUP)
+                if not over.is_set():
+                    os.kill(os.getpid(), signal.SIGHUP)
 
         thread = threading.Thread(target=other)
         thread.start()
         args = build_parser().parse_args(["run", "--config", str(self.agent.config)])
-        code = run.run(args)
-        thread.join()
-        self.ready.close()
+        try:
+            code = run.run(args)
+        finally:
+            over.set()
+            self.ready.shutdown(socket.SHUT_RDWR)
+            thread.join()
+            self.ready.close()
         if failed:
             raise failed[0]
         return code

@@ -18,6 +18,7 @@ from fedling_protocol.net.mqtt import new_client
 from fedling_protocol.net.ports import Broker, Will
 from fedling_protocol.net.tcpinfo import Traffic
 from fedling_protocol.net.transport import Plain, Wrap
+from fedling_protocol.net.way import Way
 from fedling_protocol.runtime.backoff import Backoff
 from fedling_protocol.runtime.loop import WRITE, Loop
 from fedling_protocol.runtime.worker import ThreadWorker
@@ -71,6 +72,7 @@ class End:
         self.loop = loop
         self.heard = Recorder()
         self.names = ThreadWorker(loop, "names", patient=False)
+        self.way = Way(host, port)
         self.link = MqttLink(
             loop,
             self.names,
@@ -80,6 +82,7 @@ class End:
             partial(new_client, name),
             self.heard,
             wrap,
+            self.way,
         )
         self.link.start()
 
@@ -306,6 +309,40 @@ def test_two_with_one_id_hear_that_they_are_two(loop: Loop, mosquitto: Mosquitto
     ends[0].until(lambda: any(told in str(e) for end in ends for e in end.heard.events))
     for end in ends:
         end.stop()
+
+
+@pytest.mark.parametrize(
+    ("lives", "twin"),
+    [
+        ([(0.5, True)] * 3, True),
+        ([(0.5, True)] * 2, False),
+        ([(0.5, True), (0.5, True), (3600.0, True), (0.5, True)], False),  # one was long
+        ([(0.5, False)] * 5, False),  # nobody put us off: it was lost, or we gave it up
+        ([(0.5, True), (0.5, True), (None, False), (0.5, True)], True),  # not reached between
+    ],
+)
+def test_twin_is_somebody_who_puts_us_off_again_and_again(
+    loop: Loop, lives: list[tuple[float | None, bool]], twin: bool
+) -> None:
+    end = End(loop, free_port(), "one", backoff=Backoff(1.0, 60.0, lambda: 1.0))
+    end.until(lambda: bool(end.heard.events))  # nobody is there
+    for lived_s, put_off in lives:
+        end.link.connection_ended("closed", lived_s, put_off)
+    assert ("a copy of this one's state" in str(end.heard.events[-1])) is twin
+    end.link.stop(None, lambda: None)
+
+
+def test_way_is_connected_while_the_broker_has_accepted_us(
+    loop: Loop, mosquitto: Mosquitto
+) -> None:
+    end = End(loop, mosquitto.port, "one")
+    assert not end.way.connected
+    end.connect()
+    assert end.way.connected
+    end.link.reconnect("as if it were lost")
+    assert not end.way.connected
+    end.connect().stop()
+    assert not end.way.connected
 
 
 def test_broker_that_restarts_is_no_twin(loop: Loop) -> None:

@@ -225,6 +225,14 @@ def test_conditions_tell_values_sources_and_what_they_allow(agent: Agent) -> Non
     assert "90 %" in agent.run("conditions").stdout
 
 
+def test_conditions_say_that_sensors_are_slow(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("fedling_agent.commands.conditions.SLOW_S", 0.0)
+    assert cli.main(["conditions", "--config", str(agent.config)]) == Exit.OK
+    assert "each batch waits for them" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "iso8859-5", "euc-jp"])
 def test_degree_sign_on_a_terminal_that_knows_none(agent: Agent, encoding: str) -> None:
     for verb in ("conditions", "check"):

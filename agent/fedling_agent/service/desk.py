@@ -84,6 +84,7 @@ class Desk:
             answer(
                 {
                     "signals": report.of_readings(service.config.policy.rows, readings),
+                    "took_s": readings.took_s,
                     "own": report.of_allowance(own),
                     "tasks": {
                         runner.task: report.of_allowance(runner.allowance)

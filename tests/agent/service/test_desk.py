@@ -90,7 +90,7 @@ def test_conditions_are_of_a_reading_made_now(counter: Counter) -> None:
     counter.device.connect()
     counter.device.offer()
     answer = counter.ask(do="conditions")
-    assert list(answer) == ["signals", "own", "tasks"]
+    assert list(answer) == ["signals", "took_s", "own", "tasks"]
     own, tasks = answer["own"], answer["tasks"]
     assert isinstance(own, dict)
     assert isinstance(tasks, dict)

@@ -138,6 +138,7 @@ def test_sensor_that_takes_longer_than_a_lease_does_not_end_training(
     device.service.start()
     aggregator.offer(make_model(LAYERS), 1)
     device.until(lambda: device.store.spool.receipts("watch"))
+    assert device.service.watcher.latest.signals["network"].detail == "connected"
     device.end()
 
 

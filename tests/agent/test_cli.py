@@ -12,10 +12,12 @@ from typing import NoReturn
 import pytest
 
 from fedling_agent import cli, config
+from fedling_agent.commands import volatile
 from fedling_protocol.exits import Exit
 from fedling_protocol.settings import SettingsError
 from fedling_protocol.wire.identity import SECRET_BYTES
 from tests.support.agent import Agent, rows
+from tests.support.tools import own_tmpfs
 
 NOWHERE = 1  # a port that nobody listens on
 
@@ -138,6 +140,21 @@ def test_host_that_is_none_is_a_wrong_configuration(agent: Agent, host: str) -> 
         said = agent.run(verb, code=Exit.BAD_CONFIG).stderr
         assert "mqtt.host = " in said
         assert "allowed: a name or address" in said
+
+
+def test_state_that_a_boot_takes_away_is_told(agent: Agent) -> None:
+    agent.state.mkdir()
+    forgetful = Agent(agent.directory, NOWHERE, prefix=own_tmpfs(str(agent.state), "1m"))
+    assert f"{agent.state} is on tmpfs: " in forgetful.json("init")["warning"]
+    assert "is on tmpfs" in forgetful.run("init").stdout
+
+
+def test_file_system_is_that_of_the_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert volatile.file_system(Path("/proc")) == "proc"
+    assert volatile.file_system(tmp_path / "absent") == ""
+    assert volatile.warning(Path("/proc")) == ""
+    monkeypatch.setattr(volatile, "MOUNTS", tmp_path / "absent")
+    assert volatile.file_system(Path("/proc")) == ""
 
 
 # --- without a service -----

@@ -5,7 +5,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from fedling_agent.commands import installation, status
+from fedling_agent.commands import installation, status, volatile
 from fedling_agent.commands.installation import LOOK_UP_S, Installation
 from fedling_agent.conditions import watcher
 from fedling_agent.store import identity
@@ -51,7 +51,8 @@ def _identity(where: Installation) -> str:
     me = identity.load(where.state)
     if me is None:
         raise Missing(f"{where.state}: no key yet; make one with: fedling-agent init")
-    return f"device {me.device}"
+    warning = volatile.warning(where.state)
+    return f"device {me.device}{'; ' if warning else ''}{warning}"
 
 
 def _streams(where: Installation) -> str:

@@ -17,18 +17,20 @@ def temperature(roots: Roots) -> Signal:
     """Degrees Celsius of the hottest zone that policy.zones does not leave out.
 
     One that cannot be read does not count: a radio that is off has one. What was not looked at is
-    no permission.
+    no permission, nor is a zone that the owner has named and that tells nothing.
     """
     folder = f"{roots.sys}/class/thermal"
     listed = list(_zones(folder))
-    zones = [zone for zone in listed if _is_wanted(zone, roots.zones)]
-    if not zones:
-        return _none_wanted(folder, listed, roots.zones)
+    takes = any(not name.startswith(LEAVE_OUT) for name in roots.zones)
+    zones = [zone for zone in listed if _is_wanted(zone, roots.zones, takes)]
     left = len(zones) - files.MOST_ENTRIES
     if left > 0:
         said = f"{left} of {len(zones)} zones are not read"
         return unread(folder, f"{said}; name those that matter in policy.zones")
-    return _hottest(zones)
+    found = _hottest(zones) if zones else _none_wanted(folder, listed, takes)
+    if takes and found.value is None:
+        return unread(found.source, found.detail)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,20 +50,19 @@ def _zones(folder: str) -> Iterator[_Zone]:
         yield _Zone(f"{folder}/{name}", kind)
 
 
-def _is_wanted(zone: _Zone, named: Sequence[str]) -> bool:
+def _is_wanted(zone: _Zone, named: Sequence[str], takes: bool) -> bool:
     """Whether policy.zones takes a zone: it names it, or takes none and does not leave it out."""
-    takes = any(not name.startswith(LEAVE_OUT) for name in named)
     return zone.kind in named if takes else f"{LEAVE_OUT}{zone.kind}" not in named
 
 
-def _none_wanted(folder: str, listed: Sequence[_Zone], named: Sequence[str]) -> Signal:
-    """Say why no zone is asked. A name that no zone has must not end the watch over heat."""
+def _none_wanted(folder: str, listed: Sequence[_Zone], takes: bool) -> Signal:
+    """Say why no zone is asked."""
     if not listed:
         return absent(folder, "no thermal zone is listed")
-    if all(name.startswith(LEAVE_OUT) for name in named):
+    if not takes:
         return absent(folder, "policy.zones leaves out all thermal zones")
     here = ", ".join(dict.fromkeys(zone.kind for zone in listed[:MOST_NAMED]))
-    return unread(folder, f"no zone is called as policy.zones says; there are {here}")
+    return absent(folder, f"no zone is called as policy.zones says; there are {here}")
 
 
 def _hottest(zones: Sequence[_Zone]) -> Signal:

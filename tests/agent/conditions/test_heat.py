@@ -98,6 +98,16 @@ def test_policy_takes_or_leaves_out_zones(
     assert (found.value, found.lack) == (value, lack)
 
 
+def test_zone_that_the_owner_named_and_that_tells_nothing_is_no_permission(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, ("cpu",))
+    assert temperature(machine.roots).lack is Lack.SILENT
+    machine.zone(0, "warm", "cpu")
+    machine.zone(1, "30000", "gpu")
+    found = temperature(machine.roots)
+    assert (found.lack, found.detail) == (Lack.SILENT, "cpu: 'warm' is not a number")
+    assert temperature(Machine(tmp_path, ("-gpu",)).roots).lack is Lack.UNREADABLE
+
+
 @given(st.lists(st.text(alphabet="ab019", min_size=1, max_size=6), unique=True, max_size=20))
 def test_names_are_all_there_in_the_order_of_people(found: list[str]) -> None:
     numbered = sorted((f"zone{number}" for number in range(120)), key=files._by_number)

@@ -112,10 +112,9 @@ class AgentRetrySettings(RetrySettings):
 
 @dataclass(frozen=True, slots=True)
 class PathSettings:
-    """[paths]: where the system tells of power, heat and network."""
+    """[paths]: where the system tells of power and heat."""
 
     sys: Path = setting(Path("/sys"), help="root of sysfs, which tells of battery, mains and heat")
-    proc: Path = setting(Path("/proc"), help="root of procfs, which tells of the network")
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +150,8 @@ class AgentConfig:
 
     @property
     def roots(self) -> Roots:
-        return Roots(self.paths.sys, self.paths.proc)
+        """What readers may ask, but for the way to the MQTT broker."""
+        return Roots(self.paths.sys, self.policy.zones)
 
 
 def load(path: Path) -> AgentConfig:
@@ -162,7 +162,7 @@ def load(path: Path) -> AgentConfig:
         config,
         state_dir=None if config.state_dir is None else here / config.state_dir,
         streams=tuple(here / stream for stream in config.streams),
-        paths=PathSettings(here / config.paths.sys, here / config.paths.proc),
+        paths=PathSettings(here / config.paths.sys),
     )
 
 
@@ -178,7 +178,10 @@ def load_streams(config: AgentConfig) -> dict[str, Stream]:
 
 
 def state_directory(given: Path | None, config: AgentConfig | None) -> Path:
-    """Find the state: --state, else agent.toml, else the service's own, else the user's."""
+    """Find the state: --state, else agent.toml, else the service's own, else the user's.
+
+    Raises SettingsError if there is none of them.
+    """
     if given is not None:
         return given.absolute()
     if config is not None and config.state_dir is not None:
@@ -188,5 +191,17 @@ def state_directory(given: Path | None, config: AgentConfig | None) -> Path:
         return Path(service)
     if SYSTEM_STATE.is_symlink() or SYSTEM_STATE.exists():  # a DynamicUser's is a link
         return SYSTEM_STATE
-    home = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local/state")
-    return Path(home) / "fedling"
+    return _users_state() / "fedling"
+
+
+def _users_state() -> Path:
+    """The user's folder of state; a relative one is ignored (XDG Base Directory Specification)."""
+    given = Path(os.environ.get("XDG_STATE_HOME", ""))
+    if given.is_absolute():
+        return given
+    try:
+        return Path.home() / ".local/state"
+    except RuntimeError as error:  # a user without an entry in passwd, and without HOME
+        raise SettingsError(
+            "this user has no home directory: name the state directory with --state or state_dir"
+        ) from error

@@ -103,7 +103,7 @@ class Device:
                 "training": {"duty": duty},
                 "policy": LONG_AGO,
                 "retry": RETRY,
-                "paths": {"sys": "sys", "proc": "proc"},
+                "paths": {"sys": "sys"},
             }
         )
 

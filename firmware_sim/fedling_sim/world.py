@@ -1,4 +1,4 @@
-"""A simulated device's surroundings over time: power, heat, network; shown as a fake sysfs, procfs.
+"""A simulated device's surroundings over time: power, heat, network; shown as a fake sysfs.
 
 A trace is a pure function of (seed, device, second): the same seed sees the same world.
 """
@@ -117,11 +117,13 @@ class _Switch:
 
 
 class FakeDevice:
-    """A sysfs and a procfs of one device in a directory, as the agent's readers expect them."""
+    """A sysfs of one device in a directory, as the agent's readers expect it: power and heat.
+
+    A network is there while the device reaches the MQTT broker, which the proxy decides.
+    """
 
     def __init__(self, root: Path) -> None:
         self.sysfs = root / "sys"
-        self.procfs = root / "proc"
         self._written: dict[Path, str] = {}
 
     def show(self, weather: Weather) -> None:
@@ -133,9 +135,9 @@ class FakeDevice:
         self._write(supply / "BAT0/type", "Battery")
         self._write(supply / "BAT0/status", status)
         self._write(supply / "BAT0/capacity", str(weather.battery))
-        self._write(self.sysfs / "class/thermal/thermal_zone0/temp", f"{weather.temperature}000")
-        self._write(self.sysfs / "class/net/eth0/operstate", "up" if weather.network else "down")
-        self._write(self.procfs / "net/route", _ROUTE_HEADER + (_ROUTE if weather.network else ""))
+        zone = self.sysfs / "class/thermal/thermal_zone0"
+        self._write(zone / "type", "cpu-thermal")
+        self._write(zone / "temp", f"{weather.temperature}000")
 
     def _write(self, path: Path, text: str) -> None:
         if self._written.get(path) == text:
@@ -145,7 +147,3 @@ class FakeDevice:
         new.write_text(text + "\n")
         os.replace(new, path)
         self._written[path] = text
-
-
-_ROUTE_HEADER = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT"
-_ROUTE = "\neth0\t00000000\t016433C6\t0003\t0\t0\t0\t00000000\t0\t0\t0"

@@ -19,6 +19,15 @@ def check_root_key(value: str) -> str | None:
     return None if hexadecimal else "64 digits of [0-9a-f], as `fedling-broker init` prints it"
 
 
+def check_host(value: str) -> str | None:
+    """Check a value of the key `mqtt.host`."""
+    try:
+        value.encode("idna")
+    except UnicodeError:
+        return "a name or address; the words between its dots have 1 to 63 characters"
+    return None if "\0" not in value else "a name or address"
+
+
 def check_topic_root(value: str) -> str | None:
     """Check a value of the key `mqtt.topic_root`."""
     try:
@@ -32,7 +41,7 @@ def check_topic_root(value: str) -> str | None:
 class MqttSettings:
     """[mqtt]: the MQTT broker."""
 
-    host: str = setting(help="name or address of the MQTT broker", low=1)
+    host: str = setting(help="name or address of the MQTT broker", low=1, check=check_host)
     port: int = setting(1883, help="TCP port of the MQTT broker", low=1, high=65_535)
     keepalive_s: int = setting(
         300,

@@ -2,17 +2,22 @@
 
 import json
 import os
+import pwd
 import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
-from fedling_agent import cli
+from fedling_agent import cli, config
+from fedling_agent.commands import volatile
 from fedling_protocol.exits import Exit
+from fedling_protocol.settings import SettingsError
 from fedling_protocol.wire.identity import SECRET_BYTES
 from tests.support.agent import Agent, rows
+from tests.support.tools import own_tmpfs
 
 NOWHERE = 1  # a port that nobody listens on
 
@@ -109,6 +114,49 @@ def test_state_directory_comes_from_systemd(tmp_path: Path) -> None:
     assert json.loads(result.stdout)["state"] == str(tmp_path / "mine")
 
 
+def test_state_directory_of_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Path.home() raises RuntimeError under a uid that no passwd names; a relative XDG path is to
+    be ignored."""
+
+    def unknown(uid: int) -> NoReturn:
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    monkeypatch.setattr(config, "SYSTEM_STATE", Path("/nonexistent"))
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", "/home/somebody/state")
+    assert config.state_directory(None, None) == Path("/home/somebody/state/fedling")
+    monkeypatch.setenv("XDG_STATE_HOME", "state")
+    with pytest.raises(SettingsError, match=r"no home directory: .* --state or state_dir"):
+        config.state_directory(None, None)
+
+
+@pytest.mark.parametrize("host", ["mqtt..example.org", ".local", "a" * 70 + ".local", "a\\u0000b"])
+def test_host_that_is_none_is_a_wrong_configuration(agent: Agent, host: str) -> None:
+    """getaddrinfo raises UnicodeError of them: a traceback, at every start."""
+    text = agent.config.read_text().replace("127.0.0.1", host)
+    agent.config.write_text(text)
+    for verb in ("run", "check", "conditions"):
+        said = agent.run(verb, code=Exit.BAD_CONFIG).stderr
+        assert "mqtt.host = " in said
+        assert "allowed: a name or address" in said
+
+
+def test_state_that_a_boot_takes_away_is_told(agent: Agent) -> None:
+    agent.state.mkdir()
+    forgetful = Agent(agent.directory, NOWHERE, prefix=own_tmpfs(str(agent.state), "1m"))
+    assert f"{agent.state} is on tmpfs: " in forgetful.json("init")["warning"]
+    assert "is on tmpfs" in forgetful.run("init").stdout
+
+
+def test_file_system_is_that_of_the_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert volatile.file_system(Path("/proc")) == "proc"
+    assert volatile.file_system(tmp_path / "absent") == ""
+    assert volatile.warning(Path("/proc")) == ""
+    monkeypatch.setattr(volatile, "MOUNTS", tmp_path / "absent")
+    assert volatile.file_system(Path("/proc")) == ""
+
+
 # --- without a service -----
 
 
@@ -194,6 +242,26 @@ def test_conditions_tell_values_sources_and_what_they_allow(agent: Agent) -> Non
     assert "90 %" in agent.run("conditions").stdout
 
 
+def test_conditions_say_that_sensors_are_slow(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("fedling_agent.commands.conditions.SLOW_S", 0.0)
+    assert cli.main(["conditions", "--config", str(agent.config)]) == Exit.OK
+    assert "each batch waits for them" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "iso8859-5", "euc-jp"])
+def test_degree_sign_on_a_terminal_that_knows_none(agent: Agent, encoding: str) -> None:
+    for verb in ("conditions", "check"):
+        done = subprocess.run(
+            agent.command(verb),
+            capture_output=True,
+            env=os.environ | {"PYTHONIOENCODING": encoding},
+        )
+        assert b"Traceback" not in done.stderr, done.stderr
+        assert done.stdout
+
+
 def test_check_names_what_is_wrong(agent: Agent) -> None:
     agent.run("init")
     agent.run("ingest", "wrist", text=rows(1, 5))
@@ -205,6 +273,18 @@ def test_check_names_what_is_wrong(agent: Agent) -> None:
     assert not results["MQTT broker"]["ok"]
     assert "127.0.0.1:1" in results["MQTT broker"]["says"]
     assert "fedling-agent run" in results["service"]["says"]
+
+
+def test_name_that_is_not_found_is_said_by_conditions_and_check(agent: Agent) -> None:
+    agent.run("init")
+    change(agent, 'host = "127.0.0.1"', 'host = "nowhere.invalid"')
+    network = agent.json("conditions")["signals"]["network"]
+    assert network["value"] is False
+    assert network["reason"].startswith("the look-up of nowhere.invalid ")
+    results = {r["check"]: r for r in agent.json("check", code=Exit.FAILED)}
+    assert results["MQTT broker"]["says"] == network["reason"]
+    change(agent, 'host = "nowhere.invalid"', 'host = "127.0.0.1"')
+    assert agent.json("conditions")["signals"]["network"]["value"] is True
 
 
 # --- the frame -----

@@ -3,6 +3,8 @@
 import json
 import os
 import re
+import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -247,6 +249,22 @@ def test_serve_alone_in_its_state_directory(here: Here) -> None:
     with lock.exclusive(Path("broker-state"), PROGRAM):
         said = here("serve", code=Exit.TRY_LATER)
     assert f"broker-state: in use by another fedling-broker (pid {os.getpid()})" in said
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_serve_ends_in_good_order(here: Here, number: signal.Signals) -> None:
+    """systemd takes SIGHUP for a clean end; what was not committed must not be lost by it."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind("notify")
+        manager.settimeout(60)
+        serve = [sys.executable, "-m", "fedling_broker.cli", "serve", "--config", "broker.toml"]
+        with subprocess.Popen(serve, env=os.environ | {"NOTIFY_SOCKET": "notify"}) as process:
+            while b"READY=1" not in manager.recv(1000):
+                pass
+            process.send_signal(number)
+            while b"STOPPING=1" not in manager.recv(1000):
+                pass
+            assert process.wait(60) == Exit.OK
 
 
 @pytest.mark.parametrize("words", [[], ["round"], ["task", "add"], ["round", "verify"], ["no"]])

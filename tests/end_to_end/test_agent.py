@@ -29,7 +29,7 @@ from tests.support.aggregator import (
     make_model,
     make_plan,
 )
-from tests.support.tools import absent, as_nobody
+from tests.support.tools import absent, as_nobody, only_processes
 
 LAYERS = (dense(40, 16, relu=True), dense(16, 3))  # 20 samples of 2 channels, 3 labels
 LOW = Weather(mains=False, battery=20, temperature=40, network=True)
@@ -380,8 +380,9 @@ def test_service_of_another_user_is_named_as_such(
     assert "belongs to another user" in result.stderr
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_systemd_is_told_ready_alive_and_stopping(
-    aggregator: FakeAggregator, make_agent: MakeAgent, tmp_path: Path
+    aggregator: FakeAggregator, make_agent: MakeAgent, tmp_path: Path, number: signal.Signals
 ) -> None:
     agent = make_agent()
     heard: list[str] = []
@@ -391,9 +392,19 @@ def test_systemd_is_told_ready_alive_and_stopping(
         agent.start(NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="400000")
         while "WATCHDOG=1" not in heard or "READY=1" not in heard:
             heard += manager.recv(1000).decode().split("\n")
-        assert agent.stop(signal.SIGINT) == Exit.OK
+        assert agent.stop(number) == Exit.OK
         while "STOPPING=1" not in heard:
             heard += manager.recv(1000).decode().split("\n")
+
+
+def test_round_where_proc_shows_processes_only(
+    aggregator: FakeAggregator, make_agent: MakeAgent
+) -> None:
+    """As the unit says: ProcSubset=pid."""
+    agent = make_agent(prefix=only_processes())
+    ready(aggregator, agent)
+    aggregator.offer(make_model(LAYERS), 1)
+    aggregator.until(lambda: verdicts(agent) == {"accepted": 1})
 
 
 def test_no_numpy_in_the_service(aggregator: FakeAggregator, make_agent: MakeAgent) -> None:

@@ -214,6 +214,8 @@ def test_load(tmp_path: Path) -> None:
         load(path, Example)
     path.write_text('fleet = "größer"', encoding="utf-8")
     assert load(path, Example).fleet == "größer"
+    path.write_text('fleet = "größer"', encoding="utf-8-sig")  # with a byte order mark
+    assert load(path, Example).fleet == "größer"
 
 
 def test_read_takes_a_table() -> None:

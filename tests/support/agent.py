@@ -81,7 +81,6 @@ check_s = 0.1
 {policy}
 [paths]
 sys = "sys"
-proc = "proc"
 """
         )
 

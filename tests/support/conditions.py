@@ -23,8 +23,8 @@ T = TypeVar("T")
 class Machine:
     """A folder that looks like the kernel's."""
 
-    def __init__(self, root: Path) -> None:
-        self.roots = Roots(root / "sys", root / "proc")
+    def __init__(self, root: Path, zones: tuple[str, ...] = ()) -> None:
+        self.roots = Roots(root / "sys", zones)
         self.power = root / "sys/class/power_supply"
         self.thermal = root / "sys/class/thermal"
 
@@ -36,14 +36,9 @@ class Machine:
         for file, text in files.items():
             self.put(self.power / name / file, text + "\n")
 
-    def zone(self, number: int, temp: str) -> None:
+    def zone(self, number: int, temp: str, kind: str = "cpu-thermal") -> None:
+        self.put(self.thermal / f"thermal_zone{number}/type", kind + "\n")
         self.put(self.thermal / f"thermal_zone{number}/temp", temp + "\n")
-
-    def network(self, table4: str | None, table6: str | None = "", state: str = "up") -> None:
-        self.put(self.roots.sys / "class/net/eth0/operstate", state + "\n")
-        for name, table in (("route", table4), ("ipv6_route", table6)):
-            if table is not None:
-                self.put(self.roots.proc / "net" / name, table)
 
 
 def policy(*, make: type[Policy] = Policy, **keys: Value) -> Policy:

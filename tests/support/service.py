@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from fedling_agent.conditions.condition import Roots
 from fedling_agent.conditions.watcher import Watcher
 from fedling_agent.config import AgentConfig
 from fedling_agent.service.runner import SessionRunner
@@ -106,7 +107,7 @@ class HandService:
         self.disk, self.sensors = HandWorker(self.clock), HandWorker(self.clock)
         self.store = Store(self.directory / "state")
         rows = self.config.policy.rows
-        roots = self.config.roots.__class__(self.world.sysfs, self.world.procfs)
+        roots = Roots(self.world.sysfs)
         ports = Ports(
             clock=self.clock,
             disk=self.disk,

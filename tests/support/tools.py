@@ -47,6 +47,16 @@ def own_tmpfs(mountpoint: str, size: str) -> list[str]:
     return [need("unshare", "util-linux"), "-rm", "sh", "-c", mount, "sh"]
 
 
+def only_processes() -> list[str]:
+    """Prefix of a command whose /proc shows processes and nothing else: ProcSubset=pid."""
+    mount = 'mount -t proc -o subset=pid,hidepid=invisible proc /proc && exec "$@"'
+    words = ["-rmpf", "--kill-child", "--mount-proc", "sh", "-c", mount, "sh"]
+    prefix = [need("unshare", "util-linux"), *words]
+    if run([*prefix, "true"], capture_output=True).returncode != 0:
+        absent("a /proc of processes only is refused here (run as root)")
+    return prefix
+
+
 def as_nobody() -> list[str]:
     """Prefix of a command that runs as user nobody, when we are root; else of nothing.
 

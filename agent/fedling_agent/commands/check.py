@@ -3,9 +3,10 @@
 import argparse
 import socket
 from collections.abc import Callable
+from typing import Any
 
-from fedling_agent.commands import installation, status
-from fedling_agent.commands.installation import Installation
+from fedling_agent.commands import installation, status, volatile
+from fedling_agent.commands.installation import LOOK_UP_S, Installation
 from fedling_agent.conditions import watcher
 from fedling_agent.store import identity
 from fedling_agent.store.store import Store
@@ -13,6 +14,8 @@ from fedling_protocol.command import output
 from fedling_protocol.command.failures import COMMON
 from fedling_protocol.disk.errors import Missing
 from fedling_protocol.exits import Exit
+from fedling_protocol.net import names
+from fedling_protocol.net.way import Found, Way
 
 CONNECT_S = 5.0
 EXPECTED = tuple(COMMON)
@@ -48,7 +51,8 @@ def _identity(where: Installation) -> str:
     me = identity.load(where.state)
     if me is None:
         raise Missing(f"{where.state}: no key yet; make one with: fedling-agent init")
-    return f"device {me.device}"
+    warning = volatile.warning(where.state)
+    return f"device {me.device}{'; ' if warning else ''}{warning}"
 
 
 def _streams(where: Installation) -> str:
@@ -69,7 +73,7 @@ def _store(where: Installation) -> str:
 
 def _conditions(where: Installation) -> str:
     config = where.needed_config()
-    signals = watcher.read(config.policy.rows, config.roots).values()
+    signals = watcher.read(config.policy.rows, where.roots()).values()
     broken = [f"{signal.source}: {signal.detail}" for signal in signals if signal.broken]
     if broken:
         raise Missing("; ".join(broken))
@@ -78,20 +82,31 @@ def _conditions(where: Installation) -> str:
 
 def _broker(where: Installation) -> str:
     mqtt = where.needed_config().mqtt
-    try:
-        socket.create_connection((mqtt.host, mqtt.port), CONNECT_S).close()
-    except OSError as error:
-        raise OSError(f"{mqtt.address}: {error.strerror or error}") from error
-    return f"{mqtt.address} accepts connections"
+    failures: list[str] = []
+    for found in names.find(Way(mqtt.host, mqtt.port), LOOK_UP_S):
+        try:
+            _connect(found)
+        except OSError as error:
+            failures.append(error.strerror or str(error))
+        else:
+            return f"{mqtt.address} accepts connections"
+    raise Missing(f"{mqtt.address}: {failures[0]}")
+
+
+def _connect(to: Found) -> None:
+    with socket.socket(to.family, to.kind, to.protocol) as probe:
+        probe.settimeout(CONNECT_S)
+        probe.connect(to.address)
 
 
 def _service(where: Installation) -> str:
-    facts = status.read(where)
+    facts: dict[str, Any] = status.read(where)
     if facts["source"] != "service":
         raise Missing("it does not run; start it with: fedling-agent run")
     if not facts["enrolled"]:
         raise Missing(f"runs, but is not enrolled; the operator runs: {facts['enrol']}")
-    return str(facts["doing"])
+    lost = facts["connection"].get("lost")  # a service of before the last upgrade tells none
+    return f"{facts['doing']}; the last connection ended: {lost}" if lost else str(facts["doing"])
 
 
 CHECKS: dict[str, Callable[[Installation], str]] = {

@@ -1,18 +1,21 @@
 """`fedling-agent conditions`: what the sensors say, and what that allows."""
 
 import argparse
+import time
 from typing import Any
 
 from fedling_agent.commands import installation
 from fedling_agent.commands.installation import Installation
 from fedling_agent.conditions import watcher, words
-from fedling_agent.conditions.condition import Readings, Roots
+from fedling_agent.conditions.condition import Readings
 from fedling_agent.conditions.decision import Memory, decide
 from fedling_agent.conditions.policy import Policy
 from fedling_agent.service import report
 from fedling_agent.service.control import Json
 from fedling_protocol.command import output
 from fedling_protocol.exits import Exit
+
+SLOW_S = 0.2  # sensors that take longer slow training down
 
 
 def run(args: argparse.Namespace) -> Exit:
@@ -24,6 +27,10 @@ def run(args: argparse.Namespace) -> Exit:
     lines += _allowance("", facts["own"])
     for task, allowance in facts["tasks"].items():
         lines += _allowance(f" for {task}", allowance)
+    if facts["took_s"] >= SLOW_S:
+        lines.append(
+            ("slow", f"the sensors took {facts['took_s']:.1f} s; each batch waits for them")
+        )
     output.print_pairs([*lines, ("told by", f"the {facts['source']}")])
     return Exit.OK
 
@@ -34,13 +41,14 @@ def read(where: Installation) -> Json:
     if service is not None:
         with service:
             return service.ask({"do": "conditions"}) | {"source": "service"}
-    roots = Roots() if where.config is None else where.config.roots
     own = Policy() if where.config is None else where.config.policy
-    readings = Readings(watcher.read(own.rows, roots), at=0.0)
+    roots, began = where.roots(), time.monotonic()
+    signals = watcher.read(own.rows, roots)
+    readings = Readings(signals, at=0.0, took_s=time.monotonic() - began)
     allowance, _ = decide(own, None, readings, Memory())
     return {
         "signals": report.of_readings(own.rows, readings),
-        "age_s": 0.0,
+        "took_s": readings.took_s,
         "own": report.of_allowance(allowance),
         "tasks": {},
         "source": "command; the service does not run",

@@ -2,7 +2,7 @@
 
 import argparse
 
-from fedling_agent.commands import installation
+from fedling_agent.commands import installation, volatile
 from fedling_agent.store import identity
 from fedling_protocol.command import output
 from fedling_protocol.exits import Exit
@@ -11,6 +11,7 @@ from fedling_protocol.exits import Exit
 def run(args: argparse.Namespace) -> Exit:
     where = installation.find(args)
     me = identity.ensure(where.state)
+    warning = volatile.warning(where.state)
     if args.json:
         output.print_json(
             {
@@ -18,6 +19,7 @@ def run(args: argparse.Namespace) -> Exit:
                 "key": me.key.public.hex(),
                 "state": str(where.state),
                 "enrol": me.add_command,
+                "warning": warning,
             }
         )
         return Exit.OK
@@ -27,6 +29,7 @@ def run(args: argparse.Namespace) -> Exit:
             ("key", me.key.public.hex()),
             ("kept in", str(where.state)),
             ("enrol", f"the operator runs: {me.add_command}"),
+            *([("warning", output.paint(warning, output.YELLOW))] if warning else []),
         ]
     )
     if where.config is None:

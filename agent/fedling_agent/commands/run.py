@@ -4,7 +4,7 @@ import argparse
 import logging
 import os
 import random
-import signal
+from dataclasses import replace
 from functools import partial
 
 from fedling_agent.commands import installation
@@ -22,6 +22,7 @@ from fedling_protocol.exits import Exit
 from fedling_protocol.net.link import MqttLink
 from fedling_protocol.net.mqtt import new_client
 from fedling_protocol.net.ports import Broker, Link, Owner
+from fedling_protocol.net.way import Way
 from fedling_protocol.runtime import logs, sdnotify
 from fedling_protocol.runtime.backoff import Backoff
 from fedling_protocol.runtime.loop import Loop
@@ -44,8 +45,7 @@ def run(args: argparse.Namespace) -> Exit:
         disk = ThreadWorker(loop, "disk")
         service = Service(_ports(loop, disk, config), config, streams, me, store)
         server = control.Server(loop, where.state, Desk(service).handle)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.on_signal(number, partial(_stop, service, loop))
+        loop.on_end(partial(_stop, service, loop))
         service.start()
         Watchdog(loop).start()
         sdnotify.ready("running")
@@ -65,10 +65,10 @@ def _stop(service: Service, loop: Loop) -> None:
 def _ports(loop: Loop, disk: ThreadWorker, config: AgentConfig) -> Ports:
     names = ThreadWorker(loop, "names", patient=False)
     sensors = ThreadWorker(loop, "sensors", patient=False)
-    training = config.training
+    training, mqtt, retry = config.training, config.mqtt, config.retry
+    way = Way(mqtt.host, mqtt.port)
 
     def make_link(client_id: str, owner: Owner) -> Link:
-        mqtt, retry = config.mqtt, config.retry
         return MqttLink(
             loop,
             names,
@@ -77,12 +77,13 @@ def _ports(loop: Loop, disk: ThreadWorker, config: AgentConfig) -> Ports:
             MAX_PACKET,
             partial(new_client, client_id),
             owner,
+            way=way,
         )
 
     return Ports(
         clock=loop,
         disk=disk,
-        watcher=Watcher(config.policy.rows, config.roots, loop, sensors),
+        watcher=Watcher(config.policy.rows, replace(config.roots, way=way), loop, sensors),
         make_link=make_link,
         make_process=partial(
             ChildProcess, loop, duty=training.duty, checkpoint_s=training.checkpoint_s

@@ -94,7 +94,8 @@ def _connection(about: Facts | None) -> list[tuple[str, str]]:
         return []
     since = report.span(about["since_s"])
     if about["connected"]:
-        return [("MQTT broker", f"{about['broker']}, connected for {since}")]
+        lost = f"; the one before ended: {about['lost']}" if about.get("lost") else ""
+        return [("MQTT broker", f"{about['broker']}, connected for {since}{lost}")]
     text = f"{about['broker']}, not connected for {since}: {about['reason']}"
     if about["retry_s"] is not None:
         text += f", next try in {report.span(about['retry_s'])}"

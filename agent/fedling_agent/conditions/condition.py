@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from pathlib import Path
 
+from fedling_protocol.net.way import Way
 from fedling_protocol.wire.messages import Conditions
 
 Value = bool | float  # a float may be an int: 34 percent
@@ -24,15 +25,17 @@ class Roots:
     """
 
     sys: Path = Path("/sys")
-    proc: Path = Path("/proc")
+    zones: tuple[str, ...] = ()  # policy.zones: types of thermal zones to take or, -TYPE, leave out
+    way: Way | None = None  # to the MQTT broker; None: none is configured
 
 
 class Lack(Enum):
     """Why a signal has no value."""
 
     ABSENT = "absent"  # this machine has no such hardware
+    UNTOLD = "untold"  # the hardware works, and does not tell this
     UNREADABLE = "unreadable"  # the hardware is there, what it says is of no use
-    SILENT = "silent"  # the reader has not answered
+    SILENT = "silent"  # it was not read, or has not answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,7 @@ class Signal:
     value: Value | None
     source: str  # the file that told it, or that was looked for
     lack: Lack | None = None  # why value is None
-    detail: str = ""  # the lack in words
+    detail: str = ""  # the lack in words; of a value: what else is known of it
     waited_s: float = 0.0  # for a reader that is silent
 
     @property
@@ -55,8 +58,16 @@ def absent(source: str, detail: str) -> Signal:
     return Signal(None, source, Lack.ABSENT, detail)
 
 
+def untold(source: str, detail: str) -> Signal:
+    return Signal(None, source, Lack.UNTOLD, detail)
+
+
 def unreadable(source: str, detail: str) -> Signal:
     return Signal(None, source, Lack.UNREADABLE, detail)
+
+
+def unread(source: str, detail: str) -> Signal:
+    return Signal(None, source, Lack.SILENT, detail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,10 +179,10 @@ class Condition:
     word: str  # the same for counting: no numbers
     meaning: str  # the same for the documentation
     asks: Callable[[Conditions], Value] | None = None  # what a task's plan asks for
-    say: Callable[[Reason], str] | None = None  # a Switch's sentence; a Bound's has numbers
+    say: Callable[[Reason], str] | None = None  # the sentence; None: the numbers of a Bound
     exempt: Callable[[Readings], bool] = field(default=_never)  # while the limit does not matter
     when_absent: Callable[[Readings], Reason | None] = field(default=_fine)
-    unreadable_is_absent: bool = False  # hardware that says nonsense counts as none
+    harmless: tuple[Lack, ...] = (Lack.ABSENT,)  # lacks that are as good as no such hardware
 
     @property
     def direction(self) -> Direction:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from fedling_agent.conditions import words
-from fedling_agent.conditions.condition import Code, Condition, Lack, Limit, Readings, Reason
+from fedling_agent.conditions.condition import Code, Condition, Limit, Readings, Reason
 from fedling_agent.conditions.policy import Policy
 from fedling_protocol.wire.messages import Conditions
 
@@ -104,9 +104,7 @@ def _reason(row: Condition, limit: Limit, readings: Readings, passed: bool) -> R
     if limit.value is False or row.exempt(readings):
         return None
     if signal.value is None:
-        ignored = signal.lack is Lack.UNREADABLE and row.unreadable_is_absent
-        missing = signal.lack is Lack.ABSENT or ignored
-        return row.when_absent(readings) if missing else row.lacking(signal)
+        return row.when_absent(readings) if signal.lack in row.harmless else row.lacking(signal)
     if row.keeps(signal.value, limit.resume if passed else limit.value):
         return None
     resumes = row.keeps(signal.value, limit.value)
@@ -119,6 +117,7 @@ def _reason(row: Condition, limit: Limit, readings: Readings, passed: bool) -> R
         row.unit,
         limit.asker,
         signal.source,
+        signal.detail,
     )
 
 

@@ -1,25 +1,35 @@
-"""Reads sysfs and procfs attributes: bounded, without blocking, never surprised.
+"""Reads sysfs attributes: bounded, without blocking, never surprised.
 
 What stands in those files is not trusted: whatever is no use is Unreadable with its reason.
 """
 
 import os
+import re
 
-LONGEST_VALUE = 64  # bytes of a sysfs attribute that we read
-LONGEST_TABLE = 65_536  # bytes of a routing table; a default route stands near its beginning
-MOST_ENTRIES = 64  # supplies or zones that are looked at
+LONGEST_VALUE = 64  # bytes of an attribute that we read
+MOST_ENTRIES = 256  # of one kind in a folder: zones, supplies; boards have up to a hundred
 
 
 class Unreadable(Exception):
     """A file cannot be read or makes no sense; the message is the reason in words."""
 
 
-def names(folder: str) -> list[str]:
-    """List what lies in a folder; nothing if there is none."""
+def names(folder: str, prefix: str = "") -> list[str]:
+    """List what begins with the prefix in a folder, zone10 after zone9; nothing if it is absent.
+
+    All of it: who looks at MOST_ENTRIES only says what is left out.
+    """
     try:
-        return sorted(os.listdir(folder))[:MOST_ENTRIES]
+        found = os.listdir(folder)
     except OSError:
         return []
+    return sorted((name for name in found if name.startswith(prefix)), key=_by_number)
+
+
+def _by_number(name: str) -> list[tuple[str, int]]:
+    """Order names as people do: the numbers in them by their value."""
+    parts = re.findall(r"([^0-9]*)([0-9]{0,9})", name)
+    return [(words, int(digits or 0)) for words, digits in parts]
 
 
 def integer(path: str, low: int, high: int) -> int:
@@ -36,21 +46,16 @@ def integer(path: str, low: int, high: int) -> int:
 
 def text(path: str) -> str:
     """Read a short attribute. Raises Unreadable."""
-    return content(path, LONGEST_VALUE).strip()
-
-
-def content(path: str, longest: int) -> str:
-    """Read the beginning of a file as text. Raises Unreadable."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
         try:
-            data = os.read(handle, longest)
+            data = os.read(handle, LONGEST_VALUE)
         finally:
             os.close(handle)
     except (OSError, ValueError) as error:  # ValueError: a NUL in a name
         reason = error.strerror if isinstance(error, OSError) else None
         raise Unreadable(reason or "cannot be read") from None
-    return data.decode("ascii", "replace")
+    return data.decode("ascii", "replace").strip()
 
 
 def shown(text_: str) -> str:

@@ -1,62 +1,29 @@
-"""Whether there is a network: a default route, of either family, by an interface that is up."""
+"""Whether there is a network: the connection to the MQTT broker, else the kernel's way there."""
 
-from fedling_agent.conditions import files
-from fedling_agent.conditions.condition import Roots, Signal, unreadable
-from fedling_agent.conditions.files import Unreadable
-
-ROUTE_UP, ROUTE_REJECT = 0x1, 0x200  # linux/route.h
+from fedling_agent.conditions.condition import Roots, Signal, absent, untold
+from fedling_protocol.net.way import Way, source_of_route
 
 
 def network(roots: Roots) -> Signal:
-    """True if a default route leads out."""
-    tables = ((f"{roots.proc}/net/route", _routes4), (f"{roots.proc}/net/ipv6_route", _routes6))
-    problems = []
-    for source, routes in tables:
+    """True while the MQTT broker is connected, or if the kernel has a route to its address."""
+    way = roots.way
+    if way is None:
+        return absent("agent.toml", "no MQTT broker is configured")
+    if way.connected:
+        return Signal(True, way.words, detail="connected")
+    if way.addresses:
+        return _route(way)
+    if way.failure:
+        return Signal(False, way.words, detail=way.failure)
+    return untold(way.words, "its name has not been looked up yet")
+
+
+def _route(way: Way) -> Signal:
+    """One of the addresses is enough; a name may stand for one of each family."""
+    failures: list[str] = []
+    for found in way.addresses:
         try:
-            interfaces = routes(files.content(source, files.LONGEST_TABLE))
-        except Unreadable as error:
-            problems.append(str(error))
-            continue
-        if any(_is_up(roots, interface) for interface in interfaces):
-            return Signal(True, source)
-    if len(problems) == len(tables):
-        return unreadable(tables[0][0], problems[0])
-    return Signal(False, tables[0][0])
-
-
-def _routes4(table: str) -> list[str]:
-    """List the interfaces of IPv4 default routes: destination and mask are zero."""
-    found = []
-    for line in table.splitlines()[1:]:
-        words = line.split()
-        if len(words) >= 8 and words[1] == words[7] == "0" * 8 and _leads_out(words[3]):
-            found.append(words[0])
-    return found
-
-
-def _routes6(table: str) -> list[str]:
-    """List the interfaces of IPv6 default routes: destination and prefix length are zero."""
-    found = []
-    for line in table.splitlines():
-        words = line.split()
-        if len(words) >= 10 and words[0] == "0" * 32 and words[1] == "00" and _leads_out(words[8]):
-            found.append(words[9])
-    return found
-
-
-def _leads_out(flags: str) -> bool:
-    try:
-        value = int(flags, 16)
-    except ValueError:
-        return False
-    return bool(value & ROUTE_UP) and not value & ROUTE_REJECT
-
-
-def _is_up(roots: Roots, interface: str) -> bool:
-    """Whether it carries traffic; point-to-point ones (LTE, VPN) never tell more than "unknown"."""
-    if interface in ("lo", ".", "..") or "/" in interface:
-        return False
-    try:
-        return files.text(f"{roots.sys}/class/net/{interface}/operstate") in ("up", "unknown")
-    except Unreadable:
-        return False
+            return Signal(True, way.words, detail=f"a route from {source_of_route(found)}")
+        except OSError as error:
+            failures.append(error.strerror or str(error))
+    return Signal(False, way.words, detail=failures[0])

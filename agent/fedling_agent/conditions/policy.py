@@ -51,6 +51,10 @@ def with_keys_of(rows: tuple[Condition, ...]) -> Callable[[type[P]], type[P]]:
     return decorate
 
 
+def _zone(value: str) -> str | None:
+    return None if value.removeprefix("-") else 'the type of a zone, or "-" and the type'
+
+
 @with_keys_of(TABLE)
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -61,6 +65,11 @@ class Policy:
 
     rows: ClassVar[tuple[Condition, ...]] = ()
 
+    zones: tuple[str, ...] = setting(
+        (),
+        help="the thermal zones that count, by their type; or, as -TYPE, those that do not",
+        check=_zone,
+    )
     dwell_s: float = setting(
         10.0, help="conditions must hold so long before work goes on", unit="s", low=0, high=86_400
     )
@@ -73,6 +82,8 @@ class Policy:
     )
 
     def __post_init__(self) -> None:
+        if len({name.startswith("-") for name in self.zones}) > 1:
+            raise ValueError("zones: allowed: zones to take, or -zones to leave out, not both")
         for row in self.rows:
             limit = self.own(row)
             if not row.keeps(limit.resume, limit.value):

@@ -4,7 +4,7 @@
 rows. A task may ask for it once wire.messages.Conditions has a field of that name.
 """
 
-from fedling_agent.conditions import heat, network, power
+from fedling_agent.conditions import heat, network, power, words
 from fedling_agent.conditions.condition import (
     Bound,
     Condition,
@@ -19,7 +19,7 @@ from fedling_agent.conditions.condition import (
 
 
 def on_mains(readings: Readings) -> bool:
-    """A machine that lists no supply is one that is plugged in."""
+    """A machine that lists no supply is one that is plugged in (docs/power.md)."""
     mains = readings.signals[MAINS.name]
     return mains.value is True or mains.lack is Lack.ABSENT
 
@@ -27,7 +27,7 @@ def on_mains(readings: Readings) -> bool:
 def _no_battery(readings: Readings) -> Reason:
     """Not on mains, and no battery that could be full enough."""
     mains = readings.signals[MAINS.name]
-    return MAINS.lacking(mains) if mains.broken else Reason(MAINS, MAINS.code, False)
+    return MAINS.lacking(mains) if mains.value is None else Reason(MAINS, MAINS.code, False)
 
 
 def _say_mains(reason: Reason) -> str:
@@ -43,7 +43,7 @@ MAINS = Condition(
     limit=Switch(False, help="work only while on mains"),
     code="not-on-mains",
     word="not on mains",
-    meaning="on battery while policy or task ask for mains, or without a battery",
+    meaning="a battery discharges while policy or task ask for mains",
     asks=lambda task: task.mains,
     say=_say_mains,
 )
@@ -59,18 +59,34 @@ BATTERY = Condition(
         resume=45,
         low=0,
         high=100,
-        help="on battery, work only from this charge",
+        help="unless it is known to be on mains, work only from this charge",
         resume_help="after the battery was too low, work only from this charge",
     ),
     code="battery-low",
     word="battery low",
-    meaning="on battery, and it is below its limit",
+    meaning="not known to be on mains, and the battery is below its limit",
     asks=lambda task: task.battery,
     exempt=on_mains,
     when_absent=_no_battery,
 )
 
 # --- heat, network ---------------------------------------------------------------------------
+
+SUSPECT = 95  # degrees at which a board slows itself down, or its sensor is no sensor
+
+
+def _say_heat(reason: Reason) -> str:
+    """Name the zone, and how to leave out one that says so for ever."""
+    said = f"{words.passed(reason)} in {reason.detail or reason.source}"
+    if not reason.value or reason.value < SUSPECT:
+        return said
+    key = f'policy.zones = ["{heat.LEAVE_OUT}{reason.detail}"]'
+    return f"{said}; a zone that always says so is left out by {key}"
+
+
+def _say_network(reason: Reason) -> str:
+    return f"no network: {reason.source}: {reason.detail} (policy.network asks for a way there)"
+
 
 TEMPERATURE = Condition(
     name="temperature",
@@ -91,7 +107,8 @@ TEMPERATURE = Condition(
     word="too hot",
     meaning="the hottest zone is above its limit",
     asks=lambda task: task.temperature,
-    unreadable_is_absent=True,
+    say=_say_heat,
+    harmless=(Lack.ABSENT, Lack.UNREADABLE),
 )
 NETWORK = Condition(
     name="network",
@@ -99,11 +116,12 @@ NETWORK = Condition(
     read=network.network,
     trains=False,
     transfers=True,
-    limit=Switch(True, help="models and updates need a default route"),
+    limit=Switch(True, help="models and updates need a route to the MQTT broker"),
     code="no-network",
     word="no network",
-    meaning="no default route leads out by an interface that is up",
-    say=lambda _reason: "no network: no default route that is up",
+    meaning="the MQTT broker is not connected, and no route leads there",
+    say=_say_network,
+    harmless=(Lack.ABSENT, Lack.UNTOLD),
 )
 
 TABLE: tuple[Condition, ...] = (MAINS, BATTERY, TEMPERATURE, NETWORK)

@@ -66,11 +66,6 @@ class Watcher:
         """Whether a decision may depend on `latest`."""
         return self._clock.now() < self.latest.good_until
 
-    @property
-    def age_s(self) -> float:
-        """How old the latest readings are."""
-        return self._clock.now() - self.latest.at
-
     def refresh(self, then: Then) -> None:
         """Call `then` with a reading made from now on, from the loop and never within this call.
 

@@ -11,8 +11,8 @@ WORDS = {
     Code.TOO_SOON: "conditions must hold a while",
 }
 MEANINGS = {
-    Code.UNREADABLE: "the hardware is there, what it says is of no use",
-    Code.SILENT: "a sensor was not read in time",
+    Code.UNREADABLE: "the hardware is there, what it says is of no use or leaves it open",
+    Code.SILENT: "a sensor was not read, or not in time",
     Code.TOO_SOON: "conditions are good, but not yet for `policy.dwell_s`",
 }
 
@@ -27,10 +27,10 @@ def sentence(reason: Reason) -> str:
             return f"{row.name} unknown: {reason.detail}"
         case Code.TOO_SOON:
             return f"conditions are good, but were not {duration(float(reason.limit or 0))} ago"
-    return row.say(reason) if row.say else _passed(reason)
+    return row.say(reason) if row.say else passed(reason)
 
 
-def _passed(reason: Reason) -> str:
+def passed(reason: Reason) -> str:
     """Say which number is on the wrong side of which."""
     direction = reason.condition.direction
     nearest = reason.limit if reason.resume is None else reason.resume

@@ -14,6 +14,7 @@ come later (a disk writes, a sensor is read): the next request of that connectio
 
 import errno
 import json
+import logging
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -22,7 +23,9 @@ from pathlib import Path
 from types import TracebackType
 
 from fedling_protocol.exits import Exit, Failure
-from fedling_protocol.runtime.loop import READ, WRITE, Loop
+from fedling_protocol.runtime.loop import READ, WRITE, Loop, Timer
+
+log = logging.getLogger(__name__)
 
 Json = dict[str, object]
 
@@ -30,6 +33,7 @@ NAME = "agent.sock"
 LONGEST_LINE = 4 * 2**20  # a window of 65,535 values as text is well below
 MOST_PEERS = 16
 ANSWER_S = 30.0
+AGAIN_S = 1.0  # until descriptors may be there again
 CHUNK = 65_536
 
 
@@ -80,9 +84,12 @@ class Server:
         finally:
             os.umask(before)
         self._socket.listen(MOST_PEERS)
-        loop.watch(self._socket.fileno(), READ, self._on_peer)
+        self._retry: Timer | None = None  # to listen again
+        self._listen()
 
     def close(self) -> None:
+        if self._retry is not None:
+            self._retry.cancel()
         for peer in list(self._peers):
             peer.close()
         self._loop.unwatch(self._socket.fileno())
@@ -95,10 +102,25 @@ class Server:
             sock, _ = self._socket.accept()
         except (BlockingIOError, ConnectionAbortedError):
             return
+        except OSError as error:  # no descriptor is left, or no memory
+            self._make_room(error)
+            return
         sock.setblocking(False)
         if len(self._peers) >= MOST_PEERS:
             next(iter(self._peers)).close()
         self._peers[_Connection(self._loop, sock, self._handler, self._moved)] = None
+
+    def _make_room(self, error: OSError) -> None:
+        """Give up who was silent the longest; without any, try again later: the loop must sleep."""
+        log.warning("a command cannot be served: %s", error.strerror)
+        if self._peers:
+            next(iter(self._peers)).close()
+            return
+        self._loop.unwatch(self._socket.fileno())
+        self._retry = self._loop.after(AGAIN_S, self._listen)
+
+    def _listen(self) -> None:
+        self._loop.watch(self._socket.fileno(), READ, self._on_peer)
 
     def _moved(self, peer: "_Connection", gone: bool) -> None:
         self._peers.pop(peer, None)

@@ -84,6 +84,7 @@ class Desk:
             answer(
                 {
                     "signals": report.of_readings(service.config.policy.rows, readings),
+                    "took_s": readings.took_s,
                     "own": report.of_allowance(own),
                     "tasks": {
                         runner.task: report.of_allowance(runner.allowance)
@@ -146,6 +147,7 @@ class Desk:
             "connected": service.link.connected,
             "since_s": now - facts.since,
             "reason": facts.reason,
+            "lost": facts.lost,
             "retry_s": retry_s,
         }
 

@@ -75,6 +75,7 @@ class Connection:
     since: float
     reason: str = "connecting"  # why there is none
     retry_at: float | None = None
+    lost: str = ""  # why the last one ended; two boards with one identity lose it again and again
 
 
 class Service:
@@ -216,7 +217,7 @@ class Service:
 
     def on_connected(self) -> None:
         log.info("connected to %s", self.config.mqtt.address)
-        self.connection = Connection(self.clock.now(), reason="")
+        self.connection = Connection(self.clock.now(), reason="", lost=self.connection.lost)
         self.outbox.subscribe_all()
         self.runners.give_all(ev.Connected())
         self.teller.again()
@@ -226,7 +227,7 @@ class Service:
         log.warning("no connection to %s: %s; next try in %.1f s", where, reason, retry_s)
         now = self.clock.now()
         since = self.connection.since if self.connection.reason else now
-        self.connection = Connection(since, reason, now + retry_s)
+        self.connection = Connection(since, reason, now + retry_s, lost=reason)
         self.runners.give_all(ev.Disconnected())
         self._close_books()
 

@@ -4,7 +4,6 @@ import argparse
 import gc
 import logging
 import random
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -50,8 +49,7 @@ def _serve(loop: Loop, service: Service) -> None:
         sdnotify.stopping()
         service.stop(loop.stop)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.on_signal(number, stop)
+    loop.on_end(stop)
     service.start()
     gc.freeze()  # what lives as long as the process is not looked through again, in the loop's time
     Watchdog(loop).start()

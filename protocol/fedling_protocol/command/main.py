@@ -1,6 +1,7 @@
 """From a command line to an exit code, the same way in every program."""
 
 import importlib
+import io
 import os
 import sys
 from argparse import Namespace
@@ -26,6 +27,8 @@ def run_verb(name: str, package: str, args: Namespace) -> int:
 
 def run(name: str, call: Callable[[], int], failures: str) -> int:
     """Call, and tell how it ended; a bug shows its traceback. failures: the module with EXITS."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal may know no degree sign
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = call()
         sys.stdout.flush()

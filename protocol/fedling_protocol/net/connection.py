@@ -4,19 +4,21 @@ The TCP connection is made here, without blocking, and so is what lies on it (tr
 MQTT library is each end's own affair (mqtt.py): it is used by way of the protocol Client.
 """
 
+import errno
 import os
 import socket
 from collections.abc import Callable
 from typing import Protocol
 
 from fedling_protocol.net.framing import FilteredSocket
-from fedling_protocol.net.names import Found, Names
+from fedling_protocol.net.names import Names
 from fedling_protocol.net.ports import Broker, Client, Done
 from fedling_protocol.net.tcpinfo import Meter, Traffic
 from fedling_protocol.net.transport import Transport, Wrap
+from fedling_protocol.net.way import Found
 from fedling_protocol.runtime.loop import READ, WRITE, Loop, Timer
 
-CONNECT_S = 20.0  # for name, TCP, transport and the broker's CONNACK together
+CONNECT_S = 20.0  # for TCP, transport and the broker's CONNACK together
 FAREWELL_S = 2.0  # for the last bytes when we leave
 UNACKED_S = 60  # sent bytes that nobody acknowledges for so long: the connection is dead
 SLICE_S = 0.01  # messages are taken in for so long, then the loop serves others
@@ -28,7 +30,8 @@ class Told(Protocol):
     def connection_accepted(self) -> None: ...
     def connection_message(self, topic: str, payload: bytes, emptied: bool) -> None: ...
     def connection_traffic(self, traffic: Traffic) -> None: ...
-    def connection_ended(self, reason: str, lived_s: float | None) -> None: ...
+    def connection_ended(self, reason: str, lived_s: float | None, put_off: bool) -> None:
+        """put_off: it was the broker, or somebody on the way, who ended it"""
 
 
 class Connection:
@@ -68,7 +71,6 @@ class Connection:
         attempt: a name may stand for several addresses, IPv6 and IPv4, and not all need answer
         """
         self.client = client
-        self._timer = self._loop.after(CONNECT_S, lambda: self.end("no answer within 20 s"))
         self._names.look_up(lambda found: self._connect(found[attempt % len(found)]), self.end)
 
     def end(self, reason: str) -> None:
@@ -85,7 +87,8 @@ class Connection:
             self._loop.unwatch(self._socket.fileno())
             self._socket.close()
         lived_s = None if self.accepted_at is None else self._loop.now() - self.accepted_at
-        self._told.connection_ended(self._reason or reason, lived_s)
+        put_off = self._filtered is not None and self._filtered.hung_up
+        self._told.connection_ended(self._reason or reason, lived_s, put_off)
 
     def leave(self) -> None:
         """Send what is queued, then DISCONNECT."""
@@ -106,11 +109,14 @@ class Connection:
     # --- TCP, then the transport, then MQTT ----------------------------------------------------
 
     def _connect(self, to: Found) -> None:
+        self._set_timer(CONNECT_S, lambda: self.end(f"no answer within {CONNECT_S:.0f} s"))
         try:
             self._socket = socket.socket(to.family, to.kind | socket.SOCK_NONBLOCK, to.protocol)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKED_S * 1000)
-            self._socket.connect_ex(to.address)  # in progress; an error shows in _on_tcp
+            code = self._socket.connect_ex(to.address)
+            if code not in (0, errno.EINPROGRESS):  # what comes later shows in _on_tcp
+                raise OSError(code, os.strerror(code))
             self._loop.watch(self._socket.fileno(), WRITE, self._on_tcp)
         except OSError as error:
             self._fail(error)

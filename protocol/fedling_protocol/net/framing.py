@@ -126,6 +126,7 @@ class FilteredSocket:
         self.dry = False  # nothing is left to read, here or below
         self.cut = False  # reading ended because it was tired
         self.closed = False  # by the library
+        self.hung_up = False  # by the other end
         self.error = ""
 
     @property
@@ -156,8 +157,10 @@ class FilteredSocket:
                 raise
             except OSError as error:
                 self.error = error.strerror or str(error)
+                self.hung_up = isinstance(error, ConnectionResetError)
                 raise
             if not data:
+                self.hung_up = True
                 self.error = "the broker closed the connection"
                 return b""
         out = bytes(self._ready[:count])

@@ -11,11 +11,15 @@ from fedling_protocol.net.names import Names
 from fedling_protocol.net.ports import Broker, Client, ClientOwner, Done, Owner, Will
 from fedling_protocol.net.tcpinfo import Traffic
 from fedling_protocol.net.transport import Plain, Wrap
+from fedling_protocol.net.way import Way
 from fedling_protocol.runtime.backoff import Backoff
 from fedling_protocol.runtime.loop import Loop, Timer
 from fedling_protocol.runtime.worker import Worker
 
 NewClient = Callable[[Will | None, ClientOwner], Client]
+
+TWIN_AFTER = 3  # a broker that restarts may put us off once or twice
+TWIN = "is a copy of this one's state in use elsewhere? A broker serves one client of an id"
 
 
 class MqttLink:
@@ -24,6 +28,7 @@ class MqttLink:
     limit: bytes of the largest packet; a larger one comes in empty
     worker: where names are looked up
     wrap: the transport; later TLS
+    way: told what is known of the way to the broker, for whoever asks whether there is a network
     """
 
     def __init__(
@@ -36,9 +41,11 @@ class MqttLink:
         new_client: NewClient,
         owner: Owner,
         wrap: Wrap = Plain,
+        way: Way | None = None,
     ) -> None:
         self._loop = loop
-        self._names = Names(loop, worker, broker.host, broker.port)
+        self._way = way or Way(broker.host, broker.port)
+        self._names = Names(loop, worker, self._way)
         self._broker = broker
         self._backoff = backoff
         self._limit = limit
@@ -49,6 +56,7 @@ class MqttLink:
         self._timer: Timer | None = None
         self._stopped: Done | None = None
         self._failures = 0  # each takes the next address of the name; one that answers is kept
+        self._put_off = 0  # times in a row, soon after we were accepted
 
     @property
     def connected(self) -> bool:
@@ -112,6 +120,7 @@ class MqttLink:
     # --- told by the connection ---------------------------------------------------------------
 
     def connection_accepted(self) -> None:
+        self._way.connected = True
         self._owner.on_connected()
 
     def connection_message(self, topic: str, payload: bytes, emptied: bool) -> None:
@@ -120,15 +129,19 @@ class MqttLink:
     def connection_traffic(self, traffic: Traffic) -> None:
         self._owner.on_traffic(traffic)
 
-    def connection_ended(self, reason: str, lived_s: float | None) -> None:
+    def connection_ended(self, reason: str, lived_s: float | None, put_off: bool) -> None:
         self._connection = None
+        self._way.connected = False
         if self._stopped is not None:
             self._loop.after(0, self._stopped)
             return
         if lived_s is None:
             self._failures += 1
         else:
-            self._backoff.lived(lived_s)
+            soon = not self._backoff.lived(lived_s)
+            self._put_off = self._put_off + 1 if put_off and soon else 0
+            if self._put_off >= TWIN_AFTER:
+                reason = f"{reason}, {self._put_off} times in a row soon after connecting: {TWIN}"
         retry_s = self._backoff.next_s()
         self._timer = self._loop.after(retry_s, self.start)
         self._owner.on_disconnected(reason, retry_s)

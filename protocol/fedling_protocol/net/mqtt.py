@@ -8,6 +8,8 @@ import paho.mqtt.client as mqtt
 from fedling_protocol.net.ports import Client, ClientOwner, Will
 
 QOS = 1
+IDENTIFIER_REJECTED = (2, 133)  # as paho 1 and paho 2 tell CONNACK's return code 2
+KEEPALIVE = "or mqtt.keepalive_s is longer than this broker allows"
 API: Any = vars(mqtt).get("CallbackAPIVersion")  # None in paho 1
 
 
@@ -77,7 +79,9 @@ class _Client:
         if code == 0:
             self._owner.accepted()
         else:
-            self._owner.refused(str(code) if API else str(mqtt.connack_string(code)))
+            reason = str(code) if API else str(mqtt.connack_string(code))
+            rejected = (code.value if API else code) in IDENTIFIER_REJECTED
+            self._owner.refused(f"{reason}, {KEEPALIVE}" if rejected else reason)
 
     def _on_message(self, _client: object, _data: object, message: mqtt.MQTTMessage) -> None:
         try:

@@ -30,11 +30,13 @@ class Backoff:
         self._tries += 1
         return delay
 
-    def lived(self, seconds: float) -> None:
-        """Tell how long the last success lasted: a short one is no reason to hurry.
+    def lived(self, seconds: float) -> bool:
+        """Tell how long the last success lasted: a short one is no reason to hurry. False: short.
 
         Else two devices with one identity, who put each other off the broker, would do so for ever
         at the shortest delay.
         """
-        if seconds >= self.ceiling_s:
-            self._tries = 0
+        if seconds < self.ceiling_s:
+            return False
+        self._tries = 0
+        return True

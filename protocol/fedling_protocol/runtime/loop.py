@@ -106,6 +106,15 @@ class Loop:
         signal.signal(number, _nothing)
         signal.set_wakeup_fd(self._wake_write.fileno(), warn_on_full_buffer=False)
 
+    def on_end(self, call: Callable[[], None]) -> None:
+        """Call when this process is told to end.
+
+        A terminal that is closed says so, too, unless we were started with nohup.
+        """
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                self.on_signal(number, call)
+
     def stop(self) -> None:
         self._stopped = True
 

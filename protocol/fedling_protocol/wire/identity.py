@@ -24,6 +24,8 @@ from fedling_protocol.disk import durable
 KEY_BYTES: Final = 32
 SECRET_BYTES: Final = 32
 KNOWN: Final = 4096  # keys of which what was computed is kept
+# Of 32 random bytes fewer than 8 differ once in 10^36 times.
+LEAST_VARIED: Final = 8
 _MAX_FILE = 4096  # no key file is longer
 
 
@@ -131,6 +133,11 @@ def load_secret(path: Path) -> bytes:
     secret = _read_private(path)
     if len(secret) != SECRET_BYTES:
         raise IdentityError(f"{path}: has {len(secret)} bytes, a secret has {SECRET_BYTES}")
+    if len(set(secret)) < LEAST_VARIED:
+        raise IdentityError(
+            f"{path}: holds the same few bytes again and again, as a power cut leaves a file, and "
+            "is no secret; restore it from a backup or, to get a new one, remove it"
+        )
     return secret
 
 

@@ -71,9 +71,12 @@ def test_the_stricter_wins(own: Policy, asked: Conditions | None, words: str) ->
 def test_heat_stops_training_only_and_network_transfers_only() -> None:
     hot, _ = decide(POLICY, None, readings(temperature=75.0), FRESH)
     assert (hot.train, hot.transfer) == (False, True)
-    offline, _ = decide(POLICY, None, readings(network=False), FRESH)
+    unreachable = Signal(False, "mqtt.home:1883", detail="Network is unreachable")
+    offline, _ = decide(POLICY, None, readings(network=unreachable), FRESH)
     assert (offline.train, offline.transfer) == (True, False)
-    assert "no default route" in offline.sentence
+    assert offline.sentence.startswith(
+        "no network: mqtt.home:1883: Network is unreachable (policy.network asks for a way there),"
+    )
     assert decide(policy(network=False), None, readings(network=False), FRESH)[0].transfer
 
 
@@ -180,6 +183,31 @@ def test_unreadable_power_is_no_permission() -> None:
     allowance, _ = decide(POLICY, None, readings(battery=cell), FRESH)
     assert codes(allowance) == [Code.UNREADABLE]
     assert allowance.sentence.startswith(f"battery unknown: /sys/capacity: {detail}")
+
+
+def test_power_that_is_not_told_leaves_the_limit_of_the_battery() -> None:
+    mute = Signal(None, "/status", Lack.UNTOLD, "Not charging, and no plug is online")
+    assert decide(POLICY, None, readings(mains=mute, battery=80), FRESH)[0].train
+    low, _ = decide(POLICY, None, readings(mains=mute, battery=11), FRESH)
+    assert low.sentence.startswith("battery 11 % < 40 %")
+    asked, _ = decide(policy(mains=True), None, readings(mains=mute, battery=80), FRESH)
+    assert asked.sentence.startswith("mains unknown: /status: Not charging, and no plug")
+
+
+def test_broker_that_was_not_looked_up_yet_is_no_objection() -> None:
+    unasked = Signal(None, "mqtt.home:1883", Lack.UNTOLD, "its name has not been looked up yet")
+    allowance, memory = decide(POLICY, None, readings(network=unasked), FRESH)
+    assert (allowance.transfer, memory) == (True, FRESH)  # nor a reason to wait afterwards
+
+
+def test_heat_names_its_zone_and_how_to_leave_out_a_dead_one() -> None:
+    warm = Signal(75.0, "/temp", detail="cpu-thermal")
+    allowance, _ = decide(POLICY, None, readings(temperature=warm), FRESH)
+    assert allowance.sentence.startswith("temperature 75.0 °C > 70 °C in cpu-thermal,")
+    dead = Signal(125.0, "/temp", detail="PMIC-Die")
+    allowance, _ = decide(POLICY, None, readings(temperature=dead), FRESH)
+    assert 'is left out by policy.zones = ["-PMIC-Die"]' in allowance.sentence
+    assert allowance.train_reasons[0].detail == "PMIC-Die"
 
 
 def test_without_a_battery_the_plug_is_asked() -> None:

@@ -1,43 +1,122 @@
-"""Default routes, from fake procfs and sysfs."""
+"""Whether there is a network: the connection itself, else the kernel's route to the broker."""
 
+import errno
+import json
+import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from fedling_agent.conditions.condition import Lack
+from fedling_agent.conditions.condition import Lack, Roots, Signal
 from fedling_agent.conditions.network import network
-from tests.support.conditions import Machine
+from fedling_protocol.net.way import Found, Way
+from tests.support.tools import absent, own_network
 
-ROUTE4 = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\n"
-DEFAULT4 = "eth0\t00000000\t0101A8C0\t0003\t0\t0\t100\t00000000\t0\t0\t0\n"
-LOCAL4 = "eth0\t0001A8C0\t00000000\t0001\t0\t0\t100\t00FFFFFF\t0\t0\t0\n"
-ZERO = "0" * 32
-DEFAULT6 = f"{ZERO} 00 {ZERO} 00 fe80{'0' * 28} 00000400 00000001 00000000 00000003 eth0\n"
-REJECT6 = f"{ZERO} 00 {ZERO} 00 {ZERO} ffffffff 00000001 00000000 00200200 lo\n"
+LOOPBACK = Found(socket.AF_INET, socket.SOCK_STREAM, 6, ("127.0.0.1", 1883))
+NOWHERE = Found(socket.AF_INET, socket.SOCK_STREAM, 6, ("240.0.0.1", 1883))  # reserved: no route
+
+
+def ask(way: Way) -> Signal:
+    return network(Roots(Path("/absent"), way=way))
+
+
+def test_without_a_broker_it_is_no_matter() -> None:
+    assert network(Roots()).lack is Lack.ABSENT
+
+
+def test_connected_is_enough_whatever_the_routes_are() -> None:
+    way = Way("broker.test", 1883)
+    way.connected, way.failure, way.addresses = True, "gone", (NOWHERE,)
+    assert ask(way) == Signal(True, "broker.test:1883", detail="connected")
+
+
+def test_address_is_asked_for_its_route() -> None:
+    found = ask(Way("127.0.0.1", 1883))
+    assert (found.value, found.detail) == (True, "a route from 127.0.0.1")
+
+
+def test_one_address_with_a_route_is_enough() -> None:
+    way = Way("broker.test", 1883)
+    way.addresses = (NOWHERE, LOOPBACK)
+    assert ask(way).value is True
+
+
+def test_name_that_was_never_looked_up_is_no_objection_and_one_that_failed_is() -> None:
+    way = Way("broker.test", 1883)
+    assert ask(way).lack is Lack.UNTOLD
+    way.failure = "the look-up of broker.test failed: Name or service not known"
+    assert (ask(way).value, ask(way).detail) == (False, way.failure)
+    way.addresses = (LOOPBACK,)  # an old address is asked for, though the name server is gone
+    assert ask(way).value is True
+
+
+def test_asking_looks_no_name_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    way = Way("broker.test", 1883)
+    monkeypatch.setattr(socket, "getaddrinfo", None)
+    ask(way)
+
+
+# --- in a network that the test makes --------------------------------------------------------
+
+ASK = """
+import json, sys
+from pathlib import Path
+from fedling_agent.conditions.condition import Roots
+from fedling_agent.conditions.network import network
+from fedling_protocol.net.way import Way
+found = [network(Roots(Path("/absent"), way=Way(host, 1883))) for host in sys.argv[1:]]
+print(json.dumps([[signal.value, signal.detail] for signal in found]))
+"""
+LINK = "ip link add w type veth peer name p; ip link set p up; ip link set w up; "
+LINE = "route add 2001:db8:1:$i::/64 dev w"
+MANY = f'for i in $(seq 200); do echo "{LINE}"; done | ip -6 -batch -; '
+
+
+def ask_in(commands: str, *hosts: str) -> list[list[object]]:
+    """The answers in a network of its own, made by these commands."""
+    shell = ["sh", "-euc", f'{commands}\nexec "$@"', "sh"]
+    words = [*own_network(), *shell, sys.executable, "-c", ASK, *hosts]
+    run = subprocess.run(words, capture_output=True, text=True)
+    if run.returncode and "not supported" in run.stderr.lower():
+        absent(f"this kernel cannot: {run.stderr.strip()}")
+    assert run.returncode == 0, run.stderr
+    return [list(found) for found in json.loads(run.stdout)]
 
 
 @pytest.mark.parametrize(
-    ("table4", "table6", "state", "up"),
+    ("name", "commands", "host", "right"),
     [
-        (ROUTE4 + LOCAL4 + DEFAULT4, "", "up", True),
-        (ROUTE4 + DEFAULT4, None, "unknown", True),
-        (ROUTE4 + DEFAULT4, "", "down", False),
-        (ROUTE4 + LOCAL4, "", "up", False),
-        (ROUTE4 + DEFAULT4.replace("0003", "0002"), "", "up", False),
-        (ROUTE4, DEFAULT6, "up", True),
-        (None, DEFAULT6, "up", True),
-        (ROUTE4, REJECT6, "up", False),
-        (ROUTE4 + DEFAULT4.replace("eth0", "../../class/net/eth0"), "", "up", False),
-        ("\0" * 5000, "\0\0\0", "up", False),
+        ("nothing", "", "192.0.2.7", False),
+        ("a default route", LINK + "ip a add 10.0.0.2/24 dev w; ip r add default via 10.0.0.1",
+         "192.0.2.7", True),
+        ("a dormant link", "ip link add w type veth peer name p; ip link set p up; "
+         "ip link set w mode dormant; ip link set w up; ip a add 10.0.0.2/24 dev w; "
+         "ip r add default via 10.0.0.1", "192.0.2.7", True),
+        ("an isolated subnet", LINK + "ip a add 10.0.0.2/24 dev w", "10.0.0.9", True),
+        ("another subnet", LINK + "ip a add 10.0.0.2/24 dev w", "10.0.1.9", False),
+        ("a table of its own", LINK + "ip a add 10.0.0.2/24 dev w; "
+         "ip r add default via 10.0.0.1 table 52; ip rule add to 192.0.2.0/24 table 52",
+         "192.0.2.7", True),
+        ("halves of all", LINK + "ip a add 10.0.0.2/24 dev w; ip r add 0.0.0.0/1 via 10.0.0.1; "
+         "ip r add 128.0.0.0/1 via 10.0.0.1", "192.0.2.7", True),
+        ("a black hole", "ip r add blackhole default", "192.0.2.7", False),
+        ("unreachable", "ip r add unreachable default", "192.0.2.7", False),
+        ("prohibited", "ip r add prohibit default", "192.0.2.7", False),
+        ("a name that is not ASCII", "ip link add büro type veth peer name p; ip link set p up; "
+         "ip link set büro up; ip a add 10.0.0.2/24 dev büro; ip r add default via 10.0.0.1",
+         "192.0.2.7", True),
+        ("IPv6 behind 200 routes", LINK + "ip a add 2001:db8::2/64 dev w nodad; " + MANY +
+         "ip -6 r add default via 2001:db8::1", "2001:db8:ffff::1", True),
     ],
-)
-def test_network(
-    tmp_path: Path, table4: str | None, table6: str | None, state: str, up: bool
-) -> None:
-    machine = Machine(tmp_path)
-    machine.network(table4, table6, state)
-    assert network(machine.roots).value is up
+)  # fmt: skip
+def test_route_of_a_real_kernel(name: str, commands: str, host: str, right: bool) -> None:
+    ((value, detail),) = ask_in(commands, host)
+    assert value is right, (name, detail)
 
 
-def test_no_table_at_all_is_broken(tmp_path: Path) -> None:
-    assert network(Machine(tmp_path).roots).lack is Lack.UNREADABLE
+def test_no_route_is_said_as_the_kernel_does() -> None:
+    ((_, detail),) = ask_in("", "192.0.2.7")
+    assert detail == os.strerror(errno.ENETUNREACH)

@@ -22,6 +22,10 @@ def test_settings_that_do_not_fit() -> None:
         settings.parse("temperature_resume = 80", "agent.toml", Policy)
     with pytest.raises(SettingsError, match="battery = 101: allowed: 0 to 100 %"):
         settings.parse("battery = 101", "agent.toml", Policy)
+    with pytest.raises(SettingsError, match="zones: allowed: zones to take, or -zones to leave"):
+        settings.parse('zones = ["cpu", "-gpu"]', "agent.toml", Policy)
+    with pytest.raises(SettingsError, match="the type of a zone"):
+        settings.parse('zones = ["-"]', "agent.toml", Policy)
     assert settings.parse("", "agent.toml", Policy) == Policy()
 
 

@@ -41,7 +41,6 @@ def test_every_row_gates_something() -> None:
 @pytest.fixture
 def machine(tmp_path: Path) -> Machine:
     machine = Machine(tmp_path)
-    machine.network("")
     machine.put(machine.roots.sys / "moisture", "12\n")
     return machine
 
@@ -53,7 +52,7 @@ def installed(machine: Machine, own: Policy, tmp_path: Path) -> Installation:
         "0" * 64,
         MqttSettings("127.0.0.1"),
         policy=own,
-        paths=PathSettings(roots.sys, roots.proc),
+        paths=PathSettings(roots.sys),
     )
     return Installation(tmp_path / "agent.toml", config, tmp_path)
 
@@ -72,8 +71,8 @@ def test_new_row_gates_with_hysteresis_and_sentence(machine: Machine) -> None:
     mine = policy(make=MoistPolicy)
     signals = watcher.read(MOIST, machine.roots)
     moist, memory = decide(mine, None, Readings(signals, 1.0), Memory())
-    assert (moist.train, moist.transfer) == (False, False)  # no network
-    assert moist.sentence.startswith("moisture 12 g/m3 > 9 g/m3; ")
+    assert (moist.train, moist.transfer) == (False, True)
+    assert moist.sentence.startswith("moisture 12 g/m3 > 9 g/m3, ")
     machine.put(machine.roots.sys / "moisture", "8")
     signals = watcher.read(MOIST, machine.roots)
     still, _ = decide(mine, None, Readings(signals, 2.0), memory)

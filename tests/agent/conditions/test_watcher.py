@@ -129,7 +129,7 @@ def test_reader_that_raises_is_a_sensor_without_an_answer() -> None:
     def fail(_roots: Roots) -> Signal:
         raise ZeroDivisionError("by zero")
 
-    signals = read([replace(MAINS, read=fail), *TABLE[1:]], Roots(Path("/absent"), Path("/absent")))
+    signals = read([replace(MAINS, read=fail), *TABLE[1:]], Roots(Path("/absent")))
     assert signals["mains"].lack is Lack.SILENT
     assert signals["mains"].detail == "ZeroDivisionError: by zero"
     assert signals["battery"].lack is Lack.ABSENT
@@ -182,7 +182,7 @@ def test_reader_that_blocks_never_blocks_the_caller() -> None:
     rows = [MAINS, replace(BATTERY, read=block), NETWORK]
     clock = HandClock(100.0)
     worker = ThreadWorker(loop, "sensors")
-    watcher = Watcher(rows, Roots(Path("/absent"), Path("/absent")), clock, worker)
+    watcher = Watcher(rows, Roots(Path("/absent")), clock, worker)
     watcher.refresh(told.append)
     while "mains" not in watcher._reading.arrived:  # type: ignore[union-attr]
         loop.turn(0.001)

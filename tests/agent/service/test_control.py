@@ -2,10 +2,12 @@
 
 import json
 import os
+import resource
 import socket
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -209,3 +211,65 @@ def test_server_replaces_the_socket_of_a_killed_one(tmp_path: Path) -> None:
     server.close()
     loop.close()
     assert not (tmp_path / control.NAME).exists()
+
+
+# --- when no descriptor is left --------------------------------------------------------------
+
+
+@pytest.fixture
+def no_descriptors() -> Iterator[Callable[[], Callable[[], None]]]:
+    """Takes all descriptors of this process; what is returned gives them back."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken: list[int] = []
+
+    def give_back() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        while taken:
+            os.close(taken.pop())
+
+    def take() -> Callable[[], None]:
+        highest = max(map(int, os.listdir("/proc/self/fd")))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1, hard))
+        with suppress(OSError):
+            while True:
+                taken.append(os.dup(0))
+        return give_back
+
+    yield take
+    give_back()
+
+
+@pytest.mark.parametrize("silent", [True, False])
+def test_peer_is_served_when_descriptors_are_there_again(
+    tmp_path: Path,
+    no_descriptors: Callable[[], Callable[[], None]],
+    monkeypatch: pytest.MonkeyPatch,
+    silent: bool,
+) -> None:
+    """accept() raised EMFILE, and that ended the service. The one silent the longest goes; without
+    one the loop looks again later, and sleeps until then."""
+    monkeypatch.setattr(control, "AGAIN_S", 0.01)
+    loop = Loop()
+    server = Server(loop, tmp_path, Verbs(loop).handle)
+    others = [raw(tmp_path)] * silent
+    while len(server._peers) < len(others):
+        loop.turn(1)
+    waiting = raw(tmp_path)
+    waiting.sendall(b'{"do":"echo","word":"x"}\n')
+    give_back = no_descriptors()
+    while server._peers if silent else server._retry is None:
+        loop.turn(1)
+    give_back()
+    waiting.setblocking(False)
+    answer = b""
+    while b"\n" not in answer:
+        loop.turn(0.01)
+        with suppress(BlockingIOError):
+            answer += waiting.recv(1000)
+    assert json.loads(answer)["said"] == "x"
+    for sock in others:
+        assert sock.recv(1) == b""
+    for sock in (*others, waiting):
+        sock.close()
+    server.close()
+    loop.close()

@@ -90,7 +90,7 @@ def test_conditions_are_of_a_reading_made_now(counter: Counter) -> None:
     counter.device.connect()
     counter.device.offer()
     answer = counter.ask(do="conditions")
-    assert list(answer) == ["signals", "own", "tasks"]
+    assert list(answer) == ["signals", "took_s", "own", "tasks"]
     own, tasks = answer["own"], answer["tasks"]
     assert isinstance(own, dict)
     assert isinstance(tasks, dict)
@@ -116,3 +116,7 @@ def test_status_tells_of_link_disk_and_tasks(counter: Counter) -> None:
     link = counter.ask(do="status")["connection"]
     assert isinstance(link, dict)
     assert (link["reason"], link["since_s"], link["retry_s"]) == ("lost", 1.0, 3.0)
+    counter.device.service.on_connected()
+    link = counter.ask(do="status")["connection"]
+    assert isinstance(link, dict)
+    assert (link["reason"], link["lost"]) == ("", "lost")  # whoever looks in between hears of it

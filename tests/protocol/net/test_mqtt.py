@@ -2,11 +2,14 @@
 
 import random
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -15,10 +18,12 @@ from fedling_protocol.net.mqtt import new_client
 from fedling_protocol.net.ports import Broker, Will
 from fedling_protocol.net.tcpinfo import Traffic
 from fedling_protocol.net.transport import Plain, Wrap
+from fedling_protocol.net.way import Way
 from fedling_protocol.runtime.backoff import Backoff
 from fedling_protocol.runtime.loop import WRITE, Loop
 from fedling_protocol.runtime.worker import ThreadWorker
 from fedling_sim.mosquitto import Mosquitto, free_port
+from tests.support.tools import own_network
 
 LIMIT = 10_000
 PATIENCE_S = 20.0
@@ -62,19 +67,22 @@ class End:
         keepalive_s: int = 60,
         wrap: Wrap = Plain,
         backoff: Backoff | None = None,
+        host: str = "127.0.0.1",
     ) -> None:
         self.loop = loop
         self.heard = Recorder()
         self.names = ThreadWorker(loop, "names", patient=False)
+        self.way = Way(host, port)
         self.link = MqttLink(
             loop,
             self.names,
-            Broker("127.0.0.1", port, keepalive_s),
+            Broker(host, port, keepalive_s),
             backoff or Backoff(0.05, 0.05, random.random),
             LIMIT,
             partial(new_client, name),
             self.heard,
             wrap,
+            self.way,
         )
         self.link.start()
 
@@ -276,6 +284,114 @@ def test_broker_that_refuses(loop: Loop) -> None:
         end.until(lambda: bool(end.heard.events))
         assert "refused by the broker" in str(end.heard.events[0])
         end.stop()
+
+
+def test_identifier_rejected_may_be_a_keepalive_that_is_too_long(loop: Loop) -> None:
+    """Brokers answer so to a keepalive beyond their limit: MQTT 3.1.1 has no code for it."""
+
+    def refuse(peer: socket.socket) -> None:
+        read_packet(peer)
+        peer.sendall(b"\x20\x02\x00\x02")
+        peer.recv(1)
+
+    with FakeBroker(refuse) as broker:
+        end = End(loop, broker.port, "one")
+        end.until(lambda: bool(end.heard.events))
+        assert "or mqtt.keepalive_s is longer than this broker allows" in str(end.heard.events[0])
+        end.stop()
+
+
+def test_two_with_one_id_hear_that_they_are_two(loop: Loop, mosquitto: Mosquitto) -> None:
+    # Who was put off comes back long before a life counts as long, however slow the machine.
+    backoffs = [Backoff(2.0, 60.0, lambda: 0.02) for _ in range(2)]
+    ends = [End(loop, mosquitto.port, "one", backoff=backoff) for backoff in backoffs]
+    told = "soon after connecting: is a copy of this one's state in use elsewhere?"
+    ends[0].until(lambda: any(told in str(e) for end in ends for e in end.heard.events))
+    for end in ends:
+        end.stop()
+
+
+@pytest.mark.parametrize(
+    ("lives", "twin"),
+    [
+        ([(0.5, True)] * 3, True),
+        ([(0.5, True)] * 2, False),
+        ([(0.5, True), (0.5, True), (3600.0, True), (0.5, True)], False),  # one was long
+        ([(0.5, False)] * 5, False),  # nobody put us off: it was lost, or we gave it up
+        ([(0.5, True), (0.5, True), (None, False), (0.5, True)], True),  # not reached between
+    ],
+)
+def test_twin_is_somebody_who_puts_us_off_again_and_again(
+    loop: Loop, lives: list[tuple[float | None, bool]], twin: bool
+) -> None:
+    end = End(loop, free_port(), "one", backoff=Backoff(1.0, 60.0, lambda: 1.0))
+    end.until(lambda: bool(end.heard.events))  # nobody is there
+    for lived_s, put_off in lives:
+        end.link.connection_ended("closed", lived_s, put_off)
+    assert ("a copy of this one's state" in str(end.heard.events[-1])) is twin
+    end.link.stop(None, lambda: None)
+
+
+def test_way_is_connected_while_the_broker_has_accepted_us(
+    loop: Loop, mosquitto: Mosquitto
+) -> None:
+    end = End(loop, mosquitto.port, "one")
+    assert not end.way.connected
+    end.connect()
+    assert end.way.connected
+    end.link.reconnect("as if it were lost")
+    assert not end.way.connected
+    end.connect().stop()
+    assert not end.way.connected
+
+
+def test_broker_that_restarts_is_no_twin(loop: Loop) -> None:
+    def drop(peer: socket.socket) -> None:
+        read_packet(peer)
+        peer.sendall(CONNACK)
+
+    with FakeBroker(drop, drop) as broker:
+        end = End(loop, broker.port, "one", backoff=Backoff(0.01, 100.0, lambda: 0.999))
+        end.until(lambda: len(end.heard.retries) == 2)
+        end.stop()
+    reasons = [event for event in end.heard.events if event != "connected"]
+    assert reasons == ["the broker closed the connection"] * 2
+
+
+CONNECT = """
+from tests.protocol.net.test_mqtt import End
+from fedling_protocol.runtime.loop import Loop
+end = End(Loop(), 1883, "one", host="192.0.2.7")
+end.until(lambda: bool(end.heard.events))
+print(end.heard.events[0])
+"""
+
+
+def test_connect_without_a_route_says_what_the_kernel_says() -> None:
+    """The answer of connect() was thrown away: "Transport endpoint is not connected"."""
+    run = subprocess.run(
+        [*own_network(), sys.executable, "-c", CONNECT], capture_output=True, text=True
+    )
+    assert run.stdout == "Network is unreachable\n", run.stderr
+
+
+def test_name_server_that_is_silent_is_blamed_and_not_the_broker(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = threading.Event()
+
+    def hang(*words: object) -> NoReturn:
+        if words[-1] != socket.AI_NUMERICHOST:
+            release.wait()
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    monkeypatch.setattr("fedling_protocol.net.names.LOOK_UP_S", 0.01)
+    end = End(loop, 1883, "one", host="broker.test")
+    end.until(lambda: len(end.heard.events) >= 2)
+    assert set(end.heard.events) == {"the look-up of broker.test has had no answer for 0 s"}
+    release.set()
+    end.stop()
 
 
 def test_bytes_that_are_not_mqtt(loop: Loop) -> None:

@@ -117,3 +117,23 @@ def test_on_signal_calls_from_the_loop() -> None:
     loop.close()
     assert seen == ["signal"]
     assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_on_end_is_called_for_every_word_that_ends_a_service(number: signal.Signals) -> None:
+    loop = Loop()
+    loop.on_end(loop.stop)
+    loop.after(0, lambda: os.kill(os.getpid(), number))
+    loop.run()
+    loop.close()
+
+
+def test_on_end_leaves_nohup_alone() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        loop = Loop()
+        loop.on_end(loop.stop)
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+        loop.close()
+    finally:
+        signal.signal(signal.SIGHUP, before)

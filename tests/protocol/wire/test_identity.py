@@ -90,12 +90,23 @@ def test_ensure_makes_once(tmp_path: Path) -> None:
 
 def test_secret(tmp_path: Path) -> None:
     path = tmp_path / "secret"
-    assert identity.create_secret(path, b"x" * 32) == identity.load_secret(path) == b"x" * 32
+    secret = bytes(range(32))
+    assert identity.create_secret(path, secret) == identity.load_secret(path) == secret
     assert path.stat().st_mode & 0o777 == 0o600
     with pytest.raises(FileExistsError):
         identity.create_secret(path)
     with pytest.raises(ValueError, match="32 bytes"):
         identity.create_secret(tmp_path / "short", b"x" * 31)
+
+
+@pytest.mark.parametrize("left", [bytes(32), b"\xff" * 32, b"\0\1\2\3" * 8, bytes(26) + b"abcdef"])
+def test_load_refuses_what_a_power_cut_leaves(tmp_path: Path, left: bytes) -> None:
+    """32 zeros were taken for a secret: the order of batches was public then."""
+    path = tmp_path / "device.secret"
+    path.write_bytes(left)
+    path.chmod(0o600)
+    with pytest.raises(IdentityError, match=r"device\.secret: .* is no secret; restore it"):
+        identity.load_secret(path)
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o644, 0o610])

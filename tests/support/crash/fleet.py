@@ -72,7 +72,6 @@ answer_longest_s = 0.1
 dwell_s = 0
 [paths]
 sys = "sys"
-proc = "proc"
 """
 
 

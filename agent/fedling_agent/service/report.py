@@ -30,6 +30,9 @@ class Live(Protocol):
     def failure(self) -> str: ...
 
     @property
+    def wanted(self) -> int: ...
+
+    @property
     def session(self) -> Session: ...
 
     @property
@@ -206,7 +209,7 @@ def _why_idle(live: Live) -> str:
     if session.offer is None:
         return f"a model waits to be fetched: {why}" if session.fetch and why else "no open plan"
     if not session.enough:
-        return f"not training: fewer than {session.offer.training.min_examples} examples"
+        return f"not training: fewer than {live.wanted} examples"
     return f"not training: {why}" if why else "about to ask"
 
 

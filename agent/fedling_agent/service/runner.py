@@ -51,7 +51,9 @@ class SessionRunner:
         self.allowance: Allowance | None = None
         self.looked_at = 0.0
         self.training = LocalTraining(task, parts, self._gate, self.give, self._take_in)
-        self._examples = Examples(parts.clock, store.recordings, parts.identity.secret, self.look)
+        self._examples = Examples(
+            parts.clock, store.recordings, parts.identity.secret, parts.floor, self.look
+        )
         if self.plan is not None:
             self._examples.count_for(self.plan)
 
@@ -63,6 +65,11 @@ class SessionRunner:
     def failure(self) -> str:
         """Why the last training failed, or why there are no examples for the last plan."""
         return self.training.failure or self._examples.failure
+
+    @property
+    def wanted(self) -> int:
+        """The fewest examples on which the last plan is trained."""
+        return self._examples.wanted
 
     # --- what the service tells ------------------------------------------------------------------
 

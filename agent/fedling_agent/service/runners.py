@@ -51,7 +51,8 @@ class Runners:
     def see(self, task: str, message: Plan | Rest) -> bool:
         """Take in what is retained of a task's plans. False: this device cannot take part in it."""
         runner = self.find(task)
-        reason = why_not(message.spec, self._streams)
+        spec = message.spec
+        reason = self._parts.floor.forbids(spec) or why_not(spec, self._streams)
         if not reason and runner is None and len(self) >= MOST_TASKS:
             reason = f"this device works on {MOST_TASKS} tasks already"
         if reason:

@@ -12,6 +12,7 @@ from fedling_agent.config import AgentConfig
 from fedling_agent.data.streams import Stream
 from fedling_agent.service.books import Books
 from fedling_agent.service.enrolment import Enrolment
+from fedling_agent.service.floor import Floor
 from fedling_agent.service.inbox import Inbox
 from fedling_agent.service.outbox import Outbox
 from fedling_agent.service.parts import Parts
@@ -117,6 +118,7 @@ class Service:
 
     def _make_parts(self, ports: Ports) -> Parts:
         config, retry = self.config, self.config.retry
+        floor = Floor(config.tasks, config.floor.labels, config.floor.min_examples)
         return Parts(
             clock=self.clock,
             link=self.link,
@@ -124,7 +126,8 @@ class Service:
             enrolment=self.enrolment,
             writer=self.writer,
             store=self.store,
-            freezer=Freezer(self.store, config.fleet, self.identity.secret),
+            floor=floor,
+            freezer=Freezer(self.store, config.fleet, self.identity.secret, floor.min_examples),
             topics=config.topics,
             identity=self.identity,
             slot=self.slot,

@@ -57,11 +57,21 @@ class Frozen:
 class Freezer:
     """Everything between "go" and a finished training that is about files."""
 
-    def __init__(self, store: Store, fleet: str, secret: bytes) -> None:
-        """Freeze from this store. secret: the device's, for batch order and hold-out."""
+    def __init__(
+        self,
+        store: Store,
+        fleet: str,
+        secret: bytes,
+        min_examples: int = 1,
+    ) -> None:
+        """Freeze from this store. secret: the device's, for batch order and hold-out.
+
+        min_examples: nothing is trained on fewer, whatever a plan says
+        """
         self._store = store
         self._fleet = fleet
         self._secret = secret
+        self._min_examples = min_examples
 
     def freeze(self, plan: Plan) -> Slices[Write]:
         """Gather windows, labels, normaliser, base weights, order seed. Again: the same job.
@@ -132,8 +142,9 @@ class Freezer:
         check_channels(self._store, spec)
         cutter = training_windows(spec, plan.training, self._secret)
         windows, used = yield from choose(recordings, spec.stream, cutter, room(spec))
-        if not windows:
-            raise Missing(f"no examples for {spec.task}")
+        least = max(1, self._min_examples, plan.training.min_examples)
+        if len(windows) < least:
+            raise Missing(f"{len(windows)} examples for {spec.task}, at least {least} are needed")
         try:
             frozen = yield from assemble(recordings, spec, windows, used)
         except Missing as error:

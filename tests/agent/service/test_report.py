@@ -45,6 +45,7 @@ class FakeLive:
     task: str = "watch"
     looked_at: float = 0.0
     failure: str = ""
+    wanted: int = 40
     next_check_s: float | None = None
 
 

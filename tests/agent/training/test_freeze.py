@@ -261,11 +261,25 @@ def test_what_cannot_be_frozen(device: Device, tmp_path: Path) -> None:
         freeze_now(device.freezer, unknown)
     assert device.store.plans.find(unknown.plan_id) is None
     for spec in (replace(SPEC, stream="other"), replace(SPEC, labels=("left", "right"))):
-        with pytest.raises(Missing, match="no examples"):
+        with pytest.raises(Missing, match="0 examples for watch, at least"):
             freeze_now(device.freezer, replace(device.plan, spec=spec))
     wide = replace(SPEC, channels=4, window=5)
     with pytest.raises(BadInput, match="has 2 channels, task watch wants 4"):
         freeze_now(device.freezer, replace(device.plan, spec=wide))
+
+
+def test_nothing_is_frozen_below_the_floor_whatever_the_plan_says(device: Device) -> None:
+    """Between the count and the freeze examples may go."""
+    count = device.freeze().recipe.count
+    plan = replace(device.plan, plan_id=b"f" * 16)
+    enough = freeze.Freezer(device.store, "test", SECRET, min_examples=count)
+    assert freeze_now(enough, plan).recipe.count == count
+    more = freeze.Freezer(device.store, "test", SECRET, min_examples=count + 1)
+    with pytest.raises(Missing, match=f"{count} examples for watch, at least {count + 1}"):
+        freeze_now(more, replace(plan, plan_id=b"g" * 16))
+    asks = replace(plan.training, min_examples=count + 1)
+    with pytest.raises(Missing, match="are needed"):
+        freeze_now(enough, replace(plan, plan_id=b"h" * 16, training=asks))
 
 
 def test_task_without_normalisation(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from fedling_broker import onnx
 from fedling_broker.aggregation.state import ServerState
 from fedling_broker.commands import installation
 from fedling_broker.tasks import task_file
+from fedling_broker.tasks.cost import cost_of
 from fedling_broker.tasks.task_file import Task
 from fedling_native import parameter_counts
 from fedling_protocol.command import output
@@ -50,6 +51,7 @@ def _start(args: argparse.Namespace, task: Task) -> tuple[ServerState | None, li
 
 
 def _tell(args: argparse.Namespace, task: Task, changes: Sequence[Change], words: str) -> None:
+    cost = cost_of(task.spec, task.rules)
     if args.json:
         output.print_json(
             {
@@ -57,6 +59,7 @@ def _tell(args: argparse.Namespace, task: Task, changes: Sequence[Change], words
                 "parameters": sum(parameter_counts(task.spec.layers)),
                 "start": None if args.start is None else str(args.start),
                 "layers": [asdict(change) for change in changes],
+                "cost": asdict(cost),
             }
         )
         return
@@ -64,6 +67,7 @@ def _tell(args: argparse.Namespace, task: Task, changes: Sequence[Change], words
         print(f"first model: {args.start}, rounded to integers, weights and errors in its units")
         output.print_rows([_row(change) for change in changes], empty="")
     print(words)
+    print(cost.sentence)
 
 
 def _row(change: Change) -> dict[str, object]:

@@ -22,6 +22,7 @@ from fedling_protocol.wire.refused import Refused
 from fedling_protocol.wire.topics import is_task
 
 MAX_SECONDS = 10 * 365 * 86_400
+ENDLESS_PAUSE_S = 3600  # a task without an end learns as data comes, not as fast as it can
 RATE_ONE = 1 << 24  # learning rates travel in 2^-24
 NORM_ONE = 1 << 16  # norms and mu travel in 2^-16
 SIMULATION = "simulation"  # the table that only fedling-sim reads
@@ -115,8 +116,8 @@ class TrainingTable:
         1000, help="a device with more examples counts for so many", low=1, high=limit.MAX_WEIGHT
     )
     holdout: float = setting(
-        0.2,
-        help="the part of a device's data that it keeps out of training",
+        0.0,
+        help="the part of a device's data that it keeps out of training; nothing tests on it yet",
         low=0,
         high=limit.MAX_HOLDOUT / 1000,
     )
@@ -179,8 +180,13 @@ class CohortTable:
         high=limit.MAX_COHORT,
         check=DEVICE,
     )
-    pause_s: int = setting(
-        0, help="how long the task rests between two rounds", unit="s", low=0, high=MAX_SECONDS
+    pause_s: int | None = setting(
+        None,
+        help="how long the task rests between two rounds; by default an hour if it goes on for"
+        " ever, else 0",
+        unit="s",
+        low=0,
+        high=MAX_SECONDS,
     )
     wait_s: int = setting(
         300,
@@ -382,7 +388,10 @@ def spread_of(tables: TaskFile) -> int | None:
 
 def rules_of(tables: TaskFile) -> Rules:
     """Make the rules by which rounds follow one another."""
-    return Rules(policy_of(tables), tables.task.rounds, tables.cohort.pause_s)
+    rounds, pause_s = tables.task.rounds, tables.cohort.pause_s
+    if pause_s is None:
+        pause_s = 0 if rounds else ENDLESS_PAUSE_S
+    return Rules(policy_of(tables), rounds, pause_s)
 
 
 def policy_of(tables: TaskFile) -> Synchronous:

@@ -263,7 +263,7 @@ def test_hostile_messages_are_counted_and_nothing_else_happens(fleet: Fleet) -> 
 
 
 def test_a_paused_task_rests_after_the_round_in_work(fleet: Fleet) -> None:
-    fleet.aggregator.add_task(rounds=0, goal=1)
+    fleet.aggregator.add_task(rounds=0, goal=1, cohort="pause_s = 0")
     device = fleet.device(1)
     fleet.aggregator.start()
     device.wait_plan(1)

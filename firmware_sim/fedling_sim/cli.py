@@ -71,7 +71,7 @@ def _add_run(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         type=Path,
         metavar="DIR",
         help="where report.html and run.json go, and in state/ the files of all processes"
-        " (default runs/TASK-SEED, without state/)",
+        " (default runs/TASK-SEED, without state/; TASK-SEED.2 if that is there already)",
     )
     run.add_argument("--keep", action="store_true", help="keep state/ even without --out")
     run.add_argument("--json", action="store_true", help="print the record as JSON, no progress")
@@ -211,19 +211,21 @@ def _run(args: argparse.Namespace) -> int:
     from fedling_sim import progress, run, summary
 
     scenario, data = run.prepare(args.task, args.seed, args.devices, args.rounds)
-    out: Path = args.out or Path("runs") / f"{scenario.task.name}-{scenario.seed}"
     console = Console()
     display = progress.for_console(console, silent=args.json)
-    try:
-        with run.workplace(out, keep=args.keep or args.out is not None) as directory:
-            result = run.run(scenario, data, directory, display)
-    finally:
-        display.close()
-    page = run.write(result, out)
+    with run.place(scenario, args.out) as out:
+        try:
+            with run.workplace(out, keep=args.keep or args.out is not None) as directory:
+                result = run.run(scenario, data, directory, display)
+        finally:
+            display.close()
+        page = run.write(result, out)
     if args.json:
         print(json.dumps(asdict(result)))
     else:
-        summary.show(console, result, page)
+        summary.show(console, result, page, args.task)
+    if result.interrupted:
+        raise KeyboardInterrupt
     return Exit.OK if result.sound else Exit.FAILED
 
 

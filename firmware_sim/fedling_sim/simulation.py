@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from fedling_agent.data.streams import Stream, load_stream
 from fedling_broker.tasks import task_file
 from fedling_broker.tasks.task_file import Task
 from fedling_native import Loss
@@ -20,7 +21,9 @@ from fedling_sim.world import Climate
 class SimulationTable:
     """[simulation]: read by fedling-sim only; paths are relative to the task file."""
 
-    data: Path = setting(help="the folder with devices.json and a CSV file for each device")
+    data: Path = setting(
+        help="the folder with a CSV file for each device; devices.json may name devices and files"
+    )
     stream: Path = setting(help="the file that defines the stream")
     devices: int = setting(
         0, help="the first so many devices of the data take part; 0: all", low=0, high=1000
@@ -46,6 +49,7 @@ class Scenario:
     """All that decides a run."""
 
     task: Task
+    stream: Stream
     task_text: str  # the task file as the aggregator gets it
     simulation: SimulationTable  # with absolute paths
 
@@ -82,8 +86,23 @@ def load(
     )
     if rounds is not None:
         values["task"]["rounds"] = rounds
+    elif task.rules.rounds == 0:
+        raise SettingsError(f"{path}: task.rounds: a simulation has an end: say --rounds")
     text = toml.text(values)
-    return Scenario(task_file.parse_task(text, str(path)), text, table)
+    task = task_file.parse_task(text, str(path))
+    return Scenario(task, _stream(table.stream, task, path), text, table)
+
+
+def _stream(file: Path, task: Task, path: Path) -> Stream:
+    """Load the stream, if it is what the task learns from. Raises SettingsError."""
+    stream = load_stream(file)
+    for key, wanted, found in (
+        ("stream", task.spec.stream, stream.name),
+        ("channels", task.spec.channels, len(stream.channels)),
+    ):
+        if wanted != found:
+            raise SettingsError(f"{path}: task.{key} = {wanted}: {file} has {found}")
+    return stream
 
 
 def for_devices(scenario: Scenario, count: int, whole: int) -> Scenario:

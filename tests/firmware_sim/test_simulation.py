@@ -36,6 +36,9 @@ def test_for_devices_shrinks_the_cohort(tmp_path: Path) -> None:
         ("[simulation]", "[similation]", r"task\.toml: similation: unknown key"),
         ("cut_s = [0.5, 1.5]", "cut_s = [3, 2]", r"\[simulation\.climate\]: cut_s: allowed"),
         ("training_s = 1.0", "training_s = -1", r"simulation\.training_s = -1: allowed"),
+        ("channels = 2", "channels = 1", r"task\.channels = 1: .*stream\.toml has 2"),
+        ('stream = "wrist"', 'stream = "ankle"', r"task\.stream = ankle: .*stream\.toml has wrist"),
+        ("rounds = 3", "rounds = 0", r"task\.rounds: a simulation has an end: say --rounds"),
     ],
 )
 def test_load_of_a_wrong_table_says_where(tmp_path: Path, old: str, new: str, said: str) -> None:

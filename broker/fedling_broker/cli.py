@@ -102,6 +102,11 @@ def _add_tasks(verbs: Verbs) -> None:
             help="begin with this float model, an ONNX file with the task's layers (default: draw"
             " random weights)",
         )  # fmt: skip
+        parser.add_argument(
+            "--input-order", choices=("channels-first", "channels-last"),
+            help="how the ONNX file lays out an example: all samples of a channel together, as"
+            " PyTorch does, or all channels of a sample (default: what its shapes tell)",
+        )  # fmt: skip
     verbs.add("list", "list all tasks", "--json", run="task.list_", json=True)
     for verb, does in (
         ("show", "print the file of a task"),

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from fedling_protocol.disk.errors import BadInput, Missing
+
 FILE = "run.json"
 
 Confusion = dict[str, dict[str, int]]  # by the label of a window, by what was said of it
@@ -177,9 +179,12 @@ def save(record: Record, directory: Path) -> Path:
 
 
 def load(directory: Path) -> Record:
-    """Read what save() wrote. Raises OSError, or ValueError for a file that is no record."""
+    """Read what save() wrote. Raises Missing, OSError, or BadInput for a file that is no record."""
+    path = directory / FILE
+    if not path.exists():
+        raise Missing(f"{path}: there is no such file; fedling-sim run writes one")
     try:
-        raw = json.loads((directory / FILE).read_text())
+        raw = json.loads(path.read_bytes())
         return Record(
             **{
                 **raw,
@@ -190,5 +195,5 @@ def load(directory: Path) -> Record:
                 "bytes": [DeviceBytes(**b) for b in raw["bytes"]],
             }
         )
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{directory / FILE} is not a record of a run: {error}") from error
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise BadInput(f"{path} is not a record of a run: {error}") from error

@@ -1,12 +1,7 @@
 """`fedling-sim run`: a federation from its first process to its report."""
 
-import itertools
-import shutil
-import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fedling_native import parameter_counts
@@ -21,14 +16,9 @@ from fedling_sim.record import DeviceBytes, Record
 from fedling_sim.simulation import Scenario
 from fedling_sim.splitting import DeviceData
 
-STATE = "state"
 TICK_S = 0.2
 LOOKS = 4  # devices asked in a tick: all of twenty once a second
 FETCH_S = 60.0  # for the final model, once the weather is fair
-
-
-class OutTaken(RuntimeError):
-    """The folder for the report has one already."""
 
 
 def prepare(
@@ -196,63 +186,3 @@ def write(result: Record, directory: Path) -> Path:
     with writing(str(directory)):
         record.save(result, directory)
         return report.write(result, directory)
-
-
-@contextmanager
-def place(scenario: Scenario, out: Path | None) -> Iterator[Path]:
-    """Make the folder of the report, before anything takes time; if none came, it goes again.
-
-    out: as the user says it; None: the first of runs/TASK-SEED, runs/TASK-SEED.2 ... that is
-    free. Raises OutTaken, CannotWrite.
-    """
-    folder = out or Path("runs") / f"{scenario.task.name}-{scenario.seed}"
-    with writing(str(folder)):
-        folder = _named(folder) if out else _free(folder)
-    try:
-        yield folder
-    finally:
-        with suppress(OSError):  # it holds a report
-            folder.rmdir()
-
-
-def _named(folder: Path) -> Path:
-    if folder.is_file():
-        raise OutTaken(f"{folder}: is a file; name another --out")
-    for taken in (folder / record.FILE, folder / STATE):
-        if taken.exists():
-            raise OutTaken(f"{taken}: is there already; remove it or name another --out")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def _free(folder: Path) -> Path:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    for number in itertools.count(2):
-        try:
-            folder.mkdir()
-            break
-        except FileExistsError:  # an earlier run's, or that of one at the same time
-            folder = folder.with_name(f"{folder.name.partition('.')[0]}.{number}")
-    return folder
-
-
-@contextmanager
-def workplace(out: Path, *, keep: bool) -> Iterator[Path]:
-    """Make a folder for the processes' files: temporary, or kept beside the report.
-
-    After a failure nothing stays: the error has told the end of the log that matters.
-    """
-    if not keep:
-        with tempfile.TemporaryDirectory(
-            prefix="fedling-sim-", ignore_cleanup_errors=True
-        ) as scratch:
-            yield Path(scratch)
-        return
-    directory = out / STATE
-    with writing(str(directory)):
-        directory.mkdir()
-    try:
-        yield directory
-    except BaseException:
-        shutil.rmtree(directory, ignore_errors=True)
-        raise

@@ -1,11 +1,9 @@
 """The table [simulation] of a task file: which devices, which recordings, what kind of days."""
 
 import hashlib
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from fedling_agent.data.streams import Stream, load_stream
 from fedling_broker.tasks import task_file
@@ -68,10 +66,10 @@ def load(
     path: Path, *, seed: int | None = None, devices: int | None = None, rounds: int | None = None
 ) -> Scenario:
     """Read a task file, with what the command line says instead. Raises SettingsError."""
-    task, _ = task_file.load_task(path)  # its errors are the best
+    task, text = task_file.load_task(path)  # its errors are the best
     if task.spec.loss is not Loss.SOFTMAX:
         raise SettingsError(f"{path}: model.loss: allowed in a simulation, which tests: softmax")
-    values = tomllib.loads(path.read_text())
+    values = settings.tables(text, str(path))
     if task_file.SIMULATION not in values:
         raise SettingsError(f"{path}: [simulation] is missing: fedling-sim needs data and stream")
     own = {task_file.SIMULATION: values.pop(task_file.SIMULATION)}
@@ -109,8 +107,8 @@ def for_devices(scenario: Scenario, count: int, whole: int) -> Scenario:
     """Make the cohort smaller in proportion, if `count` devices stand for `whole` ones."""
     if count >= whole:
         return scenario
-    values: dict[str, Any] = tomllib.loads(scenario.task_text)
-    cohort: Mapping[str, Any] = values["cohort"]
+    values = settings.tables(scenario.task_text, "the task")
+    cohort: Mapping[str, float] = values["cohort"]
     shrunk = {
         key: max(1, round(cohort[key] * count / whole))
         for key in ("goal", "minimum")

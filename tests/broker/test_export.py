@@ -145,14 +145,12 @@ def test_task_add_start_with_a_model_that_does_not_fit_adds_nothing(watch: Here)
     said = watch("task", "add", "watch.toml", "--start", "watch_new.onnx", code=Exit.FAILED)
     assert "node 'node_conv1d_1' (Conv): is conv 1x16x8 -> 5 channels, kernel 1x5, stride" in said
     assert "layer 2 of the task is conv 1x16x8 -> 5 channels, kernel 1x4" in said
-    missing = watch("task", "add", "watch.toml", "--start", "none.onnx", code=Exit.FAILED)
-    assert "none.onnx: cannot be read: No such file" in missing
+    missing = watch("task", "add", "watch.toml", "--start", "none.onnx", code=Exit.NOT_FOUND)
+    assert "none.onnx: there is no such file" in missing
     assert watch.json("task", "list") == []
 
 
-def test_task_check_start_says_in_which_order_it_read_the_input(
-    watch: Here, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_task_check_start_says_in_which_order_it_read_the_input(watch: Here) -> None:
     said = watch("task", "check", "watch.toml", "--start", "watch_old.onnx")
     assert "first model: watch_old.onnx, its input read channels-first, rounded" in said
     assert "the other order" not in said

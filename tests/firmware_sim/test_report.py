@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from fedling_protocol.disk.errors import BadInput, Missing
 from fedling_sim import record as records
 from fedling_sim import report, summary
 from fedling_sim.record import Alone, DeviceBytes, Event, Record, Round, Sample
@@ -49,8 +50,10 @@ def test_record_survives_saving(tmp_path: Path) -> None:
 
 def test_record_load_refuses_another_file(tmp_path: Path) -> None:
     (tmp_path / records.FILE).write_text("{}")
-    with pytest.raises(ValueError, match="is not a record of a run"):
+    with pytest.raises(BadInput, match="is not a record of a run"):
         records.load(tmp_path)
+    with pytest.raises(Missing, match=r"run\.json: there is no such file"):
+        records.load(tmp_path / "elsewhere")
 
 
 def test_report_shows_the_figures(tmp_path: Path) -> None:

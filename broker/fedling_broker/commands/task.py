@@ -45,6 +45,8 @@ def _start(args: argparse.Namespace, task: Task) -> Imported | None:
     if args.start is None:
         return None
     onnx.require()
+    if not args.start.exists():
+        raise Missing(f"{args.start}: there is no such file")
     from fedling_broker.onnx import importer, walk  # they import an extra
 
     order = walk.Order(args.input_order) if args.input_order else None
@@ -109,7 +111,11 @@ def list_(args: argparse.Namespace) -> Exit:
 def show(args: argparse.Namespace) -> Exit:
     with installation.opened(args) as (_, store):
         installation.task(store, args.task)
-        print(next(row.text for row in store.tasks.rows() if row.name == args.task), end="")
+        row = next(row for row in store.tasks.rows() if row.name == args.task)
+    if args.json:
+        output.print_json({"task": row.name, "paused": row.paused, "text": row.text})
+    else:
+        print(row.text, end="")
     return Exit.OK
 
 
@@ -125,7 +131,11 @@ def _set_paused(args: argparse.Namespace, *, paused: bool) -> Exit:
     with installation.opened(args) as (_, store):
         if not store.tasks.pause(args.task, paused):
             raise Missing(f"no task {args.task}")
-    print(f"task {args.task}: {'ends the round in work, then rests' if paused else 'goes on'}")
+    output.print_answer(
+        f"task {args.task}: {'ends the round in work, then rests' if paused else 'goes on'}",
+        {"task": args.task, "paused": paused},
+        as_json=args.json,
+    )
     return Exit.OK
 
 
@@ -133,5 +143,9 @@ def remove(args: argparse.Namespace) -> Exit:
     with installation.opened(args) as (_, store):
         if not store.tasks.remove(args.task):
             raise Missing(f"no task {args.task}")
-    print(f"task {args.task} is removed with its rounds and models")
+    output.print_answer(
+        f"task {args.task} is removed with its rounds and models",
+        {"task": args.task, "removed": True},
+        as_json=args.json,
+    )
     return Exit.OK

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fedling_protocol.disk.errors import CannotWrite
-from fedling_sim import record, run
+from fedling_sim import places, record
 from fedling_sim.simulation import Scenario, load
 from tests.support import small_task
 
@@ -17,41 +17,42 @@ def scenario(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scenario:
 
 
 def test_place_of_two_runs_at_once_is_not_the_same(scenario: Scenario) -> None:
-    with run.place(scenario, None) as one, run.place(scenario, None) as two:
+    with places.place(scenario, None) as one, places.place(scenario, None) as two:
         assert [one.name, two.name] == ["tiny-1", "tiny-1.2"]
         (one / record.FILE).touch()
         (two / record.FILE).touch()
-    with run.place(scenario, None) as three:
+    with places.place(scenario, None) as three:
         assert three.name == "tiny-1.3"
 
 
 def test_place_without_a_report_goes_again(scenario: Scenario) -> None:
-    with pytest.raises(ZeroDivisionError), run.place(scenario, None) as folder:
+    with pytest.raises(ZeroDivisionError), places.place(scenario, None) as folder:
         raise ZeroDivisionError
     assert not folder.exists()
 
 
 def test_place_refuses_a_folder_with_a_report(scenario: Scenario, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    with run.place(scenario, out):
+    with places.place(scenario, out):
         (out / record.FILE).touch()
-    with pytest.raises(run.OutTaken, match=r"run\.json: is there already"), \
-         run.place(scenario, out):  # fmt: skip
+    with pytest.raises(places.OutTaken, match=r"run\.json: is there already"), \
+         places.place(scenario, out):  # fmt: skip
         pass
 
 
 def test_place_that_cannot_be_made_is_told_before_the_run(
     scenario: Scenario, tmp_path: Path
 ) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(CannotWrite, match="file/out"), run.place(scenario, tmp_path / "file/out"):
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(CannotWrite, match="file/out"), places.place(scenario, file / "out"):
         pass
-    with pytest.raises(run.OutTaken, match="is a file"), run.place(scenario, tmp_path / "file"):
+    with pytest.raises(places.OutTaken, match="is a file"), places.place(scenario, file):
         pass
 
 
 def fail_in(folder: Path) -> None:
-    with run.workplace(folder, keep=True) as directory:
+    with places.workplace(folder, keep=True) as directory:
         (directory / "file").touch()
         raise ZeroDivisionError
 
@@ -61,6 +62,6 @@ def test_workplace_keeps_nothing_after_a_failure(tmp_path: Path) -> None:
         with pytest.raises(ZeroDivisionError):
             fail_in(tmp_path)
         assert list(tmp_path.iterdir()) == []
-    with run.workplace(tmp_path, keep=True) as directory:
+    with places.workplace(tmp_path, keep=True) as directory:
         (directory / "file").touch()
     assert (directory / "file").exists()

@@ -22,8 +22,8 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 def test_board_list_and_errors_draw_nothing() -> None:
     """A list of six lines, or an error, waits for no plots."""
     code = (
-        "import sys; from fedling_sim.cli import main;"
-        "main(['board', 'list']); main('fits /nowhere --board cortex-m4 --ram 1k --flash 1k'.split());"
+        "import sys; from fedling_sim.cli import main; main(['board', 'list']);"
+        "main('fits /nowhere --board cortex-m4 --ram 1k --flash 1k'.split());"
         "sys.exit(bool({'matplotlib', 'pandas'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0

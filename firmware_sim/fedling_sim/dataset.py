@@ -11,6 +11,7 @@ from fedling_agent.data.streams import Stream
 from fedling_protocol.settings import SettingsError
 from fedling_protocol.wire.messages import TaskSpec
 from fedling_sim import sheet
+from fedling_sim.sheet import Lines, Sheet
 from fedling_sim.splitting import DeviceData, split
 
 INDEX = "devices.json"
@@ -22,19 +23,29 @@ _is_name = re.compile(r"\w[\w .@+-]{0,63}").fullmatch
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A device and its file."""
+    """A device, and where its samples are."""
 
     name: str
     path: Path
+    lines: Lines | None = None  # its own of a file with several devices; None: the whole file
+
+    def read(self, stream: Stream) -> Sheet:
+        """Read its samples. Raises SettingsError."""
+        return sheet.read(self.lines or sheet.whole(self.path), stream)
 
 
 def sources(folder: Path) -> list[Source]:
     """List the devices of a data folder: those of devices.json, else one for each CSV file.
 
-    Raises SettingsError.
+    It may also be one file with a column `device`. Raises SettingsError.
     """
     index = folder / INDEX
-    found = list(_listed(index) if index.exists() else _files(folder))
+    if folder.is_file():
+        found = [Source(name, folder, lines) for name, lines in sheet.by_device(folder).items()]
+    else:
+        found = list(_listed(index) if index.exists() else _files(folder))
+    if not found:
+        raise SettingsError(f"{folder}: holds no samples")
     names = Counter(source.name for source in found)
     for name, count in names.items():
         if not _is_name(name):
@@ -52,8 +63,7 @@ def load(folder: Path, stream: Stream, spec: TaskSpec, count: int) -> list[Devic
         raise SettingsError(f"{folder}: has {len(found)} devices, not {count}")
     short: Counter[str] = Counter()
     data = [
-        split(source.name, sheet.read(source.path, stream), spec, short)
-        for source in found[: count or None]
+        split(source.name, source.read(stream), spec, short) for source in found[: count or None]
     ]
     if not any(device.windows for device in data):
         raise SettingsError(f"{folder}: nothing to learn from: {why_nothing(data, spec)}")

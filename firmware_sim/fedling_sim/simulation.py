@@ -20,7 +20,8 @@ class SimulationTable:
     """[simulation]: read by fedling-sim only; paths are relative to the task file."""
 
     data: Path = setting(
-        help="the folder with a CSV file for each device; devices.json may name devices and files"
+        help="the folder with a CSV file for each device (devices.json may name them), or one file"
+        " with a column `device`"
     )
     stream: Path = setting(help="the file that defines the stream")
     devices: int = setting(

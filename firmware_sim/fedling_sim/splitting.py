@@ -156,5 +156,5 @@ def _test(sheet: Sheet, rows: list[Row]) -> TestWindow:
     for row in rows:
         counts.extend(row.counts)
     return TestWindow(
-        rows[0].label or "", [sheet.header, *(sheet.lines[row.row - 1] for row in rows)], counts
+        rows[0].label or "", [sheet.header, *(sheet.text[row.row - 1] for row in rows)], counts
     )

@@ -163,6 +163,42 @@ def test_load_without_an_index_takes_a_device_a_file(tmp_path: Path) -> None:
     assert [device.name for device in loaded(given)] == ["Müller left", "UPPER", "watch-0"]
 
 
+def test_load_of_one_file_with_a_column_of_devices(tmp_path: Path) -> None:
+    """Each device gets its own rows; a refused one is named by its place in the file."""
+    given = scenario(tmp_path, PLAIN)
+    rows = [f'"{name}",{row}' for row in ROWS for name in ("left", "right, old")]
+    rows[6] = "left,r-rest,rest,nan,0"
+    table = "\ufeff" + "\n".join([f"device,{HEADER}", "", *rows]) + "\n"
+    path = given.simulation.data / "all.csv"
+    path.write_text(table.replace("right, old", "right old"))
+    data = dataset.load(path, given.stream, given.task.spec, 0)
+    assert [device.name for device in data] == ["left", "right old"]
+    assert [sum(device.labels.values()) for device in data] == [299, 300]
+    assert "all.csv row 9: x = nan" in dataset.notes(data, given.task.spec)[0]
+    (alone,) = loaded(given)
+    assert [part.lines for part in data[1].training] == [part.lines for part in alone.training]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (PLAIN, r"all\.csv: a folder, or a file with a column device, is allowed"),
+        ("", "a folder, or a file with a column device"),
+        (f"device,{HEADER}\n", "holds no samples"),
+        (f"device,{HEADER}\na,r,rest,1,1\n,r,rest,1,1\n", "row 3: device is missing"),
+        (f"device,{HEADER}\n../a,r,rest,1,1\n", "device '../a': allowed"),
+        (f"device,{HEADER}\na,r,rest,x,1\n", "row 2: x = x is not a number"),
+        (f"device,device,{HEADER}\na,a,r,rest,1,1\n", "unknown column device"),
+    ],
+)
+def test_load_of_a_wrong_file_of_devices_says_where(tmp_path: Path, text: str, said: str) -> None:
+    given = scenario(tmp_path, PLAIN)
+    path = given.simulation.data / "all.csv"
+    path.write_text(text)
+    with pytest.raises(SettingsError, match=said):
+        dataset.load(path, given.stream, given.task.spec, 0)
+
+
 def test_load_of_a_folder_without_files_says_what_belongs_there(tmp_path: Path) -> None:
     given = scenario(tmp_path, PLAIN)
     for path in given.simulation.data.iterdir():

@@ -28,7 +28,7 @@ def spec(tmp_path_factory: pytest.TempPathFactory) -> TaskSpec:
 
 def parted(path: Path, rows: list[str], spec: TaskSpec) -> DeviceData:
     path.write_text("\n".join(["recording,label,x,y", *rows]) + "\n")
-    return split("watch", sheet.read(path, STREAM), spec, Counter())
+    return split("watch", sheet.read(sheet.whole(path), STREAM), spec, Counter())
 
 
 def rows_of(recording: str, label: str, count: int) -> list[str]:
@@ -75,7 +75,7 @@ def test_split_of_a_table_with_a_recording_a_row(tmp_path: Path, spec: TaskSpec)
 def test_split_never_takes_all_that_a_device_has(tmp_path: Path, spec: TaskSpec) -> None:
     (tmp_path / "a.csv").write_text("\n".join(["recording,label,x,y", *rows_of("a", "rest", 12)]))
     short = Counter({"rest": 4})
-    data = split("watch", sheet.read(tmp_path / "a.csv", STREAM), spec, short)
+    data = split("watch", sheet.read(sheet.whole(tmp_path / "a.csv"), STREAM), spec, short)
     assert data.windows == 1
     assert data.tests == []
 

@@ -65,7 +65,7 @@ def _learned(record: Record) -> str:
     sentences = [f"{len(record.devices)} devices learned together to tell apart: {labels}."]
     if record.interrupted:
         sentences.append("The run was interrupted; this is what was done until then.")
-    sentences.append(f"The shared model is right in {summary.accuracy(record)}.")
+    sentences.append(f"The shared model: {summary.accuracy(record)}.")
     if compared := summary.alone(record):
         sentences.append(f"Alone: {compared}.")
     if guessed := summary.guessing(record):

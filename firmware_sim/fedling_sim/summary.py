@@ -43,7 +43,7 @@ def figures(record: Record) -> dict[str, str]:
 def accuracy(record: Record) -> str:
     """Say how right the newest model is, and on what it was tested."""
     if record.last_accuracy is None:
-        return "none: nothing was tested"
+        return "not known: nothing was tested"
     after = f" after round {record.rounds[-1].number}" if record.interrupted else ""
     return (
         f"{100 * record.last_accuracy:.1f} % of {record.test_windows} windows that no device has"

@@ -81,15 +81,15 @@ def test_report_of_an_interrupted_run_claims_no_audit() -> None:
         sample_record(), interrupted=True, accuracy=None, rounds=sample_record().rounds[:1]
     )
     page = report.page(cut)
-    assert "right in 50.0 % of 706 windows that no device has stored after round 1" in page
+    assert "The shared model: 50.0 % of 706 windows that no device has stored after round 1" in page
     assert "one to one" not in page
     assert "audit" not in summary.figures(cut)
 
 
 def test_summary_says_when_nothing_was_tested() -> None:
     empty = Record(task="t", seed=0, devices=DEVICES, parameters=1, test_windows=0)
-    assert summary.figures(empty)["test accuracy"] == "none: nothing was tested"
-    assert "right in none: nothing was tested." in report.page(empty)
+    assert summary.figures(empty)["test accuracy"] == "not known: nothing was tested"
+    assert "The shared model: not known: nothing was tested." in report.page(empty)
     assert "<b>not tested</b>test accuracy" in report.page(empty)
 
 

@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 from tests.support.tools import as_nobody, need
@@ -42,6 +43,22 @@ def test_need_of_several_says_one_command(tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
     packages = "gcc libc6-dev gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm"
     assert f"sudo apt-get install {packages}\n" in done.stderr
+
+
+def test_demo_says_what_it_does_and_what_is_missing_before_it_begins(tmp_path: Path) -> None:
+    for tool in ("id", "dirname", "date", "cat"):
+        (tmp_path / tool).symlink_to(shutil.which(tool) or tool)
+    tmp_path.chmod(0o755)
+    done = subprocess.run(
+        [*as_nobody(), "/bin/sh", str(ROOT / "examples" / "watch" / "demo")],
+        env={"PATH": str(tmp_path), "PYTHON": sys.executable},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert done.stdout.startswith("Twenty simulated watches learn together")
+    assert "demo:" not in done.stdout  # no step was taken
+    assert re.search(r"missing: .*a C compiler \(cc\).* sudo apt-get install .*gcc", done.stderr)
 
 
 # --- the Makefile's words ------------------------------------------------------------------------

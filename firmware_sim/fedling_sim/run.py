@@ -28,7 +28,10 @@ def prepare(
     scenario = simulation.load(task, seed=seed, devices=devices, rounds=rounds)
     table = scenario.simulation
     data = dataset.load(table.data, scenario.stream, scenario.task.spec, table.devices)
-    return simulation.for_devices(scenario, len(data), len(dataset.sources(table.data))), data
+    whole = len(dataset.sources(table.data))
+    scenario = simulation.for_devices(scenario, len(data), whole)
+    simulation.check_able(scenario, [device.windows for device in data])
+    return scenario, data
 
 
 def run(scenario: Scenario, data: list[DeviceData], directory: Path, progress: Progress) -> Record:

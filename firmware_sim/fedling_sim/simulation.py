@@ -1,7 +1,7 @@
 """The table [simulation] of a task file: which devices, which recordings, what kind of days."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -118,3 +118,19 @@ def for_devices(scenario: Scenario, count: int, whole: int) -> Scenario:
     values["cohort"] = {**cohort, **shrunk}
     text = toml.text(values)
     return replace(scenario, task=task_file.parse_task(text, "the smaller task"), task_text=text)
+
+
+def check_able(scenario: Scenario, windows: Sequence[int]) -> None:
+    """Refuse a run whose first round would never end. windows: to train on, of each device.
+
+    Raises SettingsError.
+    """
+    least = max(1, scenario.task.training.min_examples)
+    able = sum(count >= least for count in windows)
+    cohort = settings.tables(scenario.task_text, "the task")["cohort"]
+    key = "minimum" if cohort.get("deadline_s") else "goal"
+    if able < (wanted := cohort.get(key, 1)):
+        raise SettingsError(
+            f"{scenario.simulation.data}: {able} devices have the training.min_examples = {least}"
+            f" windows to train on, and cohort.{key} = {wanted}: no round would end"
+        )

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fedling_protocol.settings import SettingsError
-from fedling_sim.simulation import for_devices, load
+from fedling_sim.simulation import check_able, for_devices, load
 from tests.support import small_task
 
 
@@ -28,6 +28,17 @@ def test_for_devices_shrinks_the_cohort(tmp_path: Path) -> None:
     scenario = load(small_task.write(tmp_path, goal=4))
     assert for_devices(scenario, 3, 5).task.rules.policy.goal == 2
     assert for_devices(scenario, 5, 5) is scenario
+
+
+def test_check_able_refuses_rounds_that_would_never_end(tmp_path: Path) -> None:
+    path = small_task.write(tmp_path, goal=4)  # min_examples is 1
+    check_able(load(path), [9, 9, 9, 9, 0])
+    with pytest.raises(SettingsError, match=r"3 devices have .* and cohort\.goal = 4: no round"):
+        check_able(load(path), [9, 9, 9, 0, 0])
+    path.write_text(path.read_text().replace("goal = 4", "goal = 4\nminimum = 3\ndeadline_s = 5"))
+    check_able(load(path), [9, 9, 9, 0, 0])
+    with pytest.raises(SettingsError, match=r"cohort\.minimum = 3"):
+        check_able(load(path), [9, 9, 0])
 
 
 @pytest.mark.parametrize(

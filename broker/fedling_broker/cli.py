@@ -50,6 +50,7 @@ def _add_service(verbs: Verbs) -> None:
         "init",
         "make keys, secret, database and broker.toml; what is there stays",
         "--fleet home --host 127.0.0.1",
+        json=True,
     )
     init.add_argument(
         "--fleet", default="home", help="the name of the fleet (default: %(default)s)"
@@ -102,6 +103,11 @@ def _add_tasks(verbs: Verbs) -> None:
             help="begin with this float model, an ONNX file with the task's layers (default: draw"
             " random weights)",
         )  # fmt: skip
+        parser.add_argument(
+            "--input-order", choices=("channels-first", "channels-last"),
+            help="how the ONNX file lays out an example: all samples of a channel together, as"
+            " PyTorch does, or all channels of a sample (default: what its shapes tell)",
+        )  # fmt: skip
     verbs.add("list", "list all tasks", "--json", run="task.list_", json=True)
     for verb, does in (
         ("show", "print the file of a task"),
@@ -109,7 +115,7 @@ def _add_tasks(verbs: Verbs) -> None:
         ("resume", "let a paused task open rounds again"),
         ("remove", "remove a task with its rounds, verdicts and models"),
     ):
-        verbs.add(verb, does, "watch").add_argument("task", help="the name of the task")
+        verbs.add(verb, does, "watch", json=True).add_argument("task", help="the name of the task")
 
 
 def _add_devices(verbs: Verbs) -> None:
@@ -117,6 +123,7 @@ def _add_devices(verbs: Verbs) -> None:
         "add",
         "sign a device's certificate with the root key",
         f"{'a' * 16} {'0' * 64} --root-key root.key",
+        json=True,
     )
     add.add_argument("device", help="the device's id, as `fedling-agent init` prints it")
     add.add_argument("key", help="the device's public key, 64 hexadecimal digits")
@@ -124,7 +131,10 @@ def _add_devices(verbs: Verbs) -> None:
     verbs.add("list", "list all devices of the fleet", run="device.list_", json=True)
     verbs.add("pending", "list devices that asked and are not enrolled", "--json", json=True)
     remove = verbs.add(
-        "remove", "take a device's certificate back: it belongs to the fleet no longer", "a" * 16
+        "remove",
+        "take a device's certificate back: it belongs to the fleet no longer",
+        "a" * 16,
+        json=True,
     )
     remove.add_argument("device", help="the device's id")
 
@@ -152,7 +162,10 @@ def _add_models(verbs: Verbs) -> None:
     )
     listing.add_argument("task", help="the name of the task")
     weights = verbs.add(
-        "weights", "write the weights of a version into a file", "watch model.bin --version 12"
+        "weights",
+        "write the weights of a version into a file",
+        "watch model.bin --version 12",
+        json=True,
     )
     weights.add_argument("task", help="the name of the task")
     weights.add_argument("file", type=Path, help="the file to write")

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -83,6 +84,11 @@ check_s = 0.1
 sys = "sys"
 """
         )
+
+    def set_duty(self, duty: float) -> None:
+        """Change how hard it may work, from its next start on."""
+        text = self.config.read_text()
+        self.config.write_text(re.sub("^duty = .*$", f"duty = {duty}", text, flags=re.MULTILINE))
 
     def command(self, *words: str) -> list[str]:
         """A command line of this device."""

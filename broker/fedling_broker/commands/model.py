@@ -4,11 +4,7 @@ import argparse
 
 from fedling_broker.commands import installation
 from fedling_protocol.command import output
-from fedling_protocol.disk import durable
-from fedling_protocol.disk.errors import writing
 from fedling_protocol.exits import Exit
-
-READABLE = 0o644
 
 
 def list_(args: argparse.Namespace) -> Exit:
@@ -34,7 +30,16 @@ def weights(args: argparse.Namespace) -> Exit:
         spec = installation.task(store, args.task).spec
         row = installation.model_row(store, args.task, args.version)
         data = store.models.bytes_of(row, spec)
-    with writing(str(args.file)):
-        durable.write_file(args.file, data, READABLE)
-    print(f"{args.file}: model {row.version}, exponents {row.exponents}, {len(data):,} bytes")
+    installation.write(args.file, data)
+    output.print_answer(
+        f"{args.file}: model {row.version}, exponents {row.exponents}, {len(data):,} bytes",
+        {
+            "file": str(args.file),
+            "version": row.version,
+            "model_hash": row.model_hash.hex(),
+            "exponents": row.exponents,
+            "bytes": len(data),
+        },
+        as_json=args.json,
+    )
     return Exit.OK

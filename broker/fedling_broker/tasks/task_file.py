@@ -1,6 +1,5 @@
 """Task files: what is learned, how a device trains, who takes part (docs/configuration.md)."""
 
-import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -286,10 +285,7 @@ def load_task(path: Path) -> tuple[Task, str]:
 
 def parse_task(text: str, file: str) -> Task:
     """Parse the text of a task file; `file` is its name in errors. Raises SettingsError."""
-    try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{file}: not TOML: {error}") from error
+    values = settings.tables(text, file)
     values.pop(SIMULATION, None)
     tables = settings.read(values, file, TaskFile)
     try:

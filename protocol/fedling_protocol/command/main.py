@@ -22,11 +22,16 @@ def run_verb(name: str, package: str, args: Namespace) -> int:
         verb = getattr(importlib.import_module(f"{package}.{module}"), function)
         return int(verb(args))
 
-    return run(name, call, f"{package}.failures")
+    as_json = getattr(args, "json", False)  # not every verb prints data
+    return run(name, call, f"{package}.failures", as_json=as_json)
 
 
-def run(name: str, call: Callable[[], int], failures: str) -> int:
-    """Call, and tell how it ended; a bug shows its traceback. failures: the module with EXITS."""
+def run(name: str, call: Callable[[], int], failures: str, *, as_json: bool = False) -> int:
+    """Call, and tell how it ended; a bug shows its traceback.
+
+    failures: the module with EXITS. as_json: an error is told as {"error", "exit"}, on standard
+    error as always: standard output is for what was asked.
+    """
     if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal may know no degree sign
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
@@ -44,5 +49,10 @@ def run(name: str, call: Callable[[], int], failures: str) -> int:
         known = exit_code(error, importlib.import_module(failures).EXITS)
         if known is None:
             raise
-        print(f"{name}: {error}", file=sys.stderr)
+        said = f"{name}: {error}"
+        if as_json:
+            import json
+
+            said = json.dumps({"error": str(error), "exit": int(known)}, ensure_ascii=False)
+        print(said, file=sys.stderr)
         return known

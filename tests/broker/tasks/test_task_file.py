@@ -126,6 +126,8 @@ def test_load_task_of_the_convolutional_example() -> None:
         ("goal = 10", "goal = 10\n[conditions]\nbattery = 101", ["conditions.battery", "0 to 100"]),
         ("goal = 10", "goal = 10\n[server]\nmomentum = 1.0", ["server.momentum", "0 to 0.99"]),
         ("goal = 10", "goal = ", ["not TOML"]),
+        ("goal = 10", f"goal = {'9' * 5000}", ["not TOML"]),
+        ("goal = 10", "goal = " + "[" * 5000, ["not TOML"]),
     ],
 )
 def test_parse_task_names_file_key_value_and_what_is_allowed(

@@ -1,6 +1,7 @@
 """From a verb to an exit code, with a program of two verbs."""
 
 import errno
+import json
 import os
 import sqlite3
 import subprocess
@@ -60,6 +61,16 @@ def test_run_verb_says_what_was_foreseen_and_no_more(
     assert capsys.readouterr().err == "fedling-x: no such task\n"
     assert call(package, CannotWrite("it", "full")) == Exit.CANNOT_WRITE
     assert call(package, KeyboardInterrupt()) == Exit.INTERRUPTED
+
+
+def test_run_verb_tells_a_program_of_an_error_in_json(
+    package: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = Namespace(run="task.add", error=LookupError("no such täsk"), json=True)
+    assert run_verb("fedling-x", package, args) == Exit.NOT_FOUND
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert json.loads(said.err) == {"error": "no such täsk", "exit": 4}
 
 
 def test_run_verb_shows_a_bug(package: str) -> None:

@@ -1,10 +1,12 @@
 """From a command line to an exit code, the same way in every program."""
 
 import importlib
+import io
 import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable
+from pathlib import Path
 
 from fedling_protocol.exits import Exit
 
@@ -24,8 +26,20 @@ def run_verb(name: str, package: str, args: Namespace) -> int:
     return run(name, call, f"{package}.failures")
 
 
+def _open_streams() -> None:
+    """What was closed takes what is said to it; what is not in its alphabet is written \\xe9."""
+    if sys.stdout is None:
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 (to the end)
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 (to the end)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def run(name: str, call: Callable[[], int], failures: str) -> int:
     """Call, and tell how it ended; a bug shows its traceback. failures: the module with EXITS."""
+    _open_streams()
     try:
         code = call()
         sys.stdout.flush()

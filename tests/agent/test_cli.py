@@ -10,9 +10,12 @@ from pathlib import Path
 import pytest
 
 from fedling_agent import cli
+from fedling_agent.store.store import Store
+from fedling_native import dense
 from fedling_protocol.exits import Exit
 from fedling_protocol.wire.identity import SECRET_BYTES
 from tests.support.agent import Agent, rows
+from tests.support.aggregator import make_model
 
 NOWHERE = 1  # a port that nobody listens on
 
@@ -205,6 +208,21 @@ def test_check_names_what_is_wrong(agent: Agent) -> None:
     assert not results["MQTT broker"]["ok"]
     assert "127.0.0.1:1" in results["MQTT broker"]["says"]
     assert "fedling-agent run" in results["service"]["says"]
+
+
+def test_status_names_labels_that_no_task_wants(agent: Agent) -> None:
+    agent.run("init")
+    lines = ["recording,label,x,y", *["a,Label 0,1,2"] * 30, *["b,label 1,1,2"] * 20]
+    agent.run("ingest", "wrist", text="\n".join(lines))
+    assert "not wanted" not in agent.run("status").stdout  # no task is known
+    store = Store(agent.state)
+    store.models.put(make_model((dense(40, 3),)))
+    store.close()
+    stream = agent.json("status")["streams"]["wrist"]
+    assert stream["unwanted"] == [{"label": "Label 0", "samples": 30, "nearest": "label 0"}]
+    text = agent.run("status").stdout
+    assert "Label 0 30 (did you mean label 0?): these samples train nothing" in text
+    assert "no sample of label 0, label 2" in text
 
 
 # --- the frame -----

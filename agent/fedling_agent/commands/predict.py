@@ -21,10 +21,10 @@ Ask = Callable[[Json], Json]
 
 def run(args: argparse.Namespace) -> Exit:
     where, form = installation.find(args), source.form(args)
-    with _asker(where) as (ask, by), source.lines(args) as lines:
+    with _asker(where) as (ask, by), source.opened(args.file) as given:
         window = int(str(ask({"do": "windows", "task": args.task})["window"]))
         request: Json = {"do": "predict", "task": args.task, "form": form}
-        for piece in pieces(lines, form, window):
+        for piece in pieces(given.all(), form, window):
             answer: dict[str, Any] = ask(request | {"lines": piece})
             if args.json:
                 output.print_json(answer | {"by": by})

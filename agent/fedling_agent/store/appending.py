@@ -13,6 +13,21 @@ from fedling_agent.store.open_recording import CHUNK_BYTES, OpenRecording
 from fedling_agent.store.tally import Tally
 from fedling_protocol.disk.database import one
 
+# The oldest chunk that holds no sample which a plan in work needs: another one begins before that.
+_OLDEST = """
+SELECT rowid, recording FROM chunks AS c WHERE rowid > ? AND NOT EXISTS
+    (SELECT 1 FROM pins AS p WHERE p.recording = c.recording AND NOT EXISTS
+        (SELECT 1 FROM chunks AS n
+         WHERE n.recording = c.recording AND n.first > c.first AND n.first <= p.first))
+ORDER BY rowid LIMIT 1
+"""
+_PINNED = """
+SELECT coalesce(sum(bytes * (samples - needed) / (samples - first)), 0) FROM
+    (SELECT r.bytes, r.samples, r.first, max(r.first, min(p.first)) AS needed
+     FROM pins AS p JOIN recordings AS r ON r.key = p.recording
+     WHERE r.samples > r.first GROUP BY r.key)
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Piece:
@@ -232,15 +247,14 @@ class Appender:
         fixed = 0 if growing is None else costs.RECORDING + MAX_NAME
         if self._pinned + size + fixed > self._most:
             return False
-        while self._stored + self._tally.bytes + size > self._most and self._evict_chunk(growing):
-            pass
+        while self._stored + self._tally.bytes + size > self._most:
+            if not self._evict_chunk(growing):
+                return False
         return True
 
     def _evict_chunk(self, growing: OpenRecording | None) -> bool:
         """Evict the oldest chunk that may go; a recording goes with its last one."""
-        sql = """SELECT rowid, recording FROM chunks WHERE rowid > ? AND recording NOT IN
-                 (SELECT recording FROM pins) ORDER BY rowid LIMIT 1"""
-        row = one(self._connection, sql, (self._chunk,))
+        row = one(self._connection, _OLDEST, (self._chunk,))
         if row is None:
             return False
         self._chunk, key = row
@@ -285,7 +299,5 @@ def _stored_bytes(connection: sqlite3.Connection) -> int:
 
 
 def _pinned_bytes(connection: sqlite3.Connection) -> int:
-    sql = """SELECT coalesce(sum(bytes), 0) FROM recordings
-             WHERE key IN (SELECT recording FROM pins)"""
-    row = one(connection, sql)
+    row = one(connection, _PINNED)
     return 0 if row is None else int(row[0])

@@ -33,6 +33,7 @@ TO_3 = """
 DROP VIEW free_recordings;
 ALTER TABLE recordings RENAME COLUMN touched_ms TO grown_ms;  -- of the time that was lived through
 ALTER TABLE recordings ADD COLUMN first INTEGER NOT NULL DEFAULT 0;  -- sample that is kept
+ALTER TABLE pins ADD COLUMN first INTEGER NOT NULL DEFAULT 0;  -- sample that is needed
 CREATE TABLE stretches (        -- samples that were taken without a break
     recording INTEGER NOT NULL REFERENCES recordings ON DELETE CASCADE,
     first INTEGER NOT NULL,

@@ -554,6 +554,32 @@ def test_frozen_recordings_stay(tmp_path: Path) -> None:
     assert names(device.store.recordings) == ["r0", "r1", "n0"]
 
 
+def test_one_recording_in_training_lets_older_samples_go(tmp_path: Path) -> None:
+    """What the plan needs stays, bit for bit, while the recording grows in a full store."""
+    device = make_device(tmp_path, bounds=Bounds(bytes=60_000), recordings=0)
+    recordings, given = device.store.recordings, Input()
+    for at in range(0, 9000, 500):  # only the second half trains
+        label = "up" if at >= 4500 else "other"
+        recordings.ingest(STREAM, rows("r0", 500, label, at), 5, given=given)
+    key = only(recordings).key
+    device.freeze()
+    needed = device.store.database.rows("SELECT first FROM pins")[0][0]
+    assert needed == 4500
+    before = recordings.samples(only(recordings), needed, 4500)
+    refused = 0
+    for _ in range(40):
+        done = recordings.ingest(STREAM, rows("r0", 250), 5, given=given)
+        refused += done.refused
+    recording = recordings.by_key(key)
+    assert recording is not None
+    assert 0 < recording.first <= needed
+    assert recordings.samples(recording, needed, 4500) == before
+    assert refused > 0  # then nothing is left that may go
+    assert recordings.summary()["wrist"].no_room == refused
+    (device.store.files.job(device.plan.plan_id) / "examples").write_bytes(b"damaged")
+    assert device.mend() is not None
+
+
 def test_erasing_leaves_no_trace(tmp_path: Path) -> None:
     store = Store(tmp_path)
     counts = (0x5341, 0x4D50)

@@ -19,6 +19,8 @@ from fedling_protocol.wire.limits import MAX_LABEL_BYTES
 
 Streams = dict[str, Stream]
 
+LONGEST_ID = 64  # characters of an input's id: the last ones are kept
+
 
 class Ingest:
     """One input, in as many pieces as it comes: its header and its row numbers go on."""
@@ -41,8 +43,10 @@ class Ingest:
         mode = str(request.get("mode", Mode.APPEND))
         if mode not in list(Mode):
             raise BadInput(f"mode {mode}: allowed: {', '.join(Mode)}")
-        name, form = str(request.get("stream")), str(request.get("form"))
-        return cls(streams, name, form, Mode(mode), str(request.get("input", "")))
+        name, form, id = (str(request.get(key, "")) for key in ("stream", "form", "input"))
+        if len(id) > LONGEST_ID:
+            raise BadInput(f"input: allowed: {LONGEST_ID} characters")
+        return cls(streams, name, form, Mode(mode), id)
 
     def feed(
         self,

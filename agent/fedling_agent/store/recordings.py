@@ -18,6 +18,7 @@ from fedling_protocol.disk.errors import BadInput, Missing
 
 PAGE = 256  # recordings, spans or stretches that are read at a time
 LISTED = 64  # recordings on a page of a listing
+LABELS = 32  # of each of them
 DAY_MS = 86_400_000
 
 _COLUMNS = "key, id, start_ms, samples, ?, revision, first"  # as Recording has them
@@ -54,7 +55,7 @@ class Listed:
     first: int  # the oldest that is kept
     bytes: int
     holes: int
-    labels: dict[str, int]  # samples of each
+    labels: dict[str, int]  # samples of each of the most frequent ones
     in_training: bool
 
 
@@ -169,8 +170,8 @@ class Recordings:
 
     def _labels_of(self, key: int) -> dict[str, int]:
         sql = """SELECT label, sum(last - first + 1) FROM spans WHERE recording = ?
-                 GROUP BY label ORDER BY 2 DESC, 1"""
-        return dict(self._database.rows(sql, key))
+                 GROUP BY label ORDER BY 2 DESC, 1 LIMIT ?"""
+        return dict(self._database.rows(sql, key, LABELS))
 
     def newest(self, stream: str, below: int | None = None) -> list[Recording]:
         """List a page of recordings with keys below a bound, those that were begun last first."""

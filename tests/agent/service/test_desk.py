@@ -192,6 +192,7 @@ def test_new_labels_and_forgotten_recordings_are_counted_anew(counter: Counter) 
         {"do": "forget", "stream": "wrist", "recordings": "r0"},
         {"do": "ingest", "stream": "wrist", "form": "csv", "lines": [], "before": "x"},
         {"do": "ingest", "stream": "wrist", "form": "csv", "lines": [], "mode": "x"},
+        {"do": "ingest", "stream": "wrist", "form": "csv", "lines": [], "input": "x" * 65},
     ],
 )
 def test_requests_of_another_shape_are_refused(counter: Counter, request_: Json) -> None:

@@ -114,7 +114,7 @@ def _add_data(verbs: Verbs) -> None:
     known.add_argument(
         "--replace",
         action="store_true",
-        help="recordings that are here already are removed before their rows are stored",
+        help="of a file: recordings that are here already are removed before their rows are stored",
     )
     _add_input(ingest)
     _add_recordings(verbs)

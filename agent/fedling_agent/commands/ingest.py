@@ -107,6 +107,8 @@ def _mode(args: argparse.Namespace, given: source.Source) -> Mode:
     if args.append:
         return Mode.APPEND
     if args.replace:
+        if not given.is_file:
+            raise BadInput(f"--replace: {given.name} is no file: what is live always goes on")
         return Mode.REPLACE
     return Mode.NEW if given.is_file else Mode.APPEND
 

@@ -307,6 +307,12 @@ def test_a_file_with_other_rows_of_a_known_recording(either: Agent) -> None:
     either.run("ingest", "wrist", str(file), "--replace", "--append", code=Exit.USAGE)
 
 
+def test_a_pipe_replaces_nothing(agent: Agent) -> None:
+    """It could not be read again from its begin if the service were restarted."""
+    result = agent.run("ingest", "wrist", "--replace", text=rows(1, 5), code=Exit.FAILED)
+    assert "standard input is no file" in result.stderr
+
+
 def test_an_interrupted_file_is_completed_by_the_same_command(agent: Agent) -> None:
     file = agent.directory / "day.csv"
     file.write_text(rows(1, 60_000))

@@ -8,6 +8,7 @@ that had no answer are repeated, and stored once.
 import secrets
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Protocol
 
 from fedling_agent.commands.installation import Installation
@@ -23,6 +24,8 @@ from fedling_protocol.disk.lock import Locked
 FIRST_S = 5.0  # a service that has the lock and no socket yet is waited for so long
 AGAIN_S = 300.0  # one that has taken rows already
 RETRY_S = 0.2
+HOLD_S = 1.0  # that a file keeps the store open for; a service that starts waits longer
+LET_IN_S = 0.005
 
 
 class _End(Protocol):
@@ -81,7 +84,8 @@ class Feeder:
         if client is not None:
             self._end = self._brief(_Service(client, self._request))
         elif self._end is None:
-            self._end = self._brief(_Alone(self._where, self._request))
+            alone = _Alone(self._where, self._request, self._source.is_file)
+            self._end = self._brief(alone)
         return self._end
 
     def _brief(self, end: _End) -> _End:
@@ -97,8 +101,10 @@ class Feeder:
         return end
 
     def _drop(self) -> None:
-        if isinstance(self._end, _Service):
+        """Let go; a service that is gone is forgotten, what this command knows itself is not."""
+        if self._end is not None:
             self._end.close()
+        if isinstance(self._end, _Service):
             self._end = None
 
     def __enter__(self) -> "Feeder":
@@ -126,29 +132,48 @@ class _Service:
 
 
 class _Alone:
-    """This command itself. It has the lock while it writes only: a service may start meanwhile."""
+    """This command itself. It has the lock for a moment only: a service may start meanwhile.
+
+    A pipe may pause after each piece, a file does not.
+    """
 
     by = "command; the service does not run"
 
-    def __init__(self, where: Installation, request: Json) -> None:
+    def __init__(self, where: Installation, request: Json, is_file: bool) -> None:
         self._where = where
         self._bounds = where.needed_config().bounds
         self._ingest = Ingest.of_request(where.streams(), request)
+        self._hold_s = HOLD_S if is_file else 0.0
+        self._store: Store | None = None
+        self._held = ExitStack()
+        self._since = 0.0
 
     def feed(self, before: int, lines: list[str]) -> Json:
-        with lock.exclusive(self._where.state, PROGRAM):
-            store = Store(self._where.state, self._bounds)
-            try:
-                now_ms, up_ms = int(time.time() * 1000), _up_ms()
-                return told(self._ingest.feed(store, lines, now_ms, up_ms, before))
-            finally:
-                store.close()
+        store = self._store or self._open()
+        now_ms, up_ms = int(time.time() * 1000), _up_ms()
+        try:
+            return told(self._ingest.feed(store, lines, now_ms, up_ms, before))
+        finally:
+            if time.monotonic() >= self._since + self._hold_s:
+                self.close()
+                time.sleep(LET_IN_S)
 
     def again(self, before: int, lines: list[str]) -> None:
         self._ingest.again(lines, before)
 
     def close(self) -> None:
-        pass
+        """Let go of store and lock; the next piece takes them again."""
+        self._held.close()
+        self._store = None
+
+    def _open(self) -> Store:
+        with ExitStack() as held:
+            held.enter_context(lock.exclusive(self._where.state, PROGRAM))
+            self._store = Store(self._where.state, self._bounds)
+            held.callback(self._store.close)
+            self._held = held.pop_all()
+        self._since = time.monotonic()
+        return self._store
 
 
 def _up_ms() -> int:

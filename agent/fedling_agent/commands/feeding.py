@@ -14,14 +14,14 @@ from typing import Protocol
 from fedling_agent.commands.installation import Installation
 from fedling_agent.commands.interrupts import Interrupts
 from fedling_agent.commands.source import Source
-from fedling_agent.service.control import Client, Json, Unavailable
+from fedling_agent.service.control import Client, Forbidden, Json, Unavailable
 from fedling_agent.service.operations import Ingest, told
 from fedling_agent.store.database import PROGRAM
 from fedling_agent.store.store import Store
 from fedling_protocol.disk import lock
 from fedling_protocol.disk.lock import Locked
 
-FIRST_S = 5.0  # a service that has the lock and no socket yet is waited for so long
+FIRST_S = 10.0  # a service that has the lock and no socket yet is waited for so long
 AGAIN_S = 300.0  # one that has taken rows already
 RETRY_S = 0.2
 HOLD_S = 1.0  # that a file keeps the store open for; a service that starts waits longer
@@ -67,6 +67,8 @@ class Feeder:
                 answer = self._ready().feed(self.row, lines)
                 self.row += len(lines)
                 return answer
+            except Forbidden:
+                raise
             except (Locked, Unavailable):
                 self._drop()
                 if time.monotonic() > until or self._interrupts.wait(RETRY_S):

@@ -7,6 +7,7 @@ import pytest
 
 from fedling_agent.service.control import Json, Peer, RequestFailed
 from fedling_agent.service.desk import Desk
+from fedling_agent.store.recordings import Bounds
 from fedling_protocol.disk.errors import CannotWrite
 from fedling_protocol.exits import Exit
 from tests.support.device import csv_lines
@@ -199,3 +200,25 @@ def test_requests_of_another_shape_are_refused(counter: Counter, request_: Json)
     with pytest.raises(RequestFailed):
         counter.ask(**request_)
     assert counter.ask(do="recordings")["recordings"]
+
+
+def test_age_in_the_service_is_time_that_passes_not_the_date(
+    counter: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = counter.device
+    device.store.recordings.bounds = Bounds(age_days=30)
+    lines = ["recording,label,x,y\n"]
+
+    def ingest(name: str, wall: float) -> int:
+        monkeypatch.setattr(device.clock, "wall", lambda: wall)
+        peer = counter.peer = Peer()
+        assert peer.memory == {}
+        done = counter.ask(
+            do="ingest", stream="wrist", form="csv", lines=[*lines, f"{name},up,1,1\n"]
+        )
+        return int(str(done["evicted"]))
+
+    years = [130.0, 2_400_000_000.0, 1_795_000_000.0, 130.0]
+    assert [ingest(f"n{n}", wall) for n, wall in enumerate(years)] == [0] * 4
+    device.clock.move(31 * 86_400)
+    assert ingest("last", 130.0) == 8  # the four of the fixture, too

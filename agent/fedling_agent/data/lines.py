@@ -34,6 +34,8 @@ class Lines:
             self._rest.clear()
         room = MAX_ROW + 1 - len(self._rest)
         self._rest += rest[: max(0, room)]
+        if len(self._rest) > MAX_ROW:
+            self._look(self._rest)  # a line break may never come
         return [self._line(raw + b"\n") for raw in whole]
 
     def end(self) -> list[str]:
@@ -43,15 +45,19 @@ class Lines:
         return [self._line(rest)] if rest else []
 
     def _line(self, raw: bytes) -> str:
-        if not self._begun:
-            _check_text(raw)
-            self._begun = True
+        self._look(raw)
         self.count += 1
         self.empty = self.empty and not raw.strip()
         return raw[: MAX_ROW + 1].decode(errors="replace")
 
+    def _look(self, raw: bytes | bytearray) -> None:
+        """Look at what comes first: is it text at all?"""
+        if not self._begun:
+            _check_text(raw)
+            self._begun = True
 
-def _check_text(raw: bytes) -> None:
+
+def _check_text(raw: bytes | bytearray) -> None:
     for magic, words in _OTHERS:
         if raw.startswith(magic):
             raise BadInput(f"this is {words}")

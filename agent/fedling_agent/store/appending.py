@@ -96,7 +96,7 @@ class Appender:
         course = self.courses.get(piece.recording) or self._given.course(piece.recording)
         self.courses[piece.recording] = course
         recording = self._find(piece.recording)
-        if recording is not None and course.end is None:
+        if recording is not None and course.end != recording.samples:  # others wrote to it
             if self._given.mode is Mode.NEW:
                 piece = self._unseen(recording, course, piece)
             elif self._given.mode is Mode.REPLACE:

@@ -33,7 +33,7 @@ class Course:
     """How far one recording has come in one input."""
 
     place: int = 0  # good rows of it
-    end: int | None = None  # length of the recording behind them; None: this input wrote nothing
+    end: int | None = None  # length of the recording behind them; None: not known
     refused: str = ""  # why none of its rows is stored
 
 

@@ -46,6 +46,11 @@ def test_what_is_no_text_is_named(data: bytes, words: str) -> None:
         lines.feed(data) + lines.end()
 
 
+def test_what_is_no_text_is_named_before_a_line_ends() -> None:
+    with pytest.raises(BadInput, match="zero bytes"):
+        Lines().feed(bytes(MAX_ROW + 1))
+
+
 @pytest.mark.parametrize("data", [b"", b"\n\n", b" \t\r\n"])
 def test_nothing_but_space_is_empty(data: bytes) -> None:
     lines = Lines()

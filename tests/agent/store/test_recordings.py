@@ -208,6 +208,30 @@ def test_an_interrupted_file_is_completed(
         whole.close()
 
 
+@settings(max_examples=30)
+@given(st.lists(st.tuples(st.booleans(), st.integers(1, 8)), max_size=12), st.integers(0, 20))
+def test_a_file_that_is_given_twice_at_once_is_stored_once(
+    turns: list[tuple[bool, int]], already: int
+) -> None:
+    every = [*rows("a", 20, "up"), *rows("b", 10)]
+    with TemporaryDirectory() as folder:
+        store = Store(Path(folder))
+        ingest(store.recordings, every[:already])
+        inputs, places = (Input(Mode.NEW), Input(Mode.NEW)), [0, 0]
+        for which, count in [*turns, (False, 30), (True, 30)]:
+            part = every[places[which] : places[which] + count]
+            done = store.recordings.ingest(STREAM, part, 5, given=inputs[which])
+            places[which] += len(part)
+            assert (done.refused, done.holes) == (0, {})
+        assert store.recordings.summary()["wrist"].samples == 30
+        found = {r.id: store.recordings.samples(r, 0, r.samples)
+                 for r in store.recordings.newest("wrist")}  # fmt: skip
+        assert [array("h", found[name]).tolist()[::2] for name in "ab"] == [
+            list(range(20)), list(range(10)),
+        ]  # fmt: skip
+        store.close()
+
+
 def test_a_recording_with_other_samples_is_refused(recordings: Recordings) -> None:
     ingest(recordings, rows("a", 5, "up"))
     for other in (rows("a", 5, "up", 1), rows("a", 5, "down"), rows("a", 5)):

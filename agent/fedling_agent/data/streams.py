@@ -236,10 +236,18 @@ class Parser:
         return [fields.get(name) for name in self._order]
 
 
-def counts_of_window(stream: Stream, lines: Iterable[str], form: str, window: int) -> "array[int]":
-    """Exactly one window of samples (they need no recording) for predict; BadInput if not."""
-    counts, rows = array("h"), 0
-    for row in Parser(stream, form, bare=True).feed(lines):
+def counts_of_window(
+    stream: Stream, lines: Sequence[str], form: str, window: int, before: int | None = None
+) -> "array[int]":
+    """Exactly one window of samples (they need no recording) for predict; BadInput if not.
+
+    before: lines of the input before the window's rows, by default its header alone
+    """
+    counts, rows, parser = array("h"), 0, Parser(stream, form, bare=True)
+    header = 1 if form == "csv" else 0
+    list(parser.feed(lines[:header]))
+    parser.row = header if before is None else before
+    for row in parser.feed(lines[header:]):
         if isinstance(row, RowError):
             raise BadInput(f"row {row.row}: {row.reason}")
         rows += 1

@@ -218,8 +218,9 @@ class Desk:
             str(request.get("form")),
         )
         slices = operations.predict(
-            service.store, self._predictor, service.streams, task, _texts(request, "lines"), form
-        )
+            service.store, self._predictor, service.streams, task, _texts(request, "lines"), form,
+            _number(request, "before"),
+        )  # fmt: skip
         Sliced(service.clock, slices, answer, partial(_refuse, answer))
 
     def windows(self, request: Json, _peer: Peer, answer: Answer) -> None:

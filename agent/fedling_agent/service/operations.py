@@ -140,12 +140,22 @@ def forget(store: Store, stream: str, names: Sequence[str] | None, now_ms: int) 
 
 
 def predict(
-    store: Store, predictor: Predictor, streams: Streams, task: str, lines: list[str], form: str
+    store: Store,
+    predictor: Predictor,
+    streams: Streams,
+    task: str,
+    lines: list[str],
+    form: str,
+    before: int | None = None,
 ) -> Slices[Json]:
-    """Answer about one window. task: empty if there is only one. Raises Missing, BadInput."""
+    """Answer about one window. task: empty if there is only one.
+
+    before: lines of the input before the window's rows, by default its header alone.
+    Raises Missing, BadInput.
+    """
     model = newest_model(store, task)
     stream = find_stream(streams, model.spec.stream)
-    counts = counts_of_window(stream, lines, form, model.spec.window)
+    counts = counts_of_window(stream, lines, form, model.spec.window, before)
     answer = yield from predictor.predict(model, counts)
     about: Json = {"task": answer.task, "model": answer.version, "normalised": answer.normalised}
     if answer.label is None:

@@ -256,6 +256,10 @@ def test_window_for_prediction() -> None:
         counts_of_window(STREAM, lines, "csv", 1)
     with pytest.raises(BadInput, match="row 2: x = nan"):
         counts_of_window(STREAM, ["x,y\n", "nan,2\n"], "csv", 1)
+    with pytest.raises(BadInput, match="row 9: x = nan"):
+        counts_of_window(STREAM, ["x,y\n", "\n", "nan,2\n"], "csv", 1, before=7)
+    with pytest.raises(BadInput, match="row 8: not JSON"):
+        counts_of_window(STREAM, ["nan,2\n"], "ndjson", 1, before=7)
 
 
 def test_load_stream(tmp_path: Path) -> None:

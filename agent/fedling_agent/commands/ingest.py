@@ -50,10 +50,10 @@ class Total:
         """Tell it to a person."""
         counts = self.counts
         parts = [f"stored {counts['stored']} rows, refused {counts['refused']}"]
-        if counts["seen"]:
-            parts.append(f"{counts['seen']} were here already")
         if interrupted:
             parts.append(f"interrupted after row {row}")
+        if counts["seen"]:
+            parts.append(f"{counts['seen']} were here already")
         if self.holes:
             words = ", ".join(f"{n} {kind}" for kind, n in self.holes.items())
             parts.append(f"holes that no window spans: {words}")

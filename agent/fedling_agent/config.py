@@ -44,13 +44,14 @@ class StoreSettings:
 
     bytes: int = setting(
         64 * 2**20,
-        help="the most bytes that the samples of all streams may take",
+        help="the most bytes that recordings may take on disk; the oldest samples go first",
         unit="bytes",
         low=4096,
     )
     age_days: float = setting(
         0.0,
-        help="recordings that did not grow for so long are removed; 0 keeps them",
+        help="recordings that did not grow for so long, while the device ran, are removed; 0 keeps"
+        " them",
         unit="days",
         low=0,
     )

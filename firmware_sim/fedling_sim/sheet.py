@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fedling_agent.data.streams import Parser, Row, RowError, Stream, bounded_lines
+from fedling_agent.data.holes import Holes
+from fedling_agent.data.lines import Lines as LineCutter
+from fedling_agent.data.streams import Parser, Row, RowError, Stream
 from fedling_protocol.disk.errors import BadInput
 from fedling_protocol.settings import SettingsError
 
@@ -18,7 +20,7 @@ class Piece:
     """Samples of one recording that follow one another in a file."""
 
     rows: list[Row] = field(default_factory=list)
-    holes: list[int] = field(default_factory=list)  # rows[i] comes right after a refused one
+    holes: list[int] = field(default_factory=list)  # rows[i] does not follow on from the one before
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +50,14 @@ class Sheet:
 def whole(path: Path) -> Lines:
     """All lines of a file. Raises SettingsError."""
     try:
-        with path.open("rb") as file:
-            text = [line.rstrip("\r\n") for line in bounded_lines(file)]
+        cutter = LineCutter()
+        found = [*cutter.feed(path.read_bytes()), *cutter.end()]
     except OSError as error:
         raise SettingsError(f"{path}: {error.strerror}") from error
-    return Lines(path, text, list(range(1, len(text) + 1)))
+    except BadInput as error:
+        raise SettingsError(f"{path}: {error}") from error
+    lines = [line.rstrip("\r\n") for line in found]
+    return Lines(path, lines, list(range(1, len(lines) + 1)))
 
 
 def by_device(path: Path) -> dict[str, Lines]:
@@ -108,28 +113,21 @@ def _in_file(row: RowError, lines: Lines) -> RowError:
 
 
 def _rows(lines: Lines, stream: Stream) -> Iterator[Row | RowError]:
-    first: RowError | None = None
     try:
-        for row in Parser(stream, "csv").feed(lines.text):
-            first = first or (row if isinstance(row, RowError) else None)
-            yield row
+        yield from Holes().mark(Parser(stream, "csv").feed(lines.text))
     except BadInput as error:
-        # What stands before a bad header explains it better: not UTF-8, not text at all.
-        why = error if first is None else f"row {_in_file(first, lines).row}: {first.reason}"
-        raise SettingsError(f"{lines.path}: {why}") from error
+        raise SettingsError(f"{lines.path}: {error}") from error
 
 
 def _pieces(found: list[Row | RowError]) -> Iterator[Piece]:
-    piece, hole = Piece(), False
+    piece = Piece()
     for row in found:
         if isinstance(row, RowError):
-            hole = True
             continue
         if piece.rows and piece.rows[-1].recording != row.recording:
             yield piece
             piece = Piece()
-        if hole and piece.rows:
+        if row.hole is not None and piece.rows:
             piece.holes.append(len(piece.rows))
         piece.rows.append(row)
-        hole = False
     yield piece

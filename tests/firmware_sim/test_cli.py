@@ -48,7 +48,7 @@ def test_run_of_data_that_cannot_be_read_names_file_and_row(
     task = small_task.write(tmp_path, devices=1)
     (tmp_path / "data" / "watch-0.csv").write_bytes(b"\xff\xfe\x00" * 9)
     assert main(["run", str(task)]) == Exit.BAD_CONFIG
-    assert "watch-0.csv: row 1: not UTF-8 text" in capsys.readouterr().err
+    assert "watch-0.csv: this is UTF-16 text" in capsys.readouterr().err
     assert not Path("runs").exists()
 
 

@@ -79,8 +79,8 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
         r"the labels are B \(100 samples\), A \(100 samples\), C .*, the task has rest, wave",
     ),
     "every row refused": (PLAIN.replace(".5,", ".5.5,"), r"watch-0\.csv: row 2: x = 0\.5\.5"),
-    "utf-16": (PLAIN.encode("utf-16"), r"watch-0\.csv: row 1: not UTF-8 text"),
-    "gzip": (b"\x1f\x8b\x08\x00\xff\xfe\xfd" * 20, r"watch-0\.csv: row 1: not UTF-8"),
+    "utf-16": (PLAIN.encode("utf-16"), r"watch-0\.csv: this is UTF-16 text: save it as UTF-8"),
+    "gzip": (b"\x1f\x8b\x08\x00\xff\xfe\xfd" * 20, r"watch-0\.csv: this is compressed with gzip"),
     "nul bytes": (b"\0" * 300, "watch-0.csv"),
 }
 

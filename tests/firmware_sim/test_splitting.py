@@ -114,7 +114,7 @@ def test_device_stores_what_is_not_tested_and_nothing_else(
         assert kept[at : at + spec.window] == own
     store = Store(folder / "state")
     try:
-        done = Ingest(store, {"wrist": STREAM}, "wrist", "csv").feed([data.header, *ingested], 0)
+        done = Ingest({"wrist": STREAM}, "wrist", "csv").feed(store, [data.header, *ingested], 0)
     finally:
         store.close()
     assert done.stored == sum(len(part.rows) for part in data.training)

@@ -92,9 +92,8 @@ sys = "sys"
 
     def command(self, *words: str) -> list[str]:
         """A command line of this device."""
-        verb, *rest = words
-        program = [sys.executable, "-m", "fedling_agent.cli", verb]
-        return [*self._prefix, *program, "--config", str(self.config), *rest]
+        program = [sys.executable, "-m", "fedling_agent.cli"]
+        return [*self._prefix, *program, *words, "--config", str(self.config)]
 
     def run(
         self, *words: str, text: str = "", code: int | None = 0

@@ -8,7 +8,7 @@ import os
 import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -51,7 +51,7 @@ class Frozen:
     hash: bytes  # SHA-256 of ordered ids, label revisions, classes and samples
     normaliser: Normaliser
     count: int
-    recordings: tuple[Recording, ...]  # that it stands on
+    recordings: tuple[Recording, ...]  # that it stands on, each from the first sample it needs
 
 
 class Freezer:
@@ -234,9 +234,16 @@ def assemble(
     """Read what windows (of the recordings `used`) hold. Raises Missing (evicted)."""
     read = yield from read_windows(recordings, spec, windows, used)
     frozen_hash, rows = yield from _list(windows, read.sum)
-    return Frozen(
-        read.data, read.sum, rows, frozen_hash, read.normaliser, len(windows), tuple(used)
-    )
+    kept = _from_first(windows, used)
+    return Frozen(read.data, read.sum, rows, frozen_hash, read.normaliser, len(windows), kept)
+
+
+def _from_first(windows: Windows, used: Sequence[Recording]) -> tuple[Recording, ...]:
+    """Say of each recording from which sample on it is needed. Windows are oldest first."""
+    firsts: dict[int, int] = {}
+    for number, first in zip(windows.recordings, windows.firsts, strict=True):
+        firsts.setdefault(number, first)
+    return tuple(replace(one, first=firsts[number]) for number, one in enumerate(used))
 
 
 class Read(NamedTuple):

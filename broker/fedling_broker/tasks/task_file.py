@@ -15,6 +15,7 @@ from fedling_protocol.settings import SettingsError, setting
 from fedling_protocol.wire import limits as limit
 from fedling_protocol.wire import payload, shapes
 from fedling_protocol.wire.codecs import Codec
+from fedling_protocol.wire.labels import tidy
 from fedling_protocol.wire.messages import Conditions, Plan, TaskSpec, Training
 from fedling_protocol.wire.names import is_device, is_name
 from fedling_protocol.wire.refused import Refused
@@ -49,6 +50,15 @@ class Normalise(StrEnum):
 DEVICE = allow(is_device, "device ids: 16 characters of a-z and 2-7, as fedling-agent init says")
 
 
+def is_label(text: str) -> bool:
+    """Whether it may be a class: devices store labels in this form."""
+    label = tidy(text)
+    return label.isprintable() and 1 <= len(label.encode()) <= limit.MAX_LABEL_BYTES
+
+
+LABEL = allow(is_label, f"printable texts of 1 to {limit.MAX_LABEL_BYTES} bytes")
+
+
 def above_one_unit(value: float) -> str | None:
     """Make a check for `setting`: what is not 0 must not become 0 on the wire."""
     return None if value == 0 or value >= 1 / NORM_ONE else f"0, or {1 / NORM_ONE} and more"
@@ -79,6 +89,7 @@ class TaskTable:
         (),
         help="the classes; reconstruction: learn from windows of these, without any from all",
         high=limit.MAX_LABELS,
+        check=LABEL,
     )
     normalise: Normalise = setting(Normalise.DEVICE, help="how a device scales its samples")
     rounds: int = setting(
@@ -86,6 +97,14 @@ class TaskTable:
     )
 
     def __post_init__(self) -> None:
+        seen: dict[str, str] = {}
+        for label in self.labels:
+            if seen.get(tidy(label), label) != label:  # the same twice: shapes.check_spec
+                raise ValueError(
+                    f"labels: {seen[tidy(label)]!r} and {label!r} are one label: space around it"
+                    " and Unicode's form do not matter"
+                )
+            seen[tidy(label)] = label
         if self.window * self.channels > limit.MAX_VALUES:
             raise ValueError(
                 f"window = {self.window}: allowed with channels = {self.channels}: at most"
@@ -332,7 +351,7 @@ def spec_of(tables: TaskFile) -> TaskSpec:
     check_outputs(layers[-1].outputs, tables)
     return TaskSpec(
         task.name, task.stream, task.window, task.stride, task.channels, str(task.normalise),
-        task.labels, layers, loss_of(model),
+        tuple(map(tidy, task.labels)), layers, loss_of(model),
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable
+from pathlib import Path
 
 from fedling_protocol.exits import Exit
 
@@ -26,14 +27,24 @@ def run_verb(name: str, package: str, args: Namespace) -> int:
     return run(name, call, f"{package}.failures", as_json=as_json)
 
 
+def _open_streams() -> None:
+    """What was closed takes what is said to it; what is not in its alphabet is written \\xe9."""
+    if sys.stdout is None:
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 (to the end)
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 (to the end)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def run(name: str, call: Callable[[], int], failures: str, *, as_json: bool = False) -> int:
     """Call, and tell how it ended; a bug shows its traceback.
 
     failures: the module with EXITS. as_json: an error is told as {"error", "exit"}, on standard
     error as always: standard output is for what was asked.
     """
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal may know no degree sign
-        sys.stdout.reconfigure(errors="backslashreplace")
+    _open_streams()
     try:
         code = call()
         sys.stdout.flush()

@@ -65,6 +65,11 @@ def test_parse_task_with_all_that_training_can() -> None:
     assert (training.frozen, training.proximal_q16) == (1, 655)
 
 
+def test_labels_are_told_devices_in_the_form_in_which_they_store_them() -> None:
+    task = parse_task(changed('["up", "down"]', '[" up", "cafe\u0301"]'), "t.toml")
+    assert task.spec.labels == ("up", "caf\u00e9")
+
+
 def test_parse_task_of_a_reconstruction_needs_no_labels() -> None:
     text = changed('labels = ["up", "down"]', "").replace(
         "[5, 2]", '[3, 8]\nloss = "reconstruction"'
@@ -104,6 +109,11 @@ def test_load_task_of_the_convolutional_example() -> None:
         ("[5, 2]", "[5, 3]", ["last layer gives 3", "loss softmax: 2, one for each label"]),
         ('["up", "down"]', '["up", "up"]', ["a label twice"]),
         ('["up", "down"]', '["up"]', ["task.labels", "2 to 256"]),
+        ('["up", "down"]', '["up", "up "]', ["labels", "'up' and 'up '", "one label"]),
+        ('["up", "down"]', '["caf\u00e9", "cafe\u0301"]', ["labels", "one label"]),
+        ('["up", "down"]', '["up", " "]', ["labels", "printable texts of 1 to 64 bytes"]),
+        ('["up", "down"]', '["up", "a\tb"]', ["labels", "printable texts of 1 to 64 bytes"]),
+        ('["up", "down"]', f'["up", "{"x" * 65}"]', ["labels", "printable texts of 1 to 64"]),
         ("[5, 2]", "[]", ["model.layers", "1 to 16"]),
         ("[5, 2]", '[5, 2]\nloss = "hinge"', ["model.loss", '"hinge"', '"softmax"']),
         ("[5, 2]", '[5, 2]\nloss = "reconstruction"', ["last layer gives 2", "8, as many as"]),

@@ -19,7 +19,7 @@ C_SOURCES := $(wildcard native/src/*.c native/src/*/*.c)
 C_HEADERS := $(wildcard native/src/*.h native/src/*/*.h native/include/*.h)
 C_FILES   := $(shell find native firmware_sim tests bench examples -name '*.[ch]' ! -name '_core.c' 2>/dev/null)
 
-.PHONY: help demo demo-boards test test-oldest check bench baseline build format clean tools
+.PHONY: help demo demo-boards test test-long test-all test-oldest check bench baseline build format clean tools
 
 CHECKS := $(addprefix check-,lint types c-format c-warnings c-analyzer c-example c-sizes house units)
 .PHONY: $(CHECKS)
@@ -34,8 +34,13 @@ demo-boards: .venv/built ## the same integers on six Cortex-M boards in QEMU; ne
 	@$(NEED) boards
 	$(BIN)/fedling-sim board selftest
 
-test: build tools ## all tests; JOBS=4 on four processes, ARGS="tests/agent -k session" some of them
-	$(BIN)/pytest -n $(JOBS) --dist worksteal $(ARGS)
+test: build tools ## the tests, without the long ones; JOBS=4 on four processes, ARGS="tests/agent -k session" some of them
+	$(BIN)/pytest -n $(JOBS) --dist worksteal -m "not long" $(ARGS)
+
+test-long: build tools ## the matrix of builds, the fuzzers, 5,000 random schedules
+	$(BIN)/pytest -n $(JOBS) --dist worksteal -m long $(ARGS)
+
+test-all: test test-long ## both
 
 # What runs on a device: the wheel, with the oldest packages that a device may have, without numpy.
 test-oldest: build tools .venv-oldest/bin/pip ## what runs on a device, with the oldest packages it may have

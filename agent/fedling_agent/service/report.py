@@ -40,13 +40,12 @@ def of_store(
     store: Store, identity: Identity | None, today: str, pending: Sequence[Traffic] = ()
 ) -> Json:
     """Tell what the store knows. pending: bytes at the socket that are not written there yet."""
-    tasks = sorted({*store.models.tasks(), *(r.task for r in store.spool.receipts())})
     return {
         "device": None if identity is None else identity.device,
         "key": None if identity is None else identity.key.public.hex(),
         "enrol": None if identity is None else identity.add_command,
         "enrolled": identity is not None and store.ledger.certificate(identity.device) is not None,
-        "tasks": {task: of_task(store, task) for task in tasks},
+        "tasks": {task: of_task(store, task) for task in store.tasks()},
         "streams": {
             name: {"recordings": recordings, "samples": samples, "bytes": size}
             for name, (recordings, samples, size) in store.recordings.summary().items()

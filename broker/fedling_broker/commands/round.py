@@ -1,10 +1,12 @@
 """`fedling-broker round`: what happened, and whether it adds up."""
 
 import argparse
+import json
 import sys
 
 from fedling_broker import verify as verification
 from fedling_broker.commands import installation
+from fedling_broker.commands.hindrances import hindrances, print_with_hindrances
 from fedling_broker.store.rounds import PlanRow
 from fedling_broker.store.store import Store
 from fedling_protocol.command import output
@@ -13,10 +15,17 @@ from fedling_protocol.exits import Exit
 
 
 def list_(args: argparse.Namespace) -> Exit:
-    with installation.opened(args) as (_, store):
-        rows = [_summary(store, name, plan) for name in _names(store, args.task)
-                for plan in store.rounds.plans(name)]  # fmt: skip
-    output.print_rows(rows, as_json=args.json, empty="no rounds yet")
+    with installation.opened(args) as (found, store):
+        why = hindrances(found, store)
+        rows = [
+            {
+                **_summary(store, name, plan),
+                "hindrance": None if plan.closed else why.get(name),
+            }
+            for name in _names(store, args.task)
+            for plan in store.rounds.plans(name)
+        ]
+    print_with_hindrances(rows, as_json=args.json, empty="no rounds yet")
     return Exit.OK
 
 
@@ -48,7 +57,7 @@ def verify(args: argparse.Namespace) -> Exit:
                 "round": check.round,
                 "version": check.version,
                 "model_hash": check.model_hash.hex(),
-                "from": "updates" if check.updates else "sum" if check.round else "seed",
+                "from": check.source,
                 "fault": check.fault,
             }
             for name in names
@@ -103,7 +112,7 @@ def _whole(store: Store, task: str, plan: PlanRow) -> dict[str, object]:
         "sum_hash": None if made is None else made.sum_hash.hex(),
         "weight": None if made is None else made.weight,
         "optimiser": None if made is None else made.optimiser,
-        "parameters": None if made is None else dict(made.setup.parameters),
+        "parameters": None if made is None else json.loads(made.parameters),
         "places": dict(store.rounds.places(task, plan.plan_id)),
         "decisions": [
             {

@@ -25,7 +25,7 @@ def hindrances(found: Config, store: Store) -> dict[str, str]:
         rows = store.rounds.decisions(row.name, plan.plan_id)
         why = hindrance(policy, {d.device: d.decision for d in rows}, enrolled)
         if why:
-            reasons[row.name] = f"round {plan.round} of {row.name} cannot end: it {why}"
+            reasons[row.name] = f"round {plan.round} of {row.name} cannot end: {why}"
     return reasons
 
 
@@ -42,5 +42,5 @@ def print_with_hindrances(
     for reason in reasons:
         print(output.paint(reason, output.YELLOW))
     if reasons:
-        print("enrol devices (fedling-broker device add) or ask for fewer: lower cohort.goal, or")
-        print("name other cohort.devices, and run: fedling-broker task update TASK FILE")
+        print("enrol devices (fedling-broker device add), or lower cohort.goal or name other")
+        print("cohort.devices in the task file, and run: fedling-broker task update TASK FILE")

@@ -111,8 +111,8 @@ class Store:
         with self.database.transaction("the task"):
             if self.tasks.find(task.name) is not None:
                 raise TaskExists(
-                    f"task {task.name} is there already; to begin anew: fedling-broker task remove"
-                    f" {task.name}"
+                    f"task {task.name} is there already; to change it: fedling-broker task update"
+                    f" {task.name} FILE; to begin anew: fedling-broker task remove {task.name}"
                 )
             model_hash, state_hash = self.models.put_state(task.spec, state)
             self.tasks.add(task.name, text, None if imported is None else model_hash)

@@ -232,7 +232,7 @@ def test_a_spooled_update_of_a_removed_task_is_not_offered_again(device: HandSer
     plan = plan_at(1, 4, 1)
     say(device, plan)
     device.go_to(plan, epoch=1)
-    device.service.link.connected = False
+    device.link.connected = False
     device.children[-1].finish()
     device.clock.settle()
     assert len(device.store.spool.entries()) == 1

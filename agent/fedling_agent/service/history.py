@@ -5,7 +5,7 @@ generation; within these the version of the model grows. What comes earlier in t
 replayed, or late, and changes nothing. Memory decides; the disk follows before what comes of it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from fedling_agent.service.writer import Writer, ignore
 from fedling_agent.store.store import Store
@@ -50,17 +50,16 @@ class History:
             self._seen[task] = message.moment
             self._writer.do(lambda: self._store.remember(task, message), ignore)
 
-    def take_tasks(self, message: Tasks) -> list[str]:
-        """Take in the list of tasks; those that are known here and were removed."""
-        known = self._tasks
-        if known is not None and (message.epoch, message.number) < (known.epoch, known.number):
-            raise Refused(Reason.FORMER, f"list {message.number}, after {known.number}")
-        if message != known:
+    def take_tasks(self, message: Tasks, declined: Iterable[str]) -> list[str]:
+        """Take in the list of tasks; those that are known here, or declined, and were removed."""
+        last = self._tasks
+        if last is not None and (message.epoch, message.number) < (last.epoch, last.number):
+            raise Refused(Reason.FORMER, f"list {message.number}, after {last.number}")
+        if message != last:
             self._take(message)
             self._writer.do(lambda: self._store.lives.keep_in_force(message), ignore)
-        never = Moment(0, 0, 0, False)
-        tasks = {*self._store.tasks(), *self._seen}
-        return [t for t in tasks if not self._is_in_force(t, self._seen.get(t, never))]
+        known = {*self._store.tasks(), *self._seen, *declined}
+        return sorted(task for task in known if self._is_gone(task))
 
     def forget(self, task: str, now_ms: int, forgotten: Callable[[], None]) -> None:
         """A task was removed. forgotten: called when nothing of it is on disk."""
@@ -71,6 +70,11 @@ class History:
         if message is not None:
             self._tasks, self._epoch = message, max(self._epoch, message.epoch)
             self._generations = {task.task: task.generation for task in message.tasks}
+
+    def _is_gone(self, task: str) -> bool:
+        """Whether the list tells that a task was removed; of one without a moment, its name."""
+        seen = self._seen.get(task)
+        return task not in self._generations if seen is None else not self._is_in_force(task, seen)
 
     def _is_in_force(self, task: str, moment: Moment) -> bool:
         """Whether the list has this task, or is older than it."""

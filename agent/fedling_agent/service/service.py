@@ -273,7 +273,7 @@ class Service:
             case Certificate():
                 self._on_certificate(message, payload)
             case Tasks():
-                for removed in self.history.take_tasks(message):
+                for removed in self.history.take_tasks(message, self.runners.declined):
                     log.info("%s: the task was removed", removed)
                     self.runners.forget(removed)
             case Plan() | Rest():

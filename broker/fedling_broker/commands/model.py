@@ -25,6 +25,8 @@ def list_(args: argparse.Namespace) -> Exit:
             }
             for row in store.models.rows(args.task)
         ]
+    if not args.json:  # for people
+        rows = [{**row, "model_hash": str(row["model_hash"])[:16]} for row in rows]
     output.print_rows(rows, as_json=args.json, empty="no models")
     return Exit.OK
 

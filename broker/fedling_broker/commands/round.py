@@ -25,6 +25,8 @@ def list_(args: argparse.Namespace) -> Exit:
             for name in _names(store, args.task)
             for plan in store.rounds.plans(name)
         ]
+    if not args.json:  # for people; `round show` has all of it
+        rows = [{**row, "plan": str(row["plan"])[:8]} for row in rows]
     print_with_hindrances(rows, as_json=args.json, empty="no rounds yet")
     return Exit.OK
 

@@ -242,6 +242,28 @@ def test_a_spooled_update_of_a_removed_task_is_not_offered_again(device: HandSer
     assert list(device.store.files.spool.iterdir()) == []
 
 
+def test_a_declined_task_that_was_removed_is_not_shown_any_more(device: HandService) -> None:
+    plan = plan_at(1, 1, 1)
+    foreign = replace(plan, spec=replace(plan.spec, stream="ankle"))
+    device.hear(PLANS, foreign)
+    hear_tasks(device, 1, ("watch", 1))
+    assert list(device.service.runners.declined) == ["watch"]
+    hear_tasks(device, 2)
+    assert device.service.runners.declined == {}
+
+
+def test_tasks_that_come_and_go_take_no_place(device: HandService) -> None:
+    """More of them than a device can work on, one after another."""
+    for number in range(1, 40):
+        plan = plan_at(1, number, 1)
+        name = f"task-{number}"
+        plan = replace(plan, spec=replace(plan.spec, task=name))
+        hear_tasks(device, number, (name, number))
+        device.hear(TOPICS.of(Kind.PLAN, name, "train"), plan)
+        assert [runner.task for runner in device.service.runners] == [name]
+        assert device.service.runners.declined == {}
+
+
 def test_an_older_list_is_of_a_former_life(device: HandService) -> None:
     hear_tasks(device, 5, ("watch", 5))
     say(device, plan_at(1, 5, 1))

@@ -13,6 +13,7 @@ from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import (
     Answer,
     Model,
+    OfEpoch,
     Plan,
     Receipt,
     Rest,
@@ -58,10 +59,11 @@ def put_back(aggregator: HandAggregator, copy: Path) -> None:
 
 def epochs(aggregator: HandAggregator) -> dict[type, set[int]]:
     """Of all that was said, by sort."""
-    kinds: tuple[type[Plan | Rest | Tasks | Ticket | Receipt], ...]
-    kinds = (Plan, Rest, Tasks, Ticket, Receipt)
-    found = {kind: {message.epoch for message in aggregator.said(kind)} for kind in kinds}
-    return {kind: numbers for kind, numbers in found.items() if numbers}
+    said: list[OfEpoch] = [*aggregator.said(Plan), *aggregator.rests, *aggregator.said(Tasks)]
+    found: dict[type, set[int]] = {}
+    for message in [*said, *aggregator.tickets, *aggregator.receipts]:
+        found.setdefault(type(message), set()).add(message.epoch)
+    return found
 
 
 def test_all_that_is_said_has_the_epoch_of_the_process(aggregator: HandAggregator) -> None:

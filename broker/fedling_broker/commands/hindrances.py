@@ -9,17 +9,22 @@ from fedling_broker.store.devices import Devices
 from fedling_broker.store.store import Store
 from fedling_broker.tasks import task_file
 from fedling_protocol.command import output
+from fedling_protocol.settings import SettingsError
 from fedling_protocol.wire.names import AGGREGATOR
 
 
 def hindrances(found: Config, store: Store) -> dict[str, str]:
-    """Tell why the open round of a task cannot end, by task. Raises SettingsError."""
+    """Tell why the open round of a task cannot end, by task."""
     certified = Devices(store.database, found.topics).certified()
     enrolled = {device.id for device in certified if device.id != AGGREGATOR}
     reasons = {}
     for row in store.tasks.rows():
         plan = store.rounds.unfolded(row.name)
-        policy = task_file.parse_task(row.text, f"task {row.name}").rules.policy
+        try:
+            policy = task_file.parse_task(row.text, f"task {row.name}").rules.policy
+        except SettingsError as error:  # of another version; the list names it all the same
+            reasons[row.name] = str(error)
+            continue
         if plan is None or plan.closed or not isinstance(policy, Synchronous):
             continue
         rows = store.rounds.decisions(row.name, plan.plan_id)

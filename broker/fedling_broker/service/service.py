@@ -185,6 +185,7 @@ class Service:
             self._write_counts()
             if self.link.connected:
                 self.roster.connected()
+                self.sweeper.connected()
             self.turns.then(then)
 
         self.counters.count("stalls")

@@ -295,10 +295,14 @@ def restore(
         with writing(str(state)):
             made = state / RESTORING
             shutil.rmtree(made, ignore_errors=True)
-            _make_folders(state, made)
-            manifest = check(path, made)
-            _check_fleet(found, path, manifest)
-            faults = _prepare(made, verify)
+            try:
+                _make_folders(state, made)
+                manifest = check(path, made)
+                _check_fleet(found, path, manifest)
+                faults = _prepare(made, verify)
+            except BaseException:
+                shutil.rmtree(made, ignore_errors=True)
+                raise
             aside = _move_aside(state) if (state / FILE).exists() else None
             _move_in(made, state)
     return manifest, faults, aside

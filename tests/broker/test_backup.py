@@ -52,9 +52,9 @@ def facts_of(directory: Path) -> object:
 
 
 def names(directory: Path) -> set[Path]:
-    """What is there, but for what `restore` works with."""
+    """What is there, but for the lock."""
     found = {path.relative_to(directory) for path in directory.rglob("*")}
-    return {p for p in found if p.parts[0] not in ("restoring", "broker.lock")}
+    return found - {Path("broker.lock")}
 
 
 # --- there and back ------------------------------------------------------------------------------

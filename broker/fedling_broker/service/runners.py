@@ -45,7 +45,7 @@ class Runners:
 
     def connected(self) -> None:
         """The MQTT broker may have forgotten everything. In a turn."""
-        self._tell(self._rows.values())
+        self._tell(self._parts.store.tasks.rows())  # runners may be closed: tasks are not
         for runner in self._runners.values():
             runner.connected()
 

@@ -8,6 +8,7 @@ import pytest
 
 from fedling_broker.store.devices import Devices
 from fedling_broker.store.store import Store
+from fedling_protocol.disk.errors import CannotWrite
 from fedling_protocol.wire.identity import device_id
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import (
@@ -186,6 +187,24 @@ def test_the_list_of_tasks_is_said_at_each_connect_and_when_it_changes(
     assert (
         TaskInForce("one", aggregator.plan_of("one").generation) in aggregator.said(Tasks)[-1].tasks
     )
+
+
+def test_an_aggregator_that_stops_or_has_a_full_disk_does_not_take_its_tasks_back(
+    aggregator: HandAggregator,
+) -> None:
+    """Its runners are closed, and devices would forget all."""
+    aggregator.add_task()
+    aggregator.settle()
+    aggregator.link.connected = True
+    aggregator.service.on_connected()
+    aggregator.service.stop(lambda: None)
+    aggregator.settle()
+    aggregator.start()
+    aggregator.connect()
+    aggregator.service._refused(CannotWrite("the turn", "the disk is full"))
+    aggregator.connect()
+    aggregator.clock.move(400.0)
+    assert {len(tasks.tasks) for tasks in aggregator.said(Tasks)} == {1}
 
 
 def test_the_place_of_a_removed_device_is_given_away_at_once(aggregator: HandAggregator) -> None:

@@ -164,8 +164,9 @@ class Judge:
             case StartTraining(plan=plan):
                 finished = process.store.plans.is_finished(plan.plan_id)
                 must(not finished, "a finished plan is trained again")
+                # One of a former life may begin in the instant before it hears of the next.
                 held = process.store.models.find(plan.base_hash)
-                must(held, "training without its base model")
+                must(held or self.is_former(plan.plan_id), "training without its base model")
                 begun = process.store.plans.find(plan.plan_id)
                 must(begun or self.has_leave(member.id, plan.plan_id), "begun without leave")
             case PlanOver():

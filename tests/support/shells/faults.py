@@ -57,7 +57,6 @@ class Faults:
             self.jump_aggregator,
             self.restart_mqtt_broker,
             self.fill_disk,
-            self.replay,
         )
 
     def schedule(self) -> None:
@@ -72,6 +71,8 @@ class Faults:
         for _ in range(int(world.random() * 6)):
             self.after(world.between(0, self.end_s), self.strike, world.choose(*world.members))
         self.schedule_breaks()
+        if world.random() < 0.5:  # else a place is seldom given away
+            self.after(world.between(0, self.end_s), self.jump_aggregator)
 
     def after(self, seconds: float, call: Callable[..., None], *args: Any) -> None:
         self.world.fleet.world.after(seconds, lambda _: call(*args), None)

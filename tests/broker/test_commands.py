@@ -163,6 +163,7 @@ def test_task_add_list_show_pause_resume_remove(here: Here) -> None:
     here.add_task()
     assert here("task", "show", "tiny") == TEXT
     expected = {"task": "tiny", "paused": False, "rounds": 0, "open": False, "model": 1}
+    expected |= {"hindrance": None}
     assert here.json("task", "list") == [expected]
     here("task", "pause", "tiny")
     assert here.json("task", "list")[0]["paused"]
@@ -208,7 +209,8 @@ def test_what_is_not_there_has_its_exit_code(here: Here, words: tuple[str, ...])
 
 def test_device_add_list_remove(here: Here) -> None:
     assert ID in here("device", "add", ID, KEY.hex())
-    assert here.json("device", "list") == [{"device": ID, "key": KEY.hex(), "serial": 2}]
+    (listed,) = here.json("device", "list")
+    assert (listed["device"], listed["key"]) == (ID, KEY.hex())
     here("device", "remove", ID)
     assert "fedling-broker device pending" in here("device", "list")
 

@@ -29,6 +29,7 @@ REACHED: list[object] = [
     *((Answer.WAIT, "not in cohort"), "superseded", "failed: planted", "the disk was full"),
     *((Verdict.ACCEPTED, None, True), (Verdict.DUPLICATE, Verdict.ACCEPTED, True)),
     *((Verdict.LATE, None, True), (Verdict.LATE, None, False), "a place was given away"),
+    *("added again", "put back", "another id", "replayed", "of a former life"),
 ]
 
 

@@ -58,10 +58,7 @@ def pairs(facts: Facts) -> list[tuple[str, str]]:
         ("device", str(facts["device"])),
         ("doing", output.paint(str(facts["doing"]), output.GREEN)),
         *_connection(facts.get("connection")),
-        (
-            "enrolled",
-            "yes" if facts.get("enrolled") else f"no; the operator runs: {facts['enrol']}",
-        ),
+        ("enrolled", _enrolled(facts)),
     ]
     if facts.get("disk", "ok") != "ok":
         lines.append(("disk", output.paint(str(facts["disk"]), output.RED)))
@@ -89,7 +86,10 @@ def _counts(facts: Facts, prefix: str) -> str:
 
 
 def _enrolled(facts: Facts) -> str:
-    return "yes" if facts.get("enrolled") else f"no; the operator runs: {facts['enrol']}"
+    if facts.get("enrolled"):
+        return "yes"
+    word = "not any more: it was removed" if facts.get("removed") else "no"
+    return f"{word}; the operator runs: {facts['enrol']}"
 
 
 def _connection(about: Facts | None) -> list[tuple[str, str]]:

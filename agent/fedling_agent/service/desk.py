@@ -80,6 +80,7 @@ class Desk:
             | {
                 "fleet": service.config.fleet,
                 "enrolled": service.enrolment.enrolled,
+                "removed": service.enrolment.removed,
                 "doing": self._doing(),
                 "connection": self._connection(),
                 "declined": service.runners.declined,

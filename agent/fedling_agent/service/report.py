@@ -52,7 +52,6 @@ def of_store(
 
     pending: bytes at the socket that are not written there yet; specs: of the plans at hand
     """
-    tasks = sorted({*store.models.tasks(), *(r.task for r in store.spool.receipts())})
     models = [store.models.newest(task) for task in store.models.tasks()]
     wanted = [*specs, *(model.spec for model in models if model is not None)]
     return {
@@ -60,7 +59,7 @@ def of_store(
         "key": None if identity is None else identity.key.public.hex(),
         "enrol": None if identity is None else identity.add_command,
         "enrolled": identity is not None and store.ledger.certificate(identity.device) is not None,
-        "tasks": {task: of_task(store, task) for task in tasks},
+        "tasks": {task: of_task(store, task) for task in store.tasks()},
         "streams": {
             name: summary._asdict() | of_labels(store, name, wanted)
             for name, summary in store.recordings.summary().items()

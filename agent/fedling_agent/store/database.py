@@ -134,7 +134,7 @@ CREATE VIEW free_recordings AS  -- may be evicted
 
 TABLES = Tables(
     first=1,
-    steps=(SCHEMA_1, migrations.to_2, migrations.TO_3, migrations.to_4),
+    steps=(SCHEMA_1, migrations.to_2, migrations.TO_3, migrations.to_4, migrations.LIVES),
     converter="fedling-agent run",
 )
 

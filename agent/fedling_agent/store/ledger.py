@@ -96,6 +96,11 @@ class Ledger:
             )
             return kept.rowcount > 0
 
+    def drop_certificate(self, id: str) -> None:
+        """Forget an owner's certificate: it is in force no more."""
+        with self._database.transaction("a certificate") as connection:
+            connection.execute("DELETE FROM certificates WHERE id = ?", (id,))
+
     def certificate(self, id: str) -> bytes | None:
         """The envelope of an owner's certificate, as received."""
         row = self._database.row("SELECT envelope FROM certificates WHERE id = ?", id)

@@ -15,6 +15,26 @@ CREATE INDEX recordings_touched ON recordings (touched_ms)   -- which are too ol
 """
 
 
+LIVES = """
+DROP TABLE seen;                 -- nothing wrote it
+CREATE TABLE seen (              -- where the history of each task was when it was last heard of
+    task TEXT PRIMARY KEY,
+    epoch INTEGER NOT NULL,
+    generation INTEGER NOT NULL,
+    version INTEGER NOT NULL,
+    open INTEGER NOT NULL,
+    model BLOB NOT NULL          -- hash of the newest
+) WITHOUT ROWID;
+CREATE TABLE in_force (          -- the last list of tasks
+    only INTEGER PRIMARY KEY CHECK (only = 0),
+    message BLOB NOT NULL
+);
+ALTER TABLE models ADD COLUMN generation INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE models ADD COLUMN number INTEGER NOT NULL DEFAULT 0; -- in which order they came
+UPDATE models SET number = version;
+"""
+
+
 def to_2(connection: sqlite3.Connection) -> None:
     """A model's description is its task's, not a Rest message; two indexes for large stores."""
     connection.execute("ALTER TABLE models RENAME COLUMN about TO spec")

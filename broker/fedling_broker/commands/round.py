@@ -1,11 +1,13 @@
 """`fedling-broker round`: what happened, and whether it adds up."""
 
 import argparse
+import json
 import sys
 
 from fedling_broker import verify as verification
 from fedling_broker.aggregation.limits import WHOLE, Shares
 from fedling_broker.commands import installation
+from fedling_broker.commands.hindrances import hindrances, print_with_hindrances
 from fedling_broker.store.rounds import DecisionRow, PlanRow
 from fedling_broker.store.store import Store
 from fedling_protocol.command import output
@@ -15,10 +17,19 @@ from fedling_protocol.wire.messages import Verdict
 
 
 def list_(args: argparse.Namespace) -> Exit:
-    with installation.opened(args) as (_, store):
-        rows = [_summary(store, name, plan) for name in _names(store, args.task)
-                for plan in store.rounds.plans(name)]  # fmt: skip
-    output.print_rows(rows, as_json=args.json, empty="no rounds yet")
+    with installation.opened(args) as (found, store):
+        why = hindrances(found, store)
+        rows = [
+            {
+                **_summary(store, name, plan),
+                "hindrance": None if plan.closed else why.get(name),
+            }
+            for name in _names(store, args.task)
+            for plan in store.rounds.plans(name)
+        ]
+    if not args.json:  # for people; `round show` has all of it
+        rows = [{**row, "plan": str(row["plan"])[:8]} for row in rows]
+    print_with_hindrances(rows, as_json=args.json, empty="no rounds yet")
     return Exit.OK
 
 
@@ -54,7 +65,7 @@ def verify(args: argparse.Namespace) -> Exit:
                 "round": check.round,
                 "version": check.version,
                 "model_hash": check.model_hash.hex(),
-                "from": "updates" if check.updates else "sum" if check.round else "seed",
+                "from": check.source,
                 "fault": check.fault,
             }
             for name in names
@@ -126,7 +137,7 @@ def _whole(store: Store, task: str, plan: PlanRow) -> dict[str, object]:
         "sum_hash": None if made is None else made.sum_hash.hex(),
         "weight": None if made is None else made.weight,
         "optimiser": None if made is None else made.optimiser,
-        "parameters": None if made is None else dict(made.setup.parameters),
+        "parameters": None if made is None else json.loads(made.parameters),
         "places": dict(store.rounds.places(task, plan.plan_id)),
         "decisions": [
             {

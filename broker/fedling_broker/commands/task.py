@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from fedling_broker import onnx
 from fedling_broker.commands import installation
+from fedling_broker.commands.hindrances import hindrances, print_with_hindrances
+from fedling_broker.tasks import changes as task_changes
 from fedling_broker.tasks import task_file
 from fedling_broker.tasks.cost import cost_of
 from fedling_broker.tasks.task_file import Task
@@ -94,8 +96,9 @@ def _row(change: Change) -> dict[str, object]:
 
 
 def list_(args: argparse.Namespace) -> Exit:
-    with installation.opened(args) as (_, store):
+    with installation.opened(args) as (found, store):
         rows = []
+        why = hindrances(found, store)
         for row in store.tasks.rows():
             plans = store.rounds.plans(row.name)
             newest = store.models.newest(row.name)
@@ -106,9 +109,27 @@ def list_(args: argparse.Namespace) -> Exit:
                     "rounds": store.models.folded(row.name),
                     "open": bool(plans) and not plans[-1].closed,
                     "model": newest.version,
+                    "hindrance": why.get(row.name),
                 }
             )
-    output.print_rows(rows, as_json=args.json, empty="no tasks; add one: fedling-broker task add")
+    print_with_hindrances(
+        rows, as_json=args.json, empty="no tasks; add one: fedling-broker task add"
+    )
+    return Exit.OK
+
+
+def update(args: argparse.Namespace) -> Exit:
+    """Change what needs no new model. Raises BadInput, Missing, SettingsError."""
+    task, text = task_file.load_task(args.file)
+    with installation.opened(args) as (_, store):
+        done = task_changes.apply(store, args.task, task, text)
+    if args.json:
+        output.print_json({"task": args.task, "changed": done.keys, "from_round": done.from_round})
+    elif not done.keys:
+        print(f"task {args.task}: {args.file} says what is so already")
+    else:
+        print(f"task {args.task}: {', '.join(done.keys)}; it keeps model {done.model}")
+        print(f"how devices train changes with round {done.from_round}, all else at once")
     return Exit.OK
 
 

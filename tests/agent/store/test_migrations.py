@@ -1,6 +1,7 @@
 """An upgrade of a device keeps who it is, what it learned from and what it owes."""
 
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,14 @@ def test_an_upgrade_keeps_models_and_plans(tmp_path: Path) -> None:
     assert (model.version, model.spec.labels) == (2, ("down", "up"))
     assert len(finish(store.models.weights(model))) == 584
     assert store.models.normaliser("watch") is not None
+    assert store.tasks() == ["watch"]
+    assert store.lives.in_force() is None
+    (plan, *_) = [record.plan for record in store.plans.recent()]
+    for generation, versions in ((0, 2), (1, None)):  # of the same task; of another of its name
+        store.remember("watch", replace(plan, epoch=1, generation=generation))
+        found = store.models.newest("watch")
+        assert (None if found is None else found.version) == versions
+    assert store.models.normaliser("watch") is None
     plans = store.plans.recent()
     assert [(p.plan.round, p.state) for p in plans] == [
         (3, PlanState.FROZEN),

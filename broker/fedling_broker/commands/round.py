@@ -43,7 +43,7 @@ def show(args: argparse.Namespace) -> Exit:
     if args.json:
         output.print_json(value)
         return Exit.OK
-    facts = ("task", "round", "plan", "state", "base_version", "version", "weight")
+    facts = ("task", "round", "plan", "state", "base_version", "version", "weight", "shortened")
     output.print_pairs([(name, str(value[name])) for name in facts])
     decisions = value["decisions"]
     assert isinstance(decisions, list)
@@ -105,7 +105,6 @@ def _summary(store: Store, task: str, plan: PlanRow) -> dict[str, object]:
         "accepted": sum(d.verdict == "accepted" for d in decisions),
         "late": sum(d.verdict == "late" for d in decisions),
         "refused": sum(d.verdict == "refused" for d in decisions),
-        "shortened": sum(_counted(d, plan) != WHOLE for d in decisions),
         "bytes": sum(d.size for d in decisions),
     }
 
@@ -128,9 +127,11 @@ def _counted(decision: DecisionRow, plan: PlanRow) -> Shares:
 
 def _whole(store: Store, task: str, plan: PlanRow) -> dict[str, object]:
     """Make JSON of all that accounting needs of a round."""
+    decisions = store.rounds.decisions(task, plan.plan_id)
     made = next((f for f in store.models.folds(task) if f.round == plan.round), None)
     return {
         **_summary(store, task, plan),
+        "shortened": sum(_counted(d, plan) != WHOLE for d in decisions),
         "base_hash": plan.base_hash.hex(),
         "version": None if made is None else made.version,
         "model_hash": None if made is None else made.model_hash.hex(),
@@ -150,7 +151,7 @@ def _whole(store: Store, task: str, plan: PlanRow) -> dict[str, object]:
                 "saturated": d.saturated,
                 **_parts(_counted(d, plan)),
             }
-            for d in store.rounds.decisions(task, plan.plan_id)
+            for d in decisions
         ],
         "far_again": store.rounds.far_again(task, plan),
     }

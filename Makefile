@@ -37,7 +37,7 @@ demo-boards: .venv/built ## the same integers on six Cortex-M boards in QEMU; ne
 test: build tools ## the tests, without the long ones; JOBS=4 on four processes, ARGS="tests/agent -k session" some of them
 	$(BIN)/pytest -n $(JOBS) --dist worksteal -m "not long" $(ARGS)
 
-test-long: build tools ## the matrix of builds, the fuzzers, 5,000 random schedules
+test-long: build tools ## the matrix of builds, the fuzzers, 3,000 random schedules
 	$(BIN)/pytest -n $(JOBS) --dist worksteal -m long $(ARGS)
 
 test-all: test test-long ## both

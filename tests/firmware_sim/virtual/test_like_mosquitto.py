@@ -55,7 +55,7 @@ class RealSide:
         names = ThreadWorker(self.loop, "names", patient=False)
         broker = Broker("127.0.0.1", self.mosquitto.port, 60)
         backoff = Backoff(0.05, 0.05, lambda: 0.9)
-        client = partial(new_client, client_id)
+        client = partial(new_client, client_id, None)
         return MqttLink(self.loop, names, broker, backoff, LIMIT, client, owner)
 
     def until(self, condition: Callable[[], bool]) -> None:

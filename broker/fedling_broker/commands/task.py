@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING
 
 from fedling_broker import onnx
 from fedling_broker.aggregation.state import ServerState
-from fedling_broker.commands import installation
+from fedling_broker.commands import hindrance, installation
+from fedling_broker.service import notices
+from fedling_broker.store.devices import Devices
 from fedling_broker.tasks import task_file
 from fedling_broker.tasks.task_file import Task
 from fedling_native import parameter_counts
 from fedling_protocol.command import output
 from fedling_protocol.disk.errors import Missing
 from fedling_protocol.exits import Exit
+from fedling_protocol.wire.names import AGGREGATOR
 
 if TYPE_CHECKING:
     from fedling_broker.onnx.quantise import Change
@@ -73,8 +76,9 @@ def _row(change: Change) -> dict[str, object]:
 
 
 def list_(args: argparse.Namespace) -> Exit:
-    with installation.opened(args) as (_, store):
-        rows = []
+    with installation.opened(args) as (found, store):
+        told, rows = notices.read(found.state_dir), []
+        devices = frozenset(d.id for d in Devices(store.database, found.topics).certified())
         for row in store.tasks.rows():
             plans = store.rounds.plans(row.name)
             newest = store.models.newest(row.name)
@@ -85,6 +89,7 @@ def list_(args: argparse.Namespace) -> Exit:
                     "rounds": store.models.folded(row.name),
                     "open": bool(plans) and not plans[-1].closed,
                     "model": newest.version,
+                    "hindrance": hindrance.of_task(store, row, devices - {AGGREGATOR}, told),
                 }
             )
     output.print_rows(rows, as_json=args.json, empty="no tasks; add one: fedling-broker task add")

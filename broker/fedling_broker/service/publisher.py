@@ -7,6 +7,7 @@ waits for an answer asks again.
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from fedling_broker.service.holding import Holding
 from fedling_broker.store.devices import Certified
 from fedling_broker.store.models import ModelRow, Models
 from fedling_protocol.net.ports import Done, Link
@@ -29,11 +30,14 @@ class Retained:
 class Publisher:
     """Words of the running aggregator. compute: where models are sealed, which takes a while."""
 
-    def __init__(self, link: Link, compute: Worker, topics: Topics, key: SigningKey) -> None:
+    def __init__(
+        self, link: Link, compute: Worker, topics: Topics, key: SigningKey, holding: Holding
+    ) -> None:
         self._link = link
         self._compute = compute
         self._topics = topics
         self._key = key
+        self._holding = holding
         self._models: dict[str, Retained] = {}  # the newest of each task
 
     def forget_connection(self) -> None:
@@ -59,7 +63,7 @@ class Publisher:
         self._link.publish(self._topics.of(Kind.KEYS, owner), b"", retain=True, done=done)
 
     def plan(self, task: str, message: Plan | Rest) -> None:
-        self._say(self._topics.of(Kind.PLAN, task, Plan.kind), message, retain=True)
+        self._say_large(task, "plan", self._topics.of(Kind.PLAN, task, Plan.kind), message)
 
     def model(
         self,
@@ -71,8 +75,11 @@ class Publisher:
     ) -> None:
         """See that a version of the model is retained; then: told how many bytes its message has.
 
-        failed: told what is wrong with its file. Without a connection nothing is sealed or told.
+        failed: told what is wrong with its file. Without a connection nothing is sealed or told,
+        and not before the MQTT broker is given another try, if it took the task's last ones badly.
         """
+        if self._holding.wait(spec.task, lambda: self.model(models, spec, row, then, failed)):
+            return
         found = self._models.get(spec.task)
         if found is not None and found.version == row.version:
             then(found.size)
@@ -90,6 +97,7 @@ class Publisher:
 
     def withdraw(self, task: str) -> None:
         """The task is no more: take its model back. Who still asks is told that."""
+        self._holding.forget(task)
         found = self._models.pop(task, None)
         if found is not None:
             self.no_model(task, found.version)
@@ -103,9 +111,24 @@ class Publisher:
         self, task: str, version: int, message: bytes, then: Callable[[int], None]
     ) -> None:
         topic = self._topics.of(Kind.MODEL, task, version)
-        if self._link.publish(topic, message, retain=True):
+        if self._publish_large(task, "model", topic, message):
             self._models[task] = Retained(version, len(message))
             then(len(message))
+
+    def _say_large(self, task: str, what: str, topic: str, message: Message) -> None:
+        if self._link.connected:
+            sealed = envelope.seal(message, self._topics.bound(topic), self._key)
+            self._publish_large(task, what, topic, sealed)
+
+    def _publish_large(self, task: str, what: str, topic: str, message: bytes) -> bool:
+        """Retain what may be larger than the MQTT broker takes. False: not connected."""
+        return self._link.publish(
+            topic,
+            message,
+            retain=True,
+            done=lambda: self._holding.passed(task, what),
+            cut=lambda: self._holding.cut(task, what, len(message)),
+        )
 
     def _say(self, topic: str, message: Message, *, retain: bool = False) -> None:
         if self._link.connected:

@@ -162,11 +162,18 @@ class Player:
             self.side.until(lambda: bool(done))
 
     def publish_too_large(self, name: str) -> None:
-        """The broker closes the connection."""
-        link, events = self.links[name], self.owners[name].events
-        count = events.count("connected")
-        link.publish("x/1", bytes(MOST))
+        """The broker closes the connection; both links blame the largest message, in words too."""
+        link, owner = self.links[name], self.owners[name]
+        events, count = owner.events, owner.events.count("connected")
+
+        def blame(size: int) -> Callable[[], None]:
+            return lambda: owner.messages.append((self.root + "cut", str(size).encode(), False))
+
+        for size in (MOST, 100, MOST + 10, MOST + 5):
+            link.publish("x/1", bytes(size), cut=blame(size))
         self.side.until(lambda: events.count("connected") > count)
+        told = f"while {MOST + 10:,} bytes on x/1 were on their way"
+        assert any(told in str(event) for event in events)
 
     def publish_many(self, name: str) -> None:
         for number in range(2000):

@@ -74,7 +74,7 @@ def test_check_counts_what_is_there(here: Here, mosquitto: Mosquitto) -> None:
         "devices": 1,
         "pending": 0,
         "counters": {"refused: cbor": 3},
-        "mqtt": [],
+        "mqtt": {"faults": [], "notes": []},
     }
     assert re.search(r"refused: cbor +3\n", here("check"))
 

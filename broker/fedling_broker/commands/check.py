@@ -1,9 +1,10 @@
 """`fedling-broker check`: is the configuration sound, is the state readable, what was counted."""
 
 import argparse
-from collections.abc import Sequence
+from dataclasses import asdict
 
 from fedling_broker.commands import installation, mqtt_check
+from fedling_broker.commands.mqtt_check import Tried
 from fedling_broker.config import Config
 from fedling_broker.store.devices import Devices
 from fedling_broker.store.store import Store
@@ -33,12 +34,12 @@ def run(args: argparse.Namespace) -> Exit:
             "pending": len(devices.pending()),
             "counters": store.ledger.counters(),
         }
-    faults = mqtt_check.faults(found, tasks)  # this may take seconds: the database is closed
+    tried = mqtt_check.run(found, tasks)  # this may take seconds: the database is closed
     if args.json:
-        output.print_json(facts | {"mqtt": faults})
+        output.print_json(facts | {"mqtt": asdict(tried)})
     else:
-        _tell(facts, found.file.mqtt.address, faults)
-    return Exit.FAILED if faults else Exit.OK
+        _tell(facts, found.file.mqtt.address, tried)
+    return Exit.FAILED if tried.faults else Exit.OK
 
 
 def _check_certificates(found: Config, devices: Devices) -> None:
@@ -64,15 +65,16 @@ def _parse_tasks(store: Store) -> list[Task]:
     return [task_file.parse_task(row.text, f"task {row.name}") for row in store.tasks.rows()]
 
 
-def _tell(facts: dict[str, object], address: str, faults: Sequence[str]) -> None:
+def _tell(facts: dict[str, object], address: str, tried: Tried) -> None:
     counters = facts.pop("counters")
     print(f"{facts['config']}: sound")
     assert isinstance(counters, dict)
     lines = {name: value for name, value in {**facts, **counters}.items() if name != "config"}
-    wrong = output.paint("WRONG", output.RED)
+    wrong, note = output.paint("WRONG", output.RED), output.paint("note", output.YELLOW)
     well = f"{output.paint('ok', output.GREEN)}  {address} lets the aggregator do what it needs"
     output.print_pairs(
         [(name, str(value)) for name, value in lines.items()]
-        + [("MQTT broker", f"{wrong}  {fault}") for fault in faults]
-        + [("MQTT broker", well)] * (not faults)
+        + [("MQTT broker", f"{wrong}  {fault}") for fault in tried.faults]
+        + [("MQTT broker", well)] * (not tried.faults)
+        + [("MQTT broker", f"{note}  {word}") for word in tried.notes]
     )

@@ -1,6 +1,7 @@
 """Whether the MQTT broker lets this aggregator do what the service will do there."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from fedling_broker.config import Config
 from fedling_broker.service.service import CLIENT_ID
@@ -18,29 +19,37 @@ NO_WILDCARDS = (
 )
 
 
-def faults(found: Config, tasks: Sequence[Task]) -> list[str]:
-    """Try everything: a sentence for each thing that does not work."""
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A sentence for each thing that does not work, and for each that others must know."""
+
+    faults: list[str]
+    notes: list[str]
+
+
+def run(found: Config, tasks: Sequence[Task]) -> Tried:
+    """Try everything that the service will do."""
     client_id = f"{CLIENT_ID.format(fleet=found.file.fleet)}-{OWN}"
     try:
         with Probe(found.file.mqtt, client_id) as probe:
             probe.connect()
             return _tried(probe, found, tasks)
     except Missing as missing:
-        return [str(missing)]
+        return Tried([str(missing)], [])
 
 
-def _tried(probe: Probe, found: Config, tasks: Sequence[Task]) -> list[str]:
+def _tried(probe: Probe, found: Config, tasks: Sequence[Task]) -> Tried:
     topics = found.topics
-    said = [probing.unheard(topic) for topic in probe.listen(topics.aggregator_subscriptions())]
+    faults = [probing.unheard(topic) for topic in probe.listen(topics.aggregator_subscriptions())]
     topic = f"{topics.prefix}{tasks[0].name if tasks else OWN}/model/{OWN}"
     here, anywhere = probe.retains(topic, topic, f"{topics.prefix}+/model/{OWN}")
     if probe.lost:
-        return [*said, probing.cut(topic, probe.lost)]
+        return Tried([*faults, probing.cut(topic, probe.lost)], [])
     if not here:
-        return [*said, probing.dropped(topic, f"{topics.prefix}#")]
-    if not anywhere:
-        said.append(NO_WILDCARDS)
+        return Tried([*faults, probing.dropped(topic, f"{topics.prefix}#")], [])
     sizes = [weights_size(task.spec.layers) + MAX_SMALL for task in tasks]
     most = max(sizes, default=MAX_PLAN)
     why = probe.carries(topic, most)
-    return [*said, probing.too_large(size(most), why)] if why else said
+    if why:
+        faults.append(probing.too_large(size(most), why))
+    return Tried(faults, [] if anywhere else [NO_WILDCARDS])

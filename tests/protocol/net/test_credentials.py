@@ -74,9 +74,9 @@ def test_password_is_in_no_words_about_it() -> None:
     ("known_as", "heard"),
     [
         (Credentials("pi", b"sesame"), "connected"),
-        (Credentials("pi", b"simsalabim"), "refused by the broker: Not authorized"),
-        (Credentials("pi", None), "refused by the broker: Not authorized"),
-        (None, "refused by the broker: Not authorized"),
+        (Credentials("pi", b"simsalabim"), "see mqtt.user and mqtt.password_file"),
+        (Credentials("pi", None), "see mqtt.user and mqtt.password_file"),
+        (None, "see mqtt.user and mqtt.password_file"),
     ],
 )
 def test_broker_lets_in_who_knows_the_password(
@@ -86,6 +86,5 @@ def test_broker_lets_in_who_knows_the_password(
     with Mosquitto(tmp_path / "mosquitto", settings=settings) as broker:
         end = End(loop, broker.port, "one", known_as=known_as)
         end.until(lambda: bool(end.heard.events))
-        told = str(end.heard.events[0])
-        assert told.lower() == heard.lower() or heard in told
+        assert heard in str(end.heard.events[0])
         end.stop()

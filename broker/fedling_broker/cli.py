@@ -78,7 +78,7 @@ def _add_service(verbs: Verbs) -> None:
     )  # fmt: skip
     verbs.add(
         "check",
-        "check configuration, keys, tasks and what the MQTT broker allows, and tell what was counted",
+        "check configuration, keys, tasks and the MQTT broker, and tell what was counted",
         json=True,
     )
 

@@ -30,7 +30,7 @@ SLICE_S = 0.01  # messages are taken in for so long, then the loop serves others
 PLAIN = "is this its port for plain MQTT, without TLS or websockets?"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: an aggregator makes thousands a second
 class _InFlight:
     """A message without a PUBACK."""
 

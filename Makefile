@@ -1,12 +1,12 @@
-# make demo | test | test-oldest | check | bench [ONLY=kernel] | baseline | build | format | clean
+# `make` lists the targets, which are the lines with two number signs.
 #
 # Every target sets up what it needs: .venv, the C extension (again after an edit in native/), and
-# with root the programs of the system's package manager; without root it ends with a sentence
-# that says what to install.
+# with root the programs of the system's package manager; without root it ends with the commands
+# that install them.
 
 include native/flags.mk
 
-PYTHON ?= python3
+export PYTHON ?= python3
 BIN    := .venv/bin
 NEED   := packaging/need
 JOBS   ?= 2
@@ -19,69 +19,84 @@ C_SOURCES := $(wildcard native/src/*.c native/src/*/*.c)
 C_HEADERS := $(wildcard native/src/*.h native/src/*/*.h native/include/*.h)
 C_FILES   := $(shell find native firmware_sim tests bench examples -name '*.[ch]' ! -name '_core.c' 2>/dev/null)
 
-.PHONY: demo test test-oldest check bench baseline build format clean tools
+.PHONY: help demo demo-boards test test-long test-all test-oldest check bench baseline build format clean tools
 
 CHECKS := $(addprefix check-,lint types c-format c-warnings c-analyzer c-example c-sizes house units)
 .PHONY: $(CHECKS)
 
-demo: build tools
-	$(BIN)/python examples/watch/fetch.py
-	$(BIN)/fedling-sim run examples/watch/task.toml
+help:
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
-test: build tools
-	$(BIN)/pytest -n $(JOBS) --dist worksteal $(ARGS)
+demo: ## twenty simulated watches learn seven exercises: minutes; needs mosquitto, a C compiler, 250 MB
+	@examples/watch/demo
+
+demo-boards: .venv/built ## the same integers on six Cortex-M boards in QEMU; needs a compiler for them and QEMU
+	@$(NEED) boards
+	$(BIN)/fedling-sim board selftest
+
+test: build tools ## the tests, without the long ones; JOBS=4 on four processes, ARGS="tests/agent -k session" some of them
+	$(BIN)/pytest -n $(JOBS) --dist worksteal -m "not long" $(ARGS)
+
+test-long: build tools ## the matrix of builds, the fuzzers, 5,000 random schedules
+	$(BIN)/pytest -n $(JOBS) --dist worksteal -m long $(ARGS)
+
+test-all: test test-long ## both
 
 # What runs on a device: the wheel, with the oldest packages that a device may have, without numpy.
-test-oldest: build tools .venv-oldest/bin/pip
+test-oldest: build tools .venv-oldest/bin/pip ## what runs on a device, with the oldest packages it may have
 	rm -rf dist/oldest build/lib* build/bdist*
 	$(LOCK) $(BIN)/pip wheel --quiet --no-build-isolation --no-deps --wheel-dir dist/oldest .
 	.venv-oldest/bin/pip install --quiet --force-reinstall --constraint packaging/debian12.txt \
 	    "$$(echo dist/oldest/*.whl)[agent,test]"
 	.venv-oldest/bin/pytest -n $(JOBS) tests/protocol tests/agent
 
-check:
+check: ## formatters, linters, types, C warnings, sizes, architecture, documents, systemd units
 	@$(MAKE) --no-print-directory --keep-going $(CHECKS)
 	@echo "check: clean"
 
 # Each bench/NAME.py but report.py is one bench: it prints a table, writes bench/results/NAME.json.
 ONLY    ?= $(filter-out report __init__,$(basename $(notdir $(wildcard bench/*.py))))
-bench: build tools
+bench: build tools ## every number of the documents; ONLY=kernel one of the benches
 	@failed=; for name in $(ONLY); do \
 	    echo "== $$name"; $(BIN)/python -m bench.$$name || failed="$$failed $$name"; \
 	done; \
 	test -z "$$failed" || { echo "bench: failed:$$failed" >&2; exit 1; }
 
 # The sizes of firmware images that check-c-sizes compares with: growth is accepted here.
-baseline: build
+baseline: build ## accept the sizes of firmware images of today
 	@$(NEED) boards
 	$(BIN)/python -m bench.firmware_sizes --write
 
-build: .venv/built
+build: .venv/built .venv/dev ## .venv with all that development needs, and the C core again after an edit
 
-format: build
+format: build ## format Python and C, write the tables of docs/ anew
 	$(BIN)/ruff check --fix --quiet .
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(C_FILES)
 	$(BIN)/python -m docs.tables
 
-clean:
+clean: ## remove all that the other targets have made
 	rm -rf .venv .venv-oldest build dist .make.lock .mypy_cache .pytest_cache .ruff_cache .hypothesis bench/results
 	rm -rf *.egg-info native/fedling_native/*.so examples/c/example
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- what the targets stand on ---------------------------------------------------------------
 
-.venv/installed: pyproject.toml setup.py native/build_core.py
-	@$(NEED) compiler
-	@$(NEED) python "$(PYTHON)"
+# Two steps: who only wants the demo does not wait for what development needs.
+.venv/sim: pyproject.toml setup.py native/build_core.py
+	@$(NEED) compiler python
 	$(LOCK) sh -euc 'test -x $(BIN)/pip || "$(PYTHON)" -m venv .venv; \
 	    $(BIN)/pip install --quiet "setuptools>=77" "cffi>=1.15.1"; \
-	    $(BIN)/pip install --quiet --no-build-isolation --editable ".[sim,dev]"'
+	    $(BIN)/pip install --quiet --no-build-isolation --editable ".[sim]"'
+	@touch $@
+
+.venv/dev: .venv/sim
+	$(LOCK) $(BIN)/pip install --quiet --no-build-isolation --editable ".[sim,dev]"
 	@touch $@
 
 # --force, since distutils does not see that a source was removed. The .so is replaced by unlink
 # and rename, so a process that runs with the old one goes on with it.
-.venv/built: .venv/installed $(C_SOURCES) $(C_HEADERS) native/build_core.py native/flags.mk native/src $(wildcard native/src/*/)
+.venv/built: .venv/sim $(C_SOURCES) $(C_HEADERS) native/build_core.py native/flags.mk native/src $(wildcard native/src/*/)
 	$(LOCK) $(BIN)/python -W ignore setup.py --quiet build_ext --inplace --force
 	@touch $@
 
@@ -89,7 +104,8 @@ clean:
 	"$(PYTHON)" -m venv .venv-oldest
 
 tools:
-	@for name in mosquitto boards clang processors; do $(NEED) $$name || exit 1; done
+	@$(NEED) mosquitto boards clang processors
+	@$(NEED) fuzzer
 
 # --- the parts of check ----------------------------------------------------------------------
 

@@ -36,7 +36,8 @@ from fedling_agent.data.counting import Counter
 from fedling_agent.data.streams import Channel, Row, Stream
 from fedling_agent.service import operations
 from fedling_agent.service.predict import Predictor
-from fedling_agent.store.recordings import GROWING_BYTES, Bounds
+from fedling_agent.store.open_recording import GROWING_BYTES
+from fedling_agent.store.recordings import Bounds
 from fedling_agent.store.store import Store
 from fedling_agent.training.freeze import Freezer
 from fedling_native import Loss, dense

@@ -29,7 +29,6 @@ from rich.console import Console
 from bench.report import Report
 from bench.watch_federation import FloatServer
 from examples.watch import fetch
-from fedling_agent.data.streams import Stream, load_stream
 from fedling_agent.store import identity
 from fedling_agent.store.store import Store as DeviceStore
 from fedling_agent.training import replay
@@ -37,12 +36,11 @@ from fedling_broker.store.rounds import DecisionRow
 from fedling_broker.store.store import Store
 from fedling_protocol.wire.identity import device_id
 from fedling_sim import run
-from fedling_sim.dataset import DeviceData
-from fedling_sim.evaluation import counts
 from fedling_sim.federation import FLEET
 from fedling_sim.progress import Lines
 from fedling_sim.record import Record
 from fedling_sim.simulation import Scenario
+from fedling_sim.splitting import DeviceData
 from tests.native import float_twin as twin
 from tests.native import kernel
 from tests.native import reference as ref
@@ -76,29 +74,26 @@ class Member:
 
 def members(scenario: Scenario, data: list[DeviceData], directory: Path) -> dict[str, Member]:
     """By device id."""
-    stream = load_stream(scenario.simulation.stream)
     found = {}
     for device in data:
         state = directory / "devices" / device.name / "state"
         who = identity.load(state)
         assert who is not None
         store = DeviceStore(state, read_only=True)
-        found[device_id(who.key.public)] = _member(device, stream, scenario, store, who.secret)
+        found[device_id(who.key.public)] = _member(device, scenario, store, who.secret)
     return found
 
 
-def _member(
-    device: DeviceData, stream: Stream, scenario: Scenario, store: DeviceStore, secret: bytes
-) -> Member:
-    labels = scenario.task.spec.labels
-    column = device.header.split(",").index("recording")
+def _member(device: DeviceData, scenario: Scenario, store: DeviceStore, secret: bytes) -> Member:
+    spec = scenario.task.spec
+    shape = (spec.window, spec.channels)
     return Member(
-        {
-            rows[0].split(",")[column]: counts(device.header, rows, stream)
-            for rows in device.training
+        {  # a watch has each recording in one part
+            part.recording: np.array([row.counts for row in part.rows], np.int16)
+            for part in device.training
         },
-        np.stack([counts(t.lines[0], t.lines[1:], stream) for t in device.tests]),
-        np.array([labels.index(t.label) for t in device.tests]),
+        np.stack([np.array(test.counts).reshape(shape) for test in device.tests]),
+        np.array([spec.labels.index(test.label) for test in device.tests]),
         store,
         secret,
     )

@@ -104,7 +104,20 @@ def _add_data(verbs: Verbs) -> None:
         json=True,
     )
     ingest.add_argument("stream", metavar="STREAM", help="a stream that agent.toml names")
+    known = ingest.add_mutually_exclusive_group()
+    known.add_argument(
+        "--append",
+        action="store_true",
+        help="rows of a recording that is here already go on at its end, behind a hole; without "
+        "this a file that comes again stores nothing twice, while a pipe always goes on",
+    )
+    known.add_argument(
+        "--replace",
+        action="store_true",
+        help="of a file: recordings that are here already are removed before their rows are stored",
+    )
     _add_input(ingest)
+    _add_recordings(verbs)
     predict = verbs.add(
         "predict",
         "say what the newest model makes of a window of samples, or of one window after another",
@@ -118,6 +131,49 @@ def _add_data(verbs: Verbs) -> None:
         help="the task to answer for; needed if there are models of several",
     )
     _add_input(predict)
+
+
+def _add_recordings(verbs: Verbs) -> None:
+    recordings = verbs.group("recordings", "list, relabel and forget what is stored", "list")
+    listing = recordings.add(
+        "list", "list recordings, the newest first", "wrist", json=True, run="recordings.show"
+    )
+    listing.add_argument(
+        "stream", nargs="?", metavar="STREAM", help="the stream to list (default: all)"
+    )
+    listing.add_argument(
+        "--limit",
+        type=int,
+        default=50,
+        metavar="N",
+        help="list at most so many recordings (default 50)",
+    )
+    relabel = recordings.add(
+        "relabel",
+        "give a recording, or some of its samples, another label",
+        "wrist walk-3 run --first 200",
+        json=True,
+    )
+    _add_stream(relabel)
+    relabel.add_argument("recording", metavar="RECORDING", help="the recording's id")
+    relabel.add_argument("label", metavar="LABEL", help="the new label; an empty one ('') for none")
+    for name, which in (("--first", "oldest"), ("--last", "newest")):
+        relabel.add_argument(
+            name, type=int, metavar="N", help=f"the {name[2:]} sample to relabel (default: {which})"
+        )
+    forget = recordings.add(
+        "forget",
+        "remove recordings for good, and give up rounds that were trained on them",
+        "wrist walk-3",
+        json=True,
+    )
+    _add_stream(forget)
+    forget.add_argument("recordings", nargs="*", metavar="RECORDING", help="a recording's id")
+    forget.add_argument("--all", action="store_true", help="forget every recording of the stream")
+
+
+def _add_stream(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("stream", metavar="STREAM", help="the stream of the recordings")
 
 
 def _add_input(parser: argparse.ArgumentParser) -> None:

@@ -17,7 +17,7 @@ from fedling_protocol.common_settings import (
     check_root_key,
 )
 from fedling_protocol.settings import SettingsError, setting
-from fedling_protocol.wire.limits import MAX_U32
+from fedling_protocol.wire.limits import MAX_LABELS, MAX_U32
 from fedling_protocol.wire.topics import Topics, is_task
 
 DEFAULT_FILE = Path("/etc/fedling/agent.toml")
@@ -44,15 +44,33 @@ class StoreSettings:
 
     bytes: int = setting(
         64 * 2**20,
-        help="the most bytes that the samples of all streams may take",
+        help="the most bytes that recordings may take on disk; the oldest samples go first",
         unit="bytes",
         low=4096,
     )
     age_days: float = setting(
         0.0,
-        help="recordings that did not grow for so long are removed; 0 keeps them",
+        help="recordings that did not grow for so long, while the device ran, are removed; 0 keeps"
+        " them",
         unit="days",
         low=0,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class FloorSettings:
+    """[floor]: what the owner asks of every plan, whoever signed it."""
+
+    labels: tuple[str, ...] = setting(
+        (), help="tasks may learn these labels and no others; none named: any", high=MAX_LABELS
+    )
+    min_examples: int = setting(
+        5,
+        help="nothing is trained on fewer examples, since an update of a few may show them;"
+        " a plan may ask for more",
+        unit="examples",
+        low=1,
+        high=2**31,
     )
 
 
@@ -130,6 +148,7 @@ class AgentConfig:
     )
     streams: tuple[Path, ...] = setting((), help="the files that define a stream each")
     store: StoreSettings = field(default_factory=StoreSettings)
+    floor: FloorSettings = field(default_factory=FloorSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
     policy: Policy = field(default_factory=Policy)
     retry: AgentRetrySettings = field(default_factory=AgentRetrySettings)

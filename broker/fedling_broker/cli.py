@@ -27,12 +27,11 @@ def build_parser() -> argparse.ArgumentParser:
         _add_common,
     )
     _add_service(verbs)
-    _add_tasks(verbs.group("task", "add, list, pause and remove what the fleet learns", "list"))
+    _add_backup(verbs)
+    _add_tasks(verbs.group("task", "add, list, change and remove what the fleet learns", "list"))
     _add_devices(verbs.group("device", "add, list and remove who belongs to the fleet", "list"))
     _add_rounds(verbs.group("round", "show what happened, and verify that it adds up", "list"))
-    _add_models(
-        verbs.group("model", "list the versions of a model, write its weights", "list watch")
-    )
+    _add_models(verbs.group("model", "list the versions of a model, go back to one", "list watch"))
     _add_export(verbs)
     return parser
 
@@ -50,6 +49,7 @@ def _add_service(verbs: Verbs) -> None:
         "init",
         "make keys, secret, database and broker.toml; what is there stays",
         "--fleet home --host 127.0.0.1",
+        json=True,
     )
     init.add_argument(
         "--fleet", default="home", help="the name of the fleet (default: %(default)s)"
@@ -83,6 +83,28 @@ def _add_service(verbs: Verbs) -> None:
     )
 
 
+def _add_backup(verbs: Verbs) -> None:
+    backup = verbs.add(
+        "backup",
+        "write the whole state into one file, also while `serve` runs, and check it",
+        "/media/stick/home.fedling",
+        run="backup.make",
+        json=True,
+    )
+    backup.add_argument("file", type=Path, help="the file to write; one that is there is replaced")
+    restore = verbs.add(
+        "restore",
+        "verify a backup and put it back; devices follow the restored state by themselves",
+        "/media/stick/home.fedling",
+        run="backup.restore",
+        json=True,
+    )
+    restore.add_argument("file", type=Path, help="the backup")
+    restore.add_argument(
+        "--replace", action="store_true", help="move a state that is there aside, within its folder"
+    )
+
+
 def _add_root_key(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--root-key", type=Path, default=ROOT_KEY, metavar="FILE",
@@ -102,6 +124,19 @@ def _add_tasks(verbs: Verbs) -> None:
             help="begin with this float model, an ONNX file with the task's layers (default: draw"
             " random weights)",
         )  # fmt: skip
+        parser.add_argument(
+            "--input-order", choices=("channels-first", "channels-last"),
+            help="how the ONNX file lays out an example: all samples of a channel together, as"
+            " PyTorch does, or all channels of a sample (default: what its shapes tell)",
+        )  # fmt: skip
+    update = verbs.add(
+        "update",
+        "change what of a task needs no new model: rounds, cohort, training, conditions",
+        "watch watch.toml",
+        json=True,
+    )
+    update.add_argument("task", help="the name of the task")
+    update.add_argument("file", type=Path, help="the task file as it is to be")
     verbs.add("list", "list all tasks", "--json", run="task.list_", json=True)
     for verb, does in (
         ("show", "print the file of a task"),
@@ -109,7 +144,7 @@ def _add_tasks(verbs: Verbs) -> None:
         ("resume", "let a paused task open rounds again"),
         ("remove", "remove a task with its rounds, verdicts and models"),
     ):
-        verbs.add(verb, does, "watch").add_argument("task", help="the name of the task")
+        verbs.add(verb, does, "watch", json=True).add_argument("task", help="the name of the task")
 
 
 def _add_devices(verbs: Verbs) -> None:
@@ -117,6 +152,7 @@ def _add_devices(verbs: Verbs) -> None:
         "add",
         "sign a device's certificate with the root key",
         f"{'a' * 16} {'0' * 64} --root-key root.key",
+        json=True,
     )
     add.add_argument("device", help="the device's id, as `fedling-agent init` prints it")
     add.add_argument("key", help="the device's public key, 64 hexadecimal digits")
@@ -124,7 +160,10 @@ def _add_devices(verbs: Verbs) -> None:
     verbs.add("list", "list all devices of the fleet", run="device.list_", json=True)
     verbs.add("pending", "list devices that asked and are not enrolled", "--json", json=True)
     remove = verbs.add(
-        "remove", "take a device's certificate back: it belongs to the fleet no longer", "a" * 16
+        "remove",
+        "take a device's certificate back: it belongs to the fleet no longer",
+        "a" * 16,
+        json=True,
     )
     remove.add_argument("device", help="the device's id")
 
@@ -151,8 +190,19 @@ def _add_models(verbs: Verbs) -> None:
         "list", "list all versions of a model", "watch", run="model.list_", json=True
     )
     listing.add_argument("task", help="the name of the task")
+    rollback = verbs.add(
+        "rollback",
+        "make the weights of an old version the newest model, as a new version",
+        "watch 39",
+        json=True,
+    )
+    rollback.add_argument("task", help="the name of the task")
+    rollback.add_argument("version", type=int, help="the version to go back to")
     weights = verbs.add(
-        "weights", "write the weights of a version into a file", "watch model.bin --version 12"
+        "weights",
+        "write the weights of a version into a file",
+        "watch model.bin --version 12",
+        json=True,
     )
     weights.add_argument("task", help="the name of the task")
     weights.add_argument("file", type=Path, help="the file to write")

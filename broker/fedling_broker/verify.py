@@ -36,6 +36,14 @@ class Check:
     model_hash: bytes  # as recomputed; empty if it could not be
     updates: bool  # the sum was added up again from the updates
     fault: str  # empty: everything agrees
+    back_to: int | None = None  # the version whose weights it has again
+
+    @property
+    def source(self) -> str:
+        """What it was recomputed from."""
+        if self.back_to is not None:
+            return f"model {self.back_to}"
+        return "updates" if self.updates else "sum" if self.round else "seed"
 
 
 def verify(store: Store, task: Task, seed: bytes) -> Iterator[Check]:
@@ -61,7 +69,7 @@ def verify(store: Store, task: Task, seed: bytes) -> Iterator[Check]:
         audited, fault = False, lost
         try:
             if not lost:
-                state = _recompute(store, before, row, plan)
+                state = _recompute(store, spec, before, row, plan)
                 audited = _check_round(store, task, row, plan, before)
                 _check_state(store, task, row, state)
         except Mismatch as mismatch:
@@ -71,7 +79,7 @@ def verify(store: Store, task: Task, seed: bytes) -> Iterator[Check]:
             lost = f"cannot be recomputed: round {row.round} is damaged"
         fault = fault or _fault_of_model(store, spec, state, model)
         found = b"" if lost else hash_of(spec, state)
-        yield Check(row.round, row.version, found, audited, fault)
+        yield Check(row.round, row.version, found, audited, fault, row.back_to)
     for version, model in models.items():
         yield Check(0, version, model.model_hash, False, "no round in the journal made this model")
 
@@ -81,11 +89,22 @@ def first_state(store: Store, spec: TaskSpec, seed: bytes) -> ServerState:
     imported = store.tasks.imported(spec.task)
     if imported is None:
         return initial.initial_state(spec.layers, seed, spec.loss)
+    return state_of_version(store, spec, FIRST_VERSION, imported)
+
+
+def state_of_version(
+    store: Store, spec: TaskSpec, version: int, name: bytes | None = None
+) -> ServerState:
+    """What rounds go on from when they begin with a version's weights. Raises Damaged.
+
+    name: the hash that the version must have
+    """
     for row in store.models.rows(spec.task):
-        if row.version == FIRST_VERSION:
-            weights = store.models.bytes_of(replace(row, model_hash=imported), spec)
+        if row.version == version:
+            wanted = replace(row, model_hash=name or row.model_hash)
+            weights = store.models.bytes_of(wanted, spec)
             return state_of_weights(spec.layers, row.exponents, weights)
-    raise Damaged("it is missing")
+    raise Damaged(f"model {version} is missing")
 
 
 def hash_of(spec: TaskSpec, state: ServerState) -> bytes:
@@ -93,8 +112,12 @@ def hash_of(spec: TaskSpec, state: ServerState) -> bytes:
     return digest.model_hash(spec, state.exponents, state.view)
 
 
-def _recompute(store: Store, state: ServerState, row: Fold, plan: PlanRow | None) -> ServerState:
-    """The state after a round, from its sum. Raises Damaged, ValueError."""
+def _recompute(
+    store: Store, spec: TaskSpec, state: ServerState, row: Fold, plan: PlanRow | None
+) -> ServerState:
+    """The state after a round, from its sum or an old model. Raises Damaged, ValueError."""
+    if row.back_to is not None:
+        return state_of_version(store, spec, row.back_to)
     total = sums.from_bytes(store.models.sums.get(row.sum_hash), state.layers)
     steps = None if plan is None or plan.limits is None else plan.limits.steps
     return aggregate(state, [GroupSum(total, row.weight, ())], row.setup, steps)
@@ -104,6 +127,8 @@ def _check_round(
     store: Store, task: Task, row: Fold, plan: PlanRow | None, before: ServerState
 ) -> bool:
     """Plan and members fit the journal; whether the sum was added up again. Raises Mismatch."""
+    if row.back_to is not None:  # a round that was open was ended without a sum
+        return False
     if plan is None or not plan.folded or plan.limits is None:
         raise Mismatch("the journal has a round that was never closed")
     if (plan.base_version, plan.base_hash) != (row.version - 1, hash_of(task.spec, before)):

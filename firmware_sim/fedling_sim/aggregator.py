@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from fedling_broker import config as broker_config
+from fedling_broker import verify
+from fedling_broker.aggregation.state import ServerState
 from fedling_broker.store.devices import Devices
 from fedling_broker.store.rounds import DecisionRow, PlanRow
 from fedling_broker.store.store import Store
@@ -41,6 +43,7 @@ class Aggregator:
         self._port = port
         self._fleet = fleet
         self._store: Store | None = None
+        self._secret = scenario.secret("aggregator")
         arguments = ["serve", "--config", str(self.config)]
         log = directory / "broker.log"
         self.process = Process("the aggregator", BROKER, arguments, log)
@@ -55,15 +58,21 @@ class Aggregator:
         Store.create(self.state)
         self.config.write_text(self._settings())
         online = SigningKey.from_seed(self._scenario.secret("online key"))
-        secret = self._scenario.secret("aggregator")
         create_key(self.state / broker_config.ONLINE_KEY, online)
-        create_secret(self.state / broker_config.SECRET, secret)
+        create_secret(self.state / broker_config.SECRET, self._secret)
         certificates = Devices(self.store.database, Topics("fedling", self._fleet))
         certificates.certify(AGGREGATOR, online.public, self.root)
         for key in devices:
             certificates.certify(device_id(key.public), key.public, self.root)
-        seed = first_model_seed(secret, self._fleet, self.task.name)
-        self.store.add_task(self.task, self._scenario.task_text, seed)
+        self.store.add_task(self.task, self._scenario.task_text, self._seed)
+
+    @property
+    def _seed(self) -> bytes:
+        return first_model_seed(self._secret, self._fleet, self.task.name)
+
+    def first_state(self) -> ServerState:
+        """What the first round begins from."""
+        return verify.first_state(self.store, self.task.spec, self._seed)
 
     def _settings(self) -> str:
         return toml.text(

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from fedling_native import MAX_BATCH
 from fedling_protocol.command.main import run
+from fedling_protocol.command.parser import new_parser
 from fedling_protocol.exits import Exit
 from fedling_sim.board import boards
 
@@ -23,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns its exit code."""
     args = build_parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, _interrupt)  # as Ctrl-C: nothing is left behind
-    code = run(NAME, lambda: int(args.run(args)), "fedling_sim.failures")
+    code = run(NAME, lambda: int(args.run(args)), "fedling_sim.failures", as_json=args.json)
     if code == Exit.INTERRUPTED:
         print(f"{NAME}: interrupted; everything is stopped", file=sys.stderr)
     return code
@@ -35,18 +36,17 @@ def _interrupt(_number: int, _frame: object) -> None:
 
 def build_parser() -> argparse.ArgumentParser:
     """Every verb with its options; documents and tests read it too."""
-    parser = argparse.ArgumentParser(
-        prog=NAME,
-        description="Many devices on one laptop: real agents, a real aggregator, a real MQTT"
-        " broker; their batteries, heat and network are simulated.",
-        epilog=f"example:\n  {NAME} run examples/watch/task.toml",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser, verbs = new_parser(
+        NAME,
+        "Many devices on one laptop: real agents, a real aggregator, a real MQTT broker; their"
+        " batteries, heat and network are simulated.",
+        "run examples/watch/task.toml",
+        lambda parser: None,
     )
-    verbs = parser.add_subparsers(metavar="COMMAND", required=True)
-    _add_run(verbs)
-    _add_report(verbs)
-    _add_board(verbs)
-    _add_fits(verbs)
+    _add_run(verbs.subparsers)
+    _add_report(verbs.subparsers)
+    _add_board(verbs.subparsers)
+    _add_fits(verbs.subparsers)
     return parser
 
 
@@ -71,7 +71,7 @@ def _add_run(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         type=Path,
         metavar="DIR",
         help="where report.html and run.json go, and in state/ the files of all processes"
-        " (default runs/TASK-SEED, without state/)",
+        " (default runs/TASK-SEED, without state/; TASK-SEED.2 if that is there already)",
     )
     run.add_argument("--keep", action="store_true", help="keep state/ even without --out")
     run.add_argument("--json", action="store_true", help="print the record as JSON, no progress")
@@ -208,22 +208,24 @@ def _fits(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from fedling_sim import progress, run, summary
+    from fedling_sim import places, progress, run, summary
 
     scenario, data = run.prepare(args.task, args.seed, args.devices, args.rounds)
-    out: Path = args.out or Path("runs") / f"{scenario.task.name}-{scenario.seed}"
     console = Console()
     display = progress.for_console(console, silent=args.json)
-    try:
-        with run.workplace(out, keep=args.keep or args.out is not None) as directory:
-            result = run.run(scenario, data, directory, display)
-    finally:
-        display.close()
-    page = run.write(result, out)
+    with places.place(scenario, args.out) as out:
+        try:
+            with places.workplace(out, keep=args.keep or args.out is not None) as directory:
+                result = run.run(scenario, data, directory, display)
+        finally:
+            display.close()
+        page = run.write(result, out)
     if args.json:
         print(json.dumps(asdict(result)))
     else:
-        summary.show(console, result, page)
+        summary.show(console, result, page, args.task)
+    if result.interrupted:
+        raise KeyboardInterrupt
     return Exit.OK if result.sound else Exit.FAILED
 
 

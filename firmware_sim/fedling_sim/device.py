@@ -14,8 +14,8 @@ from fedling_agent.store import identity
 from fedling_agent.store.store import Store
 from fedling_protocol.wire.identity import SigningKey, create_key, create_secret, device_id
 from fedling_sim import toml
-from fedling_sim.dataset import DeviceData
 from fedling_sim.process import Process
+from fedling_sim.splitting import DeviceData
 from fedling_sim.world import FakeDevice, Trace, Weather
 
 ANSWER_S = 5.0
@@ -62,6 +62,7 @@ class Device:
     ) -> None:
         self.data = data
         self.key = key
+        self.secret = secret
         self.id = device_id(key.public)
         self.trace = trace
         self.place = place
@@ -69,7 +70,6 @@ class Device:
         self.state = place.directory / "state"
         self.world = FakeDevice(place.directory)
         self.weather: Weather | None = None
-        self._secret = secret
         self._client: Client | None = None
         arguments = ["run", "--config", str(self.config)]
         log = place.directory / "agent.log"
@@ -86,10 +86,10 @@ class Device:
         directory.mkdir(parents=True)
         self.state.mkdir(mode=0o700)
         create_key(self.state / identity.KEY_FILE, self.key)
-        create_secret(self.state / identity.SECRET_FILE, self._secret)
+        create_secret(self.state / identity.SECRET_FILE, self.secret)
         shutil.copy(place.stream, directory / "stream.toml")
-        rows = [row for recording in self.data.training for row in recording]
-        (directory / "training.csv").write_text("\n".join([self.data.header, *rows]) + "\n")
+        lines = [line for part in self.data.training for line in part.lines]
+        (directory / "training.csv").write_text("\n".join([self.data.header, *lines]) + "\n")
         self.config.write_text(self._settings(duty))
 
     def _settings(self, duty: float) -> str:
@@ -100,6 +100,7 @@ class Device:
                 "streams": ["stream.toml"],
                 "state_dir": "state",
                 "mqtt": {"host": "127.0.0.1", "port": self.place.port, "keepalive_s": 60},
+                "floor": {"min_examples": 1},  # nobody's privacy is at stake here
                 "training": {"duty": duty},
                 "policy": LONG_AGO,
                 "retry": RETRY,

@@ -1,78 +1,91 @@
 """The simulator's own test: windows that no device has ever stored."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 
-import numpy as np
-from numpy.typing import NDArray
-
-from fedling_agent.data.streams import Stream, load_stream
-from fedling_native import Net, Normaliser
+from fedling_agent.data.windows import Cutter, choose, room, training_windows
+from fedling_agent.store.store import Store
+from fedling_agent.training.freeze import Read, read_windows
+from fedling_native import Net
+from fedling_protocol.runtime.slices import Slices, finish
 from fedling_protocol.wire.messages import TaskSpec
-from fedling_sim.dataset import DeviceData
 from fedling_sim.device import Device
+from fedling_sim.record import Confusion
 from fedling_sim.simulation import Scenario
 
 
 @dataclass(frozen=True, slots=True)
-class _Exam:
-    """The test of one device: inputs int8 and classes."""
+class Exam:
+    """What one device has: windows to train on, as it freezes them, and those of its test."""
 
-    inputs: list[bytes]
+    device: str
+    frozen: Read | None  # None: it has nothing to train on
+    inputs: list[bytes]  # int8, normalised as `predict` does
     classes: list[int]
+
+    def right(self, net: Net) -> int:
+        """Count the test windows that a model gets right."""
+        found = (net.predict(x).label for x in self.inputs)
+        return sum(label == own for label, own in zip(found, self.classes, strict=True))
 
 
 class Examiner:
     """Tests models in the simulator's own process after each round; `predict` has the last word."""
 
-    def __init__(self, scenario: Scenario, data: Sequence[DeviceData]) -> None:
-        stream, spec = load_stream(scenario.simulation.stream), scenario.task.spec
-        self._exams = [_exam(device, stream, spec) for device in data]
+    def __init__(self, scenario: Scenario, devices: Sequence[Device]) -> None:
+        """Look into the stores of devices that have ingested and do not run yet."""
+        self.exams = [_exam(device, scenario) for device in devices]
 
     @property
     def windows(self) -> int:
         """How many test windows all devices have."""
-        return sum(len(exam.classes) for exam in self._exams)
+        return sum(len(exam.classes) for exam in self.exams)
 
-    def accuracy(self, net: Net) -> float:
-        """Test a model: the share of all test windows that it gets right."""
-        right = sum(
-            net.predict(x).label == k
-            for exam in self._exams
-            for x, k in zip(exam.inputs, exam.classes, strict=True)
-        )
-        return right / max(1, self.windows)
+    def accuracy(self, net: Net) -> float | None:
+        """Test a model: the share of all test windows that it gets right. None: there are none."""
+        if not self.windows:
+            return None
+        return sum(exam.right(net) for exam in self.exams) / self.windows
 
 
-def _exam(device: DeviceData, stream: Stream, spec: TaskSpec) -> _Exam:
-    training = [counts(device.header, rows, stream) for rows in device.training]
-    windows = [
-        part[first : first + spec.window].data
-        for part in training
-        for first in range(0, len(part) - spec.window + 1, spec.stride)
-    ]
-    normaliser = Normaliser.fit(lambda: windows, spec.channels)
-    return _Exam(
-        [normaliser.apply(counts(t.lines[0], t.lines[1:], stream).data) for t in device.tests],
-        [spec.labels.index(test.label) for test in device.tests],
+def _exam(device: Device, scenario: Scenario) -> Exam:
+    spec, training = scenario.task.spec, scenario.task.training
+    cutter = training_windows(spec, training, device.secret)
+    with closing(Store(device.state, read_only=True)) as store:
+        frozen = finish(_read(store, spec, cutter))
+        # Who has nothing to train on still tells what is normal, as its `predict` does.
+        like = frozen or finish(_read(store, spec, Cutter(replace(spec, labels=()), None)))
+    tests = device.data.tests if like else []
+    return Exam(
+        device.name,
+        frozen,
+        [like.normaliser.apply(test.counts) for test in tests] if like else [],
+        [spec.labels.index(test.label) for test in tests],
     )
 
 
-def counts(header: str, rows: Sequence[str], stream: Stream) -> NDArray[np.int16]:
-    """Make int16 [rows][channels], rounded half up as the agent does."""
-    names = header.split(",")
-    columns = [names.index(channel.name) for channel in stream.channels]
-    fields = [row.split(",") for row in rows]
-    values = np.array([[f[i] for i in columns] for f in fields], np.float64)
-    sizes = np.array([channel.resolution for channel in stream.channels])
-    counts: NDArray[np.int16] = np.floor(values / sizes + 0.5).astype(np.int16)
-    return counts
+def _read(store: Store, spec: TaskSpec, cutter: Cutter) -> Slices[Read | None]:
+    windows, used = yield from choose(store.recordings, spec.stream, cutter, room(spec))
+    if not windows:
+        return None
+    return (yield from read_windows(store.recordings, spec, windows, used))
 
 
-def predict(device: Device, task: str) -> int:
-    """Count the test windows that the device's own `predict` gets right."""
-    right = 0
+def predict(device: Device, task: str) -> tuple[Confusion, str]:
+    """Count what the device's own `predict` says of its test windows, by their labels.
+
+    The first answer comes in a sentence, too.
+    """
+    told: Confusion = {}
+    example = ""
     for test in device.data.tests:
         answer = device.ask({"do": "predict", "task": task, "form": "csv", "lines": test.lines})
-        right += answer["label"] == test.label
-    return right
+        said = str(answer["label"])
+        row = told.setdefault(test.label, {})
+        row[said] = row.get(said, 0) + 1
+        share = 100 * answer["probabilities"][said]
+        example = example or (
+            f"{device.name} predicts {said} ({share:.0f} %) for a window of {test.label}"
+        )
+    return told, example

@@ -9,8 +9,8 @@ from fedling_sim.board.toolchain import BuildFailed, SourcesMissing, ToolMissing
 from fedling_sim.device import DeviceFailed
 from fedling_sim.fits import BatchRefused
 from fedling_sim.mosquitto import MosquittoFailed, MosquittoMissing, PortTaken
+from fedling_sim.places import OutTaken
 from fedling_sim.process import ChildDied
-from fedling_sim.run import OutTaken
 from fedling_sim.sizing.costs import CostsMissing
 
 EXITS: dict[type[Exception], Exit] = {

@@ -7,16 +7,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 
+from fedling_protocol.exits import Exit
 from fedling_protocol.wire.identity import SigningKey
 from fedling_sim import calibration
 from fedling_sim.aggregator import Aggregator
 from fedling_sim.calibration import Calibration
-from fedling_sim.dataset import DeviceData
 from fedling_sim.device import Device, DeviceFailed, Surroundings
 from fedling_sim.mosquitto import Mosquitto
 from fedling_sim.process import ChildDied
 from fedling_sim.proxy import Proxy
 from fedling_sim.simulation import Scenario
+from fedling_sim.splitting import DeviceData
 from fedling_sim.world import Trace, Weather
 
 FLEET = "sim"
@@ -116,7 +117,7 @@ class Federation:
             for device, done in zip(
                 self.devices, pool.map(lambda d: d.ingest(stream), self.devices), strict=True
             ):
-                if done.returncode != 0:
+                if done.returncode not in (Exit.OK, Exit.SOME_REFUSED):
                     raise DeviceFailed(f"{device.name}: ingest: {done.stdout.strip()}")
         finally:
             pool.shutdown(cancel_futures=True)

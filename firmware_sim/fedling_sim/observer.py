@@ -43,9 +43,11 @@ class Now:
     """The state of the run, for the progress."""
 
     second: float
-    round: int
+    folded: int  # rounds
+    round: int  # in work, or the last one
     rounds: int
-    accepted: int
+    accepted: int  # updates in this round
+    closed: int  # updates in the last round that is folded
     goal: int
     accuracy: float | None
     doing: dict[str, int]  # how many devices
@@ -58,7 +60,7 @@ class Observer:
     def __init__(self, federation: Federation, record: Record, examiner: Examiner) -> None:
         self.record = record
         self._federation = federation
-        self._examiner = examiner
+        self.examiner = examiner
         self._seen = {device.id: Watched() for device in federation.devices}
         self._name = {device.id: device.name for device in federation.devices}
         self._turn = 0
@@ -75,6 +77,11 @@ class Observer:
     def second(self) -> float:
         """How many seconds have passed since the start."""
         return (_boot_ms() - self._start_ms) / 1000
+
+    @property
+    def opened(self) -> bool:
+        """Whether the first round is open, or was."""
+        return self._open is not None or self._folded > 0
 
     @property
     def done(self) -> bool:
@@ -96,9 +103,11 @@ class Observer:
         seen = self._seen.values()
         return Now(
             second=self.second,
+            folded=self._folded,
             round=self._open.round if self._open else self._folded,
             rounds=rules.rounds,
             accepted=self._accepted,
+            closed=len(self.record.rounds[-1].accepted) if self.record.rounds else 0,
             goal=rules.policy.goal,
             accuracy=done[-1] if done else None,
             doing=_count(w.doing for w in seen),
@@ -129,7 +138,7 @@ class Observer:
                 goal=self._federation.aggregator.task.rules.policy.goal,
                 accepted=[],
                 late=[],
-                accuracy=self._examiner.accuracy(self._federation.aggregator.net(version)),
+                accuracy=self.examiner.accuracy(self._federation.aggregator.net(version)),
             )
         )
         self._add_verdicts(plan, self.record.rounds[-1])

@@ -45,21 +45,25 @@ class Silence:
 
 
 class Lines:
-    """Prints a line a round."""
+    """Prints a line when a round opens or is done, whole lines: a program may read them."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._round = -1
+        self._shown = (0, 0)  # rounds that were done, the one in work
         self._told = 0.0
 
     def say(self, text: str) -> None:
-        self._console.print(text, highlight=False)
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def show(self, now: Now, events: list[Event]) -> None:
-        if now.round == self._round and time.monotonic() - self._told < LINE_S:
+        shown = (now.folded, now.round)
+        if shown == self._shown and time.monotonic() - self._told < LINE_S:
             return
-        self._round, self._told = now.round, time.monotonic()
-        self.say(f"{now.second:4.0f} s  {headline(now)}  {words(now.doing)}; {words(now.why)}")
+        done = now.folded > self._shown[0]
+        self._shown, self._told = shown, time.monotonic()
+        head = headline(now, now.folded, now.closed) if done else headline(now)
+        why = f"; why not: {words(now.why)}" if now.why else ""
+        self.say(f"{now.second:4.0f} s  {head}  {words(now.doing)}{why}")
 
     def close(self) -> None:
         pass
@@ -73,7 +77,7 @@ class Display:
         self._live: Live | None = None
 
     def say(self, text: str) -> None:
-        self._console.print(text, highlight=False)
+        self._console.print(text, highlight=False, markup=False)
 
     def show(self, now: Now, events: list[Event]) -> None:
         if self._live is None:
@@ -91,13 +95,16 @@ def for_console(console: Console, *, silent: bool) -> Progress:
     """Choose the progress that suits where it is shown."""
     if silent:
         return Silence()
-    return Display(console) if console.is_terminal else Lines(console)
+    live = console.is_terminal and not console.is_dumb_terminal
+    return Display(console) if live else Lines(console)
 
 
-def headline(now: Now) -> str:
-    """Write round, updates and accuracy in a line."""
+def headline(now: Now, number: int = 0, updates: int = 0) -> str:
+    """Write round, updates and accuracy in a line. number: of a round that is done."""
     accuracy = "" if now.accuracy is None else f"  accuracy {100 * now.accuracy:4.1f} %"
-    return f"round {now.round:2}/{now.rounds}  {now.accepted:2}/{now.goal} updates{accuracy}"
+    if not number:
+        number, updates = now.round, now.accepted
+    return f"round {number:2}/{now.rounds}  {updates:2}/{now.goal} updates{accuracy}"
 
 
 def words(counts: Mapping[str, int]) -> str:

@@ -1,4 +1,8 @@
-"""A TCP proxy between devices and the MQTT broker that counts bytes and can cut a device off."""
+"""A TCP proxy between devices and the MQTT broker that counts bytes and can cut a device off.
+
+It counts what passes its end of a device's connection, whatever becomes of it: what a device had
+sent when it was cut off, too, read or not.
+"""
 
 import contextlib
 import selectors
@@ -78,14 +82,28 @@ class Proxy:
     def cut(self, device: str) -> None:
         """Drop the device's connections with a reset and refuse new ones before a byte is sent."""
         with self._lock:
-            if device in self._cut:
-                return
-            self._cut.add(device)
-            self._selector.unregister(self._listeners[device])
-            self._listeners[device].shutdown(socket.SHUT_RDWR)  # stops listening, stays bound
-            for link in list(self._links[device]):
-                self._drop(link, reset=True)
+            if device not in self._cut:
+                self._cut_off(device)
         self._wake.send(b"x")
+
+    def _cut_off(self, device: str) -> None:
+        self._cut.add(device)
+        self._refuse_waiting(device)
+        self._selector.unregister(self._listeners[device])
+        self._listeners[device].shutdown(socket.SHUT_RDWR)  # stops listening, stays bound
+        for link in list(self._links[device]):
+            self._drop(link, reset=True)
+
+    def _refuse_waiting(self, device: str) -> None:
+        """Who connected and was not come to yet may have sent something."""
+        with contextlib.suppress(BlockingIOError, ConnectionAbortedError):
+            while True:
+                near, _ = self._listeners[device].accept()
+                self._refuse(near, device)
+
+    def _refuse(self, near: socket.socket, device: str) -> None:
+        self._traffic[device].up += _rest(near)
+        _close(near, reset=True)
 
     def mend(self, device: str) -> None:
         """Let the device connect again."""
@@ -137,7 +155,7 @@ class Proxy:
         try:
             far = socket.create_connection(self._broker, timeout=5)
         except OSError:
-            _close(near, reset=True)
+            self._refuse(near, device)
             return
         link = _Link(near, far, device)
         self._links[device].append(link)
@@ -160,6 +178,8 @@ class Proxy:
                 if not reading.waiting:
                     self._drop(reading.link, reset=False)
                     return
+                if reading.up:
+                    self._traffic[reading.device].up += len(reading.waiting)
                 self._flush(reading)
         except BlockingIOError:
             pass
@@ -170,18 +190,11 @@ class Proxy:
         self._listen(writing, reading)
 
     def _flush(self, pipe: _Pipe) -> None:
-        """Counts what was handed on: what waits here when the device is cut off never came."""
         if pipe.waiting:
             size = pipe.sink.send(pipe.waiting)
             pipe.waiting = pipe.waiting[size:]
-            self._count(pipe, size)
-
-    def _count(self, pipe: _Pipe, size: int) -> None:
-        traffic = self._traffic[pipe.device]
-        if pipe.up:
-            traffic.up += size
-        else:
-            traffic.down += size
+            if not pipe.up:
+                self._traffic[pipe.device].down += size
 
     def _listen(self, reading: _Pipe, writing: _Pipe) -> None:
         """Read only when what was read before is gone; write when something waits."""
@@ -196,6 +209,7 @@ class Proxy:
         if link not in self._links[link.device]:
             return
         self._links[link.device].remove(link)
+        self._traffic[link.device].up += _rest(link.near)
         for end in (link.near, link.far):
             with contextlib.suppress(KeyError):
                 self._selector.unregister(end)
@@ -210,6 +224,16 @@ class Proxy:
         self._selector.close()
         self._wake.close()
         self._woken.close()
+
+
+def _rest(near: socket.socket) -> int:
+    """Count what a device has sent and nobody has read; it goes nowhere."""
+    near.setblocking(False)
+    size = 0
+    with contextlib.suppress(OSError):
+        while data := near.recv(_CHUNK):
+            size += len(data)
+    return size
 
 
 def _close(end: socket.socket, *, reset: bool) -> None:

@@ -1,10 +1,15 @@
 """What a simulated federation did, as one JSON file: the source of the report."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from fedling_protocol.disk.errors import BadInput, Missing
+
 FILE = "run.json"
+
+Confusion = dict[str, dict[str, int]]  # by the label of a window, by what was said of it
 
 
 @dataclass(slots=True)
@@ -18,7 +23,7 @@ class Round:
     goal: int
     accepted: list[str]  # names of devices
     late: list[str]
-    accuracy: float | None = None  # share of test windows, of the model that came out
+    accuracy: float | None = None  # share of test windows, of the model that came out; None: none
 
 
 @dataclass(slots=True)
@@ -53,6 +58,15 @@ class DeviceBytes:
 
 
 @dataclass(slots=True)
+class Alone:
+    """How right a device is that learned from its own examples only, as many rounds."""
+
+    device: str
+    own: float | None  # of its own test windows; None: it has none
+    all: float | None  # of those of all devices
+
+
+@dataclass(slots=True)
 class Record:
     """A whole run."""
 
@@ -61,9 +75,17 @@ class Record:
     devices: list[str]
     parameters: int  # of the model
     test_windows: int
-    learning_s: float = 0.0
-    accuracy: float | None = None  # final model, through `predict` of each device
+    tests_by_label: dict[str, int] = field(default_factory=dict)  # windows; all labels of the task
+    notes: list[str] = field(default_factory=list)  # of the data: what is not learned, not tested
+    interrupted: bool = False  # then there is no final test and no audit
+    first_round_s: float = 0.0  # until the first round opened, from the start of the command
+    accuracy: float | None = None  # final model, through `predict` of each device; None: no test
     accuracy_by_device: dict[str, float] = field(default_factory=dict)
+    training_by_device: dict[str, int] = field(default_factory=dict)  # windows
+    tests_by_device: dict[str, int] = field(default_factory=dict)  # windows
+    alone: list[Alone] = field(default_factory=list)
+    confusion: Confusion = field(default_factory=dict)  # of the final model
+    example: str = ""  # one answer of the final model, in a sentence
     rounds: list[Round] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
@@ -71,6 +93,11 @@ class Record:
     verified: str = ""  # what `fedling-broker round verify --all` found, in a sentence
     verified_well: bool = False
     faults: list[str] = field(default_factory=list)  # of the accounts; empty: all agree
+
+    @property
+    def learning_s(self) -> float:
+        """Seconds from the first round's start to the last one's end."""
+        return self.rounds[-1].closed_s - self.rounds[0].opened_s if self.rounds else 0.0
 
     @property
     def sound(self) -> bool:
@@ -84,6 +111,31 @@ class Record:
             return f"{len(self.faults)} faults: {self.faults[0]}"
         updates = sum(len(r.accepted) + len(r.late) for r in self.rounds)
         return f"{updates} updates, receipts and byte counts agree, one to one"
+
+    @property
+    def alone_on_all(self) -> float | None:
+        """The mean accuracy, on everybody's windows, of devices that learned alone."""
+        return _mean([row.all for row in self.alone])
+
+    @property
+    def alone_on_own(self) -> float | None:
+        """The mean accuracy, on their own windows, of devices that learned alone."""
+        return _mean([row.own for row in self.alone])
+
+    @property
+    def majority(self) -> tuple[str, float] | None:
+        """The commonest label of the test, and the accuracy of saying it always."""
+        counts = self.tests_by_label
+        if not any(counts.values()):
+            return None
+        label = max(counts, key=lambda label: counts[label])
+        return label, counts[label] / sum(counts.values())
+
+    @property
+    def last_accuracy(self) -> float | None:
+        """The accuracy of the newest model that was tested."""
+        known = [r.accuracy for r in self.rounds if r.accuracy is not None]
+        return self.accuracy if self.accuracy is not None else known[-1] if known else None
 
     @property
     def participation(self) -> float:
@@ -114,6 +166,11 @@ class Record:
         return {e.device for e in self.events if e.what in what}
 
 
+def _mean(shares: Sequence[float | None]) -> float | None:
+    known = [share for share in shares if share is not None]
+    return sum(known) / len(known) if known else None
+
+
 def save(record: Record, directory: Path) -> Path:
     """Write the record into `directory`; returns the file."""
     path = directory / FILE
@@ -122,17 +179,21 @@ def save(record: Record, directory: Path) -> Path:
 
 
 def load(directory: Path) -> Record:
-    """Read what save() wrote. Raises OSError, or ValueError for a file that is no record."""
+    """Read what save() wrote. Raises Missing, OSError, or BadInput for a file that is no record."""
+    path = directory / FILE
+    if not path.exists():
+        raise Missing(f"{path}: there is no such file; fedling-sim run writes one")
     try:
-        raw = json.loads((directory / FILE).read_text())
+        raw = json.loads(path.read_bytes())
         return Record(
             **{
                 **raw,
+                "alone": [Alone(**a) for a in raw.get("alone", [])],
                 "rounds": [Round(**r) for r in raw["rounds"]],
                 "events": [Event(**e) for e in raw["events"]],
                 "samples": [Sample(**s) for s in raw["samples"]],
                 "bytes": [DeviceBytes(**b) for b in raw["bytes"]],
             }
         )
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{directory / FILE} is not a record of a run: {error}") from error
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise BadInput(f"{path} is not a record of a run: {error}") from error

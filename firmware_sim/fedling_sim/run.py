@@ -1,15 +1,12 @@
 """`fedling-sim run`: a federation from its first process to its report."""
 
-import shutil
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import Counter
 from pathlib import Path
 
 from fedling_native import parameter_counts
-from fedling_sim import accounts, dataset, record, report, simulation
-from fedling_sim.dataset import DeviceData
+from fedling_protocol.disk.errors import writing
+from fedling_sim import accounts, alone, dataset, record, report, simulation
 from fedling_sim.device import Device
 from fedling_sim.evaluation import Examiner, predict
 from fedling_sim.federation import Federation
@@ -17,14 +14,11 @@ from fedling_sim.observer import Observer
 from fedling_sim.progress import Progress
 from fedling_sim.record import DeviceBytes, Record
 from fedling_sim.simulation import Scenario
+from fedling_sim.splitting import DeviceData
 
 TICK_S = 0.2
 LOOKS = 4  # devices asked in a tick: all of twenty once a second
 FETCH_S = 60.0  # for the final model, once the weather is fair
-
-
-class OutTaken(RuntimeError):
-    """The directory for the processes' files is not empty."""
 
 
 def prepare(
@@ -33,36 +27,93 @@ def prepare(
     """Make the scenario that the command line asks for. Raises SettingsError."""
     scenario = simulation.load(task, seed=seed, devices=devices, rounds=rounds)
     table = scenario.simulation
-    data = dataset.load(table.data, scenario.task.spec, table.devices)
-    return simulation.for_devices(scenario, len(data), len(dataset.names(table.data))), data
+    data = dataset.load(table.data, scenario.stream, scenario.task.spec, table.devices)
+    whole = len(dataset.sources(table.data))
+    scenario = simulation.for_devices(scenario, len(data), whole)
+    simulation.check_able(scenario, [device.windows for device in data])
+    return scenario, data
 
 
 def run(scenario: Scenario, data: list[DeviceData], directory: Path, progress: Progress) -> Record:
-    """Play all rounds and return the record. Raises ChildDied and what the parts raise."""
-    examiner = Examiner(scenario, data)
+    """Play all rounds and return the record; after Ctrl-C that of the rounds that were done.
+
+    Raises ChildDied and what the parts raise; KeyboardInterrupt if no round was done.
+    """
+    begin = time.monotonic()
     with Federation(scenario, data, directory, progress.say) as federation:
+        examiner = Examiner(scenario, federation.devices)
         result = new_record(federation, examiner)
         observer = Observer(federation, result, examiner)
-        progress.say(f"{len(data)} devices and the aggregator start")
+        introduce(result, progress)
         federation.start()
         observer.start()
-        play(federation, observer, progress)
-        progress.say("every device tests the final model")
-        test(federation, result)
-        close_books(federation, observer)
+        try:
+            wait_for_round(federation, observer)
+            result.first_round_s = time.monotonic() - begin
+            progress.say(f"the first round opened {result.first_round_s:.1f} s after the start")
+            play(federation, observer, progress)
+            finish(federation, observer, progress)
+        except KeyboardInterrupt:
+            if not result.rounds:
+                raise
+            keep(federation, observer, progress)
     return result
+
+
+def introduce(result: Record, progress: Progress) -> None:
+    """Say what is learned, from what, and how right one is who only guesses."""
+    for note in result.notes:
+        progress.say(f"note: {note}")
+    devices, labels = len(result.devices), len(result.tests_by_label)
+    guess = result.majority
+    progress.say(
+        f"{devices} devices learn together to tell {labels} labels apart"
+        + (f"; always to say {guess[0]!r} is right in {100 * guess[1]:.0f} %" if guess else "")
+    )
+
+
+def finish(federation: Federation, observer: Observer, progress: Progress) -> None:
+    """Test the final model, learn alone for comparison, and see whether all adds up."""
+    result = observer.record
+    progress.say("every device tests the final model, and learns alone for comparison")
+    test(federation, result)
+    learn_alone(federation, observer.examiner, result)
+    close_books(federation, observer)
+
+
+def keep(federation: Federation, observer: Observer, progress: Progress) -> None:
+    """Bring what was done before Ctrl-C into the record; nothing is tested or audited any more."""
+    progress.close()
+    progress.say("interrupted: the rounds that were done are kept")
+    observer.record.interrupted = True
+    federation.stop()
+    observer.finish()
+    observer.record.bytes = [_bytes(federation, device) for device in federation.devices]
 
 
 def new_record(federation: Federation, examiner: Examiner) -> Record:
     """Make the record of a run that begins."""
-    task = federation.scenario.task
+    task, data = federation.scenario.task, [device.data for device in federation.devices]
+    tests = Counter(test.label for device in data for test in device.tests)
     return Record(
+        tests_by_label={label: tests[label] for label in task.spec.labels},
+        notes=dataset.notes(data, task.spec),
+        training_by_device={device.name: device.windows for device in data},
+        tests_by_device={device.name: len(device.tests) for device in data},
         task=task.name,
         seed=federation.scenario.seed,
         devices=[device.name for device in federation.devices],
         parameters=sum(parameter_counts(task.spec.layers)),
         test_windows=examiner.windows,
     )
+
+
+def wait_for_round(federation: Federation, observer: Observer) -> None:
+    """Return when the aggregator has opened the first round. Raises ChildDied."""
+    while not observer.opened:
+        federation.check()
+        observer.look(0)
+        time.sleep(TICK_S / 4)
 
 
 def play(federation: Federation, observer: Observer, progress: Progress) -> None:
@@ -74,8 +125,6 @@ def play(federation: Federation, observer: Observer, progress: Progress) -> None
         observer.look(LOOKS)
         progress.show(observer.now(), observer.record.events)
         time.sleep(max(0.0, start + TICK_S - time.monotonic()))
-    rounds = observer.record.rounds
-    observer.record.learning_s = rounds[-1].closed_s - rounds[0].opened_s
     progress.close()
 
 
@@ -85,12 +134,25 @@ def test(federation: Federation, result: Record) -> None:
     federation.fair_weather()
     federation.wait_for_model(result.rounds[-1].version, FETCH_S)
     federation.wait_for_receipts(FETCH_S)
-    right = {device.name: predict(device, task) for device in federation.devices}
-    total = {device.name: len(device.data.tests) for device in federation.devices}
-    result.accuracy_by_device = {
-        name: right[name] / count for name, count in total.items() if count
-    }
-    result.accuracy = sum(right.values()) / max(1, sum(total.values()))
+    for device in federation.devices:
+        told, example = predict(device, task)
+        result.example = result.example or example
+        if told:
+            right = sum(row.get(label, 0) for label, row in told.items())
+            result.accuracy_by_device[device.name] = right / len(device.data.tests)
+        for label, row in told.items():
+            total = result.confusion.setdefault(label, {})
+            for said, count in row.items():
+                total[said] = total.get(said, 0) + count
+    if result.confusion:
+        right = sum(row.get(label, 0) for label, row in result.confusion.items())
+        result.accuracy = right / result.test_windows
+
+
+def learn_alone(federation: Federation, examiner: Examiner, result: Record) -> None:
+    """Find out how right each device would be without the others."""
+    first = federation.aggregator.first_state()
+    result.alone = alone.learn(federation.scenario, first, examiner, len(result.rounds))
 
 
 def close_books(federation: Federation, observer: Observer) -> None:
@@ -123,24 +185,7 @@ def _bytes(federation: Federation, device: Device) -> DeviceBytes:
 
 
 def write(result: Record, directory: Path) -> Path:
-    """Write run.json and the report; returns the report's path."""
-    directory.mkdir(parents=True, exist_ok=True)
-    record.save(result, directory)
-    return report.write(result, directory)
-
-
-@contextmanager
-def workplace(out: Path, *, keep: bool) -> Iterator[Path]:
-    """Make a directory for the processes' files: temporary, or kept beside the report."""
-    if keep:
-        directory = out / "state"
-        if directory.exists():
-            raise OutTaken(f"{directory}: is there already; remove it or name another --out")
-        directory.mkdir(parents=True)
-        yield directory
-        return
-    scratch = tempfile.mkdtemp(prefix="fedling-sim-")
-    try:
-        yield Path(scratch)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    """Write run.json and the report; returns the report's path. Raises CannotWrite."""
+    with writing(str(directory)):
+        record.save(result, directory)
+        return report.write(result, directory)

@@ -72,15 +72,17 @@ def load(path: Path, settings: type[T], renamed: Mapping[str, str] = NOTHING) ->
 
 def parse(text: str, file: str, settings: type[T], renamed: Mapping[str, str] = NOTHING) -> T:
     """Read the text of a file; `file` is its name in errors."""
-    try:
-        values = tomllib.loads(text)
-    except (
-        ValueError,
-        RecursionError,
-    ) as error:  # not only TOMLDecodeError: numbers of 5000 digits
-        raise SettingsError(f"{file}: not TOML: {error}") from error
+    values = tables(text, file)
     _refuse_renamed(values, file, renamed)
     return read(values, file, settings)
+
+
+def tables(text: str, file: str) -> dict[str, Any]:
+    """Read TOML that anybody may have written, with or without a byte order mark."""
+    try:
+        return tomllib.loads(text.removeprefix("\ufeff"))
+    except (ValueError, RecursionError) as error:  # numbers of 5,000 digits, as many brackets
+        raise SettingsError(f"{file}: not TOML: {error}") from error
 
 
 def read(values: object, file: str, settings: type[T]) -> T:

@@ -13,10 +13,13 @@ import pytest
 
 from fedling_agent import cli, config
 from fedling_agent.commands import volatile
+from fedling_agent.store.store import Store
+from fedling_native import dense
 from fedling_protocol.exits import Exit
 from fedling_protocol.settings import SettingsError
 from fedling_protocol.wire.identity import SECRET_BYTES
 from tests.support.agent import Agent, rows
+from tests.support.aggregator import make_model
 from tests.support.tools import own_tmpfs
 
 NOWHERE = 1  # a port that nobody listens on
@@ -285,6 +288,21 @@ def test_name_that_is_not_found_is_said_by_conditions_and_check(agent: Agent) ->
     assert results["MQTT broker"]["says"] == network["reason"]
     change(agent, 'host = "nowhere.invalid"', 'host = "127.0.0.1"')
     assert agent.json("conditions")["signals"]["network"]["value"] is True
+
+
+def test_status_names_labels_that_no_task_wants(agent: Agent) -> None:
+    agent.run("init")
+    lines = ["recording,label,x,y", *["a,Label 0,1,2"] * 30, *["b,label 1,1,2"] * 20]
+    agent.run("ingest", "wrist", text="\n".join(lines))
+    assert "not wanted" not in agent.run("status").stdout  # no task is known
+    store = Store(agent.state)
+    store.models.put(make_model((dense(40, 3),)))
+    store.close()
+    stream = agent.json("status")["streams"]["wrist"]
+    assert stream["unwanted"] == [{"label": "Label 0", "samples": 30, "nearest": "label 0"}]
+    text = agent.run("status").stdout
+    assert "Label 0 30 (did you mean label 0?): these samples train nothing" in text
+    assert "no sample of label 0, label 2" in text
 
 
 # --- the frame -----

@@ -71,6 +71,41 @@ class Repeat(nn.Module):  # type: ignore[misc]
         return self.wide(hidden).view(-1, 2, 10)
 
 
+class Turned(nn.Module):  # type: ignore[misc]
+    """[N, 6, 40]: turned to channels last before the dense layer; the batch by x.shape."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide, self.head = nn.Conv1d(6, 4, 9, stride=2), nn.Linear(4 * 16, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = functional.relu(self.wide(x))
+        return self.head(x.permute(0, 2, 1).reshape(x.shape[0], -1))
+
+
+class Pooled(nn.Module):  # type: ignore[misc]
+    """[N, 6, 40]: an average over all positions, then a view with the batch of the input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide, self.head = nn.Conv1d(6, 8, 9, stride=2), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = functional.relu(self.wide(x))
+        return self.head(functional.avg_pool1d(y, y.shape[2]).view(x.shape[0], -1))
+
+
+class Rows(nn.Module):  # type: ignore[misc]
+    """[N, 6, 40]: flattened by a product of sizes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.head = nn.Linear(240, 5), nn.Linear(5, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(functional.relu(self.first(x.view(-1, x.size(1) * x.size(2)))))
+
+
 class Leaky(nn.Sequential):  # type: ignore[misc]
     """With an activation that the kernel does not have."""
 
@@ -83,6 +118,9 @@ MODELS: dict[str, tuple[type[nn.Module], tuple[int, ...]]] = {
     "picture": (Picture, (3, 8, 6)),
     "plain": (Plain, (12,)),
     "repeat": (Repeat, (2, 10)),
+    "turned": (Turned, (6, 40)),
+    "pooled": (Pooled, (6, 40)),
+    "rows": (Rows, (6, 40)),
     "leaky": (Leaky, (12,)),
 }
 
@@ -105,6 +143,16 @@ def make(name: str) -> None:
     )  # fmt: skip
 
 
+def make_training() -> None:
+    """Exported before model.eval(), with a BatchNorm of opset 13: its further outputs tell."""
+    torch.manual_seed(1)
+    torch.onnx.export(
+        Plain(), (torch.randn(2, 12),), FILES / "training_old.onnx", dynamo=False,
+        training=torch.onnx.TrainingMode.TRAINING, opset_version=13, input_names=["x"],
+        dynamic_axes={"x": {0: "n"}},
+    )  # fmt: skip
+
+
 def forget_traces(path: Path) -> None:
     """The exporter notes at each node which line of which file it came from."""
     model = onnx.load(path, load_external_data=False)
@@ -115,5 +163,6 @@ def forget_traces(path: Path) -> None:
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
+    make_training()
     for known in MODELS:
         make(known)

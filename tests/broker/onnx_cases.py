@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from fedling_broker.onnx.importer import float_layers
+from fedling_broker.onnx.importer import Found, find_layers
 from fedling_broker.onnx.snapshot import Snapshot
-from fedling_broker.onnx.walk import FloatLayer
+from fedling_broker.onnx.walk import FloatLayer, Order
 from fedling_native import Layer, Loss, average_pool, conv, dense, depthwise, max_pool
 from fedling_protocol.wire.messages import TaskSpec
 from tests.native import kernel
@@ -51,12 +51,28 @@ PICTURE = (
 PLAIN = (dense(12, 7, relu=True), dense(7, 4))
 REPEAT = (dense(20, 6, relu=True), dense(6, 20))
 
+KERAS = (
+    conv((12, 10, 3), 4, (3, 3), pad=(1, 1, 1, 1), relu=True),
+    max_pool((12, 10, 4), (2, 2)),
+    conv((6, 5, 4), 5, (3, 2), relu=True),
+    max_pool((4, 4, 5), (2, 2)),
+    dense(20, 4),
+)
+TURNED = (conv((1, 40, 6), 4, (1, 9), (1, 2), relu=True), dense(64, 3))
+POOLED = (conv((1, 40, 6), 8, (1, 9), (1, 2), relu=True), average_pool((1, 16, 8)), dense(8, 3))
+ROWS = (dense(240, 5, relu=True), dense(5, 3))
+
 TASKS = {
     "watch": spec_of(WATCH, channels=6),
+    "turned": spec_of(TURNED, channels=6),
+    "pooled": spec_of(POOLED, channels=6),
+    "rows": spec_of(ROWS, channels=6),
+    "keras": spec_of(KERAS, channels=3),
     "picture": spec_of(PICTURE, channels=3),
     "plain": spec_of(PLAIN),
     "repeat": spec_of(REPEAT, Loss.RECONSTRUCTION, channels=2),
     "leaky": spec_of(PLAIN),
+    "training": spec_of(PLAIN),
 }
 
 
@@ -65,10 +81,15 @@ TASKS = {
 
 def layers_of(model: ModelProto, spec: TaskSpec) -> list[FloatLayer]:
     """The task's layers in a model. Raises OnnxError."""
+    return find(model, spec).layers
+
+
+def find(model: ModelProto, spec: TaskSpec, order: Order | None = None) -> Found:
+    """What is found in a model. Raises OnnxError."""
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "model.onnx"
         path.write_bytes(model.SerializeToString())
-        return float_layers(path, spec)
+        return find_layers(path, spec, order)
 
 
 # --- graphs by hand ------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """`fedling-broker export` and `task add --start`: their words, JSON, files and exit codes."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -33,6 +34,9 @@ learning_rate = 0.1
 [cohort]
 goal = 3
 """
+
+
+FLAT = re.sub(r"layers = .*?^\]", "layers = [3]", WATCH, flags=re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture
@@ -141,9 +145,26 @@ def test_task_add_start_with_a_model_that_does_not_fit_adds_nothing(watch: Here)
     said = watch("task", "add", "watch.toml", "--start", "watch_new.onnx", code=Exit.FAILED)
     assert "node 'node_conv1d_1' (Conv): is conv 1x16x8 -> 5 channels, kernel 1x5, stride" in said
     assert "layer 2 of the task is conv 1x16x8 -> 5 channels, kernel 1x4" in said
-    missing = watch("task", "add", "watch.toml", "--start", "none.onnx", code=Exit.FAILED)
-    assert "none.onnx: cannot be read: No such file" in missing
+    missing = watch("task", "add", "watch.toml", "--start", "none.onnx", code=Exit.NOT_FOUND)
+    assert "none.onnx: there is no such file" in missing
     assert watch.json("task", "list") == []
+
+
+def test_task_check_start_says_in_which_order_it_read_the_input(watch: Here) -> None:
+    said = watch("task", "check", "watch.toml", "--start", "watch_old.onnx")
+    assert "first model: watch_old.onnx, its input read channels-first, rounded" in said
+    assert "the other order" not in said
+    Path("flat.toml").write_text(FLAT)
+    weights = {"first": np.random.default_rng(1).normal(0, 0.3, (240, 3))}
+    Path("flat.onnx").write_bytes(
+        graph([("MatMul", ["", "first"], {})], [240], **weights).SerializeToString()
+    )
+    start = ("task", "check", "flat.toml", "--start", "flat.onnx")
+    found = watch.json(*start)
+    assert (found["input_order"], found["input_order_is_sure"]) == ("channels-last", False)
+    assert "flat.onnx: the other order fits as well and gives another model" in watch(*start)
+    sure = watch.json(*start, "--input-order", "channels-first")
+    assert (sure["input_order"], sure["input_order_is_sure"]) == ("channels-first", True)
 
 
 def test_a_float_export_starts_another_task(watch: Here) -> None:

@@ -8,13 +8,20 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx import AttributeProto, ModelProto, StringStringEntryProto, TensorProto
+from onnx import (
+    AttributeProto,
+    ModelProto,
+    StringStringEntryProto,
+    TensorProto,
+    helper,
+    numpy_helper,
+)
 
 from fedling_broker.onnx import OnnxError
 from fedling_broker.onnx.importer import import_model
 from fedling_broker.onnx.reader import MAX_NODES
 from fedling_protocol.wire.messages import TaskSpec
-from tests.broker.onnx_cases import DENSE, FILES, PLAIN, TASKS, graph, spec_of
+from tests.broker.onnx_cases import DENSE, FILES, FIRST, PLAIN, TASKS, graph, layers_of, spec_of
 
 NAMES = sorted(path.stem for path in FILES.glob("*.onnx"))
 ODD = st.sampled_from([-(2**63), -(2**31), -2, -1, 0, 1, 2, 3, 255, 2**31, 2**63 - 1])
@@ -162,6 +169,38 @@ def add_external(model: ModelProto, name: str, count: int, **facts: str) -> None
         name=name, data_type=TensorProto.FLOAT, dims=[count],
         data_location=TensorProto.EXTERNAL, external_data=entries,
     )  # fmt: skip
+
+
+def test_half_floats_in_either_form_are_the_same(tmp_path: Path) -> None:
+    """As raw bytes, and as the standard's helper and converters to float16 write them."""
+    halves = FIRST.astype(np.float16)
+    for model in (one := graph(DENSE, [12]), other := graph(DENSE, [12])):
+        (place,) = [i for i, t in enumerate(model.graph.initializer) if t.name == "first"]
+        del model.graph.initializer[place]
+    one.graph.initializer.append(numpy_helper.from_array(halves, "first"))
+    listed = helper.make_tensor("first", TensorProto.FLOAT16, halves.shape, halves.ravel())
+    assert listed.int32_data
+    other.graph.initializer.append(listed)
+    for model in (one, other):
+        found = layers_of(model, spec_of(PLAIN))[0].weights
+        assert np.array_equal(found, halves.T.astype(np.float64))
+
+
+def test_files_that_are_no_models_are_named_for_what_they_are(tmp_path: Path) -> None:
+    (tmp_path / "m.onnx").touch()
+    with pytest.raises(OnnxError, match=r"m\.onnx: is empty"):
+        import_model(tmp_path / "m.onnx", spec_of(PLAIN))
+    model = graph(DENSE, [12])
+    model.graph.input[0].type.tensor_type.ClearField("shape")
+    assert "its input 'x' has no shape" in refused(model, tmp_path)
+    model.graph.input[0].type.tensor_type.shape.dim.add(dim_value=12)
+    assert "its input 'x' has 1 dimensions: allowed: the batch, and" in refused(model, tmp_path)
+    model = graph(DENSE, [12])
+    model.graph.sparse_initializer.add()
+    assert "has sparse weights (sparse_initializer): store them" in refused(model, tmp_path)
+    model = graph(DENSE, [12])
+    model.graph.initializer[0].data_type = TensorProto.STRING
+    assert "none of float, double, float16, int32, int64, bool" in refused(model, tmp_path)
 
 
 def test_damage_that_was_found_by_fuzzing(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from fedling_broker.onnx import OnnxError
 from fedling_broker.onnx.floating import float_model
-from fedling_broker.onnx.importer import float_layers, import_model
-from fedling_broker.onnx.walk import FloatLayer
+from fedling_broker.onnx.importer import find_layers, import_model
+from fedling_broker.onnx.walk import FloatLayer, Order
 from fedling_native import INPUT_EXP, Kind, Layer, Loss, Net
 from fedling_protocol.wire.messages import TaskSpec
 from tests.broker.onnx_cases import FILES, TASKS, layers_of, snapshot_of
@@ -23,7 +23,12 @@ from tests.native.random_nets import Case
 
 Float32 = NDArray[np.float32]
 
-GOOD = [f"{name}_{kind}" for name in TASKS if name != "leaky" for kind in ("new", "old")]
+NOT_BOTH = ("leaky", "keras", "training")
+GOOD = [
+    *(f"{name}_{kind}" for name in TASKS if name not in NOT_BOTH for kind in ("new", "old")),
+    "keras_tf2onnx",
+    "keras_export",
+]
 
 
 def spec_for(name: str) -> TaskSpec:
@@ -58,7 +63,9 @@ def theirs(path: Path, x: Float32) -> Float32:
 
 
 def channels_first(name: str, x: Float32) -> Float32:
-    """x [n][values] of the task as PyTorch's model wants it."""
+    """x [n][values] of the task as the file's model wants it."""
+    if name.startswith("keras"):
+        return x.reshape(-1, 12, 10, 3)
     if name.startswith("picture"):
         return x.reshape(-1, 8, 6, 3).transpose(0, 3, 1, 2)
     spec = spec_for(name)
@@ -66,7 +73,7 @@ def channels_first(name: str, x: Float32) -> Float32:
 
 
 def given_shape(name: str) -> tuple[int, ...]:
-    return {"watch": (-1, 6, 40), "plain": (-1, 12), "repeat": (-1, 2, 10)}[name.split("_")[0]]
+    return {"plain": (-1, 12), "repeat": (-1, 2, 10)}.get(name.split("_")[0], (-1, 6, 40))
 
 
 def channels_last(name: str, y: Float32) -> Float32:
@@ -84,10 +91,10 @@ def test_float_layers_compute_what_pytorch_s_file_does(name: str) -> None:
     """Permutations, folded BatchNorm, biases and paddings are right; the rest is float32."""
     spec = spec_for(name)
     x = np.random.default_rng(1).normal(0, 1, (9, spec.window * spec.channels))
-    floats = twin_of(float_layers(FILES / f"{name}.onnx", spec), spec.loss)
+    floats = twin_of(find_layers(FILES / f"{name}.onnx", spec).layers, spec.loss)
     logits = twin.layer_outputs(floats, x)[-1]
     y = channels_last(name, theirs(FILES / f"{name}.onnx", channels_first(name, x.astype("<f4"))))
-    if name.startswith("picture"):  # ends with a softmax
+    if name.startswith(("picture", "keras")):  # end with a softmax
         logits = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     assert np.abs(logits - y).max() < 1e-5
 
@@ -95,13 +102,14 @@ def test_float_layers_compute_what_pytorch_s_file_does(name: str) -> None:
 @pytest.mark.parametrize("name", GOOD)
 def test_import_model_gives_the_kernel_a_model_close_to_it(name: str) -> None:
     spec = spec_for(name)
-    state, changes = import_model(FILES / f"{name}.onnx", spec)
+    imported = import_model(FILES / f"{name}.onnx", spec)
+    state, changes = imported.state, imported.changes
     net = Net(spec.layers, state.exponents, state.view, spec.loss)
     dice = np.random.default_rng(2)
     x = np.clip(np.round(dice.normal(0, 32, (40, spec.layers[0].inputs))), -127, 127)
     answers = [net.logits(one.data) for one in x.astype(np.int8)]
     logits = np.array([np.ldexp(z, e) for z, e in answers])
-    floats = twin_of(float_layers(FILES / f"{name}.onnx", spec), spec.loss)
+    floats = twin_of(find_layers(FILES / f"{name}.onnx", spec).layers, spec.loss)
     expected = twin.layer_outputs(floats, np.ldexp(x, INPUT_EXP))[-1]
     assert np.abs(logits - expected).max() < 0.05 * np.ptp(expected)
     assert [change.layer for change in changes] == [
@@ -119,6 +127,24 @@ def test_an_unsupported_operator_is_named_with_its_node(name: str, node: str) ->
     message = str(error.value)
     assert message.startswith(f"{FILES / name}.onnx: node '{node}")
     assert "(LeakyRelu): is not supported; supported are Add, " in message
+
+
+def test_batch_norm_of_training_is_refused_in_old_files_too() -> None:
+    with pytest.raises(OnnxError, match=r"BatchNormalization\): is in training mode: export the"):
+        import_model(FILES / "training_old.onnx", TASKS["training"])
+
+
+@pytest.mark.parametrize(
+    ("name", "order"),
+    [("watch_old", Order.CHANNELS_FIRST), ("keras_tf2onnx", Order.CHANNELS_LAST)],
+)
+def test_the_order_of_the_input_is_told(name: str, order: Order) -> None:
+    found = find_layers(FILES / f"{name}.onnx", spec_for(name))
+    assert (found.order, found.either) == (order, False)
+    assert find_layers(FILES / f"{name}.onnx", spec_for(name), order).order is order
+    (other,) = set(Order) - {order}
+    with pytest.raises(OnnxError, match=f"cannot be read as {other}"):
+        find_layers(FILES / f"{name}.onnx", spec_for(name), other)
 
 
 def test_weights_in_a_file_beside_it_are_needed(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from onnx import TensorProto
 
 from fedling_broker.onnx import OnnxError
 from fedling_broker.onnx.quantise import quantise
+from fedling_broker.onnx.walk import Order
 from fedling_native import Layer, Loss, average_pool, conv, dense, max_pool
 from tests.broker.onnx_cases import (
     DENSE,
@@ -18,6 +19,7 @@ from tests.broker.onnx_cases import (
     RNG,
     SECOND,
     Part,
+    find,
     graph,
     layers_of,
     spec_of,
@@ -169,6 +171,80 @@ def test_as_many_samples_as_channels_both_orders_are_tried() -> None:
     assert np.array_equal(found, turned)
 
 
+@pytest.mark.parametrize("shape", [[3, 3], [9]])
+def test_where_both_orders_fit_that_is_said_and_one_can_choose(shape: list[int]) -> None:
+    """A dense layer first: nothing but the one who made the file knows."""
+    task = spec_of((dense(9, 2),), channels=3)
+    first = RNG.normal(0, 1, (9, 2))
+    parts: list[Part] = [("Flatten", [""], {}), ("MatMul", ["", "first"], {})]
+    found = {
+        order: find(graph(parts, shape, first=first), task, order)
+        for order in (None, Order.CHANNELS_FIRST, Order.CHANNELS_LAST)
+    }
+    assert found[None].either
+    assert found[None].order is (Order.CHANNELS_LAST if shape == [9] else Order.CHANNELS_FIRST)
+    assert not found[Order.CHANNELS_FIRST].either
+    assert np.allclose(found[Order.CHANNELS_LAST].layers[0].weights, first.T)
+    turned = first.T.reshape(2, 3, 3).transpose(0, 2, 1).reshape(2, 9)
+    assert np.allclose(found[Order.CHANNELS_FIRST].layers[0].weights, turned)
+
+
+SIZES: list[Part] = [
+    ("Shape", ["x"], {}),
+    ("Slice", ["", "one", "three"], {}),
+    ("ReduceProd", [""], {"keepdims": 1}),
+    ("Slice", ["t0", "zero", "one"], {}),
+    ("Squeeze", [""], {}),
+    ("Unsqueeze", ["", "zero"], {}),
+    ("Concat", ["", "t2"], {"axis": 0}),
+    ("Reshape", ["x", ""], {}),
+]
+
+
+def test_sizes_that_a_file_computes_are_followed() -> None:
+    """As exporters of other frameworks write x.reshape(len(x), prod(x.shape[1:]))."""
+    parts: list[Part] = [*SIZES, *DENSE]
+    model = graph(parts, [3, 4], zero=[0], one=[1], three=[3])
+    weights = layers_of(model, spec_of(PLAIN, channels=3))[0].weights
+    assert np.allclose(weights.reshape(7, 4, 3).transpose(0, 2, 1).reshape(7, 12), FIRST.T)
+
+
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [
+        (("ReduceProd", ["t0"], {}), "of sizes that are known; the batch is not"),
+        (("Mul", ["t0", "t0"], {}), "of sizes that are known; the batch is not"),
+        (("Mul", ["huge", "huge"], {}), "of sizes that are known"),
+        (("Mul", ["huge", "three_sizes"], {}), "of lists of the same length"),
+        (("ReduceProd", ["half"], {}), "of sizes that are known"),
+        (("Slice", ["t0", "three_sizes", "one"], {}), "with one start and one end"),
+        (("Slice", ["t0", "one", "one", "one"], {}), "axis 1, step 1"),
+        (("Slice", ["t0", "one", "one", "zero", "zero"], {}), "axis 0, step 0"),
+        (("Squeeze", ["t0"], {}), "allowed: of a single number"),
+    ],
+)
+def test_sizes_that_cannot_be_computed_are_named(part: Part, words: str) -> None:
+    parts: list[Part] = [("Shape", ["x"], {}), part, ("Reshape", ["x", ""], {}), *DENSE]
+    model = graph(
+        parts, [3, 4],
+        zero=[0], one=[1], three_sizes=[1, 2, 3], huge=[2**31 - 1, 2**31 - 1], half=[0.5],
+    )  # fmt: skip
+    with pytest.raises(OnnxError, match=words):
+        layers_of(model, spec_of(PLAIN, channels=3))
+
+
+def test_a_batch_among_the_sizes_of_an_example_is_refused() -> None:
+    """It was taken for "the rest" once: [N, 12] that becomes [12, N]."""
+    turned: list[Part] = [
+        ("Shape", ["x"], {}),
+        ("Gather", ["", "backwards"], {}),
+        ("Reshape", ["x", ""], {}),
+    ]
+    model = graph([*turned, *DENSE], [12], backwards=[1, 0])
+    with pytest.raises(OnnxError, match="allowed: each example for itself"):
+        layers_of(model, spec_of(PLAIN))
+
+
 def test_constants_that_a_file_computes_are_followed() -> None:
     """x.view(x.size(0), -1) and a transposed matrix, as the older exporter writes them."""
     parts: list[Part] = [
@@ -194,6 +270,17 @@ SCALE, OFFSET = np.arange(2.0, 9), np.arange(7.0)
 MEAN, SPREAD = np.full(7, 0.5), np.full(7, 3.0)
 NORM: dict[str, ArrayLike] = {"scale": SCALE, "offset": OFFSET, "mean": MEAN, "spread": SPREAD}
 NORM_INPUTS = ["", "scale", "offset", "mean", "spread"]
+
+
+@pytest.mark.parametrize(("training", "taken"), [(False, True), (True, False)])
+def test_a_dropout_that_drops_values_in_use_is_refused(training: bool, taken: bool) -> None:
+    parts: list[Part] = [*DENSE[:2], ("Dropout", ["", "ratio", "mode"], {}), DENSE[2]]
+    model = graph(parts, [12], ratio=0.5, mode=int(training))
+    if taken:
+        assert len(layers_of(model, spec_of(PLAIN))) == 2
+        return
+    with pytest.raises(OnnxError, match=r"Dropout\): is in training mode"):
+        layers_of(model, spec_of(PLAIN))
 
 
 def test_batch_norm_is_folded() -> None:

@@ -4,12 +4,13 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from fedling_protocol.exits import Exit
-from fedling_sim import accounts, run
+from fedling_sim import accounts, record, run
 from fedling_sim.federation import Federation
 from fedling_sim.process import ChildDied
 from fedling_sim.progress import Silence
@@ -91,40 +92,65 @@ def living(pids: set[int]) -> set[int]:
     return {pid for pid in pids if Path(f"/proc/{pid}").exists()}
 
 
-def test_interrupt_leaves_nothing_behind(tmp_path: Path) -> None:
-    need("mosquitto")
-    task = small_task.write(tmp_path / "task", rounds=100, training_s=3.0)
-    (tmp_path / "scratch").mkdir()
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """What was left of a run that was interrupted."""
+
+    code: int
+    said: str  # afterwards
+    family: set[int]  # processes that lived at that moment
+
+
+def interrupt(folder: Path, task: Path, when: str) -> Interrupted:
+    """Press Ctrl-C as soon as a run has said a word. Temporary files lie in folder/scratch."""
+    (folder / "scratch").mkdir()
     # As in a terminal: what a shell starts in the background inherits an ignored SIGINT.
     heard = ["env", "--default-signal=INT"]
-    command = [*heard, sys.executable, "-m", "fedling_sim.cli", "run", str(task)]
     process = subprocess.Popen(
-        command,
+        [*heard, sys.executable, "-m", "fedling_sim.cli", "run", str(task)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        cwd=tmp_path,
-        env=os.environ | {"TMPDIR": str(tmp_path / "scratch"), "PYTHONUNBUFFERED": "1"},
+        cwd=folder,
+        env=os.environ | {"TMPDIR": str(folder / "scratch"), "PYTHONUNBUFFERED": "1"},
         start_new_session=True,
     )
     assert process.stdout is not None
     try:
         told = ""
-        while "round  1/100" not in told:
+        while when not in told:
             line = process.stdout.readline()
             assert line, told
             told += line
         family = descendants(process.pid)
-        assert len(family) >= 2 + 5  # mosquitto, aggregator, devices
         process.send_signal(signal.SIGINT)
         rest, _ = process.communicate(timeout=PATIENCE_S)
     finally:
         process.kill()
-    assert process.returncode == Exit.INTERRUPTED
     assert "everything is stopped" in rest
     assert living(family) == set()
-    assert list((tmp_path / "scratch").iterdir()) == []
-    assert not (tmp_path / "runs").exists()
+    assert list((folder / "scratch").iterdir()) == []
+    return Interrupted(process.returncode, rest, family)
+
+
+def test_interrupt_in_the_first_round_leaves_nothing_behind(tmp_path: Path) -> None:
+    need("mosquitto")
+    task = small_task.write(tmp_path / "task", rounds=100, training_s=60)
+    left = interrupt(tmp_path, task, "round  1/100")
+    assert left.code == Exit.INTERRUPTED
+    assert len(left.family) >= 2 + 5  # mosquitto, aggregator, devices
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_interrupt_keeps_the_rounds_that_were_done(tmp_path: Path) -> None:
+    need("mosquitto")
+    task = small_task.write(tmp_path / "task", rounds=100, training_s=0.5)
+    left = interrupt(tmp_path, task, "round  2/100")
+    assert left.code == Exit.INTERRUPTED
+    assert f"report: {tmp_path}/runs/tiny-1/report.html" in left.said
+    kept = record.load(tmp_path / "runs" / "tiny-1")
+    assert kept.interrupted
+    assert len(kept.rounds[0].accepted) == GOAL
 
 
 def test_death_of_a_child_is_told(tmp_path: Path) -> None:

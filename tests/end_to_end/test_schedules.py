@@ -33,6 +33,8 @@ from fedling_protocol.wire.messages import Answer, Plan, Verdict
 from tests.support.schedules.violation import Violation
 from tests.support.schedules.world import Machines, World
 
+pytestmark = pytest.mark.long
+
 SCHEDULES = 20_000
 PARTS = 20
 

@@ -29,10 +29,13 @@ REACHED: list[object] = [
     *((Answer.WAIT, "not in cohort"), "superseded", "failed: planted", "the disk was full"),
     *((Verdict.ACCEPTED, None, True), (Verdict.DUPLICATE, Verdict.ACCEPTED, True)),
     *((Verdict.LATE, None, True), (Verdict.LATE, None, False), "a place was given away"),
+    *("added again", "put back", "another id", "replayed", "of a former life"),
 ]
 
 
-@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize(
+    "part", [0, *(pytest.param(part, marks=pytest.mark.long) for part in range(1, PARTS))]
+)
 def test_random_schedules_break_nothing(part: int) -> None:
     seen: Counter[object] = Counter()
     events: list[int] = []
@@ -50,6 +53,7 @@ def test_random_schedules_break_nothing(part: int) -> None:
     assert [what for what in REACHED if what not in seen] == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("bug", PLANTED)
 def test_planted_bug_is_found(bug: str) -> None:
     """A test of the test."""

@@ -62,6 +62,23 @@ def test_proxy_passes_and_counts_both_ways(proxy: Proxy) -> None:
     assert (traffic.up, traffic.down, traffic.connections) == (len(payload), len(payload), 1)
 
 
+def test_cut_counts_what_a_device_had_sent_and_nobody_had_read(proxy: Proxy) -> None:
+    """On a loaded machine the proxy's thread is often late: here it waits for its lock."""
+    port = proxy.add("a")
+    connection = socket.create_connection(("127.0.0.1", port), timeout=10)
+    connection.sendall(b"x")
+    assert connection.recv(1) == b"x"
+    with proxy._lock:
+        connection.sendall(bytes(1000))
+        waiting = socket.create_connection(("127.0.0.1", port), timeout=10)
+        waiting.sendall(bytes(300))
+        proxy._cut_off("a")
+    traffic = proxy.traffic("a")
+    assert (traffic.up, traffic.down) == (1301, 1)
+    connection.close()
+    waiting.close()
+
+
 def test_cut_resets_and_refuses_until_mended(proxy: Proxy) -> None:
     port = proxy.add("a")
     other = socket.create_connection(("127.0.0.1", proxy.add("b")), timeout=10)

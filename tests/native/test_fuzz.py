@@ -8,6 +8,8 @@ import pytest
 from tests.native.fuzz.build import FOLDER, HARNESSES, build_fuzzers, build_objects, corpus, link
 from tests.support.tools import need
 
+pytestmark = pytest.mark.long
+
 RUNS = 5_000  # after the kept cases; python -m tests.native.fuzz goes on for as long as you like
 FILE_BOUND = 1024  # bytes of a kept case
 

@@ -16,6 +16,8 @@ from tests.native import selftest, vectors
 from tests.native.compiler import ROOT
 from tests.support.tools import need
 
+pytestmark = pytest.mark.long
+
 LEVELS = ("-O0", "-O1", "-O2", "-O3")
 
 

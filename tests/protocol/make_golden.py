@@ -115,19 +115,32 @@ def plans() -> dict[str, Json]:
         "spec": SPEC_FIELDS, "training": TRAINING_FIELDS,
         "conditions": {"mains": False, "battery": 40, "temperature": -5},
         "rate": 0, "codec": "raw int16", "cohort": None, "model_size": 321, "spread_s": None,
+        "epoch": 0, "generation": 0,
     }  # fmt: skip
-    named: Value = {**plan, 11: [DEVICE, "abcdefghijklmnop"], 13: 60}
+    named: dict[int, Value] = {**plan, 11: [DEVICE, "abcdefghijklmnop"], 13: 60}
     named_fields = {**fields, "cohort": [DEVICE, "abcdefghijklmnop"], "spread_s": 60}
-    rest: Value = {0: 1, 1: "rest", 4: 40, 5: BASE, 6: SPEC, 12: 321, 14: 86_400}
+    rest: dict[int, Value] = {0: 1, 1: "rest", 4: 40, 5: BASE, 6: SPEC, 12: 321, 14: 86_400}
     rest_fields: Json = {
         "version": 40, "model_hash": BASE.hex(), "spec": SPEC_FIELDS, "model_size": 321,
-        "look_again_s": 86_400,
+        "look_again_s": 86_400, "epoch": 0, "generation": 0,
     }  # fmt: skip
     model: Value = {0: 1, 1: 40, 2: SPEC, 3: [-5, 0, -7], 4: WEIGHTS}
     model_fields: Json = {
         "version": 40, "spec": SPEC_FIELDS, "exponents": [-5, 0, -7], "weights": WEIGHTS.hex()
     }  # fmt: skip
+    life: dict[int, Value] = {15: 1_790_000_000, 16: 3}
+    life_fields: Json = {"epoch": 1_790_000_000, "generation": 3}
+    tasks: Value = {0: 1, 1: 9, 2: [{1: "fan", 2: 0}, {1: "watch", 2: 3}], 3: 1_790_000_000}
+    tasks_fields: Json = {
+        "number": 9,
+        "tasks": [{"task": "fan", "generation": 0}, {"task": "watch", "generation": 3}],
+        "epoch": 1_790_000_000,
+    }
+    topic = "watch/plan/train"
     return {
+        "plan-life": message(ONLINE_KEY, topic, {**named, **life}, {**named_fields, **life_fields}),
+        "rest-life": message(ONLINE_KEY, topic, {**rest, **life}, {**rest_fields, **life_fields}),
+        "tasks": message(ONLINE_KEY, "tasks/list", tasks, tasks_fields),
         "plan": message(ONLINE_KEY, "watch/plan/train", plan, fields),
         "plan-cohort": message(ONLINE_KEY, "watch/plan/train", named, named_fields),
         "rest": message(ONLINE_KEY, "watch/plan/train", rest, rest_fields),
@@ -136,22 +149,25 @@ def plans() -> dict[str, Json]:
 
 
 def answers() -> dict[str, Json]:
-    def ticket(answer: str, seconds: int, reason: str) -> Json:
-        payload: Value = {0: 1, 1: PLAN_ID, 2: NONCE, 3: answer, 4: seconds, 5: reason}
+    def ticket(answer: str, seconds: int, reason: str, epoch: int = 0) -> Json:
+        payload: dict[int, Value] = {0: 1, 1: PLAN_ID, 2: NONCE, 3: answer, 4: seconds, 5: reason}
+        payload |= {6: epoch} if epoch else {}
         fields: Json = {
             "plan_id": PLAN_ID.hex(), "nonce": NONCE.hex(), "answer": answer,
-            "seconds": seconds, "reason": reason,
+            "seconds": seconds, "reason": reason, "epoch": epoch,
         }  # fmt: skip
         return message(ONLINE_KEY, f"watch/ticket/{DEVICE}", payload, fields)
 
-    def receipt(about: bytes | None, verdict: str, reason: str, of: str | None) -> Json:
+    def receipt(
+        about: bytes | None, verdict: str, reason: str, of: str | None, epoch: int = 0
+    ) -> Json:
         payload: dict[int, Value] = {0: 1, 1: PLAN_ID, 2: about, 3: verdict, 4: reason}
         fields: Json = {
             "plan_id": PLAN_ID.hex(), "update_hash": about.hex() if about else None,
-            "verdict": verdict, "reason": reason, "of": of,
+            "verdict": verdict, "reason": reason, "of": of, "epoch": epoch,
         }  # fmt: skip
-        if of is not None:
-            payload[5] = of
+        payload |= {5: of} if of is not None else {}
+        payload |= {6: epoch} if epoch else {}
         return message(ONLINE_KEY, f"watch/receipt/{DEVICE}", payload, fields)
 
     return {
@@ -160,6 +176,8 @@ def answers() -> dict[str, Json]:
         "receipt": receipt(HAVE, "accepted", "", None),
         "receipt-late": receipt(None, "late", "", None),
         "receipt-duplicate": receipt(HAVE, "duplicate", "", "accepted"),
+        "ticket-epoch": ticket("wait", 60, "cohort full", 4_294_967_295),
+        "receipt-epoch": receipt(HAVE, "duplicate", "", "accepted", 1),
     }
 
 
@@ -200,7 +218,7 @@ def digests() -> Json:
     model += struct.pack("<BHHHHB8Bb", 4, 1, 3, 2, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
     model += struct.pack("<BHHHHB8Bb", 0, 1, 1, 2, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, -7) + WEIGHTS
     secret = b"\x05" * 32
-    plan = hmac.new(secret, cbor(["plan", "demo", "watch", 41, BASE, 2]), hashlib.sha256)
+    plan = hmac.new(secret, cbor(["plan", "demo", "watch", 41, BASE, 2, 3]), hashlib.sha256)
     seed = hmac.new(secret, cbor(["order", "demo", "watch", PLAN_ID]), hashlib.sha256).digest()
     return {
         "model_hash": hashlib.sha256(model).hexdigest(),

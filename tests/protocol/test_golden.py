@@ -35,7 +35,7 @@ from tests.protocol.samples import (
 SPEC = Path(__file__).parents[2] / "protocol" / "SPEC.md"
 SIGNERS = {
     **dict.fromkeys((Kind.KEYS,), ROOT),
-    **dict.fromkeys((Kind.PLAN, Kind.MODEL, Kind.TICKET, Kind.RECEIPT), ONLINE),
+    **dict.fromkeys((Kind.TASKS, Kind.PLAN, Kind.MODEL, Kind.TICKET, Kind.RECEIPT), ONLINE),
     **dict.fromkeys((Kind.JOIN, Kind.UPDATE, Kind.STATE), DEVICE),
 }
 
@@ -99,8 +99,8 @@ def test_trust_opens(name: str) -> None:
 
 # One of each message, with all that is optional, so that every field of the page is there.
 COMPLETE = (
-    "certificate-device", "plan-cohort", "rest", "model", "join-uncertified", "join-have",
-    "ticket-wait", "update", "receipt-duplicate", "state",
+    "certificate-device", "plan-life", "rest-life", "model", "join-uncertified", "join-have",
+    "ticket-epoch", "update", "receipt-epoch", "state", "tasks",
 )  # fmt: skip
 EDGES = (
     *(-129, -128, -25, -24, -1, 0, 1, 2, 7, 8, 64, 65, 100, 101, 127, 128, 256, 257, 900, 901),
@@ -117,7 +117,7 @@ OTHERS: tuple[Value, ...] = (None, True, 1, "a", b"", [], {})
 def test_codec_and_cddl_agree(cddl: Validator, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shapes, "check", lambda _: None)  # what CDDL cannot say
     kind = TOPICS.parse(topic(name)).kind
-    for changed in changes(cbor2.loads(payload(name)), skip_spec=name != "rest"):
+    for changed in changes(cbor2.loads(payload(name)), skip_spec=name != "rest-life"):
         refused = ""
         try:
             decode(kind, cbor(changed))

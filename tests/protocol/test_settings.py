@@ -6,7 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from fedling_protocol.settings import Setting, SettingsError, describe, load, parse, read, setting
+from fedling_protocol.settings import (
+    Setting,
+    SettingsError,
+    describe,
+    load,
+    parse,
+    read,
+    setting,
+    tables,
+)
 
 
 class Colour(StrEnum):
@@ -201,6 +210,10 @@ def test_parse_says_file_key_value_and_what_is_allowed(text: str, message: str) 
 )
 def test_parse_says_what_is_no_toml(text: str) -> None:
     assert error(text).startswith("agent.toml: not TOML: ")
+
+
+def test_parse_reads_a_file_that_notepad_wrote() -> None:
+    assert tables('\ufefffleet = "home"', "agent.toml") == {"fleet": "home"}
 
 
 def test_load(tmp_path: Path) -> None:

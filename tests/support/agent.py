@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -84,11 +85,15 @@ sys = "sys"
 """
         )
 
+    def set_duty(self, duty: float) -> None:
+        """Change how hard it may work, from its next start on."""
+        text = self.config.read_text()
+        self.config.write_text(re.sub("^duty = .*$", f"duty = {duty}", text, flags=re.MULTILINE))
+
     def command(self, *words: str) -> list[str]:
         """A command line of this device."""
-        verb, *rest = words
-        program = [sys.executable, "-m", "fedling_agent.cli", verb]
-        return [*self._prefix, *program, "--config", str(self.config), *rest]
+        program = [sys.executable, "-m", "fedling_agent.cli"]
+        return [*self._prefix, *program, *words, "--config", str(self.config)]
 
     def run(
         self, *words: str, text: str = "", code: int | None = 0

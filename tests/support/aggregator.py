@@ -260,7 +260,7 @@ def make_plan(model: Model, number: int, **changes: object) -> Plan:
     assert cohort is None or isinstance(cohort, tuple)
     assert not changes, f"unknown: {changes}"
     base = model_hash(model)
-    plan_id = digest.plan_id(b"secret", TOPICS.fleet, model.spec.task, number, base, 0)
+    plan_id = digest.plan_id(b"secret", TOPICS.fleet, model.spec.task, number, base, 0, 0)
     return Plan(
         plan_id,
         number,

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fedling_agent.data.streams import Channel, Parser, Row, RowError, Stream
-from fedling_agent.store.recordings import Bounds, Ingested
+from fedling_agent.store.inputs import Ingested
+from fedling_agent.store.recordings import Bounds
 from fedling_agent.store.store import Store
 from fedling_agent.training.freeze import Freezer
 from fedling_agent.training.job import Job
@@ -119,8 +120,8 @@ class Device:
     model: Model
     plan: Plan
 
-    def ingest(self, lines: list[str], now_ms: int = 1000) -> Ingested:
-        return self.store.recordings.ingest(STREAM, parse(lines), now_ms)
+    def ingest(self, lines: list[str], up_ms: int = 0) -> Ingested:
+        return self.store.recordings.ingest(STREAM, parse(lines), 1000, up_ms=up_ms)
 
     def freeze(self) -> Job:
         return freeze_now(self.freezer, self.plan)

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+from collections.abc import Container, Mapping
 
 import cbor2
 
@@ -21,12 +22,19 @@ def held(secret: bytes, stream: str, training: Training, recording: str, block: 
 
 
 def cut(
-    spec: TaskSpec, training: Training, secret: bytes, recording: Recording, spans: list[Span]
+    spec: TaskSpec,
+    training: Training,
+    secret: bytes,
+    recording: Recording,
+    spans: list[Span],
+    holes: Container[int] = (),
 ) -> list[Example]:
-    """The training windows of one recording, in order."""
+    """The training windows of one recording, in order. holes: the samples behind them."""
     found, size = [], training.holdout_block
     for first in range(0, recording.samples - spec.window + 1, spec.stride):
         last = first + spec.window - 1
+        if first < recording.first or any(at in holes for at in range(first + 1, last + 1)):
+            continue
         around = [s for s in spans if s.first <= first and last <= s.last]
         if not spec.labels:
             around = [Span(0, recording.samples, "", 0)]
@@ -42,10 +50,16 @@ def cut(
 
 
 def choose(
-    spec: TaskSpec, training: Training, secret: bytes, stored: Stored, most: int
+    spec: TaskSpec,
+    training: Training,
+    secret: bytes,
+    stored: Stored,
+    most: int,
+    holes: Mapping[int, Container[int]] | None = None,
 ) -> list[Example]:
-    """The newest, oldest first."""
-    found = [e for r, spans in stored for e in cut(spec, training, secret, r, spans)]
+    """The newest, oldest first. holes: by key."""
+    behind = holes or {}
+    found = [e for r, s in stored for e in cut(spec, training, secret, r, s, behind.get(r.key, ()))]
     return found[max(0, len(found) - most) :]
 
 

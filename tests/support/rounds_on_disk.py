@@ -54,9 +54,8 @@ def make_store(directory: Path) -> Store:
 
 
 def open_round(store: Store, number: int) -> PlanRow:
-    base = store.models.newest("tiny")
-    epoch = store.ledger.meta("restore_epoch")
-    plan_id = digest.plan_id(b"secret", "test", "tiny", number, base.model_hash, epoch)
+    base, generation = store.models.newest("tiny"), store.ledger.meta("generation")
+    plan_id = digest.plan_id(b"secret", "test", "tiny", number, base.model_hash, 1, generation)
     store.rounds.open("tiny", number, plan_id, base, TASK.clip_q8, NOW_MS)
     plan = store.rounds.plan("tiny", plan_id)
     assert plan is not None

@@ -174,6 +174,13 @@ class HandService:
         ticket = Ticket(plan.plan_id, join.nonce, Answer.GO, seconds, "")
         self.hear(TOPICS.of(Kind.TICKET, "watch", ID), ticket)
 
+    def go_to(self, plan: Plan, *, epoch: int) -> None:
+        """Leave to take part, said in an epoch."""
+        join = self.sent(Join)[-1]
+        assert join.plan_id == plan.plan_id
+        ticket = Ticket(plan.plan_id, join.nonce, Answer.GO, 3600, "", epoch)
+        self.hear(TOPICS.of(Kind.TICKET, "watch", ID), ticket)
+
     def receipt(self, plan: Plan, update_hash: bytes | None, verdict: Verdict) -> None:
         receipt = Receipt(plan.plan_id, update_hash, verdict, "", None)
         self.hear(TOPICS.of(Kind.RECEIPT, "watch", ID), receipt)

@@ -42,6 +42,7 @@ window = 10
 stride = 5
 channels = 2
 labels = ["rest", "wave", "turn"]
+normalise = "{normalise}"
 rounds = {rounds}
 [model]
 layers = {layers}
@@ -79,6 +80,7 @@ def write(
     training_s: float = 1.0,
     layers: str = DENSE,
     training: str = "",
+    normalise: str = "device",
 ) -> Path:
     """Task file, stream and data; the path of the task file. training: more lines of it."""
     data = directory / "data"
@@ -87,7 +89,12 @@ def write(
     task = directory / "task.toml"
     task.write_text(
         TASK.format(
-            rounds=rounds, goal=goal, training_s=training_s, layers=layers, training=training
+            rounds=rounds,
+            goal=goal,
+            training_s=training_s,
+            layers=layers,
+            training=training,
+            normalise=normalise,
         )
     )
     names = [f"watch-{number}" for number in range(devices)]

@@ -2,80 +2,131 @@
 
 import argparse
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 from fedling_agent.commands import installation, source
-from fedling_agent.commands.installation import Installation
-from fedling_agent.service.control import Json
-from fedling_agent.service.operations import Ingest, told
-from fedling_agent.store.database import PROGRAM
-from fedling_agent.store.store import Store
+from fedling_agent.commands.feeding import Feeder, pieces_of
+from fedling_agent.commands.interrupts import Interrupts
+from fedling_agent.service.control import Json, Unavailable
+from fedling_agent.store.inputs import Mode
 from fedling_protocol.command import output
-from fedling_protocol.disk import lock
+from fedling_protocol.disk.errors import BadInput
+from fedling_protocol.disk.lock import Locked
 from fedling_protocol.exits import Exit
 
-ROWS = 500  # in one transaction: each costs an fsync
-CHARACTERS = 256_000
-FLUSH_S = 1.0  # rows that trickle in are stored at least so often
-SHOWN = 20  # row errors on standard error; --json has them all
+SHOWN = 20  # row errors, and holes, on standard error
+KEPT = 1000  # of either, for --json
+NAMED = 5  # recordings that had to go
 
-Feed = Callable[[list[str]], Json]
+
+@dataclass(slots=True)
+class Total:
+    """What became of all rows up to now."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    holes: Counter[str] = field(default_factory=Counter)
+    errors: list[list[object]] = field(default_factory=list)
+    notes: list[list[object]] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
+
+    def add(self, answer: dict[str, Any]) -> None:
+        """Add what became of a piece, and say on standard error what is wrong with its rows."""
+        _say_rows(self.errors, answer["errors"])
+        _say_rows(self.notes, answer["notes"])
+        self.gone += answer["gone"][: max(0, NAMED - len(self.gone))]
+        self.holes.update(answer["holes"])
+        for name in COUNTS:
+            self.counts[name] += answer[name]
+
+    def json(self) -> Json:
+        """Tell it to a program."""
+        counts = {name: self.counts[name] for name in COUNTS}
+        return counts | {"holes": dict(self.holes), "errors": self.errors, "notes": self.notes}
+
+    def sentence(self, row: int, interrupted: bool) -> str:
+        """Tell it to a person."""
+        counts = self.counts
+        parts = [f"stored {counts['stored']} rows, refused {counts['refused']}"]
+        if interrupted:
+            parts.append(f"interrupted after row {row}")
+        if counts["seen"]:
+            parts.append(f"{counts['seen']} were here already")
+        if self.holes:
+            words = ", ".join(f"{n} {kind}" for kind, n in self.holes.items())
+            parts.append(f"holes that no window spans: {words}")
+        if counts["replaced"]:
+            parts.append(f"replaced {counts['replaced']} recordings")
+        if counts["evicted_samples"]:
+            parts.append(self._evicted())
+        return "; ".join(parts)
+
+    def _evicted(self) -> str:
+        counts = self.counts
+        words = f"{counts['evicted_samples']} older samples had to go"
+        if not counts["evicted"]:
+            return words
+        more = ", ..." if counts["evicted"] > len(self.gone) else ""
+        return f"{words}, {counts['evicted']} recordings with them ({', '.join(self.gone)}{more})"
+
+
+def _say_rows(told: list[list[object]], new: list[list[object]]) -> None:
+    for row, words in new[: max(0, SHOWN - len(told))]:
+        print(f"row {row}: {words}", file=sys.stderr)
+    told += new[: max(0, KEPT - len(told))]
+
+
+COUNTS = ("stored", "refused", "seen", "evicted", "evicted_samples", "replaced")
 
 
 def run(args: argparse.Namespace) -> Exit:
     where, form = installation.find(args), source.form(args)
-    total: dict[str, Any] = {"stored": 0, "refused": 0, "evicted": 0, "errors": []}
-    with _feeder(where, args.stream, form) as (feed, by), source.lines(args) as lines:
-        for chunk in chunks(lines):
-            answer: dict[str, Any] = feed(chunk)
-            _say_errors(answer["errors"], SHOWN - len(total["errors"]))
-            for key in total:
-                total[key] += answer[key]
+    total = Total()
+    with source.opened(args.file) as given, Interrupts() as interrupts:
+        request: Json = {"stream": args.stream, "form": form, "mode": str(_mode(args, given))}
+        with Feeder(where, given, request, interrupts) as feeder:
+            try:
+                _feed(feeder, pieces_of(given, interrupts), total)
+            except (Locked, Unavailable) as error:
+                if not interrupts.came:
+                    raise
+                print(f"rows behind row {feeder.row} are not stored: {error}", file=sys.stderr)
+            if given.lines.empty and not interrupts.came:
+                raise BadInput(f"{given.name} is empty: not even a header has come")
+            _say(args, total, feeder, interrupts.came)
+            interrupted = interrupts.came
+    if interrupted:
+        return Exit.INTERRUPTED
+    return Exit.SOME_REFUSED if total.counts["refused"] else Exit.OK
+
+
+def _mode(args: argparse.Namespace, given: source.Source) -> Mode:
+    """A file may have been given before; what comes live always goes on."""
+    if args.append:
+        return Mode.APPEND
+    if args.replace:
+        if not given.is_file:
+            raise BadInput(f"--replace: {given.name} is no file: what is live always goes on")
+        return Mode.REPLACE
+    return Mode.NEW if given.is_file else Mode.APPEND
+
+
+def _feed(feeder: Feeder, pieces: Iterator[list[str]], total: Total) -> None:
+    try:
+        for piece in pieces:
+            total.add(feeder.feed(piece))
+    except Exception:
+        if feeder.row:
+            words = f"{total.sentence(0, False)}; ended after row {feeder.row}"
+            print(words, file=sys.stderr)
+        raise
+
+
+def _say(args: argparse.Namespace, total: Total, feeder: Feeder, interrupted: bool) -> None:
     if args.json:
-        output.print_json(total | {"by": by})
+        facts = {"row": feeder.row, "interrupted": interrupted, "by": feeder.by}
+        output.print_json(total.json() | facts)
     else:
-        print(f"stored {total['stored']} rows, refused {total['refused']} (by the {by})")
-    return Exit.SOME_REFUSED if total["refused"] else Exit.OK
-
-
-@contextmanager
-def _feeder(where: Installation, stream: str, form: str) -> Iterator[tuple[Feed, str]]:
-    """Find who stores the rows: the service, else this command under the store's lock."""
-    service = where.service()
-    if service is not None:
-        with service:
-            request: Json = {"do": "ingest", "stream": stream, "form": form}
-            yield lambda lines: service.ask(request | {"lines": lines}), "service"
-        return
-    streams = where.streams()
-    with lock.exclusive(where.state, PROGRAM):
-        store = Store(where.state, where.needed_config().bounds)
-        try:
-            ingest = Ingest(store, streams, stream, form)
-            yield (
-                lambda lines: told(ingest.feed(lines, int(time.time() * 1000))),
-                "command; the service does not run",
-            )
-        finally:
-            store.close()
-
-
-def chunks(lines: Iterator[str]) -> Iterator[list[str]]:
-    """Pieces that one request can carry; at least one, so that a wrong stream is told."""
-    chunk: list[str] = []
-    size, since = 0, time.monotonic()
-    for line in lines:
-        chunk.append(line)
-        size += len(line)
-        if len(chunk) >= ROWS or size >= CHARACTERS or time.monotonic() - since >= FLUSH_S:
-            yield chunk
-            chunk, size, since = [], 0, time.monotonic()
-    yield chunk
-
-
-def _say_errors(errors: list[list[object]], room: int) -> None:
-    for row, reason in errors[: max(0, room)]:
-        print(f"row {row}: {reason}", file=sys.stderr)
+        print(f"{total.sentence(feeder.row, interrupted)} (by the {feeder.by})")

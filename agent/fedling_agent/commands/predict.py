@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 from fedling_agent.commands import installation, source
 from fedling_agent.commands.installation import Installation
@@ -21,11 +21,11 @@ Ask = Callable[[Json], Json]
 
 def run(args: argparse.Namespace) -> Exit:
     where, form = installation.find(args), source.form(args)
-    with _asker(where) as (ask, by), source.lines(args) as lines:
+    with _asker(where) as (ask, by), source.opened(args.file) as given:
         window = int(str(ask({"do": "windows", "task": args.task})["window"]))
         request: Json = {"do": "predict", "task": args.task, "form": form}
-        for piece in pieces(lines, form, window):
-            answer: dict[str, Any] = ask(request | {"lines": piece})
+        for piece in pieces(given.all(), form, window):
+            answer: dict[str, Any] = ask(request | piece)
             if args.json:
                 output.print_json(answer | {"by": by})
             else:
@@ -50,28 +50,34 @@ def _asker(where: Installation) -> Iterator[tuple[Ask, str]]:
             task: Any = request["task"]
             if request["do"] == "windows":
                 return operations.windows(store, task)
-            lines: Any = request["lines"]
+            lines, before = cast("list[str]", request["lines"]), cast(int, request["before"])
             form = str(request["form"])
-            return finish(operations.predict(store, predictor, streams, task, lines, form))
+            return finish(operations.predict(store, predictor, streams, task, lines, form, before))
 
         yield ask, "command; the service does not run"
     finally:
         store.close()
 
 
-def pieces(lines: Iterator[str], form: str, window: int) -> Iterator[list[str]]:
-    """Whole windows, each with the header that CSV needs. Raises BadInput at a broken one."""
-    rows = (line for line in lines if line.strip())
-    header = [next(rows, "")] if form == "csv" else []
+def pieces(lines: Iterator[str], form: str, window: int) -> Iterator[Json]:
+    """Whole windows, each with the header that CSV needs, and the lines before its rows.
+
+    Raises BadInput at a window that is not complete.
+    """
+    header: list[str] = []
     piece: list[str] = []
-    number = 0
-    for row in rows:
-        piece.append(row)
-        if len(piece) == window:
-            yield header + piece
-            piece, number = [], number + 1
-    if piece or not number:
-        raise BadInput(f"window {number + 1} has {len(piece)} samples, the model wants {window}")
+    windows = before = samples = 0
+    for number, line in enumerate(lines, 1):
+        if form == "csv" and not header:
+            header, before = [line] if line.strip() else [], number
+            continue
+        piece.append(line)
+        samples += bool(line.strip())
+        if samples == window:
+            yield {"before": before, "lines": header + piece}
+            piece, samples, before, windows = [], 0, number, windows + 1
+    if samples or not windows:
+        raise BadInput(f"window {windows + 1} has {samples} samples, the model wants {window}")
 
 
 def _sentence(answer: dict[str, Any]) -> str:

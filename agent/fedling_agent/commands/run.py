@@ -4,10 +4,13 @@ import argparse
 import logging
 import os
 import random
+import time
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 
 from fedling_agent.commands import installation
+from fedling_agent.commands.installation import Installation
 from fedling_agent.conditions.watcher import Watcher
 from fedling_agent.config import AgentConfig
 from fedling_agent.service import control
@@ -18,6 +21,7 @@ from fedling_agent.store.database import PROGRAM
 from fedling_agent.store.store import Store
 from fedling_agent.training.process import ChildProcess
 from fedling_protocol.disk import lock
+from fedling_protocol.disk.lock import Locked
 from fedling_protocol.exits import Exit
 from fedling_protocol.net import credentials
 from fedling_protocol.net.link import MqttLink
@@ -33,13 +37,17 @@ from fedling_protocol.wire.limits import MAX_PACKET
 
 log = logging.getLogger(__name__)
 
+LOCK_S = 3.0
+LOCK_LOOK_S = 0.002
+
 
 def run(args: argparse.Namespace) -> Exit:
     where = installation.find(args)
     config, streams = where.needed_config(), where.streams()
     logs.set_up(args.log)
     known_as = credentials.load(config.mqtt)
-    with lock.exclusive(where.state, PROGRAM):
+    with ExitStack() as held:
+        _lock(held, where)
         me = identity.ensure(where.state)
         log.info("device %s, key %s", me.device, me.key.public.hex())
         store = Store(where.state, config.bounds)
@@ -57,6 +65,19 @@ def run(args: argparse.Namespace) -> Exit:
         loop.close()
         store.close()
     return Exit.OK
+
+
+def _lock(held: ExitStack, where: Installation) -> None:
+    """A command that stores a piece has the lock for a moment. Raises Locked."""
+    until = time.monotonic() + LOCK_S
+    while True:
+        try:
+            held.enter_context(lock.exclusive(where.state, PROGRAM))
+            return
+        except Locked:
+            if time.monotonic() > until:
+                raise
+            time.sleep(LOCK_LOOK_S)
 
 
 def _stop(service: Service, loop: Loop) -> None:

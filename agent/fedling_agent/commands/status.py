@@ -4,12 +4,13 @@ import argparse
 import time
 from typing import Any
 
-from fedling_agent.commands import installation
+from fedling_agent.commands import installation, labels
 from fedling_agent.commands.installation import Installation
 from fedling_agent.service import report
 from fedling_agent.service.books import day_of
 from fedling_agent.service.control import Json
 from fedling_agent.store import identity
+from fedling_agent.store.recordings import Bounds
 from fedling_agent.store.store import Store
 from fedling_protocol.command import output
 from fedling_protocol.disk.errors import Missing
@@ -21,6 +22,8 @@ Facts = dict[str, Any]  # as report.py makes it, possibly by way of the socket
 def run(args: argparse.Namespace) -> Exit:
     where = installation.find(args)
     facts = read(where)
+    for stream in facts.get("streams", {}).values():
+        stream["unwanted"] = labels.unwanted(stream["labels"], stream["wanted"])
     if args.json:
         output.print_json(facts)
     else:
@@ -28,7 +31,7 @@ def run(args: argparse.Namespace) -> Exit:
     return Exit.OK
 
 
-def read(where: Installation) -> Json:
+def read(where: Installation) -> Facts:
     """Ask the service, without one read the store. Raises Missing."""
     service = where.service()
     if service is not None:
@@ -39,7 +42,8 @@ def read(where: Installation) -> Json:
         raise Missing(f"{where.state}: no device yet; make one with: fedling-agent init")
     facts: Json = {"doing": "the service does not run", "source": "store"}
     try:
-        store = Store(where.state, read_only=True)
+        bounds = Bounds() if where.config is None else where.config.bounds
+        store = Store(where.state, bounds, read_only=True)
     except Missing:  # made by init, never run
         return facts | {"device": me.device, "key": me.key.public.hex(), "enrol": me.add_command}
     try:
@@ -54,10 +58,7 @@ def pairs(facts: Facts) -> list[tuple[str, str]]:
         ("device", str(facts["device"])),
         ("doing", output.paint(str(facts["doing"]), output.GREEN)),
         *_connection(facts.get("connection")),
-        (
-            "enrolled",
-            "yes" if facts.get("enrolled") else f"no; the operator runs: {facts['enrol']}",
-        ),
+        ("enrolled", _enrolled(facts)),
     ]
     if facts.get("disk", "ok") != "ok":
         lines.append(("disk", output.paint(str(facts["disk"]), output.RED)))
@@ -67,9 +68,8 @@ def pairs(facts: Facts) -> list[tuple[str, str]]:
         (f"task {task}", output.paint(f"declined: {why}", output.YELLOW))
         for task, why in facts.get("declined", {}).items()
     ]
-    lines += [
-        (f"stream {name}", _stream(about)) for name, about in facts.get("streams", {}).items()
-    ]
+    for name, about in facts.get("streams", {}).items():
+        lines += _stream(name, about, facts["most_bytes"])
     if "bytes" in facts:
         lines.append(("bytes", _bytes(facts["bytes"])))
     for word in ("refused", "declined"):
@@ -86,7 +86,10 @@ def _counts(facts: Facts, prefix: str) -> str:
 
 
 def _enrolled(facts: Facts) -> str:
-    return "yes" if facts.get("enrolled") else f"no; the operator runs: {facts['enrol']}"
+    if facts.get("enrolled"):
+        return "yes"
+    word = "not any more: it was removed" if facts.get("removed") else "no"
+    return f"{word}; the operator runs: {facts['enrol']}"
 
 
 def _connection(about: Facts | None) -> list[tuple[str, str]]:
@@ -121,9 +124,30 @@ def _task(task: str, about: Facts) -> list[tuple[str, str]]:
     return lines
 
 
-def _stream(about: Facts) -> str:
-    size = output.size(about["bytes"])
-    return f"{about['recordings']} recordings, {about['samples']} samples, {size}"
+def _stream(name: str, about: Facts, most: int) -> list[tuple[str, str]]:
+    size = f"{output.size(about['bytes'])} of {output.size(most)}"
+    words = f"{about['recordings']} recordings, {about['samples']} samples, {size}"
+    lines = [(f"stream {name}", words)]
+    if here := [f"{label} {n}" for label, n in about["labels"].items() if n]:
+        lines.append(("  labels", ", ".join(here)))
+    if unwanted := [_unwanted(**one) for one in about["unwanted"]]:
+        text = f"{', '.join(unwanted)}: these samples train nothing"
+        lines.append(("  not wanted", output.paint(text, output.YELLOW)))
+    if lacking := [label for label in about["wanted"] if not about["labels"][label]]:
+        text = f"no sample of {', '.join(lacking)}"
+        lines.append(("  wanted", output.paint(text, output.YELLOW)))
+    if about["evicted"]:
+        text = f"{about['evicted']} older samples had to go, in all"
+        lines.append(("  evicted", output.paint(text, output.YELLOW)))
+    if about["no_room"]:
+        text = f"{about['no_room']} rows were refused, in all: raise store.bytes"
+        lines.append(("  no room", output.paint(text, output.RED)))
+    return lines
+
+
+def _unwanted(label: str, samples: int, nearest: str | None) -> str:
+    hint = f" (did you mean {nearest}?)" if nearest else ""
+    return f"{label} {samples}{hint}"
 
 
 def _bytes(about: Facts) -> str:

@@ -52,6 +52,9 @@ class Counter:
     def changed(self, changes: Changes) -> None:
         """Something was written: new samples, other labels, recordings that are gone."""
         had_enough = self.windows >= self._wanted
+        shorter = {key for key in changes.trimmed if self._forget(key)}
+        if not had_enough:
+            self._grown.update(shorter)
         self._evictions += bool(changes.evicted)
         for key in changes.evicted:
             self._forget(key)
@@ -74,12 +77,15 @@ class Counter:
                 yield from self._count_older()
         return self.enough
 
-    def _forget(self, key: int) -> None:
+    def _forget(self, key: int) -> bool:
+        """Whether it was counted, or is being counted."""
         counted = self._counted.pop(key, None)
         if counted is not None:
             self.windows -= counted.windows
         if key == self._counting:
             self._counting = None
+            return True
+        return counted is not None
 
     def _count_grown(self, key: int) -> Slices[None]:
         self._grown.discard(key)  # it may grow again meanwhile

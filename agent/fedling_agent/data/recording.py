@@ -11,9 +11,10 @@ class Recording:
     key: int  # in this store; grows and never comes back, so that the oldest comes first
     id: str
     start_ms: int
-    samples: int
+    samples: int  # up to its end: those before `first` are gone
     channels: int
     revision: int  # of the last change of a label by a person
+    first: int = 0  # the oldest sample that is kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,14 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
+class Stretch:
+    """Samples first..last (inclusive) were taken without a break; a hole parts two stretches."""
+
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
 class Changes:
     """What one write did to the recordings: who counts or fits need not look at the others."""
 
@@ -35,6 +44,7 @@ class Changes:
     grown: tuple[int, ...] = ()  # keys of this stream's recordings that are new or longer
     relabelled: tuple[int, ...] = ()  # keys of this stream's recordings
     evicted: tuple[int, ...] = ()  # keys, of any stream
+    trimmed: tuple[int, ...] = ()  # keys, of any stream: their oldest samples are gone
 
 
 class Source(Protocol):
@@ -47,4 +57,10 @@ class Source(Protocol):
         """The recording with this key; None if it was evicted."""
 
     def spans(self, recording: Recording, below: int | None = None) -> list[Span]:
-        """The last spans that begin before sample `below`; last first; empty at the end."""
+        """The last spans that begin before sample `below`; last first; empty at the end.
+
+        No span covers samples of two stretches.
+        """
+
+    def stretches(self, recording: Recording, below: int | None = None) -> list[Stretch]:
+        """The last stretches that begin before sample `below`; last first; empty at the end."""

@@ -7,28 +7,38 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_FLOOR, Context, Decimal, DecimalException
+from enum import StrEnum
 from math import floor
 from operator import itemgetter
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
+from fedling_agent.data.lines import MAX_ROW
 from fedling_protocol import settings
 from fedling_protocol.disk.errors import BadInput
 from fedling_protocol.settings import setting
 from fedling_protocol.wire import limits
+from fedling_protocol.wire.labels import tidy
 from fedling_protocol.wire.names import is_name
 
-MAX_ROW = 65_536  # bytes
 MAX_NAME = 64  # bytes of a recording's id
 SHOWN = 32  # characters of a wrong value
 COUNT_MIN, COUNT_MAX = -32768, 32767
 WORDS = ("recording", "label", "time")  # columns that are no channel
 FORMS = ("csv", "ndjson")
 LATEST_S = 2**33  # the year 2242
+QUOTED_LINES = 8  # that a quote which nobody closes takes along, at most
 
 # More digits than any sensor writes; results beyond the exponents are errors, not infinities.
 _CONTEXT = Context(prec=50, Emin=-999, Emax=999)
 _HALF = Decimal("0.5")
+
+_FIELD = r'(?: *"(?:[^"]|"")*"|[^",]*)'
+_WHOLE = re.compile(rf"{_FIELD}(?:,{_FIELD})*").fullmatch
+_OPENED = re.compile(
+    rf'(?:{_FIELD},)* *"(?:[^"]|"")*'
+).fullmatch  # a quote that the line leaves open
+_CLOSING = re.compile(r'(?:[^"]|"")*"(?!")').match  # of a quote that an earlier line opened
 
 _PLAIN = re.compile(r"[-+]?[0-9]+\.?[0-9]*").fullmatch
 _NEAR = 1e-6  # of a count
@@ -84,14 +94,32 @@ class Stream:
         return self.channel
 
 
+class HoleKind(StrEnum):
+    """Why a sample does not follow on from the one before, as people and --json are told."""
+
+    REFUSED = "refused rows"
+    JUMP = "jumps in time"
+    BACK = "steps back in time"
+    REPEAT = "repeated times"
+    SEAM = "seams"  # the recording was here before this input, or another one wrote to it
+
+
+class Hole(NamedTuple):
+    """A break before a sample."""
+
+    kind: HoleKind
+    words: str
+
+
 class Row(NamedTuple):
     """One sample, as it will be stored."""
 
     row: int  # line of the input, the first is 1
     recording: str
     label: str | None
-    time_ms: int | None  # since 1970; only a recording's first counts
+    time_us: int | None  # since 1970
     counts: tuple[int, ...]
+    hole: Hole | None = None  # before it
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +128,7 @@ class RowError:
 
     row: int  # line of the input, the first is 1
     reason: str
+    recording: str | None = None  # that the row would have been of, if it could be told
 
 
 def load_stream(path: Path) -> Stream:
@@ -123,24 +152,29 @@ class Parser:
         self._order = WORDS + self._names  # in which fields come to the reader
         self._header: tuple[str, ...] = ()
         self._pick: _Pick = tuple  # takes them out of a split line and a None
-        self._row = 0
+        self._quote = 0  # the row that opened a quote and did not close it; 0: none
+        self._form = form
+        self.row = 0  # lines that were read
 
     def feed(self, lines: Iterable[str]) -> Iterator[Row | RowError]:
         """What these lines say; a bad row is told and skipped. A bad header raises BadInput."""
         for line in lines:
-            self._row += 1
-            text = line.removeprefix("\ufeff") if self._row == 1 else line
+            self.row += 1
+            text = line.removeprefix("\ufeff") if self.row == 1 else line
             if not text.strip():
                 continue
+            fields: Sequence[object] | None = None
             try:
                 fields = self._fields(_checked(text))
                 if fields is not None:
-                    yield self._reader.row(self._row, fields)
+                    yield self._reader.row(self.row, fields)
             except _Wrong as wrong:
-                yield RowError(self._row, str(wrong))
+                if self._form == "csv" and not self._header:
+                    raise BadInput(f"header: {wrong}") from wrong
+                yield RowError(self.row, str(wrong), self._reader.recording_of(fields))
 
     def _csv(self, line: str) -> Sequence[object] | None:
-        fields: list[str | None] = [*_csv_fields(line)]
+        fields: list[str | None] = [*self._split(line.rstrip("\r\n"))]
         if not self._header:
             self._header = self._check_header([str(field).strip() for field in fields])
             places = {name: at for at, name in enumerate(self._header)}
@@ -151,11 +185,32 @@ class Parser:
         fields.append(None)
         return self._pick(fields)
 
+    def _split(self, line: str) -> list[str]:
+        """Split a line of CSV. A row is one line: of a field with line breaks all lines are
+        refused, and none of them is taken for a row of its own."""
+        if self._quote:
+            opened = self._quote
+            if _CLOSING(line) or self.row - opened >= QUOTED_LINES:
+                self._quote = 0
+            raise _Wrong(f"inside quotes that row {opened} opened")
+        if '"' not in line:
+            return line.split(",")
+        if _WHOLE(line):
+            return next(csv.reader([line], strict=True, skipinitialspace=True))
+        if _OPENED(line):
+            self._quote = self.row
+            raise _Wrong("not CSV: a quote is not closed; a row is one line")
+        raise _Wrong("not CSV: a quote stands inside a field")
+
     def _check_header(self, names: list[str]) -> tuple[str, ...]:
         known = (*WORDS, *self._names)
         needed = self._names if self._reader.bare else ("recording", *self._names)
         problems = [f"column {name} is missing" for name in needed if name not in names]
-        problems += [f"unknown column {_shown(name)}" for name in names if name not in known]
+        problems += [
+            f"unknown column {_shown(name)}" if name else f"column {at} has no name"
+            for at, name in enumerate(names, 1)
+            if name not in known
+        ]
         problems += [f"column {name} comes twice" for name in known if names.count(name) > 1]
         if problems:
             raise BadInput(f"header: {'; '.join(problems)}; allowed: {', '.join(known)}")
@@ -165,7 +220,11 @@ class Parser:
         try:
             # numbers as written: a float would round a second time
             fields: object = json.loads(
-                line, parse_float=_number, parse_int=_number, parse_constant=Decimal
+                line,
+                parse_float=_number,
+                parse_int=_number,
+                parse_constant=Decimal,
+                object_pairs_hook=_object,
             )
         except (ValueError, RecursionError) as error:
             raise _Wrong(f"not JSON: {error}") from error
@@ -177,19 +236,18 @@ class Parser:
         return [fields.get(name) for name in self._order]
 
 
-def bounded_lines(file: BinaryIO) -> Iterator[str]:
-    """The lines of a file or of standard input; one that is far too long comes cut."""
-    while line := file.readline(MAX_ROW + 1):
-        rest = line
-        while rest and not rest.endswith(b"\n") and len(rest) > MAX_ROW:
-            rest = file.readline(MAX_ROW + 1)
-        yield line.decode(errors="replace")
+def counts_of_window(
+    stream: Stream, lines: Sequence[str], form: str, window: int, before: int | None = None
+) -> "array[int]":
+    """Exactly one window of samples (they need no recording) for predict; BadInput if not.
 
-
-def counts_of_window(stream: Stream, lines: Iterable[str], form: str, window: int) -> "array[int]":
-    """Exactly one window of samples (they need no recording) for predict; BadInput if not."""
-    counts, rows = array("h"), 0
-    for row in Parser(stream, form, bare=True).feed(lines):
+    before: lines of the input before the window's rows, by default its header alone
+    """
+    counts, rows, parser = array("h"), 0, Parser(stream, form, bare=True)
+    header = 1 if form == "csv" else 0
+    list(parser.feed(lines[:header]))
+    parser.row = header if before is None else before
+    for row in parser.feed(lines[header:]):
         if isinstance(row, RowError):
             raise BadInput(f"row {row.row}: {row.reason}")
         rows += 1
@@ -219,7 +277,14 @@ class _Reader:
             raise _Wrong("recording is missing")
         pairs = zip(self._channels, fields[3:], strict=True)
         counts = tuple([_count(name, value, size) for (name, size), value in pairs])
-        return Row(number, recording or "", label, _time_ms(fields[2]), counts)
+        return Row(number, recording or "", label, _time_us(fields[2]), counts)
+
+    def recording_of(self, fields: Sequence[object] | None) -> str | None:
+        """Tell the recording of a row that is wrong elsewhere."""
+        try:
+            return None if fields is None else _text("recording", fields[0], MAX_NAME)
+        except _Wrong:
+            return None
 
 
 def _checked(line: str) -> str:
@@ -230,13 +295,13 @@ def _checked(line: str) -> str:
     return line
 
 
-def _csv_fields(line: str) -> list[str]:
-    if '"' not in line:
-        return line.rstrip("\r\n").split(",")
-    try:
-        return next(csv.reader([line], strict=True))
-    except csv.Error as error:
-        raise _Wrong(f"not CSV: {error}") from error
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise _Wrong(f"key {_shown(twice)} comes twice")
+    return fields
 
 
 def _text(name: str, value: object, longest: int) -> str | None:
@@ -245,7 +310,7 @@ def _text(name: str, value: object, longest: int) -> str | None:
         return None
     if not isinstance(value, str):
         raise _Wrong(f"{name} = {_shown(value)} is not a text")
-    text = value.strip()
+    text = tidy(value)
     if len(text.encode(errors="surrogatepass")) > longest or not text.isprintable():
         raise _Wrong(f"{name} = {_shown(text)}: allowed: {longest} bytes of printable text")
     return text or None
@@ -260,9 +325,9 @@ def _number(text: str) -> Decimal | str:
 
 
 def _decimal(name: str, value: object) -> Decimal:
-    if value is None or value == "":
+    if value is None or (isinstance(value, str) and not value.strip()):
         raise _Wrong(f"{name} is missing")
-    number = _number(value) if isinstance(value, str) and "_" not in value else value
+    number = _number(value.strip()) if isinstance(value, str) and "_" not in value else value
     if not isinstance(number, Decimal) or not number.is_finite():
         raise _Wrong(f"{name} = {_shown(value)} is not a number")
     return number
@@ -271,7 +336,7 @@ def _decimal(name: str, value: object) -> Decimal:
 def _count(name: str, value: object, resolution: float) -> int:
     """Exact, as decimals are. Most values are plain, and so far from the next count that a float
     cannot be wrong: it errs by less than 2^-36 of a count."""
-    if type(value) is str and _PLAIN(value):
+    if type(value) is str and _PLAIN(value := value.strip()):
         scaled = float(value) / resolution + 0.5
         if COUNT_MIN < scaled < COUNT_MAX:
             count = floor(scaled)
@@ -292,13 +357,13 @@ def _exact_count(name: str, value: object, resolution: Decimal) -> int:
     return int(scaled.to_integral_value(ROUND_FLOOR))
 
 
-def _time_ms(value: object) -> int | None:
-    if value is None or value == "":
+def _time_us(value: object) -> int | None:
+    if value is None or (isinstance(value, str) and not value.strip()):
         return None
     seconds = _decimal("time", value)
     if not 0 <= seconds < LATEST_S:
         raise _Wrong(f"time = {_shown(value)}: allowed: seconds since 1970")
-    return int(seconds * 1000)
+    return int(seconds * 1_000_000)
 
 
 def _shown(value: object) -> str:

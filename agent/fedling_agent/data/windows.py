@@ -10,6 +10,7 @@ import cbor2
 
 from fedling_agent.data.recording import Recording, Source, Span
 from fedling_protocol.runtime.slices import Slices
+from fedling_protocol.wire.labels import tidy
 from fedling_protocol.wire.messages import TaskSpec, Training
 
 MAX_EXAMPLES = 65_536
@@ -104,14 +105,15 @@ class Cutter:
     """Finds a task's training windows, from the newest back, without touching older ones.
 
     Windows begin at every multiple of the stride; one span with a label of the task must cover all
-    of a window, and no held-out block may touch it. A task without labels takes them all.
+    of a window, and no held-out block may touch it. A task without labels takes all in which the
+    samples follow on from each other.
     """
 
     def __init__(self, spec: TaskSpec, holdout: HoldOut | None) -> None:
         """Look for a task's windows. holdout: None: all windows train."""
         self._spec = spec
         self._holdout = holdout
-        self._classes = {label: k for k, label in enumerate(spec.labels)}
+        self._classes = {tidy(label): k for k, label in enumerate(spec.labels)}
 
     def back(self, source: Source, recording: Recording, seen: int = 0) -> Iterator[Run]:
         """Find windows of one recording that end after sample number `seen`, the last ones first.
@@ -136,13 +138,15 @@ class Cutter:
                 yield Run(firsts, span.revision, label)
 
     def _spans(self, source: Source, recording: Recording) -> Iterator[Span]:
-        if not self._spec.labels:
-            yield Span(0, recording.samples - 1, "", 0)
-            return
         below = None
-        while below != 0 and (page := source.spans(recording, below)):
+        while below != 0 and (page := self._page(source, recording, below)):
             yield from page
             below = page[-1].first
+
+    def _page(self, source: Source, recording: Recording, below: int | None) -> list[Span]:
+        if self._spec.labels:
+            return source.spans(recording, below)
+        return [Span(s.first, s.last, "", 0) for s in source.stretches(recording, below)]
 
     def _firsts(self, recording: str, low: int, high: int) -> Iterator[range]:
         """Tell where windows begin in low..high, last ones first; each block is hashed once."""

@@ -196,12 +196,13 @@ class _Connection:
             self._watch()
 
     def _handle(self, line: bytes) -> None:
-        try:
-            request = json.loads(line)
-        except (ValueError, RecursionError):
-            request = None
+        request = _decode(line)
         if not isinstance(request, dict):
-            self._answer(RequestFailed("the request is not a line with a JSON object", Exit.FAILED))
+            self._answer(
+                RequestFailed(
+                    "the request is not a line with a JSON object in Unicode", Exit.FAILED
+                )
+            )
             return
         try:
             self._handler(request, self._peer, self._answer)
@@ -236,6 +237,18 @@ class _Connection:
             self._loop.unwatch(self._socket.fileno())
         else:
             self._loop.watch(self._socket.fileno(), READ, self._on_ready)
+
+
+def _decode(line: bytes) -> object:
+    """Read a line; None if it is no JSON, or has a text that no database could store."""
+    try:
+        text = line.decode()
+        request: object = json.loads(text)
+        if "\\u" in text:  # may be half a surrogate pair
+            json.dumps(request, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
+        return None
+    return request
 
 
 def _failure(sentence: str, code: Exit) -> bytes:

@@ -7,18 +7,29 @@ from typing import cast
 from fedling_agent.conditions.condition import Readings
 from fedling_agent.conditions.decision import Allowance
 from fedling_agent.conditions.gate import Gate
+from fedling_agent.data.recording import Changes
 from fedling_agent.service import operations, report
 from fedling_agent.service.books import day_of
 from fedling_agent.service.control import Answer, Json, Peer, RequestFailed
 from fedling_agent.service.operations import Ingest
 from fedling_agent.service.predict import Predictor
 from fedling_agent.service.service import Service
-from fedling_agent.store.recordings import Ingested
-from fedling_protocol.disk.errors import BadInput, CannotWrite, Missing
+from fedling_agent.session import events as ev
+from fedling_agent.store.inputs import Ingested
+from fedling_agent.store.plans import PlanRecord
+from fedling_protocol.disk.errors import BadInput, Busy, CannotWrite, Missing
 from fedling_protocol.exits import Exit
 from fedling_protocol.runtime.slices import Sliced
 
-EXITS = {BadInput: Exit.FAILED, CannotWrite: Exit.CANNOT_WRITE, Missing: Exit.NOT_FOUND}
+ENDING_S = 10.0  # for trainings that stand on what is forgotten
+ENDED_LOOK_S = 0.05
+
+EXITS = {
+    BadInput: Exit.FAILED,
+    Busy: Exit.TRY_LATER,
+    CannotWrite: Exit.CANNOT_WRITE,
+    Missing: Exit.NOT_FOUND,
+}
 
 
 class Desk:
@@ -32,6 +43,9 @@ class Desk:
             "status": self.status,
             "conditions": self.conditions,
             "ingest": self.ingest,
+            "recordings": self.recordings,
+            "relabel": self.relabel,
+            "forget": self.forget,
             "predict": self.predict,
             "windows": self.windows,
         }
@@ -43,7 +57,7 @@ class Desk:
             raise RequestFailed(f"the service knows no {request.get('do')!r}", Exit.FAILED)
         try:
             verb(request, peer, answer)
-        except (BadInput, CannotWrite, Missing) as error:
+        except (BadInput, Busy, CannotWrite, Missing) as error:
             _refuse(answer, error)
 
     def status(self, _request: Json, _peer: Peer, answer: Answer) -> None:
@@ -54,6 +68,7 @@ class Desk:
             service.identity,
             day_of(service.clock.wall()),
             service.books.pending(),
+            [runner.plan.spec for runner in service.runners if runner.plan is not None],
         )
         tasks = cast(dict[str, Json], facts["tasks"])
         for runner in service.runners:
@@ -65,6 +80,7 @@ class Desk:
             | {
                 "fleet": service.config.fleet,
                 "enrolled": service.enrolment.enrolled,
+                "removed": service.enrolment.removed,
                 "doing": self._doing(),
                 "connection": self._connection(),
                 "declined": service.runners.declined,
@@ -100,16 +116,102 @@ class Desk:
         """All requests of one connection are one input. Answered when it is on disk."""
         service, ingest = self._service, peer.memory.get("ingest")
         if not isinstance(ingest, Ingest):
-            name, form = str(request.get("stream")), str(request.get("form"))
-            ingest = peer.memory["ingest"] = Ingest(service.store, service.streams, name, form)
-        lines, now_ms = _lines(request), int(service.clock.wall() * 1000)
+            ingest = peer.memory["ingest"] = Ingest.of_request(service.streams, request)
+        lines, before = _texts(request, "lines"), _number(request, "before")
+        if request.get("again") is True:
+            self._read_again(ingest, lines, before, answer)
+            return
+        now_ms, up_ms = int(service.clock.wall() * 1000), int(service.clock.now() * 1000)
 
         def stored(done: Ingested) -> None:
             answer(operations.told(done))
-            self._predictor.changed(done.changes)
-            service.runners.examples_changed(done.changes)
+            self._changed(done.changes)
 
-        service.writer.do(lambda: ingest.feed(lines, now_ms), stored, partial(_refuse, answer))
+        service.writer.do(
+            lambda: ingest.feed(service.store, lines, now_ms, up_ms, before),
+            stored,
+            partial(_refuse, answer),
+        )
+
+    def _read_again(
+        self, ingest: Ingest, lines: list[str], before: int | None, answer: Answer
+    ) -> None:
+        self._service.writer.do(
+            lambda: ingest.again(lines, before or 0),
+            lambda _: answer({}),
+            partial(_refuse, answer),
+        )
+
+    def _changed(self, changes: Changes) -> None:
+        self._predictor.changed(changes)
+        self._service.runners.examples_changed(changes)
+
+    def recordings(self, request: Json, _peer: Peer, answer: Answer) -> None:
+        """Tell a page of recordings; it is read by the disk worker."""
+        stream, below = _text(request, "stream"), _number(request, "below")
+        store = self._service.store
+        self._service.writer.do(
+            lambda: operations.listing(store, stream, below), answer, partial(_refuse, answer)
+        )
+
+    def relabel(self, request: Json, _peer: Peer, answer: Answer) -> None:
+        """Give samples of a recording another label."""
+        store, first, last = (
+            self._service.store, _number(request, "first"), _number(request, "last"),
+        )  # fmt: skip
+        stream, name = _text(request, "stream") or "", _text(request, "recording") or ""
+        label = _text(request, "label") or ""
+
+        def done(changes: Changes) -> None:
+            answer({})
+            self._changed(changes)
+
+        self._service.writer.do(
+            lambda: operations.relabel(store, stream, name, first, last, label),
+            done,
+            partial(_refuse, answer),
+        )
+
+    def forget(self, request: Json, _peer: Peer, answer: Answer) -> None:
+        """Erasing beats everything: what was trained on the recordings is given up first."""
+        stream, names = _text(request, "stream") or "", request.get("recordings")
+        if names is not None:
+            names = _texts(request, "recordings")
+        self._end_rounds(stream, names, answer, self._service.clock.now() + ENDING_S)
+
+    def _end_rounds(
+        self, stream: str, names: list[str] | None, answer: Answer, until: float
+    ) -> None:
+        """Have sessions give up what stands on recordings; look again until none does."""
+        service = self._service
+
+        def found(records: list[PlanRecord]) -> None:
+            if not records:
+                self._forget(stream, names, answer)
+            elif service.clock.now() > until:
+                answer(RequestFailed("a training does not end: try it again", Exit.TRY_LATER))
+            else:
+                for task in {record.plan.spec.task for record in records}:
+                    service.runners.give(task, ev.Erase())
+                again = partial(self._end_rounds, stream, names, answer, until)
+                service.clock.after(ENDED_LOOK_S, again)
+
+        service.writer.do(
+            lambda: operations.rounds_on(service.store, stream, names),
+            found,
+            partial(_refuse, answer),
+        )
+
+    def _forget(self, stream: str, names: list[str] | None, answer: Answer) -> None:
+        store, now_ms = self._service.store, int(self._service.clock.wall() * 1000)
+
+        def done(changes: Changes) -> None:
+            answer({"forgotten": len(changes.evicted)})
+            self._changed(changes)
+
+        self._service.writer.do(
+            lambda: operations.forget(store, stream, names, now_ms), done, partial(_refuse, answer)
+        )
 
     def predict(self, request: Json, _peer: Peer, answer: Answer) -> None:
         service, task, form = (
@@ -118,8 +220,9 @@ class Desk:
             str(request.get("form")),
         )
         slices = operations.predict(
-            service.store, self._predictor, service.streams, task, _lines(request), form
-        )
+            service.store, self._predictor, service.streams, task, _texts(request, "lines"), form,
+            _number(request, "before"),
+        )  # fmt: skip
         Sliced(service.clock, slices, answer, partial(_refuse, answer))
 
     def windows(self, request: Json, _peer: Peer, answer: Answer) -> None:
@@ -162,8 +265,22 @@ def _refuse(answer: Answer, error: Exception) -> None:
     raise error
 
 
-def _lines(request: Json) -> list[str]:
-    lines = request.get("lines")
-    if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
-        raise RequestFailed("lines: an array of texts is needed", Exit.FAILED)
-    return lines
+def _number(request: Json, key: str) -> int | None:
+    value = request.get(key)
+    if value is None or (type(value) is int and 0 <= value < 2**63):
+        return value
+    raise RequestFailed(f"{key}: a number is needed, 0 or more", Exit.FAILED)
+
+
+def _text(request: Json, key: str) -> str | None:
+    value = request.get(key)
+    if value is None or isinstance(value, str):
+        return value
+    raise RequestFailed(f"{key}: a text is needed", Exit.FAILED)
+
+
+def _texts(request: Json, key: str) -> list[str]:
+    texts = request.get(key)
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise RequestFailed(f"{key}: an array of texts is needed", Exit.FAILED)
+    return texts

@@ -2,6 +2,8 @@
 
 from fedling_agent.store.identity import Identity
 
+DOUBT = 3  # a join that gets no answer so often may be one of a device that was removed
+
 
 class Enrolment:
     """A device without a certificate sends its public key with each join."""
@@ -9,17 +11,23 @@ class Enrolment:
     def __init__(self, identity: Identity) -> None:
         self._identity = identity
         self.enrolled = False
+        self.removed = False  # it was enrolled, and is not any more
 
-    @property
-    def key(self) -> bytes | None:
-        """The public key that a join carries; None: the aggregator knows us already."""
-        return None if self.enrolled else self._identity.key.public
+    def key(self, tries: int) -> bytes | None:
+        """The public key that a join carries; None: the aggregator knows us already.
+
+        tries: how often it was asked, with this, since its last answer. Who has been removed gets
+        none, unless it shows its key.
+        """
+        return self._identity.key.public if not self.enrolled or tries >= DOUBT else None
 
     def certified(self) -> bool:
         """A certificate for this device is here; whether that is news."""
-        news, self.enrolled = not self.enrolled, True
+        news, self.enrolled, self.removed = not self.enrolled, True, False
         return news
 
-    def denied(self) -> None:
-        """The aggregator says that it does not know us."""
-        self.enrolled = False
+    def denied(self) -> bool:
+        """The aggregator says that it does not know us; whether that is news."""
+        news, self.enrolled = self.enrolled, False
+        self.removed = self.removed or news
+        return news

@@ -1,9 +1,11 @@
 """Are there enough examples for the last plan: counted beside everything else, as they come."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from fedling_agent.data.counting import Counter
 from fedling_agent.data.recording import Changes, Source
+from fedling_agent.service.floor import Floor
 from fedling_protocol.disk.errors import BadInput
 from fedling_protocol.runtime.loop import Clock
 from fedling_protocol.runtime.slices import Sliced
@@ -14,16 +16,18 @@ class Examples:
     """Counts for one plan at a time."""
 
     def __init__(
-        self, clock: Clock, source: Source, secret: bytes, counted: Callable[[], None]
+        self, clock: Clock, source: Source, secret: bytes, floor: Floor, counted: Callable[[], None]
     ) -> None:
         """secret: the device's, for the hold-out. counted: called when the answer may be new."""
         self._clock = clock
         self._source = source
         self._secret = secret
+        self._floor = floor
         self._counted = counted
         self._counter: Counter | None = None
         self._counting: Sliced[bool] | None = None
         self.failure = ""  # why there is nothing to count
+        self.wanted = 0  # for the last plan
 
     @property
     def enough(self) -> bool:
@@ -34,7 +38,9 @@ class Examples:
         """Count for another plan: it may want other windows, or more."""
         self.close()
         self.failure = ""
-        self._counter = Counter(self._source, plan.spec, plan.training, self._secret)
+        self.wanted = self._floor.examples(plan.training)
+        training = replace(plan.training, min_examples=self.wanted)
+        self._counter = Counter(self._source, plan.spec, training, self._secret)
         self._go_on()
 
     def changed(self, changes: Changes) -> None:

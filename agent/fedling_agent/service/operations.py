@@ -1,55 +1,161 @@
 """Ingest and predict, done by the running service or, without one, by the command itself."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 
-from fedling_agent.data.streams import Parser, Stream, counts_of_window
+from fedling_agent.data.holes import Holes
+from fedling_agent.data.recording import Changes
+from fedling_agent.data.streams import Parser, Row, RowError, Stream, counts_of_window
 from fedling_agent.service.control import Json
 from fedling_agent.service.predict import Predictor
+from fedling_agent.store.inputs import Ingested, Input, Mode
 from fedling_agent.store.models import StoredModel
-from fedling_agent.store.recordings import Ingested
+from fedling_agent.store.plans import PlanRecord
 from fedling_agent.store.store import Store
 from fedling_protocol.disk.errors import BadInput, Missing
-from fedling_protocol.runtime.slices import Slices
+from fedling_protocol.runtime.slices import Slices, finish
+from fedling_protocol.wire.labels import tidy
+from fedling_protocol.wire.limits import MAX_LABEL_BYTES
 
 Streams = dict[str, Stream]
+
+LONGEST_ID = 64  # characters of an input's id: the last ones are kept
 
 
 class Ingest:
     """One input, in as many pieces as it comes: its header and its row numbers go on."""
 
-    def __init__(self, store: Store, streams: Streams, name: str, form: str) -> None:
-        """Begin an input for a stream. Raises Missing, BadInput."""
-        self._store = store
+    def __init__(
+        self, streams: Streams, name: str, form: str, mode: Mode = Mode.APPEND, id: str = ""
+    ) -> None:
+        """Begin an input for a stream. id: of an input that is repeated after a restart.
+
+        Raises Missing, BadInput.
+        """
         self._stream = find_stream(streams, name)
         self._parser = Parser(self._stream, form)
+        self._holes = Holes()
+        self._given = Input(mode, id)
 
-    def feed(self, lines: Iterable[str], now_ms: int) -> Ingested:
-        """What became of these rows. now_ms: Unix time.
+    @classmethod
+    def of_request(cls, streams: Streams, request: Json) -> "Ingest":
+        """Begin what the first request of an input asks for. Raises Missing, BadInput."""
+        mode = str(request.get("mode", Mode.APPEND))
+        if mode not in list(Mode):
+            raise BadInput(f"mode {mode}: allowed: {', '.join(Mode)}")
+        name, form, id = (str(request.get(key, "")) for key in ("stream", "form", "input"))
+        if len(id) > LONGEST_ID:
+            raise BadInput(f"input: allowed: {LONGEST_ID} characters")
+        return cls(streams, name, form, Mode(mode), id)
 
+    def feed(
+        self,
+        store: Store,
+        lines: Iterable[str],
+        now_ms: int,
+        up_ms: int = 0,
+        before: int | None = None,
+    ) -> Ingested:
+        """What became of these rows. now_ms: Unix time; up_ms: since boot.
+
+        before: how many lines of the input came before these, by default those that came here.
         Raises BadInput, CannotWrite: then none of them is kept. It parses, writes and waits for
         the disk: beside the loop, one call after another.
         """
-        rows = self._parser.feed(lines)
-        return self._store.recordings.ingest(self._stream, rows, now_ms)
+        before = self._parser.row if before is None else before
+        rows = self._rows(lines, before)
+        return store.recordings.ingest(
+            self._stream, rows, now_ms, up_ms=up_ms, given=self._given, before=before
+        )
+
+    def again(self, lines: Iterable[str], before: int) -> None:
+        """Read lines that were stored already, by somebody who is gone. Raises BadInput."""
+        self._given.skip(self._rows(lines, before))
+
+    def _rows(self, lines: Iterable[str], before: int) -> Iterable[Row | RowError]:
+        self._parser.row = before
+        return self._holes.mark(self._parser.feed(lines))
 
 
 def told(done: Ingested) -> Json:
     """Say what became of some rows, as it is answered."""
     return {
         "stored": done.stored,
+        "seen": done.seen,
         "refused": done.refused,
         "errors": [[error.row, error.reason] for error in done.errors],
+        "holes": dict(done.holes),
+        "notes": [list(note) for note in done.notes],
         "evicted": done.evicted,
+        "evicted_samples": done.evicted_samples,
+        "gone": done.gone,
+        "replaced": done.replaced,
     }
 
 
+# --- recordings ---
+
+
+def listing(store: Store, stream: str | None, below: int | None) -> Json:
+    """Tell a page of recordings. It reads their labels: beside the loop."""
+    return {"recordings": [asdict(one) for one in store.recordings.listing(stream, below)]}
+
+
+def relabel(
+    store: Store, stream: str, recording: str, first: int | None, last: int | None, label: str
+) -> Changes:
+    """Give samples another label, or none (empty). Raises Missing, BadInput, CannotWrite."""
+    label = tidy(label)
+    if not label.isprintable() or len(label.encode()) > MAX_LABEL_BYTES:
+        raise BadInput(f"label {label!r}: allowed: {MAX_LABEL_BYTES} bytes of printable text")
+    return store.recordings.relabel(stream, tidy(recording), first, last, label or None)
+
+
+def rounds_on(store: Store, stream: str, names: Sequence[str] | None) -> list[PlanRecord]:
+    """List the plans in work that were frozen on one of these recordings (None: of any).
+
+    It reads frozen sets: beside the loop. Raises Missing (no such recording).
+    """
+    for name in names or ():
+        if store.recordings.by_id(stream, name) is None:
+            raise Missing(f"stream {stream} has no recording {name}")
+    records = [r for r in store.plans.in_work() if r.plan.spec.stream == stream]
+    if names is None:
+        return records
+    return [r for r in records if set(finish(store.plans.examples(r)).names) & set(names)]
+
+
+def forget(store: Store, stream: str, names: Sequence[str] | None, now_ms: int) -> Changes:
+    """Remove recordings for good (None: all of a stream), and end what was trained on them.
+
+    No child may run on them. Raises Missing, CannotWrite, Busy.
+    """
+    for record in rounds_on(store, stream, names):
+        plan, update = record.plan, record.update_hash
+        store.spool.end(plan.spec.task, plan.plan_id, update, None, "erased", now_ms)
+    return store.recordings.forget(stream, names)
+
+
+# --- predictions ---
+
+
 def predict(
-    store: Store, predictor: Predictor, streams: Streams, task: str, lines: list[str], form: str
+    store: Store,
+    predictor: Predictor,
+    streams: Streams,
+    task: str,
+    lines: list[str],
+    form: str,
+    before: int | None = None,
 ) -> Slices[Json]:
-    """Answer about one window. task: empty if there is only one. Raises Missing, BadInput."""
+    """Answer about one window. task: empty if there is only one.
+
+    before: lines of the input before the window's rows, by default its header alone.
+    Raises Missing, BadInput.
+    """
     model = newest_model(store, task)
     stream = find_stream(streams, model.spec.stream)
-    counts = counts_of_window(stream, lines, form, model.spec.window)
+    counts = counts_of_window(stream, lines, form, model.spec.window, before)
     answer = yield from predictor.predict(model, counts)
     about: Json = {"task": answer.task, "model": answer.version, "normalised": answer.normalised}
     if answer.label is None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from fedling_agent.conditions.policy import Policy
 from fedling_agent.conditions.watcher import Watcher
 from fedling_agent.service.enrolment import Enrolment
+from fedling_agent.service.floor import Floor
+from fedling_agent.service.history import History
 from fedling_agent.service.outbox import Outbox
 from fedling_agent.service.writer import Writer
 from fedling_agent.session.state import Timing
@@ -26,8 +28,10 @@ class Parts:
     link: Link
     outbox: Outbox
     enrolment: Enrolment
+    history: History
     writer: Writer
     store: Store
+    floor: Floor
     freezer: Freezer
     topics: Topics
     identity: Identity

@@ -38,7 +38,7 @@ class Answer:
 class _Fit:
     """A normaliser that was computed from recordings."""
 
-    stream: str
+    spec: TaskSpec
     normaliser: Normaliser
     samples: int  # of the stream that it covers
     since: int = 0  # that have come
@@ -71,7 +71,7 @@ class Predictor:
     def changed(self, changes: Changes) -> None:
         """Something was ingested: what is normal is found out anew when enough has come."""
         for task, fit in list(self._fits.items()):
-            if fit.stream == changes.stream:
+            if fit.spec.stream == changes.stream:
                 fit.since += changes.samples
                 if fit.since * REFIT >= fit.samples:
                     del self._fits[task]
@@ -92,9 +92,10 @@ class Predictor:
         normaliser = self._store.models.normaliser(spec.task)
         if normaliser is not None and len(normaliser.means) == spec.channels:
             return normaliser, BY_TRAINING
-        if spec.task not in self._fits:
-            self._fits[spec.task] = yield from _fit(self._store, spec)
-        return self._fits[spec.task].normaliser, BY_RECORDINGS
+        fit = self._fits.get(spec.task)
+        if fit is None or fit.spec != spec:  # none yet, or of another task that had its name
+            fit = self._fits[spec.task] = yield from _fit(self._store, spec)
+        return fit.normaliser, BY_RECORDINGS
 
 
 def _fit(store: Store, spec: TaskSpec) -> Slices[_Fit]:
@@ -109,7 +110,7 @@ def _fit(store: Store, spec: TaskSpec) -> Slices[_Fit]:
             "ingest some samples first"
         )
     read = yield from read_windows(store.recordings, spec, windows, used)
-    return _Fit(spec.stream, read.normaliser, len(windows) * spec.stride)
+    return _Fit(spec, read.normaliser, len(windows) * spec.stride)
 
 
 def _words(

@@ -13,9 +13,11 @@ from fedling_agent.store.identity import Identity
 from fedling_agent.store.ledger import Traffic
 from fedling_agent.store.store import Store
 from fedling_agent.training.slot import Occupant
-from fedling_protocol.wire.messages import Plan
+from fedling_protocol.wire.labels import tidy
+from fedling_protocol.wire.messages import Plan, TaskSpec
 
 RECEIPTS = 5  # shown, of each task
+LABELS = 32  # of each stream, the most frequent ones
 
 
 class Live(Protocol):
@@ -30,6 +32,9 @@ class Live(Protocol):
     def failure(self) -> str: ...
 
     @property
+    def wanted(self) -> int: ...
+
+    @property
     def session(self) -> Session: ...
 
     @property
@@ -37,23 +42,42 @@ class Live(Protocol):
 
 
 def of_store(
-    store: Store, identity: Identity | None, today: str, pending: Sequence[Traffic] = ()
+    store: Store,
+    identity: Identity | None,
+    today: str,
+    pending: Sequence[Traffic] = (),
+    specs: Sequence[TaskSpec] = (),
 ) -> Json:
-    """Tell what the store knows. pending: bytes at the socket that are not written there yet."""
-    tasks = sorted({*store.models.tasks(), *(r.task for r in store.spool.receipts())})
+    """Tell what the store knows.
+
+    pending: bytes at the socket that are not written there yet; specs: of the plans at hand
+    """
+    models = [store.models.newest(task) for task in store.models.tasks()]
+    wanted = [*specs, *(model.spec for model in models if model is not None)]
     return {
         "device": None if identity is None else identity.device,
         "key": None if identity is None else identity.key.public.hex(),
         "enrol": None if identity is None else identity.add_command,
         "enrolled": identity is not None and store.ledger.certificate(identity.device) is not None,
-        "tasks": {task: of_task(store, task) for task in tasks},
+        "tasks": {task: of_task(store, task) for task in store.tasks()},
         "streams": {
-            name: {"recordings": recordings, "samples": samples, "bytes": size}
-            for name, (recordings, samples, size) in store.recordings.summary().items()
+            name: summary._asdict() | of_labels(store, name, wanted)
+            for name, summary in store.recordings.summary().items()
         },
+        "most_bytes": store.recordings.bounds.bytes,
         "bytes": of_bytes([*store.ledger.traffic(), *pending], today),
         "counters": store.ledger.counters(),
     }
+
+
+def of_labels(store: Store, stream: str, specs: Sequence[TaskSpec]) -> Json:
+    """Tell how many samples have the most frequent labels, and those that tasks want."""
+    wanted = {tidy(x): None for spec in specs if spec.stream == stream for x in spec.labels}
+    counts = store.recordings.labels(stream, LABELS)
+    counts |= {
+        label: store.recordings.labelled(stream, label) for label in wanted if label not in counts
+    }
+    return {"labels": counts, "wanted": list(wanted)}
 
 
 def of_task(store: Store, task: str) -> Json:
@@ -82,15 +106,18 @@ def of_task(store: Store, task: str) -> Json:
 
 
 def of_bytes(rows: Sequence[Traffic], today: str) -> Json:
-    """Add up the bytes at the socket: today, in all, and of the last rounds."""
+    """Add up the bytes at the socket: today, in all, of the last rounds, and before them."""
     rounds: dict[str, list[int]] = {}
     for row in rows:
+        if not row.day:
+            continue
         counts = rounds.setdefault("" if row.plan_id is None else row.plan_id.hex(), [0, 0])
         counts[0] += row.sent
         counts[1] += row.received
     return {
         "today": _sum([(row.sent, row.received) for row in rows if row.day == today]),
         "total": _sum([(row.sent, row.received) for row in rows]),
+        "earlier": _sum([(row.sent, row.received) for row in rows if not row.day]),
         "of_no_round": _sum([tuple(rounds.pop("", [0, 0]))]),
         "rounds": {plan: _sum([tuple(counts)]) for plan, counts in rounds.items()},
     }
@@ -213,7 +240,7 @@ def _why_idle(live: Live) -> str:
     if session.offer is None:
         return f"a model waits to be fetched: {why}" if session.fetch and why else "no open plan"
     if not session.enough:
-        return f"not training: fewer than {session.offer.training.min_examples} examples"
+        return f"not training: fewer than {live.wanted} examples"
     return f"not training: {why}" if why else "about to ask"
 
 

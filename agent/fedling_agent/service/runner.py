@@ -51,7 +51,9 @@ class SessionRunner:
         self.allowance: Allowance | None = None
         self.looked_at = 0.0
         self.training = LocalTraining(task, parts, self._gate, self.give, self._take_in)
-        self._examples = Examples(parts.clock, store.recordings, parts.identity.secret, self.look)
+        self._examples = Examples(
+            parts.clock, store.recordings, parts.identity.secret, parts.floor, self.look
+        )
         if self.plan is not None:
             self._examples.count_for(self.plan)
 
@@ -63,6 +65,11 @@ class SessionRunner:
     def failure(self) -> str:
         """Why the last training failed, or why there are no examples for the last plan."""
         return self.training.failure or self._examples.failure
+
+    @property
+    def wanted(self) -> int:
+        """The fewest examples on which the last plan is trained."""
+        return self._examples.wanted
 
     # --- what the service tells ------------------------------------------------------------------
 
@@ -95,10 +102,10 @@ class SessionRunner:
             return False
         if digest.model_hash(spec, model.exponents, model.weights) != fetch.model_hash:
             return False
-        parts, name = self._parts, fetch.model_hash
+        parts, name, generation = self._parts, fetch.model_hash, fetch.moment.generation
         parts.outbox.unsubscribe_model(self.task, version)
         parts.writer.do(
-            lambda: parts.store.models.put(model),
+            lambda: parts.store.models.put(model, generation),
             lambda _: self.give(ev.ModelStored(version, name)),
         )
         return True
@@ -106,6 +113,15 @@ class SessionRunner:
     def examples_changed(self, changes: Changes) -> None:
         """Something was ingested, relabelled or evicted."""
         self._examples.changed(changes)
+
+    def leave(self) -> None:
+        """The task was removed: its training ends, and nothing more of it is fetched."""
+        begun, fetch = self.session.begun, self.session.fetch
+        self.close()
+        if begun is not None:
+            self._parts.slot.cancel(begun.plan_id)
+        if fetch is not None:
+            self._parts.outbox.unsubscribe_model(self.task, fetch.version)
 
     def close(self) -> None:
         """No timer and no action any more. What is on disk stays."""
@@ -138,15 +154,14 @@ class SessionRunner:
 
     def _step(self, s: Session, told: Told, now_ms: int) -> tuple[Session, list[ev.Action]]:
         """What the disk knows is asked now, when the writes that this waited for are done."""
-        plans, find = self._parts.store.plans, self._parts.store.models.find
-        match told:
-            case Plan():
-                finished, held = plans.is_finished(told.plan_id), find(told.base_hash) is not None
-                return machine.step(s, ev.PlanSeen(told, finished, held), now_ms)
-            case Rest():
-                held = find(told.model_hash) is not None
-                return machine.step(s, ev.RestSeen(told, held), now_ms)
-        return machine.step(s, told, now_ms)
+        if not isinstance(told, Plan | Rest):
+            return machine.step(s, told, now_ms)
+        store = self._parts.store
+        held = store.models.holds(self.task, told.generation, told.newest)
+        if isinstance(told, Rest):
+            return machine.step(s, ev.RestSeen(told, held), now_ms)
+        finished = store.plans.is_finished(told.plan_id)
+        return machine.step(s, ev.PlanSeen(told, finished, held), now_ms)
 
     def _on_stepped(self) -> None:
         """The session may be another than before."""
@@ -193,7 +208,8 @@ class SessionRunner:
 
     def _send_join(self, action: ev.SendJoin) -> None:
         words = "what became of its update of" if action.have else "to take part in"
-        join = Join(action.plan_id, action.nonce, action.have, self._parts.enrolment.key)
+        key = self._parts.enrolment.key(self.session.tries)
+        join = Join(action.plan_id, action.nonce, action.have, key)
         meaning = f"asks {words} {self._round(action.plan_id)}"
         self._parts.outbox.join(self.task, join, meaning, self._hold())
 
@@ -201,7 +217,8 @@ class SessionRunner:
         self._parts.outbox.ask_plans()
 
     def _fetch_model(self, action: ev.FetchModel) -> None:
-        if self._parts.store.models.find(action.model_hash) is not None:
+        models, generation = self._parts.store.models, action.generation
+        if models.holds(self.task, generation, action.model_hash):
             self._conductor.give(ev.ModelStored(action.version, action.model_hash))
         else:
             self._parts.outbox.subscribe_model(self.task, action.version)

@@ -21,6 +21,7 @@ class Runners:
         self._parts = parts
         self._streams = streams
         self._runners: dict[str, SessionRunner] = {}
+        self._forgetting: dict[str, bool] = {}  # on its way to the disk; whether it came again
         self._closed = True
 
     def __iter__(self) -> Iterator[SessionRunner]:
@@ -38,8 +39,7 @@ class Runners:
         store = self._parts.store
         for task in store.plans.unfinished_tasks():
             self._begin(task)
-        newest = [store.models.newest(task) for task in store.models.tasks()]
-        self.version = max((model.version for model in newest if model), default=0)
+        self._count_version()
 
     def close(self) -> None:
         """End all, and begin none: what is on disk stays."""
@@ -47,11 +47,21 @@ class Runners:
         for runner in self:
             runner.close()
         self._runners.clear()
+        self._forgetting.clear()
 
     def see(self, task: str, message: Plan | Rest) -> bool:
-        """Take in what is retained of a task's plans. False: this device cannot take part in it."""
+        """Take in what is retained of a task's plans. False: this device cannot take part in it.
+
+        Raises Refused: it is of a former life.
+        """
+        history = self._parts.history
+        history.check(task, message)
+        if task in self._forgetting:  # what is on disk of it is of another task
+            self._forgetting[task] = True
+            return True
         runner = self.find(task)
-        reason = why_not(message.spec, self._streams)
+        spec = message.spec
+        reason = self._parts.floor.forbids(spec) or why_not(spec, self._streams)
         if not reason and runner is None and len(self) >= MOST_TASKS:
             reason = f"this device works on {MOST_TASKS} tasks already"
         if reason:
@@ -59,9 +69,20 @@ class Runners:
                 self.declined[task] = reason
             return False
         self.declined.pop(task, None)
+        history.remember(task, message)
         if not self._closed:
             (runner or self._begin(task)).see(message)
         return True
+
+    def forget(self, task: str) -> None:
+        """End a task that was removed: nothing of it stays, here or on disk."""
+        self.declined.pop(task, None)
+        runner = self._runners.pop(task, None)
+        if runner is not None:
+            runner.leave()
+        self._forgetting.setdefault(task, False)
+        now_ms = int(self._parts.clock.wall() * 1000)
+        self._parts.history.forget(task, now_ms, lambda: self._on_forgotten(task))
 
     def model(self, task: str, message: Model, version: int) -> bool:
         """Take in a verified message on model/<version>. False: not the one that was asked for."""
@@ -87,6 +108,17 @@ class Runners:
         """Tell all that the store has other examples than before."""
         for runner in self:
             runner.examples_changed(changes)
+
+    def _on_forgotten(self, task: str) -> None:
+        self._count_version()
+        self._parts.changed()
+        if self._forgetting.pop(task, False):
+            self._parts.outbox.ask_plans()
+
+    def _count_version(self) -> None:
+        models = self._parts.store.models
+        newest = [models.newest(task) for task in models.tasks()]
+        self.version = max((model.version for model in newest if model), default=0)
 
     def _begin(self, task: str) -> SessionRunner:
         runner = self._runners[task] = SessionRunner(task, self._parts)

@@ -12,6 +12,8 @@ from fedling_agent.config import AgentConfig
 from fedling_agent.data.streams import Stream
 from fedling_agent.service.books import Books
 from fedling_agent.service.enrolment import Enrolment
+from fedling_agent.service.floor import Floor
+from fedling_agent.service.history import History
 from fedling_agent.service.inbox import Inbox
 from fedling_agent.service.outbox import Outbox
 from fedling_agent.service.parts import Parts
@@ -33,13 +35,16 @@ from fedling_protocol.runtime.backoff import Backoff
 from fedling_protocol.runtime.loop import Clock
 from fedling_protocol.runtime.recovery import Recovery, Stall
 from fedling_protocol.runtime.worker import Worker
+from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import (
     Certificate,
     Model,
+    OfEpoch,
     Plan,
     Receipt,
     Rest,
     StateCode,
+    Tasks,
     Ticket,
     WaitReason,
 )
@@ -103,6 +108,7 @@ class Service:
         )
         self.writer = Writer(ports.disk, self.recovery.refused)
         self.books = Books(clock, store.ledger, self.writer)
+        self.history = History(store, self.writer)
         self.link = link = ports.make_link(identity.device, self)
         topics, device = config.topics, identity.device
         self.inbox = Inbox(clock, topics, config.root_public, device, store.ledger, self.books)
@@ -117,14 +123,17 @@ class Service:
 
     def _make_parts(self, ports: Ports) -> Parts:
         config, retry = self.config, self.config.retry
+        floor = Floor(config.tasks, config.floor.labels, config.floor.min_examples)
         return Parts(
             clock=self.clock,
             link=self.link,
             outbox=self.outbox,
             enrolment=self.enrolment,
+            history=self.history,
             writer=self.writer,
             store=self.store,
-            freezer=Freezer(self.store, config.fleet, self.identity.secret),
+            floor=floor,
+            freezer=Freezer(self.store, config.fleet, self.identity.secret, floor.min_examples),
             topics=config.topics,
             identity=self.identity,
             slot=self.slot,
@@ -144,6 +153,7 @@ class Service:
     def start(self) -> None:
         """Everything begins; then the clock runs it."""
         self.inbox.load()
+        self.history.load()
         if self.inbox.key(self.identity.device) is not None:
             self.enrolment.certified()
         self.runners.restore()
@@ -206,6 +216,7 @@ class Service:
 
     def _go_on(self) -> None:
         self._close_books()
+        self.history.load()  # what was heard meanwhile is not on disk
         self.runners.restore()
         self.outbox.subscribe_all()
         self.teller.again()
@@ -237,6 +248,9 @@ class Service:
     def on_message(self, topic: str, payload: bytes, emptied: bool) -> None:
         """Never raises because of what came in."""
         try:
+            if not payload and not emptied:
+                self._on_cleared(topic)
+                return
             received = self.inbox.open(topic, payload, emptied)
             self.books.on_received(self._plan_of(received), topic, len(payload))
             self._take(received, payload)
@@ -257,9 +271,15 @@ class Service:
 
     def _take(self, received: Received, payload: bytes) -> None:
         task, message = received.address.task or "", received.message
+        if isinstance(message, OfEpoch):
+            self.history.check_epoch(message)
         match message:
             case Certificate():
                 self._on_certificate(message, payload)
+            case Tasks():
+                for removed in self.history.take_tasks(message, self.runners.declined):
+                    log.info("%s: the task was removed", removed)
+                    self.runners.forget(removed)
             case Plan() | Rest():
                 if not self.runners.see(task, message):
                     self.books.count("declined plans")
@@ -285,9 +305,26 @@ class Service:
             self.runners.give_all(ev.Enrolled())
             self.teller.changed()
 
+    def _on_cleared(self, topic: str) -> None:
+        """What was retained there is taken back, by whomever: it is signed by nobody.
+
+        An own certificate that is gone makes us ask with our key: the answer is signed.
+        """
+        address = self.config.topics.parse(topic)
+        self.books.count("cleared topics")
+        if address.kind is Kind.KEYS and address.owner == self.identity.device:
+            self._not_enrolled()
+
+    def _not_enrolled(self) -> None:
+        if self.enrolment.denied():
+            log.warning("not enrolled any more; to enrol it: %s", self.identity.add_command)
+
     def _on_ticket(self, task: str, ticket: Ticket) -> None:
         if ticket.reason == WaitReason.NOT_ENROLLED:
-            self.enrolment.denied()
+            self._not_enrolled()
+            drop = self.store.ledger.drop_certificate
+            if self.store.ledger.certificate(self.identity.device) is not None:
+                self.writer.do(lambda: drop(self.identity.device), ignore)
             if self.inbox.refusals.may_log(WaitReason.NOT_ENROLLED):
                 log.warning("not enrolled; the operator runs: %s", self.identity.add_command)
         self.runners.give(task, ev.TicketSeen(ticket))

@@ -188,6 +188,7 @@ class FetchModel:
     version: int
     model_hash: bytes
     size: int  # bytes of the Model message
+    generation: int = 0  # of the task
 
 
 @dataclass(frozen=True, slots=True)

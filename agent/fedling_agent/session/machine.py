@@ -51,7 +51,7 @@ from fedling_agent.session.state import (
     Training,
     Waiting,
 )
-from fedling_protocol.wire.messages import Answer, Plan, Ticket, Verdict, WaitReason
+from fedling_protocol.wire.messages import Answer, Plan, Rest, Ticket, Verdict, WaitReason
 
 
 def step(s: Session, event: Event, now_ms: int) -> tuple[Session, list[Action]]:
@@ -107,11 +107,11 @@ def on_allowed(s: Session, event: Allowed, now: int, do: list[Action]) -> Sessio
 
 def on_plan(s: Session, event: PlanSeen, now: int, do: list[Action]) -> Session:
     plan = event.plan
-    if any(plan.round < known.round for known in (s.begun, s.offer) if known):
+    if any(plan.moment < known.moment for known in (s.begun, s.offer) if known):
         return s  # came late: it was closed before the other was opened
     if s.look_ms is not None:
         s = replace(s, look_ms=None)
-    s = want_model(s, plan.base_version, plan.base_hash, plan.model_size, event.held, do)
+    s = want_model(s, plan, event.held, do)
     if s.begun and s.begun.plan_id != plan.plan_id:
         s = give_up(s, "superseded", do)
     mine = {known.plan_id for known in (s.begun, s.offer, *s.spool) if known}
@@ -125,10 +125,10 @@ def on_plan(s: Session, event: PlanSeen, now: int, do: list[Action]) -> Session:
 
 def on_rest(s: Session, event: RestSeen, now: int, do: list[Action]) -> Session:
     rest = event.rest
-    if s.offer and rest.version <= s.offer.base_version:
+    if s.offer and rest.moment < s.offer.moment:
         return s  # came late: the plan was opened after it
-    s = want_model(s, rest.version, rest.model_hash, rest.model_size, event.held, do)
-    if s.begun and rest.version > s.begun.base_version:
+    s = want_model(s, rest, event.held, do)
+    if s.begun and rest.moment > s.begun.moment:
         s = give_up(s, "superseded", do)
     s = offered(s, None)
     wait, dice = back_off(s, tries=0)
@@ -213,15 +213,17 @@ def forget(s: Session, plan_id: bytes) -> Session:
 # --- transfers -------------------------------------------------------------------------------
 
 
-def want_model(
-    s: Session, version: int, model_hash: bytes, size: int, held: bool, do: list[Action]
-) -> Session:
+def want_model(s: Session, named: Plan | Rest, held: bool, do: list[Action]) -> Session:
     """The newest model is this one; it is fetched as soon as transfers are allowed."""
-    if s.fetch and (s.fetch.version > version or s.fetch.model_hash == model_hash):
-        return s  # came late, or again
+    moment, life = named.moment, named.moment.generation
+    if s.fetch and s.fetch.moment > moment:
+        return s  # came late
+    if s.fetch and (s.fetch.moment.generation, s.fetch.model_hash) == (life, named.newest):
+        return s  # came again
     if s.fetch and s.fetch.due_ms is not None:
         do.append(CancelFetch(s.fetch.version))
-    fetch = None if held else Fetch(version, model_hash, size, due_ms=None)
+    size = named.model_size
+    fetch = None if held else Fetch(moment.version, named.newest, size, None, moment)
     return s if fetch is s.fetch else replace(s, fetch=fetch)
 
 
@@ -373,7 +375,7 @@ def settle_transfers(s: Session, now: int, do: list[Action]) -> Session:
     if not fetch:
         return s
     if fetch.due_ms is None and s.transfer:
-        do.append(FetchModel(fetch.version, fetch.model_hash, fetch.size))
+        do.append(FetchModel(fetch.version, fetch.model_hash, fetch.size, fetch.moment.generation))
         return replace(s, fetch=replace(fetch, due_ms=now + s.timing.transfer_ms))
     if fetch.due_ms is not None and not s.transfer:
         do.append(CancelFetch(fetch.version))

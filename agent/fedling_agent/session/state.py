@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 
-from fedling_protocol.wire.messages import Plan, StateCode
+from fedling_protocol.wire.messages import Moment, Plan, StateCode
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,7 @@ class Fetch:
     model_hash: bytes
     size: int
     due_ms: int | None  # given up then; None: not begun, transfers are forbidden
+    moment: Moment  # of the plan or rest that named it
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,7 +132,11 @@ CREATE VIEW free_recordings AS  -- may be evicted
     SELECT * FROM recordings WHERE key NOT IN (SELECT recording FROM pins);
 """
 
-TABLES = Tables(first=1, steps=(SCHEMA_1, migrations.to_2), converter="fedling-agent run")
+TABLES = Tables(
+    first=1,
+    steps=(SCHEMA_1, migrations.to_2, migrations.TO_3, migrations.to_4, migrations.LIVES),
+    converter="fedling-agent run",
+)
 
 
 def open_database(path: Path, *, read_only: bool = False) -> Database:

@@ -28,7 +28,7 @@ class Files:
                 folder.mkdir(mode=0o700, exist_ok=True)
                 durable.remove_leftovers(folder)
             durable.sync_directory(self.models.parent)
-        self._tidy()
+        self.tidy()
 
     def job(self, plan_id: bytes) -> Path:
         """Where the job of a plan is, or will be."""
@@ -51,8 +51,8 @@ class Files:
         """Remove an update that does not wait any more."""
         self._remove(self.spool / update_hash.hex())
 
-    def _tidy(self) -> None:
-        """Remove what was not in work when the last process ended."""
+    def tidy(self) -> None:
+        """Remove what is not in work: after a start, and when a task is forgotten."""
         rows = self._database.rows
         self.tidy_frozen()
         self._keep(self.jobs, rows("SELECT plan_id FROM plans WHERE state = 'frozen'"))

@@ -1,5 +1,6 @@
 """What left the device and what was refused: the sent log, counters, certificates."""
 
+import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -25,7 +26,7 @@ class Sent:
 class Traffic:
     """Bytes that went through the socket on one day for one plan."""
 
-    day: str  # 2026-03-01
+    day: str  # 2026-03-01; empty: all that is older than what is kept by day
     plan_id: bytes | None  # None: of no plan
     sent: int
     received: int
@@ -68,11 +69,7 @@ class Ledger:
                 "sent = sent + excluded.sent, received = received + excluded.received",
                 [(row.day, row.plan_id or b"", row.sent, row.received) for row in rows],
             )
-            connection.execute(
-                "DELETE FROM traffic WHERE (day, plan_id) NOT IN "
-                "(SELECT day, plan_id FROM traffic ORDER BY day DESC, plan_id LIMIT ?)",
-                (KEPT_DAYS,),
-            )
+            _fold_old(connection, {(row.day, row.plan_id or b"") for row in rows})
 
     def counters(self) -> dict[str, int]:
         """Read all counters, by name."""
@@ -84,7 +81,7 @@ class Ledger:
         self.unmark("probe")
 
     def traffic(self) -> list[Traffic]:
-        """List the bytes, newest day first; the last 400 rows are kept."""
+        """List the bytes, newest day first: of 400 days and plans, then all others together."""
         sql = "SELECT day, plan_id, sent, received FROM traffic ORDER BY day DESC, plan_id"
         return [Traffic(day, plan or None, *n) for day, plan, *n in self._database.rows(sql)]
 
@@ -98,6 +95,11 @@ class Ledger:
                 (id, serial, envelope),
             )
             return kept.rowcount > 0
+
+    def drop_certificate(self, id: str) -> None:
+        """Forget an owner's certificate: it is in force no more."""
+        with self._database.transaction("a certificate") as connection:
+            connection.execute("DELETE FROM certificates WHERE id = ?", (id,))
 
     def certificate(self, id: str) -> bytes | None:
         """The envelope of an owner's certificate, as received."""
@@ -117,3 +119,22 @@ class Ledger:
     def is_marked(self, name: str) -> bool:
         """Whether mark() was called and unmark() was not."""
         return self._database.row("SELECT 1 FROM marks WHERE name = ?", name) is not None
+
+
+def _fold_old(connection: sqlite3.Connection, new: set[tuple[str, bytes]]) -> None:
+    """Add what is too old to be kept by day to one row: the sum of all rows stays.
+
+    A clock that says 1970 must not make what was written just now the oldest.
+    """
+    sql = """SELECT day, plan_id, sent, received FROM traffic WHERE day != ''
+             ORDER BY day DESC, plan_id LIMIT -1 OFFSET ?"""
+    for day, plan_id, sent, received in connection.execute(sql, (KEPT_DAYS,)).fetchall():
+        if (day, plan_id) in new:
+            continue
+        connection.execute(
+            "INSERT INTO traffic (day, plan_id, sent, received) VALUES ('', x'', ?, ?) "
+            "ON CONFLICT (day, plan_id) DO UPDATE SET "
+            "sent = sent + excluded.sent, received = received + excluded.received",
+            (sent, received),
+        )
+        connection.execute("DELETE FROM traffic WHERE day = ? AND plan_id = ?", (day, plan_id))

@@ -4,11 +4,34 @@ import sqlite3
 
 import cbor2
 
+from fedling_agent.store import costs
+from fedling_protocol.wire.labels import tidy
+
 _SPEC = 6  # the key of the task in a Rest message
 
 INDEXES = """
 CREATE INDEX recordings_of ON recordings (stream);           -- and so by key: newest first
 CREATE INDEX recordings_touched ON recordings (touched_ms)   -- which are too old
+"""
+
+
+LIVES = """
+DROP TABLE seen;                 -- nothing wrote it
+CREATE TABLE seen (              -- where the history of each task was when it was last heard of
+    task TEXT PRIMARY KEY,
+    epoch INTEGER NOT NULL,
+    generation INTEGER NOT NULL,
+    version INTEGER NOT NULL,
+    open INTEGER NOT NULL,
+    model BLOB NOT NULL          -- hash of the newest
+) WITHOUT ROWID;
+CREATE TABLE in_force (          -- the last list of tasks
+    only INTEGER PRIMARY KEY CHECK (only = 0),
+    message BLOB NOT NULL
+);
+ALTER TABLE models ADD COLUMN generation INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE models ADD COLUMN number INTEGER NOT NULL DEFAULT 0; -- in which order they came
+UPDATE models SET number = version;
 """
 
 
@@ -22,4 +45,71 @@ def to_2(connection: sqlite3.Connection) -> None:
         sql = "UPDATE models SET spec = ? WHERE task = ? AND version = ?"
         connection.execute(sql, (spec, task, version))
     for statement in INDEXES.split(";"):
+        connection.execute(statement)
+
+
+# Holes; age by time that was lived through; totals that are kept.
+TO_3 = """
+DROP VIEW free_recordings;
+ALTER TABLE recordings RENAME COLUMN touched_ms TO grown_ms;  -- of the time that was lived through
+ALTER TABLE recordings ADD COLUMN first INTEGER NOT NULL DEFAULT 0;  -- sample that is kept
+ALTER TABLE pins ADD COLUMN first INTEGER NOT NULL DEFAULT 0;  -- sample that is needed
+CREATE TABLE stretches (        -- samples that were taken without a break
+    recording INTEGER NOT NULL REFERENCES recordings ON DELETE CASCADE,
+    first INTEGER NOT NULL,
+    last INTEGER NOT NULL,      -- inclusive
+    PRIMARY KEY (recording, first)
+) WITHOUT ROWID;
+INSERT INTO stretches SELECT key, 0, samples - 1 FROM recordings WHERE samples > 0;
+CREATE TABLE labels (           -- how many samples have it: kept, never counted anew
+    stream TEXT NOT NULL,
+    label TEXT NOT NULL,
+    samples INTEGER NOT NULL,
+    PRIMARY KEY (stream, label)
+) WITHOUT ROWID;
+CREATE INDEX labels_most ON labels (stream, samples);
+CREATE TABLE inputs (           -- the last request of inputs under way, and what became of it
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    row INTEGER NOT NULL,       -- lines before it
+    done TEXT NOT NULL
+);
+CREATE TABLE lived (            -- time that passed while this device ran, whatever its clock says
+    total_ms INTEGER NOT NULL,
+    up_ms INTEGER NOT NULL      -- since boot, when it was last looked at
+);
+INSERT INTO lived VALUES (0, 0);
+UPDATE recordings SET grown_ms = 0;
+ALTER TABLE streams ADD COLUMN recordings INTEGER NOT NULL DEFAULT 0;  -- kept, as all that follow
+ALTER TABLE streams ADD COLUMN samples INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE streams ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE streams ADD COLUMN evicted INTEGER NOT NULL DEFAULT 0;     -- samples, in all
+ALTER TABLE streams ADD COLUMN no_room INTEGER NOT NULL DEFAULT 0;     -- rows refused, in all
+CREATE VIEW free_recordings AS  -- may be evicted
+    SELECT * FROM recordings WHERE key NOT IN (SELECT recording FROM pins);
+"""
+
+_BYTES_4 = f"""
+UPDATE recordings SET bytes = bytes + {costs.RECORDING} + {costs.STRETCH} + length(id)
+    + {costs.CHUNK} * (SELECT count(*) FROM chunks WHERE recording = key)
+    + (SELECT coalesce(sum({costs.SPAN} + length(label)), 0) FROM spans WHERE recording = key)
+"""  # noqa: S608 (constants)
+
+_LABELS_4 = """
+INSERT INTO labels SELECT r.stream, s.label, sum(s.last - s.first + 1)
+    FROM spans s JOIN recordings r ON r.key = s.recording GROUP BY r.stream, s.label
+"""
+_TOTALS_4 = """
+UPDATE streams SET
+    recordings = (SELECT count(*) FROM recordings WHERE stream = name),
+    samples = (SELECT coalesce(sum(samples), 0) FROM recordings WHERE stream = name),
+    bytes = (SELECT coalesce(sum(bytes), 0) FROM recordings WHERE stream = name)
+"""
+
+
+def to_4(connection: sqlite3.Connection) -> None:
+    """Labels have one form, bytes are those on disk, and totals are kept."""
+    for (label,) in connection.execute("SELECT DISTINCT label FROM spans").fetchall():
+        connection.execute("UPDATE spans SET label = ? WHERE label = ?", (tidy(label), label))
+    for statement in (_BYTES_4, _LABELS_4, _TOTALS_4):
         connection.execute(statement)

@@ -15,7 +15,7 @@ from fedling_protocol.wire.digest import model_hash, start_model_hash
 from fedling_protocol.wire.messages import Model, TaskSpec
 from fedling_protocol.wire.records import TASK_SPEC
 
-KEPT = 8  # versions of a task; a job has its own link to the weights it needs
+KEPT = 8  # models of a task; a job has its own link to the weights it needs
 PIECE = 2**18  # bytes that are read and hashed in one slice
 DECODED = 64  # descriptions in memory
 KEPT_BYTES = 32 * 2**20  # of a task's weights; the newest is kept whatever its size
@@ -35,7 +35,11 @@ class StoredModel:
 
 
 class Models:
-    """The newest versions of every task."""
+    """The models that came last of every task; of a task that was added again only its own.
+
+    The newest is the one that the aggregator named last, as lives.py remembers it. While that one
+    is not here it is the one that came last.
+    """
 
     def __init__(self, database: Database, directory: Path) -> None:
         self._database = database
@@ -43,7 +47,7 @@ class Models:
         self._decoded: dict[tuple[str, int, bytes], StoredModel] = {}
         self._normalisers: dict[str, tuple[str, Normaliser]] = {}  # by task: text, value
 
-    def put(self, model: Model) -> StoredModel:
+    def put(self, model: Model, generation: int = 0) -> StoredModel:
         """Store durably a message that was verified. Again: the same. Raises CannotWrite."""
         spec, name = model.spec, model_hash(model.spec, model.exponents, model.weights)
         what, path = f"model {model.version} of {spec.task}", self._path(name)
@@ -52,10 +56,12 @@ class Models:
         size, exponents = len(model.weights), json.dumps(model.exponents)
         with self._database.transaction(what) as connection:
             connection.execute(
-                "INSERT OR REPLACE INTO models (task, version, hash, spec, exponents, size) "
-                "VALUES (?, ?, ?, ?, ?, ?)",
-                (spec.task, model.version, name, encode_spec(spec), exponents, size),
+                "INSERT OR REPLACE INTO models "
+                "(task, version, hash, spec, exponents, size, generation, number) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, (SELECT 1 + coalesce(max(number), 0) FROM models))",
+                (spec.task, model.version, name, encode_spec(spec), exponents, size, generation),
             )
+            self._decoded.pop((spec.task, model.version, name), None)  # it may have other labels
             dropped = self._beyond(spec.task)
             for version in dropped:
                 sql = "DELETE FROM models WHERE task = ? AND version = ?"
@@ -65,17 +71,17 @@ class Models:
         return self._remember(stored)
 
     def newest(self, task: str) -> StoredModel | None:
-        """The highest version of a task here. It is decoded once, so ask as often as you like."""
-        sql = "SELECT version, hash FROM models WHERE task = ? ORDER BY version DESC LIMIT 1"
-        row = self._database.row(sql, task)
-        while row is not None:
-            version, name = row
+        """The newest of a task here. It is decoded once, so ask as often as you like."""
+        for version, name, _ in self._database.rows(_NEWEST, task):
             if model := self._present(task, version, name):
                 return model
-            sql = """SELECT version, hash FROM models WHERE task = ? AND version < ?
-                     ORDER BY version DESC LIMIT 1"""
-            row = self._database.row(sql, task, version)
         return None
+
+    def holds(self, task: str, generation: int, name: bytes) -> bool:
+        """Whether a task has the model of this hash."""
+        sql = "SELECT version FROM models WHERE task = ? AND generation = ? AND hash = ?"
+        row = self._database.row(sql, task, generation, name)
+        return row is not None and self._present(task, row[0], name) is not None
 
     def find(self, name: bytes) -> StoredModel | None:
         """The model of this hash, if its weights are here."""
@@ -127,9 +133,8 @@ class Models:
 
     def _beyond(self, task: str) -> list[int]:
         """Find the versions that are too many."""
-        sql = "SELECT version, size FROM models WHERE task = ? ORDER BY version DESC"
         dropped, total = [], 0
-        for kept, (version, size) in enumerate(self._database.rows(sql, task)):
+        for kept, (version, _, size) in enumerate(self._database.rows(_NEWEST, task)):
             total += size
             if kept > 0 and (kept >= KEPT or total > KEPT_BYTES):
                 dropped.append(version)
@@ -160,6 +165,13 @@ class Models:
             del self._decoded[next(iter(self._decoded))]
         self._decoded[model.task, model.version, model.hash] = model
         return model
+
+
+_NEWEST = """
+SELECT models.version, hash, size FROM models LEFT JOIN seen USING (task)
+WHERE task = ? AND (seen.generation IS NULL OR seen.generation = models.generation)
+ORDER BY hash IS seen.model DESC, number DESC
+"""
 
 
 def encode_spec(spec: TaskSpec) -> bytes:

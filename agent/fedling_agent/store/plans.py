@@ -65,12 +65,14 @@ class Plans:
     ) -> None:
         """Begin a plan: its recordings are not evicted, its normaliser is predict's.
 
+        recordings: each from the first sample that is needed: older ones may go
+
         rows: the listing of the frozen set, compressed.
         Raises Moved (a recording is not what it was), CannotWrite.
         """
         channels = json.dumps(normaliser.to_tuples())
         with self._database.transaction("the plan") as connection:
-            pins = [(plan.plan_id, _unchanged(connection, r).key) for r in recordings]
+            kept = [_unchanged(connection, recording) for recording in recordings]
             connection.execute(
                 "INSERT OR IGNORE INTO frozen (hash, listing) VALUES (?, ?)", (frozen_hash, rows)
             )
@@ -88,7 +90,10 @@ class Plans:
                     channels,
                 ),
             )
-            connection.executemany("INSERT INTO pins (plan_id, recording) VALUES (?, ?)", pins)
+            connection.executemany(
+                "INSERT INTO pins (plan_id, recording, first) VALUES (?, ?, ?)",
+                [(plan.plan_id, recording.key, recording.first) for recording in kept],
+            )
             connection.execute(
                 "INSERT OR REPLACE INTO normalisers (task, channels) VALUES (?, ?)",
                 (plan.spec.task, channels),
@@ -135,8 +140,8 @@ class Plans:
 
 def _unchanged(connection: sqlite3.Connection, recording: Recording) -> Recording:
     """Samples never change, and more of them do not matter."""
-    row = one(connection, "SELECT revision FROM recordings WHERE key = ?", (recording.key,))
-    if row != (recording.revision,):
+    sql = "SELECT revision FROM recordings WHERE key = ? AND first <= ?"
+    if one(connection, sql, (recording.key, recording.first)) != (recording.revision,):
         raise Moved(f"recording {recording.id} was evicted or relabelled meanwhile")
     return recording
 

@@ -2,23 +2,26 @@
 
 import json
 import sqlite3
-from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from fedling_agent.data.recording import Changes, Recording, Span
+from fedling_agent.data.recording import Changes, Recording, Span, Stretch
 from fedling_agent.data.streams import Row, RowError, Stream
+from fedling_agent.store import costs
+from fedling_agent.store.appending import Appender, group
+from fedling_agent.store.inputs import Ingested, Input, recall, remember
+from fedling_agent.store.open_recording import SAMPLES, OpenRecording, cut
+from fedling_agent.store.tally import Tally
 from fedling_protocol.disk.database import Database, one
 from fedling_protocol.disk.errors import BadInput, Missing
 
-MAX_ERRORS = 20  # that are told one by one; all are counted
-SAMPLE_BYTES = 2
-GROWING_BYTES = 4096  # a smaller last chunk grows: rows that come one by one make no tiny chunks
-CHUNK_BYTES = 65_536
-PAGE = 256  # recordings or spans that are read at a time
+PAGE = 256  # recordings, spans or stretches that are read at a time
+LISTED = 64  # recordings on a page of a listing
+LABELS = 32  # of each of them
+DAY_MS = 86_400_000
 
-_COLUMNS = "key, id, start_ms, samples, ?, revision"  # as Recording has them
+_COLUMNS = "key, id, start_ms, samples, ?, revision, first"  # as Recording has them
 _LAST = 2**63 - 1
 
 
@@ -26,35 +29,34 @@ _LAST = 2**63 - 1
 class Bounds:
     """How much of the examples is kept."""
 
-    bytes: int = 64 * 2**20  # samples of all streams
-    age_days: float = 0.0  # since something was added to a recording; 0: for ever
-
-
-@dataclass(frozen=True, slots=True)
-class Ingested:
-    """What became of the rows of one call."""
-
-    changes: Changes
-    refused: int = 0
-    errors: tuple[RowError, ...] = ()  # the first 20
-
-    @property
-    def stored(self) -> int:
-        """How many rows are on disk."""
-        return self.changes.samples
-
-    @property
-    def evicted(self) -> int:
-        """How many recordings had to go."""
-        return len(self.changes.evicted)
+    bytes: int = 64 * 2**20  # on disk, of all streams
+    age_days: float = 0.0  # that the device ran since a recording grew; 0: for ever
 
 
 class Summary(NamedTuple):
-    """How much is stored of one stream."""
+    """How much is stored of one stream, and what of it had to go."""
 
     recordings: int
     samples: int
+    bytes: int  # on disk
+    evicted: int  # samples, in all
+    no_room: int  # rows that were refused since there was no room, in all
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One recording as a person is told of it."""
+
+    key: int
+    stream: str
+    recording: str
+    start_ms: int  # by the clock of this device
+    samples: int
+    first: int  # the oldest that is kept
     bytes: int
+    holes: int
+    labels: dict[str, int]  # samples of each of the most frequent ones
+    in_training: bool
 
 
 class Recordings:
@@ -62,52 +64,114 @@ class Recordings:
 
     def __init__(self, database: Database, bounds: Bounds) -> None:
         self._database = database
-        self._bounds = bounds
-        self._bytes: int | None = None  # stored, of all streams; we are the only one who writes
+        self.bounds = bounds
 
-    def ingest(self, stream: Stream, rows: Iterable[Row | RowError], now_ms: int) -> Ingested:
-        """Append the good rows, then evict, in one transaction. A known recording goes on.
+    def ingest(
+        self,
+        stream: Stream,
+        rows: Iterable[Row | RowError],
+        now_ms: int,
+        *,
+        up_ms: int = 0,
+        given: Input | None = None,
+        before: int = 0,
+    ) -> Ingested:
+        """Store the good rows and evict, in one transaction.
 
+        up_ms: since boot; age is counted in what passes of it, whatever the clock says.
+        given: the input that these rows go on with, by default a new one. before: its lines before
+        these; the same request again is answered as it was, and stores nothing.
         Memory: the rows of this call; feed it some thousand at a time.
         Raises CannotWrite (nothing of this call is stored), BadInput (the stream's resolution or
         channels are not those of what is stored).
         """
-        pieces, refused, errors = _group(rows)
-        stored, self._bytes = self._bytes, None  # unknown until it is committed
+        given, done = given or Input(), Ingested(Changes(stream.name))
+        rows = list(rows)
         with self._database.transaction("examples") as connection:
+            known = recall(connection, given, before)
+            if known is not None:
+                given.skip(rows)
+                return known
             _declare(connection, stream)
-            if stored is None:
-                stored = _stored_bytes(connection)
-            writer = _Writer(connection, stream, self._bounds, now_ms, stored)
-            for piece in pieces:
-                if error := writer.append(piece):
-                    refused += len(piece.labels)
-                    errors.append(error)
-            writer.evict_old()
-        self._bytes = writer.bytes
-        return Ingested(writer.changes(), refused, tuple(errors[:MAX_ERRORS]))
+            lived_ms = _live(connection, up_ms)
+            appender = Appender(
+                connection, stream, given, done, self.bounds.bytes, now_ms, lived_ms
+            )
+            for piece in group(rows, done):
+                appender.take(piece)
+            if self.bounds.age_days > 0:
+                appender.evict_old(int(self.bounds.age_days * DAY_MS))
+            appender.finish()
+            remember(connection, given, before, done)
+        given.keep(appender.courses)
+        return done
 
     def relabel(
-        self, stream: str, recording: str, first: int, last: int, label: str | None
+        self,
+        stream: str,
+        recording: str,
+        first: int | None,
+        last: int | None,
+        label: str | None,
     ) -> Changes:
         """Change or remove (None) the label of samples first..last; raises the revision.
 
+        first, last: None: from the oldest, to the newest.
         Raises Missing (no such recording), BadInput (no such samples).
         """
+        tally = Tally()
         with self._database.transaction("a label") as connection:
-            sql = "SELECT key, samples, revision FROM recordings WHERE stream = ? AND id = ?"
-            row = one(connection, sql, (stream, recording))
-            if row is None:
-                raise Missing(f"stream {stream} has no recording {recording}")
-            key, samples, revision = row
-            if not 0 <= first <= last < samples:
-                raise BadInput(f"{recording}: samples {first}..{last} of 0..{samples - 1}")
-            _cut_out(connection, key, first, last)
-            if label is not None:
-                _put_span(connection, key, Span(first, last, label, revision + 1))
-            sql = "UPDATE recordings SET revision = revision + 1 WHERE key = ?"
-            connection.execute(sql, (key,))
-        return Changes(stream, relabelled=(key,))
+            found = _find(connection, tally, stream, recording)
+            first = found.first if first is None else first
+            last = found.samples - 1 if last is None else last
+            if not found.first <= first <= last < found.samples:
+                raise BadInput(
+                    f"{recording}: samples {first}..{last} of {found.first}..{found.samples - 1}"
+                )
+            found.relabel(first, last, label)
+            found.close()
+            tally.write(connection)
+        return Changes(stream, relabelled=(found.key,))
+
+    def forget(self, stream: str, names: Sequence[str] | None = None) -> Changes:
+        """Remove recordings for good, by default all of a stream.
+
+        The caller aborts what was trained on them first. Raises Missing (no such recording), then
+        none is removed.
+        """
+        tally = Tally()
+        with self._database.transaction("the erasure of examples") as connection:
+            if names is None:
+                sql = "SELECT id FROM recordings WHERE stream = ?"
+                names = [name for (name,) in connection.execute(sql, (stream,))]
+            found = [_find(connection, tally, stream, name) for name in dict.fromkeys(names)]
+            for recording in found:
+                recording.remove(evicted=False)
+            tally.write(connection)
+        self._database.forget_deleted()
+        return Changes(stream, evicted=tuple(recording.key for recording in found))
+
+    def listing(self, stream: str | None = None, below: int | None = None) -> list[Listed]:
+        """List a page of recordings for people, those that were begun last first.
+
+        It reads all of their labels: beside the loop.
+        """
+        sql = f"""SELECT key, stream, id, start_ms, samples, first, bytes,
+                  (SELECT count(*) FROM stretches WHERE recording = key),
+                  EXISTS (SELECT 1 FROM pins WHERE recording = key) FROM recordings
+                  WHERE key < ? AND stream = coalesce(?, stream)
+                  ORDER BY key DESC LIMIT {LISTED}"""  # noqa: S608 (a constant)
+        rows = self._database.rows(sql, _LAST if below is None else below, stream)
+        return [
+            Listed(key, of, name, start, samples - first, first, size, max(0, parts - 1),
+                   self._labels_of(key), bool(pinned))
+            for key, of, name, start, samples, first, size, parts, pinned in rows
+        ]  # fmt: skip
+
+    def _labels_of(self, key: int) -> dict[str, int]:
+        sql = """SELECT label, sum(last - first + 1) FROM spans WHERE recording = ?
+                 GROUP BY label ORDER BY 2 DESC, 1 LIMIT ?"""
+        return dict(self._database.rows(sql, key, LABELS))
 
     def newest(self, stream: str, below: int | None = None) -> list[Recording]:
         """List a page of recordings with keys below a bound, those that were begun last first."""
@@ -148,189 +212,58 @@ class Recordings:
 
     def samples(self, recording: Recording, first: int, count: int) -> bytes:
         """Read int16 counts in this machine's order, channels last. Raises Missing."""
-        width = recording.channels * SAMPLE_BYTES
-        sql = """SELECT first, data FROM chunks WHERE recording = ?1 AND first < ?3 AND first >=
-                 (SELECT max(first) FROM chunks WHERE recording = ?1 AND first <= ?2)
-                 ORDER BY first"""
-        found = bytearray()
-        for start, data in self._database.rows(sql, recording.key, first, first + count):
-            begin = max(0, first - start) * width
-            found += memoryview(data)[begin : (first + count - start) * width]
-        if len(found) != count * width:
+        width = recording.channels * costs.SAMPLE
+        rows = self._database.rows(SAMPLES, recording.key, first, first + count)
+        found = cut(rows, first, count, width)
+        if first < recording.first or len(found) != count * width:
             raise Missing(f"samples of recording {recording.id} were evicted")
-        return bytes(found)
+        return found
+
+    def stretches(self, recording: Recording, below: int | None = None) -> list[Stretch]:
+        """List a page of stretches that begin before sample `below`, the last first."""
+        sql = f"""SELECT first, last FROM stretches WHERE recording = ? AND first < ?
+                  ORDER BY first DESC LIMIT {PAGE}"""  # noqa: S608 (a constant)
+        rows = self._database.rows(sql, recording.key, _LAST if below is None else below)
+        return [Stretch(*row) for row in rows]
 
     def summary(self) -> dict[str, Summary]:
-        """Tell how much is stored, by stream."""
-        sql = "SELECT stream, count(*), sum(samples), sum(bytes) FROM recordings GROUP BY stream"
+        """Tell how much is stored, by stream: from totals that are kept."""
+        sql = """SELECT name, recordings, samples, bytes, evicted, no_room FROM streams
+                 WHERE recordings > 0 OR evicted > 0 OR no_room > 0"""
         return {row[0]: Summary(*row[1:]) for row in self._database.rows(sql)}
 
-    def erase(self, stream: str | None = None) -> None:
-        """Remove for good what was ingested; the caller aborts what was trained on it first."""
-        self._bytes = None
-        with self._database.transaction("the erasure of examples") as connection:
-            if stream is None:
-                connection.execute("DELETE FROM recordings")
-            else:
-                connection.execute("DELETE FROM recordings WHERE stream = ?", (stream,))
-        self._database.forget_deleted()
+    def labels(self, stream: str, most: int) -> dict[str, int]:
+        """Tell how many samples have each label, the most frequent ones first."""
+        sql = """SELECT label, samples FROM labels WHERE stream = ?
+                 ORDER BY samples DESC, label DESC LIMIT ?"""
+        return dict(self._database.rows(sql, stream, most))
+
+    def labelled(self, stream: str, label: str) -> int:
+        """Tell how many samples have one label."""
+        sql = "SELECT samples FROM labels WHERE stream = ? AND label = ?"
+        row = self._database.row(sql, stream, label)
+        return 0 if row is None else int(row[0])
 
 
-@dataclass(slots=True)
-class _Piece:
-    """Rows of one recording that came one after the other."""
-
-    recording: str
-    row: int  # of the first, among the good rows of this call
-    time_ms: int | None
-    counts: "array[int]"
-    labels: list[str | None]
+def _find(connection: sqlite3.Connection, tally: Tally, stream: str, name: str) -> OpenRecording:
+    found = OpenRecording.find(connection, tally, stream, name)
+    if found is None:
+        raise Missing(f"stream {stream} has no recording {name}")
+    return found
 
 
-def _group(rows: Iterable[Row | RowError]) -> tuple[list[_Piece], int, list[RowError]]:
-    pieces: list[_Piece] = []
-    errors: list[RowError] = []
-    refused = 0
-    for row in rows:
-        if isinstance(row, RowError):
-            refused += 1
-            if len(errors) < MAX_ERRORS:
-                errors.append(row)
-            continue
-        if not pieces or pieces[-1].recording != row.recording:
-            pieces.append(_Piece(row.recording, row.row, row.time_ms, array("h"), []))
-        pieces[-1].counts.extend(row.counts)
-        pieces[-1].labels.append(row.label)
-    return pieces, refused, errors
+def _live(connection: sqlite3.Connection, up_ms: int) -> int:
+    """Tell how long this device has run, in all: never more than has passed.
 
-
-class _Writer:
-    """Appends pieces inside one transaction."""
-
-    def __init__(
-        self,
-        connection: sqlite3.Connection,
-        stream: Stream,
-        bounds: Bounds,
-        now_ms: int,
-        stored: int,
-    ) -> None:
-        """Write inside an open transaction. stored: bytes of all streams."""
-        self._connection = connection
-        self._stream = stream
-        self._bounds = bounds
-        self._now_ms = now_ms
-        self._width = len(stream.channels) * SAMPLE_BYTES
-        self.bytes = stored
-        self._samples = 0
-        self._grown: dict[int, None] = {}
-        self._evicted: list[int] = []
-
-    def changes(self) -> Changes:
-        """Tell all that was done."""
-        for key in self._evicted:
-            self._grown.pop(key, None)
-        name, grown, evicted = self._stream.name, tuple(self._grown), tuple(self._evicted)
-        return Changes(name, self._samples, grown, evicted=evicted)
-
-    def append(self, piece: _Piece) -> RowError | None:
-        """Store a piece; returns why nothing of it is stored, or None."""
-        key, samples = self._open(piece)
-        size = len(piece.labels) * self._width
-        if not self._make_room(size, key):
-            self._connection.execute("DELETE FROM recordings WHERE key = ? AND samples = 0", (key,))
-            return RowError(
-                piece.row,
-                f"no room for {len(piece.labels)} rows of recording {piece.recording}: "
-                f"store.bytes = {self._bounds.bytes}, and what is not evicted is in training "
-                "or of this recording",
-            )
-        self._append_chunks(key, samples, piece.counts.tobytes())
-        for span in _label_spans(piece.labels, samples):
-            self._append_span(key, span)
-        self._connection.execute(
-            "UPDATE recordings SET samples = samples + ?, bytes = bytes + ?, touched_ms = ? "
-            "WHERE key = ?",
-            (len(piece.labels), size, self._now_ms, key),
-        )
-        self.bytes += size
-        self._samples += len(piece.labels)
-        self._grown[key] = None
-        return None
-
-    def evict_old(self) -> None:
-        """Evict what nothing was added to for longer than the bound, unless a plan stands on it."""
-        if self._bounds.age_days > 0:
-            oldest = self._now_ms - int(self._bounds.age_days * 86_400_000)
-            sql = "SELECT key, bytes FROM free_recordings WHERE touched_ms < ?"
-            for key, freed in self._connection.execute(sql, (oldest,)).fetchall():
-                self._evict(key, freed)
-
-    def _open(self, piece: _Piece) -> tuple[int, int]:
-        """Find key and length of a recording, which is begun if it is new."""
-        sql = "SELECT key, samples FROM recordings WHERE stream = ? AND id = ?"
-        row = one(self._connection, sql, (self._stream.name, piece.recording))
-        if row is not None:
-            key, samples = row
-            return key, samples
-        start_ms = self._now_ms if piece.time_ms is None else piece.time_ms
-        inserted = self._connection.execute(
-            "INSERT INTO recordings (stream, id, start_ms, touched_ms, samples, bytes, revision) "
-            "VALUES (?, ?, ?, ?, 0, 0, 0)",
-            (self._stream.name, piece.recording, start_ms, self._now_ms),
-        )
-        return int(inserted.lastrowid or 0), 0
-
-    def _make_room(self, size: int, growing: int) -> bool:
-        """Evict the oldest until `size` more bytes fit."""
-        missing = self.bytes + size - self._bounds.bytes
-        if missing <= 0:
-            return True
-        sql = "SELECT key, bytes FROM free_recordings WHERE key != ? ORDER BY key"
-        victims = []
-        for key, freed in self._connection.execute(sql, (growing,)):
-            victims.append((key, freed))
-            missing -= freed
-            if missing <= 0:
-                break
-        if missing > 0:
-            return False
-        for key, freed in victims:
-            self._evict(key, freed)
-        return True
-
-    def _evict(self, key: int, freed: int) -> None:
-        self._connection.execute("DELETE FROM recordings WHERE key = ?", (key,))
-        self.bytes -= freed
-        self._evicted.append(key)
-
-    def _append_chunks(self, key: int, samples: int, data: bytes) -> None:
-        sql = (
-            "SELECT first, length(data) FROM chunks WHERE recording = ? ORDER BY first DESC LIMIT 1"
-        )
-        row = one(self._connection, sql, (key,))
-        if row is not None:
-            first, length = row
-            if length + len(data) <= GROWING_BYTES:
-                sql = """UPDATE chunks SET data = CAST(data || ? AS BLOB)
-                         WHERE recording = ? AND first = ?"""
-                self._connection.execute(sql, (data, key, first))
-                return
-        step = CHUNK_BYTES // self._width * self._width
-        for at in range(0, len(data), step):
-            self._connection.execute(
-                "INSERT INTO chunks (recording, first, data) VALUES (?, ?, ?)",
-                (key, samples + at // self._width, data[at : at + step]),
-            )
-
-    def _append_span(self, key: int, span: Span) -> None:
-        """The span at the end grows if it has the same label."""
-        grown = self._connection.execute(
-            "UPDATE spans SET last = ? WHERE recording = ? AND last = ? AND label = ?",
-            (span.last, key, span.first - 1, span.label),
-        )
-        if grown.rowcount == 0:
-            _put_span(self._connection, key, span)
+    Of the time since boot what is new is added. After a reboot that is all of it, or, if this boot
+    is older than the last one had become, the difference: too little, never too much.
+    """
+    row = one(connection, "SELECT total_ms, up_ms FROM lived")
+    assert row is not None
+    total_ms, before_ms = row
+    total_ms += up_ms - before_ms if up_ms >= before_ms else up_ms
+    connection.execute("UPDATE lived SET total_ms = ?, up_ms = ?", (total_ms, up_ms))
+    return int(total_ms)
 
 
 def _declare(connection: sqlite3.Connection, stream: Stream) -> None:
@@ -346,38 +279,3 @@ def _declare(connection: sqlite3.Connection, stream: Stream) -> None:
         )
     sql = "INSERT OR REPLACE INTO streams (name, definition) VALUES (?, ?)"
     connection.execute(sql, (stream.name, definition))
-
-
-def _stored_bytes(connection: sqlite3.Connection) -> int:
-    row = one(connection, "SELECT coalesce(sum(bytes), 0) FROM recordings")
-    return 0 if row is None else int(row[0])
-
-
-def _label_spans(labels: list[str | None], offset: int) -> Iterator[Span]:
-    first = 0
-    for at in range(1, len(labels) + 1):
-        if at == len(labels) or labels[at] != labels[first]:
-            label = labels[first]
-            if label is not None:
-                yield Span(offset + first, offset + at - 1, label, 0)
-            first = at
-
-
-def _put_span(connection: sqlite3.Connection, key: int, span: Span) -> None:
-    connection.execute(
-        "INSERT INTO spans (recording, first, last, label, revision) VALUES (?, ?, ?, ?, ?)",
-        (key, span.first, span.last, span.label, span.revision),
-    )
-
-
-def _cut_out(connection: sqlite3.Connection, key: int, first: int, last: int) -> None:
-    """No span covers first..last any more; what sticks out on either side stays."""
-    sql = """SELECT first, last, label, revision FROM spans
-             WHERE recording = ? AND first <= ? AND last >= ?"""
-    for begin, end, label, revision in connection.execute(sql, (key, last, first)).fetchall():
-        sql = "DELETE FROM spans WHERE recording = ? AND first = ?"
-        connection.execute(sql, (key, begin))
-        if begin < first:
-            _put_span(connection, key, Span(begin, first - 1, label, revision))
-        if end > last:
-            _put_span(connection, key, Span(last + 1, end, label, revision))

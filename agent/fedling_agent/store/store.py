@@ -5,11 +5,13 @@ from pathlib import Path
 from fedling_agent.store.database import open_database
 from fedling_agent.store.files import Files
 from fedling_agent.store.ledger import Ledger
+from fedling_agent.store.lives import Lives
 from fedling_agent.store.models import Models
 from fedling_agent.store.plans import Plans
 from fedling_agent.store.recordings import Bounds, Recordings
 from fedling_agent.store.spool import Spool
 from fedling_protocol.disk.errors import writing
+from fedling_protocol.wire.messages import Plan, Rest
 
 NAME = "store.db"
 
@@ -32,9 +34,34 @@ class Store:
         self.plans = Plans(self.database)
         self.spool = Spool(self.database, self.files)
         self.ledger = Ledger(self.database)
+        self.lives = Lives(self.database)
         if not read_only:
             self.files.make()
             self.models.clean()
+
+    def tasks(self) -> list[str]:
+        """List the tasks that this device knows of, by name."""
+        known = {*self.models.tasks(), *self.plans.unfinished_tasks(), *self.lives.seen()}
+        return sorted(known)
+
+    def remember(self, task: str, message: Plan | Rest) -> None:
+        """Remember what holds of a task; models of one that had its name go. Raises CannotWrite."""
+        if self.lives.remember(task, message):
+            self.models.clean()
+
+    def forget(self, task: str, now_ms: int) -> None:
+        """A task was removed: its plans are over, its models go. Raises CannotWrite."""
+        with self.database.transaction("a task that was removed"):
+            for entry in self.spool.entries(task):
+                self.spool.end(
+                    task, entry.plan_id, entry.update_hash, None, "the task was removed", now_ms
+                )
+            for record in self.plans.in_work(task):
+                plan_id = record.plan.plan_id
+                self.spool.end(task, plan_id, None, None, "the task was removed", now_ms)
+            self.lives.forget(task)
+        self.files.tidy()
+        self.models.clean()
 
     def close(self) -> None:
         """Close the connections of all threads. Counters that were not flushed are lost."""

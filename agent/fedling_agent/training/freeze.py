@@ -8,7 +8,7 @@ import os
 import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -51,17 +51,27 @@ class Frozen:
     hash: bytes  # SHA-256 of ordered ids, label revisions, classes and samples
     normaliser: Normaliser
     count: int
-    recordings: tuple[Recording, ...]  # that it stands on
+    recordings: tuple[Recording, ...]  # that it stands on, each from the first sample it needs
 
 
 class Freezer:
     """Everything between "go" and a finished training that is about files."""
 
-    def __init__(self, store: Store, fleet: str, secret: bytes) -> None:
-        """Freeze from this store. secret: the device's, for batch order and hold-out."""
+    def __init__(
+        self,
+        store: Store,
+        fleet: str,
+        secret: bytes,
+        min_examples: int = 1,
+    ) -> None:
+        """Freeze from this store. secret: the device's, for batch order and hold-out.
+
+        min_examples: nothing is trained on fewer, whatever a plan says
+        """
         self._store = store
         self._fleet = fleet
         self._secret = secret
+        self._min_examples = min_examples
 
     def freeze(self, plan: Plan) -> Slices[Write]:
         """Gather windows, labels, normaliser, base weights, order seed. Again: the same job.
@@ -132,8 +142,9 @@ class Freezer:
         check_channels(self._store, spec)
         cutter = training_windows(spec, plan.training, self._secret)
         windows, used = yield from choose(recordings, spec.stream, cutter, room(spec))
-        if not windows:
-            raise Missing(f"no examples for {spec.task}")
+        least = max(1, self._min_examples, plan.training.min_examples)
+        if len(windows) < least:
+            raise Missing(f"{len(windows)} examples for {spec.task}, at least {least} are needed")
         try:
             frozen = yield from assemble(recordings, spec, windows, used)
         except Missing as error:
@@ -223,9 +234,16 @@ def assemble(
     """Read what windows (of the recordings `used`) hold. Raises Missing (evicted)."""
     read = yield from read_windows(recordings, spec, windows, used)
     frozen_hash, rows = yield from _list(windows, read.sum)
-    return Frozen(
-        read.data, read.sum, rows, frozen_hash, read.normaliser, len(windows), tuple(used)
-    )
+    kept = _from_first(windows, used)
+    return Frozen(read.data, read.sum, rows, frozen_hash, read.normaliser, len(windows), kept)
+
+
+def _from_first(windows: Windows, used: Sequence[Recording]) -> tuple[Recording, ...]:
+    """Say of each recording from which sample on it is needed. Windows are oldest first."""
+    firsts: dict[int, int] = {}
+    for number, first in zip(windows.recordings, windows.firsts, strict=True):
+        firsts.setdefault(number, first)
+    return tuple(replace(one, first=firsts[number]) for number, one in enumerate(used))
 
 
 class Read(NamedTuple):

@@ -21,7 +21,11 @@ def add(args: argparse.Namespace) -> Exit:
     with installation.opened(args) as (found, store):
         root = installation.root_key(found, args.root_key)
         Devices(store.database, found.topics).certify(args.device, key, root)
-    print(f"{args.device} belongs to the fleet; it needs no restart")
+    output.print_answer(
+        f"{args.device} belongs to the fleet; it needs no restart",
+        {"device": args.device, "key": key.hex(), "enrolled": True},
+        as_json=args.json,
+    )
     return Exit.OK
 
 
@@ -57,5 +61,9 @@ def remove(args: argparse.Namespace) -> Exit:
     with installation.opened(args) as (found, store):
         if not Devices(store.database, found.topics).remove(args.device):
             raise Missing(f"no certificate of {args.device} is in force")
-    print(f"{args.device} no longer belongs to the fleet")
+    output.print_answer(
+        f"{args.device} no longer belongs to the fleet",
+        {"device": args.device, "enrolled": False},
+        as_json=args.json,
+    )
     return Exit.OK

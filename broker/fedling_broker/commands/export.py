@@ -11,16 +11,12 @@ from fedling_broker.commands import installation
 from fedling_broker.onnx import OnnxError
 from fedling_broker.onnx.snapshot import Snapshot
 from fedling_protocol.command import output
-from fedling_protocol.disk import durable
-from fedling_protocol.disk.errors import writing
 from fedling_protocol.exits import Exit
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
     from fedling_broker.onnx.compare import Agreement
-
-READABLE = 0o644
 
 
 def run(args: argparse.Namespace) -> Exit:
@@ -31,8 +27,7 @@ def run(args: argparse.Namespace) -> Exit:
     snapshot = _snapshot(args)
     model = floating.float_model(snapshot) if args.float else exact.exact_model(snapshot)
     agreement = _agreement(args, model, snapshot) if args.check else None
-    with writing(str(args.onnx)):
-        durable.write_file(args.onnx, model.SerializeToString(), READABLE)
+    installation.write(args.onnx, model.SerializeToString())
     report = {
         "file": str(args.onnx),
         "task": snapshot.spec.task,

@@ -5,43 +5,61 @@ from pathlib import Path
 
 from fedling_broker import config
 from fedling_broker.commands import installation
-from fedling_broker.config import ONLINE_KEY, SECRET, Config
+from fedling_broker.config import ONLINE_KEY, SECRET, BrokerFile, Config
 from fedling_broker.store.devices import Devices
 from fedling_broker.store.store import Store
-from fedling_protocol.disk import durable
+from fedling_protocol import settings
+from fedling_protocol.command import output
 from fedling_protocol.disk.errors import writing
 from fedling_protocol.exits import Exit
 from fedling_protocol.wire import identity
-from fedling_protocol.wire.identity import SigningKey
 from fedling_protocol.wire.names import AGGREGATOR
-
-READABLE = 0o644
 
 
 def run(args: argparse.Namespace) -> Exit:
     path: Path = args.config or Path(config.FILE)
-    if not path.exists():
-        root = identity.ensure_key(args.root_key)
-        with writing(str(path)):
-            durable.write_file(path, _text(args, root).encode(), READABLE)
-        print(f"{path} is written")
+    new = not path.exists()
+    if new:
+        _write(args, path)
     found = config.load(path)
     Store.create(found.state_dir)
     with writing(str(found.state_dir)):
         online = identity.ensure_key(found.state_dir / ONLINE_KEY)
         identity.ensure_secret(found.state_dir / SECRET)
     _ensure_certificate(found, online.public, args.root_key)
-    print(f"the state is in {found.state_dir}")
-    print("`device add` needs the root key, `serve` does not: keep it off this machine if you can")
-    print("every device's agent.toml has its public half:")
-    print(f'root_key = "{found.file.root_key}"')
+    facts = {
+        "config": str(path),
+        "written": new,
+        "fleet": found.file.fleet,
+        "state": str(found.state_dir),
+        "root_key": found.file.root_key,
+    }
+    output.print_answer("\n".join(_words(found, new)), facts, as_json=args.json)
     return Exit.OK
 
 
-def _text(args: argparse.Namespace, root: SigningKey) -> str:
+def _words(found: Config, new: bool) -> list[str]:
+    stays = f"was there already and stays as it is: fleet {found.file.fleet}"
+    return [
+        f"{found.path} {'is written' if new else stays}",
+        f"the state is in {found.state_dir}",
+        "`device add` needs the root key, `serve` does not: keep it off this machine if you can",
+        "every device's agent.toml has its public half:",
+        f'root_key = "{found.file.root_key}"',
+    ]
+
+
+def _write(args: argparse.Namespace, path: Path) -> None:
+    """Write the configuration, if it is one. Raises SettingsError, CannotWrite."""
+    settings.parse(_text(args, bytes(32)), "fedling-broker init", BrokerFile)
+    text = _text(args, identity.ensure_key(args.root_key).public)
+    installation.write(path, text.encode())
+
+
+def _text(args: argparse.Namespace, root_key: bytes) -> str:
     return config.TEMPLATE.format(
         fleet=args.fleet,
-        root_key=root.public.hex(),
+        root_key=root_key.hex(),
         state_dir=args.state,
         topic_root=args.topic_root,
         host=args.host,

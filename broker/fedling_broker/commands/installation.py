@@ -12,9 +12,12 @@ from fedling_broker.store.models import ModelRow
 from fedling_broker.store.store import Store
 from fedling_broker.tasks import task_file
 from fedling_broker.tasks.task_file import Task
-from fedling_protocol.disk.errors import Missing
+from fedling_protocol.disk import durable
+from fedling_protocol.disk.errors import CannotWrite, Missing, writing
 from fedling_protocol.wire import digest, identity
 from fedling_protocol.wire.identity import SigningKey
+
+READABLE = 0o644
 
 
 def load(args: argparse.Namespace) -> Config:
@@ -60,6 +63,14 @@ def task(store: Store, name: str) -> Task:
         return task_file.parse_task(row.text, f"task {name}")
     names = ", ".join(row.name for row in store.tasks.rows()) or "none"
     raise Missing(f"no task {name}; there are: {names}")
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write a file that a person asked for. Raises CannotWrite."""
+    if not path.parent.is_dir():
+        raise CannotWrite(str(path), "there is no such folder")
+    with writing(str(path)):
+        durable.write_file(path, data, READABLE)
 
 
 def model_row(store: Store, task: str, version: int | None) -> ModelRow:

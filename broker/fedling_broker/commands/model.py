@@ -4,11 +4,7 @@ import argparse
 
 from fedling_broker.commands import installation
 from fedling_protocol.command import output
-from fedling_protocol.disk import durable
-from fedling_protocol.disk.errors import writing
 from fedling_protocol.exits import Exit
-
-READABLE = 0o644
 
 
 def list_(args: argparse.Namespace) -> Exit:
@@ -21,10 +17,32 @@ def list_(args: argparse.Namespace) -> Exit:
                 "round": made[row.version].round if row.version in made else 0,
                 "model_hash": row.model_hash.hex(),
                 "exponents": " ".join(map(str, row.exponents)),
+                "back_to": made[row.version].back_to if row.version in made else None,
             }
             for row in store.models.rows(args.task)
         ]
+    if not args.json:  # for people
+        rows = [{**row, "model_hash": str(row["model_hash"])[:16]} for row in rows]
     output.print_rows(rows, as_json=args.json, empty="no models")
+    return Exit.OK
+
+
+def rollback(args: argparse.Namespace) -> Exit:
+    """Make a new version of an old one's weights: history goes forward. Raises Missing, Damaged."""
+    with installation.opened(args) as (_, store):
+        spec = installation.task(store, args.task).spec
+        row = installation.model_row(store, args.task, args.version)
+        newest = store.models.newest(args.task)
+        made, dropped = store.roll_back(spec, row)
+    if args.json:
+        facts = {"task": args.task, "version": made.version, "back_to": row.version}
+        output.print_json(facts | {"undo": newest.version, "dropped": dropped})
+        return Exit.OK
+    print(f"model {made.version} of {args.task} has the weights of {row.version}; learning goes on")
+    if dropped:
+        print(f"{dropped} updates of the round that was open, made from model {newest.version}, are"
+              " in no model")  # fmt: skip
+    print(f"to undo it: fedling-broker model rollback {args.task} {newest.version}")
     return Exit.OK
 
 
@@ -34,7 +52,16 @@ def weights(args: argparse.Namespace) -> Exit:
         spec = installation.task(store, args.task).spec
         row = installation.model_row(store, args.task, args.version)
         data = store.models.bytes_of(row, spec)
-    with writing(str(args.file)):
-        durable.write_file(args.file, data, READABLE)
-    print(f"{args.file}: model {row.version}, exponents {row.exponents}, {len(data):,} bytes")
+    installation.write(args.file, data)
+    output.print_answer(
+        f"{args.file}: model {row.version}, exponents {row.exponents}, {len(data):,} bytes",
+        {
+            "file": str(args.file),
+            "version": row.version,
+            "model_hash": row.model_hash.hex(),
+            "exponents": row.exponents,
+            "bytes": len(data),
+        },
+        as_json=args.json,
+    )
     return Exit.OK

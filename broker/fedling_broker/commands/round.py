@@ -1,11 +1,13 @@
 """`fedling-broker round`: what happened, and whether it adds up."""
 
 import argparse
+import json
 import sys
 
 from fedling_broker import verify as verification
 from fedling_broker.aggregation.limits import WHOLE, Shares
 from fedling_broker.commands import installation
+from fedling_broker.commands.hindrances import hindrances, print_with_hindrances
 from fedling_broker.store.rounds import DecisionRow, PlanRow
 from fedling_broker.store.store import Store
 from fedling_protocol.command import output
@@ -15,10 +17,19 @@ from fedling_protocol.wire.messages import Verdict
 
 
 def list_(args: argparse.Namespace) -> Exit:
-    with installation.opened(args) as (_, store):
-        rows = [_summary(store, name, plan) for name in _names(store, args.task)
-                for plan in store.rounds.plans(name)]  # fmt: skip
-    output.print_rows(rows, as_json=args.json, empty="no rounds yet")
+    with installation.opened(args) as (found, store):
+        why = hindrances(found, store)
+        rows = [
+            {
+                **_summary(store, name, plan),
+                "hindrance": None if plan.closed else why.get(name),
+            }
+            for name in _names(store, args.task)
+            for plan in store.rounds.plans(name)
+        ]
+    if not args.json:  # for people; `round show` has all of it
+        rows = [{**row, "plan": str(row["plan"])[:8]} for row in rows]
+    print_with_hindrances(rows, as_json=args.json, empty="no rounds yet")
     return Exit.OK
 
 
@@ -32,7 +43,7 @@ def show(args: argparse.Namespace) -> Exit:
     if args.json:
         output.print_json(value)
         return Exit.OK
-    facts = ("task", "round", "plan", "state", "base_version", "version", "weight")
+    facts = ("task", "round", "plan", "state", "base_version", "version", "weight", "shortened")
     output.print_pairs([(name, str(value[name])) for name in facts])
     decisions = value["decisions"]
     assert isinstance(decisions, list)
@@ -54,7 +65,7 @@ def verify(args: argparse.Namespace) -> Exit:
                 "round": check.round,
                 "version": check.version,
                 "model_hash": check.model_hash.hex(),
-                "from": "updates" if check.updates else "sum" if check.round else "seed",
+                "from": check.source,
                 "fault": check.fault,
             }
             for name in names
@@ -94,7 +105,6 @@ def _summary(store: Store, task: str, plan: PlanRow) -> dict[str, object]:
         "accepted": sum(d.verdict == "accepted" for d in decisions),
         "late": sum(d.verdict == "late" for d in decisions),
         "refused": sum(d.verdict == "refused" for d in decisions),
-        "shortened": sum(_counted(d, plan) != WHOLE for d in decisions),
         "bytes": sum(d.size for d in decisions),
     }
 
@@ -117,16 +127,18 @@ def _counted(decision: DecisionRow, plan: PlanRow) -> Shares:
 
 def _whole(store: Store, task: str, plan: PlanRow) -> dict[str, object]:
     """Make JSON of all that accounting needs of a round."""
+    decisions = store.rounds.decisions(task, plan.plan_id)
     made = next((f for f in store.models.folds(task) if f.round == plan.round), None)
     return {
         **_summary(store, task, plan),
+        "shortened": sum(_counted(d, plan) != WHOLE for d in decisions),
         "base_hash": plan.base_hash.hex(),
         "version": None if made is None else made.version,
         "model_hash": None if made is None else made.model_hash.hex(),
         "sum_hash": None if made is None else made.sum_hash.hex(),
         "weight": None if made is None else made.weight,
         "optimiser": None if made is None else made.optimiser,
-        "parameters": None if made is None else dict(made.setup.parameters),
+        "parameters": None if made is None else json.loads(made.parameters),
         "places": dict(store.rounds.places(task, plan.plan_id)),
         "decisions": [
             {
@@ -139,7 +151,7 @@ def _whole(store: Store, task: str, plan: PlanRow) -> dict[str, object]:
                 "saturated": d.saturated,
                 **_parts(_counted(d, plan)),
             }
-            for d in store.rounds.decisions(task, plan.plan_id)
+            for d in decisions
         ],
         "far_again": store.rounds.far_again(task, plan),
     }

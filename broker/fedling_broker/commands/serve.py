@@ -4,6 +4,7 @@ import argparse
 import gc
 import logging
 import random
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -26,6 +27,10 @@ from fedling_protocol.runtime.watchdog import Watchdog
 from fedling_protocol.runtime.worker import ThreadWorker
 from fedling_protocol.wire.limits import MAX_PACKET
 
+log = logging.getLogger(__name__)
+
+BUILT_S = 1_750_000_000  # a clock before 2025 was never set: epochs and serials would be too low
+
 
 def run(args: argparse.Namespace) -> Exit:
     logging.basicConfig(
@@ -33,6 +38,8 @@ def run(args: argparse.Namespace) -> Exit:
     )
     found = installation.load(args)
     key, secret = installation.online_key(found), installation.secret(found)
+    if time.time() < BUILT_S:
+        log.warning("the clock says %s: set it, or devices ignore this aggregator", time.ctime())
     with lock.exclusive(found.state_dir, PROGRAM):
         store = Store(found.state_dir, alone=True)
         try:

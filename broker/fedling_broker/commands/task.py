@@ -3,70 +3,90 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from fedling_broker import onnx
-from fedling_broker.aggregation.state import ServerState
-from fedling_broker.commands import hindrance, installation
-from fedling_broker.service import notices
-from fedling_broker.store.devices import Devices
+from fedling_broker.commands import installation
+from fedling_broker.commands.hindrances import hindrances, print_with_hindrances
+from fedling_broker.tasks import changes as task_changes
 from fedling_broker.tasks import task_file
+from fedling_broker.tasks.cost import cost_of
 from fedling_broker.tasks.task_file import Task
 from fedling_native import parameter_counts
 from fedling_protocol.command import output
 from fedling_protocol.disk.errors import Missing
 from fedling_protocol.exits import Exit
-from fedling_protocol.wire.names import AGGREGATOR
 
 if TYPE_CHECKING:
+    from fedling_broker.onnx.importer import Imported
     from fedling_broker.onnx.quantise import Change
 
 
 def add(args: argparse.Namespace) -> Exit:
     task, text = task_file.load_task(args.file)
-    state, changes = _start(args, task)
+    start = _start(args, task)
+    state = None if start is None else start.state
     with installation.opened(args) as (found, store):
         store.add_task(task, text, installation.first_model_seed(found, task.name), state)
     parameters = sum(parameter_counts(task.spec.layers))
     words = f"task {task.name}: {parameters:,} parameters; a running `serve` takes it up at once"
-    _tell(args, task, changes, words)
+    _tell(args, task, start, words)
     return Exit.OK
 
 
 def check(args: argparse.Namespace) -> Exit:
     task, _ = task_file.load_task(args.file)
-    _, changes = _start(args, task)
-    _tell(args, task, changes, f"{args.file}: task {task.name} is sound")
+    start = _start(args, task)
+    _tell(args, task, start, f"{args.file}: task {task.name} is sound")
     return Exit.OK
 
 
-def _start(args: argparse.Namespace, task: Task) -> tuple[ServerState | None, list[Change]]:
-    """Import a first model; tell what rounding changed. Raises OnnxError."""
+def _start(args: argparse.Namespace, task: Task) -> Imported | None:
+    """Import a first model. Raises OnnxError."""
     if args.start is None:
-        return None, []
+        return None
     onnx.require()
-    from fedling_broker.onnx import importer  # it imports an extra
+    if not args.start.exists():
+        raise Missing(f"{args.start}: there is no such file")
+    from fedling_broker.onnx import importer, walk  # they import an extra
 
-    return importer.import_model(args.start, task.spec)
+    order = walk.Order(args.input_order) if args.input_order else None
+    return importer.import_model(args.start, task.spec, order)
 
 
-def _tell(args: argparse.Namespace, task: Task, changes: Sequence[Change], words: str) -> None:
+def _tell(args: argparse.Namespace, task: Task, start: Imported | None, words: str) -> None:
+    cost = cost_of(task.spec, task.rules)
     if args.json:
         output.print_json(
             {
                 "task": task.name,
                 "parameters": sum(parameter_counts(task.spec.layers)),
-                "start": None if args.start is None else str(args.start),
-                "layers": [asdict(change) for change in changes],
+                "start": None if start is None else str(args.start),
+                "input_order": None if start is None else str(start.found.order),
+                "input_order_is_sure": start is None or not start.found.either,
+                "layers": [] if start is None else [asdict(change) for change in start.changes],
+                "cost": asdict(cost),
             }
         )
         return
-    if changes:
-        print(f"first model: {args.start}, rounded to integers, weights and errors in its units")
-        output.print_rows([_row(change) for change in changes], empty="")
+    if start is not None:
+        _tell_of_start(args, start)
     print(words)
+    print(cost.sentence)
+
+
+def _tell_of_start(args: argparse.Namespace, start: Imported) -> None:
+    found = start.found
+    print(f"first model: {args.start}, its input read {found.order}, rounded to integers:")
+    output.print_rows([_row(change) for change in start.changes], empty="")
+    if found.either:
+        print(
+            f"fedling-broker: {args.start}: the other order fits as well and gives another model;"
+            f" who made the file knows: say --input-order {found.order} if this one is right",
+            file=sys.stderr,
+        )
 
 
 def _row(change: Change) -> dict[str, object]:
@@ -77,8 +97,8 @@ def _row(change: Change) -> dict[str, object]:
 
 def list_(args: argparse.Namespace) -> Exit:
     with installation.opened(args) as (found, store):
-        told, rows = notices.read(found.state_dir), []
-        devices = frozenset(d.id for d in Devices(store.database, found.topics).certified())
+        rows = []
+        why = hindrances(found, store)
         for row in store.tasks.rows():
             plans = store.rounds.plans(row.name)
             newest = store.models.newest(row.name)
@@ -89,17 +109,38 @@ def list_(args: argparse.Namespace) -> Exit:
                     "rounds": store.models.folded(row.name),
                     "open": bool(plans) and not plans[-1].closed,
                     "model": newest.version,
-                    "hindrance": hindrance.of_task(store, row, devices - {AGGREGATOR}, told),
+                    "hindrance": why.get(row.name),
                 }
             )
-    output.print_rows(rows, as_json=args.json, empty="no tasks; add one: fedling-broker task add")
+    print_with_hindrances(
+        rows, as_json=args.json, empty="no tasks; add one: fedling-broker task add"
+    )
+    return Exit.OK
+
+
+def update(args: argparse.Namespace) -> Exit:
+    """Change what needs no new model. Raises BadInput, Missing, SettingsError."""
+    task, text = task_file.load_task(args.file)
+    with installation.opened(args) as (_, store):
+        done = task_changes.apply(store, args.task, task, text)
+    if args.json:
+        output.print_json({"task": args.task, "changed": done.keys, "from_round": done.from_round})
+    elif not done.keys:
+        print(f"task {args.task}: {args.file} says what is so already")
+    else:
+        print(f"task {args.task}: {', '.join(done.keys)}; it keeps model {done.model}")
+        print(f"how devices train changes with round {done.from_round}, all else at once")
     return Exit.OK
 
 
 def show(args: argparse.Namespace) -> Exit:
     with installation.opened(args) as (_, store):
         installation.task(store, args.task)
-        print(next(row.text for row in store.tasks.rows() if row.name == args.task), end="")
+        row = next(row for row in store.tasks.rows() if row.name == args.task)
+    if args.json:
+        output.print_json({"task": row.name, "paused": row.paused, "text": row.text})
+    else:
+        print(row.text, end="")
     return Exit.OK
 
 
@@ -115,7 +156,11 @@ def _set_paused(args: argparse.Namespace, *, paused: bool) -> Exit:
     with installation.opened(args) as (_, store):
         if not store.tasks.pause(args.task, paused):
             raise Missing(f"no task {args.task}")
-    print(f"task {args.task}: {'ends the round in work, then rests' if paused else 'goes on'}")
+    output.print_answer(
+        f"task {args.task}: {'ends the round in work, then rests' if paused else 'goes on'}",
+        {"task": args.task, "paused": paused},
+        as_json=args.json,
+    )
     return Exit.OK
 
 
@@ -123,5 +168,9 @@ def remove(args: argparse.Namespace) -> Exit:
     with installation.opened(args) as (_, store):
         if not store.tasks.remove(args.task):
             raise Missing(f"no task {args.task}")
-    print(f"task {args.task} is removed with its rounds and models")
+    output.print_answer(
+        f"task {args.task} is removed with its rounds and models",
+        {"task": args.task, "removed": True},
+        as_json=args.json,
+    )
     return Exit.OK

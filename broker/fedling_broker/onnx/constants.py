@@ -4,6 +4,7 @@ Weights are only turned, never copied; all else is small, so that no file can ma
 """
 
 from collections.abc import Callable
+from math import prod
 
 import numpy as np
 from onnx import TensorProto
@@ -11,8 +12,9 @@ from onnx import TensorProto
 from fedling_broker.onnx.reader import Array, Node
 from fedling_broker.onnx.walk import Walk
 
-BATCH = -1  # stands for the batch in shapes
+BATCH = -(2**40)  # stands for the batch in shapes; no file means this number
 SMALL = 64  # values
+LARGEST = 2**31  # of a size that is multiplied
 SAME_KIND = {
     "f": (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16),
     "i": (TensorProto.INT64, TensorProto.INT32),
@@ -23,8 +25,8 @@ def fold(walk: Walk, node: Node) -> bool:
     """Whether the node computes a constant; the walk has it then. Raises OnnxError."""
     operands = [walk.constants.get(name) for name in node.inputs if name]
     known = [operand for operand in operands if operand is not None]
-    if node.operator == "Shape" and node.inputs[:1] == (walk.newest,):
-        sizes = [BATCH, *walk.places.shape]
+    if node.operator == "Shape" and node.inputs[:1] and node.inputs[0] in walk.shapes:
+        sizes = [BATCH, *walk.shapes[node.inputs[0]]]
         last = node.integer("end", len(sizes))
         walk.constants[node.output] = np.array(sizes[node.integer("start", 0) : last])
     elif node.operator in FOLDED and len(known) == len(operands):
@@ -84,6 +86,54 @@ def gather(node: Node, operands: list[Array]) -> Array:
     return np.asarray(values[indices])
 
 
+def sliced(node: Node, operands: list[Array]) -> Array:
+    """Cut a list; where and how are inputs, in old files attributes."""
+    values, *bounds = small(node, operands)
+    if not bounds:
+        bounds = [
+            np.array(node.integers(name, default))
+            for name, default in (("starts", ()), ("ends", ()), ("axes", (0,)))
+        ]
+    one_each = all(bound.size == 1 and bound.dtype.kind == "i" for bound in bounds)
+    if values.ndim != 1 or len(bounds) not in (2, 3, 4) or not one_each:
+        node.refuse("of constants: allowed: of a list, with one start and one end")
+    start, end, axis, step = [int(bound.item()) for bound in bounds] + [0, 1][len(bounds) - 2 :]
+    if axis not in (0, -1) or step == 0:
+        node.refuse(f"of constants: axis {axis}, step {step}: allowed: axis 0, another step than 0")
+    return values[start:end:step]
+
+
+def squeezed(node: Node, operands: list[Array]) -> Array:
+    values = small(node, operands)[0]
+    if values.size != 1:
+        node.refuse(f"of a constant of shape {list(values.shape)}: allowed: of a single number")
+    return values.reshape(())
+
+
+def multiplied(node: Node, operands: list[Array]) -> Array:
+    one, other = exactly(node, sizes_of(node, operands), 2)
+    if one.ndim and other.ndim and one.shape != other.shape:
+        node.refuse("of constants: allowed: of lists of the same length")
+    return sizes_of(node, [np.asarray(one * other)])[0]
+
+
+def product(node: Node, operands: list[Array]) -> Array:
+    """Multiply all of a list: how many values a part of a shape has."""
+    values = sizes_of(node, operands[:1])[0]
+    if values.ndim != 1:
+        node.refuse("of constants: allowed: of a list")
+    total = np.array(min(prod(map(int, values)), LARGEST))
+    return sizes_of(node, [total.reshape(1) if node.integer("keepdims", 1) else total])[0]
+
+
+def sizes_of(node: Node, operands: list[Array]) -> list[Array]:
+    """Whether all are small whole numbers, of which none is the batch."""
+    for values in small(node, operands):
+        if values.dtype.kind != "i" or (values < 0).any() or (values >= LARGEST).any():
+            node.refuse("of constants: allowed: of sizes that are known; the batch is not")
+    return operands
+
+
 def exactly(node: Node, operands: list[Array], count: int) -> list[Array]:
     if len(operands) != count:
         node.refuse(f"has {len(operands)} inputs: allowed: {count}")
@@ -103,6 +153,10 @@ FOLDED: dict[str, Callable[[Node, list[Array]], Array]] = {
     "Constant": constant,
     "Gather": gather,
     "Identity": unchanged,
+    "Mul": multiplied,
+    "ReduceProd": product,
+    "Slice": sliced,
+    "Squeeze": squeezed,
     "Transpose": turned,
     "Unsqueeze": unsqueeze,
 }

@@ -23,7 +23,7 @@ def advance(walk: Walk, node: Node) -> None:
     if walk.newest not in node.inputs:
         node.refuse("does not read what the node before it gives")
     OPERATORS[node.operator](walk, node)
-    walk.newest = node.output
+    walk.go_on(node.output)
 
 
 # --- layers with weights -------------------------------------------------------------------------
@@ -116,7 +116,8 @@ def divide(walk: Walk, node: Node) -> None:
 
 def batch_normalization(walk: Walk, node: Node) -> None:
     """Scale by what it learned; its mean and variance stand still from here on."""
-    if node.integer("training_mode", 0):
+    # Before opset 14 training mode shows in the further outputs alone.
+    if node.integer("training_mode", 0) or any(node.outputs[1:]):
         node.refuse("is in training mode: export the model after model.eval()")
     gain, offset, mean, variance = (by_channel(walk, node, number) for number in range(1, 5))
     spread = variance + node.number("epsilon", 1e-5)
@@ -299,6 +300,13 @@ def cast(walk: Walk, node: Node) -> None:
         node.refuse("makes integers of numbers with a fraction")
 
 
+def dropout(walk: Walk, node: Node) -> None:
+    """Pass over it, unless it drops values when a model predicts, too."""
+    mode = walk.constant(node, 2)
+    if mode is not None and mode.any():
+        node.refuse("is in training mode: export the model after model.eval()")
+
+
 def nothing(walk: Walk, node: Node) -> None:
     """Pass over a node that changes no number when a model predicts."""
 
@@ -310,7 +318,7 @@ OPERATORS: dict[str, Callable[[Walk, Node], None]] = {
     "Cast": cast,
     "Conv": conv,
     "Div": divide,
-    "Dropout": nothing,
+    "Dropout": dropout,
     "Flatten": flatten,
     "Gemm": gemm,
     "GlobalAveragePool": global_average_pool,

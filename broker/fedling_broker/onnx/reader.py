@@ -37,6 +37,7 @@ RAW: Mapping[int, str] = {
 TYPED: Mapping[int, str] = {
     TensorProto.FLOAT: "float_data",
     TensorProto.DOUBLE: "double_data",
+    TensorProto.FLOAT16: "int32_data",  # the bits of a value in each
     TensorProto.INT64: "int64_data",
     TensorProto.INT32: "int32_data",
     TensorProto.BOOL: "int32_data",
@@ -111,6 +112,8 @@ def _read_file(path: Path, limit: int) -> bytes:
             data = file.read(limit + 1)
     except OSError as error:
         raise OnnxError(f"cannot be read: {error.strerror}") from error
+    if not data:
+        raise OnnxError("is empty")
     if len(data) > limit:
         raise OnnxError(f"is larger than the {limit:,} bytes that a model of this task may have")
     return data
@@ -125,6 +128,8 @@ class _Reader:
 
     def graph(self, model: ModelProto) -> FloatGraph:
         graph = model.graph
+        if graph.sparse_initializer:
+            raise OnnxError("has sparse weights (sparse_initializer): store them as tensors")
         if len(graph.node) > MAX_NODES:
             raise OnnxError(f"has {len(graph.node)} nodes: allowed: {MAX_NODES}")
         known = {_text(tensor.name) for tensor in graph.initializer}
@@ -171,7 +176,9 @@ class _Reader:
         """Read a tensor as float64 or int64."""
         kind = tensor.data_type
         if kind not in RAW:
-            self.refuse(tensor, f"its type {kind} is none of float, double, int32, int64, bool")
+            self.refuse(
+                tensor, f"its type {kind} is none of float, double, float16, int32, int64, bool"
+            )
         shape, dtype = tuple(tensor.dims), np.dtype(RAW[kind])
         if len(shape) > MAX_RANK or min(shape, default=1) < 1:
             self.refuse(tensor, f"its shape {list(shape)}: allowed: {MAX_RANK} sizes above 0")
@@ -189,7 +196,9 @@ class _Reader:
         if tensor.data_location == TensorProto.EXTERNAL:
             data = self.external(tensor, size)
         elif tensor.data_type in TYPED and not tensor.HasField("raw_data"):
-            return np.array(getattr(tensor, TYPED[tensor.data_type]), dtype)
+            listed = np.array(getattr(tensor, TYPED[tensor.data_type]))
+            bits = tensor.data_type == TensorProto.FLOAT16
+            return listed.astype(np.uint16).view(dtype) if bits else listed.astype(dtype)
         else:
             data = tensor.raw_data
         return np.frombuffer(data[: len(data) // dtype.itemsize * dtype.itemsize], dtype)
@@ -244,8 +253,15 @@ def _example_shape(value: ValueInfoProto) -> tuple[int, ...]:
     tensor = value.type.tensor_type
     if tensor.elem_type not in (TensorProto.FLOAT, TensorProto.DOUBLE):
         raise OnnxError(f"its input {value.name!r} is not of type float or double")
+    if not tensor.HasField("shape"):
+        raise OnnxError(f"its input {value.name!r} has no shape: allowed: [batch, sizes ...]")
     shape = tuple(d.dim_value for d in tensor.shape.dim)[1:]
-    if not shape or min(shape) < 1 or len(shape) > MAX_RANK:
+    if not shape:
+        raise OnnxError(
+            f"its input {value.name!r} has {len(tensor.shape.dim)} dimensions: allowed: the batch,"
+            " and those of an example"
+        )
+    if min(shape) < 1 or len(shape) > MAX_RANK:
         raise OnnxError(
             f"its input {value.name!r} has an open shape: allowed: open in the first dimension"
             " alone, the batch"

@@ -6,8 +6,9 @@ Transpose move the entries; a dense layer after them reads from there which inpu
 columns meant. So channels first becomes channels last without a rule of its own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,14 @@ from fedling_native import Kind, Layer, Loss, Shape
 
 Float64 = NDArray[np.float64]
 Places = NDArray[np.int64]
+
+
+class Order(StrEnum):
+    """In which order a file wants the values of an example."""
+
+    CHANNELS_FIRST = "channels-first"  # PyTorch's: all samples of a channel, then the next channel
+    CHANNELS_LAST = "channels-last"  # ours: all channels of a sample, then the next sample
+
 
 WEIGHTED = (Kind.DENSE, Kind.CONV, Kind.DEPTHWISE)
 LAST_WORDS = {"Softmax": Loss.SOFTMAX, "LogSoftmax": Loss.SOFTMAX, "Sigmoid": Loss.SIGMOID}
@@ -44,9 +53,16 @@ class Walk:
     newest: str  # the tensor that the next node must read
     places: Places
     input: Places
+    order: Order  # of the input's values
+    shapes: dict[str, tuple[int, ...]]  # of each tensor that was passed, without the batch
     found: list[FloatLayer] = field(default_factory=list)
     sums: bool = False  # the newest tensor is the sums of a layer with weights: scale them freely
     ended: str = ""  # the node that turned logits into probabilities
+
+    def go_on(self, output: str) -> None:
+        """Come to the tensor that a node gives."""
+        self.newest = output
+        self.shapes[output] = self.places.shape
 
     # --- what nodes read ---
 
@@ -154,28 +170,41 @@ class Walk:
 
 
 def begin(graph: FloatGraph, layers: Sequence[Layer], loss: Loss, example: Shape) -> list[Walk]:
-    """One walk for each order that the input's values may have, PyTorch's first.
+    """One walk for each order that the input's values may have, the likeliest first.
 
-    Where there are as many samples as channels, only what follows tells which of them come first.
-    example: the task's, height, width, channels. Raises OnnxError.
+    Where there are as many samples as channels, or all in a row, the shape does not tell which
+    come first. example: the task's, height, width, channels. Raises OnnxError.
     """
-    height, width, channels = example
-    last = np.arange(height * width * channels).reshape(example)
-    allowed = [channels_first(example), last, last.ravel()]
-    if height == 1:
-        allowed[:0] = [channels_first(example)[:, 0], last[0]]
+    allowed = list(_orders(example))
     walks = [
-        Walk(layers, loss, dict(graph.constants), graph.input, places, places)
-        for places in allowed
+        Walk(
+            layers, loss, dict(graph.constants), graph.input, places, places, order,
+            {graph.input: places.shape},
+        )
+        for order, places in allowed
         if places.shape == graph.shape
-    ]
+    ]  # fmt: skip
     if walks:
         return walks
-    shapes = " or ".join(dict.fromkeys(shown(places) for places in allowed))
+    shapes = " or ".join(dict.fromkeys(shown(places) for _, places in allowed))
     raise OnnxError(
         f"its input {graph.input!r} has the shape [N, {', '.join(map(str, graph.shape))}]: allowed"
         f" by the task: {shapes}"
     )
+
+
+def _orders(example: Shape) -> Iterator[tuple[Order, Places]]:
+    height, width, channels = example
+    first = channels_first(example)
+    last = np.arange(height * width * channels).reshape(example)
+    if height == 1:
+        yield Order.CHANNELS_FIRST, first[:, 0]
+        yield Order.CHANNELS_LAST, last[0]
+    yield Order.CHANNELS_FIRST, first
+    yield Order.CHANNELS_LAST, last
+    yield Order.CHANNELS_LAST, last.ravel()
+    if channels > 1 and height * width > 1:
+        yield Order.CHANNELS_FIRST, first.ravel()
 
 
 def finish(walk: Walk, graph: FloatGraph) -> list[FloatLayer]:

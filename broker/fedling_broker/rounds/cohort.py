@@ -67,6 +67,10 @@ class Cohort:
         self._until.pop(device, None)
         self.accepted += decision.verdict is Verdict.ACCEPTED
 
+    def leave(self, device: str) -> None:
+        """Take a device's place, if it has one."""
+        self._until.pop(device, None)
+
     def _tidy(self) -> None:
         self._ends = [(until, device) for device, until in self._until.items()]
         heapify(self._ends)

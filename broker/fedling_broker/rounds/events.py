@@ -72,6 +72,13 @@ class UpdateSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceGone:
+    """A device was removed from the fleet; its place is gone from the disk already."""
+
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
 class Opened:
     """OpenRound was executed."""
 
@@ -91,7 +98,7 @@ class Tick:
     """The time of `state.due` has come. Harmless at any other time."""
 
 
-Event = Connected | JoinSeen | UpdateSeen | Opened | Folded | Tick
+Event = Connected | JoinSeen | UpdateSeen | DeviceGone | Opened | Folded | Tick
 
 # --- actions ---------------------------------------------------------------------------------
 

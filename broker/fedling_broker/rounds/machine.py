@@ -12,6 +12,7 @@ from fedling_broker.rounds.events import (
     CloseRound,
     Connected,
     Decision,
+    DeviceGone,
     Event,
     Folded,
     FoldRound,
@@ -135,6 +136,13 @@ def accept(phase: Open, event: UpdateSeen, now: int, do: list[Action]) -> None:
     tell(event, event.update_hash, Verdict.ACCEPTED, "", do)
 
 
+def on_gone(s: Rounds, event: DeviceGone, now: int, do: list[Action]) -> Rounds:
+    """Its place is free at once. What was accepted of it stays."""
+    if isinstance(s.phase, Open):
+        s.phase.cohort.leave(event.device)
+    return s
+
+
 # --- the round -------------------------------------------------------------------------------
 
 
@@ -239,6 +247,7 @@ ON: dict[type[Event], Handler] = {
     Connected: on_connected,
     JoinSeen: on_join,
     UpdateSeen: on_update,
+    DeviceGone: on_gone,
     Opened: on_opened,
     Folded: on_folded,
     Tick: on_tick,

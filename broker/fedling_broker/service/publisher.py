@@ -5,17 +5,29 @@ waits for an answer asks again.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 from fedling_broker.service.holding import Holding
 from fedling_broker.store.devices import Certified
 from fedling_broker.store.models import ModelRow, Models
+from fedling_broker.store.withdrawn import PLAN, Leftover
 from fedling_protocol.net.ports import Done, Link
 from fedling_protocol.runtime.worker import Failed, Worker
 from fedling_protocol.wire import envelope
 from fedling_protocol.wire.identity import SigningKey
 from fedling_protocol.wire.kinds import Kind
-from fedling_protocol.wire.messages import Message, Model, Plan, Receipt, Rest, TaskSpec, Ticket
+from fedling_protocol.wire.messages import (
+    Model,
+    OfEpoch,
+    Plan,
+    PlanKind,
+    Receipt,
+    Rest,
+    Tasks,
+    TaskSpec,
+    Ticket,
+)
 from fedling_protocol.wire.topics import Topics
 
 
@@ -39,6 +51,7 @@ class Publisher:
         self._key = key
         self._holding = holding
         self._models: dict[str, Retained] = {}  # the newest of each task
+        self.epoch = 0  # in which all is said
 
     def forget_connection(self) -> None:
         """What the MQTT broker got before, it may have forgotten."""
@@ -62,23 +75,31 @@ class Publisher:
         """done: the MQTT broker has forgotten it."""
         self._link.publish(self._topics.of(Kind.KEYS, owner), b"", retain=True, done=done)
 
+    def tasks(self, message: Tasks) -> None:
+        self._say(self._topics.of(Kind.TASKS), message, retain=True)
+
     def plan(self, task: str, message: Plan | Rest) -> None:
-        self._say_large(task, "plan", self._topics.of(Kind.PLAN, task, Plan.kind), message)
+        topic = self._topics.of(Kind.PLAN, task, Plan.kind)
+        if self._link.connected:
+            self._publish_large(task, "plan", topic, self._seal(topic, message))
 
     def model(
         self,
         models: Models,
         spec: TaskSpec,
         row: ModelRow,
+        wanted: Callable[[], bool],
         then: Callable[[int], None],
         failed: Failed,
     ) -> None:
         """See that a version of the model is retained; then: told how many bytes its message has.
 
+        wanted: asked again when it is sealed; if it is not, nothing is published or told
         failed: told what is wrong with its file. Without a connection nothing is sealed or told,
         and not before the MQTT broker is given another try, if it took the task's last ones badly.
         """
-        if self._holding.wait(spec.task, lambda: self.model(models, spec, row, then, failed)):
+        again = partial(self.model, models, spec, row, wanted, then, failed)
+        if self._holding.wait(spec.task, again):
             return
         found = self._models.get(spec.task)
         if found is not None and found.version == row.version:
@@ -86,7 +107,7 @@ class Publisher:
         elif self._link.connected:
             self._compute.do(
                 lambda: self._seal_model(models, spec, row),
-                lambda message: self._publish_model(spec.task, row.version, message, then),
+                lambda message: self._publish_model(spec.task, row.version, message, wanted, then),
                 failed,
             )
 
@@ -95,12 +116,18 @@ class Publisher:
         topic = self._topics.of(Kind.MODEL, task, version)
         self._link.publish(topic, b"", retain=True, done=done)
 
-    def withdraw(self, task: str) -> None:
-        """The task is no more: take its model back. Who still asks is told that."""
+    def nothing(self, left: Leftover, done: Done) -> None:
+        """done: the MQTT broker has forgotten what it held of a removed task."""
+        if left.version == PLAN:
+            topic = self._topics.of(Kind.PLAN, left.task, PlanKind.TRAIN)
+            self._link.publish(topic, b"", retain=True, done=done)
+        else:
+            self.no_model(left.task, left.version, done)
+
+    def forget_task(self, task: str) -> None:
+        """The task is no more: a version of another one of its name is another model."""
+        self._models.pop(task, None)
         self._holding.forget(task)
-        found = self._models.pop(task, None)
-        if found is not None:
-            self.no_model(task, found.version)
 
     def _seal_model(self, models: Models, spec: TaskSpec, row: ModelRow) -> bytes:
         topic = self._topics.of(Kind.MODEL, spec.task, row.version)
@@ -108,17 +135,27 @@ class Publisher:
         return envelope.seal(model, self._topics.bound(topic), self._key)
 
     def _publish_model(
-        self, task: str, version: int, message: bytes, then: Callable[[int], None]
+        self,
+        task: str,
+        version: int,
+        message: bytes,
+        wanted: Callable[[], bool],
+        then: Callable[[int], None],
     ) -> None:
+        if not wanted():
+            return
         topic = self._topics.of(Kind.MODEL, task, version)
         if self._publish_large(task, "model", topic, message):
             self._models[task] = Retained(version, len(message))
             then(len(message))
 
-    def _say_large(self, task: str, what: str, topic: str, message: Message) -> None:
+    def _say(self, topic: str, message: OfEpoch, *, retain: bool = False) -> None:
         if self._link.connected:
-            sealed = envelope.seal(message, self._topics.bound(topic), self._key)
-            self._publish_large(task, what, topic, sealed)
+            self._link.publish(topic, self._seal(topic, message), retain=retain)
+
+    def _seal(self, topic: str, message: OfEpoch) -> bytes:
+        dated = replace(message, epoch=self.epoch)
+        return envelope.seal(dated, self._topics.bound(topic), self._key)
 
     def _publish_large(self, task: str, what: str, topic: str, message: bytes) -> bool:
         """Retain what may be larger than the MQTT broker takes. False: not connected."""
@@ -129,8 +166,3 @@ class Publisher:
             done=lambda: self._holding.passed(task, what),
             cut=lambda: self._holding.cut(task, what, len(message)),
         )
-
-    def _say(self, topic: str, message: Message, *, retain: bool = False) -> None:
-        if self._link.connected:
-            sealed = envelope.seal(message, self._topics.bound(topic), self._key)
-            self._link.publish(topic, sealed, retain=retain)

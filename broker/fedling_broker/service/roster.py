@@ -48,10 +48,11 @@ class Roster:
                 f" another fleet or root key: {refused}"
             ) from refused
 
-    def look(self) -> None:
-        """Trust what was added, and no longer what was removed."""
-        self._take_in()
+    def look(self) -> list[str]:
+        """Trust what was added, and no longer what was removed; the devices that were."""
+        removed = self._take_in()
         self._say_news()
+        return removed
 
     def connected(self) -> None:
         """The MQTT broker may have forgotten everything."""
@@ -79,13 +80,15 @@ class Roster:
         """One that does not belong to it asked; whether for the first time."""
         return self._devices.ask(device, key, now_s)
 
-    def _take_in(self) -> None:
-        for change in self._devices.changes(self._seen):
+    def _take_in(self) -> list[str]:
+        changes = self._devices.changes(self._seen)
+        for change in changes:
             self._seen = change.changed
             if change.removed:
                 self._trust.forget(change.id)
             else:
                 self._trust.know(change.id, change.key, change.serial)
+        return [change.id for change in changes if change.removed]
 
     def _publish(self, certified: Certified) -> None:
         self._devices.set_retained(certified.id)

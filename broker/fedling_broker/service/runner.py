@@ -17,7 +17,8 @@ from fedling_broker.service.turns import Turns
 from fedling_broker.store.models import Fold, ModelRow
 from fedling_broker.store.rounds import DecisionRow, PlanRow
 from fedling_broker.store.store import Store
-from fedling_broker.tasks.task_file import Task
+from fedling_broker.store.tasks import TaskRow
+from fedling_broker.tasks.task_file import Task, parse_task
 from fedling_native import weights_size
 from fedling_protocol.disk.errors import Busy
 from fedling_protocol.runtime.conductor import Conductor
@@ -47,24 +48,29 @@ class Parts:
     keep_updates: bool  # for audits
     refused: Callable[[Exception], None]  # told what the disk refused, or holds damaged
 
+    def name_plan(self, task: str, generation: int, number: int, base: bytes, epoch: int) -> bytes:
+        """Name the plan of a round on this base that is opened in an epoch."""
+        return digest.plan_id(self.secret, self.fleet, task, number, base, epoch, generation)
+
 
 class RoundsRunner:
     """The rounds of one task, and their hands. Restored from what is on disk.
 
-    All but withdraw() and close() belongs in a turn.
+    All but close() belongs in a turn.
     """
 
-    def __init__(self, task: Task, paused: bool, parts: Parts) -> None:
+    def __init__(self, task: Task, row: TaskRow, parts: Parts) -> None:
         self.task = task
         self.folding = False  # files are being made that no row speaks of yet
+        self._generation = row.generation
+        self._asked = task if row.asked is None else parse_task(row.asked, f"task {row.name}")
         self._parts = parts
         self._wanted = object()  # changes with each wish of what is to be retained
-        self._withdrawn = False
         self._sum: RunningSum | None = None  # of the round in work
         self._restore_sum()
         self._conductor: Conductor[Rounds, ev.Event, ev.Action] = Conductor(
             parts.clock,
-            restore(task, paused, parts.store, self._now_ms()),
+            restore(task, self._asked, row.paused, parts.store, self._now_ms()),
             machine.step,
             self._perform,
             state.due,
@@ -95,17 +101,16 @@ class RoundsRunner:
         past = self._past(update.plan_id, device)
         self._conductor.give(ev.UpdateSeen(device, update, message, update_hash, past))
 
+    def gone(self, device: str) -> None:
+        """The device was removed from the fleet."""
+        self._conductor.give(ev.DeviceGone(device))
+
     def close(self) -> None:
         """No timer and no action any more. What is on disk stays."""
         self._conductor.close()
         if self._sum is not None:
             self._sum.close()
         self._wanted = object()
-
-    def withdraw(self) -> None:
-        """The task is no more."""
-        self._withdrawn = True
-        self._parts.publisher.withdraw(self.task.name)
 
     def _past(self, plan_id: bytes, device: str) -> ev.Past | None:
         """What the database says of a plan that is not open."""
@@ -125,10 +130,10 @@ class RoundsRunner:
     def _open(self, action: ev.OpenRound) -> None:
         parts, name = self._parts, self.task.name
         base = parts.store.models.newest(name)
-        epoch = parts.store.ledger.meta("restore_epoch")
-        plan_id = digest.plan_id(
-            parts.secret, parts.fleet, name, action.round, base.model_hash, epoch
-        )
+        epoch = parts.store.ledger.meta("epoch")
+        plan_id = parts.name_plan(name, self._generation, action.round, base.model_hash, epoch)
+        parts.store.tasks.asks_as_told(name)
+        self._asked = self.task
         rounds = parts.store.rounds
         rounds.open(name, action.round, plan_id, base, self.task.clip_q8, self._now_ms())
         log.info("%s: round %d open on model %d", name, action.round, base.version)
@@ -297,12 +302,16 @@ class RoundsRunner:
     def _publish_plan(self, action: ev.PublishPlan) -> None:
         row = self._parts.store.rounds.plan(self.task.name, action.plan_id)
         assert row is not None
-        self._retain(lambda _model, size: plan_of(self.task, row, size))
+        asked = asked_of(self.task, self._asked)
+        self._retain(lambda _model, size: plan_of(asked, row, size, self._generation))
 
     def _publish_rest(self, action: ev.PublishRest) -> None:
         spec, look_again_s = self.task.spec, action.look_again_s
+        generation = self._generation
         self._retain(
-            lambda model, size: Rest(model.version, model.model_hash, spec, size, look_again_s)
+            lambda model, size: Rest(
+                model.version, model.model_hash, spec, size, look_again_s, generation=generation
+            )
         )
 
     def _retain(self, make: Callable[[ModelRow, int], Plan | Rest]) -> None:
@@ -313,19 +322,19 @@ class RoundsRunner:
         parts, spec, models = self._parts, self.task.spec, self._parts.store.models
         model = models.newest(spec.task)
         others = [v for v in models.retained(spec.task) if v != model.version]
-        wanted = self._wanted = object()
+        wish = self._wanted = object()
+
+        def wanted() -> bool:
+            return wish is self._wanted
 
         def say(size: int) -> None:
-            if wanted is self._wanted:
-                parts.publisher.plan(spec.task, make(model, size))
-                for version in others:
-                    self._empty(version)
-            elif self._withdrawn:  # while the model was sealed
-                self.withdraw()
+            parts.publisher.plan(spec.task, make(model, size))
+            for version in others:
+                self._empty(version)
 
         def begin() -> None:
-            if wanted is self._wanted:
-                parts.publisher.model(models, spec, model, say, parts.refused)
+            if wanted():
+                parts.publisher.model(models, spec, model, wanted, say, parts.refused)
 
         parts.turns.then(begin)
 
@@ -352,12 +361,18 @@ PERFORM: dict[type[ev.Action], Callable[[RoundsRunner, Any], None]] = {
 }
 
 
-def plan_of(task: Task, row: PlanRow, model_size: int) -> Plan:
+def asked_of(task: Task, asked: Task) -> Task:
+    """The task in its open round: devices train as they were asked when it was opened."""
+    return replace(task, training=asked.training, conditions=asked.conditions)
+
+
+def plan_of(task: Task, row: PlanRow, model_size: int, generation: int) -> Plan:
     """What devices are asked in this round."""
     training = replace(task.training, weight_cap=weight_cap(task, row))
     return Plan(
         row.plan_id, row.round, row.base_version, row.base_hash, task.spec, training,
         task.conditions, 0, Codec.RAW_INT16, task.cohort, model_size, task.spread_s,
+        generation=generation,
     )  # fmt: skip
 
 
@@ -394,9 +409,12 @@ def on_disk(task: Task, store: Store, now_ms: int) -> state.OnDisk | None:
     )
 
 
-def restore(task: Task, paused: bool, store: Store, now_ms: int) -> Rounds:
-    """The rounds after a start. A paused task ends the round in work and opens no other."""
-    done, plan = store.models.folded(task.name), on_disk(task, store, now_ms)
+def restore(task: Task, asked: Task, paused: bool, store: Store, now_ms: int) -> Rounds:
+    """The rounds after a start. A paused task ends the round in work and opens no other.
+
+    asked: the task when the round in work was opened
+    """
+    done, plan = store.models.folded(task.name), on_disk(asked, store, now_ms)
     if not paused:
         return state.restore(task.rules, done, plan, now_ms)
     if plan is None:

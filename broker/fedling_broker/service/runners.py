@@ -1,12 +1,14 @@
 """A runner for each task: made when its row is new or was changed, ended when it is gone."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 from fedling_broker.service.runner import Parts, RoundsRunner
 from fedling_broker.store.tasks import TaskRow
 from fedling_broker.tasks import task_file
 from fedling_protocol.disk.errors import Busy
+from fedling_protocol.wire.messages import TaskInForce, Tasks
 
 log = logging.getLogger(__name__)
 
@@ -31,18 +33,26 @@ class Runners:
     def look(self) -> None:
         """Have the runners of the rows as they are now. In a turn."""
         rows = {row.name: row for row in self._parts.store.tasks.rows()}
+        if self._connected() and lives(rows.values()) != lives(self._rows.values()):
+            self._tell(rows.values())
         for name, old in list(self._rows.items()):
             new = rows.get(name)
             if new != old:
-                self._end(name, removed=new is None or new.epoch != old.epoch)
+                self._end(name, removed=new is None or new.generation != old.generation)
         for name, row in rows.items():
             if name not in self._rows:
                 self._begin(row)
 
     def connected(self) -> None:
         """The MQTT broker may have forgotten everything. In a turn."""
+        self._tell(self._parts.store.tasks.rows())  # runners may be closed: tasks are not
         for runner in self._runners.values():
             runner.connected()
+
+    def gone(self, device: str) -> None:
+        """A device was removed from the fleet. In a turn."""
+        for runner in self._runners.values():
+            runner.gone(device)
 
     def close(self) -> None:
         """End all; what is on disk stays, and files may lie there that no row speaks of."""
@@ -58,9 +68,15 @@ class Runners:
             self._untidy = False
             self._parts.compute.do(self._parts.store.tidy, _ignore, self._on_untidy)
 
+    def _tell(self, rows: Iterable[TaskRow]) -> None:
+        """Devices forget tasks that are not in the list."""
+        number = self._parts.store.ledger.meta("generation")
+        say = self._parts.publisher.tasks
+        self._parts.turns.then(partial(say, Tasks(number, lives(rows))))
+
     def _begin(self, row: TaskRow) -> None:
         task = task_file.parse_task(row.text, f"task {row.name}")
-        runner = RoundsRunner(task, row.paused, self._parts)
+        runner = RoundsRunner(task, row, self._parts)
         self._rows[row.name], self._runners[row.name] = row, runner
         log.info("task %s: %s", row.name, "paused" if row.paused else "at work")
         runner.look()
@@ -73,13 +89,18 @@ class Runners:
         del self._rows[name]
         if removed:
             log.info("task %s: removed", name)
-            runner.withdraw()
+            self._parts.publisher.forget_task(name)
         self._untidy = True
 
     def _on_untidy(self, error: Exception) -> None:
         self._untidy = True
         if not isinstance(error, Busy):
             self._parts.refused(error)
+
+
+def lives(rows: Iterable[TaskRow]) -> tuple[TaskInForce, ...]:
+    """What devices hear of tasks."""
+    return tuple(TaskInForce(row.name, row.generation) for row in rows)
 
 
 def _ignore(_result: object) -> None:

@@ -17,10 +17,13 @@ from fedling_broker.service.publisher import Publisher
 from fedling_broker.service.roster import Roster
 from fedling_broker.service.runner import Parts
 from fedling_broker.service.runners import Runners
+from fedling_broker.service.sweeper import Sweeper
 from fedling_broker.service.turns import Turns
 from fedling_broker.store.devices import Devices
+from fedling_broker.store.rounds import PlanRow
 from fedling_broker.store.shelf import Damaged
-from fedling_broker.store.store import Store
+from fedling_broker.store.store import Epoch, Store
+from fedling_broker.store.tasks import TaskRow
 from fedling_protocol.disk.errors import Busy, CannotWrite
 from fedling_protocol.net.ports import Done, MakeLink, Will
 from fedling_protocol.net.tcpinfo import Traffic
@@ -73,8 +76,9 @@ class Service:
         self.inbox = Inbox(clock, trust, self.counters)
         devices = Devices(store.database, config.topics)
         self.roster = Roster(devices, trust, self.turns, self.publisher)
+        self.sweeper = Sweeper(store.withdrawn, self.turns, self.publisher)
         self._status = ports.status
-        parts = Parts(
+        self._parts = parts = Parts(
             clock=clock,
             disk=ports.disk,
             compute=ports.compute,
@@ -92,6 +96,7 @@ class Service:
             clock, full, self._forget, self._probe, self._go_on, "nothing is accepted"
         )
         self._seen = -1  # data_version
+        self._begun = False  # the epoch of this process is on disk
         self._waiting = 0  # bytes of messages that no turn has taken yet
         self._stopping = False
 
@@ -132,11 +137,38 @@ class Service:
 
     def _look(self) -> None:
         """Tasks and certificates, if another process has written: before anything is decided."""
+        if not self._begun:
+            self._begin_epoch()
         version = self.store.database.data_version()
         if version != self._seen and not self._stopping:
             self._seen = version
-            self.roster.look()
+            for device in self.roster.look():
+                self.runners.gone(device)
             self.runners.look()
+            self.sweeper.look()
+
+    def _begin_epoch(self) -> None:
+        """Nothing is said before it is on disk."""
+
+        def name(task: TaskRow, plan: PlanRow, epoch: int) -> bytes:
+            return self._parts.name_plan(
+                task.name, task.generation, plan.round, plan.base_hash, epoch
+            )
+
+        epoch = self.store.begin_epoch(name)
+        self.publisher.epoch = epoch.number
+        self.turns.then(partial(self._on_begun, epoch))
+
+    def _on_begun(self, epoch: Epoch) -> None:
+        self._begun = True
+        if epoch.copied:
+            self.counters.count("copies")
+            log.warning(
+                "%s is a copy: %d open rounds have other ids now, since devices may have done what"
+                " they asked; never run two aggregators on one state",
+                self.store.directory,
+                epoch.reopened,
+            )
 
     # --- a disk that cannot be written -----------------------------------------------------------
 
@@ -163,6 +195,7 @@ class Service:
             self._write_counts()
             if self.link.connected:
                 self.roster.connected()
+                self.sweeper.connected()
             self.turns.then(then)
 
         self.counters.count("stalls")
@@ -206,9 +239,11 @@ class Service:
     def _connected(self) -> None:
         self.roster.connected()
         self.runners.connected()
+        self.sweeper.connected()
 
     def on_disconnected(self, reason: str, retry_s: float) -> None:
         self.roster.lost()
+        self.sweeper.lost()
         where = self.config.file.mqtt.address
         log.warning("no connection to %s: %s; next try in %.1f s", where, reason, retry_s)
 

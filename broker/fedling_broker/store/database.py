@@ -140,8 +140,28 @@ ALTER TABLE decisions ADD COLUMN norm_weights INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE decisions ADD COLUMN norm_biases INTEGER NOT NULL DEFAULT 0;
 """
 
+SCHEMA_6 = """
+-- epoch: grows with each start of the aggregator; generation: the highest that a task was given;
+-- place: where the state lies, so that a copy is known by its other place; 0: it was never run here
+UPDATE meta SET key = 'epoch' WHERE key = 'restore_epoch';
+INSERT INTO meta SELECT 'generation', coalesce(max(epoch), 0) FROM tasks;
+INSERT INTO meta VALUES ('place', 0);
+
+-- generation: tells a task from others of its name; revision: how often it was changed;
+-- asked: the text by which devices train in the open round, if it is not `text`
+ALTER TABLE tasks RENAME COLUMN epoch TO generation;
+ALTER TABLE tasks ADD COLUMN revision INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE tasks ADD COLUMN asked TEXT;
+
+-- what the MQTT broker may still hold of tasks that were removed; version 0: the plan
+CREATE TABLE withdrawn (
+    task TEXT NOT NULL, version INTEGER NOT NULL, PRIMARY KEY (task, version)) WITHOUT ROWID;
+"""
+
 TABLES = Tables(
-    first=2, steps=(SCHEMA_2, SCHEMA_3, SCHEMA_4, SCHEMA_5), converter="fedling-broker serve"
+    first=2,
+    steps=(SCHEMA_2, SCHEMA_3, SCHEMA_4, SCHEMA_5, SCHEMA_6),
+    converter="fedling-broker serve",
 )
 
 

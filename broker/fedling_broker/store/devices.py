@@ -68,7 +68,7 @@ class Devices:
         if old is not None and old.key == key:
             raise DeviceError(f"{owner} has a certificate already")
         with self._database.transaction("a certificate") as connection:
-            serial = self._ledger.raise_meta("serial")
+            serial = self._ledger.outlive("serial")
             certificate = Certificate(key, role, self._topics.fleet, owner, serial)
             envelope = seal(
                 certificate, self._topics.bound(self._topics.of(Kind.KEYS, owner)), root
@@ -83,7 +83,7 @@ class Devices:
         return Certified(owner, key, serial, envelope)
 
     def remove(self, owner: str) -> bool:
-        """Take a device's certificate back; False: it has none."""
+        """Take a device's certificate back, and its places; False: it has none."""
         with self._database.transaction("the removal of a device") as connection:
             if owner == AGGREGATOR or self.find(owner) is None:
                 return False
@@ -91,6 +91,7 @@ class Devices:
                 "UPDATE certificates SET removed = 1, changed = ? WHERE id = ?",
                 (self._ledger.raise_meta("changed"), owner),
             )
+            connection.execute("DELETE FROM places WHERE device = ?", (owner,))
             return True
 
     def find(self, owner: str) -> Certified | None:

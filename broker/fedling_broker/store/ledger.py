@@ -1,33 +1,46 @@
 """Small facts of the aggregator: numbers that only grow, and what was counted."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 
 from fedling_protocol.disk.database import Database
+from fedling_protocol.wire.limits import MAX_U32
 
 
 class Ledger:
     """The tables `meta` and `counters`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, wall: Callable[[], float] = time.time) -> None:
+        """wall: Unix time"""
         self._database = database
+        self._wall = wall
 
     def meta(self, key: str) -> int:
-        """ "restore_epoch" (part of every plan id), "serial" (of the last certificate), "changed"
-        (how often a certificate was added or removed), "old_files" (1: they are to be converted).
+        """ "epoch" (of the last start), "generation" (of the last task), "serial" (of the last
+        certificate), "changed" (how often a certificate was added or removed), "place" (of the
+        state), "old_files" (1: they are to be converted).
         """
         ((value,),) = self._database.rows("SELECT value FROM meta WHERE key = ?", key)
         return int(value)
 
     def raise_meta(self, key: str) -> int:
         """Add one; the new value."""
-        with self._database.transaction(key) as connection:
-            connection.execute("UPDATE meta SET value = value + 1 WHERE key = ?", (key,))
+        self.set_meta(key, self.meta(key) + 1)
+        return self.meta(key)
+
+    def outlive(self, key: str) -> int:
+        """Raise it above every value that it ever had, also in a state that was lost.
+
+        Nothing is left of such a state but time: the value is that of the clock, in seconds, and
+        one more than the last where the clock is behind.
+        """
+        with self._database.transaction(key):
+            self.set_meta(key, max(self.meta(key) + 1, min(int(self._wall()), MAX_U32)))
             return self.meta(key)
 
-    def clear_meta(self, key: str) -> None:
-        """Make it 0."""
+    def set_meta(self, key: str, value: int) -> None:
         with self._database.transaction(key) as connection:
-            connection.execute("UPDATE meta SET value = 0 WHERE key = ?", (key,))
+            connection.execute("UPDATE meta SET value = ? WHERE key = ?", (value, key))
 
     def count(self, counts: Mapping[str, int]) -> None:
         """Add to counters, durably."""

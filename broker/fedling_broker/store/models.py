@@ -1,11 +1,12 @@
 """The versions of each task's model, and the journal that tells how each came about."""
 
+import json
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 
 from fedling_broker.aggregation.optimisers import Setup
-from fedling_broker.aggregation.state import ServerState, state_to_bytes
+from fedling_broker.aggregation.state import ServerState, state_of_weights, state_to_bytes
 from fedling_broker.store.shelf import Shelf
 from fedling_protocol.disk.database import Database
 from fedling_protocol.wire import digest
@@ -17,6 +18,9 @@ _MODEL = "version, model_hash, exponents"
 _FOLD = (
     "round, sum_hash, weight, optimiser, parameters, version, model_hash, state_hash, state_form"
 )
+
+
+ROLLBACK = "rollback"  # in place of an optimiser's name
 
 
 class StateForm(IntEnum):
@@ -53,6 +57,13 @@ class Fold:
     def setup(self) -> Setup:
         """Raises ValueError if the row was tampered with."""
         return Setup.parse(self.optimiser, self.parameters)
+
+    @property
+    def back_to(self) -> int | None:
+        """The version whose weights this one has again; None: it was made of a sum."""
+        if self.optimiser != ROLLBACK:
+            return None
+        return int(json.loads(self.parameters)["version"])
 
 
 class Models:
@@ -115,6 +126,19 @@ class Models:
             sql = "UPDATE newest SET state_hash = ? WHERE task = ?"
             connection.execute(sql, (name, task))
 
+    def roll_back(self, task: str, spec: TaskSpec, to: ModelRow) -> ModelRow:
+        """Make the next version of an old one's weights; part of the transaction that ends a round.
+
+        It takes the place of a round in the journal. Raises Damaged.
+        """
+        state = state_of_weights(spec.layers, to.exponents, self.bytes_of(to, spec))
+        model_hash, state_hash = self.put_state(spec, state)
+        made = ModelRow(self.newest(task).version + 1, model_hash, state.exponents)
+        number, parameters = self.folded(task) + 1, json.dumps({"version": to.version})
+        fold = Fold(number, b"", 0, ROLLBACK, parameters, made.version, model_hash, state_hash)
+        self.enter(task, fold, made.exponents)
+        return made
+
     def erase_state(self, name: bytes) -> None:
         """Erase a former state, unless a task stands on it: two may begin with one model.
 
@@ -164,6 +188,9 @@ class Models:
                 "INSERT INTO models VALUES (?, ?, ?, ?, 1)",
                 (task, row.version, row.model_hash, packed),
             )
+            # It takes the place of a removed task's at the MQTT broker.
+            sql = "DELETE FROM withdrawn WHERE task = ? AND version = ?"
+            connection.execute(sql, (task, row.version))
 
 
 def _model(version: int, model_hash: bytes, exponents: bytes) -> ModelRow:

@@ -29,7 +29,7 @@ def convert(
         for row in tasks.rows():
             _write_logs(rounds, row.name)
             _convert_state(models, row)
-        ledger.clear_meta(FLAG)
+        ledger.set_meta(FLAG, 0)
 
 
 def _write_logs(rounds: Rounds, task: str) -> None:

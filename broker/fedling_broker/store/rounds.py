@@ -170,8 +170,23 @@ class Rounds:
     def end(self, task: str, plan_id: bytes, *, keep: bool) -> None:
         """It is in a model; part of the transaction that enters it. keep: the log, for audits."""
         with self._database.transaction("the end of a round") as connection:
-            sql = "UPDATE plans SET folded = 1, kept = ? WHERE task = ? AND plan_id = ?"
+            sql = """UPDATE plans SET closed = 1, folded = 1, kept = ?
+                     WHERE task = ? AND plan_id = ?"""
             connection.execute(sql, (keep, task, plan_id))
+
+    def rename(self, task: str, old: bytes, new: bytes) -> None:
+        """Give an open plan another id: places and verdicts go along, and so does its log.
+
+        The log has both names until files are tidied: a crash before the commit loses nothing.
+        """
+        with self._database.transaction("another id of a plan") as connection:
+            if self.log(old).exists():
+                with writing(str(self.log(new))):
+                    durable.link_file(self.log(old), self.log(new))
+            connection.execute("PRAGMA defer_foreign_keys = ON")
+            for table in ("plans", "places", "decisions"):
+                sql = f"UPDATE {table} SET plan_id = ? WHERE task = ? AND plan_id = ?"
+                connection.execute(sql, (new, task, old))
 
     def grow(self, task: str, plan_id: bytes, age_ms: int) -> None:
         """The round is at least so old."""

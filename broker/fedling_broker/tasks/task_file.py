@@ -1,6 +1,5 @@
 """Task files: what is learned, how a device trains, who takes part (docs/configuration.md)."""
 
-import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,12 +15,14 @@ from fedling_protocol.settings import SettingsError, setting
 from fedling_protocol.wire import limits as limit
 from fedling_protocol.wire import payload, shapes
 from fedling_protocol.wire.codecs import Codec
+from fedling_protocol.wire.labels import tidy
 from fedling_protocol.wire.messages import Conditions, Plan, TaskSpec, Training
 from fedling_protocol.wire.names import is_device, is_name
 from fedling_protocol.wire.refused import Refused
 from fedling_protocol.wire.topics import is_task
 
 MAX_SECONDS = 10 * 365 * 86_400
+ENDLESS_PAUSE_S = 3600  # a task without an end learns as data comes, not as fast as it can
 RATE_ONE = 1 << 24  # learning rates travel in 2^-24
 NORM_ONE = 1 << 16  # norms and mu travel in 2^-16
 SIMULATION = "simulation"  # the table that only fedling-sim reads
@@ -47,6 +48,15 @@ class Normalise(StrEnum):
 
 
 DEVICE = allow(is_device, "device ids: 16 characters of a-z and 2-7, as fedling-agent init says")
+
+
+def is_label(text: str) -> bool:
+    """Whether it may be a class: devices store labels in this form."""
+    label = tidy(text)
+    return label.isprintable() and 1 <= len(label.encode()) <= limit.MAX_LABEL_BYTES
+
+
+LABEL = allow(is_label, f"printable texts of 1 to {limit.MAX_LABEL_BYTES} bytes")
 
 
 def above_one_unit(value: float) -> str | None:
@@ -79,6 +89,7 @@ class TaskTable:
         (),
         help="the classes; reconstruction: learn from windows of these, without any from all",
         high=limit.MAX_LABELS,
+        check=LABEL,
     )
     normalise: Normalise = setting(Normalise.DEVICE, help="how a device scales its samples")
     rounds: int = setting(
@@ -86,6 +97,14 @@ class TaskTable:
     )
 
     def __post_init__(self) -> None:
+        seen: dict[str, str] = {}
+        for label in self.labels:
+            if seen.get(tidy(label), label) != label:  # the same twice: shapes.check_spec
+                raise ValueError(
+                    f"labels: {seen[tidy(label)]!r} and {label!r} are one label: space around it"
+                    " and Unicode's form do not matter"
+                )
+            seen[tidy(label)] = label
         if self.window * self.channels > limit.MAX_VALUES:
             raise ValueError(
                 f"window = {self.window}: allowed with channels = {self.channels}: at most"
@@ -115,8 +134,8 @@ class TrainingTable:
         1000, help="a device with more examples counts for so many", low=1, high=limit.MAX_WEIGHT
     )
     holdout: float = setting(
-        0.2,
-        help="the part of a device's data that it keeps out of training",
+        0.0,
+        help="the part of a device's data that it keeps out of training; nothing tests on it yet",
         low=0,
         high=limit.MAX_HOLDOUT / 1000,
     )
@@ -179,8 +198,13 @@ class CohortTable:
         high=limit.MAX_COHORT,
         check=DEVICE,
     )
-    pause_s: int = setting(
-        0, help="how long the task rests between two rounds", unit="s", low=0, high=MAX_SECONDS
+    pause_s: int | None = setting(
+        None,
+        help="how long the task rests between two rounds; by default an hour if it goes on for"
+        " ever, else 0",
+        unit="s",
+        low=0,
+        high=MAX_SECONDS,
     )
     wait_s: int = setting(
         300,
@@ -280,10 +304,7 @@ def load_task(path: Path) -> tuple[Task, str]:
 
 def parse_task(text: str, file: str) -> Task:
     """Parse the text of a task file; `file` is its name in errors. Raises SettingsError."""
-    try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{file}: not TOML: {error}") from error
+    values = settings.tables(text, file)
     values.pop(SIMULATION, None)
     tables = settings.read(values, file, TaskFile)
     try:
@@ -330,7 +351,7 @@ def spec_of(tables: TaskFile) -> TaskSpec:
     check_outputs(layers[-1].outputs, tables)
     return TaskSpec(
         task.name, task.stream, task.window, task.stride, task.channels, str(task.normalise),
-        task.labels, layers, loss_of(model),
+        tuple(map(tidy, task.labels)), layers, loss_of(model),
     )  # fmt: skip
 
 
@@ -382,7 +403,10 @@ def spread_of(tables: TaskFile) -> int | None:
 
 def rules_of(tables: TaskFile) -> Rules:
     """Make the rules by which rounds follow one another."""
-    return Rules(policy_of(tables), tables.task.rounds, tables.cohort.pause_s)
+    rounds, pause_s = tables.task.rounds, tables.cohort.pause_s
+    if pause_s is None:
+        pause_s = 0 if rounds else ENDLESS_PAUSE_S
+    return Rules(policy_of(tables), rounds, pause_s)
 
 
 def policy_of(tables: TaskFile) -> Synchronous:

@@ -30,7 +30,10 @@ class Aggregator:
     """The process of `fedling-broker serve`."""
 
     def __init__(self, desk: Desk, directory: Path, life: Life) -> None:
-        self.store = store = Store(directory, alone=True, boot=life.boot)
+        clock = life.clock  # many starts in a second are usual here: epochs are milliseconds
+        self.store = store = Store(
+            directory, alone=True, boot=life.boot, wall=lambda: 1000 * clock.wall()
+        )
         ports = Ports(
             clock=life.clock,
             disk=life.make_worker(),

@@ -154,7 +154,7 @@ class VirtualFleet:
     def _make_aggregator(self) -> Node:
         found = self.config
         shutil.copytree(self._templates.aggregator(), found.state_dir)
-        store = Store(found.state_dir)
+        store = Store(found.state_dir, wall=lambda: 0.0)
         for text in self.setup.tasks:
             task = task_file.parse_task(text, "a virtual task")
             store.add_task(task, text, hashlib.sha256(text.encode()).digest())

@@ -6,6 +6,7 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable
+from pathlib import Path
 
 from fedling_protocol.exits import Exit
 
@@ -22,13 +23,28 @@ def run_verb(name: str, package: str, args: Namespace) -> int:
         verb = getattr(importlib.import_module(f"{package}.{module}"), function)
         return int(verb(args))
 
-    return run(name, call, f"{package}.failures")
+    as_json = getattr(args, "json", False)  # not every verb prints data
+    return run(name, call, f"{package}.failures", as_json=as_json)
 
 
-def run(name: str, call: Callable[[], int], failures: str) -> int:
-    """Call, and tell how it ended; a bug shows its traceback. failures: the module with EXITS."""
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal may know no degree sign
-        sys.stdout.reconfigure(errors="backslashreplace")
+def _open_streams() -> None:
+    """What was closed takes what is said to it; what is not in its alphabet is written \\xe9."""
+    if sys.stdout is None:
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 (to the end)
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 (to the end)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def run(name: str, call: Callable[[], int], failures: str, *, as_json: bool = False) -> int:
+    """Call, and tell how it ended; a bug shows its traceback.
+
+    failures: the module with EXITS. as_json: an error is told as {"error", "exit"}, on standard
+    error as always: standard output is for what was asked.
+    """
+    _open_streams()
     try:
         code = call()
         sys.stdout.flush()
@@ -44,5 +60,10 @@ def run(name: str, call: Callable[[], int], failures: str) -> int:
         known = exit_code(error, importlib.import_module(failures).EXITS)
         if known is None:
             raise
-        print(f"{name}: {error}", file=sys.stderr)
+        said = f"{name}: {error}"
+        if as_json:
+            import json
+
+            said = json.dumps({"error": str(error), "exit": int(known)}, ensure_ascii=False)
+        print(said, file=sys.stderr)
         return known

@@ -21,6 +21,14 @@ def print_json(value: object) -> None:
     print(json.dumps(value, indent=indent, ensure_ascii=False, default=str))
 
 
+def print_answer(words: str, facts: Mapping[str, object], *, as_json: bool) -> None:
+    """Print what a command did: a sentence, or its facts as JSON."""
+    if as_json:
+        print_json(dict(facts))
+    else:
+        print(words)
+
+
 def print_pairs(pairs: Sequence[tuple[str, str]]) -> None:
     """Print names and what they are, aligned."""
     width = max((len(name) for name, _ in pairs), default=0)

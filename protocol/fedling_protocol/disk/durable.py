@@ -1,7 +1,7 @@
 """Every write that must survive a power cut: files made whole or not at all, SQLite facts.
 
-All durable writes of both ends go through write_file, create_file, keep_draft, append, remove_file,
-remove_files and commit.
+All durable writes of both ends go through write_file, create_file, keep_draft, append, link_file,
+remove_file, remove_files and commit.
 """
 
 import os
@@ -33,6 +33,13 @@ def create_file(path: Path, data: bytes, mode: int = PRIVATE) -> None:
     finally:
         temporary.unlink()
     sync_directory(path.parent)
+
+
+def link_file(path: Path, name: Path) -> None:
+    """Give a file a second name in the same directory, for good; it may have it already."""
+    with suppress(FileExistsError):
+        os.link(path, name)
+    sync_directory(name.parent)
 
 
 def remove_file(path: Path) -> None:

@@ -21,6 +21,7 @@ from fedling_protocol.net.way import Found
 from fedling_protocol.runtime.loop import READ, WRITE, Loop, Timer
 
 log = logging.getLogger(__name__)
+log.addHandler(logging.NullHandler())  # a command that has no log says by itself what it found
 
 CONNECT_S = 20.0  # for TCP, transport and the broker's CONNACK together
 FAREWELL_S = 2.0  # for the last bytes when we leave

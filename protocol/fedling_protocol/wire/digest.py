@@ -37,10 +37,17 @@ def message_hash(envelope: bytes) -> bytes:
 
 
 def plan_id(
-    secret: bytes, fleet: str, task: str, round_number: int, base_hash: bytes, restore_epoch: int
+    secret: bytes,
+    fleet: str,
+    task: str,
+    round_number: int,
+    base_hash: bytes,
+    epoch: int,
+    generation: int,
 ) -> bytes:
-    """16 bytes that name a round; the same again if a crash interrupted its opening."""
-    return _keyed(secret, "plan", fleet, task, round_number, base_hash, restore_epoch)[:16]
+    """16 bytes that name a round: no two openings have epoch, generation and round in common."""
+    words = (fleet, task, round_number, base_hash, epoch, generation)
+    return _keyed(secret, "plan", *words)[:16]
 
 
 def order_seed(secret: bytes, fleet: str, task: str, plan: bytes) -> bytes:

@@ -147,9 +147,10 @@ class Nullable:
 
 @dataclass(frozen=True, slots=True)
 class Optional:
-    """A key that may be absent; None in the dataclass. Understood by Record only."""
+    """A key that may be absent; the dataclass then has `absent`. Understood by Record only."""
 
     wire: Wire
+    absent: object = None
 
     def to_wire(self, value: object) -> object:
         return self.wire.to_wire(value)
@@ -217,7 +218,7 @@ class Record:
         values: dict[int, object] = {**self._order, **self.constants}
         for name, (key, wire) in zip(self._names, self.wires.items(), strict=True):
             item = getattr(value, name)
-            if item is None and isinstance(wire, Optional):
+            if isinstance(wire, Optional) and item == wire.absent:
                 del values[key]
             else:
                 values[key] = within(key, wire.to_wire, item)
@@ -234,7 +235,7 @@ class Record:
             if key in value:
                 found.append(within(key, wire.from_wire, value[key]))
             elif isinstance(wire, Optional):
-                found.append(None)
+                found.append(wire.absent)
             else:
                 refuse(f"key {key}: missing")
         return self.make(*found)

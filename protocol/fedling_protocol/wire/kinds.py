@@ -38,6 +38,8 @@ class Kind(Enum):
                True,  True,  (records.CERTIFICATE,))
     STATE   = ("state",       "state/{device}",                       _DEVICE,     MAX_SMALL,
                True,  False, (records.STATE,))
+    TASKS   = ("tasks",       "tasks/list",                           _AGGREGATOR, MAX_PLAN,
+               True,  True,  (records.TASKS,))
     PLAN    = ("plan",        "{task}/plan/{plan_kind}",              _AGGREGATOR, MAX_PLAN,
                True,  True,  (records.PLAN, records.REST))
     MODEL   = ("model",       "{task}/model/{version}",               _AGGREGATOR, MAX_LARGE,

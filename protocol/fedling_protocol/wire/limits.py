@@ -37,3 +37,4 @@ MAX_HOLDOUT_BLOCK: Final = 2**20  # samples
 MAX_COHORT: Final = 3500  # named devices in one plan: with the labels they must fit in MAX_ITEMS
 MAX_SPREAD: Final = 3600  # seconds over which the joins for one plan are spread
 MAX_REASON: Final = 64  # characters
+MAX_TASKS: Final = 512  # of a fleet: with generations they must fit in MAX_ITEMS

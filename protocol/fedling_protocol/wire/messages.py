@@ -115,6 +115,16 @@ class Conditions:
     )
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Moment:
+    """Where a plan or a rest stands in the history of its task: of two the later one holds."""
+
+    epoch: int  # of the aggregator: its state was continued, made anew or restored so often
+    generation: int  # of the task: one of the same name that was added later has a higher one
+    version: int  # of the model that is named
+    open: bool  # a plan on a model comes after a rest that names it
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What the aggregator asks of a device in one round."""
@@ -133,6 +143,18 @@ class Plan:
     cohort: tuple[str, ...] | None  # device ids, or None: whoever asks first
     model_size: int  # bytes of the Model message
     spread_s: int | None = None  # a device joins after a random part of it; None: at once
+    epoch: int = 0  # as in Moment, here and below; 0: of an aggregator that knows of none
+    generation: int = 0
+
+    @property
+    def moment(self) -> Moment:
+        """Where it stands in the history of its task."""
+        return Moment(self.epoch, self.generation, self.base_version, True)
+
+    @property
+    def newest(self) -> bytes:
+        """The hash of the newest model, as this says."""
+        return self.base_hash
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +166,35 @@ class Rest:
     spec: TaskSpec
     model_size: int  # bytes of the Model message
     look_again_s: int
+    epoch: int = 0
+    generation: int = 0
+
+    @property
+    def moment(self) -> Moment:
+        """Where it stands in the history of its task."""
+        return Moment(self.epoch, self.generation, self.version, False)
+
+    @property
+    def newest(self) -> bytes:
+        """The hash of the newest model, as this says."""
+        return self.model_hash
+
+
+@dataclass(frozen=True, slots=True)
+class TaskInForce:
+    """A task that the aggregator has."""
+
+    task: str
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tasks:
+    """All tasks that the aggregator has: a device forgets others."""
+
+    number: int  # the highest generation that was given: a task of a higher one was added later
+    tasks: tuple[TaskInForce, ...]
+    epoch: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +226,7 @@ class Ticket:
     answer: Answer
     seconds: int
     reason: str
+    epoch: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +252,7 @@ class Receipt:
     verdict: Verdict
     reason: str
     of: Verdict | None  # duplicate: of this first verdict
+    epoch: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,4 +263,5 @@ class State:
     version: int  # of the model it holds, 0: none
 
 
-Message = Certificate | Plan | Rest | Model | Join | Ticket | Update | Receipt | State
+Message = Certificate | Tasks | Plan | Rest | Model | Join | Ticket | Update | Receipt | State
+OfEpoch = Tasks | Plan | Rest | Ticket | Receipt  # what the running aggregator says, but models

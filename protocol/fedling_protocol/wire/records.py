@@ -35,6 +35,8 @@ from fedling_protocol.wire.messages import (
     Role,
     State,
     StateCode,
+    TaskInForce,
+    Tasks,
     TaskSpec,
     Ticket,
     Training,
@@ -46,6 +48,7 @@ VERSION_KEY: Final = 0
 CHOICE_KEY: Final = 1  # of the records that share a topic: which one it is
 
 U32 = Integer(0, limit.MAX_U32)
+COUNTED = Optional(Integer(1, limit.MAX_U32), absent=0)  # epoch, generation: later than the rest
 NAME = Text(names.NAME)
 DEVICE = Text(names.DEVICE)
 OWNER = Text(names.OWNER)
@@ -119,18 +122,24 @@ PLAN = Record(
         11: Optional(Array(DEVICE, 1, limit.MAX_COHORT)),
         12: MODEL_SIZE,
         13: Optional(Integer(1, limit.MAX_SPREAD)),
+        15: COUNTED,
+        16: COUNTED,
     },
     _VERSION | {CHOICE_KEY: PlanKind.TRAIN.value},
 )
 REST = Record(
     Rest,
-    {4: U32, 5: HASH, 6: TASK_SPEC, 12: MODEL_SIZE, 14: U32},
+    {4: U32, 5: HASH, 6: TASK_SPEC, 12: MODEL_SIZE, 14: U32, 15: COUNTED, 16: COUNTED},
     _VERSION | {CHOICE_KEY: "rest"},
 )
+TASK_IN_FORCE = Record(TaskInForce, {1: NAME, 2: U32}, {})
+TASKS = Record(Tasks, {1: U32, 2: Array(TASK_IN_FORCE, 0, limit.MAX_TASKS), 3: COUNTED}, _VERSION)
 EXPONENTS = Array(Integer(limit.MIN_EXPONENT, limit.MAX_EXPONENT), 1, limit.MAX_LAYERS)
 MODEL = Record(Model, {1: U32, 2: TASK_SPEC, 3: EXPONENTS, 4: WEIGHTS}, _VERSION)
 JOIN = Record(Join, {1: PLAN_ID, 2: NONCE, 3: Optional(HASH), 4: Optional(KEY)}, _VERSION)
-TICKET = Record(Ticket, {1: PLAN_ID, 2: NONCE, 3: Word(Answer), 4: U32, 5: REASON}, _VERSION)
+TICKET = Record(
+    Ticket, {1: PLAN_ID, 2: NONCE, 3: Word(Answer), 4: U32, 5: REASON, 6: COUNTED}, _VERSION
+)
 UPDATE = Record(
     Update,
     {
@@ -147,7 +156,14 @@ UPDATE = Record(
 )
 RECEIPT = Record(
     Receipt,
-    {1: PLAN_ID, 2: Nullable(HASH), 3: Word(Verdict), 4: REASON, 5: Optional(Word(Verdict))},
+    {
+        1: PLAN_ID,
+        2: Nullable(HASH),
+        3: Word(Verdict),
+        4: REASON,
+        5: Optional(Word(Verdict)),
+        6: COUNTED,
+    },
     _VERSION,
 )
 STATE = Record(State, {1: Word(StateCode), 2: U32}, _VERSION)

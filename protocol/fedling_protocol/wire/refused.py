@@ -16,6 +16,7 @@ class Reason(StrEnum):
     SIGNATURE = "signature"  # the signature is not of these bytes on this topic
     SHAPE = "shape"  # a field is missing, of another type, out of range, or does not fit the others
     PLAN_KIND = "unknown plan kind"  # a rightly signed plan of a kind that this version has not
+    FORMER = "former life"  # rightly signed, but of an earlier epoch, generation or model
     CERTIFICATE = "certificate"  # of another fleet, of another id than its key's, or outdated
 
 

@@ -9,6 +9,7 @@ from fedling_protocol.wire.messages import (
     Plan,
     Receipt,
     Rest,
+    Tasks,
     TaskSpec,
     Ticket,
     Training,
@@ -25,6 +26,9 @@ def check(message: object) -> None:
             _check_cohort(message.cohort)
         case Rest():
             check_spec(message.spec)
+        case Tasks():
+            if len({task.task for task in message.tasks}) != len(message.tasks):
+                refuse("a task twice")
         case Model():
             check_spec(message.spec)
             _check_model(message)

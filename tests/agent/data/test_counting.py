@@ -129,6 +129,8 @@ STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("grow"), st.integers(1, 8), PIECES),
         st.tuples(st.just("relabel"), st.integers(1, 8), st.sampled_from(LABELS)),
+        st.tuples(st.just("hole"), st.integers(1, 8), PIECES),
+        st.tuples(st.just("trim"), st.integers(1, 8), st.none()),
         st.tuples(st.just("evict"), st.integers(1, 8), st.none()),
         st.tuples(st.just("count"), st.integers(1, 4), st.none()),
     ),
@@ -166,21 +168,24 @@ def test_it_counts_what_is_there_whatever_happens_between_two_slices(
             for _ in range(number):
                 if next(count, True):
                     count = counter.count()
-        elif what == "grow":
+        elif what in ("grow", "hole"):
             if not known:
                 newest += 1
                 begun[number] = newest
-            source.grow(begun[number], more)  # type: ignore[arg-type]
+            source.grow(begun[number], more, hole=what == "hole")  # type: ignore[arg-type]
             counter.changed(Changes("wrist", 1, (begun[number],)))
         elif known and what == "relabel":
             source.relabel(begun[number], str(more))
             counter.changed(Changes("wrist", relabelled=(begun[number],)))
+        elif known and what == "trim":
+            source.trim(begun[number])
+            counter.changed(Changes("other", trimmed=(begun[number],)))
         elif known:
             key = begun.pop(number)
             source.evict(key)
             counter.changed(Changes("wrist", evicted=(key,)))
     count.close()
-    every = naive_windows.choose(spec, training, SECRET, source.stored, 10**9)
+    every = naive_windows.choose(spec, training, SECRET, source.stored, 10**9, source.holes)
     assert finish(counter.count()) == (len(every) >= wanted)
     if not counter.enough:
         assert counter.windows == len(every)

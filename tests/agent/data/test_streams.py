@@ -1,8 +1,10 @@
 """Rows of text to counts."""
 
+import csv
 import io
 import json
 import math
+import unicodedata
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,19 +12,19 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from fedling_agent.data.lines import MAX_ROW, Lines
 from fedling_agent.data.streams import (
-    MAX_ROW,
     Channel,
     Parser,
     Row,
     RowError,
     Stream,
-    bounded_lines,
     counts_of_window,
     load_stream,
 )
 from fedling_protocol.disk.errors import BadInput
 from fedling_protocol.settings import SettingsError
+from fedling_protocol.wire.labels import tidy
 from tests.support.device import STREAM, parse
 
 HEADER = "recording,label,x,y\n"
@@ -56,12 +58,12 @@ def test_labels_are_optional(label: str) -> None:
 
 def test_columns_in_any_order_and_a_time() -> None:
     (row,) = parse(["y,time,recording,x\n", "2,1700000000.5,a,1\n"])
-    assert row == Row(2, "a", None, 1_700_000_000_500, (1000, 2000))
+    assert row == Row(2, "a", None, 1_700_000_000_500_000, (1000, 2000))
 
 
 def test_ndjson_row_becomes_counts() -> None:
     line = json.dumps({"recording": "a", "label": "up", "x": 0.0015, "y": -1, "time": 3})
-    assert parse([line], "ndjson") == [Row(1, "a", "up", 3000, (2, -1000))]
+    assert parse([line], "ndjson") == [Row(1, "a", "up", 3_000_000, (2, -1000))]
 
 
 def test_quotes_byte_order_mark_and_blank_lines() -> None:
@@ -128,6 +130,8 @@ def test_plain_values_are_rounded_half_up_exactly(text: str, resolution: float) 
         (f"{'a' * 65},up,1,2\n", "recording = "),
         ('a,"up,1,2\n', "not CSV"),
         ("\ufffd,up,1,2\n", "not UTF-8"),
+        ('a,5" pipe,1,2\n', "a quote stands inside a field"),
+        ('a,"up" and,1,2\n', "a quote stands inside a field"),
         (f"a,up,{'1' * MAX_ROW},2\n", "longer than"),
     ],
 )
@@ -145,6 +149,7 @@ def test_bad_csv_row_is_told(line: str, words: str) -> None:
         ('{"recording": "a", "x": true, "y": 1}', "x = true is not a number"),
         ('{"recording": "a", "x": NaN, "y": 1}', "x = NaN is not a number"),
         ('{"recording": "a", "x": 1, "y": 1, "z": 1}', "unknown key z"),
+        ('{"recording": "a", "x": 1, "y": 1, "x": 2}', "key x comes twice"),
         ('{"recording": "a", "x": 1, "y": 1, "label": 7}', "label = 7 is not a text"),
         ('{"recording": "a", "x": 1, "y": 1, "label": ["up"]}', "is not a text"),
         ('{"recording": 3, "x": 1, "y": 1}', "recording = 3 is not a text"),
@@ -154,6 +159,54 @@ def test_bad_csv_row_is_told(line: str, words: str) -> None:
 )
 def test_bad_ndjson_row_is_told(line: str, words: str) -> None:
     assert words in reason(line, "ndjson")
+
+
+@pytest.mark.parametrize(
+    "line", ["a, up, 1.5, -0.25\n", "a ,up , 1.5 ,\t-0.25\r\n", 'a, "up", 1.5,-0.25\n']
+)
+def test_space_around_fields_does_not_matter(line: str) -> None:
+    (row,) = parse(["recording, label, x, y\n", line])
+    assert row == Row(2, "a", "up", None, (1500, -250))
+
+
+def test_space_around_numbers_in_json_does_not_matter() -> None:
+    line = '{"recording": "a", "x": " 1.5", "y": "-0.25 ", "time": " 3 "}'
+    assert parse([line], "ndjson") == [Row(1, "a", None, 3_000_000, (1500, -250))]
+
+
+@given(st.text(st.characters(categories=["L", "M", "N", "P"]), min_size=1, max_size=8))
+def test_labels_have_one_form(label: str) -> None:
+    forms = {unicodedata.normalize(form, f" {label}\t") for form in ("NFC", "NFD")}
+    lines = [json.dumps({"recording": "a", "label": f, "x": 1, "y": 1}) for f in forms]
+    rows = parse(lines, "ndjson")
+    assert len({row.label if isinstance(row, Row) else "refused" for row in rows}) == 1
+
+
+FIELD = st.text(st.sampled_from('ab12,"\n '), max_size=6)
+
+
+@given(st.lists(st.tuples(FIELD, FIELD), max_size=6))
+def test_a_field_with_line_breaks_never_makes_rows_of_its_own(
+    fields: list[tuple[str, str]],
+) -> None:
+    """What another program writes: each row is read as it was meant, or refused."""
+    file = io.StringIO()
+    csv.writer(file).writerows([name, label, 1, 2] for name, label in fields)
+    lines = file.getvalue().splitlines(keepends=True)
+    meant = {(tidy(name), tidy(label) or None) for name, label in fields}
+    for row in parse([HEADER, *lines]):
+        assert isinstance(row, RowError) or (row.recording, row.label) in meant
+
+
+def test_a_quote_that_nobody_closes_takes_few_rows_along() -> None:
+    rows = parse([HEADER, 'a,"up,1,2\n', *["a,up,1,2\n"] * 20])
+    assert [type(row) for row in rows] == [RowError] * 9 + [Row] * 12
+    assert rows[1] == RowError(3, "inside quotes that row 2 opened")
+
+
+def test_refused_row_tells_its_recording_if_it_can() -> None:
+    rows = parse([HEADER, "a,up,nan,2\n", "a,up,1\n", ",up,1,2\n"])
+    assert [row.recording for row in rows] == ["a", None, None]
 
 
 def test_good_rows_are_kept_and_bad_ones_have_their_line() -> None:
@@ -169,6 +222,11 @@ def test_good_rows_are_kept_and_bad_ones_have_their_line() -> None:
         ("recording,x", "column y is missing"),
         ("recording,x,y,lable", "unknown column lable"),
         ("recording,x,y,x", "column x comes twice"),
+        ("recording,x,y,", "column 4 has no name"),
+        (",recording,x,y", "column 1 has no name"),
+        ("recording,\ufffd,x,y", "header: not UTF-8"),
+        ('recording,"x,y', "header: not CSV: a quote is not closed"),
+        ("r" * (MAX_ROW + 1), "header: longer than"),
     ],
 )
 def test_bad_header_stops_everything(header: str, words: str) -> None:
@@ -184,13 +242,9 @@ def test_no_text_breaks_the_parser(lines: list[str], form: str) -> None:
 
 @given(st.binary(max_size=300))
 def test_no_bytes_break_the_parser(data: bytes) -> None:
-    lines = bounded_lines(io.BytesIO(b"recording,label,x,y\n" + data))
+    text = Lines()
+    lines = text.feed(HEADER.encode() + data.replace(b"\0", b"?")) + text.end()
     assert all(isinstance(row, Row | RowError) for row in Parser(STREAM, "csv").feed(lines))
-
-
-def test_line_without_end_takes_bounded_memory() -> None:
-    lines = list(bounded_lines(io.BytesIO(b"1" * (5 * MAX_ROW) + b"\na,up,1,2\n")))
-    assert [len(line) for line in lines] == [MAX_ROW + 1, 9]
 
 
 def test_window_for_prediction() -> None:
@@ -202,6 +256,10 @@ def test_window_for_prediction() -> None:
         counts_of_window(STREAM, lines, "csv", 1)
     with pytest.raises(BadInput, match="row 2: x = nan"):
         counts_of_window(STREAM, ["x,y\n", "nan,2\n"], "csv", 1)
+    with pytest.raises(BadInput, match="row 9: x = nan"):
+        counts_of_window(STREAM, ["x,y\n", "\n", "nan,2\n"], "csv", 1, before=7)
+    with pytest.raises(BadInput, match="row 8: not JSON"):
+        counts_of_window(STREAM, ["nan,2\n"], "ndjson", 1, before=7)
 
 
 def test_load_stream(tmp_path: Path) -> None:

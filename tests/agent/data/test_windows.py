@@ -59,6 +59,19 @@ def test_a_task_without_labels_takes_every_window() -> None:
     assert chosen(shelf([[(9, "up")]]), AUTOENCODER) == []
 
 
+@pytest.mark.parametrize("spec", [SPEC, AUTOENCODER])
+def test_no_window_has_samples_of_both_sides_of_a_hole(spec: TaskSpec) -> None:
+    source = shelf([[(14, "up")]])
+    source.grow(1, [(26, "up")], hole=True)
+    assert [e.first for e in chosen(source, spec)] == [0, 15, 20, 25, 30]
+
+
+def test_labels_that_look_the_same_are_the_same() -> None:
+    spec = replace(SPEC, labels=("cafe\u0301", " walk"))
+    source = shelf([[(10, "caf\u00e9"), (10, "walk")]])
+    assert [e.label for e in chosen(source, spec)] == [0, 1]
+
+
 def test_recordings_of_other_channels_have_no_windows() -> None:
     assert chosen(shelf([[(40, "up")]]), replace(SPEC, channels=1)) == []
 
@@ -83,9 +96,9 @@ def test_chosen_windows_are_the_newest_of_all(
 ) -> None:
     spec = replace(SPEC, window=window, stride=stride, labels=SPEC.labels if labels else ())
     training = replace(TRAINING, holdout=holdout, holdout_block=block)
-    source = shelf(recordings)
+    source = shelf(recordings, holes=True)
     for room_ in (most, 10**6):
-        expected = naive_windows.choose(spec, training, SECRET, source.stored, room_)
+        expected = naive_windows.choose(spec, training, SECRET, source.stored, room_, source.holes)
         assert chosen(source, spec, training, room_) == expected
 
 
@@ -95,10 +108,11 @@ def test_windows_that_end_after_a_sample_are_those_that_came_with_it(
 ) -> None:
     spec = replace(SPEC, window=window, stride=stride)
     training = replace(TRAINING, holdout=holdout, holdout_block=block)
-    source = shelf(recordings)
+    source = shelf(recordings, holes=True)
     cutter = training_windows(spec, training, SECRET)
     for recording, spans in source.stored:
-        every = naive_windows.cut(spec, training, SECRET, recording, spans)
+        holes = source.holes.get(recording.key, ())
+        every = naive_windows.cut(spec, training, SECRET, recording, spans, holes)
         for seen in (0, 1, recording.samples // 2, recording.samples):
             runs = list(cutter.back(source, recording, seen))
             found = [first for run in runs for first in run.firsts[::-1]]

@@ -162,13 +162,28 @@ def test_ask_unknown_verb_fails_with_code(directory: Path) -> None:
     assert failed.value.code is Exit.NOT_FOUND
 
 
-@pytest.mark.parametrize("line", [b"{", b"[1]", b"\xff\xfe", b"[" * 100_000, b"", b"NaN"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(b"{", b"[1]", b"\xff\xfe", b"[" * 100_000, b"", b"NaN"),
+        b'{"do":"echo","word":"\\ud800"}',
+        b'{"do":"echo","\\udc00":1}',
+        b'{"do":"echo","word":["\xed\xa0\x80"]}',
+        '{"do":"echo"}'.encode("utf-16-le"),
+    ],
+)
 def test_nonsense_is_answered_with_an_error(directory: Path, line: bytes) -> None:
     with raw(directory) as sock, sock.makefile("rb") as file:
         sock.sendall(line + b"\n")
         assert json.loads(file.readline())["ok"] is False
         sock.sendall(b'{"do":"echo","word":"still here"}\n')
         assert json.loads(file.readline())["said"] == "still here"
+
+
+def test_pairs_of_surrogates_are_text(directory: Path) -> None:
+    with raw(directory) as sock, sock.makefile("rb") as file:
+        sock.sendall(b'{"do":"echo","word":"\\ud83d\\ude00 \\\\ud800"}\n')
+        assert json.loads(file.readline())["said"] == "\U0001f600 \\ud800"
 
 
 def test_line_without_end_is_cut_off(directory: Path) -> None:

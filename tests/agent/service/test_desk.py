@@ -8,6 +8,7 @@ import pytest
 from fedling_agent.commands.status import _connection
 from fedling_agent.service.control import Json, Peer, RequestFailed
 from fedling_agent.service.desk import Desk
+from fedling_agent.store.recordings import Bounds
 from fedling_protocol.disk.errors import CannotWrite
 from fedling_protocol.exits import Exit
 from tests.support.device import csv_lines
@@ -73,7 +74,9 @@ def test_ingest_answers_when_it_is_on_disk_and_goes_on(counter: Counter) -> None
     counter.device.disk.waits = False
     counter.device.disk.go()
     counter.device.settle()
-    assert answers == [{"stored": 10, "refused": 0, "errors": [], "evicted": 0}]
+    (first,) = answers
+    assert isinstance(first, dict)
+    assert (first["stored"], first["refused"], first["holes"]) == (10, 0, {"seams": 1})
     assert counter.ask(do="ingest", lines=["nonsense"])["refused"] == 1  # by the same header
 
 
@@ -127,3 +130,106 @@ def test_status_tells_of_link_disk_and_tasks(counter: Counter) -> None:
     link = counter.ask(do="status")["connection"]
     assert isinstance(link, dict)
     assert (link["reason"], link["lost"]) == ("", "lost")  # whoever looks in between hears of it
+
+
+def test_forgetting_ends_the_training_on_it_first(counter: Counter) -> None:
+    device = counter.device
+    device.connect()
+    plan = device.begin()
+    answers: list[Json | RequestFailed] = []
+    request: Json = {"do": "forget", "stream": "wrist", "recordings": ["r0"]}
+    counter.desk.handle(request, counter.peer, answers.append)
+    device.settle()
+    assert device.children[0].did[-1] == "kill"
+    assert answers == []  # not before that has ended
+    device.clock.move(1)
+    device.settle()
+    assert answers == [{"forgotten": 1}]
+    assert device.store.plans.is_finished(plan.plan_id)
+    assert device.store.plans.in_work() == []
+    assert [r.id for r in device.store.recordings.newest("wrist")] == ["r3", "r2", "r1"]
+
+
+def test_forgetting_gives_an_update_up_that_waits(counter: Counter) -> None:
+    device = counter.device
+    device.connect()
+    plan = device.begin()
+    device.children[0].finish()
+    device.settle(device.store.spool.entries)
+    answers: list[Json | RequestFailed] = []
+    request: Json = {"do": "forget", "stream": "wrist", "recordings": None}
+    counter.desk.handle(request, counter.peer, answers.append)
+    device.settle()
+    device.clock.move(1)
+    device.settle()
+    assert answers == [{"forgotten": 4}]
+    assert device.store.spool.entries() == []
+    assert device.store.plans.is_finished(plan.plan_id)
+
+
+def test_what_is_not_there_ends_no_training(counter: Counter) -> None:
+    counter.device.connect()
+    counter.device.begin()
+    with pytest.raises(RequestFailed, match="no recording r9"):
+        counter.ask(do="forget", stream="wrist", recordings=["r0", "r9"])
+    assert counter.device.children[0].did[-1] != "kill"
+
+
+def test_new_labels_and_forgotten_recordings_are_counted_anew(counter: Counter) -> None:
+    device = counter.device
+    device.connect()
+    device.offer()
+    device.settle()
+    assert device.runner.session.enough
+    for name in ("r0", "r1", "r2", "r3"):
+        counter.ask(do="relabel", stream="wrist", recording=name, label="other")
+    device.settle()
+    assert not device.runner.session.enough
+    counter.ask(do="relabel", stream="wrist", recording="r1", label="up", first=0, last=50)
+    device.settle()
+    assert device.runner.session.enough
+    streams = counter.ask(do="status")["streams"]
+    assert isinstance(streams, dict)
+    assert streams["wrist"]["labels"] == {"other": 429, "up": 51, "down": 0}
+    assert streams["wrist"]["wanted"] == ["down", "up"]
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"do": "relabel", "stream": 5},
+        {"do": "relabel", "stream": "wrist", "first": -1},
+        {"do": "relabel", "stream": "wrist", "first": True},
+        {"do": "recordings", "below": 2**63},
+        {"do": "forget", "stream": "wrist", "recordings": "r0"},
+        {"do": "ingest", "stream": "wrist", "form": "csv", "lines": [], "before": "x"},
+        {"do": "ingest", "stream": "wrist", "form": "csv", "lines": [], "mode": "x"},
+        {"do": "ingest", "stream": "wrist", "form": "csv", "lines": [], "input": "x" * 65},
+    ],
+)
+def test_requests_of_another_shape_are_refused(counter: Counter, request_: Json) -> None:
+    with pytest.raises(RequestFailed):
+        counter.ask(**request_)
+    assert counter.ask(do="recordings")["recordings"]
+
+
+def test_age_in_the_service_is_time_that_passes_not_the_date(
+    counter: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = counter.device
+    device.store.recordings.bounds = Bounds(age_days=30)
+    lines = ["recording,label,x,y\n"]
+
+    def ingest(name: str, wall: float) -> int:
+        monkeypatch.setattr(device.clock, "wall", lambda: wall)
+        peer = counter.peer = Peer()
+        assert peer.memory == {}
+        done = counter.ask(
+            do="ingest", stream="wrist", form="csv", lines=[*lines, f"{name},up,1,1\n"]
+        )
+        return int(str(done["evicted"]))
+
+    years = [130.0, 2_400_000_000.0, 1_795_000_000.0, 130.0]
+    assert [ingest(f"n{n}", wall) for n, wall in enumerate(years)] == [0] * 4
+    device.clock.move(31 * 86_400)
+    assert ingest("last", 130.0) == 8  # the four of the fixture, too

@@ -13,13 +13,14 @@ from fedling_agent.session import state
 from fedling_agent.session.state import Dice, Fetch, Session, Spooled, Timing
 from fedling_agent.store.ledger import Traffic
 from fedling_native import dense
+from fedling_protocol.wire.messages import Moment
 from tests.support.aggregator import make_model, make_plan
 
 PLAN = make_plan(make_model((dense(4, 2),)), 3, min_examples=40)
 LOW = Reason(BATTERY, BATTERY.code, 34, 40, unit="%")
 NO = Allowance((LOW,), (LOW,), 720.0)
 YES = Allowance(next_check_s=60.0)
-FETCH = Fetch(1, b"h" * 32, 1000, None)
+FETCH = Fetch(1, b"h" * 32, 1000, None, Moment(0, 0, 1, True))
 SPOOLED = Spooled(b"p" * 16, b"u" * 32)
 
 
@@ -45,6 +46,7 @@ class FakeLive:
     task: str = "watch"
     looked_at: float = 0.0
     failure: str = ""
+    wanted: int = 40
     next_check_s: float | None = None
 
 

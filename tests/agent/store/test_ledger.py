@@ -1,8 +1,11 @@
 """The sent log, counters, bytes, certificates."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fedling_agent.store import ledger
 from fedling_agent.store.ledger import Ledger, Sent, Traffic
@@ -47,7 +50,31 @@ def test_traffic_by_day_and_plan(book: Ledger, monkeypatch: pytest.MonkeyPatch) 
         Traffic("2026-03-03", None, 5, 5),
         Traffic("2026-03-02", None, 20, 40),
         Traffic("2026-03-02", PLAN, 100, 200),
+        Traffic("", None, 1, 2),
     ]
+
+
+DAYS = st.sampled_from(["1970-01-01", "2026-03-01", "2026-03-02", "2046-01-01", "2026-03-03"])
+
+
+@settings(max_examples=30)
+@given(st.lists(st.tuples(DAYS, st.integers(0, 5), st.integers(0, 9)), max_size=20))
+def test_the_sum_of_traffic_is_never_less_whatever_the_clock_says(
+    given_: list[tuple[str, int, int]],
+) -> None:
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ledger, "KEPT_DAYS", 3)
+        store = Store(Path(folder))
+        for day, plan, count in given_:
+            row = Traffic(day, bytes([plan]) * 16 if plan else None, count, 2 * count)
+            store.ledger.add([row], {})
+            kept = store.ledger.traffic()
+            assert any((r.day, r.plan_id) == (day, row.plan_id) for r in kept)
+            assert len(kept) <= 5
+        total = sum(count for *_, count in given_)
+        kept = store.ledger.traffic()
+        assert (sum(r.sent for r in kept), sum(r.received for r in kept)) == (total, 2 * total)
+        store.close()
 
 
 def test_certificate_with_the_highest_serial_stays(book: Ledger) -> None:

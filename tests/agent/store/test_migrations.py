@@ -1,12 +1,16 @@
 """An upgrade of a device keeps who it is, what it learned from and what it owes."""
 
+import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from fedling_agent.data.streams import Row
 from fedling_agent.store import identity
 from fedling_agent.store.database import TABLES, open_database
 from fedling_agent.store.plans import PlanState
+from fedling_agent.store.recordings import DAY_MS, Bounds
 from fedling_agent.store.store import NAME, Store
 from fedling_agent.training.freeze import Freezer
 from fedling_protocol.disk.errors import WrongTables
@@ -15,8 +19,9 @@ from fedling_protocol.wire.digest import message_hash
 from fedling_protocol.wire.identity import SigningKey
 from fedling_protocol.wire.messages import Verdict
 from fedling_protocol.wire.names import AGGREGATOR
-from tests.support.device import FLEET, SECRET
+from tests.support.device import FLEET, SECRET, STREAM
 from tests.support.old_state import build, build_database, lost, rows_of, version_of
+from tests.support.totals import check_totals
 
 OLD = Path(__file__).parent / "tables_1"
 
@@ -34,6 +39,8 @@ def test_every_row_survives(tmp_path: Path) -> None:
         row["spec"] = row.pop("about")
     for row in (*before["models"], *after["models"]):
         del row["spec"]
+    for row in before["recordings"]:  # age begins anew, bytes are those on disk: below
+        del row["touched_ms"], row["bytes"]
     assert lost(before, after) == []
     assert version_of(tmp_path / NAME) == TABLES.newest
 
@@ -47,8 +54,10 @@ def test_an_upgrade_keeps_who_the_device_is(tmp_path: Path) -> None:
 
 def test_an_upgrade_keeps_examples_and_their_labels(tmp_path: Path) -> None:
     build(OLD, tmp_path, NAME)
-    store = Store(tmp_path)
-    assert store.recordings.summary() == {"wrist": (3, 60, 240)}
+    store = Store(tmp_path, Bounds(age_days=1))
+    check_totals(store.recordings, Bounds().bytes)
+    assert store.recordings.summary()["wrist"][:2] == (3, 60)
+    assert {r.recording: r.holes for r in store.recordings.listing()} == {"r0": 0, "r1": 0, "r2": 0}
     r2, r1, r0 = store.recordings.newest("wrist")
     spans = store.recordings.spans(r1)[::-1]
     assert [(s.first, s.last, s.label) for s in spans] == [
@@ -59,6 +68,21 @@ def test_an_upgrade_keeps_examples_and_their_labels(tmp_path: Path) -> None:
     ]
     assert store.recordings.spans(r2)[-1].first == 2
     assert len(store.recordings.samples(r0, 0, 20)) == 80
+    done = store.recordings.ingest(STREAM, [Row(1, "r0", "up", None, (1, 2))], 5, up_ms=DAY_MS)
+    assert (done.evicted_samples, done.holes) == (0, {"seams": 1})
+    assert store.recordings.spans(r0)[0].first == 20
+    store.close()
+
+
+def test_an_upgrade_gives_labels_their_one_form(tmp_path: Path) -> None:
+    build(OLD, tmp_path, NAME)
+    connection = sqlite3.connect(tmp_path / NAME)
+    connection.execute("UPDATE spans SET label = ? WHERE label = 'up'", (" cafe\u0301",))
+    connection.commit()
+    connection.close()
+    store = Store(tmp_path)
+    assert set(store.recordings.labels("wrist", 9)) == {"down", "caf\u00e9"}
+    check_totals(store.recordings, Bounds().bytes)
     store.close()
 
 
@@ -70,6 +94,14 @@ def test_an_upgrade_keeps_models_and_plans(tmp_path: Path) -> None:
     assert (model.version, model.spec.labels) == (2, ("down", "up"))
     assert len(finish(store.models.weights(model))) == 584
     assert store.models.normaliser("watch") is not None
+    assert store.tasks() == ["watch"]
+    assert store.lives.in_force() is None
+    (plan, *_) = [record.plan for record in store.plans.recent()]
+    for generation, versions in ((0, 2), (1, None)):  # of the same task; of another of its name
+        store.remember("watch", replace(plan, epoch=1, generation=generation))
+        found = store.models.newest("watch")
+        assert (None if found is None else found.version) == versions
+    assert store.models.normaliser("watch") is None
     plans = store.plans.recent()
     assert [(p.plan.round, p.state) for p in plans] == [
         (3, PlanState.FROZEN),

@@ -9,7 +9,7 @@ from fedling_agent.store import models
 from fedling_agent.store.store import Store
 from fedling_protocol.disk.errors import Missing
 from fedling_protocol.runtime.slices import finish
-from tests.support.device import SPEC, hash_of, make_device, make_model
+from tests.support.device import SPEC, hash_of, make_device, make_model, make_plan
 
 
 @pytest.fixture
@@ -34,17 +34,61 @@ def test_put_and_find(store: Store) -> None:
     assert reader.models.newest("other") is None
 
 
-def test_newest_is_the_highest_version_that_is_there(store: Store) -> None:
-    for version, seed in [(2, 1), (10, 2), (3, 3)]:
-        store.models.put(make_model(version, seed))
+def newest_version(store: Store) -> int | None:
+    newest = store.models.newest("watch")
+    return None if newest is None else newest.version
+
+
+def test_newest_is_the_one_that_was_named_last_and_without_it_the_one_that_came_last(
+    store: Store,
+) -> None:
+    """A restored aggregator goes on from a lower version than devices have."""
+    models = {v: make_model(v, seed=v) for v in (2, 10, 3)}
+    for model in models.values():
+        store.models.put(model)
+    assert newest_version(store) == 3
+    store.remember("watch", make_plan(models[10]))
+    assert newest_version(store) == 10
+    store.remember("watch", replace(make_plan(models[2]), epoch=1))
+    assert newest_version(store) == 2
     newest = store.models.newest("watch")
     assert newest is not None
-    assert newest.version == 10
     newest.path.unlink()
     assert store.models.find(newest.hash) is None
-    below = store.models.newest("watch")
-    assert below is not None
-    assert below.version == 3
+    assert newest_version(store) == 3
+    reader = Store(store.directory, read_only=True)
+    assert newest_version(reader) == 3
+
+
+def test_the_one_that_was_named_last_stays(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models, "KEPT", 2)
+    named = make_model(1, 1)
+    store.models.put(named)
+    store.remember("watch", make_plan(named))
+    for version in (2, 3, 4):
+        store.models.put(make_model(version, seed=version))
+    assert newest_version(store) == 1
+
+
+def test_models_of_a_task_that_had_the_name_are_gone_when_another_one_is_named(
+    store: Store,
+) -> None:
+    """Also if its weights are the same: labels are not in a model's hash."""
+    old = make_model(7, 1)
+    other = replace(old, version=1, spec=replace(SPEC, labels=("left", "right")))
+    store.models.put(old)
+    store.remember("watch", make_plan(old))
+    store.remember("watch", replace(make_plan(other), generation=9))
+    assert newest_version(store) is None
+    assert not store.models.holds("watch", 9, hash_of(other))
+    store.models.put(old)  # it was on its way
+    assert newest_version(store) is None
+    store.models.put(other, 9)
+    newest = store.models.newest("watch")
+    assert newest is not None
+    assert (newest.version, newest.spec.labels) == (1, ("left", "right"))
+    assert store.models.holds("watch", 9, hash_of(other))
+    assert not store.models.holds("other", 9, hash_of(other))
 
 
 def test_newest_is_decoded_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -188,7 +188,7 @@ def test_broken_off_it_leaves_nothing(device: Device) -> None:
 
 
 def test_evicted_between_two_slices_it_begins_anew(tmp_path: Path) -> None:
-    device = make_device(tmp_path, bounds=Bounds(bytes=4 * 480))
+    device = make_device(tmp_path, bounds=Bounds(bytes=4 * 760))
     freezing = device.freezer.freeze(device.plan)
     for _ in range(13):  # r0 was cut, too
         next(freezing)
@@ -209,7 +209,7 @@ def test_relabelled_between_two_slices_it_begins_anew(device: Device) -> None:
 
 
 def test_evicted_again_and_again_it_gives_up(tmp_path: Path) -> None:
-    device = make_device(tmp_path, bounds=Bounds(bytes=4 * 480))
+    device = make_device(tmp_path, bounds=Bounds(bytes=4 * 760))
 
     def freeze_while_all_goes() -> None:
         for number, _ in enumerate(device.freezer.freeze(device.plan)):
@@ -223,7 +223,7 @@ def test_evicted_again_and_again_it_gives_up(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("evicted", [True, False], ids=["evicted", "relabelled"])
 def test_changed_before_the_write_nothing_is_frozen(tmp_path: Path, evicted: bool) -> None:
-    device = make_device(tmp_path, bounds=Bounds(bytes=4 * 480))
+    device = make_device(tmp_path, bounds=Bounds(bytes=4 * 760))
     write = finish(device.freezer.freeze(device.plan))
     if evicted:
         device.ingest(csv_lines(1, prefix="n"))
@@ -261,11 +261,25 @@ def test_what_cannot_be_frozen(device: Device, tmp_path: Path) -> None:
         freeze_now(device.freezer, unknown)
     assert device.store.plans.find(unknown.plan_id) is None
     for spec in (replace(SPEC, stream="other"), replace(SPEC, labels=("left", "right"))):
-        with pytest.raises(Missing, match="no examples"):
+        with pytest.raises(Missing, match="0 examples for watch, at least"):
             freeze_now(device.freezer, replace(device.plan, spec=spec))
     wide = replace(SPEC, channels=4, window=5)
     with pytest.raises(BadInput, match="has 2 channels, task watch wants 4"):
         freeze_now(device.freezer, replace(device.plan, spec=wide))
+
+
+def test_nothing_is_frozen_below_the_floor_whatever_the_plan_says(device: Device) -> None:
+    """Between the count and the freeze examples may go."""
+    count = device.freeze().recipe.count
+    plan = replace(device.plan, plan_id=b"f" * 16)
+    enough = freeze.Freezer(device.store, "test", SECRET, min_examples=count)
+    assert freeze_now(enough, plan).recipe.count == count
+    more = freeze.Freezer(device.store, "test", SECRET, min_examples=count + 1)
+    with pytest.raises(Missing, match=f"{count} examples for watch, at least {count + 1}"):
+        freeze_now(more, replace(plan, plan_id=b"g" * 16))
+    asks = replace(plan.training, min_examples=count + 1)
+    with pytest.raises(Missing, match="are needed"):
+        freeze_now(enough, replace(plan, plan_id=b"h" * 16, training=asks))
 
 
 def test_task_without_normalisation(tmp_path: Path) -> None:
@@ -283,7 +297,7 @@ def test_what_is_beyond_repair(tmp_path: Path) -> None:
     device = make_device(tmp_path, bounds=Bounds())
     job = device.freeze()
     (job.directory / "examples").unlink()
-    device.store.recordings.erase()
+    device.store.recordings.forget("wrist")
     device.ingest(csv_lines(seed=9))  # other samples under the same names
     assert device.mend() is None
     with pytest.raises(Missing, match="beyond repair"):

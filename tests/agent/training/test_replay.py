@@ -53,7 +53,7 @@ def test_what_is_missing_is_told(device: Device) -> None:
     with pytest.raises(Missing, match="model 1 of watch is not here"):
         replay(device.store, FLEET, SECRET, plan_id)
     device.store.models.put(device.model)
-    device.store.recordings.erase()
+    device.store.recordings.forget("wrist")
     with pytest.raises(Missing, match="samples evicted: recording r0"):
         replay(device.store, FLEET, SECRET, plan_id)
     device.ingest(csv_lines(seed=8))

@@ -28,7 +28,7 @@ def aggregator(tmp_path: Path) -> Iterator[HandAggregator]:
 def published(aggregator: HandAggregator, kind: Kind, task: str) -> list[Published]:
     last = (1,) if kind is MODEL else ("train",)
     topic = TOPICS.of(kind, task, *last)
-    return [p for p in aggregator.link.published if p.topic == topic]
+    return [p for p in aggregator.link.published if p.topic == topic and p.payload]
 
 
 def cut(aggregator: HandAggregator) -> None:

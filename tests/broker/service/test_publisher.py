@@ -27,6 +27,7 @@ def test_the_model_is_retained_before_the_plan_that_stands_on_it(
     topics = [p.topic for p in aggregator.link.published]
     wanted = [
         TOPICS.of(Kind.KEYS, "aggregator"),
+        TOPICS.of(Kind.TASKS),
         TOPICS.of(Kind.MODEL, "tiny", 1),
         TOPICS.of(Kind.PLAN, "tiny", "train"),
     ]

@@ -107,7 +107,7 @@ def test_killed_between_two_updates_the_sum_is_added_up_again(
             log.write_bytes(log.read_bytes() + b"torn")
             aggregator.start()
             aggregator.connect()
-            assert aggregator.plan == plan
+            assert aggregator.plan.plan_id == plan.plan_id
         aggregator.accepted(2, plan, step=-9)
         assert aggregator.rests != []
         assert faults(aggregator) == []

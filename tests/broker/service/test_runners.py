@@ -90,7 +90,7 @@ def test_a_task_that_is_removed_while_its_model_is_sealed_has_none_retained(
     aggregator.remove_task()
     aggregator.clock.move(2.0)
     compute(aggregator)
-    assert aggregator.held() == {TOPICS.of(Kind.KEYS, "aggregator")}
+    assert aggregator.held() == {TOPICS.of(Kind.KEYS, "aggregator"), TOPICS.of(Kind.TASKS)}
 
 
 def test_a_task_that_is_paused_while_it_is_folded_ends_its_round_once(

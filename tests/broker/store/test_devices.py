@@ -38,7 +38,7 @@ def test_certify_makes_what_the_fleet_trusts(devices: Devices) -> None:
     assert devices.find(ID) == certified
     found = trust.known(ID)
     assert found is not None
-    assert (found.key, found.serial) == (KEY, 1)
+    assert (found.key, found.serial) == (KEY, certified.serial)
 
 
 def test_certify_refuses_another_devices_key(devices: Devices) -> None:

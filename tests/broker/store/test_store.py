@@ -11,6 +11,7 @@ from fedling_broker.store import rounds as rounds_module
 from fedling_broker.store.rounds import DecisionRow
 from fedling_broker.store.store import Store
 from fedling_broker.store.tasks import TaskExists
+from fedling_broker.tasks.task_file import parse_task
 from fedling_protocol.wire.messages import Verdict
 from tests.support.rounds_on_disk import (
     SEED,
@@ -69,6 +70,16 @@ def test_a_task_that_is_added_again_gets_other_plan_ids(store: Store) -> None:
     assert again.base_hash == plan.base_hash
     assert again.plan_id != plan.plan_id
     assert store.rounds.decisions("tiny", plan.plan_id) == []
+
+
+def test_a_fleet_has_no_more_tasks_than_its_list_may_name(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fedling_broker.store.tasks.MAX_TASKS", 1)
+    other = parse_task(TEXT.replace('"tiny"', '"other"'), "other.toml")
+    with pytest.raises(TaskExists, match="the most of a fleet"):
+        store.add_task(other, TEXT, SEED)
+    assert [row.name for row in store.tasks.rows()] == ["tiny"]
 
 
 def test_remove_task_leaves_no_file_after_tidy(store: Store) -> None:

@@ -41,10 +41,12 @@ def test_parse_task_gives_what_the_wire_wants() -> None:
     assert task.name == "tiny"
     assert task.spec.layers == (dense(8, 5, relu=True), dense(5, 2))
     assert task.spec.loss is Loss.SOFTMAX
-    assert task.training == Training(3, 16, 838_861, 1, 1000, 200, 3000, 0, 0, 0, 0)
+    assert task.training == Training(3, 16, 838_861, 1, 1000, 0, 3000, 0, 0, 0, 0)
     assert task.conditions == Conditions(mains=False, battery=40, temperature=75)
     assert (task.cohort, task.optimiser) == (None, Setup("fedavg", {}))
-    assert task.rules == Rules(Synchronous(goal=10, minimum=1, over_selection=300), rounds=0)
+    assert task.rules == Rules(
+        Synchronous(goal=10, minimum=1, over_selection=300), rounds=0, pause_s=3600
+    )
 
 
 def test_parse_task_with_a_named_cohort() -> None:
@@ -61,6 +63,11 @@ def test_parse_task_with_all_that_training_can() -> None:
     training = parse_task(changed("epochs = 3", f"epochs = 3\n{more}"), "tiny.toml").training
     assert (training.momentum, training.clip_q16) == (230, 3 << 15)
     assert (training.frozen, training.proximal_q16) == (1, 655)
+
+
+def test_labels_are_told_devices_in_the_form_in_which_they_store_them() -> None:
+    task = parse_task(changed('["up", "down"]', '[" up", "cafe\u0301"]'), "t.toml")
+    assert task.spec.labels == ("up", "caf\u00e9")
 
 
 def test_parse_task_of_a_reconstruction_needs_no_labels() -> None:
@@ -102,6 +109,11 @@ def test_load_task_of_the_convolutional_example() -> None:
         ("[5, 2]", "[5, 3]", ["last layer gives 3", "loss softmax: 2, one for each label"]),
         ('["up", "down"]', '["up", "up"]', ["a label twice"]),
         ('["up", "down"]', '["up"]', ["task.labels", "2 to 256"]),
+        ('["up", "down"]', '["up", "up "]', ["labels", "'up' and 'up '", "one label"]),
+        ('["up", "down"]', '["caf\u00e9", "cafe\u0301"]', ["labels", "one label"]),
+        ('["up", "down"]', '["up", " "]', ["labels", "printable texts of 1 to 64 bytes"]),
+        ('["up", "down"]', '["up", "a\tb"]', ["labels", "printable texts of 1 to 64 bytes"]),
+        ('["up", "down"]', f'["up", "{"x" * 65}"]', ["labels", "printable texts of 1 to 64"]),
         ("[5, 2]", "[]", ["model.layers", "1 to 16"]),
         ("[5, 2]", '[5, 2]\nloss = "hinge"', ["model.loss", '"hinge"', '"softmax"']),
         ("[5, 2]", '[5, 2]\nloss = "reconstruction"', ["last layer gives 2", "8, as many as"]),
@@ -124,6 +136,8 @@ def test_load_task_of_the_convolutional_example() -> None:
         ("goal = 10", "goal = 10\n[conditions]\nbattery = 101", ["conditions.battery", "0 to 100"]),
         ("goal = 10", "goal = 10\n[server]\nmomentum = 1.0", ["server.momentum", "0 to 0.99"]),
         ("goal = 10", "goal = ", ["not TOML"]),
+        ("goal = 10", f"goal = {'9' * 5000}", ["not TOML"]),
+        ("goal = 10", "goal = " + "[" * 5000, ["not TOML"]),
     ],
 )
 def test_parse_task_names_file_key_value_and_what_is_allowed(

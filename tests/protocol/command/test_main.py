@@ -1,7 +1,9 @@
 """From a verb to an exit code, with a program of two verbs."""
 
 import errno
+import json
 import os
+import shlex
 import sqlite3
 import subprocess
 import sys
@@ -62,6 +64,16 @@ def test_run_verb_says_what_was_foreseen_and_no_more(
     assert call(package, KeyboardInterrupt()) == Exit.INTERRUPTED
 
 
+def test_run_verb_tells_a_program_of_an_error_in_json(
+    package: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = Namespace(run="task.add", error=LookupError("no such täsk"), json=True)
+    assert run_verb("fedling-x", package, args) == Exit.NOT_FOUND
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert json.loads(said.err) == {"error": "no such täsk", "exit": 4}
+
+
 def test_run_verb_shows_a_bug(package: str) -> None:
     with pytest.raises(ZeroDivisionError):
         call(package, ZeroDivisionError())
@@ -113,3 +125,28 @@ def test_a_programs_own_table_goes_first() -> None:
 def test_run_flushes_before_it_returns(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("x", lambda: 0, "") == 0
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("alphabet", ["ascii", "latin-1", "iso8859-5", "utf-8"])
+def test_run_prints_in_any_alphabet(alphabet: str) -> None:
+    code = (
+        "import sys; from fedling_protocol.command.main import run;"
+        "sys.exit(run('x', lambda: print('84 \\u00b0C caf\\u00e9 \\U0001f600 \\ud800') or 0, ''))"
+    )
+    environment = os.environ | {"PYTHONIOENCODING": alphabet}
+    words = [sys.executable, "-c", code]
+    done = subprocess.run(words, capture_output=True, env=environment)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.startswith(b"84 ")
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_run_with_closed_streams(closed: str) -> None:
+    code = (
+        "import sys; from fedling_protocol.command.main import run;"
+        "sys.exit(run('x', lambda: print('y') or print('z', file=sys.stderr) or 0, ''))"
+    )
+    script = f"{shlex.quote(sys.executable)} -c {shlex.quote(code)} {closed}"
+    done = subprocess.run(["sh", "-c", script], capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert b"Traceback" not in done.stderr

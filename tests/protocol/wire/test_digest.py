@@ -43,8 +43,9 @@ def test_message_hash() -> None:
 
 
 def test_plan_id() -> None:
-    assert digest.plan_id(SECRET, "demo", "watch", 41, BASE, 2).hex() == GOLDEN["plan_id"]
-    assert digest.plan_id(SECRET, "demo", "watch", 41, BASE, 3).hex() != GOLDEN["plan_id"]
+    assert digest.plan_id(SECRET, "demo", "watch", 41, BASE, 2, 3).hex() == GOLDEN["plan_id"]
+    assert digest.plan_id(SECRET, "demo", "watch", 41, BASE, 3, 3).hex() != GOLDEN["plan_id"]
+    assert digest.plan_id(SECRET, "demo", "watch", 41, BASE, 2, 4).hex() != GOLDEN["plan_id"]
 
 
 def test_order_seed() -> None:

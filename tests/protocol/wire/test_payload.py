@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from dataclasses import replace
+from itertools import pairwise
 from typing import cast
 
 import cbor2
@@ -16,17 +17,23 @@ from fedling_protocol.wire.limits import (
     MAX_LABEL_BYTES,
     MAX_LABELS,
     MAX_LAYERS,
+    MAX_PLAN,
+    MAX_TASKS,
+    MAX_U32,
     MAX_WEIGHTS,
 )
 from fedling_protocol.wire.messages import (
     Answer,
     Message,
     Model,
+    Moment,
     Plan,
     Receipt,
     Rest,
     State,
     StateCode,
+    TaskInForce,
+    Tasks,
     TaskSpec,
     Ticket,
     Verdict,
@@ -208,3 +215,21 @@ def test_the_largest_plan_fits() -> None:
     assert len(data) < Kind.PLAN.largest - 200  # room for the envelope
     with pytest.raises(ValueError, match="key 11"):
         encode(replace(plan, cohort=(*cohort, "z" * 16)))
+
+
+def test_a_list_of_as_many_tasks_as_a_fleet_may_have_passes() -> None:
+    tasks = tuple(TaskInForce(f"{n:032d}", MAX_U32 - n) for n in range(MAX_TASKS))
+    message = Tasks(MAX_U32, tasks, MAX_U32)
+    assert len(encode(message)) < MAX_PLAN
+    assert decode(Kind.TASKS, encode(message)) == message
+    with pytest.raises(ValueError, match="a task twice"):
+        encode(Tasks(1, (tasks[0], tasks[0])))
+
+
+def test_moments_are_in_the_order_of_history() -> None:
+    """Epoch, then generation, then version; a model is named by rest before it is trained on."""
+    moments = [
+        *(Moment(1, 1, 1, False), Moment(1, 1, 1, True), Moment(1, 1, 2, False)),
+        *(Moment(1, 2, 1, False), Moment(2, 1, 1, False), Moment(2, 1, 1, True)),
+    ]
+    assert all(earlier < later for earlier, later in pairwise(moments))

@@ -185,7 +185,7 @@ def test_what_each_end_keeps_subscribed() -> None:
     prefix = "site/fedling/1/demo/"
     theirs = {f"{prefix}+/join/+", f"{prefix}+/up/+/+/+"}
     assert set(TOPICS.aggregator_subscriptions()) == theirs
-    mine = {f"keys/{DEVICE}", "keys/aggregator", "+/plan/+", f"+/ticket/{DEVICE}"}
+    mine = {f"keys/{DEVICE}", "keys/aggregator", "tasks/list", "+/plan/+", f"+/ticket/{DEVICE}"}
     mine |= {f"+/receipt/{DEVICE}"}
     assert set(TOPICS.device_subscriptions(DEVICE)) == {prefix + topic for topic in mine}
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedling_agent.session.events import FetchModel, SendJoin, SendUpdate, StartTraining
 from fedling_agent.training.job import Job
 from fedling_broker.service import service as broker_service
 from fedling_broker.store.devices import Devices
+from fedling_broker.tasks import task_file
+from fedling_protocol.net.framing import publish_size
+from fedling_sim.virtual.connection import Message
 from fedling_sim.virtual.fleet import Member
 from fedling_sim.virtual.network import Weather
+from tests.support.shells.judge import TASK
 
 if TYPE_CHECKING:
     from tests.support.shells.world import World
@@ -33,6 +40,7 @@ class Faults:
         self.failing: set[tuple[int, bytes]] = set()  # device, plan: told about all its children
         self.may_jump = 1  # the aggregator's clock
         self.jumped = False  # it has: a place may expire before its ticket, as devices count it
+        self.copy: Path | None = None  # of the aggregator's state, as it was
         self.to_device: tuple[Callable[[Member], None], ...] = (
             self.crash,
             self.disconnect,
@@ -62,6 +70,9 @@ class Faults:
                 self.after(at_s, self.stock, member)
         for _ in range(int(world.random() * 6)):
             self.after(world.between(0, self.end_s), self.strike, world.choose(*world.members))
+        self.schedule_breaks()
+        if world.random() < 0.5:  # else a place is seldom given away
+            self.after(world.between(0, self.end_s), self.jump_aggregator)
 
     def after(self, seconds: float, call: Callable[..., None], *args: Any) -> None:
         self.world.fleet.world.after(seconds, lambda _: call(*args), None)
@@ -175,6 +186,70 @@ class Faults:
         """It comes back with nothing."""
         self.world.fleet.broker.restart(keep_database=False)
 
+    # --- breaks in history -----------------------------------------------------------------------
+
+    def schedule_breaks(self) -> None:
+        """In half of all schedules, one or two; and what a stranger recorded, now and then."""
+        world = self.world
+        breaks = world.choose(0, 0, 1, 2)
+        if breaks:
+            self.after(world.between(0, self.end_s / 2), self.take_copy)
+        for _ in range(breaks):
+            fault = world.choose(self.add_again, self.put_back)
+            self.after(world.between(0, self.end_s), fault)
+            for _ in range(int(world.random() * 6)):
+                self.after(world.between(0, self.end_s), self.replay)
+
+    def idle(self) -> bool:
+        """Whether a verb gets the database; it waits otherwise."""
+        process = self.world.fleet.service
+        return process is None or not process.store.database.writes
+
+    def add_again(self) -> None:
+        """`task remove`, then `task add` of another one with its name: other layers and labels."""
+        world, judge = self.world, self.world.judge
+        if not world.faulty:
+            return
+        if not self.idle():
+            self.after(0.001, self.add_again)
+            return
+        text = world.other_task(judge.store.tasks.rows()[0].text)
+        judge.task = task_file.parse_task(text, "another task")
+        judge.on_break()
+        assert judge.store.tasks.remove(TASK)
+        judge.store.add_task(judge.task, text, hashlib.sha256(text.encode()).digest())
+        world.seen["added again"] += 1
+
+    def take_copy(self) -> None:
+        """The aggregator is stopped, its state copied, and it is started again."""
+        world, state = self.world, self.world.fleet.config.state_dir
+        if self.copy is None and world.faulty:
+            self.copy = world.directory / "copy"
+            self.crash_aggregator()
+            shutil.copytree(state, self.copy)
+
+    def put_back(self) -> None:
+        """The copy takes the place of the state, as with rm and cp."""
+        world, state, judge = self.world, self.world.fleet.config.state_dir, self.world.judge
+        if self.copy is None or not world.faulty:
+            return
+        self.crash_aggregator()
+        judge.close()
+        shutil.rmtree(state)
+        shutil.copytree(self.copy, state)
+        judge.store = judge.open()
+        judge.on_put_back()
+        world.seen["put back"] += 1
+
+    def replay(self) -> None:
+        """A stranger publishes something that the aggregator has signed, and it is retained."""
+        world = self.world
+        if world.judge.said and world.faulty:
+            topic, data = world.choose(*world.judge.said)
+            size = publish_size(topic, len(data))
+            world.fleet.broker.publish(Message(topic, data, True, size))
+            world.seen["replayed"] += 1
+
     def fill_disk(self) -> None:
         """The aggregator's, for a while."""
         self.world.disk_full = True
@@ -187,6 +262,7 @@ class Faults:
         """From here on the schedule must come to its end."""
         world = self.world
         world.faulty = world.disk_full = False
+        self.disconnect_aggregator()  # what is retained is what it says, not what a stranger did
         broker_service.LOOK_S = HOUR_S  # what is enrolled now is seen at the next look
         world.fleet.network.weather = Weather(latency_s=0.01)
         for member in world.members:

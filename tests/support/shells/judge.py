@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from fedling_agent.session.events import (
@@ -27,7 +28,7 @@ from fedling_protocol.net.framing import publish_size
 from fedling_protocol.wire import envelope, payload
 from fedling_protocol.wire.digest import message_hash
 from fedling_protocol.wire.kinds import Kind
-from fedling_protocol.wire.messages import Answer, Receipt, Ticket, Update, Verdict
+from fedling_protocol.wire.messages import Answer, Plan, Receipt, Ticket, Update, Verdict
 from fedling_protocol.wire.messages import Message as Words
 from fedling_sim.virtual.clock import US
 from fedling_sim.virtual.connection import Connection, Message
@@ -50,8 +51,12 @@ class Judge:
     def __init__(self, world: World) -> None:
         self.world = world
         self.topics = world.fleet.config.topics
-        self.store = Store(world.fleet.config.state_dir, boot="")  # sees what is committed
+        self.store = self.open()
         self.task = task_file.parse_task(world.setup.tasks[0], "a schedule's task")
+        self.broken = 0  # how often history was
+        self.plans: set[bytes] = set()  # that were published since it broke last
+        self.renamed: dict[bytes, bytes] = {}  # plan of a copy: what its open plan was before
+        self.said: list[tuple[str, bytes]] = []  # by the aggregator, on which topic
         policy = self.task.rules.policy
         assert isinstance(policy, Synchronous)
         self.capacity, self.minimum = policy.capacity, policy.minimum
@@ -66,8 +71,29 @@ class Judge:
         self.bad_since: dict[tuple[int, str], float] = {}  # device, condition
         self.grace_s = LOOK_S + WORK_S * world.latency_s
 
+    def open(self) -> Store:
+        """It sees what is committed. What it writes as a verb does is dated in virtual time."""
+        wall = self.world.fleet.world
+        return Store(self.world.fleet.config.state_dir, boot="", wall=lambda: wall.now_us / 1000)
+
     def close(self) -> None:
         self.store.close()
+
+    # --- breaks in history -----------------------------------------------------------------------
+
+    def on_break(self) -> None:
+        """What was asked before is of a former life."""
+        self.broken += 1
+        self.plans.clear()
+
+    def on_put_back(self) -> None:
+        """An old copy of the state is where the state was."""
+        self.on_break()
+        self.task = task_file.parse_task(self.store.tasks.rows()[0].text, "a schedule's task")
+
+    def is_former(self, plan_id: bytes) -> bool:
+        """Whether the plan is of a former life: what was said of it then need not be so now."""
+        return self.broken > 0 and plan_id not in self.plans
 
     # --- conditions ------------------------------------------------------------------------------
 
@@ -141,8 +167,9 @@ class Judge:
             case StartTraining(plan=plan):
                 finished = process.store.plans.is_finished(plan.plan_id)
                 must(not finished, "a finished plan is trained again")
+                # One of a former life may begin in the instant before it hears of the next.
                 held = process.store.models.find(plan.base_hash)
-                must(held, "training without its base model")
+                must(held or self.is_former(plan.plan_id), "training without its base model")
                 begun = process.store.plans.find(plan.plan_id)
                 must(begun or self.has_leave(member.id, plan.plan_id), "begun without leave")
             case PlanOver():
@@ -151,6 +178,8 @@ class Judge:
     def check_over(self, member: Member, over: PlanOver) -> None:
         """A device ends a plan: has it a reason?"""
         self.world.seen[over.reason or over.verdict] += 1
+        if self.is_former(over.plan_id):
+            return
         row = self.store.rounds.plan(TASK, over.plan_id)
         assert row is not None
         if over.reason == "superseded" or over.verdict is Verdict.LATE:
@@ -170,13 +199,22 @@ class Judge:
         """Handed to a link that is connected."""
         address = self.topics.parse(topic)
         device = address.device or ""
-        if address.kind is Kind.UPDATE:
+        if not address.kind.from_device and data:
+            self.said.append((topic, data))
+        if address.kind is Kind.PLAN and data:
+            self.note_plan(decoded(address.kind, data))
+        elif address.kind is Kind.UPDATE:
             self.note_leaving(device, connection, publish_size(topic, len(data)))
             self.check_update(device, data)
         elif address.kind is Kind.TICKET:
             self.check_ticket(device, decoded(address.kind, data))
         elif address.kind is Kind.RECEIPT:
             self.check_receipt(device, decoded(address.kind, data))
+
+    def note_plan(self, plan: Words) -> None:
+        """It is of this life, unless its task was removed in this instant."""
+        if isinstance(plan, Plan) and self.store.rounds.plan(TASK, plan.plan_id):
+            self.plans.add(plan.plan_id)
 
     def note_leaving(self, device: str, connection: Connection | None, size: int) -> None:
         rate = self.world.setup.rates[0]
@@ -210,7 +248,7 @@ class Judge:
     def check_ticket(self, device: str, ticket: Words) -> None:
         assert isinstance(ticket, Ticket)
         self.world.seen[ticket.answer, ticket.reason] += 1
-        if ticket.answer is not Answer.GO:
+        if ticket.answer is not Answer.GO or self.is_former(ticket.plan_id):
             return
         rounds, plan_id = self.store.rounds, ticket.plan_id
         places, members = rounds.places(TASK, plan_id), rounds.members(TASK, plan_id)
@@ -224,7 +262,11 @@ class Judge:
         assert isinstance(receipt, Receipt)
         verdict = receipt.of or receipt.verdict
         self.world.seen[receipt.verdict, receipt.of, bool(receipt.update_hash)] += 1
+        if self.is_former(receipt.plan_id):  # what it speaks of may have been removed meanwhile
+            self.world.seen["of a former life"] += 1
+            return
         row = self.store.rounds.plan(TASK, receipt.plan_id)
+        must(row is not None, "a plan that is not on disk")
         assert row is not None
         if receipt.update_hash:
             found = self.store.rounds.decision(TASK, receipt.plan_id, device)
@@ -256,13 +298,17 @@ class Judge:
         if runner.session.begun or runner.session.spool:
             return False
         held = process.store.models.newest(TASK)
-        return held is not None and held.version == self.store.models.newest(TASK).version
+        newest, spec = self.store.models.newest(TASK), self.task.spec
+        return held is not None and (held.version, held.hash, held.spec) == (
+            newest.version, newest.model_hash, spec,
+        )  # fmt: skip
 
     def check_end(self) -> None:
         """Each update that was signed has one verdict; each accepted one is in one sum."""
         counted: set[tuple[str, bytes]] = set()
         middles: list[Sizes] = []
         exponents = {row.version: row.exponents for row in self.store.models.rows(TASK)}
+        hashes: set[bytes] = set()
         folds = {fold.round: fold for fold in self.store.models.folds(TASK)}
         for plan in self.store.rounds.plans(TASK):
             must(plan.folded and plan.round in folds, "a round is in no model")
@@ -278,13 +324,24 @@ class Judge:
             for update, size in zip(updates, sizes, strict=True):
                 weight = min(update.weight, limits.examples)
                 total.add(update.codec, update.vector, weight, limits.shares(size))
-            counted.update((row.device, plan.plan_id) for row in rows)
+            asked = {plan.plan_id, *self.names_before(plan.plan_id)}
+            for row, update in zip(rows, updates, strict=True):
+                counted.add((row.device, plan.plan_id))
+                must(update.plan_id in asked, "an update of a former life is counted")
+                must(row.update_hash not in hashes, "an update is counted twice")
+                hashes.add(row.update_hash)
             fold = folds[plan.round]
             must(fold.weight == total.weight, "a sum is not the sum of its members")
             same = hashlib.sha256(sums.to_bytes(total.total)).digest() == fold.sum_hash
             must(same, "a sum is not the sum of its members")
         for member in self.world.members:
             self.check_device(member, counted)
+
+    def names_before(self, plan_id: bytes) -> Iterator[bytes]:
+        """The ids that a plan had before copies of it were put back."""
+        while plan_id in self.renamed:
+            plan_id = self.renamed[plan_id]
+            yield plan_id
 
     def check_device(self, member: Member, counted: set[tuple[str, bytes]]) -> None:
         process = member.process
@@ -295,7 +352,7 @@ class Judge:
                 continue
             must(plan_id in endings, "a finished update without a receipt")
             ending = endings[plan_id]
-            if ending.verdict is not None:
+            if ending.verdict is not None and not self.is_former(plan_id):
                 must(ending.update_hash == update_hash, "a receipt of another update")
                 accepted = ending.verdict is Verdict.ACCEPTED
                 must(((device, plan_id) in counted) == accepted, "a verdict and a sum disagree")

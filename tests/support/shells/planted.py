@@ -9,6 +9,7 @@ from typing import Any
 from unittest.mock import patch
 
 from fedling_agent.service import runner as agent
+from fedling_agent.service.history import History
 from fedling_agent.service.local_training import LocalTraining
 from fedling_agent.session import machine as session
 from fedling_agent.session.events import (
@@ -20,11 +21,14 @@ from fedling_agent.session.events import (
 )
 from fedling_agent.session.state import Joining, Session
 from fedling_agent.store.spool import Spool
+from fedling_agent.store.store import Store
 from fedling_broker.rounds.events import GrantPlace
 from fedling_broker.service import runner as broker
 from fedling_broker.service import turns
 from fedling_broker.service.running_sum import RunningSum
 from fedling_broker.service.turns import Turns
+from fedling_broker.store import store as broker_store
+from fedling_broker.store.ledger import Ledger
 from fedling_broker.store.rounds import Rounds
 
 Plant = Callable[[], AbstractContextManager[object]]
@@ -113,6 +117,36 @@ def added_twice_after_a_start() -> AbstractContextManager[object]:
     return patch.object(RunningSum, "restore", restore)
 
 
+def former_life_believed() -> AbstractContextManager[object]:
+    return patch.multiple(History, check=nothing, check_epoch=nothing)
+
+
+def open_plan_of_a_copy_keeps_its_id() -> AbstractContextManager[object]:
+    return patch.object(broker_store.Store, "_reopen", lambda _store, _name, _epoch: 0)
+
+
+def epoch_stays_the_same() -> AbstractContextManager[object]:
+    """A copy speaks as the one did that it is a copy of."""
+    real = Ledger.outlive
+
+    def outlive(self: Ledger, key: str) -> int:
+        return real(self, key) if key != "epoch" else max(1, self.meta("epoch"))
+
+    return patch.object(Ledger, "outlive", outlive)
+
+
+def removed_task_not_forgotten() -> AbstractContextManager[object]:
+    """Neither are its models when another one has its name."""
+
+    def remember(_store: Store, _task: str, _message: object) -> None:
+        return None
+
+    def forget(_store: Store, _task: str, _now_ms: int) -> None:
+        return None
+
+    return patch.multiple(Store, remember=remember, forget=forget)
+
+
 PLANTED: dict[str, Plant] = {
     "receipt before commit": receipt_before_commit,
     "answers though the commit failed": answers_though_the_commit_failed,
@@ -125,4 +159,8 @@ PLANTED: dict[str, Plant] = {
     "spool forgotten after a start": spool_forgotten,
     "receipt not written down": without(agent.PERFORM, PlanOver),
     "an update is in the sum twice after a start": added_twice_after_a_start,
+    "a former life is believed": former_life_believed,
+    "the open plan of a copy keeps its id": open_plan_of_a_copy_keeps_its_id,
+    "a copy speaks in the epoch of the other": epoch_stays_the_same,
+    "a removed task is not forgotten": removed_task_not_forgotten,
 }

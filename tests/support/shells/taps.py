@@ -18,6 +18,7 @@ from fedling_broker.rounds import machine as rounds
 from fedling_broker.service import runner as broker
 from fedling_broker.service import service as broker_service
 from fedling_broker.service import turns
+from fedling_broker.store.rounds import Rounds
 from fedling_protocol.disk.database import Transaction
 from fedling_protocol.disk.errors import CannotWrite
 from fedling_protocol.net.ports import Done
@@ -60,6 +61,7 @@ def tapped(world: World) -> Iterator[None]:
         enter(patch.object(VirtualLink, "publish", _publish(world, VirtualLink.publish)))
         enter(patch.object(VirtualLink, "on_message", _hear(world, VirtualLink.on_message)))
         enter(patch.object(Lane, "_send_slowly", _move(world, Lane._send_slowly)))
+        enter(patch.object(Rounds, "rename", _rename(world, Rounds.rename)))
         enter(patch.object(turns, "make_durable", _make_durable(world, turns.make_durable)))
         enter(patch.object(broker_service, "LOOK_S", world.look_s))
         enter(patch.dict(agent.PERFORM, _performed(world.on_device_action, agent.PERFORM)))
@@ -117,6 +119,15 @@ def _move(world: World, send: Callable[..., None]) -> Callable[..., None]:
     def judged(lane: Lane, size: int, call: Any, argument: Any) -> None:
         send(lane, size, call, argument)
         world.judge.on_moving(lane, argument)
+
+    return judged
+
+
+def _rename(world: World, rename: Callable[..., None]) -> Callable[..., None]:
+    def judged(self: Rounds, task: str, old: bytes, new: bytes) -> None:
+        world.judge.renamed[new] = old
+        world.seen["another id"] += 1
+        rename(self, task, old, new)
 
     return judged
 

@@ -183,6 +183,15 @@ class World:
             spread_s=self.choose(0, 0, 1, 10),
         )
 
+    def other_task(self, text: str) -> str:
+        """Another task of the same name, and of the same cohort."""
+        back = [*LABELS[::-1]]
+        there = f"labels = {LABELS}" in text
+        layers = ("layers = [2]", "layers = [3, 2]")
+        text = text.replace(layers[0], layers[1]) if there else text.replace(layers[1], layers[0])
+        labels = (LABELS, back) if there else (back, LABELS)
+        return text.replace(f"labels = {labels[0]}", f"labels = {labels[1]}")
+
     def _draw_config(self) -> AgentConfig:
         """Some give up before an answer can come."""
         slowest = self.slowest_s

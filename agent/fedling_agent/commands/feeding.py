@@ -1,0 +1,192 @@
+"""Where `ingest` brings its rows: to the service or, without one, into the store under its lock.
+
+A service that is restarted does not end an input: it is asked again when it is back, or the rows go
+into the store by themselves. Who takes over is told what it must know of the lines before; rows
+that had no answer are repeated, and stored once.
+"""
+
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Protocol
+
+from fedling_agent.commands.installation import Installation
+from fedling_agent.commands.interrupts import Interrupts
+from fedling_agent.commands.source import Source
+from fedling_agent.service.control import Client, Forbidden, Json, Unavailable
+from fedling_agent.service.operations import Ingest, told
+from fedling_agent.store.database import PROGRAM
+from fedling_agent.store.store import Store
+from fedling_protocol.disk import lock
+from fedling_protocol.disk.lock import Locked
+
+FIRST_S = 10.0  # a service that has the lock and no socket yet is waited for so long
+AGAIN_S = 300.0  # one that has taken rows already
+RETRY_S = 0.2
+HOLD_S = 1.0  # that a file keeps the store open for; a service that starts waits longer
+LET_IN_S = 0.005
+
+
+class _End(Protocol):
+    """Who takes the rows."""
+
+    by: str
+
+    def feed(self, before: int, lines: list[str]) -> Json: ...
+
+    def again(self, before: int, lines: list[str]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Feeder:
+    """Brings the pieces of one input where they belong."""
+
+    def __init__(
+        self, where: Installation, source: Source, request: Json, interrupts: Interrupts
+    ) -> None:
+        """request: stream, form and mode."""
+        self._where = where
+        self._source = source
+        self._request = request | {"input": secrets.token_hex(16)}
+        self._interrupts = interrupts
+        self._end: _End | None = None
+        self.row = 0  # lines that were answered
+
+    @property
+    def by(self) -> str:
+        """Who takes the rows, for people."""
+        return "nobody" if self._end is None else self._end.by
+
+    def feed(self, lines: list[str]) -> Json:
+        """Have a piece stored. Raises Locked, Unavailable when nobody takes it for too long."""
+        until = time.monotonic() + (AGAIN_S if self.row else FIRST_S)
+        while True:
+            try:
+                answer = self._ready().feed(self.row, lines)
+                self.row += len(lines)
+                return answer
+            except Forbidden:
+                raise
+            except (Locked, Unavailable):
+                self._drop()
+                if time.monotonic() > until or self._interrupts.wait(RETRY_S):
+                    raise
+
+    def close(self) -> None:
+        """Nothing more comes."""
+        self._drop()
+
+    def _ready(self) -> _End:
+        """The service as soon as there is one."""
+        if isinstance(self._end, _Service):
+            return self._end
+        client = self._where.service()
+        if client is not None:
+            self._end = self._brief(_Service(client, self._request))
+        elif self._end is None:
+            alone = _Alone(self._where, self._request, self._source.is_file)
+            self._end = self._brief(alone)
+        return self._end
+
+    def _brief(self, end: _End) -> _End:
+        """Tell who takes over of the lines before."""
+        before = 0
+        try:
+            for lines in self._source.again(self.row):
+                end.again(before, lines)
+                before += len(lines)
+        except BaseException:
+            end.close()
+            raise
+        return end
+
+    def _drop(self) -> None:
+        """Let go; a service that is gone is forgotten, what this command knows itself is not."""
+        if self._end is not None:
+            self._end.close()
+        if isinstance(self._end, _Service):
+            self._end = None
+
+    def __enter__(self) -> "Feeder":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class _Service:
+    by = "service"
+
+    def __init__(self, client: Client, request: Json) -> None:
+        self._client = client
+        self._request: Json = {"do": "ingest"} | request
+
+    def feed(self, before: int, lines: list[str]) -> Json:
+        return self._client.ask(self._request | {"before": before, "lines": lines})
+
+    def again(self, before: int, lines: list[str]) -> None:
+        self._client.ask(self._request | {"before": before, "lines": lines, "again": True})
+
+    def close(self) -> None:
+        self._client.close()
+
+
+class _Alone:
+    """This command itself. It has the lock for a moment only: a service may start meanwhile.
+
+    A pipe may pause after each piece, a file does not.
+    """
+
+    by = "command; the service does not run"
+
+    def __init__(self, where: Installation, request: Json, is_file: bool) -> None:
+        self._where = where
+        self._bounds = where.needed_config().bounds
+        self._ingest = Ingest.of_request(where.streams(), request)
+        self._hold_s = HOLD_S if is_file else 0.0
+        self._store: Store | None = None
+        self._held = ExitStack()
+        self._since = 0.0
+
+    def feed(self, before: int, lines: list[str]) -> Json:
+        store = self._store or self._open()
+        now_ms, up_ms = int(time.time() * 1000), _up_ms()
+        try:
+            return told(self._ingest.feed(store, lines, now_ms, up_ms, before))
+        finally:
+            if time.monotonic() >= self._since + self._hold_s:
+                self.close()
+                time.sleep(LET_IN_S)
+
+    def again(self, before: int, lines: list[str]) -> None:
+        self._ingest.again(lines, before)
+
+    def close(self) -> None:
+        """Let go of store and lock; the next piece takes them again."""
+        self._held.close()
+        self._store = None
+
+    def _open(self) -> Store:
+        with ExitStack() as held:
+            held.enter_context(lock.exclusive(self._where.state, PROGRAM))
+            self._store = Store(self._where.state, self._bounds)
+            held.callback(self._store.close)
+            self._held = held.pop_all()
+        self._since = time.monotonic()
+        return self._store
+
+
+def _up_ms() -> int:
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
+
+
+def pieces_of(source: Source, interrupts: Interrupts) -> Iterator[list[str]]:
+    """Read the pieces of an input; at least one, so that a wrong stream is told."""
+    first = True
+    for piece in source.pieces(interrupts):
+        first = False
+        yield piece
+    if first and not interrupts.came:
+        yield []

@@ -1,0 +1,141 @@
+"""`fedling-agent recordings ...`: what is stored, other labels for it, and forgetting it."""
+
+import argparse
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from fedling_agent.commands import installation
+from fedling_agent.commands.installation import Installation
+from fedling_agent.service import operations
+from fedling_agent.service.control import Json
+from fedling_agent.store.database import PROGRAM
+from fedling_agent.store.store import Store
+from fedling_protocol.command import output
+from fedling_protocol.disk import lock
+from fedling_protocol.disk.errors import BadInput
+from fedling_protocol.exits import Exit
+
+LABELS = 4  # shown of each recording
+
+Page = Callable[[int | None], Json]
+"""Gives the page of recordings with keys below one."""
+
+
+def show(args: argparse.Namespace) -> Exit:
+    where = installation.find(args)
+    with _pages(where, args.stream) as page:
+        found = _read(page, args.limit + 1)
+    rows = found[: args.limit]
+    if args.json:
+        output.print_json(rows)
+        return Exit.OK
+    output.print_rows([_row(one) for one in rows], empty="nothing is stored")
+    if len(found) > args.limit:
+        print(f"the newest {args.limit}; --limit shows more")
+    return Exit.OK
+
+
+def relabel(args: argparse.Namespace) -> Exit:
+    where = installation.find(args)
+    request: Json = {
+        "stream": args.stream,
+        "recording": args.recording,
+        "first": args.first,
+        "last": args.last,
+        "label": args.label,
+    }
+    service = where.service()
+    if service is not None:
+        with service:
+            service.ask({"do": "relabel"} | request)
+    else:
+        with _alone(where) as store:
+            operations.relabel(
+                store, args.stream, args.recording, args.first, args.last, args.label
+            )
+    what = (
+        f"{args.recording}: labelled {args.label}" if args.label else f"{args.recording}: no label"
+    )
+    _say(args, {"relabelled": args.recording, "label": args.label or None}, what)
+    return Exit.OK
+
+
+def forget(args: argparse.Namespace) -> Exit:
+    where = installation.find(args)
+    if bool(args.recordings) == args.all:
+        raise BadInput("name the recordings to forget, or all of the stream with --all")
+    names: list[str] | None = None if args.all else args.recordings
+    service = where.service()
+    if service is not None:
+        with service:
+            count: Any = service.ask({"do": "forget", "stream": args.stream, "recordings": names})[
+                "forgotten"
+            ]
+    else:
+        with _alone(where) as store:
+            now_ms = int(time.time() * 1000)
+            count = len(operations.forget(store, args.stream, names, now_ms).evicted)
+    _say(args, {"forgotten": count}, f"forgot {count} recordings, and what was trained on them")
+    return Exit.OK
+
+
+@contextmanager
+def _pages(where: Installation, stream: str | None) -> Iterator[Page]:
+    service = where.service()
+    if service is not None:
+        with service:
+            request: Json = {"do": "recordings", "stream": stream}
+            yield lambda below: service.ask(request | {"below": below})
+        return
+    store = Store(where.state, read_only=True)
+    try:
+        yield lambda below: operations.listing(store, stream, below)
+    finally:
+        store.close()
+
+
+@contextmanager
+def _alone(where: Installation) -> Iterator[Store]:
+    with lock.exclusive(where.state, PROGRAM):
+        store = Store(where.state, where.needed_config().bounds)
+        try:
+            yield store
+        finally:
+            store.close()
+
+
+def _read(page: Page, most: int) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    below = None
+    while len(found) < most:
+        answer: dict[str, Any] = page(below)
+        if not answer["recordings"]:
+            break
+        found += answer["recordings"]
+        below = found[-1]["key"]
+    return found[:most]
+
+
+def _row(one: dict[str, Any]) -> dict[str, object]:
+    labels = [f"{label} {samples}" for label, samples in one["labels"].items()]
+    more = ", ..." if len(labels) > LABELS else ""
+    begun = datetime.fromtimestamp(one["start_ms"] / 1000, UTC).astimezone()
+    return {
+        "STREAM": one["stream"],
+        "RECORDING": one["recording"],
+        "BEGUN": begun.strftime("%Y-%m-%d %H:%M"),
+        "SAMPLES": one["samples"],
+        "BYTES": one["bytes"],
+        "HOLES": one["holes"],
+        "LABELS": ", ".join(labels[:LABELS]) + more,
+    }
+
+
+def _say(args: argparse.Namespace, facts: Json, words: str) -> None:
+    if args.json:
+        output.print_json(facts)
+    else:
+        print(words)

@@ -1,0 +1,303 @@
+"""Rows to recordings, inside one transaction: what is here already, holes, room for what is new."""
+
+import sqlite3
+from array import array
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from fedling_agent.data.recording import Changes
+from fedling_agent.data.streams import MAX_NAME, Hole, HoleKind, Row, RowError, Stream
+from fedling_agent.store import costs
+from fedling_agent.store.inputs import MAX_ERRORS, Course, Ingested, Input, Mode
+from fedling_agent.store.open_recording import CHUNK_BYTES, OpenRecording
+from fedling_agent.store.tally import Tally
+from fedling_protocol.disk.database import one
+
+# The oldest chunk that holds no sample which a plan in work needs: another one begins before that.
+_OLDEST = """
+SELECT rowid, recording FROM chunks AS c WHERE rowid > ? AND NOT EXISTS
+    (SELECT 1 FROM pins AS p WHERE p.recording = c.recording AND NOT EXISTS
+        (SELECT 1 FROM chunks AS n
+         WHERE n.recording = c.recording AND n.first > c.first AND n.first <= p.first))
+ORDER BY rowid LIMIT 1
+"""
+_PINNED = """
+SELECT coalesce(sum(bytes * (samples - needed) / (samples - first)), 0) FROM
+    (SELECT r.bytes, r.samples, r.first, max(r.first, min(p.first)) AS needed
+     FROM pins AS p JOIN recordings AS r ON r.key = p.recording
+     WHERE r.samples > r.first GROUP BY r.key)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Rows of one recording that came one after the other, without a hole between them."""
+
+    recording: str
+    row: int  # of the first, among the good rows of this call
+    time_us: int | None
+    hole: Hole | None  # before the first
+    counts: "array[int]"
+    labels: list[str | None]
+
+    def after(self, rows: int) -> "Piece":
+        """What is left behind the first rows."""
+        counts = self.counts[rows * len(self.counts) // len(self.labels) :]
+        return replace(self, hole=None, counts=counts, labels=self.labels[rows:])
+
+
+def group(rows: Iterable[Row | RowError], done: Ingested) -> list[Piece]:
+    """Put rows together; those that are wrong are counted in `done`."""
+    pieces: list[Piece] = []
+    for row in rows:
+        if isinstance(row, RowError):
+            done.refuse(row, 1)
+            continue
+        if not pieces or pieces[-1].recording != row.recording or row.hole is not None:
+            pieces.append(Piece(row.recording, row.row, row.time_us, row.hole, array("h"), []))
+        pieces[-1].counts.extend(row.counts)
+        pieces[-1].labels.append(row.label)
+    return pieces
+
+
+class Appender:
+    """Takes pieces, one after another; then finish()."""
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        stream: Stream,
+        given: Input,
+        done: Ingested,
+        most_bytes: int,
+        now_ms: int,
+        lived_ms: int,
+    ) -> None:
+        """Write inside an open transaction, and tell it in `done`."""
+        self._connection = connection
+        self._stream = stream
+        self._given = given
+        self._done = done
+        self._most = most_bytes
+        self._now_ms = now_ms
+        self._lived_ms = lived_ms
+        self._width = len(stream.channels) * costs.SAMPLE
+        self._tally = Tally()
+        self._stored = _stored_bytes(connection)
+        self._pinned: int | None = None  # bytes of what may not be evicted
+        self._chunk = 0  # none that may be evicted is older
+        self._grown: dict[int, None] = {}
+        self._evicted: list[int] = []
+        self._trimmed: dict[int, None] = {}
+        self.courses: dict[str, Course] = {}
+
+    def take(self, piece: Piece) -> None:
+        """Store a piece, or what of it is not here yet, or say why not."""
+        course = self.courses.get(piece.recording) or self._given.course(piece.recording)
+        self.courses[piece.recording] = course
+        recording = self._find(piece.recording)
+        if recording is not None and course.end != recording.samples:  # others wrote to it
+            if self._given.mode is Mode.NEW:
+                piece = self._unseen(recording, course, piece)
+            elif self._given.mode is Mode.REPLACE:
+                recording = self._replace(recording, course)
+        rows = len(piece.labels)
+        if not rows:
+            return
+        if course.refused:
+            self._done.refuse(RowError(piece.row, course.refused), rows)
+        elif not self._make_room(self._size(recording, piece), recording):
+            self._refuse_full(piece)
+        else:
+            self._append(recording, course, piece)
+        course.place += rows
+
+    def evict_old(self, age_ms: int) -> None:
+        """Evict what nothing was added to for longer, unless a plan stands on it."""
+        sql = "SELECT key FROM free_recordings WHERE grown_ms < ?"
+        for (key,) in self._connection.execute(sql, (self._lived_ms - age_ms,)).fetchall():
+            self._evict(self._open(key))
+
+    def finish(self) -> None:
+        """Write the totals, and tell what has changed."""
+        self._tally.write(self._connection)
+        for key in self._evicted:
+            self._grown.pop(key, None)
+            self._trimmed.pop(key, None)
+        self._done.changes = Changes(
+            self._stream.name,
+            self._done.stored,
+            tuple(self._grown),
+            evicted=tuple(self._evicted),
+            trimmed=tuple(self._trimmed),
+        )
+
+    # --- what is here already --------------------------------------------------------------------
+
+    def _unseen(self, recording: OpenRecording, course: Course, piece: Piece) -> Piece:
+        """What of a piece is not stored yet; a recording that is another one is refused."""
+        if course.refused:
+            return piece
+        rows = min(len(piece.labels), recording.samples - course.place)
+        if rows <= 0:
+            if rows == 0:
+                course.end = recording.samples
+            return piece
+        if not self._is_here(recording, course.place, piece, rows):
+            course.refused = (
+                f"recording {piece.recording} is here already with {recording.samples} samples, "
+                "and these are others: --append puts them behind those, --replace in their place"
+            )
+            return piece
+        self._done.seen += rows
+        course.place += rows
+        if course.place == recording.samples:
+            course.end = recording.samples
+        return piece.after(rows)
+
+    def _is_here(self, recording: OpenRecording, place: int, piece: Piece, rows: int) -> bool:
+        """Whether the first rows of a piece are samples `place` and following.
+
+        Those that were evicted are taken for the same, labels that a person changed as well.
+        """
+        first = max(place, recording.first)
+        if first >= place + rows:
+            return True
+        data = piece.counts.tobytes()[(first - place) * self._width : rows * self._width]
+        if recording.read(first, place + rows - first, self._width) != data:
+            return False
+        labels = piece.labels[first - place : rows]
+        return recording.revision > 0 or recording.labels(first, place + rows) == labels
+
+    def _replace(self, recording: OpenRecording, course: Course) -> OpenRecording | None:
+        if course.place:
+            course.end = recording.samples if course.place == recording.samples else None
+            return recording
+        if one(self._connection, "SELECT 1 FROM pins WHERE recording = ?", (recording.key,)):
+            course.refused = f"recording {recording.name} is in training: replace it later"
+            return recording
+        recording.remove(evicted=False)
+        self._evicted.append(recording.key)
+        self._done.replaced += 1
+        return None
+
+    # --- what is new -----------------------------------------------------------------------------
+
+    def _append(self, recording: OpenRecording | None, course: Course, piece: Piece) -> None:
+        if recording is None:
+            start_ms = self._now_ms if piece.time_us is None else piece.time_us // 1000
+            recording = OpenRecording.begin(
+                self._connection, self._tally, self._stream.name, piece.recording, start_ms
+            )
+        hole = self._hole(recording, course, piece)
+        recording.append(piece.counts.tobytes(), piece.labels, hole=hole)
+        recording.close(self._lived_ms)
+        course.end = recording.samples
+        self._done.stored += len(piece.labels)
+        self._grown[recording.key] = None
+
+    def _hole(self, recording: OpenRecording, course: Course, piece: Piece) -> bool:
+        """Whether the piece does not follow on from what is stored; counted and told."""
+        if recording.samples == recording.first:
+            return False
+        if piece.hole is not None:
+            words = f"recording {piece.recording}: {piece.hole.words}"
+            told = "" if piece.hole.kind is HoleKind.REFUSED else words
+            self._done.hole(piece.row, piece.hole.kind, told)
+            return True
+        if course.end == recording.samples:
+            return False
+        self._done.hole(
+            piece.row,
+            HoleKind.SEAM,
+            f"recording {piece.recording} was here already: these rows are not joined to its "
+            f"{recording.samples} samples",
+        )
+        return True
+
+    # --- room ------------------------------------------------------------------------------------
+
+    def _size(self, recording: OpenRecording | None, piece: Piece) -> int:
+        """How much a piece takes, at most."""
+        labels = piece.labels
+        chunks = 1 + len(labels) * self._width // CHUNK_BYTES
+        return (
+            len(labels) * self._width
+            + _spans_size(labels)
+            + chunks * costs.CHUNK
+            + costs.STRETCH
+            + (costs.RECORDING + len(piece.recording) if recording is None else 0)
+        )
+
+    def _refuse_full(self, piece: Piece) -> None:
+        rows = len(piece.labels)
+        self._tally.add(self._stream.name, no_room=rows)
+        reason = (
+            f"no room for {rows} rows of recording {piece.recording}: store.bytes = {self._most}, "
+            "and what else is stored is in training"
+        )
+        self._done.refuse(RowError(piece.row, reason), rows)
+
+    def _make_room(self, size: int, growing: OpenRecording | None) -> bool:
+        """Evict the oldest samples until `size` more bytes fit, or nothing if they never will."""
+        if self._stored + self._tally.bytes + size <= self._most:
+            return True
+        if self._pinned is None:
+            self._pinned = _pinned_bytes(self._connection)
+        fixed = 0 if growing is None else costs.RECORDING + MAX_NAME
+        if self._pinned + size + fixed > self._most:
+            return False
+        while self._stored + self._tally.bytes + size > self._most:
+            if not self._evict_chunk(growing):
+                return False
+        return True
+
+    def _evict_chunk(self, growing: OpenRecording | None) -> bool:
+        """Evict the oldest chunk that may go; a recording goes with its last one."""
+        row = one(self._connection, _OLDEST, (self._chunk,))
+        if row is None:
+            return False
+        self._chunk, key = row
+        recording = growing if growing is not None and growing.key == key else self._open(key)
+        if recording is not growing and recording.is_one_chunk:
+            self._evict(recording)
+            return True
+        before = recording.first
+        recording.trim()
+        recording.close()
+        self._done.evicted_samples += recording.first - before
+        self._trimmed[key] = None
+        return True
+
+    def _evict(self, recording: OpenRecording) -> None:
+        self._done.evicted_samples += recording.samples - recording.first
+        self._done.evicted += 1
+        if len(self._done.gone) < MAX_ERRORS:
+            self._done.gone.append(recording.name)
+        recording.remove(evicted=True)
+        self._evicted.append(recording.key)
+
+    def _find(self, name: str) -> OpenRecording | None:
+        return OpenRecording.find(self._connection, self._tally, self._stream.name, name)
+
+    def _open(self, key: int) -> OpenRecording:
+        return OpenRecording.by_key(self._connection, self._tally, key)
+
+
+def _spans_size(labels: list[str | None]) -> int:
+    size, before = 0, None
+    for label in labels:
+        if label is not None and label != before:
+            size += costs.SPAN + len(label)
+        before = label
+    return size
+
+
+def _stored_bytes(connection: sqlite3.Connection) -> int:
+    row = one(connection, "SELECT coalesce(sum(bytes), 0) FROM streams")
+    return 0 if row is None else int(row[0])
+
+
+def _pinned_bytes(connection: sqlite3.Connection) -> int:
+    row = one(connection, _PINNED)
+    return 0 if row is None else int(row[0])

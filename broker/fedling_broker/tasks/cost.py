@@ -1,0 +1,52 @@
+"""What a task costs, told before anybody pays: bytes of a device, and of the aggregator's disk."""
+
+from dataclasses import dataclass
+
+from fedling_broker.rounds.state import Rules
+from fedling_native import parameter_counts, weights_size
+from fedling_protocol.wire.messages import TaskSpec
+
+DAY_S = 86_400
+MESSAGES = 1_200  # bytes of join, ticket, receipt and plan, and of envelopes
+SUM = 8  # bytes a parameter that a round's sum has
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Of one round; `rounds_a_day` at most, None: as many as devices can answer."""
+
+    device_sends: int
+    device_receives: int
+    aggregator_keeps: int  # model and sum, for ever
+    rounds_a_day: int | None
+
+    @property
+    def sentence(self) -> str:
+        """For a person."""
+        if self.rounds_a_day is None:
+            return f"a round: {self._of(1)}; rounds follow one another without a rest"
+        return f"at most {self.rounds_a_day} rounds a day: {self._of(self.rounds_a_day)}"
+
+    def _of(self, rounds: int) -> str:
+        sends, receives, keeps = (
+            size(rounds * n)
+            for n in (self.device_sends, self.device_receives, self.aggregator_keeps)
+        )
+        return f"a device sends {sends} and receives {receives}, the aggregator keeps {keeps} more"
+
+
+def cost_of(spec: TaskSpec, rules: Rules) -> Cost:
+    """What each round of a task costs."""
+    vector, parameters = weights_size(spec.layers), sum(parameter_counts(spec.layers))
+    rounds = DAY_S // rules.pause_s if rules.pause_s else None
+    if rules.rounds and rounds is not None:
+        rounds = min(rounds, rules.rounds)
+    return Cost(vector + MESSAGES, vector + MESSAGES, vector + SUM * parameters, rounds)
+
+
+def size(count: int) -> str:
+    """Write bytes as people do."""
+    for unit, factor in (("MB", 10**6), ("kB", 10**3)):
+        if count >= factor:
+            return f"{count / factor:.3g} {unit}"
+    return f"{count} bytes"

@@ -1,0 +1,427 @@
+"""`fedling-agent ingest` as a live pipe and as a file: pauses, signals, restarts, repetitions."""
+
+import os
+import shlex
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from fedling_agent import cli
+from fedling_agent.commands import feeding
+from fedling_agent.store.database import PROGRAM
+from fedling_agent.store.store import Store
+from fedling_protocol.disk import lock
+from fedling_protocol.exits import Exit
+from tests.support.agent import Agent, rows
+
+NOWHERE = 1  # a port that nobody listens on
+HEADER = "recording,label,x,y\n"
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> Iterator[Agent]:
+    agent = Agent(tmp_path / "device", NOWHERE)
+    agent.run("init")
+    yield agent
+    if agent.process is not None:
+        agent.stop()
+    assert "Traceback" not in agent.log_text()
+
+
+def serve(agent: Agent) -> None:
+    """The service, as soon as it answers."""
+    agent.start()
+    while not agent.status():
+        assert agent.process is not None
+        assert agent.process.poll() is None, agent.log_text()
+
+
+@pytest.fixture(params=[True, False], ids=["service", "alone"])
+def either(agent: Agent, request: pytest.FixtureRequest) -> Agent:
+    """A device with its service, or without."""
+    if request.param:
+        serve(agent)
+    return agent
+
+
+class Pipe:
+    """A sensor that says what the test says, to an ingest."""
+
+    def __init__(self, agent: Agent, *words: str) -> None:
+        self.agent = agent
+        self.said = 0  # rows
+        self.process = subprocess.Popen(
+            agent.command("ingest", "wrist", *words),
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    def say(self, text: str) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(text)
+        self.process.stdin.flush()
+
+    def rows(self, count: int) -> None:
+        """Each has its number as value."""
+        numbers = range(self.said, self.said + count)
+        self.say("".join(f"door,open,{n / 100},0\n" for n in numbers))
+        self.said += count
+
+    def until(self, samples: int) -> None:
+        """Wait for so many samples in the store."""
+        while stored(self.agent) != samples:
+            assert self.process.poll() is None, self.process.communicate()
+
+    def end(self, code: int) -> str:
+        """What it says at its end."""
+        out, err = self.process.communicate(timeout=120)
+        assert self.process.returncode == code, out + err
+        return out + err
+
+
+def stored(agent: Agent) -> int:
+    """Samples of all recordings."""
+    try:
+        store = Store(agent.state, read_only=True)
+    except Exception:  # noqa: BLE001 (not made yet, or being made)
+        return 0
+    try:
+        return sum(summary.samples for summary in store.recordings.summary().values())
+    finally:
+        store.close()
+
+
+def door(agent: Agent) -> tuple[list[int], int]:
+    """The values of a pipe's recording, and its holes."""
+    store = Store(agent.state, read_only=True)
+    recording = store.recordings.by_id("wrist", "door")
+    assert recording is not None
+    data = store.recordings.samples(recording, 0, recording.samples)
+    holes = len(store.recordings.stretches(recording)) - 1
+    store.close()
+    return list(memoryview(data).cast("h"))[::2], holes
+
+
+# --- a pipe that pauses, and its end -----
+
+
+def test_rows_are_stored_although_no_other_comes(either: Agent) -> None:
+    pipe = Pipe(either)
+    pipe.say(HEADER)
+    for count in (40, 1, 700):
+        pipe.rows(count)
+        pipe.until(pipe.said)
+    pipe.say("door,open,1")  # not complete
+    pipe.say(",2\n")
+    pipe.until(742)
+    assert "stored 742 rows, refused 0" in pipe.end(Exit.OK)
+    assert door(either)[1] == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_stores_what_was_read_and_tells_how_far_it_came(
+    either: Agent, number: signal.Signals
+) -> None:
+    pipe = Pipe(either)
+    pipe.say(HEADER)
+    pipe.rows(1)
+    pipe.until(1)  # it runs
+    pipe.rows(54)
+    pipe.say("door,open,nan,0\ndoor,open,0.5")
+    pipe.until(55)
+    pipe.process.send_signal(number)
+    said = pipe.end(Exit.INTERRUPTED)
+    assert "stored 55 rows, refused 1; interrupted after row 57" in said
+    assert "Traceback" not in said
+
+
+def test_a_signal_right_after_a_burst_loses_no_row(agent: Agent) -> None:
+    """Read or not read: what is told to be stored is stored, and nothing else is."""
+    pipe = Pipe(agent, "--json")
+    pipe.say(HEADER)
+    pipe.rows(1)
+    pipe.until(1)
+    pipe.rows(300)
+    pipe.process.send_signal(signal.SIGTERM)
+    said = pipe.end(Exit.INTERRUPTED)
+    assert f'"stored": {stored(agent)},' in said
+    assert f'"row": {stored(agent) + 1}, "interrupted": true' in said
+
+
+def test_a_signal_that_was_ignored_stays_so(agent: Agent) -> None:
+    words = " ".join(map(shlex.quote, agent.command("ingest", "wrist")))
+    script = f"trap '' HUP; (printf '{HEADER}a,b,1,2\\n'; sleep 2; printf 'a,b,1,2\\n') | {words} &"
+    process = subprocess.Popen(
+        ["bash", "-c", f"{script} while ! kill -HUP $!; do :; done; kill -HUP $!; wait $!"],
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    out, _ = process.communicate(timeout=60)
+    assert "stored 2 rows" in out
+
+
+# --- restarts -----
+
+
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGKILL])
+def test_a_restart_of_the_service_ends_no_pipe(agent: Agent, ending: signal.Signals) -> None:
+    serve(agent)
+    pipe = Pipe(agent)
+    pipe.say(HEADER)
+    pipe.rows(100)
+    pipe.until(100)
+    agent.stop(ending)
+    pipe.rows(100)
+    pipe.until(200)  # under the lock
+    serve(agent)
+    pipe.rows(100)
+    pipe.until(300)
+    agent.stop(ending)
+    serve(agent)
+    pipe.rows(600)
+    said = pipe.end(Exit.OK)
+    assert "stored 900 rows, refused 0" in said
+    values, holes = door(agent)
+    assert values == list(range(900))
+    assert 1 <= holes <= 3  # where it was taken over
+
+
+def test_a_service_that_is_killed_again_and_again_stores_every_row_once(agent: Agent) -> None:
+    """While a file is on its way, and a pipe: what had no answer is repeated."""
+    lines = [f"a{n // 500},up,{n % 30000 / 100},1\n" for n in range(20_000)]
+    file = agent.directory / "a.csv"
+    file.write_text(HEADER + "".join(lines))
+    serve(agent)
+    pipe, batch = Pipe(agent), subprocess.Popen(
+        agent.command("ingest", "wrist", str(file)), stdout=subprocess.PIPE, text=True
+    )  # fmt: skip
+    pipe.say(HEADER)
+    for _ in range(4):
+        before = stored(agent)
+        pipe.rows(50)
+        while batch.poll() is None and stored(agent) < before + 2000:
+            pass
+        agent.kill()
+        serve(agent)
+    out, _ = batch.communicate()
+    assert "stored 20000 rows, refused 0" in out
+    assert "here already" not in out
+    assert f"stored {pipe.said} rows, refused 0" in pipe.end(Exit.OK)
+    assert door(agent)[0] == list(range(pipe.said))
+    assert stored(agent) == 20_000 + pipe.said
+    found = agent.json("recordings", "list")
+    assert {r["holes"] for r in found if r["recording"] != "door"} == {0}
+
+
+def test_a_pipe_without_a_service_lets_one_start(agent: Agent) -> None:
+    pipe = Pipe(agent)
+    pipe.say(HEADER)
+    pipe.rows(10)
+    pipe.until(10)
+    serve(agent)
+    pipe.rows(10)
+    pipe.until(20)
+    assert "(by the service)" in pipe.end(Exit.OK)
+
+
+def test_a_service_that_has_the_lock_and_no_socket_yet_is_waited_for(agent: Agent) -> None:
+    with lock.exclusive(agent.state, PROGRAM):
+        pipe = Pipe(agent)
+        pipe.say(HEADER)
+        pipe.rows(10)
+        until_it_listens(pipe)
+    assert "stored 10 rows" in pipe.end(Exit.OK)
+
+
+def until_it_listens(pipe: Pipe) -> None:
+    """It has begun, as far as its signals tell."""
+    while not _catches(pipe.process.pid, signal.SIGTERM):
+        assert pipe.process.poll() is None
+
+
+def test_a_lock_that_is_held_for_good_is_told(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(feeding, "FIRST_S", 0.0)
+    file = agent.directory / "a.csv"
+    file.write_text(rows(1, 5))
+    with lock.exclusive(agent.state, PROGRAM):
+        code = cli.main(["ingest", "wrist", str(file), "--config", str(agent.config)])
+    assert code == Exit.TRY_LATER
+    assert "in use by another fedling-agent" in capsys.readouterr().err
+
+
+def test_a_signal_ends_the_waiting_and_tells_what_is_not_stored(agent: Agent) -> None:
+    with lock.exclusive(agent.state, PROGRAM):
+        pipe = Pipe(agent)
+        pipe.say(HEADER)
+        pipe.rows(10)
+        until_it_listens(pipe)
+        pipe.process.send_signal(signal.SIGTERM)
+        said = pipe.end(Exit.INTERRUPTED)
+    assert "stored 0 rows, refused 0; interrupted after row 0" in said
+
+
+def _catches(pid: int, number: signal.Signals) -> bool:
+    status = Path(f"/proc/{pid}/status").read_text()
+    caught = next(x for x in status.splitlines() if x.startswith("SigCgt"))
+    return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
+
+
+# --- files, once and again -----
+
+
+def test_a_file_again_says_so_and_stores_nothing_twice(either: Agent) -> None:
+    file = either.directory / "day.csv"
+    file.write_text(rows(2, 100))
+    assert "stored 200 rows, refused 0 (" in either.run("ingest", "wrist", str(file)).stdout
+    again = either.run("ingest", "wrist", str(file)).stdout
+    assert "stored 0 rows, refused 0; 200 were here already" in again
+    file.write_text(rows(2, 100) + "r1,label 1,1,2\n")  # it has grown
+    assert either.json("ingest", "wrist", str(file))["stored"] == 1
+    assert stored(either) == 201
+    with file.open() as given:  # as standard input it is a file, too
+        words = either.command("ingest", "wrist", "--json")
+        done = subprocess.run(words, stdin=given, capture_output=True, text=True, check=True)
+    assert '"seen": 201' in done.stdout
+
+
+def test_a_file_with_other_rows_of_a_known_recording(either: Agent) -> None:
+    file = either.directory / "day.csv"
+    file.write_text(rows(1, 100))
+    either.run("ingest", "wrist", str(file))
+    file.write_text(rows(1, 50, seed=2))
+    refused = either.run("ingest", "wrist", str(file), code=Exit.SOME_REFUSED)
+    assert "is here already with 100 samples" in refused.stderr
+    assert stored(either) == 100
+    appended = either.run("ingest", "wrist", str(file), "--append")
+    assert "stored 50 rows, refused 0; holes that no window spans: 1 seams" in appended.stdout
+    assert "are not joined to its 100 samples" in appended.stderr
+    assert stored(either) == 150
+    replaced = either.run("ingest", "wrist", str(file), "--replace").stdout
+    assert "stored 50 rows, refused 0; replaced 1 recordings" in replaced
+    assert stored(either) == 50
+    either.run("ingest", "wrist", str(file), "--replace", "--append", code=Exit.USAGE)
+
+
+def test_a_pipe_replaces_nothing(agent: Agent) -> None:
+    """It could not be read again from its begin if the service were restarted."""
+    result = agent.run("ingest", "wrist", "--replace", text=rows(1, 5), code=Exit.FAILED)
+    assert "standard input is no file" in result.stderr
+
+
+def test_an_interrupted_file_is_completed_by_the_same_command(agent: Agent) -> None:
+    file = agent.directory / "day.csv"
+    file.write_text(rows(1, 60_000))
+    words = agent.command("ingest", "wrist", str(file))
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    while not stored(agent):
+        pass
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate()
+    first = stored(agent)
+    assert f"stored {first} rows, refused 0; interrupted after row {first + 1}" in out
+    done = agent.json("ingest", "wrist", str(file))
+    assert (done["stored"], done["seen"], done["holes"]) == (60_000 - first, first, {})
+
+
+# --- what is told -----
+
+
+def test_evicted_samples_are_told(tmp_path: Path) -> None:
+    agent = Agent(tmp_path / "device", NOWHERE, settings="[store]\nbytes = 40_000")
+    agent.run("init")
+    text = HEADER + "".join(f"r{n // 1000},up,1,2\n" for n in range(20_000))
+    said = agent.run("ingest", "wrist", text=text).stdout
+    assert "older samples had to go" in said
+    assert "recordings with them (r0, r1, r2, r3, r4, ...)" in said
+    status = agent.run("status").stdout
+    assert "older samples had to go, in all" in status
+    assert "of 40 kB" in status
+
+
+def test_one_recording_for_ever_is_never_refused(tmp_path: Path) -> None:
+    agent = Agent(tmp_path / "device", NOWHERE, settings="[store]\nbytes = 40_000")
+    agent.run("init")
+    text = HEADER + "wrist,up,1,2\n" * 20_000
+    done = agent.json("ingest", "wrist", text=text)
+    assert (done["stored"], done["refused"]) == (20_000, 0)
+    assert done["evicted_samples"] == 20_000 - stored(agent)
+    assert stored(agent) * 4 > 30_000
+
+
+def test_holes_are_told(agent: Agent) -> None:
+    text = "recording,time,x,y\n" + "".join(
+        f"r,{time},1,1\n" for time in (0, 0.02, 0.04, 90_000, 90_000.02, 90_000.01, 90_000.01)
+    )
+    result = agent.run("ingest", "wrist", text=text)
+    assert "row 5: recording r: time jumps by 25 h, the usual step is 20 ms" in result.stderr
+    words = "1 jumps in time, 1 steps back in time, 1 repeated times"
+    assert f"holes that no window spans: {words}" in result.stdout
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", " \n"])
+def test_an_empty_input_is_named(agent: Agent, text: str) -> None:
+    result = agent.run("ingest", "wrist", text=text, code=Exit.FAILED)
+    assert "standard input is empty: not even a header has come" in result.stderr
+    file = agent.directory / "a.ndjson"
+    file.write_text(text)
+    assert f"{file} is empty" in agent.run("ingest", "wrist", str(file), code=Exit.FAILED).stderr
+
+
+@pytest.mark.parametrize("verb", ["ingest wrist", "predict"])
+def test_a_closed_standard_input_is_named(agent: Agent, verb: str) -> None:
+    words = " ".join(map(shlex.quote, agent.command(*verb.split())))
+    done = subprocess.run(["sh", "-c", f"{words} <&-"], capture_output=True, text=True)
+    assert done.returncode in (Exit.FAILED, Exit.NOT_FOUND)
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["a.JSONL", "a.json", "a.NdJson"])
+def test_ndjson_by_the_files_ending(agent: Agent, name: str) -> None:
+    file = agent.directory / name
+    file.write_text('{"recording":"r","x":1,"y":2}\n')
+    assert agent.json("ingest", "wrist", str(file))["stored"] == 1
+
+
+@contextmanager
+def ascii_only() -> Iterator[dict[str, str]]:
+    yield os.environ | {"PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
+
+
+@pytest.mark.parametrize(
+    "words", [("status",), ("recordings", "list"), ("check",), ("ingest", "wrist", "a.csv")]
+)
+def test_an_alphabet_of_few_letters_is_no_reason_to_fail(
+    agent: Agent, words: tuple[str, ...]
+) -> None:
+    file = agent.directory / "a.csv"
+    file.write_text("recording,label,x,y\nbüro,café \U0001f600,1,2\nbüro,é,nan,2\n")
+    agent.run("ingest", "wrist", str(file), code=Exit.SOME_REFUSED)
+    file.write_text("recording,label,x,y\nbüro,ö,1,2\n")
+    with ascii_only() as environment:
+        done = subprocess.run(
+            agent.command(*words), cwd=agent.directory, env=environment, capture_output=True
+        )
+    assert b"Traceback" not in done.stderr
+    assert done.returncode in (Exit.OK, Exit.FAILED, Exit.SOME_REFUSED)
+
+
+def test_a_row_that_no_request_may_carry_is_refused_alone(either: Agent) -> None:
+    line = "x" * 200_000
+    text = HEADER + f"r,up,1,2\n{line}\nr,up,1,2\n" + "r,up,\\ud800,2\n"
+    done = either.json("ingest", "wrist", text=text, code=Exit.SOME_REFUSED)
+    assert (done["stored"], done["refused"]) == (2, 2)
+
+
+def test_threads_are_not_needed(agent: Agent) -> None:
+    before = threading.active_count()
+    file = agent.directory / "a.csv"
+    file.write_text(rows(1, 5))
+    handlers = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    assert cli.main(["ingest", "wrist", str(file), "--config", str(agent.config)]) == Exit.OK
+    assert threading.active_count() == before
+    assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == handlers

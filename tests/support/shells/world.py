@@ -15,7 +15,7 @@ from random import Random
 from typing import Any, TypeVar
 
 from fedling_agent.conditions.policy import Policy
-from fedling_agent.config import AgentConfig, AgentRetrySettings
+from fedling_agent.config import AgentConfig, AgentRetrySettings, FloorSettings
 from fedling_agent.data.streams import Channel, Parser, Stream
 from fedling_agent.service.runner import SessionRunner
 from fedling_broker.service.runner import RoundsRunner
@@ -204,7 +204,8 @@ class World:
         policy = Policy(
             dwell_s=self.choose(0.0, slowest), check_s=max(5.0, slowest * self.choose(1, 10))
         )
-        return AgentConfig(NAME, "", MQTT, policy=policy, retry=retry)
+        floor = FloorSettings(min_examples=1)
+        return AgentConfig(NAME, "", MQTT, floor=floor, policy=policy, retry=retry)
 
     # --- what it hears ---------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ import os
 import random
 import socket
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -363,8 +363,10 @@ def test_a_fleet_that_was_renamed_is_not_served(fleet: Fleet) -> None:
 def test_model_that_the_mqtt_broker_does_not_take_stops_no_other_task(tmp_path: Path) -> None:
     """mosquitto 2.1 and NATS cut the connection at a large packet, and with it every task."""
     need("mosquitto")
-    with Mosquitto(tmp_path / "mosquitto", settings=["max_packet_size 20000"]) as mosquitto:
+    limit = ["max_packet_size 20000"]
+    with Mosquitto(tmp_path / "mosquitto", settings=limit) as mosquitto, ExitStack() as stack:
         fleet = Fleet(tmp_path, mosquitto)
+        stack.callback(fleet.close)
         aggregator = fleet.aggregator
         aggregator.add_task(rounds=3, goal=2)
         large = aggregator.directory / "large.toml"
@@ -385,4 +387,3 @@ def test_model_that_the_mqtt_broker_does_not_take_stops_no_other_task(tmp_path: 
         assert not told["tiny"]
         assert "cost the connection to the MQTT broker 2 times in a row" in told["large"]
         assert "on fedling/1/test/large/model/1 were on their way" in aggregator.log_text()
-        fleet.close()

@@ -180,6 +180,7 @@ def load(path: Path) -> AgentConfig:
     return replace(
         config,
         state_dir=None if config.state_dir is None else here / config.state_dir,
+        mqtt=config.mqtt.within(here),
         streams=tuple(here / stream for stream in config.streams),
         paths=PathSettings(here / config.paths.sys),
     )

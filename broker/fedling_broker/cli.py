@@ -78,7 +78,7 @@ def _add_service(verbs: Verbs) -> None:
     )  # fmt: skip
     verbs.add(
         "check",
-        "check configuration, keys and tasks, and tell what was counted, also refusals",
+        "check configuration, keys, tasks and the MQTT broker, and tell what was counted",
         json=True,
     )
 

@@ -1,6 +1,6 @@
 """broker.toml: where the aggregator works and how (docs/configuration.md)."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -78,7 +78,8 @@ def find(path: Path | None) -> Path:
 
 def load(path: Path) -> Config:
     """Read broker.toml. Raises SettingsError."""
-    return Config(settings.load(path, BrokerFile, RENAMED), path)
+    file = settings.load(path, BrokerFile, RENAMED)
+    return Config(replace(file, mqtt=file.mqtt.within(path.parent)), path)
 
 
 TEMPLATE = """\

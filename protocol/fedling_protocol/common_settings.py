@@ -1,7 +1,8 @@
 """The keys that agent.toml and broker.toml both have: the same names, units and checks."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from fedling_protocol.settings import setting
 from fedling_protocol.wire.names import is_name
@@ -37,6 +38,11 @@ def check_topic_root(value: str) -> str | None:
     return None
 
 
+def check_user(value: str) -> str | None:
+    """Check a value of the key `mqtt.user`."""
+    return None if value.isprintable() else "a name without control characters"
+
+
 @dataclass(frozen=True, slots=True)
 class MqttSettings:
     """[mqtt]: the MQTT broker."""
@@ -54,10 +60,27 @@ class MqttSettings:
         "fedling", help="the words that every topic begins with", check=check_topic_root
     )
 
+    user: str = setting(
+        "", help="the name of this end at the MQTT broker; empty: it asks for none", high=256,
+        check=check_user,
+    )  # fmt: skip
+    password_file: Path | None = setting(
+        None, help="the file of the user's password, which nobody else may read (mode 0600)"
+    )
+
+    def __post_init__(self) -> None:
+        if self.password_file is not None and not self.user:
+            raise ValueError("password_file is of no use without user")
+
     @property
     def address(self) -> str:
         """Write host and port as people do."""
         return f"{self.host}:{self.port}"
+
+    def within(self, folder: Path) -> "MqttSettings":
+        """The same, with a relative path taken from the folder of the configuration file."""
+        file = self.password_file
+        return self if file is None else replace(self, password_file=folder / file)
 
 
 @dataclass(frozen=True, slots=True)

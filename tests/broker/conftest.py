@@ -27,8 +27,13 @@ class Here:
         assert found == code, said
         return said.out + said.err
 
-    def json(self, *words: str) -> Any:
-        return json.loads(self(*words, "--json"))
+    def json(self, *words: str, code: Exit = Exit.OK) -> Any:
+        return json.loads(self(*words, "--json", code=code))
+
+    def point(self, port: int, more: str = "") -> None:
+        """Have broker.toml name an MQTT broker of this machine."""
+        file = self.directory / "broker.toml"
+        file.write_text(file.read_text().replace("port = 1883", f"port = {port}\n{more}"))
 
     def add_task(self) -> None:
         (self.directory / "tiny.toml").write_text(TEXT)

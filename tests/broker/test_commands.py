@@ -21,6 +21,7 @@ from fedling_protocol.exits import Exit
 from fedling_protocol.wire import identity
 from fedling_protocol.wire.identity import SigningKey, device_id
 from fedling_protocol.wire.topics import Topics
+from fedling_sim.mosquitto import Mosquitto
 from tests.broker.conftest import Here
 from tests.support.rounds_on_disk import TEXT, accept, open_round, run_round
 
@@ -39,7 +40,8 @@ def test_init_makes_two_keys_in_two_files(here: Here) -> None:
     assert f'root_key = "{identity.load_key(root).public.hex()}"' in Path("broker.toml").read_text()
 
 
-def test_init_again_changes_nothing_and_needs_no_root_key(here: Here) -> None:
+def test_init_again_changes_nothing_and_needs_no_root_key(here: Here, mosquitto: Mosquitto) -> None:
+    here.point(mosquitto.port)
     before = Path("broker.toml").read_text()
     public = identity.load_key(Path("root.key")).public.hex()
     Path("root.key").rename("elsewhere.key")
@@ -49,7 +51,8 @@ def test_init_again_changes_nothing_and_needs_no_root_key(here: Here) -> None:
     here("check")
 
 
-def test_init_certifies_a_new_online_key(here: Here) -> None:
+def test_init_certifies_a_new_online_key(here: Here, mosquitto: Mosquitto) -> None:
+    here.point(mosquitto.port)
     Path("broker-state/online.key").unlink()
     here("init")
     here("check")
@@ -118,7 +121,8 @@ def test_pending_cuts_no_key(here: Here, monkeypatch: pytest.MonkeyPatch) -> Non
     here("device", "add", *line.split()[:2])
 
 
-def test_check_counts_what_is_there(here: Here) -> None:
+def test_check_counts_what_is_there(here: Here, mosquitto: Mosquitto) -> None:
+    here.point(mosquitto.port)
     here.add_task()
     here("device", "add", ID, KEY.hex())
     store = here.store()
@@ -132,6 +136,7 @@ def test_check_counts_what_is_there(here: Here) -> None:
         "devices": 1,
         "pending": 0,
         "counters": {"refused: cbor": 3},
+        "mqtt": {"faults": [], "notes": []},
     }
     assert re.search(r"refused: cbor +3\n", here("check"))
 

@@ -20,6 +20,7 @@ from fedling_protocol.wire.messages import Conditions, PlanKind, StateCode
 from fedling_sim.mosquitto import Mosquitto
 from fedling_sim.proxy import Proxy
 from fedling_sim.world import Weather
+from tests.support.access import access_settings
 from tests.support.agent import GOOD, Agent, rows
 from tests.support.aggregator import (
     ONLINE,
@@ -430,3 +431,23 @@ def test_stored_certificate_of_another_root_is_of_no_use(
     agent.start()
     aggregator.until(lambda: refused(agent).get("unknown key", 0) >= 1)
     assert agent.status()["enrolled"] is False
+
+
+def test_update_that_the_mqtt_broker_drops_is_told_and_sent_when_it_lets_it_through(
+    tmp_path: Path, make_agent: MakeAgent
+) -> None:
+    """mosquitto acknowledges what its access list denies: nobody heard of it before."""
+    rules = ["topic readwrite #", "topic deny fedling/1/test/+/up/#"]
+    settings = access_settings(tmp_path, rules)
+    with Mosquitto(tmp_path / "guarded", settings=settings) as broker:
+        aggregator = FakeAggregator(broker.port)
+        agent = make_agent(port=broker.port)
+        ready(aggregator, agent)
+        aggregator.offer(make_model(LAYERS), 1)
+        aggregator.until(lambda: "times, the aggregator has not got it" in agent.doing())
+        assert "See fedling-agent check; next try in" in agent.run("status").stdout
+        assert aggregator.updates == []
+        access_settings(tmp_path, rules[:1])
+        os.kill(broker.pid, signal.SIGHUP)  # mosquitto reads it again
+        aggregator.until(lambda: verdicts(agent) == {"accepted": 1})
+        aggregator.close()

@@ -96,7 +96,7 @@ class FakeAggregator:
             Broker("127.0.0.1", port, 60),
             Backoff(0.05, 0.05, random.random),
             MAX_LARGE + 1024,
-            partial(new_client, "aggregator"),
+            partial(new_client, "aggregator", None),
             self,
         )
         self._link.start()

@@ -187,7 +187,7 @@ class Device:
         self.receipts: list[Receipt] = []
         self.enrolled = False
         backoff = Backoff(0.02, 0.1, random.random)
-        client = partial(new_client, self.id)
+        client = partial(new_client, self.id, None)
         self.link = MqttLink(
             loop,
             InlineWorker(loop),

@@ -115,6 +115,7 @@ class Published:
     payload: bytes
     retain: bool
     done: Done | None
+    cut: Done | None
 
 
 class HandLink:
@@ -125,6 +126,7 @@ class HandLink:
         self.connected = False
         self.sending = False
         self.receiving = 0
+        self.refused: tuple[str, ...] = ()
         self.published: list[Published] = []
         self.subscribed: list[str] = []
         self.said: list[str] = []
@@ -142,10 +144,16 @@ class HandLink:
         self.said.append(reason)
 
     def publish(
-        self, topic: str, payload: bytes, *, retain: bool = False, done: Done | None = None
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        retain: bool = False,
+        done: Done | None = None,
+        cut: Done | None = None,
     ) -> bool:
         if self.connected:
-            self.published.append(Published(topic, payload, retain, done))
+            self.published.append(Published(topic, payload, retain, done, cut))
         return self.connected
 
     def subscribe(self, topics: Iterable[str]) -> None:

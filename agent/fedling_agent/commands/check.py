@@ -1,12 +1,11 @@
 """`fedling-agent check`: what a person should look at before asking somebody else."""
 
 import argparse
-import socket
 from collections.abc import Callable
 from typing import Any
 
-from fedling_agent.commands import installation, status, volatile
-from fedling_agent.commands.installation import LOOK_UP_S, Installation
+from fedling_agent.commands import installation, mqtt_check, status, volatile
+from fedling_agent.commands.installation import Installation
 from fedling_agent.conditions import watcher
 from fedling_agent.store import identity
 from fedling_agent.store.store import Store
@@ -14,16 +13,16 @@ from fedling_protocol.command import output
 from fedling_protocol.command.failures import COMMON
 from fedling_protocol.disk.errors import Missing
 from fedling_protocol.exits import Exit
-from fedling_protocol.net import names
-from fedling_protocol.net.way import Found, Way
+from fedling_protocol.net.probe import Missed
 
-CONNECT_S = 5.0
 EXPECTED = tuple(COMMON)
 
 
 def run(args: argparse.Namespace) -> Exit:
     where = installation.find(args)
-    results = [(name, *_outcome(check, where)) for name, check in CHECKS.items()]
+    results = [
+        (name, ok, says) for name, check in CHECKS.items() for ok, says in _outcomes(check, where)
+    ]
     if args.json:
         output.print_json([{"check": n, "ok": ok, "says": says} for n, ok, says in results])
     else:
@@ -31,11 +30,14 @@ def run(args: argparse.Namespace) -> Exit:
     return Exit.OK if all(ok for _, ok, _ in results) else Exit.FAILED
 
 
-def _outcome(check: Callable[[Installation], str], where: Installation) -> tuple[bool, str]:
+def _outcomes(check: Callable[[Installation], str], where: Installation) -> list[tuple[bool, str]]:
+    """What is well, or a line for each fault."""
     try:
-        return True, check(where)
+        return [(True, check(where))]
+    except Missed as missed:
+        return [(False, fault) for fault in missed.faults]
     except EXPECTED as error:
-        return False, str(error)
+        return [(False, str(error))]
 
 
 def _painted(ok: bool, says: str) -> str:
@@ -81,22 +83,10 @@ def _conditions(where: Installation) -> str:
 
 
 def _broker(where: Installation) -> str:
-    mqtt = where.needed_config().mqtt
-    failures: list[str] = []
-    for found in names.find(Way(mqtt.host, mqtt.port), LOOK_UP_S):
-        try:
-            _connect(found)
-        except OSError as error:
-            failures.append(error.strerror or str(error))
-        else:
-            return f"{mqtt.address} accepts connections"
-    raise Missing(f"{mqtt.address}: {failures[0]}")
-
-
-def _connect(to: Found) -> None:
-    with socket.socket(to.family, to.kind, to.protocol) as probe:
-        probe.settimeout(CONNECT_S)
-        probe.connect(to.address)
+    config, me = where.needed_config(), identity.load(where.state)
+    if me is None:
+        raise Missing("not tried: this device has no identity yet")
+    return mqtt_check.run(config, me.device)
 
 
 def _service(where: Installation) -> str:

@@ -23,9 +23,10 @@ from fedling_agent.training.process import ChildProcess
 from fedling_protocol.disk import lock
 from fedling_protocol.disk.lock import Locked
 from fedling_protocol.exits import Exit
+from fedling_protocol.net import credentials
 from fedling_protocol.net.link import MqttLink
 from fedling_protocol.net.mqtt import new_client
-from fedling_protocol.net.ports import Broker, Link, Owner
+from fedling_protocol.net.ports import Broker, Credentials, Link, Owner
 from fedling_protocol.net.way import Way
 from fedling_protocol.runtime import logs, sdnotify
 from fedling_protocol.runtime.backoff import Backoff
@@ -44,6 +45,7 @@ def run(args: argparse.Namespace) -> Exit:
     where = installation.find(args)
     config, streams = where.needed_config(), where.streams()
     logs.set_up(args.log)
+    known_as = credentials.load(config.mqtt)
     with ExitStack() as held:
         _lock(held, where)
         me = identity.ensure(where.state)
@@ -51,7 +53,7 @@ def run(args: argparse.Namespace) -> Exit:
         store = Store(where.state, config.bounds)
         loop = Loop()
         disk = ThreadWorker(loop, "disk")
-        service = Service(_ports(loop, disk, config), config, streams, me, store)
+        service = Service(_ports(loop, disk, config, known_as), config, streams, me, store)
         server = control.Server(loop, where.state, Desk(service).handle)
         loop.on_end(partial(_stop, service, loop))
         service.start()
@@ -83,7 +85,9 @@ def _stop(service: Service, loop: Loop) -> None:
     service.stop(loop.stop)
 
 
-def _ports(loop: Loop, disk: ThreadWorker, config: AgentConfig) -> Ports:
+def _ports(
+    loop: Loop, disk: ThreadWorker, config: AgentConfig, known_as: Credentials | None
+) -> Ports:
     names = ThreadWorker(loop, "names", patient=False)
     sensors = ThreadWorker(loop, "sensors", patient=False)
     training, mqtt, retry = config.training, config.mqtt, config.retry
@@ -96,7 +100,7 @@ def _ports(loop: Loop, disk: ThreadWorker, config: AgentConfig) -> Ports:
             Broker(mqtt.host, mqtt.port, mqtt.keepalive_s),
             Backoff(retry.first_s, retry.longest_s, random.random),
             MAX_PACKET,
-            partial(new_client, client_id),
+            partial(new_client, client_id, known_as),
             owner,
             way=way,
         )

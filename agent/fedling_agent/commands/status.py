@@ -98,7 +98,11 @@ def _connection(about: Facts | None) -> list[tuple[str, str]]:
     since = report.span(about["since_s"])
     if about["connected"]:
         lost = f"; the one before ended: {about['lost']}" if about.get("lost") else ""
-        return [("MQTT broker", f"{about['broker']}, connected for {since}{lost}")]
+        lines = [("MQTT broker", f"{about['broker']}, connected for {since}{lost}")]
+        if refused := about.get("refused"):
+            words = f"lets this device not subscribe to {', '.join(refused)}: allow it there"
+            lines.append(("  refuses", output.paint(words, output.YELLOW)))
+        return lines
     text = f"{about['broker']}, not connected for {since}: {about['reason']}"
     if about["retry_s"] is not None:
         text += f", next try in {report.span(about['retry_s'])}"

@@ -251,6 +251,7 @@ class Desk:
             "since_s": now - facts.since,
             "reason": facts.reason,
             "lost": facts.lost,
+            "refused": list(service.link.refused),
             "retry_s": retry_s,
         }
 

@@ -120,11 +120,16 @@ class Outbox:
 
         def publish(data: bytes) -> None:
             retain = letter.kind.retained
-            if self._link.publish(letter.topic, data, retain=retain, done=acknowledged):
+            cut = self._count_cut if letter.kind is Kind.UPDATE else None
+            if self._link.publish(letter.topic, data, retain=retain, done=acknowledged, cut=cut):
                 self._books.on_sent(letter.plan_id, letter.topic, letter.size)
             handed()
 
         self._writer.do(record, publish, failed)
+
+    def _count_cut(self) -> None:
+        """The connection was cut while an update was on its way; the link says which."""
+        self._books.count("updates cut off")
 
     # --- subscriptions ---------------------------------------------------------------------------
 

@@ -222,6 +222,13 @@ def _of_phase(session: Session, run: Occupant | None, now: float) -> str:
             return "has a ticket, waits for the model" if session.fetch else "has a ticket, waits"
         case state.Sending(sent=sent):
             return "waits for the receipt" if sent else "sends its update"
+        case state.Held(due_ms=due):
+            times = session.sent.times if session.sent else 1
+            return (
+                f"sent its update {times} times, the aggregator has not got it: does the MQTT "
+                f"broker let this device write it? See fedling-agent check; next try in "
+                f"{span(due / 1000 - now)}"
+            )
     return ""
 
 

@@ -38,11 +38,13 @@ from fedling_agent.session.events import (
 from fedling_agent.session.state import (
     Dice,
     Fetch,
+    Held,
     Idle,
     Joining,
     Paused,
     Ready,
     Sending,
+    Sent,
     Session,
     Spooled,
     Timing,
@@ -116,6 +118,8 @@ def on_plan(s: Session, event: PlanSeen, now: int, do: list[Action]) -> Session:
     s = replace(s, spread_ms=1000 * (plan.spread_s or 0))
     if event.finished or plan.plan_id in mine:
         return s
+    if isinstance(s.phase, Held):  # it is late by now: a word of the aggregator ends it
+        s = replace(s, phase=Idle())
     return spread(offered(s, plan), now)
 
 
@@ -163,10 +167,8 @@ def on_ticket(s: Session, event: TicketSeen, now: int, do: list[Action]) -> Sess
     ticket_ms = asked.sent_ms + ticket.seconds * 1000
     if now >= ticket_ms:
         return s  # the answer took longer than the ticket lasts; the join's own back-off follows
-    phase: Ready | Idle | Sending = Ready()
-    if asked.have is not None:
-        phase = send(s, asked.plan_id, asked.have, now, do) if s.transfer else Idle()
-    return replace(s, phase=phase, ticket_ms=ticket_ms, tries=0)
+    s = replace(s, phase=Ready(), ticket_ms=ticket_ms, tries=0)
+    return s if asked.have is None else send_again(s, asked.plan_id, asked.have, now, do)
 
 
 def told_to_wait(s: Session, asked: Joining, ticket: Ticket, now: int) -> Session:
@@ -203,7 +205,7 @@ def forget(s: Session, plan_id: bytes) -> Session:
         return replace(s, phase=Idle(), begun=None)
     if s.offer and s.offer.plan_id == plan_id:
         s = offered(s, None)
-    if isinstance(s.phase, Joining | Waiting) and s.phase.plan_id == plan_id:
+    if isinstance(s.phase, Joining | Waiting | Held) and s.phase.plan_id == plan_id:
         s = replace(s, phase=Idle(), tries=0)
     return s
 
@@ -231,9 +233,36 @@ def on_model_stored(s: Session, event: ModelStored, now: int, do: list[Action]) 
     return s
 
 
-def send(s: Session, plan_id: bytes, have: bytes, now: int, do: list[Action]) -> Sending:
+def send_again(s: Session, plan_id: bytes, have: bytes, now: int, do: list[Action]) -> Session:
+    """Send a spooled update, unless it was sent not long ago: then hold it."""
+    if not s.transfer:
+        return replace(s, phase=Idle())
+    if s.sent and s.sent.update_hash == have and now < s.sent.again_ms:
+        return replace(s, phase=Held(plan_id, s.sent.again_ms))
+    return send(s, plan_id, have, now, do)
+
+
+def send(s: Session, plan_id: bytes, have: bytes, now: int, do: list[Action]) -> Session:
+    """Publish an update; each time that it has no answer it waits longer for the next."""
     do.append(SendUpdate(plan_id, have))
-    return Sending(plan_id, False, now + s.timing.transfer_ms)
+    times = s.sent.times + 1 if s.sent and s.sent.update_hash == have else 1
+    wait, dice = (0, s.dice) if times == 1 else growing(s, times)
+    phase = Sending(plan_id, False, now + s.timing.transfer_ms)
+    return replace(s, dice=dice, phase=phase, sent=Sent(have, times, now + wait))
+
+
+def uncounted(s: Session, now: int) -> Session:
+    """We stopped a sending ourselves: that is no sign that somebody drops the update."""
+    if s.sent is None or s.sent.times == 1:
+        return replace(s, sent=None)
+    return replace(s, sent=replace(s.sent, times=s.sent.times - 1, again_ms=now))
+
+
+def growing(s: Session, times: int) -> tuple[int, Dice]:
+    """Draw from the upper half of a ceiling that doubles: even the shortest one grows."""
+    value, dice = s.dice.throw()
+    half = min(s.timing.resend_longest_ms, s.timing.retry_ms << min(times - 1, 32)) // 2
+    return half + part(value, half), dice
 
 
 def stop_sending(s: Session, plan_id: bytes, do: list[Action]) -> Session:
@@ -259,11 +288,12 @@ def on_update_sent(s: Session, event: UpdateSent, now: int, do: list[Action]) ->
 def on_update_spooled(s: Session, event: UpdateSpooled, now: int, do: list[Action]) -> Session:
     if not s.begun or s.begun.plan_id != event.plan_id:
         return s
-    phase: Idle | Sending = Idle()
-    if s.transfer and now < s.ticket_ms and not s.spool:
-        phase = send(s, event.plan_id, event.update_hash, now, do)
+    first = not s.spool
     spool = (*s.spool, Spooled(event.plan_id, event.update_hash))
-    return replace(s, phase=phase, begun=None, spool=spool)
+    s = replace(s, phase=Idle(), begun=None, spool=spool)
+    if s.transfer and now < s.ticket_ms and first:
+        return send(s, event.plan_id, event.update_hash, now, do)
+    return s
 
 
 def on_training_failed(s: Session, event: TrainingFailed, now: int, do: list[Action]) -> Session:
@@ -301,7 +331,7 @@ def on_tick(s: Session, event: Tick, now: int, do: list[Action]) -> Session:
         s = replace(offered(s, None), fetch=None)  # the model may be gone, and its plan closed
     if isinstance(s.phase, Sending) and now >= s.phase.due_ms:
         s = stop_sending(s, s.phase.plan_id, do)
-    elif isinstance(s.phase, Joining | Waiting) and now >= s.phase.due_ms:
+    elif isinstance(s.phase, Joining | Waiting | Held) and now >= s.phase.due_ms:
         s = replace(s, phase=Idle())
     if s.look_ms is not None and now >= s.look_ms:
         do.append(AskPlan())
@@ -340,7 +370,7 @@ def settle(s: Session, now: int, do: list[Action]) -> Session:
 def settle_transfers(s: Session, now: int, do: list[Action]) -> Session:
     """Nothing large is sent or received while conditions for it fail."""
     if isinstance(s.phase, Sending) and not s.phase.sent and not s.transfer:
-        s = stop_sending(s, s.phase.plan_id, do)
+        s = uncounted(stop_sending(s, s.phase.plan_id, do), now)
     fetch = s.fetch
     if not fetch:
         return s

@@ -13,6 +13,7 @@ class Timing:
     retry_ms: int = 30_000  # wait for an answer; base of the exponential back-off
     longest_ms: int = 3_600_000  # ceiling of the back-off
     transfer_ms: int = 900_000  # a fetch, or an update without PUBACK, is given up after this
+    resend_longest_ms: int = 6 * 3_600_000  # ceiling between two sendings of one update
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,15 @@ class Fetch:
     size: int
     due_ms: int | None  # given up then; None: not begun, transfers are forbidden
     moment: Moment  # of the plan or rest that named it
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """An update that was sent, so far without a receipt."""
+
+    update_hash: bytes
+    times: int
+    again_ms: int  # it is not sent again before then, whatever a ticket says
 
 
 # --- phases ----------------------------------------------------------------------------------
@@ -104,7 +114,18 @@ class Sending:
     due_ms: int  # join with `have` then
 
 
-Phase = Idle | Joining | Waiting | Ready | Training | Paused | Sending
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The aggregator wants an update that went out before, perhaps more than once, and is lost.
+
+    Something in between may drop it each time: an MQTT broker acknowledges what it forbids.
+    """
+
+    plan_id: bytes
+    due_ms: int  # join with `have` then
+
+
+Phase = Idle | Joining | Waiting | Ready | Training | Paused | Sending | Held
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +142,7 @@ class Session:
     transfer: bool = False
     enough: bool = False
     tries: int = 0  # joins since the last answer that let us go on
+    sent: Sent | None = None  # the update that was sent last
     spread_ms: int = 0  # the last plan's: after a new plan or a reconnect a join waits a part of it
     ask_ms: int | None = None  # nothing is joined before then
     # Of this connection:
@@ -143,7 +165,7 @@ def restore(timing: Timing, seed: bytes, begun: Plan | None, spool: tuple[Spoole
 def due(s: Session) -> int | None:
     """Tell when the next Tick is due; None: not before another event. Ask again after each step."""
     times: list[int] = []
-    if isinstance(s.phase, Joining | Waiting | Sending):
+    if isinstance(s.phase, Joining | Waiting | Sending | Held):
         times.append(s.phase.due_ms)
     elif isinstance(s.phase, Ready):
         times.append(s.ticket_ms)

@@ -1,10 +1,12 @@
 """Rounds that cannot end: a sentence below the rows that commands print."""
 
+import time
 from collections.abc import Mapping, Sequence
 
 from fedling_broker.config import Config
 from fedling_broker.rounds.hindrance import hindrance
 from fedling_broker.rounds.synchronous import Synchronous
+from fedling_broker.service import notices
 from fedling_broker.store.devices import Devices
 from fedling_broker.store.store import Store
 from fedling_broker.tasks import task_file
@@ -12,9 +14,11 @@ from fedling_protocol.command import output
 from fedling_protocol.settings import SettingsError
 from fedling_protocol.wire.names import AGGREGATOR
 
+CANNOT_END = "cannot end"
+
 
 def hindrances(found: Config, store: Store) -> dict[str, str]:
-    """Tell why the open round of a task cannot end, by task."""
+    """Tell why the open round of a task cannot end, or its model is held back, by task."""
     certified = Devices(store.database, found.topics).certified()
     enrolled = {device.id for device in certified if device.id != AGGREGATOR}
     reasons = {}
@@ -30,7 +34,10 @@ def hindrances(found: Config, store: Store) -> dict[str, str]:
         rows = store.rounds.decisions(row.name, plan.plan_id)
         why = hindrance(policy, {d.device: d.decision for d in rows}, enrolled)
         if why:
-            reasons[row.name] = f"round {plan.round} of {row.name} cannot end: {why}"
+            reasons[row.name] = f"round {plan.round} of {row.name} {CANNOT_END}: {why}"
+    for task, notice in notices.read(found.state_dir).items():
+        until = time.strftime("%H:%M", time.localtime(notice.until))
+        reasons[task] = f"{task} is held back: {notice.says}; next try at {until}"
     return reasons
 
 
@@ -46,6 +53,6 @@ def print_with_hindrances(
     reasons = [str(row["hindrance"]) for row in rows if row["hindrance"]]
     for reason in reasons:
         print(output.paint(reason, output.YELLOW))
-    if reasons:
+    if any(CANNOT_END in reason for reason in reasons):
         print("enrol devices (fedling-broker device add), or lower cohort.goal or name other")
         print("cohort.devices in the task file, and run: fedling-broker task update TASK FILE")

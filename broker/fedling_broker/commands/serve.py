@@ -16,9 +16,10 @@ from fedling_broker.store.database import PROGRAM
 from fedling_broker.store.store import Store
 from fedling_protocol.disk import lock
 from fedling_protocol.exits import Exit
+from fedling_protocol.net import credentials
 from fedling_protocol.net.link import MqttLink
 from fedling_protocol.net.mqtt import new_client
-from fedling_protocol.net.ports import Broker, Link, Owner
+from fedling_protocol.net.ports import Broker, Credentials, Link, Owner
 from fedling_protocol.runtime import sdnotify
 from fedling_protocol.runtime.backoff import Backoff
 from fedling_protocol.runtime.loop import Loop
@@ -42,7 +43,7 @@ def run(args: argparse.Namespace) -> Exit:
     with lock.exclusive(found.state_dir, PROGRAM):
         store = Store(found.state_dir, alone=True)
         try:
-            with _ports(found) as (loop, ports):
+            with _ports(found, credentials.load(found.file.mqtt)) as (loop, ports):
                 _serve(loop, Service(ports, found, store, key, secret))
         finally:
             store.close()
@@ -65,12 +66,12 @@ def _serve(loop: Loop, service: Service) -> None:
 
 
 @contextmanager
-def _ports(found: Config) -> Iterator[tuple[Loop, Ports]]:
+def _ports(found: Config, known_as: Credentials | None) -> Iterator[tuple[Loop, Ports]]:
     """The real ones; what they have begun is finished at the end."""
     loop = Loop()
     disk, compute = ThreadWorker(loop, "disk"), ThreadWorker(loop, "compute")
     try:
-        make_link = partial(_link, loop, found)
+        make_link = partial(_link, loop, found, known_as)
         yield loop, Ports(loop, disk, compute, make_link, random.random, sdnotify.status)
     finally:
         compute.close()
@@ -78,7 +79,9 @@ def _ports(found: Config) -> Iterator[tuple[Loop, Ports]]:
         loop.close()
 
 
-def _link(loop: Loop, found: Config, client_id: str, owner: Owner) -> Link:
+def _link(
+    loop: Loop, found: Config, known_as: Credentials | None, client_id: str, owner: Owner
+) -> Link:
     mqtt, retry = found.file.mqtt, found.file.retry
     return MqttLink(
         loop,
@@ -86,6 +89,6 @@ def _link(loop: Loop, found: Config, client_id: str, owner: Owner) -> Link:
         Broker(mqtt.host, mqtt.port, mqtt.keepalive_s),
         Backoff(retry.first_s, retry.longest_s, random.random),
         MAX_PACKET,
-        partial(new_client, client_id),
+        partial(new_client, client_id, known_as),
         owner,
     )

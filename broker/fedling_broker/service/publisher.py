@@ -6,7 +6,9 @@ waits for an answer asks again.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
+from fedling_broker.service.holding import Holding
 from fedling_broker.store.devices import Certified
 from fedling_broker.store.models import ModelRow, Models
 from fedling_broker.store.withdrawn import PLAN, Leftover
@@ -40,11 +42,14 @@ class Retained:
 class Publisher:
     """Words of the running aggregator. compute: where models are sealed, which takes a while."""
 
-    def __init__(self, link: Link, compute: Worker, topics: Topics, key: SigningKey) -> None:
+    def __init__(
+        self, link: Link, compute: Worker, topics: Topics, key: SigningKey, holding: Holding
+    ) -> None:
         self._link = link
         self._compute = compute
         self._topics = topics
         self._key = key
+        self._holding = holding
         self._models: dict[str, Retained] = {}  # the newest of each task
         self.epoch = 0  # in which all is said
 
@@ -74,7 +79,9 @@ class Publisher:
         self._say(self._topics.of(Kind.TASKS), message, retain=True)
 
     def plan(self, task: str, message: Plan | Rest) -> None:
-        self._say(self._topics.of(Kind.PLAN, task, Plan.kind), message, retain=True)
+        topic = self._topics.of(Kind.PLAN, task, Plan.kind)
+        if self._link.connected:
+            self._publish_large(task, "plan", topic, self._seal(topic, message))
 
     def model(
         self,
@@ -88,8 +95,12 @@ class Publisher:
         """See that a version of the model is retained; then: told how many bytes its message has.
 
         wanted: asked again when it is sealed; if it is not, nothing is published or told
-        failed: told what is wrong with its file. Without a connection nothing is sealed or told.
+        failed: told what is wrong with its file. Without a connection nothing is sealed or told,
+        and not before the MQTT broker is given another try, if it took the task's last ones badly.
         """
+        again = partial(self.model, models, spec, row, wanted, then, failed)
+        if self._holding.wait(spec.task, again):
+            return
         found = self._models.get(spec.task)
         if found is not None and found.version == row.version:
             then(found.size)
@@ -116,6 +127,7 @@ class Publisher:
     def forget_task(self, task: str) -> None:
         """The task is no more: a version of another one of its name is another model."""
         self._models.pop(task, None)
+        self._holding.forget(task)
 
     def _seal_model(self, models: Models, spec: TaskSpec, row: ModelRow) -> bytes:
         topic = self._topics.of(Kind.MODEL, spec.task, row.version)
@@ -133,12 +145,24 @@ class Publisher:
         if not wanted():
             return
         topic = self._topics.of(Kind.MODEL, task, version)
-        if self._link.publish(topic, message, retain=True):
+        if self._publish_large(task, "model", topic, message):
             self._models[task] = Retained(version, len(message))
             then(len(message))
 
     def _say(self, topic: str, message: OfEpoch, *, retain: bool = False) -> None:
         if self._link.connected:
-            dated = replace(message, epoch=self.epoch)
-            sealed = envelope.seal(dated, self._topics.bound(topic), self._key)
-            self._link.publish(topic, sealed, retain=retain)
+            self._link.publish(topic, self._seal(topic, message), retain=retain)
+
+    def _seal(self, topic: str, message: OfEpoch) -> bytes:
+        dated = replace(message, epoch=self.epoch)
+        return envelope.seal(dated, self._topics.bound(topic), self._key)
+
+    def _publish_large(self, task: str, what: str, topic: str, message: bytes) -> bool:
+        """Retain what may be larger than the MQTT broker takes. False: not connected."""
+        return self._link.publish(
+            topic,
+            message,
+            retain=True,
+            done=lambda: self._holding.passed(task, what),
+            cut=lambda: self._holding.cut(task, what, len(message)),
+        )

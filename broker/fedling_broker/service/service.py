@@ -4,12 +4,14 @@ Time, disk, radio and threads are given: the same service runs in a simulation.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
 from fedling_broker.config import Config, KeepUpdates
+from fedling_broker.service import notices as notices_file
 from fedling_broker.service.counters import Counters
+from fedling_broker.service.holding import Holding, Notice
 from fedling_broker.service.inbox import Inbox
 from fedling_broker.service.publisher import Publisher
 from fedling_broker.service.roster import Roster
@@ -67,7 +69,9 @@ class Service:
         self.counters = Counters()
         self.link = ports.make_link(CLIENT_ID.format(fleet=config.file.fleet), self)
         self.turns = Turns(clock, ports.disk, store, self._look, self._refused)
-        self.publisher = Publisher(self.link, ports.compute, config.topics, key)
+        self._disk = ports.disk
+        holding = Holding(clock, ports.draw, self._note)
+        self.publisher = Publisher(self.link, ports.compute, config.topics, key, holding)
         trust = Trust(config.topics, config.root_key)
         self.inbox = Inbox(clock, trust, self.counters)
         devices = Devices(store.database, config.topics)
@@ -101,6 +105,7 @@ class Service:
     def start(self) -> None:
         """Everything begins; then the clock runs it. Raises SettingsError."""
         self.roster.load(self.config)
+        self._note({})
         self.link.start()
         self._look_again()
         self._keep_books()
@@ -115,6 +120,11 @@ class Service:
         self.link.take_traffic()
         self.turns.run(self._write_counts)
         self.turns.drain(lambda: self.link.stop(None, done))
+
+    def _note(self, notices: Mapping[str, Notice]) -> None:
+        """Tell commands which tasks are held back."""
+        write = partial(notices_file.write, self.config.state_dir, notices)
+        self._disk.do(write, lambda _: None, self._refused)
 
     # --- what the admin verbs changed ------------------------------------------------------------
 

@@ -95,7 +95,7 @@ class Connection:
         """The broker closes its end."""
         self._broker.close(self, say_will=True)
         self.down.close()
-        self.down.send(0, self.lost, reason)
+        self.down.send(0, self.closed, reason)
 
     # --- arrives at the broker -------------------------------------------------------------------
 
@@ -197,6 +197,10 @@ class Connection:
     def accepted(self, _: None) -> None:
         if self.link is not None:
             self.link.on_accepted(ACK_BYTES)
+
+    def closed(self, reason: str) -> None:
+        if self.link is not None:
+            self.link.on_closed(reason)
 
     def lost(self, reason: str) -> None:
         if self.link is not None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import partial
 
-from fedling_protocol.net.connection import CONNECT_S, FAREWELL_S
+from fedling_protocol.net.connection import CONNECT_S, FAREWELL_S, name_suspect
 from fedling_protocol.net.framing import packet_size, publish_size
 from fedling_protocol.net.ports import Done, Owner, Will
 from fedling_protocol.net.tcpinfo import Traffic
@@ -18,6 +19,15 @@ from fedling_sim.virtual.mqtt import VirtualBroker
 from fedling_sim.virtual.worker import Hook, Moment
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Large:
+    """A message that the broker may find too large."""
+
+    topic: str
+    size: int
+    cut: Done
+
+
 class VirtualLink:
     """Keeps one process connected to the virtual broker, until stop() or vanish().
 
@@ -27,7 +37,8 @@ class VirtualLink:
 
     __slots__ = (
         *("_accepted_at", "_backoff", "_broker", "_cable", "_client_id", "_clock", "_connection"),
-        *("_hook", "_keepalive_s", "_limit", "_owner", "_received", "_sent", "_stopped", "_timer"),
+        *("_hook", "_keepalive_s", "_large", "_limit", "_owner"),
+        *("_received", "_sent", "_stopped", "_timer"),
     )
 
     def __init__(
@@ -55,12 +66,17 @@ class VirtualLink:
         self._accepted_at: float | None = None
         self._timer: Timer | None = None  # until the next try, an answer, or the farewell's end
         self._stopped: Done | None = None
+        self._large: list[_Large] = []  # without a PUBACK, on this connection
         self._sent = 0  # bytes that the owner has not been told of
         self._received = 0
 
     @property
     def connected(self) -> bool:
         return self._accepted_at is not None
+
+    @property
+    def refused(self) -> tuple[str, ...]:
+        return ()  # the virtual broker lets everybody read
 
     @property
     def sending(self) -> bool:
@@ -102,7 +118,13 @@ class VirtualLink:
         self.end(reason)
 
     def publish(
-        self, topic: str, payload: bytes, *, retain: bool = False, done: Done | None = None
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        retain: bool = False,
+        done: Done | None = None,
+        cut: Done | None = None,
     ) -> bool:
         connection = self._connection
         if connection is None or self._accepted_at is None:
@@ -112,6 +134,8 @@ class VirtualLink:
         size = publish_size(topic, len(payload))
         self._sent += size
         message = Message(topic, payload, retain, size)
+        if cut is not None:
+            done = self._watch(_Large(topic, len(payload), cut), done)
         connection.up.send(size, connection.on_publish, (message, done))
         if self._hook is not None:
             self._hook(Moment.AFTER_PUBLISH)
@@ -143,6 +167,7 @@ class VirtualLink:
         silently: by a power cut, so that the board does not close the connection either
         """
         connection, self._connection, self._accepted_at = self._connection, None, None
+        self._large.clear()
         if connection is not None:
             connection.abandon(silently=silently)
 
@@ -173,13 +198,33 @@ class VirtualLink:
         """Bytes came that mean nothing to the owner; it hears of them with the next ones."""
         self._received += size
 
-    def end(self, reason: str) -> None:
+    def _watch(self, large: _Large, done: Done | None) -> Done:
+        """Remember a message until its PUBACK, which is told to `done` as well."""
+        self._large.append(large)
+
+        def acknowledged() -> None:
+            self._large.remove(large)
+            if done is not None:
+                done()
+
+        return acknowledged
+
+    def on_closed(self, reason: str) -> None:
+        """The other end has closed the connection: because of the largest message, it may be."""
+        suspect = max(self._large, key=lambda large: large.size, default=None)
+        if suspect is None or self._stopped is not None:
+            self.end(reason)
+        else:
+            self.end(name_suspect(reason, suspect.topic, suspect.size), suspect.cut)
+
+    def end(self, reason: str, cut: Done | None = None) -> None:
         """The connection is over, whatever the state."""
         connection, lived_from = self._connection, self._accepted_at
         if connection is None:
             return
         self.take_traffic()
         self._connection = self._accepted_at = None
+        self._large.clear()
         connection.abandon()
         self._cancel_timer()
         if self._stopped is not None:
@@ -187,6 +232,8 @@ class VirtualLink:
             return
         if lived_from is not None:
             self._backoff.lived(self._clock.now() - lived_from)
+        if cut is not None:
+            cut()
         retry_s = self._backoff.next_s()
         self._timer = self._clock.after(retry_s, self.start)
         self._owner.on_disconnected(reason, retry_s)

@@ -5,23 +5,48 @@ MQTT library is each end's own affair (mqtt.py): it is used by way of the protoc
 """
 
 import errno
+import logging
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from fedling_protocol.net.framing import FilteredSocket
 from fedling_protocol.net.names import Names
 from fedling_protocol.net.ports import Broker, Client, Done
-from fedling_protocol.net.tcpinfo import Meter, Traffic
+from fedling_protocol.net.tcpinfo import Meter, Traffic, unsent
 from fedling_protocol.net.transport import Transport, Wrap
 from fedling_protocol.net.way import Found
 from fedling_protocol.runtime.loop import READ, WRITE, Loop, Timer
 
+log = logging.getLogger(__name__)
+log.addHandler(logging.NullHandler())  # a command that has no log says by itself what it found
+
 CONNECT_S = 20.0  # for TCP, transport and the broker's CONNACK together
 FAREWELL_S = 2.0  # for the last bytes when we leave
 UNACKED_S = 60  # sent bytes that nobody acknowledges for so long: the connection is dead
+UNANSWERED_S = 120.0  # messages that arrived and get no PUBACK for so long: the broker is stuck
 SLICE_S = 0.01  # messages are taken in for so long, then the loop serves others
+PLAIN = "is this its port for plain MQTT, without TLS or websockets?"
+
+
+@dataclass(slots=True)  # not frozen: an aggregator makes thousands a second
+class _InFlight:
+    """A message without a PUBACK."""
+
+    topic: str
+    size: int
+    done: Done | None
+    cut: Done | None
+
+
+def name_suspect(reason: str, topic: str, size: int) -> str:
+    """Say what was on its way when the other end cut the connection."""
+    return (
+        f"{reason}, while {size:,} bytes on {topic} were on their way: "
+        "does the broker forbid them, or limit the size of messages?"
+    )
 
 
 class Told(Protocol):
@@ -30,8 +55,13 @@ class Told(Protocol):
     def connection_accepted(self) -> None: ...
     def connection_message(self, topic: str, payload: bytes, emptied: bool) -> None: ...
     def connection_traffic(self, traffic: Traffic) -> None: ...
-    def connection_ended(self, reason: str, lived_s: float | None, put_off: bool) -> None:
-        """put_off: it was the broker, or somebody on the way, who ended it"""
+    def connection_ended(
+        self, reason: str, lived_s: float | None, put_off: bool, cut: Done | None
+    ) -> None:
+        """put_off: it was the broker, or somebody on the way, who ended it
+
+        cut: of the message that may have been the reason
+        """
 
 
 class Connection:
@@ -56,9 +86,18 @@ class Connection:
         self._ended = False
         self._sent_at = 0.0
         self._emptied = 0  # oversized messages told to the owner
-        self._unacknowledged: dict[int, Done] = {}  # by packet id
+        self._unacknowledged: dict[int, _InFlight] = {}  # by packet id
+        self._moved_at = 0.0  # when a message was acknowledged, or one was still on its way
+        self._silence: Timer | None = None
+        self._asked: dict[int, Sequence[str]] = {}  # topics by packet id, until SUBACK
+        self.denied: dict[str, None] = {}  # topics that SUBACK refused
         self.accepted_at: float | None = None
         self.client: Client
+
+    @property
+    def asking(self) -> bool:
+        """Whether a subscription has had no answer yet."""
+        return bool(self._asked)
 
     @property
     def receiving(self) -> int:
@@ -79,7 +118,7 @@ class Connection:
             return
         self._ended = True
         self._names.forget()
-        for timer in (self._timer, self._rest):
+        for timer in (self._timer, self._rest, self._silence):
             if timer is not None:
                 timer.cancel()
         self.take_traffic()
@@ -88,7 +127,21 @@ class Connection:
             self._socket.close()
         lived_s = None if self.accepted_at is None else self._loop.now() - self.accepted_at
         put_off = self._filtered is not None and self._filtered.hung_up
-        self._told.connection_ended(self._reason or reason, lived_s, put_off)
+        suspect = self._suspect() if put_off else None
+        reason = self._reason or self._explain(reason, put_off, suspect)
+        self._told.connection_ended(
+            reason, lived_s, put_off, None if suspect is None else suspect.cut
+        )
+
+    def _suspect(self) -> _InFlight | None:
+        """The largest of the messages that may have been too large for the broker."""
+        large = [m for m in self._unacknowledged.values() if m.cut is not None]
+        return max(large, key=lambda message: message.size, default=None)
+
+    def _explain(self, reason: str, put_off: bool, suspect: _InFlight | None) -> str:
+        if suspect is not None:
+            return name_suspect(reason, suspect.topic, suspect.size)
+        return f"{reason}; {PLAIN}" if put_off and self.accepted_at is None else reason
 
     def leave(self) -> None:
         """Send what is queued, then DISCONNECT."""
@@ -96,10 +149,23 @@ class Connection:
         self._set_timer(FAREWELL_S, lambda: self.end("stopped"))
         self.client.disconnect()
 
-    def publish(self, topic: str, payload: bytes, retain: bool, done: Done | None) -> None:
+    def publish(
+        self, topic: str, payload: bytes, retain: bool, done: Done | None, cut: Done | None
+    ) -> None:
         packet_id = self.client.publish(topic, payload, retain)
-        if done is not None:
-            self._unacknowledged[packet_id] = done
+        if not self._unacknowledged:
+            self._moved_at = self._loop.now()
+        self._unacknowledged[packet_id] = _InFlight(topic, len(payload), done, cut)
+        if self._silence is None:
+            self._silence = self._loop.after(UNANSWERED_S, self._on_silence)
+
+    def subscribe(self, topics: Sequence[str]) -> None:
+        self._asked[self.client.subscribe(list(topics))] = topics
+
+    def unsubscribe(self, topics: Sequence[str]) -> None:
+        for topic in topics:
+            self.denied.pop(topic, None)
+        self.client.unsubscribe(list(topics))
 
     def take_traffic(self) -> None:
         """Have the link told what went through the socket since the last time."""
@@ -109,7 +175,7 @@ class Connection:
     # --- TCP, then the transport, then MQTT ----------------------------------------------------
 
     def _connect(self, to: Found) -> None:
-        self._set_timer(CONNECT_S, lambda: self.end(f"no answer within {CONNECT_S:.0f} s"))
+        self._set_timer(CONNECT_S, lambda: self.end(f"no answer within {CONNECT_S:.0f} s; {PLAIN}"))
         try:
             self._socket = socket.socket(to.family, to.kind | socket.SOCK_NONBLOCK, to.protocol)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -195,6 +261,21 @@ class Connection:
             due = self._sent_at + self._broker.keepalive_s
             self._timer = self._loop.at(due, self._on_keepalive_due)
 
+    def _on_silence(self) -> None:
+        """A broker may go on answering pings, and acknowledge nothing any more."""
+        assert self._socket is not None
+        self._silence = None
+        self._check(self._read())  # what is in already, if this process slept
+        if self._ended or not self._unacknowledged:
+            return
+        if self.client.wants_write() or unsent(self._socket):
+            self._moved_at = self._loop.now()
+        due, waiting = self._moved_at + UNANSWERED_S, len(self._unacknowledged)
+        if self._loop.now() < due:
+            self._silence = self._loop.at(due, self._on_silence)
+        else:
+            self.end(f"{waiting} messages were not acknowledged for {UNANSWERED_S:.0f} s")
+
     def _set_timer(self, seconds: float, call: Callable[[], None]) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -227,7 +308,17 @@ class Connection:
         self._emptied += emptied
         self._told.connection_message(topic, payload, emptied)
 
+    def subscribed(self, packet_id: int, granted: list[bool]) -> None:
+        topics = self._asked.pop(packet_id, ())
+        for topic, good in zip(topics, granted, strict=False):  # the broker counts as it likes
+            if good:
+                self.denied.pop(topic, None)
+            elif topic not in self.denied:
+                self.denied[topic] = None
+                log.warning("the MQTT broker does not let us subscribe to %s", topic)
+
     def published(self, packet_id: int) -> None:
-        done = self._unacknowledged.pop(packet_id, None)
-        if done is not None and not self._ended:
-            done()
+        message = self._unacknowledged.pop(packet_id, None)
+        self._moved_at = self._loop.now()
+        if message is not None and message.done is not None and not self._ended:
+            message.done()

@@ -11,7 +11,8 @@ from enum import Enum, auto
 
 from fedling_protocol.net.transport import Transport
 
-PUBLISH = 3
+CONNACK, PUBLISH = 2, 3
+OTHERS = {b"HTTP/": "a web server", b"\x15\x03": "TLS", b"SSH-": "an SSH server"}
 CHUNK = 65_536  # bytes read at once
 LONGEST_LENGTH = 4  # bytes of a remaining length
 
@@ -122,6 +123,7 @@ class FilteredSocket:
         self._fd = fd
         self._framing = Framing(limit)
         self._ready = bytearray()
+        self._begun = False
         self._tired: Callable[[], bool] = _never
         self.dry = False  # nothing is left to read, here or below
         self.cut = False  # reading ended because it was tired
@@ -151,13 +153,13 @@ class FilteredSocket:
         while not self._ready and not self.closed:
             try:
                 data = self._transport.recv(CHUNK)
+                self._look(data)
                 self._ready += self._framing.feed(data)
             except BlockingIOError:
                 self.dry = True
                 raise
             except OSError as error:
-                self.error = error.strerror or str(error)
-                self.hung_up = isinstance(error, ConnectionResetError)
+                self._fail(error)
                 raise
             if not data:
                 self.hung_up = True
@@ -168,7 +170,24 @@ class FilteredSocket:
         return out
 
     def send(self, data: bytes) -> int:
-        return self._transport.send(data)
+        try:
+            return self._transport.send(data)
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            self._fail(error)
+            raise
+
+    def _look(self, data: bytes) -> None:
+        """Look at the first bytes: an MQTT broker begins with CONNACK. Raises FramingError."""
+        if data and not self._begun and data[0] >> 4 != CONNACK:
+            who = next((who for word, who in OTHERS.items() if data.startswith(word)), "something")
+            raise FramingError(f"no MQTT broker, {who} answers on this port")
+        self._begun = True
+
+    def _fail(self, error: OSError) -> None:
+        self.error = error.strerror or str(error)
+        self.hung_up = isinstance(error, ConnectionResetError | BrokenPipeError)
 
     def close(self) -> None:
         self.closed = True

@@ -63,6 +63,15 @@ class MqttLink:
         return self._connection is not None and self._connection.accepted_at is not None
 
     @property
+    def refused(self) -> tuple[str, ...]:
+        return () if self._connection is None else tuple(self._connection.denied)
+
+    @property
+    def answered(self) -> bool:
+        """Whether the broker has answered each subscription, one way or the other."""
+        return self._connection is not None and not self._connection.asking
+
+    @property
     def sending(self) -> bool:
         return self._connection is not None and self._connection.client.wants_write()
 
@@ -96,22 +105,28 @@ class MqttLink:
             self._connection.end(reason)
 
     def publish(
-        self, topic: str, payload: bytes, *, retain: bool = False, done: Done | None = None
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        retain: bool = False,
+        done: Done | None = None,
+        cut: Done | None = None,
     ) -> bool:
         if self._connection is None or not self.connected:
             return False
-        self._connection.publish(topic, payload, retain, done)
+        self._connection.publish(topic, payload, retain, done, cut)
         return True
 
     def subscribe(self, topics: Iterable[str]) -> None:
         wanted = list(topics)
         if wanted and self._connection is not None and self.connected:
-            self._connection.client.subscribe(wanted)
+            self._connection.subscribe(wanted)
 
     def unsubscribe(self, topics: Iterable[str]) -> None:
         unwanted = list(topics)
         if unwanted and self._connection is not None and self.connected:
-            self._connection.client.unsubscribe(unwanted)
+            self._connection.unsubscribe(unwanted)
 
     def take_traffic(self) -> None:
         if self._connection is not None:
@@ -129,7 +144,9 @@ class MqttLink:
     def connection_traffic(self, traffic: Traffic) -> None:
         self._owner.on_traffic(traffic)
 
-    def connection_ended(self, reason: str, lived_s: float | None, put_off: bool) -> None:
+    def connection_ended(
+        self, reason: str, lived_s: float | None, put_off: bool, cut: Done | None
+    ) -> None:
         self._connection = None
         self._way.connected = False
         if self._stopped is not None:
@@ -139,9 +156,11 @@ class MqttLink:
             self._failures += 1
         else:
             soon = not self._backoff.lived(lived_s)
-            self._put_off = self._put_off + 1 if put_off and soon else 0
+            self._put_off = self._put_off + 1 if put_off and soon and cut is None else 0
             if self._put_off >= TWIN_AFTER:
                 reason = f"{reason}, {self._put_off} times in a row soon after connecting: {TWIN}"
+        if cut is not None:
+            cut()
         retry_s = self._backoff.next_s()
         self._timer = self._loop.after(retry_s, self.start)
         self._owner.on_disconnected(reason, retry_s)

@@ -5,19 +5,27 @@ from typing import Any
 
 import paho.mqtt.client as mqtt
 
-from fedling_protocol.net.ports import Client, ClientOwner, Will
+from fedling_protocol.net.ports import Client, ClientOwner, Credentials, Will
 
 QOS = 1
-IDENTIFIER_REJECTED = (2, 133)  # as paho 1 and paho 2 tell CONNACK's return code 2
+REFUSED = 0x80  # SUBACK's return codes from here on, MQTT 3.1.1, section 3.9.3
 KEEPALIVE = "or mqtt.keepalive_s is longer than this broker allows"
+WHO = "see mqtt.user and mqtt.password_file"
+HINTS = {2: KEEPALIVE, 133: KEEPALIVE, 4: WHO, 134: WHO, 5: WHO, 135: WHO}
+"""By CONNACK's return code, as paho 1 and paho 2 tell it."""
 API: Any = vars(mqtt).get("CallbackAPIVersion")  # None in paho 1
 
 
-def new_client(client_id: str, will: Will | None, owner: ClientOwner) -> Client:
+def new_client(
+    client_id: str, credentials: Credentials | None, will: Will | None, owner: ClientOwner
+) -> Client:
     """Make an MQTT 3.1.1 client with a clean session, not connected."""
     make: Any = partial(_Paho, API.VERSION2) if API else _Paho
     paho: _Paho = make(client_id, protocol=mqtt.MQTTv311, clean_session=True)
     paho.owner = owner
+    if credentials is not None:
+        password: Any = credentials.password  # bytes are as good to paho as a text
+        paho.username_pw_set(credentials.user, password)
     if will is not None:
         paho.will_set(will.topic, will.payload, qos=QOS, retain=True)
     return _Client(paho, owner)
@@ -40,6 +48,7 @@ class _Client:
         self._owner = owner
         paho.on_connect = self._on_connect
         paho.on_message = self._on_message
+        paho.on_subscribe = self._on_subscribe
         paho.on_publish = self._on_publish
         paho.on_socket_register_write = self._on_want_write
         paho.on_socket_unregister_write = self._on_want_no_write
@@ -57,8 +66,9 @@ class _Client:
     def publish(self, topic: str, payload: bytes, retain: bool) -> int:
         return int(self._paho.publish(topic, payload, qos=QOS, retain=retain).mid)
 
-    def subscribe(self, topics: list[str]) -> None:
-        self._paho.subscribe([(topic, QOS) for topic in topics])
+    def subscribe(self, topics: list[str]) -> int:
+        _, packet_id = self._paho.subscribe([(topic, QOS) for topic in topics])
+        return int(packet_id or 0)
 
     def unsubscribe(self, topics: list[str]) -> None:
         self._paho.unsubscribe(topics)
@@ -80,8 +90,8 @@ class _Client:
             self._owner.accepted()
         else:
             reason = str(code) if API else str(mqtt.connack_string(code))
-            rejected = (code.value if API else code) in IDENTIFIER_REJECTED
-            self._owner.refused(f"{reason}, {KEEPALIVE}" if rejected else reason)
+            hint = HINTS.get(code.value if API else code)
+            self._owner.refused(f"{reason}, {hint}" if hint else reason)
 
     def _on_message(self, _client: object, _data: object, message: mqtt.MQTTMessage) -> None:
         try:
@@ -89,6 +99,10 @@ class _Client:
         except UnicodeDecodeError:
             topic = ""  # no topic of ours
         self._owner.message(topic, bytes(message.payload))
+
+    def _on_subscribe(self, *words: Any) -> None:
+        codes = [code.value if API else code for code in words[3]]
+        self._owner.subscribed(int(words[2]), [code < REFUSED for code in codes])
 
     def _on_publish(self, *words: Any) -> None:
         self._owner.published(int(words[2]))

@@ -4,7 +4,7 @@ shell (Owner)  <->  Link  <->  connection (ClientOwner)  <->  Client (mqtt.py)
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from fedling_protocol.net.framing import FilteredSocket
@@ -20,6 +20,14 @@ class Broker:
     host: str
     port: int
     keepalive_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Who we are to the MQTT broker. The password is in no log: repr leaves it out."""
+
+    user: str
+    password: bytes | None = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +68,10 @@ class Link(Protocol):
         """Whether the broker has accepted us."""
 
     @property
+    def refused(self) -> tuple[str, ...]:
+        """Topics that the broker does not let us subscribe to: nothing comes on them."""
+
+    @property
     def sending(self) -> bool:
         """Whether something that was published has not left wholly."""
 
@@ -77,10 +89,18 @@ class Link(Protocol):
         """Give up the present connection, as if it had been lost."""
 
     def publish(
-        self, topic: str, payload: bytes, *, retain: bool = False, done: Done | None = None
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        retain: bool = False,
+        done: Done | None = None,
+        cut: Done | None = None,
     ) -> bool:
         """Queue a message. done: called at its PUBACK, if that comes on this connection.
 
+        cut: called if the other end cuts the connection before that, and of all the messages with
+        a `cut` that it had not acknowledged this was the largest: it may be larger than it takes
         False: not connected; nothing is sent or kept.
         """
 
@@ -116,6 +136,9 @@ class ClientOwner(Protocol):
     def message(self, topic: str, payload: bytes) -> None:
         """PUBLISH; its PUBACK goes out when this returns."""
 
+    def subscribed(self, packet_id: int, granted: list[bool]) -> None:
+        """SUBACK: whether each topic was granted, in their order."""
+
     def published(self, packet_id: int) -> None:
         """PUBACK, or of a message that wants none: it was handed over."""
 
@@ -126,7 +149,7 @@ class Client(Protocol):
     def connect(self, keepalive_s: int) -> None: ...
     def disconnect(self) -> None: ...
     def publish(self, topic: str, payload: bytes, retain: bool) -> int: ...
-    def subscribe(self, topics: list[str]) -> None: ...
+    def subscribe(self, topics: list[str]) -> int: ...
     def unsubscribe(self, topics: list[str]) -> None: ...
     def wants_write(self) -> bool: ...
     def loop_read(self) -> int: ...

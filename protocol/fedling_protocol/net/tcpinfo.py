@@ -4,8 +4,11 @@ They include everything that MQTT and a TLS layer add, each byte once: what was 
 loss, and the headers of TCP and IP, are not in it. linux/tcp.h, struct tcp_info.
 """
 
+import fcntl
 import socket
 import struct
+import sys
+import termios
 from dataclasses import dataclass
 
 _BYTES_AT = 120  # tcpi_bytes_acked, then tcpi_bytes_received, both uint64
@@ -41,6 +44,12 @@ def of_socket(sock: socket.socket) -> Traffic:
         return Traffic(max(0, acked - 1), received)
     sent, again = struct.unpack_from("=QQ", info, _SENT_AT)
     return Traffic(sent - again, received)
+
+
+def unsent(sock: socket.socket) -> int:
+    """Count the bytes that the other end's kernel has not acknowledged. tcp(7), SIOCOUTQ."""
+    answer = fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4))
+    return int.from_bytes(answer, sys.byteorder)
 
 
 class Meter:

@@ -48,7 +48,7 @@ class Recovery:
         self._probe = probe
         self._go_on = go_on
         self._meanwhile = meanwhile
-        self._mended = 0.0  # when the disk could be written again
+        self._mended = clock.now()  # since when the disk can be written
         self._timer: Timer | None = None  # of the next try; None: it is tried now, or all is well
         self._closed = False
         self.stall: Stall | None = None  # until it was written again
@@ -59,7 +59,8 @@ class Recovery:
         if self._timer is not None or self._closed:
             return
         now = self._clock.now()
-        self._backoff.lived(now - self._mended)
+        if self.stall is None:
+            self._backoff.lived(now - self._mended)
         delay_s = self._backoff.next_s()
         self.stall = Stall(str(error), now + delay_s)
         log.error("%s; %s, next try in %.1f s", error, self._meanwhile, delay_s)

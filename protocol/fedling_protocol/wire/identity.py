@@ -26,6 +26,7 @@ SECRET_BYTES: Final = 32
 KNOWN: Final = 4096  # keys of which what was computed is kept
 # Of 32 random bytes fewer than 8 differ once in 10^36 times.
 LEAST_VARIED: Final = 8
+CREDENTIALS = Path("/run/credentials")  # of systemd, whose access lists look like a group's right
 _MAX_FILE = 4096  # no key file is longer
 
 
@@ -100,7 +101,7 @@ def create_key(path: Path, key: SigningKey | None = None) -> SigningKey:
 def load_key(path: Path) -> SigningKey:
     """Read a key that create_key() or openssl wrote."""
     try:
-        private = load_pem_private_key(_read_private(path), password=None)
+        private = load_pem_private_key(read_private(path), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise IdentityError(
             f"{path}: not an unencrypted PEM private key; restore it from a backup or, "
@@ -130,7 +131,7 @@ def create_secret(path: Path, secret: bytes | None = None) -> bytes:
 
 def load_secret(path: Path) -> bytes:
     """Read what create_secret() wrote."""
-    secret = _read_private(path)
+    secret = read_private(path)
     if len(secret) != SECRET_BYTES:
         raise IdentityError(f"{path}: has {len(secret)} bytes, a secret has {SECRET_BYTES}")
     if len(set(secret)) < LEAST_VARIED:
@@ -149,7 +150,7 @@ def ensure_secret(path: Path) -> bytes:
         return load_secret(path)
 
 
-def _read_private(path: Path) -> bytes:
+def read_private(path: Path) -> bytes:
     """Read a file that only its owner can read; raises IdentityError if others can."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -159,7 +160,7 @@ def _read_private(path: Path) -> bytes:
         mode = os.fstat(handle).st_mode
         if not stat.S_ISREG(mode):
             raise IdentityError(f"{path}: not a file")
-        if mode & 0o077:
+        if mode & 0o077 and CREDENTIALS not in path.parents:
             raise IdentityError(
                 f"{path}: mode {stat.S_IMODE(mode):04o} lets others read the secret; "
                 f"run: chmod 600 {path}"

@@ -138,6 +138,11 @@ class Topics:
             raise ValueError(f"{self.fleet!r} is not a fleet: {NAME.pattern}")
         object.__setattr__(self, "_prefix", f"{self.root}/{WIRE_VERSION}/{self.fleet}/")
 
+    @property
+    def prefix(self) -> str:
+        """The words that every topic of the fleet begins with, up to its last slash."""
+        return self._prefix
+
     def of(self, kind: Kind, *values: Value) -> str:
         """Build the topic of a kind, with a value for each part in braces, in the table's order."""
         pattern = _PATTERNS.of_kind[kind]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from fedling_agent.commands.status import _connection
 from fedling_agent.service.control import Json, Peer, RequestFailed
 from fedling_agent.service.desk import Desk
 from fedling_agent.store.recordings import Bounds
@@ -114,6 +115,12 @@ def test_status_tells_of_link_disk_and_tasks(counter: Counter) -> None:
     link = status["connection"]
     assert isinstance(link, dict)
     assert (link["connected"], link["since_s"], link["retry_s"]) == (True, 7.0, None)
+    words = "lets this device not subscribe to fedling/1/home/+/plan/+: allow it there"
+    assert link["refused"] == []
+    counter.device.link.refused = ("fedling/1/home/+/plan/+",)
+    link = counter.ask(do="status")["connection"]
+    assert isinstance(link, dict)
+    assert ("  refuses", words) in _connection(link)
     counter.device.service.on_disconnected("lost", 4.0)
     counter.device.clock.move(1)
     link = counter.ask(do="status")["connection"]

@@ -83,7 +83,7 @@ class Inside:
         self.aggregator = aggregator
         self.store, self.loop = Store(agent.state, config.bounds), Loop()
         self.disk = ThreadWorker(self.loop, "disk")
-        ports = run._ports(self.loop, self.disk, config)
+        ports = run._ports(self.loop, self.disk, config, None)
         self.service = Service(ports, config, load_streams(config), me, self.store)
 
     def until(self, condition: Callable[[], object]) -> None:

@@ -90,6 +90,16 @@ def test_sending_tells_how_far_it_is(sent: bool, words: str) -> None:
     assert sentence(FakeLive(session(phase=phase))) == words
 
 
+def test_held_tells_how_often_it_was_sent_and_what_to_look_at() -> None:
+    due = int((NOW + 7200) * 1000)
+    phase = state.Held(PLAN.plan_id, due)
+    sent = state.Sent(b"update", 4, due)
+    assert sentence(FakeLive(replace(session(phase=phase), sent=sent))) == (
+        "sent its update 4 times, the aggregator has not got it: does the MQTT broker let this "
+        "device write it? See fedling-agent check; next try in 2 h"
+    )
+
+
 def test_waiting_tells_what_it_was_told() -> None:
     due = int((NOW + 40) * 1000)
     phase = state.Waiting(PLAN.plan_id, None, "cohort full", due)

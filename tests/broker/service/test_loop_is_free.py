@@ -67,7 +67,7 @@ def test_no_round_waits_for_a_disk_or_a_fold_in_the_loop(
     aggregator.add_task(rounds=2, goal=2)
     found = config.load(aggregator.directory / "broker.toml")
     store = Store(found.state_dir, alone=True)
-    with serve._ports(found) as (loop, ports):
+    with serve._ports(found, None) as (loop, ports):
         devices = [Device(loop, mosquitto.port, number) for number in (1, 2)]
         for device in devices:
             aggregator.enrol(device)

@@ -4,7 +4,7 @@ import os
 import random
 import socket
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +16,8 @@ from fedling_protocol.wire.identity import SigningKey
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Answer, Receipt, Ticket, Verdict
 from fedling_sim.mosquitto import Mosquitto
-from tests.support.fleet import Aggregator, Device, wait
+from tests.support.fleet import TASK, Aggregator, Device, wait
+from tests.support.tools import need
 
 
 class Fleet:
@@ -357,3 +358,32 @@ def test_a_fleet_that_was_renamed_is_not_served(fleet: Fleet) -> None:
     said = fleet.aggregator.log_text()
     assert "broker.toml: the certificate of aggregator" in said
     assert "Traceback" not in said
+
+
+def test_model_that_the_mqtt_broker_does_not_take_stops_no_other_task(tmp_path: Path) -> None:
+    """mosquitto 2.1 and NATS cut the connection at a large packet, and with it every task."""
+    need("mosquitto")
+    limit = ["max_packet_size 20000"]
+    with Mosquitto(tmp_path / "mosquitto", settings=limit) as mosquitto, ExitStack() as stack:
+        fleet = Fleet(tmp_path, mosquitto)
+        stack.callback(fleet.close)
+        aggregator = fleet.aggregator
+        aggregator.add_task(rounds=3, goal=2)
+        large = aggregator.directory / "large.toml"
+        text = TASK.format(rounds=2, goal=2, cohort="")
+        large.write_text(text.replace('"tiny"', '"large"').replace("[5, 3]", "[4000, 3]"))
+        aggregator.run("task", "add", str(large))
+        for number in (1, 2):
+            fleet.device(number)
+        aggregator.start()
+        wait(
+            fleet.loop,
+            lambda: "task large is held back, others go on" in aggregator.log_text(),
+            "the log",
+        )
+        for number in (1, 2, 3):
+            assert [r.verdict for r in fleet.round(number)] == [Verdict.ACCEPTED] * 2
+        told = {row["task"]: row["hindrance"] for row in aggregator.json("task", "list")}
+        assert not told["tiny"]
+        assert "cost the connection to the MQTT broker 2 times in a row" in told["large"]
+        assert "on fedling/1/test/large/model/1 were on their way" in aggregator.log_text()

@@ -55,7 +55,7 @@ class RealSide:
         names = ThreadWorker(self.loop, "names", patient=False)
         broker = Broker("127.0.0.1", self.mosquitto.port, 60)
         backoff = Backoff(0.05, 0.05, lambda: 0.9)
-        client = partial(new_client, client_id)
+        client = partial(new_client, client_id, None)
         return MqttLink(self.loop, names, broker, backoff, LIMIT, client, owner)
 
     def until(self, condition: Callable[[], bool]) -> None:
@@ -162,11 +162,18 @@ class Player:
             self.side.until(lambda: bool(done))
 
     def publish_too_large(self, name: str) -> None:
-        """The broker closes the connection."""
-        link, events = self.links[name], self.owners[name].events
-        count = events.count("connected")
-        link.publish("x/1", bytes(MOST))
+        """The broker closes the connection; both links blame the largest message, in words too."""
+        link, owner = self.links[name], self.owners[name]
+        events, count = owner.events, owner.events.count("connected")
+
+        def blame(size: int) -> Callable[[], None]:
+            return lambda: owner.messages.append((self.root + "cut", str(size).encode(), False))
+
+        for size in (MOST, 100, MOST + 10, MOST + 5):
+            link.publish("x/1", bytes(size), cut=blame(size))
         self.side.until(lambda: events.count("connected") > count)
+        told = f"while {MOST + 10:,} bytes on x/1 were on their way"
+        assert any(told in str(event) for event in events)
 
     def publish_many(self, name: str) -> None:
         for number in range(2000):

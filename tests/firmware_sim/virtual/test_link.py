@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from fedling_protocol.net.ports import Will
 from fedling_protocol.net.tcpinfo import Traffic
 from fedling_sim.virtual.clock import Killed
+from fedling_sim.virtual.mqtt import Limits
 from fedling_sim.virtual.network import Weather
 from fedling_sim.virtual.worker import Fuse, Moment
 from tests.firmware_sim.virtual.ends import LIMIT, SmallWorld
@@ -253,3 +254,19 @@ def test_process_killed_around_a_publish(blow_at: int, arrives: bool) -> None:
     world.run(1)
     assert (dead, two.payloads, fuse.count) == ([True], [b"1"] if arrives else [], blow_at)
     assert Moment.BEFORE_PUBLISH in Moment
+
+
+def test_cut_blames_nobody_who_was_acknowledged() -> None:
+    world = SmallWorld(limits=Limits(packet=1000))
+    end = world.end("one")
+    blamed: list[str] = []
+    end.link.publish("x", bytes(500), cut=lambda: blamed.append("acknowledged"))
+    world.run(1.0)
+    end.link.publish("x", bytes(2000))  # nobody asked to be told
+    world.run(60.0)
+    assert len(end.heard.retries) == 1
+    end.link.publish("x", bytes(500), cut=lambda: blamed.append("our own end"))
+    end.link.reconnect("we want it")
+    world.run(60.0)
+    assert blamed == []
+    assert end.link.refused == ()

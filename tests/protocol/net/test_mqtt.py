@@ -15,7 +15,7 @@ import pytest
 
 from fedling_protocol.net.link import MqttLink
 from fedling_protocol.net.mqtt import new_client
-from fedling_protocol.net.ports import Broker, Will
+from fedling_protocol.net.ports import Broker, Credentials, Will
 from fedling_protocol.net.tcpinfo import Traffic
 from fedling_protocol.net.transport import Plain, Wrap
 from fedling_protocol.net.way import Way
@@ -68,6 +68,7 @@ class End:
         wrap: Wrap = Plain,
         backoff: Backoff | None = None,
         host: str = "127.0.0.1",
+        known_as: Credentials | None = None,
     ) -> None:
         self.loop = loop
         self.heard = Recorder()
@@ -79,7 +80,7 @@ class End:
             Broker(host, port, keepalive_s),
             backoff or Backoff(0.05, 0.05, random.random),
             LIMIT,
-            partial(new_client, name),
+            partial(new_client, name, known_as),
             self.heard,
             wrap,
             self.way,
@@ -192,7 +193,7 @@ def test_unknown_host_is_told_and_tried_again(loop: Loop) -> None:
         Broker("nowhere.invalid", 1883, 60),
         Backoff(0.01, 0.01, random.random),
         LIMIT,
-        partial(new_client, "one"),
+        partial(new_client, "one", None),
         heard,
     )
     link.start()
@@ -327,7 +328,7 @@ def test_twin_is_somebody_who_puts_us_off_again_and_again(
     end = End(loop, free_port(), "one", backoff=Backoff(1.0, 60.0, lambda: 1.0))
     end.until(lambda: bool(end.heard.events))  # nobody is there
     for lived_s, put_off in lives:
-        end.link.connection_ended("closed", lived_s, put_off)
+        end.link.connection_ended("closed", lived_s, put_off, None)
     assert ("a copy of this one's state" in str(end.heard.events[-1])) is twin
     end.link.stop(None, lambda: None)
 

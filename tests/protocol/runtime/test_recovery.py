@@ -12,8 +12,8 @@ from tests.support.ports import HandClock
 class Bench:
     """A service that says what it is asked to do, on a disk that works or not."""
 
-    def __init__(self) -> None:
-        self.clock = HandClock(0.0)
+    def __init__(self, start: float = 0.0) -> None:
+        self.clock = HandClock(start)
         self.did: list[str] = []
         self.works = False
         backoff = Backoff(10.0, 300.0, lambda: 0.5)
@@ -53,6 +53,31 @@ def test_refusal_is_tried_again_until_it_works(bench: Bench) -> None:
     bench.clock.move(10.0)
     assert bench.did == ["forget", "probe", "forget", "probe", "go on"]
     assert bench.recovery.stall is None
+
+
+@pytest.mark.parametrize("start", [0.0, 100.0, 1e6, 1e9])
+def test_disk_that_stays_full_is_tried_less_and_less_often(start: float) -> None:
+    """The clock counts from the boot: an hour after it each refusal was taken for the first."""
+    bench = Bench(start)
+    bench.recovery.refused(OSError("full"))
+    tries: list[float] = []
+    for _ in range(8):
+        assert bench.recovery.stall is not None
+        tries.append(bench.recovery.stall.retry_at - bench.clock.now())
+        bench.clock.move(tries[-1])
+    assert tries == [5.0, 10.0, 20.0, 40.0, 80.0, 150.0, 150.0, 150.0]
+
+
+def test_disk_that_takes_only_the_probe_is_tried_less_and_less_often() -> None:
+    bench = Bench(1e6)
+    bench.works = True
+    tries: list[float] = []
+    for _ in range(4):
+        bench.recovery.refused(OSError("full"))
+        assert bench.recovery.stall is not None
+        tries.append(bench.recovery.stall.retry_at - bench.clock.now())
+        bench.clock.move(tries[-1])
+    assert tries == [5.0, 10.0, 20.0, 40.0]
 
 
 def test_refusals_while_it_waits_are_one_stall(bench: Bench) -> None:

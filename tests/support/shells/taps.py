@@ -98,10 +98,11 @@ def _publish(world: World, publish: Callable[..., bool]) -> Callable[..., bool]:
         *,
         retain: bool = False,
         done: Done | None = None,
+        cut: Done | None = None,
     ) -> bool:
         if link.connected:
             world.judge.on_publish(link._connection, topic, payload)
-        return publish(link, topic, payload, retain=retain, done=done)
+        return publish(link, topic, payload, retain=retain, done=done, cut=cut)
 
     return judged
 

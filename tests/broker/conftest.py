@@ -28,7 +28,9 @@ class Here:
         return said.out + said.err
 
     def json(self, *words: str, code: Exit = Exit.OK) -> Any:
-        return json.loads(self(*words, "--json", code=code))
+        """What it said first: a log may follow."""
+        found, _ = json.JSONDecoder().raw_decode(self(*words, "--json", code=code))
+        return found
 
     def point(self, port: int, more: str = "") -> None:
         """Have broker.toml name an MQTT broker of this machine."""

@@ -10,12 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from fedling_broker.aggregation.fixed import MAX_TOTAL_WEIGHT, Int64
-from fedling_broker.aggregation.limits import WHOLE, Shares, shortened
+from fedling_broker.aggregation.limits import PIECE, WHOLE, Shares, shortened
 from fedling_broker.aggregation.vectors import Values, decode
 from fedling_native import Layer, parameter_counts
 from fedling_protocol.wire.codecs import Codec
-
-PIECE = 1 << 14  # values multiplied at once: they stay in the processor's cache
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,18 +44,18 @@ class Sum:
         if not 1 <= weight <= MAX_TOTAL_WEIGHT - self.weight:
             raise ValueError(f"weights add up to more than {MAX_TOTAL_WEIGHT}, or one is below 1")
         vector = decode(codec, payload, self._counts)
-        self._add(0, shortened(vector.weights, shares.weights), weight)
-        self._add(len(vector.weights), shortened(vector.biases, shares.biases), weight)
+        self._add(0, vector.weights, weight, shares.weights)
+        self._add(len(vector.weights), vector.biases, weight, shares.biases)
         self.weight += weight
 
     def group(self, members: Iterable[str] = ()) -> GroupSum:
         """Give the sum as aggregation takes it; the vector is not copied."""
         return GroupSum(self.total, self.weight, tuple(sorted(members)))
 
-    def _add(self, start: int, values: Values, weight: int) -> None:
-        """Add weight x values at a place of the vector."""
+    def _add(self, start: int, values: Values, weight: int, share: int) -> None:
+        """Add weight x what counts of the values, at a place of the vector."""
         for first in range(0, len(values), PIECE):
-            piece = values[first : first + PIECE]
+            piece = shortened(values[first : first + PIECE], share)
             product, place = self._scratch[: len(piece)], start + first
             np.multiply(piece, weight, out=product, dtype=np.int64)
             part = self.total[place : place + len(piece)]

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedling_broker.aggregation.sums import PIECE, Sum, from_bytes, to_bytes
+from fedling_broker.aggregation.limits import PIECE
+from fedling_broker.aggregation.sums import Sum, from_bytes, to_bytes
 from fedling_native import dense, weights_size
 from fedling_protocol.wire.codecs import Codec
 

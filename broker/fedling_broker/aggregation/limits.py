@@ -97,9 +97,8 @@ def square_sum(values: Values) -> int:
 
 
 def _short_square_sum(values: Values) -> int:
-    """Of int16s: as floats, which hold every sum of a piece (2^44), and are added fastest."""
-    floats = values.astype(np.float64)
-    return int(np.dot(floats, floats))
+    """Of int16s: the sum of a piece has 44 bits. Not by np.dot, whose threads cost far more."""
+    return int(np.square(values, dtype=np.int64).sum())
 
 
 def _long_square_sum(values: Values) -> int:

@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 CLIENT_ID = "fedling-aggregator-{fleet}"
 LOOK_S = 1.0  # the admin verbs write to the database: it is looked at so often
 BOOKS_S = 60.0  # counters are written so often
-MOST_WAITING = 64 << 20  # bytes of messages that wait for a slow disk; further ones are dropped
+MOST_WAITING = 160 << 20  # bytes of messages that wait for a slow disk; further ones are dropped
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,14 +28,15 @@ class Ledger:
         self.set_meta(key, self.meta(key) + 1)
         return self.meta(key)
 
-    def outlive(self, key: str) -> int:
+    def outlive(self, key: str, ahead_s: int = 0) -> int:
         """Raise it above every value that it ever had, also in a state that was lost.
 
         Nothing is left of such a state but time: the value is that of the clock, in seconds, and
-        one more than the last where the clock is behind.
+        one more than the last where the clock is behind. ahead_s: so much later than the clock
         """
         with self._database.transaction(key):
-            self.set_meta(key, max(self.meta(key) + 1, min(int(self._wall()), MAX_U32)))
+            now_s = min(int(self._wall()) + ahead_s, MAX_U32)
+            self.set_meta(key, max(self.meta(key) + 1, now_s))
             return self.meta(key)
 
     def set_meta(self, key: str, value: int) -> None:

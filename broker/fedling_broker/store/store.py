@@ -23,6 +23,8 @@ FOLDERS = ("updates", "sums", "states", "models")
 NamePlan = Callable[[TaskRow, PlanRow, int], bytes]
 """Names a plan once more, of an epoch."""
 
+COPY_AHEAD_S = 60  # the life that it replaces may have begun in this very second, or started again
+
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
@@ -83,7 +85,7 @@ class Store:
             here = place.find(self.directory)
             copied = self.ledger.meta("place") not in (place.NOWHERE, here)
             self.ledger.set_meta("place", here)
-            number = self.ledger.outlive("epoch")
+            number = self.ledger.outlive("epoch", COPY_AHEAD_S if copied else 0)
             return Epoch(number, copied, self._reopen(name, number) if copied else 0)
 
     def _reopen(self, name: NamePlan, epoch: int) -> int:

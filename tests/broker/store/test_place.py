@@ -142,3 +142,11 @@ def test_a_copy_of_a_closed_round_keeps_its_id(tmp_path: Path) -> None:
     store.close()
     cp(tmp_path / "state", tmp_path / "copy")
     assert begin(tmp_path / "copy").reopened == 0
+
+
+def test_a_copy_begins_later_than_a_life_that_began_in_the_same_second(tmp_path: Path) -> None:
+    make_store(tmp_path / "state").close()
+    begin(tmp_path / "state")
+    cp(tmp_path / "state", tmp_path / "copy")
+    lives = [begin(tmp_path / "state").number for _ in range(3)]
+    assert begin(tmp_path / "copy").number > max(lives)

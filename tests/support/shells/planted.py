@@ -129,7 +129,7 @@ def epoch_stays_the_same() -> AbstractContextManager[object]:
     """A copy speaks as the one did that it is a copy of."""
     real = Ledger.outlive
 
-    def outlive(self: Ledger, key: str) -> int:
+    def outlive(self: Ledger, key: str, ahead_s: int = 0) -> int:
         return real(self, key) if key != "epoch" else max(1, self.meta("epoch"))
 
     return patch.object(Ledger, "outlive", outlive)

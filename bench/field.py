@@ -2,7 +2,7 @@
 
 Twenty devices, 13 of them in a round, 40 rounds; the task of examples/watch. Devices train with the
 kernel in C, the server is fedling_broker.aggregation with the limits of its default. The hostile
-device answers first, so it is in every round, and claims as many examples as count.
+device answers first, so it is in every round, and claims as many examples as it may.
 
     poison_none     accuracy when nobody is hostile
     poison_max      the largest values there are, in every weight and bias
@@ -30,6 +30,7 @@ from fedling_broker.aggregation.optimisers import of_momentum
 from fedling_broker.aggregation.state import ServerState
 from fedling_broker.aggregation.sums import Sum
 from fedling_broker.aggregation.vectors import Vector, decode
+from fedling_broker.service.runner import CLAIM_MARGIN
 from fedling_broker.store.rounds import LOOKED_BACK
 from fedling_native import Net, delta, parameter_counts
 from fedling_protocol.wire.codecs import Codec
@@ -85,7 +86,7 @@ class Fleet:
 
     def round(self) -> None:
         limits = limits_of(self.middles[-LOOKED_BACK:], self.clip_q8)
-        cap = min(CAP, limits.examples)
+        cap = min(CAP, CLAIM_MARGIN * limits.examples)
         sent = [self.send(number, cap) for number in self.cohort()]
         own = Sizes(*(middle(sizes) for sizes in zip(*(s.sizes for s in sent), strict=True)))
         if not self.middles:

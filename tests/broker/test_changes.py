@@ -123,8 +123,8 @@ def test_how_devices_train_changes_with_the_next_round(aggregator: HandAggregato
         aggregator.connect()
     aggregator.accepted(2, plan)
     assert aggregator.plan.round == 2
-    # 7: what both devices have, the middle of the round before
-    assert aggregator.plan.training == replace(plan.training, lr_q24=167_772, weight_cap=7)
+    # 14: twice what both devices have
+    assert aggregator.plan.training == replace(plan.training, lr_q24=167_772, weight_cap=14)
     (fold,) = aggregator.store.models.folds("tiny")
     assert fold.weight == 14
 

@@ -157,11 +157,11 @@ class HandAggregator:
         join = Join(plan.plan_id, b"n" * 8, have, signer.public if key else None)
         self.arrive(number, Kind.JOIN, plan.spec.task, join)
 
-    def update(self, number: int, plan: Plan, step: int = 3) -> bytes:
+    def update(self, number: int, plan: Plan, step: int = 3, weight: int = 7) -> bytes:
         """A device's update arrives; its message hash."""
         vector = array("h", [step] * WEIGHTS).tobytes() + array("i", [step] * BIASES).tobytes()
         update = Update(
-            plan.plan_id, plan.base_version, plan.base_hash, 7, plan.codec, vector, 0, 1
+            plan.plan_id, plan.base_version, plan.base_hash, weight, plan.codec, vector, 0, 1
         )
         return self.arrive(number, Kind.UPDATE, plan.spec.task, update, plan.plan_id, 0)
 
@@ -175,10 +175,10 @@ class HandAggregator:
         self.service.on_message(topic, sealed, False)
         return digest.message_hash(sealed)
 
-    def accepted(self, number: int, plan: Plan, step: int = 3) -> None:
+    def accepted(self, number: int, plan: Plan, step: int = 3, weight: int = 7) -> None:
         """A device takes part."""
         self.join(number, plan)
-        self.update(number, plan, step)
+        self.update(number, plan, step, weight)
         self.settle()
 
     # --- what was said ---------------------------------------------------------------------------

@@ -30,6 +30,7 @@ from fedling_protocol.wire.messages import Join, Plan, Rest, Update, Verdict
 
 log = logging.getLogger(__name__)
 
+CLAIM_MARGIN = 2  # claims may be so many times what counts
 MOST_NAMED = 10  # devices in the log after one round
 
 
@@ -388,9 +389,9 @@ def terms_of(task: Task, row: PlanRow) -> Terms:
 
 
 def weight_cap(task: Task, row: PlanRow) -> int:
-    """A device counts for no more examples than the middle one of the last rounds had."""
+    """The most examples that a device may claim: more than count, or no middle could ever rise."""
     cap = task.training.weight_cap
-    return cap if row.limits is None else min(cap, row.limits.examples)
+    return cap if row.limits is None else min(cap, CLAIM_MARGIN * row.limits.examples)
 
 
 def on_disk(task: Task, store: Store, now_ms: int) -> state.OnDisk | None:

@@ -92,12 +92,20 @@ def test_a_round_that_died_between_its_end_and_its_sum_is_the_same(
     assert total(aggregator, 1) == about(1700, 1700)
 
 
-def test_a_plan_asks_for_no_more_weight_than_the_middle_device_has(
+def test_what_counts_of_a_claim_follows_devices_whose_data_grow(
     aggregator: HandAggregator,
 ) -> None:
-    assert aggregator.plan.training.weight_cap == 1000
-    rounds(aggregator, (500, 500, 500))
-    assert aggregator.plan.training.weight_cap == 7
+    """A device claims as much as the plan lets it; the middle of the last rounds counts."""
+    caps, counted = [], []
+    for number in (1, 2, 3, 4):
+        plan = aggregator.plan
+        caps.append(plan.training.weight_cap)
+        for device, has in ((1, 7 * 3**number), (2, 7 * 3**number), (3, 10_000)):
+            weight = min(has, plan.training.weight_cap)
+            aggregator.accepted(device, plan, weight=weight)
+        counted.append(aggregator.store.models.folds("tiny")[-1].weight)
+    assert caps == [1000, 42, 42, 84]
+    assert counted == [3 * 21, 3 * 21, 3 * 21, 3 * 42]
 
 
 def test_a_device_that_is_far_off_again_and_again_is_named(

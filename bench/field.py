@@ -30,7 +30,7 @@ from fedling_broker.aggregation.optimisers import of_momentum
 from fedling_broker.aggregation.state import ServerState
 from fedling_broker.aggregation.sums import Sum
 from fedling_broker.aggregation.vectors import Vector, decode
-from fedling_broker.service.runner import CLAIM_MARGIN
+from fedling_broker.service.plans import CLAIM_MARGIN
 from fedling_broker.store.rounds import LOOKED_BACK
 from fedling_native import Net, delta, parameter_counts
 from fedling_protocol.wire.codecs import Codec

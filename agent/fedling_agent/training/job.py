@@ -2,7 +2,7 @@
 
     job         what to do (JSON), behind its checksum; written last: it makes the folder a job
     examples    int16 windows of all examples, then one class byte each
-    base        weights as bytes
+    base        weights as bytes: the model's own file by a second name
     lock        held by the process that trains
     checkpoint  weights and velocity after some batches
     result      the update

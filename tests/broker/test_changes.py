@@ -123,8 +123,7 @@ def test_how_devices_train_changes_with_the_next_round(aggregator: HandAggregato
         aggregator.connect()
     aggregator.accepted(2, plan)
     assert aggregator.plan.round == 2
-    # 14: twice what both devices have
-    assert aggregator.plan.training == replace(plan.training, lr_q24=167_772, weight_cap=14)
+    assert aggregator.plan.training == replace(plan.training, lr_q24=167_772)
     (fold,) = aggregator.store.models.folds("tiny")
     assert fold.weight == 14
 

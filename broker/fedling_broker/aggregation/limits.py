@@ -17,6 +17,7 @@ from fedling_native import Layer
 
 PIECE = 1 << 14  # values looked at together: they stay in the processor's cache
 SHARE_BITS = 16  # a share is in units of 2^-16
+FEWEST = 3  # updates that have a middle one: of two, nobody knows which is odd
 NO_LIMIT = 2**63 - 1
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedling_broker.aggregation.limits import NO_LIMIT, Limits, Sizes, limits_of
+from fedling_broker.aggregation.limits import FEWEST, NO_LIMIT, Limits, Sizes, limits_of
 from fedling_broker.rounds.events import Decision
 from fedling_broker.store import update_log
 from fedling_broker.store.models import ModelRow
@@ -159,13 +159,17 @@ class Rounds:
         return [Sizes(*row) for row in self._database.rows(sql, task, LOOKED_BACK)]
 
     def _middle(self, task: str, plan_id: bytes) -> Sizes | None:
-        """The median of what was accepted, each size for itself; None: nothing was."""
+        """The median of what was accepted, each size for itself; None: too few were."""
+        ((count,),) = self._database.rows(f"SELECT count(*) {_ACCEPTED}", task, plan_id)
+        if count < FEWEST:
+            return None
+        columns = ("norm_weights", "norm_biases", "weight")
+        sql = "SELECT {0} " + _ACCEPTED + " ORDER BY {0} LIMIT 1 OFFSET ?"
         found = [
-            self._database.row(_MIDDLE.format(column), task, plan_id)
-            for column in ("norm_weights", "norm_biases", "weight")
+            self._database.rows(sql.format(column), task, plan_id, (count - 1) // 2)
+            for column in columns
         ]
-        values = [row[0] for row in found if row is not None]
-        return Sizes(*values) if values else None
+        return Sizes(*(value for ((value,),) in found))
 
     def end(self, task: str, plan_id: bytes, *, keep: bool) -> None:
         """It is in a model; part of the transaction that enters it. keep: the log, for audits."""
@@ -310,9 +314,7 @@ class Rounds:
 
 _TAKE_PLACE = "DELETE FROM places WHERE task = ? AND plan_id = ? AND device = ?"
 _KEPT = "SELECT plan_id FROM plans WHERE kept = 1"
-_MIDDLE = """SELECT {0} FROM decisions WHERE task = ?1 AND plan_id = ?2 AND verdict = 'accepted'
-    ORDER BY {0} LIMIT 1 OFFSET (SELECT (count(*) - 1) / 2 FROM decisions
-        WHERE task = ?1 AND plan_id = ?2 AND verdict = 'accepted')"""
+_ACCEPTED = "FROM decisions WHERE task = ? AND plan_id = ? AND verdict = 'accepted'"
 
 
 def _plan(row: Fields) -> PlanRow:

@@ -241,7 +241,8 @@ class ServerTable:
     clip: float = setting(
         1.0,
         help="an update is shortened to so many times the middle length of the last rounds, and"
-        " counts for no more examples than the middle device has; 0: neither",
+        " counts for no more examples than the middle device has, once a round had three;"
+        " 0: neither",
         low=0,
         high=100,
         check=above_one_part,

@@ -119,3 +119,26 @@ def test_a_device_that_is_far_off_again_and_again_is_named(
     assert f"device {device} are far longer" in caplog.text
     rounds(aggregator, (500, 600, 700))
     assert aggregator.store.rounds.far_again("tiny", plans(aggregator)[3]) == []
+
+
+def test_two_devices_are_not_held_to_the_shorter_one(tmp_path: Path) -> None:
+    """Nobody knows which of two is odd, and a fleet of two must learn from both."""
+    two = HandAggregator(tmp_path / "two")
+    two.add_task(rounds=3, goal=2)
+    two.enrol(1, 2)
+    two.connect()
+    for number in (1, 2):
+        plan = two.plan
+        assert plan.training.weight_cap == 1000
+        two.accepted(1, plan, 0, weight=7)
+        two.accepted(2, plan, 9_000, weight=700)
+        values = total(two, number)
+        assert values == (9_000 * 100, 9_000 * 100)
+    two.store.close()
+
+
+def test_updates_that_change_nothing_end_no_round(aggregator: HandAggregator) -> None:
+    """A length of 0 divides nothing; what comes after is measured by what came before."""
+    rounds(aggregator, (0, 0, 0), (0, 0, 500), (500, 500, 500), (500, 500, 500))
+    assert [total(aggregator, number)[0] for number in (1, 2, 3, 4)] == [0, 0, 0, 0]
+    assert aggregator.store.models.folded("tiny") == 4

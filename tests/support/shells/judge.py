@@ -15,7 +15,7 @@ from fedling_agent.session.events import (
 )
 from fedling_agent.training.job import Job
 from fedling_broker.aggregation import sums
-from fedling_broker.aggregation.limits import Sizes, limits_of, middle
+from fedling_broker.aggregation.limits import FEWEST, Sizes, limits_of, middle
 from fedling_broker.aggregation.sums import Sum
 from fedling_broker.rounds.events import GrantPlace
 from fedling_broker.rounds.synchronous import Synchronous
@@ -317,8 +317,9 @@ class Judge:
             base = Base(self.task.spec.layers, exponents[plan.base_version])
             updates = [self.updates[row.update_hash] for row in rows]
             sizes = [base.measure(update) for update in updates]
-            middles.append(Sizes(*map(middle, zip(*sizes, strict=True))))
-            limits = limits_of(middles[:-1][-LOOKED_BACK:] or middles, self.task.clip_q8)
+            own = [Sizes(*map(middle, zip(*sizes, strict=True)))] if len(sizes) >= FEWEST else []
+            limits = limits_of(middles[-LOOKED_BACK:] or own, self.task.clip_q8)
+            middles += own
             must(plan.limits == limits, "limits that do not follow from the rounds before")
             total = Sum(base.layers)
             for update, size in zip(updates, sizes, strict=True):

@@ -30,6 +30,7 @@ from fedling_broker.service.turns import Turns
 from fedling_broker.store import store as broker_store
 from fedling_broker.store.ledger import Ledger
 from fedling_broker.store.rounds import Rounds
+from tests.support.shells.faults import Focus
 
 Plant = Callable[[], AbstractContextManager[object]]
 
@@ -163,4 +164,11 @@ PLANTED: dict[str, Plant] = {
     "the open plan of a copy keeps its id": open_plan_of_a_copy_keeps_its_id,
     "a copy speaks in the epoch of the other": epoch_stays_the_same,
     "a removed task is not forgotten": removed_task_not_forgotten,
+}
+FOCUS = {
+    "sends against conditions": Focus.CONDITIONS,
+    "fetches against conditions": Focus.CONDITIONS,
+    "trains against conditions": Focus.CONDITIONS,
+    "a former life is believed": Focus.HISTORY,
+    "a removed task is not forgotten": Focus.HISTORY,
 }

@@ -111,5 +111,7 @@ def find(way: Way, seconds: float) -> tuple[Found, ...]:
 
 
 def _not_found(host: str, error: Exception) -> str:
-    words = error.strerror if isinstance(error, OSError) else None
-    return f"the look-up of {host} failed: {words or mishaps.sentence(error)}"
+    words = mishaps.sentence(error)
+    if isinstance(error, OSError):
+        words = error.strerror or str(error)
+    return f"the look-up of {host} failed: {words}"

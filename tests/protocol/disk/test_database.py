@@ -364,9 +364,9 @@ def test_a_damaged_file_is_said_to_be_one(path: Path) -> None:
 def test_part_of_a_transaction_is_undone_alone(database: Database) -> None:
     transaction = database.begin("facts")
     put(database, 1)
-    with pytest.raises(ValueError, match="planted"), transaction.part():
+    with contextlib.suppress(ValueError), transaction.part():
         put(database, 2)
-        raise ValueError("planted")
+        raise ValueError
     with transaction.part():
         put(database, 3)
     transaction.commit()

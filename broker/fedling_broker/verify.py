@@ -82,6 +82,22 @@ def verify(store: Store, task: Task, seed: bytes) -> Iterator[Check]:
         yield Check(row.round, row.version, found, audited, fault, row.back_to)
     for version, model in models.items():
         yield Check(0, version, model.model_hash, False, "no round in the journal made this model")
+    yield from _round_in_work(store, task.name)
+
+
+def _round_in_work(store: Store, task: str) -> Iterator[Check]:
+    """Name the accepted updates that no sum could be made of any more."""
+    plan = store.rounds.unfolded(task)
+    if plan is None or plan.round in {fold.round for fold in store.models.folds(task)}:
+        return
+    for member in store.rounds.members(task, plan.plan_id):
+        try:
+            store.rounds.update(plan.plan_id, member)
+        except Damaged as damaged:
+            now = store.rounds.plan(task, plan.plan_id)
+            if now is not None and not now.folded:  # else a running aggregator has erased it
+                fault = f"the update of {member.device}: {damaged}"
+                yield Check(plan.round, plan.base_version + 1, b"", True, fault)
 
 
 def first_state(store: Store, spec: TaskSpec, seed: bytes) -> ServerState:

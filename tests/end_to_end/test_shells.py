@@ -46,7 +46,7 @@ def test_random_schedules_break_nothing(part: int) -> None:
         world = World(seed)
         try:
             events.append(world.run())
-        except AssertionError as error:
+        except (AssertionError, Violation) as error:
             error.add_note(f"schedule {seed}")
             raise
         seen += world.seen

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fedling_protocol.disk import lock
 from fedling_protocol.disk.database import Database, Tables
-from fedling_protocol.disk.errors import WrongTables
+from fedling_protocol.disk.errors import BadDatabase, WrongTables
 
 FILE = "fedling-broker.sqlite"
 PROGRAM = "fedling-broker"
@@ -162,6 +162,7 @@ TABLES = Tables(
     first=2,
     steps=(SCHEMA_2, SCHEMA_3, SCHEMA_4, SCHEMA_5, SCHEMA_6),
     converter="fedling-broker serve",
+    mender="end `serve` and put a backup back: fedling-broker restore FILE --replace",
 )
 
 
@@ -179,6 +180,8 @@ def open_database(directory: Path, *, alone: bool = False) -> Database:
     path = directory / FILE
     if not path.exists():
         raise WrongTables(f"{path}: is missing; run: fedling-broker init")
+    if path.is_file() and not path.stat().st_size:  # to SQLite it is a new one
+        raise BadDatabase(f"{path}: is empty; {TABLES.mender}")
     return Database(path, TABLES, alone=guard(directory, alone=alone))
 
 

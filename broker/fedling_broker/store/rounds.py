@@ -1,6 +1,6 @@
 """The rounds of each task: plans, places, verdicts, and the updates that a sum is made of."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 LOOKED_BACK = 3  # rounds whose updates set the limits of the next one
 FAR = 4  # an update so many times longer than the limit is far off
 AGAIN = 3  # updates of a device, one after another
+LOST = "lost on the aggregator's disk before a model was made of it"
 
 _PLAN = (
     "round, plan_id, base_version, base_hash, opened_ms, boot, age_ms, closed, folded, kept, "
@@ -245,8 +246,19 @@ class Rounds:
     def members(self, task: str, plan_id: bytes) -> list[DecisionRow]:
         """Whose updates are in the sum, as they lie in the log."""
         rows = self.decisions(task, plan_id)
-        accepted = [row for row in rows if row.verdict == Verdict.ACCEPTED]
+        accepted = [row for row in rows if row.verdict == Verdict.ACCEPTED and row.reason != LOST]
         return sorted(accepted, key=lambda row: row.first)
+
+    def lose(self, task: str, plan_id: bytes, devices: Iterable[str]) -> None:
+        """Write down whose accepted updates are not in the sum: the disk did not keep them.
+
+        Part of the transaction that enters the model.
+        """
+        with self._database.transaction("the loss of an update") as connection:
+            connection.executemany(
+                "UPDATE decisions SET reason = ? WHERE task = ? AND plan_id = ? AND device = ?",
+                [(LOST, task, plan_id, device) for device in devices],
+            )
 
     def far_again(self, task: str, plan: PlanRow) -> list[str]:
         """The devices whose update to this round was far off, as their last ones were."""
@@ -307,7 +319,8 @@ class Rounds:
         """Erase the files of updates that no plan needs. Raises CannotWrite."""
         kept = {plan_id.hex() for (plan_id,) in self._database.rows(_KEPT)}
         with writing(str(self.directory)):
-            left = [path for path in self.directory.iterdir() if path.name not in kept]
+            found = [path for path in self.directory.iterdir() if not path.is_dir()]
+            left = [path for path in found if path.name not in kept]
             if left:
                 durable.remove_files(left)
 

@@ -12,6 +12,7 @@ from fedling_protocol.net.ports import Broker, Client, ClientOwner, Done, Owner,
 from fedling_protocol.net.tcpinfo import Traffic
 from fedling_protocol.net.transport import Plain, Wrap
 from fedling_protocol.net.way import Way
+from fedling_protocol.runtime import mishaps
 from fedling_protocol.runtime.backoff import Backoff
 from fedling_protocol.runtime.loop import Loop, Timer
 from fedling_protocol.runtime.worker import Worker
@@ -85,7 +86,10 @@ class MqttLink:
             self._loop, self._names, self._broker, self._limit, self._wrap, self
         )
         self._connection = connection
-        connection.open(self._new_client(self._owner.will(), connection), self._failures)
+        try:
+            connection.open(self._new_client(self._owner.will(), connection), self._failures)
+        except Exception as error:  # noqa: BLE001 (the boundary of a link: it is tried again)
+            connection.end(f"no connection could be begun: {mishaps.sentence(error)}")
 
     def stop(self, last_word: Will | None, done: Done) -> None:
         self._stopped = done

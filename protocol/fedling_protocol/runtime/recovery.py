@@ -1,5 +1,8 @@
 """What a service does when its disk refuses: as after a crash, it begins anew from what is there.
 
+So it does, too, when something happens that nobody expected: what memory holds may be half of what
+it should be, what is on disk is whole.
+
 It forgets what memory holds, waits (longer each time), looks whether the disk can be written, and
 goes on. Meanwhile it stays connected and answers, for a full disk is somebody's to mend.
 """
@@ -8,6 +11,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from fedling_protocol.runtime import mishaps
 from fedling_protocol.runtime.backoff import Backoff
 from fedling_protocol.runtime.loop import Clock, Timer
 
@@ -18,7 +22,7 @@ Call = Callable[[], None]
 
 @dataclass(frozen=True, slots=True)
 class Stall:
-    """The disk refuses to be written."""
+    """The disk refuses to be written, or what the service knew was given up for another reason."""
 
     reason: str
     retry_at: float  # Clock.now()
@@ -54,7 +58,7 @@ class Recovery:
         self.stall: Stall | None = None  # until it was written again
 
     def refused(self, error: Exception) -> None:
-        """Begin to recover: a write failed, or what is on disk is damaged."""
+        """Begin to recover: a write failed, or something that nobody expected."""
         self._forget()
         if self._timer is not None or self._closed:
             return
@@ -62,8 +66,8 @@ class Recovery:
         if self.stall is None:
             self._backoff.lived(now - self._mended)
         delay_s = self._backoff.next_s()
-        self.stall = Stall(str(error), now + delay_s)
-        log.error("%s; %s, next try in %.1f s", error, self._meanwhile, delay_s)
+        self.stall = Stall(mishaps.sentence(error), now + delay_s)
+        log.error("%s; %s, next try in %.1f s", self.stall.reason, self._meanwhile, delay_s)
         self._timer = self._clock.after(delay_s, self._try_again)
 
     def close(self) -> None:

@@ -27,6 +27,7 @@ from fedling_agent.session.state import Timing
 from fedling_agent.store.identity import Identity
 from fedling_agent.store.store import Store
 from fedling_agent.training.freeze import Freezer
+from fedling_agent.training.pace import Pace
 from fedling_agent.training.process import MakeProcess
 from fedling_agent.training.slot import Occupant, Slot
 from fedling_protocol.net.ports import Done, MakeLink, Will
@@ -116,7 +117,7 @@ class Service:
             clock, link, store.ledger, store.spool, self.writer, self.books, topics, identity,
             config.tasks,
         )  # fmt: skip
-        self.slot = Slot(clock, ports.make_process)
+        self.slot = Slot(clock, ports.make_process, Pace(config.training.duty))
         self.teller = Teller(clock, link, self.outbox, self.enrolment, self._current)
         self.runners = Runners(self._make_parts(ports), streams)
         self._stopping = False

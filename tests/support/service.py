@@ -13,7 +13,7 @@ from fedling_agent.service.service import Ports, Service
 from fedling_agent.store.identity import Identity
 from fedling_agent.store.store import Store
 from fedling_agent.training.job import Job
-from fedling_agent.training.process import Exited, Step, Tell
+from fedling_agent.training.process import ChildEvent, Exited, Step, Tell
 from fedling_protocol.common_settings import MqttSettings
 from fedling_protocol.net.ports import Owner
 from fedling_protocol.wire import envelope
@@ -76,6 +76,11 @@ class HandProcess:
         self.job.write_result(bytes(size), 0)
         self.tell(Step(self.job.total_steps, self.job.total_steps))
         self.tell(Exited(0))
+
+    def say(self, *events: ChildEvent) -> None:
+        assert self.tell is not None
+        for event in events:
+            self.tell(event)
 
     def exit(self, code: int = 0) -> None:
         assert self.tell is not None

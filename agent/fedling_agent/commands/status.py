@@ -72,6 +72,8 @@ def pairs(facts: Facts) -> list[tuple[str, str]]:
         lines += _stream(name, about, facts["most_bytes"])
     if "bytes" in facts:
         lines.append(("bytes", _bytes(facts["bytes"])))
+    if budget := facts.get("budget"):
+        lines.append(("  in 24 hours", ", ".join(_used(*one) for one in budget.items())))
     for word in ("refused", "declined"):
         if counts := _counts(facts, f"{word}: "):
             lines.append((word, output.paint(counts, output.YELLOW)))
@@ -148,6 +150,10 @@ def _stream(name: str, about: Facts, most: int) -> list[tuple[str, str]]:
 def _unwanted(label: str, samples: int, nearest: str | None) -> str:
     hint = f" (did you mean {nearest}?)" if nearest else ""
     return f"{label} {samples}{hint}"
+
+
+def _used(name: str, about: Facts) -> str:
+    return f"{name} {about['used']:,} of {about['limit']:,} {about['unit']}"
 
 
 def _bytes(about: Facts) -> str:

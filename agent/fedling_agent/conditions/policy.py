@@ -6,6 +6,7 @@ from typing import Any, ClassVar, TypeVar
 
 from fedling_agent.conditions.condition import (
     Asker,
+    Bound,
     Condition,
     Direction,
     Limit,
@@ -29,6 +30,8 @@ def _keys(row: Condition) -> Iterator[tuple[str, type, Any]]:
         (row.name, limit.default, limit.help),
         (_resume(row), limit.resume, limit.resume_help),
     ):
+        if not words:
+            continue
         rule = setting(default, help=words, unit=row.unit, low=limit.low, high=limit.high)
         yield name, int, rule
 
@@ -93,7 +96,8 @@ class Policy:
     def own(self, row: Condition) -> Limit:
         """What the owner asks of a condition."""
         value: Value = getattr(self, row.name)
-        resume: Value = value if isinstance(row.limit, Switch) else getattr(self, _resume(row))
+        resumes = isinstance(row.limit, Bound) and row.limit.resume_help
+        resume: Value = getattr(self, _resume(row)) if resumes else value
         return Limit(value, resume, Asker.POLICY)
 
     def limit(self, row: Condition, task: Conditions | None) -> Limit:

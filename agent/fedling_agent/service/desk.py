@@ -85,6 +85,7 @@ class Desk:
                 "connection": self._connection(),
                 "declined": service.runners.declined,
                 "counters": service.books.counters(),
+                "budget": report.of_used(service.config.policy, service.used),
                 "disk": "ok" if service.stall is None else service.stall.reason,
                 "child": service.slot.pid,
             }

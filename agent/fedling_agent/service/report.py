@@ -6,6 +6,9 @@ from typing import Protocol
 from fedling_agent.conditions import words
 from fedling_agent.conditions.condition import Condition, Readings, Reason
 from fedling_agent.conditions.decision import Allowance
+from fedling_agent.conditions.policy import Policy
+from fedling_agent.conditions.table import TRAFFIC, WORK
+from fedling_agent.conditions.used import Used
 from fedling_agent.service.control import Json
 from fedling_agent.session import state
 from fedling_agent.session.state import Session
@@ -170,6 +173,15 @@ def of_allowance(allowance: Allowance) -> Json:
         "why_not_train": [of_reason(r) for r in allowance.train_reasons],
         "why_not_transfer": [of_reason(r) for r in allowance.transfer_reasons],
         "sentence": allowance.sentence,
+    }
+
+
+def of_used(policy: Policy, used: Used) -> Json:
+    """Tell what the last 24 hours have cost, of what the owner gives."""
+    given = {WORK: used.work_min, TRAFFIC: used.megabytes}
+    return {
+        row.name: {"used": value, "limit": policy.own(row).value, "unit": row.unit}
+        for row, value in given.items()
     }
 
 

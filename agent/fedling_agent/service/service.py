@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from fedling_agent.conditions.table import TRAFFIC
 from fedling_agent.conditions.watcher import Watcher
 from fedling_agent.config import AgentConfig
 from fedling_agent.data.streams import Stream
@@ -27,6 +28,7 @@ from fedling_agent.session.state import Timing
 from fedling_agent.store.identity import Identity
 from fedling_agent.store.store import Store
 from fedling_agent.training.freeze import Freezer
+from fedling_agent.training.pace import Pace
 from fedling_agent.training.process import MakeProcess
 from fedling_agent.training.slot import Occupant, Slot
 from fedling_protocol.net.ports import Done, MakeLink, Will
@@ -54,7 +56,7 @@ from fedling_protocol.wire.trust import Received
 
 log = logging.getLogger(__name__)
 
-BOOKS_S = 3600.0  # counters are written so often, and whenever a connection ends
+BOOKS_S = 3600.0  # an hour of Used; counters are written so often, and when a connection ends
 LOOK_S = 86_400.0  # what is retained is asked for so often, and at each connect
 FULL_BASE_S, FULL_LONGEST_S = 10.0, 300.0  # a full disk is tried again
 BUSY = (StateCode.SENDING, StateCode.TRAINING, StateCode.WAITING)  # the first that holds is told
@@ -107,7 +109,9 @@ class Service:
             clock, full, self._forget, self._probe, self._go_on, "nothing is trained or sent"
         )
         self.writer = Writer(ports.disk, self.recovery.refused)
-        self.books = Books(clock, store.ledger, self.writer)
+        self.used = used = ports.watcher.used
+        used.load(store.ledger.used())
+        self.books = Books(clock, store.ledger, self.writer, used)
         self.history = History(store, self.writer)
         self.link = link = ports.make_link(identity.device, self)
         topics, device = config.topics, identity.device
@@ -116,14 +120,15 @@ class Service:
             clock, link, store.ledger, store.spool, self.writer, self.books, topics, identity,
             config.tasks,
         )  # fmt: skip
-        self.slot = Slot(clock, ports.make_process)
+        self.slot = Slot(clock, ports.make_process, Pace(config.training.duty), self.books.on_work)
         self.teller = Teller(clock, link, self.outbox, self.enrolment, self._current)
         self.runners = Runners(self._make_parts(ports), streams)
         self._stopping = False
 
     def _make_parts(self, ports: Ports) -> Parts:
         config, retry = self.config, self.config.retry
-        floor = Floor(config.tasks, config.floor.labels, config.floor.min_examples)
+        traffic_mb = int(config.policy.own(TRAFFIC).value)
+        floor = Floor(config.tasks, config.floor.labels, config.floor.min_examples, traffic_mb)
         return Parts(
             clock=self.clock,
             link=self.link,
@@ -183,6 +188,7 @@ class Service:
 
     def _keep_books(self) -> None:
         self._close_books()
+        self.used.next_hour()
         self.clock.after(BOOKS_S, self._keep_books)
 
     def _look_again(self) -> None:

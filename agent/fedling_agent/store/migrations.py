@@ -34,6 +34,14 @@ ALTER TABLE models ADD COLUMN number INTEGER NOT NULL DEFAULT 0; -- in which ord
 UPDATE models SET number = version;
 """
 
+USED = """
+CREATE TABLE used (              -- what the last 24 hours of running have cost
+    hour INTEGER PRIMARY KEY,    -- they follow one another
+    work_ms INTEGER NOT NULL,    -- of a processor, by training
+    bytes INTEGER NOT NULL       -- at the socket
+);
+"""
+
 
 def to_2(connection: sqlite3.Connection) -> None:
     """A model's description is its task's, not a Rest message; two indexes for large stores."""

@@ -22,6 +22,7 @@ from pathlib import Path
 from fedling_native import Layer, Loss, Normaliser, isa, version
 from fedling_protocol.disk import durable
 from fedling_protocol.runtime.slices import Slices
+from fedling_protocol.wire import work
 from fedling_protocol.wire.messages import Training
 
 _SUM = 32  # bytes of SHA-256
@@ -61,6 +62,11 @@ class Recipe:
     def total_steps(self) -> int:
         """How many batches all epochs have."""
         return self.training.epochs * self.batches
+
+    @property
+    def batch_work(self) -> int:
+        """Multiply-accumulates of a batch."""
+        return work.of_batch(self.layers, self.training.batch)
 
     def to_json(self) -> bytes:
         """Write it as from_json reads it."""
@@ -147,6 +153,11 @@ class Job:
     def total_steps(self) -> int:
         """Batches of all epochs."""
         return self.recipe.total_steps
+
+    @property
+    def batch_work(self) -> int:
+        """Multiply-accumulates of one of them."""
+        return self.recipe.batch_work
 
     def base(self) -> bytes:
         """The weights that training starts from. Raises Damaged."""

@@ -30,8 +30,11 @@ class Surroundings:
     network: bool = True
 
     def rows(self, rows: tuple[Condition, ...]) -> tuple[Condition, ...]:
-        """The conditions with readers that look here."""
-        return tuple(replace(row, read=partial(self._read, row.name)) for row in rows)
+        """The conditions, with readers that look here if they tell of surroundings."""
+        return tuple(
+            replace(row, read=partial(self._read, row.name)) if hasattr(self, row.name) else row
+            for row in rows
+        )
 
     def _read(self, name: str, _roots: Roots) -> Signal:
         return Signal(getattr(self, name), "surroundings")

@@ -21,7 +21,7 @@ from fedling_agent.store.plans import Moved, PlanRecord, PlanState
 from fedling_agent.store.recordings import Recordings
 from fedling_agent.store.store import Store
 from fedling_agent.training.job import Damaged, Job, Recipe
-from fedling_native import Normaliser, NormaliserFit
+from fedling_native import Normaliser, Summing, Sums
 from fedling_protocol.disk import durable
 from fedling_protocol.disk.errors import BadInput, CannotWrite, Missing, writing
 from fedling_protocol.runtime.slices import Slices, finish
@@ -259,7 +259,7 @@ def read_windows(
 ) -> Slices[Read]:
     """Read windows' samples, and fit the normaliser of just these. Raises Missing (evicted)."""
     width = 2 * spec.window * spec.channels
-    data, digest, fit = bytearray(), hashlib.sha256(), _Fit(spec)
+    data, digest, summing = bytearray(), hashlib.sha256(), Summing(spec.channels)
     at = 0
     while at < len(windows):
         stop, first = _stretch(windows, at, spec), windows.firsts[at]
@@ -269,13 +269,12 @@ def read_windows(
         piece = b"".join([samples[offset : offset + width] for offset in offsets])
         data += piece  # grows in place: 16 MiB at once would be a stall of their own
         digest.update(piece)
-        fit.add(piece)
+        summing.add(piece)
         at = stop
         yield
-    normaliser = yield from fit.again(data)
     data += windows.labels
     digest.update(windows.labels)
-    return Read(data, digest.digest(), normaliser)
+    return Read(data, digest.digest(), normaliser_of(spec, summing.sums()))
 
 
 def _stretch(windows: Windows, at: int, spec: TaskSpec) -> int:
@@ -304,27 +303,11 @@ def _list(windows: Windows, data_sum: bytes) -> Slices[tuple[bytes, bytes]]:
     return digest.digest(), bytes(packed + packer.flush())
 
 
-class _Fit:
-    """Fits the normaliser of a frozen set, in pieces."""
-
-    def __init__(self, spec: TaskSpec) -> None:
-        self._channels = spec.channels
-        self._size = spec.channels * max(1, PIECE_BYTES // (2 * spec.channels)) * 2
-        self._fit = None if spec.normalise == "none" else NormaliserFit(spec.channels)
-
-    def add(self, windows: bytes) -> None:
-        if self._fit is not None:
-            self._fit.add(windows)
-
-    def again(self, windows: bytearray) -> Slices[Normaliser]:
-        """Make all of the set once more from what is stored."""
-        if self._fit is None:
-            return Normaliser.from_tuples([IDENTITY] * self._channels)
-        self._fit.centre()
-        for at in range(0, len(windows), self._size):
-            self._fit.add_again(memoryview(windows)[at : at + self._size])
-            yield
-        return self._fit.normaliser()
+def normaliser_of(spec: TaskSpec, sums: Sums) -> Normaliser:
+    """Tell how a model of the task reads the samples that have these sums."""
+    if spec.normalise == "none":
+        return Normaliser.from_tuples([IDENTITY] * spec.channels)
+    return Normaliser.of(sums)
 
 
 def _no_model(plan: Plan) -> Missing:

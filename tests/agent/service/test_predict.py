@@ -74,7 +74,7 @@ def test_newest_windows_are_normal_whatever_their_labels(
     newest = recordings.newest("wrist")
     windows = [recordings.samples(newest[0], first, 10) for first in range(0, 111, 5)]
     windows += [recordings.samples(newest[1], first, 10) for first in range(80, 111, 5)]
-    x = Normaliser.fit(lambda: windows, 2).apply(WINDOW)
+    x = Normaliser.fit(windows, 2).apply(WINDOW)
     expected = Net(SPEC.layers, device.model.exponents, device.model.weights).predict(x)
     assert list(answer.probabilities.values()) == [p / 2**15 for p in expected.outputs]
 

@@ -25,7 +25,6 @@ from fedling_protocol.runtime.backoff import Backoff
 from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.runtime.watchdog import Watchdog
 from fedling_protocol.runtime.worker import ThreadWorker
-from fedling_protocol.wire.limits import MAX_PACKET
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +87,7 @@ def _link(
         ThreadWorker(loop, "names", patient=False),
         Broker(mqtt.host, mqtt.port, mqtt.keepalive_s),
         Backoff(retry.first_s, retry.longest_s, random.random),
-        MAX_PACKET,
+        found.topics.largest,
         partial(new_client, client_id, known_as),
         owner,
     )

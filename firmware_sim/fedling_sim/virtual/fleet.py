@@ -192,7 +192,7 @@ class VirtualFleet:
         return {self.setup.examples.stream.name: self.setup.examples.stream}
 
     def _node(self, directory: Path, build: Desk | Board, habits: Habits, cable: Cable) -> Node:
-        habits = replace(habits, draw=self.dice.random)
+        habits = replace(habits, draw=self.dice.random, largest=self.config.topics.largest)
         return Node(self.world, cable, self.broker, directory, build, habits, 1.0)
 
     def _enrol(self) -> None:

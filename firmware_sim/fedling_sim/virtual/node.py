@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from fedling_protocol.net.framing import Largest
 from fedling_protocol.net.ports import Link, Owner
 from fedling_protocol.runtime.backoff import Backoff
 from fedling_protocol.runtime.worker import Worker
@@ -34,7 +35,7 @@ class Habits:
 
     keepalive_s: int = 60
     retry_s: tuple[float, float] = (1.0, 300.0)  # the first back-off, the longest
-    largest: int = 1 << 20  # bytes of a packet
+    largest: Largest = lambda _topic: 1 << 20
     draw: Callable[[], float] = field(default=lambda: 0.5)  # in [0, 1), for the back-off
     latency: Callable[[], float] | None = None  # of a call of a worker, seconds
     hook: Hook | None = None  # where a process may be killed

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Concatenate, ParamSpec, Protocol
 
-from fedling_protocol.net.framing import FilteredSocket
+from fedling_protocol.net.framing import FilteredSocket, Largest
 from fedling_protocol.net.names import Names
 from fedling_protocol.net.ports import Broker, Client, Done
 from fedling_protocol.net.tcpinfo import Meter, Traffic, unsent
@@ -91,12 +91,12 @@ class Connection:
     """A ClientOwner. It ends once, for whatever reason, and is never used again."""
 
     def __init__(
-        self, loop: Loop, names: Names, broker: Broker, limit: int, wrap: Wrap, told: Told
+        self, loop: Loop, names: Names, broker: Broker, largest: Largest, wrap: Wrap, told: Told
     ) -> None:
         self._loop = loop
         self._names = names
         self._broker = broker
-        self._limit = limit
+        self._largest = largest
         self._wrap = wrap
         self._told = told
         self._socket: socket.socket | None = None
@@ -240,7 +240,7 @@ class Connection:
         if wanted is not None:
             self._loop.watch(self._socket.fileno(), wanted, self._on_handshake)
             return
-        self._filtered = FilteredSocket(self._transport, self._socket.fileno(), self._limit)
+        self._filtered = FilteredSocket(self._transport, self._socket.fileno(), self._largest)
         self._loop.watch(self._socket.fileno(), READ, self._on_ready)
         self.client.connect(self._broker.keepalive_s)
 

@@ -7,6 +7,7 @@ after a reconnect, and a device asks with a join before it sends a large byte.
 from collections.abc import Callable, Iterable
 
 from fedling_protocol.net.connection import Connection
+from fedling_protocol.net.framing import Largest
 from fedling_protocol.net.names import Names
 from fedling_protocol.net.ports import Broker, Client, ClientOwner, Done, Owner, Will
 from fedling_protocol.net.tcpinfo import Traffic
@@ -26,7 +27,7 @@ TWIN = "is a copy of this one's state in use elsewhere? A broker serves one clie
 class MqttLink:
     """A Link over TCP. Keeps us connected until stop().
 
-    limit: bytes of the largest packet; a larger one comes in empty
+    largest: bytes of the largest message on a topic; a larger one comes in empty
     worker: where names are looked up
     wrap: the transport; later TLS
     way: told what is known of the way to the broker, for whoever asks whether there is a network
@@ -38,7 +39,7 @@ class MqttLink:
         worker: Worker,
         broker: Broker,
         backoff: Backoff,
-        limit: int,
+        largest: Largest,
         new_client: NewClient,
         owner: Owner,
         wrap: Wrap = Plain,
@@ -49,7 +50,7 @@ class MqttLink:
         self._names = Names(loop, worker, self._way)
         self._broker = broker
         self._backoff = backoff
-        self._limit = limit
+        self._largest = largest
         self._new_client = new_client
         self._owner = owner
         self._wrap = wrap
@@ -83,7 +84,7 @@ class MqttLink:
     def start(self) -> None:
         self._timer = None
         connection = Connection(
-            self._loop, self._names, self._broker, self._limit, self._wrap, self
+            self._loop, self._names, self._broker, self._largest, self._wrap, self
         )
         self._connection = connection
         try:

@@ -178,9 +178,7 @@ class Service:
         self.slot.close(lambda: self._leave(done))
 
     def _leave(self, done: Done) -> None:
-        self.link.stop(
-            self.outbox.will(StateCode.OFFLINE, self.runners.version), lambda: self._end(done)
-        )
+        self.outbox.leave(self.will(), lambda: self._end(done))
 
     def _end(self, done: Done) -> None:
         self._close_books()
@@ -235,6 +233,7 @@ class Service:
     def on_connected(self) -> None:
         log.info("connected to %s", self.config.mqtt.address)
         self.connection = Connection(self.clock.now(), reason="", lost=self.connection.lost)
+        self.outbox.record_will(self.will())
         self.outbox.subscribe_all()
         self.runners.give_all(ev.Connected())
         self.teller.again()

@@ -76,10 +76,6 @@ class Roster:
         if certified is not None:
             self._publish(certified)
 
-    def note(self, device: str, key: bytes, now_s: int) -> bool:
-        """One that does not belong to it asked; whether for the first time."""
-        return self._devices.ask(device, key, now_s)
-
     def _take_in(self) -> list[str]:
         changes = self._devices.changes(self._seen)
         for change in changes:

@@ -18,6 +18,7 @@ from fedling_broker.service.publisher import Publisher
 from fedling_broker.service.roster import Roster
 from fedling_broker.service.runner import OF_THE_DISK, Parts
 from fedling_broker.service.runners import Runners
+from fedling_broker.service.strangers import Strangers
 from fedling_broker.service.sweeper import Sweeper
 from fedling_broker.service.turns import Turns
 from fedling_broker.store.devices import Devices
@@ -78,6 +79,7 @@ class Service:
         self.inbox = Inbox(clock, trust, self.counters)
         devices = Devices(store.database, config.topics)
         self.roster = Roster(devices, trust, self.turns, self.publisher)
+        self.strangers = Strangers(self.clock, devices, self.turns)
         self.sweeper = Sweeper(store.withdrawn, self.turns, self.publisher)
         self._status = ports.status
         self._parts = parts = Parts(
@@ -336,13 +338,8 @@ class Service:
         """A device that has no certificate sends its key."""
         if certified:
             self.roster.vouch(device)
-        elif self.roster.note(device, key, int(self.clock.wall())):
-            log.warning(
-                "%s is not enrolled; to enrol it: fedling-broker device add %s %s",
-                device,
-                device,
-                key.hex(),
-            )
+        else:
+            self.strangers.note(device, key)
 
     def _not_now(self, device: str, task: str, join: Join) -> None:
         """Its task is stopped: a device keeps what it has, and asks again."""

@@ -1,9 +1,10 @@
 """The devices of the fleet: who has a certificate, who asks for one."""
 
+import sqlite3
 from dataclasses import dataclass
 
 from fedling_broker.store.ledger import Ledger
-from fedling_protocol.disk.database import Database
+from fedling_protocol.disk.database import Database, one
 from fedling_protocol.wire.envelope import seal
 from fedling_protocol.wire.identity import SigningKey, device_id, kid
 from fedling_protocol.wire.kinds import Kind
@@ -13,6 +14,7 @@ from fedling_protocol.wire.topics import Topics
 
 MAX_PENDING = 1000  # a stranger with many keys fills no disk
 REFRESH_S = 3600  # a device that asks again and again costs one write an hour
+GONE_S = 2 * 86_400  # who asked no more for so long makes room for others
 _CERTIFIED = "SELECT id, key, serial, envelope FROM certificates WHERE removed = 0"
 _CHANGED = "SELECT id, key, serial, removed, changed FROM certificates WHERE changed > ?"
 
@@ -135,18 +137,18 @@ class Devices:
     # --- who asks --------------------------------------------------------------------------------
 
     def ask(self, owner: str, key: bytes, now_s: int) -> bool:
-        """Note that a device without certificate asked; True: a new one. The oldest make room."""
+        """Note that a device without certificate asked; True: a new one that is noted now.
+
+        Those that are noted stay as long as they ask: newcomers cannot crowd them out.
+        """
         row = self._database.row("SELECT seen_s FROM pending WHERE id = ?", owner)
         if row is not None and abs(now_s - row[0]) < REFRESH_S:
             return False
         with self._database.transaction("who asked") as connection:
+            if row is None and not _make_room(connection, now_s):
+                return False
             connection.execute(
                 "INSERT OR REPLACE INTO pending VALUES (?, ?, ?)", (owner, key, now_s)
-            )
-            connection.execute(
-                "DELETE FROM pending WHERE id IN"
-                " (SELECT id FROM pending ORDER BY seen_s DESC, id LIMIT -1 OFFSET ?)",
-                (MAX_PENDING,),
             )
         return row is None
 
@@ -154,3 +156,12 @@ class Devices:
         """Newest first."""
         rows = self._database.rows("SELECT id, key, seen_s FROM pending ORDER BY seen_s DESC, id")
         return [Pending(*row) for row in rows]
+
+
+def _make_room(connection: sqlite3.Connection, now_s: int) -> bool:
+    """Whether one more may be noted."""
+    counted = "SELECT count(*) FROM pending"
+    if one(connection, counted) != (MAX_PENDING,):
+        return True
+    connection.execute("DELETE FROM pending WHERE abs(? - seen_s) > ?", (now_s, GONE_S))
+    return one(connection, counted) != (MAX_PENDING,)

@@ -15,6 +15,8 @@ from fedling_agent import cli, config
 from fedling_agent.commands import volatile
 from fedling_agent.store.store import Store
 from fedling_native import dense
+from fedling_protocol.disk import mounts
+from fedling_protocol.disk.ownership import Unit
 from fedling_protocol.exits import Exit
 from fedling_protocol.settings import SettingsError
 from fedling_protocol.wire.identity import SECRET_BYTES
@@ -125,7 +127,8 @@ def test_state_directory_of_a_user_without_a_home(monkeypatch: pytest.MonkeyPatc
         raise KeyError(f"getpwuid(): uid not found: {uid}")
 
     monkeypatch.setattr(pwd, "getpwuid", unknown)
-    monkeypatch.setattr(config, "SYSTEM_STATE", Path("/nonexistent"))
+    monkeypatch.setattr(os, "geteuid", lambda: 4242)
+    monkeypatch.setattr(config, "UNIT", Unit("fedling", Path("/nonexistent")))
     monkeypatch.delenv("HOME", raising=False)
     monkeypatch.setenv("XDG_STATE_HOME", "/home/somebody/state")
     assert config.state_directory(None, None) == Path("/home/somebody/state/fedling")
@@ -153,11 +156,11 @@ def test_state_that_a_boot_takes_away_is_told(agent: Agent) -> None:
 
 
 def test_file_system_is_that_of_the_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert volatile.file_system(Path("/proc")) == "proc"
-    assert volatile.file_system(tmp_path / "absent") == ""
+    assert mounts.kind(Path("/proc")) == "proc"
+    assert mounts.kind(tmp_path / "absent") == ""
     assert volatile.warning(Path("/proc")) == ""
-    monkeypatch.setattr(volatile, "MOUNTS", tmp_path / "absent")
-    assert volatile.file_system(Path("/proc")) == ""
+    monkeypatch.setattr(mounts, "MOUNTS", tmp_path / "absent")
+    assert mounts.kind(Path("/proc")) == ""
 
 
 # --- without a service -----

@@ -71,7 +71,7 @@ def _lock(held: ExitStack, where: Installation) -> None:
     until = time.monotonic() + LOCK_S
     while True:
         try:
-            held.enter_context(lock.exclusive(where.state, PROGRAM))
+            held.enter_context(lock.exclusive(where.kept(), PROGRAM))
             return
         except Locked:
             if time.monotonic() > until:

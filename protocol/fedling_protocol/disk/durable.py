@@ -70,7 +70,6 @@ def draft(directory: Path, name: str) -> Iterator[BinaryIO]:
     handle = os.open(temporary, flags, PRIVATE)
     try:
         with os.fdopen(handle, "w+b") as file:
-            give_to_folders_owner(file.fileno(), directory)
             yield file
     finally:
         temporary.unlink(missing_ok=True)
@@ -91,7 +90,6 @@ def append(path: Path, first: int, pieces: Sequence[Bytes], *, named: bool) -> N
     """
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
     try:
-        give_to_folders_owner(handle, path.parent)
         _write_behind(handle, path, first, pieces)
         os.fdatasync(handle)
     finally:
@@ -182,13 +180,6 @@ def forget_deleted(connection: sqlite3.Connection) -> bool:
     return not busy
 
 
-def give_to_folders_owner(handle: int, folder: Path) -> None:
-    """What root's command writes into the state, the service's own user must be able to read."""
-    if os.geteuid() == 0:
-        owner = os.stat(folder)
-        os.fchown(handle, owner.st_uid, owner.st_gid)
-
-
 def _temporary(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
@@ -213,7 +204,6 @@ def _write_temporary(path: Path, data: Bytes, mode: int) -> Path:
     temporary.unlink(missing_ok=True)  # of a killed process that had the same number
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
-        give_to_folders_owner(handle, path.parent)
         _write_all(handle, data, 0)
         os.fsync(handle)
     except BaseException:
@@ -228,10 +218,7 @@ def _touch(path: Path) -> None:
     """SQLite would make the file readable by all; its log files take over the mode set here."""
     with suppress(FileExistsError):
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE)
-        try:
-            give_to_folders_owner(handle, path.parent)
-        finally:
-            os.close(handle)
+        os.close(handle)
         sync_directory(path.parent)
 
 

@@ -136,6 +136,7 @@ TABLES = Tables(
     first=1,
     steps=(SCHEMA_1, migrations.to_2, migrations.TO_3, migrations.to_4, migrations.LIVES),
     converter="fedling-agent run",
+    mender="`fedling-agent run` puts it aside and begins anew",
 )
 
 

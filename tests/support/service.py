@@ -15,6 +15,7 @@ from fedling_agent.store.store import Store
 from fedling_agent.training.job import Job
 from fedling_agent.training.process import ChildEvent, Exited, Step, Tell
 from fedling_protocol.common_settings import MqttSettings
+from fedling_protocol.disk.errors import BadDatabase
 from fedling_protocol.net.ports import Owner
 from fedling_protocol.wire import envelope
 from fedling_protocol.wire.digest import message_hash
@@ -96,6 +97,7 @@ class HandService:
         self.world = FakeDevice(directory / "world")
         self.world.show(GOOD)
         self.children: list[HandProcess] = []
+        self.ruined: list[BadDatabase] = []  # what the service ended with
         self.link = HandLink()
         self.trust = Trust(TOPICS, ROOT.public)
         self.trust.know(ID, DEVICE.public, 1)
@@ -121,6 +123,7 @@ class HandService:
             make_process=self._make_process,
             dice=lambda count: b"d" * count,
             draw=lambda: 0.5,
+            begin_anew=self.ruined.append,
         )
         identity = Identity(DEVICE, SECRET)
         self.service = Service(ports, self.config, {"wrist": STREAM}, identity, self.store)

@@ -26,6 +26,7 @@ from types import TracebackType
 
 from fedling_protocol.disk.ownership import group_name, user_name
 from fedling_protocol.exits import Exit, Failure
+from fedling_protocol.runtime import mishaps
 from fedling_protocol.runtime.loop import READ, WRITE, Loop, Timer
 
 log = logging.getLogger(__name__)
@@ -214,6 +215,8 @@ class _Connection:
             self._handler(request, self._peer, self._answer)
         except RequestFailed as error:
             self._answer(error)
+        except Exception as error:  # noqa: BLE001 (the boundary of a request)
+            self._answer(RequestFailed(mishaps.sentence(error), Exit.FAILED))
 
     def _answer(self, answer: Json | RequestFailed) -> None:
         """Called by the handler, perhaps when the peer is long gone."""

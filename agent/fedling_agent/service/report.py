@@ -67,6 +67,7 @@ def of_store(
             name: summary._asdict() | of_labels(store, name, wanted)
             for name, summary in store.recordings.summary().items()
         },
+        "aside": [path.name for path in store.aside()],
         "most_bytes": store.recordings.bounds.bytes,
         "bytes": of_bytes([*store.ledger.traffic(), *pending], today),
         "counters": store.ledger.counters(),

@@ -143,6 +143,7 @@ TABLES = Tables(
         migrations.USED,
     ),
     converter="fedling-agent run",
+    mender="`fedling-agent run` puts it aside and begins anew",
 )
 
 

@@ -63,6 +63,7 @@ class RoundsRunner:
 
     def __init__(self, task: Task, row: TaskRow, parts: Parts) -> None:
         self.task = task
+        self._ended = False  # by close(); a machine that fails closes itself
         self.folding = False  # files are being made that no row speaks of yet
         self._generation = row.generation
         self._asked = task if row.asked is None else parse_task(row.asked, f"task {row.name}")
@@ -109,6 +110,7 @@ class RoundsRunner:
 
     def close(self) -> None:
         """No timer and no action any more. What is on disk stays."""
+        self._ended = True
         self._conductor.close()
         if self._sum is not None:
             self._sum.close()
@@ -136,7 +138,7 @@ class RoundsRunner:
             if in_turn:
                 raise error
             self._parts.refused(error)
-        elif not self._conductor.closed:
+        elif not self._ended:
             self._parts.halt(self.task.name, error)
 
     def _then(self, answer: Callable[[], None]) -> None:

@@ -51,9 +51,14 @@ class Life:
         cable: Cable,
         broker: VirtualBroker,
         habits: Habits,
+        end: Callable[[Callable[[], None]], None],
     ) -> None:
-        """boot: names the boot of the board, since other boots had other clocks"""
+        """boot: names the boot of the board, since other boots had other clocks
+
+        end: ends this process; then what it is given is called, and the next process starts
+        """
         self.clock = clock
+        self.end = end
         self.boot = boot
         self.links: list[VirtualLink] = []
         self._cable = cable
@@ -127,7 +132,7 @@ class Node:
             return
         self._clock = NodeClock(self.world, self._clock.now(), self._clock.wall())
         boot = f"boot {self.boots}"
-        self._life = Life(self._clock, boot, self.cable, self._broker, self.habits)
+        self._life = Life(self._clock, boot, self.cable, self._broker, self.habits, self._end)
         self.process = self._build(self._directory, self._life)
         self.process.start()
 
@@ -151,6 +156,18 @@ class Node:
             self._clock = NodeClock(self.world, 0.0, self._clock.wall())
         if again_s is not None:
             self.world.after(again_s, self.start, None)
+
+    def _end(self, between: Callable[[], None]) -> None:
+        """Not in the callback that asks for it: its process is still on the stack."""
+        life = self._life
+
+        def end(_: object) -> None:
+            if self._life is life:
+                self.crash()
+                between()
+                self.start()
+
+        self.world.after(0, end, None)
 
     def dies(self, *, reboot: bool = False, again_s: float | None = None) -> Callable[[], None]:
         """For a Fuse: what becomes of the process that it kills."""

@@ -4,6 +4,7 @@ All durable writes of both ends go through write_file, create_file, keep_draft, 
 remove_file, remove_files and commit.
 """
 
+import itertools
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,7 +22,7 @@ BUSY_S = 10.0  # how long a writer waits for another process's transaction
 def write_file(path: Path, data: Bytes, mode: int = PRIVATE) -> None:
     """Make or replace a file: at any instant either the old bytes are on disk or the new ones."""
     temporary = _write_temporary(path, data, mode)
-    os.replace(temporary, path)
+    _put(temporary, path)
     sync_directory(path.parent)
 
 
@@ -33,6 +34,15 @@ def create_file(path: Path, data: bytes, mode: int = PRIVATE) -> None:
     finally:
         temporary.unlink()
     sync_directory(path.parent)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, for its owner only, if it is missing; a file in its place is put aside."""
+    try:
+        path.mkdir(mode=0o700, exist_ok=True)
+    except FileExistsError:
+        path.rename(_aside(path))
+        path.mkdir(mode=0o700)
 
 
 def link_file(path: Path, name: Path) -> None:
@@ -79,7 +89,7 @@ def keep_draft(file: BinaryIO, name: str, path: Path) -> None:
     """Make a draft the file `path` of the same directory: durably, whole or not at all."""
     file.flush()
     os.fsync(file.fileno())
-    os.replace(_temporary(path.with_name(name)), path)
+    _put(_temporary(path.with_name(name)), path)
     sync_directory(path.parent)
 
 
@@ -178,6 +188,21 @@ def forget_deleted(connection: sqlite3.Connection) -> bool:
     """
     ((busy, _, _),) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     return not busy
+
+
+def _put(temporary: Path, path: Path) -> None:
+    """Give a file its name; a folder in its place, which is nobody's of ours, is put aside."""
+    try:
+        os.replace(temporary, path)
+    except IsADirectoryError:
+        path.rename(_aside(path))
+        os.replace(temporary, path)
+
+
+def _aside(path: Path) -> Path:
+    """A name beside it that is free."""
+    names = (path.with_name(f"{path.name}.aside{n or ''}") for n in itertools.count())
+    return next(name for name in names if not name.exists())
 
 
 def _temporary(path: Path) -> Path:

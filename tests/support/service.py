@@ -162,7 +162,7 @@ class HandService:
         """A plan, and its base model to who asks for it."""
         model = model or make_model()
         plan = make_plan(model, number)
-        self.hear(TOPICS.of(Kind.PLAN, "watch", Plan.kind), plan)
+        self.hear(TOPICS.of(Kind.PLAN, "watch", plan.kind), plan)
         topic = TOPICS.of(Kind.MODEL, "watch", model.version)
         if topic in self.link.subscribed:
             self.hear(topic, model)

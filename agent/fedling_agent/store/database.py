@@ -134,7 +134,14 @@ CREATE VIEW free_recordings AS  -- may be evicted
 
 TABLES = Tables(
     first=1,
-    steps=(SCHEMA_1, migrations.to_2, migrations.TO_3, migrations.to_4, migrations.LIVES),
+    steps=(
+        SCHEMA_1,
+        migrations.to_2,
+        migrations.TO_3,
+        migrations.to_4,
+        migrations.LIVES,
+        migrations.SCALES,
+    ),
     converter="fedling-agent run",
 )
 

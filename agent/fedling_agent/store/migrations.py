@@ -35,6 +35,12 @@ UPDATE models SET number = version;
 """
 
 
+SCALES = """
+ALTER TABLE models ADD COLUMN drawn INTEGER NOT NULL DEFAULT 0;   -- nobody has trained it
+ALTER TABLE plans ADD COLUMN clipped INTEGER NOT NULL DEFAULT 0;  -- values of the frozen set
+"""
+
+
 def to_2(connection: sqlite3.Connection) -> None:
     """A model's description is its task's, not a Rest message; two indexes for large stores."""
     connection.execute("ALTER TABLE models RENAME COLUMN about TO spec")

@@ -52,6 +52,7 @@ window = 1
 stride = 1
 channels = 1
 labels = {labels}
+normalise = "device"
 rounds = {rounds}
 [model]
 layers = [2]

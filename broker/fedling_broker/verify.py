@@ -46,7 +46,7 @@ class Check:
         """What it was recomputed from."""
         if self.back_to is not None:
             return f"model {self.back_to}"
-        return "updates" if self.updates else "sum" if self.round else "seed"
+        return "updates" if self.updates else "seed" if self.version == FIRST_VERSION else "sum"
 
 
 def verify(store: Store, task: Task, seed: bytes) -> Iterator[Check]:

@@ -136,9 +136,9 @@ class RoundsRunner:
         self._asked = self.task
         rounds = parts.store.rounds
         rounds.open(name, action.round, plan_id, base, self.task.clip_q8, self._now_ms())
-        log.info("%s: %s open on model %d", name, named(action.round), base.version)
         plan = rounds.plan(name, plan_id)
         assert plan is not None
+        log.info("%s: %s open on model %d", name, plan.words, base.version)
         self._restore_sum()
         self._conductor.give(ev.Opened(plan_id, terms_of(self.task, plan)))
 
@@ -269,7 +269,7 @@ class RoundsRunner:
         parts.store.models.enter(task.name, made.entry(plan.round), model)
         parts.store.rounds.end(task.name, plan.plan_id, keep=parts.keep_updates)
         self.folding = False
-        log.info("%s: %s made model %d", task.name, named(plan.round), model.version)
+        log.info("%s: %s made model %d", task.name, plan.words, model.version)
         self._sum = None
         self._conductor.give(ev.Folded(plan.plan_id))
         parts.turns.then(lambda: self._erase(plan, before))  # the next model is sealed before it
@@ -354,11 +354,6 @@ class RoundsRunner:
             parts.turns.run(lambda: parts.store.models.not_retained(name, version))
 
         parts.publisher.no_model(name, version, gone)
-
-
-def named(number: int) -> str:
-    """Name a round for people."""
-    return f"round {number}" if number else "the round of statistics"
 
 
 PERFORM: dict[type[ev.Action], Callable[[RoundsRunner, Any], None]] = {

@@ -51,6 +51,11 @@ class PlanRow:
         """What it asks for."""
         return PlanKind.TRAIN if self.round else PlanKind.STATISTICS
 
+    @property
+    def words(self) -> str:
+        """For people."""
+        return f"round {self.round}" if self.round else "the round of statistics"
+
     def age_at(self, now_ms: int, boot: str) -> int:
         """How long the round has been open, as far as the clock of this boot can tell."""
         same_boot = boot != "" and self.boot == boot

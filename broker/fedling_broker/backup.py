@@ -143,7 +143,7 @@ def named(store: Store) -> Iterator[Item]:
             if plan.kept and ends:
                 yield Item(f"updates/{plan.plan_id.hex()}", max(ends))
         for model in models.rows(row.name):
-            start = start_model_hash(spec, model.exponents)
+            start = start_model_hash(model.spec(spec), model.exponents)
             yield Item(f"models/{model.model_hash.hex()}", digest=start.copy)
         for fold in models.folds(row.name):
             if fold.sum_hash:

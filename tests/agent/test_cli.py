@@ -6,6 +6,7 @@ import pwd
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -230,6 +231,25 @@ def test_predict_without_a_model(agent: Agent) -> None:
     agent.run("ingest", "wrist", text=rows(1, 5))
     result = agent.run("predict", text="x,y\n1,2\n", code=Exit.NOT_FOUND)
     assert "no model yet" in result.stderr
+
+
+def test_predict_with_a_model_that_nobody_has_trained(agent: Agent) -> None:
+    """It says what to wait for, to people and to programs."""
+    agent.run("init")
+    agent.run("ingest", "wrist", text=rows(3, 60))
+    model = make_model((dense(20, 3),))
+    window = "x,y\n" + "1,2\n" * 10
+    for version, drawn in ((1, True), (2, False)):
+        store = Store(agent.state)
+        store.models.put(replace(model, version=version, drawn=drawn))
+        store.close()
+        words = "version 1, which nobody has trained yet" if drawn else "version 2\n"
+        assert words in agent.run("status").stdout
+        if drawn:
+            result = agent.run("predict", text=window, code=Exit.NOT_FOUND)
+            assert "nobody has trained watch yet" in result.stderr
+            assert "when a first round has ended" in result.stderr
+    assert "model 2" in agent.run("predict", text=window).stdout
 
 
 def test_sent_and_replay_of_a_quiet_device(agent: Agent) -> None:

@@ -28,6 +28,7 @@ from fedling_protocol.wire.messages import (
     Message,
     Model,
     Plan,
+    PlanKind,
     Receipt,
     Role,
     Ticket,
@@ -166,11 +167,17 @@ class HandService:
         self.service.on_message(topic, sealed, False)
         self.clock.settle()
 
-    def offer(self, number: int = 1, *, model: Model | None = None) -> Plan:
+    def offer(
+        self,
+        number: int = 1,
+        *,
+        model: Model | None = None,
+        kind: PlanKind = PlanKind.TRAIN,
+    ) -> Plan:
         """A plan, and its base model to who asks for it."""
         model = model or make_model()
-        plan = make_plan(model, number)
-        self.hear(TOPICS.of(Kind.PLAN, "watch", Plan.kind), plan)
+        plan = make_plan(model, number, kind=kind)
+        self.hear(TOPICS.of(Kind.PLAN, "watch", plan.kind), plan)
         topic = TOPICS.of(Kind.MODEL, "watch", model.version)
         if topic in self.link.subscribed:
             self.hear(topic, model)

@@ -11,6 +11,7 @@ from fedling_agent.data.recording import Changes
 from fedling_agent.service.examples import Examples
 from fedling_agent.service.local_training import LocalTraining
 from fedling_agent.service.parts import Parts
+from fedling_agent.service.report import named
 from fedling_agent.session import events as ev
 from fedling_agent.session import machine, state
 from fedling_agent.session.state import Session, Spooled
@@ -293,7 +294,7 @@ class SessionRunner:
         if not known:
             record = self._parts.store.plans.find(plan_id)
             known = [] if record is None else [record.plan]
-        return f"round {known[0].round} of {self.task}" if known else f"a round of {self.task}"
+        return f"{named(known[0]) if known else 'a round'} of {self.task}"
 
 
 PERFORM: dict[type[ev.Action], Callable[[SessionRunner, Any], None]] = {

@@ -32,6 +32,7 @@ class StoredModel:
     exponents: tuple[int, ...]
     size: int  # bytes of the weights
     path: Path  # of the weights as bytes
+    drawn: bool  # nobody has trained it
 
 
 class Models:
@@ -57,9 +58,18 @@ class Models:
         with self._database.transaction(what) as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO models "
-                "(task, version, hash, spec, exponents, size, generation, number) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, (SELECT 1 + coalesce(max(number), 0) FROM models))",
-                (spec.task, model.version, name, encode_spec(spec), exponents, size, generation),
+                "(task, version, hash, spec, exponents, size, generation, drawn, number) VALUES "
+                "(?, ?, ?, ?, ?, ?, ?, ?, (SELECT 1 + coalesce(max(number), 0) FROM models))",
+                (
+                    spec.task,
+                    model.version,
+                    name,
+                    encode_spec(spec),
+                    exponents,
+                    size,
+                    generation,
+                    model.drawn,
+                ),
             )
             self._decoded.pop((spec.task, model.version, name), None)  # it may have other labels
             dropped = self._beyond(spec.task)
@@ -67,8 +77,11 @@ class Models:
                 sql = "DELETE FROM models WHERE task = ? AND version = ?"
                 connection.execute(sql, (spec.task, version))
         self.clean()
-        stored = StoredModel(spec.task, model.version, name, spec, model.exponents, size, path)
-        return self._remember(stored)
+        return self._remember(
+            StoredModel(
+                spec.task, model.version, name, spec, model.exponents, size, path, model.drawn
+            )
+        )
 
     def newest(self, task: str) -> StoredModel | None:
         """The newest of a task here. It is decoded once, so ask as often as you like."""
@@ -151,14 +164,16 @@ class Models:
 
     def _decode(self, task: str, version: int, name: bytes) -> StoredModel | None:
         """Decode a model's description; None: put() has dropped it meanwhile."""
-        sql = "SELECT spec, exponents, size FROM models WHERE task = ? AND version = ?"
+        sql = "SELECT spec, exponents, size, drawn FROM models WHERE task = ? AND version = ?"
         row = self._database.row(sql, task, version)
         if row is None:
             return None
-        spec, exponents, size = row
+        spec, exponents, size, drawn = row
         with stored("a model's description"):
             values, path = tuple(json.loads(exponents)), self._path(name)
-            found = StoredModel(task, version, name, decode_spec(spec), values, size, path)
+            found = StoredModel(
+                task, version, name, decode_spec(spec), values, size, path, bool(drawn)
+            )
         return self._remember(found)
 
     def _remember(self, model: StoredModel) -> StoredModel:

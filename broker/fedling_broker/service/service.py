@@ -24,6 +24,7 @@ from fedling_broker.store.rounds import PlanRow
 from fedling_broker.store.shelf import Damaged
 from fedling_broker.store.store import Epoch, Store
 from fedling_broker.store.tasks import TaskRow
+from fedling_native import weights_size
 from fedling_protocol.disk.errors import Busy, CannotWrite
 from fedling_protocol.net.ports import Done, MakeLink, Will
 from fedling_protocol.net.tcpinfo import Traffic
@@ -33,8 +34,10 @@ from fedling_protocol.runtime.recovery import Recovery
 from fedling_protocol.runtime.worker import Worker
 from fedling_protocol.wire.identity import SigningKey
 from fedling_protocol.wire.kinds import Kind
+from fedling_protocol.wire.limits import MAX_SMALL
 from fedling_protocol.wire.messages import Join, Receipt, Update, Verdict
 from fedling_protocol.wire.refused import Reason, Refused
+from fedling_protocol.wire.topics import Address
 from fedling_protocol.wire.trust import Received, Trust
 
 log = logging.getLogger(__name__)
@@ -72,7 +75,7 @@ class Service:
         self._disk = ports.disk
         holding = Holding(clock, ports.draw, self._note)
         self.publisher = Publisher(self.link, ports.compute, config.topics, key, holding)
-        trust = Trust(config.topics, config.root_key)
+        trust = Trust(config.topics, config.root_key, self._largest)
         self.inbox = Inbox(clock, trust, self.counters)
         devices = Devices(store.database, config.topics)
         self.roster = Roster(devices, trust, self.turns, self.publisher)
@@ -262,6 +265,14 @@ class Service:
         else:
             self._waiting += len(payload)
             self.turns.run(partial(self._take, take, received, payload))
+
+    def _largest(self, address: Address) -> int:
+        """Whoever may publish must not have us hash megabytes for a task of a kilobyte."""
+        if address.kind is not Kind.UPDATE:
+            return address.kind.largest
+        runner = self.runners.find(address.task or "")
+        vector = 0 if runner is None else weights_size(runner.task.spec.layers)
+        return min(address.kind.largest, vector + MAX_SMALL)
 
     # --- messages, in a turn ---------------------------------------------------------------------
 

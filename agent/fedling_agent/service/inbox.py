@@ -56,7 +56,9 @@ class Inbox:
         return received
 
     def _largest(self, address: Address) -> int:
-        """What nobody asked for is not hashed to find out who sent it."""
+        """What is not for us, or nobody asked for, is not hashed to find out who sent it."""
+        if address.kind.from_device:
+            return MAX_SMALL
         if address.kind is not Kind.MODEL:
             return address.kind.largest
         return min(address.kind.largest, max(MAX_SMALL, self._asked(address.task or "")))

@@ -269,7 +269,7 @@ class Service:
     def _largest(self, address: Address) -> int:
         """Whoever may publish must not have us hash megabytes for a task of a kilobyte."""
         if address.kind is not Kind.UPDATE:
-            return address.kind.largest
+            return MAX_SMALL
         runner = self.runners.find(address.task or "")
         vector = 0 if runner is None else weights_size(runner.task.spec.layers)
         return min(address.kind.largest, vector + MAX_SMALL)

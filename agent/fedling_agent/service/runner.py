@@ -66,6 +66,12 @@ class SessionRunner:
     def session(self) -> Session:
         return self._conductor.state
 
+    def knows(self, plan_id: bytes) -> bool:
+        """Whether this is a plan that was seen last, is at work here, or waits for its receipt."""
+        s = self.session
+        known = (self.plan, s.offer, s.begun, *s.spool)
+        return any(plan is not None and plan.plan_id == plan_id for plan in known)
+
     @property
     def failure(self) -> str:
         """Why the last training failed, or why there are no examples for the last plan."""

@@ -118,7 +118,9 @@ class Service:
         self.history = History(store, self.writer)
         self.link = link = ports.make_link(identity.device, self)
         topics, device = config.topics, identity.device
-        self.inbox = Inbox(clock, topics, config.root_public, device, store.ledger, self.books)
+        self.inbox = Inbox(
+            clock, topics, config.root_public, device, store.ledger, self.books, self._asked
+        )
         self.outbox = Outbox(
             clock, link, store.ledger, store.spool, self.writer, self.books, topics, identity,
             config.tasks,
@@ -295,8 +297,9 @@ class Service:
                 self._on_cleared(topic)
                 return
             received = self.inbox.open(topic, payload, emptied)
-            self.books.on_received(self._plan_of(received), topic, len(payload))
+            plan_id = self._plan_of(received)  # after a receipt nobody knows of it
             self._take(received, payload)
+            self.books.on_received(plan_id or self._plan_of(received), topic, len(payload))
         except Refused as refused:
             self.inbox.refusals.add(topic, refused)
         except BadDatabase as error:
@@ -304,14 +307,25 @@ class Service:
         except Exception as error:  # noqa: BLE001 (the boundary of a message)
             self.inbox.refusals.fault(topic, error)
 
+    def _asked(self, task: str) -> int:
+        """Tell how large the model is that was asked for, as a plan or rest has told."""
+        runner = self.runners.find(task)
+        fetch = None if runner is None else runner.session.fetch
+        return 0 if fetch is None or fetch.due_ms is None else fetch.size
+
     # --- messages --------------------------------------------------------------------------------
 
     def _plan_of(self, received: Received) -> bytes | None:
-        """Find the round that a message is about; None: none. A model is for the round to come."""
+        """Find the round that a message is about; None: none, or none that is known here.
+
+        A model is for the round to come.
+        """
         message, runner = received.message, self.runners.find(received.address.task or "")
+        if runner is None:
+            return None
         if isinstance(message, Plan | Ticket | Receipt):
-            return message.plan_id
-        if not isinstance(message, Model) or runner is None:
+            return message.plan_id if runner.knows(message.plan_id) else None
+        if not isinstance(message, Model):
             return None
         plan = runner.session.begun or runner.session.offer
         return None if plan is None else plan.plan_id

@@ -18,6 +18,7 @@ from fedling_protocol.wire.refused import Refused
 from fedling_protocol.wire.trust import Trust
 
 AT_ONCE = 50  # certificates that are published before their PUBACK is awaited
+STRANGERS = 60  # devices without certificate that are written down at once
 
 
 class Roster:
@@ -30,6 +31,8 @@ class Roster:
         self._publisher = publisher
         self._seen = 0  # the last change that was looked at
         self.greeted = False  # the MQTT broker of this connection has the aggregator's own
+        self._strangers = STRANGERS  # that may still be written down; one more each second
+        self._noted_s = 0
         self._under_way = False  # others are being published or taken back
 
     def load(self, config: Config) -> None:
@@ -75,6 +78,20 @@ class Roster:
         certified = self._devices.find(device)
         if certified is not None:
             self._publish(certified)
+
+    def note(self, device: str, key: bytes, now_s: int) -> bool:
+        """One that does not belong to it asked; whether for the first time.
+
+        A stranger makes a key for each question: so many are written down, not more. A device that
+        was passed over asks again.
+        """
+        self._strangers = min(STRANGERS, self._strangers + max(0, now_s - self._noted_s))
+        self._noted_s = now_s
+        if not self._devices.asked(device):
+            if self._strangers < 1:
+                return False
+            self._strangers -= 1
+        return self._devices.ask(device, key, now_s)
 
     def _take_in(self) -> list[str]:
         changes = self._devices.changes(self._seen)

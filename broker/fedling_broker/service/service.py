@@ -17,13 +17,13 @@ from fedling_broker.service.publisher import Publisher
 from fedling_broker.service.roster import Roster
 from fedling_broker.service.runner import OF_THE_DISK, Parts
 from fedling_broker.service.runners import Runners, way_out
-from fedling_broker.service.strangers import Strangers
 from fedling_broker.service.sweeper import Sweeper
 from fedling_broker.service.turns import Turns
 from fedling_broker.store.devices import Devices
 from fedling_broker.store.rounds import PlanRow
 from fedling_broker.store.store import Epoch, Store
 from fedling_broker.store.tasks import TaskRow
+from fedling_native import weights_size
 from fedling_protocol.net.ports import Done, MakeLink, Will
 from fedling_protocol.net.tcpinfo import Traffic
 from fedling_protocol.runtime import mishaps
@@ -34,8 +34,10 @@ from fedling_protocol.runtime.recovery import Recovery
 from fedling_protocol.runtime.worker import Worker
 from fedling_protocol.wire.identity import SigningKey
 from fedling_protocol.wire.kinds import Kind
+from fedling_protocol.wire.limits import MAX_SMALL
 from fedling_protocol.wire.messages import Answer, Join, Receipt, Ticket, Update, Verdict
 from fedling_protocol.wire.refused import Reason, Refused
+from fedling_protocol.wire.topics import Address
 from fedling_protocol.wire.trust import Received, Trust
 
 log = logging.getLogger(__name__)
@@ -76,11 +78,10 @@ class Service:
         holding = Holding(clock, ports.draw, partial(self._note, "held"))
         halts = Halts(clock, ports.draw, way_out, self._note_halts, self._begin_again)
         self.publisher = Publisher(self.link, ports.compute, config.topics, key, holding)
-        trust = Trust(config.topics, config.root_key)
+        trust = Trust(config.topics, config.root_key, self._largest)
         self.inbox = Inbox(clock, trust, self.counters)
         devices = Devices(store.database, config.topics)
         self.roster = Roster(devices, trust, self.turns, self.publisher)
-        self.strangers = Strangers(self.clock, devices, self.turns)
         self.sweeper = Sweeper(store.withdrawn, self.turns, self.publisher)
         self._status = ports.status
         self._parts = parts = Parts(
@@ -293,6 +294,14 @@ class Service:
             self._waiting += len(payload)
             self.turns.run(partial(self._take, take, received, payload))
 
+    def _largest(self, address: Address) -> int:
+        """Whoever may publish must not have us hash megabytes for a task of a kilobyte."""
+        if address.kind is not Kind.UPDATE:
+            return MAX_SMALL
+        runner = self.runners.find(address.task or "")
+        vector = 0 if runner is None else weights_size(runner.task.spec.layers)
+        return min(address.kind.largest, vector + MAX_SMALL)
+
     # --- messages, in a turn ---------------------------------------------------------------------
 
     def _take(self, take: "Take", received: Received, payload: bytes) -> None:
@@ -345,8 +354,13 @@ class Service:
         """A device that has no certificate sends its key."""
         if certified:
             self.roster.vouch(device)
-        else:
-            self.strangers.note(device, key)
+        elif self.roster.note(device, key, int(self.clock.wall())):
+            log.warning(
+                "%s is not enrolled; to enrol it: fedling-broker device add %s %s",
+                device,
+                device,
+                key.hex(),
+            )
 
     def _not_now(self, device: str, task: str, join: Join) -> None:
         """Its task is stopped: a device keeps what it has, and asks again."""

@@ -13,8 +13,8 @@ from fedling_protocol.wire.names import AGGREGATOR
 from fedling_protocol.wire.topics import Topics
 
 MAX_PENDING = 1000  # a stranger with many keys fills no disk
+FORGET_S = 86_400  # who has not asked for so long makes room
 REFRESH_S = 3600  # a device that asks again and again costs one write an hour
-GONE_S = 2 * 86_400  # who asked no more for so long makes room for others
 _CERTIFIED = "SELECT id, key, serial, envelope FROM certificates WHERE removed = 0"
 _CHANGED = "SELECT id, key, serial, removed, changed FROM certificates WHERE changed > ?"
 
@@ -138,10 +138,14 @@ class Devices:
 
     # --- who asks --------------------------------------------------------------------------------
 
-    def ask(self, owner: str, key: bytes, now_s: int) -> bool:
-        """Note that a device without certificate asked; True: a new one that is noted now.
+    def asked(self, owner: str) -> bool:
+        """Whether a device without certificate is in the list of those who asked."""
+        return self._database.row("SELECT 1 FROM pending WHERE id = ?", owner) is not None
 
-        Those that are noted stay as long as they ask: newcomers cannot crowd them out.
+    def ask(self, owner: str, key: bytes, now_s: int) -> bool:
+        """Note that a device without certificate asked; True: a new one.
+
+        When there are many, who has not asked for a day makes room, and nobody else.
         """
         row = self._database.row("SELECT seen_s FROM pending WHERE id = ?", owner)
         if row is not None and abs(now_s - row[0]) < REFRESH_S:
@@ -161,9 +165,9 @@ class Devices:
 
 
 def _make_room(connection: sqlite3.Connection, now_s: int) -> bool:
-    """Whether one more may be noted."""
-    counted = "SELECT count(*) FROM pending"
-    if one(connection, counted) != (MAX_PENDING,):
+    """Whether there is room for one more who asks."""
+    (count,) = one(connection, "SELECT count(*) FROM pending") or (0,)
+    if count < MAX_PENDING:
         return True
-    connection.execute("DELETE FROM pending WHERE abs(? - seen_s) > ?", (now_s, GONE_S))
-    return one(connection, counted) != (MAX_PENDING,)
+    gone = connection.execute("DELETE FROM pending WHERE abs(seen_s - ?) > ?", (now_s, FORGET_S))
+    return gone.rowcount > 0

@@ -366,7 +366,7 @@ def test_device_that_is_denied_sends_its_key_again(device: HandService) -> None:
     assert join.key is None
     ticket = Ticket(plan.plan_id, join.nonce, Answer.WAIT, 1, WaitReason.NOT_ENROLLED)
     device.hear(TOPICS.of(Kind.TICKET, "watch", ID), ticket)
-    device.clock.move(40)
+    device.clock.move(70)
     assert device.sent(Join)[1].key == DEVICE.public
 
 

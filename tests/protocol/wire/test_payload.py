@@ -48,7 +48,8 @@ from tests.protocol.samples import MESSAGES, TOPICS, message, payload, topic
 STATISTICS = cast(Plan, message("plan-statistics"))
 PLAN = cast(Plan, message("plan"))
 LARGE = (max_pool((1, 65_535, 1), (1, 1)), dense(65_535, 2))
-PADDED = (conv((1, 1, 250), 1, (1, 255), pad=(0, 0, 254, 254)), dense(255, 2))
+PADDED = (conv((1, 1, 250), 1, (1, 255), (1, 255), pad=(0, 0, 254, 254)), dense(1, 2))
+HEAVY = (dense(65_535, 100), dense(100, 2))
 LONG = (depthwise((1, 1024, 1), (1, 1)), dense(1024, 2))
 MODEL = cast(Model, message("model"))
 TICKET = cast(Ticket, message("ticket-wait"))
@@ -160,6 +161,7 @@ BAD_TOGETHER: list[tuple[str, Message]] = [
     ("a pull beyond the start", changed_training(lr_q24=2**24, proximal_q16=2**16)),
     ("a step too large for a device", changed_plan(LARGE, batch=129)),
     ("a step too large by its padding", changed_plan(PADDED, batch=132)),
+    ("a batch of too much work", changed_plan(HEAVY, batch=219)),
     ("too many positions in a batch", changed_plan(LONG, batch=65)),
     ("device twice", replace(PLAN, cohort=("a" * 16, "b" * 16, "a" * 16))),
     ("exponents", replace(MODEL, exponents=(0,))),
@@ -192,7 +194,9 @@ def test_encode_refuses_our_own_mistakes(bad: object) -> None:
         encode(State(cast(StateCode, bad), 1))
 
 
-@pytest.mark.parametrize(("layers", "batch"), [(LARGE, 128), (PADDED, 131), (LONG, 64)])
+@pytest.mark.parametrize(
+    ("layers", "batch"), [(LARGE, 128), (PADDED, 131), (HEAVY, 218), (LONG, 64)]
+)
 def test_a_plan_may_be_as_large_as_the_limits(layers: tuple[Layer, ...], batch: int) -> None:
     plan = changed_plan(layers, batch)
     assert decode(Kind.PLAN, encode(plan)) == plan

@@ -8,6 +8,7 @@ from fedling_agent.service.parts import Parts
 from fedling_agent.service.runner import SessionRunner
 from fedling_agent.session import events as ev
 from fedling_protocol.wire.messages import Model, Plan, Rest, TaskSpec
+from fedling_protocol.wire.refused import Reason, Refused
 
 MOST_TASKS = 16
 
@@ -56,6 +57,8 @@ class Runners:
         """
         history = self._parts.history
         history.check(task, message)
+        if isinstance(message, Plan) and self._is_of_another(task, message.plan_id):
+            raise Refused(Reason.SHAPE, "its id is that of another task's plan")
         if task in self._forgetting:  # what is on disk of it is of another task
             self._forgetting[task] = True
             return True
@@ -108,6 +111,13 @@ class Runners:
         """Tell all that the store has other examples than before."""
         for runner in self:
             runner.examples_changed(changes)
+
+    def _is_of_another(self, task: str, plan_id: bytes) -> bool:
+        """Whether a plan of another task has this id: files and rows are named by it alone."""
+        stored = self._parts.store.plans.task_of(plan_id)
+        if stored is not None:
+            return stored != task
+        return any(runner.task != task and runner.knows(plan_id) for runner in self)
 
     def _on_forgotten(self, task: str) -> None:
         self._count_version()

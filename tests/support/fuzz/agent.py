@@ -116,7 +116,7 @@ class AgentFuzzer:
             here = device.surroundings
             here.mains, here.battery = dice.random() < 0.7, dice.choice((5, 60, 100))
             here.network = dice.random() < 0.9
-        if device.children and device.children[-1].tell is not None and dice.random() < 0.1:
+        if device.children and device.children[-1].tell is not None and dice.random() < 0.4:
             device.surroundings.mains, device.surroundings.battery = False, 5
             device.clock.move(1.0)
         if dice.random() < 0.01:

@@ -67,6 +67,8 @@ def key_of(number: int) -> SigningKey:
 class HandAggregator:
     """A state directory, and a service that can be started on it again and again."""
 
+    make_clock: type[HandClock] = HandClock
+
     def __init__(self, directory: Path, *, keep_updates: KeepUpdates = KeepUpdates.FOLD) -> None:
         self.directory = directory
         Store.create(directory)
@@ -92,7 +94,7 @@ class HandAggregator:
         now = 1_800_000_000.0 + 60 * self.starts  # between two starts passes a minute
         self.store = Store(self.directory, wall=lambda: now)
         self.devices = Devices(self.store.database, TOPICS)
-        self.clock = HandClock()
+        self.clock = self.make_clock()
         self.disk, self.compute = HandWorker(self.clock), HandWorker(self.clock)
         self.link = HandLink()
         self.service = Service(

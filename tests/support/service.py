@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from fedling_agent.conditions.condition import Roots
+from fedling_agent.conditions.condition import Condition, Roots
 from fedling_agent.conditions.watcher import Watcher
 from fedling_agent.config import AgentConfig
 from fedling_agent.service.runner import SessionRunner
@@ -92,6 +92,8 @@ class HandProcess:
 class HandService:
     """A device with examples, its service, and the words of an aggregator to it."""
 
+    make_clock: type[HandClock] = HandClock
+
     def __init__(self, directory: Path, *, recordings: int = 4) -> None:
         self.directory = directory
         self.now = 1000.0
@@ -111,10 +113,10 @@ class HandService:
 
     def boot(self) -> None:
         """A new process on what is on disk; whatever an old one waits for never comes."""
-        self.clock = HandClock(self.now)
+        self.clock = self.make_clock(self.now)
         self.disk, self.sensors = HandWorker(self.clock), HandWorker(self.clock)
         self.store = Store(self.directory / "state")
-        rows = self.config.policy.rows
+        rows = self.rows
         roots = Roots(self.world.sysfs)
         ports = Ports(
             clock=self.clock,
@@ -130,6 +132,11 @@ class HandService:
         self.service = Service(ports, self.config, {"wrist": STREAM}, identity, self.store)
         self.service.start()
         self.clock.settle()
+
+    @property
+    def rows(self) -> tuple[Condition, ...]:
+        """The conditions, and how they are read."""
+        return self.config.policy.rows
 
     def _make_link(self, client_id: str, owner: Owner) -> HandLink:
         assert client_id == ID

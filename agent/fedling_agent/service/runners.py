@@ -9,10 +9,14 @@ from fedling_agent.service.parts import Parts
 from fedling_agent.service.runner import SessionRunner
 from fedling_agent.session import events as ev
 from fedling_protocol.disk.errors import BadDatabase
+from fedling_protocol.runtime.allowance import Allowance
 from fedling_protocol.runtime.halts import Halts
+from fedling_protocol.runtime.loop import Timer
 from fedling_protocol.wire.messages import Model, Plan, Rest, TaskSpec
+from fedling_protocol.wire.refused import Reason, Refused
 
 MOST_TASKS = 16
+MOST_CHANGES, CHANGE_S = 200, 30.0  # plans and rests of a task at once; then one in so long
 
 
 class Runners:
@@ -26,6 +30,8 @@ class Runners:
         self._streams = streams
         self._runners: dict[str, SessionRunner] = {}
         self._forgetting: dict[str, bool] = {}  # on its way to the disk; whether it came again
+        self._changes: dict[str, Allowance] = {}  # of tasks that are not declined
+        self._asking: Timer | None = None  # plans came too fast
         self._closed = True
 
     def __iter__(self) -> Iterator[SessionRunner]:
@@ -53,6 +59,9 @@ class Runners:
             runner.close()
         self._runners.clear()
         self._forgetting.clear()
+        if self._asking is not None:
+            self._asking.cancel()
+            self._asking = None
 
     def see(self, task: str, message: Plan | Rest) -> bool:
         """Take in what is retained of a task's plans. False: this device cannot take part in it.
@@ -74,6 +83,10 @@ class Runners:
                 self.declined[task] = reason
             return False
         self.declined.pop(task, None)
+        if isinstance(message, Plan) and self._is_of_another(task, message.plan_id):
+            raise Refused(Reason.SHAPE, "its id is that of another task's plan")
+        if history.is_news(task, message) and not self._may_change(task):
+            return True
         history.remember(task, message)
         if not self._closed and task not in self.halts:
             runner = runner or self._begin(task)
@@ -85,6 +98,8 @@ class Runners:
         """End a task that was removed: nothing of it stays, here or on disk."""
         self.declined.pop(task, None)
         self.halts.forget(task)
+        if len(self._changes) > 2 * MOST_TASKS:  # a name that comes again soon is not forgotten
+            self._changes.clear()
         runner = self._runners.pop(task, None)
         if runner is not None:
             runner.leave()
@@ -138,6 +153,28 @@ class Runners:
             call()
         except Exception as error:  # noqa: BLE001 (the boundary of a task)
             self._parts.failed(task, error)
+
+    def _may_change(self, task: str) -> bool:
+        """Each later plan costs a write and a count of examples: they come no faster than so.
+
+        What is passed over is retained: it is asked for again.
+        """
+        allowance = self._changes.setdefault(task, Allowance(MOST_CHANGES, CHANGE_S))
+        wait_s = allowance.take(self._parts.clock.now())
+        if wait_s > 0 and self._asking is None:
+            self._asking = self._parts.clock.after(wait_s, self._ask_again)
+        return wait_s == 0
+
+    def _ask_again(self) -> None:
+        self._asking = None
+        self._parts.outbox.ask_plans()
+
+    def _is_of_another(self, task: str, plan_id: bytes) -> bool:
+        """Whether a plan of another task has this id: files and rows are named by it alone."""
+        stored = self._parts.store.plans.task_of(plan_id)
+        if stored is not None:
+            return stored != task
+        return any(runner.task != task and runner.knows(plan_id) for runner in self)
 
     def _on_forgotten(self, task: str) -> None:
         self._count_version()

@@ -113,6 +113,11 @@ class Plans:
         row = self._database.row(sql, plan_id)
         return None if row is None else _record(row)
 
+    def task_of(self, plan_id: bytes) -> str | None:
+        """Tell whose plan it is, if it was begun here and is one of the last hundred."""
+        row = self._database.row("SELECT task FROM plans WHERE plan_id = ?", plan_id)
+        return None if row is None else row[0]
+
     def recent(self) -> list[PlanRecord]:
         """List the last hundred plans, newest first."""
         sql = f"SELECT {_COLUMNS} FROM plans ORDER BY number DESC"  # noqa: S608 (a constant)

@@ -65,10 +65,7 @@ def pairs(facts: Facts) -> list[tuple[str, str]]:
     if facts.get("disk", "ok") != "ok":
         lines.append(("disk", output.paint(str(facts["disk"]), output.RED)))
     if names := [name for name in facts.get("aside", []) if name.count("-") == 1]:
-        text = (
-            f"{names[0]} was damaged; what could be read of it is here;"
-            " `recordings forget` erases it, too"
-        )
+        text = f"{names[0]} was damaged: what can be read is here, `recordings forget` erases it"
         lines.append(("put aside", output.paint(text, output.YELLOW)))
     for task, about in facts.get("tasks", {}).items():
         lines += _task(task, about)

@@ -111,6 +111,7 @@ class Node:
         self.deaths = 0
         self.boots = 1
         self.process: Process | None = None
+        self._first: Callable[[], None] | None = None  # what the next process does first
         self._broker = broker
         self._directory = directory
         self._build = build
@@ -130,6 +131,9 @@ class Node:
         """Have a process, if none runs. It may be killed by what it does here."""
         if self._life is not None:
             return
+        first, self._first = self._first, None
+        if first is not None:
+            first()
         self._clock = NodeClock(self.world, self._clock.now(), self._clock.wall())
         boot = f"boot {self.boots}"
         self._life = Life(self._clock, boot, self.cable, self._broker, self.habits, self._end)
@@ -164,7 +168,7 @@ class Node:
         def end(_: object) -> None:
             if self._life is life:
                 self.crash()
-                between()
+                self._first = between
                 self.start()
 
         self.world.after(0, end, None)

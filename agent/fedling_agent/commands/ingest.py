@@ -86,6 +86,7 @@ def run(args: argparse.Namespace) -> Exit:
     total = Total()
     with source.opened(args.file) as given, Interrupts() as interrupts:
         request: Json = {"stream": args.stream, "form": form, "mode": str(_mode(args, given))}
+        request |= {"recording": args.recording, "label": args.label}
         with Feeder(where, given, request, interrupts) as feeder:
             try:
                 _feed(feeder, pieces_of(given, interrupts), total)

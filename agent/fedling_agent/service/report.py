@@ -9,6 +9,7 @@ from fedling_agent.conditions.decision import Allowance
 from fedling_agent.conditions.policy import Policy
 from fedling_agent.conditions.table import TRAFFIC, WORK
 from fedling_agent.conditions.used import Used
+from fedling_agent.data.counting import Found
 from fedling_agent.service.control import Json
 from fedling_agent.session import state
 from fedling_agent.session.state import Session
@@ -36,6 +37,9 @@ class Live(Protocol):
 
     @property
     def wanted(self) -> int: ...
+
+    @property
+    def found(self) -> Found: ...
 
     @property
     def session(self) -> Session: ...
@@ -252,8 +256,16 @@ def _why_idle(live: Live) -> str:
     if session.offer is None:
         return f"a model waits to be fetched: {why}" if session.fetch and why else "no open plan"
     if not session.enough:
-        return f"not training: fewer than {live.wanted} examples"
+        return f"not training: {_too_few(session.offer.spec, live.wanted, live.found)}"
     return f"not training: {why}" if why else "about to ask"
+
+
+def _too_few(spec: TaskSpec, wanted: int, found: Found) -> str:
+    if 0 < found.longest < spec.window:
+        what = "of one label" if spec.labels else "without a hole"
+        return f"the longest stretch {what} has {found.longest} samples, a window is {spec.window}"
+    held = "; the task holds others out (training.holdout)" if found.held else ""
+    return f"fewer than {wanted} examples: {found.windows} are here{held}"
 
 
 def span(seconds: float) -> str:

@@ -14,6 +14,7 @@ from fedling_protocol.wire.trust import Received, Trust
 
 log = logging.getLogger(__name__)
 
+NOT_THE_ROOTS = (Reason.UNKNOWN_KEY, Reason.ROLE, Reason.SIGNATURE)
 MINE = (Kind.TICKET, Kind.RECEIPT)  # the MQTT broker may send another device's
 
 
@@ -29,18 +30,34 @@ class Inbox:
         self._device = device
         self._ledger = ledger
         self._trust = Trust(topics, root)
+        self._foreign = False  # the last certificate of an aggregator was not the root's
 
     def open(self, topic: str, payload: bytes, emptied: bool) -> Received:
         """What it says, if it may say that here to us. Raises Refused."""
         if emptied:
             raise Refused(Reason.SIZE, "larger than any message may be")
-        received = self._trust.open(topic, payload)
+        received = self._open(topic, payload)
         address = received.address
         if address.kind.from_device:
             raise Refused(Reason.TOPIC, "not for devices")
         if address.kind in MINE and address.device != self._device:
             raise Refused(Reason.TOPIC, "of another device")
         return received
+
+    def _open(self, topic: str, payload: bytes) -> Received:
+        of_aggregator = topic == self._topics.of(Kind.KEYS, AGGREGATOR)
+        try:
+            received = self._trust.open(topic, payload)
+        except Refused as refused:
+            self._foreign |= of_aggregator and refused.reason in NOT_THE_ROOTS
+            raise
+        self._foreign &= not of_aggregator
+        return received
+
+    @property
+    def foreign(self) -> bool:
+        """Whether the only aggregator that was heard is one that our root key did not sign."""
+        return self._foreign and self.key(AGGREGATOR) is None
 
     def key(self, owner: str) -> bytes | None:
         """The certified key of this device, or of "aggregator"."""

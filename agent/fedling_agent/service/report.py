@@ -21,6 +21,7 @@ from fedling_protocol.wire.labels import tidy
 from fedling_protocol.wire.messages import Plan, TaskSpec
 
 RECEIPTS = 5  # shown, of each task
+PATIENCE_S = 60.0  # connected; then a plan that did not come is a fault
 LABELS = 32  # of each stream, the most frequent ones
 
 
@@ -266,6 +267,27 @@ def _too_few(spec: TaskSpec, wanted: int, found: Found) -> str:
         return f"the longest stretch {what} has {found.longest} samples, a window is {spec.window}"
     held = "; the task holds others out (training.holdout)" if found.held else ""
     return f"fewer than {wanted} examples: {found.windows} are here{held}"
+
+
+# --- a device without a task ----------------------------------------------------------------------
+
+
+def foreign_words(fleet: str) -> str:
+    """Say that the aggregator here is another root key's."""
+    return (
+        f"the aggregator of fleet {fleet} is not one that root_key of agent.toml signs: is that "
+        "the key which fedling-broker init printed?"
+    )
+
+
+def no_plan_words(fleet: str, known: bool, since_s: float) -> str:
+    """Say that no plan came. known: an aggregator's certificate did; since_s: connected."""
+    words = "no plan was seen yet"
+    if since_s < PATIENCE_S:
+        return words
+    if not known:
+        words += f", nor an aggregator of fleet {fleet}: is that its name?"
+    return f"{words}; fedling-agent check says why"
 
 
 def span(seconds: float) -> str:

@@ -116,6 +116,13 @@ def _add_data(verbs: Verbs) -> None:
         action="store_true",
         help="of a file: recordings that are here already are removed before their rows are stored",
     )
+    for word in ("recording", "label"):
+        ingest.add_argument(
+            f"--{word}",
+            default="",
+            metavar="NAME",
+            help=f"the {word} of all rows, for an input without a column of it",
+        )
     _add_input(ingest)
     _add_recordings(verbs)
     predict = verbs.add(

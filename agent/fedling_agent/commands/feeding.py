@@ -47,7 +47,7 @@ class Feeder:
     def __init__(
         self, where: Installation, source: Source, request: Json, interrupts: Interrupts
     ) -> None:
-        """request: stream, form and mode."""
+        """request: stream, form, mode, and what the command line gives for all rows."""
         self._where = where
         self._source = source
         self._request = request | {"input": secrets.token_hex(16)}

@@ -87,6 +87,7 @@ def run(args: argparse.Namespace) -> Exit:
     with source.opened(args.file) as given, Interrupts() as interrupts:
         where = installation.find(args)
         request: Json = {"stream": args.stream, "form": form, "mode": str(_mode(args, given))}
+        request |= {"recording": args.recording, "label": args.label}
         with Feeder(where, given, request, interrupts) as feeder:
             try:
                 _feed(feeder, pieces_of(given, interrupts), total)

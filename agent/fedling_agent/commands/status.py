@@ -95,6 +95,8 @@ def _counts(facts: Facts, prefix: str) -> str:
 def _enrolled(facts: Facts) -> str:
     if facts.get("enrolled"):
         return "yes"
+    if facts.get("foreign"):
+        return "no; root_key of agent.toml comes first, or the operator can do nothing"
     word = "not any more: it was removed" if facts.get("removed") else "no"
     return f"{word}; the operator runs: {facts['enrol']}"
 

@@ -21,6 +21,7 @@ from fedling_protocol.disk.errors import BadDatabase, BadInput, Busy, CannotWrit
 from fedling_protocol.exits import Exit
 from fedling_protocol.runtime import mishaps
 from fedling_protocol.runtime.slices import Sliced
+from fedling_protocol.wire.names import AGGREGATOR
 
 ENDING_S = 10.0  # for trainings that stand on what is forgotten
 ENDED_LOOK_S = 0.05
@@ -88,6 +89,7 @@ class Desk:
                 "fleet": service.config.fleet,
                 "enrolled": service.enrolment.enrolled,
                 "removed": service.enrolment.removed,
+                "foreign": service.inbox.foreign,
                 "doing": self._doing(),
                 "connection": self._connection(),
                 "declined": service.runners.declined,
@@ -245,7 +247,7 @@ class Desk:
             wait = report.span(service.stall.retry_at - now)
             return f"{service.stall.reason}; tries again in {wait}"
         if not service.runners:
-            return "no plan was seen yet" if service.link.connected else "not connected"
+            return self._nothing()
         return "; ".join(
             f"{runner.task}: {report.sentence(runner, service.occupant(runner), now)}"
             for runner in service.runners
@@ -257,6 +259,18 @@ class Desk:
         answer(RequestFailed(mishaps.sentence(error), code))
         if isinstance(error, BadDatabase):
             self._service.meet(error)
+
+    def _nothing(self) -> str:
+        """Say why there is no task to work on."""
+        service = self._service
+        if not service.link.connected:
+            return "not connected"
+        fleet, since_s = service.config.fleet, service.clock.now() - service.connection.since
+        if service.inbox.foreign:
+            return report.foreign_words(fleet)
+        if service.runners.declined:
+            return "every task is declined"
+        return report.no_plan_words(fleet, service.inbox.key(AGGREGATOR) is not None, since_s)
 
     def _connection(self) -> Json:
         service, now = self._service, self._service.clock.now()

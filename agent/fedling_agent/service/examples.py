@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from fedling_agent.data.counting import Counter
+from fedling_agent.data.counting import Counter, Found
 from fedling_agent.data.recording import Changes, Source
 from fedling_agent.service.floor import Floor
 from fedling_protocol.disk.errors import BadInput
@@ -43,6 +43,11 @@ class Examples:
     def enough(self) -> bool:
         """Whether there are enough, as far as it is counted."""
         return self._counter is not None and self._counter.enough is True
+
+    @property
+    def found(self) -> Found:
+        """What there is for the last plan, as far as it is counted."""
+        return Found() if self._counter is None else self._counter.found
 
     def count_for(self, plan: Plan) -> None:
         """Count for another plan: it may want other windows, or more."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from fedling_agent.conditions.decision import Allowance
 from fedling_agent.conditions.gate import Gate
+from fedling_agent.data.counting import Found
 from fedling_agent.data.recording import Changes
 from fedling_agent.service.examples import Examples
 from fedling_agent.service.local_training import LocalTraining
@@ -76,6 +77,11 @@ class SessionRunner:
     def failure(self) -> str:
         """Why the last training failed, or why there are no examples for the last plan."""
         return self.training.failure or self._examples.failure
+
+    @property
+    def found(self) -> Found:
+        """What there is of the examples that the last plan wants."""
+        return self._examples.found
 
     @property
     def wanted(self) -> int:

@@ -237,6 +237,11 @@ def test_device_add_list_remove(here: Here) -> None:
     assert ID in here("device", "add", ID, KEY.hex())
     (listed,) = here.json("device", "list")
     assert (listed["device"], listed["key"]) == (ID, KEY.hex())
+    assert (listed["task"], listed["accepted"]) == (None, 0)
+    shown = here("device", "list")
+    assert f"{ID}" in shown
+    assert "never asked" in shown
+    assert max(map(len, shown.splitlines())) <= 80
     here("device", "remove", ID)
     assert "fedling-broker device pending" in here("device", "list")
 

@@ -22,6 +22,7 @@ from fedling_agent.store.store import Store
 from fedling_agent.training.process import ChildProcess
 from fedling_protocol.disk import lock
 from fedling_protocol.disk.lock import Locked
+from fedling_protocol.disk.ownership import NotOurs
 from fedling_protocol.exits import Exit
 from fedling_protocol.net import credentials
 from fedling_protocol.net.link import MqttLink
@@ -30,9 +31,12 @@ from fedling_protocol.net.ports import Broker, Credentials, Link, Owner
 from fedling_protocol.net.way import Way
 from fedling_protocol.runtime import logs, sdnotify
 from fedling_protocol.runtime.backoff import Backoff
+from fedling_protocol.runtime.ending import Ending
 from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.runtime.watchdog import Watchdog
 from fedling_protocol.runtime.worker import ThreadWorker
+from fedling_protocol.settings import SettingsError
+from fedling_protocol.wire.identity import IdentityError
 from fedling_protocol.wire.limits import MAX_PACKET
 
 log = logging.getLogger(__name__)
@@ -55,7 +59,7 @@ def run(args: argparse.Namespace) -> Exit:
         disk = ThreadWorker(loop, "disk")
         service = Service(_ports(loop, disk, config, known_as), config, streams, me, store)
         server = control.Server(loop, where.state, Desk(service).handle)
-        loop.on_end(partial(_stop, service, loop))
+        ending = Ending(loop, partial(service.stop, loop.stop), partial(_why_not, args))
         service.start()
         Watchdog(loop).start()
         sdnotify.ready("running")
@@ -64,6 +68,7 @@ def run(args: argparse.Namespace) -> Exit:
         server.close()
         loop.close()
         store.close()
+    ending.finish()
     return Exit.OK
 
 
@@ -80,9 +85,15 @@ def _lock(held: ExitStack, where: Installation) -> None:
             time.sleep(LOCK_LOOK_S)
 
 
-def _stop(service: Service, loop: Loop) -> None:
-    sdnotify.stopping()
-    service.stop(loop.stop)
+def _why_not(args: argparse.Namespace) -> str:
+    """Why the service could not begin with agent.toml as it is now; empty if it could."""
+    try:
+        where = installation.find(args)
+        where.streams()
+        credentials.load(where.needed_config().mqtt)
+    except (IdentityError, NotOurs, SettingsError) as error:
+        return str(error)
+    return ""
 
 
 def _ports(

@@ -67,8 +67,8 @@ def _add_service(verbs: Verbs) -> None:
     )
     init.add_argument(
         "--state",
-        default="broker-state",
-        help="the directory of database, models and keys (default: %(default)s)",
+        help="the directory of database, models and keys (default: broker-state beside broker.toml;"
+        " of /etc/fedling/broker.toml /var/lib/fedling-broker)",
     )
     _add_root_key(init)
     serve = verbs.add("serve", "be the aggregator: open rounds, publish models, until SIGTERM")

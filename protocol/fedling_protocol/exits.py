@@ -14,6 +14,7 @@ class Exit(IntEnum):
     UNAVAILABLE = 69  # a service that the command needs does not answer
     CANNOT_WRITE = 73  # the disk is full, read-only or failing
     TRY_LATER = 75  # a lock is held or a limit reached: the same command may work later
+    NOT_ALLOWED = 77  # what is asked for is another user's, or open to everybody
     BAD_CONFIG = 78  # a configuration file or the tables are wrong: systemd does not restart
     INTERRUPTED = 130  # Ctrl-C
 

@@ -98,7 +98,7 @@ def aggregator(tmp_path: Path) -> Iterator[HandAggregator]:
 
 def update(aggregator: HandAggregator, *changed: tuple[str, str], goal: int = 2) -> None:
     """As the verb does: in a process of its own."""
-    text = HAND_TEXT.format(clip=1, rounds=5, goal=goal)
+    text = HAND_TEXT.format(clip=1, rounds=5, goal=goal, normalise="device")
     for old, new in changed:
         assert old in text
         text = text.replace(old, new)

@@ -163,12 +163,33 @@ def test_without_a_configuration_the_error_says_what_to_do(
 # --- tasks ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("normalise", "words"),
+    [
+        ("fleet", "which a first round asks for"),
+        ("device", "right where each device sees every label"),
+        ("none", "resolution must be 1/32"),
+    ],
+)
+def test_task_check_and_add_say_how_samples_are_scaled(
+    here: Here, normalise: str, words: str
+) -> None:
+    text = TEXT.replace('"device"', f'"{normalise}"')
+    Path("t.toml").write_text(text)
+    assert words in here("task", "check", "t.toml")
+    assert here.json("task", "check", "t.toml")["normalise"] == normalise
+    assert words in here("task", "add", "t.toml")
+    (row,) = here.json("task", "list")
+    measured = f"{normalise}, not measured yet" if normalise == "fleet" else normalise
+    assert row["normalise"] == measured
+
+
 def test_task_add_list_show_pause_resume_remove(here: Here) -> None:
     assert "no tasks" in here("task", "list")
     here.add_task()
     assert here("task", "show", "tiny") == TEXT
     expected = {"task": "tiny", "paused": False, "rounds": 0, "open": False, "model": 1}
-    expected |= {"hindrance": None}
+    expected |= {"normalise": "device", "hindrance": None}
     assert here.json("task", "list") == [expected]
     here("task", "pause", "tiny")
     assert here.json("task", "list")[0]["paused"]

@@ -379,8 +379,8 @@ def test_service_of_another_user_is_named_as_such(
         absent("needs root, to become somebody else")
     words = [*prefix, *agent.command("status")]
     result = subprocess.run(words, capture_output=True, text=True)
-    assert result.returncode == Exit.UNAVAILABLE
-    assert "belongs to another user" in result.stderr
+    assert result.returncode == Exit.NOT_ALLOWED
+    assert "is for user root alone; put sudo before the command" in result.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
-TREE = ["native", "protocol", "agent", "broker", "firmware_sim"]
+TREE = ["native", "protocol", "agent", "broker", "firmware_sim", "packaging"]
 FILES = ["pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE"]
 READ = ["bench", "docs", "examples", "packaging", "tests"]  # what a person reads
 PAGES = ["CHANGELOG.md", "CONTRIBUTING.md", "DESIGN.md", "SECURITY.md"]
@@ -57,11 +57,22 @@ def test_wheel_serves_every_python_from_3_11(built: Path) -> None:
 
 def test_wheel_holds_packages_and_no_c(built: Path) -> None:
     names = zipfile.ZipFile(the_only(built, "*.whl")).namelist()
+    names = [name for name in names if ".data/data/" not in name]
     tops = {name.split("/")[0] for name in names if ".dist-info/" not in name}
     assert tops == {path.parent.name for path in ROOT.glob("*/fedling_*/__init__.py")}
     suffixes = {Path(name).suffix for name in names if ".dist-info/" not in name}
     assert suffixes - {".pyi"} == {".json", ".py", ".so", ".typed"}
     assert {x.split("/")[0] for x in names if x.endswith("py.typed")} == tops
+
+
+def test_wheel_brings_units_and_users_along(built: Path) -> None:
+    wheel = zipfile.ZipFile(the_only(built, "*.whl"))
+    data = [name for name in wheel.namelist() if ".data/data/" in name]
+    brought = {name.split(".data/data/")[1]: wheel.read(name) for name in data}
+    units = {unit.name: unit for unit in (ROOT / "packaging/systemd").glob("*.service")}
+    expected = {f"lib/systemd/system/{name}": unit.read_bytes() for name, unit in units.items()}
+    users = (ROOT / "packaging/sysusers.d/fedling.conf").read_bytes()
+    assert brought == expected | {"lib/sysusers.d/fedling.conf": users}
 
 
 def test_wheel_asks_a_device_for_cffi_and_the_wire_only(built: Path) -> None:

@@ -54,6 +54,7 @@ window = 4
 stride = 4
 channels = 2
 labels = ["up", "down", "still"]
+normalise = "device"
 rounds = {rounds}
 [model]
 layers = [5, 3]

@@ -20,8 +20,8 @@ Ask = Callable[[Json], Json]
 
 
 def run(args: argparse.Namespace) -> Exit:
-    where, form = installation.find(args), source.form(args)
-    with _asker(where) as (ask, by), source.opened(args.file) as given:
+    form = source.form(args)
+    with source.opened(args.file) as given, _asker(installation.find(args)) as (ask, by):
         window = int(str(ask({"do": "windows", "task": args.task})["window"]))
         request: Json = {"do": "predict", "task": args.task, "form": form}
         for piece in pieces(given.all(), form, window):

@@ -5,6 +5,7 @@ import logging
 import os
 import random
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -13,14 +14,17 @@ from fedling_agent.commands import installation
 from fedling_agent.commands.installation import Installation
 from fedling_agent.conditions.watcher import Watcher
 from fedling_agent.config import AgentConfig
+from fedling_agent.data.streams import Stream
 from fedling_agent.service import control
 from fedling_agent.service.desk import Desk
 from fedling_agent.service.service import Ports, Service
 from fedling_agent.store import identity
 from fedling_agent.store.database import PROGRAM
+from fedling_agent.store.identity import Identity
 from fedling_agent.store.store import Store
 from fedling_agent.training.process import ChildProcess
 from fedling_protocol.disk import lock
+from fedling_protocol.disk.errors import BadDatabase, CannotWrite
 from fedling_protocol.disk.lock import Locked
 from fedling_protocol.exits import Exit
 from fedling_protocol.net import credentials
@@ -36,6 +40,7 @@ from fedling_protocol.runtime.worker import ThreadWorker
 
 log = logging.getLogger(__name__)
 
+HEALTHY_S = 60.0  # a database that is damaged again within it lies on a card that is failing
 LOCK_S = 3.0
 LOCK_LOOK_S = 0.002
 
@@ -49,21 +54,51 @@ def run(args: argparse.Namespace) -> Exit:
         _lock(held, where)
         me = identity.ensure(where.state)
         log.info("device %s, key %s", me.device, me.key.public.hex())
-        store = Store(where.state, config.bounds)
+        store = Store.open_or_begin_anew(where.state, config.bounds, int(time.time()))
+        began = time.monotonic()
+        while (damage := _live(where, config, streams, known_as, me, store)) is not None:
+            if time.monotonic() < began + HEALTHY_S:
+                raise CannotWrite(f"{store.database.path}", f"{damage}, again and again")
+            store = Store.begin_anew(where.state, config.bounds, int(time.time()), damage)
+            began = time.monotonic()
+    return Exit.OK
+
+
+def _live(
+    where: Installation,
+    config: AgentConfig,
+    streams: dict[str, Stream],
+    known_as: Credentials | None,
+    me: Identity,
+    store: Store,
+) -> BadDatabase | None:
+    """Run the service on this store to its end, which may be that the database is damaged."""
+    ends: list[BadDatabase] = []
+    with ExitStack() as held:
+        held.callback(store.close)
         loop = Loop()
+        held.callback(loop.close)
         disk = ThreadWorker(loop, "disk")
-        service = Service(_ports(loop, disk, config, known_as), config, streams, me, store)
+        held.callback(disk.close)
+
+        def begin_anew(error: BadDatabase) -> None:
+            ends.append(error)
+            service.link.reconnect("begins anew")
+            loop.stop()
+
+        ports = _ports(loop, disk, config, known_as, begin_anew)
+        service = Service(ports, config, streams, me, store)
         server = control.Server(loop, where.state, Desk(service).handle)
+        held.callback(server.close)
         loop.on_end(partial(_stop, service, loop))
-        service.start()
+        try:
+            service.start()
+        except BadDatabase as error:
+            service.meet(error)
         Watchdog(loop).start()
         sdnotify.ready("running")
         loop.run()
-        disk.close()
-        server.close()
-        loop.close()
-        store.close()
-    return Exit.OK
+    return ends[0] if ends else None
 
 
 def _lock(held: ExitStack, where: Installation) -> None:
@@ -71,7 +106,7 @@ def _lock(held: ExitStack, where: Installation) -> None:
     until = time.monotonic() + LOCK_S
     while True:
         try:
-            held.enter_context(lock.exclusive(where.state, PROGRAM))
+            held.enter_context(lock.exclusive(where.kept(), PROGRAM))
             return
         except Locked:
             if time.monotonic() > until:
@@ -85,7 +120,11 @@ def _stop(service: Service, loop: Loop) -> None:
 
 
 def _ports(
-    loop: Loop, disk: ThreadWorker, config: AgentConfig, known_as: Credentials | None
+    loop: Loop,
+    disk: ThreadWorker,
+    config: AgentConfig,
+    known_as: Credentials | None,
+    begin_anew: Callable[[BadDatabase], None],
 ) -> Ports:
     names = ThreadWorker(loop, "names", patient=False)
     sensors = ThreadWorker(loop, "sensors", patient=False)
@@ -114,4 +153,5 @@ def _ports(
         ),
         dice=os.urandom,
         draw=random.random,
+        begin_anew=begin_anew,
     )

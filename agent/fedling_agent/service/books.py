@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from fedling_agent.conditions.used import Hour, Used
 from fedling_agent.service.writer import Writer, ignore
-from fedling_agent.store.ledger import Ledger
+from fedling_agent.store.ledger import KEPT_DAYS, Ledger
 from fedling_agent.store.ledger import Traffic as Row
 from fedling_protocol.net.framing import publish_size
 from fedling_protocol.net.tcpinfo import Traffic
@@ -105,6 +105,8 @@ class Books:
             self.close()
 
     def _book(self, plan_id: bytes | None, packet: Traffic) -> None:
+        if len(self._traffic) > KEPT_DAYS:
+            self.close()
         if plan_id is not None:
             self._add(plan_id, packet)
             self._add(None, Traffic() - packet)

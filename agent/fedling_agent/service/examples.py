@@ -16,14 +16,24 @@ class Examples:
     """Counts for one plan at a time."""
 
     def __init__(
-        self, clock: Clock, source: Source, secret: bytes, floor: Floor, counted: Callable[[], None]
+        self,
+        clock: Clock,
+        source: Source,
+        secret: bytes,
+        floor: Floor,
+        counted: Callable[[], None],
+        failed: Callable[[Exception], None],
     ) -> None:
-        """secret: the device's, for the hold-out. counted: called when the answer may be new."""
+        """secret: the device's, for the hold-out. counted: called when the answer may be new.
+
+        failed: told what nobody expected
+        """
         self._clock = clock
         self._source = source
         self._secret = secret
         self._floor = floor
         self._counted = counted
+        self._failed = failed
         self._counter: Counter | None = None
         self._counting: Sliced[bool] | None = None
         self.failure = ""  # why there is nothing to count
@@ -75,6 +85,7 @@ class Examples:
     def _on_failed(self, error: Exception) -> None:
         """The stream does not fit the task: there is nothing to count."""
         self._counting = None
-        if not isinstance(error, BadInput):
-            raise error
-        self.failure = str(error)
+        if isinstance(error, BadInput):
+            self.failure = str(error)
+        else:
+            self._failed(error)

@@ -1,15 +1,17 @@
 """The one door for messages from outside: what passes is signed and sound, the rest is counted."""
 
 import logging
+from collections.abc import Callable
 
 from fedling_agent.service.books import Books
 from fedling_agent.store.ledger import Ledger
 from fedling_protocol.runtime.loop import Clock
 from fedling_protocol.runtime.refusals import Refusals
 from fedling_protocol.wire.kinds import Kind
+from fedling_protocol.wire.limits import MAX_SMALL
 from fedling_protocol.wire.names import AGGREGATOR
 from fedling_protocol.wire.refused import Reason, Refused
-from fedling_protocol.wire.topics import Topics
+from fedling_protocol.wire.topics import Address, Topics
 from fedling_protocol.wire.trust import Received, Trust
 
 log = logging.getLogger(__name__)
@@ -22,14 +24,26 @@ class Inbox:
     """Opens envelopes, keeps certificates' keys; the service adds to `refusals`."""
 
     def __init__(
-        self, clock: Clock, topics: Topics, root: bytes, device: str, ledger: Ledger, books: Books
+        self,
+        clock: Clock,
+        topics: Topics,
+        root: bytes,
+        device: str,
+        ledger: Ledger,
+        books: Books,
+        asked: Callable[[str], int] = lambda _task: 0,
     ) -> None:
-        """root: the fleet's public key. ledger: where the certificates are kept."""
+        """root: the fleet's public key. ledger: where the certificates are kept.
+
+        asked: bytes of the model of a task that is on its way here
+        """
         self.refusals = Refusals(clock, books.count)
         self._topics = topics
         self._device = device
         self._ledger = ledger
-        self._trust = Trust(topics, root)
+        self._trust = Trust(topics, root, self._largest)
+        self._asked = asked
+        self._aggregators = topics.of(Kind.KEYS, AGGREGATOR)
         self._foreign = False  # the last certificate of an aggregator was not the root's
 
     def open(self, topic: str, payload: bytes, emptied: bool) -> Received:
@@ -44,8 +58,16 @@ class Inbox:
             raise Refused(Reason.TOPIC, "of another device")
         return received
 
+    def _largest(self, address: Address) -> int:
+        """What is not for us, or nobody asked for, is not hashed to find out who sent it."""
+        if address.kind.from_device:
+            return MAX_SMALL
+        if address.kind is not Kind.MODEL:
+            return address.kind.largest
+        return min(address.kind.largest, max(MAX_SMALL, self._asked(address.task or "")))
+
     def _open(self, topic: str, payload: bytes) -> Received:
-        of_aggregator = topic == self._topics.of(Kind.KEYS, AGGREGATOR)
+        of_aggregator = topic == self._aggregators
         try:
             received = self._trust.open(topic, payload)
         except Refused as refused:

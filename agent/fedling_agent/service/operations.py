@@ -148,6 +148,7 @@ def forget(store: Store, stream: str, names: Sequence[str] | None, now_ms: int) 
     for record in rounds_on(store, stream, names):
         plan, update = record.plan, record.update_hash
         store.spool.end(plan.spec.task, plan.plan_id, update, None, "erased", now_ms)
+    store.forget_aside()
     return store.recordings.forget(stream, names)
 
 

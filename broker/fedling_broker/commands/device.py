@@ -18,8 +18,8 @@ def add(args: argparse.Namespace) -> Exit:
         key = b""
     if len(key) != 32:
         raise DeviceError("the key is not 64 hexadecimal digits, as `fedling-agent init` prints it")
+    root = installation.root_key(installation.load(args), args.root_key)
     with installation.opened(args) as (found, store):
-        root = installation.root_key(found, args.root_key)
         Devices(store.database, found.topics).certify(args.device, key, root)
     output.print_answer(
         f"{args.device} belongs to the fleet; it needs no restart",

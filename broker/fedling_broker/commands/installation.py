@@ -30,13 +30,17 @@ def load(args: argparse.Namespace) -> Config:
 
 @contextmanager
 def opened(args: argparse.Namespace) -> Iterator[tuple[Config, Store]]:
-    """Open what a verb works on; an aggregator may work there. Raises as Store does."""
+    """Open what a verb works on; an aggregator may work there. Raises NotOurs, and as Store does.
+
+    Inside of it root is who keeps the state: the caller's own files are for before and after.
+    """
     found = load(args)
-    store = Store(found.state_dir)
-    try:
-        yield found, store
-    finally:
-        store.close()
+    with found.acting():
+        store = Store(found.state_dir)
+        try:
+            yield found, store
+        finally:
+            store.close()
 
 
 def online_key(found: Config) -> SigningKey:

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from functools import partial
 
 from fedling_broker.commands import installation
-from fedling_broker.config import Config
+from fedling_broker.config import UNIT, Config
 from fedling_broker.service.service import Ports, Service
 from fedling_broker.store.database import PROGRAM
 from fedling_broker.store.store import Store
-from fedling_protocol.disk import lock
+from fedling_protocol.disk import lock, ownership
 from fedling_protocol.exits import Exit
 from fedling_protocol.net import credentials
 from fedling_protocol.net.link import MqttLink
@@ -36,6 +36,8 @@ def run(args: argparse.Namespace) -> Exit:
         level=args.log.upper(), format="%(asctime)s %(levelname)s %(message)s", force=True
     )
     found = installation.load(args)
+    ownership.become(found.state_dir, UNIT, found.path)
+    ownership.check_ours(found.state_dir)
     key, secret = installation.online_key(found), installation.secret(found)
     if time.time() < BUILT_S:
         log.warning("the clock says %s: set it, or devices ignore this aggregator", time.ctime())

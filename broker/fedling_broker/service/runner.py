@@ -6,16 +6,18 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from fedling_broker.aggregation.limits import Sizes
 from fedling_broker.aggregation.sums import GroupSum
 from fedling_broker.rounds import events as ev
 from fedling_broker.rounds import machine, state
 from fedling_broker.rounds.state import Rounds
 from fedling_broker.service.fold import Made, fold
+from fedling_broker.service.measure import measure, updates
 from fedling_broker.service.plans import asked_of, plan_of, restore, terms_of
 from fedling_broker.service.publisher import Publisher
 from fedling_broker.service.running_sum import Base, Lost, RunningSum
 from fedling_broker.service.turns import Turns
-from fedling_broker.store.models import Fold, ModelRow
+from fedling_broker.store.models import ModelRow
 from fedling_broker.store.rounds import DecisionRow, PlanRow
 from fedling_broker.store.shelf import Damaged
 from fedling_broker.store.store import Store
@@ -26,7 +28,7 @@ from fedling_protocol.runtime.conductor import Conductor
 from fedling_protocol.runtime.loop import Clock
 from fedling_protocol.runtime.worker import Worker
 from fedling_protocol.wire import digest
-from fedling_protocol.wire.messages import Join, Plan, Rest, Update, Verdict
+from fedling_protocol.wire.messages import Join, Plan, PlanKind, Rest, Update, Verdict
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +65,7 @@ class RoundsRunner:
 
     def __init__(self, task: Task, row: TaskRow, parts: Parts) -> None:
         self.task = task
+        self._ended = False  # by close(); a machine that fails closes itself
         self.folding = False  # files are being made that no row speaks of yet
         self._generation = row.generation
         self._asked = task if row.asked is None else parse_task(row.asked, f"task {row.name}")
@@ -109,6 +112,7 @@ class RoundsRunner:
 
     def close(self) -> None:
         """No timer and no action any more. What is on disk stays."""
+        self._ended = True
         self._conductor.close()
         if self._sum is not None:
             self._sum.close()
@@ -136,7 +140,7 @@ class RoundsRunner:
             if in_turn:
                 raise error
             self._parts.refused(error)
-        elif not self._conductor.closed:
+        elif not self._ended:
             self._parts.halt(self.task.name, error)
 
     def _then(self, answer: Callable[[], None]) -> None:
@@ -166,10 +170,10 @@ class RoundsRunner:
         self._asked = self.task
         rounds = parts.store.rounds
         rounds.open(name, action.round, plan_id, base, self.task.clip_q8, self._now_ms())
-        log.info("%s: round %d open on model %d", name, action.round, base.version)
         plan = rounds.plan(name, plan_id)
         assert plan is not None
-        self._begin_sum(plan)
+        log.info("%s: %s open on model %d", name, plan.words, base.version)
+        self._restore_sum()
         self._conductor.give(ev.Opened(plan_id, terms_of(self.task, plan)))
 
     def _grant(self, action: ev.GrantPlace) -> None:
@@ -178,13 +182,13 @@ class RoundsRunner:
         rounds.grow(name, action.plan_id, action.at_ms)
 
     def _store(self, action: ev.StoreUpdate) -> None:
-        """On disk when the turn is; in the sum at once, which is lost with a turn that fails."""
+        """On disk when the turn is; in the sum at once, which is lost with a turn that fails.
+
+        Statistics have none: they limit each other, so they are added when all are there.
+        """
         name, rounds, update = self.task.name, self._parts.store.rounds, action.update
-        assert self._sum is not None
-        extent, sizes = (
-            rounds.add_update(name, update.plan_id, action.message),
-            self._sum.add(update),
-        )
+        extent = rounds.add_update(name, update.plan_id, action.message)
+        sizes = Sizes(0, 0, 0) if self._sum is None else self._sum.add(update)
         row = DecisionRow(
             action.device,
             Verdict.ACCEPTED,
@@ -223,7 +227,7 @@ class RoundsRunner:
 
     def _restore_sum(self) -> None:
         plan = self._parts.store.rounds.unfolded(self.task.name)
-        if plan is not None:
+        if plan is not None and plan.kind is PlanKind.TRAIN:
             self._begin_sum(plan)
 
     def _begin_sum(self, plan: PlanRow) -> RunningSum:
@@ -243,7 +247,9 @@ class RoundsRunner:
             self._conductor.give(ev.Folded(action.plan_id))
             return
         self.folding = True
-        if self._sum is None or self._sum.limits is None:  # known now, when all of it is on disk
+        if plan.kind is PlanKind.STATISTICS:
+            self._then(lambda: self._measure(plan))  # when all of them are on disk
+        elif self._sum is None or self._sum.limits is None:  # known now, when all of it is on disk
             self._then(lambda: self._add_up_and_make(plan))
         else:
             self._make(plan, self._sum)
@@ -254,55 +260,61 @@ class RoundsRunner:
 
     def _make(self, plan: PlanRow, of: RunningSum) -> None:
         """Make the files of the next model as soon as the sum is whole."""
-        parts, task, models = self._parts, self.task, self._parts.store.models
-        before, version = models.newest_state(task.name), models.newest(task.name).version + 1
+        task, models = self.task, self._parts.store.models
+        before, base = models.newest_state(task.name), models.newest(task.name)
         assert of.limits is not None
         steps = of.limits.steps
 
         def make(total: GroupSum) -> None:
             if not total.weight:
-                log = parts.store.rounds.log(plan.plan_id)
+                log = self._parts.store.rounds.log(plan.plan_id)
                 self._fail(Damaged(f"{log}: none of its {len(of.lost)} updates is whole"))
                 return
-            parts.compute.do(
-                lambda: fold(models, task, before, total, steps),
-                lambda made: self._on_folded(plan, version, before, made, of.lost),
-                self._fail,
+            self._compute(
+                plan, before, lambda: fold(models, task, base, before, total, steps), of.lost
             )
 
         of.when_whole(make)
 
-    def _on_folded(
-        self, plan: PlanRow, version: int, before: bytes, made: Made, lost: Sequence[Lost]
-    ) -> None:
-        """The files are on disk."""
-        if not self._conductor.closed:
-            enter = partial(self._enter, plan, version, before, made, lost)
-            self._parts.turns.run(lambda: self._part(enter))
-
-    def _enter(
-        self, plan: PlanRow, version: int, before: bytes, made: Made, lost: Sequence[Lost]
-    ) -> None:
-        """Journal, model and plan in one turn, then the updates and the old state are erased."""
-        parts, task, setup = self._parts, self.task, self.task.optimiser
+    def _measure(self, plan: PlanRow) -> None:
+        """Make the files of the model that knows the scale."""
         if self._conductor.closed:
             return
-        row = Fold(
-            plan.round,
-            made.sum_hash,
-            made.weight,
-            setup.name,
-            setup.text,
-            version,
-            made.model_hash,
-            made.state_hash,
+        task, models, rounds = self.task, self._parts.store.models, self._parts.store.rounds
+        before, base = models.newest_state(task.name), models.newest(task.name)
+        devices = updates(rounds, plan.plan_id, rounds.members(task.name, plan.plan_id))
+        limited = task.clip_q8 > 0
+        self._compute(
+            plan,
+            before,
+            lambda: measure(models, task.spec, base, before, devices, limited=limited),
         )
+
+    def _compute(
+        self, plan: PlanRow, before: bytes, make: Callable[[], Made], lost: Sequence[Lost] = ()
+    ) -> None:
+        """Beside the loop. lost: updates that nothing can be made of"""
+        self._parts.compute.do(
+            make, lambda made: self._on_folded(plan, before, made, lost), self._fail
+        )
+
+    def _on_folded(self, plan: PlanRow, before: bytes, made: Made, lost: Sequence[Lost]) -> None:
+        """The files are on disk."""
+        if not self._conductor.closed:
+            enter = partial(self._enter, plan, before, made, lost)
+            self._parts.turns.run(lambda: self._part(enter))
+
+    def _enter(self, plan: PlanRow, before: bytes, made: Made, lost: Sequence[Lost]) -> None:
+        """Journal, model and plan in one turn, then the updates and the old state are erased."""
+        parts, task, model = self._parts, self.task, made.model
+        if self._conductor.closed:
+            return
         self._name_who_is_far_off(plan)
         self._name_what_is_lost(plan, lost)
-        parts.store.models.enter(task.name, row, made.exponents)
+        parts.store.models.enter(task.name, made.entry(plan.round), model)
         parts.store.rounds.end(task.name, plan.plan_id, keep=parts.keep_updates)
         self.folding = False
-        log.info("%s: round %d made model %d", task.name, plan.round, version)
+        log.info("%s: %s made model %d", task.name, plan.words, model.version)
         self._sum = None
         self._conductor.give(ev.Folded(plan.plan_id))
         self._then(lambda: self._erase(plan, before))  # the next model is sealed before it
@@ -355,16 +367,16 @@ class RoundsRunner:
         row = self._parts.store.rounds.plan(self.task.name, action.plan_id)
         assert row is not None
         asked = asked_of(self.task, self._asked)
-        self._retain(lambda _model, size: plan_of(asked, row, size, self._generation))
+        self._retain(lambda model, size: plan_of(asked, row, model, size, self._generation))
 
     def _publish_rest(self, action: ev.PublishRest) -> None:
-        spec, look_again_s = self.task.spec, action.look_again_s
-        generation = self._generation
-        self._retain(
-            lambda model, size: Rest(
-                model.version, model.model_hash, spec, size, look_again_s, generation=generation
-            )
-        )
+        spec, look_again_s, generation = self.task.spec, action.look_again_s, self._generation
+
+        def rest(model: ModelRow, size: int) -> Rest:
+            version, name = model.version, model.model_hash
+            return Rest(version, name, model.spec(spec), size, look_again_s, generation=generation)
+
+        self._retain(rest)
 
     def _retain(self, make: Callable[[ModelRow, int], Plan | Rest]) -> None:
         """The newest model first; then what stands on it; then other models are emptied.

@@ -4,12 +4,14 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
-from fedling_broker.service.halts import Halts
 from fedling_broker.service.runner import OF_THE_DISK, Parts, RoundsRunner
+from fedling_broker.store.shelf import Damaged
 from fedling_broker.store.tasks import TaskRow
 from fedling_broker.tasks import task_file
 from fedling_protocol.disk.errors import BadDatabase, Busy, CannotWrite
 from fedling_protocol.runtime import mishaps
+from fedling_protocol.runtime.halts import Halts
+from fedling_protocol.settings import SettingsError
 from fedling_protocol.wire.messages import TaskInForce, Tasks
 
 log = logging.getLogger(__name__)
@@ -130,6 +132,18 @@ class Runners:
 def lives(rows: Iterable[TaskRow]) -> tuple[TaskInForce, ...]:
     """What devices hear of tasks."""
     return tuple(TaskInForce(row.name, row.generation) for row in rows)
+
+
+def way_out(task: str, error: Exception) -> str:
+    """Say what a person can do about a task that is stopped."""
+    if isinstance(error, Damaged):
+        return (
+            "put the file back from a backup, or go back to a model that is whole: "
+            f"fedling-broker model rollback {task} VERSION"
+        )
+    if isinstance(error, SettingsError):
+        return f"mend it: fedling-broker task update {task} FILE, or task remove {task}"
+    return f"if it stays so, this is a fault of fedling: report it, or task remove {task}"
 
 
 def _ignore(_result: object) -> None:

@@ -11,30 +11,33 @@ from functools import partial
 from fedling_broker.config import Config, KeepUpdates
 from fedling_broker.service import notices as notices_file
 from fedling_broker.service.counters import Counters
-from fedling_broker.service.halts import Halts
 from fedling_broker.service.holding import Holding, Notice
 from fedling_broker.service.inbox import Inbox
 from fedling_broker.service.publisher import Publisher
 from fedling_broker.service.roster import Roster
 from fedling_broker.service.runner import OF_THE_DISK, Parts
-from fedling_broker.service.runners import Runners
+from fedling_broker.service.runners import Runners, way_out
 from fedling_broker.service.sweeper import Sweeper
 from fedling_broker.service.turns import Turns
 from fedling_broker.store.devices import Devices
 from fedling_broker.store.rounds import PlanRow
 from fedling_broker.store.store import Epoch, Store
 from fedling_broker.store.tasks import TaskRow
+from fedling_native import weights_size
 from fedling_protocol.net.ports import Done, MakeLink, Will
 from fedling_protocol.net.tcpinfo import Traffic
 from fedling_protocol.runtime import mishaps
 from fedling_protocol.runtime.backoff import Backoff
+from fedling_protocol.runtime.halts import Halts
 from fedling_protocol.runtime.loop import Clock
 from fedling_protocol.runtime.recovery import Recovery
 from fedling_protocol.runtime.worker import Worker
 from fedling_protocol.wire.identity import SigningKey
 from fedling_protocol.wire.kinds import Kind
+from fedling_protocol.wire.limits import MAX_SMALL
 from fedling_protocol.wire.messages import Answer, Join, Receipt, Ticket, Update, Verdict
 from fedling_protocol.wire.refused import Reason, Refused
+from fedling_protocol.wire.topics import Address
 from fedling_protocol.wire.trust import Received, Trust
 
 log = logging.getLogger(__name__)
@@ -42,6 +45,7 @@ log = logging.getLogger(__name__)
 CLIENT_ID = "fedling-aggregator-{fleet}"
 LOOK_S = 1.0  # the admin verbs write to the database: it is looked at so often
 BOOKS_S = 60.0  # counters are written so often
+WAIT_S = 60  # a device of a task that is stopped is told to wait for so long at least
 MOST_WAITING = 160 << 20  # bytes of messages that wait for a slow disk; further ones are dropped
 
 
@@ -72,9 +76,9 @@ class Service:
         self._disk = ports.disk
         self._notices: dict[str, Mapping[str, Notice]] = {}  # by who gives them
         holding = Holding(clock, ports.draw, partial(self._note, "held"))
-        halts = Halts(clock, ports.draw, partial(self._note, "halted"), self._begin_again)
+        halts = Halts(clock, ports.draw, way_out, self._note_halts, self._begin_again)
         self.publisher = Publisher(self.link, ports.compute, config.topics, key, holding)
-        trust = Trust(config.topics, config.root_key)
+        trust = Trust(config.topics, config.root_key, self._largest)
         self.inbox = Inbox(clock, trust, self.counters)
         devices = Devices(store.database, config.topics)
         self.roster = Roster(devices, trust, self.turns, self.publisher)
@@ -131,6 +135,12 @@ class Service:
         told = {task: notice for by in self._notices.values() for task, notice in by.items()}
         write = partial(notices_file.write, self.config.state_dir, told)
         self._disk.do(write, lambda _: None, self._on_not_noted)
+
+    def _note_halts(self) -> None:
+        ahead = self.clock.wall() - self.clock.now()
+        halted = self.runners.halts.halted.items()
+        said = {t: Notice(f"is stopped: {halt.says}", halt.until + ahead) for t, halt in halted}
+        self._note("halted", said)
 
     def _on_not_noted(self, error: Exception) -> None:
         """Commands know less, nothing else is wrong: a disk that is full shows elsewhere, too."""
@@ -284,6 +294,14 @@ class Service:
             self._waiting += len(payload)
             self.turns.run(partial(self._take, take, received, payload))
 
+    def _largest(self, address: Address) -> int:
+        """Whoever may publish must not have us hash megabytes for a task of a kilobyte."""
+        if address.kind is not Kind.UPDATE:
+            return MAX_SMALL
+        runner = self.runners.find(address.task or "")
+        vector = 0 if runner is None else weights_size(runner.task.spec.layers)
+        return min(address.kind.largest, vector + MAX_SMALL)
+
     # --- messages, in a turn ---------------------------------------------------------------------
 
     def _take(self, take: "Take", received: Received, payload: bytes) -> None:
@@ -346,7 +364,8 @@ class Service:
 
     def _not_now(self, device: str, task: str, join: Join) -> None:
         """Its task is stopped: a device keeps what it has, and asks again."""
-        wait_s = self.runners.halts.wait_s(task)
+        until = self.runners.halts.halted[task].until
+        wait_s = max(WAIT_S, int(until - self.clock.now()))
         ticket = Ticket(join.plan_id, join.nonce, Answer.WAIT, wait_s, "the task is stopped")
         self.turns.then(partial(self.publisher.ticket, task, device, ticket))
 

@@ -100,9 +100,10 @@ class Turns:
         if self._committing:  # it was planned by a call of the turn before
             return
         try:
+            if self._calls and self._open is None and not self._begin():
+                self._plan(BUSY_S)
+                return
             more = bool(self._calls) and self._run_calls()
-        except Busy:
-            self._plan(BUSY_S)
         except Exception as error:  # noqa: BLE001 (told to the owner, which begins anew)
             self._fail(error)
         else:
@@ -113,8 +114,6 @@ class Turns:
 
     def _run_calls(self) -> bool:
         """Whether this transaction goes on in the next turn."""
-        if self._open is None:
-            self._begin()
         until = self._clock.now() + SLICE_S
         while self._calls:
             self._calls.popleft()()
@@ -122,11 +121,16 @@ class Turns:
                 break
         return bool(self._calls) and self._clock.now() < self._began + LONGEST_S
 
-    def _begin(self) -> None:
-        self._open = self._store.database.begin("the database", wait=False)
+    def _begin(self) -> bool:
+        """Whether we are the one writer now; an admin verb may be."""
+        try:
+            self._open = self._store.database.begin("the database", wait=False)
+        except Busy:
+            return False
         self._began = self._clock.now()
         self._changes = self._open.connection.total_changes
         self._first()
+        return True
 
     def _end(self) -> None:
         """Make it durable, if anything was written."""

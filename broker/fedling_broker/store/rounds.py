@@ -12,7 +12,7 @@ from fedling_broker.store.update_log import Extent, UpdateLog
 from fedling_protocol.disk import durable
 from fedling_protocol.disk.database import Database, Fields
 from fedling_protocol.disk.errors import writing
-from fedling_protocol.wire.messages import Verdict
+from fedling_protocol.wire.messages import PlanKind, Verdict
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -35,7 +35,7 @@ _DECISION = (
 class PlanRow:
     """A round that was opened."""
 
-    round: int
+    round: int  # 0: of statistics
     plan_id: bytes
     base_version: int
     base_hash: bytes
@@ -46,6 +46,16 @@ class PlanRow:
     folded: bool
     kept: bool  # the log of its updates must be there
     limits: Limits | None  # None: its own updates will set them
+
+    @property
+    def kind(self) -> PlanKind:
+        """What it asks for."""
+        return PlanKind.TRAIN if self.round else PlanKind.STATISTICS
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        return f"round {self.round}" if self.round else "the round of statistics"
 
     def age_at(self, now_ms: int, boot: str) -> int:
         """How long the round has been open, as far as the clock of this boot can tell."""
@@ -156,7 +166,8 @@ class Rounds:
     def _middles(self, task: str) -> list[Sizes]:
         """The middle updates of the last rounds."""
         sql = """SELECT middle_weights, middle_biases, middle_examples FROM plans
-                 WHERE task = ? AND middle_examples IS NOT NULL ORDER BY round DESC LIMIT ?"""
+                 WHERE task = ? AND middle_examples IS NOT NULL AND round > 0
+                 ORDER BY round DESC LIMIT ?"""
         return [Sizes(*row) for row in self._database.rows(sql, task, LOOKED_BACK)]
 
     def _middle(self, task: str, plan_id: bytes) -> Sizes | None:

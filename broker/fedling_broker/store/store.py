@@ -118,7 +118,8 @@ class Store:
                 )
             model_hash, state_hash = self.models.put_state(task.spec, state)
             self.tasks.add(task.name, text, None if imported is None else model_hash)
-            first = ModelRow(FIRST_VERSION, model_hash, state.exponents)
+            drawn = imported is None
+            first = ModelRow(FIRST_VERSION, model_hash, state.exponents, drawn=drawn)
             self.models.add_first(task.name, first, state_hash)
 
     def roll_back(self, spec: TaskSpec, to: ModelRow) -> tuple[ModelRow, int]:

@@ -1,7 +1,7 @@
 """Task files: what is learned, how a device trains, who takes part (docs/configuration.md)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from fedling_protocol.wire import limits as limit
 from fedling_protocol.wire import payload, shapes
 from fedling_protocol.wire.codecs import Codec
 from fedling_protocol.wire.labels import tidy
-from fedling_protocol.wire.messages import Conditions, Plan, TaskSpec, Training
+from fedling_protocol.wire.messages import Conditions, Plan, Scale, TaskSpec, Training
 from fedling_protocol.wire.names import is_device, is_name
 from fedling_protocol.wire.refused import Refused
 from fedling_protocol.wire.topics import is_task
@@ -43,7 +43,8 @@ TASK = allow(is_task, 'a name as in topics: a-z, 0-9 and -, at most 32; not "sta
 class Normalise(StrEnum):
     """How a device scales its samples."""
 
-    DEVICE = "device"
+    FLEET = "fleet"  # by mean and deviation of all devices' samples, which are asked for them first
+    DEVICE = "device"  # by its own: where sensors differ, and each device sees every label
     NONE = "none"
 
 
@@ -91,7 +92,7 @@ class TaskTable:
         high=limit.MAX_LABELS,
         check=LABEL,
     )
-    normalise: Normalise = setting(Normalise.DEVICE, help="how a device scales its samples")
+    normalise: Normalise = setting(Normalise.FLEET, help="how a device scales its samples")
     rounds: int = setting(
         0, help="the task rests after so many rounds; 0: it goes on for ever", low=0, high=2**31
     )
@@ -348,12 +349,19 @@ def task_of(tables: TaskFile) -> Task:
 def check_plan(task: Task) -> None:
     """Check a task's plan. Raises ValueError when it could not be sent."""
     plan = Plan(
-        bytes(16), limit.MAX_U32, limit.MAX_U32, bytes(32), task.spec, task.training,
+        bytes(16), limit.MAX_U32, limit.MAX_U32, bytes(32), largest(task.spec), task.training,
         task.conditions, 0, Codec.RAW_INT16, task.cohort, limit.MAX_LARGE, task.spread_s,
     )  # fmt: skip
     size = len(payload.encode(plan)) + ENVELOPE_ROOM
     if size > limit.MAX_PLAN:
         raise ValueError(f"a plan of {size} bytes: allowed: {limit.MAX_PLAN}; use shorter labels")
+
+
+def largest(spec: TaskSpec) -> TaskSpec:
+    """Make the spec with which a plan is longest: a scale comes later."""
+    if spec.normalise != Normalise.FLEET:
+        return spec
+    return replace(spec, scale=(Scale(-(2**15), 255, -6),) * spec.channels)
 
 
 def spec_of(tables: TaskFile) -> TaskSpec:

@@ -94,12 +94,12 @@ class Transaction:
         self.connection.execute("SAVEPOINT part")
         try:
             yield
+            self.connection.execute("RELEASE part")
         except BaseException:
             with suppress(sqlite3.Error):  # SQLite has undone the whole: the disk was full
                 self.connection.execute("ROLLBACK TO part")
                 self.connection.execute("RELEASE part")
             raise
-        self.connection.execute("RELEASE part")
 
     def roll_back(self) -> None:
         """Undo all of it, as if it had never been there."""
@@ -186,6 +186,8 @@ class Database:
         """
         connection = self._connection()
         with writing(what, self._bad):
+            if connection.in_transaction and not self.writes:  # who failed has left it open
+                durable.roll_back(connection)
             durable.begin(connection, wait=wait)
         self._thread.open = Transaction(connection, what, self._bad)
         return self._thread.open

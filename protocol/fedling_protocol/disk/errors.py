@@ -30,7 +30,7 @@ _SQLITE_DISK = {
 }
 _SQLITE_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _SQLITE_BAD = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-_NOT_OUR_TABLES = ("no such table", "no such column", "malformed database schema")
+_NOT_OUR_TABLES = ("no such table", "no such column", "malformed", "already exists")
 
 
 class CannotWrite(Exception):
@@ -108,7 +108,7 @@ def translated(error: Exception, what: str, bad: Bad = bad_database) -> Exceptio
     if not isinstance(error, sqlite3.DatabaseError):
         return None
     code = error.sqlite_errorcode & 0xFF if hasattr(error, "sqlite_errorcode") else 0
-    if code in _SQLITE_BAD or str(error).startswith(_NOT_OUR_TABLES):
+    if code in _SQLITE_BAD or any(words in str(error) for words in _NOT_OUR_TABLES):
         return bad(error)
     if code in _SQLITE_BUSY:
         return Busy(f"cannot write {what}: another process is writing to the database")

@@ -9,6 +9,7 @@ goes on. Meanwhile it stays connected and answers, for a full disk is somebody's
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from fedling_protocol.runtime import mishaps
@@ -55,11 +56,15 @@ class Recovery:
         self._mended = clock.now()  # since when the disk can be written
         self._timer: Timer | None = None  # of the next try; None: it is tried now, or all is well
         self._closed = False
+        self._forgotten = True
         self.stall: Stall | None = None  # until it was written again
 
     def refused(self, error: Exception) -> None:
         """Begin to recover: a write failed, or something that nobody expected."""
-        self._forget()
+        self._forgotten = False
+        with suppress(Exception):  # what it could not forget now is forgotten before the next try
+            self._forget()
+            self._forgotten = True
         if self._timer is not None or self._closed:
             return
         now = self._clock.now()
@@ -77,8 +82,14 @@ class Recovery:
     def _try_again(self) -> None:
         """After all that waits for the disk, which may still change what is there."""
         self._timer = None  # a refusal from now on is a new one
-        if not self._closed:
+        if self._closed:
+            return
+        try:
+            if not self._forgotten:
+                self._forget()
             self._probe(self._on_written)
+        except Exception as error:  # noqa: BLE001 (the last boundary: it is tried again)
+            self.refused(error)
 
     def _on_written(self) -> None:
         if self._timer is not None or self._closed:

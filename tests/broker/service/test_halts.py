@@ -10,11 +10,11 @@ import pytest
 
 from fedling_broker.rounds import events as ev
 from fedling_broker.service import notices, runner
-from fedling_broker.service.halts import LONGEST_S
 from fedling_broker.store.rounds import LOST
 from fedling_broker.store.store import Store
 from fedling_broker.tasks.task_file import parse_task
 from fedling_broker.verify import verify
+from fedling_protocol.runtime.halts import LONGEST_S
 from fedling_protocol.wire.messages import Answer, Plan, Verdict
 from tests.support.hand_aggregator import HandAggregator
 

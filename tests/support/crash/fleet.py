@@ -24,6 +24,7 @@ window = 4
 stride = 4
 channels = 2
 labels = ["label 0", "label 1", "label 2"]
+normalise = "device"
 rounds = {rounds}
 [model]
 layers = [8, 3]

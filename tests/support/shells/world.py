@@ -52,6 +52,7 @@ window = 1
 stride = 1
 channels = 1
 labels = {labels}
+normalise = "{normalise}"
 rounds = {rounds}
 [model]
 layers = [2]
@@ -174,6 +175,7 @@ class World:
         return FILE.format(
             task=TASK,
             labels=LABELS,
+            normalise="fleet" if self.seed % 2 else "device",
             rounds=self.choose(2, 2, 3),
             goal=goal,
             minimum=1 + int(self.random() * goal),

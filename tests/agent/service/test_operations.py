@@ -55,5 +55,17 @@ def test_a_second_prediction_is_one_slice(tmp_path: Path) -> None:
     assert list(ask()) == []
     assert finish(ask()) == answer
     assert answer["label"] in SPEC.labels
+    assert "given" not in answer
     device.freeze()
     assert list(ask()) == []
+
+
+@pytest.mark.parametrize(("last", "given"), [("up", "up"), ("down", None)])
+def test_a_prediction_says_which_label_the_window_had(
+    tmp_path: Path, last: str, given: str | None
+) -> None:
+    device = make_device(tmp_path)
+    lines = ["label,x,y\n", *["up,0.5,0.1\n"] * 9, f"{last},0.5,0.1\n"]
+    predictor = Predictor(device.store)
+    answer = finish(operations.predict(device.store, predictor, STREAMS, "watch", lines, "csv"))
+    assert answer["given"] == given

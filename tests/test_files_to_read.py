@@ -1,4 +1,4 @@
-"""Every file that a command line names to be read: one sentence and one exit code if it is absent."""
+"""Every file that a command line names to be read: one sentence and one exit code without it."""
 
 import argparse
 from collections.abc import Callable, Iterator

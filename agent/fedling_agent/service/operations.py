@@ -192,7 +192,8 @@ def newest_model(store: Store, task: str) -> StoredModel:
     task = task or only_task(store)
     model = store.models.newest(task)
     if model is None:
-        raise Missing(f"no model yet of {task}")
+        here = ", ".join(sorted(store.models.tasks())) or "none"
+        raise Missing(f"no model yet of {task}; tasks with a model here: {here}")
     return model
 
 

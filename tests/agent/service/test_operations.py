@@ -34,6 +34,8 @@ def test_the_task_that_is_meant(tmp_path: Path) -> None:
     for task in ("", "watch"):
         with pytest.raises(Missing, match="no model yet"):
             operations.newest_model(store, task)
+    with pytest.raises(Missing, match="no model yet of watch; tasks with a model here: none"):
+        operations.newest_model(store, "watch")
     store.models.put(make_model())
     assert operations.newest_model(store, "").task == "watch"
     assert operations.windows(store, "") == {"task": "watch", "window": 10, "stream": "wrist"}
@@ -41,6 +43,8 @@ def test_the_task_that_is_meant(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="which task"):
         operations.newest_model(store, "")
     assert operations.newest_model(store, "other").task == "other"
+    with pytest.raises(Missing, match="no model yet of x; tasks with a model here: other, watch"):
+        operations.newest_model(store, "x")
 
 
 def test_a_second_prediction_is_one_slice(tmp_path: Path) -> None:

@@ -127,7 +127,8 @@ def _add_data(verbs: Verbs) -> None:
     _add_recordings(verbs)
     predict = verbs.add(
         "predict",
-        "say what the newest model makes of a window of samples, or of one window after another",
+        "say what the newest model makes of a window of samples, or of one window after another; "
+        "where the rows have labels, how many are right",
         "--task watch window.csv",
         json=True,
     )

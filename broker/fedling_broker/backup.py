@@ -23,7 +23,7 @@ from fedling_broker.config import ONLINE_KEY, SECRET, Config
 from fedling_broker.store.database import FILE, PROGRAM
 from fedling_broker.store.store import FOLDERS, Store
 from fedling_broker.tasks.task_file import parse_task
-from fedling_protocol.disk import durable, lock
+from fedling_protocol.disk import durable, given, lock
 from fedling_protocol.disk.errors import BadInput, Missing, writing
 from fedling_protocol.wire.digest import start_model_hash
 
@@ -251,20 +251,9 @@ class Manifest:
     epoch: int
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
-    """A backup of the caller's. Raises Missing."""
-    try:
-        file = path.open("rb")
-    except FileNotFoundError as error:
-        raise Missing(f"{path}: there is no such file") from error
-    with file:
-        yield file
-
-
 def check(path: Path, into: Path | None = None) -> Manifest:
     """Read all of a backup; put its files into a folder, if one is given. Raises BadInput."""
-    with _opened(path) as file:
+    with given.opened(path) as file:
         return _read(path, file, into)
 
 
@@ -322,7 +311,7 @@ def restore(
     is moved aside. Raises Locked, StateExists, BadInput, Missing, CannotWrite.
     """
     state = found.state_dir
-    with _opened(path) as file, found.acting(), lock.exclusive(state, PROGRAM):
+    with given.opened(path) as file, found.acting(), lock.exclusive(state, PROGRAM):
         if (state / FILE).exists() and not replace:
             raise StateExists(
                 f"{state}: holds a state already; to put the backup in its place, and the state"

@@ -222,11 +222,6 @@ def test_ingest_file_after_an_option(agent: Agent) -> None:
     agent.run("ingest", "wrist", str(file), "--format", "csv", "another", code=Exit.USAGE)
 
 
-def test_ingest_absent_file(agent: Agent) -> None:
-    result = agent.run("ingest", "wrist", "absent.csv", code=Exit.FAILED)
-    assert "absent.csv" in result.stderr
-
-
 def test_predict_without_a_model(agent: Agent) -> None:
     agent.run("ingest", "wrist", text=rows(1, 5))
     result = agent.run("predict", text="x,y\n1,2\n", code=Exit.NOT_FOUND)

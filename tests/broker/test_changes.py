@@ -75,7 +75,7 @@ def test_update_of_nothing_and_with_nonsense(here: Here) -> None:
     assert "task add" in here("task", "update", "tiny", write(TEXT), code=Exit.NOT_FOUND)
     here.add_task()
     here("task", "update", "tiny", write(TEXT, ("goal = 3", "goal = 0")), code=Exit.BAD_CONFIG)
-    here("task", "update", "tiny", "none.toml", code=Exit.BAD_CONFIG)
+    here("task", "update", "tiny", "none.toml", code=Exit.NOT_FOUND)
 
 
 def test_update_keeps_a_sum_within_its_bits(here: Here) -> None:

@@ -199,6 +199,25 @@ def test_task_add_list_show_pause_resume_remove(here: Here) -> None:
     assert here.json("task", "list") == []
 
 
+def test_task_pause_and_resume_of_all(here: Here) -> None:
+    assert "no tasks" in here("task", "pause", "--all")
+    here.add_task()
+    for name in ("small", "other"):
+        Path("more.toml").write_text(TEXT.replace('name = "tiny"', f'name = "{name}"'))
+        here("task", "add", "more.toml")
+    names = [row["task"] for row in here.json("task", "list")]
+    assert sorted(names) == ["other", "small", "tiny"]
+    said = here("task", "pause", "--all")
+    assert all(f"task {name}: ends the round in work, then rests" in said for name in names)
+    assert {row["paused"] for row in here.json("task", "list")} == {True}
+    assert here.json("task", "resume", "--all") == {"tasks": names, "paused": False}
+    assert {row["paused"] for row in here.json("task", "list")} == {False}
+    for words in ([], ["tiny", "--all"]):
+        with pytest.raises(SystemExit) as ended:
+            here("task", "pause", *words)
+        assert ended.value.code == Exit.USAGE
+
+
 def test_task_add_twice_says_what_to_do(here: Here) -> None:
     here.add_task()
     assert "fedling-broker task remove tiny" in here("task", "add", "tiny.toml", code=Exit.FAILED)
@@ -305,6 +324,20 @@ def test_round_verify_exits_1_at_a_fault(here: Here) -> None:
     assert "tiny round 1: " in here("round", "verify", "--all", code=Exit.FAILED)
     found = json.loads(here("round", "verify", "tiny", "--json", code=Exit.FAILED))
     assert (found["faults"], found["models"][1]["round"]) == (1, 1)
+
+
+@pytest.mark.parametrize("last", [0, 1, 2, 3, 9])
+def test_lists_can_be_short(here: Here, last: int) -> None:
+    here.add_task()
+    store = here.store()
+    for number in (1, 2):
+        run_round(store, number)
+    open_round(store, 3)
+    store.close()
+    for verb in ("round", "model"):
+        rows = here.json(verb, "list", "tiny")
+        assert len(rows) == 3
+        assert here.json(verb, "list", "tiny", "--last", str(last)) == rows[max(0, 3 - last) :]
 
 
 def test_model_weights_writes_what_the_hash_names(here: Here) -> None:

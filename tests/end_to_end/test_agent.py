@@ -88,6 +88,12 @@ def test_a_round_from_plan_to_receipt_and_the_next_model(
     assert (answer["model"], answer["by"]) == (2, "service")
     assert answer["label"] in ("label 0", "label 1", "label 2")
     assert abs(sum(answer["probabilities"].values()) - 1) < 0.01
+    assert answer["given"] == "label 0"
+    assert answer["score"]["said"] == {"label 0": {answer["label"]: 1}}
+    assert (
+        f"{answer['score']['right']} of 1 right: label 0"
+        in agent.run("predict", text=rows(1, 20)).stdout
+    )
     assert agent.status()["tasks"]["watch"]["doing"] == "no open plan"
 
     meanings = [m["meaning"] for m in agent.json("sent")]

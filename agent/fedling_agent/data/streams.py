@@ -263,27 +263,38 @@ class Parser:
         return [fields.get(name) for name in self._columns]
 
 
-def counts_of_window(
+class Window(NamedTuple):
+    """Samples that a prediction is about."""
+
+    counts: "array[int]"
+    labelled: bool  # whether any row has a label
+    label: str | None  # of all rows, if they have one and are of one recording
+
+
+def read_window(
     stream: Stream, lines: Sequence[str], form: str, window: int, before: int | None = None
-) -> "array[int]":
+) -> Window:
     """Exactly one window of samples (they need no recording) for predict; BadInput if not.
 
     before: lines of the input before the window's rows, by default its header alone
     """
-    counts, rows, parser = array("h"), 0, Parser(stream, form, bare=True)
+    counts, rows, parser = array("h"), list[Row](), Parser(stream, form, bare=True)
     header = 1 if form == "csv" else 0
     list(parser.feed(lines[:header]))
     parser.row = header if before is None else before
     for row in parser.feed(lines[header:]):
         if isinstance(row, RowError):
             raise BadInput(f"row {row.row}: {row.reason}")
-        rows += 1
-        if rows > window:
+        rows.append(row)
+        if len(rows) > window:
             break
         counts.extend(row.counts)
-    if rows != window:
-        raise BadInput(f"a window has {window} samples; got {'more' if rows > window else rows}")
-    return counts
+    if len(rows) != window:
+        got = "more" if len(rows) > window else len(rows)
+        raise BadInput(f"a window has {window} samples; got {got}")
+    same = len({(row.recording, row.label) for row in rows}) == 1
+    labelled = any(row.label is not None for row in rows)
+    return Window(counts, labelled, rows[0].label if same else None)
 
 
 class _Reader:

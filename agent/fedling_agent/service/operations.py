@@ -12,7 +12,7 @@ from fedling_agent.data.streams import (
     Row,
     RowError,
     Stream,
-    counts_of_window,
+    read_window,
 )
 from fedling_agent.service.control import Json
 from fedling_agent.service.predict import Predictor
@@ -171,11 +171,13 @@ def predict(
     """
     model = newest_model(store, task)
     stream = find_stream(streams, model.spec.stream)
-    counts = counts_of_window(stream, lines, form, model.spec.window, before)
-    answer = yield from predictor.predict(model, counts)
+    window = read_window(stream, lines, form, model.spec.window, before)
+    answer = yield from predictor.predict(model, window.counts)
     about: Json = {"task": answer.task, "model": answer.version, "normalised": answer.normalised}
     if answer.label is None:
         return about | {"error": answer.error}
+    if window.labelled:
+        about["given"] = window.label
     return about | {"label": answer.label, "probabilities": answer.probabilities}
 
 
@@ -190,7 +192,8 @@ def newest_model(store: Store, task: str) -> StoredModel:
     task = task or only_task(store)
     model = store.models.newest(task)
     if model is None:
-        raise Missing(f"no model yet of {task}")
+        here = ", ".join(sorted(store.models.tasks())) or "none"
+        raise Missing(f"no model yet of {task}; tasks with a model here: {here}")
     return model
 
 

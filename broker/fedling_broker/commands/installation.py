@@ -1,9 +1,10 @@
 """Where a command works: broker.toml, the state directory, the keys in it."""
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from fedling_broker import config
 from fedling_broker.config import ONLINE_KEY, SECRET, Config
@@ -18,6 +19,8 @@ from fedling_protocol.wire import digest, identity
 from fedling_protocol.wire.identity import SigningKey
 
 READABLE = 0o644
+
+T = TypeVar("T")
 
 
 def load(args: argparse.Namespace) -> Config:
@@ -67,6 +70,11 @@ def task(store: Store, name: str) -> Task:
         return task_file.parse_task(row.text, f"task {name}")
     names = ", ".join(row.name for row in store.tasks.rows()) or "none"
     raise Missing(f"no task {name}; there are: {names}")
+
+
+def newest(rows: Sequence[T], last: int | None) -> Sequence[T]:
+    """Take the last rows of a list that a person wants; None: all."""
+    return rows if last is None else rows[max(0, len(rows) - last) :]
 
 
 def write(path: Path, data: bytes) -> None:

@@ -11,6 +11,7 @@ from fedling_broker.rounds.state import Rules
 from fedling_broker.rounds.synchronous import Synchronous
 from fedling_broker.tasks.model_table import LossWord, ModelTable, layers_of, loss_of
 from fedling_protocol import settings
+from fedling_protocol.disk import given
 from fedling_protocol.settings import SettingsError, setting
 from fedling_protocol.wire import limits as limit
 from fedling_protocol.wire import payload, shapes
@@ -295,15 +296,15 @@ class Task:
 
 
 def load_task(path: Path) -> tuple[Task, str]:
-    """Read a task and the text of its file. Raises SettingsError.
+    """Read a task and the text of its file. Raises SettingsError, Missing, BadInput.
 
     What an aggregator has stored may hold examples out, a file that is given now may not: small
     recordings would be lost as a whole, and nothing tests on them.
     """
+    with given.opened(path) as file:
+        data = file.read()
     try:
-        text = path.read_bytes().decode()
-    except OSError as error:
-        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error
+        text = data.decode()
     except UnicodeDecodeError as error:
         raise SettingsError(f"{path}: not UTF-8 text: {error}") from error
     task = parse_task(text, str(path))

@@ -20,8 +20,8 @@ from fedling_agent.data.streams import (
     Row,
     RowError,
     Stream,
-    counts_of_window,
     load_stream,
+    read_window,
 )
 from fedling_protocol.disk.errors import BadInput
 from fedling_protocol.settings import SettingsError
@@ -412,17 +412,35 @@ def test_a_bad_row_of_a_recording_that_was_given_is_of_that() -> None:
 
 def test_window_for_prediction() -> None:
     lines = ["x,y\n", "1,2\n", "3,4\n"]
-    assert list(counts_of_window(STREAM, lines, "csv", 2)) == [1000, 2000, 3000, 4000]
+    assert list(read_window(STREAM, lines, "csv", 2).counts) == [1000, 2000, 3000, 4000]
     with pytest.raises(BadInput, match="3 samples; got 2"):
-        counts_of_window(STREAM, lines, "csv", 3)
+        read_window(STREAM, lines, "csv", 3)
     with pytest.raises(BadInput, match="1 samples; got more"):
-        counts_of_window(STREAM, lines, "csv", 1)
+        read_window(STREAM, lines, "csv", 1)
     with pytest.raises(BadInput, match="row 2: x = nan"):
-        counts_of_window(STREAM, ["x,y\n", "nan,2\n"], "csv", 1)
+        read_window(STREAM, ["x,y\n", "nan,2\n"], "csv", 1)
     with pytest.raises(BadInput, match="row 9: x = nan"):
-        counts_of_window(STREAM, ["x,y\n", "\n", "nan,2\n"], "csv", 1, before=7)
+        read_window(STREAM, ["x,y\n", "\n", "nan,2\n"], "csv", 1, before=7)
     with pytest.raises(BadInput, match="row 8: not JSON"):
-        counts_of_window(STREAM, ["nan,2\n"], "ndjson", 1, before=7)
+        read_window(STREAM, ["nan,2\n"], "ndjson", 1, before=7)
+
+
+@pytest.mark.parametrize(
+    ("rows", "labelled", "label"),
+    [
+        (["a,up", "a,up"], True, "up"),
+        (["a,up", "a,down"], True, None),
+        (["a,up", "a,"], True, None),
+        (["a,up", "b,up"], True, None),
+        ([",up", ",up "], True, "up"),
+        (["a,", "a,"], False, None),
+    ],
+)
+def test_window_has_a_label_if_all_of_its_rows_have(
+    rows: list[str], labelled: bool, label: str | None
+) -> None:
+    window = read_window(STREAM, [HEADER, *(f"{row},1,2" for row in rows)], "csv", 2)
+    assert (window.labelled, window.label) == (labelled, label)
 
 
 def test_load_stream(tmp_path: Path) -> None:

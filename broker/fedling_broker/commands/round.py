@@ -83,6 +83,8 @@ def verify(args: argparse.Namespace) -> Exit:
         print(
             f"{len(rows)} models recomputed, {audited} of them from updates; {len(faults)} faults"
         )
+        for name in sorted({str(row["task"]) for row in rows if row["from"] == "state"}):
+            print(f"{name}: rounds before these were erased (keep_rounds of broker.toml)")
     return Exit.FAILED if faults else Exit.OK
 
 

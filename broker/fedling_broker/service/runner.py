@@ -266,6 +266,7 @@ class RoundsRunner:
         if self._conductor.closed:
             return
         self._name_who_is_far_off(plan)
+        self._name_who_was_measured_far_off(made.entry(plan.round).far)
         parts.store.models.enter(task.name, made.entry(plan.round), model)
         parts.store.rounds.end(task.name, plan.plan_id, keep=parts.keep_updates)
         self.folding = False
@@ -280,6 +281,14 @@ class RoundsRunner:
                 "%s: the updates of device %s are far longer than others' again and again; what is "
                 "left of them counts. See: fedling-broker round show %s %d",
                 self.task.name, device, self.task.name, plan.round,
+            )  # fmt: skip
+
+    def _name_who_was_measured_far_off(self, devices: list[str]) -> None:
+        for device in devices[:MOST_NAMED]:
+            log.warning(
+                "%s: the samples of device %s lie far further off than others' on some channel, and"
+                " count as nearer; if its sensor differs, the task wants normalise = \"device\"",
+                self.task.name, device,
             )  # fmt: skip
 
     def _erase(self, plan: PlanRow, before: bytes) -> None:

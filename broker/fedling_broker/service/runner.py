@@ -313,8 +313,9 @@ class RoundsRunner:
             return
         self._name_who_is_far_off(plan)
         self._name_what_is_lost(plan, lost)
-        models = parts.store.models
-        models.enter(task.name, made.entry(plan.round), model)
+        entry, models = made.entry(plan.round), parts.store.models
+        self._name_who_was_measured_far_off(entry.far)
+        models.enter(task.name, entry, model)
         keep, first = parts.keep_rounds, FIRST_VERSION
         pruned = models.horizon.move(task.name, model.version, made.state_hash, keep, first)
         parts.store.rounds.end(task.name, plan.plan_id, keep=parts.keep_updates)
@@ -341,6 +342,14 @@ class RoundsRunner:
             log.error(
                 "%s: round %d goes on without the update of %s: %s",
                 name, plan.round, update.device, update.why,
+            )  # fmt: skip
+
+    def _name_who_was_measured_far_off(self, devices: list[str]) -> None:
+        for device in devices[:MOST_NAMED]:
+            log.warning(
+                "%s: the samples of device %s lie far further off than others' on some channel, and"
+                " count as nearer; if its sensor differs, the task wants normalise = \"device\"",
+                self.task.name, device,
             )  # fmt: skip
 
     def _erase(self, plan: PlanRow, before: bytes) -> None:

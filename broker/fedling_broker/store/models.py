@@ -85,6 +85,11 @@ class Fold:
         """Of statistics: whether each device was held near its neighbours."""
         return bool(json.loads(self.parameters)["limited"])
 
+    @property
+    def far(self) -> list[str]:
+        """Of statistics: the devices that counted as nearer to the others than they were."""
+        return list(json.loads(self.parameters)["far"]) if self.measured else []
+
 
 class Models:
     """Rows of models and of the journal; weights, sums and states as files named by hash."""

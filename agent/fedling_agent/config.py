@@ -171,7 +171,7 @@ class AgentConfig:
     @property
     def roots(self) -> Roots:
         """What readers may ask, but for the way to the MQTT broker."""
-        return Roots(self.paths.sys, self.policy.zones)
+        return Roots(self.paths.sys, self.policy.zones, self.policy.supplies)
 
 
 def load(path: Path) -> AgentConfig:

@@ -256,6 +256,11 @@ def test_device_add_list_remove(here: Here) -> None:
     assert ID in here("device", "add", ID, KEY.hex())
     (listed,) = here.json("device", "list")
     assert (listed["device"], listed["key"]) == (ID, KEY.hex())
+    assert (listed["task"], listed["accepted"]) == (None, 0)
+    shown = here("device", "list")
+    assert f"{ID}" in shown
+    assert "never asked" in shown
+    assert max(map(len, shown.splitlines())) <= 80
     here("device", "remove", ID)
     assert "fedling-broker device pending" in here("device", "list")
 
@@ -374,9 +379,8 @@ def test_serve_alone_in_its_state_directory(here: Here) -> None:
     assert f"broker-state: in use by another fedling-broker (pid {os.getpid()})" in said
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_serve_ends_in_good_order(here: Here, number: signal.Signals) -> None:
-    """systemd takes SIGHUP for a clean end; what was not committed must not be lost by it."""
+def test_serve_ends_in_good_order_and_begins_anew_in_the_same_process(here: Here) -> None:
+    """By SIGHUP, which `systemctl reload` sends; a wrong configuration changes nothing."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind("notify")
         manager.settimeout(60)
@@ -384,7 +388,18 @@ def test_serve_ends_in_good_order(here: Here, number: signal.Signals) -> None:
         with subprocess.Popen(serve, env=os.environ | {"NOTIFY_SOCKET": "notify"}) as process:
             while b"READY=1" not in manager.recv(1000):
                 pass
-            process.send_signal(number)
+            file, sound = Path("broker.toml"), Path("broker.toml").read_text()
+            file.write_text(sound.replace("port = ", "prot = "))
+            process.send_signal(signal.SIGHUP)
+            while b"STATUS=not reloaded: broker.toml: mqtt.prot" not in manager.recv(1000):
+                pass
+            file.write_text(sound)
+            process.send_signal(signal.SIGHUP)
+            while b"RELOADING=1" not in manager.recv(1000):
+                pass
+            while b"READY=1" not in manager.recv(1000):
+                pass
+            process.send_signal(signal.SIGTERM)
             while b"STOPPING=1" not in manager.recv(1000):
                 pass
             assert process.wait(60) == Exit.OK

@@ -389,7 +389,7 @@ def test_service_of_another_user_is_named_as_such(
     assert "is for user root alone; put sudo before the command" in result.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_systemd_is_told_ready_alive_and_stopping(
     aggregator: FakeAggregator, make_agent: MakeAgent, tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -404,6 +404,56 @@ def test_systemd_is_told_ready_alive_and_stopping(
         assert agent.stop(number) == Exit.OK
         while "STOPPING=1" not in heard:
             heard += manager.recv(1000).decode().split("\n")
+
+
+def test_hangup_of_a_terminal_ends_the_service(
+    aggregator: FakeAggregator, make_agent: MakeAgent
+) -> None:
+    agent = make_agent()
+    agent.start()
+    aggregator.until(agent.status)
+    assert agent.stop(signal.SIGHUP) == Exit.OK
+
+
+def test_hangup_under_systemd_begins_anew_in_the_same_process(
+    aggregator: FakeAggregator, make_agent: MakeAgent, tmp_path: Path
+) -> None:
+    """With a round in work, whose training goes on; and a wrong configuration changes nothing."""
+    agent = make_agent()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(30)
+
+        def hear(word: str) -> list[str]:
+            heard: list[str] = []
+            while not any(one.startswith(word) for one in heard):
+                heard += manager.recv(1000).decode().split("\n")
+            return heard
+
+        agent.start(NOTIFY_SOCKET=str(tmp_path / "notify"))
+        hear("READY=1")
+        process, sound = agent.process, agent.config.read_text()
+        assert process is not None
+        agent.config.write_text(sound.replace("[training]", "[trainign]"))
+        process.send_signal(signal.SIGHUP)
+        (said,) = (word for word in hear("STATUS=not") if word.startswith("STATUS=not"))
+        assert "trainign: unknown key; did you mean training?" in said
+        assert "goes on as before: " in agent.log_text()
+        for most in (50_000, 60_000):
+            agent.config.write_text(f"{sound}\n[store]\nbytes = {most}\n")
+            process.send_signal(signal.SIGHUP)
+            assert not any(word.startswith("STOPPING") for word in hear("RELOADING=1"))
+            hear("READY=1")
+            aggregator.until(lambda: agent.status().get("most_bytes") == most)  # noqa: B023
+        enrol(aggregator, agent)
+        agent.run("ingest", "wrist", text=rows(6, 200))
+        aggregator.offer(make_model(LAYERS), 1)
+        aggregator.until(lambda: "batch" in agent.doing() or bool(verdicts(agent)))
+        process.send_signal(signal.SIGHUP)
+        hear("READY=1")
+        aggregator.until(lambda: verdicts(agent) == {"accepted": 1})
+        assert agent.stop() == Exit.OK
+        hear("STOPPING=1")
 
 
 def test_round_where_proc_shows_processes_only(

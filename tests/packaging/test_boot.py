@@ -43,7 +43,7 @@ def test_units_as_the_readme_installs_them(tmp_path: Path) -> None:
         look_at_users(pi)
         enrol_and_learn(pi)
         look_at_files(pi)
-        for way in (restart, kill, hang_up, reboot, cut_power):
+        for way in (restart, kill, reload, reboot, cut_power):
             way(pi)
             until_active(pi)
             assert who(pi) == device, way.__name__
@@ -154,11 +154,18 @@ def kill(pi: Machine) -> None:
         pi.until(lambda: shown(pi, service, "NRestarts") != before, "a restart")  # noqa: B023
 
 
-def hang_up(pi: Machine) -> None:
-    for service in SERVICES:
-        before = shown(pi, service, "NRestarts")
-        pi.run(f"systemctl kill --kill-who=main -s HUP {service}")
-        pi.until(lambda: shown(pi, service, "NRestarts") != before, "a restart")  # noqa: B023
+def reload(pi: Machine) -> None:
+    """The same process, with its configuration as it is now; a wrong one changes nothing."""
+    file = pi.root / "etc/fedling/agent.toml"
+    sound, before = file.read_text(), [shown(pi, service, "MainPID") for service in SERVICES]
+    file.write_text(sound + "[store]\nbites = 5000\n")
+    pi.run("systemctl reload fedling-agent")
+    pi.until(lambda: "unknown key" in shown(pi, "fedling-agent", "StatusText"), "a refusal")
+    file.write_text(sound + "[store]\nbytes = 500000\n")
+    pi.run("systemctl reload fedling-agent fedling-broker")
+    pi.until(lambda: status(pi).get("most_bytes") == 500_000, "the new configuration")
+    assert [shown(pi, service, "MainPID") for service in SERVICES] == before
+    until_active(pi)
 
 
 def reboot(pi: Machine) -> None:
@@ -188,9 +195,14 @@ def move_from_a_dynamic_user(pi: Machine) -> None:
 
 
 def until_fed(pi: Machine) -> None:
-    """The watchdog hears of both, from their main loops."""
+    """The watchdog hears of both, from their main loops; sooner than as shipped, to wait less."""
     for service in SERVICES:
         assert shown(pi, service, "WatchdogUSec") == "1min"
+        folder = pi.root / f"etc/systemd/system/{service}.service.d"
+        folder.mkdir(exist_ok=True)
+        (folder / "watchdog.conf").write_text("[Service]\nWatchdogSec=4\n")
+    pi.run("systemctl daemon-reload && systemctl restart fedling-agent fedling-broker")
+    for service in SERVICES:
         before = shown(pi, service, "WatchdogTimestampMonotonic")
         pi.until(
             lambda: shown(pi, service, "WatchdogTimestampMonotonic") != before,  # noqa: B023
@@ -199,6 +211,11 @@ def until_fed(pi: Machine) -> None:
 
 
 def look_at_journal(pi: Machine) -> None:
+    """Of all boots: no error but the one that reload() asked for, and what a systemd in a container
+    may not do to old control groups."""
     said = pi("journalctl --no-pager -u fedling-agent -u fedling-broker")
     assert "Traceback" not in said
-    assert pi("journalctl --no-pager -q -p err -u fedling-agent -u fedling-broker") == ""
+    errors = pi("journalctl --no-pager -q -p err -u fedling-agent -u fedling-broker").splitlines()
+    known = ("control group", "agent.toml: store.bites: unknown key")
+    assert [line for line in errors if not any(word in line for word in known)] == []
+    assert sum(known[1] in line for line in errors) == 1

@@ -20,5 +20,11 @@ def test_unit_comes_back_after_every_end_but_a_wrong_configuration(unit: Path) -
     assert found["StartLimitIntervalSec"] == "0"
 
 
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+def test_unit_reloads_without_a_program_that_a_small_system_lacks(unit: Path) -> None:
+    """/bin/kill is of procps; a shell's own is everywhere."""
+    assert keys(unit)["ExecReload"] == "sh -c 'kill -HUP $MAINPID'"
+
+
 def test_both_units_are_here() -> None:
     assert [unit.stem for unit in UNITS] == ["fedling-agent", "fedling-broker"]

@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from fedling_agent.commands import installation
@@ -26,6 +26,7 @@ from fedling_agent.training.process import ChildProcess
 from fedling_protocol.disk import lock
 from fedling_protocol.disk.errors import BadDatabase, CannotWrite
 from fedling_protocol.disk.lock import Locked
+from fedling_protocol.disk.ownership import NotOurs
 from fedling_protocol.exits import Exit
 from fedling_protocol.net import credentials
 from fedling_protocol.net.link import MqttLink
@@ -34,15 +35,30 @@ from fedling_protocol.net.ports import Broker, Credentials, Link, Owner
 from fedling_protocol.net.way import Way
 from fedling_protocol.runtime import logs, sdnotify
 from fedling_protocol.runtime.backoff import Backoff
+from fedling_protocol.runtime.ending import Ending
 from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.runtime.watchdog import Watchdog
 from fedling_protocol.runtime.worker import ThreadWorker
+from fedling_protocol.settings import SettingsError
+from fedling_protocol.wire.identity import IdentityError
 
 log = logging.getLogger(__name__)
 
 HEALTHY_S = 60.0  # a database that is damaged again within it lies on a card that is failing
 LOCK_S = 3.0
 LOCK_LOOK_S = 0.002
+
+
+@dataclass(frozen=True, slots=True)
+class _Who:
+    """What every life of the service in this process has."""
+
+    where: Installation
+    config: AgentConfig
+    streams: dict[str, Stream]
+    known_as: Credentials | None
+    identity: Identity
+    why_not: Callable[[], str]  # as Ending asks it
 
 
 def run(args: argparse.Namespace) -> Exit:
@@ -54,24 +70,26 @@ def run(args: argparse.Namespace) -> Exit:
         _lock(held, where)
         me = identity.ensure(where.state)
         log.info("device %s, key %s", me.device, me.key.public.hex())
-        store = Store.open_or_begin_anew(where.state, config.bounds, int(time.time()))
-        began = time.monotonic()
-        while (damage := _live(where, config, streams, known_as, me, store)) is not None:
-            if time.monotonic() < began + HEALTHY_S:
-                raise CannotWrite(f"{store.database.path}", f"{damage}, again and again")
-            store = Store.begin_anew(where.state, config.bounds, int(time.time()), damage)
-            began = time.monotonic()
+        who = _Who(where, config, streams, known_as, me, partial(_why_not, args))
+        ending = _lives(who)
+    ending.finish()
     return Exit.OK
 
 
-def _live(
-    where: Installation,
-    config: AgentConfig,
-    streams: dict[str, Stream],
-    known_as: Credentials | None,
-    me: Identity,
-    store: Store,
-) -> BadDatabase | None:
+def _lives(who: _Who) -> Ending:
+    """Run the service; on a new database where the old one is damaged. Raises CannotWrite."""
+    state, bounds = who.where.state, who.config.bounds
+    store = Store.open_or_begin_anew(state, bounds, int(time.time()))
+    began = time.monotonic()
+    while isinstance(end := _live(who, store), BadDatabase):
+        if time.monotonic() < began + HEALTHY_S:
+            raise CannotWrite(f"{store.database.path}", f"{end}, again and again")
+        store = Store.begin_anew(state, bounds, int(time.time()), end)
+        began = time.monotonic()
+    return end
+
+
+def _live(who: _Who, store: Store) -> BadDatabase | Ending:
     """Run the service on this store to its end, which may be that the database is damaged."""
     ends: list[BadDatabase] = []
     with ExitStack() as held:
@@ -86,11 +104,11 @@ def _live(
             service.link.reconnect("begins anew")
             loop.stop()
 
-        ports = _ports(loop, disk, config, known_as, begin_anew)
-        service = Service(ports, config, streams, me, store)
-        server = control.Server(loop, where.state, Desk(service).handle)
+        ports = _ports(loop, disk, who.config, who.known_as, begin_anew)
+        service = Service(ports, who.config, who.streams, who.identity, store)
+        server = control.Server(loop, who.where.state, Desk(service).handle)
         held.callback(server.close)
-        loop.on_end(partial(_stop, service, loop))
+        ending = Ending(loop, partial(service.stop, loop.stop), who.why_not)
         try:
             service.start()
         except BadDatabase as error:
@@ -98,7 +116,7 @@ def _live(
         Watchdog(loop).start()
         sdnotify.ready("running")
         loop.run()
-    return ends[0] if ends else None
+    return ends[0] if ends else ending
 
 
 def _lock(held: ExitStack, where: Installation) -> None:
@@ -114,9 +132,15 @@ def _lock(held: ExitStack, where: Installation) -> None:
             time.sleep(LOCK_LOOK_S)
 
 
-def _stop(service: Service, loop: Loop) -> None:
-    sdnotify.stopping()
-    service.stop(loop.stop)
+def _why_not(args: argparse.Namespace) -> str:
+    """Why the service could not begin with agent.toml as it is now; empty if it could."""
+    try:
+        where = installation.find(args)
+        where.streams()
+        credentials.load(where.needed_config().mqtt)
+    except (IdentityError, NotOurs, SettingsError) as error:
+        return str(error)
+    return ""
 
 
 def _ports(

@@ -83,4 +83,4 @@ def restore(task: Task, asked: Task, paused: bool, store: Store, now_ms: int) ->
 def done(task: Task, store: Store) -> int:
     """How many rounds are folded; -1: before the first the fleet is asked for statistics."""
     unknown = task.spec.normalise == "fleet" and store.models.newest(task.name).scale is None
-    return store.models.folded(task.name) - unknown
+    return -1 if unknown else store.models.folded(task.name)

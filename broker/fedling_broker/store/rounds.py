@@ -94,6 +94,19 @@ class DecisionRow:
         return Extent(self.first, self.size)
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a device has done for a task."""
+
+    device: str
+    task: str
+    accepted: int  # updates
+    refused: int
+    last: int  # round in which it was answered last, or has a place; 0: that of statistics
+    examples: int | None  # that its last accepted update counted for; None: there is none
+    has_place: int  # 1: in the open round: it trains, or its update is on its way
+
+
 def boot_id() -> str:
     """Names this boot of the kernel, since other boots had other clocks. Empty: unknown."""
     try:
@@ -260,6 +273,10 @@ class Rounds:
         accepted = [row for row in rows if row.verdict == Verdict.ACCEPTED and row.reason != LOST]
         return sorted(accepted, key=lambda row: row.first)
 
+    def parts(self) -> list[Part]:
+        """What each device has done, by device and task; nothing of one that did nothing."""
+        return [Part(*row) for row in self._database.rows(_PARTS)]
+
     def lose(self, task: str, plan_id: bytes, devices: Iterable[str]) -> None:
         """Write down whose accepted updates are not in the sum: the disk did not keep them.
 
@@ -336,6 +353,24 @@ class Rounds:
                 durable.remove_files(left)
 
 
+# A bare column beside max() is of the row that has the most (SQLite, "bare columns").
+_PARTS = """
+WITH answered AS (
+    SELECT device, d.task, sum(verdict = 'accepted') AS accepted,
+        sum(verdict = 'refused') AS refused, max(round) AS last
+    FROM decisions AS d JOIN plans AS p USING (task, plan_id) GROUP BY device, d.task),
+counted AS (
+    SELECT device, d.task, weight, max(round) FROM decisions AS d JOIN plans AS p
+    USING (task, plan_id) WHERE verdict = 'accepted' GROUP BY device, d.task),
+placed AS (
+    SELECT device, p.task, p.round FROM places JOIN plans AS p USING (task, plan_id)
+    WHERE p.closed = 0),
+known AS (SELECT device, task FROM answered UNION SELECT device, task FROM placed)
+SELECT device, task, coalesce(accepted, 0), coalesce(refused, 0), max(coalesce(last, 0),
+    coalesce(placed.round, 0)), weight, placed.round IS NOT NULL
+FROM known LEFT JOIN answered USING (device, task) LEFT JOIN counted USING (device, task)
+LEFT JOIN placed USING (device, task) ORDER BY device, task
+"""
 _TAKE_PLACE = "DELETE FROM places WHERE task = ? AND plan_id = ? AND device = ?"
 _KEPT = "SELECT plan_id FROM plans WHERE kept = 1"
 _ACCEPTED = "FROM decisions WHERE task = ? AND plan_id = ? AND verdict = 'accepted'"

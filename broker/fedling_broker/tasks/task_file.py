@@ -242,7 +242,7 @@ class ServerTable:
         0.0, help="the server's momentum (FedAvgM); 0: plain federated averaging", low=0, high=0.99
     )
     clip: float = setting(
-        1.0,
+        1.25,
         help="an update is shortened to so many times the middle length of the last rounds, and"
         " counts for no more examples than the middle device has, once a round had three;"
         " 0: neither",

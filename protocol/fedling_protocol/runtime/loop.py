@@ -113,6 +113,7 @@ class Loop:
         self._signals[number] = call
         signal.signal(number, _nothing)
         signal.set_wakeup_fd(self._wake_write.fileno(), warn_on_full_buffer=False)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})  # who began anew kept them waiting
 
     def on_end(self, call: Callable[[], None]) -> None:
         """Call when this process is told to end.

@@ -206,6 +206,18 @@ def test_a_rollback_keeps_the_scale(aggregator: HandAggregator) -> None:
     assert [check.fault for check in verified(aggregator)] == [""] * len(verified(aggregator))
 
 
+def test_there_is_nothing_to_go_back_to_before_the_fleet_was_measured(
+    aggregator: HandAggregator,
+) -> None:
+    other = Store(aggregator.directory)
+    spec = parse_task(other.tasks.rows()[0].text, "tiny.toml").spec
+    with pytest.raises(BadInput, match="learned nothing yet"):
+        other.roll_back(spec, other.models.newest("tiny"))
+    other.close()
+    aggregator.clock.move(2.0)
+    assert measure(aggregator).spec.scale == SCALE
+
+
 def test_what_is_normal_is_no_matter_of_an_update_of_the_task(aggregator: HandAggregator) -> None:
     """The rest of it is, and the scale stays known."""
     measure(aggregator)

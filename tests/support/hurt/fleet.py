@@ -17,6 +17,7 @@ from fedling_broker.verify import verify
 from fedling_protocol.command.failures import exit_code
 from fedling_protocol.exits import Exit
 from fedling_sim.virtual.fleet import MQTT, NAME, Setup, VirtualFleet
+from fedling_sim.virtual.network import Weather
 from fedling_sim.virtual.node import Node
 from tests.support.hurt.injector import Injector
 from tests.support.shells.world import EXAMPLES, FILE, LABELS, templates
@@ -57,7 +58,14 @@ def setup(seed: int) -> Setup:
         NAME, "", MQTT, floor=FloorSettings(min_examples=1), retry=AgentRetrySettings(
             answer_first_s=5, answer_longest_s=60, transfer_s=30),
     )  # fmt: skip
-    return Setup(DEVICES, tuple(text_of(task) for task in TASKS), EXAMPLES, seed, agent=agent)
+    return Setup(
+        DEVICES,
+        tuple(text_of(task) for task in TASKS),
+        EXAMPLES,
+        seed,
+        agent=agent,
+        weather=Weather(latency_s=0.2),
+    )
 
 
 class HurtFleet:

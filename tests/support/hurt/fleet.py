@@ -58,7 +58,14 @@ def setup(seed: int) -> Setup:
         NAME, "", MQTT, floor=FloorSettings(min_examples=1), retry=AgentRetrySettings(
             answer_first_s=5, answer_longest_s=60, transfer_s=30),
     )  # fmt: skip
-    return Setup(DEVICES, tuple(text_of(task) for task in TASKS), EXAMPLES, seed, agent=agent, weather=Weather(latency_s=0.2))
+    return Setup(
+        DEVICES,
+        tuple(text_of(task) for task in TASKS),
+        EXAMPLES,
+        seed,
+        agent=agent,
+        weather=Weather(latency_s=0.2),
+    )
 
 
 class HurtFleet:

@@ -11,6 +11,7 @@ from fedling_agent.session import events as ev
 from fedling_protocol.disk.errors import BadDatabase
 from fedling_protocol.runtime.halts import Halts
 from fedling_protocol.wire.messages import Model, Plan, Rest, TaskSpec
+from fedling_protocol.wire.refused import Reason, Refused
 
 MOST_TASKS = 16
 
@@ -57,10 +58,11 @@ class Runners:
     def see(self, task: str, message: Plan | Rest) -> bool:
         """Take in what is retained of a task's plans. False: this device cannot take part in it.
 
-        Raises Refused: it is of a former life.
+        Raises Refused: it is of a former life, or has the id of another task's plan.
         """
         history = self._parts.history
         history.check(task, message)
+        self._check_id(task, message)
         if task in self._forgetting:  # what is on disk of it is of another task
             self._forgetting[task] = True
             return True
@@ -116,6 +118,18 @@ class Runners:
         """Tell all that the store has other examples than before."""
         for runner in self:
             self._bounded(runner.task, partial(runner.examples_changed, changes))
+
+    def _check_id(self, task: str, message: Plan | Rest) -> None:
+        """All that is stored of a plan goes by its id: two tasks would end each other's."""
+        if not isinstance(message, Plan):
+            return
+        name, store = message.plan_id, self._parts.store
+        seen = [r.task for r in self if r.plan is not None and r.plan.plan_id == name]
+        record, entry = store.plans.find(name), store.spool.find(name)
+        stored = [record.plan.spec.task] if record is not None else []
+        waits = [entry.task] if entry is not None else []
+        if others := {*seen, *stored, *waits} - {task}:
+            raise Refused(Reason.SHAPE, f"its plan id is one of task {others.pop()}")
 
     # --- a task that something is wrong with -----------------------------------------------------
 

@@ -19,7 +19,7 @@ C_SOURCES := $(wildcard native/src/*.c native/src/*/*.c)
 C_HEADERS := $(wildcard native/src/*.h native/src/*/*.h native/include/*.h)
 C_FILES   := $(shell find native firmware_sim tests bench examples -name '*.[ch]' ! -name '_core.c' 2>/dev/null)
 
-.PHONY: help demo demo-boards test test-long test-all test-oldest check bench fuzz baseline build format clean tools
+.PHONY: help demo demo-boards test test-long test-all test-packages check bench fuzz baseline build format clean tools
 
 CHECKS := $(addprefix check-,lint types c-format c-warnings c-analyzer c-example c-sizes house units)
 .PHONY: $(CHECKS)
@@ -42,13 +42,13 @@ test-long: build tools ## the matrix of builds, the fuzzers, 3,000 random schedu
 
 test-all: test test-long ## both
 
-# What runs on a device: the wheel, with the oldest packages that a device may have, without numpy.
-test-oldest: build tools .venv-oldest/bin/pip ## what runs on a device, with the oldest packages it may have
-	rm -rf dist/oldest build/lib* build/bdist*
-	$(LOCK) $(BIN)/pip wheel --quiet --no-build-isolation --no-deps --wheel-dir dist/oldest .
-	.venv-oldest/bin/pip install --quiet --force-reinstall --constraint packaging/debian12.txt \
-	    "$$(echo dist/oldest/*.whl)[agent,test]"
-	.venv-oldest/bin/pytest -n $(JOBS) tests/protocol tests/agent
+# What runs on a device: the wheel, without numpy, with each set of packages that a device may have.
+# Debian's sets run all that concerns a device, those between them what touches CBOR and MQTT.
+SET     ?= debian12 debian13 cbor2-5.6.0+paho-mqtt-1.6.1 cbor2-5.7.0+paho-mqtt-2.1.0 cbor2-5.8.0+paho-mqtt-1.6.1
+test-packages: build tools .venv-packages/bin/pip ## what runs on a device, with Debian 12's and 13's packages and those between; SET=debian13
+	rm -rf dist/packages build/lib* build/bdist*
+	$(LOCK) $(BIN)/pip wheel --quiet --no-build-isolation --no-deps --wheel-dir dist/packages .
+	packaging/test-packages .venv-packages/bin "$$(echo dist/packages/*.whl)" $(JOBS) $(SET)
 
 check: ## formatters, linters, types, C warnings, sizes, architecture, documents, systemd units
 	@$(MAKE) --no-print-directory --keep-going $(CHECKS)
@@ -80,7 +80,7 @@ format: build ## format Python and C, write the tables of docs/ anew
 	$(BIN)/python -m docs.tables
 
 clean: ## remove all that the other targets have made
-	rm -rf .venv .venv-oldest build dist .make.lock .mypy_cache .pytest_cache .ruff_cache .hypothesis bench/results
+	rm -rf .venv .venv-packages build dist .make.lock .mypy_cache .pytest_cache .ruff_cache .hypothesis bench/results
 	rm -rf *.egg-info native/fedling_native/*.so examples/c/example
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -104,8 +104,8 @@ clean: ## remove all that the other targets have made
 	$(LOCK) $(BIN)/python -W ignore setup.py --quiet build_ext --inplace --force
 	@touch $@
 
-.venv-oldest/bin/pip:
-	"$(PYTHON)" -m venv .venv-oldest
+.venv-packages/bin/pip:
+	"$(PYTHON)" -m venv .venv-packages
 
 tools:
 	@$(NEED) mosquitto boards clang processors

@@ -5,6 +5,7 @@ stopped, or a process ends with a documented code, and a sentence names the file
 by itself in any case, and whatever stopped goes on when the file is put back.
 """
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from zlib import crc32
@@ -48,7 +49,7 @@ def hurt(directory: Path, number: int, damage: Damage, *, at_rest: bool) -> str:
         fleet.stop()
     path = fleet.files()[number]
     of_device = path.is_relative_to(fleet.nodes[1]._directory)
-    kept = path.read_bytes()
+    copy = shutil.copytree(fleet.nodes[0]._directory, directory / "backup")
     name = path.relative_to(fleet.fleet.directory)
     try:
         damage(path)
@@ -70,7 +71,7 @@ def hurt(directory: Path, number: int, damage: Damage, *, at_rest: bool) -> str:
         assert any(path.name in words for words in outcome.said), outcome
         assert path.name != FILE or outcome.codes <= {Exit.BAD_CONFIG}, outcome
         fleet.stop()
-        put_back(path, kept)
+        put_back(path, copy / path.relative_to(fleet.nodes[0]._directory))
         assert fleet.go_on().whole, f"not even when it is put back: {outcome}"
         return "stopped and named"
     except BaseException as error:

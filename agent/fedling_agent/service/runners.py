@@ -66,10 +66,11 @@ class Runners:
     def see(self, task: str, message: Plan | Rest) -> bool:
         """Take in what is retained of a task's plans. False: this device cannot take part in it.
 
-        Raises Refused: it is of a former life.
+        Raises Refused: it is of a former life, or has the id of another task's plan.
         """
         history = self._parts.history
         history.check(task, message)
+        self._check_id(task, message)
         if task in self._forgetting:  # what is on disk of it is of another task
             self._forgetting[task] = True
             return True
@@ -83,8 +84,6 @@ class Runners:
                 self.declined[task] = reason
             return False
         self.declined.pop(task, None)
-        if isinstance(message, Plan) and self._is_of_another(task, message.plan_id):
-            raise Refused(Reason.SHAPE, "its id is that of another task's plan")
         if history.is_news(task, message) and not self._may_change(task):
             return True
         history.remember(task, message)
@@ -131,6 +130,11 @@ class Runners:
         """Tell all that the store has other examples than before."""
         for runner in self:
             self._bounded(runner.task, partial(runner.examples_changed, changes))
+
+    def _check_id(self, task: str, message: Plan | Rest) -> None:
+        """All that is stored of a plan goes by its id: two tasks would end each other's."""
+        if isinstance(message, Plan) and self._is_of_another(task, message.plan_id):
+            raise Refused(Reason.SHAPE, "its id is that of another task's plan")
 
     # --- a task that something is wrong with -----------------------------------------------------
 

@@ -114,13 +114,14 @@ class Spool:
                 "VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (plan_id, task, row[0] if row else None, update_hash, verdict, reason, now_ms),
             )
-            sql = "SELECT update_hash FROM spool WHERE plan_id = ?"
-            waiting = one(connection, sql, (plan_id,))
-            connection.execute("DELETE FROM spool WHERE plan_id = ?", (plan_id,))
-            given_up = connection.execute(
-                "DELETE FROM plans WHERE plan_id = ? AND state = 'frozen'", (plan_id,)
-            )
-            connection.execute("UPDATE plans SET state = 'finished' WHERE plan_id = ?", (plan_id,))
+            its = (plan_id, task)
+            sql = "SELECT update_hash FROM spool WHERE plan_id = ? AND task = ?"
+            waiting = one(connection, sql, its)
+            connection.execute("DELETE FROM spool WHERE plan_id = ? AND task = ?", its)
+            sql = "DELETE FROM plans WHERE plan_id = ? AND task = ? AND state = 'frozen'"
+            given_up = connection.execute(sql, its)
+            sql = "UPDATE plans SET state = 'finished' WHERE plan_id = ? AND task = ?"
+            connection.execute(sql, its)
             _prune(connection)
         if waiting is not None:
             self._files.end_update(waiting[0])

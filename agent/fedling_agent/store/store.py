@@ -13,6 +13,7 @@ from fedling_agent.store.plans import Plans
 from fedling_agent.store.recordings import Bounds, Recordings
 from fedling_agent.store.spool import Spool
 from fedling_protocol.disk import durable
+from fedling_protocol.disk.database import not_one
 from fedling_protocol.disk.errors import BadDatabase, writing
 from fedling_protocol.wire.messages import Plan, Rest
 
@@ -49,8 +50,8 @@ class Store:
         """Open, or make; a database that is damaged is put aside first. Raises as Store() does."""
         path = directory / NAME
         try:
-            if path.is_dir():
-                raise BadDatabase(f"{path}: is a folder")
+            if why := not_one(path):
+                raise BadDatabase(f"{path}: {why}")
             return cls(directory, bounds)
         except BadDatabase as error:
             return cls.begin_anew(directory, bounds, now_s, error)

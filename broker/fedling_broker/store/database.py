@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from fedling_protocol.disk import lock
-from fedling_protocol.disk.database import Database, Tables
+from fedling_protocol.disk.database import Database, Tables, not_one
 from fedling_protocol.disk.errors import BadDatabase, WrongTables
 
 FILE = "fedling-broker.sqlite"
@@ -206,8 +206,8 @@ def open_database(directory: Path, *, alone: bool = False) -> Database:
     path = directory / FILE
     if not path.exists():
         raise WrongTables(f"{path}: is missing; run: fedling-broker init")
-    if path.is_file() and not path.stat().st_size:  # to SQLite it is a new one
-        raise BadDatabase(f"{path}: is empty; {TABLES.mender}")
+    if why := not_one(path):
+        raise BadDatabase(f"{path}: {why}; {TABLES.mender}")
     return Database(path, TABLES, alone=guard(directory, alone=alone))
 
 

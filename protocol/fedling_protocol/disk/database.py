@@ -34,6 +34,8 @@ from fedling_protocol.disk.errors import (
     writing,
 )
 
+SMALLEST = 512  # bytes of the smallest page
+
 Value = int | float | str | bytes | None
 Fields = tuple[Any, ...]  # as the tables of the end type them
 Step = str | Callable[[sqlite3.Connection], None]
@@ -241,6 +243,16 @@ class Database:
         with alone():
             while _convert(self.path, self._connection(), tables, self._bad):
                 pass
+
+
+def not_one(path: Path) -> str:
+    """Say why what lies there is no database; empty: it may be one.
+
+    Of a file that was cut to nearly nothing SQLite makes a new one.
+    """
+    if path.is_dir():
+        return "is a folder"
+    return "was cut to nothing" if path.exists() and path.stat().st_size < SMALLEST else ""
 
 
 def one(connection: sqlite3.Connection, sql: str, values: Sequence[Value] = ()) -> Fields | None:

@@ -181,7 +181,7 @@ class Running:
         monkeypatch.setattr(logs, "set_up", lambda _level: None)
 
     def while_it_runs(self, talk: Callable[[], None]) -> Exit:
-        """Run; when `talk` has returned, SIGHUP ends it. Returns how it ended."""
+        """Run; when `talk` has returned, SIGTERM ends it. Returns how it ended."""
         failed: list[BaseException] = []
         over = threading.Event()
 
@@ -194,7 +194,7 @@ class Running:
                 failed.append(error)
             finally:
                 if not over.is_set():
-                    os.kill(os.getpid(), signal.SIGHUP)
+                    os.kill(os.getpid(), signal.SIGTERM)
 
         thread = threading.Thread(target=other)
         thread.start()

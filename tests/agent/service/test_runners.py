@@ -5,30 +5,30 @@ from dataclasses import replace
 import pytest
 
 from fedling_agent.service.runners import CHANGE_S, MOST_CHANGES, MOST_TASKS
+from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Plan
-from fedling_protocol.wire.refused import Refused
-from tests.support.service import HandService
+from tests.support.service import TOPICS, HandService
+
+
+def numbered(plan: Plan, number: int) -> Plan:
+    """The plan of another task: it has an id of its own."""
+    return replace(plan, plan_id=number.to_bytes(16, "little"))
 
 
 def foreign(plan: Plan) -> Plan:
     """The plan of a task for a stream that the device does not have."""
-    return replace(plan, spec=replace(plan.spec, stream="ankle"))
-
-
-def of(task: str, plan: Plan) -> Plan:
-    """The like of it for another task: no two have one id."""
-    return replace(plan, plan_id=task.encode().ljust(16))
+    return replace(numbered(plan, 98), spec=replace(plan.spec, stream="ankle"))
 
 
 def test_no_more_tasks_than_one_device_can_work_on(device: HandService) -> None:
     plan, runners = device.offer(), device.service.runners
-    taken = [runners.see(f"task-{i}", of(f"task-{i}", plan)) for i in range(1, MOST_TASKS + 2)]
+    taken = [runners.see(f"task-{i}", numbered(plan, i)) for i in range(1, MOST_TASKS + 2)]
     assert taken == [True] * (MOST_TASKS - 1) + [False, False]
     assert len(runners) == MOST_TASKS
     assert runners.declined == {
         f"task-{i}": "this device works on 16 tasks already" for i in (MOST_TASKS, MOST_TASKS + 1)
     }
-    assert runners.see("task-1", of("task-1", plan))  # one of those that it has
+    assert runners.see("task-1", numbered(plan, 1))  # one of those that it has
 
 
 def test_what_is_declined_is_remembered_for_so_many_tasks(device: HandService) -> None:
@@ -43,14 +43,14 @@ def test_what_is_declined_is_remembered_for_so_many_tasks(device: HandService) -
 def test_task_that_was_declined_is_taken_once_it_suits(device: HandService) -> None:
     plan, runners = device.offer(), device.service.runners
     assert not runners.see("other", foreign(plan))
-    assert runners.see("other", of("other", plan))
+    assert runners.see("other", numbered(plan, 99))
     assert runners.declined == {}
     assert [runner.task for runner in runners] == ["watch", "other"]
 
 
 def test_other_channels_are_a_reason(device: HandService) -> None:
     plan = device.offer()
-    wide = replace(plan, spec=replace(plan.spec, channels=plan.spec.channels + 1))
+    wide = replace(numbered(plan, 97), spec=replace(plan.spec, channels=plan.spec.channels + 1))
     assert not device.service.runners.see("wide", wide)
     assert device.service.runners.declined["wide"].startswith("its stream has ")
 
@@ -58,22 +58,11 @@ def test_other_channels_are_a_reason(device: HandService) -> None:
 def test_nothing_is_begun_while_the_disk_is_tried(device: HandService) -> None:
     plan, runners = device.offer(), device.service.runners
     runners.close()
-    assert runners.see("other", plan)  # seen again once the disk works
+    assert runners.see("other", numbered(plan, 99))  # seen again once the disk works
     assert list(runners) == []
     runners.restore()
-    assert runners.see("other", plan)
+    assert runners.see("other", numbered(plan, 99))
     assert [runner.task for runner in runners] == ["other"]
-
-
-def test_plan_with_the_id_of_another_task_s_is_refused(device: HandService) -> None:
-    """Files and rows have the id alone: its end was that of the other task's update."""
-    plan, runners = device.begin(), device.service.runners
-    with pytest.raises(Refused, match="another task's plan"):
-        runners.see("other", plan)
-    device.crash()
-    device.connect()
-    with pytest.raises(Refused, match="another task's plan"):
-        device.service.runners.see("other", plan)
 
 
 def test_plans_that_follow_one_another_too_fast_are_passed_over_and_asked_for_again(
@@ -92,3 +81,32 @@ def test_plans_that_follow_one_another_too_fast_are_passed_over_and_asked_for_ag
     assert device.service.runners.see("watch", replace(plan, base_version=MOST_CHANGES + 100))
     device.clock.settle()
     assert written.seen()["watch"].version == MOST_CHANGES + 100
+
+
+@pytest.mark.parametrize("done", ["seen", "trained", "sent"])
+def test_plan_id_of_another_task_is_refused(device: HandService, done: str) -> None:
+    """Else what becomes of one would erase the other's update."""
+    plan = device.offer() if done == "seen" else device.begin()
+    if done == "sent":
+        device.children[0].finish()
+        device.settle(lambda: device.updates)
+    waiting = device.store.spool.entries()
+    other = replace(plan, spec=replace(plan.spec, task="other"))
+    device.hear(TOPICS.of(Kind.PLAN, "other", other.kind), other)
+    assert device.service.books.counters()["refused: shape"] == 1
+    assert [runner.task for runner in device.service.runners] == ["watch"]
+    assert device.store.spool.entries() == waiting
+    device.crash()
+    device.connect()
+    device.hear(TOPICS.of(Kind.PLAN, "other", other.kind), other)
+    assert device.store.spool.entries() == waiting
+    assert done == "seen" or [runner.task for runner in device.service.runners] == ["watch"]
+
+
+def test_end_of_a_plan_ends_nothing_of_another_task(device: HandService) -> None:
+    plan = device.begin()
+    device.children[0].finish()
+    device.settle(lambda: device.updates)
+    device.store.spool.end("other", plan.plan_id, None, None, "over", 0)
+    (entry,) = device.store.spool.entries("watch")
+    assert device.store.spool.envelope(entry)

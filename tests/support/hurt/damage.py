@@ -9,6 +9,7 @@ from unittest.mock import patch
 from fedling_agent.service import report
 from fedling_agent.store.store import Store as DeviceStore
 from fedling_broker.commands.failures import EXITS
+from fedling_broker.store.database import FILE
 from fedling_protocol.command.failures import exit_code
 from fedling_protocol.disk.errors import BadDatabase
 from fedling_protocol.exits import Exit
@@ -133,8 +134,12 @@ class DamagedFleet(HurtFleet):
         store.close()
 
 
-def put_back(path: Path, data: bytes) -> None:
-    """As a person does, from a backup."""
+def put_back(path: Path, kept: Path) -> None:
+    """As a person does, from a backup: a file of its own, or the whole state with its database."""
+    if path.name.startswith(FILE):
+        shutil.rmtree(path.parent)
+        shutil.copytree(kept.parent, path.parent)
+        return
     if path.is_dir():
         shutil.rmtree(path)
-    path.write_bytes(data)
+    shutil.copyfile(kept, path)

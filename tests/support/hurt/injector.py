@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Any
 
 OURS = ("fedling_agent", "fedling_broker", "fedling_protocol", "fedling_native")
-OTHERS = ("fedling_sim", "tests")
+OTHERS = ("fedling_sim", "tests", "logging")  # a log that cannot be written is logging's affair
 OUTSIDE = {
     *("posix", "_io", "io", "sqlite3", "mmap", "fcntl", "_socket", "select", "_posixsubprocess"),
     *("_cbor2", "_json", "_hashlib", "_struct", "time", "_core", "fedling_native._core"),
@@ -91,7 +91,7 @@ class Injector:
 
 
 def _site(frame: FrameType | None, name: str) -> Site | None:
-    """The line of ours that the call comes from; None: it is of a simulation or of a test."""
+    """The line of ours that the call comes from; None: it is of a simulation, a test, a log."""
     while frame is not None:
         module = frame.f_globals.get("__name__", "")
         if module.startswith(OTHERS):

@@ -44,7 +44,7 @@ LINES = {
     "task remove": "task remove tiny",
 }
 FAILING = {"check", "round show"}  # no MQTT broker, no round
-WRITERS = ["init", "device add", "device remove", "task pause", "backup", "round verify"]
+WRITERS = ["init", "device add", "device remove", "task pause", "backup"]
 
 
 @pytest.fixture
@@ -95,8 +95,7 @@ def test_service_of_roots_runs_as_who_keeps_the_state(folder: Path, root: Root) 
     (folder / "closed" / "secret").write_bytes(os.urandom(32))
     (folder / "closed" / "secret").chmod(0o600)
     (folder / STATE / "secret").symlink_to(folder / "closed" / "secret")
-    if not as_root.root():  # a weak root reads everything
-        assert "Permission denied" in root("serve").said
+    assert "Permission denied" in root("serve").said
 
 
 def test_no_link_in_the_state_leads_root_anywhere(folder: Path, root: Root) -> None:

@@ -1,8 +1,8 @@
 """Commands of root on a state that another user keeps, each in a process forked from one that has
 read the modules already.
 
-Where the checkout lies below a closed home, root is a weak one: it stays able to read everything,
-as whoever it becomes, and has no power over others' files beyond that.
+Checkout and Python often lie below a closed home, where nobody else can read them: so modules are
+read before, and a service's root is a weak one, which reads everything, as whoever it becomes.
 """
 
 import argparse
@@ -17,7 +17,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 from tests.support.tools import absent, need
@@ -45,14 +44,9 @@ def need_root() -> None:
         absent("this container has no other user")
 
 
-@cache
-def root() -> list[str]:
-    """Prefix of a command of root."""
+def weak() -> list[str]:
+    """Prefix of a command of a root who reads everything, and has no power over others' files."""
     setpriv = need("setpriv", "util-linux")
-    other = [setpriv, f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
-    code = "import cffi, cryptography, fedling_agent.cli, fedling_protocol.disk.durable"
-    if subprocess.run([*other, sys.executable, "-c", code], capture_output=True).returncode == 0:
-        return []
     return [setpriv, "--securebits=+no_setuid_fixup", f"--bounding-set={POWERS}"]
 
 
@@ -61,7 +55,7 @@ class Root:
 
     def __init__(self, program: str, directory: Path) -> None:
         self._process = subprocess.Popen(
-            [*root(), sys.executable, "-m", "tests.support.as_root", program, str(directory)],
+            [sys.executable, "-m", "tests.support.as_root", program, str(directory)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -147,10 +141,13 @@ def fill(treasure: Path) -> None:
 
 
 def _main(program: str, directory: str) -> None:
-    package = importlib.import_module(f"{program}.commands")
-    for found in pkgutil.iter_modules(package.__path__):
-        with contextlib.suppress(ImportError):  # of an extra
-            importlib.import_module(f"{program}.commands.{found.name}")
+    for name in (program, "fedling_protocol"):
+        package = importlib.import_module(name)
+        for found in pkgutil.walk_packages(package.__path__, f"{name}."):
+            if not found.name.endswith("__main__"):
+                with contextlib.suppress(ImportError):  # of an extra
+                    importlib.import_module(found.name)
+    importlib.import_module("fedling_protocol.disk.ownership").__dict__["CODE"] = ()
     os.chdir(directory)
     for line in sys.stdin:
         print(json.dumps(_forked(program, json.loads(line))), flush=True)

@@ -12,6 +12,7 @@ import grp
 import os
 import pwd
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from pathlib import Path
 from fedling_protocol.disk import mounts
 
 ENTERED = 0o710  # a state that a group may enter, for what stands in it, and not look into
+CODE = (Path(__file__), Path(os.__file__), Path(sys.executable))  # modules are read when needed
 MOST_LINKS = 40  # as the kernel
 UID_MAP = Path("/proc/self/uid_map")  # user_namespaces(7)
 
@@ -254,12 +256,12 @@ def _switch_back(groups: list[int]) -> None:
 
 def _hindrance(directory: Path, owner: User) -> str:
     """Why the user, whom we act as, cannot work; empty if nothing hinders."""
-    here = Path(__file__)
-    if not os.access(here, os.R_OK, effective_ids=True):
-        return (
-            f"{directory}: is kept by user {owner.name}, who cannot read {here.parents[1]}:"
-            " install fedling where everybody can read it, as in /opt/fedling"
-        )
+    for file in CODE:
+        if not os.access(file, os.R_OK, effective_ids=True):
+            return (
+                f"{directory}: is kept by user {owner.name}, who cannot read {file}: have fedling,"
+                " and its Python, where everybody can read them, as in /opt/fedling"
+            )
     parent = directory.resolve() if os.path.lexists(directory) else directory.parent
     if os.path.lexists(directory) and not os.access(directory, os.X_OK, effective_ids=True):
         return (

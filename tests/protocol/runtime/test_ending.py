@@ -113,7 +113,8 @@ def test_end_that_comes_after_a_hangup_is_the_end(tmp_path: Path) -> None:
     service.process.send_signal(signal.SIGTERM)
     (tmp_path / "slow").unlink()
     service.hear("STOPPING=1")
-    service.end()
+    assert service.process.wait(30) == 0
+    service.manager.close()
     assert len(service.beginnings) == 2
 
 

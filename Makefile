@@ -19,7 +19,7 @@ C_SOURCES := $(wildcard native/src/*.c native/src/*/*.c)
 C_HEADERS := $(wildcard native/src/*.h native/src/*/*.h native/include/*.h)
 C_FILES   := $(shell find native firmware_sim tests bench examples -name '*.[ch]' ! -name '_core.c' 2>/dev/null)
 
-.PHONY: help demo demo-boards test test-long test-all test-oldest check bench baseline build format clean tools
+.PHONY: help demo demo-boards test test-long test-all test-oldest check bench fuzz baseline build format clean tools
 
 CHECKS := $(addprefix check-,lint types c-format c-warnings c-analyzer c-example c-sizes house units)
 .PHONY: $(CHECKS)
@@ -61,6 +61,10 @@ bench: build tools ## every number of the documents; ONLY=kernel one of the benc
 	    echo "== $$name"; $(BIN)/python -m bench.$$name || failed="$$failed $$name"; \
 	done; \
 	test -z "$$failed" || { echo "bench: failed:$$failed" >&2; exit 1; }
+
+N       ?= 20000
+fuzz: build ## N=200000 rightly signed hostile messages through each whole service; SEED=1 is the first part's
+	$(BIN)/python -m bench.fuzz $(N) $(SEED)
 
 # The sizes of firmware images that check-c-sizes compares with: growth is accepted here.
 baseline: build ## accept the sizes of firmware images of today

@@ -5,6 +5,7 @@ A document has them between two markers:
     <!-- commands: fedling_agent.cli -->      from build_parser() of that module
     <!-- keys: fedling_agent.config:AgentConfig -->      from the settings' dataclass
     <!-- reasons: fedling_agent.conditions.table:TABLE -->      from the rows of conditions
+    <!-- costs: fedling_protocol.wire.costs -->      what fields of messages cost, and their bounds
     <!-- decisions: docs/decisions -->      from the titles of the files there
     <!-- end -->
 
@@ -130,6 +131,24 @@ def reasons_part(place: str) -> str:
     return text
 
 
+def costs_part(module: str) -> str:
+    """What each thing costs that a message asks for; then the fields that cost nothing."""
+    costs = importlib.import_module(module)
+    text = heading("what is paid", "in", "at most", "says", "checked", "asked for by")
+    for cost in costs.COSTS:
+        fields = ", ".join(f"`{field}`" for field in cost.fields)
+        cells = (cost.what, cost.unit, cost.bound, cost.whose, cost.checked, fields)
+        text += f"| {' | '.join(map(cell, cells))} |\n"
+    text += "\nFields that cost no more than their own bytes:\n\n"
+    text += heading("field", "what is done with it")
+    return text + "".join(f"| `{field}` | {cell(why)} |\n" for field, why in costs.FREE.items())
+
+
+def heading(*words: str) -> str:
+    """The first two lines of a table."""
+    return f"| {' | '.join(words)} |\n|{'---|' * len(words)}\n"
+
+
 def decisions_part(folder: str) -> str:
     """A line for each decision, by number: "# 7. Title" is its first line."""
     text = ""
@@ -153,6 +172,7 @@ def renewed(text: str) -> str:
         "commands": commands_part,
         "keys": keys_part,
         "reasons": reasons_part,
+        "costs": costs_part,
         "decisions": decisions_part,
     }
     return PART.sub(lambda found: found[1] + write[found[2]](found[3]) + found[4], text)

@@ -103,6 +103,15 @@ class Layer:
         return self.span * self.out
 
     @property
+    def products(self) -> int:
+        """Multiply-accumulates of one example on its way up; of a pool the values it looks at."""
+        if self.kind is Kind.AVERAGE_POOL:
+            return self.inputs
+        if self.kind is Kind.MAX_POOL:
+            return self.outputs * self.kernel[0] * self.kernel[1]
+        return self.positions * self.weight_count
+
+    @property
     def bias_count(self) -> int:
         """Biases of the layer, each an int32."""
         return self.out if self.span else 0

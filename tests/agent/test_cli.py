@@ -16,6 +16,8 @@ from fedling_agent import cli, config
 from fedling_agent.commands import volatile
 from fedling_agent.store.store import Store
 from fedling_native import dense
+from fedling_protocol.disk import mounts
+from fedling_protocol.disk.ownership import Unit
 from fedling_protocol.exits import Exit
 from fedling_protocol.settings import SettingsError
 from fedling_protocol.wire.identity import SECRET_BYTES
@@ -126,7 +128,8 @@ def test_state_directory_of_a_user_without_a_home(monkeypatch: pytest.MonkeyPatc
         raise KeyError(f"getpwuid(): uid not found: {uid}")
 
     monkeypatch.setattr(pwd, "getpwuid", unknown)
-    monkeypatch.setattr(config, "SYSTEM_STATE", Path("/nonexistent"))
+    monkeypatch.setattr(os, "geteuid", lambda: 4242)
+    monkeypatch.setattr(config, "UNIT", Unit("fedling", Path("/nonexistent")))
     monkeypatch.delenv("HOME", raising=False)
     monkeypatch.setenv("XDG_STATE_HOME", "/home/somebody/state")
     assert config.state_directory(None, None) == Path("/home/somebody/state/fedling")
@@ -154,11 +157,26 @@ def test_state_that_a_boot_takes_away_is_told(agent: Agent) -> None:
 
 
 def test_file_system_is_that_of_the_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert volatile.file_system(Path("/proc")) == "proc"
-    assert volatile.file_system(tmp_path / "absent") == ""
+    assert mounts.kind(Path("/proc")) == "proc"
+    assert mounts.kind(tmp_path / "absent") == ""
     assert volatile.warning(Path("/proc")) == ""
-    monkeypatch.setattr(volatile, "MOUNTS", tmp_path / "absent")
-    assert volatile.file_system(Path("/proc")) == ""
+    monkeypatch.setattr(mounts, "MOUNTS", tmp_path / "absent")
+    assert mounts.kind(Path("/proc")) == ""
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o002, 0o077, 0o277, 0o777])
+def test_umask_decides_nothing_of_the_state(agent: Agent, umask: int) -> None:
+    text = rows(1, 20)
+    before = os.umask(umask)
+    try:
+        agent.run("init")
+        agent.run("ingest", "wrist", text=text)
+        agent.run("ingest", "wrist", text=text)
+    finally:
+        os.umask(before)
+    modes = {path.is_dir(): stat.S_IMODE(path.stat().st_mode) for path in agent.state.rglob("*")}
+    assert modes == {True: 0o700, False: 0o600}
+    assert stat.S_IMODE(agent.state.stat().st_mode) == 0o700
 
 
 # --- without a service -----
@@ -217,11 +235,6 @@ def test_ingest_file_after_an_option(agent: Agent) -> None:
     file.write_text(rows(1, 5))
     assert agent.json("ingest", "wrist", "--format", "csv", str(file))["stored"] == 5
     agent.run("ingest", "wrist", str(file), "--format", "csv", "another", code=Exit.USAGE)
-
-
-def test_ingest_absent_file(agent: Agent) -> None:
-    result = agent.run("ingest", "wrist", "absent.csv", code=Exit.FAILED)
-    assert "absent.csv" in result.stderr
 
 
 def test_predict_without_a_model(agent: Agent) -> None:

@@ -56,10 +56,19 @@ def readings(
     battery: int | Signal | None = 80,
     temperature: float | Signal | None = 40.0,
     network: bool | Signal | None = True,
+    work: float | Signal | None = 0.0,
+    traffic: float | Signal | None = 0.0,
     at: float = 1000,
 ) -> Readings:
     """All good, on battery; None: there is no such hardware."""
-    given = {"mains": mains, "battery": battery, "temperature": temperature, "network": network}
+    given = {
+        "mains": mains,
+        "battery": battery,
+        "temperature": temperature,
+        "network": network,
+        "work": work,
+        "traffic": traffic,
+    }
     return Readings(
         {n: v if isinstance(v, Signal) else signal(v, f"/{n}") for n, v in given.items()}, at
     )

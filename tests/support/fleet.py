@@ -194,7 +194,7 @@ class Device:
             InlineWorker(loop),
             Broker("127.0.0.1", port, 60),
             backoff,
-            MAX_LARGE,
+            lambda _topic: MAX_LARGE,
             client,
             self,
         )

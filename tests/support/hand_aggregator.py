@@ -67,7 +67,15 @@ def key_of(number: int) -> SigningKey:
 class HandAggregator:
     """A state directory, and a service that can be started on it again and again."""
 
-    def __init__(self, directory: Path, *, keep_updates: KeepUpdates = KeepUpdates.FOLD) -> None:
+    make_clock: type[HandClock] = HandClock
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        keep_updates: KeepUpdates = KeepUpdates.FOLD,
+        keep_rounds: int = 100,
+    ) -> None:
         self.directory = directory
         Store.create(directory)
         self.store = Store(directory)
@@ -79,6 +87,7 @@ class HandAggregator:
             state_dir=directory,
             mqtt=MqttSettings(host="nowhere"),
             keep_updates=keep_updates,
+            keep_rounds=keep_rounds,
         )
         self.config = Config(file, directory / "broker.toml")
         self.statuses: list[str] = []
@@ -92,7 +101,7 @@ class HandAggregator:
         now = 1_800_000_000.0 + 60 * self.starts  # between two starts passes a minute
         self.store = Store(self.directory, wall=lambda: now)
         self.devices = Devices(self.store.database, TOPICS)
-        self.clock = HandClock()
+        self.clock = self.make_clock()
         self.disk, self.compute = HandWorker(self.clock), HandWorker(self.clock)
         self.link = HandLink()
         self.service = Service(

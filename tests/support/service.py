@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from fedling_agent.conditions.condition import Roots
+from fedling_agent.conditions.condition import Condition, Roots
 from fedling_agent.conditions.watcher import Watcher
 from fedling_agent.config import AgentConfig
 from fedling_agent.service.runner import SessionRunner
@@ -13,8 +13,9 @@ from fedling_agent.service.service import Ports, Service
 from fedling_agent.store.identity import Identity
 from fedling_agent.store.store import Store
 from fedling_agent.training.job import Job
-from fedling_agent.training.process import Exited, Step, Tell
+from fedling_agent.training.process import ChildEvent, Exited, Step, Tell
 from fedling_protocol.common_settings import MqttSettings
+from fedling_protocol.disk.errors import BadDatabase
 from fedling_protocol.net.ports import Owner
 from fedling_protocol.wire import envelope
 from fedling_protocol.wire.digest import message_hash
@@ -78,6 +79,11 @@ class HandProcess:
         self.tell(Step(self.job.total_steps, self.job.total_steps))
         self.tell(Exited(0))
 
+    def say(self, *events: ChildEvent) -> None:
+        assert self.tell is not None
+        for event in events:
+            self.tell(event)
+
     def exit(self, code: int = 0) -> None:
         assert self.tell is not None
         self.tell(Exited(code))
@@ -86,12 +92,15 @@ class HandProcess:
 class HandService:
     """A device with examples, its service, and the words of an aggregator to it."""
 
+    make_clock: type[HandClock] = HandClock
+
     def __init__(self, directory: Path, *, recordings: int = 4) -> None:
         self.directory = directory
         self.now = 1000.0
         self.world = FakeDevice(directory / "world")
         self.world.show(GOOD)
         self.children: list[HandProcess] = []
+        self.ruined: list[BadDatabase] = []  # what the service ended with
         self.link = HandLink()
         self.trust = Trust(TOPICS, ROOT.public)
         self.trust.know(ID, DEVICE.public, 1)
@@ -104,10 +113,10 @@ class HandService:
 
     def boot(self) -> None:
         """A new process on what is on disk; whatever an old one waits for never comes."""
-        self.clock = HandClock(self.now)
+        self.clock = self.make_clock(self.now)
         self.disk, self.sensors = HandWorker(self.clock), HandWorker(self.clock)
         self.store = Store(self.directory / "state")
-        rows = self.config.policy.rows
+        rows = self.rows
         roots = Roots(self.world.sysfs)
         ports = Ports(
             clock=self.clock,
@@ -117,11 +126,17 @@ class HandService:
             make_process=self._make_process,
             dice=lambda count: b"d" * count,
             draw=lambda: 0.5,
+            begin_anew=self.ruined.append,
         )
         identity = Identity(DEVICE, SECRET)
         self.service = Service(ports, self.config, {"wrist": STREAM}, identity, self.store)
         self.service.start()
         self.clock.settle()
+
+    @property
+    def rows(self) -> tuple[Condition, ...]:
+        """The conditions, and how they are read."""
+        return self.config.policy.rows
 
     def _make_link(self, client_id: str, owner: Owner) -> HandLink:
         assert client_id == ID

@@ -64,6 +64,9 @@ def pairs(facts: Facts) -> list[tuple[str, str]]:
     ]
     if facts.get("disk", "ok") != "ok":
         lines.append(("disk", output.paint(str(facts["disk"]), output.RED)))
+    if names := [name for name in facts.get("aside", []) if name.count("-") == 1]:
+        text = f"{names[0]} was damaged: what can be read is here, `recordings forget` erases it"
+        lines.append(("put aside", output.paint(text, output.YELLOW)))
     for task, about in facts.get("tasks", {}).items():
         lines += _task(task, about)
     lines += [
@@ -74,6 +77,8 @@ def pairs(facts: Facts) -> list[tuple[str, str]]:
         lines += _stream(name, about, facts["most_bytes"])
     if "bytes" in facts:
         lines.append(("bytes", _bytes(facts["bytes"])))
+    if budget := facts.get("budget"):
+        lines.append(("  in 24 hours", ", ".join(_used(*one) for one in budget.items())))
     for word in ("refused", "declined"):
         if counts := _counts(facts, f"{word}: "):
             lines.append((word, output.paint(counts, output.YELLOW)))
@@ -90,6 +95,8 @@ def _counts(facts: Facts, prefix: str) -> str:
 def _enrolled(facts: Facts) -> str:
     if facts.get("enrolled"):
         return "yes"
+    if facts.get("foreign"):
+        return "no; root_key of agent.toml comes first, or the operator can do nothing"
     word = "not any more: it was removed" if facts.get("removed") else "no"
     return f"{word}; the operator runs: {facts['enrol']}"
 
@@ -163,6 +170,10 @@ def _stream(name: str, about: Facts, most: int) -> list[tuple[str, str]]:
 def _unwanted(label: str, samples: int, nearest: str | None) -> str:
     hint = f" (did you mean {nearest}?)" if nearest else ""
     return f"{label} {samples}{hint}"
+
+
+def _used(name: str, about: Facts) -> str:
+    return f"{name} {about['used']:,} of {about['limit']:,} {about['unit']}"
 
 
 def _bytes(about: Facts) -> str:

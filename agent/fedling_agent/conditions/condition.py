@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from pathlib import Path
 
+from fedling_agent.conditions.used import Used
 from fedling_protocol.net.way import Way
 from fedling_protocol.wire.messages import Conditions
 
@@ -26,7 +27,9 @@ class Roots:
 
     sys: Path = Path("/sys")
     zones: tuple[str, ...] = ()  # policy.zones: types of thermal zones to take or, -TYPE, leave out
+    supplies: str = ""  # policy.supplies: a folder of more power supplies; empty: none
     way: Way | None = None  # to the MQTT broker; None: none is configured
+    used: Used | None = None  # of the day; None: outside of the service
 
 
 class Lack(Enum):
@@ -146,7 +149,10 @@ class Switch:
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """A limit that is a number; once it was passed, `resume` must be reached."""
+    """A limit that is a number; once it was passed, `resume` must be reached.
+
+    resume_help: empty: there is no such key, the limit itself must be reached again
+    """
 
     direction: Direction
     default: int

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, TypeVar
 
 from fedling_agent.conditions.condition import (
     Asker,
+    Bound,
     Condition,
     Direction,
     Limit,
@@ -29,6 +30,8 @@ def _keys(row: Condition) -> Iterator[tuple[str, type, Any]]:
         (row.name, limit.default, limit.help),
         (_resume(row), limit.resume, limit.resume_help),
     ):
+        if not words:
+            continue
         rule = setting(default, help=words, unit=row.unit, low=limit.low, high=limit.high)
         yield name, int, rule
 
@@ -55,6 +58,10 @@ def _zone(value: str) -> str | None:
     return None if value.removeprefix("-") else 'the type of a zone, or "-" and the type'
 
 
+def _absolute(value: str) -> str | None:
+    return None if not value or value.startswith("/") else "an absolute path, as /run/ups"
+
+
 @with_keys_of(TABLE)
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -69,6 +76,12 @@ class Policy:
         (),
         help="the thermal zones that count, by their type; or, as -TYPE, those that do not",
         check=_zone,
+    )
+    supplies: str = setting(
+        "",
+        help="a folder, laid out as /sys/class/power_supply, where a program of yours keeps what a"
+        " UPS hat says; empty: none",
+        check=_absolute,
     )
     dwell_s: float = setting(
         10.0, help="conditions must hold so long before work goes on", unit="s", low=0, high=86_400
@@ -93,7 +106,8 @@ class Policy:
     def own(self, row: Condition) -> Limit:
         """What the owner asks of a condition."""
         value: Value = getattr(self, row.name)
-        resume: Value = value if isinstance(row.limit, Switch) else getattr(self, _resume(row))
+        resumes = isinstance(row.limit, Bound) and row.limit.resume_help
+        resume: Value = getattr(self, _resume(row)) if resumes else value
         return Limit(value, resume, Asker.POLICY)
 
     def limit(self, row: Condition, task: Conditions | None) -> Limit:

@@ -4,7 +4,7 @@
 rows. A task may ask for it once wire.messages.Conditions has a field of that name.
 """
 
-from fedling_agent.conditions import heat, network, power, words
+from fedling_agent.conditions import budget, heat, network, power, words
 from fedling_agent.conditions.condition import (
     Bound,
     Condition,
@@ -124,4 +124,53 @@ NETWORK = Condition(
     harmless=(Lack.ABSENT, Lack.UNTOLD),
 )
 
-TABLE: tuple[Condition, ...] = (MAINS, BATTERY, TEMPERATURE, NETWORK)
+# --- the owner's day -------------------------------------------------------------------------
+
+
+def _say_used(reason: Reason) -> str:
+    limit = f"{reason.limit:,} {reason.unit}"
+    return f"the day's {reason.condition.name} is used up: {reason.value:,} of {limit}"
+
+
+WORK = Condition(
+    name="work",
+    unit="min",
+    read=budget.work,
+    trains=True,
+    transfers=False,
+    limit=Bound(
+        Direction.AT_MOST,
+        default=480,
+        resume=480,
+        low=0,
+        high=1440,
+        help="in 24 hours of running, train for so long of one core",
+        resume_help="",
+    ),
+    code="work-used-up",
+    word="the day's work is used up",
+    meaning="training has taken the minutes of one core that the owner gives in 24 hours",
+    say=_say_used,
+)
+TRAFFIC = Condition(
+    name="traffic",
+    unit="MB",
+    read=budget.moved,
+    trains=False,
+    transfers=True,
+    limit=Bound(
+        Direction.AT_MOST,
+        default=1000,
+        resume=1000,
+        low=1,
+        high=1_000_000,
+        help="in 24 hours of running, take part until so much was sent and received",
+        resume_help="",
+    ),
+    code="traffic-used-up",
+    word="the day's traffic is used up",
+    meaning="so much was sent and received as the owner allows in 24 hours",
+    say=_say_used,
+)
+
+TABLE: tuple[Condition, ...] = (MAINS, BATTERY, TEMPERATURE, NETWORK, WORK, TRAFFIC)

@@ -1,11 +1,12 @@
 """Reads this device's sensors beside the loop: one that is slow, or hangs, holds nothing up."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from fedling_agent.conditions import words
 from fedling_agent.conditions.condition import Condition, Lack, Readings, Roots, Signal
+from fedling_agent.conditions.used import Used
 from fedling_protocol.runtime.loop import Clock, Timer
 from fedling_protocol.runtime.worker import Worker, raise_
 
@@ -48,12 +49,14 @@ class _Reading:
 class Watcher:
     """The readings of one device, for all its tasks. Give it a worker of its own.
 
+    used: what the day has cost so far; whoever pays adds
     At most one reading is under way, and one waits for it: who asks meanwhile shares that one.
     """
 
     def __init__(self, rows: Rows, roots: Roots, clock: Clock, worker: Worker) -> None:
         self._rows = tuple(rows)
-        self._roots = roots
+        self.used = roots.used or Used()
+        self._roots = replace(roots, used=self.used)
         self._clock = clock
         self._worker = worker
         self._reading: _Reading | None = None

@@ -9,12 +9,15 @@ from collections import Counter
 from datetime import UTC, datetime
 from functools import lru_cache
 
+from fedling_agent.conditions.used import Hour, Used
 from fedling_agent.service.writer import Writer, ignore
-from fedling_agent.store.ledger import Ledger
+from fedling_agent.store.ledger import KEPT_DAYS, Ledger
 from fedling_agent.store.ledger import Traffic as Row
 from fedling_protocol.net.framing import publish_size
 from fedling_protocol.net.tcpinfo import Traffic
 from fedling_protocol.runtime.loop import Clock
+
+KEPT_WORK_MS, KEPT_BYTES = 600_000, 50_000_000  # of a day's use, that a kill may give back
 
 Key = tuple[str, bytes | None]  # of a day, of a plan
 
@@ -32,12 +35,16 @@ def _day_of_minute(minutes: int) -> str:
 class Books:
     """Keeps counts in memory until close(): telemetry must not wear out an SD card."""
 
-    def __init__(self, clock: Clock, ledger: Ledger, writer: Writer) -> None:
+    def __init__(self, clock: Clock, ledger: Ledger, writer: Writer, used: Used) -> None:
+        """used: what the day has cost: bytes are added to it, and it is written as well"""
         self._clock = clock
         self._ledger = ledger
         self._writer = writer
+        self._used = used
         self._traffic: dict[Key, Traffic] = {}
         self._counts: Counter[str] = Counter()
+        self._kept: list[Hour] = list(used.hours)  # as they are on disk
+        self._much = self._limits()
 
     def count(self, name: str, n: int = 1) -> None:
         """Add to a counter."""
@@ -45,7 +52,14 @@ class Books:
 
     def on_socket(self, traffic: Traffic) -> None:
         """Bytes that went through the socket."""
+        self._used.move(traffic.sent + traffic.received)
+        self._keep_if_much()
         self._add(None, traffic)
+
+    def on_work(self, seconds: float) -> None:
+        """Hear what a training child took of a processor."""
+        self._used.work(seconds)
+        self._keep_if_much()
 
     def on_sent(self, plan_id: bytes | None, topic: str, size: int) -> None:
         """A message of so many bytes was handed to the link."""
@@ -66,9 +80,10 @@ class Books:
 
     def close(self) -> None:
         """Have all of it written; what the disk refuses is kept for the next time."""
-        rows, counts = self.pending(), dict(self._counts)
-        if not rows and not counts:
+        rows, counts, hours = self.pending(), dict(self._counts), list(self._used.hours)
+        if not rows and not counts and hours == self._kept:
             return
+        self._kept, self._much = hours, self._limits()
         self._traffic.clear()
         self._counts.clear()
 
@@ -76,10 +91,22 @@ class Books:
             for row in rows:
                 self._add_row((row.day, row.plan_id), Traffic(row.sent, row.received))
             self._counts.update(counts)
+            self._kept = []
 
-        self._writer.do(lambda: self._ledger.add(rows, counts), ignore, give_back)
+        self._writer.do(lambda: self._ledger.add(rows, counts, hours), ignore, give_back)
+
+    def _limits(self) -> tuple[int, int]:
+        return self._used.work_ms + KEPT_WORK_MS, self._used.bytes + KEPT_BYTES
+
+    def _keep_if_much(self) -> None:
+        """Whoever kills the service again and again gives little of a day back."""
+        work_ms, moved = self._much
+        if self._used.work_ms >= work_ms or self._used.bytes >= moved:
+            self.close()
 
     def _book(self, plan_id: bytes | None, packet: Traffic) -> None:
+        if len(self._traffic) > KEPT_DAYS:
+            self.close()
         if plan_id is not None:
             self._add(plan_id, packet)
             self._add(None, Traffic() - packet)

@@ -2,7 +2,11 @@
 
 from dataclasses import dataclass
 
+from fedling_agent.conditions.used import MB
+from fedling_native import weights_size
 from fedling_protocol.wire.messages import TaskSpec, Training
+
+ROUND_TRIP = 2  # a model comes, an update of its size goes
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,6 +16,7 @@ class Floor:
     tasks: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     min_examples: int = 1
+    traffic_mb: int = 1_000_000  # that a day may cost, as policy.traffic
 
     def forbids(self, spec: TaskSpec) -> str:
         """Why the owner wants no part in a task; empty: nothing forbids it."""
@@ -20,6 +25,10 @@ class Floor:
         strange = [label for label in spec.labels if label not in self.labels]
         if self.labels and strange:
             return f'agent.toml allows no label "{strange[0]}"'
+        megabytes = ROUND_TRIP * weights_size(spec.layers) / MB
+        if megabytes > self.traffic_mb:
+            given = f"policy.traffic gives {self.traffic_mb:,} a day"
+            return f"one round moves {megabytes:,.1f} MB, and {given}"
         return ""
 
     def examples(self, training: Training) -> int:

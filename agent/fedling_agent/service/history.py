@@ -44,9 +44,13 @@ class History:
         if not self._is_in_force(task, moment):
             raise Refused(Reason.FORMER, f"generation {moment.generation} was removed")
 
+    def is_news(self, task: str, message: Plan | Rest) -> bool:
+        """Whether it is of another moment than the last that was heard of the task."""
+        return self._seen.get(task) != message.moment
+
     def remember(self, task: str, message: Plan | Rest) -> None:
         """It holds: what comes before it does not any more."""
-        if self._seen.get(task) != message.moment:
+        if self.is_news(task, message):
             self._seen[task] = message.moment
             self._writer.do(lambda: self._store.remember(task, message), ignore)
 

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from fedling_agent.conditions.table import TRAFFIC
 from fedling_agent.conditions.watcher import Watcher
 from fedling_agent.config import AgentConfig
 from fedling_agent.data.streams import Stream
@@ -29,9 +30,12 @@ from fedling_agent.store.store import Store
 from fedling_agent.training.freeze import Freezer
 from fedling_agent.training.process import MakeProcess
 from fedling_agent.training.slot import Occupant, Slot
+from fedling_agent.training.speed import Speed
+from fedling_protocol.disk.errors import BadDatabase, Busy, CannotWrite
 from fedling_protocol.net.ports import Done, MakeLink, Will
 from fedling_protocol.net.tcpinfo import Traffic
 from fedling_protocol.runtime.backoff import Backoff
+from fedling_protocol.runtime.halts import Halts
 from fedling_protocol.runtime.loop import Clock
 from fedling_protocol.runtime.recovery import Recovery, Stall
 from fedling_protocol.runtime.worker import Worker
@@ -54,7 +58,7 @@ from fedling_protocol.wire.trust import Received
 
 log = logging.getLogger(__name__)
 
-BOOKS_S = 3600.0  # counters are written so often, and whenever a connection ends
+BOOKS_S = 3600.0  # an hour of Used; counters are written so often, and when a connection ends
 LOOK_S = 86_400.0  # what is retained is asked for so often, and at each connect
 FULL_BASE_S, FULL_LONGEST_S = 10.0, 300.0  # a full disk is tried again
 BUSY = (StateCode.SENDING, StateCode.TRAINING, StateCode.WAITING)  # the first that holds is told
@@ -71,6 +75,7 @@ class Ports:
     make_process: MakeProcess
     dice: Callable[[int], bytes]  # os.urandom
     draw: Callable[[], float]  # random.random: spreads what many devices would do at once
+    begin_anew: Callable[[BadDatabase], None]  # ends this service: another one has a new database
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,24 +111,32 @@ class Service:
         self.recovery = Recovery(
             clock, full, self._forget, self._probe, self._go_on, "nothing is trained or sent"
         )
-        self.writer = Writer(ports.disk, self.recovery.refused)
-        self.books = Books(clock, store.ledger, self.writer)
+        self.writer = Writer(ports.disk, self.meet)
+        self.used = used = ports.watcher.used
+        used.load(store.ledger.used())
+        self.books = Books(clock, store.ledger, self.writer, used)
         self.history = History(store, self.writer)
         self.link = link = ports.make_link(identity.device, self)
         topics, device = config.topics, identity.device
-        self.inbox = Inbox(clock, topics, config.root_public, device, store.ledger, self.books)
+        self.inbox = Inbox(
+            clock, topics, config.root_public, device, store.ledger, self.books, self._asked
+        )
         self.outbox = Outbox(
             clock, link, store.ledger, store.spool, self.writer, self.books, topics, identity,
             config.tasks,
         )  # fmt: skip
-        self.slot = Slot(clock, ports.make_process)
+        self.slot = Slot(clock, ports.make_process, Speed(config.training.duty), self.books.on_work)
         self.teller = Teller(clock, link, self.outbox, self.enrolment, self._current)
-        self.runners = Runners(self._make_parts(ports), streams)
+        halts = Halts(clock, ports.draw, way_out, self._on_halts, self._begin_again)
+        self.runners = Runners(self._make_parts(ports), streams, halts)
+        self._begin_anew = ports.begin_anew
         self._stopping = False
+        self._ruined = False  # the database: nothing of it is believed
 
     def _make_parts(self, ports: Ports) -> Parts:
         config, retry = self.config, self.config.retry
-        floor = Floor(config.tasks, config.floor.labels, config.floor.min_examples)
+        traffic_mb = int(config.policy.own(TRAFFIC).value)
+        floor = Floor(config.tasks, config.floor.labels, config.floor.min_examples, traffic_mb)
         return Parts(
             clock=self.clock,
             link=self.link,
@@ -145,13 +158,15 @@ class Service:
                 int(retry.transfer_s * 1000),
             ),
             dice=ports.dice,
+            failed=self._on_task_failed,
             changed=self.teller.changed,
         )
 
     # --- life ------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Everything begins; then the clock runs it."""
+        """Everything begins; then the clock runs it. Raises BadDatabase."""
+        self.clock.on_error(self.meet)
         self.inbox.load()
         self.history.load()
         if self.inbox.key(self.identity.device) is not None:
@@ -173,9 +188,7 @@ class Service:
         self.slot.close(lambda: self._leave(done))
 
     def _leave(self, done: Done) -> None:
-        self.link.stop(
-            self.outbox.will(StateCode.OFFLINE, self.runners.version), lambda: self._end(done)
-        )
+        self.outbox.leave(self.will(), lambda: self._end(done))
 
     def _end(self, done: Done) -> None:
         self._close_books()
@@ -183,6 +196,7 @@ class Service:
 
     def _keep_books(self) -> None:
         self._close_books()
+        self.used.next_hour()
         self.clock.after(BOOKS_S, self._keep_books)
 
     def _look_again(self) -> None:
@@ -200,7 +214,35 @@ class Service:
         plan = runner.session.begun
         return None if plan is None else self.slot.progress(plan.plan_id)
 
-    # --- a disk that cannot be written -----------------------------------------------------------
+    # --- what goes wrong: with a task, the database, the disk, with us ---------------------------
+
+    def _on_task_failed(self, task: str, error: Exception) -> None:
+        if isinstance(error, BadDatabase | Busy | CannotWrite):  # everybody's
+            self.meet(error)
+        else:
+            self.books.count("halts")
+            self.runners.halt(task, error)
+
+    def _on_halts(self) -> None:
+        self.teller.changed()
+
+    def _begin_again(self, task: str) -> None:
+        if self.stall is None and not self._stopping:
+            self.runners.again(task)
+
+    def meet(self, error: Exception) -> None:
+        """Take in what went wrong outside of any task: begin anew from what is on disk.
+
+        Where the database is damaged that is another one, which another service will have.
+        """
+        if not isinstance(error, BadDatabase):
+            self.recovery.refused(error)
+        elif not self._ruined:
+            self._ruined = self._stopping = True
+            self.recovery.close()
+            self._forget()
+            self.teller.close()
+            self._begin_anew(error)
 
     @property
     def stall(self) -> Stall | None:
@@ -229,6 +271,7 @@ class Service:
     def on_connected(self) -> None:
         log.info("connected to %s", self.config.mqtt.address)
         self.connection = Connection(self.clock.now(), reason="", lost=self.connection.lost)
+        self.outbox.record_will(self.will())
         self.outbox.subscribe_all()
         self.runners.give_all(ev.Connected())
         self.teller.again()
@@ -247,24 +290,42 @@ class Service:
 
     def on_message(self, topic: str, payload: bytes, emptied: bool) -> None:
         """Never raises because of what came in."""
+        if self._ruined:
+            return
         try:
             if not payload and not emptied:
                 self._on_cleared(topic)
                 return
             received = self.inbox.open(topic, payload, emptied)
-            self.books.on_received(self._plan_of(received), topic, len(payload))
+            plan_id = self._plan_of(received)  # after a receipt nobody knows of it
             self._take(received, payload)
+            self.books.on_received(plan_id or self._plan_of(received), topic, len(payload))
         except Refused as refused:
             self.inbox.refusals.add(topic, refused)
+        except BadDatabase as error:
+            self.meet(error)
+        except Exception as error:  # noqa: BLE001 (the boundary of a message)
+            self.inbox.refusals.fault(topic, error)
+
+    def _asked(self, task: str) -> int:
+        """Tell how large the model is that was asked for, as a plan or rest has told."""
+        runner = self.runners.find(task)
+        fetch = None if runner is None else runner.session.fetch
+        return 0 if fetch is None or fetch.due_ms is None else fetch.size
 
     # --- messages --------------------------------------------------------------------------------
 
     def _plan_of(self, received: Received) -> bytes | None:
-        """Find the round that a message is about; None: none. A model is for the round to come."""
+        """Find the round that a message is about; None: none, or none that is known here.
+
+        A model is for the round to come.
+        """
         message, runner = received.message, self.runners.find(received.address.task or "")
+        if runner is None:
+            return None
         if isinstance(message, Plan | Ticket | Receipt):
-            return message.plan_id
-        if not isinstance(message, Model) or runner is None:
+            return message.plan_id if runner.knows(message.plan_id) else None
+        if not isinstance(message, Model):
             return None
         plan = runner.session.begun or runner.session.offer
         return None if plan is None else plan.plan_id
@@ -335,3 +396,8 @@ class Service:
         codes = {state.code(runner.session) for runner in self.runners}
         code = next((code for code in BUSY if code in codes), StateCode.IDLE)
         return code, self.runners.version
+
+
+def way_out(_task: str, _error: Exception) -> str:
+    """Say what a person can do about a task that is stopped."""
+    return "if it stays so, this is a fault of fedling: report it"

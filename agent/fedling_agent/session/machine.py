@@ -53,6 +53,10 @@ from fedling_agent.session.state import (
 )
 from fedling_protocol.wire.messages import Answer, Plan, Rest, Ticket, Verdict, WaitReason
 
+LEAST_LOOK_MS = 60_000  # between two asks for plans, whatever a rest says: each may bring them all
+
+MOST_JOINS = 100  # one after another; over time one in each retry_ms, whatever tickets say
+
 
 def step(s: Session, event: Event, now_ms: int) -> tuple[Session, list[Action]]:
     """Advance one device's session. Pure: no clock, no I/O, no randomness but s.dice."""
@@ -132,7 +136,8 @@ def on_rest(s: Session, event: RestSeen, now: int, do: list[Action]) -> Session:
         s = give_up(s, "superseded", do)
     s = offered(s, None)
     wait, dice = back_off(s, tries=0)
-    return replace(s, dice=dice, look_ms=now + rest.look_again_s * 1000 + wait)
+    pause = max(LEAST_LOOK_MS, rest.look_again_s * 1000)
+    return replace(s, dice=dice, look_ms=now + pause + wait)
 
 
 def offered(s: Session, plan: Plan | None) -> Session:
@@ -175,7 +180,7 @@ def told_to_wait(s: Session, asked: Joining, ticket: Ticket, now: int) -> Sessio
     """A device without a certificate may wait for days: it asks less and less often."""
     tries = s.tries if ticket.reason == WaitReason.NOT_ENROLLED else 0
     wait, dice = back_off(s, tries)
-    due = now + ticket.seconds * 1000 + wait
+    due = now + max(s.timing.retry_ms, ticket.seconds * 1000) + wait
     phase = Waiting(asked.plan_id, asked.have, ticket.reason, due)
     return replace(s, dice=dice, phase=phase, tries=tries)
 
@@ -333,7 +338,7 @@ def on_tick(s: Session, event: Tick, now: int, do: list[Action]) -> Session:
         s = stop_sending(s, s.phase.plan_id, do)
     elif isinstance(s.phase, Joining | Waiting | Held) and now >= s.phase.due_ms:
         s = replace(s, phase=Idle())
-    if s.look_ms is not None and now >= s.look_ms:
+    if s.look_ms is not None and s.transfer and now >= s.look_ms:
         do.append(AskPlan())
         s = replace(s, look_ms=None)
     return s
@@ -424,7 +429,10 @@ def join(s: Session, plan_id: bytes, have: bytes | None, now: int, do: list[Acti
     due = now + s.timing.retry_ms + jitter(s.timing, value, s.tries)
     do.append(SendJoin(plan_id, nonce, have))
     phase = Joining(plan_id, have, nonce, now, due)
-    return replace(s, phase=phase, dice=dice, tries=s.tries + 1)
+    s = replace(s, phase=phase, dice=dice, tries=s.tries + 1)
+    paid = max(s.paid_ms, now) + s.timing.retry_ms
+    again = paid - MOST_JOINS * s.timing.retry_ms
+    return replace(s, paid_ms=paid, ask_ms=again if again > now else s.ask_ms)
 
 
 Handler = Callable[[Session, Any, int, list[Action]], Session]  # each takes its own event

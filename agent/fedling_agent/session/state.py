@@ -145,6 +145,7 @@ class Session:
     sent: Sent | None = None  # the update that was sent last
     spread_ms: int = 0  # the last plan's: after a new plan or a reconnect a join waits a part of it
     ask_ms: int | None = None  # nothing is joined before then
+    paid_ms: int = 0  # joins are paid with time: up to then, for those that were sent
     # Of this connection:
     offer: Plan | None = None  # the open plan; not begun, not finished
     ticket_ms: int = 0  # the last ticket is good until then: to begin, and to send what came of it
@@ -171,7 +172,10 @@ def due(s: Session) -> int | None:
         times.append(s.ticket_ms)
     if s.fetch and s.fetch.due_ms is not None:
         times.append(s.fetch.due_ms)
-    times += [time for time in (s.look_ms, s.ask_ms) if time is not None]
+    if s.transfer and s.look_ms is not None:
+        times.append(s.look_ms)
+    if s.ask_ms is not None:
+        times.append(s.ask_ms)
     return min(times, default=None)
 
 

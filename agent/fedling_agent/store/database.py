@@ -140,9 +140,11 @@ TABLES = Tables(
         migrations.TO_3,
         migrations.to_4,
         migrations.LIVES,
+        migrations.USED,
         migrations.SCALES,
     ),
     converter="fedling-agent run",
+    mender="`fedling-agent run` puts it aside and begins anew",
 )
 
 

@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from fedling_agent.conditions.used import Hour
 from fedling_protocol.disk.database import Database
 
 KEPT_SENT = 10_000
@@ -55,9 +56,20 @@ class Ledger:
                  ORDER BY number DESC LIMIT ?"""
         return [Sent(*row) for row in self._database.rows(sql, limit)]
 
-    def add(self, rows: Sequence[Traffic], counts: Mapping[str, int]) -> None:
-        """Add up bytes, by plan and day, and counters, durably in one transaction."""
+    def add(
+        self, rows: Sequence[Traffic], counts: Mapping[str, int], hours: Sequence[Hour] = ()
+    ) -> None:
+        """Add up bytes, by plan and day, and counters, durably in one transaction.
+
+        hours: what the day has cost as it is now, oldest first
+        """
         with self._database.transaction("byte counts") as connection:
+            connection.executemany(
+                "INSERT OR REPLACE INTO used (hour, work_ms, bytes) VALUES (?, ?, ?)",
+                [(hour.number, hour.work_ms, hour.bytes) for hour in hours],
+            )
+            if hours:
+                connection.execute("DELETE FROM used WHERE hour < ?", (hours[0].number,))
             connection.executemany(
                 "INSERT INTO counters (name, value) VALUES (?, ?) "
                 "ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
@@ -70,6 +82,11 @@ class Ledger:
                 [(row.day, row.plan_id or b"", row.sent, row.received) for row in rows],
             )
             _fold_old(connection, {(row.day, row.plan_id or b"") for row in rows})
+
+    def used(self) -> list[Hour]:
+        """What the last hours have cost, oldest first."""
+        sql = "SELECT hour, work_ms, bytes FROM used ORDER BY hour"
+        return [Hour(*row) for row in self._database.rows(sql)]
 
     def counters(self) -> dict[str, int]:
         """Read all counters, by name."""

@@ -34,6 +34,14 @@ ALTER TABLE models ADD COLUMN number INTEGER NOT NULL DEFAULT 0; -- in which ord
 UPDATE models SET number = version;
 """
 
+USED = """
+CREATE TABLE used (              -- what the last 24 hours of running have cost
+    hour INTEGER PRIMARY KEY,    -- they follow one another
+    work_ms INTEGER NOT NULL,    -- of a processor, by training
+    bytes INTEGER NOT NULL       -- at the socket
+);
+"""
+
 
 SCALES = """
 ALTER TABLE models ADD COLUMN drawn INTEGER NOT NULL DEFAULT 0;   -- nobody has trained it

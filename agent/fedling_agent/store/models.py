@@ -9,7 +9,7 @@ import cbor2
 from fedling_native import Normaliser
 from fedling_protocol.disk import durable
 from fedling_protocol.disk.database import Database
-from fedling_protocol.disk.errors import Missing, writing
+from fedling_protocol.disk.errors import Missing, stored, writing
 from fedling_protocol.runtime.slices import Slices
 from fedling_protocol.wire.digest import model_hash, start_model_hash
 from fedling_protocol.wire.messages import Model, TaskSpec
@@ -133,7 +133,8 @@ class Models:
             return None
         known = self._normalisers.get(task)
         if known is None or known[0] != row[0]:
-            known = row[0], Normaliser.from_tuples(json.loads(row[0]))
+            with stored("a normaliser"):
+                known = row[0], Normaliser.from_tuples(json.loads(row[0]))
             self._normalisers[task] = known
         return known[1]
 
@@ -141,7 +142,7 @@ class Models:
         """Remove the files of models that are not held."""
         held = {row[0].hex() for row in self._database.rows("SELECT hash FROM models")}
         for path in self._directory.iterdir():
-            if path.name not in held:
+            if path.name not in held and not path.is_dir():
                 durable.remove_file(path)
 
     def _beyond(self, task: str) -> list[int]:
@@ -168,10 +169,12 @@ class Models:
         if row is None:
             return None
         spec, exponents, size, drawn = row
-        values, path = tuple(json.loads(exponents)), self._path(name)
-        return self._remember(
-            StoredModel(task, version, name, decode_spec(spec), values, size, path, bool(drawn))
-        )
+        with stored("a model's description"):
+            values, path = tuple(json.loads(exponents)), self._path(name)
+            found = StoredModel(
+                task, version, name, decode_spec(spec), values, size, path, bool(drawn)
+            )
+        return self._remember(found)
 
     def _remember(self, model: StoredModel) -> StoredModel:
         while len(self._decoded) >= DECODED:

@@ -12,7 +12,7 @@ from fedling_agent.data.recording import Recording
 from fedling_agent.data.windows import Windows
 from fedling_native import Normaliser
 from fedling_protocol.disk.database import Database, Fields, one
-from fedling_protocol.disk.errors import Missing
+from fedling_protocol.disk.errors import Missing, stored
 from fedling_protocol.runtime.slices import Slices
 from fedling_protocol.wire import payload
 from fedling_protocol.wire.kinds import Kind
@@ -113,6 +113,11 @@ class Plans:
         row = self._database.row(sql, plan_id)
         return None if row is None else _record(row)
 
+    def task_of(self, plan_id: bytes) -> str | None:
+        """Tell whose plan it is, if it was begun here and is one of the last hundred."""
+        row = self._database.row("SELECT task FROM plans WHERE plan_id = ?", plan_id)
+        return None if row is None else row[0]
+
     def recent(self) -> list[PlanRecord]:
         """List the last hundred plans, newest first."""
         sql = f"SELECT {_COLUMNS} FROM plans ORDER BY number DESC"  # noqa: S608 (a constant)
@@ -148,8 +153,9 @@ class Plans:
     def examples(self, record: PlanRecord) -> Slices[Windows]:
         """Go through the frozen windows of a plan, in their order."""
         row = self._database.row("SELECT listing FROM frozen WHERE hash = ?", record.frozen_hash)
-        assert row is not None  # a foreign key
-        return listing.read(row[0])
+        with stored("a frozen set"):
+            assert row is not None  # a foreign key
+            return listing.read(row[0])
 
 
 def _unchanged(connection: sqlite3.Connection, recording: Recording) -> Recording:
@@ -170,8 +176,15 @@ def _plan(message: bytes) -> Plan:
 
 def _record(row: Fields) -> PlanRecord:
     message, state, frozen_hash, examples, normaliser, vector_hash, update_hash, clipped = row
-    plan = _plan(message)
-    channels = Normaliser.from_tuples(json.loads(normaliser))
-    return PlanRecord(
-        plan, PlanState(state), frozen_hash, examples, channels, vector_hash, update_hash, clipped
-    )
+    with stored("a plan"):
+        plan = _plan(message)
+        return PlanRecord(
+            plan,
+            PlanState(state),
+            frozen_hash,
+            examples,
+            Normaliser.from_tuples(json.loads(normaliser)),
+            vector_hash,
+            update_hash,
+            clipped,
+        )

@@ -22,6 +22,7 @@ class Step:
 
     done: int
     total: int
+    spent_s: float = 0.0  # of a processor, for this batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +171,9 @@ class ChildProcess:
 def _parse(line: bytes) -> ChildEvent | None:
     """Read a line of the child; None: not one that we know, as when a kill cut it short."""
     match line.split(b" "):
-        case [b"step", done, total] if done.isdigit() and total.isdigit():
-            return Step(int(done), int(total))
+        case [b"step", *numbers] if len(numbers) == 3 and all(n.isdigit() for n in numbers):
+            done, total, spent_us = map(int, numbers)
+            return Step(done, total, spent_us / 1e6)
         case [b"ask"]:
             return Asked()
         case [b"done"]:

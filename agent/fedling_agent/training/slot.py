@@ -17,6 +17,7 @@ from fedling_agent.training.process import (
     Step,
     TrainingProcess,
 )
+from fedling_agent.training.speed import Speed
 from fedling_protocol.exits import Exit
 from fedling_protocol.net.ports import Done as Call
 from fedling_protocol.runtime.loop import Clock, Timer
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 MOST_TRIES = 3  # children that end badly without a step
 RETRY_S = 2.0  # before the next try, doubled each time
 FAREWELL_S = 20.0  # a child that does not end by then is killed; it starts from its checkpoint
+KILLED = -9  # the end of a child by SIGKILL
+STALLED_S = 5.0  # a deadline that comes so late was slept through, by us and by the child
 
 
 class Trainee(Protocol):
@@ -57,6 +60,8 @@ class Occupant:
     wanted: bool = True  # False: pausing
     tries: int = 0
     done: int = 0  # batches
+    furthest: int = 0  # batches, before a child was killed that had written no checkpoint
+    deadline: Timer | None = None  # of what the child does now
     note: str = ""  # the child's last word about itself
     retry: Timer | None = None
 
@@ -68,9 +73,18 @@ class Occupant:
 class Slot:
     """Runs one child at a time; who comes second waits."""
 
-    def __init__(self, clock: Clock, make_process: MakeProcess) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        make_process: MakeProcess,
+        speed: Speed | None = None,
+        worked: Callable[[float], None] = lambda _seconds: None,
+    ) -> None:
+        """speed: how long batches may take; worked: told what they took of a processor"""
         self._clock = clock
         self._make_process = make_process
+        self._speed = speed or Speed()
+        self._worked = worked
         self._occupants: list[Occupant] = []  # the first one has the slot
         self._last: Occupant | None = None  # for status: how far the one that was paused has come
         self._closed: Call | None = None
@@ -107,6 +121,7 @@ class Slot:
         occupant.wanted = False
         if occupant.process is not None:
             occupant.process.stop()
+            self._expect(occupant, self._speed.pause_s(occupant.job.batch_work))
         else:
             self._drop(occupant)
 
@@ -154,14 +169,15 @@ class Slot:
             self._try_again(occupant, error.strerror or str(error))
             return
         occupant.process = process
+        self._expect_batch(occupant)
 
     def _on_event(self, occupant: Occupant, process: TrainingProcess, event: ChildEvent) -> None:
         match event:
-            case Step(done=done):
-                occupant.tries = 0 if done > occupant.done else occupant.tries
-                occupant.done = done
+            case Step():
+                self._on_step(occupant, event)
             case Asked():
                 if occupant.wanted:
+                    _expect_nothing(occupant)
                     occupant.trainee.lease(partial(self._grant, occupant, process))
             case Note(text=text):
                 occupant.note = text
@@ -170,12 +186,47 @@ class Slot:
                 pass  # it exits now
             case Exited(code=code):
                 occupant.process = None
+                _expect_nothing(occupant)
                 self._on_exit(occupant, code)
+
+    def _on_step(self, occupant: Occupant, step: Step) -> None:
+        if step.spent_s:
+            self._speed.measured(occupant.job.batch_work, step.spent_s)
+            self._worked(step.spent_s)
+        if step.done > occupant.furthest:
+            occupant.furthest, occupant.tries = step.done, 0
+        occupant.done = step.done
+        if occupant.wanted:  # else it has until the end of its pause
+            self._expect_batch(occupant)
 
     def _grant(self, occupant: Occupant, process: TrainingProcess, seconds: float) -> None:
         """The answer comes later: meanwhile it may have been paused, or its child have ended."""
         if occupant.wanted and occupant.process is process:
             process.grant(seconds)
+            self._expect_batch(occupant)
+
+    # --- a child that does not end what it does --------------------------------------------------
+
+    def _expect_batch(self, occupant: Occupant) -> None:
+        """It must say something before the deadline: it starts, trains a batch, or writes."""
+        work, tries = occupant.job.batch_work, occupant.tries
+        self._expect(occupant, self._speed.deadline_s(work, tries))
+
+    def _expect(self, occupant: Occupant, seconds: float) -> None:
+        _expect_nothing(occupant)
+        late = partial(self._on_late, occupant, self._clock.now() + seconds, seconds)
+        occupant.deadline = self._clock.after(seconds, late)
+
+    def _on_late(self, occupant: Occupant, due: float, seconds: float) -> None:
+        """Kill it: it goes on from its checkpoint. Time that the machine slept is not its own."""
+        if self._clock.now() > due + STALLED_S:
+            self._expect(occupant, seconds)
+            return
+        at, total = occupant.done + 1, occupant.job.total_steps
+        occupant.note = f"batch {min(at, total)} of {total} did not end within {seconds:.0f} s"
+        self._worked(seconds)  # it may have been less: nobody has told
+        _kill(occupant)
+        self._on_exit(occupant, KILLED)
 
     def _on_exit(self, occupant: Occupant, code: int) -> None:
         if occupant.job.result() is not None:
@@ -214,7 +265,13 @@ class Slot:
         self._next()
 
 
+def _expect_nothing(occupant: Occupant) -> None:
+    if occupant.deadline is not None:
+        occupant.deadline.cancel()
+
+
 def _kill(occupant: Occupant) -> None:
+    _expect_nothing(occupant)
     if occupant.retry is not None:
         occupant.retry.cancel()
     if occupant.process is not None:

@@ -6,7 +6,8 @@ It trains a batch only while it has a lease. On standard input the parent writes
 
 and on standard output the child writes
 
-    step K N    K of N batches are done; once at the start, then after each batch
+    step K N U  K of N batches are done; once at the start, then after each batch, which took U
+                microseconds of a processor
     ask         a batch is due and the lease has run out
     note TEXT   for the log
     done        the result is on disk
@@ -142,13 +143,13 @@ def work(run: LocalSgd, job: Job, parent: Parent, duty: float, checkpoint_s: flo
     """Train what is left, then write the result; a checkpoint now and then, and at a _Stop."""
     saved, saved_at = run.done, time.monotonic()
     try:
-        parent.say(f"step {run.done} {job.total_steps}")
+        parent.say(f"step {run.done} {job.total_steps} 0")
         while not run.finished:
             parent.wait_for_lease()
             begun = time.thread_time()
             run.step()
             spent = time.thread_time() - begun
-            parent.say(f"step {run.done} {job.total_steps}")
+            parent.say(f"step {run.done} {job.total_steps} {spent * 1e6:.0f}")
             if time.monotonic() - saved_at >= checkpoint_s:
                 save(run, job, parent)
                 saved, saved_at = run.done, time.monotonic()

@@ -180,13 +180,14 @@ def resume(args: argparse.Namespace) -> Exit:
 
 def _set_paused(args: argparse.Namespace, *, paused: bool) -> Exit:
     with installation.opened(args) as (_, store):
-        if not store.tasks.pause(args.task, paused):
-            raise Missing(f"no task {args.task}")
-    output.print_answer(
-        f"task {args.task}: {'ends the round in work, then rests' if paused else 'goes on'}",
-        {"task": args.task, "paused": paused},
-        as_json=args.json,
-    )
+        names = [row.name for row in store.tasks.rows()] if args.all else [args.task]
+        for name in names:
+            if not store.tasks.pause(name, paused):
+                raise Missing(f"no task {name}")
+    does = "ends the round in work, then rests" if paused else "goes on"
+    words = "\n".join(f"task {name}: {does}" for name in names)
+    facts = {"tasks": names} if args.all else {"task": args.task}
+    output.print_answer(words or "no tasks", facts | {"paused": paused}, as_json=args.json)
     return Exit.OK
 
 

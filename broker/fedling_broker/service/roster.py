@@ -11,6 +11,7 @@ from fedling_broker.config import Config
 from fedling_broker.service.publisher import Publisher
 from fedling_broker.service.turns import Turns
 from fedling_broker.store.devices import Certified, Devices
+from fedling_protocol.runtime.throttle import Throttle
 from fedling_protocol.settings import SettingsError
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.names import AGGREGATOR
@@ -18,6 +19,7 @@ from fedling_protocol.wire.refused import Refused
 from fedling_protocol.wire.trust import Trust
 
 AT_ONCE = 50  # certificates that are published before their PUBACK is awaited
+STRANGERS = 60  # devices without certificate that are written down at once; then one a second
 
 
 class Roster:
@@ -30,6 +32,7 @@ class Roster:
         self._publisher = publisher
         self._seen = 0  # the last change that was looked at
         self.greeted = False  # the MQTT broker of this connection has the aggregator's own
+        self._strangers = Throttle(STRANGERS, 1.0)
         self._under_way = False  # others are being published or taken back
 
     def load(self, config: Config) -> None:
@@ -77,7 +80,13 @@ class Roster:
             self._publish(certified)
 
     def note(self, device: str, key: bytes, now_s: int) -> bool:
-        """One that does not belong to it asked; whether for the first time."""
+        """One that does not belong to it asked; whether for the first time.
+
+        A stranger makes a key for each question: so many are written down, not more. A device that
+        was passed over asks again.
+        """
+        if not self._devices.asked(device) and self._strangers.take(now_s) > 0:
+            return False
         return self._devices.ask(device, key, now_s)
 
     def _take_in(self) -> list[str]:

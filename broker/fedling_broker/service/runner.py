@@ -1,12 +1,13 @@
 """One task at the aggregator: gives its rounds events, executes what they ask for."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from fedling_broker.aggregation.limits import Sizes
+from fedling_broker.aggregation.sums import GroupSum
 from fedling_broker.rounds import events as ev
 from fedling_broker.rounds import machine, state
 from fedling_broker.rounds.state import Rounds
@@ -14,14 +15,16 @@ from fedling_broker.service.fold import Made, fold
 from fedling_broker.service.measure import measure, updates
 from fedling_broker.service.plans import asked_of, plan_of, restore, terms_of
 from fedling_broker.service.publisher import Publisher
-from fedling_broker.service.running_sum import Base, RunningSum
+from fedling_broker.service.running_sum import Base, Lost, RunningSum
 from fedling_broker.service.turns import Turns
-from fedling_broker.store.models import ModelRow
+from fedling_broker.store.horizon import Pruned
+from fedling_broker.store.models import FIRST_VERSION, ModelRow
 from fedling_broker.store.rounds import DecisionRow, PlanRow
+from fedling_broker.store.shelf import Damaged
 from fedling_broker.store.store import Store
 from fedling_broker.store.tasks import TaskRow
 from fedling_broker.tasks.task_file import Task, parse_task
-from fedling_protocol.disk.errors import Busy
+from fedling_protocol.disk.errors import BadDatabase, Busy, CannotWrite
 from fedling_protocol.runtime.conductor import Conductor
 from fedling_protocol.runtime.loop import Clock
 from fedling_protocol.runtime.worker import Worker
@@ -31,6 +34,7 @@ from fedling_protocol.wire.messages import Join, Plan, PlanKind, Rest, Update, V
 log = logging.getLogger(__name__)
 
 MOST_NAMED = 10  # devices in the log after one round
+OF_THE_DISK = (CannotWrite, Busy, BadDatabase)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,9 @@ class Parts:
     fleet: str
     secret: bytes
     keep_updates: bool  # for audits
-    refused: Callable[[Exception], None]  # told what the disk refused, or holds damaged
+    keep_rounds: int  # that can be recomputed, at least; 0: all
+    refused: Callable[[Exception], None]  # told what the disk refused
+    halt: Callable[[str, Exception], None]  # told what went wrong with a task alone
 
     def name_plan(self, task: str, generation: int, number: int, base: bytes, epoch: int) -> bytes:
         """Name the plan of a round on this base that is opened in an epoch."""
@@ -61,6 +67,7 @@ class RoundsRunner:
 
     def __init__(self, task: Task, row: TaskRow, parts: Parts) -> None:
         self.task = task
+        self._ended = False  # by close(); a machine that fails closes itself
         self.folding = False  # files are being made that no row speaks of yet
         self._generation = row.generation
         self._asked = task if row.asked is None else parse_task(row.asked, f"task {row.name}")
@@ -85,11 +92,11 @@ class RoundsRunner:
 
     def look(self) -> None:
         """Look at the time."""
-        self._conductor.give(ev.Tick())
+        self._part(lambda: self._conductor.give(ev.Tick()))
 
     def connected(self) -> None:
         """What is retained has to be set again."""
-        self._conductor.give(ev.Connected())
+        self._part(lambda: self._conductor.give(ev.Connected()))
 
     def join(self, device: str, join: Join, certified: bool) -> None:
         """A verified Join."""
@@ -103,14 +110,43 @@ class RoundsRunner:
 
     def gone(self, device: str) -> None:
         """The device was removed from the fleet."""
-        self._conductor.give(ev.DeviceGone(device))
+        self._part(lambda: self._conductor.give(ev.DeviceGone(device)))
 
     def close(self) -> None:
         """No timer and no action any more. What is on disk stays."""
+        self._ended = True
         self._conductor.close()
         if self._sum is not None:
             self._sum.close()
         self._wanted = object()
+
+    # --- what goes wrong: with the disk, for all; with anything else, for this task alone ---------
+
+    def _part(self, call: Callable[[], None]) -> None:
+        """Make a call that is a part of a turn, and undo it if it fails."""
+        try:
+            with self._parts.turns.part():
+                call()
+        except Exception as error:  # noqa: BLE001 (the boundary of a task)
+            self._fail(error, in_turn=True)
+
+    def _bounded(self, call: Callable[[], None]) -> None:
+        """Make a call that is no part of a turn."""
+        try:
+            call()
+        except Exception as error:  # noqa: BLE001 (the boundary of a task)
+            self._fail(error)
+
+    def _fail(self, error: Exception, *, in_turn: bool = False) -> None:
+        if isinstance(error, OF_THE_DISK):
+            if in_turn:
+                raise error
+            self._parts.refused(error)
+        elif not self._ended:
+            self._parts.halt(self.task.name, error)
+
+    def _then(self, answer: Callable[[], None]) -> None:
+        self._parts.turns.then(lambda: self._bounded(answer))
 
     def _past(self, plan_id: bytes, device: str) -> ev.Past | None:
         """What the database says of a plan that is not open."""
@@ -202,7 +238,7 @@ class RoundsRunner:
         base = Base(self.task.spec.layers, parts.store.models.newest(name).exponents)
         self._sum = RunningSum(base, plan.limits)
         members = rounds.members(name, plan.plan_id)
-        self._sum.restore(parts.clock, rounds, plan.plan_id, members, parts.refused)
+        self._sum.restore(parts.clock, rounds, plan.plan_id, members, self._fail)
         return self._sum
 
     def _fold(self, action: ev.FoldRound) -> None:
@@ -214,9 +250,9 @@ class RoundsRunner:
             return
         self.folding = True
         if plan.kind is PlanKind.STATISTICS:
-            parts.turns.then(lambda: self._measure(plan))  # when all of them are on disk
+            self._then(lambda: self._measure(plan))  # when all of them are on disk
         elif self._sum is None or self._sum.limits is None:  # known now, when all of it is on disk
-            parts.turns.then(lambda: self._add_up_and_make(plan))
+            self._then(lambda: self._add_up_and_make(plan))
         else:
             self._make(plan, self._sum)
 
@@ -230,11 +266,17 @@ class RoundsRunner:
         before, base = models.newest_state(task.name), models.newest(task.name)
         assert of.limits is not None
         steps = of.limits.steps
-        of.when_whole(
-            lambda total: self._compute(
-                plan, before, lambda: fold(models, task, base, before, total, steps)
+
+        def make(total: GroupSum) -> None:
+            if not total.weight:
+                log = self._parts.store.rounds.log(plan.plan_id)
+                self._fail(Damaged(f"{log}: none of its {len(of.lost)} updates is whole"))
+                return
+            self._compute(
+                plan, before, lambda: fold(models, task, base, before, total, steps), of.lost
             )
-        )
+
+        of.when_whole(make)
 
     def _measure(self, plan: PlanRow) -> None:
         """Make the files of the model that knows the scale."""
@@ -250,30 +292,39 @@ class RoundsRunner:
             lambda: measure(models, task.spec, base, before, devices, limited=limited),
         )
 
-    def _compute(self, plan: PlanRow, before: bytes, make: Callable[[], Made]) -> None:
-        """Beside the loop."""
-        parts = self._parts
-        parts.compute.do(make, lambda made: self._on_folded(plan, before, made), parts.refused)
+    def _compute(
+        self, plan: PlanRow, before: bytes, make: Callable[[], Made], lost: Sequence[Lost] = ()
+    ) -> None:
+        """Beside the loop. lost: updates that nothing can be made of"""
+        self._parts.compute.do(
+            make, lambda made: self._on_folded(plan, before, made, lost), self._fail
+        )
 
-    def _on_folded(self, plan: PlanRow, before: bytes, made: Made) -> None:
+    def _on_folded(self, plan: PlanRow, before: bytes, made: Made, lost: Sequence[Lost]) -> None:
         """The files are on disk."""
         if not self._conductor.closed:
-            self._parts.turns.run(lambda: self._enter(plan, before, made))
+            enter = partial(self._enter, plan, before, made, lost)
+            self._parts.turns.run(lambda: self._part(enter))
 
-    def _enter(self, plan: PlanRow, before: bytes, made: Made) -> None:
+    def _enter(self, plan: PlanRow, before: bytes, made: Made, lost: Sequence[Lost]) -> None:
         """Journal, model and plan in one turn, then the updates and the old state are erased."""
         parts, task, model = self._parts, self.task, made.model
         if self._conductor.closed:
             return
         self._name_who_is_far_off(plan)
-        self._name_who_was_measured_far_off(made.entry(plan.round).far)
-        parts.store.models.enter(task.name, made.entry(plan.round), model)
+        self._name_what_is_lost(plan, lost)
+        entry, models = made.entry(plan.round), parts.store.models
+        self._name_who_was_measured_far_off(entry.far)
+        models.enter(task.name, entry, model)
+        keep, first = parts.keep_rounds, FIRST_VERSION
+        pruned = models.horizon.move(task.name, model.version, made.state_hash, keep, first)
         parts.store.rounds.end(task.name, plan.plan_id, keep=parts.keep_updates)
         self.folding = False
         log.info("%s: %s made model %d", task.name, plan.words, model.version)
         self._sum = None
         self._conductor.give(ev.Folded(plan.plan_id))
-        parts.turns.then(lambda: self._erase(plan, before))  # the next model is sealed before it
+        self._then(lambda: self._prune(pruned))
+        self._then(lambda: self._erase(plan, before))  # the next model is sealed before it
 
     def _name_who_is_far_off(self, plan: PlanRow) -> None:
         for device in self._parts.store.rounds.far_again(self.task.name, plan)[:MOST_NAMED]:
@@ -281,6 +332,16 @@ class RoundsRunner:
                 "%s: the updates of device %s are far longer than others' again and again; what is "
                 "left of them counts. See: fedling-broker round show %s %d",
                 self.task.name, device, self.task.name, plan.round,
+            )  # fmt: skip
+
+    def _name_what_is_lost(self, plan: PlanRow, lost: Sequence[Lost]) -> None:
+        """It stays accepted, which is what its device was told; the sum is without it."""
+        name = self.task.name
+        self._parts.store.rounds.lose(name, plan.plan_id, [update.device for update in lost])
+        for update in lost[:MOST_NAMED]:
+            log.error(
+                "%s: round %d goes on without the update of %s: %s",
+                name, plan.round, update.device, update.why,
             )  # fmt: skip
 
     def _name_who_was_measured_far_off(self, devices: list[str]) -> None:
@@ -302,6 +363,16 @@ class RoundsRunner:
             lambda: store.models.erase_state(before), lambda _: None, self._on_not_erased
         )
 
+    def _prune(self, pruned: Pruned) -> None:
+        """What is before the horizon; after a crash here the next start erases it."""
+        parts, store = self._parts, self._parts.store
+        for plan_id in pruned.logs:
+            parts.disk.do(partial(store.rounds.erase_log, plan_id), lambda _: None, parts.refused)
+        if pruned:
+            parts.compute.do(
+                lambda: store.models.erase(pruned), lambda _: None, self._on_not_erased
+            )
+
     def _on_not_erased(self, error: Exception) -> None:
         """A state that stays because others write is erased after the next start."""
         if not isinstance(error, Busy):
@@ -311,11 +382,11 @@ class RoundsRunner:
 
     def _ticket(self, action: ev.SendTicket) -> None:
         say = self._parts.publisher.ticket
-        self._parts.turns.then(partial(say, self.task.name, action.device, action.ticket))
+        self._then(partial(say, self.task.name, action.device, action.ticket))
 
     def _receipt(self, action: ev.SendReceipt) -> None:
         say = self._parts.publisher.receipt
-        self._parts.turns.then(partial(say, self.task.name, action.device, action.receipt))
+        self._then(partial(say, self.task.name, action.device, action.receipt))
 
     def _publish_plan(self, action: ev.PublishPlan) -> None:
         row = self._parts.store.rounds.plan(self.task.name, action.plan_id)
@@ -352,9 +423,9 @@ class RoundsRunner:
 
         def begin() -> None:
             if wanted():
-                parts.publisher.model(models, spec, model, wanted, say, parts.refused)
+                parts.publisher.model(models, spec, model, wanted, say, self._fail)
 
-        parts.turns.then(begin)
+        self._then(begin)
 
     def _empty(self, version: int) -> None:
         parts, name = self._parts, self.task.name

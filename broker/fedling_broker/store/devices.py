@@ -1,17 +1,19 @@
 """The devices of the fleet: who has a certificate, who asks for one."""
 
+import sqlite3
 from dataclasses import dataclass
 
 from fedling_broker.store.ledger import Ledger
-from fedling_protocol.disk.database import Database
+from fedling_protocol.disk.database import Database, one
 from fedling_protocol.wire.envelope import seal
-from fedling_protocol.wire.identity import SigningKey, device_id, kid
+from fedling_protocol.wire.identity import SigningKey, device_id, is_weak, kid
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Certificate, Role
 from fedling_protocol.wire.names import AGGREGATOR
 from fedling_protocol.wire.topics import Topics
 
 MAX_PENDING = 1000  # a stranger with many keys fills no disk
+FORGET_S = 86_400  # who has not asked for so long makes room
 REFRESH_S = 3600  # a device that asks again and again costs one write an hour
 _CERTIFIED = "SELECT id, key, serial, envelope FROM certificates WHERE removed = 0"
 _CHANGED = "SELECT id, key, serial, removed, changed FROM certificates WHERE changed > ?"
@@ -64,6 +66,8 @@ class Devices:
         role = Role.AGGREGATOR if owner == AGGREGATOR else Role.DEVICE
         if role is Role.DEVICE and device_id(key) != owner:
             raise DeviceError(f"{owner} is not the id of this key: that is {device_id(key)}")
+        if is_weak(key):
+            raise DeviceError("this key is of small order: anybody can sign for it")
         old = self.find(owner)
         if old is not None and old.key == key:
             raise DeviceError(f"{owner} has a certificate already")
@@ -134,19 +138,23 @@ class Devices:
 
     # --- who asks --------------------------------------------------------------------------------
 
+    def asked(self, owner: str) -> bool:
+        """Whether a device without certificate is in the list of those who asked."""
+        return self._database.row("SELECT 1 FROM pending WHERE id = ?", owner) is not None
+
     def ask(self, owner: str, key: bytes, now_s: int) -> bool:
-        """Note that a device without certificate asked; True: a new one. The oldest make room."""
+        """Note that a device without certificate asked; True: a new one.
+
+        When there are many, who has not asked for a day makes room, and nobody else.
+        """
         row = self._database.row("SELECT seen_s FROM pending WHERE id = ?", owner)
         if row is not None and abs(now_s - row[0]) < REFRESH_S:
             return False
         with self._database.transaction("who asked") as connection:
+            if row is None and not _make_room(connection, now_s):
+                return False
             connection.execute(
                 "INSERT OR REPLACE INTO pending VALUES (?, ?, ?)", (owner, key, now_s)
-            )
-            connection.execute(
-                "DELETE FROM pending WHERE id IN"
-                " (SELECT id FROM pending ORDER BY seen_s DESC, id LIMIT -1 OFFSET ?)",
-                (MAX_PENDING,),
             )
         return row is None
 
@@ -154,3 +162,12 @@ class Devices:
         """Newest first."""
         rows = self._database.rows("SELECT id, key, seen_s FROM pending ORDER BY seen_s DESC, id")
         return [Pending(*row) for row in rows]
+
+
+def _make_room(connection: sqlite3.Connection, now_s: int) -> bool:
+    """Whether there is room for one more who asks."""
+    (count,) = one(connection, "SELECT count(*) FROM pending") or (0,)
+    if count < MAX_PENDING:
+        return True
+    gone = connection.execute("DELETE FROM pending WHERE abs(seen_s - ?) > ?", (now_s, FORGET_S))
+    return gone.rowcount > 0

@@ -11,6 +11,7 @@ from fedling_broker.rounds.state import Rules
 from fedling_broker.rounds.synchronous import Synchronous
 from fedling_broker.tasks.model_table import LossWord, ModelTable, layers_of, loss_of
 from fedling_protocol import settings
+from fedling_protocol.disk import given
 from fedling_protocol.settings import SettingsError, setting
 from fedling_protocol.wire import limits as limit
 from fedling_protocol.wire import payload, shapes
@@ -136,7 +137,8 @@ class TrainingTable:
     )
     holdout: float = setting(
         0.0,
-        help="the part of a device's data that it keeps out of training; nothing tests on it yet",
+        help="the part of a device's data that it keeps out of training; nothing tests on it yet, "
+        "so a file that is given now has 0",
         low=0,
         high=limit.MAX_HOLDOUT / 1000,
     )
@@ -294,14 +296,24 @@ class Task:
 
 
 def load_task(path: Path) -> tuple[Task, str]:
-    """Read a task and the text of its file. Raises SettingsError."""
+    """Read a task and the text of its file. Raises SettingsError, Missing, BadInput.
+
+    What an aggregator has stored may hold examples out, a file that is given now may not: small
+    recordings would be lost as a whole, and nothing tests on them.
+    """
+    with given.opened(path) as file:
+        data = file.read()
     try:
-        text = path.read_bytes().decode()
-    except OSError as error:
-        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error
+        text = data.decode()
     except UnicodeDecodeError as error:
         raise SettingsError(f"{path}: not UTF-8 text: {error}") from error
-    return parse_task(text, str(path)), text
+    task = parse_task(text, str(path))
+    if task.training.holdout:
+        part = task.training.holdout / 1000
+        raise SettingsError(
+            f"{path}: training.holdout = {part}: allowed: 0; nothing tests on what is held out yet"
+        )
+    return task, text
 
 
 def parse_task(text: str, file: str) -> Task:

@@ -108,7 +108,7 @@ class VirtualTraining:
     def _on_batch(self) -> None:
         self._batch = None
         self._done += 1
-        self._say(Step(self._done, self._job.total_steps))
+        self._say(Step(self._done, self._job.total_steps, self._pace.batch_s))
         if self._clock.now() - self._saved_at >= self._pace.checkpoint_s:
             self._save()
         if self._stopped:

@@ -10,6 +10,7 @@ from typing import Final
 from fedling_protocol.wire import bounded, identity, payload
 from fedling_protocol.wire.identity import SigningKey
 from fedling_protocol.wire.kinds import Kind
+from fedling_protocol.wire.limits import MAX_SMALL
 from fedling_protocol.wire.messages import Message
 from fedling_protocol.wire.refused import Reason, Refused
 
@@ -83,9 +84,12 @@ def parse(data: bytes, kind: Kind) -> Envelope:
 
 
 def _malformed(data: bytes) -> Refused:
-    """Make Refused(cbor) if it is none of the subset that we read, else Refused(envelope)."""
-    if not data.startswith(_TAG):
-        return Refused(Reason.ENVELOPE, "not a COSE_Sign1 with its tag")
+    """Make Refused(cbor) if it is none of the subset that we read, else Refused(envelope).
+
+    A large one is not read to find a better word for it.
+    """
+    if not data.startswith(_TAG) or len(data) > MAX_SMALL:
+        return Refused(Reason.ENVELOPE, "not a COSE_Sign1 with its tag, key id and payload")
     try:
         bounded.read(memoryview(data)[len(_TAG) :])
     except Refused as refused:

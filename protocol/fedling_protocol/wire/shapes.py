@@ -1,8 +1,9 @@
 """What the fields of one message must be together, beyond the CDDL (SPEC.md section 3)."""
 
 from fedling_native import MAX_TERMS, Loss, NativeError, Normaliser, check_model, weights_size
+from fedling_protocol.wire import work
 from fedling_protocol.wire.fields import refuse
-from fedling_protocol.wire.limits import MAX_STEP, MAX_VALUES, MAX_WEIGHTS, PULL_ONE
+from fedling_protocol.wire.limits import MAX_STEP, MAX_VALUES, MAX_WEIGHTS, MAX_WORK, PULL_ONE
 from fedling_protocol.wire.messages import (
     CODEC_OF,
     Answer,
@@ -71,6 +72,8 @@ def check_training(spec: TaskSpec, training: Training) -> None:
         refuse(f"batch * values of all layers is more than {MAX_STEP}")
     if training.batch * max(v.positions for v in spec.layers if v.weight_count) > MAX_TERMS:
         refuse(f"batch * positions of a layer is more than {MAX_TERMS}")
+    if work.of_batch(spec.layers, training.batch) > MAX_WORK:
+        refuse(f"a batch of more than {MAX_WORK} multiply-accumulates")
 
 
 def _check_scale(spec: TaskSpec) -> None:

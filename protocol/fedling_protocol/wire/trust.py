@@ -1,6 +1,7 @@
 """Who may sign what: the root's public key and the certificates it signed."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from fedling_protocol.wire import digest, envelope, payload
@@ -46,10 +47,14 @@ class Known:
 
 @dataclass(slots=True)
 class Trust:
-    """The keys of one fleet, as one end knows them."""
+    """The keys of one fleet, as one end knows them.
+
+    largest: bytes of a message that are looked at, on an address; more are refused unread
+    """
 
     topics: Topics
     root: bytes  # public key, 32 bytes
+    largest: Callable[[Address], int] = lambda address: address.kind.largest
     _root: Known = field(init=False)
     _known: dict[str, Known] = field(default_factory=dict, init=False)  # by owner
     _kids: Counter[bytes] = field(default_factory=Counter, init=False)  # of _known and the root
@@ -61,6 +66,8 @@ class Trust:
     def open(self, topic: str, data: bytes) -> Received:
         """Check all that is sent on a topic. Raises Refused. A certificate is taken in at once."""
         address = self.topics.parse(topic)
+        if len(data) > (most := self.largest(address)):
+            raise Refused(Reason.SIZE, f"{len(data)} bytes, at most {most} here")
         parts = envelope.parse(data, address.kind)
         parts.verify(self.topics.bound(topic), self._find_key(address, parts))
         if address.plan_kind is not None and address.plan_kind not in _PLAN_KINDS:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from fedling_agent.conditions.used import HOURS, Hour, Used
 from fedling_agent.service.books import Books
 from fedling_agent.service.writer import Writer
 from fedling_agent.store.ledger import Traffic as Row
@@ -20,9 +21,10 @@ class Bench:
         self.store = Store(directory)
         self.clock = HandClock()
         self.disk = HandWorker(self.clock)
-        self.refused: list[CannotWrite] = []
+        self.refused: list[Exception] = []
+        self.used = Used()
         writer = Writer(self.disk, self.refused.append)
-        self.books = Books(self.clock, self.store.ledger, writer)
+        self.books = Books(self.clock, self.store.ledger, writer, self.used)
 
     def close(self) -> None:
         self.books.close()
@@ -96,3 +98,26 @@ def test_pending_is_what_is_not_written(bench: Bench) -> None:
     assert row == Row(row.day, None, 5, 6)
     bench.close()
     assert bench.books.pending() == []
+
+
+def test_what_the_day_has_cost_is_written_with_them_and_read_again(bench: Bench) -> None:
+    bench.books.on_socket(Traffic(70, 30))
+    bench.used.work(1.5)
+    bench.close()
+    assert bench.store.ledger.used() == [Hour(0, 1500, 100)]
+    for _ in range(HOURS):
+        bench.used.next_hour()
+        bench.books.on_socket(Traffic(1, 0))
+        bench.close()
+    kept = Used()
+    kept.load(bench.store.ledger.used())
+    assert [hour.number for hour in kept.hours] == list(range(1, HOURS + 1))
+    assert (kept.work_ms, kept.bytes) == (0, HOURS)
+
+
+def test_nothing_new_is_not_written_again(bench: Bench) -> None:
+    bench.books.on_socket(Traffic(70, 30))
+    bench.close()
+    bench.disk.broken = CannotWrite("anything", "it is not asked to")
+    bench.close()
+    assert bench.refused == []

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from fedling_agent.conditions.used import Used
 from fedling_agent.service.books import Books
 from fedling_agent.service.inbox import Inbox
 from fedling_agent.service.writer import Writer
@@ -28,7 +29,7 @@ class Door:
 
     def __init__(self, directory: Path) -> None:
         store, clock = Store(directory), HandClock()
-        self.books = Books(clock, store.ledger, Writer(HandWorker(clock), raise_))
+        self.books = Books(clock, store.ledger, Writer(HandWorker(clock), raise_), Used())
         device = device_id(DEVICE.public)
         self.inbox = Inbox(clock, TOPICS, ROOT.public, device, store.ledger, self.books)
         self.taken: list[Received] = []

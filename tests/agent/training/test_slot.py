@@ -8,6 +8,7 @@ import pytest
 from fedling_agent.training import slot as slot_module
 from fedling_agent.training.process import Asked, ChildEvent, Exited, Note, Step, Tell
 from fedling_agent.training.slot import Slot
+from fedling_agent.training.speed import LEAST_S, MARGIN, PATIENCE, PAUSE_S, Speed
 from tests.support.ports import HandClock
 
 
@@ -15,6 +16,7 @@ class FakeJob:
     """What the slot asks of a job."""
 
     total_steps = 10
+    batch_work = 1_000_000
 
     def __init__(self, name: bytes) -> None:
         self.plan_id = name * 16
@@ -85,7 +87,9 @@ class Bench:
 
     def __init__(self) -> None:
         self.clock = HandClock()
-        self.slot = Slot(self.clock, FakeProcess)  # type: ignore[arg-type]
+        self.worked: list[float] = []
+        speed = Speed(duty=0.5)
+        self.slot = Slot(self.clock, FakeProcess, speed, self.worked.append)  # type: ignore[arg-type]
         self.trainee = FakeTrainee()
 
     def start(self, name: bytes) -> FakeJob:
@@ -311,3 +315,88 @@ def test_system_without_room_for_a_process(bench: Bench, monkeypatch: pytest.Mon
     while not bench.trainee.heard:
         bench.clock.settle()
     assert bench.trainee.heard == ["Cannot allocate memory"]
+
+
+# --- a child that does not end its batch ---------------------------------------------------------
+
+
+def test_batch_that_does_not_end_is_killed_and_goes_on_from_the_checkpoint(bench: Bench) -> None:
+    bench.start(b"a")
+    bench.say(Step(0, 10), Asked(), Step(1, 10))
+    bench.clock.move(LEAST_S - 0.1)
+    assert FakeProcess.all[0].did == ["start", 7]
+    bench.clock.move(0.2)
+    bench.clock.settle()
+    assert FakeProcess.all[0].did == ["start", 7, "kill"]
+    assert FakeProcess.all[1].did == ["start"]
+    bench.say(Step(1, 10), Asked())
+    assert FakeProcess.all[1].did == ["start", 7]
+
+
+def test_time_without_a_lease_is_not_the_child_s(bench: Bench) -> None:
+    bench.start(b"a")
+    bench.trainee.lasts = None
+    bench.say(Step(1, 10), Asked())
+    bench.clock.move(100 * LEAST_S)
+    assert FakeProcess.all[0].did == ["start"]
+
+
+def test_child_that_never_begins_is_killed(bench: Bench) -> None:
+    """The child before it may hang in the kernel and hold the job's lock."""
+    bench.start(b"a")
+    while not bench.trainee.heard:
+        bench.clock.move(PATIENCE * LEAST_S)
+    assert [process.did for process in FakeProcess.all] == [["start", "kill"]] * 3
+    assert bench.trainee.heard == ["batch 1 of 10 did not end within 1920 s"]
+
+
+def test_batch_that_hangs_at_each_try_ends_the_plan_though_others_are_trained_again(
+    bench: Bench,
+) -> None:
+    bench.start(b"a")
+    for tries in range(slot_module.MOST_TRIES):
+        bench.say(*(Step(done, 10) for done in range(2, 8)))  # 2 is the checkpoint
+        assert bench.trainee.heard == []
+        bench.clock.move(PATIENCE**tries * LEAST_S + 0.1)
+    assert bench.trainee.heard == ["batch 8 of 10 did not end within 1920 s"]
+    assert len(FakeProcess.all) == slot_module.MOST_TRIES
+
+
+def test_machine_that_trains_slowly_has_more_time(bench: Bench) -> None:
+    bench.start(b"a")
+    bench.say(Step(1, 10, spent_s=60.0))
+    bench.clock.move(MARGIN * 60.0 / 0.5 - 1)
+    assert FakeProcess.all[0].did == ["start"]
+    bench.clock.move(2)
+    assert "kill" in FakeProcess.all[0].did
+
+
+def test_machine_that_slept_kills_nobody(bench: Bench) -> None:
+    bench.start(b"a")
+    bench.say(Step(1, 10))
+    bench.clock.stall(3 * LEAST_S)
+    bench.clock.settle()
+    assert FakeProcess.all[0].did == ["start"]
+    bench.clock.move(LEAST_S + 1)
+    assert "kill" in FakeProcess.all[0].did
+
+
+def test_child_that_does_not_pause_is_killed_and_another_goes_on_when_it_is_wanted(
+    bench: Bench,
+) -> None:
+    job = bench.start(b"a")
+    bench.say(Step(1, 10))
+    bench.slot.pause(job.plan_id)
+    bench.clock.move(PAUSE_S + 0.1)
+    assert FakeProcess.all[0].did == ["start", "stop", "kill"]
+    assert bench.slot.find(job.plan_id) is None
+    assert bench.trainee.heard == []
+    bench.slot.start(job, bench.trainee)  # type: ignore[arg-type]
+    assert FakeProcess.all[1].did == ["start"]
+
+
+def test_what_batches_took_is_told_and_so_is_what_a_killed_one_may_have(bench: Bench) -> None:
+    bench.start(b"a")
+    bench.say(Step(1, 10, spent_s=0.25), Step(2, 10, spent_s=0.5))
+    bench.clock.move(LEAST_S + 0.1)
+    assert bench.worked == [0.25, 0.5, LEAST_S]

@@ -6,14 +6,18 @@ import select
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from fedling_agent.training import slot, speed
 from fedling_agent.training.job import Checkpoint, Damaged, Job, Result
 from fedling_agent.training.local_sgd import LocalSgd
 from fedling_agent.training.process import Asked, ChildProcess, Exited
+from fedling_agent.training.slot import Slot
 from fedling_protocol.exits import Exit
 from fedling_protocol.runtime.loop import Loop
 from tests.support.child import ONE_BATCH, PATIENCE_S, Child
@@ -196,7 +200,7 @@ def test_end_of_input_is_a_pause(job: Job) -> None:
         assert child.stdout is not None
         child.stdin.write(b"what is this\nlease many\nlease 9999999999999999999\n")
         child.stdin.flush()
-        while child.stdout.readline() != b"step 3 %d\n" % job.total_steps:
+        while not child.stdout.readline().startswith(b"step 3 %d " % job.total_steps):
             pass
         child.stdin.close()
         child.stdout.read()
@@ -289,3 +293,49 @@ def test_child_that_reads_nothing_holds_no_lease_up(job: Job) -> None:
     while child.returncode is None:
         loop.turn(1.0)
     loop.close()
+
+
+class Impatient:
+    """A Trainee whose child hangs after some batches, until it is killed."""
+
+    def __init__(self, slot: Slot, hangs: int) -> None:
+        self._slot = slot
+        self._hangs = hangs
+        self.ended: list[object] = []
+
+    def lease(self, grant: Callable[[float], None]) -> None:
+        pid = self._slot.pid
+        if self._hangs and pid is not None:
+            self._hangs -= 1
+            os.kill(pid, signal.SIGSTOP)
+        grant(60.0)
+
+    def trained(self, job: Job) -> None:
+        self.ended.append(job.result())
+
+    def training_failed(self, _plan_id: bytes, reason: str) -> None:
+        self.ended.append(reason)
+
+    def disk_refused(self, reason: str) -> None:
+        self.ended.append(reason)
+
+
+@pytest.mark.parametrize("hangs", [1, 3])
+def test_child_that_hangs_is_killed_and_its_training_ends_in_the_same_bits_or_a_sentence(
+    job: Job, monkeypatch: pytest.MonkeyPatch, hangs: int
+) -> None:
+    monkeypatch.setattr(speed, "LEAST_S", 1.0)
+    monkeypatch.setattr(speed, "PATIENCE", 1)
+    monkeypatch.setattr(slot, "RETRY_S", 0.0)
+    monkeypatch.setattr(slot, "STALLED_S", 60.0)
+    loop = Loop()
+    held = Slot(loop, partial(ChildProcess, loop, duty=1.0, checkpoint_s=1.0))
+    trainee = Impatient(held, hangs)
+    late: list[bool] = []
+    loop.after(PATIENCE_S, lambda: late.append(True))
+    held.start(job, trainee)
+    while not trainee.ended:
+        assert not late
+        loop.turn(PATIENCE_S)
+    first = f"batch 1 of {job.total_steps} did not end within 1 s"
+    assert trainee.ended == [first if hangs == 3 else expected(job)]

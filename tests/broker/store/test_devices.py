@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from fedling_broker.store.database import create_database, open_database
-from fedling_broker.store.devices import MAX_PENDING, REFRESH_S, DeviceError, Devices
+from fedling_broker.store.devices import FORGET_S, MAX_PENDING, REFRESH_S, DeviceError, Devices
 from fedling_protocol.disk.database import Database
 from fedling_protocol.wire.identity import SigningKey, device_id
 from fedling_protocol.wire.kinds import Kind
@@ -79,12 +79,15 @@ def test_ask_writes_once_an_hour(devices: Devices) -> None:
 
 
 def test_ask_of_many_strangers_stays_bounded(devices: Devices, database: Database) -> None:
+    """Who asked first stays: a flood of keys must not push a device out of its owner's sight."""
     with database.transaction("strangers"):
         for number in range(MAX_PENDING + 3):
-            devices.ask(f"{number:016d}", KEY, number)
+            assert devices.ask(f"{number:016d}", KEY, number) == (number < MAX_PENDING)
     pending = devices.pending()
     assert len(pending) == MAX_PENDING
-    assert pending[-1].seen_s == 3
+    assert pending[-1].seen_s == 0
+    assert devices.ask("b" * 16, KEY, FORGET_S + 500)  # some have not asked for a day
+    assert {one.seen_s for one in devices.pending()} == {*range(500, MAX_PENDING), FORGET_S + 500}
 
 
 def test_certify_ends_the_wait(devices: Devices) -> None:
@@ -131,3 +134,9 @@ def test_one_that_was_added_again_stays_retained(devices: Devices) -> None:
     devices.set_retained(ID)
     devices.not_retained(ID)
     assert devices.unpublished(9) == []
+
+
+def test_a_key_for_which_anybody_can_sign_is_not_certified(devices: Devices) -> None:
+    weak = bytes([1]) + bytes(31)
+    with pytest.raises(DeviceError, match="anybody can sign"):
+        devices.certify(device_id(weak), weak, ROOT)

@@ -32,6 +32,7 @@ from fedling_broker.store import store as broker_store
 from fedling_broker.store.ledger import Ledger
 from fedling_broker.store.rounds import Rounds
 from fedling_protocol.wire.messages import Scale
+from tests.support.shells.faults import Focus
 
 Plant = Callable[[], AbstractContextManager[object]]
 
@@ -182,4 +183,11 @@ PLANTED: dict[str, Plant] = {
     "a removed task is not forgotten": removed_task_not_forgotten,
     "statistics forget a device": statistics_forget_a_device,
     "the scale is not that of the database": scale_lost_after_a_start,
+}
+FOCUS = {
+    "sends against conditions": Focus.CONDITIONS,
+    "fetches against conditions": Focus.CONDITIONS,
+    "trains against conditions": Focus.CONDITIONS,
+    "a former life is believed": Focus.HISTORY,
+    "a removed task is not forgotten": Focus.HISTORY,
 }

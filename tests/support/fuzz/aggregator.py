@@ -1,0 +1,234 @@
+"""An aggregator's whole service under devices that sign anything."""
+
+import shutil
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+import cbor2
+
+from fedling_broker.config import KeepUpdates
+from fedling_broker.rounds.state import Open
+from fedling_broker.store.devices import Devices
+from fedling_broker.store.store import Store
+from fedling_broker.tasks.task_file import parse_task
+from fedling_broker.verify import verify
+from fedling_protocol.disk.errors import Busy
+from fedling_protocol.wire.codecs import Codec
+from fedling_protocol.wire.digest import message_hash
+from fedling_protocol.wire.identity import SigningKey, device_id
+from fedling_protocol.wire.kinds import Kind
+from fedling_protocol.wire.messages import Join, Message, State, StateCode, Update
+from tests.support.fuzz.clock import WatchedClock
+from tests.support.fuzz.seal import hurt, plain, seal
+from tests.support.hand_aggregator import ONLINE, ROOT, TOPICS, HandAggregator, key_of
+
+TASKS = ("tiny", "other")
+ROUNDS = 1000
+ENROLLED, STRANGERS = range(1, 13), range(101, 105)
+EPISODE = 500  # messages, after which another aggregator begins
+HURT = 0.3
+MOVES_S = (0.0, 0.1, 1.0, 2.0, 61.0, 400.0)
+SEED = b"s" * 32  # of first models
+
+
+class AggregatorFuzzer:
+    """Makes messages from a seed, and gives them to one aggregator after another."""
+
+    def __init__(self, seed: int, directory: Path) -> None:
+        """directory: empty; on a tmpfs if there is one"""
+        self.dice = Random(seed)
+        self.count = 0
+        self.reached: Counter[str] = Counter()  # refusals, verdicts with their reasons
+        self._directory = directory
+        self._aggregator: _Aggregator | None = None
+        self._said: list[tuple[str, bytes]] = []  # to be replayed
+        self._updates: dict[str, bytes] = {}  # the last one of a device: its hash
+        self._plans: list[bytes] = []
+
+    def run(self, messages: int) -> None:
+        """Fuzz so many. Whatever is raised is a fault."""
+        for _ in range(messages):
+            if self._aggregator is None or self.count % EPISODE == 0:
+                self._begin()
+            self.count += 1
+            self._speak()
+            self._happen()
+
+    def close(self) -> None:
+        """End the last aggregator: all that it has published is recomputed."""
+        aggregator, self._aggregator = self._aggregator, None
+        if aggregator is None:
+            return
+        aggregator.clock.move(200.0)
+        self.reached.update(aggregator.store.ledger.counters())
+        for row in aggregator.store.tasks.rows():
+            task = parse_task(row.text, row.name)
+            checks = list(verify(aggregator.store, task, SEED))
+            assert [check.fault for check in checks if check.fault] == []
+            self.reached["models"] += len(checks)
+        aggregator.store.close()
+
+    @property
+    def aggregator(self) -> "_Aggregator":
+        assert self._aggregator is not None
+        return self._aggregator
+
+    # --- an aggregator's life --------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        self.close()
+        place = self._directory / "aggregator"
+        shutil.rmtree(place, ignore_errors=True)
+        self._aggregator = aggregator = _Aggregator(place, keep_updates=KeepUpdates.AUDIT)
+        self._said, self._updates, self._plans = [], {}, []
+        for task in TASKS:
+            aggregator.add_task(task, rounds=ROUNDS, goal=self.dice.randint(1, 3))
+        aggregator.enrol(*ENROLLED)
+        aggregator.connect()
+
+    def _happen(self) -> None:
+        """Turns are taken, time passes, the operator does something, the power goes."""
+        dice, aggregator = self.dice, self.aggregator
+        if dice.random() < 0.7:
+            aggregator.settle()
+        if dice.random() < 0.1:
+            aggregator.clock.move(dice.choice(MOVES_S))
+        if dice.random() < 0.02:
+            aggregator.connect()
+        if dice.random() < 0.01:
+            self._count_words()
+            aggregator.start()
+            aggregator.connect()
+        if dice.random() < 0.02:
+            aggregator.settle()
+            self._operate()
+        for published in aggregator.link.published:
+            if published.done is not None and dice.random() < 0.9:
+                published.done()
+        self._count_words()
+
+    def _operate(self) -> None:
+        """What an operator's commands write, each in a process of its own."""
+        dice, task = self.dice, self.dice.choice(TASKS)
+        try:
+            if dice.random() < 0.2:
+                other = Store(self.aggregator.directory)
+                removed = other.tasks.remove(task)
+                other.close()
+                if removed:
+                    self.aggregator.clock.move(2.0)
+                    self.aggregator.add_task(task, rounds=ROUNDS, goal=dice.randint(1, 3))
+            else:
+                number = dice.choice(ENROLLED)
+                other = Store(self.aggregator.directory)
+                Devices(other.database, TOPICS).remove(device_id(key_of(number).public))
+                other.close()
+                self.aggregator.clock.move(2.0)
+                self.aggregator.enrol(number)
+        except Busy:
+            self.reached["busy"] += 1
+        self.aggregator.clock.move(2.0)
+
+    def _count_words(self) -> None:
+        published = self.aggregator.link.published
+        for one in published:
+            address = TOPICS.parse(one.topic)
+            if one.payload and address.kind is Kind.RECEIPT:
+                values = cbor2.loads(cbor2.loads(one.payload).value[2])
+                self.reached[f"{values[3]}: {values[4]}"] += 1
+            elif address.kind is not Kind.TICKET:
+                self.reached[address.kind.word] += 1
+        published.clear()
+
+    # --- what devices say ------------------------------------------------------------------------
+
+    def _speak(self) -> None:
+        dice = self.dice
+        if self._said and dice.random() < 0.1:
+            topic, data = dice.choice(self._said)
+        else:
+            number = dice.choice((*ENROLLED, *ENROLLED, dice.choice(STRANGERS)))
+            topic, data = self._sealed(number)
+            self._said = [*self._said[-60:], (topic, data)]
+        empty = dice.random() < 0.01
+        self.aggregator.service.on_message(topic, b"" if empty else data, empty)
+
+    def _sealed(self, number: int) -> tuple[str, bytes]:
+        dice, key = self.dice, key_of(number)
+        task = dice.choice((*TASKS, TASKS[0], TASKS[0]))
+        message, topic = self._whole(number, task)
+        if dice.random() < 0.02:
+            topic = dice.choice(self._topics(task, key))
+        if dice.random() < 0.03:
+            key = dice.choice((ROOT, ONLINE, key_of(number + 1), key_of(999)))
+        payload = hurt(message, dice) if dice.random() < HURT else cbor2.dumps(plain(message))
+        data = seal(payload, topic.partition("/")[2].encode(), key)
+        if isinstance(message, Update):
+            self._updates[device_id(key.public)] = message_hash(data)
+        if dice.random() < 0.03:
+            at = dice.randrange(dice.choice((20, len(data))))
+            data = data[:at] + dice.randbytes(1) + data[at + 1 :]
+        return topic, data
+
+    def _whole(self, number: int, task: str) -> tuple[Message, str]:
+        """A message that fits what the aggregator is doing."""
+        dice, device = self.dice, device_id(key_of(number).public)
+        runner = self.aggregator.service.runners.find(task)
+        phase = None if runner is None else runner.rounds.phase
+        if isinstance(phase, Open):
+            plan_id = phase.plan_id
+            if plan_id not in self._plans:
+                self._plans = [*self._plans[-10:], plan_id]
+        if not isinstance(phase, Open) or dice.random() < 0.1:
+            plan_id = dice.choice([*self._plans, b"p" * 16])
+        if dice.random() < 0.03:
+            state = State(dice.choice(list(StateCode)), dice.randint(0, 3))
+            return state, TOPICS.of(Kind.STATE, device)
+        if isinstance(phase, Open) and dice.random() < _eagerness(phase, device):
+            update = self._update(phase, plan_id)
+            return update, TOPICS.of(Kind.UPDATE, task, device, plan_id, 0)
+        have = dice.choice((None, None, self._updates.get(device), b"h" * 32))
+        own = key_of(number).public if dice.random() < 0.3 or number in STRANGERS else None
+        return Join(plan_id, dice.randbytes(8), have, own), TOPICS.of(Kind.JOIN, task, device)
+
+    def _update(self, phase: Open, plan_id: bytes) -> Update:
+        dice, terms = self.dice, phase.terms
+        size = terms.vector_size if dice.random() < 0.95 else dice.choice((1, 2, 400))
+        byte = dice.choice((b"\0", b"\xff", b"\x7f", b"\x80", dice.randbytes(1)))
+        weight = dice.choice((1, 7, terms.weight_cap, terms.weight_cap + dice.randint(0, 1)))
+        update = Update(
+            plan_id, terms.base_version, terms.base_hash, weight, Codec.RAW_INT16, byte * size,
+            dice.choice((0, 2**32 - 1)), 1,
+        )  # fmt: skip
+        if dice.random() < 0.04:
+            return replace(update, base_hash=dice.randbytes(32))
+        return update
+
+    def _topics(self, task: str, key: SigningKey) -> list[str]:
+        device = device_id(key.public)
+        return [
+            TOPICS.of(Kind.JOIN, "unknown", device),
+            TOPICS.of(Kind.UPDATE, "unknown", device, b"p" * 16, 0),
+            TOPICS.of(Kind.UPDATE, task, device, b"p" * 16, 1),
+            TOPICS.of(Kind.PLAN, task, "train"),
+            TOPICS.of(Kind.KEYS, device),
+            TOPICS.of(Kind.TASKS),
+            TOPICS.of(Kind.TICKET, task, device),
+            "fedling/2/test/x",
+            "elsewhere/1/test/tasks/list",
+        ]
+
+
+def _eagerness(phase: Open, device: str) -> float:
+    """How likely a device sends its update: mostly when it has a place, and has not sent one."""
+    if phase.cohort.decision(device) is not None:
+        return 0.15
+    return 0.08 if phase.cohort.until(device) is None else 0.8
+
+
+class _Aggregator(HandAggregator):
+    """With a clock that is watched."""
+
+    make_clock = WatchedClock

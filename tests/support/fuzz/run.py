@@ -1,0 +1,37 @@
+"""What both fuzzers are, and where they live."""
+
+import logging
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+SHARED = Path("/dev/shm")
+
+
+class Fuzzer(Protocol):
+    """Makes messages from a seed, and gives them to a whole service."""
+
+    count: int
+    reached: Counter[str]
+
+    def run(self, messages: int) -> None:
+        """Fuzz so many. Whatever is raised is a fault."""
+
+    def close(self) -> None:
+        """End the service, and remember what it has counted."""
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A folder for state, and a quiet log; nothing of it need outlive a power cut."""
+    logging.disable()  # a line a minute and reason; a test would keep them all
+    made = tempfile.mkdtemp(prefix="fedling-fuzz-", dir=SHARED if SHARED.is_dir() else None)
+    try:
+        yield Path(made)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+        logging.disable(logging.NOTSET)

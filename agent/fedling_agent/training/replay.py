@@ -105,6 +105,8 @@ def _read_again(store: Store, record: PlanRecord) -> Slices[Frozen]:
 
 def _order(record: PlanRecord, fleet: str, secret: bytes) -> list[list[int]]:
     plan = record.plan
+    if plan.kind is PlanKind.STATISTICS:
+        return []  # nothing was trained
     seed = order_seed(secret, fleet, plan.spec.task, plan.plan_id)
     return [order(seed, epoch, record.examples) for epoch in range(plan.training.epochs)]
 

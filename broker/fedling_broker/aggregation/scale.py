@@ -14,6 +14,7 @@ from fedling_native import Sums
 
 MAX_TOTAL = 2**31 - 1  # samples, NUMERICS.md section 6
 SPREAD = 4  # a device's deviation from the middle counts up to so many times the middle one
+FAR = 8  # so many times beyond that it is named: no class of an honest device was so far off
 ONE = 1 << 16  # a share of 1
 
 Row = tuple[int, int, int]  # samples of a channel, their sum, the sum of their squares
@@ -29,14 +30,17 @@ def total_of(devices: Sequence[Sums], *, limited: bool) -> Sums:
 
 
 def far_off(devices: Sequence[Sums]) -> list[bool]:
-    """Tell of each device whether a limit shortens how far it deviates, on any channel."""
+    """Tell of each device whether it deviates far more than limits allow, on any channel.
+
+    A class that one device sees may be some times as far off on a channel that few see move.
+    """
     if len(devices) < FEWEST:
         return [False] * len(devices)
     far = [False] * len(devices)
     for rows in _columns(devices, _cap(devices, limited=True)):
         around = [_around(row, _centre(rows)) for row in rows]
         most = _most_spread(around)
-        far = [was or _spread(row) > most for was, row in zip(far, around, strict=True)]
+        far = [was or _spread(row) > FAR**2 * most for was, row in zip(far, around, strict=True)]
     return far
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fedling_agent.service import report
-from fedling_agent.training.replay import replay
+from fedling_agent.training.replay import batch_order, export, replay
 from fedling_native import Normaliser, Sums
 from fedling_protocol.runtime.slices import finish
 from fedling_protocol.wire import sums as wire
@@ -59,6 +59,8 @@ def test_a_device_counts_and_sends_without_a_child(device: HandService) -> None:
     assert device.runner.session.spool == ()
     again = replay(device.store, FLEET, SECRET, plan.plan_id)
     assert again.same
+    assert batch_order(device.store, FLEET, SECRET, plan.plan_id) == []
+    assert export(device.store, FLEET, SECRET, plan.plan_id)["order"] == []
 
 
 @pytest.mark.parametrize("when", ["frozen", "spooled"])

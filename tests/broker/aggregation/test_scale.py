@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedling_broker.aggregation.scale import MAX_TOTAL, capped, total_of
+from fedling_broker.aggregation.scale import MAX_TOTAL, capped, far_off, total_of
 from fedling_native import Normaliser, Sums
 from fedling_protocol.wire.sums import MAX_SAMPLES, are_possible
 
@@ -163,6 +163,16 @@ def test_what_is_capped_stays_possible(device: Sums, cap: int) -> None:
     count, total, squares = capped((device.count, device.sums[0], device.squares[0]), cap)
     assert count == min(cap, device.count)
     assert are_possible(Sums(count, (total,), (squares,)))
+
+
+def test_who_is_far_off_is_told_and_no_class_is() -> None:
+    dice = np.random.default_rng(5)
+    classes = [np.rint(dice.normal(200 * k, 30, (50, 2))).astype(int) for k in range(6)]
+    devices = [sums_of(one.tolist()) for one in classes]
+    assert far_off(devices) == [False] * 6
+    for liar in (two_values(9, 32767, 0, 0), Sums(40, (0, 0), (0, 40 * 2**30))):
+        assert far_off([*devices[:3], liar, *devices[3:]]) == [False] * 3 + [True] + [False] * 3
+    assert far_off([devices[0], two_values(9, 32767, 0, 0)]) == [False] * 2  # nobody knows who
 
 
 @pytest.mark.parametrize("liars", [1, 4])

@@ -9,9 +9,9 @@ from fedling_agent.service.parts import Parts
 from fedling_agent.service.runner import SessionRunner
 from fedling_agent.session import events as ev
 from fedling_protocol.disk.errors import BadDatabase
-from fedling_protocol.runtime.allowance import Allowance
 from fedling_protocol.runtime.halts import Halts
 from fedling_protocol.runtime.loop import Timer
+from fedling_protocol.runtime.throttle import Throttle
 from fedling_protocol.wire.messages import Model, Plan, Rest, TaskSpec
 from fedling_protocol.wire.refused import Reason, Refused
 
@@ -30,7 +30,7 @@ class Runners:
         self._streams = streams
         self._runners: dict[str, SessionRunner] = {}
         self._forgetting: dict[str, bool] = {}  # on its way to the disk; whether it came again
-        self._changes: dict[str, Allowance] = {}  # of tasks that are not declined
+        self._changes: dict[str, Throttle] = {}  # of tasks that are not declined
         self._asking: Timer | None = None  # plans came too fast
         self._closed = True
 
@@ -159,8 +159,8 @@ class Runners:
 
         What is passed over is retained: it is asked for again.
         """
-        allowance = self._changes.setdefault(task, Allowance(MOST_CHANGES, CHANGE_S))
-        wait_s = allowance.take(self._parts.clock.now())
+        throttle = self._changes.setdefault(task, Throttle(MOST_CHANGES, CHANGE_S))
+        wait_s = throttle.take(self._parts.clock.now())
         if wait_s > 0 and self._asking is None:
             self._asking = self._parts.clock.after(wait_s, self._ask_again)
         return wait_s == 0

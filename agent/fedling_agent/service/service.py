@@ -28,9 +28,9 @@ from fedling_agent.session.state import Timing
 from fedling_agent.store.identity import Identity
 from fedling_agent.store.store import Store
 from fedling_agent.training.freeze import Freezer
-from fedling_agent.training.pace import Pace
 from fedling_agent.training.process import MakeProcess
 from fedling_agent.training.slot import Occupant, Slot
+from fedling_agent.training.speed import Speed
 from fedling_protocol.disk.errors import BadDatabase, Busy, CannotWrite
 from fedling_protocol.net.ports import Done, MakeLink, Will
 from fedling_protocol.net.tcpinfo import Traffic
@@ -125,7 +125,7 @@ class Service:
             clock, link, store.ledger, store.spool, self.writer, self.books, topics, identity,
             config.tasks,
         )  # fmt: skip
-        self.slot = Slot(clock, ports.make_process, Pace(config.training.duty), self.books.on_work)
+        self.slot = Slot(clock, ports.make_process, Speed(config.training.duty), self.books.on_work)
         self.teller = Teller(clock, link, self.outbox, self.enrolment, self._current)
         halts = Halts(clock, ports.draw, way_out, self._on_halts, self._begin_again)
         self.runners = Runners(self._make_parts(ports), streams, halts)

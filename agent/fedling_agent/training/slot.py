@@ -7,7 +7,6 @@ from functools import partial
 from typing import Protocol
 
 from fedling_agent.training.job import Job
-from fedling_agent.training.pace import Pace
 from fedling_agent.training.process import (
     Asked,
     ChildEvent,
@@ -18,6 +17,7 @@ from fedling_agent.training.process import (
     Step,
     TrainingProcess,
 )
+from fedling_agent.training.speed import Speed
 from fedling_protocol.exits import Exit
 from fedling_protocol.net.ports import Done as Call
 from fedling_protocol.runtime.loop import Clock, Timer
@@ -77,13 +77,13 @@ class Slot:
         self,
         clock: Clock,
         make_process: MakeProcess,
-        pace: Pace | None = None,
+        speed: Speed | None = None,
         worked: Callable[[float], None] = lambda _seconds: None,
     ) -> None:
-        """pace: how long batches may take; worked: told what they took of a processor"""
+        """speed: how long batches may take; worked: told what they took of a processor"""
         self._clock = clock
         self._make_process = make_process
-        self._pace = pace or Pace()
+        self._speed = speed or Speed()
         self._worked = worked
         self._occupants: list[Occupant] = []  # the first one has the slot
         self._last: Occupant | None = None  # for status: how far the one that was paused has come
@@ -121,7 +121,7 @@ class Slot:
         occupant.wanted = False
         if occupant.process is not None:
             occupant.process.stop()
-            self._expect(occupant, self._pace.pause_s(occupant.job.batch_work))
+            self._expect(occupant, self._speed.pause_s(occupant.job.batch_work))
         else:
             self._drop(occupant)
 
@@ -191,7 +191,7 @@ class Slot:
 
     def _on_step(self, occupant: Occupant, step: Step) -> None:
         if step.spent_s:
-            self._pace.measured(occupant.job.batch_work, step.spent_s)
+            self._speed.measured(occupant.job.batch_work, step.spent_s)
             self._worked(step.spent_s)
         if step.done > occupant.furthest:
             occupant.furthest, occupant.tries = step.done, 0
@@ -210,7 +210,7 @@ class Slot:
     def _expect_batch(self, occupant: Occupant) -> None:
         """It must say something before the deadline: it starts, trains a batch, or writes."""
         work, tries = occupant.job.batch_work, occupant.tries
-        self._expect(occupant, self._pace.deadline_s(work, tries))
+        self._expect(occupant, self._speed.deadline_s(work, tries))
 
     def _expect(self, occupant: Occupant, seconds: float) -> None:
         _expect_nothing(occupant)

@@ -11,7 +11,7 @@ from fedling_broker.config import Config
 from fedling_broker.service.publisher import Publisher
 from fedling_broker.service.turns import Turns
 from fedling_broker.store.devices import Certified, Devices
-from fedling_protocol.runtime.allowance import Allowance
+from fedling_protocol.runtime.throttle import Throttle
 from fedling_protocol.settings import SettingsError
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.names import AGGREGATOR
@@ -32,7 +32,7 @@ class Roster:
         self._publisher = publisher
         self._seen = 0  # the last change that was looked at
         self.greeted = False  # the MQTT broker of this connection has the aggregator's own
-        self._strangers = Allowance(STRANGERS, 1.0)
+        self._strangers = Throttle(STRANGERS, 1.0)
         self._under_way = False  # others are being published or taken back
 
     def load(self, config: Config) -> None:

@@ -80,7 +80,7 @@ COSTS: Final[tuple[Cost, ...]] = (
     Cost(
         "a batch, in the midst of which nothing stops training", Unit.WORK,
         ("TaskSpec.layers", "Training.batch"),
-        "2^32; a child that is not done in 20 times what that takes here is killed",
+        "2^33; a child that is not done in 20 times what that takes here is killed",
         Whose.PROTOCOL, "when the plan is read",
         limits.MAX_WORK, lambda p: work.of_batch(p.spec.layers, p.training.batch), Plan,
     ),

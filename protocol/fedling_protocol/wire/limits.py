@@ -27,9 +27,7 @@ MIN_EXPONENT: Final = -24
 MAX_EXPONENT: Final = 7
 MAX_BATCH: Final = 256
 MAX_STEP: Final = 2**24  # batch * values of all layers: what a device holds while it trains
-MAX_WORK: Final = (
-    2**32
-)  # multiply-accumulates of a batch: nothing stops a device in the midst of it
+MAX_WORK: Final = 2**33  # multiply-accumulates of a batch: 256 of the largest dense layers
 MAX_EPOCHS: Final = 1000
 MAX_RATE: Final = 2**28  # learning rate 16, in 2^-24
 MAX_MOMENTUM: Final = 255  # in 1/256

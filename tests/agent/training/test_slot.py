@@ -6,9 +6,9 @@ from typing import ClassVar
 import pytest
 
 from fedling_agent.training import slot as slot_module
-from fedling_agent.training.pace import LEAST_S, MARGIN, PATIENCE, PAUSE_S, Pace
 from fedling_agent.training.process import Asked, ChildEvent, Exited, Note, Step, Tell
 from fedling_agent.training.slot import Slot
+from fedling_agent.training.speed import LEAST_S, MARGIN, PATIENCE, PAUSE_S, Speed
 from tests.support.ports import HandClock
 
 
@@ -88,8 +88,8 @@ class Bench:
     def __init__(self) -> None:
         self.clock = HandClock()
         self.worked: list[float] = []
-        pace = Pace(duty=0.5)
-        self.slot = Slot(self.clock, FakeProcess, pace, self.worked.append)  # type: ignore[arg-type]
+        speed = Speed(duty=0.5)
+        self.slot = Slot(self.clock, FakeProcess, speed, self.worked.append)  # type: ignore[arg-type]
         self.trainee = FakeTrainee()
 
     def start(self, name: bytes) -> FakeJob:

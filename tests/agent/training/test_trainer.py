@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from fedling_agent.training import pace, slot
+from fedling_agent.training import slot, speed
 from fedling_agent.training.job import Checkpoint, Damaged, Job, Result
 from fedling_agent.training.local_sgd import LocalSgd
 from fedling_agent.training.process import Asked, ChildProcess, Exited
@@ -324,8 +324,8 @@ class Impatient:
 def test_child_that_hangs_is_killed_and_its_training_ends_in_the_same_bits_or_a_sentence(
     job: Job, monkeypatch: pytest.MonkeyPatch, hangs: int
 ) -> None:
-    monkeypatch.setattr(pace, "LEAST_S", 1.0)
-    monkeypatch.setattr(pace, "PATIENCE", 1)
+    monkeypatch.setattr(speed, "LEAST_S", 1.0)
+    monkeypatch.setattr(speed, "PATIENCE", 1)
     monkeypatch.setattr(slot, "RETRY_S", 0.0)
     monkeypatch.setattr(slot, "STALLED_S", 60.0)
     loop = Loop()

@@ -40,6 +40,7 @@ from tests.support.service import DEVICE, ID, ONLINE, ROOT, TOPICS, HandService
 TASKS = ("watch", "other", "third")
 EPISODE = 150  # messages, after which another device begins
 HURT = 0.45  # of the messages
+MOST_FILES = 80  # of a state: 8 models of each task, jobs, spooled updates, frozen sets
 FORMER_KEY = SigningKey.from_seed(b"F" * 32)
 MOVES_S = (0.0, 0.1, 0.3, 1.0, 1.0, 11.0, 31.0, 61.0, 130.0)
 DAY_S = 90_000.0
@@ -77,6 +78,8 @@ class AgentFuzzer:
             ended = device.store.spool.receipts()
             self.reached.update(Counter(f"over: {one.verdict}" for one in ended))
             device.close()
+            files = sum(path.is_file() for path in device.directory.rglob("*"))
+            assert files <= MOST_FILES, "something is left of what is over"
 
     @property
     def device(self) -> "_Device":

@@ -13,7 +13,7 @@ PAUSE_S = 20.0  # from "pause" to the end of a child
 PAUSE_MARGIN = 4  # times what the batch in work should take
 
 
-class Pace:
+class Speed:
     """Seconds for the work of a batch."""
 
     def __init__(self, duty: float = 1.0) -> None:

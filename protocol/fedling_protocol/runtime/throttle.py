@@ -1,7 +1,7 @@
 """How often something may happen: some times one after another, and over time once in so long."""
 
 
-class Allowance:
+class Throttle:
     """Paid with time. Time comes from the caller; it may stand still, and go back."""
 
     def __init__(self, burst: int, each_s: float) -> None:

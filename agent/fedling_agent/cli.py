@@ -139,6 +139,12 @@ def _add_data(verbs: Verbs) -> None:
         metavar="TASK",
         help="the task to answer for; needed if there are models of several",
     )
+    predict.add_argument(
+        "--label",
+        default="",
+        metavar="NAME",
+        help="what all windows are, for an input without a column of it: tells how many are right",
+    )
     _add_input(predict)
 
 

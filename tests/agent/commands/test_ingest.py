@@ -74,7 +74,7 @@ class Pipe:
         self.said += count
 
     def until(self, samples: int) -> None:
-        """Wait for so many samples in the store; not for ever, so that a flush that is gone fails."""
+        """Wait for so many samples in the store, but not for ever: a flush may be gone."""
         end = time.monotonic() + WAIT_S
         while stored(self.agent) != samples:
             assert time.monotonic() < end, f"{stored(self.agent)} of {samples} samples are stored"

@@ -124,6 +124,7 @@ def _add_data(verbs: Verbs) -> None:
             help=f"the {word} of all rows, for an input without a column of it",
         )
     _add_input(ingest)
+    _add_streams(verbs)
     _add_recordings(verbs)
     predict = verbs.add(
         "predict",
@@ -138,7 +139,30 @@ def _add_data(verbs: Verbs) -> None:
         metavar="TASK",
         help="the task to answer for; needed if there are models of several",
     )
+    predict.add_argument(
+        "--label",
+        default="",
+        metavar="NAME",
+        help="what all windows are, for an input without a column of it: tells how many are right",
+    )
     _add_input(predict)
+
+
+def _add_streams(verbs: Verbs) -> None:
+    streams = verbs.group("stream", "define what a sensor delivers", "new walk.csv")
+    new = streams.add(
+        "new",
+        "propose a stream's file from a CSV file: its columns, units and resolutions",
+        "walk.csv --name wrist",
+        json=True,
+    )
+    new.add_argument(
+        "file", nargs="?", default="-", metavar="FILE",
+        help="the CSV file to look at (default -, standard input)",
+    )  # fmt: skip
+    new.add_argument(
+        "--name", default="", metavar="NAME", help="the stream's name (default: the file's)"
+    )
 
 
 def _add_recordings(verbs: Verbs) -> None:

@@ -262,6 +262,37 @@ def test_predict_with_a_model_that_nobody_has_trained(agent: Agent) -> None:
     assert "model 2" in agent.run("predict", text=window).stdout
 
 
+@pytest.mark.parametrize("form", ["csv", "ndjson"])
+def test_predict_of_labelled_windows_says_how_many_are_right(agent: Agent, form: str) -> None:
+    """By the rows' own labels, or by one that the command line gives."""
+    agent.run("init")
+    agent.run("ingest", "wrist", text=rows(3, 60))
+    store = Store(agent.state)
+    store.models.put(make_model((dense(20, 3),), version=2))
+    store.close()
+    row: dict[str, object] = {"x": 1, "y": 2}
+    own = [row | {"label": "label 0"}] * 10 + [row | {"label": "label 1"}] * 20
+    bare = [row] * 20
+
+    def text(table: list[dict[str, object]]) -> str:
+        if form == "ndjson":
+            return "".join(json.dumps(row) + "\n" for row in table)
+        return "\n".join([",".join(table[0]), *(",".join(map(str, r.values())) for r in table)])
+
+    words = ("predict", "--format", form)
+    last = agent.run(*words, "--json", text=text(own)).stdout.splitlines()[-1]
+    score = json.loads(last)["score"]
+    assert (score["windows"], score["mixed"]) == (3, 0)
+    assert sum(score["said"]["label 1"].values()) == 2
+    assert f"{score['right']} of 3 right: label 0 " in agent.run(*words, text=text(own)).stdout
+    assert (
+        " of 2 right: label 1 " in agent.run(*words, "--label", "label 1", text=text(bare)).stdout
+    )
+    assert " right" not in agent.run(*words, text=text(bare)).stdout
+    twice = agent.run(*words, "--label", "label 1", text=text(own), code=Exit.FAILED)
+    assert "--label is given, and the rows have labels" in twice.stderr
+
+
 def test_sent_and_replay_of_a_quiet_device(agent: Agent) -> None:
     agent.run("init")
     agent.run("ingest", "wrist", text=rows(1, 5))

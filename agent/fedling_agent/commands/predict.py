@@ -16,6 +16,7 @@ from fedling_protocol.command import output
 from fedling_protocol.disk.errors import BadInput
 from fedling_protocol.exits import Exit
 from fedling_protocol.runtime.slices import finish
+from fedling_protocol.wire.labels import tidy
 
 Ask = Callable[[Json], Json]
 
@@ -27,7 +28,7 @@ def run(args: argparse.Namespace) -> Exit:
         request: Json = {"do": "predict", "task": args.task, "form": form}
         score = Score()
         for piece in pieces(given.all(), form, window):
-            answer = ask(request | piece)
+            answer = _with_label(ask(request | piece), tidy(args.label))
             right = score.add(answer)
             if args.json:
                 so_far = {} if "given" not in answer else {"score": score.json()}
@@ -38,6 +39,15 @@ def run(args: argparse.Namespace) -> Exit:
         for sentence in score.sentences():
             print(sentence)
     return Exit.OK
+
+
+def _with_label(answer: Json, label: str) -> Json:
+    """Add the label that the command line gives. Raises BadInput: the rows have labels as well."""
+    if not label or "label" not in answer:
+        return answer
+    if "given" in answer:
+        raise BadInput("--label is given, and the rows have labels")
+    return answer | {"given": label}
 
 
 @contextmanager

@@ -221,6 +221,10 @@ class Parser:
     def _begin(self, header: str) -> None:
         splitter = splitter_of(header, self._columns, self.row)
         names = [name.strip() for name in splitter.split(header, self.row)]
+        if names[0].lower().startswith("sep="):
+            raise BadInput(f"header: {shown(header)} is for a spreadsheet: remove that line")
+        if all(isinstance(read.number(name), Decimal) for name in names):
+            raise BadInput("header: there is none: the first line must name the columns")
         self._check_header(names)
         places = {name: at for at, name in enumerate(names)}
         self._pick = itemgetter(*[places.get(name, len(names)) for name in self._columns])

@@ -5,6 +5,7 @@ import shlex
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from fedling_protocol.disk import lock
 from fedling_protocol.exits import Exit
 from tests.support.agent import Agent, rows
 
+WAIT_S = 60.0
 NOWHERE = 1  # a port that nobody listens on
 HEADER = "recording,label,x,y\n"
 
@@ -72,8 +74,10 @@ class Pipe:
         self.said += count
 
     def until(self, samples: int) -> None:
-        """Wait for so many samples in the store."""
+        """Wait for so many samples in the store, but not for ever: a flush may be gone."""
+        end = time.monotonic() + WAIT_S
         while stored(self.agent) != samples:
+            assert time.monotonic() < end, f"{stored(self.agent)} of {samples} samples are stored"
             assert self.process.poll() is None, self.process.communicate()
 
     def end(self, code: int) -> str:

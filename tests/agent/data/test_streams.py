@@ -239,6 +239,8 @@ def test_good_rows_are_kept_and_bad_ones_have_their_line() -> None:
             "unknown column steps; allowed: recording, label, time, x, y; to leave out what is "
             r"unknown: ignore = \[\"z\", \"steps\"\] in the stream's file",
         ),
+        ("sep=;", "header: sep=; is for a spreadsheet: remove that line"),
+        ("1.5,2,0", "header: there is none: the first line must name the columns"),
         ("label;x;y", "column recording is missing: add it, or --recording NAME; allowed"),
         ("recording;x;lable", "column y is missing; unknown column lable"),
         ("recording\tx\ty\tz", "unknown column z"),

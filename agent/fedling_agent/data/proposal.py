@@ -1,0 +1,208 @@
+"""A stream's file proposed from a table that another program wrote."""
+
+import json
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from itertools import chain, count
+
+from fedling_agent.data import fields
+from fedling_agent.data.fields import Wrong
+from fedling_agent.data.separated import SEPARATORS, Splitter
+from fedling_agent.data.streams import (
+    MAX_COLUMN,
+    MAX_IGNORED,
+    MAX_NAME,
+    WORDS,
+    Channel,
+    Stream,
+)
+from fedling_protocol.disk.errors import BadInput
+from fedling_protocol.wire import limits
+
+MOST_ROWS = 20_000  # that are looked at
+FINEST, COARSEST = 1e-12, 1e12  # resolutions
+ROOM = 8  # a value so many times larger than any that was seen still fits: it was a quiet day
+TIMES = ("time", "timestamp", "date", "datetime", "epoch", "seconds", "t")
+RECORDINGS = ("recording", "recording_id", "session", "session_id", "trial")
+LABELS = ("label", "labels", "activity", "class", "gesture")
+
+_UNIT = re.compile(r"\s*[(\[]([^()\[\]]*)[)\]]\s*$")  # "Acceleration x (m/s^2)"
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What a table says of its sensor, as far as it can be told."""
+
+    stream: Stream
+    rows: int  # that were looked at
+    ranges: tuple[tuple[float, float], ...]  # of each channel's values
+    lacks: tuple[str, ...]  # of "recording" and "label": there is no such column
+
+    def toml(self, file: str) -> str:
+        """Write the stream's file."""
+        stream = self.stream
+        lines = [
+            f"# Proposed from {self.rows} rows of {_printable(file)}. Look at the units, and leave "
+            "out what nobody learns from.",
+            f"name = {_quoted(stream.name)}",
+        ]
+        for word, column in zip(WORDS, stream.columns, strict=False):
+            if column != word:
+                lines.append(f"{word}_column = {_quoted(column)}")
+        if stream.ignore:
+            lines.append(f"ignore = [{', '.join(map(_quoted, stream.ignore))}]")
+        for channel, (low, high) in zip(stream.channels, self.ranges, strict=True):
+            reach = channel.resolution * fields.COUNT_MAX
+            lines += [
+                "",
+                "[[channel]]",
+                f"name = {_quoted(channel.name)}",
+                f"unit = {_quoted(channel.unit)}",
+                f"resolution = {channel.resolution!r}  # {low:g} to {high:g} here; up to "
+                f"{reach:g} fits",
+            ]
+            if channel.column:
+                lines.append(f"column = {_quoted(channel.column)}")
+        return "\n".join(lines) + "\n"
+
+
+def propose(lines: Sequence[str], name: str) -> Proposal:
+    """Find times, recordings, labels and channels in a table. Raises BadInput.
+
+    name: of the stream. What is neither of these is ignored.
+    """
+    names, columns = _columns(lines)
+    left = {
+        column: values
+        for column, values in zip(names, columns, strict=True)
+        if names.count(column) == 1 and column
+    }
+    recording = _take(left, RECORDINGS, lambda values: True)
+    label = _take(left, LABELS, lambda values: True)
+    time = _take(left, TIMES, lambda values: all(map(_is_time, values)))
+    found = (recording, label, time)
+    taken = {*found} - {""}
+    channels, ranges = list[Channel](), list[tuple[float, float]]()
+    for column, values in left.items():
+        channel = _channel(column, values, [channel.name for channel in channels])
+        if channel is not None and len(channels) < limits.MAX_CHANNELS:
+            channels.append(channel)
+            ranges.append((min(map(float, values)), max(map(float, values))))
+            taken.add(column)
+    if not channels:
+        raise BadInput("no column has nothing but numbers in the rows that were looked at")
+    ignored = tuple(dict.fromkeys(column for column in names if column not in taken))
+    if len(ignored) > MAX_IGNORED:
+        raise BadInput(
+            f"{len(ignored)} columns are of no use, at most {MAX_IGNORED} can be left out"
+        )
+    words = [column or _free(word, names) for word, column in zip(WORDS, found, strict=True)]
+    stream = Stream(name, tuple(channels), words[0], words[1], words[2], ignored)
+    lacks = [word for word, column in zip(WORDS, found[:2], strict=False) if not column]
+    return Proposal(stream, len(columns[0]), tuple(ranges), tuple(lacks))
+
+
+def _columns(lines: Sequence[str]) -> tuple[list[str], list[list[str]]]:
+    """Split a table: the names, and the values below each of them in rows that are whole.
+
+    Of the separators that is taken which splits most rows as it splits the header.
+    """
+    table = [line.rstrip("\r\n") for line in lines if line.strip()]
+    if not table:
+        raise BadInput("there is no header")
+    table[0] = table[0].removeprefix("\ufeff")
+    tables = [_split(Splitter(separator), table) for separator in SEPARATORS]
+    names, rows = max(tables, key=lambda one: (len(one[1]) * (len(one[0]) > 1), len(one[0])))
+    if not names:
+        raise BadInput("header: not CSV: a quote is not closed, or stands inside a field")
+    for column in names:
+        if len(column) > MAX_COLUMN or not column.isprintable():
+            raise BadInput(f"header: column {fields.shown(column)}: rename it: allowed: "
+                           f"{MAX_COLUMN} printable characters")  # fmt: skip
+    if not rows:
+        raise BadInput("there is no row below the header that has as many columns")
+    return names, [[row[at].strip() for row in rows] for at in range(len(names))]
+
+
+def _split(splitter: Splitter, table: Sequence[str]) -> tuple[list[str], list[list[str]]]:
+    """Split a header and the rows that have as many columns; nothing if the header is none."""
+    try:
+        names = [name.strip() for name in splitter.split(table[0], 1)]
+    except Wrong:
+        return [], []
+    rows = []
+    for number, line in enumerate(table[1:], 2):
+        try:
+            row = splitter.split(line, number)
+        except Wrong:
+            continue
+        if len(row) == len(names):
+            rows.append(row if splitter.separator == "," else list(map(fields.point, row)))
+    return names, rows
+
+
+def _take(
+    left: dict[str, list[str]], known: Sequence[str], fits: Callable[[list[str]], bool]
+) -> str:
+    """Take a column out that is called so, if what is in it fits; empty: there is none."""
+    for word in known:
+        for column, values in left.items():
+            if _bare(column) == word and fits(values):
+                del left[column]
+                return column
+    return ""
+
+
+def _is_time(value: str) -> bool:
+    try:
+        return fields.time_us("time", value) is not None
+    except Wrong:
+        return False
+
+
+def _channel(column: str, values: list[str], others: Sequence[str]) -> Channel | None:
+    """Make a channel of a column of numbers; None: it is none."""
+    numbers = [fields.number(value) if "_" not in value else value for value in values]
+    if not all(isinstance(number, Decimal) and number.is_finite() for number in numbers):
+        return None
+    most = max(abs(float(number)) for number in numbers)
+    resolution = _resolution(most) if math.isfinite(most) else 0.0
+    if not 0 < resolution <= COARSEST:
+        return None
+    unit = _UNIT.search(column)
+    name = re.sub(r"\W+", "_", _bare(column)).strip("_")[:MAX_NAME] or "channel"
+    name = _free(name, (*others, *WORDS))
+    shown = unit[1].strip()[:MAX_NAME] if unit else ""
+    return Channel(name, shown, resolution, "" if name == column else column)
+
+
+def _free(name: str, others: Sequence[str]) -> str:
+    """Find a name like this one that no other has."""
+    numbered = (f"{name[: MAX_NAME - 8]}_{number}" for number in count(2))
+    return next(free for free in chain([name], numbered) if free not in others)
+
+
+def _bare(column: str) -> str:
+    """Write a column's name without its unit, in small letters."""
+    return _UNIT.sub("", column).strip().casefold()
+
+
+def _resolution(most: float) -> float:
+    """Round to 1, 2 or 5 of a power of ten, so that ROOM times the largest value fits."""
+    if most == 0:
+        return 0.001
+    needed = most * ROOM / fields.COUNT_MAX
+    power = math.floor(math.log10(needed))
+    steps = (float(f"{digit}e{power}") for digit in (1, 2, 5, 10, 20))
+    return max(FINEST, next(step for step in steps if step >= needed))
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text)

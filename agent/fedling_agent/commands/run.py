@@ -56,12 +56,12 @@ def run(args: argparse.Namespace) -> Exit:
         me = identity.ensure(where.state)
         log.info("device %s, key %s", me.device, me.key.public.hex())
         store = Store.open_or_begin_anew(where.state, config.bounds, int(time.time()))
-        began = time.monotonic()
+        renewed = float("-inf")
         while (damage := _live(where, config, streams, known_as, me, store)) is not None:
-            if time.monotonic() < began + HEALTHY_S:
+            if time.monotonic() < renewed + HEALTHY_S:
                 raise CannotWrite(f"{store.database.path}", f"{damage}, again and again")
             store = Store.begin_anew(where.state, config.bounds, int(time.time()), damage)
-            began = time.monotonic()
+            renewed = time.monotonic()
     return Exit.OK
 
 

@@ -14,6 +14,8 @@ import pytest
 
 from fedling_broker.cli import main
 from fedling_broker.commands.failures import EXITS
+from fedling_broker.service import notices
+from fedling_broker.service.holding import Notice
 from fedling_broker.store.database import PROGRAM
 from fedling_broker.store.devices import Devices
 from fedling_protocol.disk import lock
@@ -136,9 +138,26 @@ def test_check_counts_what_is_there(here: Here, mosquitto: Mosquitto) -> None:
         "devices": 1,
         "pending": 0,
         "counters": {"refused: cbor": 3},
+        "wrong": [],
         "mqtt": {"faults": [], "notes": []},
     }
     assert re.search(r"refused: cbor +3\n", here("check"))
+
+
+def test_check_names_tasks_that_are_stopped(here: Here, mosquitto: Mosquitto) -> None:
+    """What the service has told, and a text that this version refuses; the others are tried."""
+    here.point(mosquitto.port)
+    here.add_task()
+    stopped = {"tiny": Notice("is stopped: models/ab: is missing", 1_790_000_000.0)}
+    notices.write(Path("broker-state"), stopped)
+    store = here.store()
+    row = store.tasks.find("tiny")
+    assert row is not None
+    store.tasks.change("tiny", row.text.replace("epochs", "epoch_count"), None)
+    store.close()
+    wrong = here.json("check", code=Exit.FAILED)["wrong"]
+    assert any("epoch_count" in why for why in wrong)
+    assert "task tiny is stopped: models/ab: is missing" in wrong
 
 
 def test_check_finds_a_fleet_that_was_renamed(here: Here) -> None:

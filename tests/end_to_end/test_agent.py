@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
@@ -508,3 +509,62 @@ def test_update_that_the_mqtt_broker_drops_is_told_and_sent_when_it_lets_it_thro
         os.kill(broker.pid, signal.SIGHUP)  # mosquitto reads it again
         aggregator.until(lambda: verdicts(agent) == {"accepted": 1})
         aggregator.close()
+
+
+# --- a damaged store -----------------------------------------------------------------------------
+
+
+def spoil(database: Path, table: str) -> None:
+    """Overwrite the first page of a table, in the file under whoever uses it."""
+    connection = sqlite3.connect(database)
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    sql = "SELECT rootpage FROM sqlite_master WHERE name = ?"
+    (page,) = connection.execute(sql, (table,)).fetchone()
+    connection.close()
+    with database.open("r+b") as file:
+        file.seek((page - 1) * 4096)
+        file.write(b"\xff" * 4096)
+
+
+def test_damaged_database_is_put_aside_under_the_running_service(
+    aggregator: FakeAggregator, make_agent: MakeAgent
+) -> None:
+    """The same process goes on, as the same device, and takes part in the next round."""
+    agent = make_agent()
+    device = ready(aggregator, agent)
+    aggregator.until(lambda: agent.status().get("connection", {}).get("connected"))
+    assert agent.process is not None
+    pid = agent.process.pid
+    spoil(agent.state / "store.db", "chunks")
+    agent.run("ingest", "wrist", text=rows(1, 50, seed=9), code=None)
+    aggregator.until(lambda: agent.status().get("aside"))
+    assert "a new one was begun" in agent.log_text()
+    assert "Traceback" not in agent.log_text()
+    agent.run("ingest", "wrist", text=rows(6, 200, seed=3), code=None)
+    aggregator.offer(make_model(LAYERS), 1)
+    aggregator.until(lambda: verdicts(agent) == {"accepted": 1})
+    assert agent.status()["device"] == device
+    assert agent.process.pid == pid
+    assert "put aside" in agent.run("status").stdout
+    agent.run("recordings", "forget", "wrist", "r0")
+    assert not agent.status()["aside"]
+    assert agent.stop() == 0
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"x" * 100_000, bytes(100_000)], ids=["empty", "text", "zeros"]
+)
+def test_database_that_is_none_is_put_aside_at_the_start(
+    aggregator: FakeAggregator, make_agent: MakeAgent, data: bytes
+) -> None:
+    agent = make_agent()
+    device = enrol(aggregator, agent)
+    agent.run("ingest", "wrist", text=rows(2, 50))
+    (agent.state / "store.db").write_bytes(data)
+    for end in ("-wal", "-shm"):
+        (agent.state / f"store.db{end}").unlink(missing_ok=True)
+    assert agent.run("status", code=None).returncode in (0, Exit.BAD_CONFIG)
+    agent.start()
+    aggregator.until(lambda: agent.status().get("aside"))
+    assert agent.status()["device"] == device
+    assert agent.stop() == 0

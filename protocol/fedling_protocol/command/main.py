@@ -39,7 +39,7 @@ def _open_streams() -> None:
 
 
 def run(name: str, call: Callable[[], int], failures: str, *, as_json: bool = False) -> int:
-    """Call, and tell how it ended; a bug shows its traceback.
+    """Call, and tell how it ended; a bug its class and place, and with `python -X dev` all of it.
 
     failures: the module with EXITS. as_json: an error is told as {"error", "exit"}, on standard
     error as always: standard output is for what was asked.
@@ -59,12 +59,17 @@ def run(name: str, call: Callable[[], int], failures: str, *, as_json: bool = Fa
         from fedling_protocol.command.failures import exit_code  # not needed for --help
 
         known = exit_code(error, importlib.import_module(failures).EXITS)
+        text = str(error)
         if known is None:
-            raise
-        said = f"{name}: {error}"
+            if sys.flags.dev_mode:
+                raise
+            from fedling_protocol.runtime import mishaps
+
+            known, text = Exit.FAILED, f"{mishaps.sentence(error)}; this is a fault of fedling"
+        said = f"{name}: {text}"
         if as_json:
             import json
 
-            said = json.dumps({"error": str(error), "exit": int(known)}, ensure_ascii=False)
+            said = json.dumps({"error": text, "exit": int(known)}, ensure_ascii=False)
         print(said, file=sys.stderr)
         return known

@@ -129,7 +129,7 @@ def connect_database(path: Path, *, read_only: bool = False) -> sqlite3.Connecti
     Statements outside `transaction` commit by themselves, uncounted: use them to read. Any thread
     may use the connection, one at a time.
     """
-    target = f"file:{quote(str(path.absolute()))}?mode=ro" if read_only else str(path)
+    target = f"file:{quote(str(path.absolute()))}?{_mode(path)}" if read_only else str(path)
     if not read_only:
         _touch(path)
     connection = sqlite3.connect(
@@ -203,6 +203,15 @@ def _aside(path: Path) -> Path:
     """A name beside it that is free."""
     names = (path.with_name(f"{path.name}.aside{n or ''}") for n in itertools.count())
     return next(name for name in names if not name.exists())
+
+
+def _mode(path: Path) -> str:
+    """How to read a database. On a card that is read-only SQLite cannot make what it reads by."""
+    beside = (path.with_name(path.name + end) for end in ("-wal", "-shm"))
+    alone = not os.access(path.parent, os.W_OK, effective_ids=True) and not any(
+        one.exists() for one in beside
+    )
+    return "mode=ro&immutable=1" if alone else "mode=ro"
 
 
 def _temporary(path: Path) -> Path:

@@ -74,9 +74,21 @@ def test_run_verb_tells_a_program_of_an_error_in_json(
     assert json.loads(said.err) == {"error": "no such täsk", "exit": 4}
 
 
-def test_run_verb_shows_a_bug(package: str) -> None:
-    with pytest.raises(ZeroDivisionError):
-        call(package, ZeroDivisionError())
+def test_run_verb_names_a_bug(package: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(package, ZeroDivisionError("x")) == 1
+    said = capsys.readouterr().err
+    assert "ZeroDivisionError: x" in said
+    assert "this is a fault of fedling" in said
+    assert "Traceback" not in said
+
+
+def test_developers_see_all_of_a_bug() -> None:
+    code = (
+        "import sys; from fedling_protocol.command.main import run;"
+        "sys.exit(run('x', lambda: 1 // 0, 'fedling_agent.commands.failures'))"
+    )
+    done = subprocess.run([sys.executable, "-X", "dev", "-c", code], capture_output=True, text=True)
+    assert "Traceback" in done.stderr
 
 
 def test_run_into_a_closed_pipe_is_no_error() -> None:

@@ -53,6 +53,7 @@ def gone(path: Path) -> None:
 
 
 DAMAGES: tuple[Callable[[Path], None], ...] = (zero, empty, one_byte, half, flip, folder, gone)
+CUTS = (empty, one_byte, half)
 
 
 @dataclass

@@ -59,7 +59,7 @@ def test_whatever_an_action_raises_ends_one_task_for_a_while(
         assert list(device.service.runners.halts.halted) == ["watch"]
         assert "this is a fault of fedling" in str(status(device)["tasks"]["watch"]["doing"])  # type: ignore[index]
     second = make_plan(make_model(spec=other), 9)
-    device.hear(TOPICS.of(Kind.PLAN, "other", Plan.kind), second)
+    device.hear(TOPICS.of(Kind.PLAN, "other", second.kind), second)
     assert "other" in [one.task for one in device.service.runners]
     device.clock.move(LONGEST_S)
     device.settle()

@@ -14,7 +14,7 @@ from fedling_agent.store.store import Store
 from fedling_protocol.disk.errors import BadDatabase
 from fedling_protocol.runtime.halts import LONGEST_S
 from fedling_protocol.wire.kinds import Kind
-from fedling_protocol.wire.messages import Join, Plan, Verdict
+from fedling_protocol.wire.messages import Join, Verdict
 from tests.support.device import SPEC, make_model, make_plan
 from tests.support.service import TOPICS, HandService
 

@@ -279,6 +279,30 @@ def test_two_devices_are_believed_as_they_are(tmp_path: Path) -> None:
     aggregator.store.close()
 
 
+def test_the_scale_outlives_the_sum_that_it_was_made_of(tmp_path: Path) -> None:
+    """Sums of old rounds are erased while the aggregator runs: it goes on, and is verified."""
+    aggregator = HandAggregator(tmp_path / "long", keep_rounds=2)
+    aggregator.add_task(rounds=6, goal=3, normalise="fleet")
+    aggregator.enrol(1, 2, 3)
+    aggregator.connect()
+    plan = measure(aggregator)
+    for number in range(6):
+        plan = aggregator.plan
+        assert (plan.round, plan.spec.scale) == (number + 1, SCALE)
+        for device in (1, 2, 3):
+            aggregator.accepted(device, plan, step=number + device)
+        for message in aggregator.link.published:  # the MQTT broker has forgotten older models
+            if message.done is not None:
+                message.done()
+        aggregator.settle()
+        aggregator.start()
+        aggregator.connect()
+        assert [check.fault for check in verified(aggregator) if check.fault] == []
+    assert (aggregator.rests[-1].version, aggregator.rests[-1].spec.scale) == (8, SCALE)
+    assert len(list((aggregator.directory / "sums").iterdir())) <= 4
+    aggregator.store.close()
+
+
 def test_tasks_that_ask_no_fleet_are_not_measured(tmp_path: Path) -> None:
     aggregator = HandAggregator(tmp_path / "none")
     aggregator.add_task(normalise="none")

@@ -73,6 +73,7 @@ window = {window}
 stride = 1
 channels = 1
 labels = ["up", "down", "still"]
+normalise = "device"
 rounds = {rounds}
 [model]
 layers = [{hidden}, 3]

@@ -32,6 +32,7 @@ window = 4
 stride = 4
 channels = 2
 labels = ["up", "down"]
+normalise = "device"
 rounds = {rounds}
 [model]
 layers = [2]

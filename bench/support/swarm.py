@@ -20,7 +20,7 @@ from fedling_native import weights_size
 from fedling_protocol.wire import envelope
 from fedling_protocol.wire.identity import SigningKey, device_id
 from fedling_protocol.wire.kinds import Kind
-from fedling_protocol.wire.messages import Join, Message, Plan, Rest, Update
+from fedling_protocol.wire.messages import Join, Message, Plan, PlanKind, Rest, Update
 from fedling_protocol.wire.names import AGGREGATOR
 from fedling_protocol.wire.topics import Topics
 from fedling_protocol.wire.trust import Trust
@@ -103,7 +103,7 @@ class Ears:
     def __init__(self, topics: Topics, task: str) -> None:
         self.subscriptions = [
             topics.of(Kind.KEYS, AGGREGATOR),
-            topics.of(Kind.PLAN, task, Plan.kind),
+            topics.of(Kind.PLAN, task, PlanKind.TRAIN),
             topics.of(Kind.TICKET, task, ANYONE).replace(ANYONE, "+"),
             topics.of(Kind.RECEIPT, task, ANYONE).replace(ANYONE, "+"),
         ]

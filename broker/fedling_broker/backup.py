@@ -14,6 +14,7 @@ import sqlite3
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
@@ -22,7 +23,7 @@ from fedling_broker.config import ONLINE_KEY, SECRET, Config
 from fedling_broker.store.database import FILE, PROGRAM
 from fedling_broker.store.store import FOLDERS, Store
 from fedling_broker.tasks.task_file import parse_task
-from fedling_protocol.disk import durable, lock
+from fedling_protocol.disk import durable, given, lock
 from fedling_protocol.disk.errors import BadInput, Missing, writing
 from fedling_protocol.wire.digest import start_model_hash
 
@@ -76,29 +77,45 @@ def make(found: Config, path: Path) -> Made:
         raise Missing(f"{folder}: there is no such directory")
     with writing(str(path)):
         for number in range(1, TRIES + 1):
-            with tempfile.TemporaryDirectory(prefix=".fedling-", dir=folder) as made:
-                try:
-                    return _copy(found, path, Path(made), last=number == TRIES)
-                except _Gone:
-                    continue
+            try:
+                return _copy(found, path, last=number == TRIES)
+            except _Gone:
+                continue
     raise AssertionError("the last try takes what is there")
 
 
-def _copy(found: Config, path: Path, made: Path, *, last: bool) -> Made:
-    """Copy the database as it is at one instant, then what it speaks of."""
-    copy_database(found.state_dir / FILE, made / FILE)
-    store = Store(made, alone=True)
-    try:
-        items, epoch = list(named(store)), store.ledger.meta("epoch")
-    finally:
-        store.close()
-    with durable.draft(path.absolute().parent, path.name) as file:
-        with tarfile.open(fileobj=file, mode="w") as tar:
-            faults = _write(_Archive(tar), found, made, items, epoch, last=last)
+def _copy(found: Config, path: Path, *, last: bool) -> Made:
+    """Copy the database as it is at one instant, then what it speaks of.
+
+    The file is the caller's, what is read for it is read as who keeps the state.
+    """
+    folder, text = path.absolute().parent, found.path.read_bytes()
+    with durable.draft(folder, path.name) as file:
+        with found.acting(), _scratch(folder) as made, tarfile.open(fileobj=file, mode="w") as tar:
+            items, epoch = _instant(found, made)
+            faults = _write(_Archive(tar), found, text, made, items, epoch, last=last)
         size = file.tell()
         durable.keep_draft(file, path.name, path.absolute())
     check(path)
     return Made(size, len(items), epoch, faults)
+
+
+@contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """A folder for a copy of the database: beside the backup, if who keeps the state may write."""
+    ours = os.access(folder, os.W_OK | os.X_OK, effective_ids=True)
+    with tempfile.TemporaryDirectory(prefix=".fedling-", dir=folder if ours else None) as made:
+        yield Path(made)
+
+
+def _instant(found: Config, made: Path) -> tuple[list[Item], int]:
+    """Copy the database; what its rows speak of, and its epoch."""
+    copy_database(found.state_dir / FILE, made / FILE)
+    store = Store(made, alone=True)
+    try:
+        return list(named(store)), store.ledger.meta("epoch")
+    finally:
+        store.close()
 
 
 def copy_database(source: Path, target: Path) -> None:
@@ -126,7 +143,7 @@ def named(store: Store) -> Iterator[Item]:
             if plan.kept and ends:
                 yield Item(f"updates/{plan.plan_id.hex()}", max(ends))
         for model in models.rows(row.name):
-            start = start_model_hash(spec, model.exponents)
+            start = start_model_hash(model.spec(spec), model.exponents)
             yield Item(f"models/{model.model_hash.hex()}", digest=start.copy)
         for fold in models.folds(row.name):
             if fold.sum_hash:
@@ -168,7 +185,14 @@ class _Hashing(io.RawIOBase):
 
 
 def _write(
-    archive: _Archive, found: Config, made: Path, items: list[Item], epoch: int, *, last: bool
+    archive: _Archive,
+    found: Config,
+    config: bytes,
+    made: Path,
+    items: list[Item],
+    epoch: int,
+    *,
+    last: bool,
 ) -> list[str]:
     """Fill an archive; what was damaged before. Raises _Gone, unless this is the last try."""
     faults = []
@@ -179,7 +203,7 @@ def _write(
         faults += [fault] if fault else []
     for name in (ONLINE_KEY, SECRET):
         archive.add_bytes(name, (found.state_dir / name).read_bytes())
-    archive.add_bytes(CONFIG, found.path.read_bytes())
+    archive.add_bytes(CONFIG, config)
     with (made / FILE).open("rb") as file:
         archive.add(FILE, file, (made / FILE).stat().st_size)
     manifest = {
@@ -229,10 +253,15 @@ class Manifest:
 
 def check(path: Path, into: Path | None = None) -> Manifest:
     """Read all of a backup; put its files into a folder, if one is given. Raises BadInput."""
+    with given.opened(path) as file:
+        return _read(path, file, into)
+
+
+def _read(path: Path, opened: IO[bytes], into: Path | None = None) -> Manifest:
     hashes: dict[str, str] = {}
     manifest: dict[str, object] = {}
     try:
-        with tarfile.open(path, "r:") as tar:
+        with tarfile.open(fileobj=opened, mode="r:") as tar:
             for member in tar:
                 file = tar.extractfile(member)
                 if file is None or not (member.name == MANIFEST or _NAMES.fullmatch(member.name)):
@@ -241,8 +270,6 @@ def check(path: Path, into: Path | None = None) -> Manifest:
                     manifest = json.loads(file.read())
                 else:
                     hashes[member.name] = _take(file, None if into is None else into / member.name)
-    except FileNotFoundError as error:
-        raise Missing(f"{path}: there is no such file") from error
     except (tarfile.TarError, EOFError, ValueError) as error:
         raise BadInput(f"{path}: not a whole backup of fedling-broker: {error}") from error
     if manifest.get("format") != FORMAT or manifest.get("files") != hashes:
@@ -284,9 +311,7 @@ def restore(
     is moved aside. Raises Locked, StateExists, BadInput, Missing, CannotWrite.
     """
     state = found.state_dir
-    if not path.exists():
-        raise Missing(f"{path}: there is no such file")
-    with lock.exclusive(state, PROGRAM):
+    with given.opened(path) as file, found.acting(), lock.exclusive(state, PROGRAM):
         if (state / FILE).exists() and not replace:
             raise StateExists(
                 f"{state}: holds a state already; to put the backup in its place, and the state"
@@ -296,8 +321,8 @@ def restore(
             made = state / RESTORING
             shutil.rmtree(made, ignore_errors=True)
             try:
-                _make_folders(state, made)
-                manifest = check(path, made)
+                _make_folders(made)
+                manifest = _read(path, file, made)
                 _check_fleet(found, path, manifest)
                 faults = _prepare(made, verify)
             except BaseException:
@@ -308,15 +333,10 @@ def restore(
     return manifest, faults, aside
 
 
-def _make_folders(state: Path, made: Path) -> None:
-    """Make a folder, and those of a state in it, for who owns the state."""
+def _make_folders(made: Path) -> None:
+    """Make a folder, and those of a state in it."""
     for folder in (made, *(made / name for name in FOLDERS)):
         folder.mkdir(mode=0o700)
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            durable.give_to_folders_owner(handle, state)
-        finally:
-            os.close(handle)
 
 
 def _check_fleet(found: Config, path: Path, manifest: Manifest) -> None:

@@ -67,8 +67,8 @@ def _add_service(verbs: Verbs) -> None:
     )
     init.add_argument(
         "--state",
-        default="broker-state",
-        help="the directory of database, models and keys (default: %(default)s)",
+        help="the directory of database, models and keys (default: broker-state beside broker.toml;"
+        " of /etc/fedling/broker.toml /var/lib/fedling-broker)",
     )
     _add_root_key(init)
     serve = verbs.add("serve", "be the aggregator: open rounds, publish models, until SIGTERM")
@@ -140,11 +140,17 @@ def _add_tasks(verbs: Verbs) -> None:
     verbs.add("list", "list all tasks", "--json", run="task.list_", json=True)
     for verb, does in (
         ("show", "print the file of a task"),
-        ("pause", "let a task end the round in work and open no other"),
-        ("resume", "let a paused task open rounds again"),
         ("remove", "remove a task with its rounds, verdicts and models"),
     ):
         verbs.add(verb, does, "watch", json=True).add_argument("task", help="the name of the task")
+    for verb, does in (
+        ("pause", "let a task end the round in work and open no other"),
+        ("resume", "let a paused task open rounds again"),
+    ):
+        parser = verbs.add(verb, does, "--all", json=True)
+        which = parser.add_mutually_exclusive_group(required=True)
+        which.add_argument("task", nargs="?", help="the name of the task")
+        which.add_argument("--all", action="store_true", help=f"{verb} all tasks")
 
 
 def _add_devices(verbs: Verbs) -> None:
@@ -157,7 +163,12 @@ def _add_devices(verbs: Verbs) -> None:
     add.add_argument("device", help="the device's id, as `fedling-agent init` prints it")
     add.add_argument("key", help="the device's public key, 64 hexadecimal digits")
     _add_root_key(add)
-    verbs.add("list", "list all devices of the fleet", run="device.list_", json=True)
+    verbs.add(
+        "list",
+        "list all devices of the fleet, and what each did for which task",
+        run="device.list_",
+        json=True,
+    )
     verbs.add("pending", "list devices that asked and are not enrolled", "--json", json=True)
     remove = verbs.add(
         "remove",
@@ -171,6 +182,7 @@ def _add_devices(verbs: Verbs) -> None:
 def _add_rounds(verbs: Verbs) -> None:
     listing = verbs.add("list", "list all rounds", run="round.list_", json=True)
     listing.add_argument("task", nargs="?", help="list rounds of this task only")
+    _add_last(listing, "rounds of each task")
     show = verbs.add("show", "show one round: verdicts, bytes, hashes", "watch 3 --json", json=True)
     show.add_argument("task", help="the name of the task")
     show.add_argument("round", type=int, help="the number of the round")
@@ -185,11 +197,18 @@ def _add_rounds(verbs: Verbs) -> None:
     which.add_argument("--all", action="store_true", help="verify models of all tasks")
 
 
+def _add_last(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument(
+        "--last", type=int, metavar="N", help=f"list the newest N {what} only (default: all)"
+    )
+
+
 def _add_models(verbs: Verbs) -> None:
     listing = verbs.add(
         "list", "list all versions of a model", "watch", run="model.list_", json=True
     )
     listing.add_argument("task", help="the name of the task")
+    _add_last(listing, "versions")
     rollback = verbs.add(
         "rollback",
         "make the weights of an old version the newest model, as a new version",

@@ -1,5 +1,6 @@
 """broker.toml: where the aggregator works and how (docs/configuration.md)."""
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
@@ -11,11 +12,15 @@ from fedling_protocol.common_settings import (
     check_fleet,
     check_root_key,
 )
+from fedling_protocol.disk import ownership
+from fedling_protocol.disk.ownership import Unit
 from fedling_protocol.settings import SettingsError, setting
 from fedling_protocol.wire.topics import Topics
 
 FILE = "broker.toml"
-PLACES = (Path(FILE), Path("/etc/fedling") / FILE)
+SYSTEM_FILE = Path("/etc/fedling") / FILE
+PLACES = (Path(FILE), SYSTEM_FILE)
+UNIT = Unit("fedling-broker", Path("/var/lib/fedling-broker"))  # fedling-broker.service
 ONLINE_KEY, SECRET = "online.key", "secret"  # in the state directory
 RENAMED = {
     "root_topic": "mqtt.topic_root",
@@ -63,6 +68,10 @@ class Config:
     @property
     def state_dir(self) -> Path:
         return self.path.parent / self.file.state_dir
+
+    def acting(self) -> AbstractContextManager[None]:
+        """Be who keeps the state, for a while, if we are root. Raises NotOurs, here and inside."""
+        return ownership.acting(self.state_dir, UNIT, self.path)
 
 
 def find(path: Path | None) -> Path:

@@ -1,6 +1,6 @@
 """`round verify`: every published model once more, from what the journal keeps."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from fedling_broker.aggregation import initial, sums
@@ -12,14 +12,17 @@ from fedling_broker.aggregation.state import (
     to_values_and_velocity,
 )
 from fedling_broker.aggregation.sums import GroupSum, Sum
+from fedling_broker.service import measure
 from fedling_broker.service.running_sum import Base, add_up
 from fedling_broker.store.models import FIRST_VERSION, Fold, ModelRow, StateForm
-from fedling_broker.store.rounds import PlanRow
+from fedling_broker.store.rounds import DecisionRow, PlanRow
 from fedling_broker.store.shelf import Damaged, sha256
 from fedling_broker.store.store import Store
 from fedling_broker.tasks.task_file import Task
+from fedling_native import NativeError
 from fedling_protocol.runtime.slices import finish
 from fedling_protocol.wire import digest
+from fedling_protocol.wire import sums as packed
 from fedling_protocol.wire.messages import TaskSpec
 
 
@@ -43,7 +46,7 @@ class Check:
         """What it was recomputed from."""
         if self.back_to is not None:
             return f"model {self.back_to}"
-        return "updates" if self.updates else "sum" if self.round else "seed"
+        return "updates" if self.updates else "seed" if self.version == FIRST_VERSION else "sum"
 
 
 def verify(store: Store, task: Task, seed: bytes) -> Iterator[Check]:
@@ -63,18 +66,20 @@ def verify(store: Store, task: Task, seed: bytes) -> Iterator[Check]:
         return
     fault = _fault_of_model(store, spec, state, models.pop(FIRST_VERSION, None))
     yield Check(0, FIRST_VERSION, hash_of(spec, state), False, fault)
-    lost = ""
+    lost, specs = "", {FIRST_VERSION: spec}  # each version's, with its scale
     for row in store.models.folds(task.name):
-        model, before, plan = models.pop(row.version, None), state, plans.get(row.round)
+        model, plan = models.pop(row.version, None), plans.get(row.round)
+        before, base = state, spec
         audited, fault = False, lost
         try:
             if not lost:
-                state = _recompute(store, spec, before, row, plan)
-                audited = _check_round(store, task, row, plan, before)
-                _check_state(store, task, row, state)
+                spec = specs[row.version] = _scaled(store, specs, base, row)
+                state = _recompute(store, base, before, row, plan)
+                audited = _check_round(store, base, row, plan, before)
+                _check_state(store, spec, row, state)
         except Mismatch as mismatch:
             fault = str(mismatch)
-        except (Damaged, ValueError) as error:
+        except (Damaged, ValueError, NativeError) as error:
             fault = str(error)
             lost = f"cannot be recomputed: round {row.round} is damaged"
         fault = fault or _fault_of_model(store, spec, state, model)
@@ -82,6 +87,22 @@ def verify(store: Store, task: Task, seed: bytes) -> Iterator[Check]:
         yield Check(row.round, row.version, found, audited, fault, row.back_to)
     for version, model in models.items():
         yield Check(0, version, model.model_hash, False, "no round in the journal made this model")
+    yield from _round_in_work(store, task.name)
+
+
+def _round_in_work(store: Store, task: str) -> Iterator[Check]:
+    """Name the accepted updates that no sum could be made of any more."""
+    plan = store.rounds.unfolded(task)
+    if plan is None or plan.round in {fold.round for fold in store.models.folds(task)}:
+        return
+    for member in store.rounds.members(task, plan.plan_id):
+        try:
+            store.rounds.update(plan.plan_id, member)
+        except Damaged as damaged:
+            now = store.rounds.plan(task, plan.plan_id)
+            if now is not None and not now.folded:  # else a running aggregator has erased it
+                fault = f"the update of {member.device}: {damaged}"
+                yield Check(plan.round, plan.base_version + 1, b"", True, fault)
 
 
 def first_state(store: Store, spec: TaskSpec, seed: bytes) -> ServerState:
@@ -112,10 +133,22 @@ def hash_of(spec: TaskSpec, state: ServerState) -> bytes:
     return digest.model_hash(spec, state.exponents, state.view)
 
 
+def _scaled(store: Store, specs: Mapping[int, TaskSpec], before: TaskSpec, row: Fold) -> TaskSpec:
+    """The task with the scale that it has after a round. Raises Damaged, NativeError."""
+    if row.measured:
+        total = measure.total_of(store.models.sums.get(row.sum_hash))
+        return replace(before, scale=measure.scale_of(total))
+    if row.back_to is not None and row.back_to in specs:
+        return replace(before, scale=specs[row.back_to].scale or before.scale)
+    return before
+
+
 def _recompute(
     store: Store, spec: TaskSpec, state: ServerState, row: Fold, plan: PlanRow | None
 ) -> ServerState:
     """The state after a round, from its sum or an old model. Raises Damaged, ValueError."""
+    if row.measured:
+        return state
     if row.back_to is not None:
         return state_of_version(store, spec, row.back_to)
     total = sums.from_bytes(store.models.sums.get(row.sum_hash), state.layers)
@@ -124,16 +157,18 @@ def _recompute(
 
 
 def _check_round(
-    store: Store, task: Task, row: Fold, plan: PlanRow | None, before: ServerState
+    store: Store, spec: TaskSpec, row: Fold, plan: PlanRow | None, before: ServerState
 ) -> bool:
     """Plan and members fit the journal; whether the sum was added up again. Raises Mismatch."""
     if row.back_to is not None:  # a round that was open was ended without a sum
         return False
     if plan is None or not plan.folded or plan.limits is None:
         raise Mismatch("the journal has a round that was never closed")
-    if (plan.base_version, plan.base_hash) != (row.version - 1, hash_of(task.spec, before)):
+    if (plan.base_version, plan.base_hash) != (row.version - 1, hash_of(spec, before)):
         raise Mismatch("the plan's base is not the model before it")
-    members, limits = store.rounds.members(task.name, plan.plan_id), plan.limits
+    members, limits = store.rounds.members(spec.task, plan.plan_id), plan.limits
+    if row.measured:
+        return plan.kept and _check_statistics(store, row, plan, members)
     if sum(min(member.weight, limits.examples) for member in members) != row.weight:
         raise Mismatch("the members' weights do not add up to the journal's")
     if not plan.kept:
@@ -148,20 +183,34 @@ def _check_round(
     return True
 
 
-def _check_state(store: Store, task: Task, row: Fold, state: ServerState) -> None:
+def _check_statistics(
+    store: Store, row: Fold, plan: PlanRow, members: Sequence[DecisionRow]
+) -> bool:
+    """The updates add up to the sum that made the scale. Raises Mismatch."""
+    try:
+        devices = list(measure.updates(store.rounds, plan.plan_id, members))
+    except Damaged as damaged:
+        raise Mismatch(str(damaged)) from damaged
+    total = measure.add_up(devices, limited=row.limited)
+    if sha256(packed.pack(total)) != row.sum_hash or total.count != row.weight:
+        raise Mismatch("the updates add up to another sum")
+    return True
+
+
+def _check_state(store: Store, spec: TaskSpec, row: Fold, state: ServerState) -> None:
     """The aggregator goes on from the state that the sums give. Raises Mismatch."""
     old = row.state_form == StateForm.VALUES_AND_VELOCITY
     bytes_of = to_values_and_velocity if old else state_to_bytes
-    hashes = sha256(bytes_of(state)), hash_of(task.spec, state)
+    hashes = sha256(bytes_of(state)), hash_of(spec, state)
     if hashes != (row.state_hash, row.model_hash):
         raise Mismatch("the journal names another model or another state of the server")
-    if store.models.newest(task.name).version == row.version:
-        _check_newest_state(store, task, state)
+    if store.models.newest(spec.task).version == row.version:
+        _check_newest_state(store, spec, state)
 
 
-def _check_newest_state(store: Store, task: Task, state: ServerState) -> None:
+def _check_newest_state(store: Store, spec: TaskSpec, state: ServerState) -> None:
     """The file that the next mean is added to is there and sound. Raises Mismatch."""
-    name = store.models.newest_state(task.name)
+    name = store.models.newest_state(spec.task)
     if sha256(state_to_bytes(state)) != name:
         raise Mismatch("the next round would begin from another state of the server")
     try:
@@ -178,6 +227,7 @@ def _fault_of_model(store: Store, spec: TaskSpec, state: ServerState, row: Model
         weights = store.models.bytes_of(row, spec)
     except Damaged as damaged:
         return str(damaged)
-    if row.exponents != state.exponents or weights != state.view:
+    same = row.exponents == state.exponents and row.scale == spec.scale
+    if not same or weights != state.view:
         return "another model was published"
     return ""

@@ -16,6 +16,7 @@ from fedling_broker.store.store import Store
 from fedling_native import Net
 from fedling_protocol.wire.digest import first_model_seed
 from fedling_protocol.wire.identity import SigningKey, create_key, create_secret, device_id
+from fedling_protocol.wire.messages import Scale
 from fedling_protocol.wire.names import AGGREGATOR
 from fedling_protocol.wire.topics import Topics
 from fedling_sim import toml
@@ -105,19 +106,19 @@ class Aggregator:
         return self._store
 
     def plans(self) -> list[PlanRow]:
-        """List all rounds, by number."""
+        """List all rounds, by number; 0: of statistics."""
         return self.store.rounds.plans(self.task.name)
 
     def decisions(self, plan_id: bytes) -> list[DecisionRow]:
         """List the verdicts of a round."""
         return self.store.rounds.decisions(self.task.name, plan_id)
 
-    def net(self, version: int) -> Net:
-        """Make a published model ready to predict."""
+    def net(self, version: int) -> tuple[Net, tuple[Scale, ...] | None]:
+        """Make a published model ready to predict; with the scale of its inputs, if it has one."""
         rows = self.store.models.rows(self.task.name)
         row = next(row for row in rows if row.version == version)
-        spec = self.task.spec
-        return Net(spec.layers, row.exponents, self.store.models.bytes_of(row, spec), spec.loss)
+        spec, weights = self.task.spec, self.store.models.bytes_of(row, self.task.spec)
+        return Net(spec.layers, row.exponents, weights, spec.loss), row.scale
 
     def close(self) -> None:
         """Let go of the store."""

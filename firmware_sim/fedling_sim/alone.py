@@ -10,6 +10,7 @@ from fedling_broker.aggregation.aggregate import aggregate
 from fedling_broker.aggregation.state import ServerState, read_vector
 from fedling_broker.aggregation.sums import GroupSum
 from fedling_native import Net
+from fedling_protocol.wire.messages import Scale
 from fedling_sim.evaluation import Exam, Examiner
 from fedling_sim.record import Alone
 from fedling_sim.simulation import Scenario
@@ -24,21 +25,23 @@ def learn(scenario: Scenario, first: ServerState, examiner: Examiner, rounds: in
         return []
 
     def one(exam: Exam) -> Alone:
-        net = _learned(scenario, first, exam, rounds)
-        own = exam.right(net) / len(exam.classes) if exam.classes else None
-        return Alone(exam.device, own, examiner.accuracy(net))
+        assert exam.frozen is not None
+        net, scale = _learned(scenario, first, exam.frozen, exam, rounds), None
+        if scenario.task.spec.normalise == "fleet":  # it knows its own samples only
+            scale = tuple(Scale(*one) for one in exam.frozen.normaliser.to_tuples())
+        own = exam.right(net, scale) / len(exam.classes) if exam.classes else None
+        return Alone(exam.device, own, examiner.accuracy(net, scale))
 
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         return list(pool.map(one, [exam for exam in examiner.exams if exam.frozen is not None]))
 
 
-def _learned(scenario: Scenario, first: ServerState, exam: Exam, rounds: int) -> Net:
+def _learned(scenario: Scenario, first: ServerState, frozen: Read, exam: Exam, rounds: int) -> Net:
     """Play rounds with a cohort of one."""
     task, state = scenario.task, first
-    assert exam.frozen is not None
     for number in range(rounds):
         seed = scenario.secret("alone", exam.device, number)
-        update = read_vector(_update(scenario, state, exam.frozen, seed), task.spec.layers)
+        update = read_vector(_update(scenario, state, frozen, seed), task.spec.layers)
         state = aggregate(state, [GroupSum(update, 1, ())], task.optimiser)
     return Net(task.spec.layers, state.exponents, state.view, task.spec.loss)
 

@@ -54,7 +54,7 @@ def _recipe(spec: TaskSpec, training: Training) -> Recipe:
         seed=bytes(32),
         count=BATCHES * training.batch,
         values=spec.window * spec.channels,
-        normaliser=Normaliser.fit(lambda: [os.urandom(2 * spec.channels)], spec.channels),
+        normaliser=Normaliser.fit([os.urandom(2 * spec.channels)], spec.channels),
         frozen_hash=bytes(32),
         examples_sum=bytes(32),
         base_sum=bytes(32),

@@ -1,5 +1,6 @@
 """The simulator's own test: windows that no device has ever stored."""
 
+from array import array
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -7,12 +8,14 @@ from dataclasses import dataclass, replace
 from fedling_agent.data.windows import Cutter, choose, room, training_windows
 from fedling_agent.store.store import Store
 from fedling_agent.training.freeze import Read, read_windows
-from fedling_native import Net
+from fedling_native import Net, Normaliser
 from fedling_protocol.runtime.slices import Slices, finish
-from fedling_protocol.wire.messages import TaskSpec
+from fedling_protocol.wire.messages import Scale, TaskSpec
 from fedling_sim.device import Device
 from fedling_sim.record import Confusion
 from fedling_sim.simulation import Scenario
+
+Scales = tuple[Scale, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,13 +24,19 @@ class Exam:
 
     device: str
     frozen: Read | None  # None: it has nothing to train on
-    inputs: list[bytes]  # int8, normalised as `predict` does
+    normaliser: Normaliser | None  # its own; None: it has no samples
+    tests: list["array[int]"]  # counts
     classes: list[int]
 
-    def right(self, net: Net) -> int:
+    def inputs(self, scale: Scales = None) -> list[bytes]:
+        """Make int8 of the test windows, as `predict` does. scale: the fleet's, if there is one."""
+        normaliser = self.normaliser if scale is None else Normaliser.from_tuples(scale)
+        return [] if normaliser is None else [normaliser.apply(counts) for counts in self.tests]
+
+    def right(self, net: Net, scale: Scales = None) -> int:
         """Count the test windows that a model gets right."""
-        found = (net.predict(x).label for x in self.inputs)
-        return sum(label == own for label, own in zip(found, self.classes, strict=True))
+        found = (net.predict(x).label for x in self.inputs(scale))
+        return sum(label == own for label, own in zip(found, self.classes, strict=False))
 
 
 class Examiner:
@@ -42,11 +51,11 @@ class Examiner:
         """How many test windows all devices have."""
         return sum(len(exam.classes) for exam in self.exams)
 
-    def accuracy(self, net: Net) -> float | None:
+    def accuracy(self, net: Net, scale: Scales = None) -> float | None:
         """Test a model: the share of all test windows that it gets right. None: there are none."""
         if not self.windows:
             return None
-        return sum(exam.right(net) for exam in self.exams) / self.windows
+        return sum(exam.right(net, scale) for exam in self.exams) / self.windows
 
 
 def _exam(device: Device, scenario: Scenario) -> Exam:
@@ -56,11 +65,12 @@ def _exam(device: Device, scenario: Scenario) -> Exam:
         frozen = finish(_read(store, spec, cutter))
         # Who has nothing to train on still tells what is normal, as its `predict` does.
         like = frozen or finish(_read(store, spec, Cutter(replace(spec, labels=()), None)))
-    tests = device.data.tests if like else []
+    tests = device.data.tests if like or spec.normalise == "fleet" else []
     return Exam(
         device.name,
         frozen,
-        [like.normaliser.apply(test.counts) for test in tests] if like else [],
+        like.normaliser if like else None,
+        [test.counts for test in tests],
         [spec.labels.index(test.label) for test in tests],
     )
 

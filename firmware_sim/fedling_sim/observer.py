@@ -7,6 +7,7 @@ from typing import Any
 from fedling_agent.conditions import words
 from fedling_agent.conditions.table import TABLE
 from fedling_broker.store.rounds import PlanRow
+from fedling_protocol.wire.messages import PlanKind
 from fedling_sim.device import Device
 from fedling_sim.evaluation import Examiner
 from fedling_sim.federation import Federation
@@ -117,15 +118,21 @@ class Observer:
     # --- the aggregator --------------------------------------------------------------------------
 
     def _look_at_rounds(self) -> None:
-        plans = self._federation.aggregator.plans()
+        plans = self._trained()
         folded = [plan for plan in plans if plan.folded]
         for plan in folded[self._folded :]:
             self._close(plan)
         self._folded = len(folded)
         self._open = plans[-1] if plans and not plans[-1].folded else None
+        self._accepted = 0
         if self._open is not None:
             decisions = self._federation.aggregator.decisions(self._open.plan_id)
             self._accepted = sum(d.verdict == "accepted" for d in decisions)
+
+    def _trained(self) -> list[PlanRow]:
+        """List the rounds in which something was trained: of statistics none is shown."""
+        plans = self._federation.aggregator.plans()
+        return [plan for plan in plans if plan.kind is PlanKind.TRAIN]
 
     def _close(self, plan: PlanRow) -> None:
         version = plan.base_version + 1
@@ -138,14 +145,14 @@ class Observer:
                 goal=self._federation.aggregator.task.rules.policy.goal,
                 accepted=[],
                 late=[],
-                accuracy=self.examiner.accuracy(self._federation.aggregator.net(version)),
+                accuracy=self.examiner.accuracy(*self._federation.aggregator.net(version)),
             )
         )
         self._add_verdicts(plan, self.record.rounds[-1])
 
     def finish(self) -> None:
         """Take in verdicts that came after their rounds' ends."""
-        plans = {plan.round: plan for plan in self._federation.aggregator.plans()}
+        plans = {plan.round: plan for plan in self._trained()}
         for row in self.record.rounds:
             self._add_verdicts(plans[row.number], row)
 

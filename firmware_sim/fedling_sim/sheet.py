@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fedling_agent.data.fields import Wrong
 from fedling_agent.data.holes import Holes
 from fedling_agent.data.lines import Lines as LineCutter
+from fedling_agent.data.separated import splitter_of
 from fedling_agent.data.streams import Parser, Row, RowError, Stream
 from fedling_protocol.disk.errors import BadInput
 from fedling_protocol.settings import SettingsError
@@ -62,37 +64,39 @@ def whole(path: Path) -> Lines:
 
 def by_device(path: Path) -> dict[str, Lines]:
     """The lines of a file with a column `device`, which is taken out. Raises SettingsError."""
-    rows = _fields(whole(path))
-    _, names = next(rows, (1, []))
-    names = [name.strip() for name in names]
-    if DEVICE not in names:
-        raise SettingsError(f"{path}: a folder, or a file with a column {DEVICE}, is allowed")
-    column = names.index(DEVICE)
+    lines = whole(path)
+    rows = [(n, text.removeprefix("\ufeff")) for n, text in _numbered(lines) if text.strip()]
     found: dict[str, Lines] = {}
-    for number, fields in rows:
-        name = fields[column].strip() if column < len(fields) else ""
-        if not name:
-            raise SettingsError(f"{path}: row {number}: {DEVICE} is missing")
-        own = found.setdefault(name, Lines(path, [_without(names, column)], [1]))
-        own.text.append(_without(fields, column))
-        own.numbers.append(number)
+    row, header = rows[0] if rows else (1, "")
+    try:
+        splitter = splitter_of(header, (DEVICE,), row)
+        names = [name.strip() for name in splitter.split(header, row)]
+        if DEVICE not in names:
+            raise SettingsError(f"{path}: a folder, or a file with a column {DEVICE}, is allowed")
+        column = names.index(DEVICE)
+        for row, text in rows[1:]:
+            fields = splitter.split(text, row)
+            name = fields[column].strip() if column < len(fields) else ""
+            if not name:
+                raise Wrong(f"{DEVICE} is missing")
+            own = found.setdefault(
+                name, Lines(path, [_without(names, column, splitter.separator)], [1])
+            )
+            own.text.append(_without(fields, column, splitter.separator))
+            own.numbers.append(row)
+    except Wrong as wrong:
+        raise SettingsError(f"{path}: row {row}: {wrong}") from wrong
     return found
 
 
-def _fields(lines: Lines) -> Iterator[tuple[int, list[str]]]:
-    """Go through the rows that are not blank. Raises SettingsError."""
-    for number, line in zip(lines.numbers, lines.text, strict=True):
-        try:
-            fields = next(csv.reader([line.removeprefix("\ufeff")]), [])
-        except csv.Error as error:
-            raise SettingsError(f"{lines.path}: row {number}: not CSV: {error}") from error
-        if any(fields):
-            yield number, fields
+def _numbered(lines: Lines) -> Iterator[tuple[int, str]]:
+    return zip(lines.numbers, lines.text, strict=True)
 
 
-def _without(fields: list[str], column: int) -> str:
+def _without(fields: list[str], column: int, separator: str) -> str:
     kept = io.StringIO()
-    csv.writer(kept, lineterminator="").writerow(fields[:column] + fields[column + 1 :])
+    writer = csv.writer(kept, delimiter=separator, lineterminator="")
+    writer.writerow(fields[:column] + fields[column + 1 :])
     return kept.getvalue()
 
 

@@ -28,7 +28,7 @@ from fedling_native.layers import (
 )
 from fedling_native.model import check_model, delta, parameter_counts, weights_size
 from fedling_native.net import INPUT_EXP, Net, Prediction
-from fedling_native.normaliser import Normaliser, NormaliserFit
+from fedling_native.normaliser import Normaliser, Summing, Sums
 
 __all__ = [
     "INPUT_EXP",
@@ -49,10 +49,11 @@ __all__ = [
     "NativeError",
     "Net",
     "Normaliser",
-    "NormaliserFit",
     "Pad",
     "Prediction",
     "Shape",
+    "Summing",
+    "Sums",
     "average_pool",
     "check_model",
     "conv",

@@ -21,6 +21,15 @@ class CNorm:
 class CNorms(CData):
     def __iter__(self) -> Iterator[CNorm]: ...  # type: ignore[override]
 
+class CFit:
+    sum: int
+    squares: int
+    count: int
+
+class CFits(CData):
+    def __iter__(self) -> Iterator[CFit]: ...  # type: ignore[override]
+    def __getitem__(self, index: int) -> CFit: ...  # type: ignore[override]
+
 class CEnum:
     elements: dict[int, str]
 
@@ -29,6 +38,8 @@ class FFI:
 
     @overload
     def new(self, cdecl: Literal["fdl_norm[]"], init: object = None) -> CNorms: ...
+    @overload
+    def new(self, cdecl: Literal["fdl_norm_fit[]"], init: object = None) -> CFits: ...
     @overload
     def new(self, cdecl: str, init: object = None) -> CData: ...
     @overload
@@ -127,10 +138,6 @@ class Library:
     ) -> int: ...
     def fdl_norm_start(self, fit: CData, channels: int) -> int: ...
     def fdl_norm_sum(self, fit: CData, channels: int, samples: CData, samples_len: int) -> int: ...
-    def fdl_norm_centre(self, fit: CData, channels: int) -> int: ...
-    def fdl_norm_square(
-        self, fit: CData, channels: int, samples: CData, samples_len: int
-    ) -> int: ...
     def fdl_norm_finish(self, fit: CData, norm: CData, channels: int) -> int: ...
     def fdl_norm_apply(
         self,

@@ -23,6 +23,16 @@ def uint32(value: int) -> int:
     return value if 0 <= value < 2**32 else 2**32 - 1
 
 
+def int64(value: int) -> int:
+    """The nearest int64, as int32()."""
+    return max(-(2**63), min(value, 2**63 - 1))
+
+
+def uint64(value: int) -> int:
+    """Values outside uint64 become 2^64 - 1, as uint32()."""
+    return value if 0 <= value < 2**64 else 2**64 - 1
+
+
 def length(n: int) -> int:
     """A number of things to allocate; cffi would call -1 a ValueError and 2^70 an OverflowError."""
     if not 0 <= n <= 65535:

@@ -1,13 +1,13 @@
-"""Normalisation on the device (native/NUMERICS.md section 6)."""
+"""Normalisation of samples (native/NUMERICS.md section 6)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedling_native._core import ffi, lib
-from fedling_native.arguments import int16s, int32, length, uint32
+from fedling_native.arguments import int16s, int32, int64, length, uint32, uint64
 from fedling_native.errors import check
 
 if TYPE_CHECKING:
@@ -23,19 +23,26 @@ class Normaliser:
     shifts: tuple[int, ...]
 
     @classmethod
-    def fit(cls, windows: Callable[[], Iterable[Buffer]], channels: int) -> Normaliser:
+    def fit(cls, windows: Iterable[Buffer], channels: int) -> Normaliser:
         """Fit to windows of native int16 counts, interleaved by channel.
 
-        windows() is called twice and must give the same windows; a sample that lies in two of
-        them counts twice.
+        A sample that lies in two windows counts twice.
         """
-        fit = NormaliserFit(channels)
-        for window in windows():
-            fit.add(window)
-        fit.centre()
-        for window in windows():
-            fit.add_again(window)
-        return fit.normaliser()
+        return cls.of(Sums.over(windows, channels))
+
+    @classmethod
+    def of(cls, sums: Sums) -> Normaliser:
+        """Make the normaliser that samples with these sums have. Refuses sums that none have."""
+        rows = zip(sums.sums, sums.squares, strict=True)
+        count = uint32(sums.count)
+        fits = ffi.new("fdl_norm_fit[]", [(int64(s), uint64(q), count) for s, q in rows])
+        norms = ffi.new("fdl_norm[]", len(fits))
+        check(lib.fdl_norm_finish(fits, norms, len(fits)))
+        return cls(
+            tuple(n.mean for n in norms),
+            tuple(n.mantissa for n in norms),
+            tuple(n.shift for n in norms),
+        )
 
     def apply(self, samples: Buffer) -> bytes:
         """Native int16 counts, interleaved by channel, to int8 inputs of exponent INPUT_EXP."""
@@ -58,8 +65,25 @@ class Normaliser:
         return cls(tuple(r[0] for r in rows), tuple(r[1] for r in rows), tuple(r[2] for r in rows))
 
 
-class NormaliserFit:
-    """Normaliser.fit() in pieces: add() all windows, centre(), add_again() the same ones."""
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """What a normaliser is made of: it adds up over windows, recordings and devices."""
+
+    count: int  # samples, of every channel as many
+    sums: tuple[int, ...]  # of each channel's counts
+    squares: tuple[int, ...]
+
+    @classmethod
+    def over(cls, windows: Iterable[Buffer], channels: int) -> Sums:
+        """Add up windows of native int16 counts, interleaved by channel."""
+        summing = Summing(channels)
+        for window in windows:
+            summing.add(window)
+        return summing.sums()
+
+
+class Summing:
+    """Sums over windows that come one after another."""
 
     def __init__(self, channels: int) -> None:
         self._channels = channels
@@ -67,25 +91,11 @@ class NormaliserFit:
         check(lib.fdl_norm_start(self._fits, channels))
 
     def add(self, windows: Buffer) -> None:
-        """Some more windows of native int16 counts, interleaved by channel."""
+        """Add some more windows of native int16 counts, interleaved by channel."""
         samples = int16s(windows)
         check(lib.fdl_norm_sum(self._fits, self._channels, samples, len(samples)))
 
-    def centre(self) -> None:
-        """Find the means, after all windows were added once."""
-        check(lib.fdl_norm_centre(self._fits, self._channels))
-
-    def add_again(self, windows: Buffer) -> None:
-        """Add the same windows again, in pieces of any size."""
-        samples = int16s(windows)
-        check(lib.fdl_norm_square(self._fits, self._channels, samples, len(samples)))
-
-    def normaliser(self) -> Normaliser:
-        """Make the normaliser, after all windows were added twice."""
-        norms = ffi.new("fdl_norm[]", self._channels)
-        check(lib.fdl_norm_finish(self._fits, norms, self._channels))
-        return Normaliser(
-            tuple(n.mean for n in norms),
-            tuple(n.mantissa for n in norms),
-            tuple(n.shift for n in norms),
-        )
+    def sums(self) -> Sums:
+        """Tell what was added."""
+        fits = self._fits
+        return Sums(fits[0].count, tuple(f.sum for f in fits), tuple(f.squares for f in fits))

@@ -190,21 +190,18 @@ typedef struct fdl_norm {
     int32_t shift;
 } fdl_norm;
 
-/* One channel of a fit under way. */
+/* One channel of a fit: of several, over other samples, each field is added. */
 typedef struct fdl_norm_fit {
     int64_t sum;
     uint64_t squares;
-    uint32_t count;      /* samples of the first pass */
-    uint32_t seen_again; /* samples of the second pass */
-    int32_t mean;
+    uint32_t count; /* samples */
 } fdl_norm_fit;
 
-/* A fit reads the samples twice, piece by piece: start, sum..., centre, square..., finish.
- * samples: interleaved by channel, a multiple of `channels`; as many in the second pass. */
+/* A fit reads the samples piece by piece: start, sum..., finish.
+ * samples: interleaved by channel, a multiple of `channels`, fewer than 2^31 a channel.
+ * finish also takes sums from elsewhere; FDL_E_SAMPLES: no samples have such. */
 int fdl_norm_start(fdl_norm_fit *fit, size_t channels);
 int fdl_norm_sum(fdl_norm_fit *fit, size_t channels, const int16_t *samples, size_t samples_len);
-int fdl_norm_centre(fdl_norm_fit *fit, size_t channels);
-int fdl_norm_square(fdl_norm_fit *fit, size_t channels, const int16_t *samples, size_t samples_len);
 int fdl_norm_finish(const fdl_norm_fit *fit, fdl_norm *norm, size_t channels);
 
 /* Counts to int8 inputs of exponent FDL_INPUT_EXP; x_len == samples_len, a multiple of channels. */

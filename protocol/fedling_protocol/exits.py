@@ -10,10 +10,11 @@ class Exit(IntEnum):
     FAILED = 1  # the command ran and its answer is no, or something unexpected happened
     USAGE = 2  # the command line is wrong (argparse)
     SOME_REFUSED = 3  # some input rows were refused, the good ones kept
-    NOT_FOUND = 4  # what was asked for is not here (yet): no model, no such task, no such device
+    NOT_FOUND = 4  # what was asked for is not here (yet): no model, no such task, no such file
     UNAVAILABLE = 69  # a service that the command needs does not answer
     CANNOT_WRITE = 73  # the disk is full, read-only or failing
     TRY_LATER = 75  # a lock is held or a limit reached: the same command may work later
+    NOT_ALLOWED = 77  # what is asked for is another user's, or open to everybody
     BAD_CONFIG = 78  # a configuration file or the tables are wrong: systemd does not restart
     INTERRUPTED = 130  # Ctrl-C
 

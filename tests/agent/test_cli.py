@@ -6,6 +6,7 @@ import pwd
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -15,6 +16,8 @@ from fedling_agent import cli, config
 from fedling_agent.commands import volatile
 from fedling_agent.store.store import Store
 from fedling_native import dense
+from fedling_protocol.disk import mounts
+from fedling_protocol.disk.ownership import Unit
 from fedling_protocol.exits import Exit
 from fedling_protocol.settings import SettingsError
 from fedling_protocol.wire.identity import SECRET_BYTES
@@ -125,7 +128,8 @@ def test_state_directory_of_a_user_without_a_home(monkeypatch: pytest.MonkeyPatc
         raise KeyError(f"getpwuid(): uid not found: {uid}")
 
     monkeypatch.setattr(pwd, "getpwuid", unknown)
-    monkeypatch.setattr(config, "SYSTEM_STATE", Path("/nonexistent"))
+    monkeypatch.setattr(os, "geteuid", lambda: 4242)
+    monkeypatch.setattr(config, "UNIT", Unit("fedling", Path("/nonexistent")))
     monkeypatch.delenv("HOME", raising=False)
     monkeypatch.setenv("XDG_STATE_HOME", "/home/somebody/state")
     assert config.state_directory(None, None) == Path("/home/somebody/state/fedling")
@@ -153,11 +157,11 @@ def test_state_that_a_boot_takes_away_is_told(agent: Agent) -> None:
 
 
 def test_file_system_is_that_of_the_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert volatile.file_system(Path("/proc")) == "proc"
-    assert volatile.file_system(tmp_path / "absent") == ""
+    assert mounts.kind(Path("/proc")) == "proc"
+    assert mounts.kind(tmp_path / "absent") == ""
     assert volatile.warning(Path("/proc")) == ""
-    monkeypatch.setattr(volatile, "MOUNTS", tmp_path / "absent")
-    assert volatile.file_system(Path("/proc")) == ""
+    monkeypatch.setattr(mounts, "MOUNTS", tmp_path / "absent")
+    assert mounts.kind(Path("/proc")) == ""
 
 
 # --- without a service -----
@@ -218,15 +222,29 @@ def test_ingest_file_after_an_option(agent: Agent) -> None:
     agent.run("ingest", "wrist", str(file), "--format", "csv", "another", code=Exit.USAGE)
 
 
-def test_ingest_absent_file(agent: Agent) -> None:
-    result = agent.run("ingest", "wrist", "absent.csv", code=Exit.FAILED)
-    assert "absent.csv" in result.stderr
-
-
 def test_predict_without_a_model(agent: Agent) -> None:
     agent.run("ingest", "wrist", text=rows(1, 5))
     result = agent.run("predict", text="x,y\n1,2\n", code=Exit.NOT_FOUND)
     assert "no model yet" in result.stderr
+
+
+def test_predict_with_a_model_that_nobody_has_trained(agent: Agent) -> None:
+    """It says what to wait for, to people and to programs."""
+    agent.run("init")
+    agent.run("ingest", "wrist", text=rows(3, 60))
+    model = make_model((dense(20, 3),))
+    window = "x,y\n" + "1,2\n" * 10
+    for version, drawn in ((1, True), (2, False)):
+        store = Store(agent.state)
+        store.models.put(replace(model, version=version, drawn=drawn))
+        store.close()
+        words = "version 1, which nobody has trained yet" if drawn else "version 2\n"
+        assert words in agent.run("status").stdout
+        if drawn:
+            result = agent.run("predict", text=window, code=Exit.NOT_FOUND)
+            assert "nobody has trained watch yet" in result.stderr
+            assert "when a first round has ended" in result.stderr
+    assert "model 2" in agent.run("predict", text=window).stdout
 
 
 def test_sent_and_replay_of_a_quiet_device(agent: Agent) -> None:

@@ -139,6 +139,13 @@ def test_another_root_key(tmp_path: Path) -> None:
     with broker(tmp_path) as config:
         (fault,) = faults(replace(config, root_key=STRANGER.public.hex()))
     assert "root_key of agent.toml" in fault
+    assert "root_key or fleet (test) in agent.toml is another fleet's" in fault
+
+
+def test_another_fleet(tmp_path: Path) -> None:
+    with broker(tmp_path) as config:
+        (fault,) = faults(replace(config, fleet="tset"))
+    assert "its fleet is not called tset" in fault
 
 
 @pytest.mark.parametrize(

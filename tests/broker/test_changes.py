@@ -75,7 +75,7 @@ def test_update_of_nothing_and_with_nonsense(here: Here) -> None:
     assert "task add" in here("task", "update", "tiny", write(TEXT), code=Exit.NOT_FOUND)
     here.add_task()
     here("task", "update", "tiny", write(TEXT, ("goal = 3", "goal = 0")), code=Exit.BAD_CONFIG)
-    here("task", "update", "tiny", "none.toml", code=Exit.BAD_CONFIG)
+    here("task", "update", "tiny", "none.toml", code=Exit.NOT_FOUND)
 
 
 def test_update_keeps_a_sum_within_its_bits(here: Here) -> None:
@@ -98,7 +98,7 @@ def aggregator(tmp_path: Path) -> Iterator[HandAggregator]:
 
 def update(aggregator: HandAggregator, *changed: tuple[str, str], goal: int = 2) -> None:
     """As the verb does: in a process of its own."""
-    text = HAND_TEXT.format(clip=1, rounds=5, goal=goal)
+    text = HAND_TEXT.format(clip=1, rounds=5, goal=goal, normalise="device")
     for old, new in changed:
         assert old in text
         text = text.replace(old, new)

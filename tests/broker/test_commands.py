@@ -163,12 +163,33 @@ def test_without_a_configuration_the_error_says_what_to_do(
 # --- tasks ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("normalise", "words"),
+    [
+        ("fleet", "which a first round asks for"),
+        ("device", "right where each device sees every label"),
+        ("none", "resolution must be 1/32"),
+    ],
+)
+def test_task_check_and_add_say_how_samples_are_scaled(
+    here: Here, normalise: str, words: str
+) -> None:
+    text = TEXT.replace('"device"', f'"{normalise}"')
+    Path("t.toml").write_text(text)
+    assert words in here("task", "check", "t.toml")
+    assert here.json("task", "check", "t.toml")["normalise"] == normalise
+    assert words in here("task", "add", "t.toml")
+    (row,) = here.json("task", "list")
+    measured = f"{normalise}, not measured yet" if normalise == "fleet" else normalise
+    assert row["normalise"] == measured
+
+
 def test_task_add_list_show_pause_resume_remove(here: Here) -> None:
     assert "no tasks" in here("task", "list")
     here.add_task()
     assert here("task", "show", "tiny") == TEXT
     expected = {"task": "tiny", "paused": False, "rounds": 0, "open": False, "model": 1}
-    expected |= {"hindrance": None}
+    expected |= {"normalise": "device", "hindrance": None}
     assert here.json("task", "list") == [expected]
     here("task", "pause", "tiny")
     assert here.json("task", "list")[0]["paused"]
@@ -176,6 +197,25 @@ def test_task_add_list_show_pause_resume_remove(here: Here) -> None:
     assert not here.json("task", "list")[0]["paused"]
     here("task", "remove", "tiny")
     assert here.json("task", "list") == []
+
+
+def test_task_pause_and_resume_of_all(here: Here) -> None:
+    assert "no tasks" in here("task", "pause", "--all")
+    here.add_task()
+    for name in ("small", "other"):
+        Path("more.toml").write_text(TEXT.replace('name = "tiny"', f'name = "{name}"'))
+        here("task", "add", "more.toml")
+    names = [row["task"] for row in here.json("task", "list")]
+    assert sorted(names) == ["other", "small", "tiny"]
+    said = here("task", "pause", "--all")
+    assert all(f"task {name}: ends the round in work, then rests" in said for name in names)
+    assert {row["paused"] for row in here.json("task", "list")} == {True}
+    assert here.json("task", "resume", "--all") == {"tasks": names, "paused": False}
+    assert {row["paused"] for row in here.json("task", "list")} == {False}
+    for words in ([], ["tiny", "--all"]):
+        with pytest.raises(SystemExit) as ended:
+            here("task", "pause", *words)
+        assert ended.value.code == Exit.USAGE
 
 
 def test_task_add_twice_says_what_to_do(here: Here) -> None:
@@ -216,6 +256,11 @@ def test_device_add_list_remove(here: Here) -> None:
     assert ID in here("device", "add", ID, KEY.hex())
     (listed,) = here.json("device", "list")
     assert (listed["device"], listed["key"]) == (ID, KEY.hex())
+    assert (listed["task"], listed["accepted"]) == (None, 0)
+    shown = here("device", "list")
+    assert f"{ID}" in shown
+    assert "never asked" in shown
+    assert max(map(len, shown.splitlines())) <= 80
     here("device", "remove", ID)
     assert "fedling-broker device pending" in here("device", "list")
 
@@ -281,6 +326,20 @@ def test_round_verify_exits_1_at_a_fault(here: Here) -> None:
     assert (found["faults"], found["models"][1]["round"]) == (1, 1)
 
 
+@pytest.mark.parametrize("last", [0, 1, 2, 3, 9])
+def test_lists_can_be_short(here: Here, last: int) -> None:
+    here.add_task()
+    store = here.store()
+    for number in (1, 2):
+        run_round(store, number)
+    open_round(store, 3)
+    store.close()
+    for verb in ("round", "model"):
+        rows = here.json(verb, "list", "tiny")
+        assert len(rows) == 3
+        assert here.json(verb, "list", "tiny", "--last", str(last)) == rows[max(0, 3 - last) :]
+
+
 def test_model_weights_writes_what_the_hash_names(here: Here) -> None:
     here.add_task()
     rows = here.json("model", "list", "tiny")
@@ -320,9 +379,8 @@ def test_serve_alone_in_its_state_directory(here: Here) -> None:
     assert f"broker-state: in use by another fedling-broker (pid {os.getpid()})" in said
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_serve_ends_in_good_order(here: Here, number: signal.Signals) -> None:
-    """systemd takes SIGHUP for a clean end; what was not committed must not be lost by it."""
+def test_serve_ends_in_good_order_and_begins_anew_in_the_same_process(here: Here) -> None:
+    """By SIGHUP, which `systemctl reload` sends; a wrong configuration changes nothing."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind("notify")
         manager.settimeout(60)
@@ -330,7 +388,18 @@ def test_serve_ends_in_good_order(here: Here, number: signal.Signals) -> None:
         with subprocess.Popen(serve, env=os.environ | {"NOTIFY_SOCKET": "notify"}) as process:
             while b"READY=1" not in manager.recv(1000):
                 pass
-            process.send_signal(number)
+            file, sound = Path("broker.toml"), Path("broker.toml").read_text()
+            file.write_text(sound.replace("port = ", "prot = "))
+            process.send_signal(signal.SIGHUP)
+            while b"STATUS=not reloaded: broker.toml: mqtt.prot" not in manager.recv(1000):
+                pass
+            file.write_text(sound)
+            process.send_signal(signal.SIGHUP)
+            while b"RELOADING=1" not in manager.recv(1000):
+                pass
+            while b"READY=1" not in manager.recv(1000):
+                pass
+            process.send_signal(signal.SIGTERM)
             while b"STOPPING=1" not in manager.recv(1000):
                 pass
             assert process.wait(60) == Exit.OK

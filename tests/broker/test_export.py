@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,11 @@ import onnx
 import pytest
 
 from fedling_broker.onnx.compare import Agreement
+from fedling_broker.store.models import STATISTICS, Fold
+from fedling_broker.tasks import task_file
 from fedling_protocol.exits import Exit
+from fedling_protocol.wire import digest
+from fedling_protocol.wire.messages import Scale
 from tests.broker.conftest import Here
 from tests.broker.onnx_cases import FILES, Part, graph
 from tests.support.rounds_on_disk import TEXT, run_round
@@ -214,3 +219,25 @@ def test_verify_finds_an_imported_model_that_is_lost_or_another(watch: Here) -> 
         connection.execute("UPDATE tasks SET imported = NULL")
     store.close()
     assert "another model was published" in watch("round", "verify", "watch", code=Exit.FAILED)
+
+
+def test_export_has_the_scale_of_a_fleet(watch: Here) -> None:
+    """Who runs the graph elsewhere makes its inputs with it."""
+    watch("task", "add", "watch.toml")
+    watch("export", "watch", "--onnx", "before.onnx")
+    scale = tuple(Scale(n, 128 + n, 7) for n in range(6))
+    store = watch.store()
+    spec = task_file.parse_task(WATCH, "watch.toml").spec
+    first = store.models.newest("watch")
+    scaled = replace(first, version=2, scale=scale)
+    weights = store.models.bytes_of(first, spec)
+    named = digest.model_hash(scaled.spec(spec), scaled.exponents, weights)
+    store.models.weights.put(weights, named)
+    fold = Fold(0, b"", 0, STATISTICS, "{}", 2, named, store.models.newest_state("watch"))
+    store.models.enter("watch", fold, replace(scaled, model_hash=named))
+    store.close()
+    watch("export", "watch", "--onnx", "after.onnx")
+    for file, expected in (("before.onnx", None), ("after.onnx", [list(one) for one in scale])):
+        metadata = {entry.key: entry.value for entry in onnx.load(file).metadata_props}
+        assert json.loads(metadata.get("scale", "null")) == expected
+        assert metadata["normalise"] == "fleet"

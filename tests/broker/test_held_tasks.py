@@ -12,7 +12,7 @@ def test_model_that_the_mqtt_broker_does_not_take(here: Here) -> None:
     says = "its model of 2,054,254 bytes cost the connection"
     notices.write(Path("broker-state"), {"tiny": Notice(says, 1_790_000_000.0)})
     (row,) = here.json("task", "list")
-    assert row["hindrance"].startswith(f"tiny is held back: {says}; next try at ")
+    assert row["hindrance"].startswith(f"tiny {says}; next try at ")
     said = here("task", "list")
     assert says in said
     assert "enrol" not in said  # that would not help

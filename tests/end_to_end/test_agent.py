@@ -88,6 +88,12 @@ def test_a_round_from_plan_to_receipt_and_the_next_model(
     assert (answer["model"], answer["by"]) == (2, "service")
     assert answer["label"] in ("label 0", "label 1", "label 2")
     assert abs(sum(answer["probabilities"].values()) - 1) < 0.01
+    assert answer["given"] == "label 0"
+    assert answer["score"]["said"] == {"label 0": {answer["label"]: 1}}
+    assert (
+        f"{answer['score']['right']} of 1 right: label 0"
+        in agent.run("predict", text=rows(1, 20)).stdout
+    )
     assert agent.status()["tasks"]["watch"]["doing"] == "no open plan"
 
     meanings = [m["meaning"] for m in agent.json("sent")]
@@ -379,11 +385,11 @@ def test_service_of_another_user_is_named_as_such(
         absent("needs root, to become somebody else")
     words = [*prefix, *agent.command("status")]
     result = subprocess.run(words, capture_output=True, text=True)
-    assert result.returncode == Exit.UNAVAILABLE
-    assert "belongs to another user" in result.stderr
+    assert result.returncode == Exit.NOT_ALLOWED
+    assert "is for user root alone; put sudo before the command" in result.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_systemd_is_told_ready_alive_and_stopping(
     aggregator: FakeAggregator, make_agent: MakeAgent, tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -398,6 +404,56 @@ def test_systemd_is_told_ready_alive_and_stopping(
         assert agent.stop(number) == Exit.OK
         while "STOPPING=1" not in heard:
             heard += manager.recv(1000).decode().split("\n")
+
+
+def test_hangup_of_a_terminal_ends_the_service(
+    aggregator: FakeAggregator, make_agent: MakeAgent
+) -> None:
+    agent = make_agent()
+    agent.start()
+    aggregator.until(agent.status)
+    assert agent.stop(signal.SIGHUP) == Exit.OK
+
+
+def test_hangup_under_systemd_begins_anew_in_the_same_process(
+    aggregator: FakeAggregator, make_agent: MakeAgent, tmp_path: Path
+) -> None:
+    """With a round in work, whose training goes on; and a wrong configuration changes nothing."""
+    agent = make_agent()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(30)
+
+        def hear(word: str) -> list[str]:
+            heard: list[str] = []
+            while not any(one.startswith(word) for one in heard):
+                heard += manager.recv(1000).decode().split("\n")
+            return heard
+
+        agent.start(NOTIFY_SOCKET=str(tmp_path / "notify"))
+        hear("READY=1")
+        process, sound = agent.process, agent.config.read_text()
+        assert process is not None
+        agent.config.write_text(sound.replace("[training]", "[trainign]"))
+        process.send_signal(signal.SIGHUP)
+        (said,) = (word for word in hear("STATUS=not") if word.startswith("STATUS=not"))
+        assert "trainign: unknown key; did you mean training?" in said
+        assert "goes on as before: " in agent.log_text()
+        for most in (50_000, 60_000):
+            agent.config.write_text(f"{sound}\n[store]\nbytes = {most}\n")
+            process.send_signal(signal.SIGHUP)
+            assert not any(word.startswith("STOPPING") for word in hear("RELOADING=1"))
+            hear("READY=1")
+            aggregator.until(lambda: agent.status().get("most_bytes") == most)  # noqa: B023
+        enrol(aggregator, agent)
+        agent.run("ingest", "wrist", text=rows(6, 200))
+        aggregator.offer(make_model(LAYERS), 1)
+        aggregator.until(lambda: "batch" in agent.doing() or bool(verdicts(agent)))
+        process.send_signal(signal.SIGHUP)
+        hear("READY=1")
+        aggregator.until(lambda: verdicts(agent) == {"accepted": 1})
+        assert agent.stop() == Exit.OK
+        hear("STOPPING=1")
 
 
 def test_round_where_proc_shows_processes_only(

@@ -1,4 +1,4 @@
-"""A fixed cohort of six devices, four rounds: wherever a process is killed, the same models.
+"""Six devices, a round of statistics and three of training: killed wherever, the same models.
 
 Killed is the aggregator, or one agent with its training child, at every fifth point where a crash
 could hurt; which fifth depends on the commit, and bench/crash_points.py takes them all.

@@ -22,7 +22,7 @@ PATIENCE_S = 120.0
 DEVICES, ROUNDS, GOAL = 5, 3, 4
 
 
-WAYS = [(small_task.DENSE, ""), (small_task.CNN, small_task.EVERYTHING)]
+WAYS = [(small_task.DENSE, "", "fleet"), (small_task.CNN, small_task.EVERYTHING, "device")]
 
 
 @pytest.fixture(scope="module", params=WAYS, ids=["dense", "cnn"])
@@ -30,9 +30,15 @@ def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     """The record of a run in which devices are cut off again and again."""
     need("mosquitto")
     directory = tmp_path_factory.mktemp("demo")
-    layers, training = request.param
+    layers, training, normalise = request.param
     task = small_task.write(
-        directory, devices=DEVICES, rounds=ROUNDS, goal=GOAL, layers=layers, training=training
+        directory,
+        devices=DEVICES,
+        rounds=ROUNDS,
+        goal=GOAL,
+        layers=layers,
+        training=training,
+        normalise=normalise,
     )
     scenario, data = run.prepare(task, 7, None, None)
     return run.run(scenario, data, directory / "run", Silence())
@@ -45,7 +51,9 @@ def test_every_round_has_its_updates(finished: Record) -> None:
 
 def test_verify_recomputes_every_model(finished: Record) -> None:
     assert finished.verified_well, finished.verified
-    assert finished.verified.startswith(f"{ROUNDS + 1} models recomputed bit for bit, {ROUNDS} of")
+    last = finished.rounds[-1].version  # one more where the fleet was measured first
+    assert last - ROUNDS in (1, 2)
+    assert finished.verified.startswith(f"{last} models recomputed bit for bit, {last - 1} of them")
 
 
 def test_journal_receipts_and_bytes_agree(finished: Record) -> None:
@@ -66,6 +74,26 @@ def test_devices_predict_what_they_have_learned(finished: Record) -> None:
     assert finished.accuracy == finished.rounds[-1].accuracy  # `predict` and the simulator's own
     assert finished.accuracy is not None
     assert finished.accuracy > 0.6
+
+
+@pytest.mark.long
+def test_devices_of_one_label_each_learn_all_labels_by_default(tmp_path: Path) -> None:
+    """A task with its required keys only: with a scale of each device's own it learns nothing."""
+    need("mosquitto")
+    found = {}
+    for normalise in ("fleet", "device"):
+        directory = tmp_path / normalise
+        task = small_task.write(
+            directory, devices=6, rounds=10, goal=6, normalise=normalise, one_label=True
+        )
+        text = task.read_text()
+        task.write_text(text.replace('normalise = "fleet"\n', ""))
+        scenario, data = run.prepare(task, 7, None, None)
+        record = run.run(scenario, data, directory / "run", Silence())
+        assert record.accuracy is not None
+        assert record.faults == []
+        found[normalise] = record.accuracy
+    assert found["fleet"] > 0.9 > 0.7 > found["device"]
 
 
 # --- Ctrl-C ----------------------------------------------------------------------------------

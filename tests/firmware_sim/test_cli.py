@@ -29,12 +29,10 @@ def test_board_list_and_errors_draw_nothing() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
 
 
-def test_run_of_a_missing_or_hostile_task_file_is_a_wrong_configuration(
+def test_run_of_a_hostile_task_file_is_a_wrong_configuration(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "task.toml"
-    assert main(["run", str(path)]) == Exit.BAD_CONFIG
-    assert f"{path}: cannot be read: No such file" in capsys.readouterr().err
     for text in ("a = " + "9" * 5000, "a = " + "[" * 5000, "\xff"):
         path.write_bytes(text.encode("latin-1"))
         assert main(["run", str(path), "--json"]) == Exit.BAD_CONFIG

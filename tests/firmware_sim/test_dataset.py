@@ -58,6 +58,9 @@ WORKS: dict[str, tuple[str | bytes, str]] = {  # a file, what is noted of it
     "rows sorted by label in one recording": (
         "\n".join(["recording,label,x,y", *(f"r,{row.split(',', 1)[1]}" for row in ROWS)]), "",
     ),
+    "tabs": (PLAIN.replace(",", "\t"), ""),
+    "semicolons": (PLAIN.replace(",", ";"), ""),
+    "semicolons and decimal commas": (PLAIN.replace(",", ";").replace(".", ","), ""),
     "a time column": (PLAIN.replace(HEADER, "time," + HEADER).replace("r-", "1.5,r-"), ""),
 }  # fmt: skip
 
@@ -65,8 +68,6 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
     "empty": ("", "holds no samples"),
     "header only": (HEADER + "\n", "holds no samples"),
     "blank lines only": ("\n\n\n", "holds no samples"),
-    "tabs": (PLAIN.replace(",", "\t"), "header: column"),
-    "semicolons": (PLAIN.replace(",", ";"), "header: column"),
     "no label column": (without(1), "no sample has a label; the task has rest, wave, turn"),
     "a column less": (without(3), "column y is missing"),
     "an unknown column": (PLAIN.replace(HEADER, HEADER + ",z"), "unknown column z"),
@@ -163,20 +164,22 @@ def test_load_without_an_index_takes_a_device_a_file(tmp_path: Path) -> None:
     assert [device.name for device in loaded(given)] == ["Müller left", "UPPER", "watch-0"]
 
 
-def test_load_of_one_file_with_a_column_of_devices(tmp_path: Path) -> None:
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_load_of_one_file_with_a_column_of_devices(tmp_path: Path, separator: str) -> None:
     """Each device gets its own rows; a refused one is named by its place in the file."""
     given = scenario(tmp_path, PLAIN)
     rows = [f'"{name}",{row}' for row in ROWS for name in ("left", "right, old")]
     rows[6] = "left,r-rest,rest,nan,0"
     table = "\ufeff" + "\n".join([f"device,{HEADER}", "", *rows]) + "\n"
     path = given.simulation.data / "all.csv"
-    path.write_text(table.replace("right, old", "right old"))
+    path.write_text(table.replace("right, old", "right old").replace(",", separator))
     data = dataset.load(path, given.stream, given.task.spec, 0)
     assert [device.name for device in data] == ["left", "right old"]
     assert [sum(device.labels.values()) for device in data] == [299, 300]
     assert "all.csv row 9: x = nan" in dataset.notes(data, given.task.spec)[0]
     (alone,) = loaded(given)
-    assert [part.lines for part in data[1].training] == [part.lines for part in alone.training]
+    own = [[line.replace(",", separator) for line in part.lines] for part in alone.training]
+    assert [part.lines for part in data[1].training] == own
 
 
 @pytest.mark.parametrize(

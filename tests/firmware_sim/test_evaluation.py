@@ -31,20 +31,20 @@ def prepared(folder: Path, normalise: str) -> tuple[Scenario, Device]:
 def test_exam_without_normalisation_takes_counts_as_they_are(tmp_path: Path) -> None:
     scenario, device = prepared(tmp_path, "none")
     (exam,) = Examiner(scenario, [device]).exams
-    for x, test in zip(exam.inputs, device.data.tests, strict=True):
+    for x, test in zip(exam.inputs(), device.data.tests, strict=True):
         assert list(memoryview(x).cast("b")) == [max(-127, min(127, c)) for c in test.counts]
 
 
 def test_exam_normalises_like_what_the_device_trains_on(tmp_path: Path) -> None:
     scenario, device = prepared(tmp_path, "device")
     (exam,) = Examiner(scenario, [device]).exams
-    values = [v * 2.0**INPUT_EXP for x in exam.inputs for v in memoryview(x).cast("b")]
+    values = [v * 2.0**INPUT_EXP for x in exam.inputs() for v in memoryview(x).cast("b")]
     mean = sum(values) / len(values)
     assert abs(mean) < 0.5
     assert 0.5 < sum((v - mean) ** 2 for v in values) / len(values) < 2
 
 
-@pytest.mark.parametrize("normalise", ["device", "none"])
+@pytest.mark.parametrize("normalise", ["fleet", "device", "none"])
 def test_alone_a_device_learns_its_own(tmp_path: Path, normalise: str) -> None:
     scenario, device = prepared(tmp_path, normalise)
     examiner = Examiner(scenario, [device])

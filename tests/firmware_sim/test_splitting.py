@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fedling_agent.data.streams import Channel, Stream
@@ -99,15 +99,24 @@ def tables(draw: st.DrawFn) -> list[str]:
 
 @settings(max_examples=60, deadline=None)
 @given(rows=tables())
+@example(
+    [
+        *rows_of("r0", "rest", 1),
+        *rows_of("a", "rest", 56)[:46],
+        BAD[1],
+        *rows_of("a", "rest", 56)[46:],
+    ]
+)
 def test_device_stores_what_is_not_tested_and_nothing_else(
     tmp_path_factory: pytest.TempPathFactory, spec: TaskSpec, rows: list[str]
 ) -> None:
     folder = tmp_path_factory.mktemp("device")
     data = parted(folder / "a.csv", rows, spec)
     ingested = [line for part in data.training for line in part.lines]
-    kept = [row for row in rows if row]
     for test in data.tests:
         own = test.lines[1:]
+        recording = own[0].split(",")[0]
+        kept = [row for row in rows if row.split(",")[0] == recording]
         assert not set(own) & set(ingested)
         assert {line.split(",")[1] for line in own} == {test.label} <= set(spec.labels)
         at = kept.index(own[0])

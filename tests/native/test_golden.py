@@ -59,7 +59,7 @@ def test_predict(case: golden.Predictions) -> None:
 
 @pytest.mark.parametrize("case", golden.normalisations(), ids=lambda c: c.name)
 def test_normaliser(case: golden.Normalisation) -> None:
-    fitted = Normaliser.fit(lambda: case.windows, case.channels)
+    fitted = Normaliser.fit(case.windows, case.channels)
     assert fitted == Normaliser(case.means, case.mantissas, case.shifts)
     assert b"".join(fitted.apply(window) for window in case.windows) == case.q
 

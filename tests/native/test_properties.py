@@ -2,12 +2,13 @@
 
 import array
 from dataclasses import replace
+from math import isqrt
 
 import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fedling_native import Net, Normaliser, delta
+from fedling_native import Net, Normaliser, Sums, delta
 from tests.native import kernel
 from tests.native import random_nets as nets
 from tests.native import reference as ref
@@ -142,7 +143,7 @@ def recordings(draw: st.DrawFn) -> ref.Int16:
 @given(recordings(), st.lists(COUNTS, min_size=6, max_size=6))
 def test_normaliser_equals_reference(windows: ref.Int16, others: list[int]) -> None:
     expected = ref.statistics(windows)
-    fitted = Normaliser.fit(lambda: [w.data for w in windows], windows.shape[-1])
+    fitted = Normaliser.fit([w.data for w in windows], windows.shape[-1])
     assert fitted.to_tuples() == tuple((c.mean, c.mantissa, c.shift) for c in expected)
     assert fitted.apply(windows.data) == ref.normalise(windows, expected).tobytes()
     new = np.array(others * windows.shape[-1], np.int16).reshape(1, -1, windows.shape[-1])
@@ -155,9 +156,44 @@ def test_normaliser_piecewise_equals_whole(windows: ref.Int16, piece: int) -> No
     channels = windows.shape[-1]
     rows = windows.reshape(-1, channels)
     pieces = [rows[i : i + piece] for i in range(0, len(rows), piece)]
-    assert Normaliser.fit(lambda: [p.data for p in pieces], channels) == Normaliser.fit(
-        lambda: [rows.data], channels
+    assert Normaliser.fit([p.data for p in pieces], channels) == Normaliser.fit(
+        [rows.data], channels
     )
+
+
+@settings(max_examples=50)
+@given(st.lists(recordings(), min_size=1, max_size=4))
+def test_sums_of_devices_add_up_to_sums_of_all(devices: list[ref.Int16]) -> None:
+    """Whoever has the samples: the normaliser is that of all of them in one place."""
+    rows = [windows.reshape(-1, windows.shape[-1])[:, :1] for windows in devices]
+    each = [Sums.over([np.ascontiguousarray(of).data], 1) for of in rows]
+    total = Sums(
+        sum(s.count for s in each),
+        (sum(s.sums[0] for s in each),),
+        (sum(s.squares[0] for s in each),),
+    )
+    assert Normaliser.of(total) == Normaliser.fit([np.concatenate(rows).data], 1)
+
+
+def test_normaliser_of_sums_is_exact_at_every_size() -> None:
+    """Against Python's own integers, for channels of two values and up to 2^31 - 1 samples."""
+    rng = np.random.default_rng(7)
+    for bits in range(1, 32):
+        for low, high in ((-32768, 32767), (32766, 32767), (-5, 5), (-32768, -32768)):
+            n = int(rng.integers(2 ** (bits - 1), 2**bits))
+            ones = int(rng.integers(0, n + 1))
+            sums = low * (n - ones) + high * ones
+            squares = low * low * (n - ones) + high * high * ones
+            mean = (2 * sums + n) // (2 * n)
+            around = (low - mean) ** 2 * (n - ones) + (high - mean) ** 2 * ones
+            sd = isqrt((around << 16) // n)
+            found = Normaliser.of(Sums(n, (sums,), (squares,)))
+            assert found.means == (mean,)
+            if sd == 0:
+                assert found.to_tuples() == ((mean, 0, 0),)
+            else:
+                mantissa, k = ref.ratio(2**13, sd)
+                assert found.to_tuples() == ((mean, mantissa, 7 - k),)
 
 
 def test_normaliser_large_sums_equal_reference() -> None:
@@ -171,7 +207,7 @@ def test_normaliser_large_sums_equal_reference() -> None:
         rng.integers(-32768, 32768, n),
     ]
     windows = np.stack(columns, 1).astype(np.int16)[None]
-    fitted = Normaliser.fit(lambda: [w.data for w in windows], 4)
+    fitted = Normaliser.fit([w.data for w in windows], 4)
     expected = ref.statistics(windows)
     assert fitted.to_tuples() == tuple((c.mean, c.mantissa, c.shift) for c in expected)
     assert fitted.apply(windows.data) == ref.normalise(windows, expected).tobytes()

@@ -16,6 +16,7 @@ from fedling_native import (
     NativeError,
     Net,
     Normaliser,
+    Sums,
     average_pool,
     conv,
     delta,
@@ -202,29 +203,51 @@ def test_predict_refused(x: bytes, x_exp: int, name: str) -> None:
 
 def test_normaliser_fit_refused() -> None:
     rows = bytes(12)  # six counts
-    assert refusal(lambda: Normaliser.fit(lambda: [rows], 0)) == "FDL_E_LENGTH"
-    assert refusal(lambda: Normaliser.fit(lambda: [rows], -1)) == "FDL_E_LENGTH"
-    assert refusal(lambda: Normaliser.fit(lambda: [rows], 4)) == "FDL_E_LENGTH"
-    assert refusal(lambda: Normaliser.fit(lambda: [rows[:-1]], 1)) == "FDL_E_LENGTH"
-    assert refusal(lambda: Normaliser.fit(list, 1)) == "FDL_E_SAMPLES"
+    assert refusal(lambda: Normaliser.fit([rows], 0)) == "FDL_E_LENGTH"
+    assert refusal(lambda: Normaliser.fit([rows], -1)) == "FDL_E_LENGTH"
+    assert refusal(lambda: Normaliser.fit([rows], 4)) == "FDL_E_LENGTH"
+    assert refusal(lambda: Normaliser.fit([rows[:-1]], 1)) == "FDL_E_LENGTH"
+    assert refusal(lambda: Normaliser.fit([], 1)) == "FDL_E_SAMPLES"
 
 
-@pytest.mark.parametrize("second", [[bytes(12), bytes(12)], [bytes(6)], []])
-def test_normaliser_fit_of_another_second_pass(second: list[bytes]) -> None:
-    passes = iter([[bytes(12)], second])
-    assert refusal(lambda: Normaliser.fit(lambda: next(passes), 3)) == "FDL_E_SAMPLES"
-
-
-def test_normaliser_fit_of_too_many_samples() -> None:
-    """2^24 - 1 are taken; one more is not, wherever the pieces end."""
-    fit = ffi.new("fdl_norm_fit *")
-    assert lib.fdl_norm_start(fit, 1) == lib.FDL_OK
-    samples = ffi.new("int16_t[]", 2**23)
-    assert lib.fdl_norm_sum(fit, 1, samples, 2**23) == lib.FDL_OK
-    assert lib.fdl_norm_sum(fit, 1, samples, 2**23) == lib.FDL_E_SAMPLES
-    assert lib.fdl_norm_sum(fit, 1, samples, 2**23 - 1) == lib.FDL_OK
+def test_sums_over_too_many_samples() -> None:
+    """2^31 - 1 are taken; one more is not, wherever the pieces end."""
+    fit = ffi.new("fdl_norm_fit[]", [(0, 0, 2**31 - 1 - 2**10)])
+    samples = ffi.new("int16_t[]", 2**10 + 1)
+    assert lib.fdl_norm_sum(fit, 1, samples, 2**10 + 1) == lib.FDL_E_SAMPLES
+    assert lib.fdl_norm_sum(fit, 1, samples, 2**10) == lib.FDL_OK
     assert lib.fdl_norm_sum(fit, 1, samples, 1) == lib.FDL_E_SAMPLES
-    assert lib.fdl_norm_centre(fit, 1) == lib.FDL_OK
+    assert Normaliser.of(Sums(2**31 - 1, (0,), (0,))).means == (0,)
+
+
+MANY = 2**31 - 1
+
+
+@pytest.mark.parametrize(
+    "sums",
+    [
+        Sums(0, (0,), (0,)),
+        Sums(MANY + 1, (0,), (0,)),
+        Sums(-1, (0,), (0,)),
+        Sums(2**40, (0,), (0,)),
+        Sums(3, (3 * 32768 + 1,), (3 * 2**30,)),
+        Sums(3, (-3 * 32768 - 1,), (3 * 2**30,)),
+        Sums(3, (2**63 - 1,), (3 * 2**30,)),
+        Sums(3, (-(2**63),), (3 * 2**30,)),
+        Sums(3, (2**70,), (0,)),
+        Sums(3, (0,), (3 * 2**30 + 1,)),
+        Sums(3, (0,), (2**64 - 1,)),
+        Sums(3, (0,), (-1,)),
+        Sums(3, (0,), (2**70,)),
+        Sums(3, (9,), (26,)),  # all are 3: their squares are 27
+        Sums(MANY, (-32768 * MANY,), (2**30 * MANY - 1,)),
+        Sums(3, (9, 9), (27, 26)),
+        Sums(3, (), ()),
+    ],
+)
+def test_sums_that_no_samples_have(sums: Sums) -> None:
+    expected = "FDL_E_SAMPLES" if sums.sums else "FDL_E_LENGTH"
+    assert refusal(lambda: Normaliser.of(sums)) == expected
 
 
 GOOD = Normaliser((5,), (200,), (9,))

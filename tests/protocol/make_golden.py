@@ -20,7 +20,7 @@ PLAN_ID, NONCE = bytes(range(16)), bytes(range(100, 108))
 BASE, HAVE = hashlib.sha256(b"base").digest(), hashlib.sha256(b"update").digest()
 Json = dict[str, object]
 
-SPEC: Value = {
+SPEC: dict[int, Value] = {
     1: "watch", 2: "wrist", 3: 4, 4: 2, 5: 3, 6: "device", 7: ["rest", "größer"],
     8: [
         [1, 1, 4, 3, 2, 1, 1, 2, 1, 1, 0, 0, 0, 0], [4, 1, 3, 2, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0],
@@ -45,8 +45,14 @@ SPEC_FIELDS: Json = {
             "kernel": [0, 0], "stride": [0, 0], "pad": [0, 0, 0, 0],
         },
     ],
-    "loss": 0,
+    "loss": 0, "scale": None,
 }  # fmt: skip
+SCALES: list[list[int]] = [[-1234, 200, 9], [0, 128, -6], [32767, 0, 0]]
+FLEET: dict[int, Value] = {**SPEC, 6: "fleet"}
+FLEET_FIELDS: Json = {**SPEC_FIELDS, "normalise": "fleet"}
+SCALED: Value = {**FLEET, 10: [[*scale] for scale in SCALES]}
+SCALED_FIELDS: Json = {**FLEET_FIELDS, "scale": SCALES}
+SUMS = struct.pack("<QqQqQqQ", 12, -40, 1234, 0, 0, 393_204, 12_884_508_684)
 # Weights [2][1][2][3] and [2][2], biases [2] and [2].
 WEIGHTS = b"".join(struct.pack("<h", n * 137 - 1200) for n in range(16))
 WEIGHTS += b"".join(struct.pack("<i", n * 199_991 - 300_000) for n in range(4))
@@ -115,8 +121,10 @@ def plans() -> dict[str, Json]:
         "spec": SPEC_FIELDS, "training": TRAINING_FIELDS,
         "conditions": {"mains": False, "battery": 40, "temperature": -5},
         "rate": 0, "codec": "raw int16", "cohort": None, "model_size": 321, "spread_s": None,
-        "epoch": 0, "generation": 0,
+        "epoch": 0, "generation": 0, "kind": "train",
     }  # fmt: skip
+    statistics: Value = {**plan, 1: "statistics", 6: FLEET, 10: "sums"}
+    statistics_fields = {**fields, "kind": "statistics", "spec": FLEET_FIELDS, "codec": "sums"}
     named: dict[int, Value] = {**plan, 11: [DEVICE, "abcdefghijklmnop"], 13: 60}
     named_fields = {**fields, "cohort": [DEVICE, "abcdefghijklmnop"], "spread_s": 60}
     rest: dict[int, Value] = {0: 1, 1: "rest", 4: 40, 5: BASE, 6: SPEC, 12: 321, 14: 86_400}
@@ -124,10 +132,13 @@ def plans() -> dict[str, Json]:
         "version": 40, "model_hash": BASE.hex(), "spec": SPEC_FIELDS, "model_size": 321,
         "look_again_s": 86_400, "epoch": 0, "generation": 0,
     }  # fmt: skip
-    model: Value = {0: 1, 1: 40, 2: SPEC, 3: [-5, 0, -7], 4: WEIGHTS}
+    model: dict[int, Value] = {0: 1, 1: 40, 2: SPEC, 3: [-5, 0, -7], 4: WEIGHTS}
     model_fields: Json = {
-        "version": 40, "spec": SPEC_FIELDS, "exponents": [-5, 0, -7], "weights": WEIGHTS.hex()
+        "version": 40, "spec": SPEC_FIELDS, "exponents": [-5, 0, -7], "weights": WEIGHTS.hex(),
+        "drawn": False,
     }  # fmt: skip
+    drawn: Value = {**model, 2: SCALED, 5: True}
+    drawn_fields = {**model_fields, "spec": SCALED_FIELDS, "drawn": True}
     life: dict[int, Value] = {15: 1_790_000_000, 16: 3}
     life_fields: Json = {"epoch": 1_790_000_000, "generation": 3}
     tasks: Value = {0: 1, 1: 9, 2: [{1: "fan", 2: 0}, {1: "watch", 2: 3}], 3: 1_790_000_000}
@@ -139,12 +150,21 @@ def plans() -> dict[str, Json]:
     topic = "watch/plan/train"
     return {
         "plan-life": message(ONLINE_KEY, topic, {**named, **life}, {**named_fields, **life_fields}),
-        "rest-life": message(ONLINE_KEY, topic, {**rest, **life}, {**rest_fields, **life_fields}),
+        "rest-life": message(
+            ONLINE_KEY,
+            topic,
+            {**rest, **life, 6: SCALED},
+            {**rest_fields, **life_fields, "spec": SCALED_FIELDS},
+        ),
+        "plan-statistics": message(
+            ONLINE_KEY, "watch/plan/statistics", statistics, statistics_fields
+        ),
         "tasks": message(ONLINE_KEY, "tasks/list", tasks, tasks_fields),
         "plan": message(ONLINE_KEY, "watch/plan/train", plan, fields),
         "plan-cohort": message(ONLINE_KEY, "watch/plan/train", named, named_fields),
         "rest": message(ONLINE_KEY, "watch/plan/train", rest, rest_fields),
         "model": message(ONLINE_KEY, "watch/model/40", model, model_fields),
+        "model-drawn": message(ONLINE_KEY, "watch/model/40", drawn, drawn_fields),
     }
 
 
@@ -192,13 +212,15 @@ def from_device() -> dict[str, Json]:
         }  # fmt: skip
         return message(DEVICE_KEY, f"watch/join/{DEVICE}", payload, fields)
 
-    update: Value = {
+    update: dict[int, Value] = {
         0: 1, 1: PLAN_ID, 2: 40, 3: BASE, 4: 333, 5: "raw int16", 6: DELTA, 7: 4, 8: 1,
     }  # fmt: skip
     update_fields: Json = {
         "plan_id": PLAN_ID.hex(), "base_version": 40, "base_hash": BASE.hex(), "weight": 333,
         "codec": "raw int16", "vector": DELTA.hex(), "saturated": 4, "chunks": 1,
     }  # fmt: skip
+    statistics: Value = {**update, 5: "sums", 6: SUMS, 7: 0}
+    statistics_fields = {**update_fields, "codec": "sums", "vector": SUMS.hex(), "saturated": 0}
     state_fields: Json = {"code": "waiting", "version": 40}
     return {
         "join": join(None, None),
@@ -207,21 +229,28 @@ def from_device() -> dict[str, Json]:
         "update": message(
             DEVICE_KEY, f"watch/up/{DEVICE}/{PLAN_ID.hex()}/0", update, update_fields
         ),
+        "update-statistics": message(
+            DEVICE_KEY, f"watch/up/{DEVICE}/{PLAN_ID.hex()}/0", statistics, statistics_fields
+        ),
         "state": message(DEVICE_KEY, f"state/{DEVICE}", {0: 1, 1: "waiting", 2: 40}, state_fields),
     }
 
 
 def digests() -> Json:
     """Model hash, plan ids and orders, computed from the words of SPEC.md section 3."""
-    model = b"fedling model 1" + bytes([0, 3])  # softmax, 3 layers
-    model += struct.pack("<BHHHHB8Bb", 1, 1, 4, 3, 2, 1, 1, 2, 1, 1, 0, 0, 0, 0, -5)
-    model += struct.pack("<BHHHHB8Bb", 4, 1, 3, 2, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
-    model += struct.pack("<BHHHHB8Bb", 0, 1, 1, 2, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, -7) + WEIGHTS
+    layers = bytes([0, 3])  # softmax, 3 layers
+    layers += struct.pack("<BHHHHB8Bb", 1, 1, 4, 3, 2, 1, 1, 2, 1, 1, 0, 0, 0, 0, -5)
+    layers += struct.pack("<BHHHHB8Bb", 4, 1, 3, 2, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+    layers += struct.pack("<BHHHHB8Bb", 0, 1, 1, 2, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, -7)
+    model = b"fedling model 1" + layers + WEIGHTS
+    scales = b"".join(struct.pack("<hBb", *scale) for scale in SCALES)
+    scaled = b"fedling model 2" + layers + scales + WEIGHTS
     secret = b"\x05" * 32
     plan = hmac.new(secret, cbor(["plan", "demo", "watch", 41, BASE, 2, 3]), hashlib.sha256)
     seed = hmac.new(secret, cbor(["order", "demo", "watch", PLAN_ID]), hashlib.sha256).digest()
     return {
         "model_hash": hashlib.sha256(model).hexdigest(),
+        "scaled_model_hash": hashlib.sha256(scaled).hexdigest(),
         "secret": secret.hex(),
         "plan_id": plan.hexdigest()[:32],
         "order_seed": seed.hex(),

@@ -95,7 +95,7 @@ class FakeAggregator:
             InlineWorker(self.loop),
             Broker("127.0.0.1", port, 60),
             Backoff(0.05, 0.05, random.random),
-            MAX_LARGE + 1024,
+            lambda _topic: MAX_LARGE,
             partial(new_client, "aggregator", None),
             self,
         )

@@ -13,9 +13,17 @@ from fedling_agent.training.freeze import Freezer
 from fedling_agent.training.job import Job
 from fedling_native import Loss, average_pool, conv, dense, parameter_counts
 from fedling_protocol.runtime.slices import finish
-from fedling_protocol.wire.codecs import Codec
 from fedling_protocol.wire.digest import model_hash
-from fedling_protocol.wire.messages import Conditions, Model, Plan, TaskSpec, Training
+from fedling_protocol.wire.messages import (
+    CODEC_OF,
+    Conditions,
+    Model,
+    Plan,
+    PlanKind,
+    Scale,
+    TaskSpec,
+    Training,
+)
 
 FLEET = "test"
 SECRET = bytes(range(32))
@@ -40,6 +48,8 @@ CNN = replace(
         dense(8, 2),
     ),
 )
+UNMEASURED = replace(SPEC, normalise="fleet")
+MEASURED = replace(UNMEASURED, scale=(Scale(-40, 200, 12), Scale(3, 130, 9)))
 AUTOENCODER = replace(
     SPEC, labels=(), layers=(dense(20, 6, relu=True), dense(6, 20)), loss=Loss.RECONSTRUCTION
 )
@@ -90,19 +100,25 @@ def hash_of(model: Model) -> bytes:
     return model_hash(model.spec, model.exponents, model.weights)
 
 
-def make_plan(model: Model, number: int = 1, training: Training = TRAINING) -> Plan:
+def make_plan(
+    model: Model,
+    number: int = 1,
+    training: Training = TRAINING,
+    kind: PlanKind = PlanKind.TRAIN,
+) -> Plan:
     return Plan(
         plan_id=number.to_bytes(16, "big"),
-        round=number,
+        round=number if kind is PlanKind.TRAIN else 0,
         base_version=model.version,
         base_hash=hash_of(model),
         spec=model.spec,
         training=training,
         conditions=EASY,
         rate=0,
-        codec=Codec.RAW_INT16,
+        codec=CODEC_OF[kind],
         cohort=None,
         model_size=1000,
+        kind=kind,
     )
 
 

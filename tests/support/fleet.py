@@ -54,6 +54,7 @@ window = 4
 stride = 4
 channels = 2
 labels = ["up", "down", "still"]
+normalise = "device"
 rounds = {rounds}
 [model]
 layers = [5, 3]
@@ -193,7 +194,7 @@ class Device:
             InlineWorker(loop),
             Broker("127.0.0.1", port, 60),
             backoff,
-            MAX_LARGE,
+            lambda _topic: MAX_LARGE,
             client,
             self,
         )

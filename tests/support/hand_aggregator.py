@@ -9,6 +9,7 @@ from fedling_broker.service.service import Ports, Service
 from fedling_broker.store.devices import Devices
 from fedling_broker.store.store import Store
 from fedling_broker.tasks.task_file import parse_task
+from fedling_native import Sums
 from fedling_protocol.common_settings import MqttSettings
 from fedling_protocol.net.ports import Owner
 from fedling_protocol.wire import digest, envelope
@@ -24,6 +25,7 @@ from fedling_protocol.wire.messages import (
     Update,
 )
 from fedling_protocol.wire.names import AGGREGATOR
+from fedling_protocol.wire.sums import pack
 from fedling_protocol.wire.topics import Topics
 from fedling_protocol.wire.trust import Trust
 from tests.support.ports import HandClock, HandLink, HandWorker
@@ -40,6 +42,7 @@ window = 4
 stride = 4
 channels = 2
 labels = ["up", "down"]
+normalise = "{normalise}"
 rounds = {rounds}
 [model]
 layers = [5, 2]
@@ -115,10 +118,17 @@ class HandAggregator:
         return self.link
 
     def add_task(
-        self, name: str = "tiny", *, rounds: int = 2, goal: int = 2, clip: float = 1
+        self,
+        name: str = "tiny",
+        *,
+        rounds: int = 2,
+        goal: int = 2,
+        clip: float = 1,
+        normalise: str = "device",
     ) -> None:
         """As the verb does: in a process of its own. All begin with the same model."""
-        text = TEXT.format(rounds=rounds, goal=goal, clip=clip).replace('"tiny"', f'"{name}"')
+        text = TEXT.format(rounds=rounds, goal=goal, clip=clip, normalise=normalise)
+        text = text.replace('"tiny"', f'"{name}"')
         other = Store(self.directory)
         other.add_task(parse_task(text, f"{name}.toml"), text, b"s" * 32)
         other.close()
@@ -166,6 +176,19 @@ class HandAggregator:
             plan.plan_id, plan.base_version, plan.base_hash, weight, plan.codec, vector, 0, 1
         )
         return self.arrive(number, Kind.UPDATE, plan.spec.task, update, plan.plan_id, 0)
+
+    def counted(self, number: int, plan: Plan, vector: bytes, weight: int = 7) -> bytes:
+        """A device's update to a plan of statistics arrives; its message hash."""
+        update = Update(
+            plan.plan_id, plan.base_version, plan.base_hash, weight, plan.codec, vector, 0, 1
+        )
+        return self.arrive(number, Kind.UPDATE, plan.spec.task, update, plan.plan_id, 0)
+
+    def measured(self, number: int, plan: Plan, sums: Sums) -> None:
+        """A device takes part in a round of statistics."""
+        self.join(number, plan)
+        self.counted(number, plan, pack(sums))
+        self.settle()
 
     def arrive(
         self, number: int, kind: Kind, task: str, message: Message, *more: bytes | int

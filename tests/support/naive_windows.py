@@ -72,4 +72,4 @@ def hash_frozen(examples: list[Example], data: bytes) -> bytes:
 def fit(spec: TaskSpec, data: bytes, count: int) -> Normaliser:
     width = 2 * spec.window * spec.channels
     windows = [data[at * width : (at + 1) * width] for at in range(count)]
-    return Normaliser.fit(lambda: windows, spec.channels)
+    return Normaliser.fit(windows, spec.channels)

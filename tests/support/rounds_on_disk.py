@@ -6,7 +6,6 @@ from pathlib import Path
 from fedling_broker.aggregation.sums import Sum
 from fedling_broker.service.fold import fold
 from fedling_broker.service.running_sum import Base, add_up
-from fedling_broker.store.models import Fold
 from fedling_broker.store.rounds import DecisionRow, PlanRow
 from fedling_broker.store.store import Store
 from fedling_broker.tasks.task_file import Task, parse_task
@@ -30,6 +29,7 @@ window = 4
 stride = 4
 channels = 2
 labels = ["up", "down"]
+normalise = "device"
 [model]
 layers = [5, 2]
 [training]
@@ -118,27 +118,17 @@ def run_round(store: Store, number: int, *, keep: bool = False) -> PlanRow:
 
 def fold_round(store: Store, plan: PlanRow, *, keep: bool = False) -> None:
     """What a runner does about a closed round, in one go."""
-    models, rounds, setup = store.models, store.rounds, TASK.optimiser
+    models, rounds = store.models, store.rounds
     closed = rounds.plan("tiny", plan.plan_id)
     assert closed is not None
     assert closed.limits is not None
-    before, version = models.newest_state("tiny"), models.newest("tiny").version + 1
+    before, base = models.newest_state("tiny"), models.newest("tiny")
     total = Sum(TASK.spec.layers)
     members, limits = rounds.members("tiny", plan.plan_id), closed.limits
     finish(add_up(rounds, plan.plan_id, members, base_of(store), limits, total))
-    made = fold(models, TASK, before, total.group(), limits.steps)
-    row = Fold(
-        plan.round,
-        made.sum_hash,
-        made.weight,
-        setup.name,
-        setup.text,
-        version,
-        made.model_hash,
-        made.state_hash,
-    )
+    made = fold(models, TASK, base, before, total.group(), limits.steps)
     with store.database.transaction("a fold"):
-        models.enter("tiny", row, made.exponents)
+        models.enter("tiny", made.entry(plan.round), made.model)
         rounds.end("tiny", plan.plan_id, keep=keep)
     if not keep:
         rounds.erase_log(plan.plan_id)

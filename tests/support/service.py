@@ -15,6 +15,7 @@ from fedling_agent.store.store import Store
 from fedling_agent.training.job import Job
 from fedling_agent.training.process import ChildEvent, Exited, Step, Tell
 from fedling_protocol.common_settings import MqttSettings
+from fedling_protocol.disk.errors import BadDatabase
 from fedling_protocol.net.ports import Owner
 from fedling_protocol.wire import envelope
 from fedling_protocol.wire.digest import message_hash
@@ -27,6 +28,7 @@ from fedling_protocol.wire.messages import (
     Message,
     Model,
     Plan,
+    PlanKind,
     Receipt,
     Role,
     Ticket,
@@ -98,6 +100,7 @@ class HandService:
         self.world = FakeDevice(directory / "world")
         self.world.show(GOOD)
         self.children: list[HandProcess] = []
+        self.ruined: list[BadDatabase] = []  # what the service ended with
         self.link = HandLink()
         self.trust = Trust(TOPICS, ROOT.public)
         self.trust.know(ID, DEVICE.public, 1)
@@ -123,6 +126,7 @@ class HandService:
             make_process=self._make_process,
             dice=lambda count: b"d" * count,
             draw=lambda: 0.5,
+            begin_anew=self.ruined.append,
         )
         identity = Identity(DEVICE, SECRET)
         self.service = Service(ports, self.config, {"wrist": STREAM}, identity, self.store)
@@ -170,11 +174,17 @@ class HandService:
         self.service.on_message(topic, sealed, False)
         self.clock.settle()
 
-    def offer(self, number: int = 1, *, model: Model | None = None) -> Plan:
+    def offer(
+        self,
+        number: int = 1,
+        *,
+        model: Model | None = None,
+        kind: PlanKind = PlanKind.TRAIN,
+    ) -> Plan:
         """A plan, and its base model to who asks for it."""
         model = model or make_model()
-        plan = make_plan(model, number)
-        self.hear(TOPICS.of(Kind.PLAN, "watch", Plan.kind), plan)
+        plan = make_plan(model, number, kind=kind)
+        self.hear(TOPICS.of(Kind.PLAN, "watch", plan.kind), plan)
         topic = TOPICS.of(Kind.MODEL, "watch", model.version)
         if topic in self.link.subscribed:
             self.hear(topic, model)

@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 LABELS = ("rest", "wave", "turn")
@@ -81,8 +81,12 @@ def write(
     layers: str = DENSE,
     training: str = "",
     normalise: str = "device",
+    one_label: bool = False,
 ) -> Path:
-    """Task file, stream and data; the path of the task file. training: more lines of it."""
+    """Task file, stream and data; the path of the task file. training: more lines of it.
+
+    one_label: each device sees one label only
+    """
     data = directory / "data"
     data.mkdir(parents=True)
     (directory / "stream.toml").write_text(STREAM)
@@ -99,17 +103,20 @@ def write(
     )
     names = [f"watch-{number}" for number in range(devices)]
     for number, name in enumerate(names):
-        (data / f"{name}.csv").write_text("".join(f"{line}\n" for line in recordings(number)))
+        labels = LABELS[number % len(LABELS) :][:1] if one_label else LABELS
+        lines = recordings(number, labels)
+        (data / f"{name}.csv").write_text("".join(f"{line}\n" for line in lines))
     index = {"devices": [{"name": name, "file": f"{name}.csv"} for name in names]}
     (data / "devices.json").write_text(json.dumps(index))
     return task
 
 
-def recordings(seed: int) -> Iterator[str]:
+def recordings(seed: int, labels: Sequence[str] = LABELS) -> Iterator[str]:
     """CSV lines; a label can be told from the values."""
     dice = random.Random(seed)
     yield "recording,label,x,y"
-    for kind, label in enumerate(LABELS):
+    for label in labels:
+        kind = LABELS.index(label)
         for _ in range(SAMPLES):
             x, y = dice.gauss(3 * kind, 1), dice.gauss(-2 * kind, 1)
             yield f"{label}-1,{label},{x:.2f},{y:.2f}"

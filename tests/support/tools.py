@@ -43,7 +43,7 @@ def own_network() -> list[str]:
 def own_tmpfs(mountpoint: str, size: str) -> list[str]:
     """Prefix of a command that finds a tmpfs of that size (as "1m") at mountpoint."""
     _need_unshare("-rm")
-    mount = f'mount -t tmpfs -o size={size} none {mountpoint} && exec "$@"'
+    mount = f'mount -t tmpfs -o size={size},mode=700 none {mountpoint} && exec "$@"'
     return [need("unshare", "util-linux"), "-rm", "sh", "-c", mount, "sh"]
 
 

@@ -50,7 +50,7 @@ def _configuration(where: Installation) -> str:
 
 
 def _identity(where: Installation) -> str:
-    me = identity.load(where.state)
+    me = identity.load(where.kept())
     if me is None:
         raise Missing(f"{where.state}: no key yet; make one with: fedling-agent init")
     warning = volatile.warning(where.state)
@@ -65,7 +65,7 @@ def _streams(where: Installation) -> str:
 
 
 def _store(where: Installation) -> str:
-    store = Store(where.state, read_only=True)
+    store = Store(where.kept(), read_only=True)
     try:
         summaries = store.recordings.summary().values()
         return f"{where.state}: {sum(s.samples for s in summaries)} samples"
@@ -83,7 +83,7 @@ def _conditions(where: Installation) -> str:
 
 
 def _broker(where: Installation) -> str:
-    config, me = where.needed_config(), identity.load(where.state)
+    config, me = where.needed_config(), identity.load(where.kept())
     if me is None:
         raise Missing("not tried: this device has no identity yet")
     return mqtt_check.run(config, me.device)

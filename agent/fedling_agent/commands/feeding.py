@@ -20,6 +20,7 @@ from fedling_agent.store.database import PROGRAM
 from fedling_agent.store.store import Store
 from fedling_protocol.disk import lock
 from fedling_protocol.disk.lock import Locked
+from fedling_protocol.disk.ownership import NotOurs
 
 FIRST_S = 10.0  # a service that has the lock and no socket yet is waited for so long
 AGAIN_S = 300.0  # one that has taken rows already
@@ -46,7 +47,7 @@ class Feeder:
     def __init__(
         self, where: Installation, source: Source, request: Json, interrupts: Interrupts
     ) -> None:
-        """request: stream, form and mode."""
+        """request: stream, form, mode, and what the command line gives for all rows."""
         self._where = where
         self._source = source
         self._request = request | {"input": secrets.token_hex(16)}
@@ -60,7 +61,7 @@ class Feeder:
         return "nobody" if self._end is None else self._end.by
 
     def feed(self, lines: list[str]) -> Json:
-        """Have a piece stored. Raises Locked, Unavailable when nobody takes it for too long."""
+        """Have a piece stored. Raises Locked, NotOurs, Unavailable if nobody takes it for long."""
         until = time.monotonic() + (AGAIN_S if self.row else FIRST_S)
         while True:
             try:
@@ -69,8 +70,10 @@ class Feeder:
                 return answer
             except Forbidden:
                 raise
-            except (Locked, Unavailable):
+            except (Locked, NotOurs, Unavailable) as error:
                 self._drop()
+                if isinstance(error, NotOurs) and not self.row:
+                    raise  # nobody is there who could take rows of this user
                 if time.monotonic() > until or self._interrupts.wait(RETRY_S):
                     raise
 

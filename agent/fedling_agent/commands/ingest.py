@@ -15,6 +15,7 @@ from fedling_agent.store.inputs import Mode
 from fedling_protocol.command import output
 from fedling_protocol.disk.errors import BadInput
 from fedling_protocol.disk.lock import Locked
+from fedling_protocol.disk.ownership import NotOurs
 from fedling_protocol.exits import Exit
 
 SHOWN = 20  # row errors, and holes, on standard error
@@ -82,14 +83,15 @@ COUNTS = ("stored", "refused", "seen", "evicted", "evicted_samples", "replaced")
 
 
 def run(args: argparse.Namespace) -> Exit:
-    where, form = installation.find(args), source.form(args)
-    total = Total()
+    total, form = Total(), source.form(args)
     with source.opened(args.file) as given, Interrupts() as interrupts:
+        where = installation.find(args)
         request: Json = {"stream": args.stream, "form": form, "mode": str(_mode(args, given))}
+        request |= {"recording": args.recording, "label": args.label}
         with Feeder(where, given, request, interrupts) as feeder:
             try:
                 _feed(feeder, pieces_of(given, interrupts), total)
-            except (Locked, Unavailable) as error:
+            except (Locked, NotOurs, Unavailable) as error:
                 if not interrupts.came:
                     raise
                 print(f"rows behind row {feeder.row} are not stored: {error}", file=sys.stderr)

@@ -10,7 +10,7 @@ from fedling_protocol.exits import Exit
 
 def run(args: argparse.Namespace) -> Exit:
     where = installation.find(args)
-    me = identity.ensure(where.state)
+    me = identity.ensure(where.kept())
     warning = volatile.warning(where.state)
     if args.json:
         output.print_json(

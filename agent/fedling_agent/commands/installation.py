@@ -1,15 +1,17 @@
 """Where a command works: the configuration and the state directory that its options name."""
 
 import argparse
+import os
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fedling_agent import config as configuration
 from fedling_agent.conditions.condition import Roots
-from fedling_agent.config import AgentConfig
+from fedling_agent.config import UNIT, AgentConfig
 from fedling_agent.data.streams import Stream
 from fedling_agent.service.control import Client, Forbidden, Unavailable
+from fedling_protocol.disk import ownership
 from fedling_protocol.net import names
 from fedling_protocol.net.way import Way
 from fedling_protocol.settings import SettingsError
@@ -48,17 +50,46 @@ class Installation:
         return replace(self.config.roots, way=way)
 
     def service(self) -> Client | None:
-        """The running service, if there is one. Raises Forbidden if it is another user's."""
+        """The running service, if there is one; without one it is for this command to do the work.
+
+        Raises Forbidden if it does not talk to this user, NotOurs if its state is another user's.
+        """
         try:
             return Client(self.state)
         except Forbidden:
             raise
         except Unavailable:
+            ownership.check_ours(self.state)
             return None
+
+    def kept(self) -> Path:
+        """The state directory, for who opens what is in it. Raises NotOurs."""
+        ownership.check_ours(self.state)
+        return self.state
 
 
 def find(args: argparse.Namespace) -> Installation:
-    """Follow --config and --state to what they name. Raises SettingsError."""
+    """Follow --config and --state to what they name; root is who owns the state from here on.
+
+    So a file that root alone can read is opened before. Raises SettingsError, NotOurs.
+    """
     file: Path = args.config or configuration.DEFAULT_FILE
-    config = configuration.load(file) if args.config or file.exists() else None
-    return Installation(file, config, configuration.state_directory(args.state, config))
+    wanted = bool(args.config) or os.path.lexists(file)
+    config = configuration.load(file) if wanted else None
+    state = configuration.state_directory(args.state, config)
+    if ownership.become(state, UNIT, *([file] if wanted else [])) and wanted:
+        config = _as_the_service_reads(file)
+    return Installation(file, config, state)
+
+
+def _as_the_service_reads(file: Path) -> AgentConfig:
+    """Read the configuration as who we are now. Raises SettingsError."""
+    try:
+        return configuration.load(file)
+    except SettingsError as error:
+        if os.access(file, os.R_OK):
+            raise
+        user = ownership.user_name(os.geteuid())
+        raise SettingsError(
+            f"{file}: user {user}, who keeps the state, cannot read it; run: chmod 644 {file}"
+        ) from error

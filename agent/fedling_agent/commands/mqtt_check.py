@@ -64,11 +64,12 @@ class _Check:
     def _retained(self) -> list[str]:
         """What the aggregator says to all must come: its certificate, and a plan or rest."""
         self._probe.until(lambda: bool(self._certificate and self._plans))
-        faults = []
+        faults, fleet = [], self._config.fleet
         if not self._certificate:
             faults.append(
                 f"nothing is retained on {self._topics.of(Kind.KEYS, AGGREGATOR)}: the aggregator "
-                "was never connected here, or this device may not read there"
+                f"was never connected here, or its fleet is not called {fleet}, or this device may "
+                "not read there"
             )
         elif not self._plans:
             plans = ", ".join(self._topics.subscriptions(Kind.PLAN, tasks=self._config.tasks))
@@ -84,7 +85,8 @@ class _Check:
             specs = self._specs()
         except Refused as refused:
             return [
-                f"the aggregator's certificate is not what root_key of agent.toml signs: {refused}"
+                f"the aggregator's certificate is not what root_key of agent.toml signs: {refused};"
+                f" root_key or fleet ({self._config.fleet}) in agent.toml is another fleet's"
             ]
         sizes = [weights_size(spec.layers) + MAX_SMALL for spec in specs]
         most = max(sizes, default=MAX_PLAN)

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from fedling_agent.commands import installation, source
 from fedling_agent.commands.installation import Installation
+from fedling_agent.commands.score import Score
 from fedling_agent.service import operations
 from fedling_agent.service.control import Json
 from fedling_agent.service.predict import Predictor
@@ -20,16 +21,22 @@ Ask = Callable[[Json], Json]
 
 
 def run(args: argparse.Namespace) -> Exit:
-    where, form = installation.find(args), source.form(args)
-    with _asker(where) as (ask, by), source.opened(args.file) as given:
+    form = source.form(args)
+    with source.opened(args.file) as given, _asker(installation.find(args)) as (ask, by):
         window = int(str(ask({"do": "windows", "task": args.task})["window"]))
         request: Json = {"do": "predict", "task": args.task, "form": form}
+        score = Score()
         for piece in pieces(given.all(), form, window):
-            answer: dict[str, Any] = ask(request | piece)
+            answer = ask(request | piece)
+            right = score.add(answer)
             if args.json:
-                output.print_json(answer | {"by": by})
+                so_far = {} if "given" not in answer else {"score": score.json()}
+                output.print_json(answer | {"by": by} | so_far)
             else:
-                print(_sentence(answer))
+                print(_sentence(answer, right))
+    if not args.json:
+        for sentence in score.sentences():
+            print(sentence)
     return Exit.OK
 
 
@@ -80,7 +87,7 @@ def pieces(lines: Iterator[str], form: str, window: int) -> Iterator[Json]:
         raise BadInput(f"window {windows + 1} has {samples} samples, the model wants {window}")
 
 
-def _sentence(answer: dict[str, Any]) -> str:
+def _sentence(answer: dict[str, Any], right: bool | None) -> str:
     if "error" in answer:
         text = output.paint(f"{answer['error']:.3f}", output.BOLD)
         return f"error {text} (mean squared; model {answer['model']})"
@@ -88,4 +95,5 @@ def _sentence(answer: dict[str, Any]) -> str:
     others = ", ".join(f"{label} {share:.2f}" for label, share in likely[1:3])
     share = answer["probabilities"][answer["label"]]
     text = f"{output.paint(answer['label'], output.BOLD)} {share:.2f}"
-    return f"{text} (then {others}; model {answer['model']})"
+    judged = "" if right is None else ", right" if right else f", wrong: {answer['given']}"
+    return f"{text} (then {others}; model {answer['model']}){judged}"

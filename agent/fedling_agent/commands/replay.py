@@ -15,7 +15,7 @@ from fedling_protocol.exits import Exit
 
 def run(args: argparse.Namespace) -> Exit:
     where = installation.find(args)
-    me = identity.load(where.state)
+    me = identity.load(where.kept())
     if me is None:
         raise Missing(f"{where.state}: no device yet; make one with: fedling-agent init")
     store = Store(where.state, read_only=True)

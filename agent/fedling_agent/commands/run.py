@@ -5,23 +5,28 @@ import logging
 import os
 import random
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from fedling_agent.commands import installation
 from fedling_agent.commands.installation import Installation
 from fedling_agent.conditions.watcher import Watcher
 from fedling_agent.config import AgentConfig
+from fedling_agent.data.streams import Stream
 from fedling_agent.service import control
 from fedling_agent.service.desk import Desk
 from fedling_agent.service.service import Ports, Service
 from fedling_agent.store import identity
 from fedling_agent.store.database import PROGRAM
+from fedling_agent.store.identity import Identity
 from fedling_agent.store.store import Store
 from fedling_agent.training.process import ChildProcess
 from fedling_protocol.disk import lock
+from fedling_protocol.disk.errors import BadDatabase, CannotWrite
 from fedling_protocol.disk.lock import Locked
+from fedling_protocol.disk.ownership import NotOurs
 from fedling_protocol.exits import Exit
 from fedling_protocol.net import credentials
 from fedling_protocol.net.link import MqttLink
@@ -30,15 +35,30 @@ from fedling_protocol.net.ports import Broker, Credentials, Link, Owner
 from fedling_protocol.net.way import Way
 from fedling_protocol.runtime import logs, sdnotify
 from fedling_protocol.runtime.backoff import Backoff
+from fedling_protocol.runtime.ending import Ending
 from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.runtime.watchdog import Watchdog
 from fedling_protocol.runtime.worker import ThreadWorker
-from fedling_protocol.wire.limits import MAX_PACKET
+from fedling_protocol.settings import SettingsError
+from fedling_protocol.wire.identity import IdentityError
 
 log = logging.getLogger(__name__)
 
+HEALTHY_S = 60.0  # a database that is damaged again within it lies on a card that is failing
 LOCK_S = 3.0
 LOCK_LOOK_S = 0.002
+
+
+@dataclass(frozen=True, slots=True)
+class _Who:
+    """What every life of the service in this process has."""
+
+    where: Installation
+    config: AgentConfig
+    streams: dict[str, Stream]
+    known_as: Credentials | None
+    identity: Identity
+    why_not: Callable[[], str]  # as Ending asks it
 
 
 def run(args: argparse.Namespace) -> Exit:
@@ -50,21 +70,53 @@ def run(args: argparse.Namespace) -> Exit:
         _lock(held, where)
         me = identity.ensure(where.state)
         log.info("device %s, key %s", me.device, me.key.public.hex())
-        store = Store(where.state, config.bounds)
+        who = _Who(where, config, streams, known_as, me, partial(_why_not, args))
+        ending = _lives(who)
+    ending.finish()
+    return Exit.OK
+
+
+def _lives(who: _Who) -> Ending:
+    """Run the service; on a new database where the old one is damaged. Raises CannotWrite."""
+    state, bounds = who.where.state, who.config.bounds
+    store = Store.open_or_begin_anew(state, bounds, int(time.time()))
+    began = time.monotonic()
+    while isinstance(end := _live(who, store), BadDatabase):
+        if time.monotonic() < began + HEALTHY_S:
+            raise CannotWrite(f"{store.database.path}", f"{end}, again and again")
+        store = Store.begin_anew(state, bounds, int(time.time()), end)
+        began = time.monotonic()
+    return end
+
+
+def _live(who: _Who, store: Store) -> BadDatabase | Ending:
+    """Run the service on this store to its end, which may be that the database is damaged."""
+    ends: list[BadDatabase] = []
+    with ExitStack() as held:
+        held.callback(store.close)
         loop = Loop()
+        held.callback(loop.close)
         disk = ThreadWorker(loop, "disk")
-        service = Service(_ports(loop, disk, config, known_as), config, streams, me, store)
-        server = control.Server(loop, where.state, Desk(service).handle)
-        loop.on_end(partial(_stop, service, loop))
-        service.start()
+        held.callback(disk.close)
+
+        def begin_anew(error: BadDatabase) -> None:
+            ends.append(error)
+            service.link.reconnect("begins anew")
+            loop.stop()
+
+        ports = _ports(loop, disk, who.config, who.known_as, begin_anew)
+        service = Service(ports, who.config, who.streams, who.identity, store)
+        server = control.Server(loop, who.where.state, Desk(service).handle)
+        held.callback(server.close)
+        ending = Ending(loop, partial(service.stop, loop.stop), who.why_not)
+        try:
+            service.start()
+        except BadDatabase as error:
+            service.meet(error)
         Watchdog(loop).start()
         sdnotify.ready("running")
         loop.run()
-        disk.close()
-        server.close()
-        loop.close()
-        store.close()
-    return Exit.OK
+    return ends[0] if ends else ending
 
 
 def _lock(held: ExitStack, where: Installation) -> None:
@@ -72,7 +124,7 @@ def _lock(held: ExitStack, where: Installation) -> None:
     until = time.monotonic() + LOCK_S
     while True:
         try:
-            held.enter_context(lock.exclusive(where.state, PROGRAM))
+            held.enter_context(lock.exclusive(where.kept(), PROGRAM))
             return
         except Locked:
             if time.monotonic() > until:
@@ -80,13 +132,23 @@ def _lock(held: ExitStack, where: Installation) -> None:
             time.sleep(LOCK_LOOK_S)
 
 
-def _stop(service: Service, loop: Loop) -> None:
-    sdnotify.stopping()
-    service.stop(loop.stop)
+def _why_not(args: argparse.Namespace) -> str:
+    """Why the service could not begin with agent.toml as it is now; empty if it could."""
+    try:
+        where = installation.find(args)
+        where.streams()
+        credentials.load(where.needed_config().mqtt)
+    except (IdentityError, NotOurs, SettingsError) as error:
+        return str(error)
+    return ""
 
 
 def _ports(
-    loop: Loop, disk: ThreadWorker, config: AgentConfig, known_as: Credentials | None
+    loop: Loop,
+    disk: ThreadWorker,
+    config: AgentConfig,
+    known_as: Credentials | None,
+    begin_anew: Callable[[BadDatabase], None],
 ) -> Ports:
     names = ThreadWorker(loop, "names", patient=False)
     sensors = ThreadWorker(loop, "sensors", patient=False)
@@ -99,7 +161,7 @@ def _ports(
             names,
             Broker(mqtt.host, mqtt.port, mqtt.keepalive_s),
             Backoff(retry.first_s, retry.longest_s, random.random),
-            MAX_PACKET,
+            config.topics.largest,
             partial(new_client, client_id, known_as),
             owner,
             way=way,
@@ -115,4 +177,5 @@ def _ports(
         ),
         dice=os.urandom,
         draw=random.random,
+        begin_anew=begin_anew,
     )

@@ -10,7 +10,7 @@ from fedling_protocol.exits import Exit
 
 
 def run(args: argparse.Namespace) -> Exit:
-    store = Store(installation.find(args).state, read_only=True)
+    store = Store(installation.find(args).kept(), read_only=True)
     try:
         messages = store.ledger.sent(max(0, args.limit))
     finally:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from fedling_agent.commands.interrupts import Interrupts
 from fedling_agent.data.lines import Lines
+from fedling_protocol.disk import given
 from fedling_protocol.disk.errors import BadInput
 
 NDJSON = (".ndjson", ".jsonl", ".json")
@@ -30,13 +31,13 @@ def form(args: argparse.Namespace) -> str:
 
 @contextmanager
 def opened(name: str) -> Iterator["Source"]:
-    """Open a file, or standard input ("-"). Raises OSError, BadInput."""
+    """Open a file, or standard input ("-"). Raises Missing, BadInput."""
     if name == "-":
         if sys.stdin is None:
             raise BadInput("standard input is closed: name a file, or pipe rows into it")
         yield Source(sys.stdin.fileno(), "standard input")
         return
-    with Path(name).open("rb") as file:
+    with given.opened(Path(name)) as file:
         yield Source(file.fileno(), name)
 
 

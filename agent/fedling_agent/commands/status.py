@@ -16,6 +16,8 @@ from fedling_protocol.command import output
 from fedling_protocol.disk.errors import Missing
 from fedling_protocol.exits import Exit
 
+MUCH_CLIPPED = 0.01  # of a training set: beyond four deviations lie far fewer values
+
 Facts = dict[str, Any]  # as report.py makes it, possibly by way of the socket
 
 
@@ -62,6 +64,9 @@ def pairs(facts: Facts) -> list[tuple[str, str]]:
     ]
     if facts.get("disk", "ok") != "ok":
         lines.append(("disk", output.paint(str(facts["disk"]), output.RED)))
+    if names := [name for name in facts.get("aside", []) if name.count("-") == 1]:
+        text = f"{names[0]} was damaged: what can be read is here, `recordings forget` erases it"
+        lines.append(("put aside", output.paint(text, output.YELLOW)))
     for task, about in facts.get("tasks", {}).items():
         lines += _task(task, about)
     lines += [
@@ -90,6 +95,8 @@ def _counts(facts: Facts, prefix: str) -> str:
 def _enrolled(facts: Facts) -> str:
     if facts.get("enrolled"):
         return "yes"
+    if facts.get("foreign"):
+        return "no; root_key of agent.toml comes first, or the operator can do nothing"
     word = "not any more: it was removed" if facts.get("removed") else "no"
     return f"{word}; the operator runs: {facts['enrol']}"
 
@@ -114,7 +121,13 @@ def _connection(about: Facts | None) -> list[tuple[str, str]]:
 def _task(task: str, about: Facts) -> list[tuple[str, str]]:
     model = about["model"]
     lines = [(f"task {task}", about.get("doing", ""))] if "doing" in about else []
-    lines.append(("  model", "none yet" if model is None else f"version {model['version']}"))
+    lines.append(("  model", _model(model)))
+    if (about.get("clipped") or 0) > MUCH_CLIPPED:
+        words = (
+            f"{about['clipped']:.1%} of the values of the last training set: larger than what the"
+            " model can tell apart; see normalise in docs/configuration.md"
+        )
+        lines.append(("  clipped", output.paint(words, output.YELLOW)))
     if about["verdicts"]:
         words = ", ".join(f"{n} {verdict}" for verdict, n in about["verdicts"].items())
         lines.append(("  rounds", words))
@@ -124,6 +137,13 @@ def _task(task: str, about: Facts) -> list[tuple[str, str]]:
     if about.get("failure"):
         lines.append(("  failed", output.paint(about["failure"], output.RED)))
     return lines
+
+
+def _model(model: Facts | None) -> str:
+    if model is None:
+        return "none yet"
+    drawn = ", which nobody has trained yet: it answers nothing" if model["drawn"] else ""
+    return f"version {model['version']}{drawn}"
 
 
 def _stream(name: str, about: Facts, most: int) -> list[tuple[str, str]]:

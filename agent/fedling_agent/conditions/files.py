@@ -5,6 +5,7 @@ What stands in those files is not trusted: whatever is no use is Unreadable with
 
 import os
 import re
+import time
 
 LONGEST_VALUE = 64  # bytes of an attribute that we read
 MOST_ENTRIES = 256  # of one kind in a folder: zones, supplies; boards have up to a hundred
@@ -56,6 +57,15 @@ def text(path: str) -> str:
         reason = error.strerror if isinstance(error, OSError) else None
         raise Unreadable(reason or "cannot be read") from None
     return data.decode("ascii", "replace").strip()
+
+
+def age_s(path: str) -> float:
+    """How long ago it was written, as its clock says; raises Unreadable."""
+    try:
+        return time.time() - os.stat(path).st_mtime
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise Unreadable(reason or "cannot be read") from None
 
 
 def shown(text_: str) -> str:

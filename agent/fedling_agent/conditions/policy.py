@@ -58,6 +58,10 @@ def _zone(value: str) -> str | None:
     return None if value.removeprefix("-") else 'the type of a zone, or "-" and the type'
 
 
+def _absolute(value: str) -> str | None:
+    return None if not value or value.startswith("/") else "an absolute path, as /run/ups"
+
+
 @with_keys_of(TABLE)
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -72,6 +76,12 @@ class Policy:
         (),
         help="the thermal zones that count, by their type; or, as -TYPE, those that do not",
         check=_zone,
+    )
+    supplies: str = setting(
+        "",
+        help="a folder, laid out as /sys/class/power_supply, where a program of yours keeps what a"
+        " UPS hat says; empty: none",
+        check=_absolute,
     )
     dwell_s: float = setting(
         10.0, help="conditions must hold so long before work goes on", unit="s", low=0, high=86_400

@@ -15,6 +15,8 @@ from fedling_agent.conditions.files import Unreadable
 BATTERIES = ("Battery", "UPS")
 TELLING = {"Charging", "Discharging", "Full", "Not charging"}  # not: Unknown
 MOST_CAPACITY = 200  # percent: gauges say 117 of a full battery; beyond this it is nonsense
+WRITTEN_AGAIN = "status"  # the file by whose age we know that the owner's program lives
+OLD_S = 600.0
 MOST_FULL = 10**12  # microwatt-hours or microampere-hours of any battery
 # What the percents are made of where capacity does not tell, and by what batteries are weighed.
 GAUGES = (
@@ -85,17 +87,39 @@ def _folder(roots: Roots) -> str:
 
 
 def _look(roots: Roots) -> _Supplies:
-    """List what counts. Raises Unreadable if there are more than anybody has."""
+    """List what counts. Raises Unreadable if there are more than anybody has, or the owner's are
+    not kept up."""
     folder = _folder(roots)
     names = files.names(folder)
     if len(names) > files.MOST_ENTRIES:
         raise Unreadable(f"{len(names)} supplies are listed, {files.MOST_ENTRIES} at most are read")
     found = list(_counting([f"{folder}/{name}" for name in names]))
+    if roots.supplies:
+        found += _counting(_own(roots.supplies))
     return _Supplies(
         folder,
         [path for path, kind in found if kind in BATTERIES],
         [path for path, kind in found if kind not in BATTERIES],
     )
+
+
+def _own(folder: str) -> list[str]:
+    """List the supplies that a program of the owner's keeps up: what it says no more, nobody says.
+
+    Raises Unreadable.
+    """
+    names = files.names(folder)[: files.MOST_ENTRIES]
+    if not names:
+        raise Unreadable(f"policy.supplies: nothing is listed in {folder}")
+    for name in names:
+        told = f"{folder}/{name}/{WRITTEN_AGAIN}"
+        try:
+            age_s = files.age_s(told)
+        except Unreadable as error:
+            raise Unreadable(f"policy.supplies: {told}: {error}") from None
+        if abs(age_s) > OLD_S:
+            raise Unreadable(f"policy.supplies: {told} was written {age_s:.0f} s ago")
+    return [f"{folder}/{name}" for name in names]
 
 
 def _counting(paths: Sequence[str]) -> Iterator[tuple[str, str]]:

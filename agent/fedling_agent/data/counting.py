@@ -15,6 +15,14 @@ class _Counted(NamedTuple):
     windows: int
 
 
+class Found(NamedTuple):
+    """What there is when there are not enough windows."""
+
+    windows: int = 0
+    longest: int = 0  # samples of the longest span that a window could have been in
+    held: bool = False  # whether the hold-out kept something out
+
+
 class Counter:
     """Counts the windows of one plan, the newest recordings first, until there are enough.
 
@@ -48,6 +56,11 @@ class Counter:
         if self.windows >= self._wanted:
             return True
         return None if self._grown or not self._oldest else False
+
+    @property
+    def found(self) -> Found:
+        """What is there, as far as it was looked at."""
+        return Found(self.windows, self._cutter.longest, self._cutter.held)
 
     def changed(self, changes: Changes) -> None:
         """Something was written: new samples, other labels, recordings that are gone."""

@@ -114,6 +114,8 @@ class Cutter:
         self._spec = spec
         self._holdout = holdout
         self._classes = {tidy(label): k for k, label in enumerate(spec.labels)}
+        self.longest = 0  # samples of the longest span that could have had windows
+        self.held = False  # whether a block was kept out
 
     def back(self, source: Source, recording: Recording, seen: int = 0) -> Iterator[Run]:
         """Find windows of one recording that end after sample number `seen`, the last ones first.
@@ -132,6 +134,7 @@ class Cutter:
             if label is None:
                 yield Run(range(0), 0, 0)
                 continue
+            self.longest = max(self.longest, span.last - span.first + 1)
             low = max(span.first, lowest)
             high = min(span.last + 1, recording.samples) - spec.window
             for firsts in self._firsts(recording.id, low, high):
@@ -163,6 +166,7 @@ class Cutter:
             block = min(block, (high + window - 1) // size)
             begin = block * size
             if holdout.held(recording, block):
+                self.held = True
                 yield range(0)
                 high = begin - window
             else:

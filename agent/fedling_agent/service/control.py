@@ -1,7 +1,8 @@
 """The Unix socket by which commands talk to the running service: one JSON line each way.
 
-Only the socket's owner can connect (mode 0600). A request is {"do": VERB, ...}; an answer is
-{"ok": true, ...} or {"ok": false, "error": SENTENCE, "exit": CODE}. Lines and connections are
+Who may connect, the state directory says: its group, if that may enter it and others may not (mode
+0710: the socket has 0660), else its owner alone (0600). A request is {"do": VERB, ...}; an answer
+is {"ok": true, ...} or {"ok": false, "error": SENTENCE, "exit": CODE}. Lines and connections are
 bounded: when there are too many, the one that was silent the longest is closed. A slow sensor may
 keep its connection as long as it likes; nobody who connects can stop the service. An answer may
 come later (a disk writes, a sensor is read): the next request of that connection waits for it.
@@ -17,12 +18,15 @@ import json
 import logging
 import os
 import socket
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
+from fedling_protocol.disk.ownership import group_name, user_name
 from fedling_protocol.exits import Exit, Failure
+from fedling_protocol.runtime import mishaps
 from fedling_protocol.runtime.loop import READ, WRITE, Loop, Timer
 
 log = logging.getLogger(__name__)
@@ -77,10 +81,13 @@ class Server:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         with suppress(FileNotFoundError):  # left by a killed service; the store's lock is ours
             (directory / NAME).unlink()
-        before = os.umask(0o177)
+        about = os.stat(directory)
+        before = os.umask(0o117 if _is_shared(about) else 0o177)
         try:
             with _short_path(directory) as path:
                 self._socket.bind(path)
+                if _is_shared(about) and os.stat(path).st_gid != about.st_gid:
+                    os.chown(path, -1, about.st_gid)
         finally:
             os.umask(before)
         self._socket.listen(MOST_PEERS)
@@ -208,6 +215,8 @@ class _Connection:
             self._handler(request, self._peer, self._answer)
         except RequestFailed as error:
             self._answer(error)
+        except Exception as error:  # noqa: BLE001 (the boundary of a request)
+            self._answer(RequestFailed(mishaps.sentence(error), Exit.FAILED))
 
     def _answer(self, answer: Json | RequestFailed) -> None:
         """Called by the handler, perhaps when the peer is long gone."""
@@ -270,9 +279,7 @@ class Client:
         except OSError as error:
             self._socket.close()
             if error.errno in (errno.EACCES, errno.EPERM):
-                raise Forbidden(
-                    f"{directory / NAME}: belongs to another user; be root or that user"
-                ) from error
+                raise Forbidden(f"{directory / NAME}: {_for_whom(directory)}") from error
             raise Unavailable(f"{directory / NAME}: no service answers") from error
         self._file = self._socket.makefile("rb")
 
@@ -304,6 +311,28 @@ class Client:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _for_whom(directory: Path) -> str:
+    """Say who may connect, and how one becomes such a one."""
+    try:
+        about = os.stat(directory)
+    except OSError:
+        return "is closed to you; put sudo before the command"
+    owner = user_name(about.st_uid)
+    if not _is_shared(about):
+        return f"is for user {owner} alone; put sudo before the command"
+    group, me = group_name(about.st_gid), user_name(os.geteuid())
+    return (
+        f"is for user {owner} and the group {group}; to join it: sudo usermod -aG {group} {me},"
+        " then log in anew; or put sudo before the command"
+    )
+
+
+def _is_shared(directory: os.stat_result) -> bool:
+    """Whether the group may enter, and others may not: a umask of 022 opens to both."""
+    mode = directory.st_mode
+    return bool(mode & stat.S_IXGRP) and not mode & stat.S_IRWXO
 
 
 def _encode(value: Json) -> bytes:

@@ -17,9 +17,11 @@ from fedling_agent.service.service import Service
 from fedling_agent.session import events as ev
 from fedling_agent.store.inputs import Ingested
 from fedling_agent.store.plans import PlanRecord
-from fedling_protocol.disk.errors import BadInput, Busy, CannotWrite, Missing
+from fedling_protocol.disk.errors import BadDatabase, BadInput, Busy, CannotWrite, Missing
 from fedling_protocol.exits import Exit
+from fedling_protocol.runtime import mishaps
 from fedling_protocol.runtime.slices import Sliced
+from fedling_protocol.wire.names import AGGREGATOR
 
 ENDING_S = 10.0  # for trainings that stand on what is forgotten
 ENDED_LOOK_S = 0.05
@@ -29,6 +31,7 @@ EXITS = {
     Busy: Exit.TRY_LATER,
     CannotWrite: Exit.CANNOT_WRITE,
     Missing: Exit.NOT_FOUND,
+    BadDatabase: Exit.TRY_LATER,  # the service begins anew
 }
 
 
@@ -57,8 +60,10 @@ class Desk:
             raise RequestFailed(f"the service knows no {request.get('do')!r}", Exit.FAILED)
         try:
             verb(request, peer, answer)
-        except (BadInput, Busy, CannotWrite, Missing) as error:
-            _refuse(answer, error)
+        except RequestFailed:
+            raise
+        except Exception as error:  # noqa: BLE001 (the boundary of a request)
+            self._refuse(answer, error)
 
     def status(self, _request: Json, _peer: Peer, answer: Answer) -> None:
         service = self._service
@@ -75,12 +80,16 @@ class Desk:
             occupant = service.occupant(runner)
             stored = tasks.setdefault(runner.task, report.of_task(service.store, runner.task))
             stored.update(report.of_live(runner, occupant, service.clock.now()))
+        for task, halted in service.runners.halts.halted.items():
+            stopped = {"doing": f"stopped: {halted.says}", "failure": halted.says}
+            tasks.setdefault(task, report.of_task(service.store, task)).update(stopped)
         answer(
             facts
             | {
                 "fleet": service.config.fleet,
                 "enrolled": service.enrolment.enrolled,
                 "removed": service.enrolment.removed,
+                "foreign": service.inbox.foreign,
                 "doing": self._doing(),
                 "connection": self._connection(),
                 "declined": service.runners.declined,
@@ -131,7 +140,7 @@ class Desk:
         service.writer.do(
             lambda: ingest.feed(service.store, lines, now_ms, up_ms, before),
             stored,
-            partial(_refuse, answer),
+            partial(self._refuse, answer),
         )
 
     def _read_again(
@@ -140,7 +149,7 @@ class Desk:
         self._service.writer.do(
             lambda: ingest.again(lines, before or 0),
             lambda _: answer({}),
-            partial(_refuse, answer),
+            partial(self._refuse, answer),
         )
 
     def _changed(self, changes: Changes) -> None:
@@ -152,7 +161,7 @@ class Desk:
         stream, below = _text(request, "stream"), _number(request, "below")
         store = self._service.store
         self._service.writer.do(
-            lambda: operations.listing(store, stream, below), answer, partial(_refuse, answer)
+            lambda: operations.listing(store, stream, below), answer, partial(self._refuse, answer)
         )
 
     def relabel(self, request: Json, _peer: Peer, answer: Answer) -> None:
@@ -170,7 +179,7 @@ class Desk:
         self._service.writer.do(
             lambda: operations.relabel(store, stream, name, first, last, label),
             done,
-            partial(_refuse, answer),
+            partial(self._refuse, answer),
         )
 
     def forget(self, request: Json, _peer: Peer, answer: Answer) -> None:
@@ -200,7 +209,7 @@ class Desk:
         service.writer.do(
             lambda: operations.rounds_on(service.store, stream, names),
             found,
-            partial(_refuse, answer),
+            partial(self._refuse, answer),
         )
 
     def _forget(self, stream: str, names: list[str] | None, answer: Answer) -> None:
@@ -211,7 +220,9 @@ class Desk:
             self._changed(changes)
 
         self._service.writer.do(
-            lambda: operations.forget(store, stream, names, now_ms), done, partial(_refuse, answer)
+            lambda: operations.forget(store, stream, names, now_ms),
+            done,
+            partial(self._refuse, answer),
         )
 
     def predict(self, request: Json, _peer: Peer, answer: Answer) -> None:
@@ -224,7 +235,7 @@ class Desk:
             service.store, self._predictor, service.streams, task, _texts(request, "lines"), form,
             _number(request, "before"),
         )  # fmt: skip
-        Sliced(service.clock, slices, answer, partial(_refuse, answer))
+        Sliced(service.clock, slices, answer, partial(self._refuse, answer))
 
     def windows(self, request: Json, _peer: Peer, answer: Answer) -> None:
         answer(operations.windows(self._service.store, str(request.get("task") or "")))
@@ -236,11 +247,30 @@ class Desk:
             wait = report.span(service.stall.retry_at - now)
             return f"{service.stall.reason}; tries again in {wait}"
         if not service.runners:
-            return "no plan was seen yet" if service.link.connected else "not connected"
+            return self._nothing()
         return "; ".join(
             f"{runner.task}: {report.sentence(runner, service.occupant(runner), now)}"
             for runner in service.runners
         )
+
+    def _refuse(self, answer: Answer, error: Exception) -> None:
+        """Say what went wrong; of a damaged database the service must know."""
+        code = next((code for kind, code in EXITS.items() if isinstance(error, kind)), Exit.FAILED)
+        answer(RequestFailed(mishaps.sentence(error), code))
+        if isinstance(error, BadDatabase):
+            self._service.meet(error)
+
+    def _nothing(self) -> str:
+        """Say why there is no task to work on."""
+        service = self._service
+        if not service.link.connected:
+            return "not connected"
+        fleet, since_s = service.config.fleet, service.clock.now() - service.connection.since
+        if service.inbox.foreign:
+            return report.foreign_words(fleet)
+        if service.runners.declined:
+            return "every task is declined"
+        return report.no_plan_words(fleet, service.inbox.key(AGGREGATOR) is not None, since_s)
 
     def _connection(self) -> Json:
         service, now = self._service, self._service.clock.now()
@@ -255,15 +285,6 @@ class Desk:
             "refused": list(service.link.refused),
             "retry_s": retry_s,
         }
-
-
-def _refuse(answer: Answer, error: Exception) -> None:
-    """Say what went wrong, if it is what may."""
-    for kind, code in EXITS.items():
-        if isinstance(error, kind):
-            answer(RequestFailed(str(error), code))
-            return
-    raise error
 
 
 def _number(request: Json, key: str) -> int | None:

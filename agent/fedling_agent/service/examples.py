@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from fedling_agent.data.counting import Counter
+from fedling_agent.data.counting import Counter, Found
 from fedling_agent.data.recording import Changes, Source
 from fedling_agent.service.floor import Floor
 from fedling_protocol.disk.errors import BadInput
@@ -16,14 +16,24 @@ class Examples:
     """Counts for one plan at a time."""
 
     def __init__(
-        self, clock: Clock, source: Source, secret: bytes, floor: Floor, counted: Callable[[], None]
+        self,
+        clock: Clock,
+        source: Source,
+        secret: bytes,
+        floor: Floor,
+        counted: Callable[[], None],
+        failed: Callable[[Exception], None],
     ) -> None:
-        """secret: the device's, for the hold-out. counted: called when the answer may be new."""
+        """secret: the device's, for the hold-out. counted: called when the answer may be new.
+
+        failed: told what nobody expected
+        """
         self._clock = clock
         self._source = source
         self._secret = secret
         self._floor = floor
         self._counted = counted
+        self._failed = failed
         self._counter: Counter | None = None
         self._counting: Sliced[bool] | None = None
         self.failure = ""  # why there is nothing to count
@@ -33,6 +43,11 @@ class Examples:
     def enough(self) -> bool:
         """Whether there are enough, as far as it is counted."""
         return self._counter is not None and self._counter.enough is True
+
+    @property
+    def found(self) -> Found:
+        """What there is for the last plan, as far as it is counted."""
+        return Found() if self._counter is None else self._counter.found
 
     def count_for(self, plan: Plan) -> None:
         """Count for another plan: it may want other windows, or more."""
@@ -70,6 +85,7 @@ class Examples:
     def _on_failed(self, error: Exception) -> None:
         """The stream does not fit the task: there is nothing to count."""
         self._counting = None
-        if not isinstance(error, BadInput):
-            raise error
-        self.failure = str(error)
+        if isinstance(error, BadInput):
+            self.failure = str(error)
+        else:
+            self._failed(error)

@@ -16,6 +16,7 @@ from fedling_protocol.wire.trust import Received, Trust
 
 log = logging.getLogger(__name__)
 
+NOT_THE_ROOTS = (Reason.UNKNOWN_KEY, Reason.ROLE, Reason.SIGNATURE)
 MINE = (Kind.TICKET, Kind.RECEIPT)  # the MQTT broker may send another device's
 
 
@@ -42,12 +43,14 @@ class Inbox:
         self._ledger = ledger
         self._trust = Trust(topics, root, self._largest)
         self._asked = asked
+        self._aggregators = topics.of(Kind.KEYS, AGGREGATOR)
+        self._foreign = False  # the last certificate of an aggregator was not the root's
 
     def open(self, topic: str, payload: bytes, emptied: bool) -> Received:
         """What it says, if it may say that here to us. Raises Refused."""
         if emptied:
             raise Refused(Reason.SIZE, "larger than any message may be")
-        received = self._trust.open(topic, payload)
+        received = self._open(topic, payload)
         address = received.address
         if address.kind.from_device:
             raise Refused(Reason.TOPIC, "not for devices")
@@ -62,6 +65,21 @@ class Inbox:
         if address.kind is not Kind.MODEL:
             return address.kind.largest
         return min(address.kind.largest, max(MAX_SMALL, self._asked(address.task or "")))
+
+    def _open(self, topic: str, payload: bytes) -> Received:
+        of_aggregator = topic == self._aggregators
+        try:
+            received = self._trust.open(topic, payload)
+        except Refused as refused:
+            self._foreign |= of_aggregator and refused.reason in NOT_THE_ROOTS
+            raise
+        self._foreign &= not of_aggregator
+        return received
+
+    @property
+    def foreign(self) -> bool:
+        """Whether the only aggregator that was heard is one that our root key did not sign."""
+        return self._foreign and self.key(AGGREGATOR) is None
 
     def key(self, owner: str) -> bytes | None:
         """The certified key of this device, or of "aggregator"."""

@@ -40,16 +40,19 @@ class LocalTraining:
         gate: Gate,
         give: Callable[[ev.Event], None],
         take_in: Callable[[Allowance], None],
+        failed: Callable[[Exception], None],
     ) -> None:
         """gate: the task's; a batch begins on a reading made after it was asked for
 
         take_in: told what forbids a batch
+        failed: told what nobody expected
         """
         self._task = task
         self._parts = parts
         self._gate = gate
         self._give = give
         self._take_in = take_in
+        self._failed = failed
         self._freezing: _Freezing | None = None
         self._signing: bytes | None = None  # the plan whose training has finished
         self._closed = False
@@ -120,7 +123,7 @@ class LocalTraining:
         elif isinstance(error, Missing | BadInput):
             self.training_failed(plan.plan_id, str(error))
         else:
-            raise error
+            self._failed(error)
 
     def _stop_freezing(self) -> None:
         """End a freeze: before the disk it leaves nothing, what the disk writes is not begun."""
@@ -158,8 +161,8 @@ class LocalTraining:
             self._signing = None
             if isinstance(error, Missing):
                 self.training_failed(plan_id, str(error))
-            elif not isinstance(error, CannotWrite):
-                raise error
+            else:
+                self._failed(error)
 
         parts.writer.do(
             spool, lambda update_hash: self._give(ev.UpdateSpooled(plan_id, update_hash)), failed

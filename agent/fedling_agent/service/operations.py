@@ -5,7 +5,15 @@ from dataclasses import asdict
 
 from fedling_agent.data.holes import Holes
 from fedling_agent.data.recording import Changes
-from fedling_agent.data.streams import Parser, Row, RowError, Stream, counts_of_window
+from fedling_agent.data.streams import (
+    NOTHING_GIVEN,
+    Given,
+    Parser,
+    Row,
+    RowError,
+    Stream,
+    read_window,
+)
 from fedling_agent.service.control import Json
 from fedling_agent.service.predict import Predictor
 from fedling_agent.store.inputs import Ingested, Input, Mode
@@ -26,16 +34,22 @@ class Ingest:
     """One input, in as many pieces as it comes: its header and its row numbers go on."""
 
     def __init__(
-        self, streams: Streams, name: str, form: str, mode: Mode = Mode.APPEND, id: str = ""
+        self,
+        streams: Streams,
+        name: str,
+        form: str,
+        mode: Mode = Mode.APPEND,
+        id: str = "",
+        given: Given = NOTHING_GIVEN,
     ) -> None:
         """Begin an input for a stream. id: of an input that is repeated after a restart.
 
         Raises Missing, BadInput.
         """
         self._stream = find_stream(streams, name)
-        self._parser = Parser(self._stream, form)
+        self._parser = Parser(self._stream, form, given)
         self._holes = Holes()
-        self._given = Input(mode, id)
+        self._input = Input(mode, id)
 
     @classmethod
     def of_request(cls, streams: Streams, request: Json) -> "Ingest":
@@ -46,7 +60,8 @@ class Ingest:
         name, form, id = (str(request.get(key, "")) for key in ("stream", "form", "input"))
         if len(id) > LONGEST_ID:
             raise BadInput(f"input: allowed: {LONGEST_ID} characters")
-        return cls(streams, name, form, Mode(mode), id)
+        given = Given(str(request.get("recording", "")), str(request.get("label", "")))
+        return cls(streams, name, form, Mode(mode), id, given)
 
     def feed(
         self,
@@ -65,12 +80,12 @@ class Ingest:
         before = self._parser.row if before is None else before
         rows = self._rows(lines, before)
         return store.recordings.ingest(
-            self._stream, rows, now_ms, up_ms=up_ms, given=self._given, before=before
+            self._stream, rows, now_ms, up_ms=up_ms, given=self._input, before=before
         )
 
     def again(self, lines: Iterable[str], before: int) -> None:
         """Read lines that were stored already, by somebody who is gone. Raises BadInput."""
-        self._given.skip(self._rows(lines, before))
+        self._input.skip(self._rows(lines, before))
 
     def _rows(self, lines: Iterable[str], before: int) -> Iterable[Row | RowError]:
         self._parser.row = before
@@ -133,6 +148,7 @@ def forget(store: Store, stream: str, names: Sequence[str] | None, now_ms: int) 
     for record in rounds_on(store, stream, names):
         plan, update = record.plan, record.update_hash
         store.spool.end(plan.spec.task, plan.plan_id, update, None, "erased", now_ms)
+    store.forget_aside()
     return store.recordings.forget(stream, names)
 
 
@@ -155,11 +171,13 @@ def predict(
     """
     model = newest_model(store, task)
     stream = find_stream(streams, model.spec.stream)
-    counts = counts_of_window(stream, lines, form, model.spec.window, before)
-    answer = yield from predictor.predict(model, counts)
+    window = read_window(stream, lines, form, model.spec.window, before)
+    answer = yield from predictor.predict(model, window.counts)
     about: Json = {"task": answer.task, "model": answer.version, "normalised": answer.normalised}
     if answer.label is None:
         return about | {"error": answer.error}
+    if window.labelled:
+        about["given"] = window.label
     return about | {"label": answer.label, "probabilities": answer.probabilities}
 
 
@@ -174,7 +192,8 @@ def newest_model(store: Store, task: str) -> StoredModel:
     task = task or only_task(store)
     model = store.models.newest(task)
     if model is None:
-        raise Missing(f"no model yet of {task}")
+        here = ", ".join(sorted(store.models.tasks())) or "none"
+        raise Missing(f"no model yet of {task}; tasks with a model here: {here}")
     return model
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fedling_agent.service.books import Books
-from fedling_agent.service.writer import Writer
+from fedling_agent.service.writer import Writer, ignore
 from fedling_agent.store.identity import Identity
 from fedling_agent.store.ledger import Ledger, Sent
 from fedling_agent.store.spool import Spool, SpoolEntry
@@ -85,13 +85,37 @@ class Outbox:
         """Tell the fleet what we do."""
         will = self.will(code, version)
         meaning = f"says: {code}, " + (f"model {version}" if version else "no model")
-        letter = _Letter(Kind.STATE, will.topic, len(will.payload), None, meaning)
-        self._send(letter, lambda: will.payload, handed)
+        self._send(self._of_will(will, meaning), lambda: will.payload, handed)
 
     def will(self, code: StateCode, version: int) -> Will:
         """Seal a state that the MQTT broker is to tell for us, or that we say last."""
         topic = self._topics.of(Kind.STATE, self._identity.device)
         return Will(topic, self._seal(topic, State(code, version)))
+
+    def record_will(self, will: Will) -> None:
+        """Log what the MQTT broker has from us since it accepted our connection."""
+        meaning = "leaves with the MQTT broker, for when the connection breaks: offline"
+        self._record(self._of_will(will, meaning), ignore, ignore)
+
+    def leave(self, will: Will, done: Done) -> None:
+        """Say the last word, and end the link; it says nothing where there is no connection."""
+        if not self._link.connected:
+            self._link.stop(will, done)
+            return
+
+        def stop(_result: object) -> None:
+            self._link.stop(will, done)
+
+        self._record(self._of_will(will, "says at the end: offline"), stop, stop)
+
+    def _of_will(self, will: Will, meaning: str) -> _Letter:
+        return _Letter(Kind.STATE, will.topic, len(will.payload), None, meaning)
+
+    def _record(
+        self, letter: _Letter, then: Callable[[object], None], failed: Callable[[object], None]
+    ) -> None:
+        sent = self._sent(letter)
+        self._writer.do(lambda: self._ledger.record_sent(sent), then, failed)
 
     def _seal(self, topic: str, message: Join | State) -> bytes:
         return envelope.seal(message, self._topics.bound(topic), self._identity.key)
@@ -108,10 +132,7 @@ class Outbox:
         if not self._link.connected:
             handed()
             return
-        now_ms = int(self._clock.wall() * 1000)
-        sent = Sent(
-            now_ms, letter.kind.word, letter.topic, letter.size, letter.plan_id, letter.meaning
-        )
+        sent = self._sent(letter)
 
         def record() -> bytes:
             data = read()
@@ -126,6 +147,12 @@ class Outbox:
             handed()
 
         self._writer.do(record, publish, failed)
+
+    def _sent(self, letter: _Letter) -> Sent:
+        now_ms = int(self._clock.wall() * 1000)
+        return Sent(
+            now_ms, letter.kind.word, letter.topic, letter.size, letter.plan_id, letter.meaning
+        )
 
     def _count_cut(self) -> None:
         """The connection was cut while an update was on its way; the link says which."""

@@ -40,4 +40,5 @@ class Parts:
     policy: Policy
     timing: Timing
     dice: Callable[[int], bytes]  # os.urandom
+    failed: Callable[[str, Exception], None]  # told what went wrong with a task
     changed: Callable[[], None]  # what the fleet hears of this device may be otherwise now

@@ -16,6 +16,7 @@ from fedling_protocol.wire.messages import TaskSpec
 
 BY_TRAINING = "by the last training"
 BY_RECORDINGS = "by the recordings here"
+BY_FLEET = "by the fleet"
 BY_NOTHING = "not at all"
 MOST_WINDOWS = 4096  # the newest, that a normaliser is computed from if nothing was trained yet
 REFIT = 8  # and again when an eighth of its samples has come
@@ -28,7 +29,7 @@ class Answer:
 
     task: str
     version: int  # of the model
-    normalised: str  # BY_TRAINING, BY_RECORDINGS or BY_NOTHING
+    normalised: str  # BY_TRAINING, BY_RECORDINGS, BY_FLEET or BY_NOTHING
     label: str | None
     probabilities: dict[str, float]  # of every label
     error: float | None  # mean squared error; 1 is the variance of a normalised channel
@@ -53,7 +54,8 @@ class Predictor:
         self._fits: dict[str, _Fit] = {}  # of each task without a training here
 
     def predict(self, model: StoredModel, counts: "array[int]") -> Slices[Answer]:
-        """counts: int16, window * channels. Raises BadInput (length), Missing (what is normal).
+        """counts: int16, window * channels. Raises BadInput (length), Missing: nobody has trained
+        the model, or what is normal is not known.
 
         One slice, but for a model's first answer, or if what is normal must be found out.
         """
@@ -61,6 +63,11 @@ class Predictor:
         if len(counts) != spec.window * spec.channels:
             raise BadInput(
                 f"{len(counts)} values; {task} wants {spec.window} samples of {spec.channels}"
+            )
+        if model.drawn:
+            raise Missing(
+                f"nobody has trained {task} yet: model {model.version} is drawn, its answers would"
+                " mean nothing; it answers when a first round has ended"
             )
         normaliser, how = yield from self._normaliser(spec)
         net = yield from self._net(model)
@@ -89,6 +96,13 @@ class Predictor:
         """The normaliser the model was trained with here; before a first training, one like it."""
         if spec.normalise == "none":
             return Normaliser.from_tuples([IDENTITY] * spec.channels), BY_NOTHING
+        if spec.normalise == "fleet":
+            if spec.scale is None:
+                raise Missing(
+                    f"what is normal in the fleet is not known yet of {spec.task}: it answers when"
+                    " the round of statistics has ended"
+                )
+            return Normaliser.from_tuples(spec.scale), BY_FLEET
         normaliser = self._store.models.normaliser(spec.task)
         if normaliser is not None and len(normaliser.means) == spec.channels:
             return normaliser, BY_TRAINING

@@ -9,6 +9,7 @@ from fedling_agent.conditions.decision import Allowance
 from fedling_agent.conditions.policy import Policy
 from fedling_agent.conditions.table import TRAFFIC, WORK
 from fedling_agent.conditions.used import Used
+from fedling_agent.data.counting import Found
 from fedling_agent.service.control import Json
 from fedling_agent.session import state
 from fedling_agent.session.state import Session
@@ -17,9 +18,10 @@ from fedling_agent.store.ledger import Traffic
 from fedling_agent.store.store import Store
 from fedling_agent.training.slot import Occupant
 from fedling_protocol.wire.labels import tidy
-from fedling_protocol.wire.messages import Plan, TaskSpec
+from fedling_protocol.wire.messages import Plan, PlanKind, TaskSpec
 
 RECEIPTS = 5  # shown, of each task
+PATIENCE_S = 60.0  # connected; then a plan that did not come is a fault
 LABELS = 32  # of each stream, the most frequent ones
 
 
@@ -36,6 +38,9 @@ class Live(Protocol):
 
     @property
     def wanted(self) -> int: ...
+
+    @property
+    def found(self) -> Found: ...
 
     @property
     def session(self) -> Session: ...
@@ -67,6 +72,7 @@ def of_store(
             name: summary._asdict() | of_labels(store, name, wanted)
             for name, summary in store.recordings.summary().items()
         },
+        "aside": [path.name for path in store.aside()],
         "most_bytes": store.recordings.bounds.bytes,
         "bytes": of_bytes([*store.ledger.traffic(), *pending], today),
         "counters": store.ledger.counters(),
@@ -85,11 +91,14 @@ def of_labels(store: Store, stream: str, specs: Sequence[TaskSpec]) -> Json:
 
 def of_task(store: Store, task: str) -> Json:
     """Tell one task's model, spool and receipts."""
-    model = store.models.newest(task)
+    model, last = store.models.newest(task), store.plans.last(task)
     receipts = store.spool.receipts(task)
     verdicts = [r.verdict for r in receipts if r.verdict is not None]
     return {
-        "model": None if model is None else {"version": model.version, "hash": model.hash.hex()},
+        "model": None
+        if model is None
+        else {"version": model.version, "hash": model.hash.hex(), "drawn": model.drawn},
+        "clipped": None if last is None else last.clipped / last.values,
         "spool": [
             {"plan": e.plan_id.hex(), "update": e.update_hash.hex(), "bytes": e.size}
             for e in store.spool.entries(task)
@@ -218,11 +227,13 @@ def sentence(live: Live, run: Occupant | None, now: float) -> str:
 
 def _of_phase(session: Session, run: Occupant | None, now: float) -> str:
     """Say what a task does; empty if it is idle."""
-    at = f"round {session.begun.round}" if session.begun else "a round"
+    at = named(session.begun) if session.begun else "a round"
     step = f" at batch {run.done} of {run.job.total_steps}" if run else ""
     match session.phase:
         case state.Training():
             waits = run is not None and not run.running
+            if session.begun and session.begun.kind is PlanKind.STATISTICS:
+                return "counts its samples for the fleet's statistics"
             return f"waits for the training slot, {at}" if waits else f"trains {at}{step}"
         case state.Paused():
             return f"paused in {at}{step}"
@@ -252,8 +263,42 @@ def _why_idle(live: Live) -> str:
     if session.offer is None:
         return f"a model waits to be fetched: {why}" if session.fetch and why else "no open plan"
     if not session.enough:
-        return f"not training: fewer than {live.wanted} examples"
+        return f"not training: {_too_few(session.offer.spec, live.wanted, live.found)}"
     return f"not training: {why}" if why else "about to ask"
+
+
+def named(plan: Plan) -> str:
+    """Name a round for people."""
+    return f"round {plan.round}" if plan.round else "the round of statistics"
+
+
+def _too_few(spec: TaskSpec, wanted: int, found: Found) -> str:
+    if 0 < found.longest < spec.window:
+        what = "of one label" if spec.labels else "without a hole"
+        return f"the longest stretch {what} has {found.longest} samples, a window is {spec.window}"
+    held = "; the task holds others out (training.holdout)" if found.held else ""
+    return f"fewer than {wanted} examples: {found.windows} are here{held}"
+
+
+# --- a device without a task ----------------------------------------------------------------------
+
+
+def foreign_words(fleet: str) -> str:
+    """Say that the aggregator here is another root key's."""
+    return (
+        f"the aggregator of fleet {fleet} is not one that root_key of agent.toml signs: is that "
+        "the key which fedling-broker init printed?"
+    )
+
+
+def no_plan_words(fleet: str, known: bool, since_s: float) -> str:
+    """Say that no plan came. known: an aggregator's certificate did; since_s: connected."""
+    words = "no plan was seen yet"
+    if since_s < PATIENCE_S:
+        return words
+    if not known:
+        words += f", nor an aggregator of fleet {fleet}: is that its name?"
+    return f"{words}; fedling-agent check says why"
 
 
 def span(seconds: float) -> str:

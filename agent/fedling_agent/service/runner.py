@@ -7,14 +7,16 @@ from typing import Any
 
 from fedling_agent.conditions.decision import Allowance
 from fedling_agent.conditions.gate import Gate
+from fedling_agent.data.counting import Found
 from fedling_agent.data.recording import Changes
 from fedling_agent.service.examples import Examples
 from fedling_agent.service.local_training import LocalTraining
 from fedling_agent.service.parts import Parts
+from fedling_agent.service.report import named
 from fedling_agent.session import events as ev
 from fedling_agent.session import machine, state
 from fedling_agent.session.state import Session, Spooled
-from fedling_protocol.disk.errors import CannotWrite, Missing
+from fedling_protocol.disk.errors import Missing
 from fedling_protocol.runtime.conductor import Conductor
 from fedling_protocol.runtime.loop import Timer
 from fedling_protocol.wire import digest
@@ -43,6 +45,7 @@ class SessionRunner:
             self._perform,
             state.due,
             self.look,
+            self._failed,
         )
         self._gate = Gate(parts.policy, parts.watcher, self._asked)
         self._waiting: deque[Told] = deque()  # for a reading that is good enough
@@ -50,10 +53,13 @@ class SessionRunner:
         self._check: Timer | None = None
         self.allowance: Allowance | None = None
         self.looked_at = 0.0
-        self.training = LocalTraining(task, parts, self._gate, self.give, self._take_in)
-        self._examples = Examples(
-            parts.clock, store.recordings, parts.identity.secret, parts.floor, self.look
+        self.training = LocalTraining(
+            task, parts, self._gate, self.give, self._take_in, self._failed
         )
+        self._examples = Examples(
+            parts.clock, store.recordings, parts.identity.secret, parts.floor, self.look,
+            self._failed,
+        )  # fmt: skip
         if self.plan is not None:
             self._examples.count_for(self.plan)
 
@@ -71,6 +77,11 @@ class SessionRunner:
     def failure(self) -> str:
         """Why the last training failed, or why there are no examples for the last plan."""
         return self.training.failure or self._examples.failure
+
+    @property
+    def found(self) -> Found:
+        """What there is of the examples that the last plan wants."""
+        return self._examples.found
 
     @property
     def wanted(self) -> int:
@@ -113,6 +124,7 @@ class SessionRunner:
         parts.writer.do(
             lambda: parts.store.models.put(model, generation),
             lambda _: self.give(ev.ModelStored(version, name)),
+            self._failed,
         )
         return True
 
@@ -157,6 +169,9 @@ class SessionRunner:
         for event in events:
             self._conductor.give(event)
         self._on_stepped()
+
+    def _failed(self, error: Exception) -> None:
+        self._parts.failed(self.task, error)
 
     def _step(self, s: Session, told: Told, now_ms: int) -> tuple[Session, list[ev.Action]]:
         """What the disk knows is asked now, when the writes that this waited for are done."""
@@ -246,10 +261,9 @@ class SessionRunner:
         release = self._hold()
 
         def damaged(error: Exception) -> None:
-            if isinstance(error, CannotWrite):
-                return  # the service begins anew: nothing that waits for this is done
             if not isinstance(error, Missing):
-                raise error
+                self._failed(error)
+                return
             log.error("%s: %s", self.task, error)
             release()
             self.give(ev.UpdateLost(action.plan_id, action.update_hash))
@@ -281,7 +295,7 @@ class SessionRunner:
                 now_ms,
             )
 
-        self._parts.writer.do(end, lambda _: release())
+        self._parts.writer.do(end, lambda _: release(), self._failed)
 
     def _now_ms(self) -> int:
         return int(self._parts.clock.wall() * 1000)
@@ -292,7 +306,7 @@ class SessionRunner:
         if not known:
             record = self._parts.store.plans.find(plan_id)
             known = [] if record is None else [record.plan]
-        return f"round {known[0].round} of {self.task}" if known else f"a round of {self.task}"
+        return f"{named(known[0]) if known else 'a round'} of {self.task}"
 
 
 PERFORM: dict[type[ev.Action], Callable[[SessionRunner, Any], None]] = {

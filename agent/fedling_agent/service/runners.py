@@ -1,12 +1,15 @@
 """A runner for each task that this device can take part in: made when its plan is first seen."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from fedling_agent.data.recording import Changes
 from fedling_agent.data.streams import Stream
 from fedling_agent.service.parts import Parts
 from fedling_agent.service.runner import SessionRunner
 from fedling_agent.session import events as ev
+from fedling_protocol.disk.errors import BadDatabase
+from fedling_protocol.runtime.halts import Halts
 from fedling_protocol.runtime.loop import Timer
 from fedling_protocol.runtime.throttle import Throttle
 from fedling_protocol.wire.messages import Model, Plan, Rest, TaskSpec
@@ -19,7 +22,8 @@ MOST_CHANGES, CHANGE_S = 200, 30.0  # plans and rests of a task at once; then on
 class Runners:
     """The tasks at work here, and why others are not. Nothing is begun before `restore`."""
 
-    def __init__(self, parts: Parts, streams: dict[str, Stream]) -> None:
+    def __init__(self, parts: Parts, streams: dict[str, Stream], halts: Halts) -> None:
+        self.halts = halts
         self.declined: dict[str, str] = {}  # task: why not
         self.version = 0  # of the newest model here
         self._parts = parts
@@ -50,6 +54,7 @@ class Runners:
     def close(self) -> None:
         """End all, and begin none: what is on disk stays."""
         self._closed = True
+        self.halts.close()
         for runner in self:
             runner.close()
         self._runners.clear()
@@ -83,13 +88,16 @@ class Runners:
         if history.is_news(task, message) and not self._may_change(task):
             return True
         history.remember(task, message)
-        if not self._closed:
-            (runner or self._begin(task)).see(message)
+        if not self._closed and task not in self.halts:
+            runner = runner or self._begin(task)
+            if runner is not None:
+                self._bounded(task, lambda: runner.see(message))
         return True
 
     def forget(self, task: str) -> None:
         """End a task that was removed: nothing of it stays, here or on disk."""
         self.declined.pop(task, None)
+        self.halts.forget(task)
         if len(self._changes) > 2 * MOST_TASKS:  # a name that comes again soon is not forgotten
             self._changes.clear()
         runner = self._runners.pop(task, None)
@@ -113,16 +121,38 @@ class Runners:
         """Tell the runner of a task, if there is one."""
         runner = self.find(task)
         if runner is not None:
-            runner.give(event)
+            self._bounded(task, lambda: runner.give(event))
 
     def give_all(self, event: ev.Event) -> None:
         for runner in self:
-            runner.give(event)
+            self.give(runner.task, event)
 
     def examples_changed(self, changes: Changes) -> None:
         """Tell all that the store has other examples than before."""
         for runner in self:
-            runner.examples_changed(changes)
+            self._bounded(runner.task, partial(runner.examples_changed, changes))
+
+    # --- a task that something is wrong with -----------------------------------------------------
+
+    def halt(self, task: str, error: Exception) -> None:
+        """End a task's runner and its training; it begins anew, from the disk, a while later."""
+        runner = self._runners.pop(task, None)
+        if runner is not None:
+            self.halts.add(task, error)
+            runner.leave()
+            self._parts.changed()
+
+    def again(self, task: str) -> None:
+        """Begin a task that was halted, and have its plan sent again."""
+        if not self._closed and self.find(task) is None:
+            self._begin(task)
+            self._parts.outbox.ask_plans()
+
+    def _bounded(self, task: str, call: Callable[[], None]) -> None:
+        try:
+            call()
+        except Exception as error:  # noqa: BLE001 (the boundary of a task)
+            self._parts.failed(task, error)
 
     def _may_change(self, task: str) -> bool:
         """Each later plan costs a write and a count of examples: they come no faster than so.
@@ -157,13 +187,18 @@ class Runners:
         newest = [models.newest(task) for task in models.tasks()]
         self.version = max((model.version for model in newest if model), default=0)
 
-    def _begin(self, task: str) -> SessionRunner:
-        runner = self._runners[task] = SessionRunner(task, self._parts)
-        if self._parts.link.connected:
-            runner.give(ev.Connected())
-        else:
-            runner.look()
-        return runner
+    def _begin(self, task: str) -> SessionRunner | None:
+        """Make a runner; None: it is halted, or the database is damaged."""
+        try:
+            runner = self._runners[task] = SessionRunner(task, self._parts)
+        except BadDatabase:
+            raise
+        except Exception as error:  # noqa: BLE001 (the boundary of a task)
+            self.halts.add(task, error)
+            return None
+        connected = self._parts.link.connected
+        self._bounded(task, partial(runner.give, ev.Connected()) if connected else runner.look)
+        return self.find(task)
 
 
 def why_not(spec: TaskSpec, streams: dict[str, Stream]) -> str:

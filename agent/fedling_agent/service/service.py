@@ -31,9 +31,11 @@ from fedling_agent.training.freeze import Freezer
 from fedling_agent.training.process import MakeProcess
 from fedling_agent.training.slot import Occupant, Slot
 from fedling_agent.training.speed import Speed
+from fedling_protocol.disk.errors import BadDatabase, Busy, CannotWrite
 from fedling_protocol.net.ports import Done, MakeLink, Will
 from fedling_protocol.net.tcpinfo import Traffic
 from fedling_protocol.runtime.backoff import Backoff
+from fedling_protocol.runtime.halts import Halts
 from fedling_protocol.runtime.loop import Clock
 from fedling_protocol.runtime.recovery import Recovery, Stall
 from fedling_protocol.runtime.worker import Worker
@@ -73,6 +75,7 @@ class Ports:
     make_process: MakeProcess
     dice: Callable[[int], bytes]  # os.urandom
     draw: Callable[[], float]  # random.random: spreads what many devices would do at once
+    begin_anew: Callable[[BadDatabase], None]  # ends this service: another one has a new database
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +111,7 @@ class Service:
         self.recovery = Recovery(
             clock, full, self._forget, self._probe, self._go_on, "nothing is trained or sent"
         )
-        self.writer = Writer(ports.disk, self.recovery.refused)
+        self.writer = Writer(ports.disk, self.meet)
         self.used = used = ports.watcher.used
         used.load(store.ledger.used())
         self.books = Books(clock, store.ledger, self.writer, used)
@@ -124,8 +127,11 @@ class Service:
         )  # fmt: skip
         self.slot = Slot(clock, ports.make_process, Speed(config.training.duty), self.books.on_work)
         self.teller = Teller(clock, link, self.outbox, self.enrolment, self._current)
-        self.runners = Runners(self._make_parts(ports), streams)
+        halts = Halts(clock, ports.draw, way_out, self._on_halts, self._begin_again)
+        self.runners = Runners(self._make_parts(ports), streams, halts)
+        self._begin_anew = ports.begin_anew
         self._stopping = False
+        self._ruined = False  # the database: nothing of it is believed
 
     def _make_parts(self, ports: Ports) -> Parts:
         config, retry = self.config, self.config.retry
@@ -152,13 +158,15 @@ class Service:
                 int(retry.transfer_s * 1000),
             ),
             dice=ports.dice,
+            failed=self._on_task_failed,
             changed=self.teller.changed,
         )
 
     # --- life ------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Everything begins; then the clock runs it."""
+        """Everything begins; then the clock runs it. Raises BadDatabase."""
+        self.clock.on_error(self.meet)
         self.inbox.load()
         self.history.load()
         if self.inbox.key(self.identity.device) is not None:
@@ -180,9 +188,7 @@ class Service:
         self.slot.close(lambda: self._leave(done))
 
     def _leave(self, done: Done) -> None:
-        self.link.stop(
-            self.outbox.will(StateCode.OFFLINE, self.runners.version), lambda: self._end(done)
-        )
+        self.outbox.leave(self.will(), lambda: self._end(done))
 
     def _end(self, done: Done) -> None:
         self._close_books()
@@ -208,7 +214,35 @@ class Service:
         plan = runner.session.begun
         return None if plan is None else self.slot.progress(plan.plan_id)
 
-    # --- a disk that cannot be written -----------------------------------------------------------
+    # --- what goes wrong: with a task, the database, the disk, with us ---------------------------
+
+    def _on_task_failed(self, task: str, error: Exception) -> None:
+        if isinstance(error, BadDatabase | Busy | CannotWrite):  # everybody's
+            self.meet(error)
+        else:
+            self.books.count("halts")
+            self.runners.halt(task, error)
+
+    def _on_halts(self) -> None:
+        self.teller.changed()
+
+    def _begin_again(self, task: str) -> None:
+        if self.stall is None and not self._stopping:
+            self.runners.again(task)
+
+    def meet(self, error: Exception) -> None:
+        """Take in what went wrong outside of any task: begin anew from what is on disk.
+
+        Where the database is damaged that is another one, which another service will have.
+        """
+        if not isinstance(error, BadDatabase):
+            self.recovery.refused(error)
+        elif not self._ruined:
+            self._ruined = self._stopping = True
+            self.recovery.close()
+            self._forget()
+            self.teller.close()
+            self._begin_anew(error)
 
     @property
     def stall(self) -> Stall | None:
@@ -237,6 +271,7 @@ class Service:
     def on_connected(self) -> None:
         log.info("connected to %s", self.config.mqtt.address)
         self.connection = Connection(self.clock.now(), reason="", lost=self.connection.lost)
+        self.outbox.record_will(self.will())
         self.outbox.subscribe_all()
         self.runners.give_all(ev.Connected())
         self.teller.again()
@@ -255,6 +290,8 @@ class Service:
 
     def on_message(self, topic: str, payload: bytes, emptied: bool) -> None:
         """Never raises because of what came in."""
+        if self._ruined:
+            return
         try:
             if not payload and not emptied:
                 self._on_cleared(topic)
@@ -265,6 +302,10 @@ class Service:
             self.books.on_received(plan_id or self._plan_of(received), topic, len(payload))
         except Refused as refused:
             self.inbox.refusals.add(topic, refused)
+        except BadDatabase as error:
+            self.meet(error)
+        except Exception as error:  # noqa: BLE001 (the boundary of a message)
+            self.inbox.refusals.fault(topic, error)
 
     def _asked(self, task: str) -> int:
         """Tell how large the model is that was asked for, as a plan or rest has told."""
@@ -355,3 +396,8 @@ class Service:
         codes = {state.code(runner.session) for runner in self.runners}
         code = next((code for code in BUSY if code in codes), StateCode.IDLE)
         return code, self.runners.version
+
+
+def way_out(_task: str, _error: Exception) -> str:
+    """Say what a person can do about a task that is stopped."""
+    return "if it stays so, this is a fault of fedling: report it"

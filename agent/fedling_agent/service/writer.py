@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
-from fedling_protocol.disk.errors import CannotWrite
+from fedling_protocol.disk.errors import BadDatabase, CannotWrite
 from fedling_protocol.runtime.worker import Failed, Worker
 
 T = TypeVar("T")
@@ -16,8 +16,9 @@ T = TypeVar("T")
 class Writer:
     """Runs durable calls. After a CannotWrite the service begins anew from what is on disk."""
 
-    def __init__(self, disk: Worker, refused: Callable[[CannotWrite], None]) -> None:
-        """Write by this worker. refused: told each time that the disk could not be written"""
+    def __init__(self, disk: Worker, refused: Callable[[Exception], None]) -> None:
+        """Write by this worker. refused: told each time that the disk could not be written, or
+        that the database is damaged, or what else a call raised that nobody wants to hear of"""
         self._disk = disk
         self.refused = refused
 
@@ -26,16 +27,14 @@ class Writer:
     ) -> None:
         """Make a durable call; `then` is called from the loop when it is on disk.
 
-        failed: told what the call raised; without it, what is no CannotWrite is a bug
+        failed: told what the call raised
         """
         self._disk.do(call, then, partial(self._on_failed, failed))
 
     def _on_failed(self, failed: Failed | None, error: Exception) -> None:
         if failed is not None:
             failed(error)
-        elif not isinstance(error, CannotWrite):
-            raise error
-        if isinstance(error, CannotWrite):
+        if failed is None or isinstance(error, CannotWrite | BadDatabase):
             self.refused(error)
 
 

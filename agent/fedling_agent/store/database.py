@@ -141,8 +141,10 @@ TABLES = Tables(
         migrations.to_4,
         migrations.LIVES,
         migrations.USED,
+        migrations.SCALES,
     ),
     converter="fedling-agent run",
+    mender="`fedling-agent run` puts it aside and begins anew",
 )
 
 

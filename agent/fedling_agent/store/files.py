@@ -2,6 +2,8 @@
 
 import errno
 import os
+import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from fedling_protocol.disk import durable
@@ -25,7 +27,7 @@ class Files:
         """Make the folders; at the start of the one process that writes."""
         with writing("the folders of the store"):
             for folder in (self.models, self.frozen, self.jobs, self.spool):
-                folder.mkdir(mode=0o700, exist_ok=True)
+                durable.make_folder(folder)
                 durable.remove_leftovers(folder)
             durable.sync_directory(self.models.parent)
         self.tidy()
@@ -66,9 +68,9 @@ class Files:
 
     def _remove(self, path: Path) -> None:
         with writing("the folders of the store"):
-            if path.is_dir():
+            if path.parent == self.jobs and path.is_dir():
                 remove_job(path)
-            else:
+            elif not path.is_dir():  # somebody else's folder
                 path.unlink(missing_ok=True)
             durable.sync_directory(path.parent)
 
@@ -76,9 +78,14 @@ class Files:
 def remove_job(directory: Path) -> None:
     """Remove a folder. A child that is just being killed may leave one more file in it: what is
     left then is no job, and goes at the next start."""
-    (directory / JOB).unlink(missing_ok=True)  # the first to go
+    with suppress(IsADirectoryError):
+        (directory / JOB).unlink(missing_ok=True)  # the first to go
     for name in os.listdir(directory):
-        (directory / name).unlink(missing_ok=True)
+        path = directory / name
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
     try:
         directory.rmdir()
     except OSError as error:

@@ -1,6 +1,7 @@
 """How far the history of each task had come when this device last heard of it."""
 
 from fedling_protocol.disk.database import Database, one
+from fedling_protocol.disk.errors import stored
 from fedling_protocol.wire import payload
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Moment, Plan, Rest, Tasks
@@ -16,7 +17,8 @@ class Lives:
         """The last moment of each task."""
         sql = "SELECT task, epoch, generation, version, open FROM seen"
         rows = self._database.rows(sql)
-        return {task: Moment(e, g, version, bool(is_open)) for task, e, g, version, is_open in rows}
+        with stored("what was heard of a task"):
+            return {t: Moment(e, g, version, bool(is_open)) for t, e, g, version, is_open in rows}
 
     def remember(self, task: str, message: Plan | Rest) -> bool:
         """Remember a plan or rest that holds; whether models of a former life were dropped."""
@@ -52,8 +54,9 @@ class Lives:
         row = self._database.row("SELECT message FROM in_force")
         if row is None:
             return None
-        message = payload.decode(Kind.TASKS, row[0])
-        assert isinstance(message, Tasks)
+        with stored("the list of tasks"):
+            message = payload.decode(Kind.TASKS, row[0])
+            assert isinstance(message, Tasks)
         return message
 
     def keep_in_force(self, message: Tasks) -> None:

@@ -43,6 +43,12 @@ CREATE TABLE used (              -- what the last 24 hours of running have cost
 """
 
 
+SCALES = """
+ALTER TABLE models ADD COLUMN drawn INTEGER NOT NULL DEFAULT 0;   -- nobody has trained it
+ALTER TABLE plans ADD COLUMN clipped INTEGER NOT NULL DEFAULT 0;  -- values of the frozen set
+"""
+
+
 def to_2(connection: sqlite3.Connection) -> None:
     """A model's description is its task's, not a Rest message; two indexes for large stores."""
     connection.execute("ALTER TABLE models RENAME COLUMN about TO spec")

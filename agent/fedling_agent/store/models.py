@@ -9,7 +9,7 @@ import cbor2
 from fedling_native import Normaliser
 from fedling_protocol.disk import durable
 from fedling_protocol.disk.database import Database
-from fedling_protocol.disk.errors import Missing, writing
+from fedling_protocol.disk.errors import Missing, stored, writing
 from fedling_protocol.runtime.slices import Slices
 from fedling_protocol.wire.digest import model_hash, start_model_hash
 from fedling_protocol.wire.messages import Model, TaskSpec
@@ -32,6 +32,7 @@ class StoredModel:
     exponents: tuple[int, ...]
     size: int  # bytes of the weights
     path: Path  # of the weights as bytes
+    drawn: bool  # nobody has trained it
 
 
 class Models:
@@ -57,9 +58,18 @@ class Models:
         with self._database.transaction(what) as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO models "
-                "(task, version, hash, spec, exponents, size, generation, number) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, (SELECT 1 + coalesce(max(number), 0) FROM models))",
-                (spec.task, model.version, name, encode_spec(spec), exponents, size, generation),
+                "(task, version, hash, spec, exponents, size, generation, drawn, number) VALUES "
+                "(?, ?, ?, ?, ?, ?, ?, ?, (SELECT 1 + coalesce(max(number), 0) FROM models))",
+                (
+                    spec.task,
+                    model.version,
+                    name,
+                    encode_spec(spec),
+                    exponents,
+                    size,
+                    generation,
+                    model.drawn,
+                ),
             )
             self._decoded.pop((spec.task, model.version, name), None)  # it may have other labels
             dropped = self._beyond(spec.task)
@@ -67,8 +77,11 @@ class Models:
                 sql = "DELETE FROM models WHERE task = ? AND version = ?"
                 connection.execute(sql, (spec.task, version))
         self.clean()
-        stored = StoredModel(spec.task, model.version, name, spec, model.exponents, size, path)
-        return self._remember(stored)
+        return self._remember(
+            StoredModel(
+                spec.task, model.version, name, spec, model.exponents, size, path, model.drawn
+            )
+        )
 
     def newest(self, task: str) -> StoredModel | None:
         """The newest of a task here. It is decoded once, so ask as often as you like."""
@@ -120,7 +133,8 @@ class Models:
             return None
         known = self._normalisers.get(task)
         if known is None or known[0] != row[0]:
-            known = row[0], Normaliser.from_tuples(json.loads(row[0]))
+            with stored("a normaliser"):
+                known = row[0], Normaliser.from_tuples(json.loads(row[0]))
             self._normalisers[task] = known
         return known[1]
 
@@ -128,7 +142,7 @@ class Models:
         """Remove the files of models that are not held."""
         held = {row[0].hex() for row in self._database.rows("SELECT hash FROM models")}
         for path in self._directory.iterdir():
-            if path.name not in held:
+            if path.name not in held and not path.is_dir():
                 durable.remove_file(path)
 
     def _beyond(self, task: str) -> list[int]:
@@ -150,15 +164,17 @@ class Models:
 
     def _decode(self, task: str, version: int, name: bytes) -> StoredModel | None:
         """Decode a model's description; None: put() has dropped it meanwhile."""
-        sql = "SELECT spec, exponents, size FROM models WHERE task = ? AND version = ?"
+        sql = "SELECT spec, exponents, size, drawn FROM models WHERE task = ? AND version = ?"
         row = self._database.row(sql, task, version)
         if row is None:
             return None
-        spec, exponents, size = row
-        values, path = tuple(json.loads(exponents)), self._path(name)
-        return self._remember(
-            StoredModel(task, version, name, decode_spec(spec), values, size, path)
-        )
+        spec, exponents, size, drawn = row
+        with stored("a model's description"):
+            values, path = tuple(json.loads(exponents)), self._path(name)
+            found = StoredModel(
+                task, version, name, decode_spec(spec), values, size, path, bool(drawn)
+            )
+        return self._remember(found)
 
     def _remember(self, model: StoredModel) -> StoredModel:
         while len(self._decoded) >= DECODED:

@@ -12,7 +12,7 @@ from fedling_agent.data.recording import Recording
 from fedling_agent.data.windows import Windows
 from fedling_native import Normaliser
 from fedling_protocol.disk.database import Database, Fields, one
-from fedling_protocol.disk.errors import Missing
+from fedling_protocol.disk.errors import Missing, stored
 from fedling_protocol.runtime.slices import Slices
 from fedling_protocol.wire import payload
 from fedling_protocol.wire.kinds import Kind
@@ -20,7 +20,7 @@ from fedling_protocol.wire.messages import Plan
 
 KEPT = 100
 
-_COLUMNS = "message, state, frozen_hash, examples, normaliser, vector_hash, update_hash"
+_COLUMNS = "message, state, frozen_hash, examples, normaliser, vector_hash, update_hash, clipped"
 
 
 class Moved(Missing):
@@ -46,6 +46,12 @@ class PlanRecord:
     normaliser: Normaliser
     vector_hash: bytes | None  # SHA-256 of the update's vector
     update_hash: bytes | None  # message hash of the update as sent
+    clipped: int  # values of the frozen set at the limit of what a model reads, or beyond it
+
+    @property
+    def values(self) -> int:
+        """How many values the frozen set has."""
+        return self.examples * self.plan.spec.window * self.plan.spec.channels
 
 
 class Plans:
@@ -62,12 +68,13 @@ class Plans:
         count: int,
         normaliser: Normaliser,
         recordings: Iterable[Recording],
+        clipped: int = 0,
     ) -> None:
         """Begin a plan: its recordings are not evicted, its normaliser is predict's.
 
         recordings: each from the first sample that is needed: older ones may go
 
-        rows: the listing of the frozen set, compressed.
+        rows: the listing of the frozen set, compressed; clipped: how many values of it were.
         Raises Moved (a recording is not what it was), CannotWrite.
         """
         channels = json.dumps(normaliser.to_tuples())
@@ -78,8 +85,8 @@ class Plans:
             )
             connection.execute(
                 "INSERT INTO plans "
-                "(plan_id, task, round, state, message, frozen_hash, examples, normaliser) "
-                "VALUES (?, ?, ?, 'frozen', ?, ?, ?, ?)",
+                "(plan_id, task, round, state, message, frozen_hash, examples, normaliser, "
+                "clipped) VALUES (?, ?, ?, 'frozen', ?, ?, ?, ?, ?)",
                 (
                     plan.plan_id,
                     plan.spec.task,
@@ -88,6 +95,7 @@ class Plans:
                     frozen_hash,
                     count,
                     channels,
+                    clipped,
                 ),
             )
             connection.executemany(
@@ -115,6 +123,12 @@ class Plans:
         sql = f"SELECT {_COLUMNS} FROM plans ORDER BY number DESC"  # noqa: S608 (a constant)
         return [_record(row) for row in self._database.rows(sql)][:KEPT]
 
+    def last(self, task: str) -> PlanRecord | None:
+        """Find the last plan of a task that was begun here and trained something."""
+        sql = f"SELECT {_COLUMNS} FROM plans WHERE task = ? AND round > 0 ORDER BY number DESC LIMIT 1"  # noqa: E501, S608
+        row = self._database.row(sql, task)
+        return None if row is None else _record(row)
+
     def in_work(self, task: str | None = None) -> list[PlanRecord]:
         """List frozen and spooled plans, oldest first: what a session is restored from."""
         sql = f"SELECT {_COLUMNS} FROM plans WHERE state != 'finished' ORDER BY number"  # noqa: S608
@@ -139,8 +153,9 @@ class Plans:
     def examples(self, record: PlanRecord) -> Slices[Windows]:
         """Go through the frozen windows of a plan, in their order."""
         row = self._database.row("SELECT listing FROM frozen WHERE hash = ?", record.frozen_hash)
-        assert row is not None  # a foreign key
-        return listing.read(row[0])
+        with stored("a frozen set"):
+            assert row is not None  # a foreign key
+            return listing.read(row[0])
 
 
 def _unchanged(connection: sqlite3.Connection, recording: Recording) -> Recording:
@@ -160,9 +175,16 @@ def _plan(message: bytes) -> Plan:
 
 
 def _record(row: Fields) -> PlanRecord:
-    message, state, frozen_hash, examples, normaliser, vector_hash, update_hash = row
-    plan = _plan(message)
-    channels = Normaliser.from_tuples(json.loads(normaliser))
-    return PlanRecord(
-        plan, PlanState(state), frozen_hash, examples, channels, vector_hash, update_hash
-    )
+    message, state, frozen_hash, examples, normaliser, vector_hash, update_hash, clipped = row
+    with stored("a plan"):
+        plan = _plan(message)
+        return PlanRecord(
+            plan,
+            PlanState(state),
+            frozen_hash,
+            examples,
+            Normaliser.from_tuples(json.loads(normaliser)),
+            vector_hash,
+            update_hash,
+            clipped,
+        )

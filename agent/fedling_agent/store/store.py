@@ -1,7 +1,9 @@
 """Everything a device keeps, in one folder: facts in SQLite, large things in files."""
 
+import logging
 from pathlib import Path
 
+from fedling_agent.store import aside
 from fedling_agent.store.database import open_database
 from fedling_agent.store.files import Files
 from fedling_agent.store.ledger import Ledger
@@ -10,8 +12,11 @@ from fedling_agent.store.models import Models
 from fedling_agent.store.plans import Plans
 from fedling_agent.store.recordings import Bounds, Recordings
 from fedling_agent.store.spool import Spool
-from fedling_protocol.disk.errors import writing
+from fedling_protocol.disk import durable
+from fedling_protocol.disk.errors import BadDatabase, writing
 from fedling_protocol.wire.messages import Plan, Rest
+
+log = logging.getLogger(__name__)
 
 NAME = "store.db"
 
@@ -38,6 +43,40 @@ class Store:
         if not read_only:
             self.files.make()
             self.models.clean()
+
+    @classmethod
+    def open_or_begin_anew(cls, directory: Path, bounds: Bounds | None, now_s: int) -> "Store":
+        """Open, or make; a database that is damaged is put aside first. Raises as Store() does."""
+        path = directory / NAME
+        try:
+            if path.is_dir():
+                raise BadDatabase(f"{path}: is a folder")
+            return cls(directory, bounds)
+        except BadDatabase as error:
+            return cls.begin_anew(directory, bounds, now_s, error)
+
+    @classmethod
+    def begin_anew(
+        cls, directory: Path, bounds: Bounds | None, now_s: int, why: BadDatabase
+    ) -> "Store":
+        """Put the database aside, and begin with what can be read of it. Raises CannotWrite."""
+        put = aside.put_aside(directory / NAME, now_s)
+        store = cls(directory, bounds)
+        saved = aside.salvage(put, store.database)
+        log.error(
+            "%s; it is now %s, and a new one was begun: %d recordings could be saved",
+            why, put.name, saved["recordings"],
+        )  # fmt: skip
+        return store
+
+    def aside(self) -> list[Path]:
+        """List the files of a damaged database that was put aside: they hold examples, too."""
+        return aside.found(self.directory / NAME)
+
+    def forget_aside(self) -> None:
+        """Erase what was put aside: what is forgotten may be in it. Raises CannotWrite."""
+        with writing("what was put aside"):
+            durable.remove_files(self.aside())
 
     def tasks(self) -> list[str]:
         """List the tasks that this device knows of, by name."""

@@ -21,12 +21,13 @@ from fedling_agent.store.plans import Moved, PlanRecord, PlanState
 from fedling_agent.store.recordings import Recordings
 from fedling_agent.store.store import Store
 from fedling_agent.training.job import Damaged, Job, Recipe
-from fedling_native import Normaliser, NormaliserFit
+from fedling_native import Normaliser, Summing, Sums
 from fedling_protocol.disk import durable
 from fedling_protocol.disk.errors import BadInput, CannotWrite, Missing, writing
 from fedling_protocol.runtime.slices import Slices, finish
+from fedling_protocol.wire import sums
 from fedling_protocol.wire.digest import order_seed
-from fedling_protocol.wire.messages import Plan, TaskSpec
+from fedling_protocol.wire.messages import Plan, PlanKind, TaskSpec
 
 PIECE_WINDOWS = 512  # assembled in one slice, at most
 PIECE_BYTES = 2**17  # the same, in bytes; a window may be as large
@@ -35,6 +36,8 @@ TRIES = 3  # a set whose recordings are evicted while it is read is begun anew
 
 # The normaliser of tasks that want none: a count is its own int8 value.
 IDENTITY = (0, 128, 7)
+
+LEAST, MOST = b"\x81", b"\x7f"  # -127 and 127: what is beyond is read as one of them
 
 Write = Callable[[], Job]
 """Makes a frozen set durable, beside the loop. Raises CannotWrite (nothing is frozen), Missing
@@ -49,7 +52,9 @@ class Frozen:
     data_sum: bytes  # SHA-256
     rows: bytes  # its listing, compressed
     hash: bytes  # SHA-256 of ordered ids, label revisions, classes and samples
+    sums: Sums  # over all windows
     normaliser: Normaliser
+    clipped: int  # values at the limit of what a model reads, or beyond it
     count: int
     recordings: tuple[Recording, ...]  # that it stands on, each from the first sample it needs
 
@@ -100,6 +105,8 @@ class Freezer:
         try:
             job = Job.open(self._store.files.job(plan_id))
             yield from job.check()
+            if record.plan.kind is PlanKind.STATISTICS and job.result() is None:
+                raise Damaged("result: of statistics it is there from the beginning")
         except Damaged:
             return (yield from self._mend(record))
         return lambda: job
@@ -175,8 +182,9 @@ class Freezer:
         try:
             job = self._make(plan, frozen)
             plans.begin(
-                plan, frozen.hash, frozen.rows, frozen.count, frozen.normaliser, frozen.recordings
-            )
+                plan, frozen.hash, frozen.rows, frozen.count, frozen.normaliser, frozen.recordings,
+                frozen.clipped,
+            )  # fmt: skip
         except BaseException:
             with suppress(CannotWrite):  # then the next start removes what no plan names
                 files.end_job(plan.plan_id)
@@ -200,6 +208,8 @@ class Freezer:
             _link(examples, folder / "examples")
             _link(files.models / plan.base_hash.hex(), folder / "base")
             job = Job.write(folder, recipe)
+            if plan.kind is PlanKind.STATISTICS:  # nothing is trained: this is all of it
+                job.write_result(sums.pack(frozen.sums), 0)
             durable.sync_directory(files.jobs)
         return job
 
@@ -235,7 +245,10 @@ def assemble(
     read = yield from read_windows(recordings, spec, windows, used)
     frozen_hash, rows = yield from _list(windows, read.sum)
     kept = _from_first(windows, used)
-    return Frozen(read.data, read.sum, rows, frozen_hash, read.normaliser, len(windows), kept)
+    return Frozen(
+        read.data, read.sum, rows, frozen_hash, read.sums, read.normaliser, read.clipped,
+        len(windows), kept,
+    )  # fmt: skip
 
 
 def _from_first(windows: Windows, used: Sequence[Recording]) -> tuple[Recording, ...]:
@@ -251,7 +264,9 @@ class Read(NamedTuple):
 
     data: bytearray  # int16 windows one after the other, then one class byte each
     sum: bytes  # SHA-256
+    sums: Sums
     normaliser: Normaliser
+    clipped: int
 
 
 def read_windows(
@@ -259,7 +274,7 @@ def read_windows(
 ) -> Slices[Read]:
     """Read windows' samples, and fit the normaliser of just these. Raises Missing (evicted)."""
     width = 2 * spec.window * spec.channels
-    data, digest, fit = bytearray(), hashlib.sha256(), _Fit(spec)
+    data, digest, summing = bytearray(), hashlib.sha256(), Summing(spec.channels)
     at = 0
     while at < len(windows):
         stop, first = _stretch(windows, at, spec), windows.firsts[at]
@@ -269,13 +284,26 @@ def read_windows(
         piece = b"".join([samples[offset : offset + width] for offset in offsets])
         data += piece  # grows in place: 16 MiB at once would be a stall of their own
         digest.update(piece)
-        fit.add(piece)
+        summing.add(piece)
         at = stop
         yield
-    normaliser = yield from fit.again(data)
+    total = summing.sums()
+    normaliser = normaliser_of(spec, total)
+    clipped = yield from _count_clipped(data, normaliser, spec.channels)
     data += windows.labels
     digest.update(windows.labels)
-    return Read(data, digest.digest(), normaliser)
+    return Read(data, digest.digest(), total, normaliser, clipped)
+
+
+def _count_clipped(data: bytearray, normaliser: Normaliser, channels: int) -> Slices[int]:
+    """Count values that are read as the smallest or the largest there is."""
+    clipped, size = 0, 2 * channels * max(1, PIECE_BYTES // (2 * channels))
+    for at in range(0, len(data), size):
+        with memoryview(data) as view:  # let go of it: data grows
+            x = normaliser.apply(view[at : at + size])
+        clipped += x.count(LEAST) + x.count(MOST)
+        yield
+    return clipped
 
 
 def _stretch(windows: Windows, at: int, spec: TaskSpec) -> int:
@@ -304,27 +332,16 @@ def _list(windows: Windows, data_sum: bytes) -> Slices[tuple[bytes, bytes]]:
     return digest.digest(), bytes(packed + packer.flush())
 
 
-class _Fit:
-    """Fits the normaliser of a frozen set, in pieces."""
+def normaliser_of(spec: TaskSpec, sums: Sums) -> Normaliser:
+    """Tell how a model of the task reads the samples that have these sums.
 
-    def __init__(self, spec: TaskSpec) -> None:
-        self._channels = spec.channels
-        self._size = spec.channels * max(1, PIECE_BYTES // (2 * spec.channels)) * 2
-        self._fit = None if spec.normalise == "none" else NormaliserFit(spec.channels)
-
-    def add(self, windows: bytes) -> None:
-        if self._fit is not None:
-            self._fit.add(windows)
-
-    def again(self, windows: bytearray) -> Slices[Normaliser]:
-        """Make all of the set once more from what is stored."""
-        if self._fit is None:
-            return Normaliser.from_tuples([IDENTITY] * self._channels)
-        self._fit.centre()
-        for at in range(0, len(windows), self._size):
-            self._fit.add_again(memoryview(windows)[at : at + self._size])
-            yield
-        return self._fit.normaliser()
+    As long as the fleet's scale is not known no model reads any: then it is the device's own.
+    """
+    if spec.normalise == "none":
+        return Normaliser.from_tuples([IDENTITY] * spec.channels)
+    if spec.scale is not None:
+        return Normaliser.from_tuples(spec.scale)
+    return Normaliser.of(sums)
 
 
 def _no_model(plan: Plan) -> Missing:

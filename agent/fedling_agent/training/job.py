@@ -15,7 +15,7 @@ import json
 import mmap
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -135,7 +135,8 @@ class Job:
     def open(cls, directory: Path) -> "Job":
         """Open a folder. Raises Damaged if there is no whole `job` in it."""
         data = _read(directory / "job")
-        return cls(directory, Recipe.from_json(data), data)
+        with _sound("job"):
+            return cls(directory, Recipe.from_json(data), data)
 
     @classmethod
     def write(cls, directory: Path, recipe: Recipe) -> "Job":
@@ -174,17 +175,16 @@ class Job:
         """Map the file of examples as long as it is used, page by page. Raises Damaged."""
         size = self.recipe.count * (2 * self.recipe.values + 1)
         path = self.directory / "examples"
-        try:
-            with (
-                path.open("rb") as file,
-                mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
-                memoryview(mapped) as view,
-            ):
-                if len(view) != size or hashlib.sha256(view).digest() != self.recipe.examples_sum:
-                    raise Damaged("examples: wrong checksum")
-                yield view
-        except (FileNotFoundError, ValueError) as error:  # ValueError: an empty file
-            raise Damaged(f"examples: {error}") from error
+        with ExitStack() as held:
+            try:
+                file = held.enter_context(path.open("rb"))
+                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            except (OSError, ValueError) as error:  # ValueError: an empty file
+                raise Damaged(f"examples: {error}") from error
+            view = held.enter_context(memoryview(held.enter_context(mapped)))
+            if len(view) != size or hashlib.sha256(view).digest() != self.recipe.examples_sum:
+                raise Damaged("examples: wrong checksum")
+            yield view
 
     def check(self) -> Slices[None]:
         """Look whether training could start on this job. Raises Damaged if not."""
@@ -206,7 +206,8 @@ class Job:
         data = self._find("checkpoint", self._checkpoint_identity)
         if data is None:
             return None
-        steps, size = _CHECKPOINT.unpack_from(data)
+        with _sound("checkpoint"):
+            steps, size = _CHECKPOINT.unpack_from(data)
         end = _CHECKPOINT.size + size
         return Checkpoint(steps, data[_CHECKPOINT.size : end], data[end:])
 
@@ -232,7 +233,8 @@ class Job:
             return None
         if data is None:
             return None
-        saturated, examples = _RESULT.unpack_from(data)
+        with _sound("result"):
+            saturated, examples = _RESULT.unpack_from(data)
         return Result(data[_RESULT.size :], saturated, examples)
 
     def write_result(self, vector: bytes, saturated: int) -> None:
@@ -249,6 +251,15 @@ class Job:
         if not data.startswith(identity):
             raise Damaged(f"{name}: of another job or another kernel")
         return data[len(identity) :]
+
+
+@contextmanager
+def _sound(name: str) -> Iterator[None]:
+    """Read what has the right checksum, and may be of another version. Raises Damaged."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
+        raise Damaged(f"{name}: of another version of fedling: {error!r}") from error
 
 
 def _write(path: Path, data: bytes) -> None:

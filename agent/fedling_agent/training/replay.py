@@ -9,7 +9,9 @@ from fedling_agent.training.freeze import Freezer, Frozen, assemble, find_record
 from fedling_agent.training.local_sgd import LocalSgd
 from fedling_protocol.disk.errors import Missing
 from fedling_protocol.runtime.slices import Slices, finish
+from fedling_protocol.wire import sums
 from fedling_protocol.wire.digest import order, order_seed
+from fedling_protocol.wire.messages import PlanKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,9 @@ def replay(store: Store, fleet: str, secret: bytes, plan_id: bytes) -> Replay:
     frozen = finish(_read_again(store, record))
     if frozen.hash != record.frozen_hash:
         raise Missing("samples evicted: recordings of these names were ingested anew")
+    if record.plan.kind is PlanKind.STATISTICS:
+        vector = sums.pack(frozen.sums)
+        return Replay(plan_id, record.vector_hash, hashlib.sha256(vector).digest())
     freezer = Freezer(store, fleet, secret)
     recipe, base = freezer.recipe(
         record.plan, frozen.hash, frozen.data_sum, record.normaliser, frozen.count

@@ -72,6 +72,7 @@ def _config(args: argparse.Namespace) -> tuple[config.Config, bool]:
     text = backup.read_config(args.file)
     with writing(str(path)):
         durable.write_file(path, text, READABLE)
+        path.chmod(READABLE)  # for the service, whatever root's umask
     return config.load(path), True
 
 

@@ -34,7 +34,8 @@ def run(args: argparse.Namespace) -> Exit:
             "pending": len(devices.pending()),
             "counters": store.ledger.counters(),
         }
-    tried = mqtt_check.run(found, tasks)  # this may take seconds: the database is closed
+    with found.acting():  # this may take seconds: the database is closed
+        tried = mqtt_check.run(found, tasks)
     if args.json:
         output.print_json(facts | {"mqtt": asdict(tried)})
     else:

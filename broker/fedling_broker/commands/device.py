@@ -4,7 +4,8 @@ import argparse
 from datetime import UTC, datetime
 
 from fedling_broker.commands import installation
-from fedling_broker.store.devices import DeviceError, Devices
+from fedling_broker.store.devices import Certified, DeviceError, Devices
+from fedling_broker.store.rounds import Part
 from fedling_protocol.command import output
 from fedling_protocol.disk.errors import Missing
 from fedling_protocol.exits import Exit
@@ -18,8 +19,8 @@ def add(args: argparse.Namespace) -> Exit:
         key = b""
     if len(key) != 32:
         raise DeviceError("the key is not 64 hexadecimal digits, as `fedling-agent init` prints it")
+    root = installation.root_key(installation.load(args), args.root_key)
     with installation.opened(args) as (found, store):
-        root = installation.root_key(found, args.root_key)
         Devices(store.database, found.topics).certify(args.device, key, root)
     output.print_answer(
         f"{args.device} belongs to the fleet; it needs no restart",
@@ -31,16 +32,32 @@ def add(args: argparse.Namespace) -> Exit:
 
 def list_(args: argparse.Namespace) -> Exit:
     with installation.opened(args) as (found, store):
-        certified = Devices(store.database, found.topics).certified()
+        parts: dict[str, list[Part | None]] = {}
+        for part in store.rounds.parts():
+            parts.setdefault(part.device, []).append(part)
         rows = [
-            {"device": c.id, "key": c.key.hex(), "serial": c.serial}
-            for c in certified
-            if c.id != AGGREGATOR
+            _listed(certified, part, as_json=args.json)
+            for certified in Devices(store.database, found.topics).certified()
+            if certified.id != AGGREGATOR
+            for part in parts.get(certified.id, [None])
         ]
     output.print_rows(
         rows, as_json=args.json, empty="no devices; see: fedling-broker device pending"
     )
     return Exit.OK
+
+
+def _listed(certified: Certified, part: Part | None, *, as_json: bool) -> dict[str, object]:
+    """Make a row of a device and a task; a person has no use for its key here."""
+    row: dict[str, object] = {"device": certified.id}
+    if part is None:
+        row |= dict.fromkeys(("task", "last", "examples"))
+        row |= {"accepted": 0, "refused": 0, "doing": "never asked"}
+    else:
+        row |= {"task": part.task, "last": part.last, "examples": part.examples}
+        row |= {"accepted": part.accepted, "refused": part.refused}
+        row["doing"] = "takes part" if part.has_place else ""
+    return row | {"key": certified.key.hex(), "serial": certified.serial} if as_json else row
 
 
 def pending(args: argparse.Namespace) -> Exit:

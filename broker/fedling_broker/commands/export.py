@@ -54,7 +54,7 @@ def _snapshot(args: argparse.Namespace) -> Snapshot:
         spec = installation.task(store, args.task).spec
         row = installation.model_row(store, args.task, args.version)
         weights = store.models.bytes_of(row, spec)
-        return Snapshot(spec, row.version, row.model_hash, row.exponents, weights)
+        return Snapshot(row.spec(spec), row.version, row.model_hash, row.exponents, weights)
 
 
 def _agreement(args: argparse.Namespace, model: ModelProto, snapshot: Snapshot) -> Agreement:

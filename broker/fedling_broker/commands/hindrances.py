@@ -34,10 +34,10 @@ def hindrances(found: Config, store: Store) -> dict[str, str]:
         rows = store.rounds.decisions(row.name, plan.plan_id)
         why = hindrance(policy, {d.device: d.decision for d in rows}, enrolled)
         if why:
-            reasons[row.name] = f"round {plan.round} of {row.name} {CANNOT_END}: {why}"
+            reasons[row.name] = f"{plan.words} of {row.name} {CANNOT_END}: {why}"
     for task, notice in notices.read(found.state_dir).items():
         until = time.strftime("%H:%M", time.localtime(notice.until))
-        reasons[task] = f"{task} is held back: {notice.says}; next try at {until}"
+        reasons[task] = f"{task} {notice.says}; next try at {until}"
     return reasons
 
 

@@ -1,6 +1,8 @@
 """`fedling-broker init`: keys, secret, database, broker.toml."""
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from fedling_broker import config
@@ -22,10 +24,11 @@ def run(args: argparse.Namespace) -> Exit:
     if new:
         _write(args, path)
     found = config.load(path)
-    Store.create(found.state_dir)
-    with writing(str(found.state_dir)):
-        online = identity.ensure_key(found.state_dir / ONLINE_KEY)
-        identity.ensure_secret(found.state_dir / SECRET)
+    with found.acting():
+        Store.create(found.state_dir)
+        with writing(str(found.state_dir)):
+            online = identity.ensure_key(found.state_dir / ONLINE_KEY)
+            identity.ensure_secret(found.state_dir / SECRET)
     _ensure_certificate(found, online.public, args.root_key)
     facts = {
         "config": str(path),
@@ -52,28 +55,44 @@ def _words(found: Config, new: bool) -> list[str]:
 def _write(args: argparse.Namespace, path: Path) -> None:
     """Write the configuration, if it is one. Raises SettingsError, CannotWrite."""
     settings.parse(_text(args, bytes(32)), "fedling-broker init", BrokerFile)
+    with writing(str(path.parent)):
+        path.parent.mkdir(exist_ok=True)
     text = _text(args, identity.ensure_key(args.root_key).public)
     installation.write(path, text.encode())
+    path.chmod(installation.READABLE)  # for the service, whatever root's umask: it has no secrets
 
 
 def _text(args: argparse.Namespace, root_key: bytes) -> str:
     return config.TEMPLATE.format(
         fleet=args.fleet,
         root_key=root_key.hex(),
-        state_dir=args.state,
+        state_dir=args.state or _state(args.config),
         topic_root=args.topic_root,
         host=args.host,
         port=args.port,
     )
 
 
+def _state(path: Path | None) -> str:
+    """Where a state is that nobody has named: the unit's, beside its configuration."""
+    return str(config.UNIT.state if path == config.SYSTEM_FILE else "broker-state")
+
+
 def _ensure_certificate(found: Config, online: bytes, root_key: Path) -> None:
     """The root key vouches for the online key; once that is done, it may be away."""
-    store = Store(found.state_dir)
-    try:
-        devices = Devices(store.database, found.topics)
+    with _devices(found) as devices:
         certified = devices.find(AGGREGATOR)
-        if certified is None or certified.key != online:
-            devices.certify(AGGREGATOR, online, installation.root_key(found, root_key))
-    finally:
-        store.close()
+    if certified is None or certified.key != online:
+        root = installation.root_key(found, root_key)
+        with _devices(found) as devices:
+            devices.certify(AGGREGATOR, online, root)
+
+
+@contextmanager
+def _devices(found: Config) -> Iterator[Devices]:
+    with found.acting():
+        store = Store(found.state_dir)
+        try:
+            yield Devices(store.database, found.topics)
+        finally:
+            store.close()

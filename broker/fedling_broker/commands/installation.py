@@ -1,9 +1,10 @@
 """Where a command works: broker.toml, the state directory, the keys in it."""
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from fedling_broker import config
 from fedling_broker.config import ONLINE_KEY, SECRET, Config
@@ -19,6 +20,8 @@ from fedling_protocol.wire.identity import SigningKey
 
 READABLE = 0o644
 
+T = TypeVar("T")
+
 
 def load(args: argparse.Namespace) -> Config:
     """Load the configuration that a command is about. Raises SettingsError."""
@@ -27,13 +30,17 @@ def load(args: argparse.Namespace) -> Config:
 
 @contextmanager
 def opened(args: argparse.Namespace) -> Iterator[tuple[Config, Store]]:
-    """Open what a verb works on; an aggregator may work there. Raises as Store does."""
+    """Open what a verb works on; an aggregator may work there. Raises NotOurs, and as Store does.
+
+    Inside of it root is who keeps the state: the caller's own files are for before and after.
+    """
     found = load(args)
-    store = Store(found.state_dir)
-    try:
-        yield found, store
-    finally:
-        store.close()
+    with found.acting():
+        store = Store(found.state_dir)
+        try:
+            yield found, store
+        finally:
+            store.close()
 
 
 def online_key(found: Config) -> SigningKey:
@@ -63,6 +70,11 @@ def task(store: Store, name: str) -> Task:
         return task_file.parse_task(row.text, f"task {name}")
     names = ", ".join(row.name for row in store.tasks.rows()) or "none"
     raise Missing(f"no task {name}; there are: {names}")
+
+
+def newest(rows: Sequence[T], last: int | None) -> Sequence[T]:
+    """Take the last rows of a list that a person wants; None: all."""
+    return rows if last is None else rows[max(0, len(rows) - last) :]
 
 
 def write(path: Path, data: bytes) -> None:

@@ -19,7 +19,7 @@ def list_(args: argparse.Namespace) -> Exit:
                 "exponents": " ".join(map(str, row.exponents)),
                 "back_to": made[row.version].back_to if row.version in made else None,
             }
-            for row in store.models.rows(args.task)
+            for row in installation.newest(store.models.rows(args.task), args.last)
         ]
     if not args.json:  # for people
         rows = [{**row, "model_hash": str(row["model_hash"])[:16]} for row in rows]

@@ -25,7 +25,7 @@ def list_(args: argparse.Namespace) -> Exit:
                 "hindrance": None if plan.closed else why.get(name),
             }
             for name in _names(store, args.task)
-            for plan in store.rounds.plans(name)
+            for plan in installation.newest(store.rounds.plans(name), args.last)
         ]
     if not args.json:  # for people; `round show` has all of it
         rows = [{**row, "plan": str(row["plan"])[:8]} for row in rows]

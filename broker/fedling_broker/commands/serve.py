@@ -10,11 +10,12 @@ from contextlib import contextmanager
 from functools import partial
 
 from fedling_broker.commands import installation
-from fedling_broker.config import Config
+from fedling_broker.config import UNIT, Config
 from fedling_broker.service.service import Ports, Service
 from fedling_broker.store.database import PROGRAM
 from fedling_broker.store.store import Store
-from fedling_protocol.disk import lock
+from fedling_protocol.disk import lock, ownership
+from fedling_protocol.disk.ownership import NotOurs
 from fedling_protocol.exits import Exit
 from fedling_protocol.net import credentials
 from fedling_protocol.net.link import MqttLink
@@ -22,10 +23,12 @@ from fedling_protocol.net.mqtt import new_client
 from fedling_protocol.net.ports import Broker, Credentials, Link, Owner
 from fedling_protocol.runtime import sdnotify
 from fedling_protocol.runtime.backoff import Backoff
+from fedling_protocol.runtime.ending import Ending
 from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.runtime.watchdog import Watchdog
 from fedling_protocol.runtime.worker import ThreadWorker
-from fedling_protocol.wire.limits import MAX_PACKET
+from fedling_protocol.settings import SettingsError
+from fedling_protocol.wire.identity import IdentityError
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +40,8 @@ def run(args: argparse.Namespace) -> Exit:
         level=args.log.upper(), format="%(asctime)s %(levelname)s %(message)s", force=True
     )
     found = installation.load(args)
+    ownership.become(found.state_dir, UNIT, found.path)
+    ownership.check_ours(found.state_dir)
     key, secret = installation.online_key(found), installation.secret(found)
     if time.time() < BUILT_S:
         log.warning("the clock says %s: set it, or devices ignore this aggregator", time.ctime())
@@ -44,20 +49,29 @@ def run(args: argparse.Namespace) -> Exit:
         store = Store(found.state_dir, alone=True)
         try:
             with _ports(found, credentials.load(found.file.mqtt)) as (loop, ports):
-                _serve(loop, Service(ports, found, store, key, secret))
+                service = Service(ports, found, store, key, secret)
+                ending = Ending(loop, partial(service.stop, loop.stop), partial(_why_not, args))
+                _serve(loop, service)
         finally:
             store.close()
+    ending.finish()
     return Exit.OK
+
+
+def _why_not(args: argparse.Namespace) -> str:
+    """Why the service could not begin with broker.toml as it is now; empty if it could."""
+    try:
+        found = installation.load(args)
+        ownership.check_ours(found.state_dir)
+        installation.online_key(found)
+        credentials.load(found.file.mqtt)
+    except (IdentityError, NotOurs, SettingsError) as error:
+        return str(error)
+    return ""
 
 
 def _serve(loop: Loop, service: Service) -> None:
     """Run the service until a signal."""
-
-    def stop() -> None:
-        sdnotify.stopping()
-        service.stop(loop.stop)
-
-    loop.on_end(stop)
     service.start()
     gc.freeze()  # what lives as long as the process is not looked through again, in the loop's time
     Watchdog(loop).start()
@@ -88,7 +102,7 @@ def _link(
         ThreadWorker(loop, "names", patient=False),
         Broker(mqtt.host, mqtt.port, mqtt.keepalive_s),
         Backoff(retry.first_s, retry.longest_s, random.random),
-        MAX_PACKET,
+        found.topics.largest,
         partial(new_client, client_id, known_as),
         owner,
     )

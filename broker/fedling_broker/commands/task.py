@@ -10,18 +10,32 @@ from typing import TYPE_CHECKING
 from fedling_broker import onnx
 from fedling_broker.commands import installation
 from fedling_broker.commands.hindrances import hindrances, print_with_hindrances
+from fedling_broker.store.models import ModelRow
+from fedling_broker.store.store import Store
+from fedling_broker.store.tasks import TaskRow
 from fedling_broker.tasks import changes as task_changes
 from fedling_broker.tasks import task_file
 from fedling_broker.tasks.cost import cost_of
-from fedling_broker.tasks.task_file import Task
+from fedling_broker.tasks.task_file import Normalise, Task
 from fedling_native import parameter_counts
 from fedling_protocol.command import output
 from fedling_protocol.disk.errors import Missing
 from fedling_protocol.exits import Exit
+from fedling_protocol.settings import SettingsError
 
 if TYPE_CHECKING:
     from fedling_broker.onnx.importer import Imported
     from fedling_broker.onnx.quantise import Change
+
+
+SCALED_BY = {
+    Normalise.FLEET: "samples are scaled by all devices' mean and deviation, which a first round"
+    ' asks for; where sensors differ, and each device sees every label: normalise = "device"',
+    Normalise.DEVICE: "samples are scaled by each device's own mean and deviation: right where each"
+    ' device sees every label, else use normalise = "fleet"',
+    Normalise.NONE: "samples are not scaled: the stream's resolution must be 1/32 of what shall"
+    " count as 1",
+}
 
 
 def add(args: argparse.Namespace) -> Exit:
@@ -67,6 +81,7 @@ def _tell(args: argparse.Namespace, task: Task, start: Imported | None, words: s
                 "input_order": None if start is None else str(start.found.order),
                 "input_order_is_sure": start is None or not start.found.either,
                 "layers": [] if start is None else [asdict(change) for change in start.changes],
+                "normalise": task.spec.normalise,
                 "cost": asdict(cost),
             }
         )
@@ -74,6 +89,7 @@ def _tell(args: argparse.Namespace, task: Task, start: Imported | None, words: s
     if start is not None:
         _tell_of_start(args, start)
     print(words)
+    print(SCALED_BY[Normalise(task.spec.normalise)])
     print(cost.sentence)
 
 
@@ -109,6 +125,7 @@ def list_(args: argparse.Namespace) -> Exit:
                     "rounds": store.models.folded(row.name),
                     "open": bool(plans) and not plans[-1].closed,
                     "model": newest.version,
+                    "normalise": _scaling(store, row, newest),
                     "hindrance": why.get(row.name),
                 }
             )
@@ -116,6 +133,15 @@ def list_(args: argparse.Namespace) -> Exit:
         rows, as_json=args.json, empty="no tasks; add one: fedling-broker task add"
     )
     return Exit.OK
+
+
+def _scaling(store: Store, row: TaskRow, newest: ModelRow) -> str:
+    """Say how samples are scaled, and how far that is."""
+    try:
+        how = installation.task(store, row.name).spec.normalise
+    except SettingsError:  # of another version; the list names it all the same
+        return "unknown"
+    return f"{how}, not measured yet" if how == Normalise.FLEET and newest.scale is None else how
 
 
 def update(args: argparse.Namespace) -> Exit:
@@ -154,13 +180,14 @@ def resume(args: argparse.Namespace) -> Exit:
 
 def _set_paused(args: argparse.Namespace, *, paused: bool) -> Exit:
     with installation.opened(args) as (_, store):
-        if not store.tasks.pause(args.task, paused):
-            raise Missing(f"no task {args.task}")
-    output.print_answer(
-        f"task {args.task}: {'ends the round in work, then rests' if paused else 'goes on'}",
-        {"task": args.task, "paused": paused},
-        as_json=args.json,
-    )
+        names = [row.name for row in store.tasks.rows()] if args.all else [args.task]
+        for name in names:
+            if not store.tasks.pause(name, paused):
+                raise Missing(f"no task {name}")
+    does = "ends the round in work, then rests" if paused else "goes on"
+    words = "\n".join(f"task {name}: {does}" for name in names)
+    facts = {"tasks": names} if args.all else {"task": args.task}
+    output.print_answer(words or "no tasks", facts | {"paused": paused}, as_json=args.json)
     return Exit.OK
 
 

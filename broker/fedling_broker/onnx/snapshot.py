@@ -38,7 +38,8 @@ class Snapshot:
 
     def metadata(self) -> dict[str, str]:
         """What travels in the file beside the graph."""
-        return {
+        scale = {} if self.spec.scale is None else {"scale": json.dumps(self.spec.scale)}
+        return scale | {
             "task": self.spec.task,
             "version": str(self.version),
             "model_hash": self.model_hash.hex(),

@@ -105,7 +105,8 @@ Event = Connected | JoinSeen | UpdateSeen | DeviceGone | Opened | Folded | Tick
 
 @dataclass(frozen=True, slots=True)
 class OpenRound:
-    """**Durable**: the plan of this round on the newest model is in the database, open.
+    """**Durable**: the plan of this round on the newest model is in the database, open. Round 0
+    asks for statistics.
 
     Its plan_id is derived (digest.plan_id), so doing it again yields the same plan. Opened follows;
     nothing is published yet.

@@ -153,7 +153,7 @@ def on_opened(s: Rounds, event: Opened, now: int, do: list[Action]) -> Rounds:
 
 def on_folded(s: Rounds, event: Folded, now: int, do: list[Action]) -> Rounds:
     s = between(s.rules, s.done + 1, now)
-    if isinstance(s.phase, Over) or s.rules.pause_s:
+    if not isinstance(s.phase, Pausing) or s.phase.until_ms > now:
         rest(s, now, do)
     return s
 

@@ -21,6 +21,7 @@ class Rules:
     policy: Policy  # how one round is held
     rounds: int  # rest after so many; 0: for ever
     pause_s: int = 0  # rest between rounds
+    paused: bool = False  # rest after the one in work
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ class Rounds:
     """All that is remembered of the rounds of one task."""
 
     rules: Rules
-    done: int  # rounds folded; the one in work, or the next, has number done + 1
+    done: int  # rounds folded, -1: nor statistics; the one in work or the next is done + 1
     phase: Phase
 
 
@@ -90,7 +91,7 @@ class OnDisk:
 def restore(rules: Rules, done: int, plan: OnDisk | None, now_ms: int) -> Rounds:
     """Make the rounds after a start, from what is on disk. The shell gives Tick, then Connected.
 
-    done: rounds folded
+    done: as in Rounds
     A pause between rounds begins anew.
     """
     if plan is None:
@@ -103,9 +104,9 @@ def restore(rules: Rules, done: int, plan: OnDisk | None, now_ms: int) -> Rounds
 
 def between(rules: Rules, done: int, now_ms: int) -> Rounds:
     """Make the phase in which no plan is open and `done` rounds are folded."""
-    if rules.rounds and done >= rules.rounds:
+    if rules.paused or (rules.rounds and done >= rules.rounds):
         return Rounds(rules, done, Over())
-    return Rounds(rules, done, Pausing(now_ms + (rules.pause_s * 1000 if done else 0)))
+    return Rounds(rules, done, Pausing(now_ms + (rules.pause_s * 1000 if done > 0 else 0)))
 
 
 def due(s: Rounds) -> int | None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from fedling_protocol.wire import sums
 from fedling_protocol.wire.codecs import Codec
 from fedling_protocol.wire.messages import Update
 
@@ -16,6 +17,11 @@ class Terms:
     weight_cap: int
     vector_size: int  # bytes
 
+    @property
+    def asks_for_sums(self) -> bool:
+        """Whether the vector is one that must be possible, too."""
+        return self.codec is Codec.SUMS
+
 
 def misfit(terms: Terms, update: Update) -> str:
     """Find the first thing of the update that is not as the plan asked; empty: nothing."""
@@ -27,4 +33,6 @@ def misfit(terms: Terms, update: Update) -> str:
         return "weight"
     if len(update.vector) != terms.vector_size:
         return "shape"
+    if terms.asks_for_sums and not sums.are_possible(sums.unpack(update.vector)):
+        return "sums"
     return ""

@@ -23,7 +23,7 @@ Call = Callable[[], None]
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Why a task is held back. until: as Clock.wall()"""
+    """What hinders a task, as what is said of it: "is held back: ...". until: as Clock.wall()"""
 
     says: str
     until: float
@@ -68,12 +68,11 @@ class Holding:
         wait_s = hold.backoff.next_s()
         hold.until = self._clock.now() + wait_s
         says = (
-            f"its {what} of {size:,} bytes cost the connection to the MQTT broker {hold.cuts} "
-            "times in a row: raise the broker's limit of packets, see fedling-broker check"
+            f"is held back: its {what} of {size:,} bytes cost the connection to the MQTT broker "
+            f"{hold.cuts} times in a row: raise the broker's limit of packets, see "
+            "fedling-broker check"
         )
-        log.warning(
-            "task %s is held back, others go on: %s; next try in %.0f s", task, says, wait_s
-        )
+        log.warning("task %s %s; others go on, next try in %.0f s", task, says, wait_s)
         hold.notice = Notice(says, self._clock.wall() + wait_s)
         self._tell()
 

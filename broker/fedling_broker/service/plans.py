@@ -1,16 +1,18 @@
 """What a round asks of devices, from its task and from what the database has of it."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from fedling_broker.rounds import state
 from fedling_broker.rounds.state import Rounds
 from fedling_broker.rounds.terms import Terms
+from fedling_broker.store.models import ModelRow
 from fedling_broker.store.rounds import PlanRow
 from fedling_broker.store.store import Store
 from fedling_broker.tasks.task_file import Task
 from fedling_native import weights_size
-from fedling_protocol.wire.codecs import Codec
-from fedling_protocol.wire.messages import Plan
+from fedling_protocol.wire import sums
+from fedling_protocol.wire.messages import CODEC_OF, Plan, PlanKind, TaskSpec
 
 CLAIM_MARGIN = 2  # claims may be so many times what counts
 
@@ -20,13 +22,13 @@ def asked_of(task: Task, asked: Task) -> Task:
     return replace(task, training=asked.training, conditions=asked.conditions)
 
 
-def plan_of(task: Task, row: PlanRow, model_size: int, generation: int) -> Plan:
-    """What devices are asked in this round."""
+def plan_of(task: Task, row: PlanRow, model: ModelRow, model_size: int, generation: int) -> Plan:
+    """What devices are asked in this round. model: its base"""
     training = replace(task.training, weight_cap=weight_cap(task, row))
     return Plan(
-        row.plan_id, row.round, row.base_version, row.base_hash, task.spec, training,
-        task.conditions, 0, Codec.RAW_INT16, task.cohort, model_size, task.spread_s,
-        generation=generation,
+        row.plan_id, row.round, row.base_version, row.base_hash, model.spec(task.spec), training,
+        task.conditions, 0, CODEC_OF[row.kind], task.cohort, model_size, task.spread_s,
+        generation=generation, kind=row.kind,
     )  # fmt: skip
 
 
@@ -35,10 +37,16 @@ def terms_of(task: Task, row: PlanRow) -> Terms:
     return Terms(
         row.base_version,
         row.base_hash,
-        Codec.RAW_INT16,
+        CODEC_OF[row.kind],
         weight_cap(task, row),
-        weights_size(task.spec.layers),
+        VECTOR_SIZE[row.kind](task.spec),
     )
+
+
+VECTOR_SIZE: Mapping[PlanKind, Callable[[TaskSpec], int]] = {
+    PlanKind.TRAIN: lambda spec: weights_size(spec.layers),
+    PlanKind.STATISTICS: lambda spec: sums.size(spec.channels),
+}
 
 
 def weight_cap(task: Task, row: PlanRow) -> int:
@@ -68,9 +76,11 @@ def restore(task: Task, asked: Task, paused: bool, store: Store, now_ms: int) ->
 
     asked: the task when the round in work was opened
     """
-    done, plan = store.models.folded(task.name), on_disk(asked, store, now_ms)
-    if not paused:
-        return state.restore(task.rules, done, plan, now_ms)
-    if plan is None:
-        return Rounds(task.rules, done, state.Over())
-    return state.restore(replace(task.rules, rounds=done + 1), done, plan, now_ms)
+    rules, plan = replace(task.rules, paused=paused), on_disk(asked, store, now_ms)
+    return state.restore(rules, done(task, store), plan, now_ms)
+
+
+def done(task: Task, store: Store) -> int:
+    """How many rounds are folded; -1: before the first the fleet is asked for statistics."""
+    unknown = task.spec.normalise == "fleet" and store.models.newest(task.name).scale is None
+    return -1 if unknown else store.models.folded(task.name)

@@ -51,11 +51,13 @@ class Publisher:
         self._key = key
         self._holding = holding
         self._models: dict[str, Retained] = {}  # the newest of each task
+        self._kinds: dict[str, PlanKind] = {}  # of the plan, where tasks have several
         self.epoch = 0  # in which all is said
 
     def forget_connection(self) -> None:
         """What the MQTT broker got before, it may have forgotten."""
         self._models.clear()
+        self._kinds.clear()
 
     # --- to one device ---------------------------------------------------------------------------
 
@@ -79,9 +81,16 @@ class Publisher:
         self._say(self._topics.of(Kind.TASKS), message, retain=True)
 
     def plan(self, task: str, message: Plan | Rest) -> None:
-        topic = self._topics.of(Kind.PLAN, task, Plan.kind)
-        if self._link.connected:
-            self._publish_large(task, "plan", topic, self._seal(topic, message))
+        """A task has one plan, or rest: what was said as another kind of plan is emptied."""
+        kind = message.kind if isinstance(message, Plan) else PlanKind.TRAIN
+        topic = self._topics.of(Kind.PLAN, task, kind)
+        if not self._link.connected:
+            return
+        self._publish_large(task, "plan", topic, self._seal(topic, message))
+        if message.spec.normalise == "fleet" and self._kinds.get(task) is not kind:
+            self._kinds[task] = kind
+            for other in set(PlanKind) - {kind}:
+                self._no_plan(task, other)
 
     def model(
         self,
@@ -119,19 +128,28 @@ class Publisher:
     def nothing(self, left: Leftover, done: Done) -> None:
         """done: the MQTT broker has forgotten what it held of a removed task."""
         if left.version == PLAN:
-            topic = self._topics.of(Kind.PLAN, left.task, PlanKind.TRAIN)
-            self._link.publish(topic, b"", retain=True, done=done)
+            *others, last = PlanKind  # what is published first is taken in first
+            for kind in others:
+                self._no_plan(left.task, kind)
+            self._no_plan(left.task, last, done)
         else:
             self.no_model(left.task, left.version, done)
+
+    def _no_plan(self, task: str, kind: PlanKind, done: Done | None = None) -> None:
+        topic = self._topics.of(Kind.PLAN, task, kind)
+        self._link.publish(topic, b"", retain=True, done=done)
 
     def forget_task(self, task: str) -> None:
         """The task is no more: a version of another one of its name is another model."""
         self._models.pop(task, None)
+        self._kinds.pop(task, None)
         self._holding.forget(task)
 
     def _seal_model(self, models: Models, spec: TaskSpec, row: ModelRow) -> bytes:
         topic = self._topics.of(Kind.MODEL, spec.task, row.version)
-        model = Model(row.version, spec, row.exponents, models.bytes_of(row, spec))
+        model = Model(
+            row.version, row.spec(spec), row.exponents, models.bytes_of(row, spec), row.drawn
+        )
         return envelope.seal(model, self._topics.bound(topic), self._key)
 
     def _publish_model(

@@ -1,34 +1,39 @@
 """One task at the aggregator: gives its rounds events, executes what they ask for."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from fedling_broker.aggregation.limits import Sizes
+from fedling_broker.aggregation.sums import GroupSum
 from fedling_broker.rounds import events as ev
 from fedling_broker.rounds import machine, state
 from fedling_broker.rounds.state import Rounds
 from fedling_broker.service.fold import Made, fold
+from fedling_broker.service.measure import measure, updates
 from fedling_broker.service.plans import asked_of, plan_of, restore, terms_of
 from fedling_broker.service.publisher import Publisher
-from fedling_broker.service.running_sum import Base, RunningSum
+from fedling_broker.service.running_sum import Base, Lost, RunningSum
 from fedling_broker.service.turns import Turns
-from fedling_broker.store.models import Fold, ModelRow
+from fedling_broker.store.models import ModelRow
 from fedling_broker.store.rounds import DecisionRow, PlanRow
+from fedling_broker.store.shelf import Damaged
 from fedling_broker.store.store import Store
 from fedling_broker.store.tasks import TaskRow
 from fedling_broker.tasks.task_file import Task, parse_task
-from fedling_protocol.disk.errors import Busy
+from fedling_protocol.disk.errors import BadDatabase, Busy, CannotWrite
 from fedling_protocol.runtime.conductor import Conductor
 from fedling_protocol.runtime.loop import Clock
 from fedling_protocol.runtime.worker import Worker
 from fedling_protocol.wire import digest
-from fedling_protocol.wire.messages import Join, Plan, Rest, Update, Verdict
+from fedling_protocol.wire.messages import Join, Plan, PlanKind, Rest, Update, Verdict
 
 log = logging.getLogger(__name__)
 
 MOST_NAMED = 10  # devices in the log after one round
+OF_THE_DISK = (CannotWrite, Busy, BadDatabase)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,8 @@ class Parts:
     fleet: str
     secret: bytes
     keep_updates: bool  # for audits
-    refused: Callable[[Exception], None]  # told what the disk refused, or holds damaged
+    refused: Callable[[Exception], None]  # told what the disk refused
+    halt: Callable[[str, Exception], None]  # told what went wrong with a task alone
 
     def name_plan(self, task: str, generation: int, number: int, base: bytes, epoch: int) -> bytes:
         """Name the plan of a round on this base that is opened in an epoch."""
@@ -59,6 +65,7 @@ class RoundsRunner:
 
     def __init__(self, task: Task, row: TaskRow, parts: Parts) -> None:
         self.task = task
+        self._ended = False  # by close(); a machine that fails closes itself
         self.folding = False  # files are being made that no row speaks of yet
         self._generation = row.generation
         self._asked = task if row.asked is None else parse_task(row.asked, f"task {row.name}")
@@ -83,11 +90,11 @@ class RoundsRunner:
 
     def look(self) -> None:
         """Look at the time."""
-        self._conductor.give(ev.Tick())
+        self._part(lambda: self._conductor.give(ev.Tick()))
 
     def connected(self) -> None:
         """What is retained has to be set again."""
-        self._conductor.give(ev.Connected())
+        self._part(lambda: self._conductor.give(ev.Connected()))
 
     def join(self, device: str, join: Join, certified: bool) -> None:
         """A verified Join."""
@@ -101,14 +108,43 @@ class RoundsRunner:
 
     def gone(self, device: str) -> None:
         """The device was removed from the fleet."""
-        self._conductor.give(ev.DeviceGone(device))
+        self._part(lambda: self._conductor.give(ev.DeviceGone(device)))
 
     def close(self) -> None:
         """No timer and no action any more. What is on disk stays."""
+        self._ended = True
         self._conductor.close()
         if self._sum is not None:
             self._sum.close()
         self._wanted = object()
+
+    # --- what goes wrong: with the disk, for all; with anything else, for this task alone ---------
+
+    def _part(self, call: Callable[[], None]) -> None:
+        """Make a call that is a part of a turn, and undo it if it fails."""
+        try:
+            with self._parts.turns.part():
+                call()
+        except Exception as error:  # noqa: BLE001 (the boundary of a task)
+            self._fail(error, in_turn=True)
+
+    def _bounded(self, call: Callable[[], None]) -> None:
+        """Make a call that is no part of a turn."""
+        try:
+            call()
+        except Exception as error:  # noqa: BLE001 (the boundary of a task)
+            self._fail(error)
+
+    def _fail(self, error: Exception, *, in_turn: bool = False) -> None:
+        if isinstance(error, OF_THE_DISK):
+            if in_turn:
+                raise error
+            self._parts.refused(error)
+        elif not self._ended:
+            self._parts.halt(self.task.name, error)
+
+    def _then(self, answer: Callable[[], None]) -> None:
+        self._parts.turns.then(lambda: self._bounded(answer))
 
     def _past(self, plan_id: bytes, device: str) -> ev.Past | None:
         """What the database says of a plan that is not open."""
@@ -134,10 +170,10 @@ class RoundsRunner:
         self._asked = self.task
         rounds = parts.store.rounds
         rounds.open(name, action.round, plan_id, base, self.task.clip_q8, self._now_ms())
-        log.info("%s: round %d open on model %d", name, action.round, base.version)
         plan = rounds.plan(name, plan_id)
         assert plan is not None
-        self._begin_sum(plan)
+        log.info("%s: %s open on model %d", name, plan.words, base.version)
+        self._restore_sum()
         self._conductor.give(ev.Opened(plan_id, terms_of(self.task, plan)))
 
     def _grant(self, action: ev.GrantPlace) -> None:
@@ -146,13 +182,13 @@ class RoundsRunner:
         rounds.grow(name, action.plan_id, action.at_ms)
 
     def _store(self, action: ev.StoreUpdate) -> None:
-        """On disk when the turn is; in the sum at once, which is lost with a turn that fails."""
+        """On disk when the turn is; in the sum at once, which is lost with a turn that fails.
+
+        Statistics have none: they limit each other, so they are added when all are there.
+        """
         name, rounds, update = self.task.name, self._parts.store.rounds, action.update
-        assert self._sum is not None
-        extent, sizes = (
-            rounds.add_update(name, update.plan_id, action.message),
-            self._sum.add(update),
-        )
+        extent = rounds.add_update(name, update.plan_id, action.message)
+        sizes = Sizes(0, 0, 0) if self._sum is None else self._sum.add(update)
         row = DecisionRow(
             action.device,
             Verdict.ACCEPTED,
@@ -191,7 +227,7 @@ class RoundsRunner:
 
     def _restore_sum(self) -> None:
         plan = self._parts.store.rounds.unfolded(self.task.name)
-        if plan is not None:
+        if plan is not None and plan.kind is PlanKind.TRAIN:
             self._begin_sum(plan)
 
     def _begin_sum(self, plan: PlanRow) -> RunningSum:
@@ -200,7 +236,7 @@ class RoundsRunner:
         base = Base(self.task.spec.layers, parts.store.models.newest(name).exponents)
         self._sum = RunningSum(base, plan.limits)
         members = rounds.members(name, plan.plan_id)
-        self._sum.restore(parts.clock, rounds, plan.plan_id, members, parts.refused)
+        self._sum.restore(parts.clock, rounds, plan.plan_id, members, self._fail)
         return self._sum
 
     def _fold(self, action: ev.FoldRound) -> None:
@@ -211,8 +247,10 @@ class RoundsRunner:
             self._conductor.give(ev.Folded(action.plan_id))
             return
         self.folding = True
-        if self._sum is None or self._sum.limits is None:  # known now, when all of it is on disk
-            parts.turns.then(lambda: self._add_up_and_make(plan))
+        if plan.kind is PlanKind.STATISTICS:
+            self._then(lambda: self._measure(plan))  # when all of them are on disk
+        elif self._sum is None or self._sum.limits is None:  # known now, when all of it is on disk
+            self._then(lambda: self._add_up_and_make(plan))
         else:
             self._make(plan, self._sum)
 
@@ -222,46 +260,64 @@ class RoundsRunner:
 
     def _make(self, plan: PlanRow, of: RunningSum) -> None:
         """Make the files of the next model as soon as the sum is whole."""
-        parts, task, models = self._parts, self.task, self._parts.store.models
-        before, version = models.newest_state(task.name), models.newest(task.name).version + 1
+        task, models = self.task, self._parts.store.models
+        before, base = models.newest_state(task.name), models.newest(task.name)
         assert of.limits is not None
         steps = of.limits.steps
-        of.when_whole(
-            lambda total: parts.compute.do(
-                lambda: fold(models, task, before, total, steps),
-                lambda made: self._on_folded(plan, version, before, made),
-                parts.refused,
+
+        def make(total: GroupSum) -> None:
+            if not total.weight:
+                log = self._parts.store.rounds.log(plan.plan_id)
+                self._fail(Damaged(f"{log}: none of its {len(of.lost)} updates is whole"))
+                return
+            self._compute(
+                plan, before, lambda: fold(models, task, base, before, total, steps), of.lost
             )
-        )
 
-    def _on_folded(self, plan: PlanRow, version: int, before: bytes, made: Made) -> None:
-        """The files are on disk."""
-        if not self._conductor.closed:
-            self._parts.turns.run(lambda: self._enter(plan, version, before, made))
+        of.when_whole(make)
 
-    def _enter(self, plan: PlanRow, version: int, before: bytes, made: Made) -> None:
-        """Journal, model and plan in one turn, then the updates and the old state are erased."""
-        parts, task, setup = self._parts, self.task, self.task.optimiser
+    def _measure(self, plan: PlanRow) -> None:
+        """Make the files of the model that knows the scale."""
         if self._conductor.closed:
             return
-        row = Fold(
-            plan.round,
-            made.sum_hash,
-            made.weight,
-            setup.name,
-            setup.text,
-            version,
-            made.model_hash,
-            made.state_hash,
+        task, models, rounds = self.task, self._parts.store.models, self._parts.store.rounds
+        before, base = models.newest_state(task.name), models.newest(task.name)
+        devices = updates(rounds, plan.plan_id, rounds.members(task.name, plan.plan_id))
+        limited = task.clip_q8 > 0
+        self._compute(
+            plan,
+            before,
+            lambda: measure(models, task.spec, base, before, devices, limited=limited),
         )
+
+    def _compute(
+        self, plan: PlanRow, before: bytes, make: Callable[[], Made], lost: Sequence[Lost] = ()
+    ) -> None:
+        """Beside the loop. lost: updates that nothing can be made of"""
+        self._parts.compute.do(
+            make, lambda made: self._on_folded(plan, before, made, lost), self._fail
+        )
+
+    def _on_folded(self, plan: PlanRow, before: bytes, made: Made, lost: Sequence[Lost]) -> None:
+        """The files are on disk."""
+        if not self._conductor.closed:
+            enter = partial(self._enter, plan, before, made, lost)
+            self._parts.turns.run(lambda: self._part(enter))
+
+    def _enter(self, plan: PlanRow, before: bytes, made: Made, lost: Sequence[Lost]) -> None:
+        """Journal, model and plan in one turn, then the updates and the old state are erased."""
+        parts, task, model = self._parts, self.task, made.model
+        if self._conductor.closed:
+            return
         self._name_who_is_far_off(plan)
-        parts.store.models.enter(task.name, row, made.exponents)
+        self._name_what_is_lost(plan, lost)
+        parts.store.models.enter(task.name, made.entry(plan.round), model)
         parts.store.rounds.end(task.name, plan.plan_id, keep=parts.keep_updates)
         self.folding = False
-        log.info("%s: round %d made model %d", task.name, plan.round, version)
+        log.info("%s: %s made model %d", task.name, plan.words, model.version)
         self._sum = None
         self._conductor.give(ev.Folded(plan.plan_id))
-        parts.turns.then(lambda: self._erase(plan, before))  # the next model is sealed before it
+        self._then(lambda: self._erase(plan, before))  # the next model is sealed before it
 
     def _name_who_is_far_off(self, plan: PlanRow) -> None:
         for device in self._parts.store.rounds.far_again(self.task.name, plan)[:MOST_NAMED]:
@@ -269,6 +325,16 @@ class RoundsRunner:
                 "%s: the updates of device %s are far longer than others' again and again; what is "
                 "left of them counts. See: fedling-broker round show %s %d",
                 self.task.name, device, self.task.name, plan.round,
+            )  # fmt: skip
+
+    def _name_what_is_lost(self, plan: PlanRow, lost: Sequence[Lost]) -> None:
+        """It stays accepted, which is what its device was told; the sum is without it."""
+        name = self.task.name
+        self._parts.store.rounds.lose(name, plan.plan_id, [update.device for update in lost])
+        for update in lost[:MOST_NAMED]:
+            log.error(
+                "%s: round %d goes on without the update of %s: %s",
+                name, plan.round, update.device, update.why,
             )  # fmt: skip
 
     def _erase(self, plan: PlanRow, before: bytes) -> None:
@@ -291,26 +357,26 @@ class RoundsRunner:
 
     def _ticket(self, action: ev.SendTicket) -> None:
         say = self._parts.publisher.ticket
-        self._parts.turns.then(partial(say, self.task.name, action.device, action.ticket))
+        self._then(partial(say, self.task.name, action.device, action.ticket))
 
     def _receipt(self, action: ev.SendReceipt) -> None:
         say = self._parts.publisher.receipt
-        self._parts.turns.then(partial(say, self.task.name, action.device, action.receipt))
+        self._then(partial(say, self.task.name, action.device, action.receipt))
 
     def _publish_plan(self, action: ev.PublishPlan) -> None:
         row = self._parts.store.rounds.plan(self.task.name, action.plan_id)
         assert row is not None
         asked = asked_of(self.task, self._asked)
-        self._retain(lambda _model, size: plan_of(asked, row, size, self._generation))
+        self._retain(lambda model, size: plan_of(asked, row, model, size, self._generation))
 
     def _publish_rest(self, action: ev.PublishRest) -> None:
-        spec, look_again_s = self.task.spec, action.look_again_s
-        generation = self._generation
-        self._retain(
-            lambda model, size: Rest(
-                model.version, model.model_hash, spec, size, look_again_s, generation=generation
-            )
-        )
+        spec, look_again_s, generation = self.task.spec, action.look_again_s, self._generation
+
+        def rest(model: ModelRow, size: int) -> Rest:
+            version, name = model.version, model.model_hash
+            return Rest(version, name, model.spec(spec), size, look_again_s, generation=generation)
+
+        self._retain(rest)
 
     def _retain(self, make: Callable[[ModelRow, int], Plan | Rest]) -> None:
         """The newest model first; then what stands on it; then other models are emptied.
@@ -332,9 +398,9 @@ class RoundsRunner:
 
         def begin() -> None:
             if wanted():
-                parts.publisher.model(models, spec, model, wanted, say, parts.refused)
+                parts.publisher.model(models, spec, model, wanted, say, self._fail)
 
-        parts.turns.then(begin)
+        self._then(begin)
 
     def _empty(self, version: int) -> None:
         parts, name = self._parts, self.task.name

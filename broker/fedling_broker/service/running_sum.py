@@ -8,6 +8,7 @@ from fedling_broker.aggregation.limits import Limits, Sizes
 from fedling_broker.aggregation.sums import GroupSum, Sum
 from fedling_broker.aggregation.vectors import decode
 from fedling_broker.store.rounds import DecisionRow, Rounds
+from fedling_broker.store.shelf import Damaged
 from fedling_native import Layer, parameter_counts
 from fedling_protocol.runtime.loop import Clock
 from fedling_protocol.runtime.slices import Sliced, Slices
@@ -16,6 +17,14 @@ from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Update
 
 Then = Callable[[GroupSum], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """An update that was accepted, and that the disk does not give back."""
+
+    device: str
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +53,21 @@ def add_up(
     base: Base,
     limits: Limits,
     total: Sum,
+    lost: list[Lost] | None = None,
 ) -> Slices[None]:
-    """Add the members' updates on disk. Raises Damaged."""
+    """Add the members' updates on disk.
+
+    lost: takes those that are not whole any more; None: raises Damaged.
+    """
     for member in members:
-        update = read(rounds.update(plan_id, member))
-        add(total, update, base.measure(update), limits)
+        try:
+            update = read(rounds.update(plan_id, member))
+        except Damaged as damaged:
+            if lost is None:
+                raise
+            lost.append(Lost(member.device, str(damaged)))
+        else:
+            add(total, update, base.measure(update), limits)
         yield
 
 
@@ -66,6 +85,7 @@ class RunningSum:
         """limits: None: the round's own updates will set them, so nothing is added before."""
         self.base = base
         self.limits = limits
+        self.lost: list[Lost] = []
         self._sum = Sum(base.layers)
         self._slices: Sliced[None] | None = None
         self._wanted: Then | None = None
@@ -78,9 +98,9 @@ class RunningSum:
         members: list[DecisionRow],
         failed: Callable[[Exception], None],
     ) -> None:
-        """Begin with the updates on disk. failed: told if one of them is damaged."""
+        """Begin with the updates on disk; those that are damaged are in `lost`, and in no sum."""
         if members and self.limits is not None:
-            slices = add_up(rounds, plan_id, members, self.base, self.limits, self._sum)
+            slices = add_up(rounds, plan_id, members, self.base, self.limits, self._sum, self.lost)
             self._slices = Sliced(clock, slices, lambda _: self._on_restored(), failed)
 
     def add(self, update: Update) -> Sizes:

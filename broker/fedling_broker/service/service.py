@@ -13,29 +13,29 @@ from fedling_broker.service import notices as notices_file
 from fedling_broker.service.counters import Counters
 from fedling_broker.service.holding import Holding, Notice
 from fedling_broker.service.inbox import Inbox
+from fedling_broker.service.plans import VECTOR_SIZE
 from fedling_broker.service.publisher import Publisher
 from fedling_broker.service.roster import Roster
-from fedling_broker.service.runner import Parts
-from fedling_broker.service.runners import Runners
+from fedling_broker.service.runner import OF_THE_DISK, Parts
+from fedling_broker.service.runners import Runners, way_out
 from fedling_broker.service.sweeper import Sweeper
 from fedling_broker.service.turns import Turns
 from fedling_broker.store.devices import Devices
 from fedling_broker.store.rounds import PlanRow
-from fedling_broker.store.shelf import Damaged
 from fedling_broker.store.store import Epoch, Store
 from fedling_broker.store.tasks import TaskRow
-from fedling_native import weights_size
-from fedling_protocol.disk.errors import Busy, CannotWrite
 from fedling_protocol.net.ports import Done, MakeLink, Will
 from fedling_protocol.net.tcpinfo import Traffic
+from fedling_protocol.runtime import mishaps
 from fedling_protocol.runtime.backoff import Backoff
+from fedling_protocol.runtime.halts import Halts
 from fedling_protocol.runtime.loop import Clock
 from fedling_protocol.runtime.recovery import Recovery
 from fedling_protocol.runtime.worker import Worker
 from fedling_protocol.wire.identity import SigningKey
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.limits import MAX_SMALL
-from fedling_protocol.wire.messages import Join, Receipt, Update, Verdict
+from fedling_protocol.wire.messages import Answer, Join, Receipt, Ticket, Update, Verdict
 from fedling_protocol.wire.refused import Reason, Refused
 from fedling_protocol.wire.topics import Address
 from fedling_protocol.wire.trust import Received, Trust
@@ -45,6 +45,7 @@ log = logging.getLogger(__name__)
 CLIENT_ID = "fedling-aggregator-{fleet}"
 LOOK_S = 1.0  # the admin verbs write to the database: it is looked at so often
 BOOKS_S = 60.0  # counters are written so often
+WAIT_S = 60  # a device of a task that is stopped is told to wait for so long at least
 MOST_WAITING = 160 << 20  # bytes of messages that wait for a slow disk; further ones are dropped
 
 
@@ -73,7 +74,9 @@ class Service:
         self.link = ports.make_link(CLIENT_ID.format(fleet=config.file.fleet), self)
         self.turns = Turns(clock, ports.disk, store, self._look, self._refused)
         self._disk = ports.disk
-        holding = Holding(clock, ports.draw, self._note)
+        self._notices: dict[str, Mapping[str, Notice]] = {}  # by who gives them
+        holding = Holding(clock, ports.draw, partial(self._note, "held"))
+        halts = Halts(clock, ports.draw, way_out, self._note_halts, self._begin_again)
         self.publisher = Publisher(self.link, ports.compute, config.topics, key, holding)
         trust = Trust(config.topics, config.root_key, self._largest)
         self.inbox = Inbox(clock, trust, self.counters)
@@ -92,8 +95,9 @@ class Service:
             secret=secret,
             keep_updates=config.file.keep_updates is KeepUpdates.AUDIT,
             refused=self._refused,
+            halt=self._halt,
         )
-        self.runners = Runners(parts, lambda: self.link.connected)
+        self.runners = Runners(parts, lambda: self.link.connected, halts)
         full = Backoff(config.file.retry.first_s, config.file.retry.longest_s, ports.draw)
         self.recovery = Recovery(
             clock, full, self._forget, self._probe, self._go_on, "nothing is accepted"
@@ -108,7 +112,8 @@ class Service:
     def start(self) -> None:
         """Everything begins; then the clock runs it. Raises SettingsError."""
         self.roster.load(self.config)
-        self._note({})
+        self.clock.on_error(self._refused)
+        self._note("held", {})
         self.link.start()
         self._look_again()
         self._keep_books()
@@ -124,10 +129,32 @@ class Service:
         self.turns.run(self._write_counts)
         self.turns.drain(lambda: self.link.stop(None, done))
 
-    def _note(self, notices: Mapping[str, Notice]) -> None:
-        """Tell commands which tasks are held back."""
-        write = partial(notices_file.write, self.config.state_dir, notices)
-        self._disk.do(write, lambda _: None, self._refused)
+    def _note(self, who: str, notices: Mapping[str, Notice]) -> None:
+        """Tell commands which tasks are held back, or stopped."""
+        self._notices[who] = notices
+        told = {task: notice for by in self._notices.values() for task, notice in by.items()}
+        write = partial(notices_file.write, self.config.state_dir, told)
+        self._disk.do(write, lambda _: None, self._on_not_noted)
+
+    def _note_halts(self) -> None:
+        ahead = self.clock.wall() - self.clock.now()
+        halted = self.runners.halts.halted.items()
+        said = {t: Notice(f"is stopped: {halt.says}", halt.until + ahead) for t, halt in halted}
+        self._note("halted", said)
+
+    def _on_not_noted(self, error: Exception) -> None:
+        """Commands know less, nothing else is wrong: a disk that is full shows elsewhere, too."""
+        log.warning("which tasks are stopped cannot be told: %s", mishaps.sentence(error))
+
+    # --- a task that something is wrong with -----------------------------------------------------
+
+    def _halt(self, task: str, error: Exception) -> None:
+        self.counters.count("halts")
+        self.runners.halt(task, error)
+
+    def _begin_again(self, task: str) -> None:
+        if self._working:
+            self.turns.run(partial(self.runners.again, task))
 
     # --- what the admin verbs changed ------------------------------------------------------------
 
@@ -181,11 +208,10 @@ class Service:
         return self.recovery.stall is None and not self._stopping
 
     def _refused(self, error: Exception) -> None:
-        if not isinstance(error, CannotWrite | Busy | Damaged):
-            raise error
+        """Hear what is wrong with the disk, or with us: begin anew from what is on it."""
         self.recovery.refused(error)
         if self.recovery.stall is not None:
-            self._status("the state directory cannot be written: nothing is accepted")
+            self._status(f"{self.recovery.stall.reason}: nothing is accepted")
 
     def _forget(self) -> None:
         self.runners.close()
@@ -262,6 +288,8 @@ class Service:
                 raise Refused(Reason.TOPIC, "nobody here wants it")
         except Refused as refused:
             self.inbox.refusals.add(topic, refused)
+        except Exception as error:  # noqa: BLE001 (the boundary of a message)
+            self.inbox.refusals.fault(topic, error)
         else:
             self._waiting += len(payload)
             self.turns.run(partial(self._take, take, received, payload))
@@ -271,7 +299,8 @@ class Service:
         if address.kind is not Kind.UPDATE:
             return MAX_SMALL
         runner = self.runners.find(address.task or "")
-        vector = 0 if runner is None else weights_size(runner.task.spec.layers)
+        sizes = [] if runner is None else [size(runner.task.spec) for size in VECTOR_SIZE.values()]
+        vector = max(sizes, default=0)
         return min(address.kind.largest, vector + MAX_SMALL)
 
     # --- messages, in a turn ---------------------------------------------------------------------
@@ -284,25 +313,41 @@ class Service:
         elif received.certified and not self.roster.knows(device):  # removed since it was verified
             self.counters.count(f"refused: {Reason.UNKNOWN_KEY}")
         else:
-            take(self, device, received, payload)
+            self._try(partial(take, self, device, received, payload), received.address.task or "")
+
+    def _try(self, take: Callable[[], None], task: str) -> None:
+        """What a message brings about is undone if it fails, and its task begins anew."""
+        try:
+            with self.turns.part():
+                take()
+        except OF_THE_DISK:
+            raise
+        except Exception as error:  # noqa: BLE001 (the boundary of a message, and of a task)
+            self._halt(task, error)
 
     def _join(self, device: str, received: Received, _payload: bytes) -> None:
         join = received.message
         assert isinstance(join, Join)
         if join.key is not None:
             self._introduce(device, join.key, received.certified)
-        runner = self.runners.find(received.address.task or "")
+        task = received.address.task or ""
+        runner = self.runners.find(task)
         if runner is not None:
             runner.join(device, join, received.certified)
+        elif task in self.runners.halts:
+            self._not_now(device, task, join)
         elif received.certified:
             self._no_task(received, join.plan_id, join.have)
 
     def _update(self, device: str, received: Received, payload: bytes) -> None:
         update = received.message
         assert isinstance(update, Update)
-        runner = self.runners.find(received.address.task or "")
+        task = received.address.task or ""
+        runner = self.runners.find(task)
         if runner is not None:
             runner.update(device, update, payload, received.hash)
+        elif task in self.runners.halts:
+            self.counters.count("dropped messages")  # whoever sent it asks again, and is told
         else:
             self._no_task(received, update.plan_id, received.hash)
 
@@ -317,6 +362,13 @@ class Service:
                 device,
                 key.hex(),
             )
+
+    def _not_now(self, device: str, task: str, join: Join) -> None:
+        """Its task is stopped: a device keeps what it has, and asks again."""
+        until = self.runners.halts.halted[task].until
+        wait_s = max(WAIT_S, int(until - self.clock.now()))
+        ticket = Ticket(join.plan_id, join.nonce, Answer.WAIT, wait_s, "the task is stopped")
+        self.turns.then(partial(self.publisher.ticket, task, device, ticket))
 
     def _no_task(self, received: Received, plan_id: bytes, have: bytes | None) -> None:
         """A task that was removed: its devices need not ask for ever."""

@@ -7,19 +7,20 @@ disk, and the price of a commit is shared by all who wait for it.
 
     run(call)     call it inside a transaction: soon, or when the commit under way is done
     then(answer)  inside a call: call this when the transaction is on disk
+    part()        inside a call: what raises in it is undone, with its answers, and nothing else
 
 Whoever touches the database does so in such a call. What a failed commit would have made durable is
 lost, and with it all that memory made of it: the owner is told, forgets its machines, and begins
-anew from what is on disk.
+anew from what is on disk. So it is with whatever else a call raises.
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
-from fedling_broker.store.shelf import Damaged
 from fedling_broker.store.store import Store
 from fedling_protocol.disk.database import Transaction
-from fedling_protocol.disk.errors import Busy, CannotWrite, writing
+from fedling_protocol.disk.errors import Busy, writing
 from fedling_protocol.runtime.loop import Clock
 from fedling_protocol.runtime.worker import Worker
 
@@ -34,7 +35,7 @@ class Turns:
     """The one writer of the running aggregator's store.
 
     first: called at the beginning of each transaction, in it
-    refused: told when the disk could not be written or what is on it is damaged
+    refused: told when the disk could not be written, or what else went wrong
     """
 
     def __init__(
@@ -70,6 +71,18 @@ class Turns:
         """Call it when what this transaction has done is on disk; never if it cannot be."""
         self._answers.append(answer)
 
+    @contextmanager
+    def part(self) -> Iterator[None]:
+        """Undo what is written and to be answered inside, if it raises; inside a call."""
+        assert self._open is not None
+        answers = len(self._answers)
+        try:
+            with self._open.part():
+                yield
+        except BaseException:
+            del self._answers[answers:]
+            raise
+
     def drain(self, then: Call) -> None:
         """Tell when all that was asked for is on disk and answered, or was refused."""
         self._drained = then
@@ -87,10 +100,11 @@ class Turns:
         if self._committing:  # it was planned by a call of the turn before
             return
         try:
+            if self._calls and self._open is None and not self._begin():
+                self._plan(BUSY_S)
+                return
             more = bool(self._calls) and self._run_calls()
-        except Busy:
-            self._plan(BUSY_S)
-        except (CannotWrite, Damaged) as error:
+        except Exception as error:  # noqa: BLE001 (told to the owner, which begins anew)
             self._fail(error)
         else:
             if more:
@@ -100,8 +114,6 @@ class Turns:
 
     def _run_calls(self) -> bool:
         """Whether this transaction goes on in the next turn."""
-        if self._open is None:
-            self._begin()
         until = self._clock.now() + SLICE_S
         while self._calls:
             self._calls.popleft()()
@@ -109,11 +121,16 @@ class Turns:
                 break
         return bool(self._calls) and self._clock.now() < self._began + LONGEST_S
 
-    def _begin(self) -> None:
-        self._open = self._store.database.begin("the database", wait=False)
+    def _begin(self) -> bool:
+        """Whether we are the one writer now; an admin verb may be."""
+        try:
+            self._open = self._store.database.begin("the database", wait=False)
+        except Busy:
+            return False
         self._began = self._clock.now()
         self._changes = self._open.connection.total_changes
         self._first()
+        return True
 
     def _end(self) -> None:
         """Make it durable, if anything was written."""
@@ -145,10 +162,16 @@ class Turns:
         self._sending = False
         until = self._clock.now() + SLICE_S
         while self._due and self._clock.now() < until:
-            self._due.popleft()()
+            self._answer(self._due.popleft())
         if self._due:
             self._send_later()
         self._tell_drained()
+
+    def _answer(self, answer: Call) -> None:
+        try:
+            answer()
+        except Exception as error:  # noqa: BLE001 (told to the owner, which begins anew)
+            self._refused(error)
 
     def _send_later(self) -> None:
         if not self._sending:
@@ -165,8 +188,6 @@ class Turns:
 
     def _on_failed(self, error: Exception) -> None:
         self._committing = False
-        if not isinstance(error, CannotWrite | Busy):
-            raise error
         self._fail(error)
 
     def _fail(self, error: Exception) -> None:
@@ -179,9 +200,9 @@ class Turns:
         self._calls.clear()
         self._answers.clear()
         self._store.rounds.forget_logs()
-        if self._open is not None:
-            self._open.roll_back()
-            self._open = None
+        transaction, self._open = self._open, None
+        if transaction is not None:
+            transaction.roll_back()
 
 
 def make_durable(writes: Sequence[Call], transaction: Transaction) -> None:

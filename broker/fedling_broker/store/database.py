@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fedling_protocol.disk import lock
 from fedling_protocol.disk.database import Database, Tables
-from fedling_protocol.disk.errors import WrongTables
+from fedling_protocol.disk.errors import BadDatabase, WrongTables
 
 FILE = "fedling-broker.sqlite"
 PROGRAM = "fedling-broker"
@@ -158,10 +158,28 @@ CREATE TABLE withdrawn (
     task TEXT NOT NULL, version INTEGER NOT NULL, PRIMARY KEY (task, version)) WITHOUT ROWID;
 """
 
+SCHEMA_7 = """
+-- scale: [mean, mantissa, shift] of each channel as JSON, of a task whose devices read samples by
+-- the fleet's; NULL: it was not measured yet, or none is wanted; drawn: nobody has trained it
+ALTER TABLE models ADD COLUMN scale TEXT;
+ALTER TABLE models ADD COLUMN drawn INTEGER NOT NULL DEFAULT 0;
+UPDATE models SET drawn = 1
+WHERE version = 1 AND task IN (SELECT name FROM tasks WHERE imported IS NULL);
+
+-- tasks that left it to us were normalised by the device: their models go on with that
+UPDATE tasks SET text = substr(replace(char(10) || text, char(10) || '[task]',
+    char(10) || '[task]' || char(10) || 'normalise = "device"'), 2)
+WHERE text NOT LIKE '%normalise%';
+UPDATE tasks SET asked = substr(replace(char(10) || asked, char(10) || '[task]',
+    char(10) || '[task]' || char(10) || 'normalise = "device"'), 2)
+WHERE asked NOT LIKE '%normalise%';
+"""
+
 TABLES = Tables(
     first=2,
-    steps=(SCHEMA_2, SCHEMA_3, SCHEMA_4, SCHEMA_5, SCHEMA_6),
+    steps=(SCHEMA_2, SCHEMA_3, SCHEMA_4, SCHEMA_5, SCHEMA_6, SCHEMA_7),
     converter="fedling-broker serve",
+    mender="end `serve` and put a backup back: fedling-broker restore FILE --replace",
 )
 
 
@@ -179,6 +197,8 @@ def open_database(directory: Path, *, alone: bool = False) -> Database:
     path = directory / FILE
     if not path.exists():
         raise WrongTables(f"{path}: is missing; run: fedling-broker init")
+    if path.is_file() and not path.stat().st_size:  # to SQLite it is a new one
+        raise BadDatabase(f"{path}: is empty; {TABLES.mender}")
     return Database(path, TABLES, alone=guard(directory, alone=alone))
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fedling_broker.store.ledger import Ledger
 from fedling_protocol.disk.database import Database, one
 from fedling_protocol.wire.envelope import seal
-from fedling_protocol.wire.identity import SigningKey, device_id, kid
+from fedling_protocol.wire.identity import SigningKey, device_id, is_weak, kid
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Certificate, Role
 from fedling_protocol.wire.names import AGGREGATOR
@@ -66,6 +66,8 @@ class Devices:
         role = Role.AGGREGATOR if owner == AGGREGATOR else Role.DEVICE
         if role is Role.DEVICE and device_id(key) != owner:
             raise DeviceError(f"{owner} is not the id of this key: that is {device_id(key)}")
+        if is_weak(key):
+            raise DeviceError("this key is of small order: anybody can sign for it")
         old = self.find(owner)
         if old is not None and old.key == key:
             raise DeviceError(f"{owner} has a certificate already")

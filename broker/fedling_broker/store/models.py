@@ -1,7 +1,7 @@
 """The versions of each task's model, and the journal that tells how each came about."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from pathlib import Path
 
@@ -10,17 +10,18 @@ from fedling_broker.aggregation.state import ServerState, state_of_weights, stat
 from fedling_broker.store.shelf import Shelf
 from fedling_protocol.disk.database import Database
 from fedling_protocol.wire import digest
-from fedling_protocol.wire.messages import TaskSpec
+from fedling_protocol.wire.messages import Scale, TaskSpec
 
 FIRST_VERSION = 1
 
-_MODEL = "version, model_hash, exponents"
+_MODEL = "version, model_hash, exponents, scale, drawn"
 _FOLD = (
     "round, sum_hash, weight, optimiser, parameters, version, model_hash, state_hash, state_form"
 )
 
 
 ROLLBACK = "rollback"  # in place of an optimiser's name
+STATISTICS = "statistics"  # likewise: the sum is of samples, and made a scale
 
 
 class StateForm(IntEnum):
@@ -37,6 +38,12 @@ class ModelRow:
     version: int
     model_hash: bytes
     exponents: tuple[int, ...]
+    scale: tuple[Scale, ...] | None = None  # by which its inputs are made; None: none of the fleet
+    drawn: bool = False  # nobody has trained it
+
+    def spec(self, task: TaskSpec) -> TaskSpec:
+        """The task with the scale of this version."""
+        return replace(task, scale=self.scale)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +72,16 @@ class Fold:
             return None
         return int(json.loads(self.parameters)["version"])
 
+    @property
+    def measured(self) -> bool:
+        """Whether it made a scale, and left the weights as they were."""
+        return self.optimiser == STATISTICS
+
+    @property
+    def limited(self) -> bool:
+        """Of statistics: whether each device was held near its neighbours."""
+        return bool(json.loads(self.parameters)["limited"])
+
 
 class Models:
     """Rows of models and of the journal; weights, sums and states as files named by hash."""
@@ -77,8 +94,8 @@ class Models:
 
     def newest(self, task: str) -> ModelRow:
         sql = f"SELECT {_MODEL} FROM models WHERE task = ? ORDER BY version DESC LIMIT 1"
-        ((version, model_hash, exponents),) = self._database.rows(sql, task)
-        return _model(version, model_hash, exponents)
+        (row,) = self._database.rows(sql, task)
+        return _model(*row)
 
     def rows(self, task: str) -> list[ModelRow]:
         """By version."""
@@ -87,8 +104,9 @@ class Models:
 
     def bytes_of(self, row: ModelRow, spec: TaskSpec) -> bytes:
         """The weights of a version. Raises Damaged."""
+        scaled = row.spec(spec)
         return self.weights.get(
-            row.model_hash, lambda data: digest.model_hash(spec, row.exponents, data)
+            row.model_hash, lambda data: digest.model_hash(scaled, row.exponents, data)
         )
 
     def newest_state(self, task: str) -> bytes:
@@ -108,7 +126,7 @@ class Models:
             self._insert(task, row)
             connection.execute("INSERT INTO newest VALUES (?, ?)", (task, state_hash))
 
-    def enter(self, task: str, fold: Fold, exponents: tuple[int, ...]) -> None:
+    def enter(self, task: str, fold: Fold, made: ModelRow) -> None:
         """Journal and model; part of the transaction that ends the round."""
         with self._database.transaction("a model") as connection:
             connection.execute(
@@ -118,7 +136,7 @@ class Models:
                     fold.version, fold.model_hash, fold.state_hash, fold.state_form,
                 ),
             )  # fmt: skip
-            self._insert(task, ModelRow(fold.version, fold.model_hash, exponents))
+            self._insert(task, made)
             self.set_newest_state(task, fold.state_hash)
 
     def set_newest_state(self, task: str, name: bytes) -> None:
@@ -132,11 +150,13 @@ class Models:
         It takes the place of a round in the journal. Raises Damaged.
         """
         state = state_of_weights(spec.layers, to.exponents, self.bytes_of(to, spec))
-        model_hash, state_hash = self.put_state(spec, state)
-        made = ModelRow(self.newest(task).version + 1, model_hash, state.exponents)
+        newest = self.newest(task)
+        scale = to.scale or newest.scale  # what was measured stays known
+        model_hash, state_hash = self.put_state(replace(spec, scale=scale), state)
+        made = ModelRow(newest.version + 1, model_hash, state.exponents, scale, to.drawn)
         number, parameters = self.folded(task) + 1, json.dumps({"version": to.version})
         fold = Fold(number, b"", 0, ROLLBACK, parameters, made.version, model_hash, state_hash)
-        self.enter(task, fold, made.exponents)
+        self.enter(task, fold, made)
         return made
 
     def erase_state(self, name: bytes) -> None:
@@ -150,13 +170,14 @@ class Models:
                 self.states.erase(name)
 
     def folds(self, task: str) -> list[Fold]:
-        """The journal, by round."""
-        sql = f"SELECT {_FOLD} FROM journal WHERE task = ? ORDER BY round"
+        """The journal, by version."""
+        sql = f"SELECT {_FOLD} FROM journal WHERE task = ? ORDER BY version"
         return [Fold(*row) for row in self._database.rows(sql, task)]
 
     def folded(self, task: str) -> int:
-        """How many rounds are in the journal."""
-        ((count,),) = self._database.rows("SELECT count(*) FROM journal WHERE task = ?", task)
+        """How many rounds are in the journal; statistics are none."""
+        sql = "SELECT count(*) FROM journal WHERE task = ? AND round > 0"
+        ((count,),) = self._database.rows(sql, task)
         return int(count)
 
     # --- what the MQTT broker retains ------------------------------------------------------------
@@ -183,16 +204,21 @@ class Models:
 
     def _insert(self, task: str, row: ModelRow) -> None:
         packed = bytes(exponent & 0xFF for exponent in row.exponents)
+        scale = None if row.scale is None else json.dumps(row.scale)
         with self._database.transaction("a model") as connection:
             connection.execute(
-                "INSERT INTO models VALUES (?, ?, ?, ?, 1)",
-                (task, row.version, row.model_hash, packed),
+                "INSERT INTO models (task, version, model_hash, exponents, retained, scale, drawn)"
+                " VALUES (?, ?, ?, ?, 1, ?, ?)",
+                (task, row.version, row.model_hash, packed, scale, row.drawn),
             )
             # It takes the place of a removed task's at the MQTT broker.
             sql = "DELETE FROM withdrawn WHERE task = ? AND version = ?"
             connection.execute(sql, (task, row.version))
 
 
-def _model(version: int, model_hash: bytes, exponents: bytes) -> ModelRow:
+def _model(
+    version: int, model_hash: bytes, exponents: bytes, scale: str | None, drawn: int
+) -> ModelRow:
     signed = tuple(byte - 256 if byte > 127 else byte for byte in exponents)
-    return ModelRow(version, model_hash, signed)
+    known = None if scale is None else tuple(Scale(*row) for row in json.loads(scale))
+    return ModelRow(version, model_hash, signed, known, bool(drawn))

@@ -1,6 +1,6 @@
 """The rounds of each task: plans, places, verdicts, and the updates that a sum is made of."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,13 +12,14 @@ from fedling_broker.store.update_log import Extent, UpdateLog
 from fedling_protocol.disk import durable
 from fedling_protocol.disk.database import Database, Fields
 from fedling_protocol.disk.errors import writing
-from fedling_protocol.wire.messages import Verdict
+from fedling_protocol.wire.messages import PlanKind, Verdict
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 LOOKED_BACK = 3  # rounds whose updates set the limits of the next one
 FAR = 4  # an update so many times longer than the limit is far off
 AGAIN = 3  # updates of a device, one after another
+LOST = "lost on the aggregator's disk before a model was made of it"
 
 _PLAN = (
     "round, plan_id, base_version, base_hash, opened_ms, boot, age_ms, closed, folded, kept, "
@@ -34,7 +35,7 @@ _DECISION = (
 class PlanRow:
     """A round that was opened."""
 
-    round: int
+    round: int  # 0: of statistics
     plan_id: bytes
     base_version: int
     base_hash: bytes
@@ -45,6 +46,16 @@ class PlanRow:
     folded: bool
     kept: bool  # the log of its updates must be there
     limits: Limits | None  # None: its own updates will set them
+
+    @property
+    def kind(self) -> PlanKind:
+        """What it asks for."""
+        return PlanKind.TRAIN if self.round else PlanKind.STATISTICS
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        return f"round {self.round}" if self.round else "the round of statistics"
 
     def age_at(self, now_ms: int, boot: str) -> int:
         """How long the round has been open, as far as the clock of this boot can tell."""
@@ -81,6 +92,19 @@ class DecisionRow:
     def extent(self) -> Extent:
         """Of an accepted update."""
         return Extent(self.first, self.size)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a device has done for a task."""
+
+    device: str
+    task: str
+    accepted: int  # updates
+    refused: int
+    last: int  # round in which it was answered last, or has a place; 0: that of statistics
+    examples: int | None  # that its last accepted update counted for; None: there is none
+    has_place: int  # 1: in the open round: it trains, or its update is on its way
 
 
 def boot_id() -> str:
@@ -155,7 +179,8 @@ class Rounds:
     def _middles(self, task: str) -> list[Sizes]:
         """The middle updates of the last rounds."""
         sql = """SELECT middle_weights, middle_biases, middle_examples FROM plans
-                 WHERE task = ? AND middle_examples IS NOT NULL ORDER BY round DESC LIMIT ?"""
+                 WHERE task = ? AND middle_examples IS NOT NULL AND round > 0
+                 ORDER BY round DESC LIMIT ?"""
         return [Sizes(*row) for row in self._database.rows(sql, task, LOOKED_BACK)]
 
     def _middle(self, task: str, plan_id: bytes) -> Sizes | None:
@@ -245,8 +270,23 @@ class Rounds:
     def members(self, task: str, plan_id: bytes) -> list[DecisionRow]:
         """Whose updates are in the sum, as they lie in the log."""
         rows = self.decisions(task, plan_id)
-        accepted = [row for row in rows if row.verdict == Verdict.ACCEPTED]
+        accepted = [row for row in rows if row.verdict == Verdict.ACCEPTED and row.reason != LOST]
         return sorted(accepted, key=lambda row: row.first)
+
+    def parts(self) -> list[Part]:
+        """What each device has done, by device and task; nothing of one that did nothing."""
+        return [Part(*row) for row in self._database.rows(_PARTS)]
+
+    def lose(self, task: str, plan_id: bytes, devices: Iterable[str]) -> None:
+        """Write down whose accepted updates are not in the sum: the disk did not keep them.
+
+        Part of the transaction that enters the model.
+        """
+        with self._database.transaction("the loss of an update") as connection:
+            connection.executemany(
+                "UPDATE decisions SET reason = ? WHERE task = ? AND plan_id = ? AND device = ?",
+                [(LOST, task, plan_id, device) for device in devices],
+            )
 
     def far_again(self, task: str, plan: PlanRow) -> list[str]:
         """The devices whose update to this round was far off, as their last ones were."""
@@ -307,11 +347,30 @@ class Rounds:
         """Erase the files of updates that no plan needs. Raises CannotWrite."""
         kept = {plan_id.hex() for (plan_id,) in self._database.rows(_KEPT)}
         with writing(str(self.directory)):
-            left = [path for path in self.directory.iterdir() if path.name not in kept]
+            found = [path for path in self.directory.iterdir() if not path.is_dir()]
+            left = [path for path in found if path.name not in kept]
             if left:
                 durable.remove_files(left)
 
 
+# A bare column beside max() is of the row that has the most (SQLite, "bare columns").
+_PARTS = """
+WITH answered AS (
+    SELECT device, d.task, sum(verdict = 'accepted') AS accepted,
+        sum(verdict = 'refused') AS refused, max(round) AS last
+    FROM decisions AS d JOIN plans AS p USING (task, plan_id) GROUP BY device, d.task),
+counted AS (
+    SELECT device, d.task, weight, max(round) FROM decisions AS d JOIN plans AS p
+    USING (task, plan_id) WHERE verdict = 'accepted' GROUP BY device, d.task),
+placed AS (
+    SELECT device, p.task, p.round FROM places JOIN plans AS p USING (task, plan_id)
+    WHERE p.closed = 0),
+known AS (SELECT device, task FROM answered UNION SELECT device, task FROM placed)
+SELECT device, task, coalesce(accepted, 0), coalesce(refused, 0), max(coalesce(last, 0),
+    coalesce(placed.round, 0)), weight, placed.round IS NOT NULL
+FROM known LEFT JOIN answered USING (device, task) LEFT JOIN counted USING (device, task)
+LEFT JOIN placed USING (device, task) ORDER BY device, task
+"""
 _TAKE_PLACE = "DELETE FROM places WHERE task = ? AND plan_id = ? AND device = ?"
 _KEPT = "SELECT plan_id FROM plans WHERE kept = 1"
 _ACCEPTED = "FROM decisions WHERE task = ? AND plan_id = ? AND verdict = 'accepted'"

@@ -43,10 +43,17 @@ class Shelf:
     def put(self, data: bytes | memoryview, name: bytes | None = None) -> bytes:
         """Write, unless it is there; the name, by default SHA-256. Raises CannotWrite."""
         name = sha256(data) if name is None else name
-        if not self.path(name).exists():
+        if not self._has(name, data):
             with writing(str(self.path(name))):
                 durable.write_file(self.path(name), data)
         return name
+
+    def _has(self, name: bytes, data: bytes | memoryview) -> bool:
+        """Whether it is there, whole: a file that was damaged is written anew."""
+        try:
+            return self.path(name).read_bytes() == data
+        except OSError:
+            return False
 
     @contextmanager
     def draft(self, name: str) -> Iterator[Draft]:
@@ -90,6 +97,7 @@ class Shelf:
         """Erase what no fact in the database speaks of: a crash left it. Raises CannotWrite."""
         wanted = {name.hex() for name in names}
         with writing(str(self.directory)):
-            left = [path for path in self.directory.iterdir() if path.name not in wanted]
+            found = [path for path in self.directory.iterdir() if not path.is_dir()]
+            left = [path for path in found if path.name not in wanted]
             if left:
                 durable.remove_files(left)

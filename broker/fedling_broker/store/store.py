@@ -15,7 +15,7 @@ from fedling_broker.store.rounds import PlanRow, Rounds
 from fedling_broker.store.tasks import TaskExists, TaskRow, Tasks
 from fedling_broker.store.withdrawn import Withdrawn
 from fedling_broker.tasks.task_file import Task
-from fedling_protocol.disk.errors import writing
+from fedling_protocol.disk.errors import BadInput, writing
 from fedling_protocol.wire.messages import TaskSpec
 
 FOLDERS = ("updates", "sums", "states", "models")
@@ -118,17 +118,22 @@ class Store:
                 )
             model_hash, state_hash = self.models.put_state(task.spec, state)
             self.tasks.add(task.name, text, None if imported is None else model_hash)
-            first = ModelRow(FIRST_VERSION, model_hash, state.exponents)
+            drawn = imported is None
+            first = ModelRow(FIRST_VERSION, model_hash, state.exponents, drawn=drawn)
             self.models.add_first(task.name, first, state_hash)
 
     def roll_back(self, spec: TaskSpec, to: ModelRow) -> tuple[ModelRow, int]:
         """A new version with an old one's weights, and how many updates are in no model now.
 
         A round that is open is ended: what it learned from the newest model is not wanted. Raises
-        Damaged.
+        Damaged; BadInput before the fleet was measured, when there is one model only.
         """
         name = spec.task
         with self.database.transaction("the rollback"):
+            if spec.normalise == "fleet" and self.models.newest(name).scale is None:
+                raise BadInput(
+                    f"task {name} has learned nothing yet: its round of statistics comes first"
+                )
             plan, dropped = self.rounds.unfolded(name), 0
             if plan is not None:
                 dropped = len(self.rounds.members(name, plan.plan_id))

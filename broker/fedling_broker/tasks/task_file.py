@@ -1,7 +1,7 @@
 """Task files: what is learned, how a device trains, who takes part (docs/configuration.md)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -11,12 +11,13 @@ from fedling_broker.rounds.state import Rules
 from fedling_broker.rounds.synchronous import Synchronous
 from fedling_broker.tasks.model_table import LossWord, ModelTable, layers_of, loss_of
 from fedling_protocol import settings
+from fedling_protocol.disk import given
 from fedling_protocol.settings import SettingsError, setting
 from fedling_protocol.wire import limits as limit
 from fedling_protocol.wire import payload, shapes
 from fedling_protocol.wire.codecs import Codec
 from fedling_protocol.wire.labels import tidy
-from fedling_protocol.wire.messages import Conditions, Plan, TaskSpec, Training
+from fedling_protocol.wire.messages import Conditions, Plan, Scale, TaskSpec, Training
 from fedling_protocol.wire.names import is_device, is_name
 from fedling_protocol.wire.refused import Refused
 from fedling_protocol.wire.topics import is_task
@@ -43,7 +44,8 @@ TASK = allow(is_task, 'a name as in topics: a-z, 0-9 and -, at most 32; not "sta
 class Normalise(StrEnum):
     """How a device scales its samples."""
 
-    DEVICE = "device"
+    FLEET = "fleet"  # by mean and deviation of all devices' samples, which are asked for them first
+    DEVICE = "device"  # by its own: where sensors differ, and each device sees every label
     NONE = "none"
 
 
@@ -91,7 +93,7 @@ class TaskTable:
         high=limit.MAX_LABELS,
         check=LABEL,
     )
-    normalise: Normalise = setting(Normalise.DEVICE, help="how a device scales its samples")
+    normalise: Normalise = setting(Normalise.FLEET, help="how a device scales its samples")
     rounds: int = setting(
         0, help="the task rests after so many rounds; 0: it goes on for ever", low=0, high=2**31
     )
@@ -135,7 +137,8 @@ class TrainingTable:
     )
     holdout: float = setting(
         0.0,
-        help="the part of a device's data that it keeps out of training; nothing tests on it yet",
+        help="the part of a device's data that it keeps out of training; nothing tests on it yet, "
+        "so a file that is given now has 0",
         low=0,
         high=limit.MAX_HOLDOUT / 1000,
     )
@@ -239,7 +242,7 @@ class ServerTable:
         0.0, help="the server's momentum (FedAvgM); 0: plain federated averaging", low=0, high=0.99
     )
     clip: float = setting(
-        1.0,
+        1.25,
         help="an update is shortened to so many times the middle length of the last rounds, and"
         " counts for no more examples than the middle device has, once a round had three;"
         " 0: neither",
@@ -293,14 +296,24 @@ class Task:
 
 
 def load_task(path: Path) -> tuple[Task, str]:
-    """Read a task and the text of its file. Raises SettingsError."""
+    """Read a task and the text of its file. Raises SettingsError, Missing, BadInput.
+
+    What an aggregator has stored may hold examples out, a file that is given now may not: small
+    recordings would be lost as a whole, and nothing tests on them.
+    """
+    with given.opened(path) as file:
+        data = file.read()
     try:
-        text = path.read_bytes().decode()
-    except OSError as error:
-        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error
+        text = data.decode()
     except UnicodeDecodeError as error:
         raise SettingsError(f"{path}: not UTF-8 text: {error}") from error
-    return parse_task(text, str(path)), text
+    task = parse_task(text, str(path))
+    if task.training.holdout:
+        part = task.training.holdout / 1000
+        raise SettingsError(
+            f"{path}: training.holdout = {part}: allowed: 0; nothing tests on what is held out yet"
+        )
+    return task, text
 
 
 def parse_task(text: str, file: str) -> Task:
@@ -337,12 +350,19 @@ def task_of(tables: TaskFile) -> Task:
 def check_plan(task: Task) -> None:
     """Check a task's plan. Raises ValueError when it could not be sent."""
     plan = Plan(
-        bytes(16), limit.MAX_U32, limit.MAX_U32, bytes(32), task.spec, task.training,
+        bytes(16), limit.MAX_U32, limit.MAX_U32, bytes(32), largest(task.spec), task.training,
         task.conditions, 0, Codec.RAW_INT16, task.cohort, limit.MAX_LARGE, task.spread_s,
     )  # fmt: skip
     size = len(payload.encode(plan)) + ENVELOPE_ROOM
     if size > limit.MAX_PLAN:
         raise ValueError(f"a plan of {size} bytes: allowed: {limit.MAX_PLAN}; use shorter labels")
+
+
+def largest(spec: TaskSpec) -> TaskSpec:
+    """Make the spec with which a plan is longest: a scale comes later."""
+    if spec.normalise != Normalise.FLEET:
+        return spec
+    return replace(spec, scale=(Scale(-(2**15), 255, -6),) * spec.channels)
 
 
 def spec_of(tables: TaskFile) -> TaskSpec:

@@ -94,5 +94,5 @@ def job_of(task: Task) -> Job:
         momentum=training.momentum > 0,
         clip=training.clip_q16 > 0,
         pull=training.proximal_q16 > 0,
-        normaliser=spec.normalise == Normalise.DEVICE,
+        normaliser=spec.normalise != Normalise.NONE,
     )

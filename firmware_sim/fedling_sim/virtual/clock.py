@@ -99,7 +99,8 @@ class NodeClock:
     """
 
     __slots__ = (
-        *("_ahead_us", "_armed_us", "_made", "_timers", "_wall_ahead_us", "closed", "world"),
+        *("_ahead_us", "_armed_us", "_made", "_timers", "_told", "_wall_ahead_us", "closed"),
+        *("world",),
     )
 
     def __init__(self, world: WorldClock, boot_s: float = 0.0, wall_s: float = 0.0) -> None:
@@ -110,6 +111,7 @@ class NodeClock:
         self._timers: list[tuple[float, int, Timer]] = []
         self._made = 0  # timers of one instant run in the order they were made
         self._armed_us: int | None = None  # when the world wakes us; other wake-ups are void
+        self._told: Callable[[Exception], None] | None = None
 
     def now(self) -> float:
         return (self.world.now_us + self._ahead_us) / US
@@ -128,6 +130,9 @@ class NodeClock:
             if self._timers[0][2] is timer:
                 self._arm()
         return timer
+
+    def on_error(self, told: Callable[[Exception], None]) -> None:
+        self._told = told
 
     def jump(self, seconds: float) -> None:
         """The board was suspended: so much time is gone at once, and what became due happens."""
@@ -168,5 +173,14 @@ class NodeClock:
         while timers and timers[0][0] <= moment and timers[0][1] <= made:
             timer = heappop(timers)[2]
             if not timer.cancelled:
-                timer.call()
+                self._call(timer)
         self._arm()
+
+    def _call(self, timer: Timer) -> None:
+        """As a loop does: what fails is told, and the next one is called."""
+        try:
+            timer.call()
+        except Exception as error:
+            if self._told is None:
+                raise
+            self._told(error)

@@ -16,6 +16,7 @@ from fedling_agent.store.identity import Identity
 from fedling_agent.store.store import Store
 from fedling_agent.training.job import Job
 from fedling_agent.training.process import TrainingProcess
+from fedling_protocol.disk.errors import BadDatabase
 from fedling_sim.virtual.node import Life
 from fedling_sim.virtual.training import Pace, VirtualTraining
 
@@ -72,7 +73,7 @@ class Device:
         self._board = board
         self._clock = life.clock
         config = board.config
-        self.store = Store(directory, config.bounds)
+        self.store = Store.open_or_begin_anew(directory, config.bounds, int(life.clock.wall()))
         rows = board.surroundings.rows(config.policy.rows)
         ports = Ports(
             clock=life.clock,
@@ -82,11 +83,21 @@ class Device:
             make_process=self._make_process,
             dice=board.random.dice,
             draw=board.random.draw,
+            begin_anew=partial(self._begin_anew, life),
         )
         self.service = Service(ports, config, dict(board.streams), board.identity, self.store)
 
     def start(self) -> None:
         self.service.start()
+
+    def _begin_anew(self, life: Life, error: BadDatabase) -> None:
+        """As `run` does, which has another service on another database then."""
+        now_s = int(life.clock.wall())
+
+        def replace_database() -> None:
+            Store.begin_anew(self.store.directory, self._board.config.bounds, now_s, error).close()
+
+        life.end(replace_database)
 
     def bury(self) -> None:
         """What is not committed is undone by SQLite, as at the next start after a power cut."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from fedling_protocol.net.connection import CONNECT_S, FAREWELL_S, name_suspect
-from fedling_protocol.net.framing import packet_size, publish_size
+from fedling_protocol.net.framing import SMALL, Largest, packet_size, publish_size
 from fedling_protocol.net.ports import Done, Owner, Will
 from fedling_protocol.net.tcpinfo import Traffic
 from fedling_protocol.runtime.backoff import Backoff
@@ -31,13 +31,13 @@ class _Large:
 class VirtualLink:
     """Keeps one process connected to the virtual broker, until stop() or vanish().
 
-    limit: bytes of the largest packet, less its header; a larger one comes in empty
-    hook:  where the process may be killed
+    largest: bytes of the largest message on a topic; a larger one comes in empty
+    hook: where the process may be killed
     """
 
     __slots__ = (
         *("_accepted_at", "_backoff", "_broker", "_cable", "_client_id", "_clock", "_connection"),
-        *("_hook", "_keepalive_s", "_large", "_limit", "_owner"),
+        *("_hook", "_keepalive_s", "_large", "_largest", "_owner"),
         *("_received", "_sent", "_stopped", "_timer"),
     )
 
@@ -49,7 +49,7 @@ class VirtualLink:
         client_id: str,
         keepalive_s: int,
         backoff: Backoff,
-        limit: int,
+        largest: Largest,
         owner: Owner,
         hook: Hook | None = None,
     ) -> None:
@@ -59,7 +59,7 @@ class VirtualLink:
         self._client_id = client_id
         self._keepalive_s = keepalive_s
         self._backoff = backoff
-        self._limit = limit
+        self._largest = largest
         self._owner = owner
         self._hook = hook
         self._connection: Connection | None = None
@@ -184,7 +184,7 @@ class VirtualLink:
         self._received += message.size
         self._sent += ACK_BYTES
         payload, emptied = message.payload, False
-        if message.size > self._limit and _length(message) > self._limit:
+        if message.size > SMALL and len(payload) > self._largest(message.topic):
             payload, emptied = b"", True
         self._owner.on_message(message.topic, payload, emptied)
         self.take_traffic()
@@ -250,11 +250,6 @@ class VirtualLink:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-
-def _length(message: Message) -> int:
-    """The remaining length: the size without the header of 2 to 5 bytes."""
-    return next(n for n in range(message.size - 5, message.size) if packet_size(n) == message.size)
 
 
 def _connect_size(client_id: str, will: Will | None) -> int:

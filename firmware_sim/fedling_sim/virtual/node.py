@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from fedling_protocol.net.framing import Largest
 from fedling_protocol.net.ports import Link, Owner
 from fedling_protocol.runtime.backoff import Backoff
 from fedling_protocol.runtime.worker import Worker
@@ -34,7 +35,7 @@ class Habits:
 
     keepalive_s: int = 60
     retry_s: tuple[float, float] = (1.0, 300.0)  # the first back-off, the longest
-    largest: int = 1 << 20  # bytes of a packet
+    largest: Largest = lambda _topic: 1 << 20
     draw: Callable[[], float] = field(default=lambda: 0.5)  # in [0, 1), for the back-off
     latency: Callable[[], float] | None = None  # of a call of a worker, seconds
     hook: Hook | None = None  # where a process may be killed
@@ -50,9 +51,14 @@ class Life:
         cable: Cable,
         broker: VirtualBroker,
         habits: Habits,
+        end: Callable[[Callable[[], None]], None],
     ) -> None:
-        """boot: names the boot of the board, since other boots had other clocks"""
+        """boot: names the boot of the board, since other boots had other clocks
+
+        end: ends this process; then what it is given is called, and the next process starts
+        """
         self.clock = clock
+        self.end = end
         self.boot = boot
         self.links: list[VirtualLink] = []
         self._cable = cable
@@ -105,6 +111,7 @@ class Node:
         self.deaths = 0
         self.boots = 1
         self.process: Process | None = None
+        self._first: Callable[[], None] | None = None  # what the next process does first
         self._broker = broker
         self._directory = directory
         self._build = build
@@ -124,9 +131,12 @@ class Node:
         """Have a process, if none runs. It may be killed by what it does here."""
         if self._life is not None:
             return
+        first, self._first = self._first, None
+        if first is not None:
+            first()
         self._clock = NodeClock(self.world, self._clock.now(), self._clock.wall())
         boot = f"boot {self.boots}"
-        self._life = Life(self._clock, boot, self.cable, self._broker, self.habits)
+        self._life = Life(self._clock, boot, self.cable, self._broker, self.habits, self._end)
         self.process = self._build(self._directory, self._life)
         self.process.start()
 
@@ -150,6 +160,18 @@ class Node:
             self._clock = NodeClock(self.world, 0.0, self._clock.wall())
         if again_s is not None:
             self.world.after(again_s, self.start, None)
+
+    def _end(self, between: Callable[[], None]) -> None:
+        """Not in the callback that asks for it: its process is still on the stack."""
+        life = self._life
+
+        def end(_: object) -> None:
+            if self._life is life:
+                self.crash()
+                self._first = between
+                self.start()
+
+        self.world.after(0, end, None)
 
     def dies(self, *, reboot: bool = False, again_s: float | None = None) -> Callable[[], None]:
         """For a Fuse: what becomes of the process that it kills."""

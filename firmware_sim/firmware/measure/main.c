@@ -148,8 +148,6 @@ static void normalise(device *d) {
     (void)d;
     check(fdl_norm_start(&fit, 1));
     check(fdl_norm_sum(&fit, 1, samples, 2));
-    check(fdl_norm_centre(&fit, 1));
-    check(fdl_norm_square(&fit, 1, samples, 2));
     check(fdl_norm_finish(&fit, &norm, 1));
     check(fdl_norm_apply(&norm, 1, samples, 2, x, 2));
 }

@@ -22,8 +22,6 @@ void run_normalisation(vectors_reader *in, outcome *out) {
     int8_t *x = platform_new(count);
     check(fdl_norm_start(fit, channels));
     check(fdl_norm_sum(fit, channels, samples, count));
-    check(fdl_norm_centre(fit, channels));
-    check(fdl_norm_square(fit, channels, samples, count));
     check(fdl_norm_finish(fit, norm, channels));
     check(fdl_norm_apply(norm, channels, samples, count, x, count));
     add_norm(out, norm, channels);

@@ -1,10 +1,12 @@
-/* Normalisation from a device's own samples (NUMERICS section 6). */
+/* Normalisation from sums over samples (NUMERICS section 6). */
 #include "../numbers/fixed.h"
 #include "../numbers/numbers.h"
 #include "fedling.h"
 
-/* Below 2^24 samples a sum of squares fits in 56 bits, the variance's shifted remainder in 40. */
-#define MAX_SAMPLES ((1u << 24) - 1)
+/* Below 2^31 samples a sum of squares fits in 61 bits, the variance's shifted remainder in 47. */
+#define MAX_SAMPLES ((1u << 31) - 1)
+#define MOST_SQUARE ((uint64_t)1 << 30)
+#define MOST_SUM    32768
 
 static int check_samples(const void *state, size_t channels, const int16_t *samples, size_t len) {
     if (state == NULL || (samples == NULL && len > 0))
@@ -30,8 +32,11 @@ int fdl_norm_sum(fdl_norm_fit *fit, size_t channels, const int16_t *samples, siz
     if (rows > MAX_SAMPLES - fit[0].count)
         return FDL_E_SAMPLES;
     for (size_t c = 0; c < channels; c++) {
-        for (size_t t = 0; t < rows; t++)
+        for (size_t t = 0; t < rows; t++) {
+            uint32_t count = fdl_magnitude(samples[t * channels + c]);
             fit[c].sum += samples[t * channels + c];
+            fit[c].squares += count * count;
+        }
         fit[c].count += (uint32_t)rows;
     }
     return FDL_OK;
@@ -41,41 +46,33 @@ static int64_t floor_divide(int64_t a, int64_t b) {
     return a / b - (a % b < 0);
 }
 
-int fdl_norm_centre(fdl_norm_fit *fit, size_t channels) {
-    int error = check_samples(fit, channels, NULL, 0);
-    if (error)
-        return error;
-    if (fit[0].count == 0)
-        return FDL_E_SAMPLES;
-    for (size_t c = 0; c < channels; c++) {
-        int64_t count = fit[c].count;
-        fit[c].mean = (int32_t)floor_divide(2 * fit[c].sum + count, 2 * count);
-    }
-    return FDL_OK;
+static int32_t mean_of(const fdl_norm_fit *fit) {
+    int64_t count = fit->count;
+    return (int32_t)floor_divide(2 * fit->sum + count, 2 * count);
 }
 
-int fdl_norm_square(fdl_norm_fit *fit, size_t channels, const int16_t *samples,
-                    size_t samples_len) {
-    int error = check_samples(fit, channels, samples, samples_len);
-    if (error)
-        return error;
-    size_t rows = samples_len / channels;
-    if (rows > fit[0].count - fit[0].seen_again)
-        return FDL_E_SAMPLES;
-    for (size_t c = 0; c < channels; c++) {
-        for (size_t t = 0; t < rows; t++) {
-            uint32_t distance = fdl_magnitude(samples[t * channels + c] - fit[c].mean);
-            fit[c].squares += (uint64_t)distance * distance;
-        }
-        fit[c].seen_again += (uint32_t)rows;
-    }
-    return FDL_OK;
+/* The sum of squares around the mean. On the way it may pass 2^64, which it does not at the end. */
+static uint64_t squares_around(const fdl_norm_fit *fit, int32_t mean) {
+    uint64_t middle = (uint64_t)(int64_t)mean;
+    return fit->squares - 2 * middle * (uint64_t)fit->sum + middle * middle * fit->count;
+}
+
+/* Sums come from other devices, too: such as no samples have are refused. */
+static int sums_are_valid(const fdl_norm_fit *fit) {
+    int64_t most = (int64_t)fit->count * MOST_SUM;
+    if (fit->count == 0 || fit->count > MAX_SAMPLES)
+        return 0;
+    if (fit->sum > most || fit->sum < -most)
+        return 0;
+    if (fit->squares > fit->count * MOST_SQUARE)
+        return 0;
+    return squares_around(fit, mean_of(fit)) <= INT64_MAX; /* else they are below 0 */
 }
 
 /* The deviation in 2^-8 counts. */
-static uint32_t deviation(const fdl_norm_fit *fit) {
-    uint64_t whole = fit->squares / fit->count, rest = fit->squares % fit->count;
-    return fdl_square_root((whole << 16) + (rest << 16) / fit->count);
+static uint32_t deviation(uint64_t squares, uint32_t count) {
+    uint64_t whole = squares / count, rest = squares % count;
+    return fdl_square_root((whole << 16) + (rest << 16) / count);
 }
 
 int fdl_norm_finish(const fdl_norm_fit *fit, fdl_norm *norm, size_t channels) {
@@ -84,12 +81,14 @@ int fdl_norm_finish(const fdl_norm_fit *fit, fdl_norm *norm, size_t channels) {
         return error;
     if (norm == NULL)
         return FDL_E_NULL;
-    if (fit[0].count == 0 || fit[0].seen_again != fit[0].count)
-        return FDL_E_SAMPLES;
+    for (size_t c = 0; c < channels; c++)
+        if (!sums_are_valid(&fit[c]))
+            return FDL_E_SAMPLES;
     for (size_t c = 0; c < channels; c++) {
-        uint32_t sd = deviation(&fit[c]);
+        int32_t mean = mean_of(&fit[c]);
+        uint32_t sd = deviation(squares_around(&fit[c], mean), fit[c].count);
         fdl_ratio inverse = sd == 0 ? (fdl_ratio){0, 7} : fdl_make_ratio(1 << 13, sd);
-        norm[c] = (fdl_norm){fit[c].mean, (uint32_t)inverse.mantissa, 7 - inverse.k};
+        norm[c] = (fdl_norm){mean, (uint32_t)inverse.mantissa, 7 - inverse.k};
     }
     return FDL_OK;
 }

@@ -12,6 +12,7 @@ from fedling_protocol.disk.errors import (
     is_of_disk,
 )
 from fedling_protocol.disk.lock import Locked
+from fedling_protocol.disk.ownership import NotOurs
 from fedling_protocol.exits import Exit, Failure
 from fedling_protocol.settings import SettingsError
 from fedling_protocol.wire.identity import IdentityError
@@ -22,6 +23,7 @@ COMMON: Exits = {
     SettingsError: Exit.BAD_CONFIG,
     IdentityError: Exit.BAD_CONFIG,
     WrongTables: Exit.BAD_CONFIG,
+    NotOurs: Exit.NOT_ALLOWED,
     CannotWrite: Exit.CANNOT_WRITE,
     Busy: Exit.TRY_LATER,
     Locked: Exit.TRY_LATER,

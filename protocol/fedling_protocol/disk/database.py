@@ -16,17 +16,20 @@ there what must be found in the new column.
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fedling_protocol.disk import durable
 from fedling_protocol.disk.errors import (
+    Bad,
+    BadDatabase,
     Busy,
     CannotWrite,
     Missing,
     WrongTables,
+    bad_database,
     translated,
     writing,
 )
@@ -43,6 +46,7 @@ class Tables:
     first: int  # version that steps[0] makes of an empty file; older ones cannot be converted
     steps: tuple[Step, ...]  # steps[n] makes version first + n
     converter: str  # what a person starts to convert an old database: "fedling-agent run"
+    mender: str = "restore a backup"  # what a person does about a damaged one
 
     @property
     def newest(self) -> int:
@@ -64,10 +68,11 @@ class _OfThread(threading.local):
 class Transaction:
     """Statements of one thread that are not committed yet: what a turn of a loop writes."""
 
-    def __init__(self, connection: sqlite3.Connection, what: str) -> None:
+    def __init__(self, connection: sqlite3.Connection, what: str, bad: Bad = bad_database) -> None:
         self.connection = connection
         self.what = what
         self.ended = False
+        self._bad = bad
 
     def commit(self) -> None:
         """Make all of it durable. Raises CannotWrite; then nothing of it is kept.
@@ -77,10 +82,23 @@ class Transaction:
         """
         self.ended = True
         try:
-            with writing(self.what):
+            with writing(self.what, self._bad):
                 durable.commit(self.connection)
         except BaseException:
             durable.roll_back(self.connection)
+            raise
+
+    @contextmanager
+    def part(self) -> Iterator[None]:
+        """Undo what is done inside if it raises; what came before it in this transaction stays."""
+        self.connection.execute("SAVEPOINT part")
+        try:
+            yield
+            self.connection.execute("RELEASE part")
+        except BaseException:
+            with suppress(sqlite3.Error):  # SQLite has undone the whole: the disk was full
+                self.connection.execute("ROLLBACK TO part")
+                self.connection.execute("RELEASE part")
             raise
 
     def roll_back(self) -> None:
@@ -111,6 +129,7 @@ class Database:
         if read_only and not path.exists():
             raise _nothing_yet(path)
         self.path = path
+        self._mender = tables.mender
         self._read_only = read_only
         self._thread = _OfThread()
         self._all: list[sqlite3.Connection] = []
@@ -125,14 +144,14 @@ class Database:
         """Read all rows of a SELECT."""
         try:
             return self._connection().execute(sql, values).fetchall()
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
             raise self._read_error(error) from error
 
     def row(self, sql: str, *values: Value) -> Fields | None:
         """Read the first row of a SELECT."""
         try:
             fields: Fields | None = self._connection().execute(sql, values).fetchone()
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
             raise self._read_error(error) from error
         return fields
 
@@ -148,12 +167,12 @@ class Database:
         if outer is not None and not outer.ended:
             if not outer.connection.in_transaction:  # SQLite has undone it: the disk was full
                 raise CannotWrite(what, f"{outer.what} could not be written before it")
-            with writing(what):
+            with writing(what, self._bad):
                 yield outer.connection
             return
         current = self.begin(what, wait=wait)
         try:
-            with writing(what):
+            with writing(what, self._bad):
                 yield current.connection
             current.commit()
         except BaseException:
@@ -166,9 +185,11 @@ class Database:
         Raises CannotWrite, Busy (as transaction()).
         """
         connection = self._connection()
-        with writing(what):
+        with writing(what, self._bad):
+            if connection.in_transaction and not self.writes:  # who failed has left it open
+                durable.roll_back(connection)
             durable.begin(connection, wait=wait)
-        self._thread.open = Transaction(connection, what)
+        self._thread.open = Transaction(connection, what, self._bad)
         return self._thread.open
 
     @property
@@ -183,7 +204,7 @@ class Database:
 
     def forget_deleted(self) -> None:
         """Leave no trace of deleted rows in the write-ahead log. Raises CannotWrite, Busy."""
-        with writing("the write-ahead log"):
+        with writing("the write-ahead log", self._bad):
             if not durable.forget_deleted(self._connection()):
                 raise Busy(f"{self.path}: another process reads what was deleted")
 
@@ -196,30 +217,29 @@ class Database:
     def _connection(self) -> sqlite3.Connection:
         """The connection of the calling thread."""
         if self._thread.connection is None:
-            with writing(str(self.path)):
+            with writing(str(self.path), self._bad):
                 opened = durable.connect_database(self.path, read_only=self._read_only)
             with self._lock:
                 self._all.append(opened)
             self._thread.connection = opened
         return self._thread.connection
 
-    def _read_error(self, error: sqlite3.OperationalError) -> Exception:
-        return translated(error, f"or read {self.path}") or error
+    def _read_error(self, error: sqlite3.DatabaseError) -> Exception:
+        return translated(error, f"or read {self.path}", self._bad) or error
+
+    def _bad(self, error: Exception) -> BadDatabase:
+        return BadDatabase(f"{self.path}: {error}; {self._mender}")
 
     def _prepare(self, tables: Tables, alone: Callable[[], AbstractContextManager[None]]) -> None:
-        try:
+        with writing(str(self.path), self._bad):
             version = _version(self._connection())
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
-                raise
-            raise WrongTables(f"{self.path}: {error}; restore a backup") from error
         _check_version(self.path, version, tables)
         if version == tables.newest:
             return
         if self._read_only:
             raise _nothing_yet(self.path) if version == 0 else _old(self.path, version, tables)
         with alone():
-            while _convert(self.path, self._connection(), tables):
+            while _convert(self.path, self._connection(), tables, self._bad):
                 pass
 
 
@@ -229,11 +249,11 @@ def one(connection: sqlite3.Connection, sql: str, values: Sequence[Value] = ()) 
     return fields
 
 
-def _convert(path: Path, connection: sqlite3.Connection, tables: Tables) -> bool:
+def _convert(path: Path, connection: sqlite3.Connection, tables: Tables, bad: Bad) -> bool:
     """Take the next step; False: there is none. Another process may have taken it just now."""
     connection.execute("PRAGMA foreign_keys = OFF")  # inside a transaction it would do nothing
     try:
-        with writing("the tables"), durable.transaction(connection):
+        with writing("the tables", bad), durable.transaction(connection):
             found = _version(connection)
             _check_version(path, found, tables)
             step = tables.next_step(found)

@@ -4,6 +4,7 @@ All durable writes of both ends go through write_file, create_file, keep_draft, 
 remove_file, remove_files and commit.
 """
 
+import itertools
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,7 +22,7 @@ BUSY_S = 10.0  # how long a writer waits for another process's transaction
 def write_file(path: Path, data: Bytes, mode: int = PRIVATE) -> None:
     """Make or replace a file: at any instant either the old bytes are on disk or the new ones."""
     temporary = _write_temporary(path, data, mode)
-    os.replace(temporary, path)
+    _put(temporary, path)
     sync_directory(path.parent)
 
 
@@ -33,6 +34,15 @@ def create_file(path: Path, data: bytes, mode: int = PRIVATE) -> None:
     finally:
         temporary.unlink()
     sync_directory(path.parent)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, for its owner only, if it is missing; a file in its place is put aside."""
+    try:
+        path.mkdir(mode=0o700, exist_ok=True)
+    except FileExistsError:
+        path.rename(_aside(path))
+        path.mkdir(mode=0o700)
 
 
 def link_file(path: Path, name: Path) -> None:
@@ -70,7 +80,6 @@ def draft(directory: Path, name: str) -> Iterator[BinaryIO]:
     handle = os.open(temporary, flags, PRIVATE)
     try:
         with os.fdopen(handle, "w+b") as file:
-            give_to_folders_owner(file.fileno(), directory)
             yield file
     finally:
         temporary.unlink(missing_ok=True)
@@ -80,7 +89,7 @@ def keep_draft(file: BinaryIO, name: str, path: Path) -> None:
     """Make a draft the file `path` of the same directory: durably, whole or not at all."""
     file.flush()
     os.fsync(file.fileno())
-    os.replace(_temporary(path.with_name(name)), path)
+    _put(_temporary(path.with_name(name)), path)
     sync_directory(path.parent)
 
 
@@ -91,7 +100,6 @@ def append(path: Path, first: int, pieces: Sequence[Bytes], *, named: bool) -> N
     """
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
     try:
-        give_to_folders_owner(handle, path.parent)
         _write_behind(handle, path, first, pieces)
         os.fdatasync(handle)
     finally:
@@ -182,11 +190,19 @@ def forget_deleted(connection: sqlite3.Connection) -> bool:
     return not busy
 
 
-def give_to_folders_owner(handle: int, folder: Path) -> None:
-    """What root's command writes into the state, the service's own user must be able to read."""
-    if os.geteuid() == 0:
-        owner = os.stat(folder)
-        os.fchown(handle, owner.st_uid, owner.st_gid)
+def _put(temporary: Path, path: Path) -> None:
+    """Give a file its name; a folder in its place, which is nobody's of ours, is put aside."""
+    try:
+        os.replace(temporary, path)
+    except IsADirectoryError:
+        path.rename(_aside(path))
+        os.replace(temporary, path)
+
+
+def _aside(path: Path) -> Path:
+    """A name beside it that is free."""
+    names = (path.with_name(f"{path.name}.aside{n or ''}") for n in itertools.count())
+    return next(name for name in names if not name.exists())
 
 
 def _temporary(path: Path) -> Path:
@@ -213,7 +229,6 @@ def _write_temporary(path: Path, data: Bytes, mode: int) -> Path:
     temporary.unlink(missing_ok=True)  # of a killed process that had the same number
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
-        give_to_folders_owner(handle, path.parent)
         _write_all(handle, data, 0)
         os.fsync(handle)
     except BaseException:
@@ -228,10 +243,7 @@ def _touch(path: Path) -> None:
     """SQLite would make the file readable by all; its log files take over the mode set here."""
     with suppress(FileExistsError):
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE)
-        try:
-            give_to_folders_owner(handle, path.parent)
-        finally:
-            os.close(handle)
+        os.close(handle)
         sync_directory(path.parent)
 
 

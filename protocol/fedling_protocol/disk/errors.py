@@ -6,6 +6,8 @@ Busy
     another process writes to the database; the same may work in a moment (exit 75)
 WrongTables
     another version of fedling made the database, or nobody has made it (exit 78)
+BadDatabase
+    what lies there is no database, is damaged, or holds rows that make no sense (exit 78)
 BadInput
     what was given is wrong as a whole: a header, a stream that changed (exit 1)
 Missing
@@ -14,12 +16,12 @@ Missing
 
 import errno
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _DISK = _FULL | {errno.EROFS, errno.EIO}
-_REFUSED = {errno.EACCES, errno.EPERM, errno.ENOTDIR}  # only when it is known that we write
+_NO_REFUSAL = {errno.EEXIST, errno.EAGAIN, errno.EPIPE}  # who writes asks for these
 _SQLITE_DISK = {
     sqlite3.SQLITE_FULL: "the disk is full",
     sqlite3.SQLITE_READONLY: "the disk is read-only",
@@ -27,6 +29,8 @@ _SQLITE_DISK = {
     sqlite3.SQLITE_CANTOPEN: "the database cannot be opened",
 }
 _SQLITE_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_SQLITE_BAD = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_NOT_OUR_TABLES = ("no such table", "no such column", "malformed", "already exists")
 
 
 class CannotWrite(Exception):
@@ -49,6 +53,10 @@ class WrongTables(Exception):
     """This version of fedling cannot work with the database as it is."""
 
 
+class BadDatabase(WrongTables):
+    """The database is damaged, or of somebody else: what it says is not to be believed."""
+
+
 class BadInput(Exception):
     """The input is wrong, and nothing of it was used."""
 
@@ -57,28 +65,54 @@ class Missing(Exception):
     """Something is not here; the message says what would bring it."""
 
 
+Bad = Callable[[Exception], BadDatabase]
+"""Makes the sentence about a database that is damaged, of what was met in it."""
+
+
+def bad_database(error: Exception) -> BadDatabase:
+    """Say what was met, where it is not known in which file."""
+    return BadDatabase(f"the database is damaged: {error}")
+
+
 @contextmanager
-def writing(what: str) -> Iterator[None]:
-    """Turn what a full, read-only or failing disk raises into CannotWrite, a lock into Busy."""
+def writing(what: str, bad: Bad = bad_database) -> Iterator[None]:
+    """Turn what a disk that refuses raises into CannotWrite, a lock into Busy."""
     try:
         yield
-    except (OSError, sqlite3.OperationalError) as error:
-        known = translated(error, what)
+    except (OSError, sqlite3.Error) as error:
+        known = translated(error, what, bad)
         if known is None:
             raise
         raise known from error
 
 
-def translated(error: Exception, what: str) -> Exception | None:
-    """Make CannotWrite or Busy of an error, if it means that to a writer of `what`."""
+@contextmanager
+def stored(what: str) -> Iterator[None]:
+    """Read what was sound when it was stored in a row: whatever that raises is damage.
+
+    Raises BadDatabase.
+    """
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise BadDatabase(f"the database is damaged: {what} makes no sense: {error!r}") from error
+
+
+def translated(error: Exception, what: str, bad: Bad = bad_database) -> Exception | None:
+    """Make CannotWrite, Busy or BadDatabase of an error, if it means that to a writer of `what`."""
     if isinstance(error, OSError):
-        return CannotWrite(what, _reason(error)) if error.errno in _DISK | _REFUSED else None
-    if isinstance(error, sqlite3.OperationalError):
-        code = error.sqlite_errorcode & 0xFF if hasattr(error, "sqlite_errorcode") else 0
-        if code in _SQLITE_BUSY:
-            return Busy(f"cannot write {what}: another process is writing to the database")
-        return CannotWrite(what, _SQLITE_DISK[code]) if code in _SQLITE_DISK else None
-    return None
+        refused = error.errno is not None and error.errno not in _NO_REFUSAL
+        return CannotWrite(what, _reason(error)) if refused else None
+    if not isinstance(error, sqlite3.DatabaseError):
+        return None
+    code = error.sqlite_errorcode & 0xFF if hasattr(error, "sqlite_errorcode") else 0
+    if code in _SQLITE_BAD or any(words in str(error) for words in _NOT_OUR_TABLES):
+        return bad(error)
+    if code in _SQLITE_BUSY:
+        return Busy(f"cannot write {what}: another process is writing to the database")
+    return CannotWrite(what, _SQLITE_DISK[code]) if code in _SQLITE_DISK else None
 
 
 def is_of_disk(error: Exception) -> bool:

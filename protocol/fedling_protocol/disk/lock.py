@@ -22,7 +22,7 @@ def exclusive(directory: Path, program: str) -> Iterator[None]:
     """
     with writing(str(directory)):
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         handle = os.open(lock_file(directory, program), flags, durable.PRIVATE)
     try:
         try:
@@ -31,7 +31,6 @@ def exclusive(directory: Path, program: str) -> Iterator[None]:
             holder = os.read(handle, 32).decode(errors="replace").strip() or "unknown"
             raise Locked(f"{directory}: in use by another {program} (pid {holder})") from error
         with suppress(OSError):  # the number is for people: a full disk is no reason to stop
-            durable.give_to_folders_owner(handle, directory)
             os.ftruncate(handle, 0)
             os.pwrite(handle, b"%d\n" % os.getpid(), 0)
         yield

@@ -10,15 +10,19 @@ import os
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from functools import wraps
+from typing import Concatenate, ParamSpec, Protocol
 
-from fedling_protocol.net.framing import FilteredSocket
+from fedling_protocol.net.framing import FilteredSocket, Largest
 from fedling_protocol.net.names import Names
 from fedling_protocol.net.ports import Broker, Client, Done
 from fedling_protocol.net.tcpinfo import Meter, Traffic, unsent
 from fedling_protocol.net.transport import Transport, Wrap
 from fedling_protocol.net.way import Found
+from fedling_protocol.runtime import mishaps
 from fedling_protocol.runtime.loop import READ, WRITE, Loop, Timer
+
+P = ParamSpec("P")
 
 log = logging.getLogger(__name__)
 log.addHandler(logging.NullHandler())  # a command that has no log says by itself what it found
@@ -64,16 +68,35 @@ class Told(Protocol):
         """
 
 
+Method = Callable[Concatenate["Connection", P], None]
+
+
+def _ends_it(method: Method[P]) -> Method[P]:
+    """Whatever a callback of the loop raises ends this connection only: paho has trusted its bytes.
+
+    A PUBLISH without a topic is a struct.error in paho 1.6 to 2.1, a SUBACK a KeyError.
+    """
+
+    @wraps(method)
+    def bounded(connection: "Connection", /, *args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            method(connection, *args, **kwargs)
+        except Exception as error:  # noqa: BLE001 (the boundary of a link)
+            connection.end(f"the connection made no sense: {mishaps.sentence(error)}")
+
+    return bounded
+
+
 class Connection:
     """A ClientOwner. It ends once, for whatever reason, and is never used again."""
 
     def __init__(
-        self, loop: Loop, names: Names, broker: Broker, limit: int, wrap: Wrap, told: Told
+        self, loop: Loop, names: Names, broker: Broker, largest: Largest, wrap: Wrap, told: Told
     ) -> None:
         self._loop = loop
         self._names = names
         self._broker = broker
-        self._limit = limit
+        self._largest = largest
         self._wrap = wrap
         self._told = told
         self._socket: socket.socket | None = None
@@ -143,12 +166,14 @@ class Connection:
             return name_suspect(reason, suspect.topic, suspect.size)
         return f"{reason}; {PLAIN}" if put_off and self.accepted_at is None else reason
 
+    @_ends_it
     def leave(self) -> None:
         """Send what is queued, then DISCONNECT."""
         self._reason = "stopped"
         self._set_timer(FAREWELL_S, lambda: self.end("stopped"))
         self.client.disconnect()
 
+    @_ends_it
     def publish(
         self, topic: str, payload: bytes, retain: bool, done: Done | None, cut: Done | None
     ) -> None:
@@ -159,9 +184,11 @@ class Connection:
         if self._silence is None:
             self._silence = self._loop.after(UNANSWERED_S, self._on_silence)
 
+    @_ends_it
     def subscribe(self, topics: Sequence[str]) -> None:
         self._asked[self.client.subscribe(list(topics))] = topics
 
+    @_ends_it
     def unsubscribe(self, topics: Sequence[str]) -> None:
         for topic in topics:
             self.denied.pop(topic, None)
@@ -174,6 +201,7 @@ class Connection:
 
     # --- TCP, then the transport, then MQTT ----------------------------------------------------
 
+    @_ends_it
     def _connect(self, to: Found) -> None:
         self._set_timer(CONNECT_S, lambda: self.end(f"no answer within {CONNECT_S:.0f} s; {PLAIN}"))
         try:
@@ -187,6 +215,7 @@ class Connection:
         except OSError as error:
             self._fail(error)
 
+    @_ends_it
     def _on_tcp(self, _events: int) -> None:
         """Go on when the TCP connect is decided."""
         assert self._socket is not None
@@ -198,6 +227,7 @@ class Connection:
         self._transport = self._wrap(self._socket)
         self._on_handshake(0)
 
+    @_ends_it
     def _on_handshake(self, _events: int) -> None:
         """Go on with the transport's own talk, until MQTT may begin."""
         assert self._socket is not None
@@ -210,13 +240,14 @@ class Connection:
         if wanted is not None:
             self._loop.watch(self._socket.fileno(), wanted, self._on_handshake)
             return
-        self._filtered = FilteredSocket(self._transport, self._socket.fileno(), self._limit)
+        self._filtered = FilteredSocket(self._transport, self._socket.fileno(), self._largest)
         self._loop.watch(self._socket.fileno(), READ, self._on_ready)
         self.client.connect(self._broker.keepalive_s)
 
     def _fail(self, error: OSError) -> None:
         self.end(error.strerror or str(error))
 
+    @_ends_it
     def _on_ready(self, events: int) -> None:
         code = self._read() if events & READ else 0
         if events & WRITE and not code and not self._ended:
@@ -241,6 +272,7 @@ class Connection:
                 self._rest = self._loop.after(0, self._on_rest)
         return code
 
+    @_ends_it
     def _on_rest(self) -> None:
         self._rest = None
         if not self._ended:
@@ -252,6 +284,7 @@ class Connection:
         if code or self._filtered.closed:
             self.end(self._filtered.error or "the connection was lost")
 
+    @_ends_it
     def _on_keepalive_due(self) -> None:
         """loop_misc sends a PINGREQ after keepalive_s, or finds that the last had no answer."""
         if self._loop.now() >= self._sent_at + self._broker.keepalive_s:
@@ -261,6 +294,7 @@ class Connection:
             due = self._sent_at + self._broker.keepalive_s
             self._timer = self._loop.at(due, self._on_keepalive_due)
 
+    @_ends_it
     def _on_silence(self) -> None:
         """A broker may go on answering pings, and acknowledge nothing any more."""
         assert self._socket is not None

@@ -1,9 +1,10 @@
 """Watches MQTT packets as they come in and empties those that are larger than we would ever use.
 
 paho keeps a whole packet in memory before it hands it over, up to 256 MiB, whoever sent it. The
-filter lets a PUBLISH beyond the limit through with its topic and its packet id but without its
-payload: the broker gets its acknowledgement, the shell sees an empty message, memory stays bounded.
-OASIS MQTT 3.1.1, sections 2.2 and 3.3.
+filter lets a PUBLISH whose payload is larger than its topic may carry through with its topic and
+its packet id but without its payload: the broker gets its acknowledgement, the shell sees an empty
+message, memory stays bounded. A PUBLISH of quality 2, which paho would keep until the broker says
+more, was never asked for: it ends the connection. OASIS MQTT 3.1.1, sections 2.2, 3.3 and 4.3.3.
 """
 
 from collections.abc import Callable
@@ -12,15 +13,22 @@ from enum import Enum, auto
 from fedling_protocol.net.transport import Transport
 
 CONNACK, PUBLISH = 2, 3
+ASKED_QUALITY = 1  # of service, in all that is subscribed
 OTHERS = {b"HTTP/": "a web server", b"\x15\x03": "TLS", b"SSH-": "an SSH server"}
 CHUNK = 65_536  # bytes read at once
+SMALL = 4096  # bytes of a packet that passes whatever its topic: most do, and cost no look at it
+LARGEST_ANSWER = 65_536  # bytes of a packet that is no PUBLISH
 LONGEST_LENGTH = 4  # bytes of a remaining length
+
+
+Largest = Callable[[str], int]
+"""How many bytes a message on a topic may have; 0 where none belongs."""
 
 
 class _Part(Enum):
     HEADER = auto()  # the first byte and the remaining length
     BODY = auto()  # of a packet that passes as it is
-    TOPIC = auto()  # of a PUBLISH that will be emptied: its variable header is collected
+    TOPIC = auto()  # of a large PUBLISH: its variable header is collected
     SKIP = auto()  # the payload that is thrown away
 
 
@@ -29,13 +37,10 @@ class FramingError(ConnectionError):
 
 
 class Framing:
-    """One connection's filter: feed() bytes as received, get those to hand on.
+    """One connection's filter: feed() bytes as received, get those to hand on."""
 
-    limit: bytes of the largest packet that passes whole
-    """
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
+    def __init__(self, largest: Largest) -> None:
+        self._largest = largest
         self.emptied = 0  # packets
         self._part = _Part.HEADER
         self._head = bytearray()
@@ -85,16 +90,17 @@ class Framing:
         if length is None:
             return
         self._left = length
-        if length <= self.limit:
-            out += self._head
-            self._part = _Part.BODY if length else _Part.HEADER
-        elif self._head[0] >> 4 == PUBLISH:
+        kind, quality = self._head[0] >> 4, (self._head[0] >> 1) & 3
+        if kind == PUBLISH and quality > ASKED_QUALITY:
+            raise FramingError(f"a message of quality of service {quality}, which nobody asked for")
+        if kind == PUBLISH and length > SMALL:
             self._part = _Part.TOPIC
-            self.emptied += 1
             del self._head[1:]
             return
-        else:
-            raise FramingError(f"a packet of type {self._head[0] >> 4} has {length} bytes")
+        if length > LARGEST_ANSWER:
+            raise FramingError(f"a packet of type {kind} has {length} bytes")
+        out += self._head
+        self._part = _Part.BODY if length else _Part.HEADER
         self._head.clear()
 
     def _on_topic(self, out: bytearray) -> None:
@@ -107,9 +113,20 @@ class Framing:
         if wanted > len(self._head) - 1 + self._left:
             raise FramingError("a topic is longer than its packet")
         if len(self._head) - 1 == wanted:
-            out += self._head[:1] + _write_length(wanted) + self._head[1:]
-            self._head.clear()
-            self._part = _Part.SKIP if self._left else _Part.HEADER
+            self._on_topic_known(out)
+
+    def _on_topic_known(self, out: bytearray) -> None:
+        """Decide about the payload, of which nothing has come yet."""
+        header, size = self._head[1:], self._left
+        end = 2 + int.from_bytes(header[:2], "big")
+        if size <= self._largest(header[2:end].decode("utf-8", "replace")):
+            passed, part = size, _Part.BODY
+        else:
+            passed, part = 0, _Part.SKIP
+            self.emptied += 1
+        out += self._head[:1] + _write_length(len(header) + passed) + header
+        self._head.clear()
+        self._part = part if size else _Part.HEADER
 
 
 class FilteredSocket:
@@ -118,10 +135,10 @@ class FilteredSocket:
     tired: says between two packets that enough was read for this turn of the loop
     """
 
-    def __init__(self, transport: Transport, fd: int, limit: int) -> None:
+    def __init__(self, transport: Transport, fd: int, largest: Largest) -> None:
         self._transport = transport
         self._fd = fd
-        self._framing = Framing(limit)
+        self._framing = Framing(largest)
         self._ready = bytearray()
         self._begun = False
         self._tired: Callable[[], bool] = _never

@@ -7,11 +7,13 @@ after a reconnect, and a device asks with a join before it sends a large byte.
 from collections.abc import Callable, Iterable
 
 from fedling_protocol.net.connection import Connection
+from fedling_protocol.net.framing import Largest
 from fedling_protocol.net.names import Names
 from fedling_protocol.net.ports import Broker, Client, ClientOwner, Done, Owner, Will
 from fedling_protocol.net.tcpinfo import Traffic
 from fedling_protocol.net.transport import Plain, Wrap
 from fedling_protocol.net.way import Way
+from fedling_protocol.runtime import mishaps
 from fedling_protocol.runtime.backoff import Backoff
 from fedling_protocol.runtime.loop import Loop, Timer
 from fedling_protocol.runtime.worker import Worker
@@ -25,7 +27,7 @@ TWIN = "is a copy of this one's state in use elsewhere? A broker serves one clie
 class MqttLink:
     """A Link over TCP. Keeps us connected until stop().
 
-    limit: bytes of the largest packet; a larger one comes in empty
+    largest: bytes of the largest message on a topic; a larger one comes in empty
     worker: where names are looked up
     wrap: the transport; later TLS
     way: told what is known of the way to the broker, for whoever asks whether there is a network
@@ -37,7 +39,7 @@ class MqttLink:
         worker: Worker,
         broker: Broker,
         backoff: Backoff,
-        limit: int,
+        largest: Largest,
         new_client: NewClient,
         owner: Owner,
         wrap: Wrap = Plain,
@@ -48,7 +50,7 @@ class MqttLink:
         self._names = Names(loop, worker, self._way)
         self._broker = broker
         self._backoff = backoff
-        self._limit = limit
+        self._largest = largest
         self._new_client = new_client
         self._owner = owner
         self._wrap = wrap
@@ -82,10 +84,13 @@ class MqttLink:
     def start(self) -> None:
         self._timer = None
         connection = Connection(
-            self._loop, self._names, self._broker, self._limit, self._wrap, self
+            self._loop, self._names, self._broker, self._largest, self._wrap, self
         )
         self._connection = connection
-        connection.open(self._new_client(self._owner.will(), connection), self._failures)
+        try:
+            connection.open(self._new_client(self._owner.will(), connection), self._failures)
+        except Exception as error:  # noqa: BLE001 (the boundary of a link: it is tried again)
+            connection.end(f"no connection could be begun: {mishaps.sentence(error)}")
 
     def stop(self, last_word: Will | None, done: Done) -> None:
         self._stopped = done

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial
 
 from fedling_protocol.net.way import Found, Way, addresses
+from fedling_protocol.runtime import mishaps
 from fedling_protocol.runtime.loop import Clock, Timer
 from fedling_protocol.runtime.worker import Worker
 
@@ -58,8 +59,6 @@ class Names:
 
     def _on_failed(self, error: Exception) -> None:
         self._under_way = False
-        if not isinstance(error, OSError):
-            raise error
         self._failed(_not_found(self._way.host, error))
 
     def _on_late(self) -> None:
@@ -111,5 +110,8 @@ def find(way: Way, seconds: float) -> tuple[Found, ...]:
     return way.addresses
 
 
-def _not_found(host: str, error: OSError) -> str:
-    return f"the look-up of {host} failed: {error.strerror or error}"
+def _not_found(host: str, error: Exception) -> str:
+    words = mishaps.sentence(error)
+    if isinstance(error, OSError):
+        words = error.strerror or str(error)
+    return f"the look-up of {host} failed: {words}"

@@ -78,7 +78,7 @@ class Probe:
             ThreadWorker(loop, "names", patient=False),
             Broker(mqtt.host, mqtt.port, mqtt.keepalive_s),
             Backoff(0.01, 0.01, lambda: 1.0),
-            MAX_PACKET,
+            lambda _topic: MAX_PACKET,
             client,
             self,
             way=self._way,

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from fedling_protocol.runtime.loop import Clock, Timer
+from fedling_protocol.runtime.worker import Failed, raise_
 
 S = TypeVar("S")  # the machine's state
 E = TypeVar("E")  # its events
@@ -28,6 +29,8 @@ class Conductor(Generic[S, E, A]):
     perform: executes one action; may call hold() and give()
     due: when the machine wants a tick, in the same milliseconds
     on_due: called at that time; it gives the tick, as soon as a shell is ready for an event
+    failed: told what a step or an action raised; the machine is closed before, since its state is
+    half of what it should be. By default it is raised
     """
 
     def __init__(
@@ -38,6 +41,7 @@ class Conductor(Generic[S, E, A]):
         perform: Callable[[A], None],
         due: Callable[[S], int | None],
         on_due: Callable[[], None],
+        failed: Failed = raise_,
     ) -> None:
         self.state = state
         self.closed = False
@@ -46,6 +50,7 @@ class Conductor(Generic[S, E, A]):
         self._perform = perform
         self._due = due
         self._on_due = on_due
+        self._failed = failed
         self._events: deque[E] = deque()
         self._actions: deque[A] = deque()
         self._timer: Timer | None = None
@@ -86,6 +91,9 @@ class Conductor(Generic[S, E, A]):
         try:
             while not self._held and not self.closed and self._advance():
                 pass
+        except Exception as error:  # noqa: BLE001 (the boundary of a task)
+            self.close()
+            self._failed(error)
         finally:
             self._going = False
         # While an action is held, nobody could take a tick: what is due then would ring for ever.

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from types import FrameType
 from typing import Protocol
 
@@ -52,6 +53,9 @@ class Clock(Protocol):
     def at(self, due: float, call: Callable[[], None]) -> Timer:
         """Call once, when now() has reached `due`."""
 
+    def on_error(self, told: Callable[[Exception], None]) -> None:
+        """Tell what a callback raised, and go on; until then it ends whoever runs the callbacks."""
+
 
 class Loop:
     """Runs callbacks until stop() is called. A Clock in real time."""
@@ -63,6 +67,7 @@ class Loop:
         self._stopped = False
         self._signals: dict[int, Callable[[], None]] = {}
         self._posted: deque[Callable[[], None]] = deque()
+        self._told: Callable[[Exception], None] | None = None  # what a callback raised
         self._wake_read, self._wake_write = socket.socketpair()
         self._wake_read.setblocking(False)
         self._wake_write.setblocking(False)
@@ -94,6 +99,9 @@ class Loop:
         heapq.heappush(self._timers, (due, next(self._order), timer))
         return timer
 
+    def on_error(self, told: Callable[[Exception], None]) -> None:
+        self._told = told
+
     def post(self, call: Callable[[], None]) -> None:
         """Call from the loop, soon. The only method that another thread may use."""
         self._posted.append(call)
@@ -105,6 +113,7 @@ class Loop:
         self._signals[number] = call
         signal.signal(number, _nothing)
         signal.set_wakeup_fd(self._wake_write.fileno(), warn_on_full_buffer=False)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})  # who began anew kept them waiting
 
     def on_end(self, call: Callable[[], None]) -> None:
         """Call when this process is told to end.
@@ -128,7 +137,7 @@ class Loop:
         for key, events in self._selector.select(min(self._sleep_s(), longest_s)):
             current = self._selector.get_map().get(key.fd)
             if current is not None and current.data is key.data:  # not unwatched meanwhile
-                key.data(events)
+                self._run(partial(key.data, events))
         self._run_due()
 
     def close(self) -> None:
@@ -153,15 +162,24 @@ class Loop:
         while self._timers and self._timers[0][0] <= moment:
             timer = heapq.heappop(self._timers)[2]
             if not timer.cancelled:
-                timer.call()
+                self._run(timer.call)
+
+    def _run(self, call: Callable[[], object]) -> None:
+        """A callback that fails is no reason to call no other."""
+        try:
+            call()
+        except Exception as error:
+            if self._told is None:
+                raise
+            self._told(error)
 
     def _on_wake(self, _events: int) -> None:
         """A byte is the number of a signal, or 0 for what another thread has posted."""
         for number in self._wake_read.recv(4096):
             if number:
-                self._signals[number]()
+                self._run(self._signals[number])
         for _ in range(len(self._posted)):
-            self._posted.popleft()()
+            self._run(self._posted.popleft())
 
 
 def _nothing(_number: int, _frame: FrameType | None) -> None:

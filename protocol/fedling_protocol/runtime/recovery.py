@@ -1,13 +1,18 @@
 """What a service does when its disk refuses: as after a crash, it begins anew from what is there.
 
+So it does, too, when something happens that nobody expected: what memory holds may be half of what
+it should be, what is on disk is whole.
+
 It forgets what memory holds, waits (longer each time), looks whether the disk can be written, and
 goes on. Meanwhile it stays connected and answers, for a full disk is somebody's to mend.
 """
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
+from fedling_protocol.runtime import mishaps
 from fedling_protocol.runtime.backoff import Backoff
 from fedling_protocol.runtime.loop import Clock, Timer
 
@@ -18,7 +23,7 @@ Call = Callable[[], None]
 
 @dataclass(frozen=True, slots=True)
 class Stall:
-    """The disk refuses to be written."""
+    """The disk refuses to be written, or what the service knew was given up for another reason."""
 
     reason: str
     retry_at: float  # Clock.now()
@@ -51,19 +56,23 @@ class Recovery:
         self._mended = clock.now()  # since when the disk can be written
         self._timer: Timer | None = None  # of the next try; None: it is tried now, or all is well
         self._closed = False
+        self._forgotten = True
         self.stall: Stall | None = None  # until it was written again
 
     def refused(self, error: Exception) -> None:
-        """Begin to recover: a write failed, or what is on disk is damaged."""
-        self._forget()
+        """Begin to recover: a write failed, or something that nobody expected."""
+        self._forgotten = False
+        with suppress(Exception):  # what it could not forget now is forgotten before the next try
+            self._forget()
+            self._forgotten = True
         if self._timer is not None or self._closed:
             return
         now = self._clock.now()
         if self.stall is None:
             self._backoff.lived(now - self._mended)
         delay_s = self._backoff.next_s()
-        self.stall = Stall(str(error), now + delay_s)
-        log.error("%s; %s, next try in %.1f s", error, self._meanwhile, delay_s)
+        self.stall = Stall(mishaps.sentence(error), now + delay_s)
+        log.error("%s; %s, next try in %.1f s", self.stall.reason, self._meanwhile, delay_s)
         self._timer = self._clock.after(delay_s, self._try_again)
 
     def close(self) -> None:
@@ -73,8 +82,14 @@ class Recovery:
     def _try_again(self) -> None:
         """After all that waits for the disk, which may still change what is there."""
         self._timer = None  # a refusal from now on is a new one
-        if not self._closed:
+        if self._closed:
+            return
+        try:
+            if not self._forgotten:
+                self._forget()
             self._probe(self._on_written)
+        except Exception as error:  # noqa: BLE001 (the last boundary: it is tried again)
+            self.refused(error)
 
     def _on_written(self) -> None:
         if self._timer is not None or self._closed:

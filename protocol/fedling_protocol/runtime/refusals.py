@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 
+from fedling_protocol.runtime import mishaps
 from fedling_protocol.runtime.loop import Clock
 from fedling_protocol.wire.refused import Reason, Refused
 
@@ -26,6 +27,13 @@ class Refusals:
         self._count(f"{word}: {refused.reason}")
         if self.may_log(refused.reason):
             log.warning("%s a message on %r: %s", word, topic[:200], refused)
+
+    def fault(self, topic: str, error: Exception) -> None:
+        """Count a message that nobody is to blame for but us: it is dropped, the rest goes on."""
+        self._count("faults")
+        words = mishaps.sentence(error)
+        if self.may_log(words):
+            log.error("dropped a message on %r: %s", topic[:200], words)
 
     def may_log(self, what: str) -> bool:
         """Whether a minute has passed since the last line of this sort."""

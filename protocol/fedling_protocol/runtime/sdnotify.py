@@ -2,6 +2,12 @@
 
 import os
 import socket
+import time
+
+
+def managed() -> bool:
+    """Whether a service manager asked to hear of us."""
+    return bool(os.environ.get("NOTIFY_SOCKET"))
 
 
 def notify(*words: str) -> bool:
@@ -32,6 +38,11 @@ def status(text: str) -> bool:
 def alive() -> bool:
     """Feed the watchdog. From the main loop only: a thread would feed it during a hang."""
     return notify("WATCHDOG=1")
+
+
+def reloading() -> bool:
+    """The service lets go of everything, to take it up anew; ready() tells the end of that."""
+    return notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
 
 def stopping() -> bool:

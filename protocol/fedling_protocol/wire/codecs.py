@@ -8,20 +8,21 @@ from enum import StrEnum
 from typing import Final
 
 Encode = Callable[[bytes], bytes]
-"""The vector of NUMERICS.md section 7 as an update carries it; the same for the same vector."""
+"""A vector of integers as an update carries it; the same for the same vector."""
 
 
 class Codec(StrEnum):
     """What plans ask for and updates say."""
 
     RAW_INT16 = "raw int16"
+    SUMS = "sums"  # of statistics (sums.py)
 
 
-def _raw_int16(vector: bytes) -> bytes:
+def _as_it_is(vector: bytes) -> bytes:
     return vector
 
 
-_ENCODE: Final[Mapping[Codec, Encode]] = {Codec.RAW_INT16: _raw_int16}
+_ENCODE: Final[Mapping[Codec, Encode]] = {Codec.RAW_INT16: _as_it_is, Codec.SUMS: _as_it_is}
 
 
 def encode(codec: Codec, vector: bytes) -> bytes:

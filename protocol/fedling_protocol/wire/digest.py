@@ -10,14 +10,16 @@ import cbor2
 from fedling_protocol.wire.messages import TaskSpec
 
 _MODEL = b"fedling model 1"
+_SCALED_MODEL = b"fedling model 2"
 _LAYER = struct.Struct("<B4HB8Bb")  # Layer.to_ints(), w_exp
+_SCALE = struct.Struct("<hBb")  # mean, mantissa, shift
 _WORDS = struct.Struct(">8I")
 
 
 def model_hash(
     spec: TaskSpec, exponents: Sequence[int], weights: bytes | bytearray | memoryview
 ) -> bytes:
-    """32 bytes that name a model: its loss, its layers, the w_exp of each, its weights as bytes."""
+    """32 bytes that name a model: loss, layers, the w_exp of each, scale if any, weights."""
     digest = start_model_hash(spec, exponents)
     digest.update(weights)
     return digest.digest()
@@ -25,9 +27,12 @@ def model_hash(
 
 def start_model_hash(spec: TaskSpec, exponents: Sequence[int]) -> "hashlib._Hash":
     """A model hash before its weights: update() it with them, piece by piece."""
-    digest = hashlib.sha256(_MODEL + bytes([spec.loss, len(spec.layers)]))
+    form = _MODEL if spec.scale is None else _SCALED_MODEL
+    digest = hashlib.sha256(form + bytes([spec.loss, len(spec.layers)]))
     for layer, exponent in zip(spec.layers, exponents, strict=True):
         digest.update(_LAYER.pack(*layer.to_ints(), exponent))
+    for scale in spec.scale or ():
+        digest.update(_SCALE.pack(*scale))
     return digest
 
 

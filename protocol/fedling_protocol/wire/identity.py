@@ -28,6 +28,16 @@ KNOWN: Final = 4096  # keys of which what was computed is kept
 LEAST_VARIED: Final = 8
 CREDENTIALS = Path("/run/credentials")  # of systemd, whose access lists look like a group's right
 _MAX_FILE = 4096  # no key file is longer
+# The y of the points whose order divides 8 (RFC 8032 section 5.1), as keys spell it, and the other
+# spellings of 0 and 1: p and p + 1. The bit of x's sign, the last one, does not matter.
+_SMALL_ORDER: Final = frozenset(
+    y.to_bytes(KEY_BYTES, "little")
+    for y in (
+        *(0, 1, 2**255 - 20, 2**255 - 19, 2**255 - 18),
+        0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826,
+        0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7,
+    )
+)
 
 
 class IdentityError(Exception):
@@ -78,7 +88,10 @@ def device_id(public: bytes) -> str:
 
 
 def verify(public: bytes, signature: bytes, data: bytes) -> bool:
-    """Whether the signature is of this data by this key. Never raises on hostile bytes."""
+    """Whether the signature is of this data by this key. Never raises on hostile bytes.
+
+    Nothing is signed by a weak key.
+    """
     try:
         _public_key(public).verify(signature, data)
     except (InvalidSignature, ValueError):
@@ -86,8 +99,15 @@ def verify(public: bytes, signature: bytes, data: bytes) -> bool:
     return True
 
 
+def is_weak(public: bytes) -> bool:
+    """Whether it is of small order: then anybody can sign for it."""
+    return public[:-1] + bytes([public[-1] & 127]) in _SMALL_ORDER
+
+
 @lru_cache(maxsize=KNOWN)
 def _public_key(public: bytes) -> Ed25519PublicKey:
+    if len(public) == KEY_BYTES and is_weak(public):
+        raise ValueError("a key of small order")
     return Ed25519PublicKey.from_public_bytes(public)
 
 

@@ -1,8 +1,9 @@
 """The messages of the wire, as frozen dataclasses (SPEC.md section 3)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import ClassVar
+from typing import Final, NamedTuple
 
 from fedling_native import Layer, Loss
 from fedling_protocol.rule import setting
@@ -20,6 +21,14 @@ class PlanKind(StrEnum):
     """What a plan asks for: its word at key 1, and in its topic."""
 
     TRAIN = "train"
+    STATISTICS = "statistics"  # sums over the training windows: nothing is trained
+
+
+CODEC_OF: Final[Mapping[PlanKind, Codec]] = {
+    PlanKind.TRAIN: Codec.RAW_INT16,
+    PlanKind.STATISTICS: Codec.SUMS,
+}
+"""How an update to a plan of each kind holds its vector."""
 
 
 class Answer(StrEnum):
@@ -67,6 +76,14 @@ class Certificate:
     serial: int  # the highest wins
 
 
+class Scale(NamedTuple):
+    """How one channel is read: sat((count - mean) * mantissa >> shift), NUMERICS.md section 6."""
+
+    mean: int
+    mantissa: int
+    shift: int
+
+
 @dataclass(frozen=True, slots=True)
 class TaskSpec:
     """What is learned: enough to cut windows, run the model and name its answers."""
@@ -76,10 +93,11 @@ class TaskSpec:
     window: int  # samples
     stride: int  # samples
     channels: int
-    normalise: str  # "device" or "none"
+    normalise: str  # "fleet", "device" or "none"
     labels: tuple[str, ...]  # reconstruction: train on these only; none: on every window
     layers: tuple[Layer, ...]
     loss: Loss  # softmax or reconstruction
+    scale: tuple[Scale, ...] | None = None  # of each channel; "fleet": None until it was measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +147,6 @@ class Moment:
 class Plan:
     """What the aggregator asks of a device in one round."""
 
-    kind: ClassVar = PlanKind.TRAIN
-
     plan_id: bytes  # 16 bytes, the key of everything in this round
     round: int
     base_version: int
@@ -145,6 +161,7 @@ class Plan:
     spread_s: int | None = None  # a device joins after a random part of it; None: at once
     epoch: int = 0  # as in Moment, here and below; 0: of an aggregator that knows of none
     generation: int = 0
+    kind: PlanKind = PlanKind.TRAIN
 
     @property
     def moment(self) -> Moment:
@@ -205,6 +222,7 @@ class Model:
     spec: TaskSpec
     exponents: tuple[int, ...]  # w_exp of each layer
     weights: bytes  # NUMERICS.md section 2
+    drawn: bool = False  # nobody has trained it: its answers mean nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +256,7 @@ class Update:
     base_hash: bytes
     weight: int  # min(examples, cap)
     codec: Codec
-    vector: bytes  # NUMERICS.md section 7
+    vector: bytes  # NUMERICS.md section 7; of statistics: sums
     saturated: int  # values that did not fit in int16
     chunks: int  # 1
 

@@ -57,10 +57,9 @@ def _check_version(version: object) -> None:
 
 
 def _choose(records: tuple[Record, ...], word: object) -> Record:
-    """Choose the record: plan and rest share a topic, the word at key 1 tells which it is."""
-    if len(records) == 1:
-        return records[0]
-    found = [record for record in records if record.constants[CHOICE_KEY] == word]
-    if not found:
-        refuse(f"key {CHOICE_KEY}: an unknown word")
-    return found[0]
+    """Choose the record: plans and rest share a topic, the word at key 1 tells which it is.
+
+    The first of a kind has several words of its own, and refuses those that it does not know.
+    """
+    first, *others = records
+    return next((other for other in others if other.constants[CHOICE_KEY] == word), first)

@@ -33,6 +33,7 @@ from fedling_protocol.wire.messages import (
     Receipt,
     Rest,
     Role,
+    Scale,
     State,
     StateCode,
     TaskInForce,
@@ -70,6 +71,11 @@ LAYER = Row(
     Layer.to_ints,
     Layer.from_ints,
 )
+SCALE = Row(
+    (Integer(-(2**15), 2**15 - 1), Integer(0, 255), Integer(-6, 18)),  # mean, mantissa, shift
+    tuple,
+    lambda row: Scale(*row),
+)
 
 TASK_SPEC = Record(
     TaskSpec,
@@ -79,10 +85,11 @@ TASK_SPEC = Record(
         3: Integer(1, limit.MAX_VALUES),
         4: Integer(1, limit.MAX_VALUES),
         5: Integer(1, limit.MAX_CHANNELS),
-        6: Text(re.compile("device|none")),
+        6: Text(re.compile("fleet|device|none")),
         7: Array(Label(limit.MAX_LABEL_BYTES), 0, limit.MAX_LABELS),
         8: Array(LAYER, 1, limit.MAX_LAYERS),
         9: Code((Loss.SOFTMAX, Loss.RECONSTRUCTION)),
+        10: Optional(Array(SCALE, 1, limit.MAX_CHANNELS)),
     },
     {},
 )
@@ -124,8 +131,9 @@ PLAN = Record(
         13: Optional(Integer(1, limit.MAX_SPREAD)),
         15: COUNTED,
         16: COUNTED,
+        CHOICE_KEY: Word(PlanKind),
     },
-    _VERSION | {CHOICE_KEY: PlanKind.TRAIN.value},
+    _VERSION,
 )
 REST = Record(
     Rest,
@@ -135,7 +143,11 @@ REST = Record(
 TASK_IN_FORCE = Record(TaskInForce, {1: NAME, 2: U32}, {})
 TASKS = Record(Tasks, {1: U32, 2: Array(TASK_IN_FORCE, 0, limit.MAX_TASKS), 3: COUNTED}, _VERSION)
 EXPONENTS = Array(Integer(limit.MIN_EXPONENT, limit.MAX_EXPONENT), 1, limit.MAX_LAYERS)
-MODEL = Record(Model, {1: U32, 2: TASK_SPEC, 3: EXPONENTS, 4: WEIGHTS}, _VERSION)
+MODEL = Record(
+    Model,
+    {1: U32, 2: TASK_SPEC, 3: EXPONENTS, 4: WEIGHTS, 5: Optional(Flag(), absent=False)},
+    _VERSION,
+)
 JOIN = Record(Join, {1: PLAN_ID, 2: NONCE, 3: Optional(HASH), 4: Optional(KEY)}, _VERSION)
 TICKET = Record(
     Ticket, {1: PLAN_ID, 2: NONCE, 3: Word(Answer), 4: U32, 5: REASON, 6: COUNTED}, _VERSION

@@ -1,13 +1,15 @@
 """What the fields of one message must be together, beyond the CDDL (SPEC.md section 3)."""
 
-from fedling_native import MAX_TERMS, Loss, NativeError, check_model, weights_size
+from fedling_native import MAX_TERMS, Loss, NativeError, Normaliser, check_model, weights_size
 from fedling_protocol.wire import work
 from fedling_protocol.wire.fields import refuse
 from fedling_protocol.wire.limits import MAX_STEP, MAX_VALUES, MAX_WEIGHTS, MAX_WORK, PULL_ONE
 from fedling_protocol.wire.messages import (
+    CODEC_OF,
     Answer,
     Model,
     Plan,
+    PlanKind,
     Receipt,
     Rest,
     Tasks,
@@ -24,6 +26,7 @@ def check(message: object) -> None:
         case Plan():
             check_spec(message.spec)
             check_training(message.spec, message.training)
+            _check_kind(message)
             _check_cohort(message.cohort)
         case Rest():
             check_spec(message.spec)
@@ -55,6 +58,7 @@ def check_spec(spec: TaskSpec) -> None:
         refuse("a label twice")
     if weights_size(spec.layers) > MAX_WEIGHTS:
         refuse(f"weights of more than {MAX_WEIGHTS} bytes")
+    _check_scale(spec)
 
 
 def check_training(spec: TaskSpec, training: Training) -> None:
@@ -70,6 +74,30 @@ def check_training(spec: TaskSpec, training: Training) -> None:
         refuse(f"batch * positions of a layer is more than {MAX_TERMS}")
     if work.of_batch(spec.layers, training.batch) > MAX_WORK:
         refuse(f"a batch of more than {MAX_WORK} multiply-accumulates")
+
+
+def _check_scale(spec: TaskSpec) -> None:
+    if spec.scale is None:
+        return
+    if spec.normalise != "fleet":
+        refuse("a scale of a task that is not normalised by the fleet's")
+    if len(spec.scale) != spec.channels:
+        refuse("not one scale a channel")
+    try:
+        Normaliser.from_tuples(spec.scale).apply(b"")
+    except NativeError as error:
+        refuse(f"scale: {error.meaning}")
+
+
+def _check_kind(plan: Plan) -> None:
+    """Check that a plan asks for what its kind can give."""
+    if plan.codec is not CODEC_OF[plan.kind]:
+        refuse("a codec of another kind of plan")
+    if plan.kind is PlanKind.STATISTICS:
+        if plan.spec.normalise != "fleet" or plan.spec.scale is not None:
+            refuse("statistics of a task that has a scale, or wants none")
+    elif plan.spec.normalise == "fleet" and plan.spec.scale is None:
+        refuse("training without the fleet's scale")
 
 
 def _check_layers(spec: TaskSpec, exponents: tuple[int, ...] | None = None) -> None:

@@ -192,6 +192,13 @@ class Topics:
             raise Refused(Reason.TOPIC, "not one of SPEC.md section 1")
         return address
 
+    def largest(self, topic: str) -> int:
+        """How many bytes a message on this topic has at most; 0 if it is none of the fleet's."""
+        pattern = _PATTERNS.find(topic[len(self._prefix) :])
+        if pattern is None or not topic.startswith(self._prefix):
+            return 0
+        return pattern.kind.largest
+
     def _elsewhere(self, topic: str) -> Refused:
         """Tell why a topic does not begin as those of this fleet do."""
         if not topic.startswith(f"{self.root}/"):

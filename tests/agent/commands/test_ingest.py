@@ -106,6 +106,21 @@ def door(agent: Agent) -> tuple[list[int], int]:
     return list(memoryview(data).cast("h"))[::2], holes
 
 
+# --- what the command line says of all rows -----
+
+
+def test_a_file_of_another_program_is_stored(either: Agent) -> None:
+    """A table of a phone: no recording, no label, semicolons, decimal commas and dates."""
+    table = "time;x;y\n" + "".join(f"2026-03-01T12:00:00.{n}00Z;1,{n};2\n" for n in range(5))
+    file = either.directory / "phone.csv"
+    file.write_text(table)
+    words = ("ingest", "wrist", str(file), "--recording", "door", "--label", "open")
+    assert either.run(*words).stdout.startswith("stored 5 rows, refused 0 (")
+    assert door(either) == ([100, 110, 120, 130, 140], 0)
+    (about,) = either.json("recordings", "list")
+    assert about["labels"] == {"open": 5}
+
+
 # --- a pipe that pauses, and its end -----
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from fedling_agent.commands.predict import pieces
-from fedling_agent.data.streams import counts_of_window
+from fedling_agent.data.streams import read_window
 from fedling_protocol.disk.errors import BadInput
 from tests.support.device import STREAM
 
@@ -33,7 +33,7 @@ def read(lines: list[str], form: str) -> None:
         given, before = piece["lines"], piece["before"]
         assert isinstance(given, list)
         assert isinstance(before, int)
-        counts_of_window(STREAM, given, form, 2, before)
+        read_window(STREAM, given, form, 2, before)
 
 
 def test_a_window_that_is_not_complete_is_named() -> None:

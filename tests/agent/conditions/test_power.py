@@ -1,5 +1,8 @@
 """What powers the machine: docs/power.md, row by row. Real machines: test_machines.py."""
 
+import os
+import time
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -145,3 +148,51 @@ def test_more_supplies_than_anybody_has_are_broken_not_absent(machine: Machine) 
     for found in (mains(machine), battery(machine)):
         assert found.lack is Lack.UNREADABLE
         assert found.detail == "257 supplies are listed, 256 at most are read"
+
+
+# --- a UPS hat without a driver --------------------------------------------------------------
+
+
+@pytest.fixture
+def hat(tmp_path: Path) -> Path:
+    """What a program of the owner's keeps up."""
+    folder = tmp_path / "ups" / "hat"
+    folder.mkdir(parents=True)
+    for name, says in (("type", "UPS"), ("status", "Discharging"), ("capacity", "64")):
+        (folder / name).write_text(f"{says}\n")
+    return folder
+
+
+def test_a_hat_without_a_driver_is_believed_where_the_owner_says_so(
+    machine: Machine, hat: Path
+) -> None:
+    roots = replace(machine.roots, supplies=str(hat.parent))
+    assert power.mains(roots) == Signal(False, f"{hat}/status")
+    assert power.battery(roots) == Signal(64, f"{hat}/capacity")
+    (hat / "status").write_text("Charging\n")
+    assert power.mains(roots).value is True
+    machine.supply("BAT0", type="Battery", status="Discharging", capacity="80")
+    assert power.mains(roots).value is False  # one of both is being emptied
+    assert power.battery(roots).value == 64  # they do not tell their sizes: the emptier one
+
+
+@pytest.mark.parametrize("age_s", [-3600, 601, 86_400])
+def test_a_hats_program_that_died_is_no_permission(machine: Machine, hat: Path, age_s: int) -> None:
+    roots = replace(machine.roots, supplies=str(hat.parent))
+    (hat / "status").write_text("Charging\n")
+    now = time.time()
+    os.utime(hat / "status", (now, now - age_s))
+    for found in (power.mains(roots), power.battery(roots)):
+        assert found.lack is Lack.UNREADABLE
+        assert f"{hat}/status was written" in found.detail
+
+
+def test_a_folder_of_the_owners_that_is_not_there_is_no_permission(
+    machine: Machine, hat: Path
+) -> None:
+    nowhere = replace(machine.roots, supplies=f"{hat.parent}/nothing")
+    assert power.mains(nowhere).lack is Lack.UNREADABLE
+    assert "nothing is listed" in power.mains(nowhere).detail
+    (hat / "status").unlink()
+    mute = replace(machine.roots, supplies=str(hat.parent))
+    assert "No such file" in power.mains(mute).detail

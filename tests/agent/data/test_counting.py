@@ -5,7 +5,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedling_agent.data.counting import Counter
+from fedling_agent.data.counting import Counter, Found
 from fedling_agent.data.recording import Changes
 from fedling_agent.data.windows import RUNS
 from fedling_protocol.runtime.slices import Slices, finish
@@ -189,6 +189,25 @@ def test_it_counts_what_is_there_whatever_happens_between_two_slices(
     assert finish(counter.count()) == (len(every) >= wanted)
     if not counter.enough:
         assert counter.windows == len(every)
+    if every:
+        assert counter.found.longest >= window
+
+
+def test_found_tells_the_longest_span_and_the_hold_out() -> None:
+    source = shelf([[(9, "up"), (4, "down")], [(3, "other"), (6, "down")], [(500, "other")]])
+    counter = Counter(source, SPEC, MANY, SECRET)
+    finish(counter.count())
+    assert counter.found == Found(0, 9, held=False)
+    source.grow(1, [(7, "down")])
+    counter.changed(Changes("wrist", 7, (1,)))
+    finish(counter.count())
+    assert counter.found == Found(1, 11, held=False)
+    held = Counter(source, SPEC, replace(MANY, holdout=900, holdout_block=5), SECRET)
+    finish(held.count())
+    assert held.found.held
+    bare = Counter(source, AUTOENCODER, MANY, SECRET)
+    finish(bare.count())
+    assert bare.found.longest == 500
 
 
 def test_a_count_in_a_recording_that_is_evicted_goes_on_with_the_others() -> None:

@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 from fedling_agent.data.lines import MAX_ROW, Lines
 from fedling_agent.data.streams import (
     Channel,
+    Given,
     Parser,
     Row,
     RowError,
     Stream,
-    counts_of_window,
     load_stream,
+    read_window,
 )
 from fedling_protocol.disk.errors import BadInput
 from fedling_protocol.settings import SettingsError
@@ -148,11 +149,16 @@ def test_bad_csv_row_is_told(line: str, words: str) -> None:
         ('{"recording": "a", "x": 1}', "y is missing"),
         ('{"recording": "a", "x": true, "y": 1}', "x = true is not a number"),
         ('{"recording": "a", "x": NaN, "y": 1}', "x = NaN is not a number"),
-        ('{"recording": "a", "x": 1, "y": 1, "z": 1}', "unknown key z"),
+        (
+            '{"recording": "a", "x": 1, "y": 1, "z": 1}',
+            'unknown key z; to leave it out: ignore = ["z"] in the stream\'s file',
+        ),
         ('{"recording": "a", "x": 1, "y": 1, "x": 2}', "key x comes twice"),
-        ('{"recording": "a", "x": 1, "y": 1, "label": 7}', "label = 7 is not a text"),
+        ('{"recording": "a", "x": 1, "y": 1, "label": 7.5}', "label = 7.5 is not a text"),
+        ('{"recording": "a", "x": 1, "y": 1, "label": 7e5}', "is not a text"),
+        ('{"recording": "a", "x": 1, "y": 1, "label": true}', "label = true is not a text"),
         ('{"recording": "a", "x": 1, "y": 1, "label": ["up"]}', "is not a text"),
-        ('{"recording": 3, "x": 1, "y": 1}', "recording = 3 is not a text"),
+        ('{"recording": 0.3, "x": 1, "y": 1}', "recording = 0.3 is not a text"),
         ('{"recording": "a", "x": 1, "y": 1, "time": -1}', "time = -1"),
         ('{"recording": "a", "x": 1, "y": 1, "label": "\\ud800"}', "label = "),
     ],
@@ -172,6 +178,13 @@ def test_space_around_fields_does_not_matter(line: str) -> None:
 def test_space_around_numbers_in_json_does_not_matter() -> None:
     line = '{"recording": "a", "x": " 1.5", "y": "-0.25 ", "time": " 3 "}'
     assert parse([line], "ndjson") == [Row(1, "a", None, 3_000_000, (1500, -250))]
+
+
+@pytest.mark.parametrize("number", ["3", "0", "-12", "20261126"])
+def test_labels_and_recordings_may_be_whole_numbers(number: str) -> None:
+    line = f'{{"recording": {number}, "x": 1, "y": 1, "label": {number}}}'
+    assert parse([line], "ndjson") == [Row(1, number, number, None, (1000, 1000))]
+    assert parse([HEADER, f"{number},{number},1,1"]) == [Row(2, number, number, None, (1000, 1000))]
 
 
 @given(st.text(st.characters(categories=["L", "M", "N", "P"]), min_size=1, max_size=8))
@@ -221,6 +234,15 @@ def test_good_rows_are_kept_and_bad_ones_have_their_line() -> None:
         ("label,x,y", "column recording is missing"),
         ("recording,x", "column y is missing"),
         ("recording,x,y,lable", "unknown column lable"),
+        (
+            "recording,x,y,z, steps,steps",
+            "unknown column steps; allowed: recording, label, time, x, y; to leave out what is "
+            r"unknown: ignore = \[\"z\", \"steps\"\] in the stream's file",
+        ),
+        ("label;x;y", "column recording is missing: add it, or --recording NAME; allowed"),
+        ("recording;x;lable", "column y is missing; unknown column lable"),
+        ("recording\tx\ty\tz", "unknown column z"),
+        ("a;b;c;d", "unknown column a; unknown column b"),
         ("recording,x,y,x", "column x comes twice"),
         ("recording,x,y,", "column 4 has no name"),
         (",recording,x,y", "column 1 has no name"),
@@ -247,19 +269,178 @@ def test_no_bytes_break_the_parser(data: bytes) -> None:
     assert all(isinstance(row, Row | RowError) for row in Parser(STREAM, "csv").feed(lines))
 
 
+# --- what other programs write -----
+
+
+@given(
+    rows=st.lists(
+        st.tuples(
+            st.text(st.sampled_from('ab1 ,;\t."'), min_size=1, max_size=6),
+            st.integers(-32768, 32767),
+            st.none() | st.integers(0, 2**40),
+        ),
+        min_size=1,
+        max_size=5,
+    ),
+    separator=st.sampled_from(",;\t"),
+    comma=st.booleans(),
+)
+def test_the_separator_and_the_decimal_sign_do_not_matter(
+    rows: list[tuple[str, int, int | None]], separator: str, comma: bool
+) -> None:
+    """A spreadsheet of another country writes the same rows in another way."""
+
+    def written(separator: str, point: str) -> list[str]:
+        file = io.StringIO()
+        writer = csv.writer(file, delimiter=separator, lineterminator="\n")
+        writer.writerow(["recording", "label", "time", "x", "y"])
+        for label, count, ms in rows:
+            time = "" if ms is None else f"{ms / 1000:.3f}".replace(".", point)
+            writer.writerow(["a", label, time, f"{count / 1000:.3f}".replace(".", point), "1"])
+        return file.getvalue().splitlines(keepends=True)
+
+    decimal = "," if comma and separator != "," else "."
+    assert parse(written(separator, decimal)) == parse(written(",", "."))
+
+
+@pytest.mark.parametrize("value", ["1.234,5", "1,234,5", "1,2.3", ",", "1,x"])
+def test_a_number_with_two_signs_is_refused(value: str) -> None:
+    (row,) = parse(["recording;x;y", f"a;{value};2"])
+    assert isinstance(row, RowError)
+    assert "is not a number" in row.reason
+
+
+def test_a_row_of_tabs_is_a_row_without_values() -> None:
+    rows = parse(["recording\tx\ty\n", "a\t1\t2\n", "\t\t\n", "\n", "a\t3\t4\n"])
+    assert [type(row) for row in rows] == [Row, RowError, Row]
+
+
+INSTANT_US = 1_772_362_800_250_000  # 2026-03-01T11:00:00.25Z
+INSTANTS = [
+    "1772362800.25",
+    "1772362800250",
+    "1772362800250000",
+    "1772362800250000000",
+    "1.77236280025e12",
+    "2026-03-01T11:00:00.25Z",
+    "2026-03-01T11:00:00.25",
+    "2026-03-01 11:00:00.250000000",
+    "2026-03-01T12:00:00.25+01:00",
+    "2026-03-01T12:00:00.250+0100",
+]
+
+
+@pytest.mark.parametrize("written", INSTANTS)
+@pytest.mark.parametrize("form", ["csv", "ndjson"])
+def test_a_time_is_read_in_each_unit_and_as_a_date(written: str, form: str) -> None:
+    lines = ["recording,x,y,time", f"a,1,2,{written}"]
+    if form == "ndjson":
+        value = json.dumps(written) if ":" in written else written
+        lines = [f'{{"recording": "a", "x": 1, "y": 2, "time": {value}}}']
+    (row,) = parse(lines, form)
+    assert isinstance(row, Row), row
+    assert row.time_us == INSTANT_US
+
+
+@given(
+    st.integers(10**8, 2**33 - 1),  # March 1973 to 2242
+    st.sampled_from([1, 10**3, 10**6, 10**9]),
+)
+def test_no_time_is_taken_in_another_unit(second: int, unit: int) -> None:
+    (row,) = parse(["recording,x,y,time", f"a,1,2,{second * unit}"])
+    assert isinstance(row, Row), row
+    assert row.time_us == second * 1_000_000
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["-1", "9000000000", "99999999999", "9e12", "9e18", "1e30", "noon", "2026-13-01T00:00:00",
+     "2026-03-01T25:00", "1960-01-01T00:00:00Z", "9999-01-01T00:00", "0001-01-01T00:00+23:00"],
+)  # fmt: skip
+def test_a_time_that_is_none_is_refused(written: str) -> None:
+    (row,) = parse(["recording,x,y,time", f"a,1,2,{written}"])
+    assert isinstance(row, RowError)
+    assert row.reason.startswith(f"time = {written}")
+
+
+PHONE = Stream(
+    "phone",
+    (Channel("x", "m/s2", 0.001, "Acceleration x (m/s^2)"), Channel("y", "m/s2", 0.001)),
+    time_column="Time (s)",
+    label_column="activity",
+    ignore=("steps", ""),
+)
+
+
+def test_columns_of_another_name_and_columns_that_nobody_wants() -> None:
+    header = '"Time (s)","Acceleration x (m/s^2)","y","steps","activity",""'
+    given = Given("walk-1")
+    rows = list(Parser(PHONE, "csv", given).feed([header, "0.5,1.5,2,many,up,"]))
+    assert rows == [Row(2, "walk-1", "up", 500_000, (1500, 2000))]
+    line = {"Time (s)": 0.5, "Acceleration x (m/s^2)": 1.5, "y": 2, "steps": [3], "activity": "up"}
+    rows = list(Parser(PHONE, "ndjson", given).feed([json.dumps(line)]))
+    assert rows == [Row(1, "walk-1", "up", 500_000, (1500, 2000))]
+    with pytest.raises(BadInput, match="unknown column time; allowed: recording, activity, Time"):
+        list(Parser(PHONE, "csv", given).feed(["time,Acceleration x (m/s^2),y"]))
+
+
+@pytest.mark.parametrize("form", ["csv", "ndjson"])
+def test_what_holds_for_all_rows_may_be_given(form: str) -> None:
+    lines = ["x,y", "1,2"] if form == "csv" else ['{"x": 1, "y": 2}']
+    (row,) = Parser(STREAM, form, Given("walk-1 ", "up")).feed(lines)
+    assert isinstance(row, Row)
+    assert (row.recording, row.label) == ("walk-1", "up")
+
+
+@pytest.mark.parametrize("word", ["recording", "label"])
+def test_what_is_given_is_not_in_the_rows_as_well(word: str) -> None:
+    given = Given("walk-1", "up")
+    with pytest.raises(BadInput, match=f"--{word} is given, and there is a column {word}"):
+        list(Parser(STREAM, "csv", given).feed([f"{word},x,y"]))
+    (row,) = Parser(STREAM, "ndjson", given).feed([f'{{"{word}": "b", "x": 1, "y": 2}}'])
+    assert isinstance(row, RowError)
+    assert row.reason == f"{word} = b, and --{word} is given"
+    wrong = {word: "a" * 65}
+    with pytest.raises(BadInput, match=rf"^--{word} = a+\.\.\.: allowed: 64 bytes"):
+        Parser(STREAM, "csv", Given(**wrong))
+
+
+def test_a_bad_row_of_a_recording_that_was_given_is_of_that() -> None:
+    (row,) = Parser(STREAM, "csv", Given("walk-1")).feed(["x,y", "1"])
+    assert row == RowError(2, "1 columns, the header has 2", "walk-1")
+
+
 def test_window_for_prediction() -> None:
     lines = ["x,y\n", "1,2\n", "3,4\n"]
-    assert list(counts_of_window(STREAM, lines, "csv", 2)) == [1000, 2000, 3000, 4000]
+    assert list(read_window(STREAM, lines, "csv", 2).counts) == [1000, 2000, 3000, 4000]
     with pytest.raises(BadInput, match="3 samples; got 2"):
-        counts_of_window(STREAM, lines, "csv", 3)
+        read_window(STREAM, lines, "csv", 3)
     with pytest.raises(BadInput, match="1 samples; got more"):
-        counts_of_window(STREAM, lines, "csv", 1)
+        read_window(STREAM, lines, "csv", 1)
     with pytest.raises(BadInput, match="row 2: x = nan"):
-        counts_of_window(STREAM, ["x,y\n", "nan,2\n"], "csv", 1)
+        read_window(STREAM, ["x,y\n", "nan,2\n"], "csv", 1)
     with pytest.raises(BadInput, match="row 9: x = nan"):
-        counts_of_window(STREAM, ["x,y\n", "\n", "nan,2\n"], "csv", 1, before=7)
+        read_window(STREAM, ["x,y\n", "\n", "nan,2\n"], "csv", 1, before=7)
     with pytest.raises(BadInput, match="row 8: not JSON"):
-        counts_of_window(STREAM, ["nan,2\n"], "ndjson", 1, before=7)
+        read_window(STREAM, ["nan,2\n"], "ndjson", 1, before=7)
+
+
+@pytest.mark.parametrize(
+    ("rows", "labelled", "label"),
+    [
+        (["a,up", "a,up"], True, "up"),
+        (["a,up", "a,down"], True, None),
+        (["a,up", "a,"], True, None),
+        (["a,up", "b,up"], True, None),
+        ([",up", ",up "], True, "up"),
+        (["a,", "a,"], False, None),
+    ],
+)
+def test_window_has_a_label_if_all_of_its_rows_have(
+    rows: list[str], labelled: bool, label: str | None
+) -> None:
+    window = read_window(STREAM, [HEADER, *(f"{row},1,2" for row in rows)], "csv", 2)
+    assert (window.labelled, window.label) == (labelled, label)
 
 
 def test_load_stream(tmp_path: Path) -> None:
@@ -273,6 +454,10 @@ def test_load_stream(tmp_path: Path) -> None:
     path.write_text(text.replace('"x"', '"label"'))
     with pytest.raises(SettingsError, match="not one of recording, label, time"):
         load_stream(path)
+    for keys in ('time_column = "x"\n', 'label_column = "time"\n', 'ignore = ["x"]\n'):
+        path.write_text(keys + text)
+        with pytest.raises(SettingsError, match=r"column (x|time) is named twice"):
+            load_stream(path)
     path.write_text(text + text.split("\n", 1)[1])
     with pytest.raises(SettingsError, match="two channels have the same name"):
         load_stream(path)

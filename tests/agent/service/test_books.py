@@ -21,7 +21,7 @@ class Bench:
         self.store = Store(directory)
         self.clock = HandClock()
         self.disk = HandWorker(self.clock)
-        self.refused: list[CannotWrite] = []
+        self.refused: list[Exception] = []
         self.used = Used()
         writer = Writer(self.disk, self.refused.append)
         self.books = Books(self.clock, self.store.ledger, writer, self.used)

@@ -24,6 +24,7 @@ from fedling_agent.service.control import (
 )
 from fedling_protocol.exits import Exit
 from fedling_protocol.runtime.loop import READ, Loop
+from tests.support import as_root
 
 
 class Verbs:
@@ -288,3 +289,62 @@ def test_peer_is_served_when_descriptors_are_there_again(
         sock.close()
     server.close()
     loop.close()
+
+
+# --- who may connect -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077, 0o177])
+def test_socket_is_open_to_a_group_that_alone_may_enter_the_directory(
+    tmp_path: Path, umask: int
+) -> None:
+    """Of all modes that the owner can work with."""
+    for mode in range(0o700, 0o1000):
+        tmp_path.chmod(mode)
+        loop, before = Loop(), os.umask(umask)
+        try:
+            server = Server(loop, tmp_path, Verbs(loop).handle)
+        finally:
+            os.umask(before)
+        found = stat.S_IMODE((tmp_path / control.NAME).stat().st_mode)
+        server.close()
+        loop.close()
+        shared = bool(mode & 0o010) and not mode & 0o007
+        assert found == (0o660 if shared else 0o600), oct(mode)
+
+
+@pytest.mark.parametrize(
+    ("mode", "group", "says"),
+    [
+        (0o710, 4243, None),
+        (0o710, 4244, "sudo usermod -aG 4243 4245, then log in anew; or put sudo before"),
+        (0o700, 4243, "is for user 4242 alone; put sudo before the command"),
+    ],
+)
+def test_user_of_the_group_speaks_to_the_service_others_are_told_how(
+    mode: int, group: int, says: str | None
+) -> None:
+    as_root.need_root()
+    with as_root.open_folder() as folder:
+        os.chown(folder, 4242, 4243)
+        folder.chmod(mode)
+        loop = Loop()
+        server = Server(loop, folder, Verbs(loop).handle)
+        os.chown(folder / control.NAME, 4242, -1)
+        assert (folder / control.NAME).stat().st_gid == (4243 if mode == 0o710 else os.getegid())
+        groups = os.getgroups()
+        os.setgroups([group])
+        os.setegid(4245)
+        os.seteuid(4245)
+        try:
+            if says is None:
+                Client(folder).close()
+            else:
+                with pytest.raises(control.Forbidden, match=says):
+                    Client(folder)
+        finally:
+            os.seteuid(0)
+            os.setegid(0)
+            os.setgroups(groups)
+            server.close()
+            loop.close()

@@ -5,14 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from fedling_agent.commands.status import _connection
+from fedling_agent.commands.status import _connection, _enrolled
 from fedling_agent.service.control import Json, Peer, RequestFailed
 from fedling_agent.service.desk import Desk
 from fedling_agent.store.recordings import Bounds
 from fedling_protocol.disk.errors import CannotWrite
 from fedling_protocol.exits import Exit
-from tests.support.device import csv_lines
-from tests.support.service import HandService
+from fedling_protocol.wire.identity import SigningKey
+from fedling_protocol.wire.kinds import Kind
+from fedling_protocol.wire.messages import Certificate, Role
+from tests.support.device import FLEET, csv_lines
+from tests.support.service import ONLINE, ROOT, TOPICS, HandService
 
 
 class Counter:
@@ -100,6 +103,52 @@ def test_conditions_are_of_a_reading_made_now(counter: Counter) -> None:
     assert isinstance(tasks, dict)
     assert own["train"] is True
     assert tasks["watch"]["train"] is True
+
+
+# --- a device without a task -----
+
+
+def test_status_of_a_device_without_a_plan_asks_for_patience_and_then_for_a_check(
+    counter: Counter,
+) -> None:
+    counter.device.connect()
+    counter.device.clock.move(59)
+    assert counter.ask(do="status")["doing"] == "no plan was seen yet"
+    counter.device.clock.move(2)
+    assert counter.ask(do="status")["doing"] == "no plan was seen yet; fedling-agent check says why"
+
+
+def test_status_of_a_device_that_hears_nobody_names_the_fleet(counter: Counter) -> None:
+    counter.device.service.on_connected()
+    counter.device.link.connected = True
+    counter.device.clock.move(61)
+    assert counter.ask(do="status")["doing"] == (
+        f"no plan was seen yet, nor an aggregator of fleet {FLEET}: is that its name?; "
+        "fedling-agent check says why"
+    )
+
+
+def test_status_of_a_device_with_another_root_key_names_the_root_key(counter: Counter) -> None:
+    """To enrol it would not help, and nobody says so."""
+    counter.device.link.connected = True
+    counter.device.service.on_connected()
+    certificate = Certificate(ONLINE.public, Role.AGGREGATOR, FLEET, "aggregator", 1)
+    topic = TOPICS.of(Kind.KEYS, "aggregator")
+    stranger = SigningKey.from_seed(b"?" * 32)
+    for root, foreign in ((stranger, True), (ROOT, False), (stranger, False)):
+        counter.device.hear(topic, certificate, root)
+        status = counter.ask(do="status")
+        assert status["foreign"] == foreign
+        assert ("root_key of agent.toml" in str(status["doing"])) == foreign
+        enrolled = _enrolled(status)
+        assert ("device add" in enrolled) != foreign
+
+
+def test_status_of_a_device_that_declines_all_says_so(counter: Counter) -> None:
+    counter.device.connect()
+    counter.device.clock.move(100)
+    counter.device.service.runners.declined["watch"] = "no such stream"
+    assert counter.ask(do="status")["doing"] == "every task is declined"
 
 
 def test_status_tells_of_link_disk_and_tasks(counter: Counter) -> None:

@@ -6,12 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fedling_agent.config import FloorSettings
 from fedling_agent.service import report
 from fedling_agent.service.floor import Floor
 from fedling_agent.session.state import Joining
 from fedling_agent.training.process import Asked, Step
 from fedling_native import dense
+from fedling_protocol.disk.errors import Missing
 from fedling_protocol.net.tcpinfo import Traffic
+from fedling_protocol.runtime.slices import finish
 from fedling_protocol.wire.messages import Join
 from tests.support.device import SPEC, TRAINING
 from tests.support.service import HandService
@@ -53,6 +56,17 @@ def test_a_device_does_not_join_below_its_floor(device: HandService, floor: int)
     assert runner is not None
     assert runner.wanted == floor
     assert isinstance(runner.session.phase, Joining) == (floor == 1)
+
+
+def test_nothing_is_frozen_below_the_owners_floor(device: HandService) -> None:
+    """Examples may go between the count, on which the device joined, and the freeze."""
+    device.config = replace(device.config, floor=FloorSettings(min_examples=10_000))
+    device.boot()
+    freezer = device.service.runners._parts.freezer
+    plan = device.offer()
+    asks = replace(plan.training, min_examples=1)
+    with pytest.raises(Missing, match="at least 10000 are needed"):
+        finish(freezer.freeze(replace(plan, training=asks)))
 
 
 def test_a_model_that_costs_more_than_the_day_gives_is_declined_before_it_is_fetched() -> None:

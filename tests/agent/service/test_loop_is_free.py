@@ -29,6 +29,7 @@ from fedling_agent.store import identity
 from fedling_agent.store.store import Store
 from fedling_native import dense
 from fedling_protocol.disk import durable
+from fedling_protocol.disk.errors import BadDatabase
 from fedling_protocol.exits import Exit
 from fedling_protocol.runtime import logs
 from fedling_protocol.runtime.loop import Loop
@@ -69,6 +70,10 @@ def in_loop(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     return seen
 
 
+def ended(error: BadDatabase) -> None:
+    raise error
+
+
 class Inside:
     """The real service on its real ports, in this process, beside an aggregator."""
 
@@ -83,7 +88,7 @@ class Inside:
         self.aggregator = aggregator
         self.store, self.loop = Store(agent.state, config.bounds), Loop()
         self.disk = ThreadWorker(self.loop, "disk")
-        ports = run._ports(self.loop, self.disk, config, None)
+        ports = run._ports(self.loop, self.disk, config, None, ended)
         self.service = Service(ports, config, load_streams(config), me, self.store)
 
     def until(self, condition: Callable[[], object]) -> None:

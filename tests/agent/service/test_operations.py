@@ -34,6 +34,8 @@ def test_the_task_that_is_meant(tmp_path: Path) -> None:
     for task in ("", "watch"):
         with pytest.raises(Missing, match="no model yet"):
             operations.newest_model(store, task)
+    with pytest.raises(Missing, match="no model yet of watch; tasks with a model here: none"):
+        operations.newest_model(store, "watch")
     store.models.put(make_model())
     assert operations.newest_model(store, "").task == "watch"
     assert operations.windows(store, "") == {"task": "watch", "window": 10, "stream": "wrist"}
@@ -41,6 +43,8 @@ def test_the_task_that_is_meant(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="which task"):
         operations.newest_model(store, "")
     assert operations.newest_model(store, "other").task == "other"
+    with pytest.raises(Missing, match="no model yet of x; tasks with a model here: other, watch"):
+        operations.newest_model(store, "x")
 
 
 def test_a_second_prediction_is_one_slice(tmp_path: Path) -> None:
@@ -55,5 +59,17 @@ def test_a_second_prediction_is_one_slice(tmp_path: Path) -> None:
     assert list(ask()) == []
     assert finish(ask()) == answer
     assert answer["label"] in SPEC.labels
+    assert "given" not in answer
     device.freeze()
     assert list(ask()) == []
+
+
+@pytest.mark.parametrize(("last", "given"), [("up", "up"), ("down", None)])
+def test_a_prediction_says_which_label_the_window_had(
+    tmp_path: Path, last: str, given: str | None
+) -> None:
+    device = make_device(tmp_path)
+    lines = ["label,x,y\n", *["up,0.5,0.1\n"] * 9, f"{last},0.5,0.1\n"]
+    predictor = Predictor(device.store)
+    answer = finish(operations.predict(device.store, predictor, STREAMS, "watch", lines, "csv"))
+    assert answer["given"] == given

@@ -8,6 +8,7 @@ import pytest
 
 from fedling_agent.service import predict
 from fedling_agent.service.predict import (
+    BY_FLEET,
     BY_NOTHING,
     BY_RECORDINGS,
     BY_TRAINING,
@@ -19,7 +20,16 @@ from fedling_agent.store.store import Store
 from fedling_native import Net, Normaliser
 from fedling_protocol.disk.errors import BadInput, Missing
 from fedling_protocol.runtime.slices import finish
-from tests.support.device import AUTOENCODER, SPEC, csv_lines, make_device, make_model
+from fedling_protocol.wire.messages import TaskSpec
+from tests.support.device import (
+    AUTOENCODER,
+    MEASURED,
+    SPEC,
+    UNMEASURED,
+    csv_lines,
+    make_device,
+    make_model,
+)
 
 WINDOW = array("h", [1000, 0] * 10)
 
@@ -49,6 +59,39 @@ def test_before_a_training_the_recordings_normalise(tmp_path: Path) -> None:
     assert sum(trained.probabilities.values()) == pytest.approx(1, abs=0.001)
 
 
+@pytest.mark.parametrize("spec", [SPEC, MEASURED, replace(SPEC, normalise="none")])
+def test_a_model_that_nobody_has_trained_does_not_answer(tmp_path: Path, spec: TaskSpec) -> None:
+    device = make_device(tmp_path, spec=spec)
+    predictor = Predictor(device.store)
+    device.store.models.put(replace(make_model(2, spec=spec), drawn=True))
+    with pytest.raises(Missing, match="nobody has trained watch yet: model 2 is drawn"):
+        ask(predictor, device.store)
+    device.store.models.put(make_model(3, seed=3, spec=spec))
+    assert ask(predictor, device.store).version == 3
+
+
+def test_the_fleets_scale_reads_samples_whatever_is_stored_here(tmp_path: Path) -> None:
+    device = make_device(tmp_path, recordings=0, spec=MEASURED)
+    predictor = Predictor(device.store)
+    answer = ask(predictor, device.store)
+    assert answer.normalised == BY_FLEET
+    assert MEASURED.scale is not None
+    x = Normaliser.from_tuples(MEASURED.scale).apply(WINDOW)
+    expected = Net(SPEC.layers, device.model.exponents, device.model.weights).predict(x)
+    assert list(answer.probabilities.values()) == [p / 2**15 for p in expected.outputs]
+    device.ingest(csv_lines())
+    job = device.freeze()
+    assert job.recipe.normaliser.to_tuples() == MEASURED.scale
+    assert ask(predictor, device.store) == answer
+
+
+def test_a_scale_that_is_not_known_yet_is_waited_for(tmp_path: Path) -> None:
+    """A network from elsewhere is trained, but nobody knows what is normal in this fleet."""
+    device = make_device(tmp_path, spec=UNMEASURED)
+    with pytest.raises(Missing, match="when the round of statistics has ended"):
+        ask(Predictor(device.store), device.store)
+
+
 def test_an_eighth_more_samples_are_taken_in(tmp_path: Path) -> None:
     device = make_device(tmp_path, recordings=1, samples=50)
     predictor = Predictor(device.store)
@@ -74,7 +117,7 @@ def test_newest_windows_are_normal_whatever_their_labels(
     newest = recordings.newest("wrist")
     windows = [recordings.samples(newest[0], first, 10) for first in range(0, 111, 5)]
     windows += [recordings.samples(newest[1], first, 10) for first in range(80, 111, 5)]
-    x = Normaliser.fit(lambda: windows, 2).apply(WINDOW)
+    x = Normaliser.fit(windows, 2).apply(WINDOW)
     expected = Net(SPEC.layers, device.model.exponents, device.model.weights).predict(x)
     assert list(answer.probabilities.values()) == [p / 2**15 for p in expected.outputs]
 

@@ -8,12 +8,13 @@ import pytest
 from fedling_agent.conditions.condition import Reason
 from fedling_agent.conditions.decision import Allowance
 from fedling_agent.conditions.table import BATTERY
+from fedling_agent.data.counting import Found
 from fedling_agent.service import report
 from fedling_agent.session import state
 from fedling_agent.session.state import Dice, Fetch, Session, Spooled, Timing
 from fedling_agent.store.ledger import Traffic
 from fedling_native import dense
-from fedling_protocol.wire.messages import Moment
+from fedling_protocol.wire.messages import Moment, TaskSpec
 from tests.support.aggregator import make_model, make_plan
 
 PLAN = make_plan(make_model((dense(4, 2),)), 3, min_examples=40)
@@ -22,6 +23,9 @@ NO = Allowance((LOW,), (LOW,), 720.0)
 YES = Allowance(next_check_s=60.0)
 FETCH = Fetch(1, b"h" * 32, 1000, None, Moment(0, 0, 1, True))
 SPOOLED = Spooled(b"p" * 16, b"u" * 32)
+
+
+FOUND = Found(windows=7, longest=500)
 
 
 @dataclass
@@ -47,6 +51,7 @@ class FakeLive:
     looked_at: float = 0.0
     failure: str = ""
     wanted: int = 40
+    found: Found = FOUND
     next_check_s: float | None = None
 
 
@@ -114,7 +119,11 @@ def test_waiting_tells_what_it_was_told() -> None:
         ({}, YES, "no open plan"),
         ({}, NO, "no open plan"),
         ({"offer": PLAN, "enough": True}, NO, "not training: battery 34 % < 40 %"),
-        ({"offer": PLAN, "enough": False}, YES, "not training: fewer than 40 examples"),
+        (
+            {"offer": PLAN, "enough": False},
+            YES,
+            "not training: fewer than 40 examples: 7 are here",
+        ),
         ({"spool": (SPOOLED,)}, YES, "an update waits to be sent"),
         ({"spool": (SPOOLED,)}, NO, "an update waits to be sent: battery 34 % < 40 %"),
         ({"fetch": FETCH}, NO, "a model waits to be fetched: battery 34 % < 40 %"),
@@ -122,6 +131,39 @@ def test_waiting_tells_what_it_was_told() -> None:
 )
 def test_idle_tells_why(changes: dict[str, Any], allowance: Allowance, expected: str) -> None:
     assert sentence(FakeLive(session(**changes), allowance)).startswith(expected)
+
+
+SPEC = PLAN.spec
+
+
+@pytest.mark.parametrize(
+    ("found", "spec", "words"),
+    [
+        (Found(), SPEC, "fewer than 40 examples: 0 are here"),
+        (Found(39, 500), SPEC, "fewer than 40 examples: 39 are here"),
+        (
+            Found(0, SPEC.window - 1),
+            replace(SPEC, labels=("up",)),
+            f"the longest stretch of one label has {SPEC.window - 1} samples, "
+            f"a window is {SPEC.window}",
+        ),
+        (
+            Found(0, SPEC.window - 1),
+            replace(SPEC, labels=()),
+            f"the longest stretch without a hole has {SPEC.window - 1} samples, "
+            f"a window is {SPEC.window}",
+        ),
+        (
+            Found(3, 500, held=True),
+            SPEC,
+            "fewer than 40 examples: 3 are here; the task holds others out (training.holdout)",
+        ),
+    ],
+)
+def test_too_few_examples_tell_what_is_there(found: Found, spec: TaskSpec, words: str) -> None:
+    offer = replace(PLAN, spec=spec)
+    live = FakeLive(session(offer=offer, enough=False), plan=offer, found=found)
+    assert sentence(live) == f"not training: {words}"
 
 
 def test_of_bytes_adds_up_days_rounds_and_the_rest() -> None:

@@ -62,7 +62,7 @@ def test_plan_seen_again_while_its_end_is_written_is_not_taken_up_again(
 ) -> None:
     plan = receipt_on_a_slow_disk(device)
     asked = len(device.sent(Join))
-    device.hear(TOPICS.of(Kind.PLAN, "watch", Plan.kind), plan)
+    device.hear(TOPICS.of(Kind.PLAN, "watch", plan.kind), plan)
     go_on(device)
     device.clock.move(300)
     assert device.runner.session.offer is None

@@ -368,3 +368,21 @@ def test_device_that_is_denied_sends_its_key_again(device: HandService) -> None:
     device.hear(TOPICS.of(Kind.TICKET, "watch", ID), ticket)
     device.clock.move(70)
     assert device.sent(Join)[1].key == DEVICE.public
+
+
+def test_log_has_every_word_that_left_the_last_one_and_the_will_too(device: HandService) -> None:
+    device.begin()
+    device.service.stop(lambda: None)
+    device.children[0].exit()
+    device.settle()
+    left = [(m.topic, len(m.payload)) for m in device.link.published]
+    will = device.service.will()
+    logged = [(sent.topic, sent.size) for sent in device.store.ledger.sent()]
+    assert sorted(logged) == sorted([*left, (will.topic, len(will.payload))])
+
+
+def test_last_word_is_said_although_the_disk_is_full(device: HandService) -> None:
+    device.connect()
+    device.disk.broken = FULL
+    device.service.stop(lambda: None)
+    device.settle(lambda: device.sent(State)[-1].code is StateCode.OFFLINE)

@@ -45,7 +45,7 @@ def test_frozen_set_and_normaliser(device: Device) -> None:
     assert [e.first for e in examples[:3]] == [0, 5, 10]
     with job.examples() as data:
         windows = bytes(data[: len(examples) * 40])
-    assert record.normaliser == Normaliser.fit(lambda: [windows], 2)
+    assert record.normaliser == Normaliser.fit([windows], 2)
     assert device.store.models.normaliser("watch") == record.normaliser
     assert record.frozen_hash == job.recipe.frozen_hash
 

@@ -425,6 +425,25 @@ def test_r5_next_round_opens_after_the_pause() -> None:
     assert task.now == START + 60_000
 
 
+def test_r1_a_fleet_is_measured_before_its_first_round() -> None:
+    """Number 0 is no round of the task's: all of these follow, at once, and the pauses between."""
+    rules = replace(RULES, rounds=1, pause_s=60)
+    task = Task(rules, -1, None)
+    assert task.give(Tick()) == [OpenRound(0)]
+    measured = closed(rules, done=-1)
+    assert measured.give(Folded(b"plan")) == [OpenRound(1)]
+    assert measured.state.done == 0
+    last = closed(rules, done=0)
+    assert last.give(Folded(b"plan")) == [PublishRest(DAY_S)]
+
+
+@pytest.mark.parametrize("done", [-1, 0, 1])
+def test_r5_a_paused_task_rests_after_the_round_in_work(done: int) -> None:
+    task = closed(replace(RULES, rounds=0, paused=True), done=done)
+    assert task.give(Folded(b"plan")) == [PublishRest(DAY_S)]
+    assert Task(replace(RULES, rounds=0, paused=True), done, None).state.phase == Over()
+
+
 def test_r5_rest_after_the_last_round() -> None:
     task = closed(done=1)
     assert task.give(Folded(b"plan")) == [PublishRest(DAY_S)]

@@ -3,8 +3,10 @@ from dataclasses import replace
 import pytest
 
 from fedling_broker.rounds.terms import Terms, misfit
+from fedling_native import Sums
 from fedling_protocol.wire.codecs import Codec
 from fedling_protocol.wire.messages import Update
+from fedling_protocol.wire.sums import pack, size
 
 TERMS = Terms(7, b"model", Codec.RAW_INT16, 100, 6)
 UPDATE = Update(b"plan", 7, b"model", 100, Codec.RAW_INT16, b"vector", 0, 1)
@@ -19,7 +21,7 @@ def test_an_update_as_the_plan_asked_fits() -> None:
     [
         (replace(UPDATE, base_version=6), "base"),
         (replace(UPDATE, base_hash=b"other"), "base"),
-        (replace(UPDATE, codec="other"), "codec"),  # type: ignore[arg-type]  # there is one so far
+        (replace(UPDATE, codec="other"), "codec"),  # type: ignore[arg-type]
         (replace(UPDATE, weight=101), "weight"),
         (replace(UPDATE, vector=b"vecto"), "shape"),
         (replace(UPDATE, vector=b"vector "), "shape"),
@@ -27,3 +29,26 @@ def test_an_update_as_the_plan_asked_fits() -> None:
 )
 def test_what_does_not_fit_is_named(changed: Update, word: str) -> None:
     assert misfit(TERMS, changed) == word
+
+
+SUMS = Sums(12, (-40, 7), (900, 5))
+OF_SUMS = replace(TERMS, codec=Codec.SUMS, vector_size=size(2))
+COUNTED = replace(UPDATE, codec=Codec.SUMS, vector=pack(SUMS))
+
+
+def test_sums_that_fit() -> None:
+    assert misfit(OF_SUMS, COUNTED) == ""
+
+
+@pytest.mark.parametrize(
+    ("changed", "word"),
+    [
+        (replace(COUNTED, codec=Codec.RAW_INT16), "codec"),
+        (replace(COUNTED, weight=TERMS.weight_cap + 1), "weight"),
+        (replace(COUNTED, vector=COUNTED.vector[:-1]), "shape"),
+        (replace(COUNTED, vector=bytes(size(2))), "sums"),
+        (replace(COUNTED, vector=pack(replace(SUMS, squares=(100, 5)))), "sums"),
+    ],
+)
+def test_sums_that_do_not_fit(changed: Update, word: str) -> None:
+    assert misfit(OF_SUMS, changed) == word

@@ -52,7 +52,7 @@ def test_only_the_newest_model_stays_after_its_puback(aggregator: HandAggregator
 def test_a_model_is_published_once_a_connection(aggregator: HandAggregator) -> None:
     aggregator.add_task()
     aggregator.connect()
-    aggregator.service.runners.connected()
+    aggregator.service.turns.run(aggregator.service.runners.connected)
     aggregator.settle()
     assert len(aggregator.said(Model)) == 1
     aggregator.connect()

@@ -27,7 +27,7 @@ def refuse(*_: object, **__: object) -> None:
 
 
 def faults(aggregator: HandAggregator) -> list[str]:
-    task = parse_task(TEXT.format(rounds=2, goal=2, clip=1), "tiny.toml")
+    task = parse_task(TEXT.format(rounds=2, goal=2, clip=1, normalise="device"), "tiny.toml")
     return [c.fault for c in verify.verify(aggregator.store, task, b"s" * 32) if c.fault]
 
 

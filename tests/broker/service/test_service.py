@@ -378,7 +378,7 @@ def test_model_that_the_mqtt_broker_does_not_take_stops_no_other_task(tmp_path: 
         aggregator.start()
         wait(
             fleet.loop,
-            lambda: "task large is held back, others go on" in aggregator.log_text(),
+            lambda: "task large is held back: its model" in aggregator.log_text(),
             "the log",
         )
         for number in (1, 2, 3):

@@ -134,3 +134,9 @@ def test_one_that_was_added_again_stays_retained(devices: Devices) -> None:
     devices.set_retained(ID)
     devices.not_retained(ID)
     assert devices.unpublished(9) == []
+
+
+def test_a_key_for_which_anybody_can_sign_is_not_certified(devices: Devices) -> None:
+    weak = bytes([1]) + bytes(31)
+    with pytest.raises(DeviceError, match="anybody can sign"):
+        devices.certify(device_id(weak), weak, ROOT)

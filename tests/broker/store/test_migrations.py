@@ -8,13 +8,14 @@ from fedling_broker import verify
 from fedling_broker.store.database import FILE, PROGRAM, TABLES, open_database
 from fedling_broker.store.devices import Devices
 from fedling_broker.store.store import Store
+from fedling_broker.tasks.task_file import parse_task
 from fedling_protocol.disk import lock
 from fedling_protocol.disk.errors import WrongTables
 from fedling_protocol.disk.lock import Locked
 from fedling_protocol.wire.identity import device_id
 from fedling_protocol.wire.names import AGGREGATOR
 from tests.support.old_state import build, build_database, lost, rows_of, version_of
-from tests.support.rounds_on_disk import KEYS, SEED, TASK, TEXT, TOPICS
+from tests.support.rounds_on_disk import KEYS, SEED, TASK, TOPICS
 
 OLD = Path(__file__).parent / "tables_2"
 IDS = [device_id(key.public) for key in KEYS]
@@ -33,7 +34,10 @@ def test_every_row_survives(tmp_path: Path) -> None:
     for row in before["plans"]:
         row["kept"] = 1  # one is open, the other was audited
     for row in before["tasks"]:
-        row |= {"generation": 0, "revision": 0, "asked": None}
+        text = str(row["text"]).replace("[task]", '[task]\nnormalise = "device"')
+        row |= {"text": text, "generation": 0, "revision": 0, "asked": None}
+    for row in before["models"]:
+        row |= {"scale": None, "drawn": row["version"] == 1}
     for row in before["meta"]:
         row["key"] = "epoch" if row["key"] == "restore_epoch" else row["key"]
     before["meta"] += [{"key": "generation", "value": 0}, {"key": "place", "value": 0}]
@@ -47,9 +51,9 @@ def test_every_row_survives(tmp_path: Path) -> None:
 def test_an_upgrade_keeps_rounds_and_verdicts(tmp_path: Path) -> None:
     build(OLD, tmp_path, FILE)
     store = Store(tmp_path)
-    assert [(row.name, row.text, row.paused) for row in store.tasks.rows()] == [
-        ("tiny", TEXT, False)
-    ]
+    (task,) = store.tasks.rows()
+    assert (task.name, task.paused) == ("tiny", False)
+    assert parse_task(task.text, "tiny") == TASK
     first, second = store.rounds.plans("tiny")
     assert (first.folded, second.folded, second.closed, second.age_ms) == (True, False, False, 4321)
     assert store.rounds.unfolded("tiny") == second

@@ -7,6 +7,7 @@ from fedling_broker.rounds.state import Rules
 from fedling_broker.rounds.synchronous import Synchronous
 from fedling_broker.tasks.task_file import load_task, parse_task
 from fedling_native import Loss, dense, parameter_counts
+from fedling_protocol.disk.errors import Missing
 from fedling_protocol.settings import SettingsError
 from fedling_protocol.wire.messages import Conditions, Training
 
@@ -156,8 +157,19 @@ def test_the_weight_cap_is_checked_to_the_unit() -> None:
         parse_task(changed("epochs = 3", "epochs = 3\nweight_cap = 107374183"), "t")
 
 
+def test_a_file_that_holds_examples_out_is_refused_and_a_stored_task_goes_on(
+    tmp_path: Path,
+) -> None:
+    text = changed("epochs = 3", "epochs = 3\nholdout = 0.2")
+    file = tmp_path / "tiny.toml"
+    file.write_text(text)
+    with pytest.raises(SettingsError, match=r"training\.holdout = 0\.2: allowed: 0; nothing tests"):
+        load_task(file)
+    assert parse_task(text, "task tiny").training.holdout == 200
+
+
 def test_load_task_says_why_a_file_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"none\.toml: cannot be read: No such file"):
+    with pytest.raises(Missing, match=r"none\.toml: there is no such file"):
         load_task(tmp_path / "none.toml")
     (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(SettingsError, match="not UTF-8"):

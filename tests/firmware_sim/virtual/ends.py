@@ -62,7 +62,7 @@ class End:
         backoff = Backoff(1.0, 60.0, world.random.random)
         self.link = VirtualLink(
             *(self.clock, self.cable, world.broker, name, 60),
-            *(backoff, LIMIT, self.heard, hook),
+            *(backoff, lambda _topic: LIMIT, self.heard, hook),
         )
         self.link.start()
 

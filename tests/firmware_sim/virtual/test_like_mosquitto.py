@@ -56,7 +56,7 @@ class RealSide:
         broker = Broker("127.0.0.1", self.mosquitto.port, 60)
         backoff = Backoff(0.05, 0.05, lambda: 0.9)
         client = partial(new_client, client_id, None)
-        return MqttLink(self.loop, names, broker, backoff, LIMIT, client, owner)
+        return MqttLink(self.loop, names, broker, backoff, lambda _topic: LIMIT, client, owner)
 
     def until(self, condition: Callable[[], bool]) -> None:
         late: list[bool] = []
@@ -82,7 +82,9 @@ class VirtualSide:
     def make_link(self, client_id: str, owner: Recorder) -> Link:
         world, backoff = self.world, Backoff(0.05, 0.05, lambda: 0.9)
         clock, cable = NodeClock(world.clock), Cable(world.network)
-        return VirtualLink(clock, cable, world.broker, client_id, 60, backoff, LIMIT, owner)
+        return VirtualLink(
+            clock, cable, world.broker, client_id, 60, backoff, lambda _topic: LIMIT, owner
+        )
 
     def until(self, condition: Callable[[], bool]) -> None:
         while not condition():

@@ -16,16 +16,14 @@ static recording take_recording(input *in) {
     return r;
 }
 
-typedef int read_samples(fdl_norm_fit *fit, size_t channels, const int16_t *samples, size_t len);
-
 /* The recording in pieces, each in memory of its own. */
-static void read_pieces(input *in, const recording *r, fdl_norm_fit *fit, read_samples *read) {
+static void read_pieces(input *in, const recording *r, fdl_norm_fit *fit) {
     for (size_t start = 0, len; start < r->len; start += len) {
         len = r->channels * (8 + take_below(in, 100));
         if (len > r->len - start)
             len = r->len - start;
         const int16_t *piece = new_copy(r->samples + start, len * sizeof *piece);
-        expect(read(fit, r->channels, piece, len) == FDL_OK);
+        expect(fdl_norm_sum(fit, r->channels, piece, len) == FDL_OK);
     }
 }
 
@@ -38,23 +36,12 @@ static void check_refusals(const recording *r, fdl_norm_fit *fit) {
     expect(fdl_norm_sum(NULL, 1, &sample, 1) == FDL_E_NULL);
     expect(fdl_norm_sum(fit, r->channels, NULL, r->channels) == FDL_E_NULL);
     expect(fdl_norm_sum(fit, 0, &sample, 1) == FDL_E_LENGTH);
-    expect(fdl_norm_square(NULL, 1, &sample, 1) == FDL_E_NULL);
-    expect(fdl_norm_square(fit, r->channels, NULL, 1) == FDL_E_NULL);
-    if (r->channels > 1) {
+    if (r->channels > 1)
         expect(fdl_norm_sum(fit, r->channels, &sample, 1) == FDL_E_LENGTH);
-        expect(fdl_norm_square(fit, r->channels, &sample, 1) == FDL_E_LENGTH);
-    }
-    expect(fdl_norm_centre(NULL, 1) == FDL_E_NULL && fdl_norm_centre(fit, 0) == FDL_E_LENGTH);
     expect(memcmp(before, fit, size) == 0);
 }
 
-/* One more row than the first pass had, or one less, is noticed. */
-static void check_second_pass(const recording *r, const fdl_norm_fit *fit) {
-    fdl_norm_fit *other = new_copy(fit, r->channels * sizeof *fit);
-    fdl_norm *norm = new_memory(r->channels * sizeof *norm);
-    expect(fdl_norm_square(other, r->channels, r->samples, r->channels) == FDL_E_SAMPLES);
-    other[0].seen_again--;
-    expect(fdl_norm_finish(other, norm, r->channels) == FDL_E_SAMPLES);
+static void check_finish_refusals(const recording *r, const fdl_norm_fit *fit, fdl_norm *norm) {
     expect(fdl_norm_finish(NULL, norm, r->channels) == FDL_E_NULL);
     expect(fdl_norm_finish(fit, NULL, r->channels) == FDL_E_NULL);
     expect(fdl_norm_finish(fit, norm, 0) == FDL_E_LENGTH);
@@ -92,22 +79,33 @@ static void check_fit(input *in, const recording *r) {
     expect(fdl_norm_start(whole, r->channels) == FDL_OK);
     check_refusals(r, fit);
     if (r->len == 0) {
-        expect(fdl_norm_centre(fit, r->channels) == FDL_E_SAMPLES);
         expect(fdl_norm_finish(fit, norm, r->channels) == FDL_E_SAMPLES);
         return;
     }
-    read_pieces(in, r, fit, fdl_norm_sum);
+    read_pieces(in, r, fit);
     expect(fdl_norm_sum(whole, r->channels, r->samples, r->len) == FDL_OK);
-    expect(fdl_norm_centre(fit, r->channels) == FDL_OK);
-    expect(fdl_norm_centre(whole, r->channels) == FDL_OK);
-    read_pieces(in, r, fit, fdl_norm_square);
-    expect(fdl_norm_square(whole, r->channels, r->samples, r->len) == FDL_OK);
     expect(memcmp(fit, whole, size) == 0);
-    check_second_pass(r, fit);
+    check_finish_refusals(r, fit, norm);
     expect(fdl_norm_finish(fit, norm, r->channels) == FDL_OK);
     for (size_t c = 0; c < r->channels; c++)
         expect(norm_is_valid(&norm[c]));
     check_apply(r, norm, FDL_OK);
+}
+
+/* Sums from somewhere else: refused, or a normaliser like any other. */
+static void check_foreign_sums(input *in, const recording *r) {
+    fdl_norm_fit *fit = new_memory(r->channels * sizeof *fit);
+    fdl_norm *norm = new_memory(r->channels * sizeof *norm);
+    fill(in, fit, r->channels * sizeof *fit);
+    for (size_t c = 0; c < r->channels && take_below(in, 4); c++) {
+        fit[c].count &= 0xFFFF;
+        fit[c].sum = (int16_t)fit[c].sum * (int64_t)fit[c].count;
+        fit[c].squares &= ((uint64_t)1 << (31 + take_below(in, 16))) - 1;
+    }
+    int error = fdl_norm_finish(fit, norm, r->channels);
+    expect(error == FDL_OK || error == FDL_E_SAMPLES);
+    for (size_t c = 0; c < r->channels && error == FDL_OK; c++)
+        expect(norm_is_valid(&norm[c]));
 }
 
 /* A normaliser from somewhere else, mostly near one that a fit gives. */
@@ -133,6 +131,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         check_foreign(&in, &r);
     else
         check_fit(&in, &r);
+    check_foreign_sums(&in, &r);
     free_memory();
     return 0;
 }

@@ -11,7 +11,7 @@ import pytest
 
 from fedling_protocol.disk import durable
 from fedling_protocol.disk.database import Database, Tables, one
-from fedling_protocol.disk.errors import Busy, CannotWrite, Missing, WrongTables
+from fedling_protocol.disk.errors import BadDatabase, Busy, CannotWrite, Missing, WrongTables
 
 T = TypeVar("T")
 SCHEMA = """
@@ -359,3 +359,28 @@ def test_a_damaged_file_is_said_to_be_one(path: Path) -> None:
     path.write_bytes(b"no database at all, " * 100)
     with pytest.raises(WrongTables, match="is not a database; restore a backup"):
         Database(path, ONE)
+
+
+def test_part_of_a_transaction_is_undone_alone(database: Database) -> None:
+    transaction = database.begin("facts")
+    put(database, 1)
+    with contextlib.suppress(ValueError), transaction.part():
+        put(database, 2)
+        raise ValueError
+    with transaction.part():
+        put(database, 3)
+    transaction.commit()
+    assert facts(database) == [1, 3]
+
+
+def test_a_page_that_is_damaged_is_named_with_the_file(path: Path) -> None:
+    """At any statement, not at the opening."""
+    database = Database(path, ONE)
+    put(database, *range(2000))
+    database.close()
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2] + bytes(len(data) // 2))
+    again = Database(path, ONE)
+    with pytest.raises(BadDatabase, match=r"x\.db: .*malformed; restore a backup"):
+        facts(again)
+    again.close()

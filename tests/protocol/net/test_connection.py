@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fedling_protocol.net import mqtt
 from fedling_protocol.runtime.loop import Loop
 from fedling_sim.mosquitto import Mosquitto
 from tests.protocol.net.test_mqtt import CONNACK, End, FakeBroker, loop, read_packet
@@ -209,3 +210,58 @@ def test_what_is_no_mqtt_broker_is_told(loop: Loop, answer: bytes, says: str) ->
         end.until(lambda: bool(end.heard.events))
         assert says in str(end.heard.events[0])
         end.stop()
+
+
+# --- whatever the library raises ends the connection, and the link goes on ------------------------
+
+HOSTILE = [  # after CONNACK; paho 1.6.1 to 2.1.0 raises struct.error or KeyError of seven of them
+    *(b"\x30\x00", b"\x30\x01\x00", b"\x30\x02\x00\x09", b"\x30\x03\x00\x09a"),
+    *(b"\x32\x03\x00\x01a", b"\x32\x04\x00\x01a\x00", b"\x90\x00", b"\x90\x01\x00"),
+    *(b"\x90\x03\x00\x01\x7f", b"\x40\x00", b"\x40\x01\x00", b"\xb0\x01\x00", b"\x20\x00"),
+    *(b"\x20\x01\x00", b"\xd0\x05hallo", b"\x00\x00", b"\xf0\x00", b"\x10\x02\x00\x00"),
+]
+
+
+@pytest.mark.parametrize("packet", HOSTILE, ids=bytes.hex)
+def test_packet_that_is_none_ends_no_more_than_a_connection(loop: Loop, packet: bytes) -> None:
+    def hostile(peer: socket.socket) -> None:
+        read_packet(peer)
+        peer.sendall(CONNACK + packet)
+        peer.shutdown(socket.SHUT_WR)
+        while peer.recv(100):
+            pass
+
+    with FakeBroker(hostile, hostile) as broker:
+        end = End(loop, broker.port, "one")
+        end.until(lambda: len(end.heard.retries) >= 2)
+        end.stop()
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("x"), KeyError(1), AssertionError(), MemoryError(), RecursionError()]
+)
+@pytest.mark.parametrize(
+    "method", ["connect", "loop_read", "loop_write", "publish", "subscribe", "disconnect"]
+)
+def test_library_that_raises_anything_ends_no_more_than_a_connection(
+    loop: Loop, mosquitto: Mosquitto, monkeypatch: pytest.MonkeyPatch, method: str, error: Exception
+) -> None:
+    raised: list[bool] = []
+
+    def fail(*_: object) -> None:
+        raised.append(True)
+        raise error
+
+    end = End(loop, mosquitto.port, "one")
+    with monkeypatch.context() as broken:
+        broken.setattr(mqtt._Client, method, fail)
+        if method in ("publish", "subscribe", "disconnect"):
+            end.connect()
+            end.link.publish("a", b"b")
+            end.link.subscribe(["c"])
+        if method == "disconnect":
+            end.stop()
+            return
+        end.until(lambda: bool(raised) and not end.link.connected)
+    end.connect().stop()
+    assert any(type(error).__name__ in str(event) for event in end.heard.events)

@@ -4,7 +4,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedling_protocol.net.framing import Framing, FramingError, packet_size, publish_size
+from fedling_protocol.net.framing import (
+    LARGEST_ANSWER,
+    SMALL,
+    Framing,
+    FramingError,
+    packet_size,
+    publish_size,
+)
+
+
+def framing(**largest: int) -> Framing:
+    """A filter that knows these topics."""
+    return Framing(lambda topic: largest.get(topic, 0))
 
 
 def length(value: int) -> bytes:
@@ -46,35 +58,43 @@ CUTS = st.lists(st.integers(0, 2000), max_size=12)
 
 @given(PACKETS, CUTS)
 def test_feed_within_limit_is_identity(packets: list[bytes], cuts: list[int]) -> None:
-    framing = Framing(limit=400)
-    assert feed_cut(framing, b"".join(packets), cuts) == b"".join(packets)
-    assert framing.emptied == 0
+    filter_ = framing(large=2 * SMALL)
+    data = b"".join([*packets, publish(b"large", bytes(2 * SMALL)), *packets])
+    assert feed_cut(filter_, data, cuts) == data
+    assert filter_.emptied == 0
 
 
 @given(st.integers(1, 500), st.none() | st.just(9), CUTS)
-def test_feed_oversized_publish_comes_empty(
+def test_feed_message_beyond_what_its_topic_carries_comes_empty(
     extra: int, packet_id: int | None, cuts: list[int]
 ) -> None:
-    framing = Framing(limit=100)
-    before, after = publish(b"a", b"x"), publish(b"b", b"y", None)
-    data = before + publish(b"topic", bytes(100 + extra), packet_id) + after
-    assert feed_cut(framing, data, cuts) == before + publish(b"topic", b"", packet_id) + after
-    assert framing.emptied == 1
+    filter_ = framing(plan=SMALL, model=10 * SMALL)
+    whole = publish(b"model", bytes(SMALL + extra), packet_id)
+    data = whole + publish(b"plan", bytes(SMALL + extra), packet_id) + whole
+    assert feed_cut(filter_, data, cuts) == whole + publish(b"plan", b"", packet_id) + whole
+    assert filter_.emptied == 1
 
 
 def test_feed_oversized_control_packet_is_an_error() -> None:
     with pytest.raises(FramingError, match="type 9"):
-        Framing(limit=10).feed(b"\x90\x0b" + bytes(11))
+        framing().feed(b"\x90" + length(LARGEST_ANSWER + 1))
+
+
+@pytest.mark.parametrize("first", [0x34, 0x3C, 0x35, 0x36])
+def test_feed_message_of_a_quality_that_nobody_asked_for_is_an_error(first: int) -> None:
+    """A client would keep those of quality 2 until the broker says that it may let them go."""
+    with pytest.raises(FramingError, match=r"quality of service [23], which nobody asked for"):
+        framing().feed(bytes([first]) + publish(b"a", b"x")[1:])
 
 
 def test_feed_length_of_five_bytes_is_an_error() -> None:
     with pytest.raises(FramingError, match="more than 4"):
-        Framing(limit=10).feed(b"\x30\xff\xff\xff\xff\x01")
+        framing().feed(b"\x30\xff\xff\xff\xff\x01")
 
 
 def test_feed_topic_longer_than_its_packet_is_an_error() -> None:
     with pytest.raises(FramingError, match="longer than"):
-        Framing(limit=10).feed(b"\x32\x0b\xff\xff" + bytes(9))
+        framing().feed(b"\x32" + length(SMALL + 1) + b"\xff\xff" + bytes(SMALL))
 
 
 @given(st.text(min_size=1, max_size=40), st.sampled_from([0, 100, 127, 128, 16_300, 2_097_152]))

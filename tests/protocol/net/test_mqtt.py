@@ -79,7 +79,7 @@ class End:
             self.names,
             Broker(host, port, keepalive_s),
             backoff or Backoff(0.05, 0.05, random.random),
-            LIMIT,
+            lambda _topic: LIMIT,
             partial(new_client, name, known_as),
             self.heard,
             wrap,
@@ -192,7 +192,7 @@ def test_unknown_host_is_told_and_tried_again(loop: Loop) -> None:
         ThreadWorker(loop, "names", patient=False),
         Broker("nowhere.invalid", 1883, 60),
         Backoff(0.01, 0.01, random.random),
-        LIMIT,
+        lambda _topic: LIMIT,
         partial(new_client, "one", None),
         heard,
     )

@@ -137,3 +137,27 @@ def test_on_end_leaves_nohup_alone() -> None:
         loop.close()
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_callback_that_fails_is_told_and_the_others_are_called() -> None:
+    loop, told, seen = Loop(), list[Exception](), list[str]()
+    read, write = os.pipe()
+    loop.on_error(told.append)
+
+    def fail(*_: object) -> None:
+        seen.append("failed")
+        raise ValueError("planted")
+
+    os.write(write, b"x")
+    loop.watch(read, READ, fail)
+    loop.after(0, fail)
+    loop.after(0, lambda: seen.append("timer"))
+    loop.post(fail)
+    loop.post(lambda: seen.append("posted"))
+    while not {"timer", "posted"} <= set(seen):
+        loop.turn()
+    loop.close()
+    os.close(read)
+    os.close(write)
+    assert len(told) >= 3
+    assert {str(error) for error in told} == {"planted"}

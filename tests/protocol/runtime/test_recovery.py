@@ -45,7 +45,7 @@ def bench() -> Bench:
 def test_refusal_is_tried_again_until_it_works(bench: Bench) -> None:
     bench.recovery.refused(OSError("full"))
     assert bench.recovery.stall is not None
-    assert (bench.recovery.stall.reason, bench.recovery.stall.retry_at) == ("full", 5.0)
+    assert (bench.recovery.stall.reason, bench.recovery.stall.retry_at) == ("OSError: full", 5.0)
     bench.clock.move(5.0)
     assert bench.did == ["forget", "probe", "forget"]
     assert bench.recovery.stall.retry_at == 15.0  # twice as long

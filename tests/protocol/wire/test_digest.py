@@ -29,6 +29,20 @@ def test_model_hash() -> None:
     assert digest.model_hash(other_loss, MODEL.exponents, MODEL.weights) != found
 
 
+def test_model_hash_has_the_scale() -> None:
+    """The same weights behind another scale give other answers."""
+    model = message("model-drawn")
+    assert isinstance(model, Model)
+    scale = model.spec.scale
+    assert scale is not None
+    found = digest.model_hash(model.spec, model.exponents, model.weights)
+    assert found.hex() == GOLDEN["scaled_model_hash"]
+    for channel, one in enumerate(scale):
+        for other in (one._replace(mean=one.mean - 1), one._replace(shift=one.shift + 1)):
+            changed = replace(model.spec, scale=(*scale[:channel], other, *scale[channel + 1 :]))
+            assert digest.model_hash(changed, model.exponents, model.weights) != found
+
+
 @pytest.mark.parametrize("place", range(14))
 def test_model_hash_has_every_field_of_a_layer(place: int) -> None:
     values = list(MODEL.spec.layers[0].to_ints())

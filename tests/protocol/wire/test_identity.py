@@ -36,6 +36,61 @@ def test_verify_refuses() -> None:
     assert not identity.verify(bytes(32), bytes(64), b"")
 
 
+def test_a_key_of_small_order_signs_nothing() -> None:
+    """All points whose order divides 8, from the curve's equation; and with y + p where it fits."""
+    keys = {key for y in small_order_ys() for key in spellings(y)}
+    assert len(keys) == 14
+    forged = (1).to_bytes(32, "little") + bytes(32)  # R: the neutral point, S: 0
+    for key in keys:
+        assert identity.is_weak(key)
+        assert not any(identity.verify(key, forged, bytes([n])) for n in range(40))
+    assert not identity.is_weak(PUBLIC)
+
+
+P = 2**255 - 19
+D = -121665 * pow(121666, -1, P) % P
+
+
+def small_order_ys() -> set[int]:
+    """Of the points (x, y) with 8 (x, y) = (0, 1): double what y says thrice."""
+
+    def doubled(y2: int) -> int | None:
+        """y^2 of the double point: x^2 follows from y^2, and (y^2 + x^2) / (1 - d x^2 y^2) is y."""
+        x2 = (y2 - 1) * pow(D * y2 + 1, -1, P) % P
+        return pow((y2 + x2) * pow(1 - D * x2 * y2 % P, -1, P), 2, P)
+
+    root = pow(2, (P - 1) // 4, P)  # of -1
+    # Order 8: the double has y = 0, so x^2 = -y^2, and the curve says d y^4 + 2 y^2 = 1.
+    found = {0, 1, P - 1}
+    half = square_root((1 + D) % P, root)
+    assert half is not None
+    for sign in (1, -1):
+        y2 = (-1 + sign * half) * pow(D, -1, P) % P
+        y = square_root(y2, root)
+        if y is not None:
+            found |= {y, P - y}
+    assert all(doubled(doubled(doubled(y * y % P) or 0) or 0) == 1 for y in found)
+    return found
+
+
+def square_root(value: int, root: int) -> int | None:
+    """RFC 8032 section 5.1.3."""
+    found = pow(value, (P + 3) // 8, P)
+    for candidate in (found, found * root % P):
+        if candidate * candidate % P == value % P:
+            return candidate
+    return None
+
+
+def spellings(y: int) -> list[bytes]:
+    return [
+        (value | sign << 255).to_bytes(32, "little")
+        for value in (y, y + P)
+        if value < 2**255
+        for sign in (0, 1)
+    ]
+
+
 def test_names_of_a_key() -> None:
     by_hand = Signer(SEED)
     assert identity.kid(PUBLIC) == SigningKey.from_seed(SEED).kid == by_hand.kid

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedling_native import Layer, Loss, average_pool, conv, dense, depthwise, max_pool, weights_size
+from fedling_protocol.wire.codecs import Codec
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.limits import (
     MAX_COHORT,
@@ -30,6 +31,7 @@ from fedling_protocol.wire.messages import (
     Plan,
     Receipt,
     Rest,
+    Scale,
     State,
     StateCode,
     TaskInForce,
@@ -43,6 +45,7 @@ from fedling_protocol.wire.refused import Reason, Refused
 from tests.protocol.by_hand import Value, cbor
 from tests.protocol.samples import MESSAGES, TOPICS, message, payload, topic
 
+STATISTICS = cast(Plan, message("plan-statistics"))
 PLAN = cast(Plan, message("plan"))
 LARGE = (max_pool((1, 65_535, 1), (1, 1)), dense(65_535, 2))
 PADDED = (conv((1, 1, 250), 1, (1, 255), (1, 255), pad=(0, 0, 254, 254)), dense(1, 2))
@@ -61,6 +64,10 @@ def reason(kind: Kind, value: Value) -> Reason:
 
 def changed_spec(**fields: object) -> Plan:
     return replace(PLAN, spec=replace(PLAN.spec, **fields))  # type: ignore[arg-type]
+
+
+def changed_fleet(scale: tuple[Scale, ...] | None) -> Plan:
+    return changed_spec(normalise="fleet", scale=scale)
 
 
 def changed_training(**fields: int) -> Plan:
@@ -134,6 +141,21 @@ BAD_TOGETHER: list[tuple[str, Message]] = [
     (
         "16 MiB of weights",
         changed_spec(window=65_535, channels=1, layers=(dense(65_535, 129), dense(129, 2))),
+    ),
+    ("a scale of nobody", changed_spec(scale=(Scale(0, 128, 7),) * 3)),
+    ("a scale too few", changed_fleet(scale=(Scale(0, 128, 7),) * 2)),
+    ("a mantissa that no fit gives", changed_fleet(scale=(Scale(0, 127, 7),) * 3)),
+    ("a shift without a mantissa", changed_fleet(scale=(Scale(0, 0, 7),) * 3)),
+    ("training without the scale", changed_fleet(scale=None)),
+    ("training that sends sums", replace(PLAN, codec=Codec.SUMS)),
+    ("statistics that send weights", replace(STATISTICS, codec=Codec.RAW_INT16)),
+    (
+        "statistics of what is known",
+        replace(STATISTICS, spec=replace(STATISTICS.spec, scale=(Scale(0, 128, 7),) * 3)),
+    ),
+    (
+        "statistics that nobody wants",
+        replace(STATISTICS, spec=replace(STATISTICS.spec, normalise="device")),
     ),
     ("nothing to train", changed_training(frozen=3)),
     ("a pull beyond the start", changed_training(lr_q24=2**24, proximal_q16=2**16)),

@@ -226,3 +226,9 @@ def test_every_kind_is_told_by_one_literal_word() -> None:
     assert len(set(second)) == len(second)
     assert not any("{" in word for word in alone + second)
     assert not any(is_task(word) for word in alone)
+
+
+@pytest.mark.parametrize(("topic", "address"), SPELLED.items())
+def test_a_topic_carries_what_its_kind_may_have(topic: str, address: Address) -> None:
+    assert TOPICS.largest(topic) == address.kind.largest
+    assert TOPICS.largest("another/" + topic) == 0

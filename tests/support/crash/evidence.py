@@ -68,7 +68,7 @@ def flaws(evidence: Evidence) -> Iterator[str]:
     """What is wrong with an undisturbed run, in words."""
     if evidence.verify != 0:
         yield f"round verify --all ends with {evidence.verify}"
-    if [row[0] for row in evidence.journal] != list(range(1, ROUNDS + 1)):
+    if [row[0] for row in evidence.journal] != list(range(ROUNDS)):
         yield f"journal: {evidence.journal}"
     if len({row[1] for row in evidence.models}) != ROUNDS + 1:
         yield f"models: {evidence.models}"
@@ -80,7 +80,7 @@ def flaws(evidence: Evidence) -> Iterator[str]:
         yield f"not every update was receipted: {evidence.receipts}"
     for round_, weight, *_ in evidence.journal:
         members = [row[4] for row in evidence.decisions if row[0] == round_]
-        if sum(int(str(member)) for member in members) != weight:
+        if round_ and sum(int(str(member)) for member in members) != weight:
             yield f"round {round_}: weights {members} in a sum of {weight}"
     if {row[1:] for row in evidence.newest} != {evidence.models[-1]}:
         yield f"a device has not the last model: {evidence.newest}"

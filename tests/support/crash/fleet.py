@@ -11,7 +11,7 @@ from tests.support.agent import GOOD, STREAM, rows
 from tests.support.crash.keeper import Keeper
 
 DEVICES = 6
-ROUNDS = 4
+ROUNDS = 4  # the first of them, number 0, of statistics
 TASK = "tiny"
 SUBJECT = 0  # the device whose agent is killed
 
@@ -24,6 +24,7 @@ window = 4
 stride = 4
 channels = 2
 labels = ["label 0", "label 1", "label 2"]
+normalise = "fleet"
 rounds = {rounds}
 [model]
 layers = [8, 3]
@@ -132,7 +133,7 @@ class Fleet:
         task.write_text(
             TASK_FILE.format(
                 task=TASK,
-                rounds=ROUNDS,
+                rounds=ROUNDS - 1,
                 goal=DEVICES,
                 devices="[" + ", ".join(f'"{owner}"' for owner in self.ids) + "]",
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Callable
+from enum import Enum, auto
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,15 @@ from tests.support.shells.judge import TASK
 if TYPE_CHECKING:
     from tests.support.shells.world import World
 
+
+class Focus(Enum):
+    """What a schedule is full of, to find what shows only then."""
+
+    NOTHING = auto()
+    CONDITIONS = auto()
+    HISTORY = auto()
+
+
 LASTING = (SendJoin, FetchModel, SendUpdate, StartTraining)
 HOUR_S = 3600.0
 GOOD = {"temperature": 40, "network": True}
@@ -32,8 +42,9 @@ BAD = {"temperature": 90, "network": False}  # no training; no transfer
 class Faults:
     """Some at random times, some just when a device does something; none after `end_s`."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, focus: Focus) -> None:
         self.world = world
+        self.focus = focus
         self.end_s = world.slowest_s * world.choose(20, 60, 150)
         self.rate = world.choose(0.02, 0.1, 0.25)  # of actions that a fault follows
         self.may_fail = world.choose(0, 0, 1) if not world.named else 0  # trainings
@@ -50,6 +61,8 @@ class Faults:
             self.jump,
             self.block,
         )
+        if focus is Focus.CONDITIONS:
+            self.rate, self.to_device = 0.25, (self.conditions,)
         self.to_others: tuple[Callable[[], None], ...] = (
             self.crash_aggregator,
             self.crash_aggregator,
@@ -191,7 +204,7 @@ class Faults:
     def schedule_breaks(self) -> None:
         """In half of all schedules, one or two; and what a stranger recorded, now and then."""
         world = self.world
-        breaks = world.choose(0, 0, 1, 2)
+        breaks = 2 if self.focus is Focus.HISTORY else world.choose(0, 0, 1, 2)
         if breaks:
             self.after(world.between(0, self.end_s / 2), self.take_copy)
         for _ in range(breaks):

@@ -20,15 +20,18 @@ from fedling_broker.aggregation.sums import Sum
 from fedling_broker.rounds.events import GrantPlace
 from fedling_broker.rounds.synchronous import Synchronous
 from fedling_broker.service.running_sum import Base
-from fedling_broker.store.rounds import LOOKED_BACK
+from fedling_broker.store.models import Fold
+from fedling_broker.store.rounds import LOOKED_BACK, DecisionRow, PlanRow
 from fedling_broker.store.shelf import Damaged
 from fedling_broker.store.store import Store
 from fedling_broker.tasks import task_file
+from fedling_native import Normaliser
 from fedling_protocol.net.framing import publish_size
 from fedling_protocol.wire import envelope, payload
+from fedling_protocol.wire import sums as wire
 from fedling_protocol.wire.digest import message_hash
 from fedling_protocol.wire.kinds import Kind
-from fedling_protocol.wire.messages import Answer, Plan, Receipt, Ticket, Update, Verdict
+from fedling_protocol.wire.messages import Answer, Plan, PlanKind, Receipt, Ticket, Update, Verdict
 from fedling_protocol.wire.messages import Message as Words
 from fedling_sim.virtual.clock import US
 from fedling_sim.virtual.connection import Connection, Message
@@ -298,9 +301,9 @@ class Judge:
         if runner.session.begun or runner.session.spool:
             return False
         held = process.store.models.newest(TASK)
-        newest, spec = self.store.models.newest(TASK), self.task.spec
-        return held is not None and (held.version, held.hash, held.spec) == (
-            newest.version, newest.model_hash, spec,
+        newest = self.store.models.newest(TASK)
+        return held is not None and (held.version, held.hash, held.spec, held.drawn) == (
+            newest.version, newest.model_hash, newest.spec(self.task.spec), newest.drawn,
         )  # fmt: skip
 
     def check_end(self) -> None:
@@ -314,6 +317,15 @@ class Judge:
             must(plan.folded and plan.round in folds, "a round is in no model")
             rows = self.store.rounds.members(TASK, plan.plan_id)
             must(len(rows) >= self.minimum, "folded with fewer than the minimum")
+            asked = {plan.plan_id, *self.names_before(plan.plan_id)}
+            for row in rows:
+                counted.add((row.device, plan.plan_id))
+                must(self.updates[row.update_hash].plan_id in asked, "an update of a former life")
+                must(row.update_hash not in hashes, "an update is counted twice")
+                hashes.add(row.update_hash)
+            if plan.kind is PlanKind.STATISTICS:
+                self.check_statistics(plan, folds[plan.round], rows)
+                continue
             base = Base(self.task.spec.layers, exponents[plan.base_version])
             updates = [self.updates[row.update_hash] for row in rows]
             sizes = [base.measure(update) for update in updates]
@@ -325,18 +337,26 @@ class Judge:
             for update, size in zip(updates, sizes, strict=True):
                 weight = min(update.weight, limits.examples)
                 total.add(update.codec, update.vector, weight, limits.shares(size))
-            asked = {plan.plan_id, *self.names_before(plan.plan_id)}
-            for row, update in zip(rows, updates, strict=True):
-                counted.add((row.device, plan.plan_id))
-                must(update.plan_id in asked, "an update of a former life is counted")
-                must(row.update_hash not in hashes, "an update is counted twice")
-                hashes.add(row.update_hash)
             fold = folds[plan.round]
             must(fold.weight == total.weight, "a sum is not the sum of its members")
             same = hashlib.sha256(sums.to_bytes(total.total)).digest() == fold.sum_hash
             must(same, "a sum is not the sum of its members")
         for member in self.world.members:
             self.check_device(member, counted)
+
+    def check_statistics(self, plan: PlanRow, fold: Fold, rows: list[DecisionRow]) -> None:
+        """All devices have the same samples: whatever is limited, their normaliser is the scale."""
+        self.world.seen["statistics"] += 1
+        each = [wire.unpack(self.updates[row.update_hash].vector) for row in rows]
+        total = wire.unpack(self.store.models.sums.get(fold.sum_hash))
+        must(len(set(each)) == 1, "devices with the same samples count otherwise")
+        must(total.count == fold.weight == len(each) * each[0].count, "a sum is not that of all")
+        by_version = {row.version: row for row in self.store.models.rows(TASK)}
+        base, made = by_version[plan.base_version], by_version[fold.version]
+        must(made.exponents == base.exponents, "statistics changed the weights")
+        must(
+            made.scale == Normaliser.of(each[0]).to_tuples(), "another scale than the samples have"
+        )
 
     def names_before(self, plan_id: bytes) -> Iterator[bytes]:
         """The ids that a plan had before copies of it were put back."""

@@ -23,13 +23,16 @@ from fedling_agent.session.state import Joining, Session
 from fedling_agent.store.spool import Spool
 from fedling_agent.store.store import Store
 from fedling_broker.rounds.events import GrantPlace
+from fedling_broker.service import measure, turns
 from fedling_broker.service import runner as broker
-from fedling_broker.service import turns
 from fedling_broker.service.running_sum import RunningSum
 from fedling_broker.service.turns import Turns
+from fedling_broker.store import models
 from fedling_broker.store import store as broker_store
 from fedling_broker.store.ledger import Ledger
 from fedling_broker.store.rounds import Rounds
+from fedling_protocol.wire.messages import Scale
+from tests.support.shells.faults import Focus
 
 Plant = Callable[[], AbstractContextManager[object]]
 
@@ -147,6 +150,21 @@ def removed_task_not_forgotten() -> AbstractContextManager[object]:
     return patch.multiple(Store, remember=remember, forget=forget)
 
 
+def statistics_forget_a_device() -> AbstractContextManager[object]:
+    """The last of those that were accepted."""
+    real = measure.updates
+
+    def updates(*arguments: Any) -> list[bytes]:
+        return list(real(*arguments))[: None if len(arguments[2]) < 2 else -1]
+
+    return patch.object(broker, "updates", updates)
+
+
+def scale_lost_after_a_start() -> AbstractContextManager[object]:
+    """What the database says of it is not read."""
+    return patch.object(models, "Scale", lambda *_channel: Scale(0, 128, 7))
+
+
 PLANTED: dict[str, Plant] = {
     "receipt before commit": receipt_before_commit,
     "answers though the commit failed": answers_though_the_commit_failed,
@@ -163,4 +181,13 @@ PLANTED: dict[str, Plant] = {
     "the open plan of a copy keeps its id": open_plan_of_a_copy_keeps_its_id,
     "a copy speaks in the epoch of the other": epoch_stays_the_same,
     "a removed task is not forgotten": removed_task_not_forgotten,
+    "statistics forget a device": statistics_forget_a_device,
+    "the scale is not that of the database": scale_lost_after_a_start,
+}
+FOCUS = {
+    "sends against conditions": Focus.CONDITIONS,
+    "fetches against conditions": Focus.CONDITIONS,
+    "trains against conditions": Focus.CONDITIONS,
+    "a former life is believed": Focus.HISTORY,
+    "a removed task is not forgotten": Focus.HISTORY,
 }

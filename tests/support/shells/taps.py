@@ -22,11 +22,13 @@ from fedling_broker.store.rounds import Rounds
 from fedling_protocol.disk.database import Transaction
 from fedling_protocol.disk.errors import CannotWrite
 from fedling_protocol.net.ports import Done
+from fedling_protocol.runtime import mishaps
 from fedling_protocol.wire import identity
 from fedling_protocol.wire.identity import SigningKey, kid
 from fedling_sim.virtual.connection import Message
 from fedling_sim.virtual.link import VirtualLink
 from fedling_sim.virtual.network import Lane
+from tests.support.shells.violation import Violation
 
 if TYPE_CHECKING:
     from tests.support.shells.world import World
@@ -56,6 +58,7 @@ def tapped(world: World) -> Iterator[None]:
     with ExitStack() as stack:
         enter = stack.enter_context
         enter(patch.object(identity, "verify", verify))
+        enter(patch.object(mishaps, "sentence", _unexpected(mishaps.sentence)))
         enter(patch.object(session, "step", counted(world, session.step)))
         enter(patch.object(rounds, "step", counted(world, rounds.step)))
         enter(patch.object(VirtualLink, "publish", _publish(world, VirtualLink.publish)))
@@ -111,6 +114,17 @@ def _hear(world: World, hear: Callable[..., None]) -> Callable[..., None]:
     def judged(link: VirtualLink, message: Message) -> None:
         world.judge.on_arrival(link._client_id, message.topic, message.payload)
         hear(link, message)
+
+    return judged
+
+
+def _unexpected(sentence: Callable[[BaseException], str]) -> Callable[[BaseException], str]:
+    """Services live on with what nobody expected: here it is found out."""
+
+    def judged(error: BaseException) -> str:
+        if not type(error).__module__.startswith("fedling_"):
+            raise Violation(f"unexpected: {error!r}") from error
+        return sentence(error)
 
     return judged
 

@@ -1,8 +1,8 @@
 """What a schedule raises."""
 
 
-class Violation(AssertionError):
-    """Something happened that may never happen."""
+class Violation(BaseException):
+    """Something happened that may never happen; no boundary of a service may hold it up."""
 
 
 def must(fact: object, rule: str) -> None:

@@ -26,7 +26,7 @@ from fedling_sim.virtual.fleet import MQTT, NAME, Examples, Member, Setup, Templ
 from fedling_sim.virtual.network import Weather
 from fedling_sim.virtual.node import Habits
 from fedling_sim.virtual.training import Pace
-from tests.support.shells.faults import Faults
+from tests.support.shells.faults import Faults, Focus
 from tests.support.shells.judge import TASK, Judge
 from tests.support.shells.taps import QuickKey, tapped
 from tests.support.shells.violation import Violation
@@ -52,6 +52,7 @@ window = 1
 stride = 1
 channels = 1
 labels = {labels}
+normalise = "{normalise}"
 rounds = {rounds}
 [model]
 layers = [2]
@@ -88,7 +89,7 @@ def templates() -> Templates:
 class World:
     """Everything of one schedule, made from its seed."""
 
-    def __init__(self, seed: int, bug: Bug = nullcontext) -> None:
+    def __init__(self, seed: int, bug: Bug = nullcontext, focus: Focus = Focus.NOTHING) -> None:
         self.seed = seed
         self.bug = bug
         self.random = Random(seed).random
@@ -103,7 +104,7 @@ class World:
         self.setup = self._draw_setup()
         self.directory = Path(tempfile.mkdtemp(dir=memory()))
         self.fleet = VirtualFleet(self.setup, self.directory, templates())
-        self.faults = Faults(self)
+        self.faults = Faults(self, focus)
         self.judge = Judge(self)
         for node in (self.fleet.aggregator, *(m.node for m in self.members)):
             self._make_mortal(node)
@@ -174,6 +175,7 @@ class World:
         return FILE.format(
             task=TASK,
             labels=LABELS,
+            normalise="fleet" if self.seed % 2 else "device",
             rounds=self.choose(2, 2, 3),
             goal=goal,
             minimum=1 + int(self.random() * goal),

@@ -1,0 +1,132 @@
+"""A database that is damaged is put aside, and a new one begins with what can be read of the old.
+
+Kept is what only this device has: recordings with their labels, how far history had come, what was
+counted and sent. Plans in work, models and updates are not: they come again from the aggregator,
+which knows what it has accepted. The identity is in files of its own and stays.
+"""
+
+import logging
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+from urllib.parse import quote
+
+from fedling_agent.store import costs
+from fedling_protocol.disk import durable
+from fedling_protocol.disk.database import Database
+from fedling_protocol.disk.errors import writing
+
+log = logging.getLogger(__name__)
+
+MARK = ".damaged-"
+BESIDE = ("", "-wal", "-shm")  # a database and what SQLite keeps beside it
+SAVED = (
+    *("streams", "recordings", "chunks", "spans", "stretches", "labels", "lived"),
+    *("seen", "in_force", "endings", "certificates", "counters", "traffic", "sent"),
+)
+PARTS = ("chunks", "spans", "stretches")
+
+_ORPHAN = "recording NOT IN (SELECT key FROM recordings)"
+
+# A recording of which a page is lost is not kept: what trains on it would find a hole.
+_NOT_WHOLE = f"""
+DELETE FROM recordings WHERE
+    (SELECT coalesce(sum(length(data)), 0) FROM chunks WHERE recording = key) IS NOT
+    (samples - first) * {costs.SAMPLE}
+        * (SELECT json_array_length(definition) FROM streams WHERE name = stream)
+    OR (SELECT coalesce(sum(last - first + 1), 0) FROM stretches WHERE recording = key) IS NOT
+    samples - first
+"""  # noqa: S608 (constants)
+
+_COUNT_ANEW = (
+    f"""UPDATE recordings SET bytes = {costs.RECORDING} + length(id)
+    + (SELECT coalesce(sum({costs.CHUNK} + length(data)), 0) FROM chunks WHERE recording = key)
+    + {costs.STRETCH} * (SELECT count(*) FROM stretches WHERE recording = key)
+    + (SELECT coalesce(sum({costs.SPAN} + length(label)), 0) FROM spans WHERE recording = key)
+    """,  # noqa: S608 (constants)
+    "DELETE FROM labels",
+    """INSERT INTO labels SELECT r.stream, s.label, sum(s.last - s.first + 1)
+    FROM spans s JOIN recordings r ON r.key = s.recording GROUP BY r.stream, s.label""",
+    """UPDATE streams SET
+    recordings = (SELECT count(*) FROM recordings WHERE stream = name),
+    samples = (SELECT coalesce(sum(samples - first), 0) FROM recordings WHERE stream = name),
+    bytes = (SELECT coalesce(sum(bytes), 0) FROM recordings WHERE stream = name)""",
+)
+
+
+def put_aside(path: Path, now_s: int) -> Path:
+    """Rename a database for good; where it is now. What was put aside before goes."""
+    aside = path.with_name(f"{path.name}{MARK}{now_s}")
+    with writing(str(path)):
+        durable.remove_files(found(path))
+        for end in BESIDE:
+            with suppress(FileNotFoundError):
+                path.with_name(path.name + end).rename(aside.with_name(aside.name + end))
+        durable.sync_directory(path.parent)
+    return aside
+
+
+def found(path: Path) -> list[Path]:
+    """List what was put aside of a database, with what lies beside it."""
+    names = sorted(path.parent.glob(f"{path.name}{MARK}*"))
+    return [name for name in names if not name.is_dir()]
+
+
+def salvage(aside: Path, into: Database) -> dict[str, int]:
+    """Copy what can be read; how many rows of each table. Raises CannotWrite."""
+    saved: dict[str, int] = {}
+    with suppress(sqlite3.Error, OSError), closing(_open(aside)) as old:
+        for table in SAVED:
+            saved[table] = _copy(old, table, into)
+    with into.transaction("what was saved") as connection:
+        for table in PARTS:
+            connection.execute(f"DELETE FROM {table} WHERE {_ORPHAN}")  # noqa: S608 (of PARTS)
+        connection.execute(_NOT_WHOLE)
+        for statement in _COUNT_ANEW:
+            connection.execute(statement)
+        ((recordings,),) = connection.execute("SELECT count(*) FROM recordings").fetchall()
+    return saved | {"recordings": recordings}
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    uri = f"file:{quote(str(path.absolute()))}"
+    return sqlite3.connect(uri, uri=True, isolation_level=None)
+
+
+def _copy(old: sqlite3.Connection, table: str, into: Database) -> int:
+    """Copy what can be read of a table's rows."""
+    try:
+        columns, count = _columns(old, table), 0
+    except sqlite3.Error:
+        return 0
+    with into.transaction("what was saved") as connection:
+        if columns != _columns(connection, table):
+            return 0
+        connection.execute("PRAGMA defer_foreign_keys = ON")
+        names, marks = ", ".join(columns), ", ".join("?" * len(columns))
+        if table in ("lived", "in_force"):
+            connection.execute(f"DELETE FROM {table}")  # noqa: S608 (of SAVED)
+        put = f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({marks})"  # noqa: S608
+        select = f"SELECT {names} FROM {table}"  # noqa: S608
+        for row in _parts(old, select, connection) if table in PARTS else _rows(old, select):
+            count += connection.execute(put, row).rowcount
+    return count
+
+
+def _parts(
+    old: sqlite3.Connection, select: str, new: sqlite3.Connection
+) -> Iterator[tuple[object, ...]]:
+    """Read what belongs to each recording by itself: a damaged page costs those on it."""
+    for (key,) in new.execute("SELECT key FROM recordings").fetchall():
+        yield from _rows(old, f"{select} WHERE recording = ?", key)
+
+
+def _rows(old: sqlite3.Connection, sql: str, *values: object) -> Iterator[tuple[object, ...]]:
+    """Read rows until there are no more, or SQLite finds damage."""
+    with suppress(sqlite3.DatabaseError):
+        yield from old.execute(sql, values).fetchall() if values else old.execute(sql)
+
+
+def _columns(connection: sqlite3.Connection, table: str) -> list[str]:
+    return [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]

@@ -1,0 +1,161 @@
+"""A database that is damaged is put aside; what can be read of it is in the new one."""
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fedling_agent.store import aside
+from fedling_agent.store.recordings import Bounds
+from fedling_agent.store.store import NAME, Store
+from fedling_protocol.disk.errors import BadDatabase, WrongTables
+from tests.support.device import STREAM, csv_lines, make_device, make_model, parse
+from tests.support.totals import check_totals
+
+NOW = 1_790_000_000
+MOST = Bounds().bytes
+
+
+def text(path: Path) -> None:
+    path.write_text("no database " * 1000)
+
+
+def zero(path: Path) -> None:
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+def zero_header(path: Path) -> None:
+    path.write_bytes(bytes(100) + path.read_bytes()[100:])
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def of_somebody_else(path: Path) -> None:
+    path.unlink()
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE streams (song TEXT)")
+    connection.commit()
+    connection.close()
+
+
+def folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+    (path / "photo").write_bytes(b"!")
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    """A device's, with recordings; everything is in the database file itself."""
+    device = make_device(tmp_path / "state", recordings=12, samples=600)
+    device.store.lives.remember("watch", device.plan)
+    device.store.database.forget_deleted()
+    device.store.close()
+    return tmp_path / "state"
+
+
+@pytest.mark.parametrize(
+    "damage", [text, zero, zero_header, cut, of_somebody_else, folder], ids=lambda d: d.__name__
+)
+def test_damage_is_put_aside_and_a_new_one_works(
+    state: Path, damage: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    damage(state / NAME)
+    store = Store.open_or_begin_anew(state, None, NOW)
+    (named,) = [record.message for record in caplog.records]
+    assert named.startswith(str(state / NAME))
+    assert f"it is now {NAME}.damaged-{NOW}" in named
+    assert (state / f"{NAME}.damaged-{NOW}").exists()
+    check_totals(store.recordings, MOST)
+    store.recordings.ingest(STREAM, parse(csv_lines(1, prefix="new")), 0)
+    check_totals(store.recordings, MOST)
+    store.close()
+    again = Store.open_or_begin_anew(state, None, NOW + 1)
+    assert len(caplog.records) == 1
+    again.forget_aside()
+    assert again.aside() == []
+    again.close()
+
+
+def test_what_is_whole_is_kept_and_a_recording_with_a_hole_is_not(state: Path) -> None:
+    """A page in the middle of the chunks is lost."""
+    sound = Store(state)
+    before = {r.recording: r for r in sound.recordings.listing()}
+    seen = sound.lives.seen()
+    sound.close()
+    data = bytearray((state / NAME).read_bytes())
+    middle = data.find(sample_of("r5", state)) // 4096 * 4096
+    data[middle : middle + 4096] = bytes(4096)
+    (state / NAME).write_bytes(data)
+    store = Store.begin_anew(state, None, NOW, BadDatabase("malformed"))
+    check_totals(store.recordings, MOST)
+    kept = {r.recording: r for r in store.recordings.listing()}
+    assert 0 < len(kept) < len(before)
+    assert all(before[name] == one for name, one in kept.items())
+    assert store.lives.seen() == seen
+    store.close()
+
+
+def sample_of(name: str, state: Path) -> bytes:
+    """Some bytes of a recording's samples."""
+    connection = sqlite3.connect(state / NAME)
+    sql = """SELECT data FROM chunks JOIN recordings ON key = recording WHERE id = ?"""
+    (data,) = connection.execute(sql, (name,)).fetchone()
+    connection.close()
+    return bytes(data[:32])
+
+
+def test_a_sound_one_that_is_begun_anew_has_all_recordings_and_no_work(state: Path) -> None:
+    sound = Store(state)
+    before = sound.recordings.listing()
+    sound.models.put(make_model())
+    sound.close()
+    store = Store.begin_anew(state, None, NOW, BadDatabase("a plan makes no sense"))
+    assert store.recordings.listing() == before
+    assert store.plans.in_work() == []
+    assert store.models.newest("watch") is None
+    assert list((state / "models").iterdir()) == []  # fetched again
+    store.close()
+
+
+def test_of_several_the_last_is_kept(state: Path) -> None:
+    for now in (NOW, NOW + 1):
+        Store.begin_anew(state, None, now, BadDatabase("malformed")).close()
+    assert {path.name for path in aside.found(state / NAME)} == {f"{NAME}.damaged-{NOW + 1}"}
+
+
+def test_a_newer_version_is_no_damage(state: Path) -> None:
+    connection = sqlite3.connect(state / NAME)
+    connection.execute("PRAGMA user_version = 999")
+    connection.close()
+    with pytest.raises(WrongTables, match="install that version"):
+        Store.open_or_begin_anew(state, None, NOW)
+    assert aside.found(state / NAME) == []
+
+
+@pytest.mark.parametrize(
+    ("statement", "ask"),
+    [
+        ("UPDATE plans SET message = x'00'", lambda s: s.plans.in_work()),
+        ("UPDATE plans SET normaliser = 'x'", lambda s: s.plans.recent()),
+        ("UPDATE plans SET state = 'dreaming'", lambda s: s.plans.recent()),
+        ("UPDATE models SET spec = x'a0'", lambda s: s.models.newest("watch")),
+        ("UPDATE models SET exponents = '{'", lambda s: s.models.newest("watch")),
+        ("UPDATE normalisers SET channels = '[1]'", lambda s: s.models.normaliser("watch")),
+        ("INSERT INTO in_force VALUES (0, x'ff')", lambda s: s.lives.in_force()),
+    ],
+)
+def test_a_row_that_makes_no_sense_is_damage(
+    tmp_path: Path, statement: str, ask: Callable[[Store], object]
+) -> None:
+    device = make_device(tmp_path / "state")
+    device.freeze()
+    with device.store.database.transaction("damage") as connection:
+        connection.execute(statement)
+    store = device.reopen().store
+    with pytest.raises(BadDatabase, match="makes no sense"):
+        ask(store)
+    store.close()

@@ -1,0 +1,102 @@
+"""Commands of root on a state that another user keeps: every verb, every name in the state."""
+
+import itertools
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pytest
+
+from fedling_agent.cli import build_parser
+from fedling_protocol.exits import Exit
+from tests.support import as_root
+from tests.support.agent import Agent, rows
+from tests.support.as_root import NOBODY, Ended, Root
+
+NOWHERE = 1  # a port that nobody listens on
+
+# A line of each verb; `run` has a test of its own.
+LINES = {
+    "init": ["init"],
+    "status": ["status"],
+    "conditions": ["conditions"],
+    "check": ["check"],
+    "ingest": ["ingest", "wrist", "closed/day.csv"],
+    "recordings list": ["recordings", "list"],
+    "recordings relabel": ["recordings", "relabel", "wrist", "r0", "wave"],
+    "recordings forget": ["recordings", "forget", "wrist", "--all"],
+    "predict": ["predict", "closed/day.csv"],
+    "sent": ["sent"],
+    "replay": ["replay"],
+}
+WRITERS = ["init", "ingest", "recordings relabel", "recordings forget", "status"]
+
+
+@pytest.fixture
+def agent() -> Iterator[Agent]:
+    """A device whose state is another user's, with what only root can read beside it."""
+    as_root.need_root()
+    with as_root.open_folder() as folder:
+        agent = Agent(folder / "device", NOWHERE, prefix=as_root.root())
+        prepare(agent)
+        yield agent
+
+
+def prepare(agent: Agent) -> None:
+    closed = agent.directory / "closed"
+    closed.mkdir(mode=0o700)
+    (closed / "day.csv").write_text(rows(1, 20))
+    (closed / "day.csv").chmod(0o600)
+    agent.state.mkdir(mode=0o700)
+    os.chown(agent.state, NOBODY, NOBODY)
+
+
+@pytest.fixture
+def root(agent: Agent) -> Iterator[Root]:
+    root = Root("fedling_agent", agent.directory)
+    yield root
+    root.close()
+
+
+def run(root: Root, names: Iterable[str]) -> dict[str, Ended]:
+    return {name: root(*LINES[name], "--config", "agent.toml") for name in names}
+
+
+def test_every_verb_has_a_line() -> None:
+    assert set(as_root.verbs(build_parser())) == {*LINES, "run"}
+
+
+def test_no_verb_leaves_a_file_of_roots(agent: Agent, root: Root) -> None:
+    ended = run(root, LINES)
+    assert as_root.strangers(agent.state) == []
+    failing = {name for name, one in ended.items() if one.code != Exit.OK}
+    assert failing == {"check", "predict"}, ended  # no MQTT broker, no model
+    assert {path.name for path in agent.state.iterdir()} >= {"store.db", "device.key", "models"}
+
+
+def test_service_of_roots_runs_as_who_keeps_the_state(agent: Agent) -> None:
+    agent.start()
+    assert agent.process is not None
+    while not agent.status():
+        assert agent.process.poll() is None, agent.log.read_text()
+    status = Path(f"/proc/{agent.process.pid}/status").read_text()
+    assert f"Uid:\t{NOBODY}\t{NOBODY}\t{NOBODY}\t{NOBODY}" in status
+    assert as_root.strangers(agent.state) == []
+    assert agent.stop() == Exit.OK
+    assert as_root.strangers(agent.state) == []
+
+
+def test_no_link_in_the_state_leads_root_anywhere(agent: Agent, root: Root) -> None:
+    """Each name that a state has, as a link that its owner made to what is root's alone."""
+    run(root, ["init", "ingest"])
+    names = {str(path.relative_to(agent.state)) for path in agent.state.rglob("*")}
+    names |= {"agent.sock", "store.db-wal", "store.db-shm", "store.db-journal"}
+    treasure = agent.directory / "treasure"
+    as_root.fill(treasure)
+    before = as_root.snapshot(treasure)
+    for name, target in itertools.product(sorted(names), ["bait", "folder", "none"]):
+        with as_root.planted(agent.state / name, treasure / target):
+            ended = run(root, WRITERS)
+        assert as_root.snapshot(treasure) == before, name
+        bugs = [one for one in ended.values() if one.code == as_root.BUG]
+        assert bugs == [], name

@@ -1,0 +1,221 @@
+"""The units under a real systemd: a Debian is booted, and what README.md says is typed into it."""
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fedling_protocol.exits import Exit
+from tests.support.agent import rows
+from tests.support.machine import HOME, Machine, blocks, lines, machine
+
+README = Path(__file__).parent.parent.parent / "README.md"
+SERVICES = ("fedling-agent", "fedling-broker")
+STATES = ("/var/lib/fedling-agent", "/var/lib/fedling-broker")
+TASK = """
+[task]
+name = "watch"
+stream = "wrist"
+window = 4
+stride = 4
+channels = 2
+labels = ["label 0", "label 1", "label 2"]
+rounds = 2
+[model]
+layers = [8, 3]
+[training]
+epochs = 1
+batch = 4
+learning_rate = 0.1
+[cohort]
+goal = 1
+"""
+DYNAMIC = "[Service]\nUser=\nGroup=\nDynamicUser=yes\n"
+
+
+@pytest.mark.long
+def test_units_as_the_readme_installs_them(tmp_path: Path) -> None:
+    with machine(tmp_path) as pi:
+        install(pi)
+        device = who(pi)
+        look_at_users(pi)
+        enrol_and_learn(pi)
+        look_at_files(pi)
+        for way in (restart, kill, reload, reboot, cut_power):
+            way(pi)
+            until_active(pi)
+            assert who(pi) == device, way.__name__
+            look_at_files(pi)
+        move_from_a_dynamic_user(pi)
+        assert who(pi) == device
+        until_fed(pi)
+        look_at_journal(pi)
+
+
+def install(pi: Machine) -> None:
+    """Type what README.md says."""
+    text = README.read_text().split("## On real machines\n")[1].split("\n## ")[0]
+    home = pi.root / HOME
+    (home / "watch.toml").write_text(TASK)
+    (home / "day.csv").write_text(rows(12, 40).replace(",x,y", ",ax,ay", 1))
+    (home / "window.csv").write_text(rows(1, 4).replace(",x,y", ",ax,ay", 1))
+    typed = []
+    for file, block in blocks(text):
+        if file is not None:
+            write(pi, file, block)
+            continue
+        for line in lines(block):
+            if "predict" in line:  # there is a model when a round is over
+                continue
+            pi.run(line.replace("$USER", "pi"), "pi")
+            typed.append(line)
+    assert len(typed) > 15
+    until_active(pi)
+
+
+def write(pi: Machine, file: Path, text: str) -> None:
+    """A file of the device, with what is the reader's own."""
+    key = pi("sed -n 's/^root_key = \"\\(.*\\)\".*/\\1/p' /etc/fedling/broker.toml")
+    path = pi.root / file.relative_to("/")
+    path.write_text(text.replace("0" * 64, key).replace("broker.local", "127.0.0.1"))
+
+
+def until_active(pi: Machine) -> None:
+    names = " ".join(SERVICES)
+    pi.until(lambda: pi(f"systemctl is-active {names}") == "active\nactive", names)
+
+
+def shown(pi: Machine, service: str, what: str) -> str:
+    return pi(f"systemctl show --value -p {what} {service}")
+
+
+def status(pi: Machine) -> Any:
+    """Asked by pi, who is in the group."""
+    said = pi("fedling-agent status --json", "pi")
+    return json.loads(said) if said else {}
+
+
+def who(pi: Machine) -> str:
+    """The device that the service is, and that `init` has made."""
+    pi.until(lambda: status(pi).get("source") == "service", "the service's answer")
+    device = str(status(pi)["device"])
+    assert json.loads(pi("sudo fedling-agent init --json", "pi"))["device"] == device
+    return device
+
+
+def look_at_users(pi: Machine) -> None:
+    for service, user in zip(SERVICES, ("fedling", "fedling-broker"), strict=True):
+        assert pi(f"stat -c %U /proc/{shown(pi, service, 'MainPID')}") == user
+    told = pi.run("fedling-agent status", "guest", Exit.NOT_ALLOWED).stderr
+    assert "the group fedling; to join it: sudo usermod -aG fedling guest" in told
+    told = pi.run("fedling-agent sent", "pi", Exit.NOT_ALLOWED).stderr
+    assert "is kept by user fedling: put sudo before it" in told
+    told = pi.run("fedling-broker task list", "pi", Exit.NOT_ALLOWED).stderr
+    assert "is kept by user fedling-broker: put sudo before it" in told
+    for path in ("store.db", "device.key", "models", "."):
+        assert pi.run(f"ls /var/lib/fedling-agent/{path}/..", "guest", None).returncode
+        assert pi.run(f"cat /var/lib/fedling-agent/{path}", "pi", None).returncode
+
+
+def enrol_and_learn(pi: Machine) -> None:
+    line = str(status(pi)["enrol"])
+    pi.run(f"sudo {line} --root-key root.key", "pi")
+    predict = "fedling-agent predict --task watch window.csv"
+    pi.until(lambda: "label" in pi(predict, "pi"), "a model that was learned")
+    pi.until(lambda: 'rounds": 2' in pi("sudo fedling-broker task list --json", "pi"), "two rounds")
+    assert "fedling-agent predict --task watch window.csv" in README.read_text()
+    for line in ("fedling-agent check", "fedling-broker check", "fedling-agent sent"):
+        pi.run(f"sudo {line}", "pi")
+
+
+def look_at_files(pi: Machine) -> None:
+    """Root has worked in both states: nothing in them is root's."""
+    pi.run("sudo fedling-agent ingest wrist day.csv", "pi")
+    pi.run("sudo fedling-agent recordings list && sudo fedling-broker round verify --all", "pi")
+    pi.run("sudo fedling-broker backup home.fedling", "pi")
+    for state, user in zip(STATES, ("fedling", "fedling-broker"), strict=True):
+        assert pi(f"find {state} ! -user {user}") == ""
+        assert pi(f"find {state}/ -mindepth 1 -perm /077 ! -type s") == ""
+
+
+# --- what happens to a machine -------------------------------------------------------------------
+
+
+def restart(pi: Machine) -> None:
+    pi.run("systemctl restart fedling-agent fedling-broker")
+
+
+def kill(pi: Machine) -> None:
+    for service in SERVICES:
+        before = shown(pi, service, "NRestarts")
+        pi.run(f"systemctl kill --kill-who=main -s KILL {service}")
+        pi.until(lambda: shown(pi, service, "NRestarts") != before, "a restart")  # noqa: B023
+
+
+def reload(pi: Machine) -> None:
+    """The same process, with its configuration as it is now; a wrong one changes nothing."""
+    file = pi.root / "etc/fedling/agent.toml"
+    sound, before = file.read_text(), [shown(pi, service, "MainPID") for service in SERVICES]
+    file.write_text(sound + "[store]\nbites = 5000\n")
+    pi.run("systemctl reload fedling-agent")
+    pi.until(lambda: "unknown key" in shown(pi, "fedling-agent", "StatusText"), "a refusal")
+    file.write_text(sound + "[store]\nbytes = 500000\n")
+    pi.run("systemctl reload fedling-agent fedling-broker")
+    pi.until(lambda: status(pi).get("most_bytes") == 500_000, "the new configuration")
+    assert [shown(pi, service, "MainPID") for service in SERVICES] == before
+    until_active(pi)
+
+
+def reboot(pi: Machine) -> None:
+    pi.off()
+    pi.boot()
+
+
+def cut_power(pi: Machine) -> None:
+    pi.off(signal.SIGKILL)
+    pi.boot()
+
+
+def move_from_a_dynamic_user(pi: Machine) -> None:
+    """Units of older versions had DynamicUser=yes: its state is moved, and root told until then."""
+    folder = pi.root / "etc/systemd/system/fedling-agent.service.d"
+    folder.mkdir()
+    (folder / "dynamic.conf").write_text(DYNAMIC)
+    pi.run("systemctl stop fedling-agent && systemctl daemon-reload")
+    pi.run("systemctl start fedling-agent && systemctl stop fedling-agent")
+    assert pi("readlink /var/lib/fedling-agent") == "private/fedling-agent"
+    told = pi.run("sudo fedling-agent status", "pi", Exit.NOT_ALLOWED).stderr
+    assert "start the service, whose unit moves what a DynamicUser= kept" in told
+    (folder / "dynamic.conf").unlink()
+    pi.run("systemctl daemon-reload && systemctl start fedling-agent")
+    assert pi("readlink /var/lib/fedling-agent") == ""
+    look_at_files(pi)
+
+
+def until_fed(pi: Machine) -> None:
+    """The watchdog hears of both, from their main loops; sooner than as shipped, to wait less."""
+    for service in SERVICES:
+        assert shown(pi, service, "WatchdogUSec") == "1min"
+        folder = pi.root / f"etc/systemd/system/{service}.service.d"
+        folder.mkdir(exist_ok=True)
+        (folder / "watchdog.conf").write_text("[Service]\nWatchdogSec=4\n")
+    pi.run("systemctl daemon-reload && systemctl restart fedling-agent fedling-broker")
+    for service in SERVICES:
+        before = shown(pi, service, "WatchdogTimestampMonotonic")
+        pi.until(
+            lambda: shown(pi, service, "WatchdogTimestampMonotonic") != before,  # noqa: B023
+            "a sign of life",
+        )
+
+
+def look_at_journal(pi: Machine) -> None:
+    """Of all boots: no error but the one that reload() asked for, and what a systemd in a container
+    may not do to old control groups."""
+    said = pi("journalctl --no-pager -u fedling-agent -u fedling-broker")
+    assert "Traceback" not in said
+    errors = pi("journalctl --no-pager -q -p err -u fedling-agent -u fedling-broker").splitlines()
+    known = ("control group", "agent.toml: store.bites: unknown key")
+    assert [line for line in errors if not any(word in line for word in known)] == []
+    assert sum(known[1] in line for line in errors) == 1

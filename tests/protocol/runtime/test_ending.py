@@ -1,0 +1,131 @@
+"""The end of a service, and its beginning anew in the same process."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+# A service: it writes the number of its beginning, its process, and how it ended.
+SERVICE = """
+import logging, os, sys
+from pathlib import Path
+from fedling_protocol.runtime import sdnotify
+from fedling_protocol.runtime.ending import Ending
+from fedling_protocol.runtime.loop import Loop
+logging.basicConfig(level="INFO")
+here = Path(sys.argv[1])
+with (here / "beginnings").open("a") as file:
+    file.write(f"{os.getpid()}\\n")
+while (here / "slow").exists():  # signals wait meanwhile
+    pass
+loop = Loop()
+def why_not():
+    return (here / "wrong").read_text() if (here / "wrong").exists() else ""
+ending = Ending(loop, loop.stop, why_not)
+sdnotify.ready("running")
+loop.run()
+loop.close()
+ending.finish()
+"""
+
+
+class Service:
+    def __init__(self, here: Path, *, managed: bool = True) -> None:
+        self.here = here
+        self.manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.manager.bind(str(here / "notify"))
+        self.manager.settimeout(30)
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+        if managed:
+            environment["NOTIFY_SOCKET"] = str(here / "notify")
+        else:
+            environment.pop("NOTIFY_SOCKET", None)
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", SERVICE, str(here)], env=environment, stderr=subprocess.PIPE
+        )
+
+    def hear(self, word: str) -> list[str]:
+        heard: list[str] = []
+        while not any(one.startswith(word) for one in heard):
+            heard += self.manager.recv(1000).decode().split("\n")
+        return heard
+
+    def end(self) -> bytes:
+        self.process.send_signal(signal.SIGTERM)
+        _, said = self.process.communicate(timeout=30)
+        assert self.process.returncode == 0
+        self.manager.close()
+        return said
+
+    @property
+    def beginnings(self) -> list[int]:
+        return [int(line) for line in (self.here / "beginnings").read_text().split()]
+
+
+def test_hangup_begins_anew_again_and_again_in_one_process(tmp_path: Path) -> None:
+    service = Service(tmp_path)
+    service.hear("READY=1")
+    for _ in range(3):
+        service.process.send_signal(signal.SIGHUP)
+        assert "STOPPING=1" not in service.hear("RELOADING=1")
+        service.hear("READY=1")
+    service.end()
+    assert service.beginnings == [service.process.pid] * 4
+
+
+def test_hangup_while_it_begins_anew_is_not_its_end(tmp_path: Path) -> None:
+    """Signals between the old and the new one wait until somebody listens."""
+    service = Service(tmp_path)
+    service.hear("READY=1")
+    (tmp_path / "slow").touch()
+    service.process.send_signal(signal.SIGHUP)
+    service.hear("RELOADING=1")
+    while len(service.beginnings) < 2:
+        pass
+    service.process.send_signal(signal.SIGHUP)
+    (tmp_path / "slow").unlink()
+    service.hear("READY=1")
+    service.hear("READY=1")
+    service.end()
+    assert service.beginnings == [service.process.pid] * 3
+
+
+def test_hangup_with_a_wrong_configuration_changes_nothing(tmp_path: Path) -> None:
+    service = Service(tmp_path)
+    service.hear("READY=1")
+    (tmp_path / "wrong").write_text("agent.toml: no such key")
+    service.process.send_signal(signal.SIGHUP)
+    assert "STATUS=not reloaded: agent.toml: no such key" in service.hear("STATUS=not")
+    assert b"goes on as before: agent.toml: no such key" in service.end()
+    assert len(service.beginnings) == 1
+
+
+def test_end_that_comes_after_a_hangup_is_the_end(tmp_path: Path) -> None:
+    service = Service(tmp_path)
+    service.hear("READY=1")
+    (tmp_path / "slow").touch()
+    service.process.send_signal(signal.SIGHUP)
+    service.hear("RELOADING=1")
+    while len(service.beginnings) < 2:
+        pass
+    service.process.send_signal(signal.SIGTERM)
+    (tmp_path / "slow").unlink()
+    service.hear("STOPPING=1")
+    service.end()
+    assert len(service.beginnings) == 2
+
+
+def test_hangup_without_a_service_manager_is_the_end(tmp_path: Path) -> None:
+    service = Service(tmp_path, managed=False)
+    assert service.process.stderr is not None
+    while not (tmp_path / "beginnings").exists():
+        pass
+    status = Path(f"/proc/{service.process.pid}/status")
+    caught = 1 << (signal.SIGHUP - 1)
+    while not int(status.read_text().split("SigCgt:\t")[1].split()[0], 16) & caught:
+        pass
+    service.process.send_signal(signal.SIGHUP)
+    assert service.process.wait(30) == 0
+    service.manager.close()

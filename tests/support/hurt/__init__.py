@@ -1,0 +1,1 @@
+"""Errors of every class at every call that leaves our code, found by listening to Python."""

@@ -1,0 +1,180 @@
+"""A Debian in a folder, with a systemd that really runs, to do there what people do."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.support.as_root import need_root
+from tests.support.tools import absent, need
+
+ROOT = Path(__file__).parent.parent.parent
+DEBIAN = "bookworm"
+PACKAGES = "systemd,systemd-sysv,dbus,sudo,python3-venv,mosquitto"
+TREE = ["native", "protocol", "agent", "broker", "firmware_sim", "packaging"]
+FILES = ["pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE"]
+BOOT_S, COMMAND_S = 60.0, 180.0
+WHEELS, HOME = "wheels", "home/pi"
+PIP = f"[global]\nno-index = true\nfind-links = /{WHEELS}\ndisable-pip-version-check = true\n"
+
+
+class Machine:
+    """A machine with the users pi, who may sudo, and guest, who may not."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._nspawn: subprocess.Popen[bytes] | None = None
+
+    def boot(self) -> None:
+        """Start it, with a network of its own, until everything that is enabled runs."""
+        words = ["--boot", "--register=no", "--keep-unit", "--private-network"]
+        with (self.root.parent / "console").open("ab") as console:
+            self._nspawn = subprocess.Popen(
+                [need("systemd-nspawn", "systemd-container"), "-q", "-D", str(self.root), *words],
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=console,
+                start_new_session=True,
+            )
+        self.until(lambda: self._init() > 0, "a first process")
+        self.until(lambda: self("systemctl is-system-running") == "running", "systemd runs")
+
+    def off(self, number: signal.Signals | int = signal.SIGRTMIN + 4) -> None:
+        """Shut it down in good order; by SIGKILL as a power cut does."""
+        assert self._nspawn is not None
+        os.kill(self._init(), number)
+        self._nspawn.wait(BOOT_S)
+        self._nspawn = None
+
+    def close(self) -> None:
+        """End it, however it is."""
+        if self._nspawn is not None:
+            self._nspawn.kill()
+            self._nspawn.wait()
+            self._nspawn = None
+
+    def run(
+        self, line: str, user: str = "root", code: int | None = 0
+    ) -> subprocess.CompletedProcess[str]:
+        """Type a line into a login shell. code: how it must end; None: any."""
+        shell = ["runuser", "-l", user, "-c", line] if user != "root" else ["bash", "-lc", line]
+        done = subprocess.run(
+            [need("nsenter", "util-linux"), "-t", str(self._init()), "-a", *shell],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_S,
+        )
+        assert code in (None, done.returncode), f"$ {line}\n{done.stdout}{done.stderr}{self.log()}"
+        return done
+
+    def __call__(self, line: str, user: str = "root") -> str:
+        """What a line prints, however it ends."""
+        return self.run(line, user, None).stdout.strip()
+
+    def log(self) -> str:
+        """The last lines of both services, for who must find out."""
+        words = ["journalctl", "-D", str(self.root / "var/log/journal"), "-n", "40", "--no-pager"]
+        units = ["-u", "fedling-agent", "-u", "fedling-broker"]
+        return subprocess.run([*words, *units], capture_output=True, text=True).stdout
+
+    def until(self, holds: Callable[[], bool], what: str) -> None:
+        """Wait for something that the machine does by itself."""
+        end = time.monotonic() + BOOT_S
+        while not holds():
+            assert self._nspawn is not None
+            assert self._nspawn.poll() is None, (self.root.parent / "console").read_text()
+            assert time.monotonic() < end, f"waited for {what}\n{self.log()}"
+            time.sleep(0.1)
+
+    def _init(self) -> int:
+        """The first process of the machine, seen from here; 0: there is none yet."""
+        assert self._nspawn is not None
+        pid = self._nspawn.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return int(children[0]) if children else 0
+
+
+@contextmanager
+def machine(folder: Path) -> Iterator[Machine]:
+    """A machine that is on, made anew. What it takes is installed in CI, elsewhere it is named."""
+    need_root()
+    if os.environ.get("CI"):
+        subprocess.run([ROOT / "packaging" / "need", "boot"], check=True)
+    for tool, package in (("systemd-nspawn", "systemd-container"), ("mmdebstrap", "mmdebstrap")):
+        need(tool, package)
+    made = Machine(folder / "root")
+    _install(made.root)
+    try:
+        made.boot()
+        yield made
+    finally:
+        made.close()
+        shutil.rmtree(made.root, ignore_errors=True)
+
+
+def _install(root: Path) -> None:
+    """A minimal Debian with two users and, instead of a package index, a folder of wheels."""
+    making = subprocess.Popen(
+        ["mmdebstrap", "-q", "--variant=minbase", f"--include={PACKAGES}", DEBIAN, str(root)],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wheels = root.parent / WHEELS
+    _make_wheels(wheels)
+    _, said = making.communicate()
+    if making.returncode != 0:
+        absent(f"mmdebstrap cannot fetch a Debian here: {said[-300:]}")
+    shutil.move(wheels, root / WHEELS)
+    (root / "etc/pip.conf").write_text(PIP)
+    (root / "etc/sudoers.d/pi").write_text("pi ALL=(ALL) NOPASSWD: ALL\n")
+    (root / "etc/machine-id").write_text("")
+    (root / "var/log/journal").mkdir(exist_ok=True)
+    for user in ("pi", "guest"):
+        words = ["useradd", "--root", str(root), "--create-home", "--shell", "/bin/bash", user]
+        subprocess.run(words, check=True, capture_output=True)
+
+
+def _make_wheels(folder: Path) -> None:
+    """This tree's wheel, and what it needs."""
+    copy = folder.parent / "tree"
+    ignore = shutil.ignore_patterns("*.so", "*.o", "__pycache__", "*.egg-info")
+    for name in TREE:
+        shutil.copytree(ROOT / name, copy / name, ignore=ignore)
+    for name in FILES:
+        shutil.copy(ROOT / name, copy)
+    build = [sys.executable, "-W", "ignore", "setup.py", "-q", "bdist_wheel", "-d", str(folder)]
+    subprocess.run(build, cwd=copy, check=True, capture_output=True)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    needs = [*project["dependencies"], *extras["agent"], *extras["broker"]]
+    pip = [sys.executable, "-m", "pip", "-q", "download", "-d", str(folder)]
+    python = ["--only-binary=:all:", "--python-version", "3.11"]
+    wanted = [word for word in needs if not word.startswith("fedling")]
+    done = subprocess.run([*pip, *python, *wanted], capture_output=True, text=True)
+    if done.returncode != 0:
+        absent(f"pip cannot fetch what fedling needs: {done.stderr[-300:]}")
+
+
+# --- what a document says to type ----------------------------------------------------------------
+
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(text: str) -> Iterator[tuple[Path | None, str]]:
+    """The blocks of a document: files with their path in the first line, else lines to type."""
+    for kind, block in BLOCK.findall(text):
+        first, _, rest = block.partition("\n")
+        yield (Path(first.removeprefix("# ")), rest) if kind == "toml" else (None, block)
+
+
+def lines(block: str) -> list[str]:
+    """The lines of a block, as one types them."""
+    return [line for line in block.splitlines() if line.strip()]

@@ -3,6 +3,7 @@
 import argparse
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,11 @@ import pytest
 from docs import tables
 from fedling_agent.conditions.condition import Code
 from fedling_agent.conditions.table import TABLE
+from fedling_agent.config import AgentConfig
+from fedling_agent.data.streams import Stream
+from fedling_broker.config import BrokerFile
+from fedling_broker.tasks.task_file import TaskFile
+from fedling_protocol import settings
 from fedling_protocol.exits import Exit
 from fedling_protocol.wire.messages import WaitReason
 
@@ -308,3 +314,57 @@ def test_changelog_names_the_version() -> None:
     version = re.search(r'^version = "(.*)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
     assert version
     assert f"## {version[1]}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+# --- what one copies -------------------------------------------------------------------------
+
+
+TOML = re.compile(r"^```toml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def readers(values: dict[str, object]) -> list[type]:
+    """The settings that a TOML text may be of, by the keys that only they have."""
+    if "root_key" in values:
+        return [AgentConfig if "mqtt" in values and "streams" in values else BrokerFile]
+    if "channel" in values:
+        return [Stream]
+    return [TaskFile]
+
+
+def copied() -> Iterator[tuple[str, str]]:
+    """Every whole file of TOML that a person is told to copy."""
+    for path in sorted(ROOT.glob("examples/*/*.toml")):
+        yield path.relative_to(ROOT).as_posix(), path.read_text()
+    for document in documents():
+        for number, text in enumerate(TOML.findall(document.read_text())):
+            if not text.startswith("[model]"):  # a part, which docs/configuration.md explains
+                yield f"{document.relative_to(ROOT)}[{number}]", text
+
+
+@pytest.mark.parametrize(("place", "text"), [*copied()], ids=lambda value: value.partition("\n")[0])
+def test_files_to_copy_are_read(place: str, text: str) -> None:
+    values = tomllib.loads(text)
+    values.pop("simulation", None)
+    for reader in readers(values):
+        settings.read(values, place, reader)
+
+
+def test_there_are_files_to_copy() -> None:
+    found = {reader for _, text in copied() for reader in readers(tomllib.loads(text))}
+    assert found >= {AgentConfig, Stream, TaskFile}
+
+
+# --- what it stands on -----------------------------------------------------------------------
+
+
+def test_every_dependency_is_documented_with_its_bound() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    asked = [need for name in ("agent", "broker", "sim", "onnx") for need in extras[name]]
+    rows = (DOCS / "operations.md").read_text().splitlines()
+    without = []
+    for need in [*project["dependencies"], *asked]:
+        name, bound = re.fullmatch(r"([\w-]+)(?:\[.*\])?(.*)", need).groups()  # type: ignore[union-attr]
+        if name != "fedling" and not any(f"`{name}`" in x and f"`{bound}`" in x for x in rows):
+            without.append(need)
+    assert without == []

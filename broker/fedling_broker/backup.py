@@ -137,7 +137,8 @@ def named(store: Store) -> Iterator[Item]:
     models = store.models
     for row in store.tasks.rows():
         spec = parse_task(row.text, f"task {row.name}").spec
-        yield Item(f"states/{models.newest_state(row.name).hex()}", digest=hashlib.sha256)
+        for state in (models.newest_state(row.name), *models.horizon.states(row.name)):
+            yield Item(f"states/{state.hex()}", digest=hashlib.sha256)
         for plan in store.rounds.plans(row.name):
             ends = [m.extent.end for m in store.rounds.members(row.name, plan.plan_id)]
             if plan.kept and ends:

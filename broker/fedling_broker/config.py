@@ -47,6 +47,13 @@ class BrokerFile:
     keep_updates: KeepUpdates = setting(
         KeepUpdates.FOLD, help="whether an update stays on disk once it is in the sum"
     )
+    keep_rounds: int = setting(
+        100,
+        help="at least so many rounds, and less than twice as many, can be recomputed and rolled"
+        " back to; older models and sums are erased; 0: none is",
+        low=0,
+        high=1_000_000,
+    )
     retry: RetrySettings = field(default_factory=RetrySettings)  # after a full disk, too
 
 

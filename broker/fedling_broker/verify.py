@@ -7,6 +7,7 @@ from fedling_broker.aggregation import initial, sums
 from fedling_broker.aggregation.aggregate import aggregate
 from fedling_broker.aggregation.state import (
     ServerState,
+    state_from_bytes,
     state_of_weights,
     state_to_bytes,
     to_values_and_velocity,
@@ -14,6 +15,7 @@ from fedling_broker.aggregation.state import (
 from fedling_broker.aggregation.sums import GroupSum, Sum
 from fedling_broker.service import measure
 from fedling_broker.service.running_sum import Base, add_up
+from fedling_broker.store.horizon import Beginning
 from fedling_broker.store.models import FIRST_VERSION, Fold, ModelRow, StateForm
 from fedling_broker.store.rounds import DecisionRow, PlanRow
 from fedling_broker.store.shelf import Damaged, sha256
@@ -40,12 +42,15 @@ class Check:
     updates: bool  # the sum was added up again from the updates
     fault: str  # empty: everything agrees
     back_to: int | None = None  # the version whose weights it has again
+    kept: bool = False  # older rounds were erased: it was recomputed from what was kept of it
 
     @property
     def source(self) -> str:
         """What it was recomputed from."""
         if self.back_to is not None:
             return f"model {self.back_to}"
+        if self.kept:
+            return "state"
         return "updates" if self.updates else "seed" if self.version == FIRST_VERSION else "sum"
 
 
@@ -57,16 +62,23 @@ def verify(store: Store, task: Task, seed: bytes) -> Iterator[Check]:
     """
     models = {row.version: row for row in store.models.rows(task.name)}
     plans = {plan.round: plan for plan in store.rounds.plans(task.name)}
-    spec = task.spec
+    begins = store.models.horizon.beginning(task.name)
+    first = FIRST_VERSION if begins is None else begins.version
+    # Each version's, with its scale. Older ones are here if a later one has their weights again.
+    specs = {v: row.spec(task.spec) for v, row in models.items() if v <= first}
+    spec = specs.get(first, task.spec)
+    for version in [v for v in models if v < first]:
+        yield _check_older(store, task.spec, models.pop(version))
     try:
-        state = first_state(store, spec, seed)
+        state = _state_of(store, spec, begins) if begins else first_state(store, spec, seed)
     except Damaged as damaged:
+        why = "older rounds were erased" if begins else "the first model was imported"
         for version in models:
-            yield Check(0, version, b"", False, f"the first model was imported: {damaged}")
+            yield Check(0, version, b"", False, f"{why}: {damaged}")
         return
-    fault = _fault_of_model(store, spec, state, models.pop(FIRST_VERSION, None))
-    yield Check(0, FIRST_VERSION, hash_of(spec, state), False, fault)
-    lost, specs = "", {FIRST_VERSION: spec}  # each version's, with its scale
+    fault = _fault_of_model(store, spec, state, models.pop(first, None))
+    yield Check(0, first, hash_of(spec, state), False, fault, kept=begins is not None)
+    lost = ""
     for row in store.models.folds(task.name):
         model, plan = models.pop(row.version, None), plans.get(row.round)
         before, base = state, spec
@@ -88,6 +100,23 @@ def verify(store: Store, task: Task, seed: bytes) -> Iterator[Check]:
     for version, model in models.items():
         yield Check(0, version, model.model_hash, False, "no round in the journal made this model")
     yield from _round_in_work(store, task.name)
+
+
+def _state_of(store: Store, spec: TaskSpec, begins: Beginning) -> ServerState:
+    """The server's state that the history which is kept begins with. Raises Damaged."""
+    try:
+        return state_from_bytes(spec.layers, store.models.states.get(begins.state_hash))
+    except ValueError as error:
+        raise Damaged(f"{store.models.states.path(begins.state_hash)}: {error}") from error
+
+
+def _check_older(store: Store, spec: TaskSpec, row: ModelRow) -> Check:
+    """A model from before the history that is kept: its bytes are those that were published."""
+    try:
+        store.models.bytes_of(row, spec)
+    except Damaged as damaged:
+        return Check(0, row.version, b"", False, str(damaged), kept=True)
+    return Check(0, row.version, row.model_hash, False, "", kept=True)
 
 
 def _round_in_work(store: Store, task: str) -> Iterator[Check]:

@@ -164,6 +164,21 @@ def test_file_system_is_that_of_the_kernel(tmp_path: Path, monkeypatch: pytest.M
     assert mounts.kind(Path("/proc")) == ""
 
 
+@pytest.mark.parametrize("umask", [0o000, 0o002, 0o077, 0o277, 0o777])
+def test_umask_decides_nothing_of_the_state(agent: Agent, umask: int) -> None:
+    text = rows(1, 20)
+    before = os.umask(umask)
+    try:
+        agent.run("init")
+        agent.run("ingest", "wrist", text=text)
+        agent.run("ingest", "wrist", text=text)
+    finally:
+        os.umask(before)
+    modes = {path.is_dir(): stat.S_IMODE(path.stat().st_mode) for path in agent.state.rglob("*")}
+    assert modes == {True: 0o700, False: 0o600}
+    assert stat.S_IMODE(agent.state.stat().st_mode) == 0o700
+
+
 # --- without a service -----
 
 

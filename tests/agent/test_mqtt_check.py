@@ -1,5 +1,6 @@
 """`fedling-agent check` at a real mosquitto that refuses one thing after another."""
 
+import re
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -89,6 +90,32 @@ def test_all_is_well(tmp_path: Path) -> None:
 def test_all_is_well_with_a_user_who_may_what_the_documents_say(tmp_path: Path) -> None:
     with guarded(tmp_path) as config:
         mqtt_check.run(config, DEVICE)
+
+
+def test_configuration_of_mosquitto_in_the_documents_lets_a_device_work(tmp_path: Path) -> None:
+    """Users, passwords and access list, as whoever runs a fleet copies them."""
+    text = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    (rules,) = re.findall(r"^```\n(user aggregator\n.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    (lines,) = re.findall(r"^```\n(listener 1883\n.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    told = dict(line.split(" ", 1) for line in lines.splitlines())
+    assert told.pop("listener") == "1883"  # a free port instead
+    password_settings(tmp_path, DEVICE, "sesame")
+    access_settings(tmp_path, rules.replace("/home/", "/test/").splitlines())
+    (tmp_path / "passwords").rename(tmp_path / "users")
+    files = {
+        "/etc/mosquitto/passwords": tmp_path / "users",
+        "/etc/mosquitto/access": tmp_path / "access",
+    }
+    settings = [f"{key} {files.get(value, value)}" for key, value in told.items()]
+    password = tmp_path / "password"
+    password.write_text("sesame\n")
+    password.chmod(0o600)
+    with Mosquitto(tmp_path / "mosquitto", settings=settings) as mosquitto:
+        mqtt = MqttSettings("localhost", mosquitto.port, user=DEVICE, password_file=password)
+        config = AgentConfig(fleet=TOPICS.fleet, root_key=ROOT.public.hex(), mqtt=mqtt)
+        assert all("nothing is retained on" in fault for fault in faults(config))  # nobody is there
+        with pytest.raises(Missing, match=r"ot authorized|user"):
+            mqtt_check.run(replace(config, mqtt=MqttSettings("localhost", mosquitto.port)), DEVICE)
 
 
 def test_nothing_of_it_stays_at_the_broker(tmp_path: Path) -> None:

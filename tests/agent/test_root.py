@@ -86,6 +86,21 @@ def test_service_of_roots_runs_as_who_keeps_the_state(agent: Agent) -> None:
     assert as_root.strangers(agent.state) == []
 
 
+def test_root_is_told_what_the_service_could_not_read(agent: Agent, root: Root) -> None:
+    """Root's `check` said "ok" of files that the service's user cannot open."""
+    if as_root.root():
+        pytest.skip("this checkout lies below a closed home: root reads everything, whoever it is")
+    run(root, ["init"])
+    (agent.directory / "wrist.toml").chmod(0o600)
+    said = root("check", "--config", "agent.toml")
+    assert "wrist.toml: cannot be read: Permission denied" in said.said
+    agent.config.chmod(0o600)
+    for name in LINES:
+        ended = root(*LINES[name], "--config", "agent.toml")
+        assert ended.code == Exit.BAD_CONFIG, ended
+        assert "user nobody, who keeps the state, cannot read it; run: chmod 644" in ended.said
+
+
 def test_no_link_in_the_state_leads_root_anywhere(agent: Agent, root: Root) -> None:
     """Each name that a state has, as a link that its owner made to what is root's alone."""
     run(root, ["init", "ingest"])

@@ -168,10 +168,14 @@ def test_restore_over_a_state_must_be_told_and_keeps_it(here: Here) -> None:
     here("round", "verify", "--all")
 
 
-@pytest.mark.parametrize("left", [0, 100, 5_000, -10_300, -20_000])
-def test_a_backup_that_was_cut_is_refused_and_changes_nothing(here: Here, left: int) -> None:
+@pytest.mark.parametrize("cut", [0.0, 0.001, 0.1, 0.9, 1.0])
+def test_a_backup_that_was_cut_is_refused_and_changes_nothing(here: Here, cut: float) -> None:
+    """At a part of the bytes up to the last one of the last file; zeros follow it."""
     prepare(here)
-    FILE.write_bytes(FILE.read_bytes()[:left])
+    with tarfile.open(FILE) as tar:
+        last = tar.getmembers()[-1]
+    end = last.offset_data + last.size
+    FILE.write_bytes(FILE.read_bytes()[: int(cut * (end - 1))])
     before = names(STATE)
     assert str(FILE) in here("restore", str(FILE), "--replace", code=Exit.FAILED)
     assert names(STATE) == before

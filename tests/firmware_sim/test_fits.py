@@ -1,6 +1,7 @@
 """`fedling-sim fits`: the answer, what to shrink, the exit codes."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,19 @@ def test_fits_says_yes(capsys: pytest.CaptureFixture[str]) -> None:
     assert "3 epochs of 20 examples (training.min_examples of the task)" in output
     assert "an assumption" in output
     assert "nRF52840" in output
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/commands.md"])
+def test_first_example_of_a_document_fits(
+    document: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = Path(__file__).parents[2]
+    monkeypatch.chdir(root)
+    text = (root / document).read_text()
+    typed = re.findall(r"^ *fedling-sim (fits examples/.*)$", text, re.MULTILINE)
+    assert typed
+    for words in typed:
+        assert cli.main(words.split()) == Exit.OK, capsys.readouterr().out
 
 
 def test_fits_says_no_and_what_to_shrink(capsys: pytest.CaptureFixture[str]) -> None:

@@ -42,12 +42,12 @@ def test_units_as_the_readme_installs_them(tmp_path: Path) -> None:
         device = who(pi)
         look_at_users(pi)
         enrol_and_learn(pi)
-        look_at_files(pi)
+        work_as_root(pi)
         for way in (restart, kill, reload, reboot, cut_power):
             way(pi)
             until_active(pi)
             assert who(pi) == device, way.__name__
-            look_at_files(pi)
+            look_at_owners(pi)
         move_from_a_dynamic_user(pi)
         assert who(pi) == device
         until_fed(pi)
@@ -130,11 +130,15 @@ def enrol_and_learn(pi: Machine) -> None:
         pi.run(f"sudo {line}", "pi")
 
 
-def look_at_files(pi: Machine) -> None:
-    """Root has worked in both states: nothing in them is root's."""
+def work_as_root(pi: Machine) -> None:
+    """Root works in both states beside the services: nothing in them is root's."""
     pi.run("sudo fedling-agent ingest wrist day.csv", "pi")
     pi.run("sudo fedling-agent recordings list && sudo fedling-broker round verify --all", "pi")
     pi.run("sudo fedling-broker backup home.fedling", "pi")
+    look_at_owners(pi)
+
+
+def look_at_owners(pi: Machine) -> None:
     for state, user in zip(STATES, ("fedling", "fedling-broker"), strict=True):
         assert pi(f"find {state} ! -user {user}") == ""
         assert pi(f"find {state}/ -mindepth 1 -perm /077 ! -type s") == ""
@@ -191,7 +195,7 @@ def move_from_a_dynamic_user(pi: Machine) -> None:
     (folder / "dynamic.conf").unlink()
     pi.run("systemctl daemon-reload && systemctl start fedling-agent")
     assert pi("readlink /var/lib/fedling-agent") == ""
-    look_at_files(pi)
+    work_as_root(pi)
 
 
 def until_fed(pi: Machine) -> None:

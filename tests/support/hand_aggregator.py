@@ -69,7 +69,13 @@ class HandAggregator:
 
     make_clock: type[HandClock] = HandClock
 
-    def __init__(self, directory: Path, *, keep_updates: KeepUpdates = KeepUpdates.FOLD) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        keep_updates: KeepUpdates = KeepUpdates.FOLD,
+        keep_rounds: int = 100,
+    ) -> None:
         self.directory = directory
         Store.create(directory)
         self.store = Store(directory)
@@ -81,6 +87,7 @@ class HandAggregator:
             state_dir=directory,
             mqtt=MqttSettings(host="nowhere"),
             keep_updates=keep_updates,
+            keep_rounds=keep_rounds,
         )
         self.config = Config(file, directory / "broker.toml")
         self.statuses: list[str] = []

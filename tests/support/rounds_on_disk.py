@@ -6,6 +6,7 @@ from pathlib import Path
 from fedling_broker.aggregation.sums import Sum
 from fedling_broker.service.fold import fold
 from fedling_broker.service.running_sum import Base, add_up
+from fedling_broker.store.models import FIRST_VERSION
 from fedling_broker.store.rounds import DecisionRow, PlanRow
 from fedling_broker.store.store import Store
 from fedling_broker.tasks.task_file import Task, parse_task
@@ -107,16 +108,16 @@ def accept_three(store: Store, plan: PlanRow) -> None:
         accept(store, plan, device, sign * (600 - 100 * plan.round), 10 + device)
 
 
-def run_round(store: Store, number: int, *, keep: bool = False) -> PlanRow:
+def run_round(store: Store, number: int, *, keep: bool = False, keep_rounds: int = 0) -> PlanRow:
     """Open, three updates, close, fold."""
     plan = open_round(store, number)
     accept_three(store, plan)
     store.rounds.close("tiny", plan.plan_id, TASK.clip_q8)
-    fold_round(store, plan, keep=keep)
+    fold_round(store, plan, keep=keep, keep_rounds=keep_rounds)
     return plan
 
 
-def fold_round(store: Store, plan: PlanRow, *, keep: bool = False) -> None:
+def fold_round(store: Store, plan: PlanRow, *, keep: bool = False, keep_rounds: int = 0) -> None:
     """What a runner does about a closed round, in one go."""
     models, rounds = store.models, store.rounds
     closed = rounds.plan("tiny", plan.plan_id)
@@ -129,7 +130,12 @@ def fold_round(store: Store, plan: PlanRow, *, keep: bool = False) -> None:
     made = fold(models, TASK, base, before, total.group(), limits.steps)
     with store.database.transaction("a fold"):
         models.enter("tiny", made.entry(plan.round), made.model)
+        version, state = made.model.version, made.state_hash
+        pruned = models.horizon.move("tiny", version, state, keep_rounds, FIRST_VERSION)
         rounds.end("tiny", plan.plan_id, keep=keep)
     if not keep:
         rounds.erase_log(plan.plan_id)
+    for plan_id in pruned.logs:
+        rounds.erase_log(plan_id)
+    models.erase(pruned)
     models.erase_state(before)

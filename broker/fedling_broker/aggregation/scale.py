@@ -22,16 +22,36 @@ Row = tuple[int, int, int]  # samples of a channel, their sum, the sum of their 
 def total_of(devices: Sequence[Sums], *, limited: bool) -> Sums:
     """Add up what devices say. limited: hold each near its neighbours, if there are three."""
     limited = limited and len(devices) >= FEWEST
+    columns = _columns(devices, _cap(devices, limited=limited))
+    totals = [_held(rows) if limited else _added(rows) for rows in columns]
+    count = sum(row[0] for row in columns[0])
+    return Sums(count, tuple(total for total, _ in totals), tuple(q for _, q in totals))
+
+
+def far_off(devices: Sequence[Sums]) -> list[bool]:
+    """Tell of each device whether a limit shortens how far it deviates, on any channel."""
+    if len(devices) < FEWEST:
+        return [False] * len(devices)
+    far = [False] * len(devices)
+    for rows in _columns(devices, _cap(devices, limited=True)):
+        around = [_around(row, _centre(rows)) for row in rows]
+        most = _most_spread(around)
+        far = [was or _spread(row) > most for was, row in zip(far, around, strict=True)]
+    return far
+
+
+def _cap(devices: Sequence[Sums], *, limited: bool) -> int:
+    """Tell for how many samples a device counts at most."""
     cap = MAX_TOTAL // len(devices)
-    if limited:
-        cap = min(cap, middle([device.count for device in devices]))
-    columns = [
+    return min(cap, middle([device.count for device in devices])) if limited else cap
+
+
+def _columns(devices: Sequence[Sums], cap: int) -> list[list[Row]]:
+    """Sort what devices say by channels."""
+    return [
         [capped((device.count, device.sums[c], device.squares[c]), cap) for device in devices]
         for c in range(len(devices[0].sums))
     ]
-    totals = [_held(rows) if limited else _added(rows) for rows in columns]
-    count = sum(min(device.count, cap) for device in devices)
-    return Sums(count, tuple(total for total, _ in totals), tuple(q for _, q in totals))
 
 
 def capped(row: Row, cap: int) -> Row:
@@ -48,7 +68,7 @@ def _added(rows: Sequence[Row]) -> tuple[int, int]:
 
 def _held(rows: Sequence[Row]) -> tuple[int, int]:
     """Add rows, of which none counts as further from the middle than allowed."""
-    centre = middle([(2 * total + count) // (2 * count) for count, total, _ in rows])
+    centre = _centre(rows)
     around = [_around(row, centre) for row in rows]
     most = _most_spread(around)
     total = squares = 0
@@ -58,6 +78,10 @@ def _held(rows: Sequence[Row]) -> tuple[int, int]:
         squares += near[2]
     count = sum(row[0] for row in rows)
     return total + count * centre, squares + 2 * centre * total + count * centre**2
+
+
+def _centre(rows: Sequence[Row]) -> int:
+    return middle([(2 * total + count) // (2 * count) for count, total, _ in rows])
 
 
 def _around(row: Row, centre: int) -> Row:

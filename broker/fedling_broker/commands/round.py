@@ -49,6 +49,9 @@ def show(args: argparse.Namespace) -> Exit:
     assert isinstance(decisions, list)
     assert isinstance(value["far_again"], list)
     output.print_rows(decisions, empty="no verdicts")
+    assert isinstance(value["measured_far"], list)
+    for device in value["measured_far"]:
+        print(f"{device}: its samples lie far further off than others', and counted as nearer")
     for device in value["far_again"]:
         print(f"{device}: its last updates were all far longer than others'; to end its part: "
               f"fedling-broker device remove {device}")  # fmt: skip
@@ -83,6 +86,8 @@ def verify(args: argparse.Namespace) -> Exit:
         print(
             f"{len(rows)} models recomputed, {audited} of them from updates; {len(faults)} faults"
         )
+        for name in sorted({str(row["task"]) for row in rows if row["from"] == "state"}):
+            print(f"{name}: rounds before these were erased (keep_rounds of broker.toml)")
     return Exit.FAILED if faults else Exit.OK
 
 
@@ -153,5 +158,6 @@ def _whole(store: Store, task: str, plan: PlanRow) -> dict[str, object]:
             }
             for d in decisions
         ],
+        "measured_far": [] if made is None else made.far,
         "far_again": store.rounds.far_again(task, plan),
     }

@@ -20,34 +20,41 @@ def measure(
     spec: TaskSpec,
     base: ModelRow,
     state: bytes,
-    devices: Iterable[bytes],
+    devices: Iterable[tuple[str, bytes]],
     *,
     limited: bool,
 ) -> Made:
     """Make the base once more, with the scale; the same files again if a crash came between.
 
-    state: the name of the server's state, which stays; devices: updates, as they came; limited: as
-    in scale.total_of(). Runs beside the loop. Raises Damaged, CannotWrite.
+    state: the name of the server's state, which stays; devices: their updates, as they came;
+    limited: as in scale.total_of(). Runs beside the loop. Raises Damaged, CannotWrite.
     """
-    total = add_up(devices, limited=limited)
+    names, messages = zip(*devices, strict=True)
+    each = [sums.unpack(read(message).vector) for message in messages]
+    total = scale.total_of(each, limited=limited)
+    far = scale.far_off(each) if limited else []
     made = replace(base, version=base.version + 1, scale=scale_of(total))
     weights = models.bytes_of(base, spec)
     made = replace(made, model_hash=digest.model_hash(made.spec(spec), made.exponents, weights))
     models.weights.put(weights, made.model_hash)
     sum_hash = models.sums.put(sums.pack(total))
-    return Made(made, total.count, sum_hash, state, STATISTICS, json.dumps({"limited": limited}))
+    held = sorted(name for name, is_far in zip(names, far, strict=False) if is_far)
+    parameters = json.dumps({"limited": limited, "far": held})
+    return Made(made, total.count, sum_hash, state, STATISTICS, parameters)
 
 
-def add_up(devices: Iterable[bytes], *, limited: bool) -> Sums:
+def add_up(devices: Iterable[tuple[str, bytes]], *, limited: bool) -> Sums:
     """Add up updates to a statistics plan."""
     return scale.total_of(
-        [sums.unpack(read(message).vector) for message in devices], limited=limited
+        [sums.unpack(read(message).vector) for _, message in devices], limited=limited
     )
 
 
-def updates(rounds: Rounds, plan_id: bytes, members: Iterable[DecisionRow]) -> Iterable[bytes]:
-    """Read the members' updates on disk. Raises Damaged."""
-    return (rounds.update(plan_id, member) for member in members)
+def updates(
+    rounds: Rounds, plan_id: bytes, members: Iterable[DecisionRow]
+) -> Iterable[tuple[str, bytes]]:
+    """Read the members' updates on disk, each with its device. Raises Damaged."""
+    return ((member.device, rounds.update(plan_id, member)) for member in members)
 
 
 def scale_of(total: Sums) -> tuple[Scale, ...]:

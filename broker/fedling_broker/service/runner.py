@@ -17,7 +17,8 @@ from fedling_broker.service.plans import asked_of, plan_of, restore, terms_of
 from fedling_broker.service.publisher import Publisher
 from fedling_broker.service.running_sum import Base, Lost, RunningSum
 from fedling_broker.service.turns import Turns
-from fedling_broker.store.models import ModelRow
+from fedling_broker.store.horizon import Pruned
+from fedling_broker.store.models import FIRST_VERSION, ModelRow
 from fedling_broker.store.rounds import DecisionRow, PlanRow
 from fedling_broker.store.shelf import Damaged
 from fedling_broker.store.store import Store
@@ -49,6 +50,7 @@ class Parts:
     fleet: str
     secret: bytes
     keep_updates: bool  # for audits
+    keep_rounds: int  # that can be recomputed, at least; 0: all
     refused: Callable[[Exception], None]  # told what the disk refused
     halt: Callable[[str, Exception], None]  # told what went wrong with a task alone
 
@@ -311,12 +313,17 @@ class RoundsRunner:
             return
         self._name_who_is_far_off(plan)
         self._name_what_is_lost(plan, lost)
-        parts.store.models.enter(task.name, made.entry(plan.round), model)
+        entry, models = made.entry(plan.round), parts.store.models
+        self._name_who_was_measured_far_off(entry.far)
+        models.enter(task.name, entry, model)
+        keep, first = parts.keep_rounds, FIRST_VERSION
+        pruned = models.horizon.move(task.name, model.version, made.state_hash, keep, first)
         parts.store.rounds.end(task.name, plan.plan_id, keep=parts.keep_updates)
         self.folding = False
         log.info("%s: %s made model %d", task.name, plan.words, model.version)
         self._sum = None
         self._conductor.give(ev.Folded(plan.plan_id))
+        self._then(lambda: self._prune(pruned))
         self._then(lambda: self._erase(plan, before))  # the next model is sealed before it
 
     def _name_who_is_far_off(self, plan: PlanRow) -> None:
@@ -337,6 +344,14 @@ class RoundsRunner:
                 name, plan.round, update.device, update.why,
             )  # fmt: skip
 
+    def _name_who_was_measured_far_off(self, devices: list[str]) -> None:
+        for device in devices[:MOST_NAMED]:
+            log.warning(
+                "%s: the samples of device %s lie far further off than others' on some channel, and"
+                " count as nearer; if its sensor differs, the task wants normalise = \"device\"",
+                self.task.name, device,
+            )  # fmt: skip
+
     def _erase(self, plan: PlanRow, before: bytes) -> None:
         """The state waits for the transaction of a turn; the disk, which commits it, must not."""
         parts, store = self._parts, self._parts.store
@@ -347,6 +362,16 @@ class RoundsRunner:
         parts.compute.do(
             lambda: store.models.erase_state(before), lambda _: None, self._on_not_erased
         )
+
+    def _prune(self, pruned: Pruned) -> None:
+        """What is before the horizon; after a crash here the next start erases it."""
+        parts, store = self._parts, self._parts.store
+        for plan_id in pruned.logs:
+            parts.disk.do(partial(store.rounds.erase_log, plan_id), lambda _: None, parts.refused)
+        if pruned:
+            parts.compute.do(
+                lambda: store.models.erase(pruned), lambda _: None, self._on_not_erased
+            )
 
     def _on_not_erased(self, error: Exception) -> None:
         """A state that stays because others write is erased after the next start."""

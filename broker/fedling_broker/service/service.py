@@ -94,6 +94,7 @@ class Service:
             fleet=config.file.fleet,
             secret=secret,
             keep_updates=config.file.keep_updates is KeepUpdates.AUDIT,
+            keep_rounds=config.file.keep_rounds,
             refused=self._refused,
             halt=self._halt,
         )

@@ -175,9 +175,18 @@ UPDATE tasks SET asked = substr(replace(char(10) || asked, char(10) || '[task]',
 WHERE asked NOT LIKE '%normalise%';
 """
 
+SCHEMA_8 = """
+-- how far back a task's models can be recomputed. version: the oldest that is kept, with the
+-- server's state after it; 0: all since the first. next_*: where it moves to; 0: not known yet
+CREATE TABLE horizon (
+    task TEXT PRIMARY KEY REFERENCES tasks ON DELETE CASCADE,
+    version INTEGER NOT NULL, state_hash BLOB NOT NULL,
+    next_version INTEGER NOT NULL, next_state_hash BLOB NOT NULL) WITHOUT ROWID;
+"""
+
 TABLES = Tables(
     first=2,
-    steps=(SCHEMA_2, SCHEMA_3, SCHEMA_4, SCHEMA_5, SCHEMA_6, SCHEMA_7),
+    steps=(SCHEMA_2, SCHEMA_3, SCHEMA_4, SCHEMA_5, SCHEMA_6, SCHEMA_7, SCHEMA_8),
     converter="fedling-broker serve",
     mender="end `serve` and put a backup back: fedling-broker restore FILE --replace",
 )

@@ -7,12 +7,15 @@ from pathlib import Path
 
 from fedling_broker.aggregation.optimisers import Setup
 from fedling_broker.aggregation.state import ServerState, state_of_weights, state_to_bytes
+from fedling_broker.store.horizon import Horizon, Pruned
 from fedling_broker.store.shelf import Shelf
 from fedling_protocol.disk.database import Database
 from fedling_protocol.wire import digest
 from fedling_protocol.wire.messages import Scale, TaskSpec
 
 FIRST_VERSION = 1
+AT_ONCE = 50  # files that are erased in one transaction
+_SUMS, _WEIGHTS = "SELECT sum_hash FROM journal", "SELECT model_hash FROM models"
 
 _MODEL = "version, model_hash, exponents, scale, drawn"
 _FOLD = (
@@ -82,12 +85,18 @@ class Fold:
         """Of statistics: whether each device was held near its neighbours."""
         return bool(json.loads(self.parameters)["limited"])
 
+    @property
+    def far(self) -> list[str]:
+        """Of statistics: the devices that counted as nearer to the others than they were."""
+        return list(json.loads(self.parameters)["far"]) if self.measured else []
+
 
 class Models:
     """Rows of models and of the journal; weights, sums and states as files named by hash."""
 
     def __init__(self, database: Database, directory: Path) -> None:
         self._database = database
+        self.horizon = Horizon(database)
         self.weights = Shelf(directory / "models")
         self.sums = Shelf(directory / "sums")
         self.states = Shelf(directory / "states")
@@ -164,10 +173,25 @@ class Models:
 
         The transaction keeps others from adding such a task meanwhile. Raises CannotWrite, Busy.
         """
-        with self._database.transaction("the server's states") as connection:
-            sql = "SELECT 1 FROM newest WHERE state_hash = ?"
-            if connection.execute(sql, (name,)).fetchone() is None:
+        with self._database.transaction("the server's states"):
+            if name not in self._states():
                 self.states.erase(name)
+
+    def erase(self, pruned: Pruned) -> None:
+        """Erase files of rounds before the horizon, but what another task stands on.
+
+        A few at a time: a transaction keeps others from writing. Raises CannotWrite, Busy.
+        """
+        for shelf, names, query in (
+            (self.sums, pruned.sums, _SUMS),
+            (self.weights, pruned.weights, _WEIGHTS),
+        ):
+            for at in range(0, len(names), AT_ONCE):
+                with self._database.transaction("files of old rounds"):
+                    kept = {name for (name,) in self._database.rows(query)}
+                    shelf.erase(*(name for name in names[at : at + AT_ONCE] if name not in kept))
+        for name in pruned.states:
+            self.erase_state(name)
 
     def folds(self, task: str) -> list[Fold]:
         """The journal, by version."""
@@ -175,8 +199,8 @@ class Models:
         return [Fold(*row) for row in self._database.rows(sql, task)]
 
     def folded(self, task: str) -> int:
-        """How many rounds are in the journal; statistics are none."""
-        sql = "SELECT count(*) FROM journal WHERE task = ? AND round > 0"
+        """How many rounds made a model; statistics are none."""
+        sql = "SELECT coalesce(max(round), 0) FROM journal WHERE task = ?"
         ((count,),) = self._database.rows(sql, task)
         return int(count)
 
@@ -195,12 +219,14 @@ class Models:
 
     def keep_only_files(self) -> None:
         """Erase the files that no row speaks of. Raises CannotWrite."""
-        for shelf, query in (
-            (self.sums, "SELECT sum_hash FROM journal"),
-            (self.states, "SELECT state_hash FROM newest"),
-            (self.weights, "SELECT model_hash FROM models"),
-        ):
+        for shelf, query in ((self.sums, _SUMS), (self.weights, _WEIGHTS)):
             shelf.keep_only(name for (name,) in self._database.rows(query))
+        self.states.keep_only(self._states())
+
+    def _states(self) -> set[bytes]:
+        """The states that a task stands on, or can be made again from."""
+        newest = {name for (name,) in self._database.rows("SELECT state_hash FROM newest")}
+        return newest.union(self.horizon.states())
 
     def _insert(self, task: str, row: ModelRow) -> None:
         packed = bytes(exponent & 0xFF for exponent in row.exponents)

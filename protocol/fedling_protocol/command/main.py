@@ -45,6 +45,7 @@ def run(name: str, call: Callable[[], int], failures: str, *, as_json: bool = Fa
     error as always: standard output is for what was asked.
     """
     _open_streams()
+    os.umask(os.umask(0o077) & 0o077)  # whatever it is: we may read and write what we make
     try:
         code = call()
         sys.stdout.flush()

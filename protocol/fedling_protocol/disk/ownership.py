@@ -116,6 +116,8 @@ def _owner(directory: Path, unit: Unit, read: tuple[Path, ...]) -> User | None:
     if not _is_root():
         if directory.exists():
             _check_modes(directory, os.stat(directory))
+        for file in read:
+            _check_writers(file)
         return None
     there, links = _walk(directory)
     found = os.stat(there)
@@ -130,7 +132,8 @@ def _owner(directory: Path, unit: Unit, read: tuple[Path, ...]) -> User | None:
         directory.chmod(ENTERED)  # whatever the umask
         found = os.stat(directory)
     for file in read:
-        _check_file(file, found.st_uid)
+        _check_owner(file, found.st_uid)
+        _check_writers(file)
     return None if found.st_uid == 0 else _user(found)
 
 
@@ -189,18 +192,19 @@ def _check_modes(directory: Path, found: os.stat_result) -> None:
     )
 
 
-def _check_file(file: Path, owner: int) -> None:
+def _check_owner(file: Path, owner: int) -> None:
     """Refuse to let a third user's file tell root where to work."""
-    try:
-        found = os.stat(file)
-    except OSError:
-        return
+    found = os.stat(file)
     if found.st_uid not in (0, owner):
         raise NotOurs(
             f"{file}: belongs to {user_name(found.st_uid)}, and root should not follow it;"
             f" run: chown root {file}"
         )
-    if found.st_mode & stat.S_IWOTH:
+
+
+def _check_writers(file: Path) -> None:
+    """Refuse a file with which everybody could tell us where to work, and whom to trust."""
+    if os.stat(file).st_mode & stat.S_IWOTH:
         raise NotOurs(f"{file}: everybody can write it; run: chmod o-w {file}")
 
 

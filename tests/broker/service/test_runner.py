@@ -236,3 +236,33 @@ def test_a_stop_does_not_wait_for_a_fold(aggregator: HandAggregator) -> None:
     aggregator.settle()
     assert aggregator.store.models.folded("tiny") == 1
     assert faults(aggregator) == []
+
+
+@pytest.mark.parametrize("keep", list(KeepUpdates))
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_task_that_goes_on_keeps_its_last_rounds_only(
+    tmp_path: Path, keep: KeepUpdates, killed: bool
+) -> None:
+    aggregator = HandAggregator(tmp_path / "state", keep_updates=keep, keep_rounds=2)
+    aggregator.add_task(rounds=9)
+    aggregator.enrol(1, 2)
+    aggregator.connect()
+    for number in range(9):
+        plan = aggregator.plan
+        aggregator.accepted(1, plan, step=number + 1)
+        aggregator.accepted(2, plan, step=-2 * number)
+        for message in aggregator.link.published:  # the MQTT broker has forgotten older models
+            if message.done is not None:
+                message.done()
+        aggregator.settle()
+        if killed:
+            aggregator.start()
+            aggregator.connect()
+        assert faults(aggregator) == []
+    folders = ("models", "sums", "states")
+    left = {name: len(list((aggregator.directory / name).iterdir())) for name in folders}
+    assert left["sums"] <= 4
+    assert left["models"] <= 5
+    assert left["states"] <= 3
+    assert aggregator.rests[-1].version == 10
+    aggregator.store.close()

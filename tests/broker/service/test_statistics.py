@@ -16,9 +16,10 @@ from fedling_broker.verify import Check, verify
 from fedling_native import Normaliser, Sums
 from fedling_protocol.disk.errors import BadInput
 from fedling_protocol.wire import digest
+from fedling_protocol.wire.identity import device_id
 from fedling_protocol.wire.messages import Model, Plan, PlanKind, Receipt, Verdict
 from fedling_protocol.wire.sums import MAX_SAMPLES, pack
-from tests.support.hand_aggregator import HandAggregator
+from tests.support.hand_aggregator import HandAggregator, key_of
 
 PLANS = {kind: f"fedling/1/test/tiny/plan/{kind}" for kind in PlanKind}
 
@@ -243,6 +244,26 @@ def test_verify_names_a_scale_that_does_not_follow_from_the_sum(
     faults = [check.fault for check in verified(aggregator)]
     assert faults[0] == ""
     assert faults[1] != ""
+
+
+def test_a_device_that_is_far_off_is_named_and_changes_little(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    aggregator = HandAggregator(tmp_path / "four")
+    aggregator.add_task(rounds=1, goal=4, normalise="fleet")
+    aggregator.enrol(1, 2, 3, 4)
+    aggregator.connect()
+    far = Sums(MAX_SAMPLES, (32767 * MAX_SAMPLES, 0), (32767**2 * MAX_SAMPLES, 0))
+    for number, sums in enumerate([*HONEST, far], 1):
+        aggregator.measured(number, aggregator.plan, sums)
+    scale = aggregator.plan.spec.scale
+    assert scale == Normaliser.of(total_of([*HONEST, far], limited=True)).to_tuples()
+    assert scale is not None
+    assert abs(scale[0].mean - SCALE[0][0]) < 200  # of 32767
+    (fold,) = aggregator.store.models.folds("tiny")
+    assert fold.far == [device_id(key_of(4).public)]
+    assert f"the samples of device {fold.far[0]} lie far further off" in caplog.text
+    aggregator.store.close()
 
 
 def test_two_devices_are_believed_as_they_are(tmp_path: Path) -> None:

@@ -214,6 +214,14 @@ def test_file_of_a_third_user_does_not_tell_root_where_to_work(
         who(state, UNIT, file)
 
 
+def test_file_that_everybody_can_write_tells_nobody_where_to_work(tmp_path: Path) -> None:
+    file = tmp_path / "agent.toml"
+    file.write_text("")
+    file.chmod(0o646)
+    with pytest.raises(NotOurs, match=rf"{file}: everybody can write it; run: chmod o-w {file}"):
+        acting(tmp_path, UNIT, file).__enter__()
+
+
 @pytest.mark.parametrize("uid", [0, NOBODY])
 def test_file_of_root_or_the_owner_is_followed(folder: Path, uid: int) -> None:
     state, file = state_of(NOBODY, folder / "state"), folder / "agent.toml"

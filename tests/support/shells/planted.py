@@ -154,7 +154,7 @@ def statistics_forget_a_device() -> AbstractContextManager[object]:
     """The last of those that were accepted."""
     real = measure.updates
 
-    def updates(*arguments: Any) -> list[bytes]:
+    def updates(*arguments: Any) -> list[tuple[str, bytes]]:
         return list(real(*arguments))[: None if len(arguments[2]) < 2 else -1]
 
     return patch.object(broker, "updates", updates)

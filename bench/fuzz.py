@@ -36,6 +36,7 @@ def play(report: Report, end: str, make: type[AgentFuzzer | AggregatorFuzzer], n
                 raise
         done += fuzzer.count
         reached.update(fuzzer.reached)
+        print(f"{end}: {done} of {n} messages without a fault", file=sys.stderr)
     refused = sum(count for word, count in reached.items() if word.startswith("refused: "))
     report.row(
         end=end,

@@ -13,6 +13,7 @@ from fedling_broker.service import notices as notices_file
 from fedling_broker.service.counters import Counters
 from fedling_broker.service.holding import Holding, Notice
 from fedling_broker.service.inbox import Inbox
+from fedling_broker.service.plans import VECTOR_SIZE
 from fedling_broker.service.publisher import Publisher
 from fedling_broker.service.roster import Roster
 from fedling_broker.service.runner import OF_THE_DISK, Parts
@@ -23,7 +24,6 @@ from fedling_broker.store.devices import Devices
 from fedling_broker.store.rounds import PlanRow
 from fedling_broker.store.store import Epoch, Store
 from fedling_broker.store.tasks import TaskRow
-from fedling_native import weights_size
 from fedling_protocol.net.ports import Done, MakeLink, Will
 from fedling_protocol.net.tcpinfo import Traffic
 from fedling_protocol.runtime import mishaps
@@ -300,7 +300,8 @@ class Service:
         if address.kind is not Kind.UPDATE:
             return MAX_SMALL
         runner = self.runners.find(address.task or "")
-        vector = 0 if runner is None else weights_size(runner.task.spec.layers)
+        sizes = [] if runner is None else [size(runner.task.spec) for size in VECTOR_SIZE.values()]
+        vector = max(sizes, default=0)
         return min(address.kind.largest, vector + MAX_SMALL)
 
     # --- messages, in a turn ---------------------------------------------------------------------

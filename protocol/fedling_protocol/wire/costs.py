@@ -114,6 +114,11 @@ COSTS: Final[tuple[Cost, ...]] = (
         "a slice at a time",
     ),
     Cost(
+        "sums over the training set, for statistics", Unit.SAMPLES,
+        ("Plan.kind", "TaskSpec.channels"), "those of one training set", Whose.DEVICE,
+        "a slice at a time",
+    ),
+    Cost(
         "a plan or rest that is later than the last: a write, and a count of windows",
         Unit.MESSAGES,
         ("Plan.epoch", "Plan.generation", "Plan.base_version", "Plan.plan_id", "Rest.epoch",
@@ -203,6 +208,8 @@ FREE: Final[Mapping[str, str]] = {
     "Plan.conditions": "its fields",
     "Rest.spec": "its fields",
     "Tasks.epoch": "compared",
+    "TaskSpec.scale": "64 factors",
+    "Model.drawn": "shown: nobody has trained it",
     "Model.exponents": "compared with the hash",
     "Join.nonce": "comes back",
     "Ticket.plan_id": "compared",

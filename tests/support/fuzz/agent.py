@@ -15,6 +15,7 @@ from fedling_agent.training.process import Asked, Note, Step
 from fedling_protocol.wire.identity import SigningKey
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import (
+    CODEC_OF,
     Answer,
     Certificate,
     Message,
@@ -252,6 +253,9 @@ class AgentFuzzer:
         changed = replace(
             plan, epoch=self._epoch, generation=self._generation, model_size=size, spread_s=spread
         )
+        if dice.random() < 0.15:
+            kind, spec = PlanKind.STATISTICS, replace(changed.spec, normalise="fleet")
+            changed = replace(changed, kind=kind, codec=CODEC_OF[kind], spec=spec)
         if dice.random() < 0.02:
             changed = replace(changed, spec=replace(changed.spec, stream="ankle"))
         if dice.random() < 0.05:  # the id of another plan, perhaps of another task
@@ -285,7 +289,9 @@ class AgentFuzzer:
                 return TOPICS.of(Kind.KEYS, message.id)
             case Tasks():
                 return TOPICS.of(Kind.TASKS)
-            case Plan() | Rest():
+            case Plan():
+                return TOPICS.of(Kind.PLAN, task, message.kind)
+            case Rest():
                 return TOPICS.of(Kind.PLAN, task, PlanKind.TRAIN)
             case Model():
                 return TOPICS.of(Kind.MODEL, task, message.version)

@@ -14,12 +14,14 @@ from fedling_broker.store.devices import Devices
 from fedling_broker.store.store import Store
 from fedling_broker.tasks.task_file import parse_task
 from fedling_broker.verify import verify
+from fedling_native import Sums
 from fedling_protocol.disk.errors import Busy
 from fedling_protocol.wire.codecs import Codec
 from fedling_protocol.wire.digest import message_hash
 from fedling_protocol.wire.identity import SigningKey, device_id
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Join, Message, State, StateCode, Update
+from fedling_protocol.wire.sums import pack
 from tests.support.fuzz.clock import WatchedClock
 from tests.support.fuzz.seal import hurt, plain, seal
 from tests.support.hand_aggregator import ONLINE, ROOT, TOPICS, HandAggregator, key_of
@@ -84,7 +86,7 @@ class AggregatorFuzzer:
         self._aggregator = aggregator = _Aggregator(place, keep_updates=KeepUpdates.AUDIT)
         self._said, self._updates, self._plans = [], {}, []
         for task in TASKS:
-            aggregator.add_task(task, rounds=ROUNDS, goal=self.dice.randint(1, 3))
+            self._add(task)
         aggregator.enrol(*ENROLLED)
         aggregator.connect()
 
@@ -119,7 +121,7 @@ class AggregatorFuzzer:
                 other.close()
                 if removed:
                     self.aggregator.clock.move(2.0)
-                    self.aggregator.add_task(task, rounds=ROUNDS, goal=dice.randint(1, 3))
+                    self._add(task)
             else:
                 number = dice.choice(ENROLLED)
                 other = Store(self.aggregator.directory)
@@ -130,6 +132,11 @@ class AggregatorFuzzer:
         except Busy:
             self.reached["busy"] += 1
         self.aggregator.clock.move(2.0)
+
+    def _add(self, task: str) -> None:
+        """Half of the tasks begin with a round of statistics."""
+        goal, normalise = self.dice.randint(1, 3), self.dice.choice(("fleet", "device"))
+        self.aggregator.add_task(task, rounds=ROUNDS, goal=goal, normalise=normalise)
 
     def _count_words(self) -> None:
         published = self.aggregator.link.published
@@ -197,9 +204,13 @@ class AggregatorFuzzer:
         dice, terms = self.dice, phase.terms
         size = terms.vector_size if dice.random() < 0.95 else dice.choice((1, 2, 400))
         byte = dice.choice((b"\0", b"\xff", b"\x7f", b"\x80", dice.randbytes(1)))
+        vector = byte * size
+        if terms.codec is Codec.SUMS and dice.random() < 0.8:
+            zeros = (0,) * ((size - 8) // 16)
+            vector = pack(Sums(dice.choice((1, 7)), zeros, zeros))
         weight = dice.choice((1, 7, terms.weight_cap, terms.weight_cap + dice.randint(0, 1)))
         update = Update(
-            plan_id, terms.base_version, terms.base_hash, weight, Codec.RAW_INT16, byte * size,
+            plan_id, terms.base_version, terms.base_hash, weight, terms.codec, vector,
             dice.choice((0, 2**32 - 1)), 1,
         )  # fmt: skip
         if dice.random() < 0.04:

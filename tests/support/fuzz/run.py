@@ -9,6 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from fedling_protocol.runtime import mishaps
+
+
+class Fault(BaseException):
+    """No boundary of a service stops it."""
+
+
 SHARED = Path("/dev/shm")
 
 
@@ -27,7 +34,9 @@ class Fuzzer(Protocol):
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """A folder for state, and a quiet log; nothing of it need outlive a power cut."""
+    """A folder for state, a quiet log, services that stop at a fault instead of living on."""
+    sentence = mishaps.sentence
+    mishaps.sentence = _fault
     logging.disable()  # a line a minute and reason; a test would keep them all
     made = tempfile.mkdtemp(prefix="fedling-fuzz-", dir=SHARED if SHARED.is_dir() else None)
     try:
@@ -35,3 +44,9 @@ def scratch() -> Iterator[Path]:
     finally:
         shutil.rmtree(made, ignore_errors=True)
         logging.disable(logging.NOTSET)
+        mishaps.sentence = sentence
+
+
+def _fault(error: BaseException) -> str:
+    """What a service would meet in a line of its log, and live on."""
+    raise Fault("a service met what nobody expected") from error

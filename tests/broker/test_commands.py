@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import sqlite3
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from fedling_broker import config
 from fedling_broker.cli import main
 from fedling_broker.commands.failures import EXITS
 from fedling_broker.service import notices
@@ -72,6 +74,28 @@ def test_init_refuses_what_no_fleet_is_called_and_writes_nothing(
         assert "fedling-broker init: " in capsys.readouterr().err
         assert list(tmp_path.iterdir()) == []
     assert main(["init", "--fleet", "home"]) == Exit.OK
+
+
+def test_init_without_the_root_key_leaves_no_half_of_a_state(here: Here) -> None:
+    shutil.rmtree("broker-state")
+    Path("root.key").rename("elsewhere.key")
+    assert "root.key: cannot be read" in here("init", code=Exit.BAD_CONFIG)
+    assert not Path("broker-state").exists()
+    Path("elsewhere.key").rename("root.key")
+    here("init")
+
+
+def test_a_configuration_here_that_hides_the_systems_is_named(
+    here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system = here.directory / "etc.toml"
+    monkeypatch.setattr(config, "SYSTEM_FILE", system)
+    monkeypatch.setattr(config, "PLACES", (Path("broker.toml"), system))
+    assert "this is about" not in here("task", "list")
+    system.write_text("")
+    named = f"this is about {Path('broker.toml').absolute()}, not {system}"
+    assert named in here("task", "list")
+    assert named not in here("task", "list", "--config", "broker.toml")
 
 
 def test_init_says_that_what_is_there_stays(here: Here) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from fedling_broker import config
 from fedling_broker.commands import installation
 from fedling_broker.config import ONLINE_KEY, SECRET, BrokerFile, Config
+from fedling_broker.store.database import FILE
 from fedling_broker.store.devices import Devices
 from fedling_broker.store.store import Store
 from fedling_protocol import settings
@@ -24,6 +25,8 @@ def run(args: argparse.Namespace) -> Exit:
     if new:
         _write(args, path)
     found = config.load(path)
+    if not (found.state_dir / FILE).exists():
+        installation.root_key(found, args.root_key)  # before half of a state is made
     with found.acting():
         Store.create(found.state_dir)
         with writing(str(found.state_dir)):

@@ -1,6 +1,7 @@
 """Where a command works: broker.toml, the state directory, the keys in it."""
 
 import argparse
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +26,10 @@ T = TypeVar("T")
 
 def load(args: argparse.Namespace) -> Config:
     """Load the configuration that a command is about. Raises SettingsError."""
-    return config.load(config.find(args.config))
+    path = config.find(args.config)
+    if args.config is None and path == config.PLACES[0] and config.SYSTEM_FILE.exists():
+        print(f"this is about {path.absolute()}, not {config.SYSTEM_FILE}", file=sys.stderr)
+    return config.load(path)
 
 
 @contextmanager

@@ -48,8 +48,8 @@ REQUESTS: tuple[Json, ...] = (
 
 def text_of(task: str) -> str:
     return FILE.format(
-        task=task, labels=LABELS, rounds=ROUNDS, goal=GOAL, minimum=1, deadline_s=600,
-        devices=[], pause_s=1, spread_s=1,
+        task=task, labels=LABELS, normalise="device", rounds=ROUNDS, goal=GOAL, minimum=1,
+        deadline_s=600, devices=[], pause_s=1, spread_s=1,
     )  # fmt: skip
 
 

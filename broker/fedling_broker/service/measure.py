@@ -29,8 +29,10 @@ def measure(
     state: the name of the server's state, which stays; devices: their updates, as they came;
     limited: as in scale.total_of(). Runs beside the loop. Raises Damaged, CannotWrite.
     """
-    names, messages = zip(*devices, strict=True)
-    each = [sums.unpack(read(message).vector) for message in messages]
+    found = [(name, sums.unpack(read(message).vector)) for name, message in devices]
+    if not found:  # the task was removed meanwhile, by another process
+        raise Damaged("the round of statistics has no updates any more")
+    each = [one for _, one in found]
     total = scale.total_of(each, limited=limited)
     far = scale.far_off(each) if limited else []
     made = replace(base, version=base.version + 1, scale=scale_of(total))
@@ -38,7 +40,7 @@ def measure(
     made = replace(made, model_hash=digest.model_hash(made.spec(spec), made.exponents, weights))
     models.weights.put(weights, made.model_hash)
     sum_hash = models.sums.put(sums.pack(total))
-    held = sorted(name for name, is_far in zip(names, far, strict=False) if is_far)
+    held = sorted(name for (name, _), is_far in zip(found, far, strict=False) if is_far)
     parameters = json.dumps({"limited": limited, "far": held})
     return Made(made, total.count, sum_hash, state, STATISTICS, parameters)
 

@@ -88,7 +88,11 @@ class Device:
         self.service = Service(ports, config, dict(board.streams), board.identity, self.store)
 
     def start(self) -> None:
-        self.service.start()
+        """As `run` does."""
+        try:
+            self.service.start()
+        except BadDatabase as error:
+            self.service.meet(error)
 
     def _begin_anew(self, life: Life, error: BadDatabase) -> None:
         """As `run` does, which has another service on another database then."""

@@ -8,7 +8,9 @@ import pytest
 
 from fedling_broker.aggregation.scale import total_of
 from fedling_broker.config import KeepUpdates
+from fedling_broker.service import measure as service_measure
 from fedling_broker.store.models import ModelRow
+from fedling_broker.store.shelf import Damaged
 from fedling_broker.store.store import Store
 from fedling_broker.tasks import changes
 from fedling_broker.tasks.task_file import parse_task
@@ -277,6 +279,15 @@ def test_two_devices_are_believed_as_they_are(tmp_path: Path) -> None:
     assert aggregator.plan.spec.scale == Normaliser.of(total).to_tuples()
     assert [(c.source, c.fault) for c in verified(aggregator)] == [("seed", ""), ("sum", "")]
     aggregator.store.close()
+
+
+def test_a_round_whose_updates_are_gone_is_damaged(aggregator: HandAggregator) -> None:
+    """As when the task is removed while the last of its updates is committed."""
+    models, task = aggregator.store.models, aggregator.service.runners.find("tiny")
+    assert task is not None
+    base, state = models.newest("tiny"), models.newest_state("tiny")
+    with pytest.raises(Damaged, match="no updates any more"):
+        service_measure.measure(models, task.task.spec, base, state, iter(()), limited=True)
 
 
 def test_the_scale_outlives_the_sum_that_it_was_made_of(tmp_path: Path) -> None:

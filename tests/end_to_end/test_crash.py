@@ -54,7 +54,11 @@ def test_undisturbed_every_update_is_accepted_and_receipted(
 
 @pytest.mark.parametrize(
     ("subject", "share"),
-    [(subject, share) for subject in Subject for share in range(SHARES[subject])],
+    [
+        pytest.param(subject, share, marks=pytest.mark.long if share > 1 else ())
+        for subject in Subject
+        for share in range(SHARES[subject])
+    ],
 )
 def test_killed_at_a_point_the_models_and_receipts_are_the_same(
     series: Series,

@@ -30,7 +30,6 @@ from fedling_protocol.wire.digest import start_model_hash
 FORMAT: Final = 1
 MANIFEST, CONFIG = "manifest.json", "broker.toml"
 TRIES = 5  # a round that ends meanwhile takes files away: the next copy is of after it
-PASSING = ("states/", "updates/")  # what a round takes away at its end
 PIECE = 1 << 20  # bytes that are copied at once
 COPIED: Final = 1  # a place that no state has: `serve` sees that this one is a copy
 RESTORING, REPLACED = "restoring", "replaced"  # folders in the state directory
@@ -199,7 +198,7 @@ def _write(
     faults = []
     for item in items:
         fault = _add(archive, found.state_dir, item)
-        if fault and item.name.startswith(PASSING) and not last:
+        if fault and not last:
             raise _Gone
         faults += [fault] if fault else []
     for name in (ONLINE_KEY, SECRET):

@@ -33,7 +33,7 @@ class KeepUpdates(StrEnum):
     """What becomes of an update once it is in the sum."""
 
     FOLD = "fold"  # it is erased
-    AUDIT = "audit"  # it is kept: `round verify` adds up the sums again
+    AUDIT = "audit"  # it is kept as long as its round: `round verify` adds up the sums again
 
 
 @dataclass(frozen=True, slots=True)

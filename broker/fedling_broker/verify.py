@@ -15,8 +15,8 @@ from fedling_broker.aggregation.state import (
 from fedling_broker.aggregation.sums import GroupSum, Sum
 from fedling_broker.service import measure
 from fedling_broker.service.running_sum import Base, add_up
-from fedling_broker.store.horizon import Beginning
-from fedling_broker.store.models import FIRST_VERSION, Fold, ModelRow, StateForm
+from fedling_broker.store.horizon import FIRST_VERSION, Beginning
+from fedling_broker.store.models import Fold, ModelRow, StateForm
 from fedling_broker.store.rounds import DecisionRow, PlanRow
 from fedling_broker.store.shelf import Damaged, sha256
 from fedling_broker.store.store import Store
@@ -42,7 +42,7 @@ class Check:
     updates: bool  # the sum was added up again from the updates
     fault: str  # empty: everything agrees
     back_to: int | None = None  # the version whose weights it has again
-    kept: bool = False  # older rounds were erased: it was recomputed from what was kept of it
+    kept: str = ""  # all that is left of it, since older rounds were erased: "state" or "file"
 
     @property
     def source(self) -> str:
@@ -50,7 +50,7 @@ class Check:
         if self.back_to is not None:
             return f"model {self.back_to}"
         if self.kept:
-            return "state"
+            return self.kept
         return "updates" if self.updates else "seed" if self.version == FIRST_VERSION else "sum"
 
 
@@ -60,9 +60,11 @@ def verify(store: Store, task: Task, seed: bytes) -> Iterator[Check]:
     seed: of a first model that was not imported. A fault is named at its round; what comes after a
     lost sum cannot be recomputed, and says so.
     """
-    models = {row.version: row for row in store.models.rows(task.name)}
-    plans = {plan.round: plan for plan in store.rounds.plans(task.name)}
-    begins = store.models.horizon.beginning(task.name)
+    with store.database.transaction("what is verified"):  # one instant, beside a running aggregator
+        models = {row.version: row for row in store.models.rows(task.name)}
+        plans = {plan.round: plan for plan in store.rounds.plans(task.name)}
+        folds = store.models.folds(task.name)
+        begins = store.models.horizon.beginning(task.name)
     first = FIRST_VERSION if begins is None else begins.version
     # Each version's, with its scale. Older ones are here if a later one has their weights again.
     specs = {v: row.spec(task.spec) for v, row in models.items() if v <= first}
@@ -77,9 +79,9 @@ def verify(store: Store, task: Task, seed: bytes) -> Iterator[Check]:
             yield Check(0, version, b"", False, f"{why}: {damaged}")
         return
     fault = _fault_of_model(store, spec, state, models.pop(first, None))
-    yield Check(0, first, hash_of(spec, state), False, fault, kept=begins is not None)
+    yield Check(0, first, hash_of(spec, state), False, fault, kept="state" if begins else "")
     lost = ""
-    for row in store.models.folds(task.name):
+    for row in folds:
         model, plan = models.pop(row.version, None), plans.get(row.round)
         before, base = state, spec
         audited, fault = False, lost
@@ -115,8 +117,8 @@ def _check_older(store: Store, spec: TaskSpec, row: ModelRow) -> Check:
     try:
         store.models.bytes_of(row, spec)
     except Damaged as damaged:
-        return Check(0, row.version, b"", False, str(damaged), kept=True)
-    return Check(0, row.version, row.model_hash, False, "", kept=True)
+        return Check(0, row.version, b"", False, str(damaged), kept="file")
+    return Check(0, row.version, row.model_hash, False, "", kept="file")
 
 
 def _round_in_work(store: Store, task: str) -> Iterator[Check]:
@@ -217,7 +219,7 @@ def _check_statistics(
 ) -> bool:
     """The updates add up to the sum that made the scale. Raises Mismatch."""
     try:
-        devices = list(measure.updates(store.rounds, plan.plan_id, members))
+        devices = measure.measured(store.rounds, plan.plan_id, members)
     except Damaged as damaged:
         raise Mismatch(str(damaged)) from damaged
     total = measure.add_up(devices, limited=row.limited)

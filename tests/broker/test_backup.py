@@ -9,6 +9,7 @@ import pytest
 
 from fedling_broker import backup, verify
 from fedling_broker.config import ONLINE_KEY, SECRET
+from fedling_broker.service.service import LOOK_S
 from fedling_broker.store.database import PROGRAM
 from fedling_broker.store.store import Store
 from fedling_broker.tasks.task_file import parse_task
@@ -95,17 +96,46 @@ def test_restore_writes_the_configuration_where_there_is_none(here: Here) -> Non
     assert here("check", code=Exit.FAILED).startswith("broker.toml: sound")  # no MQTT broker
 
 
-def test_backup_is_of_one_instant_while_rounds_go_on(tmp_path: Path) -> None:
-    """Taken again and again while updates come, rounds end and files go."""
-    aggregator = HandAggregator(tmp_path / "state")
+def running(tmp_path: Path) -> HandAggregator:
+    """An aggregator with a task of five rounds, of which it keeps one."""
+    aggregator = HandAggregator(tmp_path / "state", keep_rounds=1)
     for name in (ONLINE_KEY, SECRET):
         (aggregator.directory / name).write_bytes(b"k" * 32)
     aggregator.config.path.write_text("# its configuration")
-    aggregator.add_task(rounds=3)
+    aggregator.add_task(rounds=5)
     aggregator.enrol(1, 2)
     aggregator.connect()
+    return aggregator
+
+
+def test_rounds_that_are_erased_while_it_is_taken_are_no_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aggregator, real = running(tmp_path), backup._add
+    left = [4]  # rounds
+
+    def add(archive: backup._Archive, directory: Path, item: backup.Item) -> str:
+        if item.name.startswith("sums/") and left[0]:
+            left[0] -= 2
+            for step in range(4):
+                aggregator.accepted(1 + step % 2, aggregator.plan, step=step + left[0])
+            aggregator.clock.move(LOOK_S)
+        return real(archive, directory, item)
+
+    aggregator.accepted(1, aggregator.plan, step=9)
+    aggregator.accepted(2, aggregator.plan, step=8)
+    monkeypatch.setattr(backup, "_add", add)
+    check(aggregator, tmp_path)
+    assert left == [0]
+    assert aggregator.store.models.horizon.beginning("tiny") is not None
+    aggregator.store.close()
+
+
+def test_backup_is_of_one_instant_while_rounds_go_on(tmp_path: Path) -> None:
+    """Taken again and again while updates come, rounds end and files go."""
+    aggregator = running(tmp_path)
     workers = (aggregator.disk, aggregator.compute)
-    for step in range(6):
+    for step in range(10):
         for worker in workers:
             worker.waits = True
         aggregator.join(1 + step % 2, aggregator.plan)
@@ -117,7 +147,7 @@ def test_backup_is_of_one_instant_while_rounds_go_on(tmp_path: Path) -> None:
                 if worker.waiting:
                     worker.go(1)
             aggregator.settle()
-    assert aggregator.store.models.folded("tiny") == 3
+    assert aggregator.store.models.folded("tiny") == 5
     aggregator.store.close()
 
 

@@ -191,8 +191,7 @@ def roll_back(aggregator: HandAggregator, version: int) -> None:
     """As the verb does: in a process of its own."""
     other = Store(aggregator.directory)
     spec = parse_task(other.tasks.rows()[0].text, "tiny").spec
-    row = next(row for row in other.models.rows("tiny") if row.version == version)
-    other.roll_back(spec, row)
+    other.roll_back(spec, version)
     other.close()
     aggregator.clock.move(2.0)
 

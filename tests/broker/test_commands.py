@@ -9,6 +9,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from fedling_broker import config
 from fedling_broker.cli import main
 from fedling_broker.commands.failures import EXITS
 from fedling_broker.service import notices
-from fedling_broker.service.holding import Notice
+from fedling_broker.service.notices import Notice
 from fedling_broker.store.database import PROGRAM
 from fedling_broker.store.devices import Devices
 from fedling_protocol.disk import lock
@@ -172,7 +173,7 @@ def test_check_names_tasks_that_are_stopped(here: Here, mosquitto: Mosquitto) ->
     """What the service has told, and a text that this version refuses; the others are tried."""
     here.point(mosquitto.port)
     here.add_task()
-    stopped = {"tiny": Notice("is stopped: models/ab: is missing", 1_790_000_000.0)}
+    stopped = {"tiny": Notice("is stopped: models/ab: is missing", time.time() + 100)}
     notices.write(Path("broker-state"), stopped)
     store = here.store()
     row = store.tasks.find("tiny")

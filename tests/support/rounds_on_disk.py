@@ -6,7 +6,6 @@ from pathlib import Path
 from fedling_broker.aggregation.sums import Sum
 from fedling_broker.service.fold import fold
 from fedling_broker.service.running_sum import Base, add_up
-from fedling_broker.store.models import FIRST_VERSION
 from fedling_broker.store.rounds import DecisionRow, PlanRow
 from fedling_broker.store.store import Store
 from fedling_broker.tasks.task_file import Task, parse_task
@@ -131,11 +130,10 @@ def fold_round(store: Store, plan: PlanRow, *, keep: bool = False, keep_rounds: 
     with store.database.transaction("a fold"):
         models.enter("tiny", made.entry(plan.round), made.model)
         version, state = made.model.version, made.state_hash
-        pruned = models.horizon.move("tiny", version, state, keep_rounds, FIRST_VERSION)
+        pruned = models.horizon.move("tiny", version, state, keep_rounds)
         rounds.end("tiny", plan.plan_id, keep=keep)
     if not keep:
         rounds.erase_log(plan.plan_id)
-    for plan_id in pruned.logs:
-        rounds.erase_log(plan_id)
-    models.erase(pruned)
     models.erase_state(before)
+    if pruned:
+        store.tidy()

@@ -200,6 +200,7 @@ class Runners:
         except Exception as error:  # noqa: BLE001 (the boundary of a task)
             self.halts.add(task, error)
             return None
+        self.halts.begun(task)
         connected = self._parts.link.connected
         self._bounded(task, partial(runner.give, ev.Connected()) if connected else runner.look)
         return self.find(task)

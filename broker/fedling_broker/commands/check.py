@@ -1,6 +1,7 @@
 """`fedling-broker check`: is the configuration sound, is the state readable, what was counted."""
 
 import argparse
+import time
 from dataclasses import asdict
 
 from fedling_broker.commands import installation, mqtt_check
@@ -14,10 +15,6 @@ from fedling_broker.tasks.task_file import Task
 from fedling_protocol.command import output
 from fedling_protocol.exits import Exit
 from fedling_protocol.settings import SettingsError
-from fedling_protocol.wire.kinds import Kind
-from fedling_protocol.wire.names import AGGREGATOR
-from fedling_protocol.wire.refused import Refused
-from fedling_protocol.wire.trust import Trust
 
 
 def run(args: argparse.Namespace) -> Exit:
@@ -47,20 +44,9 @@ def run(args: argparse.Namespace) -> Exit:
 
 def _check_certificates(found: Config, devices: Devices) -> None:
     """Check every certificate against fleet and root key. Raises SettingsError."""
-    certified = devices.find(AGGREGATOR)
-    if certified is None or certified.key != installation.online_key(found).public:
-        raise SettingsError(
-            f"{found.state_dir}: the online key has no certificate; run: fedling-broker init"
-        )
-    trust = Trust(found.topics, found.root_key)
+    installation.check_own_certificate(found, devices)
     for row in devices.certified():
-        try:
-            trust.open(found.topics.of(Kind.KEYS, row.id), row.envelope)
-        except Refused as refused:
-            raise SettingsError(
-                f"{found.path}: fleet and root_key are not those of the certificate of {row.id}:"
-                f" {refused}"
-            ) from refused
+        installation.check_certificate(found, row)
 
 
 def _parse_tasks(store: Store) -> tuple[list[Task], list[str]]:
@@ -76,7 +62,8 @@ def _parse_tasks(store: Store) -> tuple[list[Task], list[str]]:
 
 def _stopped(found: Config) -> list[str]:
     """What the running service has told of tasks that are stopped, or held back."""
-    return [f"task {task} {notice.says}" for task, notice in notices.read(found.state_dir).items()]
+    told = notices.read(found.state_dir, time.time())
+    return [f"task {task} {notice.says}" for task, notice in told.items()]
 
 
 def _tell(facts: dict[str, object], wrongs: list[str], address: str, tried: Tried) -> None:

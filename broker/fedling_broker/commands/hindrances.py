@@ -1,4 +1,4 @@
-"""Rounds that cannot end: a sentence below the rows that commands print."""
+"""What hinders a task: a sentence below the rows that commands print."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ CANNOT_END = "cannot end"
 
 
 def hindrances(found: Config, store: Store) -> dict[str, str]:
-    """Tell why the open round of a task cannot end, or its model is held back, by task."""
+    """Tell why the open round of a task cannot end, or it is stopped or held back, by task."""
     certified = Devices(store.database, found.topics).certified()
     enrolled = {device.id for device in certified if device.id != AGGREGATOR}
     reasons = {}
@@ -35,7 +35,7 @@ def hindrances(found: Config, store: Store) -> dict[str, str]:
         why = hindrance(policy, {d.device: d.decision for d in rows}, enrolled)
         if why:
             reasons[row.name] = f"{plan.words} of {row.name} {CANNOT_END}: {why}"
-    for task, notice in notices.read(found.state_dir).items():
+    for task, notice in notices.read(found.state_dir, time.time()).items():
         until = time.strftime("%H:%M", time.localtime(notice.until))
         reasons[task] = f"{task} {notice.says}; next try at {until}"
     return reasons

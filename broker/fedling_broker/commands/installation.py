@@ -9,15 +9,20 @@ from typing import TypeVar
 
 from fedling_broker import config
 from fedling_broker.config import ONLINE_KEY, SECRET, Config
-from fedling_broker.store.devices import DeviceError
+from fedling_broker.store.devices import Certified, DeviceError, Devices
 from fedling_broker.store.models import ModelRow
 from fedling_broker.store.store import Store
 from fedling_broker.tasks import task_file
 from fedling_broker.tasks.task_file import Task
 from fedling_protocol.disk import durable
 from fedling_protocol.disk.errors import CannotWrite, Missing, writing
+from fedling_protocol.settings import SettingsError
 from fedling_protocol.wire import digest, identity
 from fedling_protocol.wire.identity import SigningKey
+from fedling_protocol.wire.kinds import Kind
+from fedling_protocol.wire.names import AGGREGATOR
+from fedling_protocol.wire.refused import Refused
+from fedling_protocol.wire.trust import Trust
 
 READABLE = 0o644
 
@@ -49,6 +54,28 @@ def opened(args: argparse.Namespace) -> Iterator[tuple[Config, Store]]:
 
 def online_key(found: Config) -> SigningKey:
     return identity.load_key(found.state_dir / ONLINE_KEY)
+
+
+def check_own_certificate(found: Config, devices: Devices) -> None:
+    """Check that the root key vouches for the online key. Raises SettingsError, IdentityError."""
+    own = devices.find(AGGREGATOR)
+    if own is None or own.key != online_key(found).public:
+        raise SettingsError(
+            f"{found.state_dir}: the online key has no certificate; run: fedling-broker init"
+        )
+    check_certificate(found, own)
+
+
+def check_certificate(found: Config, certified: Certified) -> None:
+    """Check a certificate against fleet and root key. Raises SettingsError."""
+    try:
+        topic = found.topics.of(Kind.KEYS, certified.id)
+        Trust(found.topics, found.root_key).open(topic, certified.envelope)
+    except Refused as refused:
+        raise SettingsError(
+            f"{found.path}: fleet and root_key are not those of the certificate of {certified.id}:"
+            f" {refused}"
+        ) from refused
 
 
 def root_key(found: Config, path: Path) -> SigningKey:
@@ -93,7 +120,7 @@ def model_row(store: Store, task: str, version: int | None) -> ModelRow:
     """Find a version of the task's model, by default the newest. Raises Missing."""
     if version is None:
         return store.models.newest(task)
-    for row in store.models.rows(task):
-        if row.version == version:
-            return row
-    raise Missing(f"task {task} has no model {version}")
+    row = store.models.find(task, version)
+    if row is None:
+        raise Missing(f"task {task} has no model {version}")
+    return row

@@ -3,6 +3,8 @@
 import argparse
 
 from fedling_broker.commands import installation
+from fedling_broker.store.horizon import FIRST_VERSION
+from fedling_broker.store.models import Fold, ModelRow
 from fedling_protocol.command import output
 from fedling_protocol.exits import Exit
 
@@ -14,7 +16,7 @@ def list_(args: argparse.Namespace) -> Exit:
         rows = [
             {
                 "version": row.version,
-                "round": made[row.version].round if row.version in made else 0,
+                "round": _round(row, made.get(row.version)),
                 "model_hash": row.model_hash.hex(),
                 "exponents": " ".join(map(str, row.exponents)),
                 "back_to": made[row.version].back_to if row.version in made else None,
@@ -27,18 +29,26 @@ def list_(args: argparse.Namespace) -> Exit:
     return Exit.OK
 
 
+def _round(row: ModelRow, fold: Fold | None) -> int | None:
+    """The round that made it; 0: none did; None: that was erased."""
+    if fold is not None:
+        return fold.round
+    return 0 if row.version == FIRST_VERSION else None
+
+
 def rollback(args: argparse.Namespace) -> Exit:
     """Make a new version of an old one's weights: history goes forward. Raises Missing, Damaged."""
     with installation.opened(args) as (_, store):
         spec = installation.task(store, args.task).spec
-        row = installation.model_row(store, args.task, args.version)
         newest = store.models.newest(args.task)
-        made, dropped = store.roll_back(spec, row)
+        made, dropped = store.roll_back(spec, args.version)
     if args.json:
-        facts = {"task": args.task, "version": made.version, "back_to": row.version}
+        facts = {"task": args.task, "version": made.version, "back_to": args.version}
         output.print_json(facts | {"undo": newest.version, "dropped": dropped})
         return Exit.OK
-    print(f"model {made.version} of {args.task} has the weights of {row.version}; learning goes on")
+    print(
+        f"model {made.version} of {args.task} has the weights of {args.version}; learning goes on"
+    )
     if dropped:
         print(f"{dropped} updates of the round that was open, made from model {newest.version}, are"
               " in no model")  # fmt: skip

@@ -8,8 +8,10 @@ from fedling_broker import verify as verification
 from fedling_broker.aggregation.limits import WHOLE, Shares
 from fedling_broker.commands import installation
 from fedling_broker.commands.hindrances import hindrances, print_with_hindrances
+from fedling_broker.config import Config
 from fedling_broker.store.rounds import DecisionRow, PlanRow
 from fedling_broker.store.store import Store
+from fedling_broker.verify import Check
 from fedling_protocol.command import output
 from fedling_protocol.disk.errors import Missing
 from fedling_protocol.exits import Exit
@@ -72,9 +74,7 @@ def verify(args: argparse.Namespace) -> Exit:
                 "fault": check.fault,
             }
             for name in names
-            for check in verification.verify(
-                store, installation.task(store, name), installation.first_model_seed(found, name)
-            )
+            for check in _verified(found, store, name)
         ]
     faults = [row for row in rows if row["fault"]]
     if args.json:
@@ -83,12 +83,21 @@ def verify(args: argparse.Namespace) -> Exit:
         for row in faults:
             print(f"{row['task']} round {row['round']}: {row['fault']}", file=sys.stderr)
         audited = sum(row["from"] == "updates" for row in rows)
-        print(
-            f"{len(rows)} models recomputed, {audited} of them from updates; {len(faults)} faults"
-        )
+        whole = sum(row["from"] != "file" for row in rows)
+        print(f"{whole} models recomputed, {audited} of them from updates; {len(faults)} faults")
         for name in sorted({str(row["task"]) for row in rows if row["from"] == "state"}):
             print(f"{name}: rounds before these were erased (keep_rounds of broker.toml)")
     return Exit.FAILED if faults else Exit.OK
+
+
+def _verified(found: Config, store: Store, name: str) -> list[Check]:
+    """Verify a task; again if a running aggregator has erased old rounds meanwhile."""
+    task, seed = installation.task(store, name), installation.first_model_seed(found, name)
+    while True:
+        begins = store.models.horizon.beginning(name)
+        checks = list(verification.verify(store, task, seed))
+        if store.models.horizon.beginning(name) == begins:
+            return checks
 
 
 def _names(store: Store, task: str | None) -> list[str]:
@@ -138,7 +147,7 @@ def _whole(store: Store, task: str, plan: PlanRow) -> dict[str, object]:
         **_summary(store, task, plan),
         "shortened": sum(_counted(d, plan) != WHOLE for d in decisions),
         "base_hash": plan.base_hash.hex(),
-        "version": None if made is None else made.version,
+        "version": plan.base_version + 1 if plan.folded else None,
         "model_hash": None if made is None else made.model_hash.hex(),
         "sum_hash": None if made is None else made.sum_hash.hex(),
         "weight": None if made is None else made.weight,

@@ -13,8 +13,10 @@ from fedling_broker.commands import installation
 from fedling_broker.config import UNIT, Config
 from fedling_broker.service.service import Ports, Service
 from fedling_broker.store.database import PROGRAM
+from fedling_broker.store.devices import Devices
 from fedling_broker.store.store import Store
 from fedling_protocol.disk import lock, ownership
+from fedling_protocol.disk.errors import CannotWrite, WrongTables
 from fedling_protocol.disk.ownership import NotOurs
 from fedling_protocol.exits import Exit
 from fedling_protocol.net import credentials
@@ -61,11 +63,13 @@ def run(args: argparse.Namespace) -> Exit:
 def _why_not(args: argparse.Namespace) -> str:
     """Why the service could not begin with broker.toml as it is now; empty if it could."""
     try:
-        found = installation.load(args)
-        ownership.check_ours(found.state_dir)
-        installation.online_key(found)
+        with installation.opened(args) as (found, store):
+            ownership.check_ours(found.state_dir)
+            installation.secret(found)
+            devices = Devices(store.database, found.topics)
+            installation.check_own_certificate(found, devices)
         credentials.load(found.file.mqtt)
-    except (IdentityError, NotOurs, SettingsError) as error:
+    except (CannotWrite, IdentityError, NotOurs, SettingsError, WrongTables) as error:
         return str(error)
     return ""
 

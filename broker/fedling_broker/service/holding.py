@@ -7,9 +7,9 @@ back, twice as long each time, until the broker acknowledges what it did not tak
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 
+from fedling_broker.service.notices import Notice
 from fedling_protocol.runtime.backoff import Backoff
 from fedling_protocol.runtime.loop import Clock, Timer
 
@@ -19,14 +19,6 @@ CUTS = 2  # in a row
 FIRST_S, LONGEST_S = 60.0, 6 * 3600.0
 
 Call = Callable[[], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Notice:
-    """What hinders a task, as what is said of it: "is held back: ...". until: as Clock.wall()"""
-
-    says: str
-    until: float
 
 
 class _Hold:

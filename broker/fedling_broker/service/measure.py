@@ -1,12 +1,12 @@
 """From the updates of a statistics round to the model that knows the scale. It asks no database."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from fedling_broker.aggregation import scale
 from fedling_broker.service.fold import Made
-from fedling_broker.service.running_sum import read
+from fedling_broker.service.running_sum import Lost, read
 from fedling_broker.store.models import STATISTICS, ModelRow, Models
 from fedling_broker.store.rounds import DecisionRow, Rounds
 from fedling_broker.store.shelf import Damaged
@@ -15,48 +15,61 @@ from fedling_protocol.wire import digest, sums
 from fedling_protocol.wire.messages import Scale, TaskSpec
 
 
+def measured(
+    rounds: Rounds,
+    plan_id: bytes,
+    members: Iterable[DecisionRow],
+    lost: list[Lost] | None = None,
+) -> list[tuple[str, Sums]]:
+    """Read the members' updates on disk: the sums of each device.
+
+    lost: takes those that are not whole any more; None: raises Damaged. Raises Damaged if none is
+    left, as when the task was removed meanwhile by another process.
+    """
+    found = []
+    for member in members:
+        try:
+            update = read(rounds.update(plan_id, member))
+        except Damaged as damaged:
+            if lost is None:
+                raise
+            lost.append(Lost(member.device, str(damaged)))
+        else:
+            found.append((member.device, sums.unpack(update.vector)))
+    if not found:
+        raise Damaged(f"{rounds.log(plan_id)}: no update of the round of statistics is whole")
+    return found
+
+
+def add_up(devices: Sequence[tuple[str, Sums]], *, limited: bool) -> Sums:
+    """Add up what devices measured. limited: as in scale.total_of()"""
+    return scale.total_of([one for _, one in devices], limited=limited)
+
+
 def measure(
     models: Models,
     spec: TaskSpec,
     base: ModelRow,
     state: bytes,
-    devices: Iterable[tuple[str, bytes]],
+    devices: Sequence[tuple[str, Sums]],
     *,
     limited: bool,
 ) -> Made:
     """Make the base once more, with the scale; the same files again if a crash came between.
 
-    state: the name of the server's state, which stays; devices: their updates, as they came;
-    limited: as in scale.total_of(). Runs beside the loop. Raises Damaged, CannotWrite.
+    state: the name of the server's state, which stays; devices: what each measured; limited: as in
+    scale.total_of(). Runs beside the loop. Raises Damaged, CannotWrite.
     """
-    found = [(name, sums.unpack(read(message).vector)) for name, message in devices]
-    if not found:  # the task was removed meanwhile, by another process
-        raise Damaged("the round of statistics has no updates any more")
-    each = [one for _, one in found]
-    total = scale.total_of(each, limited=limited)
-    far = scale.far_off(each) if limited else []
+    total = add_up(devices, limited=limited)
+    far = scale.far_off([one for _, one in devices]) if limited else []
     made = replace(base, version=base.version + 1, scale=scale_of(total))
     weights = models.bytes_of(base, spec)
     made = replace(made, model_hash=digest.model_hash(made.spec(spec), made.exponents, weights))
     models.weights.put(weights, made.model_hash)
     sum_hash = models.sums.put(sums.pack(total))
-    held = sorted(name for (name, _), is_far in zip(found, far, strict=False) if is_far)
+    held = sorted(name for (name, _), is_far in zip(devices, far, strict=False) if is_far)
     parameters = json.dumps({"limited": limited, "far": held})
     return Made(made, total.count, sum_hash, state, STATISTICS, parameters)
-
-
-def add_up(devices: Iterable[tuple[str, bytes]], *, limited: bool) -> Sums:
-    """Add up updates to a statistics plan."""
-    return scale.total_of(
-        [sums.unpack(read(message).vector) for _, message in devices], limited=limited
-    )
-
-
-def updates(
-    rounds: Rounds, plan_id: bytes, members: Iterable[DecisionRow]
-) -> Iterable[tuple[str, bytes]]:
-    """Read the members' updates on disk, each with its device. Raises Damaged."""
-    return ((member.device, rounds.update(plan_id, member)) for member in members)
 
 
 def scale_of(total: Sums) -> tuple[Scale, ...]:

@@ -12,13 +12,12 @@ from fedling_broker.rounds import events as ev
 from fedling_broker.rounds import machine, state
 from fedling_broker.rounds.state import Rounds
 from fedling_broker.service.fold import Made, fold
-from fedling_broker.service.measure import measure, updates
+from fedling_broker.service.measure import measure, measured
 from fedling_broker.service.plans import asked_of, plan_of, restore, terms_of
 from fedling_broker.service.publisher import Publisher
 from fedling_broker.service.running_sum import Base, Lost, RunningSum
 from fedling_broker.service.turns import Turns
-from fedling_broker.store.horizon import Pruned
-from fedling_broker.store.models import FIRST_VERSION, ModelRow
+from fedling_broker.store.models import ModelRow
 from fedling_broker.store.rounds import DecisionRow, PlanRow
 from fedling_broker.store.shelf import Damaged
 from fedling_broker.store.store import Store
@@ -51,6 +50,7 @@ class Parts:
     secret: bytes
     keep_updates: bool  # for audits
     keep_rounds: int  # that can be recomputed, at least; 0: all
+    untidy: Callable[[], None]  # told that files lie around which no row speaks of
     refused: Callable[[Exception], None]  # told what the disk refused
     halt: Callable[[str, Exception], None]  # told what went wrong with a task alone
 
@@ -284,12 +284,21 @@ class RoundsRunner:
             return
         task, models, rounds = self.task, self._parts.store.models, self._parts.store.rounds
         before, base = models.newest_state(task.name), models.newest(task.name)
-        devices = updates(rounds, plan.plan_id, rounds.members(task.name, plan.plan_id))
+        members = rounds.members(task.name, plan.plan_id)
+        lost: list[Lost] = []
         limited = task.clip_q8 > 0
         self._compute(
             plan,
             before,
-            lambda: measure(models, task.spec, base, before, devices, limited=limited),
+            lambda: measure(
+                models,
+                task.spec,
+                base,
+                before,
+                measured(rounds, plan.plan_id, members, lost),
+                limited=limited,
+            ),
+            lost,
         )
 
     def _compute(
@@ -316,14 +325,13 @@ class RoundsRunner:
         entry, models = made.entry(plan.round), parts.store.models
         self._name_who_was_measured_far_off(entry.far)
         models.enter(task.name, entry, model)
-        keep, first = parts.keep_rounds, FIRST_VERSION
-        pruned = models.horizon.move(task.name, model.version, made.state_hash, keep, first)
+        if models.horizon.move(task.name, model.version, made.state_hash, parts.keep_rounds):
+            parts.untidy()
         parts.store.rounds.end(task.name, plan.plan_id, keep=parts.keep_updates)
         self.folding = False
         log.info("%s: %s made model %d", task.name, plan.words, model.version)
         self._sum = None
         self._conductor.give(ev.Folded(plan.plan_id))
-        self._then(lambda: self._prune(pruned))
         self._then(lambda: self._erase(plan, before))  # the next model is sealed before it
 
     def _name_who_is_far_off(self, plan: PlanRow) -> None:
@@ -363,19 +371,11 @@ class RoundsRunner:
             lambda: store.models.erase_state(before), lambda _: None, self._on_not_erased
         )
 
-    def _prune(self, pruned: Pruned) -> None:
-        """What is before the horizon; after a crash here the next start erases it."""
-        parts, store = self._parts, self._parts.store
-        for plan_id in pruned.logs:
-            parts.disk.do(partial(store.rounds.erase_log, plan_id), lambda _: None, parts.refused)
-        if pruned:
-            parts.compute.do(
-                lambda: store.models.erase(pruned), lambda _: None, self._on_not_erased
-            )
-
     def _on_not_erased(self, error: Exception) -> None:
-        """A state that stays because others write is erased after the next start."""
-        if not isinstance(error, Busy):
+        """What stays because others write is erased with what else no row speaks of."""
+        if isinstance(error, Busy):
+            self._parts.untidy()
+        else:
             self._parts.refused(error)
 
     # --- words: said when the turn is on disk ----------------------------------------------------

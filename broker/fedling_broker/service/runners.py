@@ -82,6 +82,10 @@ class Runners:
         self._rows.clear()
         self._untidy = True
 
+    def untidy(self) -> None:
+        """Files lie around that no row speaks of any more."""
+        self._untidy = True
+
     def tidy(self) -> None:
         """Beside the loop, and not while a fold makes files: its rows come last."""
         if self._untidy and not any(runner.folding for runner in self._runners.values()):
@@ -102,9 +106,10 @@ class Runners:
         except OF_THE_DISK:
             raise
         except Exception as error:  # noqa: BLE001 (the boundary of a task)
-            self.halt(row.name, error)
+            self._parts.halt(row.name, error)
             return
         self._runners[row.name] = runner
+        self.halts.begun(row.name)
         log.info("task %s: %s", row.name, "paused" if row.paused else "at work")
         runner.look()
         if self._connected():
@@ -139,7 +144,7 @@ def way_out(task: str, error: Exception) -> str:
     if isinstance(error, Damaged):
         return (
             "put the file back from a backup, or go back to a model that is whole: "
-            f"fedling-broker model rollback {task} VERSION"
+            f"fedling-broker model rollback {task} VERSION; or begin it anew: task remove, task add"
         )
     if isinstance(error, SettingsError):
         return f"mend it: fedling-broker task update {task} FILE, or task remove {task}"

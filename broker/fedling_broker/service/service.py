@@ -11,8 +11,9 @@ from functools import partial
 from fedling_broker.config import Config, KeepUpdates
 from fedling_broker.service import notices as notices_file
 from fedling_broker.service.counters import Counters
-from fedling_broker.service.holding import Holding, Notice
+from fedling_broker.service.holding import Holding
 from fedling_broker.service.inbox import Inbox
+from fedling_broker.service.notices import Notice
 from fedling_broker.service.plans import VECTOR_SIZE
 from fedling_broker.service.publisher import Publisher
 from fedling_broker.service.roster import Roster
@@ -95,6 +96,7 @@ class Service:
             secret=secret,
             keep_updates=config.file.keep_updates is KeepUpdates.AUDIT,
             keep_rounds=config.file.keep_rounds,
+            untidy=self._untidy,
             refused=self._refused,
             halt=self._halt,
         )
@@ -152,6 +154,9 @@ class Service:
     def _halt(self, task: str, error: Exception) -> None:
         self.counters.count("halts")
         self.runners.halt(task, error)
+
+    def _untidy(self) -> None:
+        self.runners.untidy()
 
     def _begin_again(self, task: str) -> None:
         if self._working:

@@ -4,8 +4,11 @@ Large things are files (shelf.py, update_log.py); the tables hold their names an
 change a table: fedling_protocol.disk.database.
 """
 
+import re
+import sqlite3
+import tomllib
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 
@@ -165,15 +168,34 @@ ALTER TABLE models ADD COLUMN scale TEXT;
 ALTER TABLE models ADD COLUMN drawn INTEGER NOT NULL DEFAULT 0;
 UPDATE models SET drawn = 1
 WHERE version = 1 AND task IN (SELECT name FROM tasks WHERE imported IS NULL);
-
--- tasks that left it to us were normalised by the device: their models go on with that
-UPDATE tasks SET text = substr(replace(char(10) || text, char(10) || '[task]',
-    char(10) || '[task]' || char(10) || 'normalise = "device"'), 2)
-WHERE text NOT LIKE '%normalise%';
-UPDATE tasks SET asked = substr(replace(char(10) || asked, char(10) || '[task]',
-    char(10) || '[task]' || char(10) || 'normalise = "device"'), 2)
-WHERE asked NOT LIKE '%normalise%';
 """
+
+
+def to_7(connection: sqlite3.Connection) -> None:
+    """Tasks that left it to us were normalised by the device: their models go on with that."""
+    for statement in SCHEMA_7.split(";\n"):
+        connection.execute(statement)
+    for name, text, asked in connection.execute("SELECT name, text, asked FROM tasks").fetchall():
+        told = [None if one is None else _by_device(one) for one in (text, asked)]
+        connection.execute("UPDATE tasks SET text = ?, asked = ? WHERE name = ?", (*told, name))
+
+
+def _by_device(text: str) -> str:
+    """The same task, that says how samples are normalised."""
+    try:
+        task = tomllib.loads(text).get("task", {})
+    except tomllib.TOMLDecodeError:  # the task will be stopped, and named
+        return text
+    if "normalise" in task:
+        return text
+    key = 'normalise = "device"'
+    in_table = re.sub(r"(?m)^(\s*\[\s*task\s*\].*)$", rf"\1\n{key}", text, count=1)
+    for told in (in_table, f"task.{key}\n{text}"):
+        with suppress(tomllib.TOMLDecodeError):
+            if "normalise" in tomllib.loads(told).get("task", {}):
+                return told
+    return text
+
 
 SCHEMA_8 = """
 -- how far back a task's models can be recomputed. version: the oldest that is kept, with the
@@ -186,7 +208,7 @@ CREATE TABLE horizon (
 
 TABLES = Tables(
     first=2,
-    steps=(SCHEMA_2, SCHEMA_3, SCHEMA_4, SCHEMA_5, SCHEMA_6, SCHEMA_7, SCHEMA_8),
+    steps=(SCHEMA_2, SCHEMA_3, SCHEMA_4, SCHEMA_5, SCHEMA_6, to_7, SCHEMA_8),
     converter="fedling-broker serve",
     mender="end `serve` and put a backup back: fedling-broker restore FILE --replace",
 )

@@ -5,10 +5,11 @@ horizon moves from one such state to the next, so between `keep` and twice as ma
 """
 
 import sqlite3
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fedling_protocol.disk.database import Database, one
+
+FIRST_VERSION = 1  # of a model: what a task begins with
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,19 +18,6 @@ class Beginning:
 
     version: int  # of the oldest model that is kept
     state_hash: bytes  # the server's state after it, from which the next ones are made again
-
-
-@dataclass(frozen=True, slots=True)
-class Pruned:
-    """Names of files that no row of a task speaks of any more."""
-
-    sums: Sequence[bytes] = ()
-    weights: Sequence[bytes] = ()
-    states: Sequence[bytes] = ()
-    logs: Sequence[bytes] = ()  # plan ids
-
-    def __bool__(self) -> bool:
-        return any((self.sums, self.weights, self.states, self.logs))
 
 
 class Horizon:
@@ -51,49 +39,46 @@ class Horizon:
                  WHERE next_version > 0 AND task = coalesce(?1, task)"""
         return [name for (name,) in self._database.rows(sql, task)]
 
-    def move(self, task: str, version: int, state_hash: bytes, keep: int, first: int) -> Pruned:
+    def move(self, task: str, version: int, state_hash: bytes, keep: int) -> bool:
         """Take in that a round made this model; part of the transaction that ends the round.
 
-        keep: rounds, 0: all. first: the version that the task began with
+        keep: rounds, 0: all. True: files lie around now that no row speaks of (Store.tidy)
         """
         if keep == 0:
-            return Pruned()
+            return False
         with self._database.transaction("the horizon") as connection:
             sql = "INSERT OR IGNORE INTO horizon VALUES (?, 0, x'', 0, x'')"
             connection.execute(sql, (task,))
-            sql = "SELECT version, state_hash, next_version, next_state_hash FROM horizon"
+            sql = "SELECT next_version, next_state_hash FROM horizon"
             found = one(connection, f"{sql} WHERE task = ?", (task,))
             assert found is not None
-            base, base_state, last, last_state = found
-            if version - (last or base or first) < keep:
-                return Pruned()
+            last, last_state = found
+            if version - (last or FIRST_VERSION) < keep:
+                return False
             connection.execute(
                 "UPDATE horizon SET version = ?, state_hash = ?, next_version = ?,"
                 " next_state_hash = ? WHERE task = ?",
                 (last, last_state, version, state_hash, task),
             )
-            return _prune(connection, task, last, base_state) if last else Pruned()
+            if last:
+                _prune(connection, task, last)
+            return bool(last)
 
 
-def _prune(connection: sqlite3.Connection, task: str, base: int, old_state: bytes) -> Pruned:
-    """Forget what came about before a version; what it speaks of can be erased then.
+def _prune(connection: sqlite3.Connection, task: str, base: int) -> None:
+    """Forget what came about before a version.
 
     Weights stay that the MQTT broker holds, or that a later version has again.
     """
-    before = "FROM journal WHERE task = ? AND version <= ?"
-    sums = _names(connection, f"SELECT sum_hash {before} AND sum_hash != x''", (task, base))
-    logged = f"FROM plans WHERE task = ? AND kept = 1 AND round IN (SELECT round {before})"
-    logs = _names(connection, f"SELECT plan_id {logged}", (task, task, base))
-    forget = f"UPDATE plans SET kept = 0 WHERE plan_id IN (SELECT plan_id {logged})"
-    connection.execute(forget, (task, task, base))
+    before = "FROM journal WHERE task = ?1 AND version <= ?2"
+    connection.execute(
+        f"UPDATE plans SET kept = 0 WHERE task = ?1 AND round IN (SELECT round {before})",
+        (task, base),
+    )
     connection.execute(f"DELETE {before}", (task, base))
-    wanted = """FROM models WHERE task = ?1 AND version < ?2 AND retained = 0 AND version NOT IN
+    connection.execute(
+        """DELETE FROM models WHERE task = ?1 AND version < ?2 AND retained = 0 AND version NOT IN
         (SELECT json_extract(parameters, '$.version') FROM journal
-         WHERE task = ?1 AND optimiser = 'rollback')"""
-    weights = _names(connection, f"SELECT model_hash {wanted}", (task, base))
-    connection.execute(f"DELETE {wanted}", (task, base))
-    return Pruned(sums, weights, [old_state] if old_state else [], logs)
-
-
-def _names(connection: sqlite3.Connection, sql: str, values: tuple[str | int, ...]) -> list[bytes]:
-    return [name for (name,) in connection.execute(sql, values)]
+         WHERE task = ?1 AND optimiser = 'rollback')""",
+        (task, base),
+    )

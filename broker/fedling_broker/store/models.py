@@ -7,14 +7,12 @@ from pathlib import Path
 
 from fedling_broker.aggregation.optimisers import Setup
 from fedling_broker.aggregation.state import ServerState, state_of_weights, state_to_bytes
-from fedling_broker.store.horizon import Horizon, Pruned
+from fedling_broker.store.horizon import Horizon
 from fedling_broker.store.shelf import Shelf
 from fedling_protocol.disk.database import Database
 from fedling_protocol.wire import digest
 from fedling_protocol.wire.messages import Scale, TaskSpec
 
-FIRST_VERSION = 1
-AT_ONCE = 50  # files that are erased in one transaction
 _SUMS, _WEIGHTS = "SELECT sum_hash FROM journal", "SELECT model_hash FROM models"
 
 _MODEL = "version, model_hash, exponents, scale, drawn"
@@ -106,6 +104,11 @@ class Models:
         (row,) = self._database.rows(sql, task)
         return _model(*row)
 
+    def find(self, task: str, version: int) -> ModelRow | None:
+        sql = f"SELECT {_MODEL} FROM models WHERE task = ? AND version = ?"
+        row = self._database.row(sql, task, version)
+        return None if row is None else _model(*row)
+
     def rows(self, task: str) -> list[ModelRow]:
         """By version."""
         sql = f"SELECT {_MODEL} FROM models WHERE task = ? ORDER BY version"
@@ -176,22 +179,6 @@ class Models:
         with self._database.transaction("the server's states"):
             if name not in self._states():
                 self.states.erase(name)
-
-    def erase(self, pruned: Pruned) -> None:
-        """Erase files of rounds before the horizon, but what another task stands on.
-
-        A few at a time: a transaction keeps others from writing. Raises CannotWrite, Busy.
-        """
-        for shelf, names, query in (
-            (self.sums, pruned.sums, _SUMS),
-            (self.weights, pruned.weights, _WEIGHTS),
-        ):
-            for at in range(0, len(names), AT_ONCE):
-                with self._database.transaction("files of old rounds"):
-                    kept = {name for (name,) in self._database.rows(query)}
-                    shelf.erase(*(name for name in names[at : at + AT_ONCE] if name not in kept))
-        for name in pruned.states:
-            self.erase_state(name)
 
     def folds(self, task: str) -> list[Fold]:
         """The journal, by version."""

@@ -9,13 +9,14 @@ from fedling_broker.aggregation import initial
 from fedling_broker.aggregation.state import ServerState
 from fedling_broker.store import old_files, place
 from fedling_broker.store.database import create_database, guard, open_database
+from fedling_broker.store.horizon import FIRST_VERSION
 from fedling_broker.store.ledger import Ledger
-from fedling_broker.store.models import FIRST_VERSION, ModelRow, Models
+from fedling_broker.store.models import ModelRow, Models
 from fedling_broker.store.rounds import PlanRow, Rounds
 from fedling_broker.store.tasks import TaskExists, TaskRow, Tasks
 from fedling_broker.store.withdrawn import Withdrawn
 from fedling_broker.tasks.task_file import Task
-from fedling_protocol.disk.errors import BadInput, writing
+from fedling_protocol.disk.errors import BadInput, Missing, writing
 from fedling_protocol.wire.messages import TaskSpec
 
 FOLDERS = ("updates", "sums", "states", "models")
@@ -122,11 +123,11 @@ class Store:
             first = ModelRow(FIRST_VERSION, model_hash, state.exponents, drawn=drawn)
             self.models.add_first(task.name, first, state_hash)
 
-    def roll_back(self, spec: TaskSpec, to: ModelRow) -> tuple[ModelRow, int]:
+    def roll_back(self, spec: TaskSpec, version: int) -> tuple[ModelRow, int]:
         """A new version with an old one's weights, and how many updates are in no model now.
 
         A round that is open is ended: what it learned from the newest model is not wanted. Raises
-        Damaged; BadInput before the fleet was measured, when there is one model only.
+        Missing, Damaged; BadInput before the fleet was measured, when there is one model only.
         """
         name = spec.task
         with self.database.transaction("the rollback"):
@@ -134,6 +135,9 @@ class Store:
                 raise BadInput(
                     f"task {name} has learned nothing yet: its round of statistics comes first"
                 )
+            to = self.models.find(name, version)
+            if to is None:
+                raise Missing(f"task {name} has no model {version}")
             plan, dropped = self.rounds.unfolded(name), 0
             if plan is not None:
                 dropped = len(self.rounds.members(name, plan.plan_id))

@@ -67,6 +67,7 @@ class Setup:
     agent: AgentConfig | None = None  # fleet and root key are filled in; None: the defaults
     weather: Weather = CALM
     limits: Limits = field(default_factory=Limits)
+    keep_rounds: int = 100  # of broker.toml
     aggregator: Habits = field(default_factory=Habits)
     device: Habits = field(default_factory=Habits)
     rates: tuple[float | None, float | None] = (None, None)  # of devices, as Cable has them
@@ -151,7 +152,9 @@ class VirtualFleet:
     @cached_property
     def config(self) -> Config:
         """The aggregator's."""
-        file = BrokerFile(NAME, self.root.public.hex(), Path(AGGREGATOR), MQTT)
+        file = BrokerFile(
+            NAME, self.root.public.hex(), Path(AGGREGATOR), MQTT, keep_rounds=self.setup.keep_rounds
+        )
         return Config(file, self.directory / "broker.toml")
 
     def _make_aggregator(self) -> Node:

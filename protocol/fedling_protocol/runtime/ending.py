@@ -26,7 +26,7 @@ class Ending:
         a service could not begin with what is configured now; else it is empty."""
         self._stop = stop
         self._why_not = why_not
-        self._again = False
+        self._again = self._over = False
         loop.on_end(self._end)
         if sdnotify.managed():
             loop.on_signal(signal.SIGHUP, self._begin_anew)
@@ -41,11 +41,13 @@ class Ending:
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
     def _end(self) -> None:
-        self._again = False
+        self._again, self._over = False, True
         sdnotify.stopping()
         self._stop()
 
     def _begin_anew(self) -> None:
+        if self._over:
+            return
         why_not = self._why_not()
         if why_not:
             log.error("goes on as before: %s", why_not)

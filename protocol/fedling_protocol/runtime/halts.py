@@ -41,7 +41,7 @@ class Halts:
 
     way_out: says what a person can do about this error of a task
     told: called when somebody is stopped, or is not any more
-    again: tries a task again
+    again: tries a task again: then add() or begun() tells what came of it
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Halts:
     def add(self, task: str, error: Exception) -> None:
         """Stop a task: it has no runner any more."""
         halt = self._halts.setdefault(task, _Halt(self._draw))
-        if halt.halted is not None:
+        if halt.timer is not None:
             return
         halt.backoff.lived(self._clock.now() - halt.tried)
         wait_s = halt.backoff.next_s()
@@ -79,6 +79,13 @@ class Halts:
         halt.halted = Halted(says, self._clock.now() + wait_s)
         halt.timer = self._clock.after(wait_s, lambda: self._try(task))
         self._told()
+
+    def begun(self, task: str) -> None:
+        """It has a runner again, if it was stopped."""
+        halt = self._halts.get(task)
+        if halt is not None and halt.halted is not None:
+            halt.halted = None
+            self._told()
 
     def forget(self, task: str) -> None:
         """It was changed, or is no more: what is left of it begins anew at once."""
@@ -95,7 +102,6 @@ class Halts:
 
     def _try(self, task: str) -> None:
         halt = self._halts[task]
-        halt.timer, halt.halted, halt.tried = None, None, self._clock.now()
+        halt.timer, halt.tried = None, self._clock.now()
         log.info("task %s is tried again", task)
-        self._told()
         self._again(task)

@@ -31,9 +31,8 @@ class Refusals:
     def fault(self, topic: str, error: Exception) -> None:
         """Count a message that nobody is to blame for but us: it is dropped, the rest goes on."""
         self._count("faults")
-        words = mishaps.sentence(error)
-        if self.may_log(words):
-            log.error("dropped a message on %r: %s", topic[:200], words)
+        if self.may_log(type(error).__name__):  # its words may be what somebody has sent us
+            log.error("dropped a message on %r: %s", topic[:200], mishaps.sentence(error))
 
     def may_log(self, what: str) -> bool:
         """Whether a minute has passed since the last line of this sort."""

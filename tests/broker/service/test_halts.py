@@ -80,7 +80,7 @@ def goes_on(aggregator: HandAggregator, task: str) -> bool:
 
 def told(aggregator: HandAggregator) -> str:
     """What `task list` says of the sick one."""
-    return str(notices.read(aggregator.directory).get(SICK, ""))
+    return str(notices.read(aggregator.directory, aggregator.clock.wall()).get(SICK, ""))
 
 
 def model_of(aggregator: HandAggregator) -> Path:
@@ -135,7 +135,7 @@ def test_a_task_goes_on_from_an_older_model(
     first = other.models.rows(SICK)[0]
     row = other.tasks.find(SICK)
     assert row is not None
-    other.roll_back(parse_task(row.text, SICK).spec, first)
+    other.roll_back(parse_task(row.text, SICK).spec, first.version)
     other.close()
     aggregator.clock.move(2.0)
     assert told(aggregator) == ""
@@ -289,3 +289,24 @@ def test_whatever_an_action_raises_stops_one_task_and_is_undone(
     while aggregator.store.models.folded(SICK) < 4:
         assert goes_on(aggregator, SICK) or aggregator.store.models.folded(SICK) == 2
     assert faults(aggregator) == []
+
+
+def test_a_message_that_waits_while_its_task_is_tried_again_is_not_refused(
+    aggregator: HandAggregator,
+) -> None:
+    """ "unknown plan" is final: the device would throw its update away."""
+    plan = aggregator.plan_of(SICK)
+    aggregator.join(1, plan)
+    aggregator.settle()
+    aggregator.service._halt(SICK, RuntimeError("planted"))
+    aggregator.settle()
+    aggregator.disk.waits = True  # a turn is being committed: what comes waits for the next one
+    aggregator.service.turns.run(lambda: aggregator.store.rounds.grow(SICK, plan.plan_id, 1))
+    aggregator.settle()
+    aggregator.update(1, plan)
+    aggregator.clock.move(LONGEST_S)
+    aggregator.disk.waits = False
+    aggregator.disk.go()
+    aggregator.settle()
+    assert [receipt.reason for receipt in aggregator.receipts if "unknown" in receipt.reason] == []
+    assert aggregator.service.runners.find(SICK) is not None

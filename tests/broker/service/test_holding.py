@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedling_broker.service import notices
-from fedling_broker.service.holding import FIRST_S, LONGEST_S, Holding, Notice
+from fedling_broker.service.holding import FIRST_S, LONGEST_S, Holding
+from fedling_broker.service.notices import Notice
 from fedling_protocol.wire.kinds import Kind
 from tests.support.hand_aggregator import TOPICS, HandAggregator
 from tests.support.ports import HandClock, Published
@@ -74,14 +75,14 @@ def test_it_goes_on_when_the_broker_has_taken_it(aggregator: HandAggregator) -> 
     aggregator.connect()
     cut(aggregator)
     cut(aggregator)
-    assert "large" in notices.read(aggregator.directory)
+    assert "large" in notices.read(aggregator.directory, aggregator.clock.wall())
     aggregator.clock.move(FIRST_S + 1)
     (model,) = published(aggregator, MODEL, "large")
     assert len(published(aggregator, PLAN, "large")) == 1
     assert model.done is not None
     model.done()
     aggregator.settle()
-    assert notices.read(aggregator.directory) == {}
+    assert notices.read(aggregator.directory, aggregator.clock.wall()) == {}
     cut(aggregator)
     assert len(published(aggregator, MODEL, "large")) == 1  # as the first one: it may be chance
 
@@ -93,7 +94,7 @@ def test_removed_task_is_held_no_longer(aggregator: HandAggregator) -> None:
     aggregator.remove_task("large")
     aggregator.clock.move(LONGEST_S)
     assert published(aggregator, MODEL, "large") == []
-    assert notices.read(aggregator.directory) == {}
+    assert notices.read(aggregator.directory, aggregator.clock.wall()) == {}
 
 
 def test_next_service_begins_without_notices(aggregator: HandAggregator) -> None:
@@ -102,19 +103,19 @@ def test_next_service_begins_without_notices(aggregator: HandAggregator) -> None
     cut(aggregator)
     aggregator.start()
     aggregator.settle()
-    assert notices.read(aggregator.directory) == {}
+    assert notices.read(aggregator.directory, aggregator.clock.wall()) == {}
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b'{"a": 1}', b'{"a": {"says": "x"}}', b"\xff"])
 def test_file_of_notices_that_is_of_no_use_tells_nothing(tmp_path: Path, content: bytes) -> None:
     (tmp_path / notices.FILE).write_bytes(content)
-    assert notices.read(tmp_path) == {}
+    assert notices.read(tmp_path, 0.0) == {}
 
 
 def test_notices_are_read_as_they_were_written(tmp_path: Path) -> None:
     told = {"watch": Notice("too large", 1_790_000_000.5)}
     notices.write(tmp_path, told)
-    assert notices.read(tmp_path) == told
+    assert notices.read(tmp_path, 0.0) == told
 
 
 def test_plan_that_is_too_large_is_held_though_its_model_passes() -> None:
@@ -148,3 +149,9 @@ def test_each_cut_in_a_row_holds_longer_up_to_hours(
             before = len(called)
             clock.move(number)
             assert all(at >= least for at in called[before:])
+
+
+def test_what_a_killed_service_told_is_not_told_for_ever(tmp_path: Path) -> None:
+    notices.write(tmp_path, {"tiny": Notice("is stopped: a file", 1000.0)})
+    assert "tiny" in notices.read(tmp_path, 1000.0 + notices.OLD_S - 1)
+    assert notices.read(tmp_path, 1000.0 + notices.OLD_S) == {}

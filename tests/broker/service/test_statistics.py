@@ -10,6 +10,7 @@ from fedling_broker.aggregation.scale import total_of
 from fedling_broker.config import KeepUpdates
 from fedling_broker.service import measure as service_measure
 from fedling_broker.store.models import ModelRow
+from fedling_broker.store.rounds import LOST
 from fedling_broker.store.shelf import Damaged
 from fedling_broker.store.store import Store
 from fedling_broker.tasks import changes
@@ -200,7 +201,7 @@ def test_a_rollback_keeps_the_scale(aggregator: HandAggregator) -> None:
     for version, drawn in ((1, True), (3, False)):
         other = Store(aggregator.directory)
         row = next(row for row in other.models.rows("tiny") if row.version == version)
-        other.roll_back(spec, row)
+        other.roll_back(spec, row.version)
         other.close()
         aggregator.clock.move(2.0)
         assert (newest(aggregator).scale, newest(aggregator).drawn) == (SCALE, drawn)
@@ -215,7 +216,7 @@ def test_there_is_nothing_to_go_back_to_before_the_fleet_was_measured(
     other = Store(aggregator.directory)
     spec = parse_task(other.tasks.rows()[0].text, "tiny.toml").spec
     with pytest.raises(BadInput, match="learned nothing yet"):
-        other.roll_back(spec, other.models.newest("tiny"))
+        other.roll_back(spec, other.models.newest("tiny").version)
     other.close()
     aggregator.clock.move(2.0)
     assert measure(aggregator).spec.scale == SCALE
@@ -283,11 +284,43 @@ def test_two_devices_are_believed_as_they_are(tmp_path: Path) -> None:
 
 def test_a_round_whose_updates_are_gone_is_damaged(aggregator: HandAggregator) -> None:
     """As when the task is removed while the last of its updates is committed."""
-    models, task = aggregator.store.models, aggregator.service.runners.find("tiny")
-    assert task is not None
-    base, state = models.newest("tiny"), models.newest_state("tiny")
-    with pytest.raises(Damaged, match="no updates any more"):
-        service_measure.measure(models, task.task.spec, base, state, iter(()), limited=True)
+    with pytest.raises(Damaged, match="no update of the round of statistics is whole"):
+        service_measure.measured(aggregator.store.rounds, b"p" * 16, [])
+
+
+def test_a_round_goes_on_without_an_update_that_the_disk_lost(aggregator: HandAggregator) -> None:
+    plan = aggregator.plan
+    for number, sums in enumerate(HONEST[:2], 1):
+        aggregator.measured(number, plan, sums)
+    log = aggregator.store.rounds.log(plan.plan_id)
+    data = bytearray(log.read_bytes())
+    data[len(data) // 4] ^= 1  # in the first device's
+    log.write_bytes(data)
+    aggregator.measured(3, plan, HONEST[2])
+    limited = total_of(HONEST[1:], limited=True)
+    assert aggregator.plan.spec.scale == Normaliser.of(limited).to_tuples()
+    reasons = [d.reason for d in aggregator.store.rounds.decisions("tiny", plan.plan_id)]
+    assert sorted(reasons) == ["", "", LOST]
+    assert [check.fault for check in verified(aggregator)] == ["", ""]
+
+
+def test_a_round_of_which_nothing_is_left_stops_its_task_with_a_way_out(
+    aggregator: HandAggregator,
+) -> None:
+    plan = aggregator.plan
+    for number, sums in enumerate(HONEST[:2], 1):
+        aggregator.measured(number, plan, sums)
+    log = aggregator.store.rounds.log(plan.plan_id)
+    aggregator.clock.settle()
+    aggregator.disk.waits = True
+    aggregator.measured(3, plan, HONEST[2])
+    aggregator.disk.go()
+    log.write_bytes(bytes(log.stat().st_size))
+    aggregator.disk.waits = False
+    aggregator.settle()
+    (halted,) = aggregator.service.runners.halts.halted.values()
+    assert "no update of the round of statistics is whole" in halted.says
+    assert "task remove" in halted.says
 
 
 def test_the_scale_outlives_the_sum_that_it_was_made_of(tmp_path: Path) -> None:

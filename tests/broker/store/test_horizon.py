@@ -8,6 +8,7 @@ import pytest
 from fedling_broker import backup
 from fedling_broker.store.store import Store
 from fedling_broker.verify import verify
+from fedling_protocol.disk.errors import Missing
 from tests.support.rounds_on_disk import SEED, TASK, make_store, run_round
 
 KEEP, ROUNDS = 3, 20
@@ -75,7 +76,7 @@ def test_a_start_erases_what_a_crash_left_and_nothing_else(store: Store) -> None
     with store.database.transaction("a fold that was cut"):
         for version in (10, 15, 20):
             state = store.models.newest_state("tiny")
-            store.models.horizon.move("tiny", version, state, KEEP, 1)
+            store.models.horizon.move("tiny", version, state, KEEP)
     before = files(store)
     store.tidy()
     assert files(store)["sums"] == ROUNDS - 14 < before["sums"]
@@ -114,3 +115,22 @@ def test_a_backup_has_what_the_history_begins_with(store: Store) -> None:
     assert {name for name in named if name.startswith("states/")} == {
         f"states/{path.name}" for path in store.models.states.directory.iterdir()
     }
+
+
+def test_what_was_erased_cannot_be_gone_back_to(store: Store) -> None:
+    rounds(store, 1, 8)
+    newest = store.models.newest("tiny")
+    with pytest.raises(Missing, match="task tiny has no model 1"):
+        store.roll_back(TASK.spec, 1)
+    assert store.models.newest("tiny") == newest
+
+
+def test_what_is_verified_is_of_one_instant(store: Store) -> None:
+    """But its files: whoever verifies beside a running aggregator looks at the horizon again."""
+    rounds(store, 1, 4)
+    found = verify(store, TASK, SEED)
+    checks = [next(found)]
+    rounds(store, 5, 5)
+    checks += found
+    assert [check.version for check in checks] == [1, 2, 3, 4, 5]
+    assert [check.fault for check in checks] == [""] * 5

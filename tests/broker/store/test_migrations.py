@@ -1,11 +1,12 @@
 """An upgrade of the aggregator keeps its rounds, verdicts, models and devices."""
 
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from fedling_broker import verify
-from fedling_broker.store.database import FILE, PROGRAM, TABLES, open_database
+from fedling_broker.store.database import FILE, PROGRAM, TABLES, _by_device, open_database
 from fedling_broker.store.devices import Devices
 from fedling_broker.store.store import Store
 from fedling_broker.tasks.task_file import parse_task
@@ -112,3 +113,19 @@ def test_open_database_where_init_was_not_run(tmp_path: Path) -> None:
     with pytest.raises(WrongTables, match="run: fedling-broker init"):
         open_database(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '# normalise stays as it is\n[task]\nname = "a"\n',
+        '[ task ]  # first\nname = "a"\n[model]\nlayers = [2]\n',
+        '[task]\nlabels = ["normalised"]\n',
+        'task.name = "a"\n[model]\nlayers = [2]\n',
+    ],
+)
+def test_a_task_that_left_it_open_goes_on_by_device(text: str) -> None:
+    before, after = tomllib.loads(text), tomllib.loads(_by_device(text))
+    assert after["task"].pop("normalise") == "device"
+    assert after == before
+    assert _by_device(_by_device(text)) == _by_device(text)

@@ -5,7 +5,14 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+
+import pytest
+
+from fedling_protocol.runtime import sdnotify
+from fedling_protocol.runtime.ending import Ending
+from fedling_protocol.runtime.loop import Loop
 
 # A service: it writes the number of its beginning, its process, and how it ended.
 SERVICE = """
@@ -116,6 +123,24 @@ def test_end_that_comes_after_a_hangup_is_the_end(tmp_path: Path) -> None:
     assert service.process.wait(30) == 0
     service.manager.close()
     assert len(service.beginnings) == 2
+
+
+def test_hangup_that_comes_after_the_end_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end takes a while: what is under way is finished first."""
+    begun: list[object] = []
+    monkeypatch.setattr(sdnotify, "managed", lambda: True)
+    monkeypatch.setattr(os, "execv", lambda *words: begun.append(words))
+    monkeypatch.setattr(signal, "pthread_sigmask", lambda *_words: None)
+    loop = Loop()
+    calls: dict[signal.Signals, Callable[[], None]] = {}
+    monkeypatch.setattr(loop, "on_signal", calls.__setitem__)
+    stopped: list[bool] = []
+    ending = Ending(loop, lambda: stopped.append(True), str)
+    calls[signal.SIGTERM]()
+    calls[signal.SIGHUP]()
+    ending.finish()
+    loop.close()
+    assert (stopped, begun) == ([True], [])
 
 
 def test_hangup_without_a_service_manager_is_the_end(tmp_path: Path) -> None:

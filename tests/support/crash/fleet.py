@@ -46,6 +46,7 @@ fleet = "crash"
 root_key = "{root_key}"
 state_dir = "state"
 keep_updates = "{keep}"
+keep_rounds = 1
 [mqtt]
 host = "127.0.0.1"
 port = {port}

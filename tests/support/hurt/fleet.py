@@ -63,6 +63,7 @@ def setup(seed: int) -> Setup:
         tuple(text_of(task) for task in TASKS),
         EXAMPLES,
         seed,
+        keep_rounds=1,
         agent=agent,
         weather=Weather(latency_s=0.2),
     )

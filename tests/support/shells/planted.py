@@ -31,6 +31,7 @@ from fedling_broker.store import models
 from fedling_broker.store import store as broker_store
 from fedling_broker.store.ledger import Ledger
 from fedling_broker.store.rounds import Rounds
+from fedling_native import Sums
 from fedling_protocol.wire.messages import Scale
 from tests.support.shells.faults import Focus
 
@@ -152,12 +153,13 @@ def removed_task_not_forgotten() -> AbstractContextManager[object]:
 
 def statistics_forget_a_device() -> AbstractContextManager[object]:
     """The last of those that were accepted."""
-    real = measure.updates
+    real = measure.measured
 
-    def updates(*arguments: Any) -> list[tuple[str, bytes]]:
-        return list(real(*arguments))[: None if len(arguments[2]) < 2 else -1]
+    def measured(*arguments: Any) -> list[tuple[str, Sums]]:
+        found = real(*arguments)
+        return found[:-1] or found
 
-    return patch.object(broker, "updates", updates)
+    return patch.object(broker, "measured", measured)
 
 
 def scale_lost_after_a_start() -> AbstractContextManager[object]:

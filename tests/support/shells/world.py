@@ -149,6 +149,7 @@ class World:
                 doubled=self.choose(0.0, 0.05, 0.2),
                 overtaking=self.choose(0.0, 0.0, 0.2),
             ),
+            keep_rounds=1 + self.seed % 2,
             aggregator=Habits(latency=latency, retry_s=(slowest, 4 * slowest)),
             device=Habits(latency=latency, retry_s=(slowest, 10 * slowest)),
             rates=(

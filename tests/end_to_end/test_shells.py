@@ -30,7 +30,8 @@ REACHED: list[object] = [
     *((Answer.WAIT, "not in cohort"), "superseded", "failed: planted", "the disk was full"),
     *((Verdict.ACCEPTED, None, True), (Verdict.DUPLICATE, Verdict.ACCEPTED, True)),
     *((Verdict.LATE, None, True), (Verdict.LATE, None, False)),
-    *("added again", "put back", "another id", "replayed", "of a former life", "statistics"),
+    *("added again", "put back", "another id", "replayed", "of a former life"),
+    *("statistics", "erased"),
 ]
 RARE = ["a place was given away"]  # somewhere in the first quarter
 

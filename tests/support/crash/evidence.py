@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 
 from fedling_agent.store.store import Store
 from fedling_broker.store.database import FILE
-from tests.support.crash.fleet import DEVICES, ROUNDS, TASK, Layout
+from tests.support.crash.fleet import DEVICES, KEPT, ROUNDS, TASK, Layout
 from tests.support.crash.keeper import Keeper
 
 DECISIONS = """
@@ -68,9 +68,9 @@ def flaws(evidence: Evidence) -> Iterator[str]:
     """What is wrong with an undisturbed run, in words."""
     if evidence.verify != 0:
         yield f"round verify --all ends with {evidence.verify}"
-    if [row[0] for row in evidence.journal] != list(range(ROUNDS)):
+    if [row[0] for row in evidence.journal] != list(range(ROUNDS))[-KEPT:]:
         yield f"journal: {evidence.journal}"
-    if len({row[1] for row in evidence.models}) != ROUNDS + 1:
+    if [row[0] for row in evidence.models] != list(range(1, ROUNDS + 2))[-KEPT - 1 :]:
         yield f"models: {evidence.models}"
     accepted = {row[:3] for row in evidence.decisions if row[3] == "accepted"}
     if len(accepted) != DEVICES * ROUNDS or len(evidence.decisions) != len(accepted):
@@ -78,6 +78,8 @@ def flaws(evidence: Evidence) -> Iterator[str]:
     received = {(row[1], row[0], row[2]) for row in evidence.receipts if row[3] == "accepted"}
     if received != accepted or len(evidence.receipts) != len(received):
         yield f"not every update was receipted: {evidence.receipts}"
+    if not {row[4] for row in evidence.journal} <= {row[1] for row in evidence.models}:
+        yield f"a round whose model is not there: {evidence.journal}, {evidence.models}"
     for round_, weight, *_ in evidence.journal:
         members = [row[4] for row in evidence.decisions if row[0] == round_]
         if round_ and sum(int(str(member)) for member in members) != weight:

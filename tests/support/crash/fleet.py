@@ -12,6 +12,7 @@ from tests.support.crash.keeper import Keeper
 
 DEVICES = 6
 ROUNDS = 4  # the first of them, number 0, of statistics
+KEPT = 1  # of them; the others are erased while it runs
 TASK = "tiny"
 SUBJECT = 0  # the device whose agent is killed
 
@@ -46,7 +47,7 @@ fleet = "crash"
 root_key = "{root_key}"
 state_dir = "state"
 keep_updates = "{keep}"
-keep_rounds = 1
+keep_rounds = {kept}
 [mqtt]
 host = "127.0.0.1"
 port = {port}
@@ -114,7 +115,7 @@ class Fleet:
     def keep(self, updates: str) -> None:
         """From now on: "fold" or "audit"."""
         root_key = self._root.public.hex()
-        text = BROKER_FILE.format(root_key=root_key, port=self.port, keep=updates)
+        text = BROKER_FILE.format(root_key=root_key, port=self.port, keep=updates, kept=KEPT)
         self.layout.broker_config.write_text(text)
 
     def _make_broker(self) -> None:

@@ -58,6 +58,7 @@ class Judge:
         self.task = task_file.parse_task(world.setup.tasks[0], "a schedule's task")
         self.broken = 0  # how often history was
         self.plans: set[bytes] = set()  # that were published since it broke last
+        self.bases: dict[bytes, tuple[int, ...]] = {}  # plan: exponents of its base
         self.renamed: dict[bytes, bytes] = {}  # plan of a copy: what its open plan was before
         self.said: list[tuple[str, bytes]] = []  # by the aggregator, on which topic
         policy = self.task.rules.policy
@@ -218,6 +219,9 @@ class Judge:
         """It is of this life, unless its task was removed in this instant."""
         if isinstance(plan, Plan) and self.store.rounds.plan(TASK, plan.plan_id):
             self.plans.add(plan.plan_id)
+            base = self.store.models.find(TASK, plan.base_version)
+            assert base is not None
+            self.bases[plan.plan_id] = base.exponents
 
     def note_leaving(self, device: str, connection: Connection | None, size: int) -> None:
         rate = self.world.setup.rates[0]
@@ -310,11 +314,14 @@ class Judge:
         """Each update that was signed has one verdict; each accepted one is in one sum."""
         counted: set[tuple[str, bytes]] = set()
         middles: list[Sizes] = []
-        exponents = {row.version: row.exponents for row in self.store.models.rows(TASK)}
+        begins = self.store.models.horizon.beginning(TASK)
+        oldest = 0 if begins is None else begins.version
         hashes: set[bytes] = set()
         folds = {fold.round: fold for fold in self.store.models.folds(TASK)}
         for plan in self.store.rounds.plans(TASK):
-            must(plan.folded and plan.round in folds, "a round is in no model")
+            erased = plan.base_version < oldest
+            must(plan.folded, "a round is in no model")
+            must((plan.round in folds) != erased, "what is kept of a round, and what is erased")
             rows = self.store.rounds.members(TASK, plan.plan_id)
             must(len(rows) >= self.minimum, "folded with fewer than the minimum")
             asked = {plan.plan_id, *self.names_before(plan.plan_id)}
@@ -324,15 +331,19 @@ class Judge:
                 must(row.update_hash not in hashes, "an update is counted twice")
                 hashes.add(row.update_hash)
             if plan.kind is PlanKind.STATISTICS:
-                self.check_statistics(plan, folds[plan.round], rows)
+                if not erased:
+                    self.check_statistics(plan, folds[plan.round], rows)
                 continue
-            base = Base(self.task.spec.layers, exponents[plan.base_version])
+            base = Base(self.task.spec.layers, self.base_of(plan.plan_id))
             updates = [self.updates[row.update_hash] for row in rows]
             sizes = [base.measure(update) for update in updates]
             own = [Sizes(*map(middle, zip(*sizes, strict=True)))] if len(sizes) >= FEWEST else []
             limits = limits_of(middles[-LOOKED_BACK:] or own, self.task.clip_q8)
             middles += own
             must(plan.limits == limits, "limits that do not follow from the rounds before")
+            if erased:
+                self.world.seen["erased"] += 1
+                continue
             total = Sum(base.layers)
             for update, size in zip(updates, sizes, strict=True):
                 weight = min(update.weight, limits.examples)
@@ -357,6 +368,11 @@ class Judge:
         must(
             made.scale == Normaliser.of(each[0]).to_tuples(), "another scale than the samples have"
         )
+
+    def base_of(self, plan_id: bytes) -> tuple[int, ...]:
+        """Exponents of the model that its updates are added to."""
+        names = (plan_id, *self.names_before(plan_id))
+        return next(self.bases[name] for name in names if name in self.bases)
 
     def names_before(self, plan_id: bytes) -> Iterator[bytes]:
         """The ids that a plan had before copies of it were put back."""

@@ -90,7 +90,10 @@ def _lives(who: _Who) -> Ending:
 
 
 def _live(who: _Who, store: Store) -> BadDatabase | Ending:
-    """Run the service on this store to its end, which may be that the database is damaged."""
+    """Run the service on this store to its end, which may be that the database is damaged.
+
+    Who was told to end ends, whatever is found on the way out: the next start begins anew.
+    """
     ends: list[BadDatabase] = []
     with ExitStack() as held:
         held.callback(store.close)
@@ -116,7 +119,8 @@ def _live(who: _Who, store: Store) -> BadDatabase | Ending:
         Watchdog(loop).start()
         sdnotify.ready("running")
         loop.run()
-    return ends[0] if ends else ending
+        ending.close()
+    return ends[0] if ends and not ending.asked else ending
 
 
 def _lock(held: ExitStack, where: Installation) -> None:

@@ -6,6 +6,7 @@ Time, dice, radio, disk, sensors and children are given: the same service runs i
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from fedling_agent.conditions.table import TRAFFIC
 from fedling_agent.conditions.watcher import Watcher
@@ -112,9 +113,8 @@ class Service:
             clock, full, self._forget, self._probe, self._go_on, "nothing is trained or sent"
         )
         self.writer = Writer(ports.disk, self.meet)
-        self.used = used = ports.watcher.used
-        used.load(store.ledger.used())
-        self.books = Books(clock, store.ledger, self.writer, used)
+        self.used = ports.watcher.used
+        self.books = Books(clock, store.ledger, self.writer, self.used)
         self.history = History(store, self.writer)
         self.link = link = ports.make_link(identity.device, self)
         topics, device = config.topics, identity.device
@@ -127,7 +127,10 @@ class Service:
         )  # fmt: skip
         self.slot = Slot(clock, ports.make_process, Speed(config.training.duty), self.books.on_work)
         self.teller = Teller(clock, link, self.outbox, self.enrolment, self._current)
-        halts = Halts(clock, ports.draw, way_out, self._on_halts, self._begin_again)
+        count, told = partial(self.books.count, "halts"), self.teller.changed
+        halts = Halts(
+            clock, ports.draw, way_out, count, told, lambda task: self.runners.again(task)
+        )
         self.runners = Runners(self._make_parts(ports), streams, halts)
         self._begin_anew = ports.begin_anew
         self._stopping = False
@@ -167,6 +170,7 @@ class Service:
     def start(self) -> None:
         """Everything begins; then the clock runs it. Raises BadDatabase."""
         self.clock.on_error(self.meet)
+        self.books.load()
         self.inbox.load()
         self.history.load()
         if self.inbox.key(self.identity.device) is not None:
@@ -220,15 +224,7 @@ class Service:
         if isinstance(error, BadDatabase | Busy | CannotWrite):  # everybody's
             self.meet(error)
         else:
-            self.books.count("halts")
             self.runners.halt(task, error)
-
-    def _on_halts(self) -> None:
-        self.teller.changed()
-
-    def _begin_again(self, task: str) -> None:
-        if self.stall is None and not self._stopping:
-            self.runners.again(task)
 
     def meet(self, error: Exception) -> None:
         """Take in what went wrong outside of any task: begin anew from what is on disk.

@@ -54,6 +54,7 @@ def run(args: argparse.Namespace) -> Exit:
                 service = Service(ports, found, store, key, secret)
                 ending = Ending(loop, partial(service.stop, loop.stop), partial(_why_not, args))
                 _serve(loop, service)
+                ending.close()
         finally:
             store.close()
     ending.finish()

@@ -33,7 +33,7 @@ from fedling_protocol.net.link import MqttLink
 from fedling_protocol.net.mqtt import new_client
 from fedling_protocol.net.ports import Broker, Credentials, Link, Owner
 from fedling_protocol.net.way import Way
-from fedling_protocol.runtime import logs, sdnotify
+from fedling_protocol.runtime import logs, sdnotify, watchdog
 from fedling_protocol.runtime.backoff import Backoff
 from fedling_protocol.runtime.ending import Ending
 from fedling_protocol.runtime.loop import Loop
@@ -79,12 +79,13 @@ def run(args: argparse.Namespace) -> Exit:
 def _lives(who: _Who) -> Ending:
     """Run the service; on a new database where the old one is damaged. Raises CannotWrite."""
     state, bounds = who.where.state, who.config.bounds
-    store = Store.open_or_begin_anew(state, bounds, int(time.time()))
+    alive = watchdog.in_long_work()
+    store = Store.open_or_begin_anew(state, bounds, int(time.time()), alive)
     renewed = float("-inf")
     while isinstance(end := _live(who, store), BadDatabase):
         if time.monotonic() < renewed + HEALTHY_S:
             raise CannotWrite(f"{store.database.path}", f"{end}, again and again")
-        store = Store.begin_anew(state, bounds, int(time.time()), end)
+        store = Store.begin_anew(state, bounds, int(time.time()), end, alive)
         renewed = time.monotonic()
     return end
 

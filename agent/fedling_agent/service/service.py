@@ -128,9 +128,7 @@ class Service:
         self.slot = Slot(clock, ports.make_process, Speed(config.training.duty), self.books.on_work)
         self.teller = Teller(clock, link, self.outbox, self.enrolment, self._current)
         count, told = partial(self.books.count, "halts"), self.teller.changed
-        halts = Halts(
-            clock, ports.draw, way_out, count, told, lambda task: self.runners.again(task)
-        )
+        halts = Halts(clock, ports.draw, way_out, count, told, self._begin_again)
         self.runners = Runners(self._make_parts(ports), streams, halts)
         self._begin_anew = ports.begin_anew
         self._stopping = False
@@ -225,6 +223,9 @@ class Service:
             self.meet(error)
         else:
             self.runners.halt(task, error)
+
+    def _begin_again(self, task: str) -> None:
+        self.runners.again(task)
 
     def meet(self, error: Exception) -> None:
         """Take in what went wrong outside of any task: begin anew from what is on disk.

@@ -55,9 +55,7 @@ class ThreadWorker:
             self._thread.join()
 
     def _run(self) -> None:
-        signal.pthread_sigmask(
-            signal.SIG_BLOCK, signal.valid_signals()
-        )  # the loop's thread has them
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # they are the loop's
         while (call := self._calls.get()) is not None:
             call()
             del call  # and what it holds, however long the next one takes to come

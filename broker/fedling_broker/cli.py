@@ -163,11 +163,17 @@ def _add_devices(verbs: Verbs) -> None:
     add.add_argument("device", help="the device's id, as `fedling-agent init` prints it")
     add.add_argument("key", help="the device's public key, 64 hexadecimal digits")
     _add_root_key(add)
-    verbs.add(
+    listing = verbs.add(
         "list",
         "list all devices of the fleet, and what each did for which task",
+        "--live",
         run="device.list_",
         json=True,
+    )
+    listing.add_argument(
+        "--live",
+        action="store_true",
+        help="ask the MQTT broker what each says now: training, idle, offline, and of which model",
     )
     verbs.add("pending", "list devices that asked and are not enrolled", "--json", json=True)
     remove = verbs.add(

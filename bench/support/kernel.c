@@ -52,9 +52,9 @@ double train_epoch(const int32_t (*fields)[FIELDS], size_t layer_count, const ui
     for (size_t i = 0; i < layer_count; i++)
         layers[i] = read_layer(fields[i]);
     fdl_net net = {.layers = layers, .layer_count = layer_count, .loss = FDL_SOFTMAX};
-    net.weight_count = fdl_weight_count(layers, layer_count);
+    net.weight_count = fdl_weight_room(layers, layer_count);
     net.bias_count = fdl_bias_count(layers, layer_count);
-    net.weights = calloc(net.weight_count, sizeof(int16_t));
+    net.weights = aligned_alloc(64, (net.weight_count * sizeof(int16_t) + 63) / 64 * 64);
     net.biases = calloc(net.bias_count, sizeof(int32_t));
     size_t arena_len = fdl_step_arena_size(&net, batch);
     void *arena = malloc(arena_len);

@@ -12,6 +12,7 @@
 enum { INPUTS = 16, HIDDEN = 8, CLASSES = 2, BATCH = 8, STEPS = 32, TESTS = 200 };
 enum { WEIGHTS = INPUTS * HIDDEN + HIDDEN * CLASSES, BIASES = HIDDEN + CLASSES };
 enum { PACKED = 2 * WEIGHTS + 4 * BIASES };
+enum { ROOM = FDL_WEIGHT_ROOM(HIDDEN, INPUTS) + FDL_WEIGHT_ROOM(CLASSES, HIDDEN) };
 
 #define RATE_Q24 (1u << 20) /* learning rate 1/16 */
 
@@ -34,7 +35,7 @@ static const fdl_layer LAYERS[] = {
 };
 enum { LAYER_COUNT = sizeof LAYERS / sizeof *LAYERS };
 
-static int16_t weights[WEIGHTS];
+static int16_t weights[ROOM];
 static int32_t biases[BIASES];
 static uint64_t arena[160]; /* 1,280 bytes of scratch; uint64_t for its alignment */
 static uint8_t packed[PACKED];
@@ -44,7 +45,7 @@ static fdl_net net = {
     .layer_count = LAYER_COUNT,
     .loss = FDL_SOFTMAX,
     .weights = weights,
-    .weight_count = WEIGHTS,
+    .weight_count = ROOM,
     .biases = biases,
     .bias_count = BIASES,
 };

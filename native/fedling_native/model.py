@@ -39,7 +39,7 @@ def check_model(
         "fdl_net *",
         (
             array, count, loss,
-            ffi.cast("int16_t *", unread), lib.fdl_weight_count(array, count),
+            ffi.cast("int16_t *", unread), lib.fdl_weight_room(array, count),
             ffi.cast("int32_t *", unread), lib.fdl_bias_count(array, count),
         ),
     )  # fmt: skip

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedling_native._core import ffi, lib
-from fedling_native.arguments import int16s, int32, int32s, new_arena, uint32
+from fedling_native.arguments import int16s, int32, int32s, new_arena, new_weights, uint32
 from fedling_native.errors import NativeError, check
 from fedling_native.layers import Layer, Loss
 from fedling_native.model import c_layers
@@ -46,21 +46,22 @@ class Net:
         """
         self._layers = c_layers(layers, exponents)
         count = len(layers)
-        weight_count = lib.fdl_weight_count(self._layers, count)
+        weight_room = lib.fdl_weight_room(self._layers, count)
         bias_count = lib.fdl_bias_count(self._layers, count)
         self._inputs, self._outputs = layers[0].inputs, layers[-1].outputs
         self._loss = loss
-        self._weights = ffi.new("int16_t[]", weight_count)
+        self._weights = new_weights(weight_room)
         self._biases = ffi.new("int32_t[]", bias_count)
         self._net = ffi.new(
             "fdl_net *",
-            (self._layers, count, loss, self._weights, weight_count, self._biases, bias_count),
+            (self._layers, count, loss, self._weights, weight_room, self._biases, bias_count),
         )
         check(lib.fdl_check_net(self._net))
         packed = ffi.from_buffer("uint8_t[]", weights)
         check(lib.fdl_unpack_weights(self._net, packed, len(packed)))
         self._arena = new_arena(lib.fdl_predict_arena_size(self._net))
-        self._velocity = _copied_velocity(velocity, weight_count + bias_count)
+        self._velocity_count = lib.fdl_weight_count(self._layers, count) + bias_count
+        self._velocity = _copied_velocity(velocity, self._velocity_count)
         self._steps = 0
 
     def step(
@@ -127,15 +128,12 @@ class Net:
 
     def weights(self) -> bytes:
         """The canonical bytes of all weights and biases."""
-        packed = bytearray(ffi.sizeof(self._weights) + ffi.sizeof(self._biases))
+        packed = bytearray(lib.fdl_packed_size(self._layers, len(self._layers)))
         check(lib.fdl_pack_weights(self._net, ffi.from_buffer("uint8_t[]", packed), len(packed)))
         return bytes(packed)
 
     def velocity(self) -> bytes:
-        """The state of momentum, for another Net on the same processor; empty without any.
-
-        Its order is the library's own: isa() must be the same where it is used again.
-        """
+        """The state of momentum, int32 in the order of weights(); empty without any."""
         return b"" if self._velocity is None else bytes(ffi.buffer(self._velocity))
 
     def checksum(self) -> int:
@@ -152,7 +150,7 @@ class Net:
     def _sgd(self, lr_q24: int, clip_q16: int, momentum: int, frozen: int) -> tuple[object, ...]:
         """The fields of fdl_sgd; the first step with momentum makes its velocity."""
         if momentum and self._velocity is None:
-            self._velocity = ffi.new("int32_t[]", len(self._weights) + len(self._biases))
+            self._velocity = ffi.new("int32_t[]", self._velocity_count)
         velocity = ffi.NULL if self._velocity is None else self._velocity
         count = 0 if self._velocity is None else len(self._velocity)
         return (

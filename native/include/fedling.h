@@ -83,14 +83,15 @@ typedef struct fdl_layer {
     uint16_t out;                     /* channels of the output */
 } fdl_layer;
 
-/* The weights are in the library's own order, which may differ from one processor to the next:
- * fdl_unpack_weights() and fdl_pack_weights() are the only way in and out. */
+/* The weights are in the library's own order, which may differ from one processor to the next, and
+ * may have room between them: fdl_unpack_weights() and fdl_pack_weights() are the only way in and
+ * out. Processors with long vectors are fastest when they begin at a multiple of 64 bytes. */
 typedef struct fdl_net {
     const fdl_layer *layers;
     size_t layer_count;
     uint32_t loss; /* enum fdl_loss */
     int16_t *weights;
-    size_t weight_count;
+    size_t weight_count; /* fdl_weight_room() */
     int32_t *biases;
     size_t bias_count;
 } fdl_net;
@@ -108,6 +109,16 @@ size_t fdl_weight_count(const fdl_layer *layers, size_t layer_count);
 size_t fdl_bias_count(const fdl_layer *layers, size_t layer_count);
 size_t fdl_packed_size(const fdl_layer *layers, size_t layer_count);
 
+/* How many int16 the weights take in memory on this processor; 0 if the layers are refused. It is
+ * the sum over the layers of FDL_WEIGHT_ROOM(out, channels) for dense, kernel_height times
+ * FDL_WEIGHT_ROOM(out, kernel_width * channels) for conv, the count for depthwise. */
+size_t fdl_weight_room(const fdl_layer *layers, size_t layer_count);
+#if defined(__x86_64__)
+#define FDL_WEIGHT_ROOM(rows, len) (((rows) + 15) / 16 * 16 * (((len) + 3) / 4 * 4))
+#else
+#define FDL_WEIGHT_ROOM(rows, len) ((rows) * (len))
+#endif
+
 /* The layers, then that the counts and pointers fit them. */
 int fdl_check_net(const fdl_net *net);
 
@@ -124,12 +135,13 @@ int fdl_checksum(const fdl_net *net, uint32_t *crc);
 
 /* How a step learns. */
 typedef struct fdl_sgd {
-    uint32_t lr_q24;   /* learning rate of the mean gradient, in 2^-24, 1..FDL_MAX_RATE */
-    uint32_t clip_q16; /* longest mean gradient of a layer, in 2^-16; 0: no limit */
-    uint32_t momentum; /* in 1/256, 0..255; 0: none */
-    uint32_t frozen;   /* so many of the first layers do not change; fewer than there are */
-    int32_t *velocity; /* weight_count + bias_count values, zeros at first; NULL: no momentum */
-    size_t velocity_count;
+    uint32_t lr_q24;       /* learning rate of the mean gradient, in 2^-24, 1..FDL_MAX_RATE */
+    uint32_t clip_q16;     /* longest mean gradient of a layer, in 2^-16; 0: no limit */
+    uint32_t momentum;     /* in 1/256, 0..255; 0: none */
+    uint32_t frozen;       /* so many of the first layers do not change; fewer than there are */
+    int32_t *velocity;     /* of weights and biases as in fdl_pack_weights(), zeros at first;
+                        * NULL: no momentum */
+    size_t velocity_count; /* fdl_weight_count() + fdl_bias_count() */
 } fdl_sgd;
 
 /* n examples. */

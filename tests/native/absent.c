@@ -6,6 +6,7 @@
 #include "fedling.h"
 
 #define INPUTS 4 /* and outputs */
+#define ROOM   FDL_WEIGHT_ROOM(INPUTS, INPUTS)
 
 static void expect_absent(int error, const char *part) {
     if (error == FDL_E_ABSENT)
@@ -30,12 +31,12 @@ static void try_layer(uint8_t kind, uint8_t kernel, const char *part) {
 /* A step of a dense layer on n examples. */
 static int step(size_t n, uint32_t loss, uint32_t clip_q16, uint32_t momentum) {
     static uint64_t arena[256];
-    _Alignas(4) int16_t weights[INPUTS * INPUTS] = {0};
+    _Alignas(4) int16_t weights[ROOM] = {0};
     int32_t biases[INPUTS] = {0}, velocity[INPUTS * INPUTS + INPUTS] = {0};
     const int8_t x[2 * INPUTS] = {1, 2, 3, 4};
     const int16_t targets[INPUTS] = {0};
     const fdl_layer layer = dense(INPUTS);
-    fdl_net net = {&layer, 1, loss, weights, INPUTS * INPUTS, biases, INPUTS};
+    fdl_net net = {&layer, 1, loss, weights, ROOM, biases, INPUTS};
     size_t targets_len = loss == FDL_SOFTMAX ? n : loss == FDL_RECONSTRUCTION ? 0 : INPUTS;
     fdl_batch batch = {x, n * INPUTS, FDL_INPUT_EXP, targets, targets_len, n};
     fdl_sgd sgd = {1 << 24, clip_q16, momentum, 0, velocity, INPUTS * INPUTS + INPUTS};

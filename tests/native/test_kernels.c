@@ -75,13 +75,14 @@ typedef struct {
     fdl_windows windows;
     uint32_t at[FDL_WINDOWS];
     size_t count; /* of acc and q */
+    size_t step;  /* of add_up() */
     uint32_t relu;
     int32_t shift;
 
     int8_t *x, *d;
     int32_t *acc;
     int8_t *q;
-    fdl_gradient *g;
+    int32_t *g; /* [FDL_GRADIENT_ROWS][FDL_PIECE] */
     uint32_t *magnitude;
 
     uint8_t *buffer[BUFFERS];
@@ -141,6 +142,60 @@ static void draw_block(scene *s) {
     s->block = (fdl_block){at, rows, step, len};
 }
 
+/* ---- Weights and gradients in the order of a table ---- */
+
+static size_t multiple(size_t count, size_t of) {
+    return (count + of - 1) / of * of;
+}
+
+static size_t place(const fdl_order *order, size_t step, size_t o, size_t i) {
+    size_t tall = order->tall;
+    return o / tall * tall * step + i / 2 * 2 * tall + o % tall * 2 + i % 2;
+}
+
+/* The block's weights woven, in memory of their own; the block that they came from. */
+static fdl_block weave(const fdl_order *order, fdl_block *block) {
+    fdl_block rows = *block;
+    block->step = multiple(rows.len, FDL_WIDE);
+    size_t count = multiple(rows.rows, order->tall) * block->step;
+    block->at = calloc(count + 1, sizeof *block->at);
+    if (block->at == NULL)
+        exit(2);
+    for (size_t o = 0; o < rows.rows; o++)
+        for (size_t i = 0; i < rows.len; i++)
+            block->at[place(order, block->step, o, i)] = rows.at[o * rows.step + i];
+    return rows;
+}
+
+/* Back; whether what fills the rest up is still 0. */
+static int unweave(const fdl_order *order, fdl_block *block, fdl_block rows) {
+    int16_t *woven = block->at, rest = 0;
+    size_t count = multiple(rows.rows, order->tall) * block->step;
+    for (size_t o = 0; o < rows.rows; o++)
+        for (size_t i = 0; i < rows.len; i++) {
+            int16_t *from = &woven[place(order, block->step, o, i)];
+            rows.at[o * rows.step + i] = *from;
+            *from = 0;
+        }
+    for (size_t j = 0; j < count; j++)
+        rest |= woven[j];
+    free(woven);
+    *block = rows;
+    return rest == 0;
+}
+
+static void weave_gradient(const fdl_order *order, const int32_t *rows, int32_t *woven) {
+    for (size_t o = 0; o < FDL_GRADIENT_ROWS; o++)
+        for (size_t i = 0; i < FDL_PIECE; i++)
+            woven[place(order, FDL_PIECE, o, i)] = rows[o * FDL_PIECE + i];
+}
+
+static void unweave_gradient(const fdl_order *order, const int32_t *woven, int32_t *rows) {
+    for (size_t o = 0; o < FDL_GRADIENT_ROWS; o++)
+        for (size_t i = 0; i < FDL_PIECE; i++)
+            rows[o * FDL_PIECE + i] = woven[place(order, FDL_PIECE, o, i)];
+}
+
 /* Of the block's length; they overlap. */
 static void draw_windows(scene *s) {
     size_t n = (size_t)draw_in(0, FDL_WINDOWS);
@@ -165,12 +220,16 @@ static void run_dot(const fdl_kernels *kernels, scene *s) {
 
 static void draw_spread(scene *s) {
     draw_block(s);
-    s->d = take_int8(s, s->block.rows);
-    s->acc = take_int32(s, s->block.len, 1 << 30);
+    draw_windows(s);
+    size_t last = 0;
+    for (size_t m = 0; m < s->windows.n; m++)
+        last = s->at[m] > last ? s->at[m] : last;
+    s->d = take_int8(s, s->windows.n * s->block.rows);
+    s->acc = take_int32(s, last + s->block.len, 1 << 30);
 }
 
 static void run_spread(const fdl_kernels *kernels, scene *s) {
-    kernels->spread(s->acc, s->d, &s->block);
+    kernels->spread(s->acc, s->at, s->windows.n, s->d, &s->block);
 }
 
 static void draw_gradient(scene *s) {
@@ -178,19 +237,26 @@ static void draw_gradient(scene *s) {
     s->block = (fdl_block){NULL, rows, rows + draw() % 20, len};
     draw_windows(s);
     s->d = take_int8(s, s->windows.n > 0 ? (s->windows.n - 1) * s->block.step + rows : 0);
-    s->g = take(s, 1, sizeof *s->g);
+    s->g = take(s, FDL_GRADIENT_ROWS * FDL_PIECE, sizeof *s->g);
     for (size_t r = 0; r < rows; r++)
         for (size_t i = 0; i < len; i++)
-            s->g->of[r][i] = draw_value(-(1 << 29), 1 << 29);
+            s->g[r * FDL_PIECE + i] = draw_value(-(1 << 29), 1 << 29);
 }
 
 /* What is past `rows` and `len` may hold anything. */
 static void run_gradient(const fdl_kernels *kernels, scene *s) {
-    kernels->gradient(s->g, &s->windows, s->d, s->block.step, s->block.rows, s->block.len);
+    static int32_t woven[FDL_TALL * FDL_PIECE];
+    int is_woven = kernels->order.tall > 1;
+    int32_t *g = is_woven ? woven : s->g;
+    if (is_woven)
+        weave_gradient(&kernels->order, s->g, g);
+    kernels->gradient(g, &s->windows, s->d, s->block.step, s->block.rows, s->block.len);
+    if (is_woven)
+        unweave_gradient(&kernels->order, g, s->g);
     for (size_t r = 0; r < FDL_GRADIENT_ROWS; r++)
         for (size_t i = 0; i < FDL_PIECE; i++)
             if (r >= s->block.rows || i >= s->block.len)
-                s->g->of[r][i] = 0;
+                s->g[r * FDL_PIECE + i] = 0;
 }
 
 static void draw_apply(scene *s) {
@@ -243,6 +309,62 @@ static void run_magnitude(const fdl_kernels *kernels, scene *s) {
     *s->magnitude = kernels->magnitude(s->acc, s->count, s->relu);
 }
 
+static void draw_mask(scene *s) {
+    draw_magnitude(s);
+    s->x = take_int8(s, s->count);
+}
+
+static void run_mask(const fdl_kernels *kernels, scene *s) {
+    *s->magnitude = kernels->mask(s->acc, s->x, s->count);
+}
+
+static void draw_scale(scene *s) {
+    s->count = draw_length(600);
+    s->shift = draw_in(128, 255);
+    s->acc = take_int32(s, s->count, 1 << 21);
+    s->magnitude = take(s, 1, sizeof *s->magnitude);
+}
+
+static void run_scale(const fdl_kernels *kernels, scene *s) {
+    *s->magnitude = kernels->scale(s->acc, s->count, s->shift);
+}
+
+static void draw_add_up(scene *s) {
+    s->windows.n = (size_t)draw_in(1, 100);
+    s->count = draw_length(100);
+    s->step = s->count + draw() % 5;
+    s->x = take_int8(s, (s->windows.n - 1) * s->step + s->count);
+    s->acc = take_int32(s, s->count, 0);
+}
+
+static void run_add_up(const fdl_kernels *kernels, scene *s) {
+    kernels->add_up(s->acc, s->x, s->windows.n, s->step, s->count);
+}
+
+static void draw_has_lowest(scene *s) {
+    s->count = draw_length(600);
+    s->x = take_int8(s, s->count);
+    if (s->count > 0 && draw() % 2)
+        s->x[draw() % s->count] = -128;
+    s->magnitude = take(s, 1, sizeof *s->magnitude);
+}
+
+static void run_has_lowest(const fdl_kernels *kernels, scene *s) {
+    *s->magnitude = kernels->has_lowest(s->x, s->count) != 0;
+}
+
+/* Of up to 256 classes. */
+static void draw_softmax(scene *s) {
+    s->windows.n = (size_t)draw_in(1, 20);
+    s->count = smaller(draw_length(256) + 1, 256);
+    s->shift = draw_in(0, 31);
+    s->acc = take_int32(s, s->windows.n * s->count, draw() % 2 ? INT32_MAX : 1 << draw() % 31);
+}
+
+static void run_softmax(const fdl_kernels *kernels, scene *s) {
+    kernels->softmax(s->acc, s->windows.n, s->count, (fdl_exp_steps){s->shift, 31 - s->shift});
+}
+
 static void draw_narrow(scene *s) {
     s->count = draw_length(600);
     s->relu = draw() % 2;
@@ -269,6 +391,11 @@ static const function FUNCTIONS[] = {
     {"descend", draw_descend, run_descend},
     {"descend_one", draw_descend_one, run_descend_one},
     {"magnitude", draw_magnitude, run_magnitude},
+    {"mask", draw_mask, run_mask},
+    {"scale", draw_scale, run_scale},
+    {"add_up", draw_add_up, run_add_up},
+    {"has_lowest", draw_has_lowest, run_has_lowest},
+    {"softmax", draw_softmax, run_softmax},
     {"narrow", draw_narrow, run_narrow},
 };
 
@@ -288,8 +415,14 @@ static int passes(const function *f, const fdl_kernels *kernels) {
     f->draw(&fast);
     f->run(&fdl_plain, &plain);
     litter_stack();
+    int passed = 1, is_woven = kernels->order.tall > 1 && fast.block.at != NULL;
+    fdl_block rows = fast.block;
+    if (is_woven && f->run != run_apply)
+        rows = weave(&kernels->order, &fast.block);
     f->run(kernels, &fast);
-    int passed = same(&plain, &fast);
+    if (is_woven && f->run != run_apply)
+        passed = unweave(&kernels->order, &fast.block, rows);
+    passed = passed && same(&plain, &fast);
     if (!passed)
         printf("%s of %s differs: %zu windows, %zu rows of %zu, step %zu, count %zu, shift %d, "
                "relu %u\n",

@@ -16,15 +16,21 @@ LENGTHS = st.sampled_from([0, 1, 2, 3, 4, 5, 7, 16, 63, 64, 65, 129, 300])
 CORNERS = np.array([-32768, -32767, -1, 0, 1, 32766, 32767], np.int16)
 
 Array = NDArray[np.signedinteger | np.unsignedinteger]
+SOURCES = ["loops/plain.c", "numbers/softmax.c"]
 LOOPS = [
-    "dot", "spread", "gradient", "apply", "descend", "descend_one", "magnitude", "narrow",
+    "dot", "spread", "gradient", "apply", "descend", "descend_one", "magnitude", "mask", "scale",
+    "add_up", "has_lowest", "softmax", "narrow",
 ]  # fmt: skip
 
 
 class Kernels(ctypes.Structure):
     """fdl_kernels."""
 
-    _fields_ = [("name", ctypes.c_char_p), *[(loop, ctypes.c_void_p) for loop in LOOPS]]
+    _fields_ = [
+        ("name", ctypes.c_char_p),
+        ("order", ctypes.c_uint16 * 3),
+        *[(loop, ctypes.c_void_p) for loop in LOOPS],
+    ]
 
 
 class Block(ctypes.Structure):
@@ -80,7 +86,10 @@ class Plain:
     def spread(self, acc: ref.Int32, d: ref.Int8, stored: ref.Int16) -> ref.Int32:
         """acc [len], d [rows]."""
         new = acc.copy()
-        self.call("spread", pointer(new), pointer(d), block(stored))
+        at = np.zeros(1, np.uint32)
+        self.call(
+            "spread", pointer(new), pointer(at), ctypes.c_size_t(1), pointer(d), block(stored)
+        )
         return new
 
     def magnitude(self, acc: ref.Int32, relu: bool) -> int:
@@ -115,8 +124,8 @@ def windows(x: ref.Int8, at: NDArray[np.uint32]) -> object:
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Plain:
     folder = tmp_path_factory.mktemp("plain")
-    source = compiler.ROOT / "native/src/loops/plain.c"
-    compiler.run_compiler("gcc", ["-O3", "-shared", "-fPIC", source, "-o", "plain.so"], folder)
+    sources = [compiler.ROOT / "native/src" / name for name in SOURCES]
+    compiler.run_compiler("gcc", ["-O3", "-shared", "-fPIC", *sources, "-o", "plain.so"], folder)
     return Plain(ctypes.CDLL(str(folder / "plain.so")))
 
 

@@ -29,6 +29,7 @@ def learn(case: Case, lessons: list[Lesson]) -> None:
             ref.pull(model, begin, lesson.pull)
             net.pull(ref.weight_bytes(begin), lesson.pull)
         assert net.weights() == ref.weight_bytes(model)
+        assert net.velocity() in {b"", ref.velocity_bytes(model)}
     assert net.checksum() == ref.checksum(model)
 
 

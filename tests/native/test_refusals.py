@@ -294,9 +294,10 @@ class CNet:
     def __init__(self) -> None:
         rows = [(0, 1, -5, *[0] * 8, 1, 1, 4, 3), (0, 0, -5, *[0] * 8, 1, 1, 3, 2)]
         self.layers = ffi.new("fdl_layer[]", rows)
-        self.weights = ffi.new("int16_t[]", 18)
+        self.room = lib.fdl_weight_room(self.layers, 2)  # for 18
+        self.weights = ffi.new("int16_t[]", self.room)
         self.biases = ffi.new("int32_t[]", 5)
-        self.net = self.with_counts(18, 5)
+        self.net = self.with_counts(self.room, 5)
 
     def with_counts(self, weights: int, biases: int) -> CData:
         parts = (self.layers, 2, 0, self.weights, weights, self.biases, biases)
@@ -342,10 +343,10 @@ def test_arena_size_of_what_is_refused_is_0() -> None:
 def test_counts_that_do_not_fit_the_layers() -> None:
     c = CNet()
     words = ffi.new("uint64_t[]", 100)
-    for weights, biases in ((17, 5), (19, 5), (18, 4), (18, 6)):
+    for weights, biases in ((c.room - 1, 5), (c.room + 1, 5), (c.room, 4), (c.room, 6)):
         net = c.with_counts(weights, biases)
         assert c.step(words, 800, net) == lib.FDL_E_LENGTH
-    parts = (c.layers, 2, 0, ffi.NULL, 18, c.biases, 5)
+    parts = (c.layers, 2, 0, ffi.NULL, c.room, c.biases, 5)
     assert c.step(words, 800, ffi.new("fdl_net *", parts)) == lib.FDL_E_NULL
 
 

@@ -50,7 +50,7 @@ static void *take(device *d, size_t size) {
 static device new_device(const measured_net *from) {
     device d = {.from = from, .net = {.layers = from->layers, .layer_count = from->layer_count}};
     d.net.loss = from->loss;
-    d.net.weight_count = fdl_weight_count(from->layers, from->layer_count);
+    d.net.weight_count = fdl_weight_room(from->layers, from->layer_count);
     d.net.bias_count = fdl_bias_count(from->layers, from->layer_count);
     d.net.weights = take(&d, d.net.weight_count * sizeof *d.net.weights);
     d.net.biases = take(&d, d.net.bias_count * sizeof *d.net.biases);
@@ -63,7 +63,7 @@ static device new_device(const measured_net *from) {
 static void add_velocity(device *d) {
     if (d->sgd.momentum == 0)
         return;
-    d->sgd.velocity_count = d->net.weight_count + d->net.bias_count;
+    d->sgd.velocity_count = fdl_weight_count(d->net.layers, d->net.layer_count) + d->net.bias_count;
     d->sgd.velocity = take(d, d->sgd.velocity_count * sizeof *d->sgd.velocity);
     for (size_t i = 0; i < d->sgd.velocity_count; i++)
         d->sgd.velocity[i] = 0;

@@ -40,7 +40,7 @@ fdl_sgd new_sgd(vectors_reader *in, const fdl_net *net) {
     fdl_sgd sgd = {.velocity = NULL};
     if (vectors_number(in) == 0)
         return sgd;
-    sgd.velocity_count = net->weight_count + net->bias_count;
+    sgd.velocity_count = fdl_weight_count(net->layers, net->layer_count) + net->bias_count;
     sgd.velocity = platform_new(sgd.velocity_count * sizeof *sgd.velocity);
     for (size_t i = 0; i < sgd.velocity_count; i++)
         sgd.velocity[i] = 0;

@@ -55,7 +55,7 @@ fdl_net vectors_net(vectors_reader *in) {
     for (size_t l = 0; l < net.layer_count; l++)
         layers[l] = layer_of(fields + FIELDS * l);
     net.layers = layers;
-    net.weight_count = fdl_weight_count(layers, net.layer_count);
+    net.weight_count = fdl_weight_room(layers, net.layer_count);
     net.bias_count = fdl_bias_count(layers, net.layer_count);
     net.weights = platform_new(net.weight_count * sizeof *net.weights);
     net.biases = platform_new(net.bias_count * sizeof *net.biases);

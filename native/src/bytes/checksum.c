@@ -1,6 +1,6 @@
 /* CRC-32 (IEEE 802.3, as in zlib) of the canonical bytes: one number, the same on every target. */
 #include "bytes.h"
-#include "fedling.h"
+#include "../net/net.h"
 
 /* The polynomial over half a byte: 64 bytes of flash where a whole byte's table takes 1,024. */
 static const uint32_t NIBBLE[16] = {
@@ -17,6 +17,13 @@ static uint32_t add_bytes(uint32_t crc, const uint8_t *bytes, size_t count) {
     return crc;
 }
 
+static void add_weight(void *context, int16_t *weight) {
+    uint32_t *sum = context;
+    uint8_t bytes[2];
+    fdl_write16(bytes, *weight);
+    *sum = add_bytes(*sum, bytes, 2);
+}
+
 int fdl_checksum(const fdl_net *net, uint32_t *crc) {
     int error = fdl_check_net(net);
     if (error)
@@ -25,10 +32,7 @@ int fdl_checksum(const fdl_net *net, uint32_t *crc) {
         return FDL_E_NULL;
     uint32_t sum = 0xffffffffu;
     uint8_t bytes[4];
-    for (size_t j = 0; j < net->weight_count; j++) {
-        fdl_write16(bytes, net->weights[j]);
-        sum = add_bytes(sum, bytes, 2);
-    }
+    fdl_each_weight(net, add_weight, &sum);
     for (size_t j = 0; j < net->bias_count; j++) {
         fdl_write32(bytes, net->biases[j]);
         sum = add_bytes(sum, bytes, 4);

@@ -1,9 +1,21 @@
 /* The proximal term of FedProx: weights are pulled towards those that a round began with. */
 #include "bytes.h"
-#include "fedling.h"
+#include "../net/net.h"
 
 static int64_t pulled(int64_t value, int64_t start, uint32_t pull) {
     return value - (((value - start) * pull + 0x8000) >> 16);
+}
+
+/* The weights that a pull is towards, and how strong it is. */
+typedef struct {
+    const uint8_t *start;
+    uint32_t pull_q16;
+} pull;
+
+static void pull_weight(void *context, int16_t *weight) {
+    pull *p = context;
+    *weight = (int16_t)pulled(*weight, fdl_read16(p->start), p->pull_q16);
+    p->start += 2;
 }
 
 int fdl_pull(fdl_net *net, const uint8_t *start, size_t start_len, uint32_t pull_q16) {
@@ -16,8 +28,9 @@ int fdl_pull(fdl_net *net, const uint8_t *start, size_t start_len, uint32_t pull
         return FDL_E_LENGTH;
     if (pull_q16 < 1 || pull_q16 > 65535)
         return FDL_E_RATE;
-    for (size_t j = 0; j < net->weight_count; j++, start += 2)
-        net->weights[j] = (int16_t)pulled(net->weights[j], fdl_read16(start), pull_q16);
+    pull towards = {start, pull_q16};
+    fdl_each_weight(net, pull_weight, &towards);
+    start = towards.start;
     for (size_t j = 0; j < net->bias_count; j++, start += 4)
         net->biases[j] = (int32_t)pulled(net->biases[j], fdl_read32(start), pull_q16);
     return FDL_OK;

@@ -11,8 +11,8 @@
 
 /* The weights that meet piece p of a window. */
 static fdl_block block_of(const fdl_part *part, size_t p) {
-    return (fdl_block){part->weights + p * part->piece_len, part->weight_rows, part->row_weights,
-                       part->piece_len};
+    return (fdl_block){part->weights + p * fdl_piece_room(part) * fdl_tall(part), part->weight_rows,
+                       fdl_row_room(part), part->piece_len};
 }
 
 /* The same place in every window. */
@@ -21,11 +21,9 @@ static fdl_windows windows_at(const fdl_part *part, size_t p, const uint32_t *at
 }
 
 void fdl_fill_biases(const fdl_run *run, const fdl_part *part, int32_t e, int32_t *acc) {
-    size_t count = fdl_window_count(run, part);
     memcpy(acc, part->biases, part->bias_count * sizeof *acc);
     fdl_shift_all(acc, part->bias_count, e + 16, BIAS_LIMIT);
-    for (size_t m = 1; m < count; m++)
-        memcpy(acc + m * part->bias_count, acc, part->bias_count * sizeof *acc);
+    fdl_repeat(acc, part->bias_count, fdl_window_count(run, part) * part->bias_count);
 }
 
 void fdl_conv_forward(const fdl_run *run, const fdl_part *part, int32_t *acc) {
@@ -46,11 +44,11 @@ void fdl_conv_backward(const fdl_run *run, const fdl_part *part, const int8_t *d
     size_t total = fdl_window_count(run, part), count;
     for (size_t first = 0; first < total; first += count) {
         count = fdl_find_windows(part, fdl_examples(run), first, at);
-        for (size_t m = 0; m < count; m++, d += part->weight_rows)
-            for (size_t p = 0; p < fdl_pieces(part); p++) {
-                fdl_block block = block_of(part, p);
-                run->kernels->spread(acc + at[m] + p * part->row_step, d, &block);
-            }
+        for (size_t p = 0; p < fdl_pieces(part); p++) {
+            fdl_block block = block_of(part, p);
+            run->kernels->spread(acc + p * part->row_step, at, count, d + first * part->weight_rows,
+                                 &block);
+        }
     }
 }
 
@@ -59,10 +57,9 @@ void fdl_conv_backward(const fdl_run *run, const fdl_part *part, const int8_t *d
 /* The gradient of some rows of weights, a piece of them at a time: from weight `start` of piece p
  * of the windows on. */
 static void sum_gradient(const fdl_run *run, const fdl_part *part, const int8_t *d, size_t p,
-                         size_t start, size_t rows, size_t len, fdl_gradient *g) {
+                         size_t start, size_t rows, size_t len, int32_t *g) {
     uint32_t at[FDL_WINDOWS];
     size_t total = fdl_window_count(run, part), count;
-    memset(g, 0, sizeof *g);
     for (size_t first = 0; first < total; first += count) {
         count = fdl_find_windows(part, fdl_examples(run), first, at);
         fdl_windows windows = windows_at(part, p, at, count);
@@ -72,17 +69,51 @@ static void sum_gradient(const fdl_run *run, const fdl_part *part, const int8_t 
     }
 }
 
+/* Of rows that lie together from row o on, `len` weights of piece p from `start` on. */
+static fdl_slice slice_of(const fdl_run *run, const fdl_part *part, size_t p, size_t start,
+                          size_t o, size_t len) {
+    const fdl_order *order = &run->kernels->order;
+    return (fdl_slice){.first = fdl_place(part, o, p * fdl_piece_room(part) + start),
+                       .count = fdl_multiple(len, FDL_WIDE) * order->tall,
+                       .row = o,
+                       .rows = smaller(part->weight_rows - o, order->tall),
+                       .start = p * part->piece_len + start,
+                       .len = len};
+}
+
+#define OWN (FDL_GRADIENT_ROWS * FDL_PIECE)
+
+/* As many columns of a gradient as there is memory for: g[OWN], or more that the step can spare. */
+static fdl_order gradient_order(const fdl_run *run, int32_t **g) {
+    fdl_order order = run->kernels->order;
+#if FDL_TALL > 1
+    size_t count = OWN;
+    if (run->spare_count > OWN) {
+        *g = run->spare;
+        count = run->spare_count;
+    }
+    order.columns = (uint16_t)smaller(order.columns, count / order.rows / FDL_WIDE * FDL_WIDE);
+#else
+    (void)g;
+#endif
+    return order;
+}
+
 void fdl_conv_each_gradient(const fdl_run *run, const fdl_part *part, const int8_t *d,
                             fdl_use_gradient *use, void *context) {
-    fdl_gradient g;
-    for (size_t o = 0; o < part->weight_rows; o += FDL_GRADIENT_ROWS)
+    int32_t own[OWN], *g = own;
+    fdl_order order = gradient_order(run, &g);
+    for (size_t o = 0; o < part->weight_rows; o += order.rows)
         for (size_t p = 0; p < fdl_pieces(part); p++)
-            for (size_t start = 0; start < part->piece_len; start += FDL_PIECE) {
-                size_t rows = smaller(part->weight_rows - o, FDL_GRADIENT_ROWS);
-                size_t len = smaller(part->piece_len - start, FDL_PIECE);
-                sum_gradient(run, part, d + o, p, start, rows, len, &g);
-                for (size_t r = 0; r < rows; r++)
-                    use(context, o + r, p * part->piece_len + start, g.of[r], len);
+            for (size_t start = 0; start < part->piece_len; start += order.columns) {
+                size_t rows = smaller(part->weight_rows - o, order.rows);
+                size_t len = smaller(part->piece_len - start, order.columns);
+                memset(g, 0, (size_t)order.rows * order.columns * sizeof *g);
+                sum_gradient(run, part, d + o, p, start, rows, len, g);
+                for (size_t r = 0; r < rows; r += order.tall) {
+                    fdl_slice slice = slice_of(run, part, p, start, o + r, len);
+                    use(context, &slice, g + r * order.columns);
+                }
             }
 }
 
@@ -90,10 +121,11 @@ void fdl_conv_each_gradient(const fdl_run *run, const fdl_part *part, const int8
 
 /* One window and a shift to the left: gradients that large are rare. */
 static void descend_left(const fdl_part *part, const int8_t *d, int32_t shift) {
-    int16_t *w = part->weights;
     for (size_t o = 0; o < part->weight_rows; o++)
-        for (size_t i = 0; i < part->row_weights; i++, w++)
+        for (size_t i = 0; i < part->row_weights; i++) {
+            int16_t *w = part->weights + fdl_place(part, o, i);
             *w = (int16_t)fdl_sat16(*w - fdl_sat16(fdl_shift(part->x[i] * d[o], shift, 32768)));
+        }
 }
 
 static void descend_one(const fdl_run *run, const fdl_part *part, const int8_t *d, int32_t shift) {

@@ -70,6 +70,7 @@ void fdl_depthwise_each_gradient(const fdl_run *run, const fdl_part *part, const
         for (size_t start = 0; start < part->row_weights; start += FDL_PIECE) {
             size_t left = part->row_weights - start, len = left < FDL_PIECE ? left : FDL_PIECE;
             sum_gradient(run, part, d, k, start, len, g);
-            use(context, k, start, g, len);
+            fdl_slice slice = {k * part->row_weights + start, len, k, 1, start, len};
+            use(context, &slice, g);
         }
 }

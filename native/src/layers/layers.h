@@ -8,6 +8,10 @@
 typedef struct fdl_run {
     const fdl_kernels *kernels;
     size_t n;
+#if FDL_TALL > 1
+    int32_t *spare; /* memory for gradients, while weights change */
+    size_t spare_count;
+#endif
 } fdl_run;
 
 static inline size_t fdl_examples(const fdl_run *run) {
@@ -50,9 +54,16 @@ int32_t fdl_average_pool_backward(const fdl_run *run, const fdl_part *part, cons
  * returns 0 if it cannot, and has done nothing. */
 int fdl_conv_descend(const fdl_run *run, const fdl_part *part, const int8_t *d, int32_t shift);
 
-/* Called with the gradient of weights start to start + len of a row of weights. */
-typedef void fdl_use_gradient(void *context, size_t row, size_t start, const int32_t *g,
-                              size_t len);
+/* Weights that lie in a run of memory, `count` from `first` on: of some rows that lie together, from
+ * row `row` on, columns start to start + len of each, and what fills them up. */
+typedef struct fdl_slice {
+    size_t first, count;
+    size_t row, rows;
+    size_t start, len;
+} fdl_slice;
+
+/* Called with the gradient of a slice of a part's weights, in the same order. */
+typedef void fdl_use_gradient(void *context, const fdl_slice *slice, const int32_t *g);
 void fdl_each_gradient(const fdl_run *run, const fdl_part *part, const int8_t *d,
                        fdl_use_gradient *use, void *context);
 void fdl_conv_each_gradient(const fdl_run *run, const fdl_part *part, const int8_t *d,

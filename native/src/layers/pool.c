@@ -70,12 +70,9 @@ int32_t fdl_average_pool_forward(const fdl_run *run, const fdl_part *part, int32
     const int8_t *x = part->x;
     size_t channels = part->outputs;
     for (size_t b = 0; b < run->n; b++, acc += channels) {
-        memset(acc, 0, channels * sizeof *acc);
-        for (size_t t = 0; t < part->stored; t += channels, x += channels)
-            for (size_t c = 0; c < channels; c++)
-                acc[c] += x[c];
-        for (size_t c = 0; c < channels; c++)
-            acc[c] = (acc[c] * mean.mantissa + 64) >> 7;
+        run->kernels->add_up(acc, x, part->stored / channels, channels, channels);
+        run->kernels->scale(acc, channels, mean.mantissa);
+        x += part->stored;
     }
     return mean.k;
 }
@@ -84,9 +81,10 @@ int32_t fdl_average_pool_backward(const fdl_run *run, const fdl_part *part, cons
                                   int32_t *acc) {
     fdl_ratio mean = one_over(part);
     size_t channels = part->outputs;
-    for (size_t b = 0; b < run->n; b++, d += channels)
-        for (size_t t = 0; t < part->stored; t += channels)
-            for (size_t c = 0; c < channels; c++)
-                *acc++ = (d[c] * mean.mantissa + 64) >> 7;
+    for (size_t b = 0; b < run->n; b++, d += channels, acc += part->stored) {
+        for (size_t c = 0; c < channels; c++)
+            acc[c] = (d[c] * mean.mantissa + 64) >> 7;
+        fdl_repeat(acc, channels, part->stored);
+    }
     return mean.k;
 }

@@ -158,12 +158,8 @@ static AVX2 INLINE void spread_vector(int32_t *acc, const live_rows *live, const
     add_fresh(acc + at + 8, second_half(low, high), _mm_srli_si128(fresh(s, v), 8));
 }
 
-static AVX2 void avx2_spread(int32_t *acc, const int8_t *d, const fdl_block *block) {
+static AVX2 void spread_window(int32_t *acc, const int8_t *d, const fdl_block *block) {
     span s = {0, block->len};
-    if (block->len < LANES) {
-        fdl_plain.spread(acc, d, block);
-        return;
-    }
     for (size_t o = 0; o < block->rows; o += ROWS) {
         live_rows live;
         int32_t error[ROWS / 2];
@@ -172,6 +168,16 @@ static AVX2 void avx2_spread(int32_t *acc, const int8_t *d, const fdl_block *blo
         for (size_t v = 0; v < vectors_of(s); v++)
             spread_vector(acc, &live, error, s, v);
     }
+}
+
+static AVX2 void avx2_spread(int32_t *acc, const uint32_t *at, size_t n, const int8_t *d,
+                             const fdl_block *block) {
+    if (block->len < LANES) {
+        fdl_plain.spread(acc, at, n, d, block);
+        return;
+    }
+    for (size_t m = 0; m < n; m++, d += block->rows)
+        spread_window(acc + at[m], d, block);
 }
 
 /* `rows` rows less VPMULHRSW(x, error * 2^up) each. */
@@ -294,7 +300,7 @@ static AVX2 INLINE void sum_tile(tile *t, int32_t start, const int16_t *x, size_
     }
 }
 
-static AVX2 void avx2_gradient(fdl_gradient *g, const fdl_windows *windows, const int8_t *d,
+static AVX2 void avx2_gradient(int32_t *g, const fdl_windows *windows, const int8_t *d,
                                size_t d_step, size_t rows, size_t len) {
     _Alignas(32) int16_t wide[FDL_PIECE * FDL_WINDOWS];
     size_t pairs = (windows->n + 1) / 2;
@@ -311,7 +317,7 @@ static AVX2 void avx2_gradient(fdl_gradient *g, const fdl_windows *windows, cons
         tile t;
         sum_tile(&t, 0, wide + v * pairs * 2 * LANES, pairs, error);
         for (size_t r = 0; r < rows; r++) {
-            int32_t *to = g->of[r] + place(s, v);
+            int32_t *to = g + r * FDL_PIECE + place(s, v);
             store(to, _mm256_add_epi32(load(to), first_half(t.low[r], t.high[r])));
             store(to + 8, _mm256_add_epi32(load(to + 8), second_half(t.low[r], t.high[r])));
         }
@@ -371,7 +377,7 @@ static AVX2 void avx2_descend(const fdl_block *block, const fdl_windows *windows
     }
 }
 
-/* ---- magnitude, narrow ---- */
+/* ---- Values that lie in a row ---- */
 
 static AVX2 uint32_t avx2_magnitude(const int32_t *acc, size_t count, uint32_t relu) {
     __m256i all = _mm256_setzero_si256();
@@ -387,6 +393,47 @@ static AVX2 uint32_t avx2_magnitude(const int32_t *acc, size_t count, uint32_t r
     for (size_t i = 0; i < 8; i++)
         rest |= lanes[i];
     return rest;
+}
+
+static AVX2 uint32_t avx2_mask(int32_t *acc, const int8_t *h, size_t count) {
+    size_t j = 0;
+    for (; j + 8 <= count; j += 8) {
+        __m256i passes =
+            _mm256_cmpgt_epi32(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(h + j))),
+                               _mm256_setzero_si256());
+        store(acc + j, _mm256_and_si256(load(acc + j), passes));
+    }
+    return avx2_magnitude(acc, j, 0) | fdl_plain.mask(acc + j, h + j, count - j);
+}
+
+static AVX2 uint32_t avx2_scale(int32_t *acc, size_t count, int32_t mantissa) {
+    size_t j = 0;
+    for (; j + 8 <= count; j += 8) {
+        __m256i v = _mm256_mullo_epi32(load(acc + j), _mm256_set1_epi32(mantissa));
+        store(acc + j, _mm256_srai_epi32(_mm256_add_epi32(v, _mm256_set1_epi32(64)), 7));
+    }
+    return avx2_magnitude(acc, j, 0) | fdl_plain_scale(acc + j, count - j, mantissa);
+}
+
+static AVX2 void avx2_add_up(int32_t *to, const int8_t *x, size_t n, size_t step, size_t count) {
+    size_t c = 0;
+    for (; c + 8 <= count; c += 8) {
+        __m256i sum = _mm256_setzero_si256();
+        for (size_t m = 0; m < n; m++) {
+            __m128i bytes = _mm_loadl_epi64((const __m128i *)(x + m * step + c));
+            sum = _mm256_add_epi32(sum, _mm256_cvtepi8_epi32(bytes));
+        }
+        store(to + c, sum);
+    }
+    fdl_plain_add_up(to + c, x + c, n, step, count - c);
+}
+
+static AVX2 int avx2_has_lowest(const int8_t *x, size_t count) {
+    __m256i found = _mm256_setzero_si256();
+    size_t i = 0;
+    for (; i + 32 <= count; i += 32)
+        found = _mm256_or_si256(found, _mm256_cmpeq_epi8(load(x + i), _mm256_set1_epi8(-128)));
+    return _mm256_movemask_epi8(found) != 0 || fdl_plain_has_lowest(x + i, count - i);
 }
 
 static AVX2 void avx2_narrow(const int32_t *acc, size_t count, int32_t shift, int32_t low,
@@ -409,6 +456,7 @@ static AVX2 void avx2_narrow(const int32_t *acc, size_t count, int32_t shift, in
 
 const fdl_kernels fdl_avx2 = {
     .name = "avx2",
+    .order = FDL_ROW_BY_ROW,
     .dot = avx2_dot,
     .spread = avx2_spread,
     .gradient = avx2_gradient,
@@ -416,6 +464,11 @@ const fdl_kernels fdl_avx2 = {
     .descend = avx2_descend,
     .descend_one = avx2_descend_one,
     .magnitude = avx2_magnitude,
+    .mask = avx2_mask,
+    .scale = avx2_scale,
+    .add_up = avx2_add_up,
+    .has_lowest = avx2_has_lowest,
+    .softmax = fdl_softmax,
     .narrow = avx2_narrow,
 };
 #endif

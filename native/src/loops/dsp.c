@@ -209,7 +209,7 @@ static INLINE void spread_columns(int32_t *acc, const int8_t *d, const int16_t *
     acc[3] = a3;
 }
 
-static void dsp_spread(int32_t *acc, const int8_t *d, const fdl_block *block) {
+static void spread_window(int32_t *acc, const int8_t *d, const fdl_block *block) {
     size_t i = 0;
     int aligned = is_aligned(block);
     for (; i + 4 <= block->len; i += 4)
@@ -220,6 +220,12 @@ static void dsp_spread(int32_t *acc, const int8_t *d, const fdl_block *block) {
     for (; i < block->len; i++)
         for (size_t o = 0; o < block->rows; o++)
             acc[i] += d[o] * (block->at[o * block->step + i] >> 8);
+}
+
+static void dsp_spread(int32_t *acc, const uint32_t *at, size_t n, const int8_t *d,
+                       const fdl_block *block) {
+    for (size_t m = 0; m < n; m++, d += block->rows)
+        spread_window(acc + at[m], d, block);
 }
 
 #if FDL_HAS_GRADIENT
@@ -238,12 +244,12 @@ static void add_scaled(int32_t *g, const int8_t *x, int32_t d, size_t len) {
         g[i] += d * x[i];
 }
 
-static void dsp_gradient(fdl_gradient *g, const fdl_windows *windows, const int8_t *d,
-                         size_t d_step, size_t rows, size_t len) {
+static void dsp_gradient(int32_t *g, const fdl_windows *windows, const int8_t *d, size_t d_step,
+                         size_t rows, size_t len) {
     for (size_t m = 0; m < windows->n; m++, d += d_step)
         for (size_t r = 0; r < rows; r++)
             if (d[r] != 0)
-                add_scaled(g->of[r], windows->x + windows->at[m], d[r], len);
+                add_scaled(g + r * FDL_PIECE, windows->x + windows->at[m], d[r], len);
 }
 
 static void dsp_apply(int16_t *stored, const int32_t *g, size_t len, int32_t shift) {
@@ -254,14 +260,15 @@ static void dsp_apply(int16_t *stored, const int32_t *g, size_t len, int32_t shi
 
 static void dsp_descend(const fdl_block *block, const fdl_windows *windows, const int8_t *d,
                         int32_t shift) {
-    fdl_gradient g;
+    int32_t g[FDL_PIECE];
     for (size_t o = 0; o < block->rows; o++)
         for (size_t start = 0; start < block->len; start += PIECE) {
             fdl_windows piece = {windows->x + start, windows->at, windows->n};
             size_t len = smaller(block->len - start, PIECE);
-            memset(g.of[0], 0, sizeof g.of[0]);
-            dsp_gradient(&g, &piece, d + o, block->rows, 1, len);
-            dsp_apply(block->at + o * block->step + start, g.of[0], len, shift);
+            for (size_t i = 0; i < len; i++)
+                g[i] = 0;
+            dsp_gradient(g, &piece, d + o, block->rows, 1, len);
+            dsp_apply(block->at + o * block->step + start, g, len, shift);
         }
 }
 
@@ -344,7 +351,7 @@ static void dsp_descend_one(const fdl_block *block, const int8_t *x, const int8_
     }
 }
 
-/* ---- magnitude, narrow ---- */
+/* ---- Values that lie in a row ---- */
 
 static uint32_t dsp_magnitude(const int32_t *acc, size_t count, uint32_t relu) {
     uint32_t all = 0;
@@ -354,6 +361,15 @@ static uint32_t dsp_magnitude(const int32_t *acc, size_t count, uint32_t relu) {
     else
         for (size_t j = 0; j < count; j++)
             all |= fdl_magnitude(acc[j]);
+    return all;
+}
+
+static uint32_t dsp_mask(int32_t *acc, const int8_t *h, size_t count) {
+    uint32_t all = 0;
+    for (size_t j = 0; j < count; j++) {
+        acc[j] = h[j] > 0 ? acc[j] : 0;
+        all |= fdl_magnitude(acc[j]);
+    }
     return all;
 }
 
@@ -369,6 +385,7 @@ static void dsp_narrow(const int32_t *acc, size_t count, int32_t shift, int32_t 
 
 const fdl_kernels fdl_dsp = {
     .name = "dsp",
+    .order = FDL_ROW_BY_ROW,
     .dot = dsp_dot,
     .spread = dsp_spread,
 #if FDL_HAS_GRADIENT
@@ -378,6 +395,11 @@ const fdl_kernels fdl_dsp = {
 #endif
     .descend_one = dsp_descend_one,
     .magnitude = dsp_magnitude,
+    .mask = dsp_mask,
+    .scale = fdl_plain_scale,
+    .add_up = fdl_plain_add_up,
+    .has_lowest = fdl_plain_has_lowest,
+    .softmax = fdl_softmax,
     .narrow = dsp_narrow,
 };
 #endif

@@ -7,11 +7,22 @@
 #ifndef FDL_KERNELS_H
 #define FDL_KERNELS_H
 
-#include <stddef.h>
-#include <stdint.h>
+#include "../numbers/numbers.h"
 
-/* Some rows of a layer's weights, or the part of them that one row of a window meets:
- * `rows` rows of `len` weights, `step` apart. */
+/* Weights in memory have room for a multiple of FDL_TALL rows and, where windows are in pieces, of
+ * FDL_WIDE columns a piece. It is the same for all tables of a build; what it holds beside weights
+ * counts for nothing. */
+#if defined(__x86_64__)
+#define FDL_TALL 16
+#define FDL_WIDE 4
+#else
+#define FDL_TALL 1
+#define FDL_WIDE 1
+#endif
+
+/* Some rows of a layer's weights, or the part of them that one row of a window meets: `rows` rows
+ * of `len` weights, `step` from a row to the next. Of a table that has its weights woven, of each
+ * `tall` rows two columns lie together, [columns / 2][tall][2]. */
 typedef struct fdl_block {
     int16_t *at;
     size_t rows;
@@ -27,26 +38,35 @@ typedef struct fdl_windows {
     size_t n;
 } fdl_windows;
 
-/* A piece of the gradient of some rows of weights. */
+/* A piece of the gradient of some rows of weights, row by row: [row][FDL_PIECE]. */
 #define FDL_GRADIENT_ROWS 4
 #define FDL_PIECE         64
-typedef struct fdl_gradient {
-    int32_t of[FDL_GRADIENT_ROWS][FDL_PIECE];
-} fdl_gradient;
+
+/* What a table makes of weights in memory, and of which rows and columns it sums a gradient. */
+typedef struct fdl_order {
+    uint16_t tall;    /* divides FDL_TALL; 1: row by row, as on the wire */
+    uint16_t rows;    /* of a gradient: a multiple of `tall` */
+    uint16_t columns; /* a multiple of FDL_WIDE */
+} fdl_order;
+
+#define FDL_ROW_BY_ROW {1, FDL_GRADIENT_ROWS, FDL_PIECE}
 
 typedef struct fdl_kernels {
     const char *name;
+    fdl_order order;
 
     /* acc[m * rows + o] += window m . weights of row o. No sum leaves 32 bits. */
     void (*dot)(int32_t *acc, const fdl_windows *windows, const fdl_block *block);
 
-    /* acc[i] += sum over rows o of d[o] * weight[o][i]: what one window's errors do to its inputs.
-     * Many d are 0. */
-    void (*spread)(int32_t *acc, const int8_t *d, const fdl_block *block);
+    /* acc[at[m] + i] += sum over rows o of d[m * rows + o] * weight[o][i], m < n <= FDL_WINDOWS:
+     * what the errors of windows do to their inputs. Many d are 0. */
+    void (*spread)(int32_t *acc, const uint32_t *at, size_t n, const int8_t *d,
+                   const fdl_block *block);
 
-    /* g->of[r][i] += sum over m of d[m * d_step + r] * window m [i],
-     * r < rows <= FDL_GRADIENT_ROWS, i < len <= FDL_PIECE. |g| < 2^30 before and after. */
-    void (*gradient)(fdl_gradient *g, const fdl_windows *windows, const int8_t *d, size_t d_step,
+    /* g of row r and column i += sum over m of d[m * d_step + r] * window m [i], r < rows and
+     * i < len, as many as `order` says at most. g lies as weights that are woven, or as above.
+     * |g| < 2^30 before and after. */
+    void (*gradient)(int32_t *g, const fdl_windows *windows, const int8_t *d, size_t d_step,
                      size_t rows, size_t len);
 
     /* stored[i] = sat16(stored[i] - sat16(rshift(g[i], shift))), 1 <= shift <= 30, |g| < 2^30. */
@@ -63,11 +83,32 @@ typedef struct fdl_kernels {
      * largest of them has. */
     uint32_t (*magnitude)(const int32_t *acc, size_t count, uint32_t relu);
 
+    /* acc[j] = 0 where h[j] <= 0; then magnitude() of all, without `relu`. */
+    uint32_t (*mask)(int32_t *acc, const int8_t *h, size_t count);
+
+    /* acc[j] = (acc[j] * mantissa + 64) >> 7, |acc * mantissa| < 2^30; then magnitude() of all,
+     * without `relu`. */
+    uint32_t (*scale)(int32_t *acc, size_t count, int32_t mantissa);
+
+    /* sums[c] = sum of n values x[c], x[c + step], x[c + 2 * step] ..., c < count, n > 0. */
+    void (*add_up)(int32_t *sums, const int8_t *x, size_t n, size_t step, size_t count);
+
+    /* Whether some x is -128. */
+    int (*has_lowest)(const int8_t *x, size_t count);
+
+    /* Logits [n][classes] to probabilities in 2^-15 (NUMERICS section 4), 1 to 256 classes. */
+    void (*softmax)(int32_t *z, size_t n, size_t classes, fdl_exp_steps by);
+
     /* q = the middle of low, rshift(acc, shift) and 127; 0 <= shift <= 24, low is -127 or 0. */
     void (*narrow)(const int32_t *acc, size_t count, int32_t shift, int32_t low, int8_t *q);
 } fdl_kernels;
 
 extern const fdl_kernels fdl_plain;
+
+/* Functions of fdl_plain that other tables have, too. */
+uint32_t fdl_plain_scale(int32_t *acc, size_t count, int32_t mantissa);
+void fdl_plain_add_up(int32_t *sums, const int8_t *x, size_t n, size_t step, size_t count);
+int fdl_plain_has_lowest(const int8_t *x, size_t count);
 
 /* The table for the processor that runs this. */
 const fdl_kernels *fdl_kernels_here(void);

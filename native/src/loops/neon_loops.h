@@ -138,12 +138,8 @@ static INLINE void spread_vector(int32_t *acc, const live_rows *live, const int3
         vst1q_s32(acc + 4 * j, vaddq_s32(vld1q_s32(acc + 4 * j), sum[j]));
 }
 
-static void neon_spread(int32_t *acc, const int8_t *d, const fdl_block *block) {
+static void spread_window(int32_t *acc, const int8_t *d, const fdl_block *block) {
     span s = {0, block->len};
-    if (block->len < LANES) {
-        fdl_plain.spread(acc, d, block);
-        return;
-    }
     for (size_t o = 0; o < block->rows; o += ROWS) {
         live_rows live;
         int32_t error[ROWS / 4];
@@ -153,6 +149,16 @@ static void neon_spread(int32_t *acc, const int8_t *d, const fdl_block *block) {
         for (size_t v = 0; v < vectors_of(s); v++)
             spread_vector(acc, &live, error, s, v);
     }
+}
+
+static void neon_spread(int32_t *acc, const uint32_t *at, size_t n, const int8_t *d,
+                        const fdl_block *block) {
+    if (block->len < LANES) {
+        fdl_plain.spread(acc, at, n, d, block);
+        return;
+    }
+    for (size_t m = 0; m < n; m++, d += block->rows)
+        spread_window(acc + at[m], d, block);
 }
 
 /* A row less SQRDMULH(x, error). */
@@ -266,8 +272,8 @@ static INLINE void sum_tile(tile *t, const int8_t *x, size_t fours, const int32_
         }
 }
 
-static void neon_gradient(fdl_gradient *g, const fdl_windows *windows, const int8_t *d,
-                          size_t d_step, size_t rows, size_t len) {
+static void neon_gradient(int32_t *g, const fdl_windows *windows, const int8_t *d, size_t d_step,
+                          size_t rows, size_t len) {
     int8_t packed[FDL_PIECE * FDL_WINDOWS];
     size_t fours = (windows->n + 3) / 4;
     span s = {0, len};
@@ -284,7 +290,7 @@ static void neon_gradient(fdl_gradient *g, const fdl_windows *windows, const int
         sum_tile(&t, packed + v * fours * 4 * LANES, fours, error);
         for (size_t r = 0; r < rows; r++)
             for (size_t j = 0; j < 4; j++) {
-                int32_t *to = g->of[r] + place(s, v) + 4 * j;
+                int32_t *to = g + r * FDL_PIECE + place(s, v) + 4 * j;
                 vst1q_s32(to, vaddq_s32(vld1q_s32(to), t.of[r][j]));
             }
     }
@@ -341,7 +347,7 @@ static void neon_descend(const fdl_block *block, const fdl_windows *windows, con
     }
 }
 
-/* ---- magnitude, narrow ---- */
+/* ---- Values that lie in a row ---- */
 
 static uint32_t neon_magnitude(const int32_t *acc, size_t count, uint32_t relu) {
     int32x4_t all = vdupq_n_s32(0);
@@ -354,6 +360,17 @@ static uint32_t neon_magnitude(const int32_t *acc, size_t count, uint32_t relu) 
     vst1q_s32(lanes, all);
     return (uint32_t)(lanes[0] | lanes[1] | lanes[2] | lanes[3]) |
            fdl_plain.magnitude(acc + j, count - j, relu);
+}
+
+static uint32_t neon_mask(int32_t *acc, const int8_t *h, size_t count) {
+    size_t j = 0;
+    for (; j + 8 <= count; j += 8) {
+        int16x8_t passes = vmovl_s8(vreinterpret_s8_u8(vcgtz_s8(vld1_s8(h + j))));
+        int32x4_t first = vmovl_s16(vget_low_s16(passes)), last = vmovl_high_s16(passes);
+        vst1q_s32(acc + j, vandq_s32(vld1q_s32(acc + j), first));
+        vst1q_s32(acc + j + 4, vandq_s32(vld1q_s32(acc + j + 4), last));
+    }
+    return neon_magnitude(acc, j, 0) | fdl_plain.mask(acc + j, h + j, count - j);
 }
 
 static void neon_narrow(const int32_t *acc, size_t count, int32_t shift, int32_t low, int8_t *q) {
@@ -369,8 +386,10 @@ static void neon_narrow(const int32_t *acc, size_t count, int32_t shift, int32_t
 }
 
 #define NEON_LOOPS                                                                                 \
-    .dot = neon_dot, .spread = neon_spread, .gradient = neon_gradient, .apply = neon_apply,        \
-    .descend = neon_descend, .descend_one = neon_descend_one, .magnitude = neon_magnitude,         \
+    .order = FDL_ROW_BY_ROW, .dot = neon_dot, .spread = neon_spread, .gradient = neon_gradient,    \
+    .apply = neon_apply, .descend = neon_descend, .descend_one = neon_descend_one,                 \
+    .magnitude = neon_magnitude, .mask = neon_mask, .scale = fdl_plain_scale,                      \
+    .add_up = fdl_plain_add_up, .has_lowest = fdl_plain_has_lowest, .softmax = fdl_softmax,        \
     .narrow = neon_narrow
 
 #endif

@@ -4,6 +4,8 @@
 #include "../without.h"
 #include "../numbers/fixed.h"
 
+#include <string.h>
+
 /* The int8 weights of a row: every second byte. */
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
 #define HIGH_BYTE 0
@@ -86,7 +88,7 @@ static void spread_one(int32_t *acc, int32_t d, const int16_t *w, size_t len) {
         acc[i] += d * high[2 * i];
 }
 
-static void plain_spread(int32_t *acc, const int8_t *d, const fdl_block *block) {
+static void spread_window(int32_t *acc, const int8_t *d, const fdl_block *block) {
     const int16_t *w = block->at;
     size_t o = 0;
     for (; o + 4 <= block->rows; o += 4, w += 4 * block->step)
@@ -96,13 +98,19 @@ static void plain_spread(int32_t *acc, const int8_t *d, const fdl_block *block) 
         spread_one(acc, d[o], w, block->len);
 }
 
+static void plain_spread(int32_t *acc, const uint32_t *at, size_t n, const int8_t *d,
+                         const fdl_block *block) {
+    for (size_t m = 0; m < n; m++, d += block->rows)
+        spread_window(acc + at[m], d, block);
+}
+
 #if FDL_HAS_GRADIENT
-static void plain_gradient(fdl_gradient *g, const fdl_windows *windows, const int8_t *d,
-                           size_t d_step, size_t rows, size_t len) {
+static void plain_gradient(int32_t *g, const fdl_windows *windows, const int8_t *d, size_t d_step,
+                           size_t rows, size_t len) {
     for (size_t m = 0; m < windows->n; m++, d += d_step) {
         const int8_t *x = windows->x + windows->at[m];
         for (size_t r = 0; r < rows; r++) {
-            int32_t *to = g->of[r];
+            int32_t *to = g + r * FDL_PIECE;
             int32_t factor = d[r];
             if (factor == 0)
                 continue;
@@ -120,15 +128,15 @@ static void plain_apply(int16_t *stored, const int32_t *g, size_t len, int32_t s
 
 static void plain_descend(const fdl_block *block, const fdl_windows *windows, const int8_t *d,
                           int32_t shift) {
-    fdl_gradient g;
+    int32_t g[FDL_PIECE];
     for (size_t o = 0; o < block->rows; o++)
         for (size_t start = 0; start < block->len; start += FDL_PIECE) {
             fdl_windows piece = {windows->x + start, windows->at, windows->n};
             size_t len = smaller(block->len - start, FDL_PIECE);
             for (size_t i = 0; i < len; i++)
-                g.of[0][i] = 0;
-            plain_gradient(&g, &piece, d + o, block->rows, 1, len);
-            plain_apply(block->at + o * block->step + start, g.of[0], len, shift);
+                g[i] = 0;
+            plain_gradient(g, &piece, d + o, block->rows, 1, len);
+            plain_apply(block->at + o * block->step + start, g, len, shift);
         }
 }
 #endif
@@ -171,6 +179,53 @@ static uint32_t plain_magnitude(const int32_t *acc, size_t count, uint32_t relu)
     return all;
 }
 
+/* A choice, not a jump: which errors a ReLU lets pass is not to be foreseen. */
+static uint32_t plain_mask(int32_t *acc, const int8_t *h, size_t count) {
+    uint32_t all = 0;
+    for (size_t j = 0; j < count; j++) {
+        acc[j] = h[j] > 0 ? acc[j] : 0;
+        all |= fdl_magnitude(acc[j]);
+    }
+    return all;
+}
+
+uint32_t fdl_plain_scale(int32_t *acc, size_t count, int32_t mantissa) {
+    uint32_t all = 0;
+    for (size_t j = 0; j < count; j++) {
+        acc[j] = (acc[j] * mantissa + 64) >> 7;
+        all |= fdl_magnitude(acc[j]);
+    }
+    return all;
+}
+
+void fdl_plain_add_up(int32_t *sums, const int8_t *x, size_t n, size_t step, size_t count) {
+    for (size_t c = 0; c < count; c++)
+        sums[c] = x[c];
+    while (--n > 0) {
+        x += step;
+        for (size_t c = 0; c < count; c++)
+            sums[c] += x[c];
+    }
+}
+
+/* Whether one of four bytes is 0x80: none of x ^ 0x80 is 0 (Lamport 1975). */
+static uint32_t one_is_lowest(const int8_t *x) {
+    uint32_t word;
+    memcpy(&word, x, sizeof word);
+    word ^= 0x80808080u;
+    return (word - 0x01010101u) & ~word & 0x80808080u;
+}
+
+int fdl_plain_has_lowest(const int8_t *x, size_t count) {
+    uint32_t found = 0;
+    size_t i = 0;
+    for (; i + 4 <= count; i += 4)
+        found |= one_is_lowest(x + i);
+    for (; i < count; i++)
+        found |= x[i] == -128;
+    return found != 0;
+}
+
 static void plain_narrow(const int32_t *acc, size_t count, int32_t shift, int32_t low, int8_t *q) {
     int32_t half = (1 << shift) >> 1;
     for (size_t j = 0; j < count; j++)
@@ -179,6 +234,7 @@ static void plain_narrow(const int32_t *acc, size_t count, int32_t shift, int32_
 
 const fdl_kernels fdl_plain = {
     .name = "plain",
+    .order = FDL_ROW_BY_ROW,
     .dot = plain_dot,
     .spread = plain_spread,
 #if FDL_HAS_GRADIENT
@@ -188,5 +244,10 @@ const fdl_kernels fdl_plain = {
 #endif
     .descend_one = plain_descend_one,
     .magnitude = plain_magnitude,
+    .mask = plain_mask,
+    .scale = fdl_plain_scale,
+    .add_up = fdl_plain_add_up,
+    .has_lowest = fdl_plain_has_lowest,
+    .softmax = fdl_softmax,
     .narrow = plain_narrow,
 };

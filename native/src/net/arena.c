@@ -21,14 +21,6 @@ int fdl_check_arena(const void *arena, size_t arena_len, size_t needed) {
     return FDL_OK;
 }
 
-/* Whether one of four bytes is 0x80: none of x ^ 0x80 is 0 (Lamport 1975). */
-static uint32_t has_lowest(const int8_t *x) {
-    uint32_t word;
-    memcpy(&word, x, sizeof word);
-    word ^= 0x80808080u;
-    return (word - 0x01010101u) & ~word & 0x80808080u;
-}
-
 int fdl_check_inputs(const fdl_net *net, const int8_t *x, size_t x_len, int32_t x_exp, size_t n) {
     if (x == NULL)
         return FDL_E_NULL;
@@ -36,13 +28,7 @@ int fdl_check_inputs(const fdl_net *net, const int8_t *x, size_t x_len, int32_t 
         return FDL_E_LENGTH;
     if (x_exp < FDL_MIN_EXPONENT || x_exp > FDL_MAX_EXPONENT)
         return FDL_E_EXPONENT;
-    uint32_t found = 0;
-    size_t i = 0;
-    for (; i + 4 <= x_len; i += 4)
-        found |= has_lowest(x + i);
-    for (; i < x_len; i++)
-        found |= x[i] == -128;
-    return found ? FDL_E_INPUT : FDL_OK;
+    return fdl_kernels_here()->has_lowest(x, x_len) ? FDL_E_INPUT : FDL_OK;
 }
 
 void fdl_store_inputs(const fdl_part *part, const int8_t *x, size_t n, int8_t *stored) {

@@ -14,11 +14,16 @@
  * run; row_step is then still the step from a row of the image to the next. */
 typedef struct fdl_part {
     const fdl_layer *layer;
-    int16_t *weights; /* weight_rows rows of row_weights */
+    int16_t *weights; /* weight_rows rows of row_weights, in the order of the inner loops */
     int32_t *biases;  /* bias_count */
     const int8_t *x;  /* inputs of the batch, n * stored */
     int32_t x_exp;
     uint32_t weight_rows, row_weights, bias_count;
+#if FDL_TALL > 1
+    uint32_t tall;                            /* rows that lie together */
+    uint32_t rows_room, row_room, piece_room; /* rows, their columns, and those of a piece, with
+                                               * what fills them up */
+#endif
     uint32_t stored, origin, rows, row_len, row_step;
     uint32_t out_height, out_width, outputs;
     uint32_t step_y, step_x;    /* from the window of one position to the next */
@@ -31,6 +36,7 @@ void fdl_shape_part(fdl_part *part, const fdl_layer *layer);
 /* How large a model is. */
 typedef struct fdl_sizes {
     uint64_t weights, biases;
+    uint64_t room;      /* of the weights in memory */
     uint32_t held;      /* values of one example that an arena holds: inputs of all layers, but
                          * those of the first only if it wants padding around them */
     uint32_t widest;    /* values that some layer stores or gives */
@@ -60,6 +66,64 @@ static inline int fdl_has_weights(const fdl_part *part) {
 static inline size_t fdl_part_weights(const fdl_part *part) {
     return (size_t)part->weight_rows * part->row_weights;
 }
+
+/* ---- Where weights lie ---- */
+
+/* The next multiple of a power of two. */
+static inline size_t fdl_multiple(size_t count, size_t of) {
+    return (count + of - 1) & ~(of - 1);
+}
+
+#if FDL_TALL > 1
+static inline size_t fdl_tall(const fdl_part *part) {
+    return part->tall;
+}
+
+static inline size_t fdl_row_room(const fdl_part *part) {
+    return part->row_room;
+}
+
+static inline size_t fdl_piece_room(const fdl_part *part) {
+    return part->piece_room;
+}
+
+/* Weights of a part in memory. */
+static inline size_t fdl_part_room(const fdl_part *part) {
+    return (size_t)part->rows_room * part->row_room;
+}
+#else
+static inline size_t fdl_tall(const fdl_part *part) {
+    (void)part;
+    return 1;
+}
+
+static inline size_t fdl_row_room(const fdl_part *part) {
+    return part->row_weights;
+}
+
+static inline size_t fdl_piece_room(const fdl_part *part) {
+    return part->piece_len;
+}
+
+static inline size_t fdl_part_room(const fdl_part *part) {
+    return fdl_part_weights(part);
+}
+#endif
+
+/* Where column i of row r lies, of rows that lie together: two columns of each, then the next. */
+static inline size_t fdl_woven(const fdl_part *part, size_t r, size_t i) {
+    return i / 2 * 2 * fdl_tall(part) + r * 2 + i % 2;
+}
+
+/* Where column i of row o lies, of columns that are filled up. */
+static inline size_t fdl_place(const fdl_part *part, size_t o, size_t i) {
+    size_t r = o % fdl_tall(part);
+    return (o - r) * fdl_row_room(part) + fdl_woven(part, r, i);
+}
+
+/* Calls visit() with each weight of a checked net, in the order of NUMERICS section 2. */
+typedef void fdl_visit(void *context, int16_t *weight);
+void fdl_each_weight(const fdl_net *net, fdl_visit *visit, void *context);
 
 static inline size_t fdl_positions(const fdl_part *part) {
     return FDL_HAS_SHAPES ? (size_t)part->out_height * part->out_width : 1;

@@ -41,6 +41,25 @@ static void count_weights(fdl_part *part, uint32_t rows, uint32_t row_weights, u
     part->weight_rows = rows;
     part->row_weights = row_weights;
     part->bias_count = biases;
+#if FDL_TALL > 1
+    part->tall = 1;
+    part->row_room = row_weights;
+    part->piece_room = part->piece_len;
+    part->rows_room = rows;
+#endif
+}
+
+_Static_assert(FDL_WEIGHT_ROOM(1, 1) == FDL_TALL * FDL_WIDE, "fedling.h has the same room");
+
+/* A matrix that meets windows, in the order that the inner loops want. */
+static void lay_matrix(fdl_part *part, uint32_t rows) {
+    count_weights(part, rows, part->pieces * part->piece_len, rows);
+#if FDL_TALL > 1
+    part->tall = fdl_kernels_here()->order.tall;
+    part->piece_room = (uint32_t)fdl_multiple(part->piece_len, FDL_WIDE);
+    part->row_room = part->pieces * part->piece_room;
+    part->rows_room = (uint32_t)fdl_multiple(rows, FDL_TALL);
+#endif
 }
 
 static void shape_dense(fdl_part *part, const fdl_layer *v) {
@@ -49,14 +68,14 @@ static void shape_dense(fdl_part *part, const fdl_layer *v) {
     part->outputs = v->out;
     part->piece_len = v->channels;
     part->step_y = part->step_x = 0;
-    count_weights(part, v->out, v->channels, v->out);
+    lay_matrix(part, v->out);
 }
 
 #if FDL_HAS_SHAPES
 static void shape_conv(fdl_part *part, const fdl_layer *v) {
     lay_padded(part, v);
     place_windows(part, v);
-    count_weights(part, v->out, part->pieces * part->piece_len, v->out);
+    lay_matrix(part, v->out);
 }
 
 static void shape_depthwise(fdl_part *part, const fdl_layer *v) {
@@ -113,8 +132,25 @@ void fdl_split_net(const fdl_net *net, fdl_part *parts) {
         fdl_shape_part(&parts[l], &net->layers[l]);
         parts[l].weights = weights;
         parts[l].biases = biases;
-        weights += fdl_part_weights(&parts[l]);
+        weights += fdl_part_room(&parts[l]);
         biases += parts[l].bias_count;
+    }
+}
+
+/* The weights of one row. */
+static void each_of_row(const fdl_part *part, size_t o, fdl_visit *visit, void *context) {
+    size_t filling = fdl_piece_room(part) - part->piece_len;
+    for (size_t i = 0; i < part->row_weights; i++)
+        visit(context, part->weights + fdl_place(part, o, i + i / part->piece_len * filling));
+}
+
+void fdl_each_weight(const fdl_net *net, fdl_visit *visit, void *context) {
+    fdl_part part;
+    part.weights = net->weights;
+    for (size_t l = 0; l < net->layer_count; l++, part.weights += fdl_part_room(&part)) {
+        fdl_shape_part(&part, &net->layers[l]);
+        for (size_t o = 0; o < part.weight_rows; o++)
+            each_of_row(&part, o, visit, context);
     }
 }
 
@@ -130,14 +166,13 @@ size_t fdl_find_windows(const fdl_part *part, size_t n, size_t first, uint32_t a
 #if FDL_HAS_SHAPES
     size_t b = first / positions;
     size_t y = first % positions / part->out_width, x = first % part->out_width;
-    for (size_t m = 0; m < count; m++) {
-        at[m] = (uint32_t)(b * part->stored + y * part->step_y + x * part->step_x);
-        if (++x == part->out_width) {
-            x = 0;
-            if (++y == part->out_height) {
-                y = 0;
-                b++;
-            }
+    for (size_t m = 0; m < count; x = 0) {
+        uint32_t start = (uint32_t)(b * part->stored + y * part->step_y);
+        for (; x < part->out_width && m < count; x++)
+            at[m++] = start + (uint32_t)x * part->step_x;
+        if (++y == part->out_height) {
+            y = 0;
+            b++;
         }
     }
 #endif

@@ -29,6 +29,14 @@ uint32_t fdl_square_root(uint64_t v) {
     return (uint32_t)root;
 }
 
+/* Twice as many each time. */
+void fdl_repeat(int32_t *values, size_t some, size_t count) {
+    for (size_t done = some; done < count; done *= 2) {
+        size_t more = done < count - done ? done : count - done;
+        memcpy(values + done, values, more * sizeof *values);
+    }
+}
+
 /* The direction is the same for all: it is asked once. To the right only a shift by one leaves a
  * value past a limit of 30 bits or more. */
 void fdl_shift_all(int32_t *values, size_t count, int32_t shift, int32_t limit) {

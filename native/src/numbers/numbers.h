@@ -19,8 +19,19 @@ void fdl_shift_all(int32_t *values, size_t count, int32_t shift, int32_t limit);
 /* floor(sqrt(v)), v < 2^63. */
 uint32_t fdl_square_root(uint64_t v);
 
-/* Logits to probabilities in 2^-15 (NUMERICS section 4): of classes, in place, or of one. */
-void fdl_softmax(int32_t *z, size_t classes, int32_t z_exp);
+/* The first `some` values again and again, up to `count` values. */
+void fdl_repeat(int32_t *values, size_t some, size_t count);
+
+/* round(32768 * 2^(-i/64)), and the shifts, 0 to 31, of a difference of logits and of its product
+ * with 5909 that make steps of this table (NUMERICS section 4). */
+extern const uint16_t fdl_exp2[64];
+typedef struct fdl_exp_steps {
+    int32_t before, after;
+} fdl_exp_steps;
+fdl_exp_steps fdl_exp_steps_of(int32_t z_exp);
+
+/* Logits to probabilities in 2^-15: [n][classes], in place, or of one. */
+void fdl_softmax(int32_t *z, size_t n, size_t classes, fdl_exp_steps by);
 int32_t fdl_sigmoid(int32_t z, int32_t z_exp);
 
 #endif

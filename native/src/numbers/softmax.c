@@ -4,7 +4,7 @@
 #include "fixed.h"
 
 /* round(32768 * 2^(-i/64)) */
-static const uint16_t EXP2[64] = {
+const uint16_t fdl_exp2[64] = {
     32768, 32415, 32066, 31720, 31379, 31041, 30706, 30376, 30048, 29725, 29405, 29088, 28774,
     28464, 28158, 27855, 27554, 27258, 26964, 26674, 26386, 26102, 25821, 25543, 25268, 24995,
     24726, 24460, 24196, 23936, 23678, 23423, 23170, 22921, 22674, 22430, 22188, 21949, 21713,
@@ -12,29 +12,23 @@ static const uint16_t EXP2[64] = {
     18658, 18457, 18258, 18061, 17867, 17674, 17484, 17296, 17109, 16925, 16743, 16562,
 };
 
-/* Shifts that turn a difference of logits into steps of the table, 2^-(1/64) each. */
-typedef struct {
-    int32_t before, after;
-} steps;
-
 /* A shift of 31 leaves at most 1 of 32 bits, which is no step: as good as any further one. */
-static steps steps_of(int32_t z_exp) {
+fdl_exp_steps fdl_exp_steps_of(int32_t z_exp) {
     int32_t before = fdl_clamp32(-z_exp - 12, 0, 31);
-    return (steps){before, z_exp < -12 ? 18 : fdl_max32(0, 6 - z_exp)};
+    return (fdl_exp_steps){before, z_exp < -12 ? 18 : fdl_max32(0, 6 - z_exp)};
 }
 
 /* 2^15 * exp(-d * 2^z_exp). d is cut to 17 bits, so that its product with 5909 = 64 * 64 * log2(e)
  * fits in 30; what is cut off is past the end of the table already. */
-static inline uint32_t exp_q15(uint32_t d, steps by) {
+static inline uint32_t exp_q15(uint32_t d, fdl_exp_steps by) {
     d >>= by.before;
     d = d < 0x1ffff ? d : 0x1ffff;
     uint32_t t = (d * 5909u) >> by.after;
     t = t < 1023 ? t : 1023;
-    return (uint32_t)EXP2[t % 64] >> (t / 64);
+    return (uint32_t)fdl_exp2[t % 64] >> (t / 64);
 }
 
-void fdl_softmax(int32_t *z, size_t classes, int32_t z_exp) {
-    steps by = steps_of(z_exp);
+static void softmax_one(int32_t *z, size_t classes, fdl_exp_steps by) {
     int32_t highest = z[0];
     for (size_t c = 1; c < classes; c++)
         highest = fdl_max32(highest, z[c]);
@@ -49,9 +43,14 @@ void fdl_softmax(int32_t *z, size_t classes, int32_t z_exp) {
         z[c] = (int32_t)(((uint32_t)z[c] * reciprocal) >> 16);
 }
 
+void fdl_softmax(int32_t *z, size_t n, size_t classes, fdl_exp_steps by) {
+    for (; n > 0; n--, z += classes)
+        softmax_one(z, classes, by);
+}
+
 #if !FDL_WITHOUT_SIGMOID
 int32_t fdl_sigmoid(int32_t z, int32_t z_exp) {
-    uint32_t p = exp_q15(fdl_magnitude(z), steps_of(z_exp));
+    uint32_t p = exp_q15(fdl_magnitude(z), fdl_exp_steps_of(z_exp));
     int32_t q = (int32_t)((1u << 30) / (32768 + p));
     return z < 0 ? 32768 - q : q;
 }

@@ -9,11 +9,9 @@
 #define LARGEST ((uint64_t)1 << 62)
 
 /* |g| < 2^30, so that no sum overflows before it is cut. */
-static void add_squares(void *context, size_t row, size_t start, const int32_t *g, size_t len) {
+static void add_squares(void *context, const fdl_slice *slice, const int32_t *g) {
     uint64_t *total = context;
-    (void)row;
-    (void)start;
-    for (size_t i = 0; i < len; i++) {
+    for (size_t i = 0; i < slice->count; i++) {
         *total += (uint64_t)((int64_t)g[i] * g[i]);
         *total = *total < LARGEST ? *total : LARGEST;
     }

@@ -28,7 +28,7 @@ static int check_call(const fdl_net *net, fdl_sizes *sizes, const void *arena, s
 /* The last layer's accumulators, copied to z; returns their exponent. */
 static int32_t run_layers(const fdl_net *net, void *arena, size_t widest, const int8_t *x,
                           int32_t x_exp, int32_t *z) {
-    fdl_run run = {fdl_kernels_here(), 1};
+    fdl_run run = {.kernels = fdl_kernels_here(), .n = 1};
     uint8_t *rest = arena;
     fdl_part *parts = fdl_take(&rest, net->layer_count * sizeof *parts);
     int32_t *acc = fdl_take(&rest, widest * sizeof *acc);

@@ -37,7 +37,7 @@ size_t fdl_step_arena_size(const fdl_net *net, size_t n) {
     return arena_size(net, &sizes, n);
 }
 
-static int check_sgd(const fdl_net *net, const fdl_sgd *sgd) {
+static int check_sgd(const fdl_net *net, const fdl_sizes *sizes, const fdl_sgd *sgd) {
     if (sgd->lr_q24 < 1 || sgd->lr_q24 > FDL_MAX_RATE || sgd->momentum > 255 ||
         sgd->frozen >= net->layer_count)
         return FDL_E_RATE;
@@ -47,7 +47,7 @@ static int check_sgd(const fdl_net *net, const fdl_sgd *sgd) {
         return FDL_OK;
     if (sgd->velocity == NULL)
         return FDL_E_NULL;
-    return sgd->velocity_count == net->weight_count + net->bias_count ? FDL_OK : FDL_E_LENGTH;
+    return sgd->velocity_count == sizes->weights + sizes->biases ? FDL_OK : FDL_E_LENGTH;
 }
 
 static int check_call(const fdl_net *net, const fdl_sizes *sizes, const void *arena,
@@ -57,7 +57,7 @@ static int check_call(const fdl_net *net, const fdl_sizes *sizes, const void *ar
     size_t needed = batch_fits(sizes, batch->n) ? arena_size(net, sizes, batch->n) : 0;
     if (needed == 0)
         return FDL_E_BATCH;
-    int error = check_sgd(net, sgd);
+    int error = check_sgd(net, sizes, sgd);
     if (!error)
         error = fdl_check_arena(arena, arena_len, needed);
     if (!error)
@@ -78,6 +78,10 @@ static void lay_out(step_state *s, const fdl_sizes *sizes, void *arena, const fd
     fdl_part *parts = fdl_take(&rest, s->net->layer_count * sizeof *parts);
     fdl_split_net(s->net, parts);
     s->acc = fdl_take(&rest, widest * sizeof(int32_t));
+#if FDL_TALL > 1
+    s->run.spare = s->acc;
+    s->run.spare_count = widest;
+#endif
     s->d = fdl_take(&rest, widest);
     s->d_below = fdl_take(&rest, widest);
     parts[0].x = batch->x;
@@ -104,9 +108,9 @@ static int32_t run_forward(step_state *s) {
     }
 }
 
-/* Errors of any 32 bits to int8; returns the shift. */
-static int32_t narrow_errors(const step_state *s, size_t count, int8_t *d) {
-    int32_t shift = fdl_int8_shift(s->run.kernels->magnitude(s->acc, count, 0));
+/* Errors of a magnitude to int8; returns the shift. */
+static int32_t narrow_errors(const step_state *s, size_t count, uint32_t magnitude, int8_t *d) {
+    int32_t shift = fdl_int8_shift(magnitude);
     s->run.kernels->narrow(s->acc, count, shift, -127, d);
     return shift;
 }
@@ -117,10 +121,9 @@ static int32_t output_error(step_state *s, const fdl_batch *batch, int32_t z_exp
                             int32_t mantissa) {
     size_t outputs = s->parts[s->net->layer_count - 1].outputs,
            count = outputs * fdl_examples(&s->run);
-    int32_t e = fdl_output_error(s->net->loss, batch, s->acc, outputs, z_exp);
-    for (size_t j = 0; j < count; j++)
-        s->acc[j] = (s->acc[j] * mantissa + 64) >> 7;
-    return e + narrow_errors(s, count, s->d);
+    int32_t e = fdl_output_error(&s->run, s->net->loss, batch, s->acc, outputs, z_exp);
+    uint32_t magnitude = s->run.kernels->scale(s->acc, count, mantissa);
+    return e + narrow_errors(s, count, magnitude, s->d);
 }
 
 /* Errors of inputs without the padding that is stored between them. */
@@ -131,22 +134,28 @@ static void close_up(const fdl_part *part, size_t n, int32_t *acc) {
             memmove(acc, from + part->origin + y * part->row_step, part->row_len * sizeof *acc);
 }
 
-/* Errors of inputs as they are stored: 0 where the ReLU below let nothing pass. */
-static void mask_errors(const int8_t *h, size_t count, int32_t *acc) {
-    for (size_t j = 0; j < count; j++)
-        if (h[j] <= 0)
-            acc[j] = 0;
-}
-
 /* The error of layer l in d to that of layer l - 1 in d_below; returns its exponent. */
 static int32_t pass_error_down(step_state *s, size_t l, int32_t d_exp) {
     const fdl_part *part = &s->parts[l];
+    const fdl_kernels *kernels = s->run.kernels;
+    size_t n = fdl_examples(&s->run), count = n * part[-1].outputs;
     int32_t e = d_exp + fdl_backward(&s->run, part, s->d, s->acc);
-    if (part[-1].layer->relu)
-        mask_errors(part->x, fdl_examples(&s->run) * part->stored, s->acc);
+    uint32_t magnitude = 0, relu = part[-1].layer->relu;
+    if (relu) /* 0 where it let nothing pass, in the padding too */
+        magnitude = kernels->mask(s->acc, part->x, n * part->stored);
     if (fdl_is_padded(part))
-        close_up(part, fdl_examples(&s->run), s->acc);
-    return e + narrow_errors(s, fdl_examples(&s->run) * part[-1].outputs, s->d_below);
+        close_up(part, n, s->acc);
+    if (!relu)
+        magnitude = kernels->magnitude(s->acc, count, 0);
+    return e + narrow_errors(s, count, magnitude, s->d_below);
+}
+
+/* Of the layers before layer l. */
+static size_t weights_before(const step_state *s, size_t l) {
+    size_t count = 0;
+    while (l-- > 0)
+        count += fdl_part_weights(&s->parts[l]);
+    return count;
 }
 
 /* New weights of layer l from its error d. */
@@ -165,8 +174,9 @@ static void update_layer(step_state *s, size_t l, int32_t d_exp) {
                          .bias_shift = -16 - d_exp - s->k,
                          .momentum = s->sgd->momentum};
     if (s->sgd->momentum) {
-        change.velocity = s->sgd->velocity + (part->weights - net->weights);
-        change.bias_velocity = s->sgd->velocity + net->weight_count + (part->biases - net->biases);
+        change.velocity = s->sgd->velocity + weights_before(s, l);
+        change.bias_velocity =
+            s->sgd->velocity + weights_before(s, net->layer_count) + (part->biases - net->biases);
     }
     fdl_update(&s->run, part, &change);
 }
@@ -193,7 +203,8 @@ int fdl_step(fdl_net *net, void *arena, size_t arena_len, const fdl_batch *batch
     if (error)
         return error;
     fdl_ratio rate = fdl_make_ratio(sgd->lr_q24, (uint64_t)batch->n << 24);
-    step_state s = {.run = {fdl_kernels_here(), batch->n}, .net = net, .sgd = sgd, .k = rate.k};
+    step_state s = {
+        .run = {.kernels = fdl_kernels_here(), .n = batch->n}, .net = net, .sgd = sgd, .k = rate.k};
     lay_out(&s, &sizes, arena, batch);
     int32_t z_exp = run_forward(&s);
     run_backward(&s, output_error(&s, batch, z_exp, rate.mantissa));

@@ -13,8 +13,8 @@ void fdl_outputs(uint32_t loss, int32_t *z, size_t count, int32_t z_exp);
 
 /* Logits [n][outputs] to err of NUMERICS section 5 number 2, in place, before the learning rate;
  * returns its exponent. */
-int32_t fdl_output_error(uint32_t loss, const fdl_batch *batch, int32_t *z, size_t outputs,
-                         int32_t z_exp);
+int32_t fdl_output_error(const fdl_run *run, uint32_t loss, const fdl_batch *batch, int32_t *z,
+                         size_t outputs, int32_t z_exp);
 
 /* ---- Updates ---- */
 

@@ -11,15 +11,15 @@ typedef struct {
     const fdl_change *change;
 } update;
 
-static void subtract(void *context, size_t row, size_t start, const int32_t *g, size_t len) {
+static void subtract(void *context, const fdl_slice *slice, const int32_t *g) {
     const update *u = context;
-    int16_t *stored = u->part->weights + row * u->part->row_weights + start;
+    int16_t *stored = u->part->weights + slice->first;
     int32_t shift = u->change->shift;
     if (shift >= 1) {
-        u->run->kernels->apply(stored, g, len, fdl_min32(shift, 30));
+        u->run->kernels->apply(stored, g, slice->count, fdl_min32(shift, 30));
         return;
     }
-    for (size_t i = 0; i < len; i++)
+    for (size_t i = 0; i < slice->count; i++)
         stored[i] = (int16_t)fdl_sat16(stored[i] - fdl_sat16(fdl_shift(g[i], shift, 32768)));
 }
 #endif
@@ -35,15 +35,23 @@ static int64_t whole(int32_t velocity) {
     return ((int64_t)velocity + 128) >> 8;
 }
 
-static void roll(void *context, size_t row, size_t start, const int32_t *g, size_t len) {
+static void roll_weight(const fdl_change *change, int16_t *stored, int32_t *velocity, int32_t g) {
+    *velocity = new_velocity(*velocity, change->momentum, g, change->shift);
+    int64_t step = fdl_clamp64(whole(*velocity), INT16_MIN, INT16_MAX);
+    *stored = (int16_t)fdl_sat16(*stored - (int32_t)step);
+}
+
+/* Velocities lie row by row, so that they mean the same on every processor. */
+static void roll(void *context, const fdl_slice *slice, const int32_t *g) {
     const update *u = context;
-    size_t first = row * u->part->row_weights + start;
-    int16_t *stored = u->part->weights + first;
-    int32_t *velocity = u->change->velocity + first;
-    for (size_t i = 0; i < len; i++) {
-        velocity[i] = new_velocity(velocity[i], u->change->momentum, g[i], u->change->shift);
-        int64_t step = fdl_clamp64(whole(velocity[i]), INT16_MIN, INT16_MAX);
-        stored[i] = (int16_t)fdl_sat16(stored[i] - (int32_t)step);
+    int16_t *stored = u->part->weights + slice->first;
+    for (size_t r = 0; r < slice->rows; r++) {
+        int32_t *velocity =
+            u->change->velocity + (slice->row + r) * u->part->row_weights + slice->start;
+        for (size_t i = 0; i < slice->len; i++) {
+            size_t j = fdl_woven(u->part, r, i);
+            roll_weight(u->change, stored + j, velocity + i, g[j]);
+        }
     }
 }
 
@@ -56,18 +64,6 @@ static void roll_sums(const fdl_change *change, int32_t *biases, int32_t *veloci
 }
 #endif
 
-/* gb of NUMERICS section 5, of biases o to o + count. */
-static void sum_errors(const fdl_run *run, const fdl_part *part, const int8_t *d, size_t count,
-                       int32_t *sums) {
-    for (size_t o = 0; o < count; o++)
-        sums[o] = d[o];
-    for (size_t left = fdl_window_count(run, part) - 1; left > 0; left--) {
-        d += part->bias_count;
-        for (size_t o = 0; o < count; o++)
-            sums[o] += d[o];
-    }
-}
-
 static void subtract_sums(const fdl_change *change, int32_t *biases, int32_t *sums, size_t count) {
     fdl_shift_all(sums, count, change->bias_shift, INT32_MAX);
     for (size_t o = 0; o < count; o++)
@@ -78,7 +74,8 @@ static void update_biases(const fdl_run *run, const fdl_part *part, const fdl_ch
     int32_t sums[FDL_PIECE];
     for (size_t o = 0; o < part->bias_count; o += FDL_PIECE) {
         size_t left = part->bias_count - o, count = left < FDL_PIECE ? left : FDL_PIECE;
-        sum_errors(run, part, change->d + o, count, sums);
+        run->kernels->add_up(sums, change->d + o, fdl_window_count(run, part), part->bias_count,
+                             count);
 #if !FDL_WITHOUT_MOMENTUM
         if (change->momentum) {
             roll_sums(change, part->biases + o, change->bias_velocity + o, sums, count);

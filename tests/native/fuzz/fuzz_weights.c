@@ -87,7 +87,7 @@ static void check_delta(const fdl_net *net, const uint8_t *before, const uint8_t
     expect(fdl_delta(net->layers, net->layer_count, before, size, in_place, size, in_place, size,
                      &again) == FDL_OK);
     expect(memcmp(delta, in_place, size) == 0 && saturated == again);
-    size_t weights = 2 * net->weight_count;
+    size_t weights = 2 * fdl_weight_count(net->layers, net->layer_count);
     for (size_t j = 0; j < size; j += j < weights ? 2 : 4)
         expected += check_value(before + j, after + j, delta + j, j < weights ? 2 : 4);
     expect(saturated == expected);
@@ -98,7 +98,7 @@ static void check_pull(fdl_net *net, const uint8_t *start, size_t size, uint32_t
     const uint8_t *before = pack(net);
     expect(fdl_pull(net, start, size, pull) == FDL_OK);
     const uint8_t *after = pack(net);
-    size_t weights = 2 * net->weight_count;
+    size_t weights = 2 * fdl_weight_count(net->layers, net->layer_count);
     for (size_t j = 0; j < size; j += j < weights ? 2 : 4) {
         size_t bytes = j < weights ? 2 : 4;
         int32_t a = read_int(before + j, bytes), b = read_int(after + j, bytes),

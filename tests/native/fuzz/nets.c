@@ -94,12 +94,12 @@ uint64_t count_products(const fdl_layer *layers, size_t count) {
 }
 
 size_t packed_size(const fdl_net *net) {
-    return 2 * net->weight_count + 4 * net->bias_count;
+    return fdl_packed_size(net->layers, net->layer_count);
 }
 
 fdl_net take_net(input *in, const fdl_layer *layers, size_t count) {
     fdl_net net = {.layers = layers, .layer_count = count, .loss = take_below(in, 4)};
-    net.weight_count = fdl_weight_count(layers, count);
+    net.weight_count = fdl_weight_room(layers, count);
     net.bias_count = fdl_bias_count(layers, count);
     net.weights = new_memory(net.weight_count * sizeof *net.weights);
     net.biases = new_memory(net.bias_count * sizeof *net.biases);

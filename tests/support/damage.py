@@ -10,7 +10,8 @@ def spoil(database: Path, table: str) -> None:
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     sql = "SELECT rootpage FROM sqlite_master WHERE name = ?"
     (page,) = connection.execute(sql, (table,)).fetchone()
+    (size,) = connection.execute("PRAGMA page_size").fetchone()
     connection.close()
     with database.open("r+b") as file:
-        file.seek((page - 1) * 4096)
-        file.write(b"\xff" * 4096)
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * size)

@@ -17,6 +17,7 @@ Bytes = bytes | bytearray | memoryview
 
 PRIVATE = 0o600
 BUSY_S = 10.0  # how long a writer waits for another process's transaction
+PAGE_BYTES = 2048  # of new databases: a commit writes whole pages, of rows of some hundred bytes
 
 
 def write_file(path: Path, data: Bytes, mode: int = PRIVATE) -> None:
@@ -261,6 +262,7 @@ def _configure(connection: sqlite3.Connection, read_only: bool) -> None:
     if read_only:
         connection.execute("PRAGMA query_only = ON")
         return
+    connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")  # nothing is changed by it later
     (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
     if mode != "wal":
         raise sqlite3.OperationalError(f"the file system allows no write-ahead log (got {mode})")

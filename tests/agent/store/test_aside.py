@@ -14,6 +14,7 @@ from fedling_agent.store import aside
 from fedling_agent.store.recordings import Bounds
 from fedling_agent.store.store import NAME, Store
 from fedling_protocol.disk import durable
+from fedling_protocol.disk.durable import PAGE_BYTES
 from fedling_protocol.disk.errors import BadDatabase, WrongTables
 from tests.support.device import STREAM, csv_lines, make_device, make_model, parse
 from tests.support.totals import check_totals
@@ -92,8 +93,8 @@ def test_what_is_whole_is_kept_and_a_recording_with_a_hole_is_not(state: Path) -
     seen = sound.lives.seen()
     sound.close()
     data = bytearray((state / NAME).read_bytes())
-    middle = data.find(sample_of("r5", state)) // 4096 * 4096
-    data[middle : middle + 4096] = bytes(4096)
+    middle = data.find(sample_of("r5", state)) // PAGE_BYTES * PAGE_BYTES
+    data[middle : middle + PAGE_BYTES] = bytes(PAGE_BYTES)
     (state / NAME).write_bytes(data)
     store = Store.begin_anew(state, None, NOW, BadDatabase("malformed"))
     check_totals(store.recordings, MOST)

@@ -135,6 +135,7 @@ def test_connect_database_is_durable_and_private(tmp_path: Path) -> None:
     assert pragma(connection, "journal_mode") == "wal"
     assert pragma(connection, "synchronous") == 2  # FULL
     assert pragma(connection, "secure_delete") == 1
+    assert pragma(connection, "page_size") == durable.PAGE_BYTES
     assert pragma(connection, "foreign_keys") == 1
     with durable.transaction(connection):
         connection.execute("CREATE TABLE fact (n INTEGER)")

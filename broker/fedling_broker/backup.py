@@ -24,7 +24,7 @@ from fedling_broker.store.database import FILE, PROGRAM
 from fedling_broker.store.store import FOLDERS, Store
 from fedling_broker.tasks.task_file import parse_task
 from fedling_protocol.disk import durable, given, lock
-from fedling_protocol.disk.errors import BadInput, Missing, writing
+from fedling_protocol.disk.errors import BadInput, writing
 from fedling_protocol.wire.digest import start_model_hash
 
 FORMAT: Final = 1
@@ -71,9 +71,7 @@ class Made:
 
 def make(found: Config, path: Path) -> Made:
     """Write a backup and read it again. Raises CannotWrite, Busy, BadInput."""
-    folder = path.absolute().parent
-    if not folder.is_dir():
-        raise Missing(f"{folder}: there is no such directory")
+    given.check_target(path)
     with writing(str(path)):
         for number in range(1, TRIES + 1):
             try:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fedling_protocol.command.main import run_verb
-from fedling_protocol.command.parser import Verbs, new_parser
+from fedling_protocol.command.parser import Verbs, new_parser, whole
 
 NAME = "fedling-broker"
 ROOT_KEY = Path("root.key")
@@ -58,7 +58,10 @@ def _add_service(verbs: Verbs) -> None:
         "--host", default="127.0.0.1", help="the address of the MQTT broker (default: %(default)s)"
     )
     init.add_argument(
-        "--port", type=int, default=1883, help="the port of the MQTT broker (default: %(default)s)"
+        "--port",
+        type=whole(1, 65535),
+        default=1883,
+        help="the port of the MQTT broker (default: %(default)s)",
     )
     init.add_argument(
         "--topic-root",
@@ -191,7 +194,7 @@ def _add_rounds(verbs: Verbs) -> None:
     _add_last(listing, "rounds of each task")
     show = verbs.add("show", "show one round: verdicts, bytes, hashes", "watch 3 --json", json=True)
     show.add_argument("task", help="the name of the task")
-    show.add_argument("round", type=int, help="the number of the round")
+    show.add_argument("round", type=whole(0), help="the number of the round")
     verify = verbs.add(
         "verify",
         "recompute every model from the journal's sums, and sums from updates where they are kept",
@@ -205,7 +208,7 @@ def _add_rounds(verbs: Verbs) -> None:
 
 def _add_last(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument(
-        "--last", type=int, metavar="N", help=f"list the newest N {what} only (default: all)"
+        "--last", type=whole(1), metavar="N", help=f"list the newest N {what} only (default: all)"
     )
 
 
@@ -222,7 +225,7 @@ def _add_models(verbs: Verbs) -> None:
         json=True,
     )
     rollback.add_argument("task", help="the name of the task")
-    rollback.add_argument("version", type=int, help="the version to go back to")
+    rollback.add_argument("version", type=whole(1), help="the version to go back to")
     weights = verbs.add(
         "weights",
         "write the weights of a version into a file",
@@ -231,7 +234,7 @@ def _add_models(verbs: Verbs) -> None:
     )
     weights.add_argument("task", help="the name of the task")
     weights.add_argument("file", type=Path, help="the file to write")
-    weights.add_argument("--version", type=int, help="the version (default: the newest)")
+    weights.add_argument("--version", type=whole(1), help="the version (default: the newest)")
 
 
 def _add_export(verbs: Verbs) -> None:
@@ -248,9 +251,9 @@ def _add_export(verbs: Verbs) -> None:
     export.add_argument(
         "--float", action="store_true", help="write float32, for tools that want floats"
     )
-    export.add_argument("--version", type=int, help="the version (default: the newest)")
+    export.add_argument("--version", type=whole(1), help="the version (default: the newest)")
     export.add_argument(
-        "--check", type=int, default=0, metavar="N",
+        "--check", type=whole(0), default=0, metavar="N",
         help="run N random examples in onnxruntime and in the kernel first; without --float all"
         " numbers must be the same (default: %(default)s)",
     )  # fmt: skip

@@ -238,7 +238,7 @@ def test_a_tar_that_is_no_backup_writes_nowhere(here: Here) -> None:
 
 def test_what_is_not_there_is_said(here: Here) -> None:
     here("restore", "none.tar", "--replace", code=Exit.NOT_FOUND)
-    here("backup", "none/home.fedling", code=Exit.NOT_FOUND)
+    here("backup", "none/home.fedling", code=Exit.CANNOT_WRITE)
 
 
 def test_a_backup_of_another_fleet_is_refused(here: Here) -> None:

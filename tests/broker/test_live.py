@@ -50,5 +50,6 @@ def test_broker_that_is_away_or_refuses_is_named(here: Here, tmp_path: Path) -> 
         assert "lets nobody read that; see: fedling-broker check" in here(
             "device", "list", "--live"
         )
-    assert "refused" in here("device", "list", "--live", code=Exit.NOT_FOUND)
+    said = here("device", "list", "--live", code=Exit.UNAVAILABLE)
+    assert "the MQTT broker does not tell: 127.0.0.1:" in said
     assert IDS[0] in here("device", "list")

@@ -9,6 +9,7 @@ from fedling_broker.config import Config
 from fedling_broker.service.service import CLIENT_ID
 from fedling_broker.store.devices import Certified
 from fedling_protocol.disk.errors import Missing
+from fedling_protocol.exits import Exit, Failure
 from fedling_protocol.net import probe as probing
 from fedling_protocol.net.probe import OWN, Probe
 from fedling_protocol.wire.kinds import Kind
@@ -22,9 +23,16 @@ LISTEN_S = 2.0  # what is retained comes at once; then who says nothing has said
 def listen(found: Config, devices: Sequence[Certified]) -> dict[str, State]:
     """Hear the state of each device that has told one, by its id.
 
-    What is not signed by the device on its own topic is passed over. Raises Missing: the MQTT
+    What is not signed by the device on its own topic is passed over. Raises Failure: the MQTT
     broker cannot be reached, or may not be asked.
     """
+    try:
+        return _listen(found, devices)
+    except Missing as missing:
+        raise Failure(f"the MQTT broker does not tell: {missing}", Exit.UNAVAILABLE) from missing
+
+
+def _listen(found: Config, devices: Sequence[Certified]) -> dict[str, State]:
     trust = Trust(found.topics, found.root_key)
     for device in devices:
         trust.know(device.id, device.key, device.serial)

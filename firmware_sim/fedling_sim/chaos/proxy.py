@@ -10,70 +10,23 @@ import os
 import random
 import socket
 import threading
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
 from typing import ParamSpec, TypeVar
 
 from fedling_protocol.net.way import addresses
 from fedling_sim.chaos.fault import REFUSING, WHOLE, End, Fault, Spell
+from fedling_sim.chaos.line import Connection, Line, Piece, Traffic, Way, left
+from fedling_sim.chaos.messages import Habits, Moment, Packet
 from fedling_sim.mosquitto import free_port
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 _CHUNK = 65_536  # bytes read at once
-_PIECES = 16  # of a slow or delayed way that are read ahead
 _PIECES_A_SECOND = 10  # of a way with a rate
 
 Tell = Callable[[str, str], None]
 """Told the name of a client and, in words, what became of one of its connections."""
-
-
-@dataclass(slots=True)
-class Traffic:
-    """TCP payload bytes of one client, over all its connections."""
-
-    up: int = 0  # client to server
-    down: int = 0  # server to client
-    connections: int = 0
-
-
-@dataclass(eq=False, slots=True)
-class _Line:
-    """One client: its port, its fault, its connections."""
-
-    name: str
-    listener: socket.socket
-    dice: random.Random
-    fault: Fault = WHOLE
-    ended: int = 0  # connections that ended after their bytes, under this fault
-    traffic: Traffic = field(default_factory=Traffic)
-    connections: list["_Connection"] = field(default_factory=list)
-    passes: asyncio.Event = field(default_factory=asyncio.Event)
-    accepting: asyncio.Task[None] | None = None
-    playing: asyncio.Task[None] | None = None
-
-
-@dataclass(eq=False, slots=True)
-class _Connection:
-    """A connection of a client, and its other half to the server."""
-
-    near: socket.socket
-    far: socket.socket
-    tasks: list[asyncio.Task[None]] = field(default_factory=list)
-
-
-@dataclass(eq=False, slots=True)
-class _Way:
-    """One direction of a connection, and what is on its way."""
-
-    source: socket.socket
-    sink: socket.socket
-    up: bool
-    passed: int = 0
-    pieces: asyncio.Queue[tuple[float, bytes]] = field(
-        default_factory=lambda: asyncio.Queue(_PIECES)
-    )
 
 
 class Proxy:
@@ -81,14 +34,21 @@ class Proxy:
 
     port, host: of the server. Raises OSError when the name is unknown
     tell: called in that thread
+    mqtt: it reads plain MQTT, so that something can happen to single messages, or when one comes
     """
 
     def __init__(
-        self, port: int, host: str = "127.0.0.1", tell: Tell = lambda _name, _what: None
+        self,
+        port: int,
+        host: str = "127.0.0.1",
+        tell: Tell = lambda _name, _what: None,
+        *,
+        mqtt: bool = False,
     ) -> None:
         self._server = addresses(host, port)[0]
         self._tell = tell
-        self._lines: dict[str, _Line] = {}
+        self._mqtt = mqtt
+        self._lines: dict[str, Line] = {}
         self._husks: dict[socket.socket, asyncio.Task[None]] = {}  # ends that were told nothing
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
@@ -125,6 +85,20 @@ class Proxy:
         """Show one fault after the other; the last one stays."""
         self._call(self._play, self._lines[name], spells)
 
+    def have_habits(self, name: str, habits: Habits | None) -> None:
+        """Lose, double and delay the client's messages from now on."""
+        assert self._mqtt
+        self._call(setattr, self._lines[name], "habits", habits)
+
+    def wait_for(self, name: str, moment: Moment) -> None:
+        """Have it happen once, at that moment."""
+        assert self._mqtt
+        self._call(setattr, self._lines[name], "moment", moment)
+
+    def awaits(self, name: str) -> bool:
+        """Whether the client's moment is still to come."""
+        return self._call(lambda: self._lines[name].moment is not None)
+
     def traffic(self, name: str) -> Traffic:
         """What the client has sent and received up to now."""
         t = self._lines[name].traffic
@@ -154,11 +128,11 @@ class Proxy:
     # --- lines -----------------------------------------------------------------------------------
 
     def _open(self, name: str, listener: socket.socket) -> None:
-        line = self._lines[name] = _Line(name, listener, random.Random(name))
+        line = self._lines[name] = Line(name, listener, random.Random(name))
         line.passes.set()
         line.accepting = self._loop.create_task(self._accept(line))
 
-    def _show(self, line: _Line, fault: Fault) -> None:
+    def _show(self, line: Line, fault: Fault) -> None:
         before, line.fault, line.ended = line.fault, fault, 0
         if fault.mute:
             line.passes.clear()
@@ -170,7 +144,7 @@ class Proxy:
             line.listener.listen()
             line.accepting = self._loop.create_task(self._accept(line))
 
-    def _shut(self, line: _Line) -> None:
+    def _shut(self, line: Line) -> None:
         """Who connected and was not come to yet may have sent something."""
         assert line.accepting is not None
         line.accepting.cancel()
@@ -184,11 +158,11 @@ class Proxy:
         line.listener.shutdown(socket.SHUT_RDWR)  # stops listening, stays bound
         self._end_all(line, End.CUT)
 
-    def _end_all(self, line: _Line, how: End | None) -> None:
+    def _end_all(self, line: Line, how: End | None) -> None:
         for connection in list(line.connections):
             self._finish(line, connection, how)
 
-    def _play(self, line: _Line, spells: Iterable[Spell]) -> None:
+    def _play(self, line: Line, spells: Iterable[Spell]) -> None:
         self._stop_playing(line)
 
         async def play() -> None:
@@ -198,12 +172,12 @@ class Proxy:
 
         line.playing = self._loop.create_task(play())
 
-    def _stop_playing(self, line: _Line) -> None:
+    def _stop_playing(self, line: Line) -> None:
         if line.playing is not None:
             line.playing.cancel()
             line.playing = None
 
-    async def _accept(self, line: _Line) -> None:
+    async def _accept(self, line: Line) -> None:
         while True:
             await self._ready(line.listener)
             try:
@@ -211,7 +185,7 @@ class Proxy:
             except (BlockingIOError, ConnectionAbortedError):  # it changed its mind
                 continue
             far = socket.socket(self._server.family)
-            connection = _Connection(near, far)
+            connection = Connection(near, far)
             for end in (near, far):
                 end.setblocking(False)
                 end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -220,7 +194,7 @@ class Proxy:
 
     # --- connections -----------------------------------------------------------------------------
 
-    async def _connect(self, line: _Line, connection: _Connection) -> None:
+    async def _connect(self, line: Line, connection: Connection) -> None:
         try:
             await self._loop.sock_connect(connection.far, self._server.address)
         except OSError as error:
@@ -229,14 +203,16 @@ class Proxy:
             return
         line.traffic.connections += 1
         self._tell(line.name, "connected")
-        for way in (
-            _Way(connection.near, connection.far, up=True),
-            _Way(connection.far, connection.near, up=False),
-        ):
-            for work in (self._read, self._write):
-                connection.tasks.append(self._loop.create_task(work(line, connection, way)))
+        up = Way(connection.near, connection.far, up=True)
+        down = Way(connection.far, connection.near, up=False)
+        for way, back in ((up, down), (down, up)):
+            for work in (
+                self._read(line, connection, way),
+                self._write(line, connection, way, back),
+            ):
+                connection.tasks.append(self._loop.create_task(work))
 
-    async def _read(self, line: _Line, connection: _Connection, way: _Way) -> None:
+    async def _read(self, line: Line, connection: Connection, way: Way) -> None:
         """Take in what one end sends; nothing is the end of it."""
         data = b"at least one turn"
         while data:
@@ -253,34 +229,81 @@ class Proxy:
             if way.up:
                 line.traffic.up += len(data)
             delay_s = line.fault.delay_s + line.fault.jitter_s * line.dice.random()
-            await way.pieces.put((self._loop.time() + delay_s, data))
+            await way.room.acquire()
+            way.pieces.put_nowait(Piece(self._loop.time() + delay_s, data))
 
-    async def _write(self, line: _Line, connection: _Connection, way: _Way) -> None:
+    async def _write(self, line: Line, connection: Connection, way: Way, back: Way) -> None:
         try:
-            how = await self._pass_on(line, way)
+            how = await self._pass_pieces(line, way, back)
         except OSError:
             how = End.CUT
         self._finish(line, connection, how)
 
-    async def _pass_on(self, line: _Line, way: _Way) -> End | None:
-        """Send what was read when its time has come. Returns how it ends; None: in order."""
+    async def _pass_pieces(self, line: Line, way: Way, back: Way) -> End | None:
+        """Pass on what was read when its time has come. Returns how it ends; None: in order."""
         while True:
-            due, data = await way.pieces.get()
-            if due > self._loop.time():
-                await asyncio.sleep(due - self._loop.time())
-            await line.passes.wait()
-            if not data:
+            piece = await way.pieces.get()
+            if piece.due > self._loop.time():
+                await asyncio.sleep(piece.due - self._loop.time())
+            if not piece.data:
+                await line.passes.wait()
                 return None
-            left = _left(line, way)
-            data = data[:left]
-            await self._send(line, way, data)
-            if left == len(data):
+            if piece.whole:
+                passed = await self._pass_on(line, way, piece.data)
+            else:
+                way.room.release()
+                passed = await self._pass_piece(line, way, back, piece.data)
+            if not passed:
                 line.ended += 1
                 return line.fault.end
-            if rate := line.fault.rate(up=way.up):
-                await asyncio.sleep(len(data) / rate)
 
-    async def _send(self, line: _Line, way: _Way, data: bytes) -> None:
+    async def _pass_piece(self, line: Line, way: Way, back: Way, data: bytes) -> bool:
+        """Pass bytes on, or what becomes of the packets in them. False: the connection ends."""
+        if not self._mqtt:
+            return await self._pass_on(line, way, data)
+        for packet in way.packets.feed(data):
+            for part in self._become(line, way, back, packet):
+                if not await self._pass_on(line, way, part):
+                    return False
+        return True
+
+    def _become(self, line: Line, way: Way, back: Way, packet: Packet) -> Iterator[bytes]:
+        """What a packet becomes, part by part; what happens meanwhile happens between them."""
+        data, acknowledgement = packet.data, packet.acknowledgement
+        moment, habits = line.moment, line.habits
+        if moment is not None and moment.is_met(packet, up=way.up):
+            line.moment = None
+            before = round(moment.share * len(data))
+            yield data[:before]
+            self._show(line, moment.fault)
+            if moment.end is not None:
+                self._end_all(line, moment.end)
+                raise ConnectionAbortedError
+            data = data[before:]
+        if habits is None or not acknowledgement:
+            yield data
+            return
+        copies, delay_s = habits.copies(line.dice), habits.delay_s(line.dice)
+        if not copies:
+            back.pieces.put_nowait(Piece(0, acknowledgement, whole=True))
+        for _ in range(copies):
+            if delay_s:
+                late = Piece(0, data, whole=True)
+                self._loop.call_later(delay_s, way.pieces.put_nowait, late)
+            else:
+                yield data
+
+    async def _pass_on(self, line: Line, way: Way, data: bytes) -> bool:
+        """Whether the connection lives on: so many bytes may pass, no more."""
+        await line.passes.wait()
+        most = left(line, way)
+        data = data[:most]
+        await self._send(line, way, data)
+        if rate := line.fault.rate(up=way.up):
+            await asyncio.sleep(len(data) / rate)
+        return most != len(data)
+
+    async def _send(self, line: Line, way: Way, data: bytes) -> None:
         while data:
             try:
                 size = way.sink.send(data)
@@ -292,7 +315,7 @@ class Proxy:
             if not way.up:
                 line.traffic.down += size
 
-    def _finish(self, line: _Line, connection: _Connection, how: End | None) -> None:
+    def _finish(self, line: Line, connection: Connection, how: End | None) -> None:
         """Give a connection up. None: it was closed in order."""
         if connection not in line.connections:
             return
@@ -313,7 +336,7 @@ class Proxy:
             _close(end, reset=how is not None)
         self._tell(line.name, "closed" if how is None else how)
 
-    async def _swallow(self, line: _Line, end: socket.socket, *, counted: bool) -> None:
+    async def _swallow(self, line: Line, end: socket.socket, *, counted: bool) -> None:
         """Acknowledge what an end sends that was told nothing, until it gives up by itself."""
         data = b"at least one turn"
         with contextlib.suppress(OSError):
@@ -357,15 +380,6 @@ class Proxy:
             task.cancel()
             self._forget(end)
             end.close()
-
-
-def _left(line: _Line, way: _Way) -> int | None:
-    """How many bytes may still pass this way before the connection ends; None: all."""
-    fault = line.fault
-    allowed = fault.allowed(up=way.up)
-    if allowed is None or (fault.times is not None and line.ended >= fault.times):
-        return None
-    return max(0, allowed - way.passed)
 
 
 def _rest(near: socket.socket) -> int:

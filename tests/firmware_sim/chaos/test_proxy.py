@@ -5,8 +5,13 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from fedling_sim.chaos.fault import MUTE, WHOLE, End, Fault, flapping
 from fedling_sim.chaos.proxy import Proxy
@@ -266,19 +271,55 @@ def test_server_that_is_not_there_is_a_reset(server: Server) -> None:
     assert told[0] == ("a", "the server does not answer: Connection refused")
 
 
-def test_tls_goes_through(proxy: Proxy, server: Server) -> None:
-    """It sees bytes only: a handshake begins, and is cut, as anything else."""
+def certificate(folder: Path) -> Path:
+    """A file with a key and its self-signed certificate for the name "server"."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "server")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("server")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    plain = serialization.NoEncryption()
+    pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    file = folder / "server.pem"
+    file.write_bytes(key.private_bytes(pem, pkcs8, plain) + made.public_bytes(pem))
+    return file
+
+
+def test_tls_goes_through_and_is_cut_like_anything(
+    proxy: Proxy, server: Server, tmp_path: Path
+) -> None:
+    """It sees bytes only. The first connection ends in the handshake, the second one lives."""
+    file = certificate(tmp_path)
+    at_server, at_client = (
+        ssl.SSLContext(kind) for kind in (ssl.PROTOCOL_TLS_SERVER, ssl.PROTOCOL_TLS_CLIENT)
+    )
+    at_server.load_cert_chain(file)
+    at_client.load_verify_locations(file)
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            at_server.wrap_socket(server.accept(), server_side=True)
+        with at_server.wrap_socket(server.accept(), server_side=True) as end:
+            while data := end.recv(4096):
+                end.sendall(data)
+
+    threading.Thread(target=serve, daemon=True).start()
     port = proxy.add("a")
-    proxy.show("a", Fault(down_bytes=4, times=1))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    near, far = pair(server, port)
-    threading.Thread(target=_send_what_goes, args=(far, b"\x16\x03\x03\x00"), daemon=True).start()
-    with pytest.raises(OSError, match=r"reset|EOF"):
-        context.wrap_socket(near, server_hostname="server")
-    near, far = pair(server, port)
-    far.sendall(b"HTTP/1.1 400\r\n\r\n")
-    with pytest.raises(ssl.SSLError):  # not the answer of a TLS server, but it came
-        context.wrap_socket(near, server_hostname="server")
+    proxy.show("a", Fault(delay_s=0.01, down_bytes=200, times=1))
+    with pytest.raises(OSError, match=r"reset|EOF|Closed"):
+        at_client.wrap_socket(connect(port), server_hostname="server")
+    payload = bytes(range(256)) * 100
+    with at_client.wrap_socket(connect(port), server_hostname="server") as near:
+        near.sendall(payload)
+        got = b""
+        while len(got) < len(payload):
+            got += near.recv(65_536)
+    assert got == payload
 
 
 def test_spells_are_played_and_end_with_the_next_word(proxy: Proxy, server: Server) -> None:

@@ -19,8 +19,8 @@ from fedling_protocol.wire import envelope
 from fedling_protocol.wire.identity import SigningKey
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Conditions, PlanKind, StateCode
+from fedling_sim.chaos.proxy import Proxy
 from fedling_sim.mosquitto import Mosquitto
-from fedling_sim.proxy import Proxy
 from fedling_sim.world import Weather
 from tests.support.access import access_settings
 from tests.support.agent import GOOD, Agent, rows

@@ -23,7 +23,7 @@ from fedling_protocol.disk import durable
 
 KEY_BYTES: Final = 32
 SECRET_BYTES: Final = 32
-KNOWN: Final = 4096  # keys of which what was computed is kept
+KNOWN: Final = 16_384  # keys of which what was computed is kept, in 200 bytes each
 # Of 32 random bytes fewer than 8 differ once in 10^36 times.
 LEAST_VARIED: Final = 8
 CREDENTIALS = Path("/run/credentials")  # of systemd, whose access lists look like a group's right

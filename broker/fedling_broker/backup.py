@@ -9,6 +9,7 @@ import io
 import json
 import os
 import re
+import shlex
 import shutil
 import sqlite3
 import tarfile
@@ -313,7 +314,8 @@ def restore(
         if (state / FILE).exists() and not replace:
             raise StateExists(
                 f"{state}: holds a state already; to put the backup in its place, and the state"
-                f" into {REPLACED}-N there: fedling-broker restore {path} --replace"
+                f" into {REPLACED}-N there: fedling-broker restore {shlex.quote(str(path))}"
+                " --replace"
             )
         with writing(str(state)):
             made = state / RESTORING

@@ -56,7 +56,7 @@ def _add_run(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     run.set_defaults(run=_run)
     run.add_argument("task", type=Path, metavar="TASK", help="a task file with [simulation]")
     run.add_argument(
-        "--seed", type=whole(0), metavar="N", help="the seed, instead of simulation.seed"
+        "--seed", type=whole(0, 2**31), metavar="N", help="the seed, instead of simulation.seed"
     )
     run.add_argument(
         "--devices",

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -91,5 +92,6 @@ def _as_the_service_reads(file: Path) -> AgentConfig:
             raise
         user = ownership.user_name(os.geteuid())
         raise SettingsError(
-            f"{file}: user {user}, who keeps the state, cannot read it; run: chmod 644 {file}"
+            f"{file}: user {user}, who keeps the state, cannot read it; run: "
+            f"chmod 644 {shlex.quote(str(file))}"
         ) from error

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import os
 import secrets
+import shlex
 import stat
 from functools import lru_cache
 from pathlib import Path
@@ -183,7 +184,7 @@ def read_private(path: Path) -> bytes:
         if mode & 0o077 and CREDENTIALS not in path.parents:
             raise IdentityError(
                 f"{path}: mode {stat.S_IMODE(mode):04o} lets others read the secret; "
-                f"run: chmod 600 {path}"
+                f"run: chmod 600 {shlex.quote(str(path))}"
             )
         return os.read(handle, _MAX_FILE)
     finally:

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import NoReturn
 
 from fedling_protocol.common_settings import MqttSettings
-from fedling_protocol.net.tls_faults import UNFINISHED, Shown, sentence
+from fedling_protocol.net.tls_faults import NOT_TLS, UNFINISHED, Shown, sentence
 from fedling_protocol.net.transport import Layer
 from fedling_protocol.runtime.loop import READ, WRITE
 from fedling_protocol.settings import SettingsError
 from fedling_protocol.wire import identity
 
+BEGINNINGS = (21, 22)  # types of a record: an alert, a handshake (RFC 8446, section 5.1)
 RECORD = 16_384  # bytes of the largest piece that TLS encrypts at once
 MOST_RECORDS = 8  # encrypted at once: a board without AES instructions takes 10 ms for them
 CHUNK = 32_768  # encrypted bytes read at once, at least one record
@@ -97,7 +98,7 @@ class Tls:
         self._explain = explain
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
-        self._begun = False
+        self._begun = self._heard = False
         self._unsent = memoryview(b"")  # taken from _outgoing
         self._taken = 0  # of the bytes that send() was given last, and that have not all left
 
@@ -169,6 +170,9 @@ class Tls:
     def _fill(self) -> None:
         """Take in what has come. Raises BlockingIOError, OSError."""
         data = self._socket.recv(CHUNK)
+        if data and not self._heard and data[0] not in BEGINNINGS:
+            raise TlsError(NOT_TLS)  # OpenSSL would wait for more of a short word
+        self._heard = True
         if data:
             self._incoming.write(data)
         else:

@@ -31,6 +31,7 @@ REFUSED = {
     "TLSV1_ALERT_DECRYPT_ERROR": "the MQTT broker's log says why",
 }
 
+NOT_TLS = "what answers on mqtt.port speaks no TLS: take the port for TLS, mostly 8883"
 UNFINISHED = (
     "the connection was closed in the middle of the TLS handshake: is mqtt.port the one for TLS "
     "(mostly 8883), and has the MQTT broker a certificate there?"
@@ -54,7 +55,7 @@ def sentence(shown: Shown, error: ssl.SSLError) -> str:
         return UNFINISHED
     reason = str(error.reason)
     if reason in NO_TLS:
-        return "what answers on mqtt.port speaks no TLS: take the port for TLS, mostly 8883"
+        return NOT_TLS
     if reason in OLD:
         return (
             "the MQTT broker speaks no TLS of version 1.2 or 1.3: upgrade it, or allow these "

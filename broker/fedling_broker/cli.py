@@ -60,9 +60,9 @@ def _add_service(verbs: Verbs) -> None:
     init.add_argument(
         "--port",
         type=whole(1, 65535),
-        default=1883,
-        help="the port of the MQTT broker (default: %(default)s)",
+        help="the port of the MQTT broker (default: 1883, with --tls 8883)",
     )
+    _add_security(init)
     init.add_argument(
         "--topic-root",
         default="fedling",
@@ -84,6 +84,22 @@ def _add_service(verbs: Verbs) -> None:
         "check configuration, keys, tasks and the MQTT broker, and tell what was counted",
         json=True,
     )
+
+
+def _add_security(init: argparse.ArgumentParser) -> None:
+    how = init.add_mutually_exclusive_group()
+    how.add_argument("--tls", action="store_true", help="speak TLS with the MQTT broker")
+    how.add_argument(
+        "--allow-plaintext",
+        action="store_true",
+        help="send everything unencrypted to an MQTT broker on another machine",
+    )
+    for option, what in (
+        ("--ca-file", "the certificate of the authority that signed the MQTT broker's"),
+        ("--certificate-file", "the aggregator's own certificate"),
+        ("--key-file", "the private key of the aggregator's own certificate"),
+    ):
+        init.add_argument(option, type=Path, metavar="FILE", help=f"with --tls: {what}")
 
 
 def _add_backup(verbs: Verbs) -> None:

@@ -45,7 +45,7 @@ class Installation:
         """All that sensors may ask; the MQTT broker's name is looked up, if that is soon done."""
         if self.config is None:
             return Roots()
-        way = Way(self.config.mqtt.host, self.config.mqtt.port)
+        way = Way(self.config.mqtt.host, self.config.mqtt.tcp_port)
         with suppress(OSError):  # the way remembers why
             names.find(way, LOOK_UP_S)
         return replace(self.config.roots, way=way)

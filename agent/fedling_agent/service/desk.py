@@ -284,6 +284,8 @@ class Desk:
         retry_s = None if facts.retry_at is None else max(0.0, facts.retry_at - now)
         return {
             "broker": mqtt.address,
+            "tls": mqtt.tls,
+            "plaintext": mqtt.plaintext,
             "connected": service.link.connected,
             "since_s": now - facts.since,
             "reason": facts.reason,

@@ -266,7 +266,7 @@ class Service:
         return self.outbox.will(StateCode.OFFLINE, self.runners.version)
 
     def on_connected(self) -> None:
-        log.info("connected to %s", self.config.mqtt.address)
+        log.info("connected to %s", self.config.mqtt.way_there)
         self.connection = Connection(self.clock.now(), reason="", lost=self.connection.lost)
         self.outbox.record_will(self.will())
         self.outbox.subscribe_all()
@@ -274,7 +274,7 @@ class Service:
         self.teller.again()
 
     def on_disconnected(self, reason: str, retry_s: float) -> None:
-        where = self.config.mqtt.address
+        where = self.config.mqtt.way_there
         log.warning("no connection to %s: %s; next try in %.1f s", where, reason, retry_s)
         now = self.clock.now()
         since = self.connection.since if self.connection.reason else now

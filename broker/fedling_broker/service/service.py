@@ -265,7 +265,7 @@ class Service:
 
     def on_connected(self) -> None:
         """The MQTT broker may have forgotten everything: it is told again."""
-        log.info("connected to %s", self.config.file.mqtt.address)
+        log.info("connected to %s", self.config.file.mqtt.way_there)
         self.link.subscribe(self.config.topics.aggregator_subscriptions())
         self.publisher.forget_connection()
         if self._working:
@@ -279,7 +279,7 @@ class Service:
     def on_disconnected(self, reason: str, retry_s: float) -> None:
         self.roster.lost()
         self.sweeper.lost()
-        where = self.config.file.mqtt.address
+        where = self.config.file.mqtt.way_there
         log.warning("no connection to %s: %s; next try in %.1f s", where, reason, retry_s)
 
     def on_message(self, topic: str, payload: bytes, emptied: bool) -> None:

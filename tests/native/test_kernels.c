@@ -75,7 +75,6 @@ typedef struct {
     fdl_windows windows;
     uint32_t at[FDL_WINDOWS];
     size_t count; /* of acc and q */
-    size_t step;  /* of add_up() */
     uint32_t relu;
     int32_t shift;
 
@@ -148,32 +147,40 @@ static size_t multiple(size_t count, size_t of) {
     return (count + of - 1) / of * of;
 }
 
-static size_t place(const fdl_order *order, size_t step, size_t o, size_t i) {
-    size_t tall = order->tall;
+static size_t tall_of(const fdl_kernels *kernels) {
+#if FDL_TALL > 1
+    return kernels->tall;
+#else
+    (void)kernels;
+    return 0;
+#endif
+}
+
+static size_t place(size_t tall, size_t step, size_t o, size_t i) {
     return o / tall * tall * step + i / 2 * 2 * tall + o % tall * 2 + i % 2;
 }
 
 /* The block's weights woven, in memory of their own; the block that they came from. */
-static fdl_block weave(const fdl_order *order, fdl_block *block) {
+static fdl_block weave(size_t tall, fdl_block *block) {
     fdl_block rows = *block;
     block->step = multiple(rows.len, FDL_WIDE);
-    size_t count = multiple(rows.rows, order->tall) * block->step;
+    size_t count = multiple(rows.rows, tall) * block->step;
     block->at = calloc(count + 1, sizeof *block->at);
     if (block->at == NULL)
         exit(2);
     for (size_t o = 0; o < rows.rows; o++)
         for (size_t i = 0; i < rows.len; i++)
-            block->at[place(order, block->step, o, i)] = rows.at[o * rows.step + i];
+            block->at[place(tall, block->step, o, i)] = rows.at[o * rows.step + i];
     return rows;
 }
 
 /* Back; whether what fills the rest up is still 0. */
-static int unweave(const fdl_order *order, fdl_block *block, fdl_block rows) {
+static int unweave(size_t tall, fdl_block *block, fdl_block rows) {
     int16_t *woven = block->at, rest = 0;
-    size_t count = multiple(rows.rows, order->tall) * block->step;
+    size_t count = multiple(rows.rows, tall) * block->step;
     for (size_t o = 0; o < rows.rows; o++)
         for (size_t i = 0; i < rows.len; i++) {
-            int16_t *from = &woven[place(order, block->step, o, i)];
+            int16_t *from = &woven[place(tall, block->step, o, i)];
             rows.at[o * rows.step + i] = *from;
             *from = 0;
         }
@@ -184,16 +191,16 @@ static int unweave(const fdl_order *order, fdl_block *block, fdl_block rows) {
     return rest == 0;
 }
 
-static void weave_gradient(const fdl_order *order, const int32_t *rows, int32_t *woven) {
+static void weave_gradient(size_t tall, const int32_t *rows, int32_t *woven) {
     for (size_t o = 0; o < FDL_GRADIENT_ROWS; o++)
         for (size_t i = 0; i < FDL_PIECE; i++)
-            woven[place(order, FDL_PIECE, o, i)] = rows[o * FDL_PIECE + i];
+            woven[place(tall, FDL_PIECE, o, i)] = rows[o * FDL_PIECE + i];
 }
 
-static void unweave_gradient(const fdl_order *order, const int32_t *woven, int32_t *rows) {
+static void unweave_gradient(size_t tall, const int32_t *woven, int32_t *rows) {
     for (size_t o = 0; o < FDL_GRADIENT_ROWS; o++)
         for (size_t i = 0; i < FDL_PIECE; i++)
-            rows[o * FDL_PIECE + i] = woven[place(order, FDL_PIECE, o, i)];
+            rows[o * FDL_PIECE + i] = woven[place(tall, FDL_PIECE, o, i)];
 }
 
 /* Of the block's length; they overlap. */
@@ -246,13 +253,13 @@ static void draw_gradient(scene *s) {
 /* What is past `rows` and `len` may hold anything. */
 static void run_gradient(const fdl_kernels *kernels, scene *s) {
     static int32_t woven[FDL_TALL * FDL_PIECE];
-    int is_woven = kernels->order.tall > 1;
+    int is_woven = tall_of(kernels) > 1;
     int32_t *g = is_woven ? woven : s->g;
     if (is_woven)
-        weave_gradient(&kernels->order, s->g, g);
+        weave_gradient(tall_of(kernels), s->g, g);
     kernels->gradient(g, &s->windows, s->d, s->block.step, s->block.rows, s->block.len);
     if (is_woven)
-        unweave_gradient(&kernels->order, g, s->g);
+        unweave_gradient(tall_of(kernels), g, s->g);
     for (size_t r = 0; r < FDL_GRADIENT_ROWS; r++)
         for (size_t i = 0; i < FDL_PIECE; i++)
             if (r >= s->block.rows || i >= s->block.len)
@@ -332,13 +339,23 @@ static void run_scale(const fdl_kernels *kernels, scene *s) {
 static void draw_add_up(scene *s) {
     s->windows.n = (size_t)draw_in(1, 100);
     s->count = draw_length(100);
-    s->step = s->count + draw() % 5;
-    s->x = take_int8(s, (s->windows.n - 1) * s->step + s->count);
+    s->x = take_int8(s, s->windows.n * s->count);
     s->acc = take_int32(s, s->count, 0);
 }
 
 static void run_add_up(const fdl_kernels *kernels, scene *s) {
-    kernels->add_up(s->acc, s->x, s->windows.n, s->step, s->count);
+    kernels->add_up(s->acc, s->x, s->windows.n, s->count);
+}
+
+static void draw_shift(scene *s) {
+    s->count = draw_length(100);
+    s->shift = draw_in(-40, 40);
+    s->relu = draw() % 2;
+    s->acc = take_int32(s, s->count, draw() % 2 ? INT32_MAX : 1 << draw() % 31);
+}
+
+static void run_shift(const fdl_kernels *kernels, scene *s) {
+    kernels->shift(s->acc, s->count, s->shift, s->relu ? INT32_MAX : (1 << 30) - 1);
 }
 
 static void draw_has_lowest(scene *s) {
@@ -362,7 +379,8 @@ static void draw_softmax(scene *s) {
 }
 
 static void run_softmax(const fdl_kernels *kernels, scene *s) {
-    kernels->softmax(s->acc, s->windows.n, s->count, (fdl_exp_steps){s->shift, 31 - s->shift});
+    kernels->softmax(s->acc, s->windows.n, s->count,
+                     (fdl_exp_steps){(uint8_t)s->shift, (uint8_t)(31 - s->shift)});
 }
 
 static void draw_narrow(scene *s) {
@@ -394,6 +412,7 @@ static const function FUNCTIONS[] = {
     {"mask", draw_mask, run_mask},
     {"scale", draw_scale, run_scale},
     {"add_up", draw_add_up, run_add_up},
+    {"shift", draw_shift, run_shift},
     {"has_lowest", draw_has_lowest, run_has_lowest},
     {"softmax", draw_softmax, run_softmax},
     {"narrow", draw_narrow, run_narrow},
@@ -415,13 +434,13 @@ static int passes(const function *f, const fdl_kernels *kernels) {
     f->draw(&fast);
     f->run(&fdl_plain, &plain);
     litter_stack();
-    int passed = 1, is_woven = kernels->order.tall > 1 && fast.block.at != NULL;
+    int passed = 1, is_woven = tall_of(kernels) > 1 && fast.block.at != NULL;
     fdl_block rows = fast.block;
     if (is_woven && f->run != run_apply)
-        rows = weave(&kernels->order, &fast.block);
+        rows = weave(tall_of(kernels), &fast.block);
     f->run(kernels, &fast);
     if (is_woven && f->run != run_apply)
-        passed = unweave(&kernels->order, &fast.block, rows);
+        passed = unweave(tall_of(kernels), &fast.block, rows);
     passed = passed && same(&plain, &fast);
     if (!passed)
         printf("%s of %s differs: %zu windows, %zu rows of %zu, step %zu, count %zu, shift %d, "

@@ -386,10 +386,10 @@ static void neon_narrow(const int32_t *acc, size_t count, int32_t shift, int32_t
 }
 
 #define NEON_LOOPS                                                                                 \
-    .order = FDL_ROW_BY_ROW, .dot = neon_dot, .spread = neon_spread, .gradient = neon_gradient,    \
-    .apply = neon_apply, .descend = neon_descend, .descend_one = neon_descend_one,                 \
-    .magnitude = neon_magnitude, .mask = neon_mask, .scale = fdl_plain_scale,                      \
-    .add_up = fdl_plain_add_up, .has_lowest = fdl_plain_has_lowest, .softmax = fdl_softmax,        \
+    .dot = neon_dot, .spread = neon_spread, .gradient = neon_gradient, .apply = neon_apply,        \
+    .descend = neon_descend, .descend_one = neon_descend_one, .magnitude = neon_magnitude,         \
+    .mask = neon_mask, .scale = fdl_plain_scale, .add_up = fdl_plain_add_up,                       \
+    .has_lowest = fdl_plain_has_lowest, .shift = fdl_shift_all, .softmax = fdl_softmax,            \
     .narrow = neon_narrow
 
 #endif

@@ -8,7 +8,7 @@ gets. Cycles are llvm-mca's.
 neon_NET, sdot_NET    instructions of plain C by those of the kernel: on the core of the Pi 3 or of
                       the Pi 4, whichever is less, and on that of the Pi 5
 a72_share, a76_share  of three inner loops, for the way forwards, the way back and the gradient,
-                      the lowest share of the cycles that are needed for products alone
+                      the lowest share of their cycles that products alone would take
 """
 
 from dataclasses import dataclass
@@ -77,7 +77,7 @@ def lowest_share(report: Report, core: Core) -> float:
     functions = cycles.functions(cycles.assembly(core.source))
     shares = []
     for name in LOOPS:
-        loop = cycles.hottest(functions, name)
+        loop = cycles.densest(functions, name)
         found = cycles.measure(loop, core.name)
         shares.append(found.share)
         report.row(

@@ -1,9 +1,9 @@
 """Cycles of the kernel's inner loops, as llvm-mca models a core.
 
 An inner loop is a block of instructions that ends with a jump to its own start; of a function of
-the table, and of what that calls, the one with the most products. llvm-mca takes loads to hit the
-first cache. Its models are LLVM's: the Cortex-A72 and A76 share that of the A57, with the A76's
-products beside.
+the table, and of what that calls, the one that does least beside its products. llvm-mca takes loads
+to hit the first cache. Its models are LLVM's: to the Cortex-A72 and A76 it gives that of the A57,
+with the A76's dot products beside.
 """
 
 import json
@@ -97,10 +97,10 @@ def loops(lines: list[str]) -> Iterator[Loop]:
             yield Loop(tuple(block))
 
 
-def hottest(all_functions: dict[str, list[str]], name: str) -> Loop:
-    """The inner loop of a table's function that has the most products."""
+def densest(all_functions: dict[str, list[str]], name: str) -> Loop:
+    """The inner loop of a table's function that has the most products an instruction."""
     candidates = (x for f in reached(all_functions, name) for x in loops(all_functions[f]))
-    return max(candidates, key=lambda loop: len(loop.products))
+    return max(candidates, key=lambda loop: len(loop.products) / len(loop.lines))
 
 
 def measure(loop: Loop, core: str) -> Cycles:

@@ -63,5 +63,5 @@ def test_loops_are_blocks_that_jump_to_their_start(found: dict[str, list[str]]) 
     assert [len(loop.products) for loop in cycles.loops(found["second.part.0"])] == [3]
 
 
-def test_hottest_has_the_most_products_of_all_that_is_called(found: dict[str, list[str]]) -> None:
-    assert len(cycles.hottest(found, "first").products) == 3
+def test_densest_has_the_most_products_of_all_that_is_called(found: dict[str, list[str]]) -> None:
+    assert len(cycles.densest(found, "first").products) == 3

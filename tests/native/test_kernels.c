@@ -21,6 +21,8 @@ static const fdl_kernels *const TABLES[] = {
 #endif
 };
 
+static const fdl_kernels *tested;
+
 /* ---- Random numbers (splitmix64) ---- */
 
 static uint64_t state;
@@ -81,7 +83,7 @@ typedef struct {
     int8_t *x, *d;
     int32_t *acc;
     int8_t *q;
-    int32_t *g; /* [FDL_GRADIENT_ROWS][FDL_PIECE] */
+    int32_t *g; /* [MOST_ROWS][FDL_PIECE] */
     uint32_t *magnitude;
 
     uint8_t *buffer[BUFFERS];
@@ -191,14 +193,16 @@ static int unweave(size_t tall, fdl_block *block, fdl_block rows) {
     return rest == 0;
 }
 
+#define MOST_ROWS (FDL_TALL > FDL_GRADIENT_ROWS ? FDL_TALL : FDL_GRADIENT_ROWS)
+
 static void weave_gradient(size_t tall, const int32_t *rows, int32_t *woven) {
-    for (size_t o = 0; o < FDL_GRADIENT_ROWS; o++)
+    for (size_t o = 0; o < MOST_ROWS; o++)
         for (size_t i = 0; i < FDL_PIECE; i++)
             woven[place(tall, FDL_PIECE, o, i)] = rows[o * FDL_PIECE + i];
 }
 
 static void unweave_gradient(size_t tall, const int32_t *woven, int32_t *rows) {
-    for (size_t o = 0; o < FDL_GRADIENT_ROWS; o++)
+    for (size_t o = 0; o < MOST_ROWS; o++)
         for (size_t i = 0; i < FDL_PIECE; i++)
             rows[o * FDL_PIECE + i] = woven[place(tall, FDL_PIECE, o, i)];
 }
@@ -239,12 +243,18 @@ static void run_spread(const fdl_kernels *kernels, scene *s) {
     kernels->spread(s->acc, s->at, s->windows.n, s->d, &s->block);
 }
 
+/* Of a gradient. */
+static size_t most_rows(const fdl_kernels *kernels) {
+    size_t tall = tall_of(kernels);
+    return tall > 0 ? tall : FDL_GRADIENT_ROWS;
+}
+
 static void draw_gradient(scene *s) {
-    size_t rows = (size_t)draw_in(0, FDL_GRADIENT_ROWS), len = draw_length(FDL_PIECE);
+    size_t rows = (size_t)draw_in(0, (int32_t)most_rows(tested)), len = draw_length(FDL_PIECE);
     s->block = (fdl_block){NULL, rows, rows + draw() % 20, len};
     draw_windows(s);
     s->d = take_int8(s, s->windows.n > 0 ? (s->windows.n - 1) * s->block.step + rows : 0);
-    s->g = take(s, FDL_GRADIENT_ROWS * FDL_PIECE, sizeof *s->g);
+    s->g = take(s, MOST_ROWS * FDL_PIECE, sizeof *s->g);
     for (size_t r = 0; r < rows; r++)
         for (size_t i = 0; i < len; i++)
             s->g[r * FDL_PIECE + i] = draw_value(-(1 << 29), 1 << 29);
@@ -252,7 +262,7 @@ static void draw_gradient(scene *s) {
 
 /* What is past `rows` and `len` may hold anything. */
 static void run_gradient(const fdl_kernels *kernels, scene *s) {
-    static int32_t woven[FDL_TALL * FDL_PIECE];
+    static int32_t woven[MOST_ROWS * FDL_PIECE];
     int is_woven = tall_of(kernels) > 1;
     int32_t *g = is_woven ? woven : s->g;
     if (is_woven)
@@ -260,7 +270,7 @@ static void run_gradient(const fdl_kernels *kernels, scene *s) {
     kernels->gradient(g, &s->windows, s->d, s->block.step, s->block.rows, s->block.len);
     if (is_woven)
         unweave_gradient(tall_of(kernels), g, s->g);
-    for (size_t r = 0; r < FDL_GRADIENT_ROWS; r++)
+    for (size_t r = 0; r < MOST_ROWS; r++)
         for (size_t i = 0; i < FDL_PIECE; i++)
             if (r >= s->block.rows || i >= s->block.len)
                 s->g[r * FDL_PIECE + i] = 0;
@@ -465,10 +475,10 @@ int main(int argc, char **argv) {
         return 2;
     state = strtoull(argv[1], NULL, 10);
     unsigned long cases = strtoul(argv[2], NULL, 10);
-    const fdl_kernels *kernels = find_table(argv[3]);
+    tested = find_table(argv[3]);
     for (size_t f = 0; f < sizeof FUNCTIONS / sizeof *FUNCTIONS; f++)
         for (unsigned long i = 0; i < cases; i++)
-            if (!passes(&FUNCTIONS[f], kernels))
+            if (!passes(&FUNCTIONS[f], tested))
                 return 1;
     return 0;
 }

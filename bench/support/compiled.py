@@ -11,6 +11,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 NATIVE = HERE.parents[1] / "native"
+KERNEL_CALLER = ["-D_POSIX_C_SOURCE=199309L"]  # for the clock of kernel.c
 
 
 @cache
@@ -23,10 +24,18 @@ def library(source: str, *defines: str) -> ctypes.CDLL:
 @cache
 def kernel() -> ctypes.CDLL:
     """kernel.c and the kernel, with the flags that it is installed with."""
+    return compiled([*kernel_flags(), *KERNEL_CALLER], kernel_sources())
+
+
+def kernel_flags() -> list[str]:
+    """Those that the kernel is installed with."""
     flags = re.search(r"^FDL_CFLAGS = (.*)$", (NATIVE / "flags.mk").read_text(), re.MULTILINE)
     assert flags is not None
-    sources = [HERE / "kernel.c", *sorted((NATIVE / "src").rglob("*.c"))]
-    return compiled([*flags[1].split(), "-D_POSIX_C_SOURCE=199309L"], sources)
+    return flags[1].split()
+
+
+def kernel_sources() -> list[Path]:
+    return [HERE / "kernel.c", *sorted((NATIVE / "src").rglob("*.c"))]
 
 
 def compiled(flags: list[str], sources: list[Path]) -> ctypes.CDLL:

@@ -113,7 +113,7 @@ size_t fdl_packed_size(const fdl_layer *layers, size_t layer_count);
  * the sum over the layers of FDL_WEIGHT_ROOM(out, channels) for dense, kernel_height times
  * FDL_WEIGHT_ROOM(out, kernel_width * channels) for conv, the count for depthwise. */
 size_t fdl_weight_room(const fdl_layer *layers, size_t layer_count);
-#if defined(__x86_64__)
+#if defined(__x86_64__) || (defined(__aarch64__) && !defined(__AARCH64EB__))
 #define FDL_WEIGHT_ROOM(rows, len) (((rows) + 15) / 16 * 16 * (((len) + 3) / 4 * 4))
 #else
 #define FDL_WEIGHT_ROOM(rows, len) ((rows) * (len))

@@ -1,7 +1,7 @@
 """How many bytes of stack a call needs, from the call graphs that gcc writes (-fcallgraph-info=su).
 
 A call through a pointer is followed by the names on its line: a member of fdl_kernels leads to that
-member of the table in use, a callback to all functions that are made to be called so.
+member of the table in use, the callback `use` to all functions that are made to be called so.
 """
 
 import re
@@ -25,10 +25,7 @@ EDGE = re.compile(r'edge: \{ sourcename: "([^"]+)" targetname: "([^"]+)"(?: labe
 WORD = re.compile(r"(?:fdl_\w+\.|->)?\w+")
 TABLE = re.compile(r"^const fdl_kernels (\w+) = \{\n(.*?)^\};", re.MULTILINE | re.DOTALL)
 MEMBER = re.compile(r"^    \.(\w+) = (\w+),$", re.MULTILINE)
-CALLBACKS = {
-    "use": re.compile(r"^static void (\w+)\(void \*context, const fdl_slice", re.MULTILINE),
-    "visit": re.compile(r"^static void (\w+)\(void \*context, int16_t \*weight", re.MULTILINE),
-}
+CALLBACK = re.compile(r"^static void (\w+)\(void \*context, const fdl_slice", re.MULTILINE)
 PUBLIC = re.compile(r"^(?:int|size_t|const char \*)\s?\*?(fdl_\w+)\(", re.MULTILINE)
 
 
@@ -108,7 +105,7 @@ def _tables() -> dict[str, dict[str, str]]:
 @cache
 def _pointers(table: str) -> dict[str, set[str]]:
     """The functions that a pointer can hold: `use`, `->dot` of the table, `fdl_plain.dot`."""
-    pointers = {name: set(made.findall(_code())) for name, made in CALLBACKS.items()}
+    pointers = {"use": set(CALLBACK.findall(_code()))}
     pointers |= {f"->{member}": {function} for member, function in _tables()[table].items()}
     for name, members in _tables().items():
         pointers |= {f"{name}.{member}": {function} for member, function in members.items()}

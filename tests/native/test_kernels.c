@@ -21,6 +21,8 @@ static const fdl_kernels *const TABLES[] = {
 #endif
 };
 
+static const fdl_kernels *tested;
+
 /* ---- Random numbers (splitmix64) ---- */
 
 static uint64_t state;
@@ -75,14 +77,13 @@ typedef struct {
     fdl_windows windows;
     uint32_t at[FDL_WINDOWS];
     size_t count; /* of acc and q */
-    size_t step;  /* of add_up() */
     uint32_t relu;
     int32_t shift;
 
     int8_t *x, *d;
     int32_t *acc;
     int8_t *q;
-    int32_t *g; /* [FDL_GRADIENT_ROWS][FDL_PIECE] */
+    int32_t *g; /* [MOST_ROWS][FDL_PIECE] */
     uint32_t *magnitude;
 
     uint8_t *buffer[BUFFERS];
@@ -148,32 +149,40 @@ static size_t multiple(size_t count, size_t of) {
     return (count + of - 1) / of * of;
 }
 
-static size_t place(const fdl_order *order, size_t step, size_t o, size_t i) {
-    size_t tall = order->tall;
+static size_t tall_of(const fdl_kernels *kernels) {
+#if FDL_TALL > 1
+    return kernels->tall;
+#else
+    (void)kernels;
+    return 0;
+#endif
+}
+
+static size_t place(size_t tall, size_t step, size_t o, size_t i) {
     return o / tall * tall * step + i / 2 * 2 * tall + o % tall * 2 + i % 2;
 }
 
 /* The block's weights woven, in memory of their own; the block that they came from. */
-static fdl_block weave(const fdl_order *order, fdl_block *block) {
+static fdl_block weave(size_t tall, fdl_block *block) {
     fdl_block rows = *block;
     block->step = multiple(rows.len, FDL_WIDE);
-    size_t count = multiple(rows.rows, order->tall) * block->step;
+    size_t count = multiple(rows.rows, tall) * block->step;
     block->at = calloc(count + 1, sizeof *block->at);
     if (block->at == NULL)
         exit(2);
     for (size_t o = 0; o < rows.rows; o++)
         for (size_t i = 0; i < rows.len; i++)
-            block->at[place(order, block->step, o, i)] = rows.at[o * rows.step + i];
+            block->at[place(tall, block->step, o, i)] = rows.at[o * rows.step + i];
     return rows;
 }
 
 /* Back; whether what fills the rest up is still 0. */
-static int unweave(const fdl_order *order, fdl_block *block, fdl_block rows) {
+static int unweave(size_t tall, fdl_block *block, fdl_block rows) {
     int16_t *woven = block->at, rest = 0;
-    size_t count = multiple(rows.rows, order->tall) * block->step;
+    size_t count = multiple(rows.rows, tall) * block->step;
     for (size_t o = 0; o < rows.rows; o++)
         for (size_t i = 0; i < rows.len; i++) {
-            int16_t *from = &woven[place(order, block->step, o, i)];
+            int16_t *from = &woven[place(tall, block->step, o, i)];
             rows.at[o * rows.step + i] = *from;
             *from = 0;
         }
@@ -184,16 +193,18 @@ static int unweave(const fdl_order *order, fdl_block *block, fdl_block rows) {
     return rest == 0;
 }
 
-static void weave_gradient(const fdl_order *order, const int32_t *rows, int32_t *woven) {
-    for (size_t o = 0; o < FDL_GRADIENT_ROWS; o++)
+#define MOST_ROWS (FDL_TALL > FDL_GRADIENT_ROWS ? FDL_TALL : FDL_GRADIENT_ROWS)
+
+static void weave_gradient(size_t tall, const int32_t *rows, int32_t *woven) {
+    for (size_t o = 0; o < MOST_ROWS; o++)
         for (size_t i = 0; i < FDL_PIECE; i++)
-            woven[place(order, FDL_PIECE, o, i)] = rows[o * FDL_PIECE + i];
+            woven[place(tall, FDL_PIECE, o, i)] = rows[o * FDL_PIECE + i];
 }
 
-static void unweave_gradient(const fdl_order *order, const int32_t *woven, int32_t *rows) {
-    for (size_t o = 0; o < FDL_GRADIENT_ROWS; o++)
+static void unweave_gradient(size_t tall, const int32_t *woven, int32_t *rows) {
+    for (size_t o = 0; o < MOST_ROWS; o++)
         for (size_t i = 0; i < FDL_PIECE; i++)
-            rows[o * FDL_PIECE + i] = woven[place(order, FDL_PIECE, o, i)];
+            rows[o * FDL_PIECE + i] = woven[place(tall, FDL_PIECE, o, i)];
 }
 
 /* Of the block's length; they overlap. */
@@ -232,12 +243,18 @@ static void run_spread(const fdl_kernels *kernels, scene *s) {
     kernels->spread(s->acc, s->at, s->windows.n, s->d, &s->block);
 }
 
+/* Of a gradient. */
+static size_t most_rows(const fdl_kernels *kernels) {
+    size_t tall = tall_of(kernels);
+    return tall > 0 ? tall : FDL_GRADIENT_ROWS;
+}
+
 static void draw_gradient(scene *s) {
-    size_t rows = (size_t)draw_in(0, FDL_GRADIENT_ROWS), len = draw_length(FDL_PIECE);
+    size_t rows = (size_t)draw_in(0, (int32_t)most_rows(tested)), len = draw_length(FDL_PIECE);
     s->block = (fdl_block){NULL, rows, rows + draw() % 20, len};
     draw_windows(s);
     s->d = take_int8(s, s->windows.n > 0 ? (s->windows.n - 1) * s->block.step + rows : 0);
-    s->g = take(s, FDL_GRADIENT_ROWS * FDL_PIECE, sizeof *s->g);
+    s->g = take(s, MOST_ROWS * FDL_PIECE, sizeof *s->g);
     for (size_t r = 0; r < rows; r++)
         for (size_t i = 0; i < len; i++)
             s->g[r * FDL_PIECE + i] = draw_value(-(1 << 29), 1 << 29);
@@ -245,15 +262,15 @@ static void draw_gradient(scene *s) {
 
 /* What is past `rows` and `len` may hold anything. */
 static void run_gradient(const fdl_kernels *kernels, scene *s) {
-    static int32_t woven[FDL_TALL * FDL_PIECE];
-    int is_woven = kernels->order.tall > 1;
+    static int32_t woven[MOST_ROWS * FDL_PIECE];
+    int is_woven = tall_of(kernels) > 1;
     int32_t *g = is_woven ? woven : s->g;
     if (is_woven)
-        weave_gradient(&kernels->order, s->g, g);
+        weave_gradient(tall_of(kernels), s->g, g);
     kernels->gradient(g, &s->windows, s->d, s->block.step, s->block.rows, s->block.len);
     if (is_woven)
-        unweave_gradient(&kernels->order, g, s->g);
-    for (size_t r = 0; r < FDL_GRADIENT_ROWS; r++)
+        unweave_gradient(tall_of(kernels), g, s->g);
+    for (size_t r = 0; r < MOST_ROWS; r++)
         for (size_t i = 0; i < FDL_PIECE; i++)
             if (r >= s->block.rows || i >= s->block.len)
                 s->g[r * FDL_PIECE + i] = 0;
@@ -332,13 +349,23 @@ static void run_scale(const fdl_kernels *kernels, scene *s) {
 static void draw_add_up(scene *s) {
     s->windows.n = (size_t)draw_in(1, 100);
     s->count = draw_length(100);
-    s->step = s->count + draw() % 5;
-    s->x = take_int8(s, (s->windows.n - 1) * s->step + s->count);
+    s->x = take_int8(s, s->windows.n * s->count);
     s->acc = take_int32(s, s->count, 0);
 }
 
 static void run_add_up(const fdl_kernels *kernels, scene *s) {
-    kernels->add_up(s->acc, s->x, s->windows.n, s->step, s->count);
+    kernels->add_up(s->acc, s->x, s->windows.n, s->count);
+}
+
+static void draw_shift(scene *s) {
+    s->count = draw_length(100);
+    s->shift = draw_in(-40, 40);
+    s->relu = draw() % 2;
+    s->acc = take_int32(s, s->count, draw() % 2 ? INT32_MAX : 1 << draw() % 31);
+}
+
+static void run_shift(const fdl_kernels *kernels, scene *s) {
+    kernels->shift(s->acc, s->count, s->shift, s->relu ? INT32_MAX : (1 << 30) - 1);
 }
 
 static void draw_has_lowest(scene *s) {
@@ -362,7 +389,8 @@ static void draw_softmax(scene *s) {
 }
 
 static void run_softmax(const fdl_kernels *kernels, scene *s) {
-    kernels->softmax(s->acc, s->windows.n, s->count, (fdl_exp_steps){s->shift, 31 - s->shift});
+    kernels->softmax(s->acc, s->windows.n, s->count,
+                     (fdl_exp_steps){(uint8_t)s->shift, (uint8_t)(31 - s->shift)});
 }
 
 static void draw_narrow(scene *s) {
@@ -394,6 +422,7 @@ static const function FUNCTIONS[] = {
     {"mask", draw_mask, run_mask},
     {"scale", draw_scale, run_scale},
     {"add_up", draw_add_up, run_add_up},
+    {"shift", draw_shift, run_shift},
     {"has_lowest", draw_has_lowest, run_has_lowest},
     {"softmax", draw_softmax, run_softmax},
     {"narrow", draw_narrow, run_narrow},
@@ -415,13 +444,13 @@ static int passes(const function *f, const fdl_kernels *kernels) {
     f->draw(&fast);
     f->run(&fdl_plain, &plain);
     litter_stack();
-    int passed = 1, is_woven = kernels->order.tall > 1 && fast.block.at != NULL;
+    int passed = 1, is_woven = tall_of(kernels) > 1 && fast.block.at != NULL;
     fdl_block rows = fast.block;
     if (is_woven && f->run != run_apply)
-        rows = weave(&kernels->order, &fast.block);
+        rows = weave(tall_of(kernels), &fast.block);
     f->run(kernels, &fast);
     if (is_woven && f->run != run_apply)
-        passed = unweave(&kernels->order, &fast.block, rows);
+        passed = unweave(tall_of(kernels), &fast.block, rows);
     passed = passed && same(&plain, &fast);
     if (!passed)
         printf("%s of %s differs: %zu windows, %zu rows of %zu, step %zu, count %zu, shift %d, "
@@ -446,10 +475,10 @@ int main(int argc, char **argv) {
         return 2;
     state = strtoull(argv[1], NULL, 10);
     unsigned long cases = strtoul(argv[2], NULL, 10);
-    const fdl_kernels *kernels = find_table(argv[3]);
+    tested = find_table(argv[3]);
     for (size_t f = 0; f < sizeof FUNCTIONS / sizeof *FUNCTIONS; f++)
         for (unsigned long i = 0; i < cases; i++)
-            if (!passes(&FUNCTIONS[f], kernels))
+            if (!passes(&FUNCTIONS[f], tested))
                 return 1;
     return 0;
 }

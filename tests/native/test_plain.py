@@ -16,10 +16,10 @@ LENGTHS = st.sampled_from([0, 1, 2, 3, 4, 5, 7, 16, 63, 64, 65, 129, 300])
 CORNERS = np.array([-32768, -32767, -1, 0, 1, 32766, 32767], np.int16)
 
 Array = NDArray[np.signedinteger | np.unsignedinteger]
-SOURCES = ["loops/plain.c", "numbers/softmax.c"]
+SOURCES = ["loops/plain.c", "numbers/numbers.c", "numbers/softmax.c"]
 LOOPS = [
     "dot", "spread", "gradient", "apply", "descend", "descend_one", "magnitude", "mask", "scale",
-    "add_up", "has_lowest", "softmax", "narrow",
+    "add_up", "shift", "has_lowest", "softmax", "narrow",
 ]  # fmt: skip
 
 
@@ -28,7 +28,7 @@ class Kernels(ctypes.Structure):
 
     _fields_ = [
         ("name", ctypes.c_char_p),
-        ("order", ctypes.c_uint16 * 3),
+        ("tall and columns", ctypes.c_uint16 * 2),
         *[(loop, ctypes.c_void_p) for loop in LOOPS],
     ]
 

@@ -17,13 +17,6 @@ static uint32_t add_bytes(uint32_t crc, const uint8_t *bytes, size_t count) {
     return crc;
 }
 
-static void add_weight(void *context, int16_t *weight) {
-    uint32_t *sum = context;
-    uint8_t bytes[2];
-    fdl_write16(bytes, *weight);
-    *sum = add_bytes(*sum, bytes, 2);
-}
-
 int fdl_checksum(const fdl_net *net, uint32_t *crc) {
     int error = fdl_check_net(net);
     if (error)
@@ -32,7 +25,11 @@ int fdl_checksum(const fdl_net *net, uint32_t *crc) {
         return FDL_E_NULL;
     uint32_t sum = 0xffffffffu;
     uint8_t bytes[4];
-    fdl_each_weight(net, add_weight, &sum);
+    fdl_cursor weights = fdl_first_weight(net);
+    for (const int16_t *w; (w = fdl_next_weight(&weights)) != NULL;) {
+        fdl_write16(bytes, *w);
+        sum = add_bytes(sum, bytes, 2);
+    }
     for (size_t j = 0; j < net->bias_count; j++) {
         fdl_write32(bytes, net->biases[j]);
         sum = add_bytes(sum, bytes, 4);

@@ -4,18 +4,6 @@
 
 #include <string.h>
 
-static void read_weight(void *context, int16_t *weight) {
-    const uint8_t **packed = context;
-    *weight = fdl_read16(*packed);
-    *packed += 2;
-}
-
-static void write_weight(void *context, int16_t *weight) {
-    uint8_t **packed = context;
-    fdl_write16(*packed, *weight);
-    *packed += 2;
-}
-
 int fdl_unpack_weights(fdl_net *net, const uint8_t *packed, size_t packed_len) {
     int error = fdl_check_net(net);
     if (error)
@@ -26,7 +14,9 @@ int fdl_unpack_weights(fdl_net *net, const uint8_t *packed, size_t packed_len) {
         return FDL_E_LENGTH;
     if (FDL_TALL > 1) /* nothing is read that nobody wrote */
         memset(net->weights, 0, net->weight_count * sizeof *net->weights);
-    fdl_each_weight(net, read_weight, &packed);
+    fdl_cursor weights = fdl_first_weight(net);
+    for (int16_t *w; (w = fdl_next_weight(&weights)) != NULL; packed += 2)
+        *w = fdl_read16(packed);
     for (size_t j = 0; j < net->bias_count; j++, packed += 4)
         net->biases[j] = fdl_read32(packed);
     return FDL_OK;
@@ -40,7 +30,9 @@ int fdl_pack_weights(const fdl_net *net, uint8_t *packed, size_t packed_len) {
         return FDL_E_NULL;
     if (packed_len != fdl_packed_size(net->layers, net->layer_count))
         return FDL_E_LENGTH;
-    fdl_each_weight(net, write_weight, &packed);
+    fdl_cursor weights = fdl_first_weight(net);
+    for (const int16_t *w; (w = fdl_next_weight(&weights)) != NULL; packed += 2)
+        fdl_write16(packed, *w);
     for (size_t j = 0; j < net->bias_count; j++, packed += 4)
         fdl_write32(packed, net->biases[j]);
     return FDL_OK;

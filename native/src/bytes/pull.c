@@ -6,18 +6,6 @@ static int64_t pulled(int64_t value, int64_t start, uint32_t pull) {
     return value - (((value - start) * pull + 0x8000) >> 16);
 }
 
-/* The weights that a pull is towards, and how strong it is. */
-typedef struct {
-    const uint8_t *start;
-    uint32_t pull_q16;
-} pull;
-
-static void pull_weight(void *context, int16_t *weight) {
-    pull *p = context;
-    *weight = (int16_t)pulled(*weight, fdl_read16(p->start), p->pull_q16);
-    p->start += 2;
-}
-
 int fdl_pull(fdl_net *net, const uint8_t *start, size_t start_len, uint32_t pull_q16) {
     int error = fdl_check_net(net);
     if (error)
@@ -28,9 +16,9 @@ int fdl_pull(fdl_net *net, const uint8_t *start, size_t start_len, uint32_t pull
         return FDL_E_LENGTH;
     if (pull_q16 < 1 || pull_q16 > 65535)
         return FDL_E_RATE;
-    pull towards = {start, pull_q16};
-    fdl_each_weight(net, pull_weight, &towards);
-    start = towards.start;
+    fdl_cursor weights = fdl_first_weight(net);
+    for (int16_t *w; (w = fdl_next_weight(&weights)) != NULL; start += 2)
+        *w = (int16_t)pulled(*w, fdl_read16(start), pull_q16);
     for (size_t j = 0; j < net->bias_count; j++, start += 4)
         net->biases[j] = (int32_t)pulled(net->biases[j], fdl_read32(start), pull_q16);
     return FDL_OK;

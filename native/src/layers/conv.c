@@ -22,7 +22,7 @@ static fdl_windows windows_at(const fdl_part *part, size_t p, const uint32_t *at
 
 void fdl_fill_biases(const fdl_run *run, const fdl_part *part, int32_t e, int32_t *acc) {
     memcpy(acc, part->biases, part->bias_count * sizeof *acc);
-    fdl_shift_all(acc, part->bias_count, e + 16, BIAS_LIMIT);
+    run->kernels->shift(acc, part->bias_count, e + 16, BIAS_LIMIT);
     fdl_repeat(acc, part->bias_count, fdl_window_count(run, part) * part->bias_count);
 }
 
@@ -69,51 +69,56 @@ static void sum_gradient(const fdl_run *run, const fdl_part *part, const int8_t 
     }
 }
 
-/* Of rows that lie together from row o on, `len` weights of piece p from `start` on. */
-static fdl_slice slice_of(const fdl_run *run, const fdl_part *part, size_t p, size_t start,
-                          size_t o, size_t len) {
-    const fdl_order *order = &run->kernels->order;
-    return (fdl_slice){.first = fdl_place(part, o, p * fdl_piece_room(part) + start),
-                       .count = fdl_multiple(len, FDL_WIDE) * order->tall,
-                       .row = o,
-                       .rows = smaller(part->weight_rows - o, order->tall),
-                       .start = p * part->piece_len + start,
-                       .len = len};
-}
+/* How a gradient is cut: `rows` rows, a multiple of those that lie together, and `columns`. */
+typedef struct {
+    size_t rows, columns;
+    int32_t *g;
+} cut;
 
 #define OWN (FDL_GRADIENT_ROWS * FDL_PIECE)
 
-/* As many columns of a gradient as there is memory for: g[OWN], or more that the step can spare. */
-static fdl_order gradient_order(const fdl_run *run, int32_t **g) {
-    fdl_order order = run->kernels->order;
+/* In memory g[OWN], or in more that the step can spare. */
+static cut cut_gradient(const fdl_run *run, const fdl_part *part, int32_t *g) {
+    (void)run;
 #if FDL_TALL > 1
-    size_t count = OWN;
-    if (run->spare_count > OWN) {
-        *g = run->spare;
-        count = run->spare_count;
+    if (fdl_tall(part) > 1) {
+        size_t count = run->spare_count > OWN ? run->spare_count : OWN;
+        size_t columns = count / fdl_tall(part) / FDL_WIDE * FDL_WIDE;
+        return (cut){fdl_tall(part), smaller(columns, run->kernels->columns),
+                     count > OWN ? run->spare : g};
     }
-    order.columns = (uint16_t)smaller(order.columns, count / order.rows / FDL_WIDE * FDL_WIDE);
-#else
-    (void)g;
 #endif
-    return order;
+    (void)part;
+    return (cut){FDL_GRADIENT_ROWS, FDL_PIECE, g};
+}
+
+/* Hands on the gradient of `rows` rows from row o on, `len` weights of piece p from `start` on. */
+static void use_slices(const fdl_part *part, size_t p, size_t o, size_t rows, size_t start,
+                       size_t len, const int32_t *g, fdl_use_gradient *use, void *context) {
+    size_t tall = fdl_tall(part);
+    for (size_t r = 0; r < rows; r += tall, g += FDL_PIECE) {
+        fdl_slice slice = {.first = fdl_place(part, o + r, p * fdl_piece_room(part) + start),
+                           .count = fdl_multiple(len, FDL_WIDE) * tall,
+                           .row = o + r,
+                           .rows = smaller(rows - r, tall),
+                           .start = p * part->piece_len + start,
+                           .len = len};
+        use(context, &slice, g);
+    }
 }
 
 void fdl_conv_each_gradient(const fdl_run *run, const fdl_part *part, const int8_t *d,
                             fdl_use_gradient *use, void *context) {
-    int32_t own[OWN], *g = own;
-    fdl_order order = gradient_order(run, &g);
-    for (size_t o = 0; o < part->weight_rows; o += order.rows)
+    int32_t own[OWN];
+    cut c = cut_gradient(run, part, own);
+    for (size_t o = 0; o < part->weight_rows; o += c.rows)
         for (size_t p = 0; p < fdl_pieces(part); p++)
-            for (size_t start = 0; start < part->piece_len; start += order.columns) {
-                size_t rows = smaller(part->weight_rows - o, order.rows);
-                size_t len = smaller(part->piece_len - start, order.columns);
-                memset(g, 0, (size_t)order.rows * order.columns * sizeof *g);
-                sum_gradient(run, part, d + o, p, start, rows, len, g);
-                for (size_t r = 0; r < rows; r += order.tall) {
-                    fdl_slice slice = slice_of(run, part, p, start, o + r, len);
-                    use(context, &slice, g + r * order.columns);
-                }
+            for (size_t start = 0; start < part->piece_len; start += c.columns) {
+                size_t rows = smaller(part->weight_rows - o, c.rows);
+                size_t len = smaller(part->piece_len - start, c.columns);
+                memset(c.g, 0, c.rows * c.columns * sizeof *c.g);
+                sum_gradient(run, part, d + o, p, start, rows, len, c.g);
+                use_slices(part, p, o, rows, start, len, c.g, use, context);
             }
 }
 

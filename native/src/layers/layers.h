@@ -8,8 +8,8 @@
 typedef struct fdl_run {
     const fdl_kernels *kernels;
     size_t n;
+    int32_t *spare; /* memory while weights change: for as many values as a layer has outputs */
 #if FDL_TALL > 1
-    int32_t *spare; /* memory for gradients, while weights change */
     size_t spare_count;
 #endif
 } fdl_run;

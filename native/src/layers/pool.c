@@ -70,7 +70,7 @@ int32_t fdl_average_pool_forward(const fdl_run *run, const fdl_part *part, int32
     const int8_t *x = part->x;
     size_t channels = part->outputs;
     for (size_t b = 0; b < run->n; b++, acc += channels) {
-        run->kernels->add_up(acc, x, part->stored / channels, channels, channels);
+        run->kernels->add_up(acc, x, part->stored / channels, channels);
         run->kernels->scale(acc, channels, mean.mantissa);
         x += part->stored;
     }

@@ -415,17 +415,21 @@ static AVX2 uint32_t avx2_scale(int32_t *acc, size_t count, int32_t mantissa) {
     return avx2_magnitude(acc, j, 0) | fdl_plain_scale(acc + j, count - j, mantissa);
 }
 
-static AVX2 void avx2_add_up(int32_t *to, const int8_t *x, size_t n, size_t step, size_t count) {
+static AVX2 void avx2_add_up(int32_t *to, const int8_t *x, size_t n, size_t count) {
     size_t c = 0;
     for (; c + 8 <= count; c += 8) {
         __m256i sum = _mm256_setzero_si256();
         for (size_t m = 0; m < n; m++) {
-            __m128i bytes = _mm_loadl_epi64((const __m128i *)(x + m * step + c));
+            __m128i bytes = _mm_loadl_epi64((const __m128i *)(x + m * count + c));
             sum = _mm256_add_epi32(sum, _mm256_cvtepi8_epi32(bytes));
         }
         store(to + c, sum);
     }
-    fdl_plain_add_up(to + c, x + c, n, step, count - c);
+    for (; c < count; c++) {
+        to[c] = 0;
+        for (size_t m = 0; m < n; m++)
+            to[c] += x[m * count + c];
+    }
 }
 
 static AVX2 int avx2_has_lowest(const int8_t *x, size_t count) {
@@ -456,7 +460,6 @@ static AVX2 void avx2_narrow(const int32_t *acc, size_t count, int32_t shift, in
 
 const fdl_kernels fdl_avx2 = {
     .name = "avx2",
-    .order = FDL_ROW_BY_ROW,
     .dot = avx2_dot,
     .spread = avx2_spread,
     .gradient = avx2_gradient,
@@ -467,6 +470,7 @@ const fdl_kernels fdl_avx2 = {
     .mask = avx2_mask,
     .scale = avx2_scale,
     .add_up = avx2_add_up,
+    .shift = fdl_shift_all,
     .has_lowest = avx2_has_lowest,
     .softmax = fdl_softmax,
     .narrow = avx2_narrow,

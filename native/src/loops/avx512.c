@@ -18,13 +18,12 @@
 
 #define AVX512 FDL_TARGET("avx512f,avx512bw,avx512vl,avx512vnni")
 
-#define TALL             16 /* rows of woven weights: the lanes of a vector */
-#define GRADIENT_COLUMNS 128
-#define TILE             16    /* windows whose sums stay in registers */
-#define PIECE            448   /* factors of a window that are packed at a time */
-#define TURNED           256   /* rows of weights that are turned at a time */
-#define GROUPED          16384 /* bytes of windows that are grouped at a time: of the L1 cache */
-#define GROUPS           (FDL_WINDOWS / 4)
+#define TALL    16    /* rows of woven weights: the lanes of a vector */
+#define TILE    16    /* windows whose sums stay in registers */
+#define PIECE   448   /* factors of a window that are packed at a time */
+#define TURNED  256   /* rows of weights that are turned at a time */
+#define GROUPED 16384 /* bytes of windows that are grouped at a time: of the L1 cache */
+#define GROUPS  (FDL_WINDOWS / 4)
 
 static inline size_t left_of(size_t len, size_t start) {
     return len > start ? len - start : 0;
@@ -499,13 +498,44 @@ static AVX512 uint32_t vnni_scale(int32_t *acc, size_t count, int32_t mantissa) 
     return (uint32_t)_mm512_reduce_or_epi32(all);
 }
 
-static AVX512 void vnni_add_up(int32_t *to, const int8_t *x, size_t n, size_t step, size_t count) {
+static AVX512 void vnni_add_up(int32_t *to, const int8_t *x, size_t n, size_t count) {
     for (size_t c = 0; c < count; c += 16) {
         __m512i sum = _mm512_setzero_si512();
         for (size_t m = 0; m < n; m++)
             sum = _mm512_add_epi32(sum,
-                                   _mm512_cvtepi8_epi32(load_errors(x + m * step + c, count - c)));
+                                   _mm512_cvtepi8_epi32(load_errors(x + m * count + c, count - c)));
         store_int32(to + c, count - c, sum);
+    }
+}
+
+/* To the right by 1 to 31: the last bit that is shifted out rounds. */
+static AVX512 INLINE __m512i shift_right(__m512i v, int32_t shift) {
+    __m512i last = _mm512_srav_epi32(v, _mm512_set1_epi32(shift - 1));
+    return _mm512_add_epi32(_mm512_srav_epi32(v, _mm512_set1_epi32(shift)),
+                            _mm512_and_si512(last, _mm512_set1_epi32(1)));
+}
+
+/* To the left by 0 to 31; past the limit what fdl_shift_left() says. */
+static AVX512 INLINE __m512i shift_left(__m512i v, int32_t shift, int32_t limit) {
+    __m512i most = _mm512_set1_epi32(limit >> shift), high = _mm512_set1_epi32(limit);
+    __m512i low = _mm512_set1_epi32(limit == INT32_MAX ? INT32_MIN : -limit);
+    __m512i shifted = _mm512_sllv_epi32(v, _mm512_set1_epi32(shift));
+    shifted = _mm512_mask_mov_epi32(shifted, _mm512_cmpgt_epi32_mask(v, most), high);
+    most = _mm512_sub_epi32(_mm512_setzero_si512(), most);
+    return _mm512_mask_mov_epi32(shifted, _mm512_cmpgt_epi32_mask(most, v), low);
+}
+
+static AVX512 void vnni_shift(int32_t *values, size_t count, int32_t shift, int32_t limit) {
+    __m512i high = _mm512_set1_epi32(limit), low = _mm512_set1_epi32(-limit);
+    for (size_t j = 0; j < count; j += 16) {
+        __m512i v = load_int32(values + j, count - j);
+        if (shift > 31)
+            v = _mm512_setzero_si512();
+        else if (shift > 0)
+            v = _mm512_min_epi32(_mm512_max_epi32(shift_right(v, shift), low), high);
+        else
+            v = shift_left(v, fdl_min32(-shift, 31), limit);
+        store_int32(values + j, count - j, v);
     }
 }
 
@@ -588,7 +618,8 @@ static AVX512 void vnni_narrow(const int32_t *acc, size_t count, int32_t shift, 
 
 const fdl_kernels fdl_avx512vnni = {
     .name = "avx512vnni",
-    .order = {TALL, TALL, GRADIENT_COLUMNS},
+    .tall = TALL,
+    .columns = 128,
     .dot = vnni_dot,
     .spread = vnni_spread,
     .gradient = vnni_gradient,
@@ -599,6 +630,7 @@ const fdl_kernels fdl_avx512vnni = {
     .mask = vnni_mask,
     .scale = vnni_scale,
     .add_up = vnni_add_up,
+    .shift = vnni_shift,
     .has_lowest = vnni_has_lowest,
     .softmax = vnni_softmax,
     .narrow = vnni_narrow,

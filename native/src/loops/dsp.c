@@ -209,7 +209,8 @@ static INLINE void spread_columns(int32_t *acc, const int8_t *d, const int16_t *
     acc[3] = a3;
 }
 
-static void spread_window(int32_t *acc, const int8_t *d, const fdl_block *block) {
+/* A function of its own, so that all it needs stays in registers. */
+static FDL_NOINLINE void spread_window(int32_t *acc, const int8_t *d, const fdl_block *block) {
     size_t i = 0;
     int aligned = is_aligned(block);
     for (; i + 4 <= block->len; i += 4)
@@ -364,15 +365,6 @@ static uint32_t dsp_magnitude(const int32_t *acc, size_t count, uint32_t relu) {
     return all;
 }
 
-static uint32_t dsp_mask(int32_t *acc, const int8_t *h, size_t count) {
-    uint32_t all = 0;
-    for (size_t j = 0; j < count; j++) {
-        acc[j] = h[j] > 0 ? acc[j] : 0;
-        all |= fdl_magnitude(acc[j]);
-    }
-    return all;
-}
-
 static void dsp_narrow(const int32_t *acc, size_t count, int32_t shift, int32_t low, int8_t *q) {
     int32_t half = (1 << shift) >> 1;
     if (low == 0)
@@ -385,7 +377,6 @@ static void dsp_narrow(const int32_t *acc, size_t count, int32_t shift, int32_t 
 
 const fdl_kernels fdl_dsp = {
     .name = "dsp",
-    .order = FDL_ROW_BY_ROW,
     .dot = dsp_dot,
     .spread = dsp_spread,
 #if FDL_HAS_GRADIENT
@@ -395,9 +386,10 @@ const fdl_kernels fdl_dsp = {
 #endif
     .descend_one = dsp_descend_one,
     .magnitude = dsp_magnitude,
-    .mask = dsp_mask,
+    .mask = fdl_plain_mask,
     .scale = fdl_plain_scale,
     .add_up = fdl_plain_add_up,
+    .shift = fdl_shift_all,
     .has_lowest = fdl_plain_has_lowest,
     .softmax = fdl_softmax,
     .narrow = dsp_narrow,

@@ -12,7 +12,7 @@
 /* Weights in memory have room for a multiple of FDL_TALL rows and, where windows are in pieces, of
  * FDL_WIDE columns a piece. It is the same for all tables of a build; what it holds beside weights
  * counts for nothing. */
-#if defined(__x86_64__)
+#if defined(__x86_64__) || (defined(__aarch64__) && !defined(__AARCH64EB__))
 #define FDL_TALL 16
 #define FDL_WIDE 4
 #else
@@ -42,18 +42,13 @@ typedef struct fdl_windows {
 #define FDL_GRADIENT_ROWS 4
 #define FDL_PIECE         64
 
-/* What a table makes of weights in memory, and of which rows and columns it sums a gradient. */
-typedef struct fdl_order {
-    uint16_t tall;    /* divides FDL_TALL; 1: row by row, as on the wire */
-    uint16_t rows;    /* of a gradient: a multiple of `tall` */
-    uint16_t columns; /* a multiple of FDL_WIDE */
-} fdl_order;
-
-#define FDL_ROW_BY_ROW {1, FDL_GRADIENT_ROWS, FDL_PIECE}
-
 typedef struct fdl_kernels {
     const char *name;
-    fdl_order order;
+#if FDL_TALL > 1
+    /* How many rows of weights are woven, a divisor of FDL_TALL, and of how many of their columns
+     * gradient() sums at a time, a multiple of FDL_WIDE; 0 and 0: weights lie row by row. */
+    uint16_t tall, columns;
+#endif
 
     /* acc[m * rows + o] += window m . weights of row o. No sum leaves 32 bits. */
     void (*dot)(int32_t *acc, const fdl_windows *windows, const fdl_block *block);
@@ -64,7 +59,7 @@ typedef struct fdl_kernels {
                    const fdl_block *block);
 
     /* g of row r and column i += sum over m of d[m * d_step + r] * window m [i], r < rows and
-     * i < len, as many as `order` says at most. g lies as weights that are woven, or as above.
+     * i < len, `tall` and `columns` at most. g lies as weights that are woven, or as above.
      * |g| < 2^30 before and after. */
     void (*gradient)(int32_t *g, const fdl_windows *windows, const int8_t *d, size_t d_step,
                      size_t rows, size_t len);
@@ -90,8 +85,11 @@ typedef struct fdl_kernels {
      * without `relu`. */
     uint32_t (*scale)(int32_t *acc, size_t count, int32_t mantissa);
 
-    /* sums[c] = sum of n values x[c], x[c + step], x[c + 2 * step] ..., c < count, n > 0. */
-    void (*add_up)(int32_t *sums, const int8_t *x, size_t n, size_t step, size_t count);
+    /* sums[c] = sum of the n values x[m * count + c], c < count, n > 0. */
+    void (*add_up)(int32_t *sums, const int8_t *x, size_t n, size_t count);
+
+    /* fdl_shift_all(), for biases. */
+    void (*shift)(int32_t *values, size_t count, int32_t shift, int32_t limit);
 
     /* Whether some x is -128. */
     int (*has_lowest)(const int8_t *x, size_t count);
@@ -106,8 +104,9 @@ typedef struct fdl_kernels {
 extern const fdl_kernels fdl_plain;
 
 /* Functions of fdl_plain that other tables have, too. */
+uint32_t fdl_plain_mask(int32_t *acc, const int8_t *h, size_t count);
 uint32_t fdl_plain_scale(int32_t *acc, size_t count, int32_t mantissa);
-void fdl_plain_add_up(int32_t *sums, const int8_t *x, size_t n, size_t step, size_t count);
+void fdl_plain_add_up(int32_t *sums, const int8_t *x, size_t n, size_t count);
 int fdl_plain_has_lowest(const int8_t *x, size_t count);
 
 /* The table for the processor that runs this. */

@@ -88,7 +88,8 @@ static void spread_one(int32_t *acc, int32_t d, const int16_t *w, size_t len) {
         acc[i] += d * high[2 * i];
 }
 
-static void spread_window(int32_t *acc, const int8_t *d, const fdl_block *block) {
+/* A function of its own, so that all it needs stays in registers. */
+FDL_NOINLINE static void spread_window(int32_t *acc, const int8_t *d, const fdl_block *block) {
     const int16_t *w = block->at;
     size_t o = 0;
     for (; o + 4 <= block->rows; o += 4, w += 4 * block->step)
@@ -180,7 +181,7 @@ static uint32_t plain_magnitude(const int32_t *acc, size_t count, uint32_t relu)
 }
 
 /* A choice, not a jump: which errors a ReLU lets pass is not to be foreseen. */
-static uint32_t plain_mask(int32_t *acc, const int8_t *h, size_t count) {
+uint32_t fdl_plain_mask(int32_t *acc, const int8_t *h, size_t count) {
     uint32_t all = 0;
     for (size_t j = 0; j < count; j++) {
         acc[j] = h[j] > 0 ? acc[j] : 0;
@@ -198,11 +199,11 @@ uint32_t fdl_plain_scale(int32_t *acc, size_t count, int32_t mantissa) {
     return all;
 }
 
-void fdl_plain_add_up(int32_t *sums, const int8_t *x, size_t n, size_t step, size_t count) {
+void fdl_plain_add_up(int32_t *sums, const int8_t *x, size_t n, size_t count) {
     for (size_t c = 0; c < count; c++)
         sums[c] = x[c];
     while (--n > 0) {
-        x += step;
+        x += count;
         for (size_t c = 0; c < count; c++)
             sums[c] += x[c];
     }
@@ -234,7 +235,6 @@ static void plain_narrow(const int32_t *acc, size_t count, int32_t shift, int32_
 
 const fdl_kernels fdl_plain = {
     .name = "plain",
-    .order = FDL_ROW_BY_ROW,
     .dot = plain_dot,
     .spread = plain_spread,
 #if FDL_HAS_GRADIENT
@@ -244,9 +244,10 @@ const fdl_kernels fdl_plain = {
 #endif
     .descend_one = plain_descend_one,
     .magnitude = plain_magnitude,
-    .mask = plain_mask,
+    .mask = fdl_plain_mask,
     .scale = fdl_plain_scale,
     .add_up = fdl_plain_add_up,
+    .shift = fdl_shift_all,
     .has_lowest = fdl_plain_has_lowest,
     .softmax = fdl_softmax,
     .narrow = plain_narrow,

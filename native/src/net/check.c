@@ -123,7 +123,9 @@ static int check_layer(const fdl_layer *layer, fdl_part *part) {
 static void add_part(fdl_sizes *sizes, const fdl_part *part, int is_first) {
     int is_padded = part->stored != part->rows * part->row_len;
     sizes->weights += fdl_part_weights(part);
+#if FDL_TALL > 1
     sizes->room += fdl_part_room(part);
+#endif
     sizes->biases += part->bias_count;
     sizes->held += is_first && !is_padded ? 0 : part->stored;
     if (part->stored > sizes->widest)
@@ -165,7 +167,7 @@ size_t fdl_weight_count(const fdl_layer *layers, size_t layer_count) {
 
 size_t fdl_weight_room(const fdl_layer *layers, size_t layer_count) {
     fdl_sizes sizes;
-    return measure(layers, layer_count, &sizes) ? 0 : (size_t)sizes.room;
+    return measure(layers, layer_count, &sizes) ? 0 : (size_t)fdl_room(&sizes);
 }
 
 size_t fdl_bias_count(const fdl_layer *layers, size_t layer_count) {
@@ -219,7 +221,7 @@ int fdl_measure_net(const fdl_net *net, fdl_sizes *sizes) {
     int error = measure(net->layers, net->layer_count, sizes);
     if (error)
         return error;
-    if (net->weight_count != sizes->room || net->bias_count != sizes->biases)
+    if (net->weight_count != fdl_room(sizes) || net->bias_count != sizes->biases)
         return FDL_E_LENGTH;
     if (net->weights == NULL || net->biases == NULL)
         return FDL_E_NULL;

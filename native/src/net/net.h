@@ -36,13 +36,23 @@ void fdl_shape_part(fdl_part *part, const fdl_layer *layer);
 /* How large a model is. */
 typedef struct fdl_sizes {
     uint64_t weights, biases;
-    uint64_t room;      /* of the weights in memory */
+#if FDL_TALL > 1
+    uint64_t room; /* of the weights in memory */
+#endif
     uint32_t held;      /* values of one example that an arena holds: inputs of all layers, but
                          * those of the first only if it wants padding around them */
     uint32_t widest;    /* values that some layer stores or gives */
     uint32_t positions; /* of the layer with weights that has most */
     uint32_t outputs;   /* of the last layer */
 } fdl_sizes;
+
+static inline uint64_t fdl_room(const fdl_sizes *sizes) {
+#if FDL_TALL > 1
+    return sizes->room;
+#else
+    return sizes->weights;
+#endif
+}
 
 static inline uint64_t fdl_bytes_packed(const fdl_sizes *sizes) {
     return 2 * sizes->weights + 4 * sizes->biases;
@@ -121,10 +131,6 @@ static inline size_t fdl_place(const fdl_part *part, size_t o, size_t i) {
     return (o - r) * fdl_row_room(part) + fdl_woven(part, r, i);
 }
 
-/* Calls visit() with each weight of a checked net, in the order of NUMERICS section 2. */
-typedef void fdl_visit(void *context, int16_t *weight);
-void fdl_each_weight(const fdl_net *net, fdl_visit *visit, void *context);
-
 static inline size_t fdl_positions(const fdl_part *part) {
     return FDL_HAS_SHAPES ? (size_t)part->out_height * part->out_width : 1;
 }
@@ -138,6 +144,33 @@ static inline size_t fdl_pieces(const fdl_part *part) {
 static inline int fdl_is_padded(const fdl_part *part) {
     return FDL_HAS_SHAPES && part->row_len != part->stored;
 }
+
+/* ---- The weights of a checked net, in the order of NUMERICS section 2 ---- */
+
+#if FDL_TALL > 1
+typedef struct fdl_cursor {
+    const fdl_layer *layer, *end; /* after the one in work */
+    fdl_part part;
+    size_t row, column, place; /* `column` of `row`, and of columns that are filled up */
+} fdl_cursor;
+
+fdl_cursor fdl_first_weight(const fdl_net *net);
+
+/* NULL at the end. */
+int16_t *fdl_next_weight(fdl_cursor *cursor);
+#else
+typedef struct fdl_cursor {
+    int16_t *next, *end;
+} fdl_cursor;
+
+static inline fdl_cursor fdl_first_weight(const fdl_net *net) {
+    return (fdl_cursor){net->weights, net->weights + net->weight_count};
+}
+
+static inline int16_t *fdl_next_weight(fdl_cursor *cursor) {
+    return cursor->next == cursor->end ? NULL : cursor->next++;
+}
+#endif
 
 /* Where the windows from number `first` on begin, of all examples one after the other: fills at
  * and returns how many, at most FDL_WINDOWS. */

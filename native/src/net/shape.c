@@ -55,7 +55,8 @@ _Static_assert(FDL_WEIGHT_ROOM(1, 1) == FDL_TALL * FDL_WIDE, "fedling.h has the 
 static void lay_matrix(fdl_part *part, uint32_t rows) {
     count_weights(part, rows, part->pieces * part->piece_len, rows);
 #if FDL_TALL > 1
-    part->tall = fdl_kernels_here()->order.tall;
+    uint32_t tall = fdl_kernels_here()->tall;
+    part->tall = tall > 0 ? tall : 1;
     part->piece_room = (uint32_t)fdl_multiple(part->piece_len, FDL_WIDE);
     part->row_room = part->pieces * part->piece_room;
     part->rows_room = (uint32_t)fdl_multiple(rows, FDL_TALL);
@@ -137,22 +138,39 @@ void fdl_split_net(const fdl_net *net, fdl_part *parts) {
     }
 }
 
-/* The weights of one row. */
-static void each_of_row(const fdl_part *part, size_t o, fdl_visit *visit, void *context) {
-    size_t filling = fdl_piece_room(part) - part->piece_len;
-    for (size_t i = 0; i < part->row_weights; i++)
-        visit(context, part->weights + fdl_place(part, o, i + i / part->piece_len * filling));
+#if FDL_TALL > 1
+fdl_cursor fdl_first_weight(const fdl_net *net) {
+    return (fdl_cursor){.layer = net->layers,
+                        .end = net->layers + net->layer_count,
+                        .part = {.weights = net->weights}};
 }
 
-void fdl_each_weight(const fdl_net *net, fdl_visit *visit, void *context) {
-    fdl_part part;
-    part.weights = net->weights;
-    for (size_t l = 0; l < net->layer_count; l++, part.weights += fdl_part_room(&part)) {
-        fdl_shape_part(&part, &net->layers[l]);
-        for (size_t o = 0; o < part.weight_rows; o++)
-            each_of_row(&part, o, visit, context);
-    }
+/* The next layer of those that have weights. */
+static int next_layer(fdl_cursor *c) {
+    do {
+        if (c->layer == c->end)
+            return 0;
+        c->part.weights += fdl_part_room(&c->part);
+        fdl_shape_part(&c->part, c->layer++);
+    } while (!fdl_has_weights(&c->part));
+    c->row = c->column = c->place = 0;
+    return 1;
 }
+
+int16_t *fdl_next_weight(fdl_cursor *c) {
+    const fdl_part *part = &c->part;
+    if (c->row == part->weight_rows && !next_layer(c))
+        return NULL;
+    int16_t *weight = part->weights + fdl_place(part, c->row, c->place++);
+    if (++c->column % part->piece_len == 0)
+        c->place += part->piece_room - part->piece_len;
+    if (c->column == part->row_weights) {
+        c->row++;
+        c->column = c->place = 0;
+    }
+    return weight;
+}
+#endif
 
 size_t fdl_find_windows(const fdl_part *part, size_t n, size_t first, uint32_t at[FDL_WINDOWS]) {
     size_t positions = fdl_positions(part);

@@ -26,7 +26,7 @@ void fdl_repeat(int32_t *values, size_t some, size_t count);
  * with 5909 that make steps of this table (NUMERICS section 4). */
 extern const uint16_t fdl_exp2[64];
 typedef struct fdl_exp_steps {
-    int32_t before, after;
+    uint8_t before, after;
 } fdl_exp_steps;
 fdl_exp_steps fdl_exp_steps_of(int32_t z_exp);
 

@@ -15,7 +15,8 @@ const uint16_t fdl_exp2[64] = {
 /* A shift of 31 leaves at most 1 of 32 bits, which is no step: as good as any further one. */
 fdl_exp_steps fdl_exp_steps_of(int32_t z_exp) {
     int32_t before = fdl_clamp32(-z_exp - 12, 0, 31);
-    return (fdl_exp_steps){before, z_exp < -12 ? 18 : fdl_max32(0, 6 - z_exp)};
+    int32_t after = z_exp < -12 ? 18 : fdl_max32(0, 6 - z_exp);
+    return (fdl_exp_steps){(uint8_t)before, (uint8_t)after};
 }
 
 /* 2^15 * exp(-d * 2^z_exp). d is cut to 17 bits, so that its product with 5909 = 64 * 64 * log2(e)

@@ -78,8 +78,8 @@ static void lay_out(step_state *s, const fdl_sizes *sizes, void *arena, const fd
     fdl_part *parts = fdl_take(&rest, s->net->layer_count * sizeof *parts);
     fdl_split_net(s->net, parts);
     s->acc = fdl_take(&rest, widest * sizeof(int32_t));
-#if FDL_TALL > 1
     s->run.spare = s->acc;
+#if FDL_TALL > 1
     s->run.spare_count = widest;
 #endif
     s->d = fdl_take(&rest, widest);
@@ -150,6 +150,7 @@ static int32_t pass_error_down(step_state *s, size_t l, int32_t d_exp) {
     return e + narrow_errors(s, count, magnitude, s->d_below);
 }
 
+#if !FDL_WITHOUT_MOMENTUM
 /* Of the layers before layer l. */
 static size_t weights_before(const step_state *s, size_t l) {
     size_t count = 0;
@@ -158,10 +159,18 @@ static size_t weights_before(const step_state *s, size_t l) {
     return count;
 }
 
+/* They lie as packed weights do: first those of all weights, then those of all biases. */
+static void find_velocities(const step_state *s, size_t l, fdl_change *change) {
+    const fdl_net *net = s->net;
+    size_t weights = weights_before(s, net->layer_count);
+    change->velocity = s->sgd->velocity + weights_before(s, l);
+    change->bias_velocity = s->sgd->velocity + weights + (s->parts[l].biases - net->biases);
+}
+#endif
+
 /* New weights of layer l from its error d. */
 static void update_layer(step_state *s, size_t l, int32_t d_exp) {
     const fdl_part *part = &s->parts[l];
-    const fdl_net *net = s->net;
     if (!fdl_has_weights(part))
         return;
 #if !FDL_WITHOUT_CLIP
@@ -173,11 +182,10 @@ static void update_layer(step_state *s, size_t l, int32_t d_exp) {
                          .shift = part->layer->w_exp - 8 - part->x_exp - d_exp - s->k,
                          .bias_shift = -16 - d_exp - s->k,
                          .momentum = s->sgd->momentum};
-    if (s->sgd->momentum) {
-        change.velocity = s->sgd->velocity + weights_before(s, l);
-        change.bias_velocity =
-            s->sgd->velocity + weights_before(s, net->layer_count) + (part->biases - net->biases);
-    }
+#if !FDL_WITHOUT_MOMENTUM
+    if (s->sgd->momentum)
+        find_velocities(s, l, &change);
+#endif
     fdl_update(&s->run, part, &change);
 }
 

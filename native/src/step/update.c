@@ -64,26 +64,23 @@ static void roll_sums(const fdl_change *change, int32_t *biases, int32_t *veloci
 }
 #endif
 
-static void subtract_sums(const fdl_change *change, int32_t *biases, int32_t *sums, size_t count) {
-    fdl_shift_all(sums, count, change->bias_shift, INT32_MAX);
+static void subtract_sums(const fdl_run *run, const fdl_change *change, int32_t *biases,
+                          int32_t *sums, size_t count) {
+    run->kernels->shift(sums, count, change->bias_shift, INT32_MAX);
     for (size_t o = 0; o < count; o++)
         biases[o] = fdl_subtract(biases[o], sums[o]);
 }
 
 static void update_biases(const fdl_run *run, const fdl_part *part, const fdl_change *change) {
-    int32_t sums[FDL_PIECE];
-    for (size_t o = 0; o < part->bias_count; o += FDL_PIECE) {
-        size_t left = part->bias_count - o, count = left < FDL_PIECE ? left : FDL_PIECE;
-        run->kernels->add_up(sums, change->d + o, fdl_window_count(run, part), part->bias_count,
-                             count);
+    int32_t *sums = run->spare;
+    run->kernels->add_up(sums, change->d, fdl_window_count(run, part), part->bias_count);
 #if !FDL_WITHOUT_MOMENTUM
-        if (change->momentum) {
-            roll_sums(change, part->biases + o, change->bias_velocity + o, sums, count);
-            continue;
-        }
-#endif
-        subtract_sums(change, part->biases + o, sums, count);
+    if (change->momentum) {
+        roll_sums(change, part->biases, change->bias_velocity, sums, part->bias_count);
+        return;
     }
+#endif
+    subtract_sums(run, change, part->biases, sums, part->bias_count);
 }
 
 static void update_weights(const fdl_run *run, const fdl_part *part, const fdl_change *change) {

@@ -116,7 +116,7 @@ def remove_leftovers(directory: Path) -> None:
 
 def sync_directory(directory: Path | str) -> None:
     """Make the names in a directory durable."""
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    handle = os.open(directory or os.curdir, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
     finally:

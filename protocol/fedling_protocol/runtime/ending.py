@@ -45,8 +45,9 @@ class Ending:
         self._loop.hold_signals()
 
     def finish(self) -> None:
-        """Become a new service, if that was asked for."""
+        """Become a new service, if that was asked for; else whoever called us goes on."""
         if not self._again:
+            self._loop.drop_signals()
             return
         sys.stdout.flush()
         sys.stderr.flush()

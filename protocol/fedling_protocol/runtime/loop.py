@@ -120,6 +120,13 @@ class Loop:
         signal.pthread_sigmask(signal.SIG_BLOCK, self._signals)
         self._take_signals()
 
+    def drop_signals(self) -> None:
+        """Forget those that wait: they came for who has ended. Later ones act as they used to."""
+        for number in self._signals:
+            signal.signal(number, signal.SIG_IGN)  # whatever waits is dropped by this
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, self._signals)
+
     def on_end(self, call: Callable[[], None]) -> None:
         """Call when this process is told to end.
 

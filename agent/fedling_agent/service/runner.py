@@ -122,7 +122,7 @@ class SessionRunner:
         parts, name, generation = self._parts, fetch.model_hash, fetch.moment.generation
         parts.outbox.unsubscribe_model(self.task, version)
         parts.writer.do(
-            lambda: parts.store.models.put(model, generation),
+            lambda: parts.store.models.put(model, generation, name),
             lambda _: self.give(ev.ModelStored(version, name)),
             self._failed,
         )

@@ -36,9 +36,14 @@ class Files:
         """Where the job of a plan is, or will be."""
         return self.jobs / plan_id.hex()
 
-    def tidy_frozen(self) -> None:
+    def tidy_frozen(self, begun: bytes | None = None) -> None:
         """Remove the training sets that no plan is at work on. The last one of a task stays: often
-        the next one is the same, and is not written again."""
+        the next one is the same, and is not written again.
+
+        begun: that of a plan which has just begun; where there is no other, nothing is to be done
+        """
+        if begun is not None and os.listdir(self.frozen) == [begun.hex()]:
+            return
         named = self._database.rows(
             "SELECT frozen_hash FROM plans WHERE state = 'frozen' OR number IN "
             "(SELECT max(number) FROM plans GROUP BY task)"

@@ -49,9 +49,13 @@ class Models:
         self._decoded: dict[tuple[str, int, bytes], StoredModel] = {}
         self._normalisers: dict[str, tuple[str, Normaliser]] = {}  # by task: text, value
 
-    def put(self, model: Model, generation: int = 0) -> StoredModel:
-        """Store durably a message that was verified. Again: the same. Raises CannotWrite."""
-        spec, name = model.spec, model_hash(model.spec, model.exponents, model.weights)
+    def put(self, model: Model, generation: int = 0, name: bytes | None = None) -> StoredModel:
+        """Store durably a message that was verified. Again: the same. Raises CannotWrite.
+
+        name: the model's hash, if it is known already: that of a large one takes a while
+        """
+        spec = model.spec
+        name = name or model_hash(spec, model.exponents, model.weights)
         what, path = f"model {model.version} of {spec.task}", self._path(name)
         with writing(what):
             durable.write_file(path, model.weights)

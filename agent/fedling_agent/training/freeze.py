@@ -190,7 +190,7 @@ class Freezer:
                 files.end_job(plan.plan_id)
                 files.tidy_frozen()
             raise
-        files.tidy_frozen()
+        files.tidy_frozen(frozen.hash)
         return job
 
     def _make(self, plan: Plan, frozen: Frozen) -> Job:

@@ -71,12 +71,14 @@ class _Pattern:
     kind: Kind
     parts: tuple[str, ...]  # in order
     shape: re.Pattern[str]
+    form: str  # for str.format, with {} for each part
 
     @classmethod
     def of(cls, kind: Kind) -> "_Pattern":
         parts = tuple(name for _, name, _, _ in Formatter().parse(kind.topic) if name)
         groups = {name: f"({_PARTS[name].shape.pattern})" for name in parts}
-        return cls(kind, parts, re.compile(kind.topic.format_map(groups)))
+        form = kind.topic.format_map(dict.fromkeys(parts, "{}"))
+        return cls(kind, parts, re.compile(kind.topic.format_map(groups)), form)
 
     def parse(self, text: str) -> Address | None:
         found = self.shape.fullmatch(text)
@@ -90,7 +92,7 @@ class _Pattern:
         return Address(self.kind, **values)  # type: ignore[arg-type]  # as Address names them
 
     def build(self, values: Iterable[str]) -> str:
-        return self.kind.topic.format_map(dict(zip(self.parts, values, strict=True)))
+        return self.form.format(*values)
 
 
 class _Patterns:

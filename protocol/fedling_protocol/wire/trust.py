@@ -32,8 +32,13 @@ class Received:
 
     address: Address
     message: Message
-    hash: bytes  # message hash, 32 bytes
+    envelope: bytes
     certified: bool = True  # False: a join that vouches for its own key only
+
+    @property
+    def hash(self) -> bytes:
+        """Message hash, 32 bytes; computed when it is asked for: most messages need none."""
+        return digest.message_hash(self.envelope)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +82,7 @@ class Trust:
         if isinstance(message, Certificate):
             self._learn(message)
         certified = not address.kind.from_device or address.device in self._known
-        return Received(address, message, digest.message_hash(data), certified)
+        return Received(address, message, data, certified)
 
     def known(self, owner: str) -> Known | None:
         """Find the key of a device, or of "aggregator"; None: nobody vouched for one."""

@@ -3,6 +3,8 @@
 import os
 import sqlite3
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -245,3 +247,36 @@ def test_a_draft_is_whole_or_not_there(tmp_path: Path) -> None:
         file.write(b"whole")
         durable.keep_draft(file, "part", tmp_path / "name")
     assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("name", b"whole")]
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from fedling_protocol.disk import durable
+
+here = Path(sys.argv[1])
+with durable.draft(here, "part [1]") as file, durable.scratch(here) as folder:
+    (folder / "copy").touch()
+    print("holds", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_what_a_killed_process_left_goes_and_what_a_living_one_makes_stays(tmp_path: Path) -> None:
+    """A backup that a power cut ended would else stay beside the next one, for ever."""
+    others = {tmp_path / ".part.1.tmp", tmp_path / ".fedling"}
+    for other in others:
+        other.touch()
+    words = [sys.executable, "-c", HOLDER, str(tmp_path)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"holds\n"
+        held = {*tmp_path.iterdir()}
+        assert len(held) == 4
+        durable.remove_abandoned(tmp_path, "part [1]")
+        assert {*tmp_path.iterdir()} == held
+        process.kill()
+    durable.remove_abandoned(tmp_path, "another")
+    assert len([*tmp_path.iterdir()]) == 3
+    durable.remove_abandoned(tmp_path, "part [1]")
+    assert {*tmp_path.iterdir()} == others

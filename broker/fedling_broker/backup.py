@@ -13,7 +13,6 @@ import shlex
 import shutil
 import sqlite3
 import tarfile
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -88,6 +87,7 @@ def _copy(found: Config, path: Path, *, last: bool) -> Made:
     The file is the caller's, what is read for it is read as who keeps the state.
     """
     folder, text = path.absolute().parent, found.path.read_bytes()
+    durable.remove_abandoned(folder, path.name)
     with durable.draft(folder, path.name) as file:
         with found.acting(), _scratch(folder) as made, tarfile.open(fileobj=file, mode="w") as tar:
             items, epoch = _instant(found, made)
@@ -102,8 +102,8 @@ def _copy(found: Config, path: Path, *, last: bool) -> Made:
 def _scratch(folder: Path) -> Iterator[Path]:
     """A folder for a copy of the database: beside the backup, if who keeps the state may write."""
     ours = os.access(folder, os.W_OK | os.X_OK, effective_ids=True)
-    with tempfile.TemporaryDirectory(prefix=".fedling-", dir=folder if ours else None) as made:
-        yield Path(made)
+    with durable.scratch(folder if ours else None) as made:
+        yield made
 
 
 def _instant(found: Config, made: Path) -> tuple[list[Item], int]:

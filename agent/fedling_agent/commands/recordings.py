@@ -28,6 +28,8 @@ def show(args: argparse.Namespace) -> Exit:
     where = installation.find(args)
     with _pages(where, args.stream) as page:
         found = _read(page, args.limit + 1)
+    if not found:
+        _check_stream(where, args.stream)
     rows = found[: args.limit]
     if args.json:
         output.print_json(rows)
@@ -78,8 +80,16 @@ def forget(args: argparse.Namespace) -> Exit:
         with _alone(where) as store:
             now_ms = int(time.time() * 1000)
             count = len(operations.forget(store, args.stream, names, now_ms).evicted)
+    if not count:
+        _check_stream(where, args.stream)
     _say(args, {"forgotten": count}, f"forgot {count} recordings, and what was trained on them")
     return Exit.OK
+
+
+def _check_stream(where: Installation, name: str | None) -> None:
+    """Where there is nothing, the name may be a slip. Raises Missing."""
+    if name is not None and where.config is not None:
+        operations.find_stream(where.streams(), name)
 
 
 @contextmanager

@@ -4,9 +4,14 @@ All durable writes of both ends go through write_file, create_file, keep_draft, 
 remove_file, remove_files and commit.
 """
 
+import fcntl
+import glob
 import itertools
 import os
+import shutil
 import sqlite3
+import stat
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +21,7 @@ from urllib.parse import quote
 Bytes = bytes | bytearray | memoryview
 
 PRIVATE = 0o600
+SCRATCH = ".fedling-scratch-"  # begins the names of folders for a while
 BUSY_S = 10.0  # how long a writer waits for another process's transaction
 PAGE_BYTES = 2048  # of new databases: a commit writes whole pages, of rows of some hundred bytes
 
@@ -80,6 +86,7 @@ def draft(directory: Path, name: str) -> Iterator[BinaryIO]:
     handle = _create(temporary, PRIVATE)
     try:
         with os.fdopen(handle, "w+b") as file:
+            _hold(handle)
             yield file
     finally:
         _remove(temporary)
@@ -91,6 +98,31 @@ def keep_draft(file: BinaryIO, name: str, path: Path) -> None:
     os.fsync(file.fileno())
     _put(_temporary(os.fspath(path.with_name(name))), os.fspath(path))
     sync_directory(path.parent)
+
+
+def remove_abandoned(directory: Path, name: str) -> None:
+    """Remove drafts of this name, and scratch folders, whose process was killed."""
+    drafts = directory.glob(f".{glob.escape(name)}.*.tmp")
+    for path in [*drafts, *filter(_is_ours, directory.glob(f"{SCRATCH}*"))]:
+        with suppress(OSError):
+            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # nobody holds it
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            finally:
+                os.close(handle)
+
+
+@contextmanager
+def scratch(directory: Path | None) -> Iterator[Path]:
+    """A folder for a while, in a directory or where such folders are."""
+    with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=directory) as made:
+        handle = os.open(made, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            _hold(handle)
+            yield Path(made)
+        finally:
+            os.close(handle)
 
 
 def append(path: Path, first: int, pieces: Sequence[Bytes], *, named: bool) -> None:
@@ -188,6 +220,21 @@ def forget_deleted(connection: sqlite3.Connection) -> bool:
     """
     ((busy, _, _),) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     return not busy
+
+
+def _hold(handle: int) -> None:
+    """Show others that the process lives which makes this, as far as the file system can."""
+    with suppress(OSError):
+        fcntl.flock(handle, fcntl.LOCK_EX)
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether it is a folder of this user's, and no link to one."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
 
 
 # Names are texts from here on: what a Path costs is as much as the call that it is for.

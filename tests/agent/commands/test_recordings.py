@@ -39,7 +39,15 @@ def test_list_newest_first(agent: Agent) -> None:
     assert "r2" in text
     assert "r0" not in text
     assert "--limit shows more" in text
-    assert agent.run("recordings", "list", "ankle").stdout == "nothing is stored\n"
+
+
+def test_a_stream_of_another_name_is_no_empty_one(agent: Agent) -> None:
+    for words in (["list", "ankle"], ["forget", "ankle", "--all"]):
+        said = agent.run("recordings", *words, code=Exit.NOT_FOUND)
+        assert 'agent.toml names no stream "ankle"; streams: wrist' in said.stderr
+    assert "forgot 3" in agent.run("recordings", "forget", "wrist", "--all").stdout
+    assert "forgot 0" in agent.run("recordings", "forget", "wrist", "--all").stdout
+    assert agent.run("recordings", "list", "wrist").stdout == "nothing is stored\n"
 
 
 def test_list_of_many_is_read_in_pages(agent: Agent) -> None:

@@ -3,6 +3,8 @@
 import os
 import sqlite3
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -264,3 +266,36 @@ def test_file_of_the_working_directory_needs_no_folder_in_its_name(
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {
         "a": b"1", "d": b"1", "e": b"5",
     }  # fmt: skip
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from fedling_protocol.disk import durable
+
+here = Path(sys.argv[1])
+with durable.draft(here, "part [1]") as file, durable.scratch(here) as folder:
+    (folder / "copy").touch()
+    print("holds", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_what_a_killed_process_left_goes_and_what_a_living_one_makes_stays(tmp_path: Path) -> None:
+    """A backup that a power cut ended would else stay beside the next one, for ever."""
+    others = {tmp_path / ".part.1.tmp", tmp_path / ".fedling"}
+    for other in others:
+        other.touch()
+    words = [sys.executable, "-c", HOLDER, str(tmp_path)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"holds\n"
+        held = {*tmp_path.iterdir()}
+        assert len(held) == 4
+        durable.remove_abandoned(tmp_path, "part [1]")
+        assert {*tmp_path.iterdir()} == held
+        process.kill()
+    durable.remove_abandoned(tmp_path, "another")
+    assert len([*tmp_path.iterdir()]) == 3
+    durable.remove_abandoned(tmp_path, "part [1]")
+    assert {*tmp_path.iterdir()} == others

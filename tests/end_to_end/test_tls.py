@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from fedling_protocol.common_settings import PLAINTEXT
 from fedling_protocol.exits import Exit
 from fedling_protocol.runtime.loop import Loop
 from fedling_sim.mosquitto import Mosquitto
@@ -210,3 +211,38 @@ def test_new_certificate_is_taken_up_by_a_reload(fleet: Fleet, loop: Loop, tmp_p
         hear(b"READY=1")
         wait(loop, lambda: agent.status().get("connection", {}).get("connected"), "a connection")
         assert agent.stop() == Exit.OK
+
+
+def test_plain_tcp_that_was_asked_for_is_told_everywhere(tmp_path: Path, loop: Loop) -> None:
+    """127.1 is this machine, which only the resolver knows: it must be asked for."""
+    need("mosquitto")
+    with Mosquitto(tmp_path / "mosquitto") as mosquitto:
+        aggregator = Aggregator(tmp_path / "aggregator", mosquitto.port)
+        agent = Agent(tmp_path / "device", mosquitto.port)
+        for file in (aggregator.directory / "broker.toml", agent.config):
+            file.write_text(file.read_text().replace('"127.0.0.1"', '"127.1"'))
+        for said in (
+            aggregator.run("check", code=Exit.BAD_CONFIG),
+            agent.run("run", code=Exit.BAD_CONFIG).stderr,
+        ):
+            assert 'host = "127.1" is another machine' in said
+            assert "allow_plaintext = true" in said
+        for file in (aggregator.directory / "broker.toml", agent.config):
+            text = file.read_text()
+            file.write_text(text.replace("[mqtt]\n", "[mqtt]\nallow_plaintext = true\n"))
+        assert PLAINTEXT in aggregator.run("check")
+        aggregator.add_task()
+        aggregator.start()
+        told = f"connected to 127.1:{mosquitto.port}, not encrypted (mqtt.tls)"
+        wait(loop, lambda: told in aggregator.log_text(), "the aggregator's log")
+        agent.config.write_text(
+            re.sub("root_key = .*", f'root_key = "{ROOT.public.hex()}"', agent.config.read_text())
+        )
+        agent.start()
+        wait(loop, lambda: told in agent.log_text(), "the device's log")
+        wait(loop, lambda: agent.status().get("connection", {}).get("connected"), "status")
+        assert PLAINTEXT in agent.run("status").stdout
+        found = {r["check"]: r["says"] for r in agent.json("check", code=Exit.FAILED)}
+        assert PLAINTEXT in found["MQTT broker"]
+        agent.kill()
+        aggregator.kill()

@@ -164,6 +164,8 @@ def test_a_whole_federation_over_mutual_tls(fleet: Fleet, loop: Loop) -> None:
 def test_check_at_both_ends(fleet: Fleet, loop: Loop) -> None:
     """Of one id with the service: mosquitto knows who it is, whatever name it gives itself."""
     agent = fleet.device("one")
+    for file in (agent.config, fleet.aggregator.directory / "broker.toml"):  # as they are out there
+        file.write_text(re.sub("^(first|longest)_s = .*$", "", file.read_text(), flags=re.M))
     fleet.aggregator.add_task(rounds=1, goal=2)
     assert "lets the aggregator do what it needs" in fleet.aggregator.run("check")
     fleet.aggregator.start()
@@ -172,6 +174,16 @@ def test_check_at_both_ends(fleet: Fleet, loop: Loop) -> None:
     wait(loop, lambda: "tiny" in agent.status().get("tasks", {}), "a plan")
     found = {r["check"]: r["says"] for r in agent.json("check")}
     assert "lets this device read, write and retain" in found["MQTT broker"]
+    assert f"{fleet.directory / 'one.crt'} holds until 20" in found["MQTT broker"]
+    assert f"{fleet.directory / 'aggregator.crt'} holds until 20" in fleet.aggregator.run("check")
+
+    device = agent.json("status")["device"]
+    for line, stem in ((fleet.device_line, "one"), (fleet.aggregator_line, "aggregator")):
+        short = line.replace("a" * 16, device).replace("-days 825", "-days 29")
+        fleet.type(short, "device.", f"{stem}.")
+    found = {r["check"]: r["says"] for r in agent.json("check", code=Exit.FAILED)}
+    assert found["MQTT broker"].endswith(": renew it")
+    assert ": renew it" in fleet.aggregator.run("check", code=Exit.FAILED)
 
 
 def test_fault_of_tls_is_what_check_and_log_say_at_both_ends(fleet: Fleet, loop: Loop) -> None:

@@ -1,13 +1,14 @@
 """What an idle agent costs: memory, bytes on the wire, installed packages.
 
-    pss_mb                  of the whole process tree: enrolled, connected, a model, no open plan
+    pss_mb                  of the whole process tree: enrolled, connected by mutual TLS, a model,
+                            no open plan
     rss_mb                  the same, as if no other process on the machine shared a page
     idle_ip_bytes_per_day   IPv4 bytes with headers, both ways, at the default keepalive, from the
                             end of one keepalive exchange to the end of the third after it
     install_mb              what `pip install fedling[agent]` adds to a bare virtual environment
 
 The bytes take 20 minutes at the default keepalive of 300 s. `--keepalive 20` looks quicker, and
-writes its figure under another name.
+writes its figure under another name; so does `--plain`, without TLS.
 """
 
 import argparse
@@ -15,14 +16,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from bench.report import Report
 from fedling_native import dense
-from fedling_sim.mosquitto import Mosquitto
+from fedling_sim.mosquitto import Mosquitto, free_port
 from tests.support.agent import Agent, rows
 from tests.support.aggregator import FakeAggregator, make_model
+from tests.support.certificates import Authority, mosquitto_settings, mqtt_keys
 from tests.support.tools import own_network
 
 ROOT = Path(__file__).parent.parent
@@ -38,15 +41,16 @@ def main(arguments: Sequence[str]) -> None:
     """Measure all of it, or with --inside the bytes alone, in a network of our own."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--keepalive", type=int, default=DEFAULT_KEEPALIVE_S, help="seconds")
+    parser.add_argument("--plain", action="store_true", help="without TLS, for comparison")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args(arguments)
     if args.inside:
-        bytes_and_memory(args.keepalive)
+        bytes_and_memory(args.keepalive, plain=args.plain)
         return
     report = Report("agent_footprint")
     words = [sys.executable, "-m", "bench.agent_footprint", "--inside"]
     result = subprocess.run(
-        [*own_network(), *words, "--keepalive", str(args.keepalive)],
+        [*own_network(), *words, "--keepalive", str(args.keepalive), *["--plain"] * args.plain],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,
@@ -56,19 +60,37 @@ def main(arguments: Sequence[str]) -> None:
     per_day = int(count) / float(seconds) * 86_400
     quick = args.keepalive != DEFAULT_KEEPALIVE_S
     added = install_bytes()
+    kind = ("_plain" if args.plain else "") + (f"_at_{args.keepalive}_s" if quick else "")
     report.row(keepalive_s=args.keepalive, ip_bytes=int(count), seconds=float(seconds))
     report.row(numpy_imported=numpy == "True")
-    report.figure("pss_mb", int(pss) / 1e6)
-    report.figure("rss_mb", int(rss) / 1e6)
-    report.figure("idle_ip_bytes_per_day" + (f"_at_{args.keepalive}_s" if quick else ""), per_day)
+    report.figure(f"pss_mb{'_plain' * args.plain}", int(pss) / 1e6)
+    report.figure(f"rss_mb{'_plain' * args.plain}", int(rss) / 1e6)
+    report.figure(f"idle_ip_bytes_per_day{kind}", per_day)
     report.figure("install_mb", added / 1e6)
     report.finish()
 
 
-def bytes_and_memory(keepalive_s: int) -> None:
+def bytes_and_memory(keepalive_s: int, *, plain: bool) -> None:
     """Prints PSS and RSS in bytes, IP bytes, seconds, whether numpy is mapped."""
-    with tempfile.TemporaryDirectory() as name, Mosquitto(Path(name) / "mosquitto") as mosquitto:
-        agent = Agent(Path(name) / "agent", mosquitto.port, keepalive_s=keepalive_s)
+    with tempfile.TemporaryDirectory() as name:
+        authority, port = Authority(Path(name) / "authority"), free_port()
+        listener = mosquitto_settings(authority, authority.server(), mutual=True)
+        settings = [f"listener {port} 127.0.0.1", *listener]
+        _bytes_and_memory(
+            Path(name),
+            settings,
+            {} if plain else {"port": port, "mqtt": mqtt_keys(authority, authority.client("it"))},
+            keepalive_s,
+        )
+
+
+def _bytes_and_memory(
+    folder: Path, settings: Sequence[str], options: Mapping[str, Any], keepalive_s: int
+) -> None:
+    """The aggregator is on the plain listener, and leaves before anything is counted."""
+    with Mosquitto(folder / "mosquitto", settings=settings) as mosquitto:
+        words = {"port": mosquitto.port, "keepalive_s": keepalive_s, **options}
+        agent = Agent(folder / "agent", **words)
         become_idle(agent, FakeAggregator(mosquitto.port))
         assert agent.process is not None
         pids = [agent.process.pid, *descendants(agent.process.pid)]

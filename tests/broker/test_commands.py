@@ -77,6 +77,40 @@ def test_init_refuses_what_no_fleet_is_called_and_writes_nothing(
     assert main(["init", "--fleet", "home"]) == Exit.OK
 
 
+@pytest.mark.parametrize(
+    ("words", "keys"),
+    [
+        ("", {"tls": False, "tcp_port": 1883}),
+        ("--tls", {"tls": True, "tcp_port": 8883, "ca_file": None}),
+        ("--tls --port 443 --host broker.example", {"tls": True, "tcp_port": 443}),
+        ("--allow-plaintext --host broker.example", {"plaintext": True, "tcp_port": 1883}),
+        (
+            "--tls --ca-file c --certificate-file d --key-file sub/k",
+            {"ca_file": Path("c"), "certificate_file": Path("d"), "key_file": Path("sub/k")},
+        ),
+    ],
+)
+def test_init_writes_how_safe_the_way_to_the_mqtt_broker_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, keys: dict[str, object]
+) -> None:
+    """Files are named from where the command is typed, wherever broker.toml is."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["init", "--config", "etc/broker.toml", *words.split()]) == Exit.OK
+    mqtt = config.load(Path("etc/broker.toml")).file.mqtt
+    for key, value in keys.items():
+        wanted = tmp_path / value if isinstance(value, Path) else value
+        assert getattr(mqtt, key) == wanted
+
+
+@pytest.mark.parametrize("words", ["--host 192.168.1.9", "--ca-file c", "--tls --key-file k"])
+def test_init_refuses_what_does_not_fit_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["init", *words.split()]) == Exit.BAD_CONFIG
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_init_without_the_root_key_leaves_no_half_of_a_state(here: Here) -> None:
     shutil.rmtree("broker-state")
     Path("root.key").rename("elsewhere.key")

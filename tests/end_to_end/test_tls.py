@@ -8,11 +8,13 @@ import shlex
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from fedling_protocol.common_settings import PLAINTEXT
 from fedling_protocol.exits import Exit
 from fedling_protocol.runtime.loop import Loop
 from fedling_sim.mosquitto import Mosquitto
@@ -129,6 +131,15 @@ def loop() -> Iterator[Loop]:
     loop.close()
 
 
+def until(condition: Callable[[], object]) -> None:
+    """Look again and again, where nothing tells."""
+    for _ in range(6000):
+        if condition():
+            return
+        time.sleep(0.01)
+    pytest.fail("waited for a minute")
+
+
 def accepted(agent: Agent) -> int:
     tasks = agent.status().get("tasks", {})
     return int(tasks.get("tiny", {}).get("verdicts", {}).get("accepted", 0))
@@ -153,6 +164,8 @@ def test_a_whole_federation_over_mutual_tls(fleet: Fleet, loop: Loop) -> None:
 def test_check_at_both_ends(fleet: Fleet, loop: Loop) -> None:
     """Of one id with the service: mosquitto knows who it is, whatever name it gives itself."""
     agent = fleet.device("one")
+    for file in (agent.config, fleet.aggregator.directory / "broker.toml"):  # as they are out there
+        file.write_text(re.sub("^(first|longest)_s = .*$", "", file.read_text(), flags=re.M))
     fleet.aggregator.add_task(rounds=1, goal=2)
     assert "lets the aggregator do what it needs" in fleet.aggregator.run("check")
     fleet.aggregator.start()
@@ -161,6 +174,16 @@ def test_check_at_both_ends(fleet: Fleet, loop: Loop) -> None:
     wait(loop, lambda: "tiny" in agent.status().get("tasks", {}), "a plan")
     found = {r["check"]: r["says"] for r in agent.json("check")}
     assert "lets this device read, write and retain" in found["MQTT broker"]
+    assert f"{fleet.directory / 'one.crt'} holds until 20" in found["MQTT broker"]
+    assert f"{fleet.directory / 'aggregator.crt'} holds until 20" in fleet.aggregator.run("check")
+
+    device = agent.json("status")["device"]
+    for line, stem in ((fleet.device_line, "one"), (fleet.aggregator_line, "aggregator")):
+        short = line.replace("a" * 16, device).replace("-days 825", "-days 29")
+        fleet.type(short, "device.", f"{stem}.")
+    found = {r["check"]: r["says"] for r in agent.json("check", code=Exit.FAILED)}
+    assert found["MQTT broker"].endswith(": renew it")
+    assert ": renew it" in fleet.aggregator.run("check", code=Exit.FAILED)
 
 
 def test_fault_of_tls_is_what_check_and_log_say_at_both_ends(fleet: Fleet, loop: Loop) -> None:
@@ -178,35 +201,64 @@ def test_fault_of_tls_is_what_check_and_log_say_at_both_ends(fleet: Fleet, loop:
     assert words in agent.log_text()
 
 
-def test_new_certificate_is_taken_up_by_a_reload(fleet: Fleet, loop: Loop, tmp_path: Path) -> None:
-    """The authority is another one from one day on; a file that is of no use changes nothing."""
-    agent = fleet.device("one")
+@pytest.mark.parametrize("which", ["agent", "aggregator"])
+def test_new_certificate_is_taken_up_by_a_reload(fleet: Fleet, tmp_path: Path, which: str) -> None:
+    """mosquitto sees the new one; a file that is of no use changes nothing, and is named."""
+    end: Agent | Aggregator = fleet.device("one") if which == "agent" else fleet.aggregator
+    certificate = tmp_path / ("one.crt" if which == "agent" else "aggregator.crt")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
         manager.settimeout(60)
 
-        def hear(word: bytes) -> None:
-            while word not in manager.recv(4096):
+        def hear(word: str) -> None:
+            while word.encode() not in manager.recv(4096):
                 pass
 
-        agent.start(NOTIFY_SOCKET=str(tmp_path / "notify"))
-        process = agent.process
+        end.start(NOTIFY_SOCKET=str(tmp_path / "notify"))
+        process = end.process
         assert process is not None
-        hear(b"READY=1")
-        wait(loop, lambda: agent.status().get("connection", {}).get("connected"), "a connection")
-        certificate = tmp_path / "one.crt"
-        sound = certificate.read_text()
+        hear("READY=1")
         certificate.write_text("nonsense")
         process.send_signal(signal.SIGHUP)
-        hear(b"STATUS=not reloaded: ")
-        assert agent.status()["connection"]["connected"]
-        certificate.write_text(sound)
-
-        device = agent.json("status")["device"]
-        before = certificate.read_bytes()
-        fleet.certify(device, "one")
-        assert certificate.read_bytes() != before
+        hear(f"STATUS=not reloaded: {certificate}")
+        line = fleet.device_line if which == "agent" else fleet.aggregator_line
+        fleet.type(re.sub("/CN=[a-z]+", "/CN=renewed", line), "device.", f"{certificate.stem}.")
         process.send_signal(signal.SIGHUP)
-        hear(b"READY=1")
-        wait(loop, lambda: agent.status().get("connection", {}).get("connected"), "a connection")
-        assert agent.stop() == Exit.OK
+        hear("READY=1")
+        until(lambda: "u'renewed'" in fleet.mosquitto.log_tail(1000))
+        assert end.stop() == Exit.OK
+
+
+def test_plain_tcp_that_was_asked_for_is_told_everywhere(tmp_path: Path, loop: Loop) -> None:
+    """127.1 is this machine, which only the resolver knows: it must be asked for."""
+    need("mosquitto")
+    with Mosquitto(tmp_path / "mosquitto") as mosquitto:
+        aggregator = Aggregator(tmp_path / "aggregator", mosquitto.port)
+        agent = Agent(tmp_path / "device", mosquitto.port)
+        for file in (aggregator.directory / "broker.toml", agent.config):
+            file.write_text(file.read_text().replace('"127.0.0.1"', '"127.1"'))
+        for said in (
+            aggregator.run("check", code=Exit.BAD_CONFIG),
+            agent.run("run", code=Exit.BAD_CONFIG).stderr,
+        ):
+            assert 'host = "127.1" is another machine' in said
+            assert "allow_plaintext = true" in said
+        for file in (aggregator.directory / "broker.toml", agent.config):
+            text = file.read_text()
+            file.write_text(text.replace("[mqtt]\n", "[mqtt]\nallow_plaintext = true\n"))
+        assert PLAINTEXT in aggregator.run("check")
+        aggregator.add_task()
+        aggregator.start()
+        told = f"connected to 127.1:{mosquitto.port}, not encrypted (mqtt.tls)"
+        wait(loop, lambda: told in aggregator.log_text(), "the aggregator's log")
+        agent.config.write_text(
+            re.sub("root_key = .*", f'root_key = "{ROOT.public.hex()}"', agent.config.read_text())
+        )
+        agent.start()
+        wait(loop, lambda: told in agent.log_text(), "the device's log")
+        wait(loop, lambda: agent.status().get("connection", {}).get("connected"), "status")
+        assert PLAINTEXT in agent.run("status").stdout
+        found = {r["check"]: r["says"] for r in agent.json("check", code=Exit.FAILED)}
+        assert PLAINTEXT in found["MQTT broker"]
+        agent.kill()
+        aggregator.kill()

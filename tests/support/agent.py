@@ -34,7 +34,7 @@ resolution = 0.01
 class Agent:
     """One device in a directory: agent.toml, a stream, a fake sysfs, its state, its log.
 
-    settings: more lines of agent.toml; `policy` lines are put into [policy]
+    settings: more lines of agent.toml; `policy` and `mqtt` lines are put into those tables
     """
 
     def __init__(
@@ -45,6 +45,7 @@ class Agent:
         settings: str = "",
         duty: float = 1.0,
         policy: str = "",
+        mqtt: str = "",
         keepalive_s: int = 60,
         prefix: Sequence[str] = (),
     ) -> None:
@@ -69,6 +70,7 @@ state_dir = "state"
 host = "127.0.0.1"
 port = {port}
 keepalive_s = {keepalive_s}
+{mqtt}
 [training]
 duty = {duty}
 [retry]

@@ -1,10 +1,13 @@
 """Whether the MQTT broker lets this device do what the service will do there."""
 
+import time
+
 from fedling_agent.config import AgentConfig
 from fedling_native import weights_size
 from fedling_protocol.command.output import size
 from fedling_protocol.common_settings import PLAINTEXT
 from fedling_protocol.net import probe as probing
+from fedling_protocol.net import tls
 from fedling_protocol.net.probe import OWN, Missed, Probe
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.limits import MAX_PLAN, MAX_SMALL
@@ -22,13 +25,17 @@ _NO_WILDCARDS = (
 
 def run(config: AgentConfig, device: str) -> str:
     """Try everything; what is well. Raises Missing: no connection; Missed: not all of it works."""
-    with Probe(config.mqtt, f"{device}{OWN}") as probe:
-        probe.connect()
-        faults = _Check(config, device, probe).faults()
+    faults = probing.tried(
+        config.mqtt, f"{device}{OWN}", lambda probe: _Check(config, device, probe).faults()
+    )
+    ends, soon = tls.ending(config.mqtt, time.time())
+    if soon:
+        faults.append(f"{ends}: renew it")
     if faults:
         raise Missed(faults)
-    open_ = f"; {PLAINTEXT}" if config.mqtt.plaintext else ""
-    return f"{config.mqtt.address} lets this device read, write and retain what it needs{open_}"
+    more = PLAINTEXT if config.mqtt.plaintext else ends
+    well = f"{config.mqtt.address} lets this device read, write and retain what it needs"
+    return f"{well}; {more}" if more else well
 
 
 class _Check:

@@ -1,7 +1,8 @@
 """Whether the MQTT broker lets this aggregator do what the service will do there."""
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from fedling_broker.config import Config
 from fedling_broker.service.service import CLIENT_ID
@@ -11,6 +12,7 @@ from fedling_protocol.command.output import size
 from fedling_protocol.common_settings import PLAINTEXT
 from fedling_protocol.disk.errors import Missing
 from fedling_protocol.net import probe as probing
+from fedling_protocol.net import tls
 from fedling_protocol.net.probe import OWN, Probe
 from fedling_protocol.wire.limits import MAX_PLAN, MAX_SMALL
 
@@ -30,16 +32,18 @@ class Tried:
 
 def run(found: Config, tasks: Sequence[Task]) -> Tried:
     """Try everything that the service will do."""
-    tried = _run(found, tasks)
-    return replace(tried, notes=tried.notes + [PLAINTEXT] * found.file.mqtt.plaintext)
+    tried, mqtt = _run(found, tasks), found.file.mqtt
+    ends, soon = tls.ending(mqtt, time.time())
+    return Tried(
+        tried.faults + [f"{ends}: renew it"] * soon,
+        tried.notes + [PLAINTEXT] * mqtt.plaintext + [ends] * bool(ends and not soon),
+    )
 
 
 def _run(found: Config, tasks: Sequence[Task]) -> Tried:
     client_id = f"{CLIENT_ID.format(fleet=found.file.fleet)}-{OWN}"
     try:
-        with Probe(found.file.mqtt, client_id) as probe:
-            probe.connect()
-            return _tried(probe, found, tasks)
+        return probing.tried(found.file.mqtt, client_id, lambda probe: _tried(probe, found, tasks))
     except Missing as missing:
         return Tried([str(missing)], [])
 

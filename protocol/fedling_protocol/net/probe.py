@@ -6,6 +6,7 @@ What a broker does not allow it often acknowledges and drops: so a message has t
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from types import TracebackType
+from typing import TypeVar
 
 from fedling_protocol.common_settings import MqttSettings
 from fedling_protocol.disk.errors import Missing
@@ -20,6 +21,9 @@ from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.runtime.worker import ThreadWorker
 from fedling_protocol.wire.limits import MAX_PACKET
 
+T = TypeVar("T")
+
+TRIES = 4  # the service, if it was put off, waits longer each time before it comes back
 WAIT_S = 10.0  # what does not come within so long is missing
 CONNECT_S = 30.0
 SLOWEST = 10_000  # bytes a second of a way that is good enough
@@ -40,7 +44,10 @@ def unheard(topic: str) -> str:
 
 
 def cut(topic: str, why: str) -> str:
-    return f"{topic}: a message cost us the connection: {why}; let this user write there"
+    return (
+        f"{topic}: a message cost us the connection: {why}; let this user write there (where users "
+        "are taken for client ids, service and check may put each other off: stop the service)"
+    )
 
 
 def dropped(topic: str, allow: str) -> str:
@@ -185,3 +192,18 @@ class Probe:
         while not done:
             self._loop.turn()
         self._loop.close()
+
+
+def tried(mqtt: MqttSettings, client_id: str, run: Callable[[Probe], T]) -> T:
+    """Connect and run all of a check; again, if the connection was lost meanwhile. Raises Missing.
+
+    Where the MQTT broker takes users for client ids, the running service wants its place back.
+    """
+    left = TRIES
+    while True:
+        left -= 1
+        with Probe(mqtt, client_id) as probe:
+            probe.connect()
+            found = run(probe)
+            if not (probe.lost and left):
+                return found

@@ -6,11 +6,15 @@ TLS waits: what a handshake takes of the loop is its arithmetic, a step at a tim
 
 import socket
 import ssl
+import time
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
+
+from cryptography import x509
 
 from fedling_protocol.common_settings import MqttSettings
 from fedling_protocol.net.tls_faults import NOT_TLS, UNFINISHED, Shown, sentence
@@ -24,6 +28,7 @@ RECORD = 16_384  # bytes of the largest piece that TLS encrypts at once
 MOST_RECORDS = 8  # encrypted at once: a board without AES instructions takes 10 ms for them
 CHUNK = 32_768  # encrypted bytes read at once, at least one record
 MOST_UNSENT = 65_536  # bytes that TLS itself has to say, and nobody reads
+SOON_S = 30 * 86_400  # time enough to renew a certificate by hand
 SUSPICION = (
     "is this its port for MQTT over TLS, and has it a certificate? If it asks for one of this end, "
     "set mqtt.certificate_file and mqtt.key_file"
@@ -41,6 +46,28 @@ def layer(mqtt: MqttSettings) -> Layer:
     host = mqtt.host.partition("%")[0].rstrip(".")  # without the zone of fe80::1%eth0
     shown = Shown(mqtt.host, mqtt.ca_file, mqtt.certificate_file)
     return Layer(partial(Tls, _context(mqtt), host, partial(sentence, shown)), SUSPICION)
+
+
+def ending(mqtt: MqttSettings, now_s: float) -> tuple[str, bool]:
+    """Until when this end's certificate holds, in words, and whether that is soon.
+
+    Nothing without one. Raises SettingsError.
+    """
+    if mqtt.certificate_file is None:
+        return "", False
+    try:
+        certificate = x509.load_pem_x509_certificate(mqtt.certificate_file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{mqtt.certificate_file}: mqtt.certificate_file: {error}") from error
+    ends_s = _ends_s(certificate)
+    day = time.strftime("%Y-%m-%d", time.gmtime(ends_s))
+    return f"{mqtt.certificate_file} holds until {day}", ends_s < now_s + SOON_S
+
+
+def _ends_s(certificate: x509.Certificate) -> float:
+    """Unix time. Before cryptography 42 the date has no zone, and is UTC."""
+    ends = getattr(certificate, "not_valid_after_utc", None) or certificate.not_valid_after
+    return float(ends.replace(tzinfo=UTC).timestamp())
 
 
 def _context(mqtt: MqttSettings) -> ssl.SSLContext:

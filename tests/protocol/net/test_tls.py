@@ -291,6 +291,33 @@ def test_many_messages_of_one_record_all_come(
         one.stop()
 
 
+def test_flood_of_messages_leaves_the_loop_its_turns(
+    loop: Loop, authority: Authority, server: Pair
+) -> None:
+    count = 20_000
+
+    def flood(peer: ssl.SSLSocket) -> None:
+        packet(peer)
+        peer.sendall(CONNACK)
+        peer.sendall(b"\x30\x06\x00\x01tend" * count)
+        with suppress(OSError):
+            peer.recv(1)
+
+    turns = 0
+    with FakeBroker(secured(server, flood)) as broker:
+        one = end(loop, broker.port, "one", settings_of(authority)).connect()
+
+        def turn() -> None:
+            nonlocal turns
+            turns += 1
+            loop.after(0, turn)
+
+        turn()
+        one.until(lambda: len(one.heard.messages) == count)
+        assert turns > 10
+        one.stop()
+
+
 def test_traffic_is_what_the_socket_carries(loop: Loop, authority: Authority, server: Pair) -> None:
     """The handshake and each record's seal are in it."""
     counted = [0, 0]
@@ -507,6 +534,20 @@ def test_will_and_last_word_over_tls(
         watcher.until(lambda: len(watcher.heard.messages) == 2)
         assert watcher.heard.messages[1] == ("test/state", b"bye", False)
         watcher.stop()
+
+
+def test_message_that_the_broker_finds_too_large_is_named_over_tls_too(
+    loop: Loop, authority: Authority, server: Pair, tmp_path: Path
+) -> None:
+    need("mosquitto")
+    settings = mosquitto_settings(authority, server, "max_packet_size 40000")
+    with Mosquitto(tmp_path / "mosquitto", settings=settings) as mosquitto:
+        one = end(loop, mosquitto.port, "one", settings_of(authority)).connect()
+        cut: list[bool] = []
+        one.link.publish("test/a", bytes(5_000_000), cut=lambda: cut.append(True))
+        one.until(lambda: bool(cut))
+        assert "while 5,000,000 bytes on test/a were on their way" in str(one.heard.events[1])
+        one.stop()
 
 
 def test_mosquitto_killed_and_back_over_tls(

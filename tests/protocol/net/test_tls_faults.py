@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -238,6 +239,15 @@ def test_every_word_that_is_known_has_a_sentence_with_a_way_out() -> None:
             said = sentence(shown, error)
             assert "\n" not in said
             assert "mqtt." in said or "upgrade" in said or "own" in said or "log" in said
+
+
+@pytest.mark.parametrize(("days", "soon"), [(-1, True), (1, True), (29, True), (31, False)])
+def test_ending_is_told_while_there_is_time(authority: Authority, days: int, soon: bool) -> None:
+    mqtt = believing(authority, authority.client(f"ends{days}", -2 * DAY, days * DAY))
+    words, told = tls.ending(mqtt, time.time())
+    day = time.strftime("%Y-%m-%d", time.gmtime(time.time() + days * 86_400))
+    assert (words, told) == (f"{mqtt.certificate_file} holds until {day}", soon)
+    assert tls.ending(believing(authority), time.time()) == ("", False)
 
 
 # --- files that cannot be used: nobody connects -----------------------------------------------

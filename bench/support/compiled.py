@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 HERE = Path(__file__).parent
-NATIVE = HERE.parents[1] / "native"
+ROOT = HERE.parents[1]
 
 
 @cache
@@ -21,18 +21,19 @@ def library(source: str, *defines: str) -> ctypes.CDLL:
 
 
 @cache
-def kernel() -> ctypes.CDLL:
-    """kernel.c and the kernel, with the flags that it is installed with."""
-    flags = re.search(r"^FDL_CFLAGS = (.*)$", (NATIVE / "flags.mk").read_text(), re.MULTILINE)
+def kernel(root: Path = ROOT, *defines: str) -> ctypes.CDLL:
+    """kernel.c and the kernel of a tree, with the flags that it is installed with."""
+    flags = re.search(r"^FDL_CFLAGS = (.*)$", (root / "native/flags.mk").read_text(), re.MULTILINE)
     assert flags is not None
-    sources = [HERE / "kernel.c", *sorted((NATIVE / "src").rglob("*.c"))]
-    return compiled([*flags[1].split(), "-D_POSIX_C_SOURCE=199309L"], sources)
+    sources = [root / "bench/support/kernel.c", *sorted((root / "native/src").rglob("*.c"))]
+    given = ["-D_POSIX_C_SOURCE=199309L", *(f"-D{d}" for d in defines)]
+    return compiled([*flags[1].split(), *given, f"-I{root / 'native/include'}"], sources)
 
 
 def compiled(flags: list[str], sources: list[Path]) -> ctypes.CDLL:
     compiler = shlex.split(os.environ.get("CC", "cc"))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "library.so"
-        command = [*compiler, *flags, f"-I{NATIVE / 'include'}", "-shared", "-fPIC"]
+        command = [*compiler, *flags, "-shared", "-fPIC"]
         subprocess.run([*command, *map(str, sources), "-lm", "-o", str(path)], check=True)
         return ctypes.CDLL(str(path))

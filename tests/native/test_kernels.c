@@ -66,9 +66,10 @@ static size_t draw_length(size_t limit) {
 
 /* ---- One case ---- */
 
-#define BUFFERS 6
-#define LONGEST 20000 /* more than any table works on at a time */
-#define WEIGHTS 20000 /* about as many in a case, for the sake of time */
+#define MOST_ROWS (FDL_TALL > 1 ? 8 : FDL_GRADIENT_ROWS) /* of a gradient, in every table */
+#define BUFFERS   6
+#define LONGEST   20000 /* more than any table works on at a time */
+#define WEIGHTS   20000 /* about as many in a case, for the sake of time */
 
 typedef struct {
     fdl_block block;
@@ -81,7 +82,7 @@ typedef struct {
     int8_t *x, *d;
     int32_t *acc;
     int8_t *q;
-    int32_t *g; /* [FDL_GRADIENT_ROWS][FDL_PIECE] */
+    int32_t *g; /* [MOST_ROWS][FDL_PIECE] */
     uint32_t *magnitude;
 
     uint8_t *buffer[BUFFERS];
@@ -192,13 +193,13 @@ static int unweave(size_t tall, fdl_block *block, fdl_block rows) {
 }
 
 static void weave_gradient(size_t tall, const int32_t *rows, int32_t *woven) {
-    for (size_t o = 0; o < FDL_GRADIENT_ROWS; o++)
+    for (size_t o = 0; o < MOST_ROWS; o++)
         for (size_t i = 0; i < FDL_PIECE; i++)
             woven[place(tall, FDL_PIECE, o, i)] = rows[o * FDL_PIECE + i];
 }
 
 static void unweave_gradient(size_t tall, const int32_t *woven, int32_t *rows) {
-    for (size_t o = 0; o < FDL_GRADIENT_ROWS; o++)
+    for (size_t o = 0; o < MOST_ROWS; o++)
         for (size_t i = 0; i < FDL_PIECE; i++)
             rows[o * FDL_PIECE + i] = woven[place(tall, FDL_PIECE, o, i)];
 }
@@ -240,11 +241,11 @@ static void run_spread(const fdl_kernels *kernels, scene *s) {
 }
 
 static void draw_gradient(scene *s) {
-    size_t rows = (size_t)draw_in(0, FDL_GRADIENT_ROWS), len = draw_length(FDL_PIECE);
+    size_t rows = (size_t)draw_in(0, MOST_ROWS), len = draw_length(FDL_PIECE);
     s->block = (fdl_block){NULL, rows, rows + draw() % 20, len};
     draw_windows(s);
     s->d = take_int8(s, s->windows.n > 0 ? (s->windows.n - 1) * s->block.step + rows : 0);
-    s->g = take(s, FDL_GRADIENT_ROWS * FDL_PIECE, sizeof *s->g);
+    s->g = take(s, MOST_ROWS * FDL_PIECE, sizeof *s->g);
     for (size_t r = 0; r < rows; r++)
         for (size_t i = 0; i < len; i++)
             s->g[r * FDL_PIECE + i] = draw_value(-(1 << 29), 1 << 29);
@@ -260,7 +261,7 @@ static void run_gradient(const fdl_kernels *kernels, scene *s) {
     kernels->gradient(g, &s->windows, s->d, s->block.step, s->block.rows, s->block.len);
     if (is_woven)
         unweave_gradient(tall_of(kernels), g, s->g);
-    for (size_t r = 0; r < FDL_GRADIENT_ROWS; r++)
+    for (size_t r = 0; r < MOST_ROWS; r++)
         for (size_t i = 0; i < FDL_PIECE; i++)
             if (r >= s->block.rows || i >= s->block.len)
                 s->g[r * FDL_PIECE + i] = 0;
@@ -355,7 +356,7 @@ static void draw_shift(scene *s) {
 }
 
 static void run_shift(const fdl_kernels *kernels, scene *s) {
-    kernels->shift(s->acc, s->count, s->shift, s->relu ? INT32_MAX : (1 << 30) - 1);
+    kernels->shift(s->acc, s->acc, s->count, s->shift, s->relu ? INT32_MAX : (1 << 30) - 1);
 }
 
 static void draw_has_lowest(scene *s) {
@@ -376,11 +377,16 @@ static void draw_softmax(scene *s) {
     s->count = smaller(draw_length(256) + 1, 256);
     s->shift = draw_in(0, 31);
     s->acc = take_int32(s, s->windows.n * s->count, draw() % 2 ? INT32_MAX : 1 << draw() % 31);
+    s->relu = draw() % 2;
+    s->x = take_int8(s, s->windows.n);
+    for (size_t m = 0; m < s->windows.n; m++)
+        s->x[m] = (int8_t)(draw() % s->count);
 }
 
 static void run_softmax(const fdl_kernels *kernels, scene *s) {
     kernels->softmax(s->acc, s->windows.n, s->count,
-                     (fdl_exp_steps){(uint8_t)s->shift, (uint8_t)(31 - s->shift)});
+                     (fdl_exp_steps){(uint8_t)s->shift, (uint8_t)(31 - s->shift)},
+                     s->relu ? (const uint8_t *)s->x : NULL);
 }
 
 static void draw_narrow(scene *s) {
@@ -392,7 +398,9 @@ static void draw_narrow(scene *s) {
 }
 
 static void run_narrow(const fdl_kernels *kernels, scene *s) {
-    kernels->narrow(s->acc, s->count, s->shift, s->relu ? 0 : -127, s->q);
+    int32_t low = s->relu ? 0 : -127;
+    kernels->narrow(s->acc, s->count, s->shift, low, s->q);
+    kernels->narrow(s->acc, s->count, s->shift, low, (int8_t *)s->acc);
 }
 
 typedef struct {

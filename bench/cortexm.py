@@ -3,17 +3,31 @@
 A net learns the digits of scikit-learn, 8 x 8 pixels, at a learning rate of 1/16, in an image with
 what that net needs of the kernel. Examples lie in flash, so that reading them costs nothing. QEMU
 counts instructions, not cycles. The weights at the end must be those that this machine gets.
+
+A second net is the watch's small one, in batches of 10, in 64 KB of RAM and on made-up recordings.
 """
 
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.kernel import WATCH_CNN
 from bench.report import Cell, Report
-from bench.support.datasets import Split, digits
+from bench.support.contestants import course
+from bench.support.datasets import Examples, Split, digits
 from fedling_broker.aggregation.initial import initial_state
 from fedling_broker.aggregation.state import ServerState
-from fedling_native import Layer, Loss, Net, conv, dense, max_pool, parameter_counts, same
+from fedling_native import (
+    INPUT_EXP,
+    Layer,
+    Loss,
+    Net,
+    conv,
+    dense,
+    max_pool,
+    parameter_counts,
+    same,
+)
 from fedling_sim.board import boards, qemu, sizes, toolchain
 from fedling_sim.board.toolchain import Build, Program
 from fedling_sim.sizing.measure import layer_row
@@ -23,11 +37,14 @@ SUPPORT = Path(__file__).parent / "support"
 SEED = bytes(32)  # of the first weights
 RATE_Q24 = 2**24 // 16
 STEPS = 1437  # all examples once, one by one
+WATCH_STEPS = 200
 POOL = 4096  # bytes for the arena of a batch of 1, STACK beside it: the smallest board has 16 KB
 STACK = 3072
 BOUNDARY = 2  # weights in a word: rows of an even number begin at a word
 
 DENSE = "64-32-10"
+WATCH = "watch CNN"
+WATCH_BATCH = 10
 SHAPE = (8, 8, 1)
 NETS: dict[str, tuple[Layer, ...]] = {
     DENSE: (dense(64, 32, relu=True), dense(32, 10)),
@@ -36,6 +53,7 @@ NETS: dict[str, tuple[Layer, ...]] = {
         max_pool((8, 8, 8), (2, 2)),
         dense(128, 10),
     ),
+    WATCH: WATCH_CNN,
 }
 
 
@@ -49,12 +67,17 @@ class Case:
     build: Build = field(default_factory=Build)
 
     @property
+    def pool(self) -> int:
+        """Bytes for an arena; of 64 KB the watch's net takes 8 itself, a batch 6."""
+        return 45 * 1024 if self.net == WATCH else POOL * self.batch
+
+    @property
     def layers(self) -> tuple[Layer, ...]:
         return NETS[self.net]
 
     @property
     def steps(self) -> int:
-        return STEPS // self.batch
+        return (WATCH_STEPS if self.net == WATCH else STEPS) // self.batch
 
     @property
     def left_out(self) -> list[str]:
@@ -86,7 +109,15 @@ CASES = [
     Case("cortex-m4", build=Build("clang")),
     Case("cortex-m4", batch=8),
     *(Case(core, "conv 8@3x3, max_pool 2, 10") for core in ("cortex-m3", "cortex-m4")),
+    Case("cortex-m4", WATCH, WATCH_BATCH),
 ]
+
+
+def recordings() -> Split:
+    """Made-up recordings of a watch, of seven classes."""
+    of = course(WATCH_CNN, WATCH_BATCH, WATCH_STEPS // WATCH_BATCH)
+    examples = Examples(of.x, of.floats, of.y)
+    return Split(examples, examples, INPUT_EXP)
 
 
 def measure(case: Case, data: Split) -> Measured:
@@ -114,9 +145,7 @@ def measure(case: Case, data: Split) -> Measured:
 
 def program(case: Case, folder: Path) -> Program:
     sources = (SUPPORT / "cortexm.c", SUPPORT / "data.S")
-    return Program(
-        sources, (*case.left_out, f"POOL_BYTES={POOL * case.batch}"), (folder,), stack=STACK
-    )
+    return Program(sources, (*case.left_out, f"POOL_BYTES={case.pool}"), (folder,), stack=STACK)
 
 
 def write_data(folder: Path, case: Case, state: ServerState, data: Split) -> None:
@@ -165,14 +194,17 @@ def row(case: Case, measured: Measured) -> dict[str, Cell]:
 
 def main() -> None:
     report = Report("cortexm")
-    data = digits()
-    measured = {case: measure(case, data) for case in CASES}
+    data = {name: recordings() if name == WATCH else digits() for name in NETS}
+    measured = {case: measure(case, data[case.net]) for case in CASES}
     for case, found in measured.items():
         report.row(**row(case, found))
     m4 = measured[Case("cortex-m4")]
     report.figure("m4_instructions", m4.instructions)
     report.figure("m4_state_bytes", m4.state)
     report.figure("m4_text_bytes", m4.kernel)
+    watch = measured[Case("cortex-m4", WATCH, WATCH_BATCH)]
+    inputs = WATCH_BATCH * (WATCH_CNN[0].inputs + 1)
+    report.figure("m4_watch_ram_bytes", watch.state + watch.arena + watch.stack + inputs)
     report.figure("m3_instructions", measured[Case("cortex-m3")].instructions)
     report.finish()
 

@@ -10,7 +10,8 @@ from functools import cache
 from pathlib import Path
 
 HERE = Path(__file__).parent
-NATIVE = HERE.parents[1] / "native"
+ROOT = HERE.parents[1]
+NATIVE = ROOT / "native"
 KERNEL_CALLER = ["-D_POSIX_C_SOURCE=199309L"]  # for the clock of kernel.c
 
 
@@ -22,26 +23,28 @@ def library(source: str, *defines: str) -> ctypes.CDLL:
 
 
 @cache
-def kernel() -> ctypes.CDLL:
-    """kernel.c and the kernel, with the flags that it is installed with."""
-    return compiled([*kernel_flags(), *KERNEL_CALLER], kernel_sources())
+def kernel(root: Path = ROOT, *defines: str) -> ctypes.CDLL:
+    """kernel.c and the kernel of a tree, with the flags that it is installed with."""
+    given = [*KERNEL_CALLER, *(f"-D{d}" for d in defines), f"-I{root / 'native' / 'include'}"]
+    return compiled([*kernel_flags(root), *given], kernel_sources(root))
 
 
-def kernel_flags() -> list[str]:
-    """Those that the kernel is installed with."""
-    flags = re.search(r"^FDL_CFLAGS = (.*)$", (NATIVE / "flags.mk").read_text(), re.MULTILINE)
+def kernel_flags(root: Path = ROOT) -> list[str]:
+    """Those that the kernel of a tree is installed with."""
+    text = (root / "native" / "flags.mk").read_text()
+    flags = re.search(r"^FDL_CFLAGS = (.*)$", text, re.MULTILINE)
     assert flags is not None
     return flags[1].split()
 
 
-def kernel_sources() -> list[Path]:
-    return [HERE / "kernel.c", *sorted((NATIVE / "src").rglob("*.c"))]
+def kernel_sources(root: Path = ROOT) -> list[Path]:
+    return [root / "bench/support/kernel.c", *sorted((root / "native/src").rglob("*.c"))]
 
 
 def compiled(flags: list[str], sources: list[Path]) -> ctypes.CDLL:
     compiler = shlex.split(os.environ.get("CC", "cc"))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "library.so"
-        command = [*compiler, *flags, f"-I{NATIVE / 'include'}", "-shared", "-fPIC"]
+        command = [*compiler, *flags, "-shared", "-fPIC"]
         subprocess.run([*command, *map(str, sources), "-lm", "-o", str(path)], check=True)
         return ctypes.CDLL(str(path))

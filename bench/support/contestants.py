@@ -73,8 +73,8 @@ class Fedling:
 
     name = "fedling"
 
-    def __init__(self, of: Course) -> None:
-        self._of, self._weights = of, of.weights
+    def __init__(self, of: Course, built: ctypes.CDLL | None = None) -> None:
+        self._of, self._weights, self._built = of, of.weights, built or kernel()
         rows = [
             (*layer.to_ints(), exponent)
             for layer, exponent in zip(of.layers, of.state.exponents, strict=True)
@@ -83,7 +83,7 @@ class Fedling:
         self.checksum = 0  # of the weights after an epoch
 
     def epoch(self) -> float:
-        train, of, checksum = kernel().train_epoch, self._of, ctypes.c_uint32()
+        train, of, checksum = self._built.train_epoch, self._of, ctypes.c_uint32()
         train.restype = ctypes.c_double
         seconds: float = train(
             address(self._fields), ctypes.c_size_t(len(of.layers)), self._weights, address(of.x),

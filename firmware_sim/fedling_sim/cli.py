@@ -118,7 +118,7 @@ def _add_board(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
 def _add_fits(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     fits = _add(
         verbs, "fits", "say whether a board can train a task: flash, RAM, instructions, energy",
-        "fits examples/watch/cnn.toml --board cortex-m4 --ram 80k --flash 256k",
+        "fits examples/watch/cnn.toml --board cortex-m4 --ram 64k --flash 256k",
     )  # fmt: skip
     fits.set_defaults(run=_fits)
     fits.add_argument("task", type=Path, metavar="TASK", help="a task file")

@@ -83,6 +83,12 @@ def test_first_example_of_a_document_fits(
         assert cli.main(words.split()) == Exit.OK, capsys.readouterr().out
 
 
+def test_small_net_of_the_watch_fits_in_64_kb(capsys: pytest.CaptureFixture[str]) -> None:
+    task = WATCH.with_name("cnn.toml")
+    assert fits("--ram", "64k", "--flash", "64k", "--batch", "10", task=task) == Exit.OK
+    assert "yes: it fits" in capsys.readouterr().out
+
+
 def test_fits_says_no_and_what_to_shrink(capsys: pytest.CaptureFixture[str]) -> None:
     assert fits("--ram", "64k", "--flash", "64k") == Exit.FAILED
     output = capsys.readouterr().out

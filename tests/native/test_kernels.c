@@ -68,9 +68,11 @@ static size_t draw_length(size_t limit) {
 
 /* ---- One case ---- */
 
-#define BUFFERS 6
-#define LONGEST 20000 /* more than any table works on at a time */
-#define WEIGHTS 20000 /* about as many in a case, for the sake of time */
+/* Of a gradient, in every table. */
+#define MOST_ROWS (FDL_TALL > FDL_GRADIENT_ROWS ? FDL_TALL : FDL_GRADIENT_ROWS)
+#define BUFFERS   6
+#define LONGEST   20000 /* more than any table works on at a time */
+#define WEIGHTS   20000 /* about as many in a case, for the sake of time */
 
 typedef struct {
     fdl_block block;
@@ -192,8 +194,6 @@ static int unweave(size_t tall, fdl_block *block, fdl_block rows) {
     *block = rows;
     return rest == 0;
 }
-
-#define MOST_ROWS (FDL_TALL > FDL_GRADIENT_ROWS ? FDL_TALL : FDL_GRADIENT_ROWS)
 
 static void weave_gradient(size_t tall, const int32_t *rows, int32_t *woven) {
     for (size_t o = 0; o < MOST_ROWS; o++)
@@ -365,7 +365,7 @@ static void draw_shift(scene *s) {
 }
 
 static void run_shift(const fdl_kernels *kernels, scene *s) {
-    kernels->shift(s->acc, s->count, s->shift, s->relu ? INT32_MAX : (1 << 30) - 1);
+    kernels->shift(s->acc, s->acc, s->count, s->shift, s->relu ? INT32_MAX : (1 << 30) - 1);
 }
 
 static void draw_has_lowest(scene *s) {
@@ -386,11 +386,16 @@ static void draw_softmax(scene *s) {
     s->count = smaller(draw_length(256) + 1, 256);
     s->shift = draw_in(0, 31);
     s->acc = take_int32(s, s->windows.n * s->count, draw() % 2 ? INT32_MAX : 1 << draw() % 31);
+    s->relu = draw() % 2;
+    s->x = take_int8(s, s->windows.n);
+    for (size_t m = 0; m < s->windows.n; m++)
+        s->x[m] = (int8_t)(draw() % s->count);
 }
 
 static void run_softmax(const fdl_kernels *kernels, scene *s) {
     kernels->softmax(s->acc, s->windows.n, s->count,
-                     (fdl_exp_steps){(uint8_t)s->shift, (uint8_t)(31 - s->shift)});
+                     (fdl_exp_steps){(uint8_t)s->shift, (uint8_t)(31 - s->shift)},
+                     s->relu ? (const uint8_t *)s->x : NULL);
 }
 
 static void draw_narrow(scene *s) {
@@ -402,7 +407,9 @@ static void draw_narrow(scene *s) {
 }
 
 static void run_narrow(const fdl_kernels *kernels, scene *s) {
-    kernels->narrow(s->acc, s->count, s->shift, s->relu ? 0 : -127, s->q);
+    int32_t low = s->relu ? 0 : -127;
+    kernels->narrow(s->acc, s->count, s->shift, low, s->q);
+    kernels->narrow(s->acc, s->count, s->shift, low, (int8_t *)s->acc);
 }
 
 typedef struct {

@@ -14,8 +14,8 @@ class Arena:
 
     shapes: int  # struct fdl_part of each layer
     accumulators: int  # int32, of the widest layer
-    errors: int  # int8, of the layer in work and of the one below
-    inputs: int  # int8, of every layer
+    errors: int  # int8, of the last layer
+    inputs: int  # int8, of every layer; errors take their place
     total: int  # with rounding
 
 
@@ -65,8 +65,8 @@ def arena(job: Job, part_bytes: int) -> Arena:
     """Count the arena as fdl_step_arena_size() does; part_bytes: size of struct fdl_part."""
     n, layers, widest = job.batch, job.layers, widest_of(job.layers)
     shapes = round_up(len(layers) * part_bytes)
-    accumulators = round_up(4 * n * widest)
-    errors = 2 * round_up(n * widest)
+    accumulators = round_up(4 * (n * widest + (widest + 3) // 4))
+    errors = round_up(n * layers[-1].outputs)
     held = sum(stored(layer) for layer in layers[1:])
     if stored(layers[0]) != layers[0].inputs:  # else the caller's are read
         held += stored(layers[0])

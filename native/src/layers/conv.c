@@ -21,9 +21,10 @@ static fdl_windows windows_at(const fdl_part *part, size_t p, const uint32_t *at
 }
 
 void fdl_fill_biases(const fdl_run *run, const fdl_part *part, int32_t e, int32_t *acc) {
-    memcpy(acc, part->biases, part->bias_count * sizeof *acc);
-    run->kernels->shift(acc, part->bias_count, e + 16, BIAS_LIMIT);
-    fdl_repeat(acc, part->bias_count, fdl_window_count(run, part) * part->bias_count);
+    run->kernels->shift(acc, part->biases, part->bias_count, e + 16, BIAS_LIMIT);
+    size_t windows = fdl_window_count(run, part);
+    if (windows > 1)
+        fdl_repeat(acc, part->bias_count, windows * part->bias_count);
 }
 
 void fdl_conv_forward(const fdl_run *run, const fdl_part *part, int32_t *acc) {

@@ -1,15 +1,29 @@
-/* The inner loops with AVX2: VPMADDWD makes 16 products of 16 bits and 8 sums of 32. */
+/* The inner loops with AVX2: VPMADDWD makes 16 products of 16 bits and 8 sums of 32.
+ *
+ * Weights are woven, so that the lanes of a vector are 8 rows with two columns each, and sums need
+ * never be added across lanes. */
 #include "isa.h"
-#include "vectors.h"
 
 #if FDL_X86
 #include FDL_IMMINTRIN
+#include "../numbers/fixed.h"
+
 #include <string.h>
 
-#define AVX2 FDL_TARGET("avx2")
-#define WIDE 8192 /* inputs of 16 bits that are worked on at a time: half of the L1 cache */
+#define AVX2             FDL_TARGET("avx2")
+#define TALL             8    /* rows of woven weights: the lanes of a vector */
+#define TILE             8    /* windows whose sums stay in registers */
+#define PIECE            256  /* factors of a window that are packed at a time */
+#define TURNED           256  /* rows of weights that are turned at a time */
+#define GROUPED          8192 /* values of windows that are paired at a time: of the L1 cache */
+#define GRADIENT_COLUMNS 128
+#define PAIRS            (FDL_WINDOWS / 2)
 
-/* ---- Loads ---- */
+static inline size_t twos_of(size_t len) {
+    return (len + 1) / 2;
+}
+
+/* ---- Loads and stores: `left` values remain, past them are zeros and nothing is touched ---- */
 
 static AVX2 INLINE __m256i load(const void *p) {
     return _mm256_loadu_si256((const __m256i *)p);
@@ -17,6 +31,56 @@ static AVX2 INLINE __m256i load(const void *p) {
 
 static AVX2 INLINE void store(void *p, __m256i v) {
     _mm256_storeu_si256((__m256i *)p, v);
+}
+
+static inline uint64_t load_bits(const int8_t *p, size_t bytes) {
+    uint64_t bits = 0;
+    for (size_t i = 0; i < bytes; i++)
+        bits |= (uint64_t)(uint8_t)p[i] << (8 * i);
+    return bits;
+}
+
+/* 16 bytes. */
+static AVX2 INLINE __m128i load_int8(const int8_t *p, size_t left) {
+    if (left >= 16)
+        return _mm_loadu_si128((const __m128i *)p);
+    if (left < 8)
+        return _mm_set_epi64x(0, (int64_t)load_bits(p, left));
+    return _mm_set_epi64x((int64_t)load_bits(p + 8, left - 8), (int64_t)load_bits(p, 8));
+}
+
+/* The errors of 8 rows. */
+static AVX2 INLINE __m128i load_errors(const int8_t *d, size_t rows) {
+    return rows >= 8 ? _mm_loadl_epi64((const __m128i *)d) : load_int8(d, rows);
+}
+
+/* 8 sums, or `left` of them. */
+static AVX2 INLINE void add_int32(int32_t *acc, size_t left, __m256i v) {
+    if (left >= 8) {
+        store(acc, _mm256_add_epi32(load(acc), v));
+        return;
+    }
+    int32_t lane[8];
+    store(lane, v);
+    for (size_t i = 0; i < left; i++)
+        acc[i] += lane[i];
+}
+
+/* Two values of 16 bits in every lane; four in every two. */
+static AVX2 INLINE __m256i repeat_two(const int16_t *p) {
+    int32_t two;
+    memcpy(&two, p, sizeof two);
+    return _mm256_set1_epi32(two);
+}
+
+static AVX2 INLINE __m256i repeat_four(const int16_t *p) {
+    int64_t four;
+    memcpy(&four, p, sizeof four);
+    return _mm256_set1_epi64x(four);
+}
+
+static AVX2 INLINE __m256i load_weights(const int16_t *stored) {
+    return _mm256_srai_epi16(load(stored), 8);
 }
 
 /* Sums of products. gcc copies sums of type __m256i from register to register in a loop: its
@@ -27,352 +91,300 @@ static AVX2 INLINE void add_products(sums *to, __m256i a, __m256i b) {
     *to += (sums)_mm256_madd_epi16(a, b);
 }
 
-static AVX2 INLINE __m256i load_weights(const int16_t *stored) {
-    return _mm256_srai_epi16(load(stored), 8);
+/* VPUNPCK and VPACK work on halves of a register: both first halves, both second ones. */
+static AVX2 INLINE __m256i first_halves(__m256i low, __m256i high) {
+    return _mm256_permute2x128_si256(low, high, 0x20);
 }
 
-static AVX2 INLINE __m128i fresh(span s, size_t v) {
-    return _mm_loadu_si128((const __m128i *)fresh_mask(s, v));
+static AVX2 INLINE __m256i second_halves(__m256i low, __m256i high) {
+    return _mm256_permute2x128_si256(low, high, 0x31);
 }
 
-/* VPUNPCK and VPACK work on halves of a register: of 16 columns, low has 0-3 and 8-11, high the
- * others. In order: */
-static AVX2 INLINE __m256i first_half(sums low, sums high) {
-    return _mm256_permute2x128_si256((__m256i)low, (__m256i)high, 0x20);
+/* ---- dot, spread: factors of many windows meet vectors of weights ---- */
+
+/* A piece of the factors of each window. */
+typedef struct {
+    int16_t of[FDL_WINDOWS][PIECE];
+} packed_factors;
+
+static AVX2 void pack(packed_factors *to, const int8_t *from, const uint32_t *at, size_t n,
+                      size_t len) {
+    for (size_t m = 0; m < n; m++)
+        for (size_t i = 0; i < len; i += 16)
+            store(to->of[m] + i, _mm256_cvtepi8_epi16(load_int8(from + at[m] + i, len - i)));
 }
 
-static AVX2 INLINE __m256i second_half(sums low, sums high) {
-    return _mm256_permute2x128_si256((__m256i)low, (__m256i)high, 0x31);
-}
+/* Weights, two rows in 32 bits: of each two factors, what they do to 8 sums. */
+typedef struct {
+    int16_t of[TURNED / 2][16];
+} turned_weights;
 
-static AVX2 INLINE __m256i load_inputs(const int8_t *x, span s, size_t v) {
-    __m128i bytes = _mm_loadu_si128((const __m128i *)(x + place(s, v)));
-    return _mm256_cvtepi8_epi16(_mm_and_si128(bytes, fresh(s, v)));
-}
-
-/* ---- dot ---- */
-
-/* Sums of 8 vectors: of the first in lane 0, of the last in lane 7. */
-static AVX2 INLINE __m256i add_across(const sums v[8]) {
-    __m256i pair[4];
-    for (size_t i = 0; i < 4; i++)
-        pair[i] = _mm256_hadd_epi32((__m256i)v[2 * i], (__m256i)v[2 * i + 1]);
-    __m256i low = _mm256_hadd_epi32(pair[0], pair[1]), high = _mm256_hadd_epi32(pair[2], pair[3]);
-    return _mm256_add_epi32(_mm256_permute2x128_si256(low, high, 0x20),
-                            _mm256_permute2x128_si256(low, high, 0x31));
-}
-
-/* 8 / count rows and `count` windows, x[vector][window][LANES]; the sums window by window. Rows
- * that there are not are the last again. */
-static AVX2 INLINE __m256i dot_tile(const int16_t *w, size_t step, size_t rows, const int16_t *x,
-                                    size_t count, span s) {
-    sums sum[8] = {{0}};
-    const int16_t *row[8];
-    for (size_t r = 0; r < 8 / count; r++)
-        row[r] = w + smaller(r, rows - 1) * step;
-    for (size_t v = 0; v < vectors_of(s); v++, x += count * LANES)
-        for (size_t r = 0; r < 8 / count; r++) {
-            __m256i weights = load_weights(row[r] + place(s, v));
-            for (size_t m = 0; m < count; m++)
-                add_products(&sum[m * (8 / count) + r], weights, load(x + m * LANES));
-        }
-    return add_across(sum);
-}
-
-static AVX2 INLINE void add_sums(int32_t *acc, const int32_t *sum, size_t count) {
-    for (size_t i = 0; i < count; i++)
-        acc[i] += sum[i];
-}
-
-static AVX2 INLINE void dot_windows(int32_t *acc, const fdl_block *block, const int16_t *x,
-                                    size_t count, span s) {
-    const int16_t *w = block->at;
-    size_t tile = 8 / count;
-    for (size_t o = 0; o < block->rows; o += tile, w += tile * block->step) {
-        size_t rows = smaller(block->rows - o, tile);
-        int32_t sum[8];
-        store(sum, dot_tile(w, block->step, rows, x, count, s));
+/* Products of `count` windows with 8 rows, or with 8 columns of turned weights, added to acc +
+ * to[m]. */
+static AVX2 INLINE void multiply(int32_t *acc, const uint32_t *to, size_t left,
+                                 const int16_t (*x)[PIECE], const int16_t *w, int is_turned,
+                                 size_t twos, size_t count) {
+    sums sum[TILE];
+    for (size_t m = 0; m < count; m++)
+        sum[m] = (sums){0};
+    for (size_t k = 0; k < twos; k++) {
+        __m256i weights = is_turned ? load(w + 16 * k) : load_weights(w + 16 * k);
         for (size_t m = 0; m < count; m++)
-            if (rows == tile) /* a constant: the additions become vectors */
-                add_sums(acc + m * block->rows + o, sum + m * tile, tile);
-            else
-                add_sums(acc + m * block->rows + o, sum + m * tile, rows);
+            add_products(&sum[m], weights, repeat_two(x[m] + 2 * k));
     }
+    for (size_t m = 0; m < count; m++)
+        add_int32(acc + to[m], left, (__m256i)sum[m]);
 }
 
-static AVX2 void dot_four(int32_t *acc, const fdl_block *block, const int16_t *x, span s) {
-    dot_windows(acc, block, x, 4, s);
+static AVX2 INLINE void multiply_all(int32_t *acc, const uint32_t *to, size_t left,
+                                     const packed_factors *x, const int16_t *w, int is_turned,
+                                     size_t twos, size_t n) {
+    size_t m = 0;
+    for (; m + 8 <= n; m += 8)
+        multiply(acc, to + m, left, x->of + m, w, is_turned, twos, 8);
+    for (; m + 4 <= n; m += 4)
+        multiply(acc, to + m, left, x->of + m, w, is_turned, twos, 4);
+    for (; m + 2 <= n; m += 2)
+        multiply(acc, to + m, left, x->of + m, w, is_turned, twos, 2);
+    for (; m < n; m++)
+        multiply(acc, to + m, left, x->of + m, w, is_turned, twos, 1);
 }
 
-static AVX2 void dot_one(int32_t *acc, const fdl_block *block, const int16_t *x, span s) {
-    dot_windows(acc, block, x, 1, s);
+static AVX2 void multiply_woven(int32_t *acc, const uint32_t *to, size_t left,
+                                const packed_factors *x, const int16_t *w, size_t twos, size_t n) {
+    multiply_all(acc, to, left, x, w, 0, twos, n);
 }
 
-/* `count` windows from number m on, vector by vector. */
-static AVX2 void widen(const fdl_windows *windows, size_t m, size_t count, span s, int16_t *wide) {
-    for (size_t i = 0; i < count; i++)
-        for (size_t v = 0; v < vectors_of(s); v++)
-            store(wide + (v * count + i) * LANES,
-                  load_inputs(windows->x + windows->at[m + i], s, v));
+static AVX2 void multiply_turned(int32_t *acc, const uint32_t *to, size_t left,
+                                 const packed_factors *x, const turned_weights *w, size_t twos,
+                                 size_t n) {
+    multiply_all(acc, to, left, x, w->of[0], 1, twos, n);
+}
+
+/* Where the values of each window begin that lie one window after the other. */
+static void count_off(uint32_t to[FDL_WINDOWS], size_t n, size_t values) {
+    for (size_t m = 0; m < n; m++)
+        to[m] = (uint32_t)(m * values);
 }
 
 static AVX2 void avx2_dot(int32_t *acc, const fdl_windows *windows, const fdl_block *block) {
-    _Alignas(32) int16_t wide[WIDE];
-    if (block->len < LANES) {
-        fdl_plain.dot(acc, windows, block);
-        return;
-    }
-    for (size_t start = 0; start < block->len; start += WIDE / 4) {
-        span s = {start, smaller(start + WIDE / 4, block->len)};
-        size_t m = 0;
-        for (; m + 4 <= windows->n; m += 4) {
-            widen(windows, m, 4, s, wide);
-            dot_four(acc + m * block->rows, block, wide, s);
-        }
-        for (; m < windows->n; m++) {
-            widen(windows, m, 1, s, wide);
-            dot_one(acc + m * block->rows, block, wide, s);
-        }
+    packed_factors x;
+    uint32_t to[FDL_WINDOWS];
+    count_off(to, windows->n, block->rows);
+    for (size_t at = 0; at < block->len; at += PIECE) {
+        size_t len = smaller(block->len - at, PIECE);
+        pack(&x, windows->x + at, windows->at, windows->n, len);
+        for (size_t o = 0; o < block->rows; o += TALL)
+            multiply_woven(acc + o, to, block->rows - o, &x,
+                           block->at + o * block->step + at * TALL, twos_of(len), windows->n);
     }
 }
 
-/* ---- spread, descend_one ---- */
-
-static AVX2 INLINE void add_fresh(int32_t *acc, __m256i v, __m128i mask) {
-    v = _mm256_and_si256(v, _mm256_cvtepi8_epi32(mask));
-    store(acc, _mm256_add_epi32(load(acc), v));
+/* Four vectors of four times 64 bits: the first of all to v[0], the last to v[3]. */
+static AVX2 INLINE void turn_lanes(__m256i v[4]) {
+    __m256i low01 = _mm256_unpacklo_epi64(v[0], v[1]), high01 = _mm256_unpackhi_epi64(v[0], v[1]);
+    __m256i low23 = _mm256_unpacklo_epi64(v[2], v[3]), high23 = _mm256_unpackhi_epi64(v[2], v[3]);
+    v[0] = first_halves(low01, low23);
+    v[1] = first_halves(high01, high23);
+    v[2] = second_halves(low01, low23);
+    v[3] = second_halves(high01, high23);
 }
 
-/* An even number of live rows, the errors of each two of them in 32 bits. */
-static AVX2 INLINE void spread_vector(int32_t *acc, const live_rows *live, const int32_t *error,
-                                      span s, size_t v) {
-    size_t at = place(s, v);
-    sums low = {0}, high = {0};
-    for (size_t i = 0; i < live->count; i += 2) {
-        __m256i errors = _mm256_set1_epi32(error[i / 2]);
-        __m256i row0 = load_weights(live->row[i] + at), row1 = load_weights(live->row[i + 1] + at);
-        add_products(&low, _mm256_unpacklo_epi16(row0, row1), errors);
-        add_products(&high, _mm256_unpackhi_epi16(row0, row1), errors);
-    }
-    add_fresh(acc + at, first_half(low, high), fresh(s, v));
-    add_fresh(acc + at + 8, second_half(low, high), _mm_srli_si128(fresh(s, v), 8));
-}
-
-static AVX2 void spread_window(int32_t *acc, const int8_t *d, const fdl_block *block) {
-    span s = {0, block->len};
-    for (size_t o = 0; o < block->rows; o += ROWS) {
-        live_rows live;
-        int32_t error[ROWS / 2];
-        find_live(&live, d, block, o);
-        pair_live(&live, error);
-        for (size_t v = 0; v < vectors_of(s); v++)
-            spread_vector(acc, &live, error, s, v);
+/* 8 columns of some rows, or fewer: lanes become columns. Of two rows and two columns, which are 64
+ * bits, the second and the third value change places. */
+static AVX2 void turn(turned_weights *to, const int16_t *w, size_t step, size_t rows,
+                      size_t columns) {
+    const __m256i order = _mm256_broadcastsi128_si256(
+        _mm_setr_epi8(0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15));
+    for (size_t o = 0; o < rows; o += TALL) {
+        __m256i two[4];
+        for (size_t k = 0; k < 4; k++)
+            two[k] = 2 * k < columns
+                         ? _mm256_shuffle_epi8(load_weights(w + o * step + 16 * k), order)
+                         : _mm256_setzero_si256();
+        turn_lanes(two);
+        for (size_t k = 0; k < 4; k++)
+            store(to->of[o / 2 + k], two[k]);
     }
 }
 
 static AVX2 void avx2_spread(int32_t *acc, const uint32_t *at, size_t n, const int8_t *d,
                              const fdl_block *block) {
-    if (block->len < LANES) {
-        fdl_plain.spread(acc, at, n, d, block);
-        return;
-    }
-    for (size_t m = 0; m < n; m++, d += block->rows)
-        spread_window(acc + at[m], d, block);
-}
-
-/* `rows` rows less VPMULHRSW(x, error * 2^up) each. */
-static AVX2 INLINE void lower_rows(int16_t *const *row, const int8_t *error, int32_t up,
-                                   size_t rows, const int16_t *x, span s) {
-    for (size_t v = 0; v < vectors_of(s); v++) {
-        __m256i inputs = load(x + v * LANES);
-        for (size_t r = 0; r < rows; r++) {
-            int16_t *stored = row[r] + place(s, v);
-            __m256i factor = _mm256_set1_epi16((int16_t)(error[r] * (1 << up)));
-            __m256i change = _mm256_mulhrs_epi16(inputs, factor);
-            store(stored, _mm256_subs_epi16(load(stored), change));
-        }
-    }
-}
-
-static AVX2 void lower_live(const live_rows *live, int32_t up, const int16_t *x, span s) {
-    size_t i = 0;
-    for (; i + 4 <= live->count; i += 4)
-        lower_rows(live->row + i, live->error + i, up, 4, x, s);
-    for (; i < live->count; i++)
-        lower_rows(live->row + i, live->error + i, up, 1, x, s);
-}
-
-/* VPMULHRSW gives (a * b + 2^14) >> 15: the product is shifted left by 15 - shift before, as far
- * as the inputs have room for it, the rest with the errors. */
-static AVX2 void avx2_descend_one(const fdl_block *block, const int8_t *x, const int8_t *d,
-                                  int32_t shift) {
-    _Alignas(32) int16_t wide[WIDE];
-    int32_t up = 15 - shift, x_up = up < 8 ? up : 8;
-    if (block->len < LANES) {
-        fdl_plain.descend_one(block, x, d, shift);
-        return;
-    }
-    for (size_t start = 0; start < block->len; start += WIDE) {
-        span s = {start, smaller(start + WIDE, block->len)};
-        for (size_t v = 0; v < vectors_of(s); v++)
-            store(wide + v * LANES,
-                  _mm256_sll_epi16(load_inputs(x, s, v), _mm_cvtsi32_si128(x_up)));
-        for (size_t o = 0; o < block->rows; o += ROWS) {
-            live_rows live;
-            find_live(&live, d, block, o);
-            lower_live(&live, up - x_up, wide, s);
+    packed_factors errors;
+    turned_weights w;
+    uint32_t from[FDL_WINDOWS];
+    count_off(from, n, block->rows);
+    for (size_t o = 0; o < block->rows; o += TURNED) {
+        size_t rows = smaller(block->rows - o, TURNED);
+        pack(&errors, d + o, from, n, rows);
+        for (size_t i = 0; i < block->len; i += 8) {
+            turn(&w, block->at + o * block->step + i * TALL, block->step, rows, block->len - i);
+            multiply_turned(acc + i, at, block->len - i, &errors, &w, twos_of(rows), n);
         }
     }
 }
 
 /* ---- gradient, descend ---- */
 
-/* LANES errors, or with fewer before the end 0 after them. */
-static AVX2 INLINE __m256i load_errors(const int8_t *d, const int8_t *end) {
-    int8_t bytes[LANES] = {0};
-    if (end - d >= LANES)
-        return _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)d));
-    memcpy(bytes, d, (size_t)(end - d));
-    return _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)bytes));
-}
+/* Errors of 8 rows, two windows in 32 bits, each twice: for two columns. Rows 0, 1, 4, 5 are in the
+ * first vector, 2, 3, 6, 7 in the second; so VPACKSSDW puts them in order. */
+typedef struct {
+    int32_t of[PAIRS][2][8];
+} paired_errors;
 
-/* LANES rows from row o on; all their pairs or-ed together. Past the last row come errors of the
- * next window: nobody asks for them. */
-static AVX2 void pair_some_errors(window_errors *e, size_t o, const int8_t *d, size_t n,
-                                  size_t d_step, const int8_t *end, int32_t any[LANES]) {
-    __m256i any_first = _mm256_setzero_si256(), any_second = any_first;
+/* Whether there are any. */
+static AVX2 int pair_errors(paired_errors *e, const int8_t *d, size_t n, size_t d_step,
+                            size_t rows) {
+    __m256i any = _mm256_setzero_si256();
     for (size_t m = 0; m < n; m += 2) {
-        __m256i even = load_errors(d + m * d_step, end), odd = _mm256_setzero_si256();
+        __m128i even = load_errors(d + m * d_step, rows), odd = _mm_setzero_si128();
         if (m + 1 < n)
-            odd = load_errors(d + (m + 1) * d_step, end);
-        sums low = (sums)_mm256_unpacklo_epi16(even, odd);
-        sums high = (sums)_mm256_unpackhi_epi16(even, odd);
-        store(e->of[m / 2] + o, first_half(low, high));
-        store(e->of[m / 2] + o + 8, second_half(low, high));
-        any_first = _mm256_or_si256(any_first, first_half(low, high));
-        any_second = _mm256_or_si256(any_second, second_half(low, high));
+            odd = load_errors(d + (m + 1) * d_step, rows);
+        __m256i two = _mm256_cvtepi8_epi16(_mm_unpacklo_epi8(even, odd));
+        store(e->of[m / 2][0], _mm256_unpacklo_epi32(two, two));
+        store(e->of[m / 2][1], _mm256_unpackhi_epi32(two, two));
+        any = _mm256_or_si256(any, two);
     }
-    store(any, any_first);
-    store(any + 8, any_second);
+    return !_mm256_testz_si256(any, any);
 }
 
-static AVX2 void pair_errors(window_errors *e, const int8_t *d, size_t n, size_t d_step,
-                             size_t rows) {
-    const int8_t *end = d + (n - 1) * d_step + rows;
-    no_errors(e);
-    for (size_t o = 0; o < rows; o += LANES) {
-        int32_t any[LANES];
-        pair_some_errors(e, o, d + o, n, d_step, end, any);
-        keep_live(e, o, smaller(rows - o, LANES), any);
-    }
-}
-
-/* Windows as pairs, too: wide[vector][pair][2][LANES]. */
-static AVX2 void pair_windows(const fdl_windows *windows, span s, int16_t *wide) {
-    for (size_t v = 0; v < vectors_of(s); v++)
-        for (size_t m = 0; m < windows->n; m += 2, wide += 2 * LANES) {
-            const int8_t *x = windows->x;
-            __m256i even = load_inputs(x + windows->at[m], s, v), odd = _mm256_setzero_si256();
+/* Windows as pairs: of 16 columns, pair after pair, [column][window]. */
+static AVX2 void pair_windows(int16_t (*to)[32], const fdl_windows *windows, size_t at,
+                              size_t len) {
+    for (size_t c = 0; c < len; c += 16)
+        for (size_t m = 0; m < windows->n; m += 2, to++) {
+            const int8_t *x = windows->x + at + c;
+            __m128i even = load_int8(x + windows->at[m], len - c), odd = _mm_setzero_si128();
             if (m + 1 < windows->n)
-                odd = load_inputs(x + windows->at[m + 1], s, v);
-            store(wide, _mm256_unpacklo_epi16(even, odd));
-            store(wide + LANES, _mm256_unpackhi_epi16(even, odd));
+                odd = load_int8(x + windows->at[m + 1], len - c);
+            store(to[0], _mm256_cvtepi8_epi16(_mm_unpacklo_epi8(even, odd)));
+            store(to[0] + 16, _mm256_cvtepi8_epi16(_mm_unpackhi_epi8(even, odd)));
         }
 }
 
-/* Sums over all windows of four rows and LANES columns. */
+/* Sums over all windows of 8 rows and two columns, as paired_errors has the rows. */
 typedef struct {
-    sums low[4], high[4];
+    sums low, high;
 } tile;
 
-/* x: one vector of pair_windows(). */
-static AVX2 INLINE void sum_tile(tile *t, int32_t start, const int16_t *x, size_t pairs,
-                                 const int32_t *const error[4]) {
-    for (size_t r = 0; r < 4; r++)
-        t->low[r] = t->high[r] = (sums)_mm256_set1_epi32(start);
-    for (size_t p = 0; p < pairs; p++, x += 2 * LANES) {
-        __m256i low = load(x), high = load(x + LANES);
-        for (size_t r = 0; r < 4; r++) {
-            __m256i errors = _mm256_set1_epi32(error[r][p * ERROR_STEP]);
-            add_products(&t->low[r], low, errors);
-            add_products(&t->high[r], high, errors);
+/* `count` tiles from column c on, which does not cross a multiple of 16. */
+static AVX2 INLINE void sum_tiles(tile *t, int32_t start, const paired_errors *e,
+                                  const int16_t (*x)[32], size_t c, size_t pairs, size_t count) {
+    const int16_t *at = x[c / 16 * pairs] + c % 16 * 2;
+    for (size_t j = 0; j < count; j++)
+        t[j].low = t[j].high = (sums)_mm256_set1_epi32(start);
+    for (size_t p = 0; p < pairs; p++, at += 32) {
+        __m256i low = load(e->of[p][0]), high = load(e->of[p][1]);
+        for (size_t j = 0; j < count; j++) {
+            __m256i four = repeat_four(at + 4 * j);
+            add_products(&t[j].low, four, low);
+            add_products(&t[j].high, four, high);
         }
     }
 }
 
 static AVX2 void avx2_gradient(int32_t *g, const fdl_windows *windows, const int8_t *d,
                                size_t d_step, size_t rows, size_t len) {
-    _Alignas(32) int16_t wide[FDL_PIECE * FDL_WINDOWS];
-    size_t pairs = (windows->n + 1) / 2;
-    span s = {0, len};
-    window_errors e;
-    if (len < LANES || rows == 0 || pairs == 0) {
-        fdl_plain.gradient(g, windows, d, d_step, rows, len);
+    int16_t x[GRADIENT_COLUMNS / 16 * PAIRS][32];
+    paired_errors e;
+    tile t[4];
+    if (!pair_errors(&e, d, windows->n, d_step, rows))
         return;
-    }
-    pair_errors(&e, d, windows->n, d_step, rows);
-    pair_windows(windows, s, wide);
-    for (size_t v = 0; v < vectors_of(s); v++) {
-        const int32_t *const error[4] = {e.of[0], e.of[0] + 1, e.of[0] + 2, e.of[0] + 3};
-        tile t;
-        sum_tile(&t, 0, wide + v * pairs * 2 * LANES, pairs, error);
-        for (size_t r = 0; r < rows; r++) {
-            int32_t *to = g + r * FDL_PIECE + place(s, v);
-            store(to, _mm256_add_epi32(load(to), first_half(t.low[r], t.high[r])));
-            store(to + 8, _mm256_add_epi32(load(to + 8), second_half(t.low[r], t.high[r])));
+    pair_windows(x, windows, 0, len);
+    for (size_t c = 0; c < len; c += 8) {
+        sum_tiles(t, 0, &e, (const int16_t (*)[32])x, c, twos_of(windows->n), 4);
+        for (size_t j = 0; j < smaller(twos_of(len - c), 4); j++) {
+            int32_t *to = g + c * TALL + 16 * j;
+            add_int32(to, 8, first_halves((__m256i)t[j].low, (__m256i)t[j].high));
+            add_int32(to + 8, 8, second_halves((__m256i)t[j].low, (__m256i)t[j].high));
         }
     }
 }
 
-static AVX2 INLINE __m256i shift_right(sums v, int32_t shift) {
-    return _mm256_sra_epi32((__m256i)v, _mm_cvtsi32_si128(shift));
-}
-
 static AVX2 void avx2_apply(int16_t *stored, const int32_t *g, size_t len, int32_t shift) {
-    sums half = (sums)_mm256_set1_epi32(1 << (shift - 1));
+    __m256i half = _mm256_set1_epi32(1 << (shift - 1)), by = _mm256_set1_epi32(shift);
     size_t i = 0;
-    for (; i + LANES <= len; i += LANES) {
-        __m256i first = shift_right((sums)load(g + i) + half, shift);
-        __m256i second = shift_right((sums)load(g + i + 8) + half, shift);
-        __m256i change = _mm256_permute4x64_epi64(_mm256_packs_epi32(first, second), 0xd8);
+    for (; i + 16 <= len; i += 16) {
+        __m256i low = _mm256_srav_epi32(_mm256_add_epi32(load(g + i), half), by);
+        __m256i high = _mm256_srav_epi32(_mm256_add_epi32(load(g + i + 8), half), by);
+        __m256i change = _mm256_permute4x64_epi64(_mm256_packs_epi32(low, high), 0xd8);
         store(stored + i, _mm256_subs_epi16(load(stored + i), change));
     }
     fdl_plain.apply(stored + i, g + i, len - i, shift);
 }
 
-static AVX2 void descend_four(const four_rows *four, const int16_t *wide, size_t pairs, span s,
-                              int32_t shift) {
-    for (size_t v = 0; v < vectors_of(s); v++) {
-        tile t;
-        sum_tile(&t, 1 << (shift - 1), wide + v * pairs * 2 * LANES, pairs, four->error);
-        for (size_t r = 0; r < 4; r++) {
-            int16_t *stored = four->row[r] + place(s, v);
-            __m256i low = shift_right(t.low[r], shift), high = shift_right(t.high[r], shift);
-            store(stored, _mm256_subs_epi16(load(stored), _mm256_packs_epi32(low, high)));
-        }
+/* `count` times two columns of 8 rows less their gradients. VPSRAVD is one step where VPSRAD, with
+ * the same shift for all lanes, is two. */
+static AVX2 INLINE void lower_tiles(int16_t *w, const paired_errors *e, const int16_t (*x)[32],
+                                    size_t c, size_t pairs, int32_t shift, size_t count) {
+    tile t[4];
+    __m256i by = _mm256_set1_epi32(shift);
+    sum_tiles(t, 1 << (shift - 1), e, x, c, pairs, count);
+    for (size_t j = 0; j < count; j++) {
+        __m256i change = _mm256_packs_epi32(_mm256_srav_epi32((__m256i)t[j].low, by),
+                                            _mm256_srav_epi32((__m256i)t[j].high, by));
+        int16_t *at = w + c * TALL + 16 * j;
+        store(at, _mm256_subs_epi16(load(at), change));
     }
+}
+
+/* Not inlined, so that all of its sums stay in registers. */
+static AVX2 FDL_NOINLINE void lower_rows(int16_t *w, const paired_errors *e, const int16_t (*x)[32],
+                                         size_t pairs, size_t len, int32_t shift) {
+    size_t c = 0;
+    for (; c + 6 < len; c += 8)
+        lower_tiles(w, e, x, c, pairs, shift, 4);
+    for (; c < len; c += 2)
+        lower_tiles(w, e, x, c, pairs, shift, 1);
 }
 
 static AVX2 void avx2_descend(const fdl_block *block, const fdl_windows *windows, const int8_t *d,
                               int32_t shift) {
-    _Alignas(32) int16_t wide[WIDE];
-    size_t pairs = (windows->n + 1) / 2;
-    if (block->len < LANES || pairs == 0) {
-        fdl_plain.descend(block, windows, d, shift);
+    int16_t x[GROUPED / 32][32];
+    paired_errors e;
+    size_t pairs = twos_of(windows->n);
+    if (pairs == 0)
         return;
+    size_t piece = GROUPED / (2 * pairs) / 16 * 16;
+    for (size_t at = 0; at < block->len; at += piece) {
+        size_t len = smaller(block->len - at, piece);
+        pair_windows(x, windows, at, len);
+        for (size_t o = 0; o < block->rows; o += TALL)
+            if (pair_errors(&e, d + o, windows->n, block->rows, block->rows - o))
+                lower_rows(block->at + o * block->step + at * TALL, &e, (const int16_t (*)[32])x,
+                           pairs, len, shift);
     }
-    size_t piece = WIDE / (2 * pairs) / LANES * LANES;
-    for (size_t o = 0; o < block->rows; o += ROWS) {
-        int16_t *w = block->at + o * block->step;
-        window_errors e;
-        pair_errors(&e, d + o, windows->n, block->rows, smaller(block->rows - o, ROWS));
-        for (size_t start = 0; start < block->len; start += piece) {
-            span s = {start, smaller(start + piece, block->len)};
-            pair_windows(windows, s, wide);
-            for (size_t i = 0; i < e.count; i += 4) {
-                four_rows four = take_four(&e, i, w, block->step);
-                descend_four(&four, wide, pairs, s, shift);
-            }
+}
+
+/* ---- descend_one ---- */
+
+/* 8 rows less VPMULHRSW(x, factor), the factors of each row twice. */
+static AVX2 INLINE void lower_by_products(int16_t *w, __m256i factors, const int16_t *x,
+                                          size_t len) {
+    for (size_t i = 0; i < len; i += 2) {
+        __m256i change = _mm256_mulhrs_epi16(repeat_two(x + i), factors);
+        store(w + i * TALL, _mm256_subs_epi16(load(w + i * TALL), change));
+    }
+}
+
+/* VPMULHRSW gives (a * b + 2^14) >> 15: the product is shifted left by 15 - shift before, as far
+ * as the inputs have room for it, the rest with the errors. */
+static AVX2 void avx2_descend_one(const fdl_block *block, const int8_t *x, const int8_t *d,
+                                  int32_t shift) {
+    int16_t wide[4 * PIECE];
+    int32_t up = 15 - shift, x_up = up < 8 ? up : 8;
+    for (size_t at = 0; at < block->len; at += 4 * PIECE) {
+        size_t len = smaller(block->len - at, 4 * PIECE);
+        for (size_t i = 0; i < len; i += 16) {
+            __m256i v = _mm256_cvtepi8_epi16(load_int8(x + at + i, len - i));
+            store(wide + i, _mm256_sll_epi16(v, _mm_cvtsi32_si128(x_up)));
+        }
+        for (size_t o = 0; o < block->rows; o += TALL) {
+            __m128i errors = load_errors(d + o, block->rows - o);
+            __m256i e = _mm256_cvtepi8_epi16(_mm_unpacklo_epi8(errors, errors));
+            if (!_mm256_testz_si256(e, e))
+                lower_by_products(block->at + o * block->step + at * TALL,
+                                  _mm256_sll_epi16(e, _mm_cvtsi32_si128(up - x_up)), wide, len);
         }
     }
 }
@@ -460,6 +472,8 @@ static AVX2 void avx2_narrow(const int32_t *acc, size_t count, int32_t shift, in
 
 const fdl_kernels fdl_avx2 = {
     .name = "avx2",
+    .tall = TALL,
+    .columns = GRADIENT_COLUMNS,
     .dot = avx2_dot,
     .spread = avx2_spread,
     .gradient = avx2_gradient,

@@ -525,17 +525,18 @@ static AVX512 INLINE __m512i shift_left(__m512i v, int32_t shift, int32_t limit)
     return _mm512_mask_mov_epi32(shifted, _mm512_cmpgt_epi32_mask(most, v), low);
 }
 
-static AVX512 void vnni_shift(int32_t *values, size_t count, int32_t shift, int32_t limit) {
+static AVX512 void vnni_shift(int32_t *to, const int32_t *from, size_t count, int32_t shift,
+                              int32_t limit) {
     __m512i high = _mm512_set1_epi32(limit), low = _mm512_set1_epi32(-limit);
     for (size_t j = 0; j < count; j += 16) {
-        __m512i v = load_int32(values + j, count - j);
+        __m512i v = load_int32(from + j, count - j);
         if (shift > 31)
             v = _mm512_setzero_si512();
         else if (shift > 0)
             v = _mm512_min_epi32(_mm512_max_epi32(shift_right(v, shift), low), high);
         else
             v = shift_left(v, fdl_min32(-shift, 31), limit);
-        store_int32(values + j, count - j, v);
+        store_int32(to + j, count - j, v);
     }
 }
 
@@ -557,11 +558,14 @@ static AVX512 INLINE __m512i exp_q15(__m512i d, __m512i before, __m512i after) {
                              _mm512_srli_epi32(d, 6));
 }
 
-#define VECTORS 16 /* of classes that are worked on at a time: as many as one example may have */
+#define NO_LABEL INT32_MAX
+#define VECTORS  16 /* of classes that are worked on at a time: as many as one example may have */
 
-/* One example, d in vectors of 16 classes. */
-static AVX512 void softmax_one(int32_t *z, size_t classes, __m512i *d, __m512i before,
-                               __m512i after) {
+/* One example, d in vectors of 16 classes; no label is NO_LABEL. */
+static AVX512 void softmax_one(int32_t *z, size_t classes, __m512i *d, fdl_exp_steps by,
+                               int32_t label) {
+    const __m512i place = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    __m512i before = _mm512_set1_epi32(by.before), after = _mm512_set1_epi32(by.after);
     __m512i highest = d[0], sum = _mm512_setzero_si512();
     for (size_t i = 1; 16 * i < classes; i++)
         highest = _mm512_max_epi32(highest, d[i]);
@@ -574,13 +578,17 @@ static AVX512 void softmax_one(int32_t *z, size_t classes, __m512i *d, __m512i b
     uint32_t reciprocal = 0x7fffffffu / (uint32_t)_mm512_reduce_add_epi32(sum);
     for (size_t i = 0; 16 * i < classes; i++) {
         d[i] = _mm512_mullo_epi32(d[i], _mm512_set1_epi32((int32_t)reciprocal));
-        store_int32(z + 16 * i, classes - 16 * i, _mm512_srli_epi32(d[i], 16));
+        d[i] = _mm512_srli_epi32(d[i], 16);
+        __mmask16 here = _mm512_cmpeq_epi32_mask(place, _mm512_set1_epi32(label - 16 * (int32_t)i));
+        d[i] = _mm512_mask_sub_epi32(d[i], here, d[i], _mm512_set1_epi32(32768));
+        store_int32(z + 16 * i, classes - 16 * i, d[i]);
     }
 }
 
 /* Some examples are loaded before any is stored: a load must wait for a store that it overlaps, be
  * it in lanes that are masked. */
-static AVX512 void vnni_softmax(int32_t *z, size_t n, size_t classes, fdl_exp_steps by) {
+static AVX512 void vnni_softmax(int32_t *z, size_t n, size_t classes, fdl_exp_steps by,
+                                const uint8_t *labels) {
     __m512i d[VECTORS], lowest = _mm512_set1_epi32(INT32_MIN);
     size_t vectors = (classes + 15) / 16, count;
     for (; n > 0; n -= count, z += count * classes) {
@@ -590,8 +598,8 @@ static AVX512 void vnni_softmax(int32_t *z, size_t n, size_t classes, fdl_exp_st
                 d[b * vectors + i] = _mm512_mask_loadu_epi32(
                     lowest, (uint16_t)first(classes - 16 * i), z + b * classes + 16 * i);
         for (size_t b = 0; b < count; b++)
-            softmax_one(z + b * classes, classes, d + b * vectors, _mm512_set1_epi32(by.before),
-                        _mm512_set1_epi32(by.after));
+            softmax_one(z + b * classes, classes, d + b * vectors, by,
+                        labels != NULL ? *labels++ : NO_LABEL);
     }
 }
 

@@ -89,15 +89,16 @@ typedef struct fdl_kernels {
     void (*add_up)(int32_t *sums, const int8_t *x, size_t n, size_t count);
 
     /* fdl_shift_all(), for biases. */
-    void (*shift)(int32_t *values, size_t count, int32_t shift, int32_t limit);
+    void (*shift)(int32_t *to, const int32_t *from, size_t count, int32_t shift, int32_t limit);
 
     /* Whether some x is -128. */
     int (*has_lowest)(const int8_t *x, size_t count);
 
-    /* Logits [n][classes] to probabilities in 2^-15 (NUMERICS section 4), 1 to 256 classes. */
-    void (*softmax)(int32_t *z, size_t n, size_t classes, fdl_exp_steps by);
+    /* fdl_softmax(), for batches. */
+    void (*softmax)(int32_t *z, size_t n, size_t classes, fdl_exp_steps by, const uint8_t *labels);
 
-    /* q = the middle of low, rshift(acc, shift) and 127; 0 <= shift <= 24, low is -127 or 0. */
+    /* q = the middle of low, rshift(acc, shift) and 127; 0 <= shift <= 24, low is -127 or 0. q may
+     * be where acc begins. */
     void (*narrow)(const int32_t *acc, size_t count, int32_t shift, int32_t low, int8_t *q);
 } fdl_kernels;
 

@@ -39,17 +39,17 @@ void fdl_repeat(int32_t *values, size_t some, size_t count) {
 
 /* The direction is the same for all: it is asked once. To the right only a shift by one leaves a
  * value past a limit of 30 bits or more. */
-void fdl_shift_all(int32_t *values, size_t count, int32_t shift, int32_t limit) {
+void fdl_shift_all(int32_t *to, const int32_t *from, size_t count, int32_t shift, int32_t limit) {
     int32_t left = fdl_min32(-shift, 31);
     if (shift > 31)
-        memset(values, 0, count * sizeof *values);
+        memset(to, 0, count * sizeof *to);
     else if (shift > 1)
         for (size_t j = 0; j < count; j++)
-            values[j] = ((values[j] >> (shift - 1)) + 1) >> 1;
+            to[j] = ((from[j] >> (shift - 1)) + 1) >> 1;
     else if (shift == 1)
         for (size_t j = 0; j < count; j++)
-            values[j] = fdl_clamp32(fdl_shift_right(values[j], 1), -limit, limit);
+            to[j] = fdl_clamp32(fdl_shift_right(from[j], 1), -limit, limit);
     else
         for (size_t j = 0; j < count; j++)
-            values[j] = fdl_shift_left(values[j], left, limit);
+            to[j] = fdl_shift_left(from[j], left, limit);
 }

@@ -12,9 +12,9 @@ typedef struct fdl_ratio {
 } fdl_ratio;
 fdl_ratio fdl_make_ratio(uint64_t a, uint64_t b);
 
-/* Each value = sat(rshift(value, shift), limit), or sat32 of it where the limit is INT32_MAX;
- * limit >= 2^30 - 1. */
-void fdl_shift_all(int32_t *values, size_t count, int32_t shift, int32_t limit);
+/* to[j] = sat(rshift(from[j], shift), limit), or sat32 of it where the limit is INT32_MAX; limit >=
+ * 2^30 - 1. `to` may be `from`. */
+void fdl_shift_all(int32_t *to, const int32_t *from, size_t count, int32_t shift, int32_t limit);
 
 /* floor(sqrt(v)), v < 2^63. */
 uint32_t fdl_square_root(uint64_t v);
@@ -30,8 +30,9 @@ typedef struct fdl_exp_steps {
 } fdl_exp_steps;
 fdl_exp_steps fdl_exp_steps_of(int32_t z_exp);
 
-/* Logits to probabilities in 2^-15: [n][classes], in place, or of one. */
-void fdl_softmax(int32_t *z, size_t n, size_t classes, fdl_exp_steps by);
+/* Logits [n][classes] to probabilities in 2^-15, in place, 1 to 256 classes; that of each label less
+ * 1, which is the error, unless `labels` is NULL. And the sigmoid of one. */
+void fdl_softmax(int32_t *z, size_t n, size_t classes, fdl_exp_steps by, const uint8_t *labels);
 int32_t fdl_sigmoid(int32_t z, int32_t z_exp);
 
 #endif

@@ -44,9 +44,12 @@ static void softmax_one(int32_t *z, size_t classes, fdl_exp_steps by) {
         z[c] = (int32_t)(((uint32_t)z[c] * reciprocal) >> 16);
 }
 
-void fdl_softmax(int32_t *z, size_t n, size_t classes, fdl_exp_steps by) {
-    for (; n > 0; n--, z += classes)
+void fdl_softmax(int32_t *z, size_t n, size_t classes, fdl_exp_steps by, const uint8_t *labels) {
+    for (; n > 0; n--, z += classes) {
         softmax_one(z, classes, by);
+        if (labels != NULL)
+            z[*labels++] -= 32768;
+    }
 }
 
 #if !FDL_WITHOUT_SIGMOID

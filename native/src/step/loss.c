@@ -47,7 +47,7 @@ static int32_t target_of(uint32_t loss, const fdl_batch *batch, size_t j) {
 
 void fdl_outputs(uint32_t loss, int32_t *z, size_t count, int32_t z_exp) {
     if (loss == FDL_SOFTMAX) {
-        fdl_softmax(z, 1, count, fdl_exp_steps_of(z_exp));
+        fdl_softmax(z, 1, count, fdl_exp_steps_of(z_exp), NULL);
         return;
     }
 #if !FDL_WITHOUT_SIGMOID
@@ -60,18 +60,10 @@ void fdl_outputs(uint32_t loss, int32_t *z, size_t count, int32_t z_exp) {
             z[j] = value_of(z[j], z_exp);
 }
 
-static void softmax_error(const fdl_run *run, const fdl_batch *batch, int32_t *z, size_t outputs,
-                          int32_t z_exp) {
-    const uint8_t *labels = batch->targets;
-    run->kernels->softmax(z, batch->n, outputs, fdl_exp_steps_of(z_exp));
-    for (size_t b = 0; b < batch->n; b++, z += outputs)
-        z[labels[b]] -= 32768;
-}
-
 int32_t fdl_output_error(const fdl_run *run, uint32_t loss, const fdl_batch *batch, int32_t *z,
                          size_t outputs, int32_t z_exp) {
     if (loss == FDL_SOFTMAX) {
-        softmax_error(run, batch, z, outputs, z_exp);
+        run->kernels->softmax(z, batch->n, outputs, fdl_exp_steps_of(z_exp), batch->targets);
         return -15;
     }
     fdl_outputs(loss, z, batch->n * outputs, z_exp);

@@ -12,14 +12,20 @@ typedef struct {
     const fdl_sgd *sgd;
     fdl_part *parts; /* with the inputs of each layer */
     int32_t *acc;
-    int8_t *d, *d_below; /* errors of the layer in work and of the one below */
-    int32_t k;           /* exponent of the learning rate */
+    size_t acc_count;
+    int8_t *d; /* errors of the layer in work: of the last one, else in the place of its outputs */
+    int32_t k; /* exponent of the learning rate */
 } step_state;
+
+/* Accumulators of n examples; and beside the errors that they become, a sum for each bias. */
+static size_t acc_count(const fdl_sizes *sizes, size_t n) {
+    return n * sizes->widest + (sizes->widest + 3) / 4;
+}
 
 /* 0 if it is more than 31 bits hold. */
 static size_t arena_size(const fdl_net *net, const fdl_sizes *sizes, size_t n) {
-    uint64_t acc = fdl_round_up(n * sizes->widest * sizeof(int32_t));
-    uint64_t errors = 2 * (uint64_t)fdl_round_up(n * sizes->widest);
+    uint64_t acc = fdl_round_up(acc_count(sizes, n) * sizeof(int32_t));
+    uint64_t errors = fdl_round_up(n * sizes->outputs);
     uint64_t held = (uint64_t)n * sizes->held + net->layer_count * FDL_ARENA_ALIGN;
     uint64_t size = fdl_round_up(net->layer_count * sizeof(fdl_part)) + acc + errors + held;
     return size <= INT32_MAX ? (size_t)size / FDL_ARENA_ALIGN * FDL_ARENA_ALIGN : 0;
@@ -74,16 +80,12 @@ static int8_t *take_inputs(uint8_t **rest, const fdl_part *part, size_t n) {
 
 static void lay_out(step_state *s, const fdl_sizes *sizes, void *arena, const fdl_batch *batch) {
     uint8_t *rest = arena;
-    size_t n = batch->n, widest = n * sizes->widest;
+    size_t n = batch->n;
     fdl_part *parts = fdl_take(&rest, s->net->layer_count * sizeof *parts);
     fdl_split_net(s->net, parts);
-    s->acc = fdl_take(&rest, widest * sizeof(int32_t));
-    s->run.spare = s->acc;
-#if FDL_TALL > 1
-    s->run.spare_count = widest;
-#endif
-    s->d = fdl_take(&rest, widest);
-    s->d_below = fdl_take(&rest, widest);
+    s->acc_count = acc_count(sizes, n);
+    s->acc = fdl_take(&rest, s->acc_count * sizeof(int32_t));
+    s->d = fdl_take(&rest, n * sizes->outputs);
     parts[0].x = batch->x;
     if (fdl_is_padded(&parts[0])) {
         int8_t *x = take_inputs(&rest, &parts[0], n);
@@ -96,6 +98,11 @@ static void lay_out(step_state *s, const fdl_sizes *sizes, void *arena, const fd
     s->parts = parts;
 }
 
+/* The inputs of a layer but the first: the arena's, so that they may change. */
+static int8_t *inputs_of(const fdl_part *part) {
+    return (int8_t *)(uintptr_t)part->x;
+}
+
 /* Leaves the logits in acc; returns their exponent. */
 static int32_t run_forward(step_state *s) {
     for (size_t l = 0;; l++) {
@@ -103,8 +110,7 @@ static int32_t run_forward(step_state *s) {
         int32_t e = fdl_forward(&s->run, part, s->acc);
         if (l + 1 == s->net->layer_count)
             return e;
-        int8_t *q = (int8_t *)(uintptr_t)next->x; /* the arena's, so that it may change */
-        next->x_exp = e + fdl_requantise(&s->run, part, s->acc, next, q);
+        next->x_exp = e + fdl_requantise(&s->run, part, s->acc, next, inputs_of(next));
     }
 }
 
@@ -134,7 +140,8 @@ static void close_up(const fdl_part *part, size_t n, int32_t *acc) {
             memmove(acc, from + part->origin + y * part->row_step, part->row_len * sizeof *acc);
 }
 
-/* The error of layer l in d to that of layer l - 1 in d_below; returns its exponent. */
+/* The error of layer l in d to that of layer l - 1, which is left where acc begins; returns its
+ * exponent. */
 static int32_t pass_error_down(step_state *s, size_t l, int32_t d_exp) {
     const fdl_part *part = &s->parts[l];
     const fdl_kernels *kernels = s->run.kernels;
@@ -147,7 +154,7 @@ static int32_t pass_error_down(step_state *s, size_t l, int32_t d_exp) {
         close_up(part, n, s->acc);
     if (!relu)
         magnitude = kernels->magnitude(s->acc, count, 0);
-    return e + narrow_errors(s, count, magnitude, s->d_below);
+    return e + narrow_errors(s, count, magnitude, (int8_t *)s->acc);
 }
 
 #if !FDL_WITHOUT_MOMENTUM
@@ -189,17 +196,32 @@ static void update_layer(step_state *s, size_t l, int32_t d_exp) {
     fdl_update(&s->run, part, &change);
 }
 
+/* What is free of acc behind errors of `count` values. */
+static void spare_behind(step_state *s, size_t count) {
+    size_t taken = (count + sizeof(int32_t) - 1) / sizeof(int32_t);
+    s->run.spare = s->acc + taken;
+#if FDL_TALL > 1
+    s->run.spare_count = s->acc_count - taken;
+#endif
+}
+
 /* From the last layer to the first that learns. A layer's weights change only after its error has
- * gone down through them, so that no more than two errors need memory at a time. */
+ * gone down through them. Its inputs are not needed after that: the error of the layer below, which
+ * gave them, takes their place. */
 static void run_backward(step_state *s, int32_t d_exp) {
-    for (size_t l = s->net->layer_count; l-- > s->sgd->frozen;) {
-        int32_t below_exp = l > s->sgd->frozen ? pass_error_down(s, l, d_exp) : 0;
+    size_t l = s->net->layer_count - 1;
+    for (; l > s->sgd->frozen; l--) {
+        const fdl_part *part = &s->parts[l];
+        size_t count = fdl_examples(&s->run) * part[-1].outputs;
+        int32_t below_exp = pass_error_down(s, l, d_exp);
+        spare_behind(s, count);
         update_layer(s, l, d_exp);
-        int8_t *done = s->d;
-        s->d = s->d_below;
-        s->d_below = done;
+        s->d = inputs_of(part);
+        memcpy(s->d, s->acc, count);
         d_exp = below_exp;
     }
+    spare_behind(s, 0);
+    update_layer(s, l, d_exp);
 }
 
 int fdl_step(fdl_net *net, void *arena, size_t arena_len, const fdl_batch *batch,

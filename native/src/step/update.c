@@ -66,7 +66,7 @@ static void roll_sums(const fdl_change *change, int32_t *biases, int32_t *veloci
 
 static void subtract_sums(const fdl_run *run, const fdl_change *change, int32_t *biases,
                           int32_t *sums, size_t count) {
-    run->kernels->shift(sums, count, change->bias_shift, INT32_MAX);
+    run->kernels->shift(sums, sums, count, change->bias_shift, INT32_MAX);
     for (size_t o = 0; o < count; o++)
         biases[o] = fdl_subtract(biases[o], sums[o]);
 }

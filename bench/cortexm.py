@@ -144,12 +144,12 @@ def measure(case: Case, data: Split) -> Measured:
 
 
 def program(case: Case, folder: Path) -> Program:
-    sources = (SUPPORT / "cortexm.c", SUPPORT / "cortexm_data.S")
+    sources = (SUPPORT / "cortexm.c", SUPPORT / "data.S")
     return Program(sources, (*case.left_out, f"POOL_BYTES={case.pool}"), (folder,), stack=STACK)
 
 
 def write_data(folder: Path, case: Case, state: ServerState, data: Split) -> None:
-    """model.h and the files of cortexm_data.S."""
+    """model.h and the files of data.S."""
     weights, biases = parameter_counts(case.layers)
     rows = [layer_row(x, e) for x, e in zip(case.layers, state.exponents, strict=True)]
     constants = {

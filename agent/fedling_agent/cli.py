@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fedling_protocol.command.main import run_verb
-from fedling_protocol.command.parser import Verbs, new_parser
+from fedling_protocol.command.parser import Verbs, new_parser, whole
 
 NAME = "fedling-agent"
 
@@ -175,7 +175,7 @@ def _add_recordings(verbs: Verbs) -> None:
     )
     listing.add_argument(
         "--limit",
-        type=int,
+        type=whole(1),
         default=50,
         metavar="N",
         help="list at most so many recordings (default 50)",
@@ -191,8 +191,9 @@ def _add_recordings(verbs: Verbs) -> None:
     relabel.add_argument("label", metavar="LABEL", help="the new label; an empty one ('') for none")
     for name, which in (("--first", "oldest"), ("--last", "newest")):
         relabel.add_argument(
-            name, type=int, metavar="N", help=f"the {name[2:]} sample to relabel (default: {which})"
-        )
+            name, type=whole(0), metavar="N",
+            help=f"the {name[2:]} sample to relabel (default: {which})",
+        )  # fmt: skip
     forget = recordings.add(
         "forget",
         "remove recordings for good, and give up rounds that were trained on them",
@@ -230,7 +231,7 @@ def _add_history(verbs: Verbs) -> None:
     )
     sent.add_argument(
         "--limit",
-        type=int,
+        type=whole(1),
         default=20,
         metavar="N",
         help="list at most so many messages (default 20)",

@@ -11,6 +11,8 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
+NATIVE = ROOT / "native"
+KERNEL_CALLER = ["-D_POSIX_C_SOURCE=199309L"]  # for the clock of kernel.c
 
 
 @cache
@@ -23,11 +25,19 @@ def library(source: str, *defines: str) -> ctypes.CDLL:
 @cache
 def kernel(root: Path = ROOT, *defines: str) -> ctypes.CDLL:
     """kernel.c and the kernel of a tree, with the flags that it is installed with."""
+    given = [*KERNEL_CALLER, *(f"-D{d}" for d in defines), f"-I{root / 'native/include'}"]
+    return compiled([*kernel_flags(root), *given], kernel_sources(root))
+
+
+def kernel_flags(root: Path = ROOT) -> list[str]:
+    """Those that the kernel is installed with."""
     flags = re.search(r"^FDL_CFLAGS = (.*)$", (root / "native/flags.mk").read_text(), re.MULTILINE)
     assert flags is not None
-    sources = [root / "bench/support/kernel.c", *sorted((root / "native/src").rglob("*.c"))]
-    given = ["-D_POSIX_C_SOURCE=199309L", *(f"-D{d}" for d in defines)]
-    return compiled([*flags[1].split(), *given, f"-I{root / 'native/include'}"], sources)
+    return flags[1].split()
+
+
+def kernel_sources(root: Path = ROOT) -> list[Path]:
+    return [root / "bench/support/kernel.c", *sorted((root / "native/src").rglob("*.c"))]
 
 
 def compiled(flags: list[str], sources: list[Path]) -> ctypes.CDLL:

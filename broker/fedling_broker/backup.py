@@ -9,6 +9,7 @@ import io
 import json
 import os
 import re
+import shlex
 import shutil
 import sqlite3
 import tarfile
@@ -24,7 +25,7 @@ from fedling_broker.store.database import FILE, PROGRAM
 from fedling_broker.store.store import FOLDERS, Store
 from fedling_broker.tasks.task_file import parse_task
 from fedling_protocol.disk import durable, given, lock
-from fedling_protocol.disk.errors import BadInput, Missing, writing
+from fedling_protocol.disk.errors import BadInput, writing
 from fedling_protocol.wire.digest import start_model_hash
 
 FORMAT: Final = 1
@@ -71,9 +72,7 @@ class Made:
 
 def make(found: Config, path: Path) -> Made:
     """Write a backup and read it again. Raises CannotWrite, Busy, BadInput."""
-    folder = path.absolute().parent
-    if not folder.is_dir():
-        raise Missing(f"{folder}: there is no such directory")
+    given.check_target(path)
     with writing(str(path)):
         for number in range(1, TRIES + 1):
             try:
@@ -315,7 +314,8 @@ def restore(
         if (state / FILE).exists() and not replace:
             raise StateExists(
                 f"{state}: holds a state already; to put the backup in its place, and the state"
-                f" into {REPLACED}-N there: fedling-broker restore {path} --replace"
+                f" into {REPLACED}-N there: fedling-broker restore {shlex.quote(str(path))}"
+                " --replace"
             )
         with writing(str(state)):
             made = state / RESTORING

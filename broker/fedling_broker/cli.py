@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fedling_protocol.command.main import run_verb
-from fedling_protocol.command.parser import Verbs, new_parser
+from fedling_protocol.command.parser import Verbs, new_parser, whole
 
 NAME = "fedling-broker"
 ROOT_KEY = Path("root.key")
@@ -58,8 +58,11 @@ def _add_service(verbs: Verbs) -> None:
         "--host", default="127.0.0.1", help="the address of the MQTT broker (default: %(default)s)"
     )
     init.add_argument(
-        "--port", type=int, default=1883, help="the port of the MQTT broker (default: %(default)s)"
+        "--port",
+        type=whole(1, 65535),
+        help="the port of the MQTT broker (default: 1883, with --tls 8883)",
     )
+    _add_security(init)
     init.add_argument(
         "--topic-root",
         default="fedling",
@@ -81,6 +84,22 @@ def _add_service(verbs: Verbs) -> None:
         "check configuration, keys, tasks and the MQTT broker, and tell what was counted",
         json=True,
     )
+
+
+def _add_security(init: argparse.ArgumentParser) -> None:
+    how = init.add_mutually_exclusive_group()
+    how.add_argument("--tls", action="store_true", help="speak TLS with the MQTT broker")
+    how.add_argument(
+        "--allow-plaintext",
+        action="store_true",
+        help="send everything unencrypted to an MQTT broker on another machine",
+    )
+    for option, what in (
+        ("--ca-file", "the certificate of the authority that signed the MQTT broker's"),
+        ("--certificate-file", "the aggregator's own certificate"),
+        ("--key-file", "the private key of the aggregator's own certificate"),
+    ):
+        init.add_argument(option, type=Path, metavar="FILE", help=f"with --tls: {what}")
 
 
 def _add_backup(verbs: Verbs) -> None:
@@ -163,11 +182,17 @@ def _add_devices(verbs: Verbs) -> None:
     add.add_argument("device", help="the device's id, as `fedling-agent init` prints it")
     add.add_argument("key", help="the device's public key, 64 hexadecimal digits")
     _add_root_key(add)
-    verbs.add(
+    listing = verbs.add(
         "list",
         "list all devices of the fleet, and what each did for which task",
+        "--live",
         run="device.list_",
         json=True,
+    )
+    listing.add_argument(
+        "--live",
+        action="store_true",
+        help="ask the MQTT broker what each says now: training, idle, offline, and of which model",
     )
     verbs.add("pending", "list devices that asked and are not enrolled", "--json", json=True)
     remove = verbs.add(
@@ -185,7 +210,7 @@ def _add_rounds(verbs: Verbs) -> None:
     _add_last(listing, "rounds of each task")
     show = verbs.add("show", "show one round: verdicts, bytes, hashes", "watch 3 --json", json=True)
     show.add_argument("task", help="the name of the task")
-    show.add_argument("round", type=int, help="the number of the round")
+    show.add_argument("round", type=whole(0), help="the number of the round")
     verify = verbs.add(
         "verify",
         "recompute every model from the journal's sums, and sums from updates where they are kept",
@@ -199,7 +224,7 @@ def _add_rounds(verbs: Verbs) -> None:
 
 def _add_last(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument(
-        "--last", type=int, metavar="N", help=f"list the newest N {what} only (default: all)"
+        "--last", type=whole(1), metavar="N", help=f"list the newest N {what} only (default: all)"
     )
 
 
@@ -216,7 +241,7 @@ def _add_models(verbs: Verbs) -> None:
         json=True,
     )
     rollback.add_argument("task", help="the name of the task")
-    rollback.add_argument("version", type=int, help="the version to go back to")
+    rollback.add_argument("version", type=whole(1), help="the version to go back to")
     weights = verbs.add(
         "weights",
         "write the weights of a version into a file",
@@ -225,7 +250,7 @@ def _add_models(verbs: Verbs) -> None:
     )
     weights.add_argument("task", help="the name of the task")
     weights.add_argument("file", type=Path, help="the file to write")
-    weights.add_argument("--version", type=int, help="the version (default: the newest)")
+    weights.add_argument("--version", type=whole(1), help="the version (default: the newest)")
 
 
 def _add_export(verbs: Verbs) -> None:
@@ -242,9 +267,9 @@ def _add_export(verbs: Verbs) -> None:
     export.add_argument(
         "--float", action="store_true", help="write float32, for tools that want floats"
     )
-    export.add_argument("--version", type=int, help="the version (default: the newest)")
+    export.add_argument("--version", type=whole(1), help="the version (default: the newest)")
     export.add_argument(
-        "--check", type=int, default=0, metavar="N",
+        "--check", type=whole(0), default=0, metavar="N",
         help="run N random examples in onnxruntime and in the kernel first; without --float all"
         " numbers must be the same (default: %(default)s)",
     )  # fmt: skip

@@ -108,5 +108,6 @@ keep_updates = "fold"       # "audit" keeps them, so that `round verify` can add
 [mqtt]
 host = "{host}"
 port = {port}
+{security}
 topic_root = "{topic_root}"
 """

@@ -206,7 +206,12 @@ def _check_round(
         return False
     total, base = Sum(before.layers), Base(before.layers, before.exponents)
     try:
-        finish(add_up(store.rounds, plan.plan_id, members, base, limits, total))
+        finish(
+            add_up(
+                store.rounds, plan.plan_id, members, lambda _, update: base.measure(update),
+                limits, total,
+            )
+        )  # fmt: skip
     except Damaged as damaged:
         raise Mismatch(str(damaged)) from damaged
     if sha256(sums.to_bytes(total.total)) != row.sum_hash or total.weight != row.weight:

@@ -13,11 +13,12 @@ from rich.console import Console
 
 from fedling_native import MAX_BATCH
 from fedling_protocol.command.main import run
-from fedling_protocol.command.parser import new_parser
+from fedling_protocol.command.parser import SHOWN, new_parser, whole
 from fedling_protocol.exits import Exit
 from fedling_sim.board import boards
 
 NAME = "fedling-sim"
+LONGEST_SIZE = 16  # characters of a number of bytes
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,16 +56,16 @@ def _add_run(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     run.set_defaults(run=_run)
     run.add_argument("task", type=Path, metavar="TASK", help="a task file with [simulation]")
     run.add_argument(
-        "--seed", type=_count, metavar="N", help="the seed, instead of simulation.seed"
+        "--seed", type=whole(0, 2**31), metavar="N", help="the seed, instead of simulation.seed"
     )
     run.add_argument(
         "--devices",
-        type=_positive,
+        type=whole(1),
         metavar="N",
         help="take the first N devices only; the cohort shrinks",
     )
     run.add_argument(
-        "--rounds", type=_positive, metavar="N", help="play so many rounds, instead of task.rounds"
+        "--rounds", type=whole(1), metavar="N", help="play so many rounds, instead of task.rounds"
     )
     run.add_argument(
         "--out",
@@ -131,10 +132,13 @@ def _add_fits(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
             help=f"bytes of {name.replace('ram', 'RAM')} that the device has left: 65536, 64k, 1M",
         )  # fmt: skip
     fits.add_argument(
-        "--batch", type=_batch, metavar="N", help="examples in one step, instead of training.batch"
+        "--batch",
+        type=whole(1, MAX_BATCH),
+        metavar="N",
+        help="examples in one step, instead of training.batch",
     )
     fits.add_argument(
-        "--examples", type=_positive, metavar="N",
+        "--examples", type=whole(1), metavar="N",
         help="examples of a device in a round (default: training.min_examples)",
     )  # fmt: skip
     fits.add_argument("--json", action="store_true", help="print JSON instead of text")
@@ -151,20 +155,6 @@ def _add(
         epilog=f"example:\n  {NAME} {words}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-
-
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"{number}: allowed: 0 or more")
-    return number
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number}: allowed: 1 or more")
-    return number
 
 
 def _board(text: str) -> boards.Board:
@@ -186,18 +176,11 @@ def _board_selftest(args: argparse.Namespace) -> int:
     return command.run_selftest(args)
 
 
-def _batch(text: str) -> int:
-    number = int(text)
-    if not 1 <= number <= MAX_BATCH:
-        raise argparse.ArgumentTypeError(f"{number}: allowed: 1 to {MAX_BATCH}")
-    return number
-
-
 def _size(text: str) -> int:
     """Read a number of bytes: 65536, 64k, 1M."""
     found = re.fullmatch(r"(\d+)([kM]?)", text)
-    if not found or int(found[1]) < 1:
-        raise argparse.ArgumentTypeError(f"{text}: allowed: bytes, as in 65536, 64k or 1M")
+    if not found or len(text) > LONGEST_SIZE or int(found[1]) < 1:
+        raise argparse.ArgumentTypeError(f"{text[:SHOWN]}: allowed: bytes, as in 65536, 64k or 1M")
     return int(found[1]) * {"": 1, "k": boards.KIB, "M": boards.MIB}[found[2]]
 
 

@@ -12,10 +12,10 @@ from fedling_protocol.wire.identity import SigningKey
 from fedling_sim import calibration
 from fedling_sim.aggregator import Aggregator
 from fedling_sim.calibration import Calibration
+from fedling_sim.chaos.proxy import Proxy
 from fedling_sim.device import Device, DeviceFailed, Surroundings
 from fedling_sim.mosquitto import Mosquitto
 from fedling_sim.process import ChildDied
-from fedling_sim.proxy import Proxy
 from fedling_sim.simulation import Scenario
 from fedling_sim.splitting import DeviceData
 from fedling_sim.world import Trace, Weather

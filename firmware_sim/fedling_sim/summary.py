@@ -1,5 +1,6 @@
 """What happened in a run, for a terminal."""
 
+import shlex
 from pathlib import Path
 
 from rich.console import Console
@@ -15,7 +16,8 @@ def show(console: Console, record: Record, page: Path, task: Path) -> None:
     for line in (
         "",
         f"report: {page.absolute()}",
-        f"next:   fedling-sim run {task} --seed {record.seed + 1}    # other days, other weights",
+        f"next:   fedling-sim run {shlex.quote(str(task))} --seed {record.seed + 1}"
+        "    # other days, other weights",
         "        your own CSV files instead: docs/simulation.md; real devices: README.md",
     ):
         console.print(line, highlight=False, markup=False, soft_wrap=True)

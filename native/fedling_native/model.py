@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from fedling_native._core import ffi, lib
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from fedling_native._core import CData
+
+KNOWN = 64  # models of which the answer is kept: the same few are asked about with every message
 
 
 def c_layers(layers: Sequence[Layer], exponents: Sequence[int] | None = None) -> CData:
@@ -33,6 +36,11 @@ def check_model(
     layers: Sequence[Layer], loss: Loss, exponents: Sequence[int] | None = None
 ) -> None:
     """NativeError unless these are a model; allocates nothing of its size."""
+    _check_model(tuple(layers), loss, None if exponents is None else tuple(exponents))
+
+
+@lru_cache(maxsize=KNOWN)
+def _check_model(layers: tuple[Layer, ...], loss: Loss, exponents: tuple[int, ...] | None) -> None:
     array, count = c_layers(layers, exponents), len(layers)
     unread = ffi.new("int64_t *")  # fdl_check_net asks only that there are weights and biases
     net = ffi.new(
@@ -48,12 +56,22 @@ def check_model(
 
 def parameter_counts(layers: Sequence[Layer]) -> tuple[int, int]:
     """How many weights and biases a model has."""
+    return _parameter_counts(tuple(layers))
+
+
+@lru_cache(maxsize=KNOWN)
+def _parameter_counts(layers: tuple[Layer, ...]) -> tuple[int, int]:
     array, count = c_layers(layers), len(layers)
     return lib.fdl_weight_count(array, count), lib.fdl_bias_count(array, count)
 
 
 def weights_size(layers: Sequence[Layer]) -> int:
     """How many canonical bytes the weights of a model have."""
+    return _weights_size(tuple(layers))
+
+
+@lru_cache(maxsize=KNOWN)
+def _weights_size(layers: tuple[Layer, ...]) -> int:
     return lib.fdl_packed_size(c_layers(layers), len(layers))
 
 

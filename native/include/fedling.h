@@ -40,7 +40,7 @@ enum fdl_error {
     FDL_E_RATE = -7,        /* learning rate, momentum, pull or frozen layers out of range */
     FDL_E_TARGET = -8,      /* a target that the loss does not allow */
     FDL_E_INPUT = -9,       /* an input of -128: the range is -127..127 */
-    FDL_E_SAMPLES = -10,    /* a fit of none or of 2^24 and more, or the second pass differs */
+    FDL_E_SAMPLES = -10,    /* samples: none, 2^31 and more, or sums that none have */
     FDL_E_NORMALISER = -11, /* a mean, mantissa or shift that no fit gives */
     FDL_E_ABSENT = -12      /* a kind of layer, a loss or an option that this build leaves out */
 };
@@ -113,7 +113,7 @@ size_t fdl_packed_size(const fdl_layer *layers, size_t layer_count);
  * the sum over the layers of FDL_WEIGHT_ROOM(out, channels) for dense, kernel_height times
  * FDL_WEIGHT_ROOM(out, kernel_width * channels) for conv, the count for depthwise. */
 size_t fdl_weight_room(const fdl_layer *layers, size_t layer_count);
-#if defined(__x86_64__)
+#if defined(__x86_64__) || (defined(__aarch64__) && !defined(__AARCH64EB__))
 #define FDL_WEIGHT_ROOM(rows, len) (((rows) + 15) / 16 * 16 * (((len) + 3) / 4 * 4))
 #else
 #define FDL_WEIGHT_ROOM(rows, len) ((rows) * (len))

@@ -27,7 +27,7 @@ const char *fdl_describe_error(int error) {
     case FDL_E_INPUT:
         return "an input is -128: the range is -127..127";
     case FDL_E_SAMPLES:
-        return "a fit takes 1 to 2^24 - 1 samples a channel, as many in the second pass";
+        return "sums that no 1 to 2^31 - 1 samples a channel have";
     case FDL_E_NORMALISER:
         return "no fit gives this mantissa or shift";
     case FDL_E_ABSENT:

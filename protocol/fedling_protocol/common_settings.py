@@ -1,5 +1,6 @@
 """The keys that agent.toml and broker.toml both have: the same names, units and checks."""
 
+import ipaddress
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -7,6 +8,19 @@ from pathlib import Path
 from fedling_protocol.settings import setting
 from fedling_protocol.wire.names import is_name
 from fedling_protocol.wire.topics import Topics
+
+PLAIN_PORT, TLS_PORT = 1883, 8883
+TLS_ONLY = ("ca_file", "certificate_file", "key_file")  # keys of [mqtt]
+FILES = ("password_file", *TLS_ONLY)
+ELSEWHERE = (
+    "is another machine, and without TLS whoever is on the way there reads updates, models and the"
+    " password: set tls = true (and ca_file), or, if that is meant, allow_plaintext = true"
+)
+
+PLAINTEXT = (
+    "nothing is encrypted: whoever is on the way to the MQTT broker reads updates, models and the "
+    "password; set mqtt.tls"
+)
 
 
 def check_fleet(value: str) -> str | None:
@@ -43,12 +57,23 @@ def check_user(value: str) -> str | None:
     return None if value.isprintable() else "a name without control characters"
 
 
+def is_loopback(host: str) -> bool:
+    """Whether what goes there stays on this machine."""
+    try:
+        return host.lower() == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 @dataclass(frozen=True, slots=True)
 class MqttSettings:
     """[mqtt]: the MQTT broker."""
 
     host: str = setting(help="name or address of the MQTT broker", low=1, check=check_host)
-    port: int = setting(1883, help="TCP port of the MQTT broker", low=1, high=65_535)
+    port: int | None = setting(
+        None, help="TCP port of the MQTT broker; by default 8883 with tls, else 1883",
+        low=1, high=65_535,
+    )  # fmt: skip
     keepalive_s: int = setting(
         300,
         help="after so long a silence the MQTT broker gets a sign of life",
@@ -67,20 +92,67 @@ class MqttSettings:
     password_file: Path | None = setting(
         None, help="the file of the user's password, which nobody else may read (mode 0600)"
     )
+    tls: bool = setting(
+        False, help="speak TLS 1.3 or 1.2 with the MQTT broker, and check its certificate and name"
+    )
+    ca_file: Path | None = setting(
+        None,
+        help="with tls: the file of the certificates (PEM) whose signature under the MQTT broker's"
+        " is believed; without it those that the system trusts",
+    )
+    certificate_file: Path | None = setting(
+        None,
+        help="with tls: the file of this end's own certificate (PEM) and of those between it and"
+        " its authority; without it none is shown",
+    )
+    key_file: Path | None = setting(
+        None,
+        help="the file of certificate_file's private key (PEM), which nobody else may read"
+        " (mode 0600)",
+    )
+    allow_plaintext: bool = setting(
+        False, help="without tls: send everything unencrypted to an MQTT broker elsewhere"
+    )
 
     def __post_init__(self) -> None:
         if self.password_file is not None and not self.user:
             raise ValueError("password_file is of no use without user")
+        if (self.certificate_file is None) != (self.key_file is None):
+            raise ValueError("certificate_file and key_file are of use together only")
+        for name in TLS_ONLY:
+            if getattr(self, name) is not None and not self.tls:
+                raise ValueError(f"{name} is of no use without tls = true")
+        if self.tls and self.allow_plaintext:
+            raise ValueError("tls = true and allow_plaintext = true contradict each other")
+        if self.plaintext and not self.allow_plaintext:
+            raise ValueError(f'host = "{self.host}" {ELSEWHERE}')
+
+    @property
+    def tcp_port(self) -> int:
+        """The port, the given one or the usual one."""
+        return self.port or (TLS_PORT if self.tls else PLAIN_PORT)
 
     @property
     def address(self) -> str:
         """Write host and port as people do."""
-        return f"{self.host}:{self.port}"
+        return f"{self.host}:{self.tcp_port}"
+
+    @property
+    def plaintext(self) -> bool:
+        """Whether somebody on the way to the MQTT broker can read what goes there."""
+        return not self.tls and not is_loopback(self.host)
+
+    @property
+    def way_there(self) -> str:
+        """Write host and port, and how they are spoken with, for logs."""
+        if self.tls:
+            return f"{self.address} by TLS"
+        return f"{self.address}, not encrypted (mqtt.tls)" if self.plaintext else self.address
 
     def within(self, folder: Path) -> "MqttSettings":
-        """The same, with a relative path taken from the folder of the configuration file."""
-        file = self.password_file
-        return self if file is None else replace(self, password_file=folder / file)
+        """The same, with relative paths taken from the folder of the configuration file."""
+        given = {name: getattr(self, name) for name in FILES}
+        return replace(self, **{n: folder / file for n, file in given.items() if file is not None})
 
 
 @dataclass(frozen=True, slots=True)

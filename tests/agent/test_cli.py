@@ -344,7 +344,7 @@ def test_check_names_what_is_wrong(agent: Agent) -> None:
 
 def test_name_that_is_not_found_is_said_by_conditions_and_check(agent: Agent) -> None:
     agent.run("init")
-    change(agent, 'host = "127.0.0.1"', 'host = "nowhere.invalid"')
+    change(agent, 'host = "127.0.0.1"', 'allow_plaintext = true\nhost = "nowhere.invalid"')
     network = agent.json("conditions")["signals"]["network"]
     assert network["value"] is False
     assert network["reason"].startswith("the look-up of nowhere.invalid ")

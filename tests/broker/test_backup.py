@@ -96,6 +96,15 @@ def test_restore_writes_the_configuration_where_there_is_none(here: Here) -> Non
     assert here("check", code=Exit.FAILED).startswith("broker.toml: sound")  # no MQTT broker
 
 
+def test_restore_that_is_refused_leaves_no_configuration(here: Here) -> None:
+    """And says what to type so that a shell takes it."""
+    prepare(here)
+    file = FILE.rename("of home.fedling")
+    said = here("restore", str(file), "--config", "other.toml", code=Exit.FAILED)
+    assert "fedling-broker restore 'of home.fedling' --replace" in said
+    assert not Path("other.toml").exists()
+
+
 def running(tmp_path: Path) -> HandAggregator:
     """An aggregator with a task of five rounds, of which it keeps one."""
     aggregator = HandAggregator(tmp_path / "state", keep_rounds=1)
@@ -238,7 +247,7 @@ def test_a_tar_that_is_no_backup_writes_nowhere(here: Here) -> None:
 
 def test_what_is_not_there_is_said(here: Here) -> None:
     here("restore", "none.tar", "--replace", code=Exit.NOT_FOUND)
-    here("backup", "none/home.fedling", code=Exit.NOT_FOUND)
+    here("backup", "none/home.fedling", code=Exit.CANNOT_WRITE)
 
 
 def test_a_backup_of_another_fleet_is_refused(here: Here) -> None:

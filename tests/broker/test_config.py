@@ -10,7 +10,7 @@ from fedling_protocol.wire.messages import PlanKind
 
 KEY = "ab" * 32
 HEAD = f'fleet = "home"\nroot_key = "{KEY}"\nstate_dir = "state"\n'
-SMALL = HEAD + '[mqtt]\nhost = "h"\n'
+SMALL = HEAD + '[mqtt]\nhost = "h"\nallow_plaintext = true\n'
 
 
 def load(directory: Path, text: str) -> config.Config:
@@ -24,14 +24,20 @@ def test_load_fills_in_defaults(tmp_path: Path) -> None:
     assert found.state_dir == tmp_path / "state"
     assert found.root_key == bytes.fromhex(KEY)
     assert found.file.keep_updates is KeepUpdates.FOLD
-    assert (found.file.mqtt.host, found.file.mqtt.port) == ("h", 1883)
+    assert (found.file.mqtt.host, found.file.mqtt.tcp_port) == ("h", 1883)
     assert found.file.mqtt.keepalive_s == 300
     assert found.topics.of(Kind.PLAN, "watch", PlanKind.TRAIN) == "fedling/1/home/watch/plan/train"
 
 
 def test_load_of_what_init_writes(tmp_path: Path) -> None:
     text = config.TEMPLATE.format(
-        fleet="home", root_key=KEY, state_dir="/var/lib/x", topic_root="a/b", host="h", port=1
+        fleet="home",
+        root_key=KEY,
+        state_dir="/var/lib/x",
+        topic_root="a/b",
+        host="h",
+        port=1,
+        security="tls = true",
     )
     found = load(tmp_path, text)
     assert found.state_dir == Path("/var/lib/x")

@@ -19,8 +19,8 @@ from fedling_protocol.wire import envelope
 from fedling_protocol.wire.identity import SigningKey
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Conditions, PlanKind, StateCode
+from fedling_sim.chaos.proxy import Proxy
 from fedling_sim.mosquitto import Mosquitto
-from fedling_sim.proxy import Proxy
 from fedling_sim.world import Weather
 from tests.support.access import access_settings
 from tests.support.agent import GOOD, Agent, rows
@@ -32,6 +32,7 @@ from tests.support.aggregator import (
     make_model,
     make_plan,
 )
+from tests.support.damage import spoil
 from tests.support.tools import absent, as_nobody, only_processes
 
 LAYERS = (dense(40, 16, relu=True), dense(16, 3))  # 20 samples of 2 channels, 3 labels
@@ -514,18 +515,6 @@ def test_update_that_the_mqtt_broker_drops_is_told_and_sent_when_it_lets_it_thro
 # --- a damaged store -----------------------------------------------------------------------------
 
 
-def spoil(database: Path, table: str) -> None:
-    """Overwrite the first page of a table, in the file under whoever uses it."""
-    connection = sqlite3.connect(database)
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    sql = "SELECT rootpage FROM sqlite_master WHERE name = ?"
-    (page,) = connection.execute(sql, (table,)).fetchone()
-    connection.close()
-    with database.open("r+b") as file:
-        file.seek((page - 1) * 4096)
-        file.write(b"\xff" * 4096)
-
-
 def test_damaged_database_is_put_aside_under_the_running_service(
     aggregator: FakeAggregator, make_agent: MakeAgent
 ) -> None:
@@ -548,6 +537,29 @@ def test_damaged_database_is_put_aside_under_the_running_service(
     assert "put aside" in agent.run("status").stdout
     agent.run("recordings", "forget", "wrist", "r0")
     assert not agent.status()["aside"]
+    assert agent.stop() == 0
+
+
+def test_who_is_told_to_end_ends_though_the_database_is_damaged(
+    aggregator: FakeAggregator, make_agent: MakeAgent
+) -> None:
+    """Damage is found where the last word is written down. The next start begins anew."""
+    agent = make_agent()
+    ready(aggregator, agent)
+    aggregator.until(lambda: agent.status().get("connection", {}).get("connected"))
+    database = agent.state / "store.db"
+    spoil(database, "sent")
+    connection = sqlite3.connect(database)  # what the service has in memory is old now
+    connection.execute("INSERT INTO marks VALUES ('somebody else was here')")
+    connection.commit()
+    connection.close()
+    assert agent.stop() == 0
+    assert "malformed" not in agent.log_text()
+    assert not list(agent.state.glob("store.db.damaged-*"))
+    agent.start()
+    agent.run("ingest", "wrist", text=rows(6, 200, seed=3), code=None)
+    aggregator.offer(make_model(LAYERS), 1)
+    aggregator.until(lambda: agent.status().get("aside"))
     assert agent.stop() == 0
 
 

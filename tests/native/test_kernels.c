@@ -21,6 +21,8 @@ static const fdl_kernels *const TABLES[] = {
 #endif
 };
 
+static const fdl_kernels *tested;
+
 /* ---- Random numbers (splitmix64) ---- */
 
 static uint64_t state;
@@ -66,7 +68,7 @@ static size_t draw_length(size_t limit) {
 
 /* ---- One case ---- */
 
-#define MOST_ROWS (FDL_TALL > 1 ? 8 : FDL_GRADIENT_ROWS) /* of a gradient, in every table */
+#define MOST_ROWS (FDL_TALL > FDL_GRADIENT_ROWS ? FDL_TALL : FDL_GRADIENT_ROWS)
 #define BUFFERS   6
 #define LONGEST   20000 /* more than any table works on at a time */
 #define WEIGHTS   20000 /* about as many in a case, for the sake of time */
@@ -240,8 +242,14 @@ static void run_spread(const fdl_kernels *kernels, scene *s) {
     kernels->spread(s->acc, s->at, s->windows.n, s->d, &s->block);
 }
 
+/* Of a gradient. */
+static size_t most_rows(const fdl_kernels *kernels) {
+    size_t tall = tall_of(kernels);
+    return tall > 0 ? tall : FDL_GRADIENT_ROWS;
+}
+
 static void draw_gradient(scene *s) {
-    size_t rows = (size_t)draw_in(0, MOST_ROWS), len = draw_length(FDL_PIECE);
+    size_t rows = (size_t)draw_in(0, (int32_t)most_rows(tested)), len = draw_length(FDL_PIECE);
     s->block = (fdl_block){NULL, rows, rows + draw() % 20, len};
     draw_windows(s);
     s->d = take_int8(s, s->windows.n > 0 ? (s->windows.n - 1) * s->block.step + rows : 0);
@@ -253,7 +261,7 @@ static void draw_gradient(scene *s) {
 
 /* What is past `rows` and `len` may hold anything. */
 static void run_gradient(const fdl_kernels *kernels, scene *s) {
-    static int32_t woven[FDL_TALL * FDL_PIECE];
+    static int32_t woven[MOST_ROWS * FDL_PIECE];
     int is_woven = tall_of(kernels) > 1;
     int32_t *g = is_woven ? woven : s->g;
     if (is_woven)
@@ -473,10 +481,10 @@ int main(int argc, char **argv) {
         return 2;
     state = strtoull(argv[1], NULL, 10);
     unsigned long cases = strtoul(argv[2], NULL, 10);
-    const fdl_kernels *kernels = find_table(argv[3]);
+    tested = find_table(argv[3]);
     for (size_t f = 0; f < sizeof FUNCTIONS / sizeof *FUNCTIONS; f++)
         for (unsigned long i = 0; i < cases; i++)
-            if (!passes(&FUNCTIONS[f], kernels))
+            if (!passes(&FUNCTIONS[f], tested))
                 return 1;
     return 0;
 }

@@ -10,6 +10,7 @@ from fedling_protocol.net.link import MqttLink
 from fedling_protocol.net.mqtt import new_client
 from fedling_protocol.net.ports import Broker, Will
 from fedling_protocol.net.tcpinfo import Traffic
+from fedling_protocol.net.transport import PLAIN
 from fedling_protocol.runtime.backoff import Backoff
 from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.runtime.worker import InlineWorker
@@ -98,6 +99,7 @@ class FakeAggregator:
             lambda _topic: MAX_LARGE,
             partial(new_client, "aggregator", None),
             self,
+            PLAIN,
         )
         self._link.start()
         self.until(lambda: self._link.connected)

@@ -19,6 +19,7 @@ from fedling_protocol.net.link import MqttLink
 from fedling_protocol.net.mqtt import new_client
 from fedling_protocol.net.ports import Broker, Will
 from fedling_protocol.net.tcpinfo import Traffic
+from fedling_protocol.net.transport import PLAIN
 from fedling_protocol.runtime.backoff import Backoff
 from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.runtime.worker import InlineWorker
@@ -197,6 +198,7 @@ class Device:
             lambda _topic: MAX_LARGE,
             client,
             self,
+            PLAIN,
         )
         self.link.start()
 

@@ -85,7 +85,7 @@ class HandAggregator:
             fleet="test",
             root_key=ROOT.public.hex(),
             state_dir=directory,
-            mqtt=MqttSettings(host="nowhere"),
+            mqtt=MqttSettings(host="localhost"),
             keep_updates=keep_updates,
             keep_rounds=keep_rounds,
         )

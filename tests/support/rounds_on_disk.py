@@ -5,7 +5,7 @@ from pathlib import Path
 
 from fedling_broker.aggregation.sums import Sum
 from fedling_broker.service.fold import fold
-from fedling_broker.service.running_sum import Base, add_up
+from fedling_broker.service.running_sum import Base, add_up, as_stored
 from fedling_broker.store.rounds import DecisionRow, PlanRow
 from fedling_broker.store.store import Store
 from fedling_broker.tasks.task_file import Task, parse_task
@@ -125,7 +125,7 @@ def fold_round(store: Store, plan: PlanRow, *, keep: bool = False, keep_rounds: 
     before, base = models.newest_state("tiny"), models.newest("tiny")
     total = Sum(TASK.spec.layers)
     members, limits = rounds.members("tiny", plan.plan_id), closed.limits
-    finish(add_up(rounds, plan.plan_id, members, base_of(store), limits, total))
+    finish(add_up(rounds, plan.plan_id, members, as_stored, limits, total))
     made = fold(models, TASK, base, before, total.group(), limits.steps)
     with store.database.transaction("a fold"):
         models.enter("tiny", made.entry(plan.round), made.model)

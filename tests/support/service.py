@@ -130,7 +130,10 @@ class HandService:
         )
         identity = Identity(DEVICE, SECRET)
         self.service = Service(ports, self.config, {"wrist": STREAM}, identity, self.store)
-        self.service.start()
+        try:
+            self.service.start()
+        except BadDatabase as error:  # as `run` does
+            self.service.meet(error)
         self.clock.settle()
 
     @property

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -44,7 +45,7 @@ class Installation:
         """All that sensors may ask; the MQTT broker's name is looked up, if that is soon done."""
         if self.config is None:
             return Roots()
-        way = Way(self.config.mqtt.host, self.config.mqtt.port)
+        way = Way(self.config.mqtt.host, self.config.mqtt.tcp_port)
         with suppress(OSError):  # the way remembers why
             names.find(way, LOOK_UP_S)
         return replace(self.config.roots, way=way)
@@ -91,5 +92,6 @@ def _as_the_service_reads(file: Path) -> AgentConfig:
             raise
         user = ownership.user_name(os.geteuid())
         raise SettingsError(
-            f"{file}: user {user}, who keeps the state, cannot read it; run: chmod 644 {file}"
+            f"{file}: user {user}, who keeps the state, cannot read it; run: "
+            f"chmod 644 {shlex.quote(str(file))}"
         ) from error

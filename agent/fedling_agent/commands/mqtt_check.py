@@ -3,6 +3,7 @@
 from fedling_agent.config import AgentConfig
 from fedling_native import weights_size
 from fedling_protocol.command.output import size
+from fedling_protocol.common_settings import PLAINTEXT
 from fedling_protocol.net import probe as probing
 from fedling_protocol.net.probe import OWN, Missed, Probe
 from fedling_protocol.wire.kinds import Kind
@@ -26,7 +27,8 @@ def run(config: AgentConfig, device: str) -> str:
         faults = _Check(config, device, probe).faults()
     if faults:
         raise Missed(faults)
-    return f"{config.mqtt.address} lets this device read, write and retain what it needs"
+    open_ = f"; {PLAINTEXT}" if config.mqtt.plaintext else ""
+    return f"{config.mqtt.address} lets this device read, write and retain what it needs{open_}"
 
 
 class _Check:

@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> Exit:
         request: Json = {"do": "predict", "task": args.task, "form": form}
         score = Score()
         for piece in pieces(given.all(), form, window):
-            answer = _with_label(ask(request | piece), tidy(args.label))
+            answer = with_label(ask(request | piece), tidy(args.label))
             right = score.add(answer)
             if args.json:
                 so_far = {} if "given" not in answer else {"score": score.json()}
@@ -41,10 +41,15 @@ def run(args: argparse.Namespace) -> Exit:
     return Exit.OK
 
 
-def _with_label(answer: Json, label: str) -> Json:
-    """Add the label that the command line gives. Raises BadInput: the rows have labels as well."""
-    if not label or "label" not in answer:
+def with_label(answer: Json, label: str) -> Json:
+    """Add the label that the command line gives.
+
+    Raises BadInput: the rows have labels as well, or the model answers with none.
+    """
+    if not label:
         return answer
+    if "label" not in answer:
+        raise BadInput("--label is given, and the model answers with an error of reconstruction")
     if "given" in answer:
         raise BadInput("--label is given, and the rows have labels")
     return answer | {"given": label}

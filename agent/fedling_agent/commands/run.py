@@ -29,11 +29,12 @@ from fedling_protocol.disk.lock import Locked
 from fedling_protocol.disk.ownership import NotOurs
 from fedling_protocol.exits import Exit
 from fedling_protocol.net import credentials
+from fedling_protocol.net.credentials import Access
 from fedling_protocol.net.link import MqttLink
 from fedling_protocol.net.mqtt import new_client
-from fedling_protocol.net.ports import Broker, Credentials, Link, Owner
+from fedling_protocol.net.ports import Broker, Link, Owner
 from fedling_protocol.net.way import Way
-from fedling_protocol.runtime import logs, sdnotify
+from fedling_protocol.runtime import logs, sdnotify, watchdog
 from fedling_protocol.runtime.backoff import Backoff
 from fedling_protocol.runtime.ending import Ending
 from fedling_protocol.runtime.loop import Loop
@@ -56,7 +57,7 @@ class _Who:
     where: Installation
     config: AgentConfig
     streams: dict[str, Stream]
-    known_as: Credentials | None
+    access: Access
     identity: Identity
     why_not: Callable[[], str]  # as Ending asks it
 
@@ -65,12 +66,12 @@ def run(args: argparse.Namespace) -> Exit:
     where = installation.find(args)
     config, streams = where.needed_config(), where.streams()
     logs.set_up(args.log)
-    known_as = credentials.load(config.mqtt)
+    access = credentials.load(config.mqtt)
     with ExitStack() as held:
         _lock(held, where)
         me = identity.ensure(where.state)
         log.info("device %s, key %s", me.device, me.key.public.hex())
-        who = _Who(where, config, streams, known_as, me, partial(_why_not, args))
+        who = _Who(where, config, streams, access, me, partial(_why_not, args))
         ending = _lives(who)
     ending.finish()
     return Exit.OK
@@ -79,18 +80,22 @@ def run(args: argparse.Namespace) -> Exit:
 def _lives(who: _Who) -> Ending:
     """Run the service; on a new database where the old one is damaged. Raises CannotWrite."""
     state, bounds = who.where.state, who.config.bounds
-    store = Store.open_or_begin_anew(state, bounds, int(time.time()))
+    alive = watchdog.in_long_work()
+    store = Store.open_or_begin_anew(state, bounds, int(time.time()), alive)
     renewed = float("-inf")
     while isinstance(end := _live(who, store), BadDatabase):
         if time.monotonic() < renewed + HEALTHY_S:
             raise CannotWrite(f"{store.database.path}", f"{end}, again and again")
-        store = Store.begin_anew(state, bounds, int(time.time()), end)
+        store = Store.begin_anew(state, bounds, int(time.time()), end, alive)
         renewed = time.monotonic()
     return end
 
 
 def _live(who: _Who, store: Store) -> BadDatabase | Ending:
-    """Run the service on this store to its end, which may be that the database is damaged."""
+    """Run the service on this store to its end, which may be that the database is damaged.
+
+    Who was told to end ends, whatever is found on the way out: the next start begins anew.
+    """
     ends: list[BadDatabase] = []
     with ExitStack() as held:
         held.callback(store.close)
@@ -104,7 +109,7 @@ def _live(who: _Who, store: Store) -> BadDatabase | Ending:
             service.link.reconnect("begins anew")
             loop.stop()
 
-        ports = _ports(loop, disk, who.config, who.known_as, begin_anew)
+        ports = _ports(loop, disk, who.config, who.access, begin_anew)
         service = Service(ports, who.config, who.streams, who.identity, store)
         server = control.Server(loop, who.where.state, Desk(service).handle)
         held.callback(server.close)
@@ -116,7 +121,8 @@ def _live(who: _Who, store: Store) -> BadDatabase | Ending:
         Watchdog(loop).start()
         sdnotify.ready("running")
         loop.run()
-    return ends[0] if ends else ending
+        ending.close()
+    return ends[0] if ends and not ending.asked else ending
 
 
 def _lock(held: ExitStack, where: Installation) -> None:
@@ -147,24 +153,25 @@ def _ports(
     loop: Loop,
     disk: ThreadWorker,
     config: AgentConfig,
-    known_as: Credentials | None,
+    access: Access,
     begin_anew: Callable[[BadDatabase], None],
 ) -> Ports:
     names = ThreadWorker(loop, "names", patient=False)
     sensors = ThreadWorker(loop, "sensors", patient=False)
     training, mqtt, retry = config.training, config.mqtt, config.retry
-    way = Way(mqtt.host, mqtt.port)
+    way = Way(mqtt.host, mqtt.tcp_port)
 
     def make_link(client_id: str, owner: Owner) -> Link:
         return MqttLink(
             loop,
             names,
-            Broker(mqtt.host, mqtt.port, mqtt.keepalive_s),
+            Broker(mqtt.host, mqtt.tcp_port, mqtt.keepalive_s),
             Backoff(retry.first_s, retry.longest_s, random.random),
             config.topics.largest,
-            partial(new_client, client_id, known_as),
+            partial(new_client, client_id, access.credentials),
             owner,
-            way=way,
+            access.layer,
+            way,
         )
 
     return Ports(

@@ -13,6 +13,7 @@ from fedling_agent.store import identity
 from fedling_agent.store.recordings import Bounds
 from fedling_agent.store.store import Store
 from fedling_protocol.command import output
+from fedling_protocol.common_settings import PLAINTEXT
 from fedling_protocol.disk.errors import Missing
 from fedling_protocol.exits import Exit
 
@@ -105,17 +106,20 @@ def _connection(about: Facts | None) -> list[tuple[str, str]]:
     if about is None:
         return []
     since = report.span(about["since_s"])
+    # A service of before the last upgrade tells neither.
+    broker = f"{about['broker']} by TLS" if about.get("tls") else about["broker"]
+    open_ = [("  plaintext", output.paint(PLAINTEXT, output.YELLOW))] * about.get("plaintext", 0)
     if about["connected"]:
         lost = f"; the one before ended: {about['lost']}" if about.get("lost") else ""
-        lines = [("MQTT broker", f"{about['broker']}, connected for {since}{lost}")]
+        lines = [("MQTT broker", f"{broker}, connected for {since}{lost}"), *open_]
         if refused := about.get("refused"):
             words = f"lets this device not subscribe to {', '.join(refused)}: allow it there"
             lines.append(("  refuses", output.paint(words, output.YELLOW)))
         return lines
-    text = f"{about['broker']}, not connected for {since}: {about['reason']}"
+    text = f"{broker}, not connected for {since}: {about['reason']}"
     if about["retry_s"] is not None:
         text += f", next try in {report.span(about['retry_s'])}"
-    return [("MQTT broker", output.paint(text, output.YELLOW))]
+    return [("MQTT broker", output.paint(text, output.YELLOW)), *open_]
 
 
 def _task(task: str, about: Facts) -> list[tuple[str, str]]:

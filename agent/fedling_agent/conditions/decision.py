@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from fedling_agent.conditions import words
 from fedling_agent.conditions.condition import Code, Condition, Limit, Readings, Reason
@@ -17,6 +18,9 @@ class Past:
 
     passed: bool = False  # the limit was: `resume` must be reached
     bad_at: float | None = None  # of the last reading that said no
+
+
+NO_PAST = Past()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,11 @@ def decide(
     A "no" comes at once, a "yes" after dwell_s of good readings. Said again of the same readings
     it is the same.
     """
-    found = [_judge(policy, row, task, readings, memory) for row in policy.rows]
+    limits = _limits(policy, task)
+    found = [
+        _judge(policy, row, limit, readings, memory)
+        for row, limit in zip(policy.rows, limits, strict=True)
+    ]
     same_s = readings.good_until - readings.at  # until then a look would be at these readings
     waits = [max(min(v.left_s, DWELL_CHECK_S), same_s) for v in found if v.left_s > 0]
     allowance = Allowance(
@@ -69,7 +77,13 @@ def decide(
         _reasons(policy, [v for v in found if v.condition.transfers]),
         min([policy.check_s, *waits]),
     )
-    return allowance, Memory({v.condition.name: v.past for v in found if v.past != Past()})
+    return allowance, Memory({v.condition.name: v.past for v in found if v.past != NO_PAST})
+
+
+@lru_cache(maxsize=64)
+def _limits(policy: Policy, task: Conditions | None) -> tuple[Limit, ...]:
+    """The limit of each row; a device has one policy and few plans, and decides all the time."""
+    return tuple(policy.limit(row, task) for row in policy.rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,18 +97,18 @@ class _Verdict:
 
 
 def _judge(
-    policy: Policy, row: Condition, task: Conditions | None, readings: Readings, memory: Memory
+    policy: Policy, row: Condition, limit: Limit, readings: Readings, memory: Memory
 ) -> _Verdict:
     """A plug that flaps ten times a second must not start a training ten times a second."""
-    past = memory.past.get(row.name, Past())
-    reason = _reason(row, policy.limit(row, task), readings, past.passed)
+    past = memory.past.get(row.name, NO_PAST)
+    reason = _reason(row, limit, readings, past.passed)
     if reason is not None:
         return _Verdict(row, reason, Past(reason.code == row.code, readings.at))
     if past.bad_at is None:
-        return _Verdict(row, None, Past())
+        return _Verdict(row, None, NO_PAST)
     left_s = policy.dwell_s - (readings.at - past.bad_at)
     if left_s <= 0:
-        return _Verdict(row, None, Past())
+        return _Verdict(row, None, NO_PAST)
     return _Verdict(row, None, Past(bad_at=past.bad_at), left_s)
 
 

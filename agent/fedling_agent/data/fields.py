@@ -104,6 +104,14 @@ def time_us(name: str, value: object) -> int | None:
     raise _no_time(name, value)
 
 
+def is_date(value: str) -> bool:
+    """Whether it is a date of ISO 8601."""
+    try:
+        return bool(_DATE(value.strip())) and time_us("", value) is not None
+    except Wrong:
+        return False
+
+
 def _date_us(name: str, value: str) -> int:
     try:
         date = datetime.fromisoformat(value)

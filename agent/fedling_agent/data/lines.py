@@ -63,3 +63,5 @@ def _check_text(raw: bytes | bytearray) -> None:
             raise BadInput(f"this is {words}")
     if b"\0" in raw:
         raise BadInput("this is no text: it has zero bytes; CSV or NDJSON in UTF-8 is read")
+    if b"\r" in raw.strip(b"\r\n") and "\ufffd" not in raw.decode(errors="replace"):
+        raise BadInput("its lines end with CR alone: make them end with LF (tr '\\r' '\\n' <FILE)")

@@ -4,6 +4,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import chain, count
@@ -23,6 +24,7 @@ from fedling_protocol.disk.errors import BadInput
 from fedling_protocol.wire import limits
 
 MOST_ROWS = 20_000  # that are looked at
+MOST_BEFORE = 200  # lines before a header, and behind it, when it is looked for
 FINEST, COARSEST = 1e-12, 1e12  # resolutions
 ROOM = 8  # a value so many times larger than any that was seen still fits: it was a quiet day
 TIMES = ("time", "timestamp", "date", "datetime", "epoch", "seconds", "t")
@@ -39,6 +41,8 @@ class Proposal:
     stream: Stream
     rows: int  # that were looked at
     ranges: tuple[tuple[float, float], ...]  # of each channel's values
+    gaps: tuple[int, ...]  # rows that have no number there, for each channel
+    timed: bool  # there is a column of times
     lacks: tuple[str, ...]  # of "recording" and "label": there is no such column
 
     def toml(self, file: str) -> str:
@@ -54,10 +58,14 @@ class Proposal:
                 lines.append(f"{word}_column = {_quoted(column)}")
         if stream.ignore:
             lines.append(f"ignore = [{', '.join(map(_quoted, stream.ignore))}]")
-        for channel, (low, high) in zip(stream.channels, self.ranges, strict=True):
+        if not self.timed:
+            lines.append("# No column has times that can be read: gaps between rows are not seen.")
+        for channel, (low, high), gaps in zip(stream.channels, self.ranges, self.gaps, strict=True):
             reach = channel.resolution * fields.COUNT_MAX
+            told = f"# {gaps} of {self.rows} rows have no number here: ingest refuses them"
             lines += [
                 "",
+                *([told] if gaps else []),
                 "[[channel]]",
                 f"name = {_quoted(channel.name)}",
                 f"unit = {_quoted(channel.unit)}",
@@ -74,6 +82,28 @@ def propose(lines: Sequence[str], name: str) -> Proposal:
 
     name: of the stream. What is neither of these is ignored.
     """
+    try:
+        return _propose(lines, name)
+    except BadInput:
+        row = _later_header(lines, name)
+        if row is None:
+            raise
+    raise BadInput(f"row {row} looks like the header: remove the {row - 1} lines before it"
+                   f" (tail -n +{row} FILE)")  # fmt: skip
+
+
+def _later_header(lines: Sequence[str], name: str) -> int | None:
+    """Find the row of a header that other lines stand before."""
+    for before in range(1, min(len(lines), MOST_BEFORE)):
+        if not lines[before].strip() or lines[before].startswith("#"):
+            continue
+        with suppress(BadInput):
+            _propose(lines[before : before + MOST_BEFORE], name)
+            return before + 1
+    return None
+
+
+def _propose(lines: Sequence[str], name: str) -> Proposal:
     names, columns = _columns(lines)
     left = {
         column: values
@@ -82,18 +112,24 @@ def propose(lines: Sequence[str], name: str) -> Proposal:
     }
     recording = _take(left, RECORDINGS, lambda values: True)
     label = _take(left, LABELS, lambda values: True)
-    time = _take(left, TIMES, lambda values: all(map(_is_time, values)))
+    time = _take(left, TIMES, _are_times) or _take_dates(left)
+    if time:
+        _drop_clocks(left)
     found = (recording, label, time)
     taken = {*found} - {""}
-    channels, ranges = list[Channel](), list[tuple[float, float]]()
+    rows = len(columns[0])
+    channels, ranges, gaps = list[Channel](), list[tuple[float, float]](), list[int]()
     for column, values in left.items():
-        channel = _channel(column, values, [channel.name for channel in channels])
-        if channel is not None and len(channels) < limits.MAX_CHANNELS:
+        numbers = _numbers(values)
+        channel = _channel(column, numbers, [channel.name for channel in channels])
+        enough = len(numbers) * 2 >= rows
+        if channel is not None and enough and len(channels) < limits.MAX_CHANNELS:
             channels.append(channel)
-            ranges.append((min(map(float, values)), max(map(float, values))))
+            ranges.append((min(numbers), max(numbers)))
+            gaps.append(rows - len(numbers))
             taken.add(column)
     if not channels:
-        raise BadInput("no column has nothing but numbers in the rows that were looked at")
+        raise BadInput("in no column at least half of the rows that were looked at have a number")
     ignored = tuple(dict.fromkeys(column for column in names if column not in taken))
     if len(ignored) > MAX_IGNORED:
         raise BadInput(
@@ -102,7 +138,7 @@ def propose(lines: Sequence[str], name: str) -> Proposal:
     words = [column or _free(word, names) for word, column in zip(WORDS, found, strict=True)]
     stream = Stream(name, tuple(channels), words[0], words[1], words[2], ignored)
     lacks = [word for word, column in zip(WORDS, found[:2], strict=False) if not column]
-    return Proposal(stream, len(columns[0]), tuple(ranges), tuple(lacks))
+    return Proposal(stream, rows, tuple(ranges), tuple(gaps), bool(time), tuple(lacks))
 
 
 def _columns(lines: Sequence[str]) -> tuple[list[str], list[list[str]]]:
@@ -156,6 +192,17 @@ def _take(
     return ""
 
 
+def _mostly(fits: Callable[[str], bool], values: list[str]) -> bool:
+    """Whether at least half of a column is so: sensors have bad moments."""
+    return sum(map(fits, values)) * 2 >= len(values)
+
+
+def _are_times(values: list[str]) -> bool:
+    """Whether a column is of times, but for words; numbers that are none make it something else."""
+    others = [value for value in values if not _is_time(value)]
+    return len(others) * 2 <= len(values) and not _numbers(others)
+
+
 def _is_time(value: str) -> bool:
     try:
         return fields.time_us("time", value) is not None
@@ -163,12 +210,36 @@ def _is_time(value: str) -> bool:
         return False
 
 
-def _channel(column: str, values: list[str], others: Sequence[str]) -> Channel | None:
+def _take_dates(left: dict[str, list[str]]) -> str:
+    """Take out the column of dates, whatever it is called; of several the one that varies most."""
+    dates = [column for column, values in left.items() if _mostly(fields.is_date, values)]
+    if not dates:
+        return ""
+    found = max(dates, key=lambda column: len(set(left[column])))
+    del left[found]
+    return found
+
+
+def _drop_clocks(left: dict[str, list[str]]) -> None:
+    """Leave out what tells the time once more: nobody learns from seconds that have passed."""
+    for column in [*left]:
+        numbers = _numbers(left[column])
+        words = re.split(r"[\W_]+", _bare(column))
+        if len(words) > 1 and {*words} & {*TIMES} and numbers == sorted(numbers):
+            del left[column]
+
+
+def _numbers(values: list[str]) -> list[float]:
+    """Take what of a column is a number."""
+    found = [fields.number(value) for value in values if "_" not in value]
+    return [float(one) for one in found if isinstance(one, Decimal) and one.is_finite()]
+
+
+def _channel(column: str, numbers: list[float], others: Sequence[str]) -> Channel | None:
     """Make a channel of a column of numbers; None: it is none."""
-    numbers = [fields.number(value) if "_" not in value else value for value in values]
-    if not all(isinstance(number, Decimal) and number.is_finite() for number in numbers):
+    if not numbers:
         return None
-    most = max(abs(float(number)) for number in numbers)
+    most = max(map(abs, numbers))
     resolution = _resolution(most) if math.isfinite(most) else 0.0
     if not 0 < resolution <= COARSEST:
         return None

@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 from fedling_agent.data.fields import Wrong
 
@@ -45,6 +45,15 @@ class Splitter:
             self._quote = row
             raise Wrong("not CSV: a quote is not closed; a row is one line")
         raise Wrong("not CSV: a quote stands inside a field")
+
+
+def all_parts(line: str) -> Iterator[list[str]]:
+    """Split a line that stands alone, at each of SEPARATORS that it can be split at."""
+    for splitter in map(Splitter, SEPARATORS):
+        try:
+            yield [part.strip() for part in splitter.split(line.rstrip("\r\n"), 1)]
+        except Wrong:
+            continue
 
 
 def splitter_of(header: str, known: Collection[str], row: int) -> Splitter:

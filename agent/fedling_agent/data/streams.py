@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+from itertools import islice
 from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +14,7 @@ from typing import NamedTuple
 from fedling_agent.data import fields as read
 from fedling_agent.data.fields import Wrong, shown
 from fedling_agent.data.lines import MAX_ROW
-from fedling_agent.data.separated import Splitter, splitter_of
+from fedling_agent.data.separated import Splitter, all_parts, splitter_of
 from fedling_protocol import settings
 from fedling_protocol.disk.errors import BadInput
 from fedling_protocol.settings import setting
@@ -25,6 +26,8 @@ MAX_COLUMN = 128  # characters
 MAX_IGNORED = 1024  # columns
 WORDS = ("recording", "label", "time")  # what a row says beside its channels
 FORMS = ("csv", "ndjson")
+SIGNS = {",": "a comma", ".": "a point"}
+MOST_BEFORE = 200  # lines before a header, that it is looked for behind
 
 
 def _stream_name(value: str) -> str | None:
@@ -184,11 +187,13 @@ class Parser:
         self._width = 0  # columns of the header
         self._pick: _Pick = tuple  # takes them out of a split line and a None
         self._blank: str | None = None  # characters of a line that says nothing; None: all space
+        self._sign = ""  # of decimals, as the first number that has one writes it
         self._form = form
         self.row = 0  # lines that were read
 
     def feed(self, lines: Iterable[str]) -> Iterator[Row | RowError]:
         """What these lines say; a bad row is told and skipped. A bad header raises BadInput."""
+        lines = iter(lines)
         for line in lines:
             self.row += 1
             text = line.removeprefix("\ufeff") if self.row == 1 else line
@@ -199,9 +204,11 @@ class Parser:
                 fields = self._fields(_checked(text))
                 if fields is not None:
                     yield self._reader.row(self.row, fields)
+            except BadInput as bad:
+                raise BadInput(self._later_header(lines) or str(bad)) from bad
             except Wrong as wrong:
                 if self._form == "csv" and not self._width:
-                    raise BadInput(f"header: {wrong}") from wrong
+                    raise BadInput(self._later_header(lines) or f"header: {wrong}") from wrong
                 yield RowError(self.row, str(wrong), self._reader.recording_of(fields))
 
     def _csv(self, line: str) -> Sequence[object] | None:
@@ -214,8 +221,17 @@ class Parser:
             raise Wrong(f"{len(fields)} columns, the header has {self._width}")
         fields.append(None)
         picked = self._pick(fields)
-        if self._splitter.separator == "," or "," not in line:
-            return picked
+        return picked if self._splitter.separator == "," else self._with_points(picked)
+
+    def _with_points(self, picked: tuple[str | None, ...]) -> list[str | None]:
+        """Write numbers with a decimal point. One sign an input: the other may be of thousands."""
+        for name, field in zip(self._columns[3:], picked[3:], strict=True):
+            sign = next((sign for sign in ",." if field and sign in field), "")
+            self._sign = self._sign or sign
+            if sign and sign != self._sign:
+                signs = " and ".join(SIGNS[one] for one in (self._sign, sign))
+                raise Wrong(f"{name} = {shown(field)}: {signs} in one input: nobody knows which"
+                            " of them is of thousands")  # fmt: skip
         return [*picked[:2], *[field and read.point(field) for field in picked[2:]]]
 
     def _begin(self, header: str) -> None:
@@ -230,6 +246,16 @@ class Parser:
         self._pick = itemgetter(*[places.get(name, len(names)) for name in self._columns])
         self._splitter, self._width = splitter, len(names)
         self._blank = " \r\n" if splitter.separator == "\t" else None
+
+    def _later_header(self, rest: Iterator[str]) -> str:
+        """Say where the header is, if other lines stand before it; empty: it is not there."""
+        for row, line in enumerate(islice(rest, MOST_BEFORE), self.row + 1):
+            if any({*self._columns[3:]} <= {*parts} for parts in all_parts(line)):
+                return (
+                    f"header: row {row} has the columns that are wanted: remove the {row - 1} "
+                    f"lines before it (tail -n +{row} FILE)"
+                )
+        return ""
 
     def _check_header(self, names: list[str]) -> None:
         """Raise BadInput if what is needed is missing, or nobody knows what a column is for."""
@@ -258,9 +284,9 @@ class Parser:
                 object_pairs_hook=_object,
             )
         except (ValueError, RecursionError) as error:
-            raise Wrong(f"not JSON: {error}") from error
+            raise Wrong(f"not JSON: {error}{_array(line)}") from error
         if not isinstance(fields, dict):
-            raise Wrong("not a JSON object")
+            raise Wrong(f"not a JSON object{_array(line)}")
         for name in fields:
             if name not in self._columns and name not in self._stream.ignore:
                 raise Wrong(f"unknown key {shown(name)}; to leave it out: {_ignoring([name])}")
@@ -357,6 +383,13 @@ class _Reader:
 def _ignoring(names: Sequence[str]) -> str:
     words = ", ".join(json.dumps(name, ensure_ascii=False) for name in dict.fromkeys(names))
     return f"ignore = [{words}] in the stream's file"
+
+
+def _array(line: str) -> str:
+    """Say what to do with a list of objects, or one that is written over several lines."""
+    if line.strip() != "{" and not line.lstrip().startswith("["):
+        return ""
+    return "; one object a line is read: jq -c '.[]' FILE writes those of an array so"
 
 
 def _checked(line: str) -> str:

@@ -43,8 +43,13 @@ class Books:
         self._used = used
         self._traffic: dict[Key, Traffic] = {}
         self._counts: Counter[str] = Counter()
-        self._kept: list[Hour] = list(used.hours)  # as they are on disk
+        self._kept: list[Hour] = []  # as they are on disk
         self._much = self._limits()
+
+    def load(self) -> None:
+        """Go on with what the day had cost before. Raises BadDatabase."""
+        self._used.load(self._ledger.used())
+        self._kept, self._much = list(self._used.hours), self._limits()
 
     def count(self, name: str, n: int = 1) -> None:
         """Add to a counter."""

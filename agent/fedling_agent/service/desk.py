@@ -20,6 +20,7 @@ from fedling_agent.store.plans import PlanRecord
 from fedling_protocol.disk.errors import BadDatabase, BadInput, Busy, CannotWrite, Missing
 from fedling_protocol.exits import Exit
 from fedling_protocol.runtime import mishaps
+from fedling_protocol.runtime.halts import Halted
 from fedling_protocol.runtime.slices import Sliced
 from fedling_protocol.wire.names import AGGREGATOR
 
@@ -81,7 +82,7 @@ class Desk:
             stored = tasks.setdefault(runner.task, report.of_task(service.store, runner.task))
             stored.update(report.of_live(runner, occupant, service.clock.now()))
         for task, halted in service.runners.halts.halted.items():
-            stopped = {"doing": f"stopped: {halted.says}", "failure": halted.says}
+            stopped = {"doing": _stopped(halted), "failure": halted.says}
             tasks.setdefault(task, report.of_task(service.store, task)).update(stopped)
         answer(
             facts
@@ -187,7 +188,12 @@ class Desk:
         stream, names = _text(request, "stream") or "", request.get("recordings")
         if names is not None:
             names = _texts(request, "recordings")
-        self._end_rounds(stream, names, answer, self._service.clock.now() + ENDING_S)
+        until = self._service.clock.now() + ENDING_S
+        self._service.writer.do(  # there may be what could not be saved, and is not known here
+            self._service.store.forget_aside,
+            lambda _: self._end_rounds(stream, names, answer, until),
+            partial(self._refuse, answer),
+        )
 
     def _end_rounds(
         self, stream: str, names: list[str] | None, answer: Answer, until: float
@@ -246,12 +252,12 @@ class Desk:
         if service.stall is not None:
             wait = report.span(service.stall.retry_at - now)
             return f"{service.stall.reason}; tries again in {wait}"
-        if not service.runners:
-            return self._nothing()
-        return "; ".join(
+        said = [
             f"{runner.task}: {report.sentence(runner, service.occupant(runner), now)}"
             for runner in service.runners
-        )
+        ]
+        said += [f"{task}: {_stopped(halt)}" for task, halt in service.runners.halts.halted.items()]
+        return "; ".join(said) or self._nothing()
 
     def _refuse(self, answer: Answer, error: Exception) -> None:
         """Say what went wrong; of a damaged database the service must know."""
@@ -278,6 +284,8 @@ class Desk:
         retry_s = None if facts.retry_at is None else max(0.0, facts.retry_at - now)
         return {
             "broker": mqtt.address,
+            "tls": mqtt.tls,
+            "plaintext": mqtt.plaintext,
             "connected": service.link.connected,
             "since_s": now - facts.since,
             "reason": facts.reason,
@@ -285,6 +293,10 @@ class Desk:
             "refused": list(service.link.refused),
             "retry_s": retry_s,
         }
+
+
+def _stopped(halted: Halted) -> str:
+    return f"stopped: {halted.says}"
 
 
 def _number(request: Json, key: str) -> int | None:

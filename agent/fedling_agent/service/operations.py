@@ -143,12 +143,13 @@ def rounds_on(store: Store, stream: str, names: Sequence[str] | None) -> list[Pl
 def forget(store: Store, stream: str, names: Sequence[str] | None, now_ms: int) -> Changes:
     """Remove recordings for good (None: all of a stream), and end what was trained on them.
 
-    No child may run on them. Raises Missing, CannotWrite, Busy.
+    What was put aside goes first: it may have one that could not be saved. No child may run on
+    them. Raises Missing, CannotWrite, Busy.
     """
+    store.forget_aside()
     for record in rounds_on(store, stream, names):
         plan, update = record.plan, record.update_hash
         store.spool.end(plan.spec.task, plan.plan_id, update, None, "erased", now_ms)
-    store.forget_aside()
     return store.recordings.forget(stream, names)
 
 

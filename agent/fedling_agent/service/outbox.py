@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from fedling_agent.service.books import Books
 from fedling_agent.service.writer import Writer, ignore
@@ -16,6 +17,8 @@ from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Join, State, StateCode
 from fedling_protocol.wire.topics import Topics
 
+LAST_WORD_S = 3.0
+
 
 @dataclass(frozen=True, slots=True)
 class _Letter:
@@ -29,7 +32,11 @@ class _Letter:
 
 
 class Outbox:
-    """A message is in the log of what was sent before its first byte is handed to the link."""
+    """A message is in the log of what was sent before its first byte is handed to the link.
+
+    The will and the last word, which say nothing but "offline", leave where the log cannot be
+    written, too.
+    """
 
     def __init__(
         self,
@@ -103,10 +110,16 @@ class Outbox:
             self._link.stop(will, done)
             return
 
+        said = False
+
         def stop(_result: object) -> None:
-            self._link.stop(will, done)
+            nonlocal said
+            if not said:
+                said = True
+                self._link.stop(will, done)
 
         self._record(self._of_will(will, "says at the end: offline"), stop, stop)
+        self._clock.after(LAST_WORD_S, partial(stop, None))  # the disk may hang
 
     def _of_will(self, will: Will, meaning: str) -> _Letter:
         return _Letter(Kind.STATE, will.topic, len(will.payload), None, meaning)

@@ -6,6 +6,7 @@ Time, dice, radio, disk, sensors and children are given: the same service runs i
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from fedling_agent.conditions.table import TRAFFIC
 from fedling_agent.conditions.watcher import Watcher
@@ -112,9 +113,8 @@ class Service:
             clock, full, self._forget, self._probe, self._go_on, "nothing is trained or sent"
         )
         self.writer = Writer(ports.disk, self.meet)
-        self.used = used = ports.watcher.used
-        used.load(store.ledger.used())
-        self.books = Books(clock, store.ledger, self.writer, used)
+        self.used = ports.watcher.used
+        self.books = Books(clock, store.ledger, self.writer, self.used)
         self.history = History(store, self.writer)
         self.link = link = ports.make_link(identity.device, self)
         topics, device = config.topics, identity.device
@@ -127,7 +127,8 @@ class Service:
         )  # fmt: skip
         self.slot = Slot(clock, ports.make_process, Speed(config.training.duty), self.books.on_work)
         self.teller = Teller(clock, link, self.outbox, self.enrolment, self._current)
-        halts = Halts(clock, ports.draw, way_out, self._on_halts, self._begin_again)
+        count, told = partial(self.books.count, "halts"), self.teller.changed
+        halts = Halts(clock, ports.draw, way_out, count, told, self._begin_again)
         self.runners = Runners(self._make_parts(ports), streams, halts)
         self._begin_anew = ports.begin_anew
         self._stopping = False
@@ -167,6 +168,7 @@ class Service:
     def start(self) -> None:
         """Everything begins; then the clock runs it. Raises BadDatabase."""
         self.clock.on_error(self.meet)
+        self.books.load()
         self.inbox.load()
         self.history.load()
         if self.inbox.key(self.identity.device) is not None:
@@ -220,15 +222,10 @@ class Service:
         if isinstance(error, BadDatabase | Busy | CannotWrite):  # everybody's
             self.meet(error)
         else:
-            self.books.count("halts")
             self.runners.halt(task, error)
 
-    def _on_halts(self) -> None:
-        self.teller.changed()
-
     def _begin_again(self, task: str) -> None:
-        if self.stall is None and not self._stopping:
-            self.runners.again(task)
+        self.runners.again(task)
 
     def meet(self, error: Exception) -> None:
         """Take in what went wrong outside of any task: begin anew from what is on disk.
@@ -269,7 +266,7 @@ class Service:
         return self.outbox.will(StateCode.OFFLINE, self.runners.version)
 
     def on_connected(self) -> None:
-        log.info("connected to %s", self.config.mqtt.address)
+        log.info("connected to %s", self.config.mqtt.way_there)
         self.connection = Connection(self.clock.now(), reason="", lost=self.connection.lost)
         self.outbox.record_will(self.will())
         self.outbox.subscribe_all()
@@ -277,7 +274,7 @@ class Service:
         self.teller.again()
 
     def on_disconnected(self, reason: str, retry_s: float) -> None:
-        where = self.config.mqtt.address
+        where = self.config.mqtt.way_there
         log.warning("no connection to %s: %s; next try in %.1f s", where, reason, retry_s)
         now = self.clock.now()
         since = self.connection.since if self.connection.reason else now

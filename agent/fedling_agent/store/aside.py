@@ -1,5 +1,8 @@
 """A database that is damaged is put aside, and a new one begins with what can be read of the old.
 
+The new one is filled under another name, and takes the place of the old one when it has all:
+whoever is killed meanwhile finds the old one again, and begins from there.
+
 Kept is what only this device has: recordings with their labels, how far history had come, what was
 counted and sent. Plans in work, models and updates are not: they come again from the aggregator,
 which knows what it has accepted. The identity is in files of its own and stays.
@@ -7,7 +10,7 @@ which knows what it has accepted. The identity is in files of its own and stays.
 
 import logging
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 from urllib.parse import quote
@@ -20,11 +23,14 @@ from fedling_protocol.disk.errors import writing
 log = logging.getLogger(__name__)
 
 MARK = ".damaged-"
+FILLING, FILLED = ".filling", ".filled-"  # a new one, before it takes its place
 BESIDE = ("", "-wal", "-shm")  # a database and what SQLite keeps beside it
 SAVED = (
-    *("streams", "recordings", "chunks", "spans", "stretches", "labels", "lived"),
-    *("seen", "in_force", "endings", "certificates", "counters", "traffic", "sent"),
+    *("streams", "recordings", "chunks", "spans", "stretches", "lived", "inputs", "marks"),
+    *("seen", "in_force", "endings", "certificates", "counters", "traffic", "sent", "used"),
 )
+GIVEN_UP = ("models", "normalisers", "plans", "frozen", "pins", "spool")
+COUNTED = ("labels",)  # from the spans that were saved
 PARTS = ("chunks", "spans", "stretches")
 
 _ORPHAN = "recording NOT IN (SELECT key FROM recordings)"
@@ -45,7 +51,6 @@ _COUNT_ANEW = (
     + {costs.STRETCH} * (SELECT count(*) FROM stretches WHERE recording = key)
     + (SELECT coalesce(sum({costs.SPAN} + length(label)), 0) FROM spans WHERE recording = key)
     """,  # noqa: S608 (constants)
-    "DELETE FROM labels",
     """INSERT INTO labels SELECT r.stream, s.label, sum(s.last - s.first + 1)
     FROM spans s JOIN recordings r ON r.key = s.recording GROUP BY r.stream, s.label""",
     """UPDATE streams SET
@@ -55,16 +60,39 @@ _COUNT_ANEW = (
 )
 
 
-def put_aside(path: Path, now_s: int) -> Path:
-    """Rename a database for good; where it is now. What was put aside before goes."""
-    aside = path.with_name(f"{path.name}{MARK}{now_s}")
+def begin_filling(path: Path) -> Path:
+    """Name the file of the new database; what was put aside before goes. Raises CannotWrite."""
+    filling = path.with_name(path.name + FILLING)
     with writing(str(path)):
-        durable.remove_files(found(path))
-        for end in BESIDE:
-            with suppress(FileNotFoundError):
-                path.with_name(path.name + end).rename(aside.with_name(aside.name + end))
+        durable.remove_files([*found(path), *_beside(filling)])
+    return filling
+
+
+def end_filling(path: Path, now_s: int) -> Path:
+    """Put the new database, which is closed, in the place of the old one; where that is now."""
+    with writing(str(path)):
+        path.with_name(path.name + FILLING).rename(path.with_name(f"{path.name}{FILLED}{now_s}"))
         durable.sync_directory(path.parent)
-    return aside
+    put_in_place(path)
+    return path.with_name(f"{path.name}{MARK}{now_s}")
+
+
+def put_in_place(path: Path) -> None:
+    """Finish what was begun: a new database that has all takes its place, one that has not goes.
+
+    Raises CannotWrite.
+    """
+    filling = _beside(path.with_name(path.name + FILLING))
+    with writing(str(path)):
+        durable.remove_files(file for file in filling if file.exists())
+        for filled in path.parent.glob(f"{path.name}{FILLED}*"):
+            aside = path.with_name(filled.name.replace(FILLED, MARK))
+            for old, new in zip(_beside(path), _beside(aside), strict=True):
+                with suppress(FileNotFoundError):
+                    old.rename(new)
+            durable.sync_directory(path.parent)
+            filled.rename(path)
+            durable.sync_directory(path.parent)
 
 
 def found(path: Path) -> list[Path]:
@@ -73,12 +101,14 @@ def found(path: Path) -> list[Path]:
     return [name for name in names if not name.is_dir()]
 
 
-def salvage(aside: Path, into: Database) -> dict[str, int]:
-    """Copy what can be read; how many rows of each table. Raises CannotWrite."""
-    saved: dict[str, int] = {}
-    with suppress(sqlite3.Error, OSError), closing(_open(aside)) as old:
+def salvage(damaged: Path, into: Database, alive: Callable[[], None]) -> int:
+    """Copy what can be read; how many recordings. Raises CannotWrite.
+
+    alive: called again and again, since it may take minutes
+    """
+    with suppress(sqlite3.Error, OSError), closing(_open(damaged)) as old:
         for table in SAVED:
-            saved[table] = _copy(old, table, into)
+            _copy(old, table, into, alive)
     with into.transaction("what was saved") as connection:
         for table in PARTS:
             connection.execute(f"DELETE FROM {table} WHERE {_ORPHAN}")  # noqa: S608 (of PARTS)
@@ -86,7 +116,12 @@ def salvage(aside: Path, into: Database) -> dict[str, int]:
         for statement in _COUNT_ANEW:
             connection.execute(statement)
         ((recordings,),) = connection.execute("SELECT count(*) FROM recordings").fetchall()
-    return saved | {"recordings": recordings}
+    into.forget_deleted()  # all of it is in the file itself
+    return int(recordings)
+
+
+def _beside(path: Path) -> list[Path]:
+    return [path.with_name(path.name + end) for end in BESIDE]
 
 
 def _open(path: Path) -> sqlite3.Connection:
@@ -94,15 +129,15 @@ def _open(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(uri, uri=True, isolation_level=None)
 
 
-def _copy(old: sqlite3.Connection, table: str, into: Database) -> int:
+def _copy(old: sqlite3.Connection, table: str, into: Database, alive: Callable[[], None]) -> None:
     """Copy what can be read of a table's rows."""
     try:
-        columns, count = _columns(old, table), 0
+        columns = _columns(old, table)
     except sqlite3.Error:
-        return 0
+        return
     with into.transaction("what was saved") as connection:
         if columns != _columns(connection, table):
-            return 0
+            return
         connection.execute("PRAGMA defer_foreign_keys = ON")
         names, marks = ", ".join(columns), ", ".join("?" * len(columns))
         if table in ("lived", "in_force"):
@@ -110,8 +145,8 @@ def _copy(old: sqlite3.Connection, table: str, into: Database) -> int:
         put = f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({marks})"  # noqa: S608
         select = f"SELECT {names} FROM {table}"  # noqa: S608
         for row in _parts(old, select, connection) if table in PARTS else _rows(old, select):
-            count += connection.execute(put, row).rowcount
-    return count
+            connection.execute(put, row)
+            alive()
 
 
 def _parts(

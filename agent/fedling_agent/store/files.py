@@ -47,11 +47,11 @@ class Files:
 
     def end_job(self, plan_id: bytes) -> None:
         """Remove the job of a plan, if there is one: it is not in work any more."""
-        self._remove(self.job(plan_id))
+        self._remove(self.jobs, plan_id.hex())
 
     def end_update(self, update_hash: bytes) -> None:
         """Remove an update that does not wait any more."""
-        self._remove(self.spool / update_hash.hex())
+        self._remove(self.spool, update_hash.hex())
 
     def tidy(self) -> None:
         """Remove what is not in work: after a start, and when a task is forgotten."""
@@ -64,30 +64,33 @@ class Files:
         names = {row[0].hex() for row in named}
         for name in os.listdir(folder):
             if name not in names:
-                self._remove(folder / name)
+                self._remove(folder, name)
 
-    def _remove(self, path: Path) -> None:
+    def _remove(self, folder: Path, name: str) -> None:
+        path = os.path.join(folder, name)
         with writing("the folders of the store"):
-            if path.parent == self.jobs and path.is_dir():
+            if not os.path.isdir(path):
+                with suppress(FileNotFoundError):
+                    os.unlink(path)
+            elif folder is self.jobs:  # else it is somebody else's folder
                 remove_job(path)
-            elif not path.is_dir():  # somebody else's folder
-                path.unlink(missing_ok=True)
-            durable.sync_directory(path.parent)
+            durable.sync_directory(folder)
 
 
-def remove_job(directory: Path) -> None:
+def remove_job(directory: Path | str) -> None:
     """Remove a folder. A child that is just being killed may leave one more file in it: what is
     left then is no job, and goes at the next start."""
-    with suppress(IsADirectoryError):
-        (directory / JOB).unlink(missing_ok=True)  # the first to go
+    with suppress(FileNotFoundError, IsADirectoryError):
+        os.unlink(os.path.join(directory, JOB))  # the first to go
     for name in os.listdir(directory):
-        path = directory / name
-        if path.is_dir() and not path.is_symlink():
+        path = os.path.join(directory, name)
+        if os.path.isdir(path) and not os.path.islink(path):
             shutil.rmtree(path)
         else:
-            path.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                os.unlink(path)
     try:
-        directory.rmdir()
+        os.rmdir(directory)
     except OSError as error:
         if error.errno != errno.ENOTEMPTY:
             raise

@@ -48,7 +48,8 @@ class Ledger:
                 (sent.time_ms, sent.kind, sent.topic, sent.size, sent.plan_id, sent.meaning),
             )
             oldest = int(inserted.lastrowid or 0) - KEPT_SENT
-            connection.execute("DELETE FROM sent WHERE number <= ?", (oldest,))
+            if oldest > 0:
+                connection.execute("DELETE FROM sent WHERE number <= ?", (oldest,))
 
     def sent(self, limit: int = KEPT_SENT) -> list[Sent]:
         """List the messages that left, newest first."""

@@ -1,6 +1,7 @@
 """Models that a device holds: weights as files by hash, newest first, and its normalisers."""
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -141,8 +142,8 @@ class Models:
     def clean(self) -> None:
         """Remove the files of models that are not held."""
         held = {row[0].hex() for row in self._database.rows("SELECT hash FROM models")}
-        for path in self._directory.iterdir():
-            if path.name not in held and not path.is_dir():
+        for name in os.listdir(self._directory):
+            if name not in held and not (path := self._directory / name).is_dir():
                 durable.remove_file(path)
 
     def _beyond(self, task: str) -> list[int]:
@@ -204,6 +205,6 @@ def decode_spec(data: bytes) -> TaskSpec:
 
 def _is_there(model: StoredModel) -> bool:
     try:
-        return model.path.stat().st_size == model.size
+        return os.stat(model.path).st_size == model.size
     except OSError:
         return False

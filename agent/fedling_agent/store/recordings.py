@@ -21,7 +21,12 @@ LISTED = 64  # recordings on a page of a listing
 LABELS = 32  # of each of them
 DAY_MS = 86_400_000
 
-_COLUMNS = "key, id, start_ms, samples, ?, revision, first"  # as Recording has them
+# As Recording has it. A stream that is named by a value is looked up once for all rows.
+_RECORDING = """SELECT key, id, start_ms, samples,
+    (SELECT json_array_length(definition) FROM streams WHERE name = {}), revision, first
+    FROM recordings WHERE """
+_OF_STREAM = _RECORDING.format("?1") + "stream = ?1 AND "
+_BY_KEY = _RECORDING.format("stream") + "key = ?"
 _LAST = 2**63 - 1
 
 
@@ -175,21 +180,19 @@ class Recordings:
 
     def newest(self, stream: str, below: int | None = None) -> list[Recording]:
         """List a page of recordings with keys below a bound, those that were begun last first."""
-        sql = f"""SELECT {_COLUMNS} FROM recordings WHERE stream = ? AND key < ?
-                  ORDER BY key DESC LIMIT {PAGE}"""  # noqa: S608 (constants)
+        sql = f"{_OF_STREAM} key < ?2 ORDER BY key DESC LIMIT {PAGE}"
         key = _LAST if below is None else below
-        rows = self._database.rows(sql, self._channels(stream), stream, key)
+        rows = self._database.rows(sql, stream, key)
         return [Recording(*row) for row in rows]
 
     def by_key(self, key: int) -> Recording | None:
         """Find a recording by its key; None if it was evicted."""
-        row = self._database.row("SELECT stream, id FROM recordings WHERE key = ?", key)
-        return None if row is None else self.by_id(*row)
+        row = self._database.row(_BY_KEY, key)
+        return None if row is None else Recording(*row)
 
     def by_id(self, stream: str, name: str) -> Recording | None:
         """Find a recording by its id; None if it was evicted, or never was."""
-        sql = f"SELECT {_COLUMNS} FROM recordings WHERE stream = ? AND id = ?"  # noqa: S608
-        row = self._database.row(sql, self._channels(stream), stream, name)
+        row = self._database.row(_OF_STREAM + "id = ?2", stream, name)
         return None if row is None else Recording(*row)
 
     def definition(self, stream: str) -> list[list[str]] | None:
@@ -199,9 +202,6 @@ class Recordings:
             return None
         definition: list[list[str]] = json.loads(row[0])
         return definition
-
-    def _channels(self, stream: str) -> int:
-        return len(self.definition(stream) or ())
 
     def spans(self, recording: Recording, below: int | None = None) -> list[Span]:
         """List a page of spans that begin before sample `below`, the last first; none overlap."""

@@ -107,25 +107,24 @@ class Spool:
         If nothing of it was spooled, its frozen set is forgotten too. A child must not run on it.
         """
         with self._database.transaction("a receipt") as connection:
-            row = one(connection, "SELECT round FROM plans WHERE plan_id = ?", (plan_id,))
             connection.execute(
                 "INSERT OR IGNORE INTO endings "
                 "(plan_id, task, round, update_hash, verdict, reason, time_ms) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (plan_id, task, row[0] if row else None, update_hash, verdict, reason, now_ms),
+                "VALUES (?1, ?2, (SELECT round FROM plans WHERE plan_id = ?1), ?3, ?4, ?5, ?6)",
+                (plan_id, task, update_hash, verdict, reason, now_ms),
             )
             its = (plan_id, task)
             sql = "SELECT update_hash FROM spool WHERE plan_id = ? AND task = ?"
             waiting = one(connection, sql, its)
             connection.execute("DELETE FROM spool WHERE plan_id = ? AND task = ?", its)
             sql = "DELETE FROM plans WHERE plan_id = ? AND task = ? AND state = 'frozen'"
-            given_up = connection.execute(sql, its)
+            given_up = connection.execute(sql, its).rowcount > 0
             sql = "UPDATE plans SET state = 'finished' WHERE plan_id = ? AND task = ?"
             connection.execute(sql, its)
-            _prune(connection)
+            _prune(connection, given_up)
         if waiting is not None:
             self._files.end_update(waiting[0])
-        if given_up.rowcount > 0:
+        if given_up:
             self._files.end_job(plan_id)
             self._files.tidy_frozen()
 
@@ -137,13 +136,15 @@ class Spool:
         return [record for record in records if task in (None, record.task)]
 
 
-def _prune(connection: sqlite3.Connection) -> None:
-    connection.execute(
-        "DELETE FROM plans WHERE state = 'finished' AND number NOT IN "
-        "(SELECT number FROM plans ORDER BY number DESC LIMIT ?)",
+def _prune(connection: sqlite3.Connection, given_up: bool) -> None:
+    """Forget what is too old. given_up: a plan has gone, and with it perhaps its frozen set"""
+    gone = connection.execute(
+        "DELETE FROM plans WHERE state = 'finished' AND number <= "
+        "(SELECT number FROM plans ORDER BY number DESC LIMIT 1 OFFSET ?)",
         (KEPT_PLANS,),
     )
-    connection.execute("DELETE FROM frozen WHERE hash NOT IN (SELECT frozen_hash FROM plans)")
+    if given_up or gone.rowcount > 0:
+        connection.execute("DELETE FROM frozen WHERE hash NOT IN (SELECT frozen_hash FROM plans)")
     connection.execute(
         "DELETE FROM endings WHERE number <= (SELECT max(number) FROM endings) - ?", (KEPT,)
     )

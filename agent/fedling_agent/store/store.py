@@ -1,6 +1,8 @@
 """Everything a device keeps, in one folder: facts in SQLite, large things in files."""
 
 import logging
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from fedling_agent.store import aside
@@ -32,6 +34,7 @@ class Store:
         if not read_only:
             with writing(str(directory)):
                 directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            aside.put_in_place(directory / NAME)
         self.directory = directory
         self.database = open_database(directory / NAME, read_only=read_only)
         self.files = Files(directory, self.database)
@@ -46,29 +49,45 @@ class Store:
             self.models.clean()
 
     @classmethod
-    def open_or_begin_anew(cls, directory: Path, bounds: Bounds | None, now_s: int) -> "Store":
-        """Open, or make; a database that is damaged is put aside first. Raises as Store() does."""
+    def open_or_begin_anew(
+        cls,
+        directory: Path,
+        bounds: Bounds | None,
+        now_s: int,
+        alive: Callable[[], None] = lambda: None,
+    ) -> "Store":
+        """Open, or make; a database that is damaged is put aside first. Raises as Store() does.
+
+        alive: called again and again while what can be read of it is copied
+        """
         path = directory / NAME
         try:
+            aside.put_in_place(path)
             if why := not_one(path):
                 raise BadDatabase(f"{path}: {why}")
             return cls(directory, bounds)
         except BadDatabase as error:
-            return cls.begin_anew(directory, bounds, now_s, error)
+            return cls.begin_anew(directory, bounds, now_s, error, alive)
 
     @classmethod
     def begin_anew(
-        cls, directory: Path, bounds: Bounds | None, now_s: int, why: BadDatabase
+        cls,
+        directory: Path,
+        bounds: Bounds | None,
+        now_s: int,
+        why: BadDatabase,
+        alive: Callable[[], None] = lambda: None,
     ) -> "Store":
         """Put the database aside, and begin with what can be read of it. Raises CannotWrite."""
-        put = aside.put_aside(directory / NAME, now_s)
-        store = cls(directory, bounds)
-        saved = aside.salvage(put, store.database)
+        path = directory / NAME
+        with closing(open_database(aside.begin_filling(path))) as new:
+            saved = aside.salvage(path, new, alive)
+        put = aside.end_filling(path, now_s)
         log.error(
             "%s; it is now %s, and a new one was begun: %d recordings could be saved",
-            why, put.name, saved["recordings"],
+            why, put.name, saved,
         )  # fmt: skip
-        return store
+        return cls(directory, bounds)
 
     def aside(self) -> list[Path]:
         """List the files of a damaged database that was put aside: they hold examples, too."""

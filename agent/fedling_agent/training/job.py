@@ -13,6 +13,7 @@ Whatever is damaged (zeroed by a power cut on a bad card) is noticed by its chec
 import hashlib
 import json
 import mmap
+import os
 import struct
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -134,7 +135,7 @@ class Job:
     @classmethod
     def open(cls, directory: Path) -> "Job":
         """Open a folder. Raises Damaged if there is no whole `job` in it."""
-        data = _read(directory / "job")
+        data = _read(os.path.join(directory, "job"))
         with _sound("job"):
             return cls(directory, Recipe.from_json(data), data)
 
@@ -244,8 +245,8 @@ class Job:
 
     def _find(self, name: str, identity: bytes) -> bytes | None:
         """Find what was written for just this recipe, and a checkpoint by just this kernel."""
-        path = self.directory / name
-        if not path.exists():
+        path = os.path.join(self.directory, name)
+        if not os.path.exists(path):
             return None
         data = _read(path)
         if not data.startswith(identity):
@@ -266,11 +267,13 @@ def _write(path: Path, data: bytes) -> None:
     durable.write_file(path, hashlib.sha256(data).digest() + data)
 
 
-def _read(path: Path) -> bytes:
+def _read(path: str) -> bytes:
+    name = os.path.basename(path)
     try:
-        data = path.read_bytes()
+        with open(path, "rb", buffering=0) as file:
+            data = file.readall()
     except OSError as error:
-        raise Damaged(f"{path.name}: {error.strerror}") from error
+        raise Damaged(f"{name}: {error.strerror}") from error
     if hashlib.sha256(data[_SUM:]).digest() != data[:_SUM]:
-        raise Damaged(f"{path.name}: wrong checksum")
+        raise Damaged(f"{name}: wrong checksum")
     return data[_SUM:]

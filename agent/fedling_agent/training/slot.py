@@ -62,6 +62,8 @@ class Occupant:
     done: int = 0  # batches
     furthest: int = 0  # batches, before a child was killed that had written no checkpoint
     deadline: Timer | None = None  # of what the child does now
+    since: float | None = None  # when it began with that; None: it does nothing
+    longest_s: float = 0.0  # that it may take
     note: str = ""  # the child's last word about itself
     retry: Timer | None = None
 
@@ -129,14 +131,14 @@ class Slot:
         """End a training at once; nothing of it is wanted any more."""
         occupant = self.find(plan_id)
         if occupant is not None:
-            _kill(occupant)
+            self._kill(occupant)
             self._drop(occupant)
 
     def clear(self) -> None:
         """End all at once; what is on disk stays. Who waits for close() need not wait longer."""
         occupants, self._occupants = self._occupants, []
         for occupant in occupants:
-            _kill(occupant)
+            self._kill(occupant)
         if occupants and self._closed is not None:
             self._closed()
 
@@ -169,7 +171,7 @@ class Slot:
             self._try_again(occupant, error.strerror or str(error))
             return
         occupant.process = process
-        self._expect_batch(occupant)
+        self._begins(occupant)
 
     def _on_event(self, occupant: Occupant, process: TrainingProcess, event: ChildEvent) -> None:
         match event:
@@ -177,7 +179,7 @@ class Slot:
                 self._on_step(occupant, event)
             case Asked():
                 if occupant.wanted:
-                    _expect_nothing(occupant)
+                    _rests(occupant)
                     occupant.trainee.lease(partial(self._grant, occupant, process))
             case Note(text=text):
                 occupant.note = text
@@ -185,8 +187,10 @@ class Slot:
             case Done():
                 pass  # it exits now
             case Exited(code=code):
+                if code != 0:
+                    self._charge(occupant)
                 occupant.process = None
-                _expect_nothing(occupant)
+                _rests(occupant)
                 self._on_exit(occupant, code)
 
     def _on_step(self, occupant: Occupant, step: Step) -> None:
@@ -195,25 +199,27 @@ class Slot:
             self._worked(step.spent_s)
         if step.done > occupant.furthest:
             occupant.furthest, occupant.tries = step.done, 0
-        occupant.done = step.done
+        occupant.done, occupant.since = step.done, self._clock.now()
         if occupant.wanted:  # else it has until the end of its pause
-            self._expect_batch(occupant)
+            self._begins(occupant)
 
     def _grant(self, occupant: Occupant, process: TrainingProcess, seconds: float) -> None:
         """The answer comes later: meanwhile it may have been paused, or its child have ended."""
         if occupant.wanted and occupant.process is process:
             process.grant(seconds)
-            self._expect_batch(occupant)
+            self._begins(occupant)
 
     # --- a child that does not end what it does --------------------------------------------------
 
-    def _expect_batch(self, occupant: Occupant) -> None:
+    def _begins(self, occupant: Occupant) -> None:
         """It must say something before the deadline: it starts, trains a batch, or writes."""
+        occupant.since = self._clock.now()
         work, tries = occupant.job.batch_work, occupant.tries
         self._expect(occupant, self._speed.deadline_s(work, tries))
 
     def _expect(self, occupant: Occupant, seconds: float) -> None:
         _expect_nothing(occupant)
+        occupant.longest_s = seconds
         late = partial(self._on_late, occupant, self._clock.now() + seconds, seconds)
         occupant.deadline = self._clock.after(seconds, late)
 
@@ -224,9 +230,23 @@ class Slot:
             return
         at, total = occupant.done + 1, occupant.job.total_steps
         occupant.note = f"batch {min(at, total)} of {total} did not end within {seconds:.0f} s"
-        self._worked(seconds)  # it may have been less: nobody has told
-        _kill(occupant)
+        self._kill(occupant)
         self._on_exit(occupant, KILLED)
+
+    def _charge(self, occupant: Occupant) -> None:
+        """Count what a child has worked since it last told: it may have been less."""
+        if occupant.since is not None:
+            self._worked(min(self._clock.now() - occupant.since, occupant.longest_s))
+
+    def _kill(self, occupant: Occupant) -> None:
+        if occupant.process is not None:
+            self._charge(occupant)
+        _rests(occupant)
+        if occupant.retry is not None:
+            occupant.retry.cancel()
+        if occupant.process is not None:
+            occupant.process.kill()
+            occupant.process = None
 
     def _on_exit(self, occupant: Occupant, code: int) -> None:
         if occupant.job.result() is not None:
@@ -270,13 +290,9 @@ def _expect_nothing(occupant: Occupant) -> None:
         occupant.deadline.cancel()
 
 
-def _kill(occupant: Occupant) -> None:
+def _rests(occupant: Occupant) -> None:
     _expect_nothing(occupant)
-    if occupant.retry is not None:
-        occupant.retry.cancel()
-    if occupant.process is not None:
-        occupant.process.kill()
-        occupant.process = None
+    occupant.since = None
 
 
 def _ending(code: int) -> str:

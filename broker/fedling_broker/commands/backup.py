@@ -48,7 +48,14 @@ def restore(args: argparse.Namespace) -> Exit:
                     faults.append(f"{row.name} round {check.round}: {check.fault}")
         return faults
 
-    manifest, faults, aside = backup.restore(found, args.file, replace=args.replace, verify=verify)
+    try:
+        manifest, faults, aside = backup.restore(
+            found, args.file, replace=args.replace, verify=verify
+        )
+    except BaseException:
+        if written:  # it would speak of a state that was not put there
+            durable.remove_file(found.path)
+        raise
     if args.json:
         facts = {"state": str(found.state_dir), "epoch": manifest.epoch, "models": models}
         replaced = None if aside is None else str(aside)

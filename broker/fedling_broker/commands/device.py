@@ -1,15 +1,23 @@
 """`fedling-broker device`: who belongs to the fleet."""
 
 import argparse
+import sys
 from datetime import UTC, datetime
 
 from fedling_broker.commands import installation
+from fedling_broker.commands.states import listen
 from fedling_broker.store.devices import Certified, DeviceError, Devices
 from fedling_broker.store.rounds import Part
 from fedling_protocol.command import output
 from fedling_protocol.disk.errors import Missing
 from fedling_protocol.exits import Exit
+from fedling_protocol.wire.messages import State
 from fedling_protocol.wire.names import AGGREGATOR
+
+NOTHING_CAME = (
+    "no device says anything: none was ever connected, or the MQTT broker lets nobody read that;"
+    " see: fedling-broker check"
+)
 
 
 def add(args: argparse.Namespace) -> Exit:
@@ -31,16 +39,22 @@ def add(args: argparse.Namespace) -> Exit:
 
 
 def list_(args: argparse.Namespace) -> Exit:
+    states: dict[str, State] | None = None
     with installation.opened(args) as (found, store):
+        devices = Devices(store.database, found.topics).certified()
+        devices = [device for device in devices if device.id != AGGREGATOR]
         parts: dict[str, list[Part | None]] = {}
         for part in store.rounds.parts():
             parts.setdefault(part.device, []).append(part)
-        rows = [
-            _listed(certified, part, as_json=args.json)
-            for certified in Devices(store.database, found.topics).certified()
-            if certified.id != AGGREGATOR
-            for part in parts.get(certified.id, [None])
-        ]
+    if args.live:
+        states = listen(found, devices)
+        if devices and not states:
+            print(NOTHING_CAME, file=sys.stderr)
+    rows = [
+        _listed(device, part, as_json=args.json) | _said(device, states)
+        for device in devices
+        for part in parts.get(device.id, [None])
+    ]
     output.print_rows(
         rows, as_json=args.json, empty="no devices; see: fedling-broker device pending"
     )
@@ -58,6 +72,16 @@ def _listed(certified: Certified, part: Part | None, *, as_json: bool) -> dict[s
         row |= {"accepted": part.accepted, "refused": part.refused}
         row["doing"] = "takes part" if part.has_place else ""
     return row | {"key": certified.key.hex(), "serial": certified.serial} if as_json else row
+
+
+def _said(device: Certified, states: dict[str, State] | None) -> dict[str, object]:
+    """What the device says of itself, if that was asked for."""
+    if states is None:
+        return {}
+    state = states.get(device.id)
+    if state is None:
+        return {"now": "never heard", "model": None}
+    return {"now": str(state.code), "model": state.version or None}
 
 
 def pending(args: argparse.Namespace) -> Exit:

@@ -1,6 +1,7 @@
 """`fedling-broker init`: keys, secret, database, broker.toml."""
 
 import argparse
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from fedling_broker.store.devices import Devices
 from fedling_broker.store.store import Store
 from fedling_protocol import settings
 from fedling_protocol.command import output
+from fedling_protocol.common_settings import PLAIN_PORT, TLS_ONLY, TLS_PORT
 from fedling_protocol.disk.errors import writing
 from fedling_protocol.exits import Exit
 from fedling_protocol.wire import identity
@@ -72,8 +74,17 @@ def _text(args: argparse.Namespace, root_key: bytes) -> str:
         state_dir=args.state or _state(args.config),
         topic_root=args.topic_root,
         host=args.host,
-        port=args.port,
+        port=args.port or (TLS_PORT if args.tls else PLAIN_PORT),
+        security=_security(args),
     )
+
+
+def _security(args: argparse.Namespace) -> str:
+    """Write the keys of [mqtt] that say how safe the way to the MQTT broker is."""
+    lines = [f"tls = {str(args.tls).lower()}"]
+    files = ((key, getattr(args, key)) for key in TLS_ONLY)
+    lines += [f"{key} = {json.dumps(str(file.absolute()))}" for key, file in files if file]
+    return "\n".join(lines + ["allow_plaintext = true"] * args.allow_plaintext)
 
 
 def _state(path: Path | None) -> str:

@@ -14,8 +14,8 @@ from fedling_broker.store.models import ModelRow
 from fedling_broker.store.store import Store
 from fedling_broker.tasks import task_file
 from fedling_broker.tasks.task_file import Task
-from fedling_protocol.disk import durable
-from fedling_protocol.disk.errors import CannotWrite, Missing, writing
+from fedling_protocol.disk import durable, given
+from fedling_protocol.disk.errors import Missing, writing
 from fedling_protocol.settings import SettingsError
 from fedling_protocol.wire import digest, identity
 from fedling_protocol.wire.identity import SigningKey
@@ -109,9 +109,8 @@ def newest(rows: Sequence[T], last: int | None) -> Sequence[T]:
 
 
 def write(path: Path, data: bytes) -> None:
-    """Write a file that a person asked for. Raises CannotWrite."""
-    if not path.parent.is_dir():
-        raise CannotWrite(str(path), "there is no such folder")
+    """Write a file that a person asked for. Raises CannotWrite, BadInput."""
+    given.check_target(path)
     with writing(str(path)):
         durable.write_file(path, data, READABLE)
 

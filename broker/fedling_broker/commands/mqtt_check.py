@@ -1,13 +1,14 @@
 """Whether the MQTT broker lets this aggregator do what the service will do there."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fedling_broker.config import Config
 from fedling_broker.service.service import CLIENT_ID
 from fedling_broker.tasks.task_file import Task
 from fedling_native import weights_size
 from fedling_protocol.command.output import size
+from fedling_protocol.common_settings import PLAINTEXT
 from fedling_protocol.disk.errors import Missing
 from fedling_protocol.net import probe as probing
 from fedling_protocol.net.probe import OWN, Probe
@@ -29,6 +30,11 @@ class Tried:
 
 def run(found: Config, tasks: Sequence[Task]) -> Tried:
     """Try everything that the service will do."""
+    tried = _run(found, tasks)
+    return replace(tried, notes=tried.notes + [PLAINTEXT] * found.file.mqtt.plaintext)
+
+
+def _run(found: Config, tasks: Sequence[Task]) -> Tried:
     client_id = f"{CLIENT_ID.format(fleet=found.file.fleet)}-{OWN}"
     try:
         with Probe(found.file.mqtt, client_id) as probe:

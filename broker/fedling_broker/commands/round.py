@@ -51,8 +51,9 @@ def show(args: argparse.Namespace) -> Exit:
     assert isinstance(decisions, list)
     assert isinstance(value["far_again"], list)
     output.print_rows(decisions, empty="no verdicts")
-    assert isinstance(value["measured_far"], list)
-    for device in value["measured_far"]:
+    measured_far = value["measured_far"] or []
+    assert isinstance(measured_far, list)
+    for device in measured_far:
         print(f"{device}: its samples lie far further off than others', and counted as nearer")
     for device in value["far_again"]:
         print(f"{device}: its last updates were all far longer than others'; to end its part: "
@@ -167,6 +168,6 @@ def _whole(store: Store, task: str, plan: PlanRow) -> dict[str, object]:
             }
             for d in decisions
         ],
-        "measured_far": [] if made is None else made.far,
+        "measured_far": None if made is None else made.far,
         "far_again": store.rounds.far_again(task, plan),
     }

@@ -20,9 +20,10 @@ from fedling_protocol.disk.errors import CannotWrite, WrongTables
 from fedling_protocol.disk.ownership import NotOurs
 from fedling_protocol.exits import Exit
 from fedling_protocol.net import credentials
+from fedling_protocol.net.credentials import Access
 from fedling_protocol.net.link import MqttLink
 from fedling_protocol.net.mqtt import new_client
-from fedling_protocol.net.ports import Broker, Credentials, Link, Owner
+from fedling_protocol.net.ports import Broker, Link, Owner
 from fedling_protocol.runtime import sdnotify
 from fedling_protocol.runtime.backoff import Backoff
 from fedling_protocol.runtime.ending import Ending
@@ -54,6 +55,7 @@ def run(args: argparse.Namespace) -> Exit:
                 service = Service(ports, found, store, key, secret)
                 ending = Ending(loop, partial(service.stop, loop.stop), partial(_why_not, args))
                 _serve(loop, service)
+                ending.close()
         finally:
             store.close()
     ending.finish()
@@ -84,12 +86,12 @@ def _serve(loop: Loop, service: Service) -> None:
 
 
 @contextmanager
-def _ports(found: Config, known_as: Credentials | None) -> Iterator[tuple[Loop, Ports]]:
+def _ports(found: Config, access: Access) -> Iterator[tuple[Loop, Ports]]:
     """The real ones; what they have begun is finished at the end."""
     loop = Loop()
     disk, compute = ThreadWorker(loop, "disk"), ThreadWorker(loop, "compute")
     try:
-        make_link = partial(_link, loop, found, known_as)
+        make_link = partial(_link, loop, found, access)
         yield loop, Ports(loop, disk, compute, make_link, random.random, sdnotify.status)
     finally:
         compute.close()
@@ -97,16 +99,15 @@ def _ports(found: Config, known_as: Credentials | None) -> Iterator[tuple[Loop, 
         loop.close()
 
 
-def _link(
-    loop: Loop, found: Config, known_as: Credentials | None, client_id: str, owner: Owner
-) -> Link:
+def _link(loop: Loop, found: Config, access: Access, client_id: str, owner: Owner) -> Link:
     mqtt, retry = found.file.mqtt, found.file.retry
     return MqttLink(
         loop,
         ThreadWorker(loop, "names", patient=False),
-        Broker(mqtt.host, mqtt.port, mqtt.keepalive_s),
+        Broker(mqtt.host, mqtt.tcp_port, mqtt.keepalive_s),
         Backoff(retry.first_s, retry.longest_s, random.random),
         found.topics.largest,
-        partial(new_client, client_id, known_as),
+        partial(new_client, client_id, access.credentials),
         owner,
+        access.layer,
     )

@@ -148,6 +148,10 @@ class RoundsRunner:
     def _then(self, answer: Callable[[], None]) -> None:
         self._parts.turns.then(lambda: self._bounded(answer))
 
+    def _next_turn(self, call: Callable[[], None]) -> None:
+        """Make it a part of another turn, when this one is on disk."""
+        self._then(lambda: self._parts.turns.run(lambda: self._part(call)))
+
     def _past(self, plan_id: bytes, device: str) -> ev.Past | None:
         """What the database says of a plan that is not open."""
         rounds, name = self._parts.store.rounds, self.task.name
@@ -250,9 +254,9 @@ class RoundsRunner:
             return
         self.folding = True
         if plan.kind is PlanKind.STATISTICS:
-            self._then(lambda: self._measure(plan))  # when all of them are on disk
+            self._next_turn(lambda: self._measure(plan))  # when all of them are on disk
         elif self._sum is None or self._sum.limits is None:  # known now, when all of it is on disk
-            self._then(lambda: self._add_up_and_make(plan))
+            self._next_turn(lambda: self._add_up_and_make(plan))
         else:
             self._make(plan, self._sum)
 

@@ -50,12 +50,12 @@ def add_up(
     rounds: Rounds,
     plan_id: bytes,
     members: Iterable[DecisionRow],
-    base: Base,
+    sizes: Callable[[DecisionRow, Update], Sizes],
     limits: Limits,
     total: Sum,
     lost: list[Lost] | None = None,
 ) -> Slices[None]:
-    """Add the members' updates on disk.
+    """Add the members' updates on disk. sizes: tells how large one is
 
     lost: takes those that are not whole any more; None: raises Damaged.
     """
@@ -67,7 +67,7 @@ def add_up(
                 raise
             lost.append(Lost(member.device, str(damaged)))
         else:
-            add(total, update, base.measure(update), limits)
+            add(total, update, sizes(member, update), limits)
         yield
 
 
@@ -76,6 +76,11 @@ def read(message: bytes) -> Update:
     update = payload.decode(Kind.UPDATE, envelope.parse(message, Kind.UPDATE).payload)
     assert isinstance(update, Update)
     return update
+
+
+def as_stored(member: DecisionRow, _update: Update) -> Sizes:
+    """It was measured when it was accepted."""
+    return member.sizes
 
 
 class RunningSum:
@@ -100,7 +105,7 @@ class RunningSum:
     ) -> None:
         """Begin with the updates on disk; those that are damaged are in `lost`, and in no sum."""
         if members and self.limits is not None:
-            slices = add_up(rounds, plan_id, members, self.base, self.limits, self._sum, self.lost)
+            slices = add_up(rounds, plan_id, members, as_stored, self.limits, self._sum, self.lost)
             self._slices = Sliced(clock, slices, lambda _: self._on_restored(), failed)
 
     def add(self, update: Update) -> Sizes:

@@ -77,7 +77,8 @@ class Service:
         self._disk = ports.disk
         self._notices: dict[str, Mapping[str, Notice]] = {}  # by who gives them
         holding = Holding(clock, ports.draw, partial(self._note, "held"))
-        halts = Halts(clock, ports.draw, way_out, self._note_halts, self._begin_again)
+        count = partial(self.counters.count, "halts")
+        halts = Halts(clock, ports.draw, way_out, count, self._note_halts, self._begin_again)
         self.publisher = Publisher(self.link, ports.compute, config.topics, key, holding)
         trust = Trust(config.topics, config.root_key, self._largest)
         self.inbox = Inbox(clock, trust, self.counters)
@@ -152,7 +153,6 @@ class Service:
     # --- a task that something is wrong with -----------------------------------------------------
 
     def _halt(self, task: str, error: Exception) -> None:
-        self.counters.count("halts")
         self.runners.halt(task, error)
 
     def _untidy(self) -> None:
@@ -265,7 +265,7 @@ class Service:
 
     def on_connected(self) -> None:
         """The MQTT broker may have forgotten everything: it is told again."""
-        log.info("connected to %s", self.config.file.mqtt.address)
+        log.info("connected to %s", self.config.file.mqtt.way_there)
         self.link.subscribe(self.config.topics.aggregator_subscriptions())
         self.publisher.forget_connection()
         if self._working:
@@ -279,7 +279,7 @@ class Service:
     def on_disconnected(self, reason: str, retry_s: float) -> None:
         self.roster.lost()
         self.sweeper.lost()
-        where = self.config.file.mqtt.address
+        where = self.config.file.mqtt.way_there
         log.warning("no connection to %s: %s; next try in %.1f s", where, reason, retry_s)
 
     def on_message(self, topic: str, payload: bytes, emptied: bool) -> None:

@@ -61,8 +61,11 @@ class UpdateLog:
 def read(path: Path, extent: Extent, name: bytes) -> bytes:
     """The update with this message hash. Raises Damaged."""
     try:
-        with path.open("rb") as file:
-            data = os.pread(file.fileno(), extent.size, extent.first)
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            data = os.pread(handle, extent.size, extent.first)
+        finally:
+            os.close(handle)
     except FileNotFoundError as error:
         raise Damaged(f"{path}: is missing") from error
     except OSError as error:

@@ -34,7 +34,7 @@ from fedling_sim.virtual.node import Habits, Node
 from fedling_sim.virtual.training import Pace
 
 NAME = "virtual"  # of the fleet
-MQTT = MqttSettings("virtual")
+MQTT = MqttSettings("localhost")
 SECRET = bytes(range(32))  # of the aggregator
 
 MakeKey = Callable[[bytes], SigningKey]

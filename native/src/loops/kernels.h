@@ -12,7 +12,7 @@
 /* Weights in memory have room for a multiple of FDL_TALL rows and, where windows are in pieces, of
  * FDL_WIDE columns a piece. It is the same for all tables of a build; what it holds beside weights
  * counts for nothing. */
-#if defined(__x86_64__)
+#if defined(__x86_64__) || (defined(__aarch64__) && !defined(__AARCH64EB__))
 #define FDL_TALL 16
 #define FDL_WIDE 4
 #else

@@ -3,12 +3,18 @@
 import importlib
 import io
 import os
+import signal
 import sys
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import current_thread, main_thread
+from types import FrameType
 
 from fedling_protocol.exits import Exit
+
+ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 
 def run_verb(name: str, package: str, args: Namespace) -> int:
@@ -38,6 +44,34 @@ def _open_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+class _Told(BaseException):
+    """A signal came that ends this process, once what it has begun is put away."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+@contextmanager
+def _told_to_end() -> Iterator[None]:
+    """Have signals end what is inside as an exception does: no draft of a file stays behind.
+
+    What was ignored before (nohup) stays so; services and `ingest` have ways of their own.
+    """
+    numbers = [n for n in ENDING if signal.getsignal(n) is signal.SIG_DFL]
+    for number in numbers if current_thread() is main_thread() else []:
+        signal.signal(number, _tell)
+    try:
+        yield
+    finally:
+        for number in numbers if current_thread() is main_thread() else []:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _tell(number: int, _frame: FrameType | None) -> None:
+    raise _Told(number)
+
+
 def run(name: str, call: Callable[[], int], failures: str, *, as_json: bool = False) -> int:
     """Call, and tell how it ended; a bug its class and place, and with `python -X dev` all of it.
 
@@ -47,11 +81,16 @@ def run(name: str, call: Callable[[], int], failures: str, *, as_json: bool = Fa
     _open_streams()
     os.umask(os.umask(0o077) & 0o077)  # whatever it is: we may read and write what we make
     try:
-        code = call()
+        with _told_to_end():
+            code = call()
         sys.stdout.flush()
         return code
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
+    except _Told as told:  # whoever told us sees what the signal does by itself
+        signal.signal(told.number, signal.SIG_DFL)
+        os.kill(os.getpid(), told.number)
+        raise AssertionError("the signal ends us") from told
     except BrokenPipeError:  # `... | head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.OK

@@ -5,7 +5,28 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+SHOWN = 32  # characters of a wrong number
+
 _Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+LARGEST = 2**63 - 1  # that a database holds
+
+
+def whole(low: int, high: int = LARGEST) -> Callable[[str], int]:
+    """Make the type of an argument that is a whole number; others are told what is allowed."""
+
+    def read(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = low - 1
+        if low <= number <= high:
+            return number
+        allowed = f"{low} or more" if high == LARGEST else f"{low} to {high}"
+        raise argparse.ArgumentTypeError(f"{text[:SHOWN]}: allowed: a whole number, {allowed}")
+
+    return read
 
 
 @dataclass(frozen=True, slots=True)

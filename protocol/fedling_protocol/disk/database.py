@@ -28,6 +28,7 @@ from fedling_protocol.disk.errors import (
     Busy,
     CannotWrite,
     Missing,
+    Writing,
     WrongTables,
     bad_database,
     translated,
@@ -109,6 +110,27 @@ class Transaction:
         durable.roll_back(self.connection)
 
 
+class Block(Writing):
+    """A `with` block of Database.transaction(): its end is that of the whole, or of a part."""
+
+    __slots__ = ("_of", "_whole")
+
+    def __init__(self, of: Transaction, what: str, bad: Bad, *, whole: bool) -> None:
+        super().__init__(what, bad)
+        self._of = of
+        self._whole = whole
+
+    def __enter__(self) -> sqlite3.Connection:
+        return self._of.connection
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if self._whole and error is None:
+            self._of.commit()
+        elif self._whole:
+            self._of.roll_back()
+        super().__exit__(kind, error, trace)
+
+
 class Database:
     """rows() and row() read, transaction() writes. Each thread that calls has its connection.
 
@@ -157,8 +179,7 @@ class Database:
             raise self._read_error(error) from error
         return fields
 
-    @contextmanager
-    def transaction(self, what: str, *, wait: bool = True) -> Iterator[sqlite3.Connection]:
+    def transaction(self, what: str, *, wait: bool = True) -> "Block":
         """Write all of it durably or none; inside another of the same thread, as a part of that.
 
         what: is being written, for CannotWrite. wait=False: raises Busy at once if another process
@@ -166,20 +187,11 @@ class Database:
         undoes the whole.
         """
         outer = self._thread.open
-        if outer is not None and not outer.ended:
-            if not outer.connection.in_transaction:  # SQLite has undone it: the disk was full
-                raise CannotWrite(what, f"{outer.what} could not be written before it")
-            with writing(what, self._bad):
-                yield outer.connection
-            return
-        current = self.begin(what, wait=wait)
-        try:
-            with writing(what, self._bad):
-                yield current.connection
-            current.commit()
-        except BaseException:
-            current.roll_back()
-            raise
+        if outer is None or outer.ended:
+            return Block(self.begin(what, wait=wait), what, self._bad, whole=True)
+        if not outer.connection.in_transaction:  # SQLite has undone it: the disk was full
+            raise CannotWrite(what, f"{outer.what} could not be written before it")
+        return Block(outer, what, self._bad, whole=False)
 
     def begin(self, what: str, *, wait: bool = True) -> Transaction:
         """Begin a transaction that outlives the call; transaction() is a part of it until it ends.

@@ -17,22 +17,24 @@ Bytes = bytes | bytearray | memoryview
 
 PRIVATE = 0o600
 BUSY_S = 10.0  # how long a writer waits for another process's transaction
+PAGE_BYTES = 2048  # of new databases: a commit writes whole pages, of rows of some hundred bytes
 
 
 def write_file(path: Path, data: Bytes, mode: int = PRIVATE) -> None:
     """Make or replace a file: at any instant either the old bytes are on disk or the new ones."""
-    temporary = _write_temporary(path, data, mode)
-    _put(temporary, path)
-    sync_directory(path.parent)
+    name = os.fspath(path)
+    temporary = _write_temporary(name, data, mode)
+    _put(temporary, name)
+    sync_directory(os.path.dirname(name))
 
 
 def create_file(path: Path, data: bytes, mode: int = PRIVATE) -> None:
     """Make a file that must not exist yet (FileExistsError), even if two try at the same time."""
-    temporary = _write_temporary(path, data, mode)
+    temporary = _write_temporary(os.fspath(path), data, mode)
     try:
         os.link(temporary, path)
     finally:
-        temporary.unlink()
+        os.unlink(temporary)
     sync_directory(path.parent)
 
 
@@ -74,22 +76,20 @@ def draft(directory: Path, name: str) -> Iterator[BinaryIO]:
 
     name: for people, no other draft in this directory may have it at the same time
     """
-    temporary = _temporary(directory / name)
-    temporary.unlink(missing_ok=True)  # of a killed process that had the same number
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    handle = os.open(temporary, flags, PRIVATE)
+    temporary = _temporary(os.fspath(directory / name))
+    handle = _create(temporary, PRIVATE)
     try:
         with os.fdopen(handle, "w+b") as file:
             yield file
     finally:
-        temporary.unlink(missing_ok=True)
+        _remove(temporary)
 
 
 def keep_draft(file: BinaryIO, name: str, path: Path) -> None:
     """Make a draft the file `path` of the same directory: durably, whole or not at all."""
     file.flush()
     os.fsync(file.fileno())
-    _put(_temporary(path.with_name(name)), path)
+    _put(_temporary(os.fspath(path.with_name(name))), os.fspath(path))
     sync_directory(path.parent)
 
 
@@ -114,9 +114,9 @@ def remove_leftovers(directory: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def sync_directory(directory: Path) -> None:
+def sync_directory(directory: Path | str) -> None:
     """Make the names in a directory durable."""
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    handle = os.open(directory or os.curdir, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
     finally:
@@ -190,12 +190,15 @@ def forget_deleted(connection: sqlite3.Connection) -> bool:
     return not busy
 
 
-def _put(temporary: Path, path: Path) -> None:
+# Names are texts from here on: what a Path costs is as much as the call that it is for.
+
+
+def _put(temporary: str, path: str) -> None:
     """Give a file its name; a folder in its place, which is nobody's of ours, is put aside."""
     try:
         os.replace(temporary, path)
     except IsADirectoryError:
-        path.rename(_aside(path))
+        os.rename(path, _aside(Path(path)))
         os.replace(temporary, path)
 
 
@@ -214,8 +217,24 @@ def _mode(path: Path) -> str:
     return "mode=ro&immutable=1" if alone else "mode=ro"
 
 
-def _temporary(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+def _temporary(path: str) -> str:
+    directory, name = os.path.split(path)
+    return os.path.join(directory, f".{name}.{os.getpid()}.tmp")
+
+
+def _create(temporary: str, mode: int) -> int:
+    """Make a file to be written; a killed process that had our number may have left one."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    try:
+        return os.open(temporary, flags, mode)
+    except FileExistsError:
+        os.unlink(temporary)
+        return os.open(temporary, flags, mode)
+
+
+def _remove(path: str) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(path)
 
 
 def _write_behind(handle: int, path: Path, first: int, pieces: Sequence[Bytes]) -> None:
@@ -233,15 +252,14 @@ def _write_all(handle: int, data: Bytes, first: int) -> int:
     return first
 
 
-def _write_temporary(path: Path, data: Bytes, mode: int) -> Path:
+def _write_temporary(path: str, data: Bytes, mode: int) -> str:
     temporary = _temporary(path)
-    temporary.unlink(missing_ok=True)  # of a killed process that had the same number
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    handle = _create(temporary, mode)
     try:
         _write_all(handle, data, 0)
         os.fsync(handle)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        _remove(temporary)
         raise
     finally:
         os.close(handle)
@@ -261,6 +279,7 @@ def _configure(connection: sqlite3.Connection, read_only: bool) -> None:
     if read_only:
         connection.execute("PRAGMA query_only = ON")
         return
+    connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")  # nothing is changed by it later
     (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
     if mode != "wal":
         raise sqlite3.OperationalError(f"the file system allows no write-ahead log (got {mode})")

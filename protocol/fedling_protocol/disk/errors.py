@@ -74,16 +74,28 @@ def bad_database(error: Exception) -> BadDatabase:
     return BadDatabase(f"the database is damaged: {error}")
 
 
-@contextmanager
-def writing(what: str, bad: Bad = bad_database) -> Iterator[None]:
-    """Turn what a disk that refuses raises into CannotWrite, a lock into Busy."""
-    try:
-        yield
-    except (OSError, sqlite3.Error) as error:
-        known = translated(error, what, bad)
-        if known is None:
-            raise
-        raise known from error
+class Writing:
+    """A `with` block of writing()."""
+
+    __slots__ = ("_bad", "_what")
+
+    def __init__(self, what: str, bad: Bad) -> None:
+        self._what = what
+        self._bad = bad
+
+    def __enter__(self) -> object:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, OSError | sqlite3.Error):
+            known = translated(error, self._what, self._bad)
+            if known is not None:
+                raise known from error
+
+
+def writing(what: str, bad: Bad = bad_database) -> Writing:
+    """Turn what a disk that refuses raises inside into CannotWrite, a lock into Busy."""
+    return Writing(what, bad)
 
 
 @contextmanager

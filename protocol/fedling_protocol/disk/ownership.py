@@ -11,6 +11,7 @@ NotOurs
 import grp
 import os
 import pwd
+import shlex
 import stat
 import sys
 from collections.abc import Iterator
@@ -189,8 +190,8 @@ def _check_modes(directory: Path, found: os.stat_result) -> None:
             " could read its keys: name a directory on another file system, as ext4"
         )
     raise NotOurs(
-        f"{directory}: mode {mode:04o} lets others write there; run: chmod go-w {directory},"
-        " or name a directory within it"
+        f"{directory}: mode {mode:04o} lets others write there; run: chmod go-w "
+        f"{shlex.quote(str(directory))}, or name a directory within it"
     )
 
 
@@ -207,7 +208,7 @@ def _check_owner(file: Path, owner: int) -> None:
 def _check_writers(file: Path) -> None:
     """Refuse a file with which everybody could tell us where to work, and whom to trust."""
     if os.stat(file).st_mode & stat.S_IWOTH:
-        raise NotOurs(f"{file}: everybody can write it; run: chmod o-w {file}")
+        raise NotOurs(f"{file}: everybody can write it; run: chmod o-w {shlex.quote(str(file))}")
 
 
 def _user_of(unit: Unit) -> User | None:

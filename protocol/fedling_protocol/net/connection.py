@@ -17,7 +17,7 @@ from fedling_protocol.net.framing import FilteredSocket, Largest
 from fedling_protocol.net.names import Names
 from fedling_protocol.net.ports import Broker, Client, Done
 from fedling_protocol.net.tcpinfo import Meter, Traffic, unsent
-from fedling_protocol.net.transport import Transport, Wrap
+from fedling_protocol.net.transport import Layer, Transport
 from fedling_protocol.net.way import Found
 from fedling_protocol.runtime import mishaps
 from fedling_protocol.runtime.loop import READ, WRITE, Loop, Timer
@@ -32,7 +32,6 @@ FAREWELL_S = 2.0  # for the last bytes when we leave
 UNACKED_S = 60  # sent bytes that nobody acknowledges for so long: the connection is dead
 UNANSWERED_S = 120.0  # messages that arrived and get no PUBACK for so long: the broker is stuck
 SLICE_S = 0.01  # messages are taken in for so long, then the loop serves others
-PLAIN = "is this its port for plain MQTT, without TLS or websockets?"
 
 
 @dataclass(slots=True)  # not frozen: an aggregator makes thousands a second
@@ -91,13 +90,13 @@ class Connection:
     """A ClientOwner. It ends once, for whatever reason, and is never used again."""
 
     def __init__(
-        self, loop: Loop, names: Names, broker: Broker, largest: Largest, wrap: Wrap, told: Told
+        self, loop: Loop, names: Names, broker: Broker, largest: Largest, layer: Layer, told: Told
     ) -> None:
         self._loop = loop
         self._names = names
         self._broker = broker
         self._largest = largest
-        self._wrap = wrap
+        self._layer = layer
         self._told = told
         self._socket: socket.socket | None = None
         self._transport: Transport | None = None
@@ -144,6 +143,8 @@ class Connection:
         for timer in (self._timer, self._rest, self._silence):
             if timer is not None:
                 timer.cancel()
+        if self._transport is not None:
+            self._transport.close()
         self.take_traffic()
         if self._socket is not None:
             self._loop.unwatch(self._socket.fileno())
@@ -164,7 +165,8 @@ class Connection:
     def _explain(self, reason: str, put_off: bool, suspect: _InFlight | None) -> str:
         if suspect is not None:
             return name_suspect(reason, suspect.topic, suspect.size)
-        return f"{reason}; {PLAIN}" if put_off and self.accepted_at is None else reason
+        unknown = put_off and self.accepted_at is None
+        return f"{reason}; {self._layer.suspicion}" if unknown else reason
 
     @_ends_it
     def leave(self) -> None:
@@ -203,7 +205,8 @@ class Connection:
 
     @_ends_it
     def _connect(self, to: Found) -> None:
-        self._set_timer(CONNECT_S, lambda: self.end(f"no answer within {CONNECT_S:.0f} s; {PLAIN}"))
+        late = f"no answer within {CONNECT_S:.0f} s; {self._layer.suspicion}"
+        self._set_timer(CONNECT_S, lambda: self.end(late))
         try:
             self._socket = socket.socket(to.family, to.kind | socket.SOCK_NONBLOCK, to.protocol)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -224,7 +227,7 @@ class Connection:
             self.end(os.strerror(code))
             return
         self._meter = Meter(self._socket)
-        self._transport = self._wrap(self._socket)
+        self._transport = self._layer.wrap(self._socket)
         self._on_handshake(0)
 
     @_ends_it

@@ -1,15 +1,32 @@
-"""The user name and password that one end shows to the MQTT broker."""
+"""How one end is let in by the MQTT broker: user name, password, certificates."""
+
+from dataclasses import dataclass
 
 from fedling_protocol.common_settings import MqttSettings
+from fedling_protocol.net import tls
 from fedling_protocol.net.ports import Credentials
+from fedling_protocol.net.transport import PLAIN, Layer
 from fedling_protocol.settings import SettingsError
 from fedling_protocol.wire import identity
 
 MOST_BYTES = 4000  # of a password; MQTT would allow 65,535
 
 
-def load(mqtt: MqttSettings) -> Credentials | None:
-    """Read what the configuration names; None: no user. Raises IdentityError, SettingsError.
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What the configuration says of it, read from its files. credentials: None without a user"""
+
+    credentials: Credentials | None
+    layer: Layer
+
+
+def load(mqtt: MqttSettings) -> Access:
+    """Read what the configuration names. Raises IdentityError, SettingsError."""
+    return Access(_credentials(mqtt), tls.layer(mqtt) if mqtt.tls else PLAIN)
+
+
+def _credentials(mqtt: MqttSettings) -> Credentials | None:
+    """Read user and password.
 
     The line break at the end of the file, which editors write, is no part of the password.
     """

@@ -11,7 +11,7 @@ from fedling_protocol.net.framing import Largest
 from fedling_protocol.net.names import Names
 from fedling_protocol.net.ports import Broker, Client, ClientOwner, Done, Owner, Will
 from fedling_protocol.net.tcpinfo import Traffic
-from fedling_protocol.net.transport import Plain, Wrap
+from fedling_protocol.net.transport import Layer
 from fedling_protocol.net.way import Way
 from fedling_protocol.runtime import mishaps
 from fedling_protocol.runtime.backoff import Backoff
@@ -29,7 +29,7 @@ class MqttLink:
 
     largest: bytes of the largest message on a topic; a larger one comes in empty
     worker: where names are looked up
-    wrap: the transport; later TLS
+    layer: what lies below MQTT, TLS or nothing
     way: told what is known of the way to the broker, for whoever asks whether there is a network
     """
 
@@ -42,7 +42,7 @@ class MqttLink:
         largest: Largest,
         new_client: NewClient,
         owner: Owner,
-        wrap: Wrap = Plain,
+        layer: Layer,
         way: Way | None = None,
     ) -> None:
         self._loop = loop
@@ -53,7 +53,7 @@ class MqttLink:
         self._largest = largest
         self._new_client = new_client
         self._owner = owner
-        self._wrap = wrap
+        self._layer = layer
         self._connection: Connection | None = None
         self._timer: Timer | None = None
         self._stopped: Done | None = None
@@ -84,7 +84,7 @@ class MqttLink:
     def start(self) -> None:
         self._timer = None
         connection = Connection(
-            self._loop, self._names, self._broker, self._largest, self._wrap, self
+            self._loop, self._names, self._broker, self._largest, self._layer, self
         )
         self._connection = connection
         try:

@@ -64,23 +64,25 @@ class Probe:
     """
 
     def __init__(self, mqtt: MqttSettings, client_id: str) -> None:
-        """Make it of [mqtt]. Raises IdentityError, SettingsError: the password cannot be read."""
-        client = partial(new_client, client_id, credentials.load(mqtt))
+        """Make it of [mqtt]. Raises IdentityError, SettingsError: a file cannot be used."""
+        access = credentials.load(mqtt)
+        client = partial(new_client, client_id, access.credentials)
         self.lost = ""
         self.heard: list[tuple[str, bytes]] = []
         self._address = mqtt.address
         self._failures: list[str] = []  # one for each address that was tried
         self._accepted = False
         self._loop = loop = Loop()
-        self._way = Way(mqtt.host, mqtt.port)
+        self._way = Way(mqtt.host, mqtt.tcp_port)
         self._link = MqttLink(
             loop,
             ThreadWorker(loop, "names", patient=False),
-            Broker(mqtt.host, mqtt.port, mqtt.keepalive_s),
+            Broker(mqtt.host, mqtt.tcp_port, mqtt.keepalive_s),
             Backoff(0.01, 0.01, lambda: 1.0),
             lambda _topic: MAX_PACKET,
             client,
             self,
+            access.layer,
             way=self._way,
         )
 

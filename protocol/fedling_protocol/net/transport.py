@@ -1,4 +1,4 @@
-"""The bytes below MQTT: a connected TCP socket as it is; TLS will be a second row here.
+"""The bytes below MQTT: a connected TCP socket as it is; tls.py has another layer upon it.
 
 Nothing here blocks. A transport may hold bytes that no selector tells of (TLS decrypts whole
 records): who reads goes on until BlockingIOError.
@@ -6,6 +6,7 @@ records): who reads goes on until BlockingIOError.
 
 import socket
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 
@@ -19,11 +20,25 @@ class Transport(Protocol):
         """Read at least one byte, or none at the end. Raises BlockingIOError, OSError."""
 
     def send(self, data: bytes) -> int:
-        """Send; returns how many bytes were taken. Raises BlockingIOError, OSError."""
+        """Send; returns how many bytes were taken. Raises BlockingIOError, OSError.
+
+        Who is told BlockingIOError offers the same bytes again.
+        """
+
+    def close(self) -> None:
+        """Say goodbye, if that can be said at once; the socket is closed by who made it."""
 
 
-Wrap = Callable[[socket.socket], Transport]
-"""Makes a transport of a socket that is connected and does not block."""
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """What lies between TCP and MQTT.
+
+    wrap: makes a transport of a socket that is connected and does not block
+    suspicion: what to ask of an MQTT broker that says nothing, or nothing that can be understood
+    """
+
+    wrap: Callable[[socket.socket], Transport]
+    suspicion: str
 
 
 class Plain:
@@ -40,3 +55,12 @@ class Plain:
 
     def send(self, data: bytes) -> int:
         return self._socket.send(data)
+
+    def close(self) -> None:
+        pass
+
+
+PLAIN = Layer(
+    Plain,
+    "is this its port for plain MQTT, without TLS or websockets? For its TLS set mqtt.tls = true",
+)

@@ -19,11 +19,15 @@ log = logging.getLogger(__name__)
 
 
 class Ending:
-    """What the signals of the end come to. The service's main calls finish() when all is closed."""
+    """What the signals of the end come to.
+
+    The service's main calls close() when its loop has ended, finish() when all is closed.
+    """
 
     def __init__(self, loop: Loop, stop: Callable[[], None], why_not: Callable[[], str]) -> None:
         """stop: ends the loop in good order, however often it is called. why_not: a sentence, if
         a service could not begin with what is configured now; else it is empty."""
+        self._loop = loop
         self._stop = stop
         self._why_not = why_not
         self._again = self._over = False
@@ -31,11 +35,19 @@ class Ending:
         if sdnotify.managed():
             loop.on_signal(signal.SIGHUP, self._begin_anew)
 
+    @property
+    def asked(self) -> bool:
+        """Whether anybody asked for it: a service that ends by itself may have another life."""
+        return self._over or self._again
+
+    def close(self) -> None:
+        """Take in what has come; a signal that comes later waits for whoever begins next."""
+        self._loop.hold_signals()
+
     def finish(self) -> None:
-        """Become a new service, if that was asked for; a signal that comes meanwhile waits."""
+        """Become a new service, if that was asked for."""
         if not self._again:
             return
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP, signal.SIGTERM, signal.SIGINT})
         sys.stdout.flush()
         sys.stderr.flush()
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])

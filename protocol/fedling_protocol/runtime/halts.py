@@ -40,6 +40,7 @@ class Halts:
     """Who is stopped.
 
     way_out: says what a person can do about this error of a task
+    count: called for each stop
     told: called when somebody is stopped, or is not any more
     again: tries a task again: then add() or begun() tells what came of it
     """
@@ -49,12 +50,14 @@ class Halts:
         clock: Clock,
         draw: Callable[[], float],
         way_out: Callable[[str, Exception], str],
+        count: Callable[[], None],
         told: Callable[[], None],
         again: Callable[[str], None],
     ) -> None:
         self._clock = clock
         self._draw = draw
         self._way_out = way_out
+        self._count = count
         self._told = told
         self._again = again
         self._halts: dict[str, _Halt] = {}
@@ -72,6 +75,7 @@ class Halts:
         halt = self._halts.setdefault(task, _Halt(self._draw))
         if halt.timer is not None:
             return
+        self._count()
         halt.backoff.lived(self._clock.now() - halt.tried)
         wait_s = halt.backoff.next_s()
         says = f"{mishaps.sentence(error)}; {self._way_out(task, error)}"

@@ -115,6 +115,11 @@ class Loop:
         signal.set_wakeup_fd(self._wake_write.fileno(), warn_on_full_buffer=False)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})  # who began anew kept them waiting
 
+    def hold_signals(self) -> None:
+        """Take in those that have come; later ones wait, for a loop to come or for ever."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, self._signals)
+        self._take_signals()
+
     def on_end(self, call: Callable[[], None]) -> None:
         """Call when this process is told to end.
 
@@ -175,11 +180,15 @@ class Loop:
 
     def _on_wake(self, _events: int) -> None:
         """A byte is the number of a signal, or 0 for what another thread has posted."""
-        for number in self._wake_read.recv(4096):
-            if number:
-                self._run(self._signals[number])
+        self._take_signals()
         for _ in range(len(self._posted)):
             self._run(self._posted.popleft())
+
+    def _take_signals(self) -> None:
+        with suppress(BlockingIOError):
+            for number in self._wake_read.recv(4096):
+                if number:
+                    self._run(self._signals[number])
 
 
 def _nothing(_number: int, _frame: FrameType | None) -> None:

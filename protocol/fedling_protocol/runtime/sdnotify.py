@@ -40,6 +40,11 @@ def alive() -> bool:
     return notify("WATCHDOG=1")
 
 
+def working(seconds: float) -> bool:
+    """The service lives, and wants so many seconds more until it is ready."""
+    return notify("WATCHDOG=1", f"EXTEND_TIMEOUT_USEC={round(seconds * 1e6)}")
+
+
 def reloading() -> bool:
     """The service lets go of everything, to take it up anew; ready() tells the end of that."""
     return notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")

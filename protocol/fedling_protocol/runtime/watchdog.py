@@ -1,7 +1,28 @@
 """Feeds the service manager's watchdog, from the loop: a thread would feed it during a hang."""
 
+import time
+from collections.abc import Callable
+
 from fedling_protocol.runtime import sdnotify
 from fedling_protocol.runtime.loop import Clock
+
+TOLD_S, PATIENCE_S = 1.0, 60.0
+
+
+def in_long_work() -> Callable[[], None]:
+    """Make a call for work that no loop runs beside: often called, it feeds the watchdog.
+
+    The start may take as long as it is called, too.
+    """
+    told = float("-inf")
+
+    def alive() -> None:
+        nonlocal told
+        if time.monotonic() >= told + TOLD_S:
+            told = time.monotonic()
+            sdnotify.working(PATIENCE_S)
+
+    return alive
 
 
 class Watchdog:

@@ -4,6 +4,7 @@ A worker runs its calls one after another. What came of each is told in the loop
 """
 
 import queue
+import signal
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -54,6 +55,7 @@ class ThreadWorker:
             self._thread.join()
 
     def _run(self) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # they are the loop's
         while (call := self._calls.get()) is not None:
             call()
             del call  # and what it holds, however long the next one takes to come

@@ -81,7 +81,11 @@ class _Reader:
         self.items += 1
         if self.items > MAX_ITEMS:
             _refuse(f"more than {MAX_ITEMS} items")
-        major, value, self.position = head(self.data, self.position)
+        position, data = self.position, self.data
+        if position < len(data) and (info := data[position] & 31) < 24:  # most are so small
+            self.position = position + 1
+            return data[position] >> 5, info
+        major, value, self.position = head(data, position)
         return major, value
 
     def _take(self, size: int) -> bytes | memoryview:

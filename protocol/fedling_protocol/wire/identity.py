@@ -4,6 +4,7 @@ import base64
 import hashlib
 import os
 import secrets
+import shlex
 import stat
 from functools import lru_cache
 from pathlib import Path
@@ -23,7 +24,7 @@ from fedling_protocol.disk import durable
 
 KEY_BYTES: Final = 32
 SECRET_BYTES: Final = 32
-KNOWN: Final = 4096  # keys of which what was computed is kept
+KNOWN: Final = 16_384  # keys of which what was computed is kept, in 200 bytes each
 # Of 32 random bytes fewer than 8 differ once in 10^36 times.
 LEAST_VARIED: Final = 8
 CREDENTIALS = Path("/run/credentials")  # of systemd, whose access lists look like a group's right
@@ -183,7 +184,7 @@ def read_private(path: Path) -> bytes:
         if mode & 0o077 and CREDENTIALS not in path.parents:
             raise IdentityError(
                 f"{path}: mode {stat.S_IMODE(mode):04o} lets others read the secret; "
-                f"run: chmod 600 {path}"
+                f"run: chmod 600 {shlex.quote(str(path))}"
             )
         return os.read(handle, _MAX_FILE)
     finally:

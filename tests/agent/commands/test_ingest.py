@@ -1,11 +1,14 @@
 """`fedling-agent ingest` as a live pipe and as a file: pauses, signals, restarts, repetitions."""
 
+import fcntl
 import os
 import shlex
 import signal
 import subprocess
+import termios
 import threading
 import time
+from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -256,9 +259,12 @@ def test_a_service_that_has_the_lock_and_no_socket_yet_is_waited_for(agent: Agen
 
 
 def until_it_listens(pipe: Pipe) -> None:
-    """It has begun, as far as its signals tell."""
-    while not _catches(pipe.process.pid, signal.SIGTERM):
+    """It has taken all that was said: by then its signals wake it."""
+    assert pipe.process.stdin is not None
+    left = array("i", [1])
+    while left[0]:
         assert pipe.process.poll() is None
+        fcntl.ioctl(pipe.process.stdin, termios.FIONREAD, left)
 
 
 def test_a_lock_that_is_held_for_good_is_told(
@@ -282,12 +288,6 @@ def test_a_signal_ends_the_waiting_and_tells_what_is_not_stored(agent: Agent) ->
         pipe.process.send_signal(signal.SIGTERM)
         said = pipe.end(Exit.INTERRUPTED)
     assert "stored 0 rows, refused 0; interrupted after row 0" in said
-
-
-def _catches(pid: int, number: signal.Signals) -> bool:
-    status = Path(f"/proc/{pid}/status").read_text()
-    caught = next(x for x in status.splitlines() if x.startswith("SigCgt"))
-    return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
 
 
 # --- files, once and again -----

@@ -1,7 +1,11 @@
 """Right and wrong of windows that had a label."""
 
+import pytest
+
+from fedling_agent.commands.predict import with_label
 from fedling_agent.commands.score import Score
 from fedling_agent.service.control import Json
+from fedling_protocol.disk.errors import BadInput
 
 
 def answer(said: str, *given: str | None) -> Json:
@@ -50,3 +54,13 @@ def test_labels_have_one_form() -> None:
     score = Score()
     assert score.add(answer("cafe\u0301", "caf\u00e9")) is True
     assert score.sentences() == ["1 of 1 right: caf\u00e9 1 of 1"]
+
+
+def test_label_for_a_model_without_labels_is_refused() -> None:
+    reconstruction: Json = {"task": "hum", "error": 0.3}
+    with pytest.raises(BadInput, match="error of reconstruction"):
+        with_label(reconstruction, "walk")
+    assert with_label(reconstruction, "") == reconstruction
+    assert with_label(answer("walk"), "run")["given"] == "run"
+    with pytest.raises(BadInput, match="the rows have labels"):
+        with_label(answer("walk", "walk"), "run")

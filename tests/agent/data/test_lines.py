@@ -10,7 +10,7 @@ from fedling_agent.data.lines import MAX_ROW, Lines
 from fedling_protocol.disk.errors import BadInput
 
 
-@given(st.lists(st.binary(max_size=12).filter(lambda b: b"\0" not in b), max_size=12))
+@given(st.lists(st.binary(max_size=12).filter(lambda b: not {0, 13} & {*b}), max_size=12))
 def test_pieces_do_not_matter(pieces: list[bytes]) -> None:
     whole, lines = b"x" + b"".join(pieces), Lines()
     found = lines.feed(b"x") + [line for piece in pieces for line in lines.feed(piece)]
@@ -59,3 +59,16 @@ def test_nothing_but_space_is_empty(data: bytes) -> None:
     assert lines.empty
     lines.feed(b"a\n")
     assert not lines.empty
+
+
+def _all(data: bytes) -> list[str]:
+    lines = Lines()
+    return lines.feed(data) + lines.end()
+
+
+@pytest.mark.parametrize("size", [20, 2 * MAX_ROW])
+def test_lines_that_end_with_cr_alone_are_named(size: int) -> None:
+    with pytest.raises(BadInput, match="end with CR alone"):
+        _all(b"time,x\r" + b"1,2\r" * size)
+    for ends in (b"\r\n", b"\n\r", b"\r\r\n"):
+        assert len(Lines().feed(b"time,x" + ends + b"1,2" + ends)) == 2

@@ -91,7 +91,7 @@ def test_no_text_breaks_it(lines: list[str]) -> None:
     [
         ([], "there is no header"),
         (["x,y\n"], "no row below the header"),
-        (["x,y\n", "a,b\n"], "no column has nothing but numbers"),
+        (["x,y\n", "a,b\n"], "in no column at least half"),
         (["x,\u0007\n", "1,2\n"], "rename it"),
         (['x,"y\n', "1,2\n"], "header: not CSV"),
     ],
@@ -114,3 +114,66 @@ def test_more_columns_than_a_stream_may_have_are_left_out() -> None:
     assert len(found.stream.channels) == 64
     assert found.stream.ignore == tuple(names[64:])
     assert len(read(lines, found)) == 1
+
+
+BAD = st.sampled_from(
+    ["", "nan", "-1.#IND", "unavailable", "x", "inf", "1.234,5", "\u22121", "1 V"]
+)
+
+
+@given(st.lists(st.tuples(st.booleans(), BAD), min_size=2, max_size=9), st.sampled_from(",;\t"))
+def test_moments_without_a_number_are_told_and_lose_no_channel(
+    rows: list[tuple[bool, str]], separator: str
+) -> None:
+    """A sensor that was away for a while is a sensor."""
+    file = io.StringIO()
+    writer = csv.writer(file, delimiter=separator, lineterminator="\n")
+    writer.writerow(["x", "y"])
+    writer.writerows(["1", "2" if good else bad] for good, bad in rows)
+    found = propose(file.getvalue().splitlines(keepends=True), "walk")
+    away = sum(not good for good, _ in rows)
+    if away * 2 > len(rows):
+        assert found.stream.ignore == ("y",)
+        return
+    assert found.gaps == (0, away)
+    told = f"# {away} of {len(rows)} rows have no number here: ingest refuses them"
+    assert (told in found.toml("walk.csv")) == bool(away)
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        ["#group,false,true\n", "#datatype,string,double\n", "#default,,\n"],
+        ["#Made by X\n", "#Date: 2026-03-01\n", "\n"],
+        ['"TOA5","Site"\n'],
+    ],
+)
+def test_a_header_behind_other_lines_is_pointed_at(before: list[str]) -> None:
+    rows = [f",{n},{n / 10},0\n" for n in range(9)]
+    with pytest.raises(BadInput, match=f"row {len(before) + 1} looks like the header"):
+        propose([*before, ",time,x,y\n", *rows], "walk")
+
+
+def test_dates_are_the_time_whatever_their_column_is_called() -> None:
+    """And of several the one that goes on; where none is, that is told."""
+    head = "begun,last_changed,state\n"
+    rows = [f"2026-03-01T12:00:00Z,2026-03-01T12:{n:02}:00Z,2{n}\n" for n in range(9)]
+    assert propose([head, *rows], "walk").stream.time_column == "last_changed"
+    words = "gaps between rows are not seen"
+    assert words not in propose([head, *rows], "walk").toml("walk.csv")
+    german = [f"{n:02}.03.2026 12:00,2{n}\n" for n in range(9)]
+    assert words in propose(["date,state\n", *german], "walk").toml("walk.csv")
+
+
+def test_a_second_clock_is_no_channel() -> None:
+    rows = [f"{1_700_000_000 + n},{n}.5,{n}\n" for n in range(9)]
+    found = propose(["time,seconds_elapsed,x\n", *rows], "walk")
+    assert [channel.name for channel in found.stream.channels] == ["x"]
+    assert found.stream.ignore == ("seconds_elapsed",)
+
+
+def test_a_header_that_comes_again_makes_no_channel_of_the_time() -> None:
+    rows = [f"{n},1\n" for n in range(9)]
+    found = propose(["time,x\n", *rows, "time,x\n", *rows], "walk")
+    assert [channel.name for channel in found.stream.channels] == ["x"]
+    assert found.gaps == (1,)

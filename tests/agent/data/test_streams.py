@@ -463,3 +463,47 @@ def test_load_stream(tmp_path: Path) -> None:
     path.write_text(text + text.split("\n", 1)[1])
     with pytest.raises(SettingsError, match="two channels have the same name"):
         load_stream(path)
+
+
+# --- what other programs write ----
+
+
+LEADS = st.sampled_from(
+    ["#group,false,true\n", "#Device Name: X\n", "\n", '"TOA5","Site",1,2\n', "x;recording\n",
+     "1,2,3,4\n", 'a "quote\n', "<html>\n", "\t\t\n", "Plot Title: hall\n"]
+)  # fmt: skip
+
+
+@given(st.lists(LEADS, min_size=1, max_size=20), st.sampled_from(",;\t"))
+def test_a_header_behind_other_lines_is_pointed_at(before: list[str], separator: str) -> None:
+    header = separator.join(["time", "recording", "x", "more", "y"]) + "\n"
+    if not "".join(before).strip():
+        before = ["#\n"]
+    with pytest.raises(BadInput) as bad:
+        parse([*before, header, "1,a,2,3,4\n"])
+    assert str(bad.value).startswith(f"header: row {len(before) + 1} has the columns that are want")
+
+
+NUMBERS = st.sampled_from(["1", "-2", "0,5", "1,234", "12,5", "0.5", "1.234", "-7.25"])
+
+
+@given(st.lists(st.tuples(NUMBERS, NUMBERS), min_size=1, max_size=8), st.sampled_from(";\t"))
+def test_one_input_has_one_decimal_sign(rows: list[tuple[str, str]], separator: str) -> None:
+    """Of two signs one may be of thousands: a value that is wrong by a thousand looks like any."""
+    lines = [f"recording{separator}time{separator}x{separator}y\n"]
+    lines += [separator.join(["a", "2026-03-01T12:00:00.5Z", *row]) + "\n" for row in rows]
+    signs = [sign for row in rows for field in row for sign in ",." if sign in field] or [""]
+    for row, found in zip(rows, parse(lines), strict=True):
+        if any(sign in field for field in row for sign in {*",."} - {*signs[:1]} if signs[0]):
+            assert isinstance(found, RowError)
+            assert "in one input" in found.reason
+        else:
+            assert isinstance(found, Row)
+            exact = [Fraction(field.replace(",", ".")) for field in row]
+            assert [Fraction(count, 1000) for count in found.counts] == exact
+
+
+@pytest.mark.parametrize("line", ["[\n", "[1]\n", '[{"recording": "a", "x": 1}]\n', "{\n"])
+def test_an_array_is_told_what_to_do_with(line: str) -> None:
+    assert "one object a line is read: jq -c '.[]' FILE" in reason(line, "ndjson")
+    assert "jq" not in reason('{"recording": 1.5}\n', "ndjson")

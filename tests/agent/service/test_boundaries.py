@@ -9,12 +9,14 @@ from fedling_agent.service.control import Json, Peer, RequestFailed
 from fedling_agent.service.desk import Desk
 from fedling_agent.service.inbox import Inbox
 from fedling_agent.session import events as ev
+from fedling_agent.store import aside
 from fedling_agent.store.plans import Plans
-from fedling_agent.store.store import Store
+from fedling_agent.store.store import NAME, Store
 from fedling_protocol.disk.errors import BadDatabase
 from fedling_protocol.runtime.halts import LONGEST_S
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Join, Verdict
+from tests.support.damage import spoil
 from tests.support.device import SPEC, make_model, make_plan
 from tests.support.service import TOPICS, HandService
 
@@ -117,3 +119,36 @@ def test_a_damaged_database_ends_the_service_for_another_one(
     device.clock.move(3600)
     assert len(device.link.published) == said
     assert len(device.ruined) == 1
+
+
+@pytest.mark.parametrize("table", [*aside.SAVED, *aside.COUNTED, *aside.GIVEN_UP])
+def test_damage_in_any_table_at_the_start_begins_anew_or_harms_nobody(
+    device: HandService, table: str
+) -> None:
+    """Nothing is read before somebody can meet what is found."""
+    device.close()
+    spoil(device.directory / "state" / NAME, table)
+    try:
+        device.boot()
+    except BadDatabase as error:  # `run` meets what the opening finds, too
+        device.ruined.append(error)
+    else:
+        ask(device, "status")
+        device.offer()
+    assert all("malformed" in str(error) for error in device.ruined)
+    known = ("used", "seen", "in_force", "plans", "certificates", "models", "recordings")
+    assert device.ruined or table not in known
+
+
+def test_task_whose_runner_cannot_be_made_is_counted(
+    device: HandService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("x")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(runner.SessionRunner, "__init__", fail)
+        device.offer()
+    assert list(device.service.runners.halts.halted) == ["watch"]
+    assert device.service.books.counters()["halts"] == 1
+    assert str(status(device)["doing"]).startswith("watch: stopped: ")

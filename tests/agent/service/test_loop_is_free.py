@@ -31,6 +31,7 @@ from fedling_native import dense
 from fedling_protocol.disk import durable
 from fedling_protocol.disk.errors import BadDatabase
 from fedling_protocol.exits import Exit
+from fedling_protocol.net import credentials
 from fedling_protocol.runtime import logs
 from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.runtime.worker import ThreadWorker
@@ -88,7 +89,7 @@ class Inside:
         self.aggregator = aggregator
         self.store, self.loop = Store(agent.state, config.bounds), Loop()
         self.disk = ThreadWorker(self.loop, "disk")
-        ports = run._ports(self.loop, self.disk, config, None, ended)
+        ports = run._ports(self.loop, self.disk, config, credentials.load(config.mqtt), ended)
         self.service = Service(ports, config, load_streams(config), me, self.store)
 
     def until(self, condition: Callable[[], object]) -> None:

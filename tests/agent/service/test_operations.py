@@ -10,7 +10,7 @@ from fedling_agent.service.control import Json
 from fedling_agent.service.operations import Ingest
 from fedling_agent.service.predict import Predictor
 from fedling_agent.store.store import Store
-from fedling_protocol.disk.errors import BadInput, Missing
+from fedling_protocol.disk.errors import BadDatabase, BadInput, Missing
 from fedling_protocol.runtime.slices import Slices, finish
 from tests.support.device import SPEC, STREAM, csv_lines, make_device, make_model
 
@@ -73,3 +73,15 @@ def test_a_prediction_says_which_label_the_window_had(
     predictor = Predictor(device.store)
     answer = finish(operations.predict(device.store, predictor, STREAMS, "watch", lines, "csv"))
     assert answer["given"] == given
+
+
+def test_forgetting_what_was_put_aside_needs_no_recording_of_that_name(tmp_path: Path) -> None:
+    """It may be one that could not be saved."""
+    make_device(tmp_path).store.close()
+    error = BadDatabase("malformed")
+    store = Store.begin_anew(tmp_path, None, 1_790_000_000, error)
+    assert store.aside()
+    with pytest.raises(Missing):
+        operations.forget(store, "wrist", ["lost"], 1)
+    assert store.aside() == []
+    store.close()

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from fedling_agent.service.outbox import LAST_WORD_S
 from fedling_agent.service.service import LOOK_S
 from fedling_agent.service.teller import TELL_S
 from fedling_agent.training.process import Asked
@@ -304,6 +305,21 @@ def test_stop_pauses_the_child_says_goodbye_and_ends(device: HandService) -> Non
     last = device.link.published[-1]
     assert last.topic == TOPICS.of(Kind.STATE, ID)
     assert [message.code for message in device.sent(State)][-1] == StateCode.OFFLINE
+
+
+def test_last_word_does_not_wait_for_a_disk_that_hangs(device: HandService) -> None:
+    device.disk.waits = True
+    ended: list[bool] = []
+    device.service.stop(lambda: ended.append(True))
+    device.clock.move(LAST_WORD_S + 0.1)
+    said = [message.code for message in device.sent(State)]
+    assert said[-1] == StateCode.OFFLINE
+    device.disk.go()
+    device.clock.settle()
+    device.disk.go()
+    device.clock.settle()
+    assert ended == [True]
+    assert [message.code for message in device.sent(State)] == said
 
 
 def test_device_that_stays_connected_asks_each_day_for_what_is_retained(

@@ -1,6 +1,10 @@
 """A database that is damaged is put aside; what can be read of it is in the new one."""
 
+import itertools
+import os
+import shutil
 import sqlite3
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +13,8 @@ import pytest
 from fedling_agent.store import aside
 from fedling_agent.store.recordings import Bounds
 from fedling_agent.store.store import NAME, Store
+from fedling_protocol.disk import durable
+from fedling_protocol.disk.durable import PAGE_BYTES
 from fedling_protocol.disk.errors import BadDatabase, WrongTables
 from tests.support.device import STREAM, csv_lines, make_device, make_model, parse
 from tests.support.totals import check_totals
@@ -87,8 +93,8 @@ def test_what_is_whole_is_kept_and_a_recording_with_a_hole_is_not(state: Path) -
     seen = sound.lives.seen()
     sound.close()
     data = bytearray((state / NAME).read_bytes())
-    middle = data.find(sample_of("r5", state)) // 4096 * 4096
-    data[middle : middle + 4096] = bytes(4096)
+    middle = data.find(sample_of("r5", state)) // PAGE_BYTES * PAGE_BYTES
+    data[middle : middle + PAGE_BYTES] = bytes(PAGE_BYTES)
     (state / NAME).write_bytes(data)
     store = Store.begin_anew(state, None, NOW, BadDatabase("malformed"))
     check_totals(store.recordings, MOST)
@@ -119,6 +125,66 @@ def test_a_sound_one_that_is_begun_anew_has_all_recordings_and_no_work(state: Pa
     assert store.models.newest("watch") is None
     assert list((state / "models").iterdir()) == []  # fetched again
     store.close()
+
+
+def test_every_table_is_saved_or_given_up(state: Path) -> None:
+    connection = sqlite3.connect(state / NAME)
+    sql = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+    tables = [name for (name,) in connection.execute(sql)]
+    connection.close()
+    assert sorted(tables) == sorted((*aside.SAVED, *aside.COUNTED, *aside.GIVEN_UP))
+
+
+def test_who_is_killed_meanwhile_begins_anew_from_the_old_one(state: Path, tmp_path: Path) -> None:
+    """Killed at each change of the disk, one after another."""
+    sound = Store(state)
+    recordings = sound.recordings.listing()
+    sound.close()
+    killed = 0
+    while True:
+        place = tmp_path / f"killed {killed}"
+        shutil.copytree(state, place)
+        if not begins_anew_until(place, killed):
+            break
+        store = Store.open_or_begin_anew(place, None, NOW + 1)
+        assert store.recordings.listing() == recordings, f"killed at change {killed}"
+        left = {path.name.removeprefix(NAME)[:8] for path in place.glob(f"{NAME}.*")}
+        assert left <= {".damaged"}, f"killed at change {killed}"
+        store.close()
+        killed += 1
+    assert killed > 20
+
+
+def begins_anew_until(state: Path, change: int) -> bool:
+    """Begin anew in a process of its own; whether it was killed at a change of the disk."""
+    process = os.fork()
+    if process == 0:
+        changes = itertools.count()
+
+        def mortal(event: str, _arguments: object) -> None:
+            if event in ("os.rename", "os.remove", "sqlite3.connect") and next(changes) == change:
+                os._exit(9)
+
+        commit = durable.commit
+
+        def mortal_commit(connection: sqlite3.Connection) -> None:
+            mortal("os.rename", ())
+            commit(connection)
+
+        durable.commit = mortal_commit
+        sys.addaudithook(mortal)
+        Store.begin_anew(state, None, NOW, BadDatabase("malformed")).close()
+        os._exit(0)
+    _, status = os.waitpid(process, 0)
+    assert os.waitstatus_to_exitcode(status) in (0, 9)
+    return status != 0
+
+
+def test_long_work_says_that_it_goes_on(state: Path) -> None:
+    told: list[bool] = []
+    error = BadDatabase("malformed")
+    Store.begin_anew(state, None, NOW, error, lambda: told.append(True)).close()
+    assert len(told) > 50
 
 
 def test_of_several_the_last_is_kept(state: Path) -> None:

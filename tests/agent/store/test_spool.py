@@ -3,11 +3,10 @@
 import os
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from fedling_agent.store import files, plans, spool
+from fedling_agent.store import plans, spool
 from fedling_agent.store.plans import PlanState
 from fedling_agent.store.spool import ReceiptRecord, SpoolEntry
 from fedling_protocol.disk.errors import Missing
@@ -94,16 +93,16 @@ def test_plan_that_ends_unspooled_leaves_no_training_set(device: Device) -> None
 def test_child_that_is_just_being_killed_leaves_one_more_file(
     device: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = device.freeze().directory
+    job, list_names = device.freeze().directory, os.listdir
 
-    def list_then_write(folder: Path) -> list[str]:
-        names = os.listdir(folder)
-        if folder == job:
+    def list_then_write(folder: Path | str) -> list[str]:
+        names = list_names(folder)
+        if Path(folder) == job:
             (job / "late").touch()
         return names
 
     with monkeypatch.context() as patch:
-        patch.setattr(files, "os", SimpleNamespace(listdir=list_then_write))
+        patch.setattr(os, "listdir", list_then_write)
         end(device, verdict=None)
     assert names(job) == ["late"]
     assert names(device.reopen().store.files.jobs) == []

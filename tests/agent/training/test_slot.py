@@ -400,3 +400,37 @@ def test_what_batches_took_is_told_and_so_is_what_a_killed_one_may_have(bench: B
     bench.say(Step(1, 10, spent_s=0.25), Step(2, 10, spent_s=0.5))
     bench.clock.move(LEAST_S + 0.1)
     assert bench.worked == [0.25, 0.5, LEAST_S]
+
+
+@pytest.mark.parametrize("end", ["cancel", "clear", "killed by the system"])
+def test_work_of_a_child_that_is_killed_between_steps_is_told(bench: Bench, end: str) -> None:
+    """A plan that is withdrawn before each batch ends must not train for nothing all day."""
+    job = bench.start(b"a")
+    bench.say(Step(1, 10, spent_s=0.25))
+    bench.clock.move(3.0)
+    match end:
+        case "cancel":
+            bench.slot.cancel(job.plan_id)
+        case "clear":
+            bench.slot.clear()
+        case _:
+            bench.say(Exited(-9))
+    assert bench.worked == [0.25, 3.0]
+
+
+def test_child_that_waits_for_leave_works_nothing(bench: Bench) -> None:
+    bench.trainee.lasts = None
+    job = bench.start(b"a")
+    bench.say(Step(1, 10, spent_s=0.25), Asked())
+    bench.clock.move(100.0)
+    bench.slot.cancel(job.plan_id)
+    assert bench.worked == [0.25]
+
+
+def test_child_that_pauses_is_charged_once(bench: Bench) -> None:
+    job = bench.start(b"a")
+    bench.clock.move(1.0)
+    bench.slot.pause(job.plan_id)
+    bench.clock.move(1.0)
+    bench.say(Step(1, 10, spent_s=2.0), Exited(0))
+    assert bench.worked == [2.0]

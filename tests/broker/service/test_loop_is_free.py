@@ -21,6 +21,7 @@ from fedling_broker.service.publisher import Publisher
 from fedling_broker.service.service import Service
 from fedling_broker.store.store import Store
 from fedling_protocol.disk import durable
+from fedling_protocol.net import credentials
 from fedling_protocol.wire import identity
 from fedling_protocol.wire.messages import Verdict
 from fedling_sim.mosquitto import Mosquitto
@@ -67,7 +68,7 @@ def test_no_round_waits_for_a_disk_or_a_fold_in_the_loop(
     aggregator.add_task(rounds=2, goal=2)
     found = config.load(aggregator.directory / "broker.toml")
     store = Store(found.state_dir, alone=True)
-    with serve._ports(found, None) as (loop, ports):
+    with serve._ports(found, credentials.load(found.file.mqtt)) as (loop, ports):
         devices = [Device(loop, mosquitto.port, number) for number in (1, 2)]
         for device in devices:
             aggregator.enrol(device)

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from fedling_protocol.net.link import MqttLink
 from fedling_protocol.net.mqtt import new_client
 from fedling_protocol.net.ports import Broker, Link, Will
+from fedling_protocol.net.transport import PLAIN
 from fedling_protocol.runtime.backoff import Backoff
 from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.runtime.worker import ThreadWorker
@@ -56,7 +57,9 @@ class RealSide:
         broker = Broker("127.0.0.1", self.mosquitto.port, 60)
         backoff = Backoff(0.05, 0.05, lambda: 0.9)
         client = partial(new_client, client_id, None)
-        return MqttLink(self.loop, names, broker, backoff, lambda _topic: LIMIT, client, owner)
+        return MqttLink(
+            self.loop, names, broker, backoff, lambda _topic: LIMIT, client, owner, PLAIN
+        )
 
     def until(self, condition: Callable[[], bool]) -> None:
         late: list[bool] = []

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import shlex
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -162,3 +163,44 @@ def test_run_with_closed_streams(closed: str) -> None:
     done = subprocess.run(["sh", "-c", script], capture_output=True)
     assert done.returncode == 0, done.stderr
     assert b"Traceback" not in done.stderr
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from fedling_protocol.command.main import run
+from fedling_protocol.disk import durable
+
+def hold():
+    with durable.draft(Path(sys.argv[1]), "x") as file:
+        file.write(b"half")
+        print("holds", flush=True)
+        time.sleep(60)
+    return 0
+
+sys.exit(run("x", hold, "fedling_agent.commands.failures"))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_command_that_is_ended_leaves_no_half_of_a_file(tmp_path: Path, number: int) -> None:
+    words = [sys.executable, "-c", HOLDER, str(tmp_path)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as command:
+        assert command.stdout is not None
+        assert command.stderr is not None
+        assert command.stdout.readline() == b"holds\n"
+        assert len([*tmp_path.iterdir()]) == 1
+        command.send_signal(number)
+        code = Exit.INTERRUPTED if number == signal.SIGINT else -number
+        assert command.wait() == code  # who sent a signal sees that it ended us
+        assert command.stderr.read() == b""
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_a_signal_that_was_ignored_stays_so() -> None:
+    code = (
+        "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN);"
+        "from fedling_protocol.command.main import run;"
+        "sys.exit(run('x', lambda: os.kill(os.getpid(), signal.SIGHUP) or 3, ''))"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 3

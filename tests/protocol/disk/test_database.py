@@ -1,7 +1,12 @@
 """Connections, transactions and tables of a database, on a real disk."""
 
 import contextlib
+import os
+import shutil
 import sqlite3
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +17,7 @@ import pytest
 from fedling_protocol.disk import durable
 from fedling_protocol.disk.database import Database, Tables, one
 from fedling_protocol.disk.errors import BadDatabase, Busy, CannotWrite, Missing, WrongTables
+from tests.support.tools import as_nobody
 
 T = TypeVar("T")
 SCHEMA = """
@@ -384,3 +390,44 @@ def test_a_page_that_is_damaged_is_named_with_the_file(path: Path) -> None:
     with pytest.raises(BadDatabase, match=r"x\.db: .*malformed; restore a backup"):
         facts(again)
     again.close()
+
+
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """A folder that everybody may look into; those above tmp_path are closed."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+READS = """
+import sys
+from pathlib import Path
+from fedling_protocol.disk.database import Database, Tables
+tables = Tables(3, ("CREATE TABLE facts (n INTEGER PRIMARY KEY);",), "fedling run")
+print(Database(Path(sys.argv[1]), tables, read_only=True).rows("SELECT n FROM facts"))
+"""
+
+
+@pytest.mark.parametrize("closed", [True, False], ids=["as it was left", "with its log"])
+def test_card_that_is_read_only_is_read(public: Path, closed: bool) -> None:
+    """SQLite itself would make files beside the database to read it."""
+    device, card = public / "device", public / "card"
+    device.mkdir()
+    database = Database(device / "x.db", ONE)
+    with database.transaction("a fact") as connection:
+        connection.execute("INSERT INTO facts VALUES (42)")
+    if closed:
+        database.close()
+    shutil.copytree(device, card)
+    database.close()
+    assert (card / "x.db-wal").exists() is not closed
+    for file in card.iterdir():
+        file.chmod(0o444)
+    card.chmod(0o555)
+    command = [*as_nobody(), sys.executable, "-c", READS, str(card / "x.db")]
+    said = subprocess.run(
+        command, capture_output=True, text=True, env={"PYTHONPATH": os.pathsep.join(sys.path)}
+    )
+    card.chmod(0o755)
+    assert said.stdout == "[(42,)]\n", said.stderr

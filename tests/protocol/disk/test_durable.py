@@ -135,6 +135,7 @@ def test_connect_database_is_durable_and_private(tmp_path: Path) -> None:
     assert pragma(connection, "journal_mode") == "wal"
     assert pragma(connection, "synchronous") == 2  # FULL
     assert pragma(connection, "secure_delete") == 1
+    assert pragma(connection, "page_size") == durable.PAGE_BYTES
     assert pragma(connection, "foreign_keys") == 1
     with durable.transaction(connection):
         connection.execute("CREATE TABLE fact (n INTEGER)")
@@ -245,3 +246,21 @@ def test_a_draft_is_whole_or_not_there(tmp_path: Path) -> None:
         file.write(b"whole")
         durable.keep_draft(file, "part", tmp_path / "name")
     assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("name", b"whole")]
+
+
+def test_file_of_the_working_directory_needs_no_folder_in_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    durable.write_file(Path("a"), b"1")
+    durable.create_file(Path("b"), b"2")
+    durable.append(Path("c"), 0, [b"3"], named=False)
+    durable.link_file(Path("a"), Path("d"))
+    durable.remove_file(Path("b"))
+    durable.remove_files([Path("c")])
+    with durable.draft(Path(), "e") as file:
+        file.write(b"5")
+        durable.keep_draft(file, "e", Path("e"))
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {
+        "a": b"1", "d": b"1", "e": b"5",
+    }  # fmt: skip

@@ -26,12 +26,13 @@ def secret(path: Path, content: bytes, mode: int = 0o600) -> MqttSettings:
 @pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"])
 def test_password_is_the_line_in_the_file(tmp_path: Path, end: bytes) -> None:
     mqtt = secret(tmp_path / "password", b"s\xc3\xa9sam \n1" + end)
-    assert credentials.load(mqtt) == Credentials("pi", b"s\xc3\xa9sam \n1")
+    assert credentials.load(mqtt).credentials == Credentials("pi", b"s\xc3\xa9sam \n1")
 
 
 def test_no_user_is_nobody() -> None:
-    assert credentials.load(MqttSettings("localhost")) is None
-    assert credentials.load(MqttSettings("localhost", user="pi")) == Credentials("pi", None)
+    assert credentials.load(MqttSettings("localhost")).credentials is None
+    found = credentials.load(MqttSettings("localhost", user="pi")).credentials
+    assert found == Credentials("pi", None)
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o666])
@@ -46,7 +47,7 @@ def test_file_of_systemds_is_as_systemd_made_it(
     """LoadCredential= gives the service's user a right of its own, which looks like a group's."""
     monkeypatch.setattr("fedling_protocol.wire.identity.CREDENTIALS", tmp_path)
     mqtt = secret(tmp_path / "password", b"sesame", 0o440)
-    assert credentials.load(mqtt) == Credentials("pi", b"sesame")
+    assert credentials.load(mqtt).credentials == Credentials("pi", b"sesame")
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", bytes(4001)])

@@ -17,7 +17,7 @@ from fedling_protocol.net.link import MqttLink
 from fedling_protocol.net.mqtt import new_client
 from fedling_protocol.net.ports import Broker, Credentials, Will
 from fedling_protocol.net.tcpinfo import Traffic
-from fedling_protocol.net.transport import Plain, Wrap
+from fedling_protocol.net.transport import PLAIN, Layer
 from fedling_protocol.net.way import Way
 from fedling_protocol.runtime.backoff import Backoff
 from fedling_protocol.runtime.loop import WRITE, Loop
@@ -65,7 +65,7 @@ class End:
         port: int,
         name: str,
         keepalive_s: int = 60,
-        wrap: Wrap = Plain,
+        layer: Layer = PLAIN,
         backoff: Backoff | None = None,
         host: str = "127.0.0.1",
         known_as: Credentials | None = None,
@@ -82,7 +82,7 @@ class End:
             lambda _topic: LIMIT,
             partial(new_client, name, known_as),
             self.heard,
-            wrap,
+            layer,
             self.way,
         )
         self.link.start()
@@ -195,6 +195,7 @@ def test_unknown_host_is_told_and_tried_again(loop: Loop) -> None:
         lambda _topic: LIMIT,
         partial(new_client, "one", None),
         heard,
+        PLAIN,
     )
     link.start()
     while len(heard.events) < 2:
@@ -494,6 +495,9 @@ class Grudging:
     def send(self, data: bytes) -> int:
         return self._socket.send(data)
 
+    def close(self) -> None:
+        pass
+
 
 def test_transport_is_drained_until_it_would_block(loop: Loop) -> None:
     def talk(peer: socket.socket) -> None:
@@ -502,7 +506,7 @@ def test_transport_is_drained_until_it_would_block(loop: Loop) -> None:
         peer.recv(1)
 
     with FakeBroker(talk) as broker:
-        end = End(loop, broker.port, "one", wrap=Grudging)
+        end = End(loop, broker.port, "one", layer=Layer(Grudging, ""))
         end.until(lambda: len(end.heard.messages) == 2)
         assert [payload for _, payload, _ in end.heard.messages] == [b"one", b"two"]
         end.stop()

@@ -32,8 +32,16 @@ def why_not():
     return (here / "wrong").read_text() if (here / "wrong").exists() else ""
 ending = Ending(loop, loop.stop, why_not)
 sdnotify.ready("running")
+def wait(where):
+    if (here / where).exists():
+        (here / f"{where} reached").touch()
+    while (here / where).exists():
+        pass
 loop.run()
+wait("the loop has ended")
+ending.close()
 loop.close()
+wait("all is closed")
 ending.finish()
 """
 
@@ -123,6 +131,25 @@ def test_end_that_comes_after_a_hangup_is_the_end(tmp_path: Path) -> None:
     assert service.process.wait(30) == 0
     service.manager.close()
     assert len(service.beginnings) == 2
+
+
+@pytest.mark.parametrize("where", ["the loop has ended", "all is closed"])
+@pytest.mark.parametrize("first", [signal.SIGHUP, signal.SIGTERM])
+def test_signal_between_the_loop_and_what_comes_next_is_heard(
+    tmp_path: Path, where: str, first: signal.Signals
+) -> None:
+    service = Service(tmp_path)
+    service.hear("READY=1")
+    (tmp_path / where).touch()
+    service.process.send_signal(first)
+    while not (tmp_path / f"{where} reached").exists():
+        pass
+    service.process.send_signal(signal.SIGTERM)
+    (tmp_path / where).unlink()
+    assert service.process.wait(30) == 0
+    service.manager.close()
+    begun_anew = first == signal.SIGHUP and where == "all is closed"
+    assert len(service.beginnings) == 1 + begun_anew
 
 
 def test_hangup_that_comes_after_the_end_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

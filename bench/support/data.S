@@ -1,4 +1,4 @@
-/* The examples and the first weights of bench/support/cortexm.c, from files of a folder of -I. */
+/* The examples and the first weights of a program, from files of a folder of -I. */
     .section .rodata.data, "a", %progbits
     .global inputs, classes, start
     .balign 8
@@ -10,3 +10,4 @@ start:
     .balign 8
 classes:
     .incbin "classes.bin"
+    .section .note.GNU-stack, "", %progbits

@@ -1,0 +1,73 @@
+"""[mqtt]: what may stand beside what, and when plain TCP is refused."""
+
+import itertools
+from pathlib import Path
+
+import pytest
+
+from fedling_protocol import settings
+from fedling_protocol.common_settings import FILES, MqttSettings, is_loopback
+from fedling_protocol.settings import SettingsError
+
+LOOPBACK = ("localhost", "LOCALHOST", "127.0.0.1", "127.8.9.1", "::1")
+ELSEWHERE = (
+    *("broker.local", "192.168.1.9", "10.0.0.1", "fe80::1", "0.0.0.0", "::", "1.127.0.0.1"),
+    *("localhost.example.org", "127.0.0.1.example.org", "nolocalhost", "::ffff:10.0.0.1", "x"),
+)
+FILE_KEYS = 'ca_file = "c"', 'certificate_file = "d"', 'key_file = "k"'
+
+
+def read(*lines: str) -> MqttSettings:
+    return settings.parse("\n".join(lines), "agent.toml", MqttSettings)
+
+
+@pytest.mark.parametrize("host", LOOPBACK)
+def test_plain_tcp_to_this_machine_needs_no_permission(host: str) -> None:
+    assert is_loopback(host)
+    mqtt = read(f'host = "{host}"')
+    assert (mqtt.tcp_port, mqtt.plaintext, mqtt.way_there) == (1883, False, f"{host}:1883")
+
+
+@pytest.mark.parametrize("host", ELSEWHERE)
+def test_plain_tcp_to_another_machine_must_be_asked_for_in_so_many_words(host: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        read(f'host = "{host}"', "port = 1883")
+    assert f'agent.toml: host = "{host}" is another machine' in str(refused.value)
+    assert "tls = true" in str(refused.value)
+    assert "allow_plaintext = true" in str(refused.value)
+    mqtt = read(f'host = "{host}"', "allow_plaintext = true")
+    assert mqtt.plaintext
+    assert mqtt.way_there == f"{host}:1883, not encrypted (mqtt.tls)"
+
+
+@pytest.mark.parametrize("host", [*LOOPBACK, *ELSEWHERE])
+def test_tls_has_its_own_port_and_no_need_of_a_permission(host: str) -> None:
+    mqtt = read(f'host = "{host}"', "tls = true")
+    assert (mqtt.tcp_port, mqtt.plaintext, mqtt.way_there) == (8883, False, f"{host}:8883 by TLS")
+    assert read(f'host = "{host}"', "tls = true", "port = 443").tcp_port == 443
+
+
+@pytest.mark.parametrize(
+    "keys", [some for n in range(4) for some in itertools.combinations(FILE_KEYS, n)]
+)
+@pytest.mark.parametrize("tls", [True, False])
+@pytest.mark.parametrize("plaintext", [True, False])
+def test_keys_that_do_not_fit_each_other(keys: tuple[str, ...], tls: bool, plaintext: bool) -> None:
+    """Every combination: a pair is whole, files are TLS's, and who wants TLS wants no plaintext."""
+    lines = ['host = "localhost"', *keys]
+    lines += ["tls = true"] * tls + ["allow_plaintext = true"] * plaintext
+    whole = (FILE_KEYS[1] in keys) == (FILE_KEYS[2] in keys)
+    if whole and (tls or not keys) and not (tls and plaintext):
+        assert read(*lines).tls is tls
+        return
+    with pytest.raises(SettingsError, match=r"together only|of no use without tls|contradict"):
+        read(*lines)
+
+
+def test_within_takes_every_relative_path_from_the_folder_of_the_file() -> None:
+    lines = [f'{name} = "{name}"' for name in FILES]
+    mqtt = read('host = "h"', 'user = "u"', "tls = true", *lines).within(Path("/etc/fedling"))
+    assert {getattr(mqtt, name) for name in FILES} == {Path("/etc/fedling", n) for n in FILES}
+    given = [f'{name} = "/{name}"' for name in FILES]
+    mqtt = read('host = "h"', 'user = "u"', "tls = true", *given).within(Path("/etc/fedling"))
+    assert {getattr(mqtt, name) for name in FILES} == {Path("/", n) for n in FILES}

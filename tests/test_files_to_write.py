@@ -1,0 +1,60 @@
+"""Every file that a command line names to be written: only a file is ever replaced."""
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from docs.tables import commands
+from fedling_broker import cli as broker
+from fedling_protocol.exits import Exit
+from tests.broker.conftest import Here, here
+
+__all__ = ["here"]
+
+# Each with its words before the file.
+LINES = {
+    "fedling-broker backup file": ["backup"],
+    "fedling-broker export onnx": ["export", "tiny", "--onnx"],
+    "fedling-broker model weights file": ["model", "weights", "tiny"],
+}
+
+
+def written() -> Iterator[str]:
+    for parser in commands(broker.build_parser()):
+        for action in parser._actions:
+            if (action.help or "").startswith("the file to write"):
+                yield f"{parser.prog} {action.dest}"
+
+
+def test_no_command_is_missing() -> None:
+    assert {*written()} == {*LINES}
+
+
+@pytest.mark.parametrize("command", sorted(LINES))
+def test_what_is_no_file_is_left_as_it_is(here: Here, command: str) -> None:
+    here.add_task()
+    folder, pipe = Path("folder"), Path("pipe")
+    folder.mkdir()
+    (folder / "kept").touch()
+    os.mkfifo(pipe)
+    before = {*Path().iterdir()}
+    for target in ("folder", "folder/", "", "."):
+        said = here(*LINES[command], target, code=Exit.FAILED)
+        assert "is a folder: name a file in it" in said
+    assert "is not replaced" in here(*LINES[command], "pipe", code=Exit.FAILED)
+    assert "no such folder" in here(*LINES[command], "absent/x", code=Exit.CANNOT_WRITE)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert [*folder.iterdir()] == [folder / "kept"]
+    assert {*Path().iterdir()} == before
+
+
+@pytest.mark.parametrize("command", sorted(LINES))
+def test_a_file_is_replaced(here: Here, command: str) -> None:
+    here.add_task()
+    file = Path("mit leer ü.x")
+    file.write_bytes(b"old")
+    here(*LINES[command], str(file))
+    assert file.read_bytes() != b"old"

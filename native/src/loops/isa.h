@@ -5,8 +5,10 @@
 #include "kernels.h"
 
 /* What must not become a call: intrinsics are a function each, and sums stay in registers only
- * within one. */
+ * within one. Who counts what was reached wants calls: of a copy, constants leave branches out. */
+#ifndef INLINE
 #define INLINE inline __attribute__((always_inline))
+#endif
 
 /* One set of flags compiles every file: what a processor may lack is asked for function by
  * function. A build that takes the intrinsics from elsewhere (FDL_IMMINTRIN, an emulation for

@@ -220,7 +220,8 @@ def test_dead_name_server_delays_neither_ready_nor_an_answer_nor_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hang: Hang
 ) -> None:
     agent = Agent(tmp_path, 1883)
-    agent.config.write_text(agent.config.read_text().replace("127.0.0.1", "broker.test"))
+    text = agent.config.read_text().replace("127.0.0.1", "broker.test")
+    agent.config.write_text(text.replace("[mqtt]\n", "[mqtt]\nallow_plaintext = true\n"))
 
     def dead(*words: object) -> NoReturn:
         if words[-1] != socket.AI_NUMERICHOST:

@@ -1,9 +1,10 @@
 """What a proxy that reads MQTT may do to single messages, as values. OASIS MQTT 3.1.1, 2.2, 3.3."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fedling_sim.chaos.fault import WHOLE, End, Fault
+from fedling_sim.chaos.fault import End, Spell
 
 PUBLISH, PUBACK = 3, 4
 PUBACK_BYTES = b"\x40\x02"  # and the packet id
@@ -70,14 +71,14 @@ class Moment:
     up: it goes from client to server
     word: somewhere in its topic
     share: of the message has passed then, from 0 to 1
-    fault: so the link is from then on
+    spells: are played from then on
     end: so the living connections end then; None: they live
     """
 
     up: bool
     word: str
     share: float = 0.0
-    fault: Fault = WHOLE
+    spells: Sequence[Spell] = ()
     end: End | None = None
 
     def is_met(self, packet: Packet, *, up: bool) -> bool:

@@ -5,6 +5,7 @@ counted once, the models are those of an undisturbed run, and each log says what
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -78,15 +79,26 @@ def test_trouble_in_any_phase_on_the_link_of_the_aggregator(
     assert is_said(name, result.logs[AGGREGATOR])
 
 
+# What is asked for again. What is retained comes with the next connection of who says it.
+ASKED_FOR = ("/join/", "/ticket/", "/up/", "/receipt/")
+
+
 @pytest.mark.parametrize(
     "habits",
-    [Habits(lost=0.05), Habits(doubled=0.5), Habits(late=0.3), Habits(0.03, 0.2, 0.2, 1.0)],
+    [
+        Habits(lost=0.15, words=ASKED_FOR),
+        Habits(doubled=0.5),
+        Habits(late=0.3),
+        Habits(0.1, 0.2, 0.2, 1.0, ASKED_FOR),
+    ],
     ids=["lost", "doubled", "late", "all"],
 )
 def test_messages_lost_doubled_late_and_in_another_order(
     links: Links, undisturbed: Evidence, habits: Habits
 ) -> None:
-    result = links.run(Plan(habits=habits))
+    of_devices = replace(habits, words=(*habits.words, "/model/")) if habits.words else habits
+    all_habits = {name: habits if name == AGGREGATOR else of_devices for name in NAMES}
+    result = links.run(Plan(habits=all_habits))
     assert unlike(result, undisturbed) == []
 
 

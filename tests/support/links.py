@@ -86,7 +86,7 @@ class Plan:
     """What becomes of which link."""
 
     moments: Mapping[str, Sequence[Moment]] = field(default_factory=dict)
-    habits: Habits | None = None  # of all links
+    habits: Mapping[str, Habits] = field(default_factory=dict)
     faults: Mapping[str, Fault] = field(default_factory=dict)  # from the beginning on
 
 
@@ -146,13 +146,14 @@ class _Run:
         for name in NAMES:
             self._set_port(name, proxy.add(name))
             proxy.wait_for(name, *plan.moments.get(name, ()))
-            proxy.have_habits(name, plan.habits)
+            proxy.have_habits(name, plan.habits.get(name))
             proxy.show(name, plan.faults.get(name, WHOLE))
 
     def _set_port(self, name: str, port: int) -> None:
         config = self._config(name)
         text = config.read_text()
-        config.write_text(text.replace("port = 1", f"port = {port}\nkeepalive_s = {KEEPALIVE_S}"))
+        text = text.replace("port = 1", f"port = {port}\nkeepalive_s = {KEEPALIVE_S}")
+        config.write_text(text.replace("answer_first_s", "transfer_s = 3\nanswer_first_s"))
 
     def _config(self, name: str) -> Path:
         layout = self._layout

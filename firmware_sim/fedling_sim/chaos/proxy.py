@@ -274,7 +274,7 @@ class Proxy:
 
     def _become(self, line: Line, way: Way, back: Way, packet: Packet) -> Iterator[bytes]:
         """What a packet becomes, part by part; what happens meanwhile happens between them."""
-        data, acknowledgement = packet.data, packet.acknowledgement
+        data = packet.data
         if line.moments and line.moments[0].is_met(packet, up=way.up):
             moment = line.moments.popleft()
             before = round(moment.share * len(data))
@@ -285,12 +285,12 @@ class Proxy:
                 raise ConnectionAbortedError
             data = data[before:]
         habits = line.habits
-        if habits is None or not acknowledgement:
+        if habits is None or not habits.concern(packet):
             yield data
             return
         copies, delay_s = habits.copies(line.dice), habits.delay_s(line.dice)
         if not copies:
-            back.pieces.put_nowait(Piece(0, acknowledgement, whole=True))
+            back.pieces.put_nowait(Piece(0, packet.acknowledgement, whole=True))
         for _ in range(copies):
             if delay_s:
                 late = Piece(0, data, whole=True)

@@ -13,7 +13,7 @@ from fedling_sim.chaos.fault import Fault
 from fedling_sim.chaos.messages import Habits
 from tests.support.crash import scratch
 from tests.support.crash.evidence import Evidence, flaws
-from tests.support.crash.fleet import DEVICES
+from tests.support.crash.fleet import DEVICES, ROUNDS
 from tests.support.crash.keeper import Keeper
 from tests.support.links import AGGREGATOR, NAMES, PHASES, TROUBLES, Links, Plan, Result, moment
 from tests.support.tools import need
@@ -32,6 +32,13 @@ def undisturbed(links: Links) -> Evidence:
     result = links.run(Plan())
     assert list(flaws(result.evidence)) == []
     return result.evidence
+
+
+@pytest.fixture(scope="session")
+def two_tasks() -> Iterator[Links]:
+    need("mosquitto")
+    with scratch.directory() as directory, Keeper() as keeper:
+        yield Links(keeper, directory, ("other",))
 
 
 def unlike(result: Result, undisturbed: Evidence) -> list[str]:
@@ -116,3 +123,17 @@ def test_cut_after_any_number_of_bytes(links: Links, undisturbed: Evidence, up: 
         )
     result = links.run(Plan(faults=faults))
     assert unlike(result, undisturbed) == []
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_two_plans_in_flight_over_links_that_come_and_go(two_tasks: Links, seed: int) -> None:
+    """Each update of each task is counted once; what fails has its seed in its name."""
+    result = two_tasks.run(Plan(flapping=seed))
+    assert result.evidence.verify == 0
+    assert result.counted == {
+        (task, number, device, "accepted"): 1
+        for task in two_tasks.tasks
+        for number in range(ROUNDS)
+        for device in two_tasks.ids
+    }

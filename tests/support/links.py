@@ -4,20 +4,23 @@ Names of links: "0" to "5" are devices, "aggregator" is the aggregator's.
 """
 
 import shutil
+import sqlite3
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from fedling_agent.store.store import Store
+from fedling_broker.store.database import FILE
 from fedling_protocol.disk.errors import Missing
-from fedling_sim.chaos.fault import MUTE, REFUSING, WHOLE, End, Fault, Spell
+from fedling_sim.chaos.fault import MUTE, REFUSING, WHOLE, End, Fault, Spell, flapping
 from fedling_sim.chaos.messages import Habits, Moment
 from fedling_sim.chaos.proxy import Proxy
 from fedling_sim.mosquitto import Mosquitto
 from tests.support.crash.evidence import Evidence, collect
 from tests.support.crash.federation import has_finished
-from tests.support.crash.fleet import DEVICES, Fleet, Layout
+from tests.support.crash.fleet import DEVICES, TASK, Fleet, Layout
 from tests.support.crash.keeper import Keeper
 
 AGGREGATOR = "aggregator"
@@ -60,6 +63,18 @@ TROUBLES: Mapping[str, Trouble] = {
     ),
 }
 
+# Of links that flap.
+GOOD_S, BAD_S = 0.8, 0.6
+WEATHER = (
+    REFUSING,
+    MUTE,
+    Fault(up_rate=2000, down_rate=2000),
+    Fault(delay_s=0.1, jitter_s=0.3),
+    Fault(up_bytes=700, down_bytes=1500),
+    Fault(up_bytes=1500, down_bytes=3000, end=End.SERVER_HOLDS),
+    Fault(up_bytes=1500, down_bytes=3000, end=End.HALF_OPEN, times=1),
+)
+
 # When: the word of the topic, whether a device sends it, the share of it that has passed.
 PHASES: Mapping[str, tuple[str, bool, float]] = {
     "plan": ("/plan/", False, 0.5),
@@ -88,6 +103,10 @@ class Plan:
     moments: Mapping[str, Sequence[Moment]] = field(default_factory=dict)
     habits: Mapping[str, Habits] = field(default_factory=dict)
     faults: Mapping[str, Fault] = field(default_factory=dict)  # from the beginning on
+    flapping: int | None = None  # all links come and go, by this seed
+
+
+Decision = tuple[str, int, str, str]  # task, round, device, verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,19 +116,31 @@ class Result:
     evidence: Evidence
     logs: Mapping[str, str]
     missed: Mapping[str, int]  # moments that never came, by link
+    counted: Counter[Decision]
 
 
 class Links:
     """Runs of one fleet, each in a copy of its directory.
 
-    A run that failed is left there.
+    A run that failed is left there. more: further tasks, on the same recordings
     """
 
-    def __init__(self, keeper: Keeper, directory: Path) -> None:
+    def __init__(self, keeper: Keeper, directory: Path, more: Sequence[str] = ()) -> None:
         self._keeper = keeper
         self._directory = directory
         self._fleet = Fleet(keeper, directory / "fleet", 1)  # no port: every run sets its own
         self._runs = 0
+        self.ids = self._fleet.ids
+        self.tasks = (TASK, *more)
+        for name in more:
+            self._add_task(name)
+
+    def _add_task(self, name: str) -> None:
+        layout = self._fleet.layout
+        file = layout.broker / "task.toml"
+        file.write_text(file.read_text().replace(TASK, name, 1))
+        words = ("task", "add", "--config", layout.broker_config, file)
+        assert self._keeper.run("broker", words, layout.directory / "made.log") == 0
 
     def run(self, plan: Plan) -> Result:
         """Run to the last receipt and the last model. Raises AssertionError with all logs."""
@@ -118,7 +149,7 @@ class Links:
         shutil.copytree(self._fleet.layout.directory, directory)
         with Mosquitto(directory / "mosquitto") as mosquitto:
             proxy = Proxy(mosquitto.port, mqtt=True)
-            run = _Run(self._keeper, Layout(directory), proxy, plan)
+            run = _Run(self._keeper, Layout(directory), proxy, plan, self.tasks)
             try:
                 run.start()
                 run.until(run.finished)
@@ -129,7 +160,7 @@ class Links:
                 missed = {name: left for name in NAMES if (left := proxy.awaits(name))}
                 proxy.close()
         evidence = collect(self._keeper, Layout(directory), self._fleet.ids)
-        result = Result(evidence, run.logs(), missed)
+        result = Result(evidence, run.logs(), missed, _counted(Layout(directory)))
         shutil.rmtree(directory)
         return result
 
@@ -137,7 +168,10 @@ class Links:
 class _Run:
     """The processes of a run."""
 
-    def __init__(self, keeper: Keeper, layout: Layout, proxy: Proxy, plan: Plan) -> None:
+    def __init__(
+        self, keeper: Keeper, layout: Layout, proxy: Proxy, plan: Plan, tasks: Sequence[str]
+    ) -> None:
+        self._tasks = tasks
         self._keeper = keeper
         self._layout = layout
         self._pids: dict[str, int] = {}
@@ -148,6 +182,9 @@ class _Run:
             proxy.wait_for(name, *plan.moments.get(name, ()))
             proxy.have_habits(name, plan.habits.get(name))
             proxy.show(name, plan.faults.get(name, WHOLE))
+            if plan.flapping is not None:
+                seed = 100 * plan.flapping + NAMES.index(name)
+                proxy.play(name, flapping(seed, WEATHER, GOOD_S, BAD_S))
 
     def _set_port(self, name: str, port: int) -> None:
         config = self._config(name)
@@ -179,7 +216,7 @@ class _Run:
             try:
                 state = self._layout.state_of(self._unfinished[-1])
                 self._store = self._store or Store(state, read_only=True)
-                if not has_finished(self._store):
+                if not all(has_finished(self._store, task) for task in self._tasks):
                     return False
             except Missing:
                 return False
@@ -209,3 +246,15 @@ class _Run:
 
     def _log(self, name: str) -> Path:
         return self._layout.directory / f"{name}.log"
+
+
+def _counted(layout: Layout) -> Counter[Decision]:
+    """How often the aggregator has decided what; it has ended."""
+    sql = (
+        "SELECT task, plans.round, device, verdict FROM decisions JOIN plans USING (task, plan_id)"
+    )
+    connection = sqlite3.connect(layout.broker_state / FILE)
+    try:
+        return Counter(connection.execute(sql).fetchall())
+    finally:
+        connection.close()

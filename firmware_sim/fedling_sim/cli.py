@@ -16,9 +16,12 @@ from fedling_protocol.command.main import run
 from fedling_protocol.command.parser import SHOWN, new_parser, whole
 from fedling_protocol.exits import Exit
 from fedling_sim.board import boards
+from fedling_sim.chaos.fault import End
 
 NAME = "fedling-sim"
 LONGEST_SIZE = 16  # characters of a number of bytes
+MOST_SECONDS = 86_400
+MOST_PORT = 65_535
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,6 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_report(verbs.subparsers)
     _add_board(verbs.subparsers)
     _add_fits(verbs.subparsers)
+    _add_proxy(verbs.subparsers)
     return parser
 
 
@@ -144,6 +148,74 @@ def _add_fits(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     fits.add_argument("--json", action="store_true", help="print JSON instead of text")
 
 
+def _add_proxy(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    proxy = _add(
+        verbs, "proxy", "put a link that fails between any MQTT client and any MQTT broker",
+        "proxy --listen 127.0.0.1:1884 --to 127.0.0.1:1883 --cut-after 30k --end half-open",
+    )  # fmt: skip
+    proxy.set_defaults(run=_proxy)
+    for option, default, where in (
+        ("--listen", ("127.0.0.1", 0), "clients connect to (default: a free port of 127.0.0.1)"),
+        ("--to", None, "the MQTT broker listens on"),
+    ):
+        proxy.add_argument(
+            option, type=_address, default=default, required=default is None,
+            metavar="HOST:PORT", help=f"where {where}",
+        )  # fmt: skip
+    _add_faults(proxy)
+    _add_messages(proxy)
+    proxy.add_argument("--json", action="store_true", help="print each line as a JSON object")
+
+
+def _add_faults(proxy: argparse.ArgumentParser) -> None:
+    for option, meaning in (
+        ("--delay", "every byte comes so much later, each way"),
+        ("--jitter", "and at most so much more, drawn anew again and again"),
+    ):
+        proxy.add_argument(option, type=_seconds, default=0.0, metavar="SECONDS", help=meaning)
+    for option, meaning in (
+        ("--up-rate", "bytes a second that pass from client to broker: 500, 2k"),
+        ("--down-rate", "bytes a second that pass from broker to client"),
+        ("--cut-after", "end a connection after so many bytes one way"),
+    ):
+        proxy.add_argument(option, type=_size, metavar="SIZE", help=meaning)
+    proxy.add_argument(
+        "--end", choices=[str(end) for end in End], default=str(End.CUT),
+        help="how connections end: cut resets both ends, half-open tells neither, client-holds"
+        " the broker only, server-holds the client only (default: %(default)s)",
+    )  # fmt: skip
+    proxy.add_argument(
+        "--times", type=whole(1), metavar="N", help="only the first N connections end so"
+    )
+    proxy.add_argument("--refuse", action="store_true", help="refuse all connections")
+    proxy.add_argument(
+        "--mute", action="store_true", help="accept, and pass nothing until it is over"
+    )
+    proxy.add_argument(
+        "--flap", type=_seconds, metavar="SECONDS",
+        help="the fault comes and goes: about so long with it, about so long without",
+    )  # fmt: skip
+    proxy.add_argument(
+        "--seed", type=whole(0), default=1, metavar="N", help="of --flap (default: %(default)s)"
+    )
+
+
+def _add_messages(proxy: argparse.ArgumentParser) -> None:
+    proxy.add_argument(
+        "--at", metavar="WORD",
+        help="wait with the fault (--end, if there is no other) for the middle of the first message"
+        " whose topic has this in it: /receipt/; plain MQTT only, as the next three",
+    )  # fmt: skip
+    for option, meaning in (
+        ("--lost", "of all messages are acknowledged and lost"),
+        ("--doubled", "come twice"),
+        ("--late", "come late, behind others"),
+    ):
+        proxy.add_argument(
+            option, type=_share, default=0.0, metavar="SHARE", help=f"so many, 0 to 1, {meaning}"
+        )
+
+
 def _add(
     verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", verb: str, does: str, example: str
 ) -> argparse.ArgumentParser:
@@ -182,6 +254,34 @@ def _size(text: str) -> int:
     if not found or len(text) > LONGEST_SIZE or int(found[1]) < 1:
         raise argparse.ArgumentTypeError(f"{text[:SHOWN]}: allowed: bytes, as in 65536, 64k or 1M")
     return int(found[1]) * {"": 1, "k": boards.KIB, "M": boards.MIB}[found[2]]
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 <= seconds <= MOST_SECONDS:
+        raise argparse.ArgumentTypeError(f"{text}: allowed: 0 to {MOST_SECONDS}")
+    return seconds
+
+
+def _share(text: str) -> float:
+    share = float(text)
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"{text}: allowed: 0 to 1")
+    return share
+
+
+def _address(text: str) -> tuple[str, int]:
+    """Read a host and a port; IPv6 in brackets."""
+    found = re.fullmatch(r"\[?([^]]+?)\]?:(\d{1,5})", text)
+    if not found or int(found[2]) > MOST_PORT:
+        raise argparse.ArgumentTypeError(f"{text}: allowed: HOST:PORT, as in 127.0.0.1:1883")
+    return found[1], int(found[2])
+
+
+def _proxy(args: argparse.Namespace) -> int:
+    from fedling_sim.chaos import command
+
+    return command.run(args)
 
 
 def _fits(args: argparse.Namespace) -> int:

@@ -11,7 +11,7 @@ from tests.native.compiler import ROOT
 from tests.native.fuzz.build import FOLDER, HARNESSES, build_objects, corpus, link
 from tests.support.tools import need
 
-# A copy of what is always inlined would be counted for itself, and leaves out what constants decide.
+# A copy of what is always inlined would count for itself, and leave out what constants decide.
 FLAGS = ["-O0", "--coverage", "-DINLINE=inline"]
 SRC = ROOT / "native/src"
 

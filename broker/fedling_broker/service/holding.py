@@ -2,7 +2,8 @@
 
 MQTT 3.1.1 has no word for the largest packet that a broker takes: it is learned from what was on
 its way when the connection was cut. Once may be chance; from the second time on the task is held
-back, twice as long each time, until the broker acknowledges what it did not take.
+back, twice as long each time, until the broker acknowledges what it did not take. A link that dies
+without any such message dies by itself: then nobody is blamed for what was before.
 """
 
 import logging
@@ -16,7 +17,7 @@ from fedling_protocol.runtime.loop import Clock, Timer
 log = logging.getLogger(__name__)
 
 CUTS = 2  # in a row
-FIRST_S, LONGEST_S = 60.0, 6 * 3600.0
+FIRST_S, LONGEST_S = 5.0, 6 * 3600.0  # a link that failed twice by chance costs seconds
 
 Call = Callable[[], None]
 
@@ -46,9 +47,23 @@ class Holding:
         self._draw = draw
         self._told = told
         self._holds: dict[str, _Hold] = {}
+        self._connected = False
+        self._blamed = False  # a message was on its way when the connection was cut
+
+    def connected(self) -> None:
+        """Hear that the MQTT broker has accepted us."""
+        self._connected, self._blamed = True, False
+
+    def lost(self) -> None:
+        """Hear that the connection has ended, or that none was made, after any cut()."""
+        if self._connected and not self._blamed:
+            for task in list(self._holds):
+                self.forget(task)
+        self._connected = False
 
     def cut(self, task: str, what: str, size: int) -> None:
         """Hear that the connection was cut while this message of the task was on its way."""
+        self._blamed = True
         hold = self._holds.get(task)
         if hold is None or hold.what != what:
             self.forget(task)

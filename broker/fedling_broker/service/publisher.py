@@ -54,10 +54,15 @@ class Publisher:
         self._kinds: dict[str, PlanKind] = {}  # of the plan, where tasks have several
         self.epoch = 0  # in which all is said
 
-    def forget_connection(self) -> None:
+    def connected(self) -> None:
         """What the MQTT broker got before, it may have forgotten."""
         self._models.clear()
         self._kinds.clear()
+        self._holding.connected()
+
+    def lost(self) -> None:
+        """Hear that the connection has ended."""
+        self._holding.lost()
 
     # --- to one device ---------------------------------------------------------------------------
 

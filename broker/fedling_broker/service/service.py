@@ -267,7 +267,7 @@ class Service:
         """The MQTT broker may have forgotten everything: it is told again."""
         log.info("connected to %s", self.config.file.mqtt.way_there)
         self.link.subscribe(self.config.topics.aggregator_subscriptions())
-        self.publisher.forget_connection()
+        self.publisher.connected()
         if self._working:
             self.turns.run(self._connected)
 
@@ -279,6 +279,7 @@ class Service:
     def on_disconnected(self, reason: str, retry_s: float) -> None:
         self.roster.lost()
         self.sweeper.lost()
+        self.publisher.lost()
         where = self.config.file.mqtt.way_there
         log.warning("no connection to %s: %s; next try in %.1f s", where, reason, retry_s)
 

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import socket
+from collections import deque
 from dataclasses import dataclass, field
 
 from fedling_sim.chaos.fault import WHOLE, Fault
@@ -30,12 +31,12 @@ class Line:
     fault: Fault = WHOLE
     ended: int = 0  # connections that ended after their bytes, under this fault
     habits: Habits | None = None  # of a proxy that reads MQTT
-    moment: Moment | None = None  # that has not come yet
+    moments: deque[Moment] = field(default_factory=deque)  # the first one is waited for
     traffic: Traffic = field(default_factory=Traffic)
     connections: list["Connection"] = field(default_factory=list)
     passes: asyncio.Event = field(default_factory=asyncio.Event)
     accepting: asyncio.Task[None] | None = None
-    playing: asyncio.Task[None] | None = None
+    playing: asyncio.TimerHandle | None = None
 
 
 @dataclass(eq=False, slots=True)

@@ -1,9 +1,10 @@
 """What a proxy that reads MQTT may do to single messages, as values. OASIS MQTT 3.1.1, 2.2, 3.3."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fedling_sim.chaos.fault import WHOLE, End, Fault
+from fedling_sim.chaos.fault import End, Spell
 
 PUBLISH, PUBACK = 3, 4
 PUBACK_BYTES = b"\x40\x02"  # and the packet id
@@ -67,21 +68,21 @@ def _first(data: bytes) -> Packet | None:
 class Moment:
     """When a message comes by for the first time, something happens to the link.
 
-    up: it goes from client to server
+    up: it goes from client to server; None: either way
     word: somewhere in its topic
     share: of the message has passed then, from 0 to 1
-    fault: so the link is from then on
+    spells: are played from then on
     end: so the living connections end then; None: they live
     """
 
-    up: bool
+    up: bool | None
     word: str
     share: float = 0.0
-    fault: Fault = WHOLE
+    spells: Sequence[Spell] = ()
     end: End | None = None
 
     def is_met(self, packet: Packet, *, up: bool) -> bool:
-        return up == self.up and self.word in packet.topic
+        return self.up in (None, up) and self.word in packet.topic
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +90,19 @@ class Habits:
     """How often, from 0 to 1, a message of quality 1 is lost, doubled or late, each way.
 
     A lost one was acknowledged, as when an MQTT broker dies. Others overtake a late one.
+    words: one of them is in its topic; none: all messages are meant
     """
 
     lost: float = 0.0
     doubled: float = 0.0
     late: float = 0.0
     late_s: float = 0.5  # at most
+    words: tuple[str, ...] = ()
+
+    def concern(self, packet: Packet) -> bool:
+        topic = packet.topic
+        of_words = not self.words or any(word in topic for word in self.words)
+        return bool(packet.acknowledgement) and of_words
 
     def copies(self, dice: random.Random) -> int:
         luck = dice.random()

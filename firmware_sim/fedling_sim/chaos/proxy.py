@@ -10,6 +10,7 @@ import os
 import random
 import socket
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import ParamSpec, TypeVar
 
@@ -82,7 +83,7 @@ class Proxy:
         self._call(self._end_all, self._lines[name], how)
 
     def play(self, name: str, spells: Iterable[Spell]) -> None:
-        """Show one fault after the other; the last one stays."""
+        """Show one fault after the other; the last one stays. Returns when the first is shown."""
         self._call(self._play, self._lines[name], spells)
 
     def have_habits(self, name: str, habits: Habits | None) -> None:
@@ -90,14 +91,14 @@ class Proxy:
         assert self._mqtt
         self._call(setattr, self._lines[name], "habits", habits)
 
-    def wait_for(self, name: str, moment: Moment) -> None:
-        """Have it happen once, at that moment."""
+    def wait_for(self, name: str, *moments: Moment) -> None:
+        """Have something happen at each moment, once, one after the other."""
         assert self._mqtt
-        self._call(setattr, self._lines[name], "moment", moment)
+        self._call(setattr, self._lines[name], "moments", deque(moments))
 
-    def awaits(self, name: str) -> bool:
-        """Whether the client's moment is still to come."""
-        return self._call(lambda: self._lines[name].moment is not None)
+    def awaits(self, name: str) -> int:
+        """How many of the client's moments are still to come."""
+        return self._call(lambda: len(self._lines[name].moments))
 
     def traffic(self, name: str) -> Traffic:
         """What the client has sent and received up to now."""
@@ -164,13 +165,17 @@ class Proxy:
 
     def _play(self, line: Line, spells: Iterable[Spell]) -> None:
         self._stop_playing(line)
+        rest = iter(spells)
 
-        async def play() -> None:
-            for seconds, fault in spells:
-                self._show(line, fault)
-                await asyncio.sleep(seconds)
+        def turn() -> None:
+            seconds, fault = next(rest, (0.0, None))
+            if fault is None:
+                line.playing = None
+                return
+            self._show(line, fault)
+            line.playing = self._loop.call_later(seconds, turn)
 
-        line.playing = self._loop.create_task(play())
+        turn()
 
     def _stop_playing(self, line: Line) -> None:
         if line.playing is not None:
@@ -269,23 +274,23 @@ class Proxy:
 
     def _become(self, line: Line, way: Way, back: Way, packet: Packet) -> Iterator[bytes]:
         """What a packet becomes, part by part; what happens meanwhile happens between them."""
-        data, acknowledgement = packet.data, packet.acknowledgement
-        moment, habits = line.moment, line.habits
-        if moment is not None and moment.is_met(packet, up=way.up):
-            line.moment = None
+        data = packet.data
+        if line.moments and line.moments[0].is_met(packet, up=way.up):
+            moment = line.moments.popleft()
             before = round(moment.share * len(data))
             yield data[:before]
-            self._show(line, moment.fault)
+            self._play(line, moment.spells)
             if moment.end is not None:
                 self._end_all(line, moment.end)
                 raise ConnectionAbortedError
             data = data[before:]
-        if habits is None or not acknowledgement:
+        habits = line.habits
+        if habits is None or not habits.concern(packet):
             yield data
             return
         copies, delay_s = habits.copies(line.dice), habits.delay_s(line.dice)
         if not copies:
-            back.pieces.put_nowait(Piece(0, acknowledgement, whole=True))
+            back.pieces.put_nowait(Piece(0, packet.acknowledgement, whole=True))
         for _ in range(copies):
             if delay_s:
                 late = Piece(0, data, whole=True)

@@ -87,6 +87,38 @@ def test_it_goes_on_when_the_broker_has_taken_it(aggregator: HandAggregator) -> 
     assert len(published(aggregator, MODEL, "large")) == 1  # as the first one: it may be chance
 
 
+def test_link_that_dies_without_it_as_well_is_a_bad_link(aggregator: HandAggregator) -> None:
+    """The task is not held back any more, nor after its next cut."""
+    aggregator.connect()
+    cut(aggregator)
+    cut(aggregator)
+    assert published(aggregator, MODEL, "large") == []
+    aggregator.link.connected = False
+    for _ in range(3):
+        aggregator.service.on_disconnected("reset", 1.0)
+        aggregator.service.on_disconnected("nobody answers", 1.0)
+        aggregator.link.published.clear()
+        aggregator.connect()
+        assert len(published(aggregator, MODEL, "large")) == 1
+        assert notices.read(aggregator.directory, aggregator.clock.wall()) == {}
+        cut(aggregator)
+        assert len(published(aggregator, MODEL, "large")) == 1  # as the first one
+
+
+def test_broker_that_does_not_answer_for_a_while_frees_nobody() -> None:
+    """Some close the door to who was put off."""
+    holding = Holding(HandClock(), lambda: 0.5, lambda _: None)
+    for _ in range(2):
+        holding.connected()
+        holding.cut("watch", "model", 60_000)
+        holding.lost()
+        holding.lost()
+    assert holding.wait("watch", lambda: None)
+    holding.connected()
+    holding.lost()
+    assert not holding.wait("watch", lambda: None)
+
+
 def test_removed_task_is_held_no_longer(aggregator: HandAggregator) -> None:
     aggregator.connect()
     cut(aggregator)

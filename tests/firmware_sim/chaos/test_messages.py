@@ -111,7 +111,7 @@ def test_late_message_is_overtaken_and_comes(ends: Ends) -> None:
 
 @pytest.mark.parametrize("share", [0, 0.5, 1])
 def test_moment_comes_once_and_in_mid_message(ends: Ends, share: float) -> None:
-    ends.proxy.wait_for("a", Moment(True, "/join/", share, MUTE))
+    ends.proxy.wait_for("a", Moment(True, "/join/", share, [(0, MUTE)]))
     first, second = message("a/state/b", 1, b"x" * 100), message("a/join/b", 2, b"y" * 100)
     ends.far.sendall(second)  # the other way is not meant
     assert ends.near.recv(1000) == second

@@ -176,14 +176,14 @@ class _Federation:
         return self._layout.directory / ("broker.log" if number == DEVICES else f"{number}.log")
 
 
-def has_finished(store: Store) -> bool:
+def has_finished(store: Store, task: str = TASK) -> bool:
     """Whether a device has a receipt for each round, nothing in its spool, the last model."""
-    newest = store.models.newest(TASK)
+    newest = store.models.newest(task)
     return (
         newest is not None
         and newest.version > ROUNDS
-        and len(store.spool.receipts(TASK)) >= ROUNDS
-        and not store.spool.entries(TASK)
+        and len(store.spool.receipts(task)) >= ROUNDS
+        and not store.spool.entries(task)
     )
 
 

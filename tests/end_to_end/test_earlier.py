@@ -1,0 +1,103 @@
+"""An agent and an aggregator that were installed at different times hold rounds with each other."""
+
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from fedling_protocol.wire import identity
+from fedling_sim.mosquitto import Mosquitto
+from tests.support import earlier
+from tests.support.agent import Agent, rows
+from tests.support.aggregator import ROOT
+
+PATIENCE_S = 60.0
+ROUNDS = 2
+TASK = """
+[task]
+name = "watch"
+stream = "wrist"
+window = 4
+stride = 4
+channels = 2
+labels = ["label 0", "label 1", "label 2"]
+rounds = {rounds}
+[model]
+layers = [8, 3]
+[training]
+epochs = 1
+batch = 4
+learning_rate = 0.1
+[cohort]
+goal = 1
+"""
+
+
+class Broker:
+    """The aggregator of a tree, by its command line alone."""
+
+    def __init__(self, tree: Path | None, directory: Path, port: int) -> None:
+        directory.mkdir()
+        self._directory = directory
+        self._words = earlier.words(tree, "fedling_broker")
+        self._root = directory / "root.key"
+        identity.create_key(self._root, ROOT)
+        self.run("init", "--fleet", "test", "--port", str(port), "--root-key", str(self._root))
+        (directory / "task.toml").write_text(TASK.format(rounds=ROUNDS))
+        self.run("task", "add", "task.toml")
+
+    def run(self, *words: str) -> None:
+        done = subprocess.run(
+            [*self._words, *words], cwd=self._directory, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def enrol(self, device: str, key: str) -> None:
+        self.run("device", "add", device, key, "--root-key", str(self._root))
+
+    @contextmanager
+    def serving(self) -> Iterator[None]:
+        with (self._directory / "serve.log").open("ab") as log:
+            process = subprocess.Popen(
+                [*self._words, "serve"], cwd=self._directory, stdout=log, stderr=log
+            )
+        try:
+            yield
+        finally:
+            process.terminate()
+            assert process.wait(PATIENCE_S) == 0
+            print((self._directory / "serve.log").read_text()[-5000:])
+
+
+@pytest.fixture(scope="session")
+def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return earlier.unpack(earlier.BEFORE_TLS, tmp_path_factory.mktemp("before"))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("old", ["agent", "aggregator"])
+def test_rounds_of_two_ages(mosquitto: Mosquitto, tmp_path: Path, before: Path, old: str) -> None:
+    broker = Broker(before if old == "aggregator" else None, tmp_path / "broker", mosquitto.port)
+    prefix = earlier.words(before, "fedling_agent.cli")[:2] if old == "agent" else ()
+    agent = Agent(tmp_path / "device", mosquitto.port, prefix=prefix)
+    facts = agent.json("init")
+    broker.enrol(facts["device"], facts["key"])
+    agent.run("ingest", "wrist", text=rows(6, 200))
+    agent.start()
+    late = time.monotonic() + PATIENCE_S
+    try:
+        with broker.serving():
+            while _accepted(agent) < 1 + ROUNDS:  # the first one is of statistics
+                assert time.monotonic() < late, agent.log_text()[-3000:]
+        broker.run("round", "verify", "--all")
+    finally:
+        agent.kill()
+
+
+def _accepted(agent: Agent) -> int:
+    verdicts = agent.status().get("tasks", {}).get("watch", {}).get("verdicts", {})
+    assert set(verdicts) <= {"accepted"}
+    return int(verdicts.get("accepted", 0))

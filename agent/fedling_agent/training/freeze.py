@@ -95,15 +95,19 @@ class Freezer:
         fleet: str,
         secret: bytes,
         min_examples: int = 1,
+        *,
+        tests: bool = True,
     ) -> None:
         """Freeze from this store. secret: the device's, for batch order and hold-out.
 
-        min_examples: nothing is trained on fewer, whatever a plan says
+        min_examples: nothing is trained or tested on fewer, whatever a plan says
+        tests: False: no model is tested here, and nothing is held out
         """
         self._store = store
         self._fleet = fleet
         self._secret = secret
         self._min_examples = min_examples
+        self._tests = tests
 
     def freeze(self, plan: Plan) -> Slices[Write]:
         """Gather windows, labels, normaliser, base weights, order seed. Again: the same job.
@@ -197,7 +201,7 @@ class Freezer:
         """Choose the newest windows. Nothing is held out where too few, or none of a label, would
         be left to train on."""
         spec, source = plan.spec, self._store.recordings
-        if plan.training.holdout:
+        if plan.training.holdout and self._tests:
             cutter = training_windows(spec, plan.training, self._secret)
             windows, used = yield from choose(source, spec.stream, cutter, room(spec))
             if len(windows) >= self._least(plan) and cutter.classes == set(windows.labels):
@@ -213,7 +217,9 @@ class Freezer:
             return Windows(), []
         cutter = held_out_windows(spec, plan.training, self._secret)
         most = room_for_tests(spec, trained)
-        return (yield from choose(self._store.recordings, spec.stream, cutter, most))
+        windows, used = yield from choose(self._store.recordings, spec.stream, cutter, most)
+        # A model could be made to ask about one window: whether it is told right is an answer.
+        return (windows, used) if len(windows) >= self._min_examples else (Windows(), [])
 
     def _mend(self, record: PlanRecord) -> Slices[Write | None]:
         """Make the same training set again. What was held out is not written down: no test."""

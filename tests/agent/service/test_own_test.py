@@ -77,6 +77,16 @@ def test_the_last_test_is_shown_and_each_receipt_has_its_own(device: HandService
     assert lines["  own test"].endswith(f"% of {windows} windows, model 2, in round 2")
 
 
+def test_the_owner_s_no_reaches_the_training(device: HandService) -> None:
+    device.config = replace(device.config, floor=replace(device.config.floor, tests=False))
+    device.crash()
+    device.connect()
+    plan = device.offer(training=HELD)
+    device.go(plan)
+    device.settle(lambda: device.children and device.children[-1].did)
+    assert device.children[-1].job.recipe.tests == 0
+
+
 def test_nothing_is_said_where_nothing_is_held_out(device: HandService) -> None:
     plan = device.begin()
     device.children[-1].finish()

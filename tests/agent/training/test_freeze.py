@@ -418,6 +418,25 @@ def test_only_training_of_classes_is_tested(
     assert (freeze_now(device.freezer, plan).recipe.tests > 0) == tested
 
 
+@pytest.mark.parametrize("least", ["as many as there are", "one more"])
+def test_no_model_is_tested_on_fewer_windows_than_the_owner_s_floor(
+    tmp_path: Path, least: str
+) -> None:
+    device = make_device(tmp_path, training=HELD, recordings=12)
+    count = len(held_out(device, HELD))
+    floor = count + (least == "one more")
+    freezer = freeze.Freezer(device.store, "test", SECRET, floor)
+    job = freeze_now(freezer, device.plan)
+    assert job.recipe.count >= floor
+    assert job.recipe.tests == (count if least != "one more" else 0)
+
+
+def test_an_owner_who_wants_no_test_keeps_nothing_out(tmp_path: Path) -> None:
+    device = make_device(tmp_path, training=HELD, recordings=12)
+    job = freeze_now(freeze.Freezer(device.store, "test", SECRET, tests=False), device.plan)
+    assert (job.recipe.count, job.recipe.tests) == (12 * 2 * 11, 0)
+
+
 def test_a_job_that_is_mended_tests_nothing(tmp_path: Path) -> None:
     device = make_device(tmp_path, training=HELD, recordings=12)
     job = device.freeze()

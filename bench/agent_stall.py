@@ -169,13 +169,13 @@ class Bench:
     def _count(self) -> None:
         for name, training in TRAININGS.items():
             watch = Watch()
-            watch.run(Counter(self._store.recordings, SPEC, training, SECRET).count())
+            watch.run(Counter(self._store.recordings, SPEC, training).count())
             self._row(f"count, {name}", watch)
 
     def _ingest(self) -> None:
         """Of a label that has never enough, so that all that comes is counted."""
         spec, recordings = replace(SPEC, labels=("new",)), self._store.recordings
-        counter = Counter(recordings, spec, HOLDOUT, SECRET)
+        counter = Counter(recordings, spec, HOLDOUT)
         finish(counter.count())
         ingest, count = Watch(), Watch()
         for number in range(INGESTS):

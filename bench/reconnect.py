@@ -24,11 +24,11 @@ from bench.report import Report
 from bench.support.meters import cpu_s, own_cpu_s
 from bench.support.swarm import certify, keys
 from fedling_agent.config import AgentRetrySettings
-from fedling_protocol.net.connection import PLAIN
 from fedling_protocol.net.link import MqttLink
 from fedling_protocol.net.mqtt import new_client
 from fedling_protocol.net.ports import Broker, Will
 from fedling_protocol.net.tcpinfo import Traffic
+from fedling_protocol.net.transport import PLAIN
 from fedling_protocol.runtime.backoff import Backoff
 from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.runtime.worker import InlineWorker

@@ -73,6 +73,12 @@ class FloorSettings:
         low=1,
         high=2**31,
     )
+    tests: bool = setting(
+        True,
+        help="say how many windows of each label a model told right, of those that a task has this"
+        " device keep out of training, if they are no fewer than min_examples; false: nothing is"
+        " kept out",
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -267,7 +267,7 @@ def test_task_add_list_show_pause_resume_remove(here: Here) -> None:
     here.add_task()
     assert here("task", "show", "tiny") == TEXT
     expected = {"task": "tiny", "paused": False, "rounds": 0, "open": False, "model": 1}
-    expected |= {"normalise": "device", "hindrance": None}
+    expected |= {"accuracy": None, "normalise": "device", "hindrance": None}
     assert here.json("task", "list") == [expected]
     here("task", "pause", "tiny")
     assert here.json("task", "list")[0]["paused"]
@@ -275,6 +275,19 @@ def test_task_add_list_show_pause_resume_remove(here: Here) -> None:
     assert not here.json("task", "list")[0]["paused"]
     here("task", "remove", "tiny")
     assert here.json("task", "list") == []
+
+
+@pytest.mark.parametrize(
+    ("holdout", "words"),
+    [("", "nobody tests how good the model is: write holdout = 0.2 in [training]"),
+     ("holdout = 0.2", "devices test the model on what they keep out of training")],
+)  # fmt: skip
+def test_task_add_says_who_tests_the_model(here: Here, holdout: str, words: str) -> None:
+    Path("t.toml").write_text(TEXT.replace("[training]", f"[training]\n{holdout}"))
+    assert words in here("task", "check", "t.toml")
+    assert words in here("task", "add", "t.toml")
+    told = here.json("task", "check", "t.toml")
+    assert told["holdout"] == (0.2 if holdout else 0.0)
 
 
 def test_task_pause_and_resume_of_all(here: Here) -> None:
@@ -380,6 +393,7 @@ def test_round_list_show_verify(here: Here) -> None:
             "bytes": r.size,
             "weight": r.weight,
             "saturated": 0,
+            "tested": None,
             "weights_counted": 1.0,
             "biases_counted": 1.0,
         }

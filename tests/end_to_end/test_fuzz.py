@@ -46,7 +46,7 @@ def check_agent(count: int, seed: int) -> None:
 def check_aggregator(count: int, seed: int) -> None:
     fuzzer = fuzz(AggregatorFuzzer, seed, count)
     refusals = {f"refused: {reason}" for reason in set(Reason) - OF_DEVICES}
-    reasons = ("conflict", "unknown plan", "no ticket", "base", "weight", "shape")
+    reasons = ("conflict", "unknown plan", "no ticket", "base", "weight", "shape", "tested")
     receipts = {"accepted: ", "duplicate: ", "late: ", *(f"refused: {r}" for r in reasons)}
     said = {"models", "model", "plan", "certificate"}
     assert missing(fuzzer, refusals | receipts | said) == set()

@@ -31,7 +31,7 @@ REACHED: list[object] = [
     *((Verdict.ACCEPTED, None, True), (Verdict.DUPLICATE, Verdict.ACCEPTED, True)),
     *((Verdict.LATE, None, True), (Verdict.LATE, None, False)),
     *("added again", "put back", "another id", "replayed", "of a former life"),
-    *("statistics", "erased"),
+    *("statistics", "erased", "tested"),
 ]
 RARE = ["a place was given away"]  # somewhere in the first quarter
 

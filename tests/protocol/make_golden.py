@@ -217,8 +217,11 @@ def from_device() -> dict[str, Json]:
     }  # fmt: skip
     update_fields: Json = {
         "plan_id": PLAN_ID.hex(), "base_version": 40, "base_hash": BASE.hex(), "weight": 333,
-        "codec": "raw int16", "vector": DELTA.hex(), "saturated": 4, "chunks": 1,
+        "codec": "raw int16", "vector": DELTA.hex(), "saturated": 4, "chunks": 1, "tested": None,
     }  # fmt: skip
+    tests: list[list[int]] = [[0, 0], [4096, 4095]]
+    tested: Value = {**update, 9: [[*one] for one in tests]}
+    tested_fields = {**update_fields, "tested": tests}
     statistics: Value = {**update, 5: "sums", 6: SUMS, 7: 0}
     statistics_fields = {**update_fields, "codec": "sums", "vector": SUMS.hex(), "saturated": 0}
     state_fields: Json = {"code": "waiting", "version": 40}
@@ -228,6 +231,9 @@ def from_device() -> dict[str, Json]:
         "join-uncertified": join(None, DEVICE_KEY.public),
         "update": message(
             DEVICE_KEY, f"watch/up/{DEVICE}/{PLAN_ID.hex()}/0", update, update_fields
+        ),
+        "update-tested": message(
+            DEVICE_KEY, f"watch/up/{DEVICE}/{PLAN_ID.hex()}/0", tested, tested_fields
         ),
         "update-statistics": message(
             DEVICE_KEY, f"watch/up/{DEVICE}/{PLAN_ID.hex()}/0", statistics, statistics_fields

@@ -100,11 +100,25 @@ def test_trust_opens(name: str) -> None:
 # One of each message, with all that is optional, so that every field of the page is there.
 COMPLETE = (
     "certificate-device", "plan-life", "rest-life", "model-drawn", "join-uncertified", "join-have",
-    "ticket-epoch", "update", "receipt-epoch", "state", "tasks",
+    "ticket-epoch", "update-tested", "receipt-epoch", "state", "tasks",
 )  # fmt: skip
 EDGES = (
     *(-129, -128, -25, -24, -1, 0, 1, 2, 7, 8, 64, 65, 100, 101, 127, 128, 256, 257, 900, 901),
-    *(1000, 1001, 65535, 65536, 2**20, 2**20 + 1, 16_842_752, 16_842_753, 2**28, 2**28 + 1),
+    *(
+        1000,
+        1001,
+        4095,
+        4096,
+        4097,
+        65535,
+        65536,
+        2**20,
+        2**20 + 1,
+        16_842_752,
+        16_842_753,
+        2**28,
+        2**28 + 1,
+    ),
     *(2**30 - 1, 2**30, 2**32 - 1, 2**32, 2**64 - 1),
 )
 TEXTS = ("", "a", "device", "idle", "-a", "A b", *("x" * n for n in (32, 33, 64, 65)), "é" * 33)

@@ -16,6 +16,7 @@ from fedling_protocol.wire import digest, envelope
 from fedling_protocol.wire.identity import SigningKey, device_id
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import (
+    Hits,
     Join,
     Message,
     Plan,
@@ -132,9 +133,12 @@ class HandAggregator:
         goal: int = 2,
         clip: float = 1,
         normalise: str = "device",
+        holdout: float = 0.0,
     ) -> None:
         """As the verb does: in a process of its own. All begin with the same model."""
         text = TEXT.format(rounds=rounds, goal=goal, clip=clip, normalise=normalise)
+        if holdout:
+            text = text.replace("[training]", f"[training]\nholdout = {holdout}")
         text = text.replace('"tiny"', f'"{name}"')
         other = Store(self.directory)
         other.add_task(parse_task(text, f"{name}.toml"), text, b"s" * 32)
@@ -176,12 +180,20 @@ class HandAggregator:
         join = Join(plan.plan_id, b"n" * 8, have, signer.public if key else None)
         self.arrive(number, Kind.JOIN, plan.spec.task, join)
 
-    def update(self, number: int, plan: Plan, step: int = 3, weight: int = 7) -> bytes:
+    def update(
+        self,
+        number: int,
+        plan: Plan,
+        step: int = 3,
+        weight: int = 7,
+        tested: tuple[Hits, ...] | None = None,
+    ) -> bytes:
         """A device's update arrives; its message hash."""
         vector = array("h", [step] * WEIGHTS).tobytes() + array("i", [step] * BIASES).tobytes()
         update = Update(
-            plan.plan_id, plan.base_version, plan.base_hash, weight, plan.codec, vector, 0, 1
-        )
+            plan.plan_id, plan.base_version, plan.base_hash, weight, plan.codec, vector, 0, 1,
+            tested,
+        )  # fmt: skip
         return self.arrive(number, Kind.UPDATE, plan.spec.task, update, plan.plan_id, 0)
 
     def counted(self, number: int, plan: Plan, vector: bytes, weight: int = 7) -> bytes:

@@ -1,4 +1,4 @@
-"""Which windows a device trains on, said in the plainest way: every window is looked at."""
+"""Which windows train and which test, said in the plainest way: every window is looked at."""
 
 import hashlib
 import hmac
@@ -28,8 +28,10 @@ def cut(
     recording: Recording,
     spans: list[Span],
     holes: Container[int] = (),
+    *,
+    tests: bool = False,
 ) -> list[Example]:
-    """The training windows of one recording, in order. holes: the samples behind them."""
+    """The windows of one recording that train, or test, in order. holes: samples behind them."""
     found, size = [], training.holdout_block
     for first in range(0, recording.samples - spec.window + 1, spec.stride):
         last = first + spec.window - 1
@@ -42,7 +44,7 @@ def cut(
         if not around or around[0].label not in labels:
             continue
         blocks = range(first // size, last // size + 1)
-        if any(held(secret, spec.stream, training, recording.id, block) for block in blocks):
+        if any(held(secret, spec.stream, training, recording.id, at) != tests for at in blocks):
             continue
         label = labels.index(around[0].label)
         found.append(Example(recording.id, first, around[0].revision, label))
@@ -56,10 +58,16 @@ def choose(
     stored: Stored,
     most: int,
     holes: Mapping[int, Container[int]] | None = None,
+    *,
+    tests: bool = False,
 ) -> list[Example]:
     """The newest, oldest first. holes: by key."""
     behind = holes or {}
-    found = [e for r, s in stored for e in cut(spec, training, secret, r, s, behind.get(r.key, ()))]
+    found = [
+        e
+        for r, s in stored
+        for e in cut(spec, training, secret, r, s, behind.get(r.key, ()), tests=tests)
+    ]
     return found[max(0, len(found) - most) :]
 
 

@@ -1,6 +1,7 @@
 """An aggregator's store with rounds that were folded without any network."""
 
 from array import array
+from collections.abc import Sequence
 from pathlib import Path
 
 from fedling_broker.aggregation.sums import Sum
@@ -14,7 +15,7 @@ from fedling_protocol.wire import digest, envelope
 from fedling_protocol.wire.codecs import Codec
 from fedling_protocol.wire.identity import SigningKey, device_id
 from fedling_protocol.wire.kinds import Kind
-from fedling_protocol.wire.messages import Update, Verdict
+from fedling_protocol.wire.messages import Hits, Update, Verdict
 from fedling_protocol.wire.topics import Topics
 
 SEED = b"s" * 32
@@ -72,7 +73,14 @@ def vector(step: int) -> bytes:
     return array("h", [step] * WEIGHTS).tobytes() + array("i", [step * 100] * BIASES).tobytes()
 
 
-def accept(store: Store, plan: PlanRow, number: int, step: int, weight: int) -> DecisionRow:
+def accept(
+    store: Store,
+    plan: PlanRow,
+    number: int,
+    step: int,
+    weight: int,
+    tested: tuple[Hits, ...] | None = None,
+) -> DecisionRow:
     """Store an update of one of the three devices, and its verdict."""
     key = KEYS[number]
     update = Update(
@@ -84,6 +92,7 @@ def accept(store: Store, plan: PlanRow, number: int, step: int, weight: int) -> 
         vector(step),
         0,
         1,
+        tested,
     )
     topic = TOPICS.of(Kind.UPDATE, "tiny", device_id(key.public), plan.plan_id, 0)
     message = envelope.seal(update, TOPICS.bound(topic), key)
@@ -93,7 +102,7 @@ def accept(store: Store, plan: PlanRow, number: int, step: int, weight: int) -> 
         extent = store.rounds.add_update("tiny", plan.plan_id, message)
         row = DecisionRow(
             device, Verdict.ACCEPTED, "", update_hash, extent.first, extent.size, weight, 0,
-            sizes.weights, sizes.biases,
+            sizes.weights, sizes.biases, tested,
         )  # fmt: skip
         store.rounds.decide("tiny", plan.plan_id, row)
         for write in store.rounds.take_writes():
@@ -101,16 +110,25 @@ def accept(store: Store, plan: PlanRow, number: int, step: int, weight: int) -> 
     return row
 
 
-def accept_three(store: Store, plan: PlanRow) -> None:
+def accept_three(
+    store: Store, plan: PlanRow, tests: Sequence[tuple[Hits, ...] | None] = (None,) * 3
+) -> None:
     """Updates of one length, shorter than those of the round before: nothing is cut of them."""
-    for device, sign in enumerate((1, -1, 1)):
-        accept(store, plan, device, sign * (600 - 100 * plan.round), 10 + device)
+    for device, (sign, tested) in enumerate(zip((1, -1, 1), tests, strict=True)):
+        accept(store, plan, device, sign * (600 - 100 * plan.round), 10 + device, tested)
 
 
-def run_round(store: Store, number: int, *, keep: bool = False, keep_rounds: int = 0) -> PlanRow:
-    """Open, three updates, close, fold."""
+def run_round(
+    store: Store,
+    number: int,
+    *,
+    keep: bool = False,
+    keep_rounds: int = 0,
+    tests: Sequence[tuple[Hits, ...] | None] = (None,) * 3,
+) -> PlanRow:
+    """Open, three updates, close, fold. tests: what each says of its test"""
     plan = open_round(store, number)
-    accept_three(store, plan)
+    accept_three(store, plan, tests)
     store.rounds.close("tiny", plan.plan_id, TASK.clip_q8)
     fold_round(store, plan, keep=keep, keep_rounds=keep_rounds)
     return plan

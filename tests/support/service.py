@@ -12,6 +12,7 @@ from fedling_agent.service.runner import SessionRunner
 from fedling_agent.service.service import Ports, Service
 from fedling_agent.store.identity import Identity
 from fedling_agent.store.store import Store
+from fedling_agent.training.base_test import BaseTest
 from fedling_agent.training.job import Job
 from fedling_agent.training.process import ChildEvent, Exited, Step, Tell
 from fedling_protocol.common_settings import MqttSettings
@@ -32,13 +33,23 @@ from fedling_protocol.wire.messages import (
     Receipt,
     Role,
     Ticket,
+    Training,
     Update,
     Verdict,
 )
 from fedling_protocol.wire.topics import Topics
 from fedling_protocol.wire.trust import Trust
 from fedling_sim.world import FakeDevice, Weather
-from tests.support.device import FLEET, SECRET, STREAM, csv_lines, make_model, make_plan, parse
+from tests.support.device import (
+    FLEET,
+    SECRET,
+    STREAM,
+    TRAINING,
+    csv_lines,
+    make_model,
+    make_plan,
+    parse,
+)
 from tests.support.ports import HandClock, HandLink, HandWorker
 
 M = TypeVar("M")
@@ -75,6 +86,7 @@ class HandProcess:
         """It has trained all batches."""
         assert self.tell is not None
         size = len(self.job.base())
+        examine(self.job)
         self.job.write_result(bytes(size), 0)
         self.tell(Step(self.job.total_steps, self.job.total_steps))
         self.tell(Exited(0))
@@ -87,6 +99,15 @@ class HandProcess:
     def exit(self, code: int = 0) -> None:
         assert self.tell is not None
         self.tell(Exited(code))
+
+
+def examine(job: Job) -> None:
+    """Test the base model as the child does."""
+    if tests := job.tests():
+        test = BaseTest(job.recipe, job.base(), tests, None)
+        while not test.finished:
+            test.step()
+        job.write_tally(test.tally)
 
 
 class HandService:
@@ -183,10 +204,11 @@ class HandService:
         *,
         model: Model | None = None,
         kind: PlanKind = PlanKind.TRAIN,
+        training: Training = TRAINING,
     ) -> Plan:
         """A plan, and its base model to who asks for it."""
         model = model or make_model()
-        plan = make_plan(model, number, kind=kind)
+        plan = make_plan(model, number, training, kind)
         self.hear(TOPICS.of(Kind.PLAN, "watch", plan.kind), plan)
         topic = TOPICS.of(Kind.MODEL, "watch", model.version)
         if topic in self.link.subscribed:

@@ -50,7 +50,8 @@ layers = {layers}
 epochs = 2
 batch = 10
 learning_rate = 0.1
-holdout = 0
+holdout = {holdout}
+holdout_block = 20
 {training}
 [server]
 momentum = 0.5
@@ -82,6 +83,7 @@ def write(
     training: str = "",
     normalise: str = "device",
     one_label: bool = False,
+    holdout: float = 0.0,
 ) -> Path:
     """Task file, stream and data; the path of the task file. training: more lines of it.
 
@@ -99,6 +101,7 @@ def write(
             layers=layers,
             training=training,
             normalise=normalise,
+            holdout=holdout,
         )
     )
     names = [f"watch-{number}" for number in range(devices)]

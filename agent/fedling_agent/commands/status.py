@@ -132,6 +132,8 @@ def _task(task: str, about: Facts) -> list[tuple[str, str]]:
             " model can tell apart; see normalise in docs/configuration.md"
         )
         lines.append(("  clipped", output.paint(words, output.YELLOW)))
+    if test := about["own_test"]:
+        lines.append(("  own test", _own_test(test)))
     if about["verdicts"]:
         words = ", ".join(f"{n} {verdict}" for verdict, n in about["verdicts"].items())
         lines.append(("  rounds", words))
@@ -148,6 +150,14 @@ def _model(model: Facts | None) -> str:
         return "none yet"
     drawn = ", which nobody has trained yet: it answers nothing" if model["drawn"] else ""
     return f"version {model['version']}{drawn}"
+
+
+def _own_test(test: Facts) -> str:
+    """Say how many of the windows that this device keeps out of training a model told right."""
+    share = output.share(test["right"], test["windows"])
+    return (
+        f"{share} of {test['windows']:,} windows, model {test['model']}, in round {test['round']}"
+    )
 
 
 def _stream(name: str, about: Facts, most: int) -> list[tuple[str, str]]:

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from fedling_agent.data.recording import Changes, Recording, Source
-from fedling_agent.data.windows import RUNS, room, training_windows
+from fedling_agent.data.windows import RUNS, Cutter, room
 from fedling_protocol.runtime.slices import Slices
 from fedling_protocol.wire.messages import TaskSpec, Training
 
@@ -20,21 +20,21 @@ class Found(NamedTuple):
 
     windows: int = 0
     longest: int = 0  # samples of the longest span that a window could have been in
-    held: bool = False  # whether the hold-out kept something out
 
 
 class Counter:
     """Counts the windows of one plan, the newest recordings first, until there are enough.
 
     Told of what changes (see changed()), it looks at new samples only. As long as there are
-    enough it does nothing; when too much of what it has counted is evicted it begins anew.
+    enough it does nothing; when too much of what it has counted is evicted it begins anew. Windows
+    that are held out count: if too few were left without them, nothing is held out.
     """
 
-    def __init__(self, source: Source, spec: TaskSpec, training: Training, secret: bytes) -> None:
-        """Count nothing yet. secret: the device's, for the hold-out."""
+    def __init__(self, source: Source, spec: TaskSpec, training: Training) -> None:
+        """Count nothing yet."""
         self._source = source
         self._stream = spec.stream
-        self._cutter = training_windows(spec, training, secret)
+        self._cutter = Cutter(spec, None)
         self._wanted = max(1, training.min_examples)
         self._possible = self._wanted <= room(spec)
         self._evictions = 0
@@ -60,7 +60,7 @@ class Counter:
     @property
     def found(self) -> Found:
         """What is there, as far as it was looked at."""
-        return Found(self.windows, self._cutter.longest, self._cutter.held)
+        return Found(self.windows, self._cutter.longest)
 
     def changed(self, changes: Changes) -> None:
         """Something was written: new samples, other labels, recordings that are gone."""

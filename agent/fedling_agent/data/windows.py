@@ -11,10 +11,12 @@ import cbor2
 from fedling_agent.data.recording import Recording, Source, Span
 from fedling_protocol.runtime.slices import Slices
 from fedling_protocol.wire.labels import tidy
+from fedling_protocol.wire.limits import MAX_TESTED
 from fedling_protocol.wire.messages import TaskSpec, Training
 
 MAX_EXAMPLES = 65_536
 MAX_BYTES = 16 * 2**20  # of frozen windows, which are in memory while they are frozen
+MAX_TEST_BYTES = 2 * 2**20  # of windows that test a model
 MAX_SAMPLES = 2**24 - 1  # of a channel in one fit of the normaliser, NUMERICS.md section 6
 
 RUNS = 64  # cut in one slice: each may cost a keyed hash
@@ -94,7 +96,7 @@ class HoldOut:
 
 
 class Run(NamedTuple):
-    """Training windows of one span, one stride apart; an empty one says that none was found yet."""
+    """Windows of one span, one stride apart; an empty one says that none was found yet."""
 
     firsts: range  # ascending
     revision: int
@@ -102,20 +104,21 @@ class Run(NamedTuple):
 
 
 class Cutter:
-    """Finds a task's training windows, from the newest back, without touching older ones.
+    """Finds a task's windows, from the newest back, without touching older ones.
 
     Windows begin at every multiple of the stride; one span with a label of the task must cover all
-    of a window, and no held-out block may touch it. A task without labels takes all in which the
-    samples follow on from each other.
+    of a window, and no held-out block may touch one that trains, no other block one that tests. A
+    task without labels takes all in which the samples follow on from each other.
     """
 
-    def __init__(self, spec: TaskSpec, holdout: HoldOut | None) -> None:
-        """Look for a task's windows. holdout: None: all windows train."""
+    def __init__(self, spec: TaskSpec, holdout: HoldOut | None, *, tests: bool = False) -> None:
+        """Look for a task's windows. holdout: None: all windows train; tests: those that test"""
         self._spec = spec
         self._holdout = holdout
         self._classes = {tidy(label): k for k, label in enumerate(spec.labels)}
+        self._tests = tests
+        self.classes = set[int]()  # of which there were windows, held out or not
         self.longest = 0  # samples of the longest span that could have had windows
-        self.held = False  # whether a block was kept out
 
     def back(self, source: Source, recording: Recording, seen: int = 0) -> Iterator[Run]:
         """Find windows of one recording that end after sample number `seen`, the last ones first.
@@ -137,6 +140,8 @@ class Cutter:
             self.longest = max(self.longest, span.last - span.first + 1)
             low = max(span.first, lowest)
             high = min(span.last + 1, recording.samples) - spec.window
+            if -(-low // spec.stride) * spec.stride <= high:
+                self.classes.add(label)
             for firsts in self._firsts(recording.id, low, high):
                 yield Run(firsts, span.revision, label)
 
@@ -162,11 +167,10 @@ class Cutter:
         block = (high + window - 1) // size
         while (high := high // stride * stride) >= low:
             # Above `high` everything is found. Blocks from block + 1 to that of its last sample
-            # are not held out; what lies between two windows is not asked for.
+            # are such as are wanted; what lies between two windows is not asked for.
             block = min(block, (high + window - 1) // size)
             begin = block * size
-            if holdout.held(recording, block):
-                self.held = True
+            if holdout.held(recording, block) != self._tests:
                 yield range(0)
                 high = begin - window
             else:
@@ -179,6 +183,16 @@ class Cutter:
 def training_windows(spec: TaskSpec, training: Training, secret: bytes) -> Cutter:
     """Make what finds the windows that a device trains on. secret: the device's."""
     return Cutter(spec, HoldOut(secret, spec.stream, training) if training.holdout else None)
+
+
+def held_out_windows(spec: TaskSpec, training: Training, secret: bytes) -> Cutter:
+    """Make what finds the windows that a device tests a model on. training.holdout is above 0."""
+    return Cutter(spec, HoldOut(secret, spec.stream, training), tests=True)
+
+
+def room_for_tests(spec: TaskSpec, trained: int) -> int:
+    """How many windows test a model at most: no more than train it, so that it costs less."""
+    return min(MAX_TESTED, MAX_TEST_BYTES // (2 * spec.window * spec.channels), trained)
 
 
 def room(spec: TaskSpec) -> int:

@@ -19,18 +19,16 @@ class Examples:
         self,
         clock: Clock,
         source: Source,
-        secret: bytes,
         floor: Floor,
         counted: Callable[[], None],
         failed: Callable[[Exception], None],
     ) -> None:
-        """secret: the device's, for the hold-out. counted: called when the answer may be new.
+        """counted: called when the answer may be new.
 
         failed: told what nobody expected
         """
         self._clock = clock
         self._source = source
-        self._secret = secret
         self._floor = floor
         self._counted = counted
         self._failed = failed
@@ -55,7 +53,7 @@ class Examples:
         self.failure = ""
         self.wanted = self._floor.examples(plan.training)
         training = replace(plan.training, min_examples=self.wanted)
-        self._counter = Counter(self._source, plan.spec, training, self._secret)
+        self._counter = Counter(self._source, plan.spec, training)
         self._go_on()
 
     def changed(self, changes: Changes) -> None:

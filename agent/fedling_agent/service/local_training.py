@@ -155,7 +155,9 @@ class LocalTraining:
 
         def spool() -> bytes:
             made = make_update(parts.store, job, parts.topics, parts.identity)
-            return parts.store.spool.put(plan_id, made.envelope, made.vector).update_hash
+            return parts.store.spool.put(
+                plan_id, made.envelope, made.vector, made.tested
+            ).update_hash
 
         def failed(error: Exception) -> None:
             self._signing = None

@@ -15,6 +15,7 @@ from fedling_agent.session import state
 from fedling_agent.session.state import Session
 from fedling_agent.store.identity import Identity
 from fedling_agent.store.ledger import Traffic
+from fedling_agent.store.plans import PlanRecord
 from fedling_agent.store.store import Store
 from fedling_agent.training.slot import Occupant
 from fedling_protocol.wire.labels import tidy
@@ -92,6 +93,7 @@ def of_labels(store: Store, stream: str, specs: Sequence[TaskSpec]) -> Json:
 def of_task(store: Store, task: str) -> Json:
     """Tell one task's model, spool and receipts."""
     model, last = store.models.newest(task), store.plans.last(task)
+    tested = store.plans.last_tested(task)
     receipts = store.spool.receipts(task)
     verdicts = [r.verdict for r in receipts if r.verdict is not None]
     return {
@@ -99,6 +101,7 @@ def of_task(store: Store, task: str) -> Json:
         if model is None
         else {"version": model.version, "hash": model.hash.hex(), "drawn": model.drawn},
         "clipped": None if last is None else last.clipped / last.values,
+        "own_test": None if tested is None else of_test(tested),
         "spool": [
             {"plan": e.plan_id.hex(), "update": e.update_hash.hex(), "bytes": e.size}
             for e in store.spool.entries(task)
@@ -108,12 +111,32 @@ def of_task(store: Store, task: str) -> Json:
             {
                 "plan": r.plan_id.hex(),
                 "round": r.round,
+                "own_test": _own_test(store, r.plan_id),
                 "verdict": None if r.verdict is None else str(r.verdict),
                 "reason": r.reason,
                 "time_ms": r.time_ms,
             }
             for r in receipts[:RECEIPTS]
         ],
+    }
+
+
+def _own_test(store: Store, plan_id: bytes) -> Json | None:
+    """Tell of the test that the update of a plan told of, as long as the plan is known."""
+    record = store.plans.find(plan_id)
+    return None if record is None or record.tested is None else of_test(record)
+
+
+def of_test(record: PlanRecord) -> Json:
+    """Tell what a base model said of windows that were held out, as the update of a round says."""
+    hits, labels = record.hits, record.plan.spec.labels
+    assert hits is not None
+    assert record.tested is not None
+    return {
+        "round": record.plan.round,
+        "model": record.plan.base_version,
+        **hits._asdict(),
+        "labels": {label: one._asdict() for label, one in zip(labels, record.tested, strict=True)},
     }
 
 
@@ -276,8 +299,7 @@ def _too_few(spec: TaskSpec, wanted: int, found: Found) -> str:
     if 0 < found.longest < spec.window:
         what = "of one label" if spec.labels else "without a hole"
         return f"the longest stretch {what} has {found.longest} samples, a window is {spec.window}"
-    held = "; the task holds others out (training.holdout)" if found.held else ""
-    return f"fewer than {wanted} examples: {found.windows} are here{held}"
+    return f"fewer than {wanted} examples: {found.windows} are here"
 
 
 # --- a device without a task ----------------------------------------------------------------------

@@ -57,9 +57,8 @@ class SessionRunner:
             task, parts, self._gate, self.give, self._take_in, self._failed
         )
         self._examples = Examples(
-            parts.clock, store.recordings, parts.identity.secret, parts.floor, self.look,
-            self._failed,
-        )  # fmt: skip
+            parts.clock, store.recordings, parts.floor, self.look, self._failed
+        )
         if self.plan is not None:
             self._examples.count_for(self.plan)
 
@@ -270,11 +269,17 @@ class SessionRunner:
 
         self._parts.outbox.update(
             entry,
-            f"the update of {self._round(action.plan_id)}",
+            f"the update of {self._round(action.plan_id)}{self._test(action.plan_id)}",
             release,
             lambda: self.give(ev.UpdateSent(action.plan_id)),
             damaged,
         )
+
+    def _test(self, plan_id: bytes) -> str:
+        """Say for people what an update tells of its test, if it does."""
+        record = self._parts.store.plans.find(plan_id)
+        hits = None if record is None else record.hits
+        return "" if hits is None else f", and {hits.right} of {hits.windows} own windows right"
 
     def _cancel_update(self, _action: ev.CancelUpdate) -> None:
         if self._parts.link.sending:

@@ -142,6 +142,7 @@ TABLES = Tables(
         migrations.LIVES,
         migrations.USED,
         migrations.SCALES,
+        migrations.TESTS,
     ),
     converter="fedling-agent run",
     mender="`fedling-agent run` puts it aside and begins anew",

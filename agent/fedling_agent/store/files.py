@@ -68,7 +68,7 @@ class Files:
     def _keep(self, folder: Path, named: list[tuple[bytes]]) -> None:
         names = {row[0].hex() for row in named}
         for name in os.listdir(folder):
-            if name not in names:
+            if name.partition(".")[0] not in names:  # and what belongs to it
                 self._remove(folder, name)
 
     def _remove(self, folder: Path, name: str) -> None:

@@ -49,6 +49,11 @@ ALTER TABLE plans ADD COLUMN clipped INTEGER NOT NULL DEFAULT 0;  -- values of t
 """
 
 
+TESTS = """
+ALTER TABLE plans ADD COLUMN tested TEXT;  -- JSON [[windows, right], ...] of each class, if any
+"""
+
+
 def to_2(connection: sqlite3.Connection) -> None:
     """A model's description is its task's, not a Rest message; two indexes for large stores."""
     connection.execute("ALTER TABLE models RENAME COLUMN about TO spec")

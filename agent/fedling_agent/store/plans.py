@@ -16,11 +16,13 @@ from fedling_protocol.disk.errors import Missing, stored
 from fedling_protocol.runtime.slices import Slices
 from fedling_protocol.wire import payload
 from fedling_protocol.wire.kinds import Kind
-from fedling_protocol.wire.messages import Plan
+from fedling_protocol.wire.messages import Hits, Plan
 
 KEPT = 100
 
-_COLUMNS = "message, state, frozen_hash, examples, normaliser, vector_hash, update_hash, clipped"
+_COLUMNS = (
+    "message, state, frozen_hash, examples, normaliser, vector_hash, update_hash, clipped, tested"
+)
 
 
 class Moved(Missing):
@@ -47,6 +49,12 @@ class PlanRecord:
     vector_hash: bytes | None  # SHA-256 of the update's vector
     update_hash: bytes | None  # message hash of the update as sent
     clipped: int  # values of the frozen set at the limit of what a model reads, or beyond it
+    tested: tuple[Hits, ...] | None = None  # each class, by the base model, as the update says
+
+    @property
+    def hits(self) -> Hits | None:
+        """All classes of the test together."""
+        return None if self.tested is None else Hits(*map(sum, zip(*self.tested, strict=True)))
 
     @property
     def values(self) -> int:
@@ -129,6 +137,12 @@ class Plans:
         row = self._database.row(sql, task)
         return None if row is None else _record(row)
 
+    def last_tested(self, task: str) -> PlanRecord | None:
+        """Find the last plan of a task whose base model was tested here."""
+        sql = f"SELECT {_COLUMNS} FROM plans WHERE task = ? AND tested IS NOT NULL ORDER BY number DESC LIMIT 1"  # noqa: E501, S608
+        row = self._database.row(sql, task)
+        return None if row is None else _record(row)
+
     def in_work(self, task: str | None = None) -> list[PlanRecord]:
         """List frozen and spooled plans, oldest first: what a session is restored from."""
         sql = f"SELECT {_COLUMNS} FROM plans WHERE state != 'finished' ORDER BY number"  # noqa: S608
@@ -175,7 +189,8 @@ def _plan(message: bytes) -> Plan:
 
 
 def _record(row: Fields) -> PlanRecord:
-    message, state, frozen_hash, examples, normaliser, vector_hash, update_hash, clipped = row
+    message, state, frozen_hash, examples, normaliser, vector_hash, update_hash, *last = row
+    clipped, tested = last
     with stored("a plan"):
         plan = _plan(message)
         return PlanRecord(
@@ -187,4 +202,5 @@ def _record(row: Fields) -> PlanRecord:
             vector_hash,
             update_hash,
             clipped,
+            None if tested is None else tuple(Hits(*one) for one in json.loads(tested)),
         )

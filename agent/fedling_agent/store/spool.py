@@ -1,6 +1,7 @@
 """Updates that were signed and have no receipt yet, and how plans ended."""
 
 import hashlib
+import json
 import sqlite3
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ from fedling_protocol.disk import durable
 from fedling_protocol.disk.database import Database, Fields, one
 from fedling_protocol.disk.errors import Missing, writing
 from fedling_protocol.wire.digest import message_hash
-from fedling_protocol.wire.messages import Verdict
+from fedling_protocol.wire.messages import Hits, Verdict
 
 KEPT = 10_000  # receipts
 
@@ -45,10 +46,17 @@ class Spool:
         self._database = database
         self._files = files
 
-    def put(self, plan_id: bytes, envelope: bytes, vector: bytes) -> SpoolEntry:
+    def put(
+        self,
+        plan_id: bytes,
+        envelope: bytes,
+        vector: bytes,
+        tested: tuple[Hits, ...] | None = None,
+    ) -> SpoolEntry:
         """Keep an update, durably, before its first byte is sent; its job goes. Raises CannotWrite.
 
         vector: what was trained, before a codec encoded it: what `replay` computes again
+        tested: what the update says of its test of the base model
         """
         name = message_hash(envelope)
         with writing("the update"):
@@ -63,9 +71,14 @@ class Spool:
                 (plan_id, row[0], name, len(envelope)),
             )
             connection.execute(
-                "UPDATE plans SET state = 'spooled', vector_hash = ?, update_hash = ? "
+                "UPDATE plans SET state = 'spooled', vector_hash = ?, update_hash = ?, tested = ? "
                 "WHERE plan_id = ?",
-                (hashlib.sha256(vector).digest(), name, plan_id),
+                (
+                    hashlib.sha256(vector).digest(),
+                    name,
+                    None if tested is None else json.dumps(tested),
+                    plan_id,
+                ),
             )
             connection.execute("DELETE FROM pins WHERE plan_id = ?", (plan_id,))
         self._files.end_job(plan_id)

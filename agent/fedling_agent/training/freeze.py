@@ -15,13 +15,21 @@ from typing import NamedTuple
 
 from fedling_agent.data import listing
 from fedling_agent.data.recording import Recording
-from fedling_agent.data.windows import Windows, choose, room, training_windows
+from fedling_agent.data.windows import (
+    Cutter,
+    Windows,
+    choose,
+    held_out_windows,
+    room,
+    room_for_tests,
+    training_windows,
+)
 from fedling_agent.store.files import remove_job
 from fedling_agent.store.plans import Moved, PlanRecord, PlanState
 from fedling_agent.store.recordings import Recordings
 from fedling_agent.store.store import Store
 from fedling_agent.training.job import Damaged, Job, Recipe
-from fedling_native import Normaliser, Summing, Sums
+from fedling_native import Loss, Normaliser, Summing, Sums
 from fedling_protocol.disk import durable
 from fedling_protocol.disk.errors import BadInput, CannotWrite, Missing, writing
 from fedling_protocol.runtime.slices import Slices, finish
@@ -45,6 +53,24 @@ Write = Callable[[], Job]
 
 
 @dataclass(frozen=True, slots=True)
+class Tests:
+    """Windows that were held out, in memory."""
+
+    data: bytes | bytearray = b""  # int16 windows one after the other, then one class byte each
+    sum: bytes = b""  # SHA-256
+    count: int = 0
+
+
+class Chosen(NamedTuple):
+    """Windows that train and windows that test, each with its recordings."""
+
+    windows: Windows
+    used: list[Recording]
+    tests: Windows
+    tests_used: list[Recording]
+
+
+@dataclass(frozen=True, slots=True)
 class Frozen:
     """A frozen training set that is in memory."""
 
@@ -57,6 +83,7 @@ class Frozen:
     clipped: int  # values at the limit of what a model reads, or beyond it
     count: int
     recordings: tuple[Recording, ...]  # that it stands on, each from the first sample it needs
+    tests: Tests = Tests()
 
 
 class Freezer:
@@ -68,15 +95,19 @@ class Freezer:
         fleet: str,
         secret: bytes,
         min_examples: int = 1,
+        *,
+        tests: bool = True,
     ) -> None:
         """Freeze from this store. secret: the device's, for batch order and hold-out.
 
-        min_examples: nothing is trained on fewer, whatever a plan says
+        min_examples: nothing is trained or tested on fewer, whatever a plan says
+        tests: False: no model is tested here, and nothing is held out
         """
         self._store = store
         self._fleet = fleet
         self._secret = secret
         self._min_examples = min_examples
+        self._tests = tests
 
     def freeze(self, plan: Plan) -> Slices[Write]:
         """Gather windows, labels, normaliser, base weights, order seed. Again: the same job.
@@ -147,23 +178,51 @@ class Freezer:
     def _gather_once(self, plan: Plan) -> Slices[Frozen]:
         spec, recordings = plan.spec, self._store.recordings
         check_channels(self._store, spec)
-        cutter = training_windows(spec, plan.training, self._secret)
-        windows, used = yield from choose(recordings, spec.stream, cutter, room(spec))
-        least = max(1, self._min_examples, plan.training.min_examples)
-        if len(windows) < least:
-            raise Missing(f"{len(windows)} examples for {spec.task}, at least {least} are needed")
+        chosen = yield from self._choose(plan)
+        count, least = len(chosen.windows), self._least(plan)
+        if count < least:
+            raise Missing(f"{count} examples for {spec.task}, at least {least} are needed")
         try:
-            frozen = yield from assemble(recordings, spec, windows, used)
+            frozen = yield from assemble(recordings, spec, chosen.windows, chosen.used)
+            tests = yield from _read_tests(recordings, spec, chosen)
         except Missing as error:
             raise Moved(str(error)) from error
-        for recording in used:
+        for recording in (*chosen.used, *chosen.tests_used):
             now = recordings.by_key(recording.key)
             if now is None or now.revision != recording.revision:
                 raise Moved(f"recording {recording.id} was evicted or relabelled meanwhile")
             yield
-        return frozen
+        return replace(frozen, tests=tests)
+
+    def _least(self, plan: Plan) -> int:
+        return max(1, self._min_examples, plan.training.min_examples)
+
+    def _choose(self, plan: Plan) -> Slices[Chosen]:
+        """Choose the newest windows. Nothing is held out where too few, or none of a label, would
+        be left to train on."""
+        spec, source = plan.spec, self._store.recordings
+        if plan.training.holdout and self._tests:
+            cutter = training_windows(spec, plan.training, self._secret)
+            windows, used = yield from choose(source, spec.stream, cutter, room(spec))
+            if len(windows) >= self._least(plan) and cutter.classes == set(windows.labels):
+                tests, tests_used = yield from self._choose_tests(plan, len(windows))
+                return Chosen(windows, used, tests, tests_used)
+        windows, used = yield from choose(source, spec.stream, Cutter(spec, None), room(spec))
+        return Chosen(windows, used, Windows(), [])
+
+    def _choose_tests(self, plan: Plan, trained: int) -> Slices[tuple[Windows, list[Recording]]]:
+        """Choose the windows that test the base model: where it tells classes, and is trained."""
+        spec = plan.spec
+        if plan.kind is not PlanKind.TRAIN or spec.loss is not Loss.SOFTMAX:
+            return Windows(), []
+        cutter = held_out_windows(spec, plan.training, self._secret)
+        most = room_for_tests(spec, trained)
+        windows, used = yield from choose(self._store.recordings, spec.stream, cutter, most)
+        # A model could be made to ask about one window: whether it is told right is an answer.
+        return (windows, used) if len(windows) >= self._min_examples else (Windows(), [])
 
     def _mend(self, record: PlanRecord) -> Slices[Write | None]:
+        """Make the same training set again. What was held out is not written down: no test."""
         spec, recordings = record.plan.spec, self._store.recordings
         windows = yield from self._store.plans.examples(record)
         try:
@@ -196,16 +255,22 @@ class Freezer:
     def _make(self, plan: Plan, frozen: Frozen) -> Job:
         """Make the job's folder. What is stored is not written twice: a file has two names."""
         recipe, _ = self.recipe(plan, frozen.hash, frozen.data_sum, frozen.normaliser, frozen.count)
+        tests = frozen.tests
+        recipe = replace(recipe, tests=tests.count, tests_sum=tests.sum)
         with writing("the training set"):
             files = self._store.files
             examples = files.frozen / frozen.hash.hex()
-            if not _holds(examples, recipe.examples_sum):
-                durable.write_file(examples, frozen.data)
+            _keep(examples, frozen.data, frozen.data_sum)
+            held_out = files.frozen / f"{frozen.hash.hex()}.tests"
+            if tests.count:
+                _keep(held_out, tests.data, tests.sum)
             folder = files.job(plan.plan_id)
             if folder.exists():
                 remove_job(folder)
             folder.mkdir(mode=0o700)
             _link(examples, folder / "examples")
+            if tests.count:
+                _link(held_out, folder / "tests")
             _link(files.models / plan.base_hash.hex(), folder / "base")
             job = Job.write(folder, recipe)
             if plan.kind is PlanKind.STATISTICS:  # nothing is trained: this is all of it
@@ -346,6 +411,20 @@ def normaliser_of(spec: TaskSpec, sums: Sums) -> Normaliser:
 
 def _no_model(plan: Plan) -> Missing:
     return Missing(f"model {plan.base_version} of {plan.spec.task} is not here")
+
+
+def _read_tests(recordings: Recordings, spec: TaskSpec, chosen: Chosen) -> Slices[Tests]:
+    """Read the windows that test. Raises Missing (evicted)."""
+    if not chosen.tests:
+        return Tests()
+    read = yield from read_windows(recordings, spec, chosen.tests, chosen.tests_used)
+    return Tests(read.data, read.sum, len(chosen.tests))
+
+
+def _keep(path: Path, data: bytes | bytearray, checksum: bytes) -> None:
+    """Write a file, unless it is there."""
+    if not _holds(path, checksum):
+        durable.write_file(path, data)
 
 
 def _holds(path: Path, checksum: bytes) -> bool:

@@ -2,12 +2,15 @@
 
     job         what to do (JSON), behind its checksum; written last: it makes the folder a job
     examples    int16 windows of all examples, then one class byte each
+    tests       the same of windows that were held out, if there are any
     base        weights as bytes: the model's own file by a second name
     lock        held by the process that trains
     checkpoint  weights and velocity after some batches
+    tally       how far the test of the base model has come, and what it gave
     result      the update
 
 Whatever is damaged (zeroed by a power cut on a bad card) is noticed by its checksum.
+Without `tests` a job is whole: then nothing is tested.
 """
 
 import hashlib
@@ -24,11 +27,13 @@ from fedling_native import Layer, Loss, Normaliser, isa, version
 from fedling_protocol.disk import durable
 from fedling_protocol.runtime.slices import Slices
 from fedling_protocol.wire import work
-from fedling_protocol.wire.messages import Training
+from fedling_protocol.wire.messages import Hits, Training
 
 _SUM = 32  # bytes of SHA-256
 _CHECKPOINT = struct.Struct("<II")  # steps done, bytes of the weights
 _RESULT = struct.Struct("<II")  # saturated, examples
+_TALLY = struct.Struct("<I")  # windows done
+_TESTED = struct.Struct("<II")  # windows, right
 
 PIECE = 2**18  # bytes that are read and hashed in one slice
 
@@ -53,6 +58,8 @@ class Recipe:
     frozen_hash: bytes
     examples_sum: bytes  # SHA-256 of the file
     base_sum: bytes
+    tests: int = 0  # windows that were held out
+    tests_sum: bytes = b""  # SHA-256 of their file
 
     @property
     def batches(self) -> int:
@@ -85,6 +92,8 @@ class Recipe:
                 "frozen_hash": self.frozen_hash.hex(),
                 "examples_sum": self.examples_sum.hex(),
                 "base_sum": self.base_sum.hex(),
+                "tests": self.tests,
+                "tests_sum": self.tests_sum.hex(),
             }
         ).encode()
 
@@ -92,7 +101,9 @@ class Recipe:
     def from_json(cls, data: bytes) -> "Recipe":
         """Read it from a file whose checksum is right."""
         fields = json.loads(data)
-        for name in ("plan_id", "seed", "frozen_hash", "examples_sum", "base_sum"):
+        fields.setdefault("tests_sum", "")  # of a job that was frozen before there were tests
+        sums = ("frozen_hash", "examples_sum", "base_sum", "tests_sum")
+        for name in ("plan_id", "seed", *sums):
             fields[name] = bytes.fromhex(fields[name])
         fields["layers"] = tuple(Layer.from_ints(layer) for layer in fields["layers"])
         fields["loss"] = Loss(fields["loss"])
@@ -112,12 +123,21 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class Tally:
+    """The state of a test of the base model after some windows."""
+
+    done: int
+    tested: tuple[Hits, ...]  # each class
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """What training changed, ready to be put into an Update."""
 
     vector: bytes  # NUMERICS.md section 7
     saturated: int
     examples: int
+    tested: tuple[Hits, ...] | None = None  # each class, by the base model; None: nothing was
 
 
 class Job:
@@ -187,6 +207,18 @@ class Job:
                 raise Damaged("examples: wrong checksum")
             yield view
 
+    def tests(self) -> bytes:
+        """Read the windows that test the base model; empty: there are none. Raises Damaged."""
+        if not self.recipe.tests:
+            return b""
+        try:
+            data = (self.directory / "tests").read_bytes()
+        except OSError as error:
+            raise Damaged(f"tests: {error.strerror}") from error
+        if hashlib.sha256(data).digest() != self.recipe.tests_sum:
+            raise Damaged("tests: wrong checksum")
+        return data
+
     def check(self) -> Slices[None]:
         """Look whether training could start on this job. Raises Damaged if not."""
         sums = {"base": self.recipe.base_sum, "examples": self.recipe.examples_sum}
@@ -226,6 +258,22 @@ class Job:
             return 0
         return checkpoint.steps if checkpoint else 0
 
+    def tally(self) -> Tally | None:
+        """Read how far the test has come; None: not begun, or not known any more."""
+        try:
+            data = self._find("tally", self._identity)
+        except Damaged:
+            return None
+        if data is None:
+            return None
+        (done,) = _TALLY.unpack_from(data)
+        return Tally(done, tuple(Hits(*one) for one in _TESTED.iter_unpack(data[_TALLY.size :])))
+
+    def write_tally(self, tally: Tally) -> None:
+        """Keep how far the test has come, durably."""
+        data = _TALLY.pack(tally.done) + b"".join(_TESTED.pack(*one) for one in tally.tested)
+        _write(self.directory / "tally", self._identity + data)
+
     def result(self) -> Result | None:
         """Read the result; None if the training has not finished. Raises Damaged."""
         try:
@@ -236,10 +284,12 @@ class Job:
             return None
         with _sound("result"):
             saturated, examples = _RESULT.unpack_from(data)
-        return Result(data[_RESULT.size :], saturated, examples)
+        tally = self.tally()
+        tested = tally.tested if tally is not None and tally.done == self.recipe.tests else None
+        return Result(data[_RESULT.size :], saturated, examples, tested)
 
     def write_result(self, vector: bytes, saturated: int) -> None:
-        """Keep the result, durably."""
+        """Keep the result, durably: the tally of the test is there, if there was one."""
         head = self._identity + _RESULT.pack(saturated, self.recipe.count)
         _write(self.directory / "result", head + vector)
 

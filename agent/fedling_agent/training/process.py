@@ -26,6 +26,15 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Piece:
+    """A piece of the base model's test is done: `done` of `total` windows."""
+
+    done: int
+    total: int
+    spent_s: float = 0.0  # of a processor, for this piece
+
+
+@dataclass(frozen=True, slots=True)
 class Asked:
     """The child waits for a lease before it trains another batch."""
 
@@ -49,7 +58,7 @@ class Exited:
     code: int
 
 
-ChildEvent = Step | Asked | Done | Note | Exited
+ChildEvent = Step | Piece | Asked | Done | Note | Exited
 Tell = Callable[[ChildEvent], None]
 
 
@@ -171,9 +180,12 @@ class ChildProcess:
 def _parse(line: bytes) -> ChildEvent | None:
     """Read a line of the child; None: not one that we know, as when a kill cut it short."""
     match line.split(b" "):
-        case [b"step", *numbers] if len(numbers) == 3 and all(n.isdigit() for n in numbers):
+        case [b"step" | b"test" as word, *numbers] if len(numbers) == 3 and all(
+            n.isdigit() for n in numbers
+        ):
             done, total, spent_us = map(int, numbers)
-            return Step(done, total, spent_us / 1e6)
+            event = Step if word == b"step" else Piece
+            return event(done, total, spent_us / 1e6)
         case [b"ask"]:
             return Asked()
         case [b"done"]:

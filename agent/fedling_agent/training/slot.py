@@ -14,6 +14,7 @@ from fedling_agent.training.process import (
     Exited,
     MakeProcess,
     Note,
+    Piece,
     Step,
     TrainingProcess,
 )
@@ -60,7 +61,7 @@ class Occupant:
     wanted: bool = True  # False: pausing
     tries: int = 0
     done: int = 0  # batches
-    furthest: int = 0  # batches, before a child was killed that had written no checkpoint
+    furthest: int = 0  # batches and tested windows, also of a child that was killed
     deadline: Timer | None = None  # of what the child does now
     since: float | None = None  # when it began with that; None: it does nothing
     longest_s: float = 0.0  # that it may take
@@ -177,6 +178,9 @@ class Slot:
         match event:
             case Step():
                 self._on_step(occupant, event)
+            case Piece():
+                self._worked(event.spent_s)
+                self._goes_on(occupant, occupant.job.total_steps + event.done)
             case Asked():
                 if occupant.wanted:
                     _rests(occupant)
@@ -197,9 +201,14 @@ class Slot:
         if step.spent_s:
             self._speed.measured(occupant.job.batch_work, step.spent_s)
             self._worked(step.spent_s)
-        if step.done > occupant.furthest:
-            occupant.furthest, occupant.tries = step.done, 0
-        occupant.done, occupant.since = step.done, self._clock.now()
+        occupant.done = step.done
+        self._goes_on(occupant, step.done)
+
+    def _goes_on(self, occupant: Occupant, at: int) -> None:
+        """It has come so far: the tries that were in vain begin anew, and so does its deadline."""
+        if at > occupant.furthest:
+            occupant.furthest, occupant.tries = at, 0
+        occupant.since = self._clock.now()
         if occupant.wanted:  # else it has until the end of its pause
             self._begins(occupant)
 

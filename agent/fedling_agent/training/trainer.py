@@ -10,6 +10,7 @@ and on standard output the child writes
                 microseconds of a processor
     ask         a batch is due and the lease has run out
     note TEXT   for the log
+    test K N U  K of N windows that were held out are tested, after each piece of them
     done        the result is on disk
 
 SIGTERM, SIGINT or the end of standard input: it finishes the batch, writes a checkpoint, exits 0.
@@ -27,6 +28,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
+from fedling_agent.training.base_test import BaseTest
 from fedling_agent.training.job import Checkpoint, Damaged, Job
 from fedling_agent.training.local_sgd import LocalSgd
 from fedling_protocol.exits import Exit
@@ -155,11 +157,52 @@ def work(run: LocalSgd, job: Job, parent: Parent, duty: float, checkpoint_s: flo
                 saved, saved_at = run.done, time.monotonic()
             if not run.finished:
                 parent.sleep(spent * (1 / duty - 1))
+        examine(job, parent, duty, checkpoint_s)
     except _Stop:
         if run.done != saved:
             save(run, job, parent)
         raise
     job.write_result(*run.update())
+
+
+def examine(job: Job, parent: Parent, duty: float, checkpoint_s: float) -> None:
+    """Test the base model on what was held out, if anything was and its file is whole."""
+    test = begin_test(job, parent)
+    if test is None:
+        return
+    saved_at = time.monotonic()
+    try:
+        while not test.finished:
+            parent.wait_for_lease()
+            begun = time.thread_time()
+            test.step()
+            spent = time.thread_time() - begun
+            parent.say(f"test {test.done} {job.recipe.tests} {spent * 1e6:.0f}")
+            if time.monotonic() - saved_at >= checkpoint_s:
+                save_tally(test, job)
+                saved_at = time.monotonic()
+            if not test.finished:
+                parent.sleep(spent * (1 / duty - 1))
+    except _Stop:
+        save_tally(test, job)
+        raise
+    job.write_tally(test.tally)
+
+
+def begin_test(job: Job, parent: Parent) -> BaseTest | None:
+    """Begin the test of the base model, or go on with it; None: there is nothing to test on."""
+    try:
+        tests = job.tests()
+    except Damaged as error:
+        parent.say(f"note {error}; the base model is not tested")
+        return None
+    return BaseTest(job.recipe, job.base(), tests, job.tally()) if tests else None
+
+
+def save_tally(test: BaseTest, job: Job) -> None:
+    """Write how far the test has come; where a full disk refuses it the test begins anew."""
+    with suppress(OSError):
+        job.write_tally(test.tally)
 
 
 def save(run: LocalSgd, job: Job, parent: Parent) -> None:

@@ -8,7 +8,7 @@ from fedling_agent.training.job import Job
 from fedling_protocol.disk.errors import Missing
 from fedling_protocol.wire import codecs, envelope
 from fedling_protocol.wire.kinds import Kind
-from fedling_protocol.wire.messages import Update
+from fedling_protocol.wire.messages import Hits, Update
 from fedling_protocol.wire.topics import Topics
 
 
@@ -18,6 +18,7 @@ class Made:
 
     envelope: bytes
     vector: bytes
+    tested: tuple[Hits, ...] | None  # what it says of its test
 
 
 def make_update(store: Store, job: Job, topics: Topics, identity: Identity) -> Made:
@@ -35,6 +36,9 @@ def make_update(store: Store, job: Job, topics: Topics, identity: Identity) -> M
         codecs.encode(plan.codec, result.vector),
         result.saturated,
         1,
+        result.tested,
     )
     topic = topics.of(Kind.UPDATE, plan.spec.task, identity.device, plan.plan_id, 0)
-    return Made(envelope.seal(update, topics.bound(topic), identity.key), result.vector)
+    return Made(
+        envelope.seal(update, topics.bound(topic), identity.key), result.vector, result.tested
+    )

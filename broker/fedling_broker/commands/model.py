@@ -2,7 +2,7 @@
 
 import argparse
 
-from fedling_broker.commands import installation
+from fedling_broker.commands import accuracy, installation
 from fedling_broker.store.horizon import FIRST_VERSION
 from fedling_broker.store.models import Fold, ModelRow
 from fedling_protocol.command import output
@@ -12,12 +12,16 @@ from fedling_protocol.exits import Exit
 def list_(args: argparse.Namespace) -> Exit:
     with installation.opened(args) as (_, store):
         installation.task(store, args.task)
+        plans = store.rounds.plans(args.task)
         made = {fold.version: fold for fold in store.models.folds(args.task)}
         rows = [
             {
                 "version": row.version,
                 "round": _round(row, made.get(row.version)),
                 "model_hash": row.model_hash.hex(),
+                "accuracy": accuracy.cell(
+                    accuracy.of_version(store, args.task, plans, row.version), as_json=args.json
+                ),
                 "exponents": " ".join(map(str, row.exponents)),
                 "back_to": made[row.version].back_to if row.version in made else None,
             }
@@ -25,6 +29,7 @@ def list_(args: argparse.Namespace) -> Exit:
         ]
     if not args.json:  # for people
         rows = [{**row, "model_hash": str(row["model_hash"])[:16]} for row in rows]
+        rows = accuracy.for_people(rows)
     output.print_rows(rows, as_json=args.json, empty="no models")
     return Exit.OK
 

@@ -3,10 +3,13 @@
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 
 from fedling_broker import verify as verification
+from fedling_broker.aggregation.accuracy import total
 from fedling_broker.aggregation.limits import WHOLE, Shares
-from fedling_broker.commands import installation
+from fedling_broker.commands import accuracy, installation
+from fedling_broker.commands.accuracy import Accuracy
 from fedling_broker.commands.hindrances import hindrances, print_with_hindrances
 from fedling_broker.config import Config
 from fedling_broker.store.rounds import DecisionRow, PlanRow
@@ -15,7 +18,7 @@ from fedling_broker.verify import Check
 from fedling_protocol.command import output
 from fedling_protocol.disk.errors import Missing
 from fedling_protocol.exits import Exit
-from fedling_protocol.wire.messages import Verdict
+from fedling_protocol.wire.messages import Hits, Verdict
 
 
 def list_(args: argparse.Namespace) -> Exit:
@@ -24,24 +27,41 @@ def list_(args: argparse.Namespace) -> Exit:
         rows = [
             {
                 **_summary(store, name, plan),
+                "accuracy": accuracy.cell(accuracy.of_round(store, name, plan), as_json=args.json),
                 "hindrance": None if plan.closed else why.get(name),
             }
             for name in _names(store, args.task)
             for plan in installation.newest(store.rounds.plans(name), args.last)
         ]
     if not args.json:  # for people; `round show` has all of it
-        rows = [{**row, "plan": str(row["plan"])[:8]} for row in rows]
+        rows = accuracy.for_people([_short(row) for row in rows])
     print_with_hindrances(rows, as_json=args.json, empty="no rounds yet")
     return Exit.OK
 
 
+def _short(row: dict[str, object]) -> dict[str, object]:
+    """Make a row that has room on a line."""
+    shown = {
+        "task": row["task"],
+        "round": row["round"],
+        "plan": str(row["plan"])[:8],
+        "state": row["state"],
+        "base": row["base_version"],
+        "accuracy": row["accuracy"],
+    }
+    last = ("accepted", "late", "refused", "bytes", "hindrance")
+    return shown | {name: row[name] for name in last}
+
+
 def show(args: argparse.Namespace) -> Exit:
     with installation.opened(args) as (_, store):
-        installation.task(store, args.task)
+        labels = installation.task(store, args.task).spec.labels
         plan = next((p for p in store.rounds.plans(args.task) if p.round == args.round), None)
         if plan is None:
             raise Missing(f"task {args.task} has no round {args.round}")
-        value = _whole(store, args.task, plan)
+        tested = accuracy.of_round(store, args.task, plan)
+        value = _whole(store, args.task, plan, labels)
+        value["accuracy"] = None if tested is None else _accuracy(tested, labels)
     if args.json:
         output.print_json(value)
         return Exit.OK
@@ -50,7 +70,9 @@ def show(args: argparse.Namespace) -> Exit:
     decisions = value["decisions"]
     assert isinstance(decisions, list)
     assert isinstance(value["far_again"], list)
-    output.print_rows(decisions, empty="no verdicts")
+    output.print_rows([_row(one) for one in decisions], empty="no verdicts")
+    if tested is not None:
+        print(tested.sentence(labels))
     measured_far = value["measured_far"] or []
     assert isinstance(measured_far, list)
     for device in measured_far:
@@ -59,6 +81,18 @@ def show(args: argparse.Namespace) -> Exit:
         print(f"{device}: its last updates were all far longer than others'; to end its part: "
               f"fedling-broker device remove {device}")  # fmt: skip
     return Exit.OK
+
+
+def _accuracy(tested: Accuracy, labels: Sequence[str]) -> dict[str, object]:
+    return tested.json | {"labels": accuracy.of_labels(tested.tested, labels)}
+
+
+def _row(decision: dict[str, object]) -> dict[str, object]:
+    """Make the row of a verdict for a person: of its test how much was right."""
+    tested = decision["tested"]
+    assert tested is None or isinstance(tested, dict)
+    own = None if tested is None else accuracy.share(Hits(tested["windows"], tested["right"]))
+    return {**decision, "tested": own}
 
 
 def verify(args: argparse.Namespace) -> Exit:
@@ -140,7 +174,15 @@ def _counted(decision: DecisionRow, plan: PlanRow) -> Shares:
     return plan.limits.shares(decision.sizes)
 
 
-def _whole(store: Store, task: str, plan: PlanRow) -> dict[str, object]:
+def _tested(decision: DecisionRow, labels: Sequence[str]) -> dict[str, object] | None:
+    """Tell what a device says of its test, all of it, whatever counts of it."""
+    if decision.tested is None:
+        return None
+    each = accuracy.of_labels(decision.tested, labels)
+    return {**total(decision.tested)._asdict(), "labels": each}
+
+
+def _whole(store: Store, task: str, plan: PlanRow, labels: Sequence[str]) -> dict[str, object]:
     """Make JSON of all that accounting needs of a round."""
     decisions = store.rounds.decisions(task, plan.plan_id)
     made = next((f for f in store.models.folds(task) if f.round == plan.round), None)
@@ -164,6 +206,7 @@ def _whole(store: Store, task: str, plan: PlanRow) -> dict[str, object]:
                 "bytes": d.size,
                 "weight": d.weight,
                 "saturated": d.saturated,
+                "tested": _tested(d, labels),
                 **_parts(_counted(d, plan)),
             }
             for d in decisions

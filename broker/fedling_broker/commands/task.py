@@ -8,16 +8,17 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from fedling_broker import onnx
-from fedling_broker.commands import installation
+from fedling_broker.commands import accuracy, installation
 from fedling_broker.commands.hindrances import hindrances, print_with_hindrances
 from fedling_broker.store.models import ModelRow
+from fedling_broker.store.rounds import PlanRow
 from fedling_broker.store.store import Store
 from fedling_broker.store.tasks import TaskRow
 from fedling_broker.tasks import changes as task_changes
 from fedling_broker.tasks import task_file
 from fedling_broker.tasks.cost import cost_of
 from fedling_broker.tasks.task_file import Normalise, Task
-from fedling_native import parameter_counts
+from fedling_native import Loss, parameter_counts
 from fedling_protocol.command import output
 from fedling_protocol.disk.errors import Missing
 from fedling_protocol.exits import Exit
@@ -36,6 +37,12 @@ SCALED_BY = {
     Normalise.NONE: "samples are not scaled: the stream's resolution must be 1/32 of what shall"
     " count as 1",
 }
+
+UNTESTED = (
+    "nobody tests how good the model is: write holdout = 0.2 in [training], and devices keep a"
+    " fifth of their data for it"
+)
+TESTED = "each round devices test the model on what they keep out of training: round show"
 
 
 def add(args: argparse.Namespace) -> Exit:
@@ -82,6 +89,7 @@ def _tell(args: argparse.Namespace, task: Task, start: Imported | None, words: s
                 "input_order_is_sure": start is None or not start.found.either,
                 "layers": [] if start is None else [asdict(change) for change in start.changes],
                 "normalise": task.spec.normalise,
+                "holdout": task.training.holdout / 1000,
                 "cost": asdict(cost),
             }
         )
@@ -90,6 +98,8 @@ def _tell(args: argparse.Namespace, task: Task, start: Imported | None, words: s
         _tell_of_start(args, start)
     print(words)
     print(SCALED_BY[Normalise(task.spec.normalise)])
+    if task.spec.loss is Loss.SOFTMAX:
+        print(TESTED if task.training.holdout else UNTESTED)
     print(cost.sentence)
 
 
@@ -125,14 +135,25 @@ def list_(args: argparse.Namespace) -> Exit:
                     "rounds": store.models.folded(row.name),
                     "open": bool(plans) and not plans[-1].closed,
                     "model": newest.version,
+                    "accuracy": _accuracy(store, row, plans, as_json=args.json),
                     "normalise": _scaling(store, row, newest),
                     "hindrance": why.get(row.name),
                 }
             )
+    if not args.json:
+        rows = accuracy.for_people(rows)
     print_with_hindrances(
         rows, as_json=args.json, empty="no tasks; add one: fedling-broker task add"
     )
     return Exit.OK
+
+
+def _accuracy(store: Store, row: TaskRow, plans: list[PlanRow], *, as_json: bool) -> object:
+    """Make the cell of the newest model that was tested: the newest of all is not yet, often."""
+    found = accuracy.newest(store, row.name, plans)
+    if found is None or as_json:
+        return accuracy.cell(found, as_json=as_json)
+    return f"{found.words} (model {found.version})"
 
 
 def _scaling(store: Store, row: TaskRow, newest: ModelRow) -> str:

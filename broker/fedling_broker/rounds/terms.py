@@ -16,6 +16,7 @@ class Terms:
     codec: Codec
     weight_cap: int
     vector_size: int  # bytes
+    classes: int = 0  # that a test tells of; 0: nothing was to be held out for one
 
     @property
     def asks_for_sums(self) -> bool:
@@ -35,4 +36,6 @@ def misfit(terms: Terms, update: Update) -> str:
         return "shape"
     if terms.asks_for_sums and not sums.are_possible(sums.unpack(update.vector)):
         return "sums"
+    if update.tested is not None and len(update.tested) != terms.classes:
+        return "tested"
     return ""

@@ -10,7 +10,7 @@ from fedling_broker.store.models import ModelRow
 from fedling_broker.store.rounds import PlanRow
 from fedling_broker.store.store import Store
 from fedling_broker.tasks.task_file import Task
-from fedling_native import weights_size
+from fedling_native import Loss, weights_size
 from fedling_protocol.wire import sums
 from fedling_protocol.wire.messages import CODEC_OF, Plan, PlanKind, TaskSpec
 
@@ -40,7 +40,14 @@ def terms_of(task: Task, row: PlanRow) -> Terms:
         CODEC_OF[row.kind],
         weight_cap(task, row),
         VECTOR_SIZE[row.kind](task.spec),
+        classes_of(task, row.kind),
     )
+
+
+def classes_of(task: Task, kind: PlanKind) -> int:
+    """How many classes a test of the base model tells of; 0: there is none."""
+    tests = kind is PlanKind.TRAIN and task.training.holdout and task.spec.loss is Loss.SOFTMAX
+    return len(task.spec.labels) if tests else 0
 
 
 VECTOR_SIZE: Mapping[PlanKind, Callable[[TaskSpec], int]] = {

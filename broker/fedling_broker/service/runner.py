@@ -206,6 +206,7 @@ class RoundsRunner:
             update.saturated,
             sizes.weights,
             sizes.biases,
+            update.tested,
         )
         rounds.decide(name, update.plan_id, row)
         rounds.grow(name, update.plan_id, action.at_ms)

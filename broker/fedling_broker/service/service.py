@@ -35,7 +35,7 @@ from fedling_protocol.runtime.recovery import Recovery
 from fedling_protocol.runtime.worker import Worker
 from fedling_protocol.wire.identity import SigningKey
 from fedling_protocol.wire.kinds import Kind
-from fedling_protocol.wire.limits import MAX_SMALL
+from fedling_protocol.wire.limits import MAX_SMALL, TESTED_SIZE
 from fedling_protocol.wire.messages import Answer, Join, Receipt, Ticket, Update, Verdict
 from fedling_protocol.wire.refused import Reason, Refused
 from fedling_protocol.wire.topics import Address
@@ -306,9 +306,11 @@ class Service:
         if address.kind is not Kind.UPDATE:
             return MAX_SMALL
         runner = self.runners.find(address.task or "")
-        sizes = [] if runner is None else [size(runner.task.spec) for size in VECTOR_SIZE.values()]
-        vector = max(sizes, default=0)
-        return min(address.kind.largest, vector + MAX_SMALL)
+        if runner is None:
+            return MAX_SMALL
+        spec = runner.task.spec
+        vector = max(size(spec) for size in VECTOR_SIZE.values())
+        return min(address.kind.largest, vector + TESTED_SIZE * len(spec.labels) + MAX_SMALL)
 
     # --- messages, in a turn ---------------------------------------------------------------------
 

@@ -206,9 +206,15 @@ CREATE TABLE horizon (
     next_version INTEGER NOT NULL, next_state_hash BLOB NOT NULL) WITHOUT ROWID;
 """
 
+SCHEMA_9 = """
+-- tested: what an accepted update says of its test of the base model, JSON [[windows, right], ...]
+-- of each class; NULL: nothing
+ALTER TABLE decisions ADD COLUMN tested TEXT;
+"""
+
 TABLES = Tables(
     first=2,
-    steps=(SCHEMA_2, SCHEMA_3, SCHEMA_4, SCHEMA_5, SCHEMA_6, to_7, SCHEMA_8),
+    steps=(SCHEMA_2, SCHEMA_3, SCHEMA_4, SCHEMA_5, SCHEMA_6, to_7, SCHEMA_8, SCHEMA_9),
     converter="fedling-broker serve",
     mender="end `serve` and put a backup back: fedling-broker restore FILE --replace",
 )

@@ -1,7 +1,8 @@
 """The rounds of each task: plans, places, verdicts, and the updates that a sum is made of."""
 
+import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fedling_broker.aggregation.limits import FEWEST, NO_LIMIT, Limits, Sizes, limits_of
@@ -12,7 +13,7 @@ from fedling_broker.store.update_log import Extent, UpdateLog
 from fedling_protocol.disk import durable
 from fedling_protocol.disk.database import Database, Fields
 from fedling_protocol.disk.errors import writing
-from fedling_protocol.wire.messages import PlanKind, Verdict
+from fedling_protocol.wire.messages import Hits, PlanKind, Verdict
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -27,7 +28,7 @@ _PLAN = (
 )
 _DECISION = (
     "device, verdict, reason, update_hash, first, size, weight, saturated, "
-    "norm_weights, norm_biases"
+    "norm_weights, norm_biases, tested"
 )
 
 
@@ -77,6 +78,7 @@ class DecisionRow:
     saturated: int
     norm_weights: int = 0
     norm_biases: int = 0
+    tested: tuple[Hits, ...] | None = None  # each class, by the base model, as the update says
 
     @property
     def sizes(self) -> Sizes:
@@ -249,10 +251,11 @@ class Rounds:
         with self._database.transaction("a verdict") as connection:
             connection.execute(
                 f"INSERT OR IGNORE INTO decisions (task, plan_id, {_DECISION})"
-                " VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
+                " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
                 (
                     task, plan_id, row.device, row.verdict, row.reason, row.update_hash, row.first,
                     row.size, row.weight, row.saturated, row.norm_weights, row.norm_biases,
+                    None if row.tested is None else json.dumps(row.tested),
                 ),
             )  # fmt: skip
             connection.execute(_TAKE_PLACE, (task, plan_id, row.device))
@@ -260,12 +263,17 @@ class Rounds:
     def decision(self, task: str, plan_id: bytes, device: str) -> Decision | None:
         sql = f"SELECT {_DECISION} FROM decisions WHERE task = ? AND plan_id = ? AND device = ?"
         row = self._database.row(sql, task, plan_id, device)
-        return None if row is None else DecisionRow(*row).decision
+        return None if row is None else _decision(row).decision
 
     def decisions(self, task: str, plan_id: bytes) -> list[DecisionRow]:
         """By device."""
         sql = f"SELECT {_DECISION} FROM decisions WHERE task = ? AND plan_id = ? ORDER BY device"
-        return [DecisionRow(*row) for row in self._database.rows(sql, task, plan_id)]
+        return [_decision(row) for row in self._database.rows(sql, task, plan_id)]
+
+    def tests(self, task: str, plan_id: bytes) -> list[tuple[Hits, ...]]:
+        """What accepted updates say of their tests of the plan's base, by device."""
+        sql = f"SELECT tested {_ACCEPTED} AND tested IS NOT NULL ORDER BY device"
+        return [_tested(text) for (text,) in self._database.rows(sql, task, plan_id)]
 
     def members(self, task: str, plan_id: bytes) -> list[DecisionRow]:
         """Whose updates are in the sum, as they lie in the log."""
@@ -374,6 +382,15 @@ LEFT JOIN placed USING (device, task) ORDER BY device, task
 _TAKE_PLACE = "DELETE FROM places WHERE task = ? AND plan_id = ? AND device = ?"
 _KEPT = "SELECT plan_id FROM plans WHERE kept = 1"
 _ACCEPTED = "FROM decisions WHERE task = ? AND plan_id = ? AND verdict = 'accepted'"
+
+
+def _decision(row: Fields) -> DecisionRow:
+    decision = DecisionRow(*row)
+    return decision if decision.tested is None else replace(decision, tested=_tested(row[-1]))
+
+
+def _tested(text: str) -> tuple[Hits, ...]:
+    return tuple(Hits(*one) for one in json.loads(text))
 
 
 def _plan(row: Fields) -> PlanRow:

@@ -10,6 +10,7 @@ from fedling_broker.aggregation.optimisers import Setup
 from fedling_broker.rounds.state import Rules
 from fedling_broker.rounds.synchronous import Synchronous
 from fedling_broker.tasks.model_table import LossWord, ModelTable, layers_of, loss_of
+from fedling_native import Loss
 from fedling_protocol import settings
 from fedling_protocol.disk import given
 from fedling_protocol.settings import SettingsError, setting
@@ -137,8 +138,9 @@ class TrainingTable:
     )
     holdout: float = setting(
         0.0,
-        help="the part of a device's data that it keeps out of training; nothing tests on it yet, "
-        "so a file that is given now has 0",
+        help="the part of a device's data that it keeps out of training, and tests each round's "
+        "model on; 0: nobody tests it; a device that has too few examples, or would have none of a "
+        "label left, keeps nothing out",
         low=0,
         high=limit.MAX_HOLDOUT / 1000,
     )
@@ -298,8 +300,8 @@ class Task:
 def load_task(path: Path) -> tuple[Task, str]:
     """Read a task and the text of its file. Raises SettingsError, Missing, BadInput.
 
-    What an aggregator has stored may hold examples out, a file that is given now may not: small
-    recordings would be lost as a whole, and nothing tests on them.
+    What an aggregator has stored may hold examples out that nothing tests on, a file that is given
+    now may not.
     """
     with given.opened(path) as file:
         data = file.read()
@@ -308,12 +310,25 @@ def load_task(path: Path) -> tuple[Task, str]:
     except UnicodeDecodeError as error:
         raise SettingsError(f"{path}: not UTF-8 text: {error}") from error
     task = parse_task(text, str(path))
-    if task.training.holdout:
-        part = task.training.holdout / 1000
-        raise SettingsError(
-            f"{path}: training.holdout = {part}: allowed: 0; nothing tests on what is held out yet"
-        )
+    check_holdout(task, path)
     return task, text
+
+
+def check_holdout(task: Task, path: Path) -> None:
+    """Check that what is held out tests something. Raises SettingsError."""
+    training, window = task.training, task.spec.window
+    if not training.holdout:
+        return
+    if task.spec.loss is not Loss.SOFTMAX:
+        raise SettingsError(
+            f"{path}: training.holdout = {training.holdout / 1000}: allowed with loss"
+            " reconstruction: 0; nothing tests on what is held out"
+        )
+    if training.holdout_block < window:
+        raise SettingsError(
+            f"{path}: training.holdout_block = {training.holdout_block}: allowed: at least"
+            f" task.window, {window}; no window would lie in a block"
+        )
 
 
 def parse_task(text: str, file: str) -> Task:

@@ -59,6 +59,12 @@ def size(count: int) -> str:
     return f"{count / 1e6:.1f} MB"
 
 
+def share(part: int, whole: int) -> str:
+    """Write a part of a whole, which is not 0, in percent; all and nothing are only just these."""
+    percent = round(100 * part / whole)
+    return f"{min(99, max(1, percent)) if 0 < part < whole else percent} %"
+
+
 def _column(name: str, values: Sequence[object]) -> list[str]:
     """Make a column's head and cells, all of one width; numbers end at the right."""
     number = all(type(value) in (int, float, type(None)) for value in values)

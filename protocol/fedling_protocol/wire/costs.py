@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from fedling_native import weights_size
 from fedling_protocol.wire import limits, work
-from fedling_protocol.wire.messages import Plan, Tasks, TaskSpec
+from fedling_protocol.wire.messages import Plan, Tasks, TaskSpec, Update
 
 
 class Unit(StrEnum):
@@ -107,6 +107,17 @@ COSTS: Final[tuple[Cost, ...]] = (
         2 * limits.MAX_VALUES + 1, _frozen_bytes, Plan,
     ),
     Cost(
+        "windows that test the base model, in memory and as a file", Unit.FLASH,
+        ("TaskSpec.window", "TaskSpec.channels", "Training.holdout"),
+        "2 MiB, 4,096 windows and as many as train; the newest are taken", Whose.DEVICE,
+        "before they are gathered",
+    ),
+    Cost(
+        "testing them: a third of what training once on as many takes", Unit.WORK,
+        ("TaskSpec.layers", "Training.batch", "Training.holdout"),
+        "a third of a batch at a time, all in `policy.work`", Whose.OWNER, "before each piece",
+    ),
+    Cost(
         "looking for windows, with a hash for each block that may be kept out", Unit.SAMPLES,
         ("TaskSpec.stream", "TaskSpec.stride", "TaskSpec.normalise", "Training.holdout",
          "Training.holdout_block", "Training.min_examples"),
@@ -178,8 +189,14 @@ COSTS: Final[tuple[Cost, ...]] = (
     Cost(
         "an update at the aggregator, in memory and as a file", Unit.FLASH,
         ("Update.vector", "Update.codec", "Update.chunks"),
-        "its task's vector and 1,024, of devices with a place, one a plan", Whose.AGGREGATOR,
-        "its size before its signature, its place before it is written",
+        "its task's vector, 7 a label and 1,024, of devices with a place, one a plan",
+        Whose.AGGREGATOR, "its size before its signature, its place before it is written",
+    ),
+    Cost(
+        "what an update says of its test", Unit.FLASH, ("Update.tested",),
+        "256 classes, 8 bytes each in the message, 12 in the database", Whose.PROTOCOL,
+        "when the update is read",
+        limits.MAX_LABELS, lambda u: len(u.tested or ()), Update,
     ),
     Cost(
         "who asks without a certificate", Unit.FLASH, ("Join.key",),

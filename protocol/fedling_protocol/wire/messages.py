@@ -247,6 +247,13 @@ class Ticket:
     epoch: int = 0
 
 
+class Hits(NamedTuple):
+    """How many windows of one class a device has tested the base model on, and told right."""
+
+    windows: int
+    right: int
+
+
 @dataclass(frozen=True, slots=True)
 class Update:
     """What a device learned in one round."""
@@ -259,6 +266,7 @@ class Update:
     vector: bytes  # NUMERICS.md section 7; of statistics: sums
     saturated: int  # values that did not fit in int16
     chunks: int  # 1
+    tested: tuple[Hits, ...] | None = None  # each class; None: the base model was not tested
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from fedling_protocol.wire.messages import (
     Answer,
     Certificate,
     Conditions,
+    Hits,
     Join,
     Model,
     Plan,
@@ -75,6 +76,11 @@ SCALE = Row(
     (Integer(-(2**15), 2**15 - 1), Integer(0, 255), Integer(-6, 18)),  # mean, mantissa, shift
     tuple,
     lambda row: Scale(*row),
+)
+HITS = Row(
+    (Integer(0, limit.MAX_TESTED),) * 2,  # windows, right
+    tuple,
+    lambda row: Hits(*row),
 )
 
 TASK_SPEC = Record(
@@ -163,6 +169,7 @@ UPDATE = Record(
         6: WEIGHTS,
         7: U32,
         8: Integer(1, 1),
+        9: Optional(Array(HITS, 1, limit.MAX_LABELS)),
     },
     _VERSION,
 )

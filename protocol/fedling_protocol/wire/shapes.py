@@ -3,7 +3,14 @@
 from fedling_native import MAX_TERMS, Loss, NativeError, Normaliser, check_model, weights_size
 from fedling_protocol.wire import work
 from fedling_protocol.wire.fields import refuse
-from fedling_protocol.wire.limits import MAX_STEP, MAX_VALUES, MAX_WEIGHTS, MAX_WORK, PULL_ONE
+from fedling_protocol.wire.limits import (
+    MAX_STEP,
+    MAX_TESTED,
+    MAX_VALUES,
+    MAX_WEIGHTS,
+    MAX_WORK,
+    PULL_ONE,
+)
 from fedling_protocol.wire.messages import (
     CODEC_OF,
     Answer,
@@ -16,6 +23,7 @@ from fedling_protocol.wire.messages import (
     TaskSpec,
     Ticket,
     Training,
+    Update,
     Verdict,
 )
 
@@ -39,6 +47,8 @@ def check(message: object) -> None:
         case Ticket():
             if (message.answer is Answer.GO) != (message.reason == ""):
                 refuse("a reason with go, or none with wait")
+        case Update():
+            _check_tested(message)
         case Receipt():
             if (message.verdict is Verdict.DUPLICATE) != (message.of is not None):
                 refuse("a first verdict without duplicate, or duplicate without it")
@@ -110,6 +120,18 @@ def _check_layers(spec: TaskSpec, exponents: tuple[int, ...] | None = None) -> N
 def _check_cohort(cohort: tuple[str, ...] | None) -> None:
     if cohort is not None and len(set(cohort)) != len(cohort):
         refuse("a device twice in the cohort")
+
+
+def _check_tested(update: Update) -> None:
+    """Check that a test can be so, whatever task it is of."""
+    if update.tested is None:
+        return
+    if update.codec is not CODEC_OF[PlanKind.TRAIN]:
+        refuse("a test in an update that trained nothing")
+    if any(tested.right > tested.windows for tested in update.tested):
+        refuse("more windows right than were tested")
+    if not 1 <= sum(tested.windows for tested in update.tested) <= MAX_TESTED:
+        refuse(f"a test of no window, or of more than {MAX_TESTED}")
 
 
 def _check_model(model: Model) -> None:

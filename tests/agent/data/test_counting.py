@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from fedling_agent.data.counting import Counter, Found
 from fedling_agent.data.recording import Changes
-from fedling_agent.data.windows import RUNS
 from fedling_protocol.runtime.slices import Slices, finish
 from tests.support import naive_windows
 from tests.support.device import AUTOENCODER, SECRET, SPEC, TRAINING
@@ -19,7 +18,7 @@ MANY = replace(TRAINING, min_examples=60_000)
 def test_until_there_are_enough() -> None:
     source = shelf([[(1000, "up")], [(30, "up")], [(24, "down")]])
     for wanted, enough in [(0, True), (1, True), (206, True), (207, True), (208, False)]:
-        counter = Counter(source, SPEC, replace(TRAINING, min_examples=wanted), SECRET)
+        counter = Counter(source, SPEC, replace(TRAINING, min_examples=wanted))
         assert counter.enough is None
         assert finish(counter.count()) == enough
         assert counter.enough == enough
@@ -27,36 +26,28 @@ def test_until_there_are_enough() -> None:
 
 
 def test_none_is_not_enough_even_if_none_is_wanted() -> None:
-    counter = Counter(Shelf(), SPEC, replace(TRAINING, min_examples=0), SECRET)
+    counter = Counter(Shelf(), SPEC, replace(TRAINING, min_examples=0))
     assert not finish(counter.count())
 
 
 def test_more_than_a_training_set_holds_is_never_enough() -> None:
     source = shelf([[(10**8, "up")]])
     spec = replace(SPEC, stride=1)
-    assert finish(Counter(source, spec, replace(TRAINING, min_examples=65_536), SECRET).count())
-    never = Counter(source, spec, replace(TRAINING, min_examples=65_537), SECRET)
+    assert finish(Counter(source, spec, replace(TRAINING, min_examples=65_536)).count())
+    never = Counter(source, spec, replace(TRAINING, min_examples=65_537))
     assert never.enough is False
     assert not finish(never.count())
 
 
 def test_a_long_stream_is_counted_by_arithmetic() -> None:
     source = shelf([[(10**12, "up")]])
-    counter = Counter(source, replace(SPEC, stride=1), MANY, SECRET)
+    counter = Counter(source, replace(SPEC, stride=1), MANY)
     assert sum(1 for _ in counter.count()) < 5
-
-
-def test_hold_out_is_hashed_in_slices() -> None:
-    source = shelf([[(100_000, "")]])
-    training = replace(MANY, holdout=900, holdout_block=10)
-    counter = Counter(source, AUTOENCODER, training, SECRET)
-    assert sum(1 for _ in counter.count()) > 5000 // RUNS
-    assert counter.enough is False
 
 
 def test_only_new_samples_are_looked_at() -> None:
     source = shelf([[(1, label) for label in LABELS[:2] * 2500]])
-    counter = Counter(source, SPEC, MANY, SECRET)
+    counter = Counter(source, SPEC, MANY)
     finish(counter.count())
     reads = source.reads
     source.grow(1, [(40, "up")])
@@ -68,7 +59,7 @@ def test_only_new_samples_are_looked_at() -> None:
 
 def test_nothing_is_looked_at_while_there_are_enough() -> None:
     source = shelf([[(40, "up")]])
-    counter = Counter(source, SPEC, replace(TRAINING, min_examples=5), SECRET)
+    counter = Counter(source, SPEC, replace(TRAINING, min_examples=5))
     finish(counter.count())
     reads = source.reads
     source.grow(1, [(40, "up")])
@@ -80,7 +71,7 @@ def test_nothing_is_looked_at_while_there_are_enough() -> None:
 
 def test_evicted_windows_are_missed_and_made_up_for() -> None:
     source = shelf([[(40, "up")], [(40, "up")]])
-    counter = Counter(source, SPEC, replace(TRAINING, min_examples=5), SECRET)
+    counter = Counter(source, SPEC, replace(TRAINING, min_examples=5))
     finish(counter.count())
     source.evict(2)
     counter.changed(Changes("other", 1, evicted=(2,)))
@@ -95,7 +86,7 @@ def test_evicted_windows_are_missed_and_made_up_for() -> None:
 
 def test_what_another_stream_gets_does_not_matter() -> None:
     source = shelf([[(40, "up")]])
-    counter = Counter(source, SPEC, MANY, SECRET)
+    counter = Counter(source, SPEC, MANY)
     finish(counter.count())
     counter.changed(Changes("other", 40, (1,)))
     assert counter.enough is False
@@ -103,7 +94,7 @@ def test_what_another_stream_gets_does_not_matter() -> None:
 
 def test_short_recordings_without_a_window_are_not_remembered() -> None:
     source = shelf([[(9, "up")], [(5000, "other")]])
-    counter = Counter(source, SPEC, MANY, SECRET)
+    counter = Counter(source, SPEC, MANY)
     finish(counter.count())
     assert list(counter._counted) == [2]
     source.grow(1, [(1, "up")])
@@ -115,7 +106,7 @@ def test_short_recordings_without_a_window_are_not_remembered() -> None:
 def test_a_count_that_is_broken_off_loses_nothing() -> None:
     source = shelf([[(40, "up")], [(50, "up")], [(60, "up")]])
     for slices in range(12):
-        counter = Counter(source, SPEC, MANY, SECRET)
+        counter = Counter(source, SPEC, MANY)
         counter.changed(Changes("wrist", 40, (1, 3)))
         count = counter.count()
         for _ in range(slices):
@@ -142,8 +133,6 @@ STEPS = st.lists(
     STEPS,
     st.integers(1, 12),
     st.integers(1, 12),
-    st.integers(0, 900),
-    st.integers(1, 20),
     st.integers(1, 40),
     st.booleans(),
 )
@@ -151,15 +140,13 @@ def test_it_counts_what_is_there_whatever_happens_between_two_slices(
     steps: list[tuple[str, int, object]],
     window: int,
     stride: int,
-    holdout: int,
-    block: int,
     wanted: int,
     labels: bool,
 ) -> None:
     spec = replace(SPEC, window=window, stride=stride, labels=SPEC.labels if labels else ())
-    training = replace(TRAINING, holdout=holdout, holdout_block=block, min_examples=wanted)
+    training = replace(TRAINING, min_examples=wanted)
     source = Shelf()
-    counter = Counter(source, spec, training, SECRET)
+    counter = Counter(source, spec, training)
     count: Slices[bool] = counter.count()
     newest, begun = 0, dict[int, int]()  # a number of ours: the key that it has now
     for what, number, more in steps:
@@ -193,32 +180,36 @@ def test_it_counts_what_is_there_whatever_happens_between_two_slices(
         assert counter.found.longest >= window
 
 
-def test_found_tells_the_longest_span_and_the_hold_out() -> None:
+def test_what_may_be_held_out_counts() -> None:
+    """A device that would have too few without it holds nothing out."""
+    source = shelf([[(9, "up"), (25, "down")]])
+    training = replace(TRAINING, holdout=900, holdout_block=5, min_examples=3)
+    assert not naive_windows.choose(SPEC, training, SECRET, source.stored, 10**9)
+    assert finish(Counter(source, SPEC, training).count())
+
+
+def test_found_tells_the_longest_span() -> None:
     source = shelf([[(9, "up"), (4, "down")], [(3, "other"), (6, "down")], [(500, "other")]])
-    counter = Counter(source, SPEC, MANY, SECRET)
+    counter = Counter(source, SPEC, MANY)
     finish(counter.count())
-    assert counter.found == Found(0, 9, held=False)
+    assert counter.found == Found(0, 9)
     source.grow(1, [(7, "down")])
     counter.changed(Changes("wrist", 7, (1,)))
     finish(counter.count())
-    assert counter.found == Found(1, 11, held=False)
-    held = Counter(source, SPEC, replace(MANY, holdout=900, holdout_block=5), SECRET)
-    finish(held.count())
-    assert held.found.held
-    bare = Counter(source, AUTOENCODER, MANY, SECRET)
+    assert counter.found == Found(1, 11)
+    bare = Counter(source, AUTOENCODER, MANY)
     finish(bare.count())
     assert bare.found.longest == 500
 
 
 def test_a_count_in_a_recording_that_is_evicted_goes_on_with_the_others() -> None:
-    source = shelf([[(300, "up")], [(2000, "up")]])
+    source = shelf([[(300, "up")], [(5, "up"), (5, "down")] * 200])
     spec = replace(SPEC, window=2, stride=1)
-    training = replace(MANY, holdout=500, holdout_block=2)
-    counter = Counter(source, spec, training, SECRET)
+    counter = Counter(source, spec, MANY)
     count = counter.count()
     next(count)
     source.evict(2)
     counter.changed(Changes("wrist", evicted=(2,)))
     assert not finish(count)
-    every = naive_windows.choose(spec, training, SECRET, source.stored, 10**9)
+    every = naive_windows.choose(spec, MANY, SECRET, source.stored, 10**9)
     assert counter.windows == len(every)

@@ -14,7 +14,9 @@ from fedling_agent.data.windows import (
     HoldOut,
     Windows,
     choose,
+    held_out_windows,
     room,
+    room_for_tests,
     training_windows,
 )
 from fedling_protocol.runtime.slices import finish
@@ -120,6 +122,43 @@ def test_windows_that_end_after_a_sample_are_those_that_came_with_it(
             assert found == after[::-1]
 
 
+@given(SHELVES, st.integers(1, 20), st.integers(1, 30), st.integers(1, 900), st.integers(1, 40))
+def test_windows_that_test_lie_wholly_in_what_is_held_out(
+    recordings: list[list[tuple[int, str]]], window: int, stride: int, holdout: int, block: int
+) -> None:
+    """None of them touches a sample that trains; together with the others they are all but those
+    that lie across a border."""
+    spec = replace(SPEC, window=window, stride=stride)
+    training = replace(TRAINING, holdout=holdout, holdout_block=block)
+    source = shelf(recordings, holes=True)
+    for most in (7, 10**6):
+        found, _ = finish(choose(source, "wrist", held_out_windows(spec, training, SECRET), most))
+        assert list(found) == naive_windows.choose(
+            spec, training, SECRET, source.stored, most, source.holes, tests=True
+        )
+    trained = chosen(source, spec, training, 10**6)
+    samples = {(e.recording, n) for e in trained for n in range(e.first, e.first + window)}
+    assert not samples & {(e.recording, n) for e in found for n in range(e.first, e.first + window)}
+    every = chosen(source, spec, replace(training, holdout=0), 10**6)
+    assert {*trained, *found} <= {*every}
+
+
+def test_classes_are_those_of_all_windows_held_out_or_not() -> None:
+    source = shelf([[(30, "up")], [(30, "down")], [(9, "up")]])
+    cutter = training_windows(SPEC, replace(TRAINING, holdout=900, holdout_block=1), SECRET)
+    finish(choose(source, "wrist", cutter, 10**6))
+    assert cutter.classes == {SPEC.labels.index("up"), SPEC.labels.index("down")}
+    short = training_windows(SPEC, TRAINING, SECRET)
+    finish(choose(shelf([[(9, "up")], [(30, "down")]]), "wrist", short, 10**6))
+    assert short.classes == {SPEC.labels.index("down")}
+
+
+def test_no_more_windows_test_than_train() -> None:
+    assert room_for_tests(SPEC, 10) == 10
+    assert room_for_tests(SPEC, 10**6) == 4096
+    assert room_for_tests(replace(SPEC, window=65_535, channels=1), 10**6) == 16
+
+
 def test_old_blocks_are_not_hashed(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
     held = HoldOut.held
@@ -151,6 +190,13 @@ def test_slices_are_short_when_there_is_nothing_to_find() -> None:
     source.stored[0] = (recording, [Span(n, n, "other", 0) for n in range(5000)])
     slices = choose(source, "wrist", Cutter(SPEC, None), 10)
     assert sum(1 for _ in slices) >= 5000 // windows.RUNS
+
+
+def test_hold_out_is_hashed_in_slices() -> None:
+    source = shelf([[(100_000, "")]])
+    training = replace(TRAINING, holdout=900, holdout_block=10)
+    slices = choose(source, "wrist", training_windows(AUTOENCODER, training, SECRET), 10**6)
+    assert sum(1 for _ in slices) > 5000 // windows.RUNS
 
 
 def test_room_is_bounded_by_examples_bytes_and_samples() -> None:

@@ -153,11 +153,6 @@ SPEC = PLAN.spec
             f"the longest stretch without a hole has {SPEC.window - 1} samples, "
             f"a window is {SPEC.window}",
         ),
-        (
-            Found(3, 500, held=True),
-            SPEC,
-            "fewer than 40 examples: 3 are here; the task holds others out (training.holdout)",
-        ),
     ],
 )
 def test_too_few_examples_tell_what_is_there(found: Found, spec: TaskSpec, words: str) -> None:

@@ -7,19 +7,22 @@ import pytest
 
 from fedling_agent.data import windows
 from fedling_agent.data.recording import Recording
+from fedling_agent.data.windows import Example
 from fedling_agent.store.plans import Moved, PlanState
 from fedling_agent.store.recordings import Bounds, Recordings
 from fedling_agent.training import freeze
 from fedling_native import Normaliser, dense
 from fedling_protocol.disk.errors import BadInput, Missing
 from fedling_protocol.runtime.slices import finish
-from fedling_protocol.wire.messages import TaskSpec, Training
+from fedling_protocol.wire.messages import PlanKind, TaskSpec, Training
 from tests.support import naive_windows
 from tests.support.device import (
     AUTOENCODER,
+    MEASURED,
     SECRET,
     SPEC,
     TRAINING,
+    UNMEASURED,
     Device,
     csv_lines,
     freeze_now,
@@ -147,7 +150,7 @@ def test_frozen_set_is_that_of_the_plainest_way(
     (job.directory / "job").unlink()
     again = device.mend()
     assert again is not None
-    assert again.recipe == job.recipe
+    assert again.recipe == replace(job.recipe, tests=0, tests_sum=b"")
     assert (again.directory / "examples").read_bytes() == data
 
 
@@ -315,3 +318,151 @@ def test_folders_of_plans_that_are_not_in_work_go(device: Device) -> None:
     assert [path.name for path in after.store.files.frozen.iterdir()] == [
         job.recipe.frozen_hash.hex()
     ]
+
+
+HELD = replace(TRAINING, holdout=400, holdout_block=40)
+
+
+def held_out(device: Device, training: Training, most: int = 10**9) -> list[Example]:
+    """Said in the plainest way."""
+    recordings = device.store.recordings
+    stored = [(r, recordings.spans(r)[::-1]) for r in recordings.newest("wrist")][::-1]
+    return naive_windows.choose(device.plan.spec, training, SECRET, stored, most, tests=True)
+
+
+def test_what_is_held_out_is_frozen_for_a_test(tmp_path: Path) -> None:
+    device = make_device(tmp_path, training=HELD, recordings=12)
+    job = device.freeze()
+    expected = held_out(device, HELD)
+    by_id = {r.id: r for r in device.store.recordings.newest("wrist")}
+    samples = [
+        bytes(device.store.recordings.samples(by_id[e.recording], e.first, SPEC.window))
+        for e in expected
+    ]
+    assert job.tests() == b"".join(samples) + bytes(e.label for e in expected)
+    assert job.recipe.tests == len(expected) > 0
+    again = device.reopen().freeze()
+    assert (again.recipe, again.tests()) == (job.recipe, job.tests())
+
+
+def test_the_newest_are_tested_no_more_than_are_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = replace(HELD, holdout=800)
+    device = make_device(tmp_path, training=training, recordings=12)
+    job = device.freeze()
+    assert job.recipe.tests == job.recipe.count < len(held_out(device, training))
+    monkeypatch.setattr(windows, "MAX_TESTED", 5)
+    few = freeze_now(device.freezer, make_plan(device.model, 2, training))
+    newest = held_out(device, training, 5)
+    assert few.tests()[-5:] == bytes(e.label for e in newest)
+
+
+def test_tests_that_did_not_change_are_not_written_twice(tmp_path: Path) -> None:
+    device = make_device(tmp_path, training=HELD, recordings=12)
+    first = device.freeze()
+    second = freeze_now(device.freezer, make_plan(device.model, 2, HELD))
+    names = [job.directory / "tests" for job in (first, second)]
+    assert names[0].samefile(names[1])
+    device.store.files.tidy()
+    assert first.tests() == second.tests() != b""
+    assert any(path.suffix == ".tests" for path in device.store.files.frozen.iterdir())
+    for job in (first, second):
+        device.store.spool.end("watch", job.plan_id, None, None, "given up", 0)
+    assert list(device.store.files.frozen.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("training", "samples"),
+    [
+        (replace(HELD, min_examples=264), 120),  # all that there are
+        (replace(HELD, holdout=900, holdout_block=10**6), 120),  # whole recordings
+        (replace(HELD, holdout=500, holdout_block=15), 30),  # short spans: a label would be lost
+    ],
+    ids=["fewest examples", "large blocks", "a label"],
+)
+def test_nothing_is_held_out_that_a_device_needs(
+    tmp_path: Path, training: Training, samples: int
+) -> None:
+    """It trained on less than min_examples, or never on a label that it had."""
+    for number in range(8):
+        secret = bytes([number]) * 32
+        device = make_device(
+            tmp_path / str(number), training=training, recordings=12, samples=samples
+        )
+        freezer = freeze.Freezer(device.store, "test", secret)
+        job = freeze_now(freezer, device.plan)
+        every = 12 * 2 * ((samples // 2 - SPEC.window) // SPEC.stride + 1)
+        with job.examples() as data:
+            labels = bytes(data[-job.recipe.count :])
+        assert set(labels) == {0, 1}
+        assert job.recipe.count >= training.min_examples
+        assert job.recipe.tests > 0 or job.recipe.count == every
+
+
+@pytest.mark.parametrize(
+    ("spec", "kind", "tested"),
+    [
+        (SPEC, PlanKind.TRAIN, True),
+        (MEASURED, PlanKind.TRAIN, True),
+        (AUTOENCODER, PlanKind.TRAIN, False),
+        (UNMEASURED, PlanKind.STATISTICS, False),
+    ],
+    ids=["classes", "the fleet's scale", "reconstruction", "statistics"],
+)
+def test_only_training_of_classes_is_tested(
+    tmp_path: Path, spec: TaskSpec, kind: PlanKind, tested: bool
+) -> None:
+    device = make_device(tmp_path, spec=spec, recordings=12)
+    plan = make_plan(device.model, 1, HELD, kind)
+    assert (freeze_now(device.freezer, plan).recipe.tests > 0) == tested
+
+
+@pytest.mark.parametrize("least", ["as many as there are", "one more"])
+def test_no_model_is_tested_on_fewer_windows_than_the_owner_s_floor(
+    tmp_path: Path, least: str
+) -> None:
+    device = make_device(tmp_path, training=HELD, recordings=12)
+    count = len(held_out(device, HELD))
+    floor = count + (least == "one more")
+    freezer = freeze.Freezer(device.store, "test", SECRET, floor)
+    job = freeze_now(freezer, device.plan)
+    assert job.recipe.count >= floor
+    assert job.recipe.tests == (count if least != "one more" else 0)
+
+
+def test_an_owner_who_wants_no_test_keeps_nothing_out(tmp_path: Path) -> None:
+    device = make_device(tmp_path, training=HELD, recordings=12)
+    job = freeze_now(freeze.Freezer(device.store, "test", SECRET, tests=False), device.plan)
+    assert (job.recipe.count, job.recipe.tests) == (12 * 2 * 11, 0)
+
+
+def test_a_job_that_is_mended_tests_nothing(tmp_path: Path) -> None:
+    device = make_device(tmp_path, training=HELD, recordings=12)
+    job = device.freeze()
+    (job.directory / "job").write_bytes(b"")
+    mended = device.mend()
+    assert mended is not None
+    assert mended.recipe == replace(job.recipe, tests=0, tests_sum=b"")
+    assert mended.tests() == b""
+
+
+def test_a_job_without_its_tests_is_whole(tmp_path: Path) -> None:
+    device = make_device(tmp_path, training=HELD, recordings=12)
+    job = device.freeze()
+    (job.directory / "tests").unlink()
+    mended = device.mend()
+    assert mended is not None
+    assert mended.recipe == job.recipe
+
+
+def test_held_out_recordings_that_are_evicted_meanwhile_are_chosen_anew(tmp_path: Path) -> None:
+    device = make_device(tmp_path, training=replace(HELD, holdout_block=10**6), recordings=12)
+    slices = device.freezer.freeze(device.plan)
+    next(slices)
+    held = {e.recording for e in held_out(device, device.plan.training)}
+    assert held
+    for name in held:
+        device.store.recordings.relabel("wrist", name, 0, 119, None)
+    job = finish(slices)()
+    assert job.recipe.tests == 0

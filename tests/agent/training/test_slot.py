@@ -6,7 +6,7 @@ from typing import ClassVar
 import pytest
 
 from fedling_agent.training import slot as slot_module
-from fedling_agent.training.process import Asked, ChildEvent, Exited, Note, Step, Tell
+from fedling_agent.training.process import Asked, ChildEvent, Exited, Note, Piece, Step, Tell
 from fedling_agent.training.slot import Slot
 from fedling_agent.training.speed import LEAST_S, MARGIN, PATIENCE, PAUSE_S, Speed
 from tests.support.ports import HandClock
@@ -434,3 +434,24 @@ def test_child_that_pauses_is_charged_once(bench: Bench) -> None:
     bench.clock.move(1.0)
     bench.say(Step(1, 10, spent_s=2.0), Exited(0))
     assert bench.worked == [2.0]
+
+
+def test_pieces_of_a_test_are_work_and_no_batches(bench: Bench) -> None:
+    """How fast batches are is not learned from them; each has a deadline of its own."""
+    bench.start(b"a")
+    bench.say(Step(10, 10, spent_s=0.5))
+    for done in (8, 16, 24):
+        bench.clock.move(LEAST_S - 1)
+        bench.say(Piece(done, 24, spent_s=0.25))
+    assert bench.worked == [0.5, 0.25, 0.25, 0.25]
+    assert FakeProcess.all[0].did == ["start"]
+    bench.clock.move(LEAST_S + 0.1)
+    assert FakeProcess.all[0].did == ["start", "kill"]
+
+
+def test_child_that_dies_in_a_test_but_gets_on_never_fails(bench: Bench) -> None:
+    bench.start(b"a")
+    for done in range(1, 10):
+        bench.say(Step(10, 10), Piece(done, 24), Exited(-9))
+    assert bench.trainee.heard == []
+    assert len(FakeProcess.all) == 10

@@ -14,12 +14,14 @@ from pathlib import Path
 import pytest
 
 from fedling_agent.training import slot, speed
-from fedling_agent.training.job import Checkpoint, Damaged, Job, Result
+from fedling_agent.training.job import Checkpoint, Damaged, Job, Result, Tally
 from fedling_agent.training.local_sgd import LocalSgd
-from fedling_agent.training.process import Asked, ChildProcess, Exited
+from fedling_agent.training.process import Asked, ChildEvent, ChildProcess, Exited, Piece
 from fedling_agent.training.slot import Slot
+from fedling_native import Net
 from fedling_protocol.exits import Exit
 from fedling_protocol.runtime.loop import Loop
+from fedling_protocol.wire.messages import Hits
 from tests.support.child import ONE_BATCH, PATIENCE_S, Child
 from tests.support.device import CNN, TRAINING, Device, freeze_now, make_device
 
@@ -339,3 +341,117 @@ def test_child_that_hangs_is_killed_and_its_training_ends_in_the_same_bits_or_a_
         loop.turn(PATIENCE_S)
     first = f"batch 1 of {job.total_steps} did not end within 1 s"
     assert trainee.ended == [first if hangs == 3 else expected(job)]
+
+
+HELD = replace(TRAINING, holdout=400, holdout_block=40)
+
+
+@pytest.fixture
+def tested(tmp_path: Path) -> Job:
+    """A job with windows that were held out, in some pieces of a batch's windows each."""
+    job = make_device(tmp_path / "tested", training=HELD, recordings=12).freeze()
+    assert job.recipe.tests > 3 * HELD.batch
+    return job
+
+
+def by_hand(job: Job) -> tuple[Hits, ...]:
+    """What the base says of each window that was held out."""
+    recipe, data = job.recipe, job.tests()
+    net = Net(recipe.layers, recipe.exponents, job.base(), recipe.loss)
+    counts = [[0, 0] for _ in range(recipe.layers[-1].outputs)]
+    for at in range(recipe.tests):
+        label = data[recipe.tests * 2 * recipe.values + at]
+        window = data[at * 2 * recipe.values : (at + 1) * 2 * recipe.values]
+        counts[label][0] += 1
+        counts[label][1] += net.predict(recipe.normaliser.apply(window)).label == label
+    return tuple(Hits(*one) for one in counts)
+
+
+def with_test(job: Job) -> Result:
+    return replace(expected(job), tested=by_hand(job))
+
+
+def is_piece(event: ChildEvent) -> bool:
+    return isinstance(event, Piece)
+
+
+def test_the_base_is_tested_on_what_was_held_out(tested: Job) -> None:
+    child = Child(tested)
+    assert child.exit_code() == 0
+    assert tested.result() == with_test(tested)
+    pieces = [event.done for event in child.events if isinstance(event, Piece)]
+    assert pieces == [*range(HELD.batch, tested.recipe.tests, HELD.batch), tested.recipe.tests]
+    windows = [one.windows for one in by_hand(tested)]
+    assert sum(windows) == tested.recipe.tests
+    assert all(windows)
+
+
+def test_paused_after_each_piece_of_a_test(tested: Job) -> None:
+    pieces: list[int] = []
+    while tested.result() is None:
+        child = Child(tested, duty=ONE_BATCH if tested.tally() or pieces else 1.0)
+        child.until(lambda event: isinstance(event, Piece | Exited))
+        child.process.stop()
+        child.exit_code()
+        pieces += [event.done for event in child.events if isinstance(event, Piece)]
+    assert pieces == sorted(set(pieces))  # nothing is done twice
+    assert tested.result() == with_test(tested)
+
+
+@pytest.mark.parametrize("checkpoint_s", [0.0, 300.0], ids=["each piece", "no tally"])
+def test_killed_between_pieces_of_a_test(tested: Job, checkpoint_s: float) -> None:
+    for _ in range(3):
+        child = Child(tested, checkpoint_s=checkpoint_s)
+        child.until(is_piece)
+        child.process.kill()
+        if tested.result() is not None:  # pieces are short: the kill came too late
+            break
+    assert Child(tested, checkpoint_s=checkpoint_s).exit_code() == 0
+    assert tested.result() == with_test(tested)
+
+
+def test_a_test_waits_for_its_lease(tested: Job) -> None:
+    child = Child(tested)
+    child.until_step(tested.total_steps)
+    child.process.kill()
+    job = tested
+    with job.examples() as examples:
+        run = LocalSgd(job.recipe, job.base(), examples)
+        while not run.finished:
+            run.step()
+        job.write_checkpoint(run.checkpoint())
+        run.close()
+    idle = Child(job, lease_s=None)
+    idle.until(lambda event: isinstance(event, Asked))
+    assert not any(map(is_piece, idle.events))
+    idle.process.stop()
+    assert idle.exit_code() == 0
+    assert job.result() is None
+
+
+@pytest.mark.parametrize("damage", ["zeroed", "truncated", "gone"])
+def test_damaged_tests_are_dropped_and_the_update_says_none(tested: Job, damage: str) -> None:
+    undamaged = expected(tested)
+    path = tested.directory / "tests"
+    data = path.read_bytes()
+    path.unlink()  # it has a second name
+    if damage != "gone":
+        path.write_bytes(bytes(len(data)) if damage == "zeroed" else data[:-1])
+    child = Child(tested)
+    assert child.exit_code() == 0
+    assert "the base model is not tested" in child.notes[0]
+    assert tested.result() == undamaged
+
+
+@pytest.mark.parametrize("damage", ["zeroed", "empty", "of another job"])
+def test_damaged_tally_costs_its_pieces_only(tested: Job, damage: str) -> None:
+    tested.write_tally(Tally(1, (Hits(9, 9),) * 2))
+    path = tested.directory / "tally"
+    data = path.read_bytes()
+    path.write_bytes({"zeroed": bytes(len(data)), "empty": b""}.get(damage, data))
+    if damage == "of another job":
+        other = Job.write(tested.directory, replace(tested.recipe, seed=b"other"))
+        other.write_tally(Tally(1, (Hits(9, 9),) * 2))
+        tested = Job.write(tested.directory, tested.recipe)
+    assert Child(tested).exit_code() == 0
+    assert tested.result() == with_test(tested)

@@ -5,7 +5,7 @@ import pytest
 from fedling_broker.rounds.terms import Terms, misfit
 from fedling_native import Sums
 from fedling_protocol.wire.codecs import Codec
-from fedling_protocol.wire.messages import Update
+from fedling_protocol.wire.messages import Hits, Update
 from fedling_protocol.wire.sums import pack, size
 
 TERMS = Terms(7, b"model", Codec.RAW_INT16, 100, 6)
@@ -52,3 +52,20 @@ def test_sums_that_fit() -> None:
 )
 def test_sums_that_do_not_fit(changed: Update, word: str) -> None:
     assert misfit(OF_SUMS, changed) == word
+
+
+@pytest.mark.parametrize(
+    ("classes", "tested", "word"),
+    [
+        (0, None, ""),
+        (2, None, ""),
+        (2, (Hits(3, 1), Hits(0, 0)), ""),
+        (0, (Hits(3, 1), Hits(0, 0)), "tested"),  # nobody asked
+        (1, (Hits(3, 1), Hits(0, 0)), "tested"),
+        (3, (Hits(3, 1), Hits(0, 0)), "tested"),
+    ],
+)
+def test_a_test_has_the_classes_of_a_task_that_holds_out(
+    classes: int, tested: tuple[Hits, ...] | None, word: str
+) -> None:
+    assert misfit(replace(TERMS, classes=classes), replace(UPDATE, tested=tested)) == word

@@ -157,15 +157,47 @@ def test_the_weight_cap_is_checked_to_the_unit() -> None:
         parse_task(changed("epochs = 3", "epochs = 3\nweight_cap = 107374183"), "t")
 
 
-def test_a_file_that_holds_examples_out_is_refused_and_a_stored_task_goes_on(
+RECONSTRUCTION = """
+[task]
+name = "tiny"
+stream = "wrist"
+window = 4
+stride = 4
+channels = 2
+[model]
+layers = [5, 8]
+loss = "reconstruction"
+[training]
+epochs = 1
+batch = 4
+learning_rate = 0.1
+holdout = 0.2
+[cohort]
+goal = 3
+"""
+
+
+def test_a_file_may_hold_examples_out(tmp_path: Path) -> None:
+    file = tmp_path / "tiny.toml"
+    file.write_text(changed("epochs = 3", "epochs = 3\nholdout = 0.2"))
+    task, _ = load_task(file)
+    assert (task.training.holdout, task.training.holdout_block) == (200, 3000)
+
+
+def test_a_file_that_holds_out_what_tests_nothing_is_refused_and_a_stored_task_goes_on(
     tmp_path: Path,
 ) -> None:
-    text = changed("epochs = 3", "epochs = 3\nholdout = 0.2")
     file = tmp_path / "tiny.toml"
-    file.write_text(text)
-    with pytest.raises(SettingsError, match=r"training\.holdout = 0\.2: allowed: 0; nothing tests"):
+    window = parse_task(changed("epochs = 3", "epochs = 3"), "t").spec.window
+    short = changed("epochs = 3", f"epochs = 3\nholdout = 0.2\nholdout_block = {window - 1}")
+    file.write_text(short)
+    with pytest.raises(SettingsError, match=rf"holdout_block = {window - 1}: allowed: at least"):
         load_task(file)
-    assert parse_task(text, "task tiny").training.holdout == 200
+    assert parse_task(short, "task tiny").training.holdout == 200
+    file.write_text(RECONSTRUCTION)
+    with pytest.raises(SettingsError, match=r"holdout = 0\.2: allowed with loss reconstruction: 0"):
+        load_task(file)
+    assert parse_task(RECONSTRUCTION, "task tiny").training.holdout == 200
 
 
 def test_load_task_says_why_a_file_cannot_be_read(tmp_path: Path) -> None:

@@ -33,6 +33,14 @@ def test_print_rows_as_json_keeps_types(capsys: pytest.CaptureFixture[str]) -> N
     assert json.loads(capsys.readouterr().out) == ROWS
 
 
+@pytest.mark.parametrize(
+    ("part", "whole", "words"),
+    [(0, 3, "0 %"), (1, 3, "33 %"), (1, 1000, "1 %"), (999, 1000, "99 %"), (7, 7, "100 %")],
+)
+def test_share_of_nearly_all_is_not_all(part: int, whole: int, words: str) -> None:
+    assert output.share(part, whole) == words
+
+
 def test_print_pairs_aligns(capsys: pytest.CaptureFixture[str]) -> None:
     output.print_pairs([("a", "1"), ("longer", "2")])
     assert capsys.readouterr().out == "a       1\nlonger  2\n"

@@ -20,11 +20,14 @@ from fedling_protocol.wire.limits import (
     MAX_LAYERS,
     MAX_PLAN,
     MAX_TASKS,
+    MAX_TESTED,
     MAX_U32,
     MAX_WEIGHTS,
+    TESTED_SIZE,
 )
 from fedling_protocol.wire.messages import (
     Answer,
+    Hits,
     Message,
     Model,
     Moment,
@@ -38,6 +41,7 @@ from fedling_protocol.wire.messages import (
     Tasks,
     TaskSpec,
     Ticket,
+    Update,
     Verdict,
 )
 from fedling_protocol.wire.payload import decode, encode, kind_of
@@ -259,3 +263,40 @@ def test_moments_are_in_the_order_of_history() -> None:
         *(Moment(1, 2, 1, False), Moment(2, 1, 1, False), Moment(2, 1, 1, True)),
     ]
     assert all(earlier < later for earlier, later in pairwise(moments))
+
+
+UPDATE = cast(Update, message("update-tested"))
+
+
+@pytest.mark.parametrize(
+    "tested",
+    [
+        ((3, 4),),  # more right than there were
+        ((0, 0), (0, 1)),
+        ((0, 0), (0, 0)),  # nothing
+        ((MAX_TESTED, 0), (1, 0)),  # more than a device tests
+        ((MAX_TESTED + 1, 0),),
+        (),
+        ((1, 0),) * (MAX_LABELS + 1),
+    ],
+)
+def test_tests_that_cannot_be_are_refused(tested: tuple[tuple[int, int], ...]) -> None:
+    values = cast(dict[int, Value], cbor2.loads(payload("update-tested")))
+    assert reason(Kind.UPDATE, {**values, 9: [[*one] for one in tested]}) is Reason.SHAPE
+
+
+def test_statistics_test_nothing() -> None:
+    values = cast(dict[int, Value], cbor2.loads(payload("update-statistics")))
+    assert reason(Kind.UPDATE, {**values, 9: [[1, 1]]}) is Reason.SHAPE
+
+
+def test_what_a_class_takes_is_bounded() -> None:
+    most = (Hits(MAX_TESTED // MAX_LABELS, 0),) * MAX_LABELS
+    size = len(encode(replace(UPDATE, tested=most))) - len(encode(replace(UPDATE, tested=None)))
+    assert size <= TESTED_SIZE * MAX_LABELS + 4
+    one = (Hits(MAX_TESTED, MAX_TESTED), *(Hits(0, 0),) * (MAX_LABELS - 1))
+    assert decode(Kind.UPDATE, encode(replace(UPDATE, tested=one))) == replace(UPDATE, tested=one)
+
+
+def test_an_update_without_a_test_is_as_before() -> None:
+    assert 9 not in cast(dict[int, Value], cbor2.loads(encode(replace(UPDATE, tested=None))))

@@ -33,7 +33,8 @@ layers = [8, 3]
 epochs = 2
 batch = 8
 learning_rate = 0.05
-holdout = 0
+holdout = 0.25
+holdout_block = 12
 [cohort]
 goal = {goal}
 minimum = {goal}

@@ -20,7 +20,8 @@ from fedling_protocol.wire.codecs import Codec
 from fedling_protocol.wire.digest import message_hash
 from fedling_protocol.wire.identity import SigningKey, device_id
 from fedling_protocol.wire.kinds import Kind
-from fedling_protocol.wire.messages import Join, Message, State, StateCode, Update
+from fedling_protocol.wire.limits import MAX_TESTED
+from fedling_protocol.wire.messages import Hits, Join, Message, State, StateCode, Update
 from fedling_protocol.wire.sums import pack
 from tests.support.fuzz.clock import WatchedClock
 from tests.support.fuzz.seal import hurt, plain, seal
@@ -136,7 +137,8 @@ class AggregatorFuzzer:
     def _add(self, task: str) -> None:
         """Half of the tasks begin with a round of statistics."""
         goal, normalise = self.dice.randint(1, 3), self.dice.choice(("fleet", "device"))
-        self.aggregator.add_task(task, rounds=ROUNDS, goal=goal, normalise=normalise)
+        held = 0.2 if task == TASKS[0] else 0.0
+        self.aggregator.add_task(task, rounds=ROUNDS, goal=goal, normalise=normalise, holdout=held)
 
     def _count_words(self) -> None:
         published = self.aggregator.link.published
@@ -211,11 +213,22 @@ class AggregatorFuzzer:
         weight = dice.choice((1, 7, terms.weight_cap, terms.weight_cap + dice.randint(0, 1)))
         update = Update(
             plan_id, terms.base_version, terms.base_hash, weight, terms.codec, vector,
-            dice.choice((0, 2**32 - 1)), 1,
+            dice.choice((0, 2**32 - 1)), 1, self._tested(terms.classes),
         )  # fmt: skip
         if dice.random() < 0.04:
             return replace(update, base_hash=dice.randbytes(32))
         return update
+
+    def _tested(self, classes: int) -> tuple[Hits, ...] | None:
+        """A test that may be: mostly one that was asked for."""
+        dice = self.dice
+        if dice.random() < 0.05:
+            classes = dice.choice((1, 2, 3, 256))
+        if not classes or dice.random() < 0.2:
+            return None
+        each = MAX_TESTED // classes
+        windows = [dice.choice((1, each, dice.randint(1, each))) for _ in range(classes)]
+        return tuple(Hits(n, dice.choice((0, n, dice.randint(0, n)))) for n in windows)
 
     def _topics(self, task: str, key: SigningKey) -> list[str]:
         device = device_id(key.public)

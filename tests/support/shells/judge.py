@@ -281,10 +281,20 @@ class Judge:
             assert found is not None
             must(found.update_hash == receipt.update_hash, "a verdict about another update")
             must(found.verdict is verdict, "a verdict that is not on disk")
+            self.check_test(receipt.plan_id, device)
         if verdict is Verdict.ACCEPTED and not row.folded:
             self.check_log(receipt.plan_id, device)
         faults = self.world.faults
         must(verdict is not Verdict.REFUSED or faults.jumped, f"refused: {receipt.reason}")
+
+    def check_test(self, plan_id: bytes, device: str) -> None:
+        """What is kept of a test is what the update said of it."""
+        rows = self.store.rounds.decisions(TASK, plan_id)
+        (row,) = [row for row in rows if row.device == device]
+        update = self.updates.get(row.update_hash)
+        if row.verdict == Verdict.ACCEPTED and update is not None:
+            must(row.tested == update.tested, "a test is kept otherwise than it was told")
+            self.world.seen["tested"] += update.tested is not None
 
     def check_log(self, plan_id: bytes, device: str) -> None:
         rows = [row for row in self.store.rounds.members(TASK, plan_id) if row.device == device]

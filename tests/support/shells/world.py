@@ -173,7 +173,7 @@ class World:
         # Two may be lost: one place that expired, one training that failed.
         goal = len(members) or 1 + int(self.random() * (len(ids) - 2))
         deadline_s = 0 if self.named else self.choose(0, 10, 40, 200) * self.slowest_s
-        return FILE.format(
+        text = FILE.format(
             task=TASK,
             labels=LABELS,
             normalise="fleet" if self.seed % 2 else "device",
@@ -185,6 +185,9 @@ class World:
             pause_s=self.choose(0, 0, 5),
             spread_s=self.choose(0, 0, 1, 10),
         )
+        if self.seed % 4 != 2:  # where the fleet measures, all devices must have the same samples
+            return text
+        return text.replace("holdout = 0\n", "holdout = 0.5\nholdout_block = 1\n")
 
     def other_task(self, text: str) -> str:
         """Another task of the same name, and of the same cohort."""

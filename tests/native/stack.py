@@ -113,4 +113,5 @@ def _pointers(table: str) -> dict[str, set[str]]:
 
 
 def _code() -> str:
-    return "".join(path.read_text() for path in SOURCES)
+    paths = [*SOURCES, *sorted((ROOT / "native/src").rglob("*.h"))]
+    return "".join(path.read_text() for path in paths)

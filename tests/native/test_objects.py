@@ -91,6 +91,14 @@ def test_stack_is_bounded(tmp_path: Path, level: str) -> None:
         check_stack(graph, table)
 
 
+@pytest.mark.parametrize("level", ["-Os", "-O2", "-O3"])
+def test_stack_is_bounded_on_aarch64(tmp_path: Path, level: str) -> None:
+    graph = stack.measure("aarch64-linux-gnu-gcc", [level], tmp_path)
+    assert "TABLE" in graph.tables()  # of neon_loops.h
+    for table in graph.tables():
+        check_stack(graph, table)
+
+
 def test_stack_is_bounded_on_cortex_m4(
     tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:

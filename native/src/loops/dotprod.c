@@ -76,9 +76,9 @@ static INLINE void add_products(int32x4_t first[2], int32x4_t second[2], const i
     }
 }
 
+#define TABLE      fdl_dotprod
+#define TABLE_NAME "dotprod"
 #include "neon_loops.h"
-
-const fdl_kernels fdl_dotprod = {.name = "dotprod", NEON_LOOPS};
 
 #ifdef __clang__
 #pragma clang attribute pop

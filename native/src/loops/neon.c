@@ -64,7 +64,7 @@ static INLINE void add_products(int32x4_t first[2], int32x4_t second[2], const i
     second[1] = sum3;
 }
 
+#define TABLE      fdl_neon
+#define TABLE_NAME "neon"
 #include "neon_loops.h"
-
-const fdl_kernels fdl_neon = {.name = "neon", NEON_LOOPS};
 #endif

@@ -1,4 +1,5 @@
-/* The inner loops with NEON, made of the products of the file that includes this one. */
+/* The inner loops with NEON, made of the products of the file that includes this one, which names the
+ * table TABLE and TABLE_NAME. */
 #ifndef FDL_NEON_LOOPS_H
 #define FDL_NEON_LOOPS_H
 
@@ -201,7 +202,7 @@ static INLINE void lower_rows(int16_t *woven, const int8_t *errors, const packed
                               size_t len, int32_t shift, size_t fours) {
     int8x16_t kept[KEPT][2];
     size_t c = 0;
-    for (size_t k = 0; k < KEPT; k++)
+    for (size_t k = 0; k < KEPT; k++) /* what is past the last four is not used */
         load_lanes(kept[k], errors + k * 4 * LANES);
     for (; c + COLUMNS <= len; c += COLUMNS)
         lower_columns(woven + c * LANES, kept, errors, x->of + c / 4 * fours * GROUP, shift, fours,
@@ -286,11 +287,24 @@ static void neon_descend_one(const fdl_block *block, const int8_t *x, const int8
     }
 }
 
-#define NEON_LOOPS                                                                                 \
-    .tall = LANES, .columns = 256, .dot = neon_dot, .spread = neon_spread,                         \
-    .gradient = neon_gradient, .apply = neon_apply, .descend = neon_descend,                       \
-    .descend_one = neon_descend_one, .magnitude = neon_magnitude, .mask = neon_mask,               \
-    .scale = neon_scale, .add_up = neon_add_up, .shift = fdl_shift_all,                            \
-    .has_lowest = neon_has_lowest, .softmax = fdl_softmax, .narrow = neon_narrow
+const fdl_kernels TABLE = {
+    .name = TABLE_NAME,
+    .tall = LANES,
+    .columns = 256,
+    .dot = neon_dot,
+    .spread = neon_spread,
+    .gradient = neon_gradient,
+    .apply = neon_apply,
+    .descend = neon_descend,
+    .descend_one = neon_descend_one,
+    .magnitude = neon_magnitude,
+    .mask = neon_mask,
+    .scale = neon_scale,
+    .add_up = neon_add_up,
+    .shift = fdl_shift_all,
+    .has_lowest = neon_has_lowest,
+    .softmax = fdl_softmax,
+    .narrow = neon_narrow,
+};
 
 #endif

@@ -30,11 +30,11 @@ static INLINE void add_lanes(int32_t *acc, size_t left, int32x4_t first, int32x4
 
 /* Products of 8 lanes with up to `count` windows, n, added to acc + to[m]. */
 static INLINE void multiply(int32_t *acc, const uint32_t *to, size_t left, const int8_t *packed,
-                            const int16_t *woven, const int8_t *factors, size_t len, size_t n,
-                            size_t count) {
+                            const int16_t *woven, const int8_t *factors, size_t step, size_t fours,
+                            size_t n, size_t count) {
     tile t;
     start_tile(&t, count, 0);
-    sum_products(&t, packed, woven, factors, packed_step(len), fours_of(len), count);
+    sum_products(&t, packed, woven, factors, step, fours, count);
     for (size_t m = 0; m < count; m++)
         if (m < n)
             add_lanes(acc + to[m], left, t.of[m][0], t.of[m][1]);
@@ -43,22 +43,22 @@ static INLINE void multiply(int32_t *acc, const uint32_t *to, size_t left, const
 static INLINE void multiply_all(int32_t *acc, const uint32_t *to, size_t left, const int8_t *packed,
                                 const int16_t *woven, const packed_factors *x, size_t len,
                                 size_t n) {
-    size_t step = packed_step(len);
+    size_t step = fours_of(n) * GROUP, fours = fours_of(len);
     const int8_t *factors = x->of;
 #if MOST >= 12
-    for (; n >= 12; n -= 12, to += 12, factors += 3 * step)
-        multiply(acc, to, left, packed, woven, factors, len, 12, 12);
+    for (; n >= 12; n -= 12, to += 12, factors += 3 * GROUP)
+        multiply(acc, to, left, packed, woven, factors, step, fours, 12, 12);
 #endif
-    for (; n > 10 || n == 8; n -= 8, to += 8, factors += 2 * step)
-        multiply(acc, to, left, packed, woven, factors, len, 8, 8);
+    for (; n > 10 || n == 8; n -= 8, to += 8, factors += 2 * GROUP)
+        multiply(acc, to, left, packed, woven, factors, step, fours, 8, 8);
     if (n > 8) {
-        multiply(acc, to, left, packed, woven, factors, len, n, 10);
+        multiply(acc, to, left, packed, woven, factors, step, fours, n, 10);
         return;
     }
-    for (; n > 2; n -= smaller(n, 4), to += 4, factors += step)
-        multiply(acc, to, left, packed, woven, factors, len, n, 4);
+    for (; n > 2; n -= smaller(n, 4), to += 4, factors += GROUP)
+        multiply(acc, to, left, packed, woven, factors, step, fours, n, 4);
     if (n > 0)
-        multiply(acc, to, left, packed, woven, factors, len, n, 2);
+        multiply(acc, to, left, packed, woven, factors, step, fours, n, 2);
 }
 
 /* With woven weights of 8 rows; with turned ones of 8 columns. */
@@ -138,7 +138,6 @@ static void neon_gradient(int32_t *g, const fdl_windows *windows, const int8_t *
                           size_t rows, size_t len) {
     packed_factors x;
     packed_lanes errors;
-    size_t fours = fours_of(windows->n);
     if (windows->n == 0)
         return;
     pack_errors(&errors, d, windows->n, d_step, rows);
@@ -150,8 +149,8 @@ static void neon_gradient(int32_t *g, const fdl_windows *windows, const int8_t *
             for (size_t o = 0; o < LANES && o < rows; o += 8) {
                 tile t;
                 start_tile(&t, COLUMNS, 0);
-                sum_products(&t, errors.of[0] + 4 * o, NULL, x.of + c / 4 * fours * GROUP,
-                             fours * GROUP, fours, COLUMNS);
+                sum_products(&t, errors.of[0] + 4 * o, NULL, x.of + c / 4 * GROUP,
+                             columns_step(some), fours_of(windows->n), COLUMNS);
                 add_tile(g + (at + c) * LANES + 2 * o, &t,
                          smaller(fours_of(some - c) * 4, COLUMNS));
             }
@@ -187,33 +186,33 @@ static INLINE void lower_tile(int16_t *woven, const tile *t, int32x4_t up, size_
 /* `count` columns of 8 rows less the gradient of all windows; with few of these their errors, `kept`,
  * stay in registers. */
 static INLINE void lower_columns(int16_t *woven, int8x16_t kept[KEPT][2], const int8_t *errors,
-                                 const int8_t *x, int32_t shift, size_t fours, size_t count) {
+                                 const int8_t *x, size_t step, int32_t shift, size_t fours,
+                                 size_t count) {
     tile t;
     start_tile(&t, COLUMNS, 1 << (shift - 1));
     if (fours > KEPT)
-        sum_products(&t, errors, NULL, x, fours * GROUP, fours, COLUMNS);
+        sum_products(&t, errors, NULL, x, step, fours, COLUMNS);
     for (size_t k = 0; k < KEPT && fours <= KEPT; k++)
         if (k < fours)
-            sum_four(&t, kept[k], x + k * GROUP, fours * GROUP, COLUMNS);
+            sum_four(&t, kept[k], x + k * step, COLUMNS);
     lower_tile(woven, &t, vdupq_n_s32(16 - shift), count);
 }
 
-static INLINE void lower_rows(int16_t *woven, const int8_t *errors, const packed_factors *x,
-                              size_t len, int32_t shift, size_t fours) {
+static INLINE void lower_rows(int16_t *woven, const int8_t *errors, const int8_t *x, size_t len,
+                              int32_t shift, size_t fours) {
     int8x16_t kept[KEPT][2];
-    size_t c = 0;
+    size_t step = columns_step(len);
     for (size_t k = 0; k < KEPT; k++) /* what is past the last four is not used */
         load_lanes(kept[k], errors + k * 4 * LANES);
-    for (; c + COLUMNS <= len; c += COLUMNS)
-        lower_columns(woven + c * LANES, kept, errors, x->of + c / 4 * fours * GROUP, shift, fours,
-                      COLUMNS);
-    if (c < len)
-        lower_columns(woven + c * LANES, kept, errors, x->of + c / 4 * fours * GROUP, shift, fours,
-                      fours_of(len - c) * 4);
+    for (; len >= COLUMNS; len -= COLUMNS, x += COLUMNS / 4 * GROUP, woven += COLUMNS * LANES)
+        lower_columns(woven, kept, errors, x, step, shift, fours, COLUMNS);
+    if (len > 0)
+        lower_columns(woven, kept, errors, x, step, shift, fours, fours_of(len) * 4);
 }
 
-static void lower_some(int16_t *woven, const int8_t *errors, const packed_factors *x, size_t len,
-                       int32_t shift, size_t fours) {
+/* Not inlined, so that a loop needs few registers for addresses. */
+static FDL_NOINLINE void lower_some(int16_t *woven, const int8_t *errors, const int8_t *x,
+                                    size_t len, int32_t shift, size_t fours) {
     if (fours == 1)
         lower_rows(woven, errors, x, len, shift, 1);
     else if (fours == 2)
@@ -237,8 +236,8 @@ static void neon_descend(const fdl_block *block, const fdl_windows *windows, con
         for (size_t o = 0; o < block->rows; o += 8) {
             if (o % LANES == 0)
                 pack_errors(&errors, d + o, windows->n, block->rows, block->rows - o);
-            lower_some(rows_of(block, o) + at * LANES, errors.of[0] + o % LANES * 4, &x, len, shift,
-                       fours_of(windows->n));
+            lower_some(rows_of(block, o) + at * LANES, errors.of[0] + o % LANES * 4, x.of, len,
+                       shift, fours_of(windows->n));
         }
     }
 }

@@ -81,12 +81,11 @@ static INLINE void start_tile(tile *t, size_t count, int32_t start) {
         t->of[m][0] = t->of[m][1] = vdupq_n_s32(start);
 }
 
-/* Four factors of 8 lanes and of `count` windows, an even number; `step` bytes lie between those of
- * four windows and of the next. */
-static INLINE void sum_four(tile *t, const int8x16_t lanes[2], const int8_t *factors, size_t step,
+/* Four factors of 8 lanes and of `count` windows, an even number. */
+static INLINE void sum_four(tile *t, const int8x16_t lanes[2], const int8_t *factors,
                             size_t count) {
     for (size_t m = 0; m < count; m += 2)
-        add_products(t->of[m], t->of[m + 1], lanes, factors + m / 4 * step, m % 4);
+        add_products(t->of[m], t->of[m + 1], lanes, factors + m / 4 * GROUP, m % 4);
 }
 
 static INLINE void load_lanes(int8x16_t lanes[2], const int8_t *packed) {
@@ -100,10 +99,11 @@ static INLINE int8x16_t load_weights(const int16_t *woven) {
                         vreinterpretq_s8_s16(vld1q_s16(woven + 2 * LANES)));
 }
 
-/* The inner loop: lanes are packed, or woven weights. */
+/* The inner loop: lanes are packed, or woven weights; `step` bytes lie between four factors and the
+ * next. */
 static INLINE void sum_products(tile *t, const int8_t *packed, const int16_t *woven,
                                 const int8_t *factors, size_t step, size_t fours, size_t count) {
-    for (; fours > 0; fours--, factors += GROUP) {
+    for (; fours > 0; fours--, factors += step) {
         int8x16_t lanes[2];
         if (packed) {
             load_lanes(lanes, packed);
@@ -113,7 +113,7 @@ static INLINE void sum_products(tile *t, const int8_t *packed, const int16_t *wo
             lanes[1] = load_weights(woven + 8);
             woven += FOUR_WOVEN;
         }
-        sum_four(t, lanes, factors, step, count);
+        sum_four(t, lanes, factors, count);
     }
 }
 
@@ -133,26 +133,21 @@ static INLINE void join_windows(int8x16_t four[4], const int8x16_t x[4]) {
     four[3] = vreinterpretq_s8_s64(vzip2q_s64(high01, high23));
 }
 
-/* Bytes from four packed windows to the next, which have room for whole vectors. */
-static inline size_t packed_step(size_t len) {
-    return (len + LANES - 1) / LANES * 4 * GROUP;
-}
-
-/* `len` values of each window: [four windows][four factors][GROUP]. */
+/* `len` values of each window: [four factors][four windows][GROUP], with room for whole vectors. */
 static void pack_windows(packed_factors *to, const int8_t *from, const uint32_t *at, size_t n,
                          size_t len) {
     for (size_t m = 0; m < n; m += 4) {
-        int8_t *next = to->of + m / 4 * packed_step(len);
+        int8_t *next = to->of + m / 4 * GROUP;
         const int8_t *window[4];
         for (size_t w = 0; w < 4; w++)
             window[w] = from + at[smaller(m + w, n - 1)];
-        for (size_t i = 0; i < len; i += LANES, next += 4 * GROUP) {
+        for (size_t i = 0; i < len; i += LANES) {
             int8x16_t x[4], four[4];
             for (size_t w = 0; w < 4; w++)
                 x[w] = order_columns(load_part(window[w], i, len));
             join_windows(four, x);
-            for (size_t k = 0; k < 4; k++)
-                store_factors(next + k * GROUP, four[k]);
+            for (size_t k = 0; k < 4; k++, next += fours_of(n) * GROUP)
+                store_factors(next, four[k]);
         }
     }
 }
@@ -203,21 +198,25 @@ static void pack_errors(packed_lanes *to, const int8_t *d, size_t n, size_t d_st
     }
 }
 
-/* Columns at to at + len of all windows: [four columns][four windows][GROUP]. What comes after the
+/* Bytes from four windows of packed columns to the next. */
+static inline size_t columns_step(size_t len) {
+    return (len + LANES - 1) / LANES * 4 * GROUP;
+}
+
+/* Columns at to at + len of all windows: [four windows][four columns][GROUP]. What comes after the
  * last window meets errors of 0. */
 static void pack_columns(packed_factors *to, const fdl_windows *windows, size_t at, size_t len) {
-    size_t fours = fours_of(windows->n);
-    for (size_t k = 0; k < fours; k++) {
-        int8_t *next = to->of + k * GROUP;
+    int8_t *next = to->of;
+    for (size_t m = 0; m < windows->n; m += 4) {
         const int8_t *window[4];
         for (size_t w = 0; w < 4; w++)
-            window[w] = windows->x + windows->at[smaller(4 * k + w, windows->n - 1)] + at;
+            window[w] = windows->x + windows->at[smaller(m + w, windows->n - 1)] + at;
         for (size_t c = 0; c < len; c += LANES) {
             int8x16_t x[4], four[4];
             for (size_t w = 0; w < 4; w++)
                 x[w] = load_part(window[w], c, len);
             interleave_bytes(four, x);
-            for (size_t i = 0; i < 4; i++, next += fours * GROUP)
+            for (size_t i = 0; i < 4; i++, next += GROUP)
                 store_factors(next, four[i]);
         }
     }

@@ -74,7 +74,7 @@ class Broker:
 
 @pytest.fixture(scope="session")
 def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return earlier.unpack(earlier.BEFORE_TLS, tmp_path_factory.mktemp("before"))
+    return earlier.unpack_before(earlier.BEGAN_TLS, tmp_path_factory.mktemp("before"))
 
 
 @pytest.mark.long

@@ -1,4 +1,4 @@
-"""The programs of an earlier commit, to be run beside ours."""
+"""The programs as they were once, to be run beside ours."""
 
 import os
 import shutil
@@ -9,14 +9,17 @@ from pathlib import Path
 from tests.support.tools import absent, need
 
 ROOT = Path(__file__).parent.parent.parent
-BEFORE_TLS = "7904ea6e95eb"  # signed messages over plain TCP; the last one without a chaos proxy
+BEGAN_TLS = "protocol/fedling_protocol/net/tls.py"  # before it: signed messages over plain TCP
 FOLDERS = ("native", "protocol", "agent", "broker")
 FILES = ("setup.py", "pyproject.toml", "README.md")
 
 
-def unpack(commit: str, directory: Path) -> Path:
-    """The packages of a commit, with a kernel. `absent` in a clone without its history."""
+def unpack_before(file: str, directory: Path) -> Path:
+    """The packages as they were before a file came, with a kernel. `absent` in a shallow clone."""
     git = need("git")
+    words = [git, "log", "--diff-filter=A", "--format=%H", "--", file]
+    came = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    commit = f"{came.split()[-1]}^"
     archive = subprocess.run(
         [git, "archive", commit, *FILES, *FOLDERS], cwd=ROOT, capture_output=True
     )

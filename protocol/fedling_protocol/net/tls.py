@@ -72,6 +72,7 @@ def _ends_s(certificate: x509.Certificate) -> float:
 
 def _context(mqtt: MqttSettings) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # which checks certificate and name
+    context.hostname_checks_common_name = False  # of a device it is an id, and nobody's host
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION
     if mqtt.ca_file is None:

@@ -175,6 +175,13 @@ def test_certificate_for_another_host(
     assert said.startswith(f"the MQTT broker's certificate is not for {host}: set mqtt.host")
 
 
+def test_common_name_is_no_host_name(loop: Loop, authority: Authority, tmp_path: Path) -> None:
+    pair = authority.server("localhost", hosts=())
+    with mosquitto(tmp_path, mosquitto_settings(authority, pair)) as port:
+        said = reason(loop, port, believing(authority))
+    assert "is not for localhost: set mqtt.host" in said
+
+
 def test_certificate_of_a_device_is_none_of_a_broker(
     loop: Loop, authority: Authority, tmp_path: Path
 ) -> None:

@@ -199,21 +199,22 @@ class Freezer:
 
     def _choose(self, plan: Plan) -> Slices[Chosen]:
         """Choose the newest windows. Nothing is held out where too few, or none of a label, would
-        be left to train on."""
+        be left to train on, nor where too few would test."""
         spec, source = plan.spec, self._store.recordings
         if plan.training.holdout and self._tests:
             cutter = training_windows(spec, plan.training, self._secret)
             windows, used = yield from choose(source, spec.stream, cutter, room(spec))
             if len(windows) >= self._least(plan) and cutter.classes == set(windows.labels):
                 tests, tests_used = yield from self._choose_tests(plan, len(windows))
-                return Chosen(windows, used, tests, tests_used)
+                if tests or not _tests_base(plan):
+                    return Chosen(windows, used, tests, tests_used)
         windows, used = yield from choose(source, spec.stream, Cutter(spec, None), room(spec))
         return Chosen(windows, used, Windows(), [])
 
     def _choose_tests(self, plan: Plan, trained: int) -> Slices[tuple[Windows, list[Recording]]]:
-        """Choose the windows that test the base model: where it tells classes, and is trained."""
+        """Choose the windows that test the base model."""
         spec = plan.spec
-        if plan.kind is not PlanKind.TRAIN or spec.loss is not Loss.SOFTMAX:
+        if not _tests_base(plan):
             return Windows(), []
         cutter = held_out_windows(spec, plan.training, self._secret)
         most = room_for_tests(spec, trained)
@@ -407,6 +408,11 @@ def normaliser_of(spec: TaskSpec, sums: Sums) -> Normaliser:
     if spec.scale is not None:
         return Normaliser.from_tuples(spec.scale)
     return Normaliser.of(sums)
+
+
+def _tests_base(plan: Plan) -> bool:
+    """Whether what is held out tests the base model: it tells classes, and is trained."""
+    return plan.kind is PlanKind.TRAIN and plan.spec.loss is Loss.SOFTMAX
 
 
 def _no_model(plan: Plan) -> Missing:

@@ -11,7 +11,8 @@ from fedling_agent import cli as agent
 from fedling_broker import cli as broker
 from fedling_sim import cli as sim
 
-WRONG = ("-1", "9" * 20, "9" * 5000, "1.5", "", "two")
+WRONG = ("-1", "9" * 20, "9" * 5000, "1.5", "", "two", "nan")
+MAY_BE_PARTS = ("delay", "jitter", "flap")  # of seconds
 TEXTS = (None, str, Path)
 
 
@@ -30,14 +31,22 @@ def test_there_are_some() -> None:
     assert len(NUMBERS) >= 15
 
 
-@pytest.mark.parametrize("wrong", WRONG, ids=lambda text: text[:8])
-@pytest.mark.parametrize("name", sorted(NUMBERS))
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        pytest.param(name, wrong, id=f"{name}-{wrong[:8]}")
+        for name in sorted(NUMBERS)
+        for wrong in WRONG
+        if wrong != "1.5" or not name.endswith(MAY_BE_PARTS)
+    ],
+)
 def test_a_number_that_makes_no_sense_is_refused(name: str, wrong: str) -> None:
     read = NUMBERS[name].type
     assert callable(read)
     with pytest.raises(argparse.ArgumentTypeError) as refused:
         read(wrong)
     assert "allowed: " in str(refused.value) or "board" in name
+    assert len(str(refused.value)) < 200 or "board" in name
 
 
 def test_a_list_is_never_of_none(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from fedling_native import MAX_BATCH
 from fedling_protocol.command.main import run
-from fedling_protocol.command.parser import SHOWN, new_parser, whole
+from fedling_protocol.command.parser import SHOWN, fraction, new_parser, whole
 from fedling_protocol.exits import Exit
 from fedling_sim.board import boards
 from fedling_sim.chaos.fault import End
@@ -172,7 +172,9 @@ def _add_faults(proxy: argparse.ArgumentParser) -> None:
         ("--delay", "every byte comes so much later, each way"),
         ("--jitter", "and at most so much more, drawn anew again and again"),
     ):
-        proxy.add_argument(option, type=_seconds, default=0.0, metavar="SECONDS", help=meaning)
+        proxy.add_argument(
+            option, type=fraction(0, MOST_SECONDS), default=0.0, metavar="SECONDS", help=meaning
+        )
     for option, meaning in (
         ("--up-rate", "bytes a second that pass from client to broker: 500, 2k"),
         ("--down-rate", "bytes a second that pass from broker to client"),
@@ -192,7 +194,7 @@ def _add_faults(proxy: argparse.ArgumentParser) -> None:
         "--mute", action="store_true", help="accept, and pass nothing until it is over"
     )
     proxy.add_argument(
-        "--flap", type=_seconds, metavar="SECONDS",
+        "--flap", type=fraction(0, MOST_SECONDS), metavar="SECONDS",
         help="the fault comes and goes: about so long with it, about so long without",
     )  # fmt: skip
     proxy.add_argument(
@@ -212,7 +214,11 @@ def _add_messages(proxy: argparse.ArgumentParser) -> None:
         ("--late", "come late, behind others"),
     ):
         proxy.add_argument(
-            option, type=_share, default=0.0, metavar="SHARE", help=f"so many, 0 to 1, {meaning}"
+            option,
+            type=fraction(0, 1),
+            default=0.0,
+            metavar="SHARE",
+            help=f"so many, 0 to 1, {meaning}",
         )
 
 
@@ -256,25 +262,13 @@ def _size(text: str) -> int:
     return int(found[1]) * {"": 1, "k": boards.KIB, "M": boards.MIB}[found[2]]
 
 
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 <= seconds <= MOST_SECONDS:
-        raise argparse.ArgumentTypeError(f"{text}: allowed: 0 to {MOST_SECONDS}")
-    return seconds
-
-
-def _share(text: str) -> float:
-    share = float(text)
-    if not 0 <= share <= 1:
-        raise argparse.ArgumentTypeError(f"{text}: allowed: 0 to 1")
-    return share
-
-
 def _address(text: str) -> tuple[str, int]:
     """Read a host and a port; IPv6 in brackets."""
     found = re.fullmatch(r"\[?([^]]+?)\]?:(\d{1,5})", text)
     if not found or int(found[2]) > MOST_PORT:
-        raise argparse.ArgumentTypeError(f"{text}: allowed: HOST:PORT, as in 127.0.0.1:1883")
+        raise argparse.ArgumentTypeError(
+            f"{text[:SHOWN]}: allowed: HOST:PORT, as in 127.0.0.1:1883"
+        )
     return found[1], int(found[2])
 
 

@@ -29,6 +29,21 @@ def whole(low: int, high: int = LARGEST) -> Callable[[str], int]:
     return read
 
 
+def fraction(low: float, high: float) -> Callable[[str], float]:
+    """Make the type of an argument that may have a decimal point."""
+
+    def read(text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            number = low - 1
+        if low <= number <= high:  # what is no number at all is not between them
+            return number
+        raise argparse.ArgumentTypeError(f"{text[:SHOWN]}: allowed: {low:g} to {high:g}")
+
+    return read
+
+
 @dataclass(frozen=True, slots=True)
 class Verbs:
     """The verbs of a program or of one of its nouns."""

@@ -40,7 +40,11 @@ def scenario(loop: Loop, aggregator: Aggregator, first: Device, second: Device) 
     wait(loop, lambda: "nothing is accepted" in aggregator.log_text(), "a word about the disk")
     assert "the disk is full; nothing is accepted" in aggregator.log_text()
     assert second.receipts == []
-    assert "full" in aggregator.run("task", "pause", "tiny", code=73)
+    # More than a page of the disk, whatever is free at the end of the write-ahead log.
+    other = aggregator.directory / "other.toml"
+    text = (aggregator.directory / "tiny.toml").read_text().replace('"tiny"', '"other"')
+    other.write_text(f"{text}\n# {'x' * 10_000}\n")
+    assert "full" in aggregator.run("task", "add", str(other), code=73)
 
     ballast.unlink()
     receipt = second.receipt_for(have, lambda: second.send_update(late))

@@ -22,6 +22,7 @@ def play(directory: Path, seed: int, rate: float) -> HurtFleet:
     course = HurtFleet(directory / f"{seed}-{rate}", seed, rate)
     try:
         assert course.play(), f"rounds do not go on: {course.faults()}"
+        course.injector.disarm()  # what ends the fleet is the test
         course.fleet.close()
         assert course.faults() == []
         assert [member.id for member in course.fleet.members] == course.identities

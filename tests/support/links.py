@@ -44,7 +44,8 @@ class Trouble:
 
 
 CLOSED = ("Connection reset by peer", "Broken pipe", "the broker closed the connection")
-SILENT = ("the connection was lost", *CLOSED)
+# A device that waits for a model gives up about when the keepalive does.
+SILENT = ("the connection was lost", "a model is not wanted any more", *CLOSED)
 # No byte comes for so long that both ends give up, and then everything comes that was sent.
 LONG_S = 3 * KEEPALIVE_S
 

@@ -80,7 +80,7 @@ class Store:
     ) -> "Store":
         """Put the database aside, and begin with what can be read of it. Raises CannotWrite."""
         path = directory / NAME
-        with closing(open_database(aside.begin_filling(path))) as new:
+        with writing(str(path)), closing(open_database(aside.begin_filling(path))) as new:
             saved = aside.salvage(path, new, alive)
         put = aside.end_filling(path, now_s)
         log.error(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ from fedling_agent.store.identity import Identity
 from fedling_agent.store.store import Store
 from fedling_agent.training.job import Job
 from fedling_agent.training.process import TrainingProcess
-from fedling_protocol.disk.errors import BadDatabase
+from fedling_protocol.disk.errors import BadDatabase, CannotWrite
 from fedling_sim.virtual.node import Life
 from fedling_sim.virtual.training import Pace, VirtualTraining
 
@@ -99,7 +100,11 @@ class Device:
         now_s = int(life.clock.wall())
 
         def replace_database() -> None:
-            Store.begin_anew(self.store.directory, self._board.config.bounds, now_s, error).close()
+            with suppress(CannotWrite):  # `run` ends with 73, and is started again on the old one
+                store = Store.begin_anew(
+                    self.store.directory, self._board.config.bounds, now_s, error
+                )
+                store.close()
 
         life.end(replace_database)
 

@@ -226,7 +226,8 @@ class Database:
         """Close the connections of all threads. No call after this one."""
         with self._lock:
             for connection in self._all:
-                connection.close()
+                with suppress(OSError, sqlite3.Error):  # what was committed is on disk
+                    connection.close()
 
     def _connection(self) -> sqlite3.Connection:
         """The connection of the calling thread."""

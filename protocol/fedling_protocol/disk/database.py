@@ -226,8 +226,7 @@ class Database:
         """Close the connections of all threads. No call after this one."""
         with self._lock:
             for connection in self._all:
-                with suppress(OSError, sqlite3.Error):  # what was committed is on disk
-                    connection.close()
+                connection.close()
 
     def _connection(self) -> sqlite3.Connection:
         """The connection of the calling thread."""

@@ -47,6 +47,9 @@ ERRORS: tuple[Make, ...] = (
 )  # fmt: skip
 
 
+CLOSE = "sqlite3.close"  # sqlite3_close_v2() fails never, and a simulation calls it to kill
+
+
 class Injector:
     """Makes a call fail when the dice say so. arm() it again after each failure."""
 
@@ -86,7 +89,8 @@ class Injector:
         key = module, called.__name__
         if key not in self._names:
             outside = module in OUTSIDE or (module == "builtins" and called.__name__ == "open")
-            self._names[key] = f"{module}.{called.__name__}" if outside else None
+            name = f"{module}.{called.__name__}"
+            self._names[key] = name if outside and name != CLOSE else None
         return self._names[key]
 
 

@@ -24,9 +24,12 @@ import select
 import signal
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import FrameType
+from typing import Protocol
 
 from fedling_agent.training.base_test import BaseTest
 from fedling_agent.training.job import Checkpoint, Damaged, Job
@@ -106,6 +109,37 @@ class Parent:
         self._stopped = True
 
 
+class Steps(Protocol):
+    """What is done a step at a time, and may be gone on with by another child."""
+
+    @property
+    def done(self) -> int: ...
+
+    @property
+    def finished(self) -> bool: ...
+
+    def step(self) -> None: ...
+
+
+class Kept:
+    """Steps, and how far they are on disk."""
+
+    def __init__(self, steps: Steps, write: Callable[[], None], every_s: float) -> None:
+        self.steps = steps
+        self._write = write
+        self._every_s = every_s
+        self._saved, self._saved_at = steps.done, time.monotonic()
+
+    def is_due(self) -> bool:
+        return time.monotonic() - self._saved_at >= self._every_s
+
+    def save(self) -> None:
+        """Write how far they are, if that is further than what is written."""
+        if self.steps.done != self._saved:
+            self._write()
+            self._saved, self._saved_at = self.steps.done, time.monotonic()
+
+
 def die_with_parent() -> None:
     """A parent that is killed cannot tell: the kernel sends us what it would have sent."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
@@ -143,24 +177,13 @@ def find_checkpoint(job: Job, parent: Parent) -> Checkpoint | None:
 
 def work(run: LocalSgd, job: Job, parent: Parent, duty: float, checkpoint_s: float) -> None:
     """Train what is left, then write the result; a checkpoint now and then, and at a _Stop."""
-    saved, saved_at = run.done, time.monotonic()
+    kept = Kept(run, partial(save, run, job, parent), checkpoint_s)
     try:
         parent.say(f"step {run.done} {job.total_steps} 0")
-        while not run.finished:
-            parent.wait_for_lease()
-            begun = time.thread_time()
-            run.step()
-            spent = time.thread_time() - begun
-            parent.say(f"step {run.done} {job.total_steps} {spent * 1e6:.0f}")
-            if time.monotonic() - saved_at >= checkpoint_s:
-                save(run, job, parent)
-                saved, saved_at = run.done, time.monotonic()
-            if not run.finished:
-                parent.sleep(spent * (1 / duty - 1))
+        go_on(kept, parent, duty, f"step {{}} {job.total_steps}")
         examine(job, parent, duty, checkpoint_s)
     except _Stop:
-        if run.done != saved:
-            save(run, job, parent)
+        kept.save()
         raise
     job.write_result(*run.update())
 
@@ -170,23 +193,31 @@ def examine(job: Job, parent: Parent, duty: float, checkpoint_s: float) -> None:
     test = begin_test(job, parent)
     if test is None:
         return
-    saved_at = time.monotonic()
+    kept = Kept(test, partial(save_tally, test, job), checkpoint_s)
     try:
-        while not test.finished:
-            parent.wait_for_lease()
-            begun = time.thread_time()
-            test.step()
-            spent = time.thread_time() - begun
-            parent.say(f"test {test.done} {job.recipe.tests} {spent * 1e6:.0f}")
-            if time.monotonic() - saved_at >= checkpoint_s:
-                save_tally(test, job)
-                saved_at = time.monotonic()
-            if not test.finished:
-                parent.sleep(spent * (1 / duty - 1))
+        go_on(kept, parent, duty, f"test {{}} {job.recipe.tests}")
     except _Stop:
-        save_tally(test, job)
+        kept.save()
         raise
     job.write_tally(test.tally)
+
+
+def go_on(kept: Kept, parent: Parent, duty: float, words: str) -> None:
+    """Do what is left, a step at a time, while there is a lease. Raises _Stop.
+
+    words: say how far it is
+    """
+    steps = kept.steps
+    while not steps.finished:
+        parent.wait_for_lease()
+        begun = time.thread_time()
+        steps.step()
+        spent = time.thread_time() - begun
+        parent.say(f"{words.format(steps.done)} {spent * 1e6:.0f}")
+        if kept.is_due():
+            kept.save()
+        if not steps.finished:
+            parent.sleep(spent * (1 / duty - 1))
 
 
 def begin_test(job: Job, parent: Parent) -> BaseTest | None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from fedling_broker.aggregation import scale
 from fedling_broker.service.fold import Made
-from fedling_broker.service.running_sum import Lost, read
+from fedling_broker.service.running_sum import Lost, stored
 from fedling_broker.store.models import STATISTICS, ModelRow, Models
 from fedling_broker.store.rounds import DecisionRow, Rounds
 from fedling_broker.store.shelf import Damaged
@@ -26,16 +26,10 @@ def measured(
     lost: takes those that are not whole any more; None: raises Damaged. Raises Damaged if none is
     left, as when the task was removed meanwhile by another process.
     """
-    found = []
-    for member in members:
-        try:
-            update = read(rounds.update(plan_id, member))
-        except Damaged as damaged:
-            if lost is None:
-                raise
-            lost.append(Lost(member.device, str(damaged)))
-        else:
-            found.append((member.device, sums.unpack(update.vector)))
+    found = [
+        (member.device, sums.unpack(update.vector))
+        for member, update in stored(rounds, plan_id, members, lost)
+    ]
     if not found:
         raise Damaged(f"{rounds.log(plan_id)}: no update of the round of statistics is whole")
     return found

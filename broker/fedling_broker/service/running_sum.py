@@ -1,6 +1,6 @@
 """The sum of a round that grows with each update, so that little is left to do at its end."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from fedling_broker.aggregation import limits
@@ -59,6 +59,18 @@ def add_up(
 
     lost: takes those that are not whole any more; None: raises Damaged.
     """
+    for member, update in stored(rounds, plan_id, members, lost):
+        add(total, update, sizes(member, update), limits)
+        yield
+
+
+def stored(
+    rounds: Rounds,
+    plan_id: bytes,
+    members: Iterable[DecisionRow],
+    lost: list[Lost] | None = None,
+) -> Iterator[tuple[DecisionRow, Update]]:
+    """Read the members' updates on disk, one after the other. lost: as in add_up()"""
     for member in members:
         try:
             update = read(rounds.update(plan_id, member))
@@ -66,9 +78,8 @@ def add_up(
             if lost is None:
                 raise
             lost.append(Lost(member.device, str(damaged)))
-        else:
-            add(total, update, sizes(member, update), limits)
-        yield
+            continue
+        yield member, update
 
 
 def read(message: bytes) -> Update:

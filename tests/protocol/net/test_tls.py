@@ -486,6 +486,7 @@ def test_device_is_known_by_its_certificate_and_may_what_is_its_own(
         for each in (watcher, one, two):
             each.connect()
         watcher.link.subscribe(["test/#"])
+        watcher.until(lambda: watcher.link.answered)
         one.link.publish(f"test/up/{'b' * 16}/x", b"forged")
         one.link.publish(f"test/up/{'a' * 16}/x", b"mine")
         watcher.until(lambda: bool(watcher.heard.messages))
@@ -526,6 +527,7 @@ def test_will_and_last_word_over_tls(
     with Mosquitto(tmp_path / "mosquitto", settings=settings) as mosquitto:
         watcher = end(loop, mosquitto.port, "watcher", settings_of(authority)).connect()
         watcher.link.subscribe(["test/state"])
+        watcher.until(lambda: watcher.link.answered)
         one = end(loop, mosquitto.port, "one", settings_of(authority)).connect()
         one.link.reconnect("as if it were lost")
         watcher.until(lambda: bool(watcher.heard.messages))

@@ -184,15 +184,26 @@ def test_hangup_without_a_service_manager_is_the_end(tmp_path: Path) -> None:
     service.manager.close()
 
 
+CALLER = """
+import os, signal
+from fedling_protocol.runtime.ending import Ending
+from fedling_protocol.runtime.loop import Loop
+loop = Loop()
+ending = Ending(loop, loop.stop, str)
+loop.after(0, lambda: os.kill(os.getpid(), signal.SIGTERM))
+loop.run()
+ending.close()
+os.kill(os.getpid(), signal.SIGTERM)  # too late: it waits
+loop.close()
+ending.finish()
+assert not signal.pthread_sigmask(signal.SIG_BLOCK, ())
+assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+print("goes on")
+"""
+
+
 def test_who_called_a_service_that_has_ended_is_left_as_it_was() -> None:
     """Children that it begins would else be deaf to SIGTERM."""
-    loop = Loop()
-    ending = Ending(loop, loop.stop, str)
-    loop.after(0, lambda: os.kill(os.getpid(), signal.SIGTERM))
-    loop.run()
-    ending.close()
-    os.kill(os.getpid(), signal.SIGTERM)  # too late: it waits
-    loop.close()
-    ending.finish()
-    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()) & {signal.SIGTERM, signal.SIGINT}
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    words = [sys.executable, "-c", CALLER]
+    assert subprocess.check_output(words, env=environment, timeout=60) == b"goes on\n"

@@ -23,7 +23,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from fedling_native import Layer, Loss, Normaliser, isa, version
+from fedling_native import Layer, Loss, Normaliser
 from fedling_protocol.disk import durable
 from fedling_protocol.runtime.slices import Slices
 from fedling_protocol.wire import work
@@ -147,10 +147,7 @@ class Job:
         """A folder whose `job` holds the recipe, as data. Use open() or write()."""
         self.directory = directory
         self.recipe = recipe
-        self._identity = hashlib.sha256(data).digest()  # of the result, too
-        # Velocity lies in the order of the processor's own kernel: elsewhere it means nothing.
-        kernel = f"{version()} {isa()}".encode()
-        self._checkpoint_identity = hashlib.sha256(data + kernel).digest()
+        self._identity = hashlib.sha256(data).digest()  # of all that comes of it
 
     @classmethod
     def open(cls, directory: Path) -> "Job":
@@ -236,7 +233,7 @@ class Job:
 
     def checkpoint(self) -> Checkpoint | None:
         """Read the last checkpoint; None if there is none. Raises Damaged."""
-        data = self._find("checkpoint", self._checkpoint_identity)
+        data = self._find("checkpoint")
         if data is None:
             return None
         with _sound("checkpoint"):
@@ -246,7 +243,7 @@ class Job:
 
     def write_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Keep a checkpoint, durably; it replaces the one before."""
-        head = self._checkpoint_identity
+        head = self._identity
         head += _CHECKPOINT.pack(checkpoint.steps, len(checkpoint.weights))
         _write(self.directory / "checkpoint", head + checkpoint.weights + checkpoint.velocity)
 
@@ -261,7 +258,7 @@ class Job:
     def tally(self) -> Tally | None:
         """Read how far the test has come; None: not begun, or not known any more."""
         try:
-            data = self._find("tally", self._identity)
+            data = self._find("tally")
         except Damaged:
             return None
         if data is None:
@@ -277,7 +274,7 @@ class Job:
     def result(self) -> Result | None:
         """Read the result; None if the training has not finished. Raises Damaged."""
         try:
-            data = self._find("result", self._identity)
+            data = self._find("result")
         except Damaged:
             return None
         if data is None:
@@ -293,15 +290,15 @@ class Job:
         head = self._identity + _RESULT.pack(saturated, self.recipe.count)
         _write(self.directory / "result", head + vector)
 
-    def _find(self, name: str, identity: bytes) -> bytes | None:
-        """Find what was written for just this recipe, and a checkpoint by just this kernel."""
+    def _find(self, name: str) -> bytes | None:
+        """Find what was written for just this recipe, by whatever processor and version."""
         path = os.path.join(self.directory, name)
         if not os.path.exists(path):
             return None
         data = _read(path)
-        if not data.startswith(identity):
-            raise Damaged(f"{name}: of another job or another kernel")
-        return data[len(identity) :]
+        if not data.startswith(self._identity):
+            raise Damaged(f"{name}: of another job")
+        return data[len(self._identity) :]
 
 
 @contextmanager

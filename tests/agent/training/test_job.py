@@ -91,7 +91,7 @@ def read(job: Job, folder: Path, name: str) -> None:
 
 def test_checkpoint_of_four_bytes_is_damaged(folder: Path) -> None:
     job = Job.open(folder)
-    write(folder / "checkpoint", job._checkpoint_identity + b"1234")
+    write(folder / "checkpoint", job._identity + b"1234")
     with pytest.raises(Damaged, match="checkpoint"):
         job.checkpoint()
     assert job.done_steps() == 0

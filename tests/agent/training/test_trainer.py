@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+import fedling_native
 from fedling_agent.training import slot, speed
-from fedling_agent.training.job import Checkpoint, Damaged, Job, Result, Tally
+from fedling_agent.training.job import Checkpoint, Job, Result, Tally
 from fedling_agent.training.local_sgd import LocalSgd
 from fedling_agent.training.process import Asked, ChildEvent, ChildProcess, Exited, Piece
 from fedling_agent.training.slot import Slot
@@ -115,13 +116,24 @@ def test_damaged_checkpoint_costs_its_batches_only(device: Device, job: Job, dam
     assert job.result() == expected(job)
 
 
-def test_checkpoint_of_another_kernel_is_none(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its velocity has an order of its own."""
-    job.write_checkpoint(Checkpoint(5, job.base(), bytes(8)))
-    assert Job.open(job.directory).checkpoint() == Checkpoint(5, job.base(), bytes(8))
-    monkeypatch.setattr("fedling_agent.training.job.isa", lambda: "another")
-    with pytest.raises(Damaged, match="checkpoint: of another job or another kernel"):
-        Job.open(job.directory).checkpoint()
+def test_checkpoint_survives_an_upgrade_and_another_processor(
+    device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that is in it is canonical; what is in memory need not be."""
+    job = device.freeze()
+    child = Child(job, duty=ONE_BATCH)
+    child.until_step(1)
+    child.process.stop()
+    assert child.exit_code() == 0
+    for name in ("version", "isa"):
+        monkeypatch.setattr(fedling_native, name, lambda: "another")
+    again = Job.open(job.directory)
+    kept = again.checkpoint()
+    assert kept is not None
+    assert kept.steps == 1
+    assert len(kept.weights) == len(job.base())
+    assert Child(again).exit_code() == 0
+    assert again.result() == expected(job)
 
 
 def test_a_cnn_with_all_that_training_can(tmp_path: Path) -> None:

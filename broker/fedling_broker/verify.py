@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from fedling_broker.aggregation import initial, sums
+from fedling_broker.aggregation import initial, scale, sums
 from fedling_broker.aggregation.aggregate import aggregate
 from fedling_broker.aggregation.state import (
     ServerState,
@@ -227,7 +227,7 @@ def _check_statistics(
         devices = measure.measured(store.rounds, plan.plan_id, members)
     except Damaged as damaged:
         raise Mismatch(str(damaged)) from damaged
-    total = measure.add_up(devices, limited=row.limited)
+    total = scale.total_of([one for _, one in devices], limited=row.limited)
     if sha256(packed.pack(total)) != row.sum_hash or total.count != row.weight:
         raise Mismatch("the updates add up to another sum")
     return True

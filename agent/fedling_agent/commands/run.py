@@ -122,7 +122,10 @@ def _live(who: _Who, store: Store) -> BadDatabase | Ending:
         sdnotify.ready("running")
         loop.run()
         ending.close()
-    return ends[0] if ends and not ending.asked else ending
+    if not ends or ending.asked:
+        return ending
+    ending.release()  # the new database may be filled for minutes, and begun with again
+    return ends[0]
 
 
 def _lock(held: ExitStack, where: Installation) -> None:

@@ -17,7 +17,7 @@ from fedling_protocol.wire.messages import State
 from fedling_protocol.wire.refused import Refused
 from fedling_protocol.wire.trust import Trust
 
-LISTEN_S = 2.0  # what is retained comes at once; then who says nothing has said nothing
+SILENCE_S = 2.0  # what is retained comes at once; then who says nothing has said nothing
 
 
 def listen(found: Config, devices: Sequence[Certified]) -> dict[str, State]:
@@ -36,21 +36,26 @@ def _listen(found: Config, devices: Sequence[Certified]) -> dict[str, State]:
     trust = Trust(found.topics, found.root_key)
     for device in devices:
         trust.know(device.id, device.key, device.serial)
-    states: dict[str, State] = {}
-    with Probe(found.file.mqtt, f"{CLIENT_ID.format(fleet=found.file.fleet)}-{OWN}") as probe:
-        probe.connect()
-        refused = probe.listen(found.topics.subscriptions(Kind.STATE))
+    mqtt, client_id = found.file.mqtt, f"{CLIENT_ID.format(fleet=found.file.fleet)}-{OWN}"
+    topics = found.topics.subscriptions(Kind.STATE)
+
+    def listened(probe: Probe) -> tuple[dict[str, State], str]:
+        refused = probe.listen(topics)
         if refused:
             raise Missing("; ".join(map(probing.unheard, refused)))
+        return _heard(probe, trust, len(devices)), probe.lost
 
-        def all_told() -> bool:
-            while probe.heard:
-                _take(trust, *probe.heard.pop(), states)
-            return len(states) == len(devices)
+    states, lost = probing.tried(mqtt, client_id, listened)
+    if lost and len(states) < len(devices):
+        raise Missing(f"the connection to {mqtt.address} was lost: {lost}")
+    return states
 
-        probe.until(all_told, LISTEN_S)
-    if probe.lost:
-        raise Missing(f"the connection to {found.file.mqtt.address} was lost: {probe.lost}")
+
+def _heard(probe: Probe, trust: Trust, most: int) -> dict[str, State]:
+    """Hear until all have told, or until nobody tells anything for a while."""
+    states: dict[str, State] = {}
+    while len(states) < most and probe.until(lambda: bool(probe.heard), SILENCE_S):
+        _take(trust, *probe.heard.pop(), states)
     return states
 
 

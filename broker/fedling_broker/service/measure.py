@@ -35,11 +35,6 @@ def measured(
     return found
 
 
-def add_up(devices: Sequence[tuple[str, Sums]], *, limited: bool) -> Sums:
-    """Add up what devices measured. limited: as in scale.total_of()"""
-    return scale.total_of([one for _, one in devices], limited=limited)
-
-
 def measure(
     models: Models,
     spec: TaskSpec,
@@ -54,8 +49,9 @@ def measure(
     state: the name of the server's state, which stays; devices: what each measured; limited: as in
     scale.total_of(). Runs beside the loop. Raises Damaged, CannotWrite.
     """
-    total = add_up(devices, limited=limited)
-    far = scale.far_off([one for _, one in devices]) if limited else []
+    each = [one for _, one in devices]
+    total = scale.total_of(each, limited=limited)
+    far = scale.far_off(each) if limited else []
     made = replace(base, version=base.version + 1, scale=scale_of(total))
     weights = models.bytes_of(base, spec)
     made = replace(made, model_hash=digest.model_hash(made.spec(spec), made.exponents, weights))

@@ -41,8 +41,12 @@ class Ending:
         return self._over or self._again
 
     def close(self) -> None:
-        """Take in what has come; a signal that comes later waits for whoever begins next."""
+        """Take in what has come; a signal that comes later waits for finish() or release()."""
         self._loop.hold_signals()
+
+    def release(self) -> None:
+        """Have what has come since close() end this process: it does what may be ended."""
+        self._loop.release_signals()
 
     def finish(self) -> None:
         """Become a new service, if that was asked for; else whoever called us goes on."""

@@ -25,6 +25,8 @@ WRITE = selectors.EVENT_WRITE
 # epoll counts whole milliseconds in an int; a day is far beyond any timer of ours.
 LONGEST_SLEEP_S = 86_400.0
 
+Handler = Callable[[int, FrameType | None], object] | int  # as signal.signal() takes it
+
 
 @dataclass(slots=True)
 class Timer:
@@ -66,6 +68,7 @@ class Loop:
         self._order = itertools.count()  # timers of one instant run in the order they were made
         self._stopped = False
         self._signals: dict[int, Callable[[], None]] = {}
+        self._before: dict[int, Handler] = {}  # what they did when nobody listened here
         self._posted: deque[Callable[[], None]] = deque()
         self._told: Callable[[Exception], None] | None = None  # what a callback raised
         self._wake_read, self._wake_write = socket.socketpair()
@@ -111,21 +114,26 @@ class Loop:
     def on_signal(self, number: signal.Signals, call: Callable[[], None]) -> None:
         """Call from the loop, not from the handler: nothing is interrupted half done."""
         self._signals[number] = call
-        signal.signal(number, _nothing)
+        before = signal.signal(number, _nothing)
+        self._before.setdefault(number, before or signal.SIG_DFL)
         signal.set_wakeup_fd(self._wake_write.fileno(), warn_on_full_buffer=False)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})  # who began anew kept them waiting
 
     def hold_signals(self) -> None:
-        """Take in those that have come; later ones wait, for a loop to come or for ever."""
+        """Take in those that have come; later ones wait for a loop, or for one of these two."""
         signal.pthread_sigmask(signal.SIG_BLOCK, self._signals)
         self._take_signals()
 
-    def drop_signals(self) -> None:
-        """Forget those that wait: they came for who has ended. Later ones act as they used to."""
-        for number in self._signals:
-            signal.signal(number, signal.SIG_IGN)  # whatever waits is dropped by this
-            signal.signal(number, signal.SIG_DFL)
+    def release_signals(self) -> None:
+        """Have those that wait, and later ones, act as they did before; after close()."""
         signal.pthread_sigmask(signal.SIG_UNBLOCK, self._signals)
+
+    def drop_signals(self) -> None:
+        """Forget those that wait: they came for who has ended. Later ones act as before."""
+        for number, before in self._before.items():
+            signal.signal(number, signal.SIG_IGN)  # whatever waits is dropped by this
+            signal.signal(number, before)
+        self.release_signals()
 
     def on_end(self, call: Callable[[], None]) -> None:
         """Call when this process is told to end.
@@ -156,8 +164,8 @@ class Loop:
         """Give back what the loop itself holds."""
         if self._signals:
             signal.set_wakeup_fd(-1)
-        for number in self._signals:
-            signal.signal(number, signal.SIG_DFL)
+        for number, before in self._before.items():
+            signal.signal(number, before)
         self._selector.close()
         self._wake_read.close()
         self._wake_write.close()
@@ -192,10 +200,13 @@ class Loop:
             self._run(self._posted.popleft())
 
     def _take_signals(self) -> None:
-        with suppress(BlockingIOError):
-            for number in self._wake_read.recv(4096):
-                if number:
-                    self._run(self._signals[number])
+        try:
+            numbers = self._wake_read.recv(4096)
+        except BlockingIOError:
+            return
+        for number in numbers:
+            if number:
+                self._run(self._signals[number])
 
 
 def _nothing(_number: int, _frame: FrameType | None) -> None:

@@ -161,3 +161,38 @@ def test_callback_that_fails_is_told_and_the_others_are_called() -> None:
     os.close(write)
     assert len(told) >= 3
     assert {str(error) for error in told} == {"planted"}
+
+
+def test_signals_act_as_before_when_a_loop_is_gone() -> None:
+    told: list[int] = []
+    usual = signal.signal(signal.SIGUSR2, lambda number, _frame: told.append(number))
+    try:
+        loop = Loop()
+        loop.on_signal(signal.SIGUSR2, loop.stop)
+        loop.hold_signals()
+        loop.close()
+        signal.raise_signal(signal.SIGUSR2)
+        assert told == []
+        loop.release_signals()
+        assert told == [signal.SIGUSR2]
+    finally:
+        signal.signal(signal.SIGUSR2, usual)
+
+
+def test_what_a_signals_callback_raises_is_told_and_the_next_one_is_heard() -> None:
+    loop = Loop()
+    told: list[Exception] = []
+    heard: list[str] = []
+
+    def fail() -> None:
+        raise BlockingIOError
+
+    loop.on_error(told.append)
+    loop.on_signal(signal.SIGUSR1, fail)
+    loop.on_signal(signal.SIGUSR2, lambda: heard.append("second"))
+    signal.raise_signal(signal.SIGUSR1)
+    signal.raise_signal(signal.SIGUSR2)
+    loop.turn(0)
+    loop.close()
+    assert [type(error) for error in told] == [BlockingIOError]
+    assert heard == ["second"]

@@ -12,7 +12,7 @@ from fedling_agent.service.runner import SessionRunner
 from fedling_agent.service.service import Ports, Service
 from fedling_agent.store.identity import Identity
 from fedling_agent.store.store import Store
-from fedling_agent.training.base_test import BaseTest
+from fedling_agent.training.held_out import BaseTest
 from fedling_agent.training.job import Job
 from fedling_agent.training.process import ChildEvent, Exited, Step, Tell
 from fedling_protocol.common_settings import MqttSettings

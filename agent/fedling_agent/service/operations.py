@@ -127,7 +127,7 @@ def relabel(
 
 
 def rounds_on(store: Store, stream: str, names: Sequence[str] | None) -> list[PlanRecord]:
-    """List the plans in work that were frozen on one of these recordings (None: of any).
+    """List the plans in work that train or test on one of these recordings (None: on any).
 
     It reads frozen sets: beside the loop. Raises Missing (no such recording).
     """
@@ -137,19 +137,20 @@ def rounds_on(store: Store, stream: str, names: Sequence[str] | None) -> list[Pl
     records = [r for r in store.plans.in_work() if r.plan.spec.stream == stream]
     if names is None:
         return records
-    return [r for r in records if set(finish(store.plans.examples(r)).names) & set(names)]
+    return [r for r in records if finish(store.plans.recordings(r)) & set(names)]
 
 
 def forget(store: Store, stream: str, names: Sequence[str] | None, now_ms: int) -> Changes:
-    """Remove recordings for good (None: all of a stream), and end what was trained on them.
+    """Remove recordings for good (None: all of a stream), and end what trains or tests on them.
 
-    What was put aside goes first: it may have one that could not be saved. No child may run on
-    them. Raises Missing, CannotWrite, Busy.
+    What was put aside goes first: it may have one that could not be saved. So do training sets
+    that are kept for the next round. No child may run on them. Raises Missing, CannotWrite, Busy.
     """
     store.forget_aside()
     for record in rounds_on(store, stream, names):
         plan, update = record.plan, record.update_hash
         store.spool.end(plan.spec.task, plan.plan_id, update, None, "erased", now_ms)
+    store.files.clear_frozen()
     return store.recordings.forget(stream, names)
 
 

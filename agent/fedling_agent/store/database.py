@@ -143,6 +143,7 @@ TABLES = Tables(
         migrations.USED,
         migrations.SCALES,
         migrations.TESTS,
+        migrations.HELD_OUT,
     ),
     converter="fedling-agent run",
     mender="`fedling-agent run` puts it aside and begins anew",

@@ -38,7 +38,7 @@ class Files:
 
     def tidy_frozen(self, begun: bytes | None = None) -> None:
         """Remove the training sets that no plan is at work on. The last one of a task stays: often
-        the next one is the same, and is not written again.
+        the next one is the same, and is not written again; but see clear_frozen().
 
         begun: that of a plan which has just begun; where there is no other, nothing is to be done
         """
@@ -49,6 +49,11 @@ class Files:
             "(SELECT max(number) FROM plans GROUP BY task)"
         )
         self._keep(self.frozen, named)
+
+    def clear_frozen(self) -> None:
+        """Remove all training sets, and what was held out beside them, for something in them may
+        have been forgotten. Jobs have theirs."""
+        self._keep(self.frozen, [])
 
     def end_job(self, plan_id: bytes) -> None:
         """Remove the job of a plan, if there is one: it is not in work any more."""

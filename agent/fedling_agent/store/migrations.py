@@ -53,6 +53,10 @@ TESTS = """
 ALTER TABLE plans ADD COLUMN tested TEXT;  -- JSON [[windows, right], ...] of each class, if any
 """
 
+HELD_OUT = """
+ALTER TABLE plans ADD COLUMN held_out TEXT NOT NULL DEFAULT '[]'; -- JSON: recordings of its test
+"""
+
 
 def to_2(connection: sqlite3.Connection) -> None:
     """A model's description is its task's, not a Rest message; two indexes for large stores."""

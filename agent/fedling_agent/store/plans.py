@@ -77,24 +77,26 @@ class Plans:
         normaliser: Normaliser,
         recordings: Iterable[Recording],
         clipped: int = 0,
+        held_out: Iterable[Recording] = (),
     ) -> None:
         """Begin a plan: its recordings are not evicted, its normaliser is predict's.
 
         recordings: each from the first sample that is needed: older ones may go
-
-        rows: the listing of the frozen set, compressed; clipped: how many values of it were.
+        rows: the listing of the frozen set, compressed; clipped: how many values of it were
+        held_out: recordings with windows that test the base: a file has these, so they may go
         Raises Moved (a recording is not what it was), CannotWrite.
         """
         channels = json.dumps(normaliser.to_tuples())
         with self._database.transaction("the plan") as connection:
             kept = [_unchanged(connection, recording) for recording in recordings]
+            tests = [_unchanged(connection, recording).id for recording in held_out]
             connection.execute(
                 "INSERT OR IGNORE INTO frozen (hash, listing) VALUES (?, ?)", (frozen_hash, rows)
             )
             connection.execute(
                 "INSERT INTO plans "
                 "(plan_id, task, round, state, message, frozen_hash, examples, normaliser, "
-                "clipped) VALUES (?, ?, ?, 'frozen', ?, ?, ?, ?, ?)",
+                "clipped, held_out) VALUES (?, ?, ?, 'frozen', ?, ?, ?, ?, ?, ?)",
                 (
                     plan.plan_id,
                     plan.spec.task,
@@ -104,6 +106,7 @@ class Plans:
                     count,
                     channels,
                     clipped,
+                    json.dumps(tests),
                 ),
             )
             connection.executemany(
@@ -171,6 +174,14 @@ class Plans:
             assert row is not None  # a foreign key
             return listing.read(row[0])
 
+    def recordings(self, record: PlanRecord) -> Slices[set[str]]:
+        """Name the recordings that a plan trains on, and those that it tests the base on."""
+        sql = "SELECT held_out FROM plans WHERE plan_id = ?"
+        row = self._database.row(sql, record.plan.plan_id)
+        windows = yield from self.examples(record)
+        with stored("a plan"):
+            return {*windows.names, *(json.loads(row[0]) if row else ())}
+
 
 def _unchanged(connection: sqlite3.Connection, recording: Recording) -> Recording:
     """Samples never change, and more of them do not matter."""
@@ -189,8 +200,9 @@ def _plan(message: bytes) -> Plan:
 
 
 def _record(row: Fields) -> PlanRecord:
-    message, state, frozen_hash, examples, normaliser, vector_hash, update_hash, *last = row
-    clipped, tested = last
+    (
+        message, state, frozen_hash, examples, normaliser, vector_hash, update_hash, clipped, tested
+    ) = row  # fmt: skip
     with stored("a plan"):
         plan = _plan(message)
         return PlanRecord(

@@ -53,12 +53,13 @@ Write = Callable[[], Job]
 
 
 @dataclass(frozen=True, slots=True)
-class Tests:
+class HeldOut:
     """Windows that were held out, in memory."""
 
     data: bytes | bytearray = b""  # int16 windows one after the other, then one class byte each
     sum: bytes = b""  # SHA-256
     count: int = 0
+    recordings: tuple[Recording, ...] = ()  # each from the first sample it needs
 
 
 class Chosen(NamedTuple):
@@ -83,7 +84,7 @@ class Frozen:
     clipped: int  # values at the limit of what a model reads, or beyond it
     count: int
     recordings: tuple[Recording, ...]  # that it stands on, each from the first sample it needs
-    tests: Tests = Tests()
+    held_out: HeldOut = HeldOut()
 
 
 class Freezer:
@@ -184,7 +185,7 @@ class Freezer:
             raise Missing(f"{count} examples for {spec.task}, at least {least} are needed")
         try:
             frozen = yield from assemble(recordings, spec, chosen.windows, chosen.used)
-            tests = yield from _read_tests(recordings, spec, chosen)
+            held_out = yield from _read_tests(recordings, plan, chosen)
         except Missing as error:
             raise Moved(str(error)) from error
         for recording in (*chosen.used, *chosen.tests_used):
@@ -192,21 +193,21 @@ class Freezer:
             if now is None or now.revision != recording.revision:
                 raise Moved(f"recording {recording.id} was evicted or relabelled meanwhile")
             yield
-        return replace(frozen, tests=tests)
+        return replace(frozen, held_out=held_out)
 
     def _least(self, plan: Plan) -> int:
         return max(1, self._min_examples, plan.training.min_examples)
 
     def _choose(self, plan: Plan) -> Slices[Chosen]:
-        """Choose the newest windows. Nothing is held out where too few, or none of a label, would
-        be left to train on, nor where too few would test."""
+        """Choose the newest windows: for sums the same ones as to train on. Nothing is held out
+        where too few, or none of a label, would be left, nor where too few would test."""
         spec, source = plan.spec, self._store.recordings
-        if plan.training.holdout and self._tests:
+        if plan.training.holdout and self._tests and spec.loss is Loss.SOFTMAX:
             cutter = training_windows(spec, plan.training, self._secret)
             windows, used = yield from choose(source, spec.stream, cutter, room(spec))
             if len(windows) >= self._least(plan) and cutter.classes == set(windows.labels):
                 tests, tests_used = yield from self._choose_tests(plan, len(windows))
-                if tests or not _tests_base(plan):
+                if tests:
                     return Chosen(windows, used, tests, tests_used)
         windows, used = yield from choose(source, spec.stream, Cutter(spec, None), room(spec))
         return Chosen(windows, used, Windows(), [])
@@ -214,8 +215,6 @@ class Freezer:
     def _choose_tests(self, plan: Plan, trained: int) -> Slices[tuple[Windows, list[Recording]]]:
         """Choose the windows that test the base model."""
         spec = plan.spec
-        if not _tests_base(plan):
-            return Windows(), []
         cutter = held_out_windows(spec, plan.training, self._secret)
         most = room_for_tests(spec, trained)
         windows, used = yield from choose(self._store.recordings, spec.stream, cutter, most)
@@ -243,12 +242,12 @@ class Freezer:
             job = self._make(plan, frozen)
             plans.begin(
                 plan, frozen.hash, frozen.rows, frozen.count, frozen.normaliser, frozen.recordings,
-                frozen.clipped,
+                frozen.clipped, frozen.held_out.recordings,
             )  # fmt: skip
         except BaseException:
             with suppress(CannotWrite):  # then the next start removes what no plan names
                 files.end_job(plan.plan_id)
-                files.tidy_frozen()
+                files.clear_frozen()  # they may hold what was forgotten meanwhile
             raise
         files.tidy_frozen(frozen.hash)
         return job
@@ -256,22 +255,22 @@ class Freezer:
     def _make(self, plan: Plan, frozen: Frozen) -> Job:
         """Make the job's folder. What is stored is not written twice: a file has two names."""
         recipe, _ = self.recipe(plan, frozen.hash, frozen.data_sum, frozen.normaliser, frozen.count)
-        tests = frozen.tests
+        tests = frozen.held_out
         recipe = replace(recipe, tests=tests.count, tests_sum=tests.sum)
         with writing("the training set"):
             files = self._store.files
             examples = files.frozen / frozen.hash.hex()
             _keep(examples, frozen.data, frozen.data_sum)
-            held_out = files.frozen / f"{frozen.hash.hex()}.tests"
+            kept_tests = files.frozen / f"{frozen.hash.hex()}.tests"
             if tests.count:
-                _keep(held_out, tests.data, tests.sum)
+                _keep(kept_tests, tests.data, tests.sum)
             folder = files.job(plan.plan_id)
             if folder.exists():
                 remove_job(folder)
             folder.mkdir(mode=0o700)
             _link(examples, folder / "examples")
             if tests.count:
-                _link(held_out, folder / "tests")
+                _link(kept_tests, folder / "tests")
             _link(files.models / plan.base_hash.hex(), folder / "base")
             job = Job.write(folder, recipe)
             if plan.kind is PlanKind.STATISTICS:  # nothing is trained: this is all of it
@@ -410,21 +409,18 @@ def normaliser_of(spec: TaskSpec, sums: Sums) -> Normaliser:
     return Normaliser.of(sums)
 
 
-def _tests_base(plan: Plan) -> bool:
-    """Whether what is held out tests the base model: it tells classes, and is trained."""
-    return plan.kind is PlanKind.TRAIN and plan.spec.loss is Loss.SOFTMAX
-
-
 def _no_model(plan: Plan) -> Missing:
     return Missing(f"model {plan.base_version} of {plan.spec.task} is not here")
 
 
-def _read_tests(recordings: Recordings, spec: TaskSpec, chosen: Chosen) -> Slices[Tests]:
-    """Read the windows that test. Raises Missing (evicted)."""
-    if not chosen.tests:
-        return Tests()
-    read = yield from read_windows(recordings, spec, chosen.tests, chosen.tests_used)
-    return Tests(read.data, read.sum, len(chosen.tests))
+def _read_tests(recordings: Recordings, plan: Plan, chosen: Chosen) -> Slices[HeldOut]:
+    """Read the windows that test; a model of which only sums are wanted is not tested. Raises
+    Missing (evicted)."""
+    if plan.kind is not PlanKind.TRAIN or not chosen.tests:
+        return HeldOut()
+    read = yield from read_windows(recordings, plan.spec, chosen.tests, chosen.tests_used)
+    kept = _from_first(chosen.tests, chosen.tests_used)
+    return HeldOut(read.data, read.sum, len(chosen.tests), kept)
 
 
 def _keep(path: Path, data: bytes | bytearray, checksum: bytes) -> None:

@@ -61,9 +61,10 @@ class Occupant:
     wanted: bool = True  # False: pausing
     tries: int = 0
     done: int = 0  # batches
+    tested: int = 0  # windows
     furthest: int = 0  # batches and tested windows, also of a child that was killed
     deadline: Timer | None = None  # of what the child does now
-    since: float | None = None  # when it began with that; None: it does nothing
+    since: float | None = None  # when it began with that, after its rest; None: it does nothing
     longest_s: float = 0.0  # that it may take
     note: str = ""  # the child's last word about itself
     retry: Timer | None = None
@@ -180,7 +181,8 @@ class Slot:
                 self._on_step(occupant, event)
             case Piece():
                 self._worked(event.spent_s)
-                self._goes_on(occupant, occupant.job.total_steps + event.done)
+                occupant.tested = event.done
+                self._goes_on(occupant, occupant.job.total_steps + event.done, event)
             case Asked():
                 if occupant.wanted:
                     _rests(occupant)
@@ -202,15 +204,17 @@ class Slot:
             self._speed.measured(occupant.job.batch_work, step.spent_s)
             self._worked(step.spent_s)
         occupant.done = step.done
-        self._goes_on(occupant, step.done)
+        self._goes_on(occupant, step.done, step)
 
-    def _goes_on(self, occupant: Occupant, at: int) -> None:
+    def _goes_on(self, occupant: Occupant, at: int, told: Step | Piece) -> None:
         """It has come so far: the tries that were in vain begin anew, and so does its deadline."""
         if at > occupant.furthest:
             occupant.furthest, occupant.tries = at, 0
-        occupant.since = self._clock.now()
-        if occupant.wanted:  # else it has until the end of its pause
-            self._begins(occupant)
+        rest_s = self._speed.rest_s(told.spent_s) if told.done < told.total else 0.0
+        if occupant.wanted:
+            self._begins(occupant, rest_s)
+        else:  # it has until the end of its pause
+            occupant.since = self._clock.now() + rest_s
 
     def _grant(self, occupant: Occupant, process: TrainingProcess, seconds: float) -> None:
         """The answer comes later: meanwhile it may have been paused, or its child have ended."""
@@ -220,9 +224,12 @@ class Slot:
 
     # --- a child that does not end what it does --------------------------------------------------
 
-    def _begins(self, occupant: Occupant) -> None:
-        """It must say something before the deadline: it starts, trains a batch, or writes."""
-        occupant.since = self._clock.now()
+    def _begins(self, occupant: Occupant, rest_s: float = 0.0) -> None:
+        """It must say something before the deadline: it starts, trains a batch, tests, or writes.
+
+        rest_s: that it sleeps first
+        """
+        occupant.since = self._clock.now() + rest_s
         work, tries = occupant.job.batch_work, occupant.tries
         self._expect(occupant, self._speed.deadline_s(work, tries))
 
@@ -237,15 +244,15 @@ class Slot:
         if self._clock.now() > due + STALLED_S:
             self._expect(occupant, seconds)
             return
-        at, total = occupant.done + 1, occupant.job.total_steps
-        occupant.note = f"batch {min(at, total)} of {total} did not end within {seconds:.0f} s"
+        occupant.note = f"{_work_of(occupant)} did not end within {seconds:.0f} s"
         self._kill(occupant)
         self._on_exit(occupant, KILLED)
 
     def _charge(self, occupant: Occupant) -> None:
-        """Count what a child has worked since it last told: it may have been less."""
+        """Count what a child has worked since it last told, or woke: it may have been less."""
         if occupant.since is not None:
-            self._worked(min(self._clock.now() - occupant.since, occupant.longest_s))
+            worked_s = min(self._clock.now() - occupant.since, occupant.longest_s)
+            self._worked(max(0.0, worked_s))
 
     def _kill(self, occupant: Occupant) -> None:
         if occupant.process is not None:
@@ -302,6 +309,16 @@ def _expect_nothing(occupant: Occupant) -> None:
 def _rests(occupant: Occupant) -> None:
     _expect_nothing(occupant)
     occupant.since = None
+
+
+def _work_of(occupant: Occupant) -> str:
+    """Say what a child is at."""
+    job, tests = occupant.job, occupant.job.recipe.tests
+    if occupant.done < job.total_steps:
+        return f"batch {occupant.done + 1} of {job.total_steps}"
+    if occupant.tested < tests:
+        return f"a piece of the test on {tests} windows"
+    return "the writing of the result"
 
 
 def _ending(code: int) -> str:

@@ -29,6 +29,10 @@ class Speed:
         """How long a batch should take a processor that does nothing else."""
         return work * (1 / SLOWEST if self._cost is None else self._cost)
 
+    def rest_s(self, spent_s: float) -> float:
+        """How long a child sleeps after a batch that took so long of a processor."""
+        return spent_s * (1 / self._duty - 1)
+
     def deadline_s(self, work: int, tries: int) -> float:
         """How long a child may be silent while it works. tries: that it was killed before"""
         allowed_s = max(LEAST_S, MARGIN * self.batch_s(work) / self._duty)

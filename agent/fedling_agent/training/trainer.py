@@ -31,7 +31,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
-from fedling_agent.training.base_test import BaseTest
+from fedling_agent.training.held_out import BaseTest
 from fedling_agent.training.job import Checkpoint, Damaged, Job
 from fedling_agent.training.local_sgd import LocalSgd
 from fedling_protocol.exits import Exit

@@ -1,6 +1,6 @@
 """What commands say of how good a model is; nothing where no device has tested it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from fedling_broker.aggregation.accuracy import add_up, total
@@ -80,10 +80,18 @@ def of_round(store: Store, task: str, plan: PlanRow) -> Accuracy | None:
     return Accuracy(plan.base_version, added, len(tests))
 
 
-def of_version(store: Store, task: str, plans: Sequence[PlanRow], version: int) -> Accuracy | None:
-    """Find the newest test of a version. plans: of the task, by round."""
-    found = (of_round(store, task, p) for p in reversed(plans) if p.base_version == version)
-    return next((accuracy for accuracy in found if accuracy is not None), None)
+def of_versions(
+    store: Store, task: str, plans: Sequence[PlanRow], versions: Collection[int]
+) -> dict[int, Accuracy]:
+    """Find the newest test of each version that was tested. plans: of the task, by round."""
+    found: dict[int, Accuracy] = {}
+    for plan in reversed(plans):
+        version = plan.base_version
+        if version in versions and version not in found:
+            accuracy = of_round(store, task, plan)
+            if accuracy is not None:
+                found[version] = accuracy
+    return found
 
 
 def newest(store: Store, task: str, plans: Sequence[PlanRow]) -> Accuracy | None:

@@ -14,18 +14,18 @@ def list_(args: argparse.Namespace) -> Exit:
         installation.task(store, args.task)
         plans = store.rounds.plans(args.task)
         made = {fold.version: fold for fold in store.models.folds(args.task)}
+        shown = installation.newest(store.models.rows(args.task), args.last)
+        tested = accuracy.of_versions(store, args.task, plans, {row.version for row in shown})
         rows = [
             {
                 "version": row.version,
                 "round": _round(row, made.get(row.version)),
                 "model_hash": row.model_hash.hex(),
-                "accuracy": accuracy.cell(
-                    accuracy.of_version(store, args.task, plans, row.version), as_json=args.json
-                ),
+                "accuracy": accuracy.cell(tested.get(row.version), as_json=args.json),
                 "exponents": " ".join(map(str, row.exponents)),
                 "back_to": made[row.version].back_to if row.version in made else None,
             }
-            for row in installation.newest(store.models.rows(args.task), args.last)
+            for row in shown
         ]
     if not args.json:  # for people
         rows = [{**row, "model_hash": str(row["model_hash"])[:16]} for row in rows]

@@ -194,7 +194,7 @@ COSTS: Final[tuple[Cost, ...]] = (
     ),
     Cost(
         "what an update says of its test", Unit.FLASH, ("Update.tested",),
-        "256 classes, 8 bytes each in the message, 12 in the database", Whose.PROTOCOL,
+        "256 classes, 7 bytes each in the message, 12 in the database", Whose.PROTOCOL,
         "when the update is read",
         limits.MAX_LABELS, lambda u: len(u.tested or ()), Update,
     ),

@@ -1,6 +1,7 @@
 """What commands hear of the running service, and that each request is answered once."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,11 @@ from fedling_agent.service.desk import Desk
 from fedling_agent.store.recordings import Bounds
 from fedling_protocol.disk.errors import CannotWrite
 from fedling_protocol.exits import Exit
+from fedling_protocol.runtime.slices import finish
 from fedling_protocol.wire.identity import SigningKey
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Certificate, Role
-from tests.support.device import FLEET, csv_lines
+from tests.support.device import FLEET, TRAINING, csv_lines
 from tests.support.service import ONLINE, ROOT, TOPICS, HandService
 
 
@@ -197,6 +199,28 @@ def test_forgetting_ends_the_training_on_it_first(counter: Counter) -> None:
     assert device.store.plans.is_finished(plan.plan_id)
     assert device.store.plans.in_work() == []
     assert [r.id for r in device.store.recordings.newest("wrist")] == ["r3", "r2", "r1"]
+
+
+def test_forgetting_ends_the_training_that_tests_on_it(counter: Counter) -> None:
+    device = counter.device
+    device.connect()
+    plan = device.offer(training=replace(TRAINING, holdout=500, holdout_block=1000))
+    device.go(plan)
+    device.settle(lambda: device.children and device.children[-1].did)
+    (record,) = device.store.plans.in_work()
+    trained = set(finish(device.store.plans.examples(record)).names)
+    (name, *_) = finish(device.store.plans.recordings(record)) - trained
+    request: Json = {"do": "forget", "stream": "wrist", "recordings": [name]}
+    answers: list[Json | RequestFailed] = []
+    counter.desk.handle(request, counter.peer, answers.append)
+    device.settle()
+    assert device.children[0].did[-1] == "kill"
+    device.clock.move(1)
+    device.settle()
+    assert answers == [{"forgotten": 1}]
+    assert device.store.plans.in_work() == []
+    for folder in (device.store.files.frozen, device.store.files.jobs):
+        assert list(folder.iterdir()) == []
 
 
 def test_forgetting_gives_an_update_up_that_waits(counter: Counter) -> None:

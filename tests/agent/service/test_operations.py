@@ -12,9 +12,11 @@ from fedling_agent.service.predict import Predictor
 from fedling_agent.store.store import Store
 from fedling_protocol.disk.errors import BadDatabase, BadInput, Missing
 from fedling_protocol.runtime.slices import Slices, finish
-from tests.support.device import SPEC, STREAM, csv_lines, make_device, make_model
+from fedling_protocol.wire.messages import Verdict
+from tests.support.device import SPEC, STREAM, TRAINING, csv_lines, make_device, make_model
 
 STREAMS = {"wrist": STREAM}
+HELD = replace(TRAINING, holdout=300, holdout_block=1000)
 
 
 def test_pieces_of_one_input_go_on(tmp_path: Path) -> None:
@@ -85,3 +87,33 @@ def test_forgetting_what_was_put_aside_needs_no_recording_of_that_name(tmp_path:
         operations.forget(store, "wrist", ["lost"], 1)
     assert store.aside() == []
     store.close()
+
+
+@pytest.mark.parametrize("state", ["frozen", "spooled", "finished"])
+def test_nothing_of_a_forgotten_recording_is_used_or_kept_whatever_it_was_for(
+    tmp_path: Path, state: str
+) -> None:
+    """Of blocks as long as a recording each one trains or tests alone, or there is none of it."""
+    tested = 0
+    for number in range(12):
+        device = make_device(tmp_path / str(number), training=HELD, recordings=12)
+        store, plan_id, name = device.store, device.plan.plan_id, f"r{number}"
+        job = device.freeze()
+        (recording,) = (r for r in store.recordings.newest("wrist") if r.id == name)
+        sample = store.recordings.samples(recording, 0, SPEC.window)
+        tested += sample in job.tests()
+        if state != "frozen":
+            update = store.spool.put(plan_id, b"envelope", b"vector").update_hash
+            if state == "finished":
+                store.spool.end("watch", plan_id, update, Verdict.ACCEPTED, "", 1)
+        assert bool(operations.rounds_on(store, "wrist", [name])) == (state != "finished")
+        operations.forget(store, "wrist", [name], 2)
+        assert store.plans.in_work() == []
+        assert store.spool.entries() == []
+        assert [path for path in files_of(store) if sample in path.read_bytes()] == []
+        store.close()
+    assert 0 < tested < 12
+
+
+def files_of(store: Store) -> list[Path]:
+    return [path for path in store.directory.rglob("*") if path.is_file()]

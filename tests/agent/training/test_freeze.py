@@ -121,10 +121,11 @@ def test_the_newest_examples_are_taken(device: Device, monkeypatch: pytest.Monke
         (SPEC, TRAINING),
         (replace(SPEC, stride=1), TRAINING),
         (replace(SPEC, stride=1), replace(TRAINING, holdout=300, holdout_block=7)),
-        (replace(AUTOENCODER, stride=37), replace(TRAINING, holdout=100, holdout_block=50)),
+        (replace(SPEC, stride=37), replace(TRAINING, holdout=100, holdout_block=50)),
+        (replace(AUTOENCODER, stride=37), TRAINING),
         (replace(SPEC, window=1, stride=1, layers=(dense(2, 2),)), TRAINING),
     ],
-    ids=["half over", "stride 1", "hold-out", "far apart", "single samples"],
+    ids=["half over", "stride 1", "hold-out", "far apart", "no labels", "single samples"],
 )
 @pytest.mark.parametrize("most", [65_536, 700], ids=["all", "newest"])
 def test_frozen_set_is_that_of_the_plainest_way(
@@ -416,6 +417,50 @@ def test_only_training_of_classes_is_tested(
     device = make_device(tmp_path, spec=spec, recordings=12)
     plan = make_plan(device.model, 1, HELD, kind)
     assert (freeze_now(device.freezer, plan).recipe.tests > 0) == tested
+
+
+@pytest.mark.parametrize("floor", [1, 20, 50, 100])
+@pytest.mark.parametrize("block", [15, 20, 40, 1000])
+def test_a_scale_stands_on_the_windows_that_a_training_would_have(
+    tmp_path: Path, block: int, floor: int
+) -> None:
+    """What is held out is so for both kinds of a round, or for neither."""
+    training = replace(HELD, holdout_block=block)
+    counts = []
+    for kind in PlanKind:
+        spec = UNMEASURED if kind is PlanKind.STATISTICS else MEASURED
+        device = make_device(tmp_path / kind.name, spec=spec, recordings=12)
+        freezer = freeze.Freezer(device.store, "test", SECRET, floor)
+        counts.append(freeze_now(freezer, make_plan(device.model, 1, training, kind)).recipe.count)
+    assert counts[0] == counts[1]
+
+
+def test_a_recording_that_tests_may_be_evicted_its_windows_are_in_the_job(
+    tmp_path: Path,
+) -> None:
+    device = make_device(tmp_path, training=replace(HELD, holdout_block=1000), recordings=12)
+    job = device.freeze()
+    before = job.tests()
+    names = {e.recording for e in held_out(device, device.plan.training)}
+    pinned = {r.recording for r in device.store.recordings.listing() if r.in_training}
+    assert names
+    assert not names & pinned
+    device.store.recordings.forget("wrist", sorted(names))
+    assert device.reopen().freeze().tests() == before
+
+
+def test_a_set_whose_test_was_forgotten_before_it_was_written_is_not_begun(
+    tmp_path: Path,
+) -> None:
+    device = make_device(tmp_path, training=replace(HELD, holdout_block=1000), recordings=12)
+    write = finish(device.freezer.freeze(device.plan))
+    (name, *_) = {e.recording for e in held_out(device, device.plan.training)}
+    device.store.recordings.forget("wrist", [name])
+    with pytest.raises(Moved, match=name):
+        write()
+    for folder in (device.store.files.frozen, device.store.files.jobs):
+        assert list(folder.iterdir()) == []
+    assert device.freeze().recipe.tests > 0
 
 
 @pytest.mark.parametrize("least", ["as many as there are", "one more"])

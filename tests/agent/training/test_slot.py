@@ -1,6 +1,7 @@
 """One child at a time, whatever becomes of it. The child says what the test has it say."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import ClassVar
 
 import pytest
@@ -12,11 +13,19 @@ from fedling_agent.training.speed import LEAST_S, MARGIN, PATIENCE, PAUSE_S, Spe
 from tests.support.ports import HandClock
 
 
+@dataclass(frozen=True, slots=True)
+class FakeRecipe:
+    """What the slot asks of a recipe."""
+
+    tests: int = 0
+
+
 class FakeJob:
     """What the slot asks of a job."""
 
     total_steps = 10
     batch_work = 1_000_000
+    recipe = FakeRecipe()
 
     def __init__(self, name: bytes) -> None:
         self.plan_id = name * 16
@@ -399,7 +408,62 @@ def test_what_batches_took_is_told_and_so_is_what_a_killed_one_may_have(bench: B
     bench.start(b"a")
     bench.say(Step(1, 10, spent_s=0.25), Step(2, 10, spent_s=0.5))
     bench.clock.move(LEAST_S + 0.1)
-    assert bench.worked == [0.25, 0.5, LEAST_S]
+    assert bench.worked == [0.25, 0.5, pytest.approx(LEAST_S - 0.5)]  # of which it slept
+
+
+@pytest.mark.parametrize("pausing", [False, True])
+@pytest.mark.parametrize(
+    ("told", "passed_s", "charged_s"),
+    [
+        (Step(1, 10, spent_s=8.0), 5.0, 0.0),  # it sleeps
+        (Step(1, 10, spent_s=8.0), 12.0, 4.0),
+        (Piece(4, 20, spent_s=8.0), 5.0, 0.0),
+        (Piece(4, 20, spent_s=8.0), 12.0, 4.0),
+        (Step(10, 10, spent_s=8.0), 5.0, 5.0),  # it does not sleep after the last one
+        (Piece(20, 20, spent_s=8.0), 5.0, 5.0),
+    ],
+)
+def test_sleep_of_a_child_is_no_work(
+    bench: Bench, told: Step | Piece, passed_s: float, charged_s: float, pausing: bool
+) -> None:
+    """It may use half of a core: after 8 s of work it sleeps for 8 s."""
+    job = bench.start(b"a")
+    if pausing:
+        bench.slot.pause(job.plan_id)
+    bench.say(told)
+    bench.clock.move(passed_s)
+    bench.slot.cancel(job.plan_id)
+    assert bench.worked == [8.0, charged_s]
+
+
+def test_work_since_leave_was_given_is_told(bench: Bench) -> None:
+    job = bench.start(b"a")
+    bench.say(Step(1, 10, spent_s=8.0))
+    bench.clock.move(8.0)
+    bench.say(Asked())
+    bench.clock.move(3.0)
+    bench.slot.cancel(job.plan_id)
+    assert bench.worked == [8.0, 3.0]
+
+
+@pytest.mark.parametrize(
+    ("told", "what"),
+    [
+        ([Step(9, 10)], "batch 10 of 10"),
+        ([Step(10, 10)], "a piece of the test on 20 windows"),
+        ([Step(10, 10), Piece(8, 20)], "a piece of the test on 20 windows"),
+        ([Step(10, 10), Piece(20, 20)], "the writing of the result"),
+    ],
+)
+def test_what_a_child_was_at_that_hung_is_said(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, told: list[ChildEvent], what: str
+) -> None:
+    monkeypatch.setattr(FakeJob, "recipe", FakeRecipe(tests=20))
+    bench.start(b"a")
+    while not bench.trainee.heard:
+        bench.say(*told)
+        bench.clock.move(PATIENCE**slot_module.MOST_TRIES * LEAST_S)
+    assert bench.trainee.heard == [f"{what} did not end within 1920 s"]
 
 
 @pytest.mark.parametrize("end", ["cancel", "clear", "killed by the system"])
@@ -415,7 +479,7 @@ def test_work_of_a_child_that_is_killed_between_steps_is_told(bench: Bench, end:
             bench.slot.clear()
         case _:
             bench.say(Exited(-9))
-    assert bench.worked == [0.25, 3.0]
+    assert bench.worked == [0.25, 2.75]  # it slept first
 
 
 def test_child_that_waits_for_leave_works_nothing(bench: Bench) -> None:

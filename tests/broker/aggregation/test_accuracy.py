@@ -1,11 +1,12 @@
 """Tests of devices, added up: what they say, and no more than that of their neighbours."""
 
+from collections.abc import Sequence
 from fractions import Fraction
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fedling_broker.aggregation.accuracy import MARGIN, add_up, cut, limit_of, total
+from fedling_broker.aggregation.accuracy import MARGIN, add_up, limit_of, total
 from fedling_broker.aggregation.limits import middle
 from fedling_protocol.wire.limits import MAX_TESTED
 from fedling_protocol.wire.messages import Hits
@@ -34,18 +35,53 @@ def test_sums_are_what_was_said_where_nobody_stands_out(
     assert add_up(tests[::-1], most) == added
 
 
-@given(st.tuples(HITS, HITS), st.integers(1, 5000))
+SIZED = st.lists(HITS, min_size=1, max_size=9).map(tuple)
+ALMOST = Fraction(1, 1000)  # weights are rounded
+
+
+def counts(test: Sequence[Hits]) -> list[tuple[int, int]]:
+    """Right and wrong ones of each class."""
+    return [(one.right, one.windows - one.right) for one in test]
+
+
+@given(SIZED, st.integers(1, 5000))
+@example((Hits(3, 2),) * 100, 150)
+@example((Hits(5, 3),) * 80, 200)
+@example((Hits(16, 12),) * 256, 200)
 def test_a_longer_test_counts_for_so_many_windows_and_says_the_same(
     test: tuple[Hits, ...], limit: int
 ) -> None:
-    counted = cut(test, limit)
-    windows = total(test).windows
-    if windows <= limit:
-        assert counted == test
+    said, counted = total(test), total(add_up([test], limit))
+    if said.windows <= limit:
+        assert counted == said
         return
-    for one, of in zip(counted, test, strict=True):
-        for now, before in zip(one, of, strict=True):
-            assert 0 <= Fraction(before * limit, windows) - now < 1
+    assert limit - 1 <= counted.windows <= limit
+    assert 0 <= Fraction(said.right * limit, said.windows) - counted.right < 1
+
+
+@given(TESTS, st.integers(1, 5000))
+def test_sums_are_those_of_windows_that_count_for_less_within_one(
+    tests: list[tuple[Hits, ...]], most: int
+) -> None:
+    """Whatever the number of devices: nothing is cut off each of them."""
+    limit = min(most, limit_of(tests))
+    ratios = [Fraction(limit, max(1, limit, total(test).windows)) for test in tests]
+    exact = [
+        [sum(r * pair[kind] for r, pair in zip(ratios, of, strict=True)) for kind in (0, 1)]
+        for of in zip(*map(counts, tests), strict=True)
+    ]
+    added = counts(add_up(tests, most))
+    for kind in (0, 1):
+        off = sum(one[kind] for one in exact) - sum(one[kind] for one in added)
+        assert -ALMOST < off < 1
+        for now, before in zip(added, exact, strict=True):
+            assert abs(before[kind] - now[kind]) < 1 + ALMOST
+
+
+def test_a_device_of_many_classes_counts_beside_those_of_few_windows() -> None:
+    few = [(Hits(1, 1),) * 100 + (Hits(0, 0),) * 156] * 2
+    many = (Hits(16, 12),) * 256
+    assert total(add_up([*few, many], 10**6)) == Hits(400, 350)
 
 
 @given(st.lists(st.integers(1, 500), min_size=2, max_size=9), st.integers(1, 4096))

@@ -100,14 +100,14 @@ def load(path: Path) -> Config:
 
 TEMPLATE = """\
 # The aggregator of one fleet. All keys: docs/configuration.md
-fleet = "{fleet}"
+fleet = {fleet}
 root_key = "{root_key}"     # public; agent.toml of every device has the same
-state_dir = "{state_dir}"
+state_dir = {state_dir}
 keep_updates = "fold"       # "audit" keeps them, so that `round verify` can add them up again
 
 [mqtt]
-host = "{host}"
+host = {host}
 port = {port}
 {security}
-topic_root = "{topic_root}"
+topic_root = {topic_root}
 """

@@ -1,8 +1,9 @@
 """Writes the configuration files of simulated devices and their aggregator."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from fedling_protocol.settings import quoted
 
 Value = bool | int | float | str | Path | Sequence["Value | Table"]
 Table = Mapping[str, "Value | Table"]
@@ -23,7 +24,7 @@ def _value(value: "Value | Table") -> str:
         case bool():
             return str(value).lower()
         case str() | Path():
-            return json.dumps(str(value), ensure_ascii=False)  # as TOML quotes a basic string
+            return quoted(str(value))
         case list():
             return f"[{', '.join(_value(item) for item in value)}]"
         case Mapping():

@@ -282,6 +282,11 @@ def _type_name(hint: Any) -> str:
     return names.get(hint, "a word")
 
 
+def quoted(text: str) -> str:
+    """Write a text as TOML does: as JSON, but for DEL and what JSON would write in two halves."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
 def _toml(value: object) -> str:
     """Write a value as it stands in TOML."""
     match value:
@@ -290,7 +295,7 @@ def _toml(value: object) -> str:
         case Enum():
             return _toml(value.value)
         case str() | Path():
-            return json.dumps(str(value), ensure_ascii=False)
+            return quoted(str(value))
         case list() | tuple():
             return f"[{', '.join(_toml(item) for item in value)}]"
         case dict():

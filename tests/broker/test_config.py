@@ -31,11 +31,11 @@ def test_load_fills_in_defaults(tmp_path: Path) -> None:
 
 def test_load_of_what_init_writes(tmp_path: Path) -> None:
     text = config.TEMPLATE.format(
-        fleet="home",
+        fleet='"home"',
         root_key=KEY,
-        state_dir="/var/lib/x",
-        topic_root="a/b",
-        host="h",
+        state_dir='"/var/lib/x"',
+        topic_root='"a/b"',
+        host='"h"',
         port=1,
         security="tls = true",
     )

@@ -1,10 +1,13 @@
 """Settings: what a file may say, and what its reader is told if it says something else."""
 
+import tomllib
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from fedling_protocol.settings import (
     Setting,
@@ -12,6 +15,7 @@ from fedling_protocol.settings import (
     describe,
     load,
     parse,
+    quoted,
     read,
     setting,
     tables,
@@ -276,3 +280,9 @@ def test_load_of_a_file_without_old_keys(tmp_path: Path) -> None:
     path.write_text('fleet = "demo"\nbattery = 5\n')  # no table at all
     with pytest.raises(SettingsError, match="battery = 5: allowed: a table"):
         load(path, Example, RENAMED)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+@example('\U0001f600 \x7f \x00 " \\ \n')
+def test_what_is_quoted_is_read_by_toml(text: str) -> None:
+    assert tomllib.loads(f"key = {quoted(text)}") == {"key": text}

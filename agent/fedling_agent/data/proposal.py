@@ -1,17 +1,15 @@
 """A stream's file proposed from a table that another program wrote."""
 
-import json
 import math
 import re
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
-from itertools import chain, count
+from itertools import chain, count, pairwise
 
 from fedling_agent.data import fields
 from fedling_agent.data.fields import Wrong
-from fedling_agent.data.separated import SEPARATORS, Splitter
+from fedling_agent.data.separated import SEPARATORS, Splitter, all_parts, later_header
 from fedling_agent.data.streams import (
     MAX_COLUMN,
     MAX_IGNORED,
@@ -21,14 +19,16 @@ from fedling_agent.data.streams import (
     Stream,
 )
 from fedling_protocol.disk.errors import BadInput
+from fedling_protocol.settings import quoted
 from fedling_protocol.wire import limits
 
 MOST_ROWS = 20_000  # that are looked at
-MOST_BEFORE = 200  # lines before a header, and behind it, when it is looked for
+MOST_BEHIND = 200  # lines behind what may be a later header, that tell whether it is one
 FINEST, COARSEST = 1e-12, 1e12  # resolutions
 ROOM = 8  # a value so many times larger than any that was seen still fits: it was a quiet day
 TIMES = ("time", "timestamp", "date", "datetime", "epoch", "seconds", "t")
 RECORDINGS = ("recording", "recording_id", "session", "session_id", "trial")
+CLOCKS = frozenset(TIMES) - {"t"}  # words of a name: "valve t" is a temperature
 LABELS = ("label", "labels", "activity", "class", "gesture")
 
 _UNIT = re.compile(r"\s*[(\[]([^()\[\]]*)[)\]]\s*$")  # "Acceleration x (m/s^2)"
@@ -44,6 +44,7 @@ class Proposal:
     gaps: tuple[int, ...]  # rows that have no number there, for each channel
     timed: bool  # there is a column of times
     lacks: tuple[str, ...]  # of "recording" and "label": there is no such column
+    clocks: tuple[str, ...] = ()  # columns that are ignored since they tell the time once more
 
     def toml(self, file: str) -> str:
         """Write the stream's file."""
@@ -51,13 +52,17 @@ class Proposal:
         lines = [
             f"# Proposed from {self.rows} rows of {_printable(file)}. Look at the units, and leave "
             "out what nobody learns from.",
-            f"name = {_quoted(stream.name)}",
+            f"name = {quoted(stream.name)}",
         ]
         for word, column in zip(WORDS, stream.columns, strict=False):
             if column != word:
-                lines.append(f"{word}_column = {_quoted(column)}")
+                lines.append(f"{word}_column = {quoted(column)}")
+        if self.clocks:
+            lines.append(
+                f"# Ignored, since the time alone makes them grow: {', '.join(self.clocks)}"
+            )
         if stream.ignore:
-            lines.append(f"ignore = [{', '.join(map(_quoted, stream.ignore))}]")
+            lines.append(f"ignore = [{', '.join(map(quoted, stream.ignore))}]")
         if not self.timed:
             lines.append("# No column has times that can be read: gaps between rows are not seen.")
         for channel, (low, high), gaps in zip(stream.channels, self.ranges, self.gaps, strict=True):
@@ -67,13 +72,13 @@ class Proposal:
                 "",
                 *([told] if gaps else []),
                 "[[channel]]",
-                f"name = {_quoted(channel.name)}",
-                f"unit = {_quoted(channel.unit)}",
+                f"name = {quoted(channel.name)}",
+                f"unit = {quoted(channel.unit)}",
                 f"resolution = {channel.resolution!r}  # {low:g} to {high:g} here; up to "
                 f"{reach:g} fits",
             ]
             if channel.column:
-                lines.append(f"column = {_quoted(channel.column)}")
+                lines.append(f"column = {quoted(channel.column)}")
         return "\n".join(lines) + "\n"
 
 
@@ -84,23 +89,21 @@ def propose(lines: Sequence[str], name: str) -> Proposal:
     """
     try:
         return _propose(lines, name)
+    except BadInput as bad:
+        where = later_header(lines[1:], 2, lambda row, _: _is_header(lines[row - 1 :], name))
+        raise BadInput(where or str(bad)) from bad
+
+
+def _is_header(lines: Sequence[str], name: str) -> bool:
+    """Whether these lines begin with names, none of them a number, and propose something."""
+    names = lines[0]
+    if not names.strip() or names.startswith("#") or any(map(_numbers, all_parts(names))):
+        return False
+    try:
+        _propose(lines[:MOST_BEHIND], name)
     except BadInput:
-        row = _later_header(lines, name)
-        if row is None:
-            raise
-    raise BadInput(f"row {row} looks like the header: remove the {row - 1} lines before it"
-                   f" (tail -n +{row} FILE)")  # fmt: skip
-
-
-def _later_header(lines: Sequence[str], name: str) -> int | None:
-    """Find the row of a header that other lines stand before."""
-    for before in range(1, min(len(lines), MOST_BEFORE)):
-        if not lines[before].strip() or lines[before].startswith("#"):
-            continue
-        with suppress(BadInput):
-            _propose(lines[before : before + MOST_BEFORE], name)
-            return before + 1
-    return None
+        return False
+    return True
 
 
 def _propose(lines: Sequence[str], name: str) -> Proposal:
@@ -113,8 +116,7 @@ def _propose(lines: Sequence[str], name: str) -> Proposal:
     recording = _take(left, RECORDINGS, lambda values: True)
     label = _take(left, LABELS, lambda values: True)
     time = _take(left, TIMES, _are_times) or _take_dates(left)
-    if time:
-        _drop_clocks(left)
+    clocks = _take_clocks(left) if time else ()
     found = (recording, label, time)
     taken = {*found} - {""}
     rows = len(columns[0])
@@ -128,6 +130,9 @@ def _propose(lines: Sequence[str], name: str) -> Proposal:
             ranges.append((min(numbers), max(numbers)))
             gaps.append(rows - len(numbers))
             taken.add(column)
+    twice = next((column for column in names if column and names.count(column) > 1), "")
+    if twice and not channels:
+        raise BadInput(f"header: column {fields.shown(twice)} comes twice: rename one")
     if not channels:
         raise BadInput("in no column at least half of the rows that were looked at have a number")
     ignored = tuple(dict.fromkeys(column for column in names if column not in taken))
@@ -138,7 +143,7 @@ def _propose(lines: Sequence[str], name: str) -> Proposal:
     words = [column or _free(word, names) for word, column in zip(WORDS, found, strict=True)]
     stream = Stream(name, tuple(channels), words[0], words[1], words[2], ignored)
     lacks = [word for word, column in zip(WORDS, found[:2], strict=False) if not column]
-    return Proposal(stream, rows, tuple(ranges), tuple(gaps), bool(time), tuple(lacks))
+    return Proposal(stream, rows, tuple(ranges), tuple(gaps), bool(time), tuple(lacks), clocks)
 
 
 def _columns(lines: Sequence[str]) -> tuple[list[str], list[list[str]]]:
@@ -220,13 +225,20 @@ def _take_dates(left: dict[str, list[str]]) -> str:
     return found
 
 
-def _drop_clocks(left: dict[str, list[str]]) -> None:
-    """Leave out what tells the time once more: nobody learns from seconds that have passed."""
-    for column in [*left]:
-        numbers = _numbers(left[column])
-        words = re.split(r"[\W_]+", _bare(column))
-        if len(words) > 1 and {*words} & {*TIMES} and numbers == sorted(numbers):
-            del left[column]
+def _take_clocks(left: dict[str, list[str]]) -> tuple[str, ...]:
+    """Take out what tells the time once more: nobody learns from seconds that have passed."""
+    clocks = [column for column, values in left.items() if _is_clock(column, _numbers(values))]
+    for column in clocks:
+        del left[column]
+    return tuple(clocks)
+
+
+def _is_clock(column: str, numbers: list[float]) -> bool:
+    """Whether a column has a word of time in its name, and grows from row to row."""
+    words = re.split(r"[\W_]+", _bare(column))
+    if len(words) < 2 or len(numbers) < 2 or CLOCKS.isdisjoint(words):
+        return False
+    return all(before < after for before, after in pairwise(numbers))
 
 
 def _numbers(values: list[str]) -> list[float]:
@@ -269,10 +281,6 @@ def _resolution(most: float) -> float:
     power = math.floor(math.log10(needed))
     steps = (float(f"{digit}e{power}") for digit in (1, 2, 5, 10, 20))
     return max(FINEST, next(step for step in steps if step >= needed))
-
-
-def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
 
 
 def _printable(text: str) -> str:

@@ -2,11 +2,13 @@
 
 import csv
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from itertools import islice
 
 from fedling_agent.data.fields import Wrong
 
 SEPARATORS = (",", ";", "\t")
+MOST_BEFORE = 200  # lines before a header, that it is looked for behind
 QUOTED_LINES = 8  # that a quote which nobody closes takes along, at most
 
 _CLOSING = re.compile(r'(?:[^"]|"")*"(?!")').match  # of a quote that an earlier line opened
@@ -54,6 +56,19 @@ def all_parts(line: str) -> Iterator[list[str]]:
             yield [part.strip() for part in splitter.split(line.rstrip("\r\n"), 1)]
         except Wrong:
             continue
+
+
+def later_header(lines: Iterable[str], first: int, is_one: Callable[[int, str], bool]) -> str:
+    """Say where the header is, if other lines stand before it; empty: it is not there.
+
+    first: row of the first of these lines. is_one: of a row and its line.
+    """
+    for row, line in enumerate(islice(lines, MOST_BEFORE), first):
+        if is_one(row, line):
+            return (
+                f"header: row {row} looks like it: remove the lines before it (tail -n +{row} FILE)"
+            )
+    return ""
 
 
 def splitter_of(header: str, known: Collection[str], row: int) -> Splitter:

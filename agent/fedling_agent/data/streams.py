@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
-from itertools import islice
 from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +13,7 @@ from typing import NamedTuple
 from fedling_agent.data import fields as read
 from fedling_agent.data.fields import Wrong, shown
 from fedling_agent.data.lines import MAX_ROW
-from fedling_agent.data.separated import Splitter, all_parts, splitter_of
+from fedling_agent.data.separated import Splitter, all_parts, later_header, splitter_of
 from fedling_protocol import settings
 from fedling_protocol.disk.errors import BadInput
 from fedling_protocol.settings import setting
@@ -27,7 +26,6 @@ MAX_IGNORED = 1024  # columns
 WORDS = ("recording", "label", "time")  # what a row says beside its channels
 FORMS = ("csv", "ndjson")
 SIGNS = {",": "a comma", ".": "a point"}
-MOST_BEFORE = 200  # lines before a header, that it is looked for behind
 
 
 def _stream_name(value: str) -> str | None:
@@ -248,14 +246,11 @@ class Parser:
         self._blank = " \r\n" if splitter.separator == "\t" else None
 
     def _later_header(self, rest: Iterator[str]) -> str:
-        """Say where the header is, if other lines stand before it; empty: it is not there."""
-        for row, line in enumerate(islice(rest, MOST_BEFORE), self.row + 1):
-            if any({*self._columns[3:]} <= {*parts} for parts in all_parts(line)):
-                return (
-                    f"header: row {row} has the columns that are wanted: remove the {row - 1} "
-                    f"lines before it (tail -n +{row} FILE)"
-                )
-        return ""
+        """Say where a line is that has the columns of all channels; empty: there is none."""
+        channels = {*self._columns[3:]}
+        return later_header(
+            rest, self.row + 1, lambda _, line: any(channels <= {*p} for p in all_parts(line))
+        )
 
     def _check_header(self, names: list[str]) -> None:
         """Raise BadInput if what is needed is missing, or nobody knows what a column is for."""
@@ -381,7 +376,7 @@ class _Reader:
 
 
 def _ignoring(names: Sequence[str]) -> str:
-    words = ", ".join(json.dumps(name, ensure_ascii=False) for name in dict.fromkeys(names))
+    words = ", ".join(map(settings.quoted, dict.fromkeys(names)))
     return f"ignore = [{words}] in the stream's file"
 
 

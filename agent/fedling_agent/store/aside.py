@@ -29,8 +29,6 @@ SAVED = (
     *("streams", "recordings", "chunks", "spans", "stretches", "lived", "inputs", "marks"),
     *("seen", "in_force", "endings", "certificates", "counters", "traffic", "sent", "used"),
 )
-GIVEN_UP = ("models", "normalisers", "plans", "frozen", "pins", "spool")
-COUNTED = ("labels",)  # from the spans that were saved
 PARTS = ("chunks", "spans", "stretches")
 
 _ORPHAN = "recording NOT IN (SELECT key FROM recordings)"

@@ -1,7 +1,6 @@
 """`fedling-broker init`: keys, secret, database, broker.toml."""
 
 import argparse
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -69,11 +68,11 @@ def _write(args: argparse.Namespace, path: Path) -> None:
 
 def _text(args: argparse.Namespace, root_key: bytes) -> str:
     return config.TEMPLATE.format(
-        fleet=args.fleet,
+        fleet=settings.quoted(args.fleet),
         root_key=root_key.hex(),
-        state_dir=args.state or _state(args.config),
-        topic_root=args.topic_root,
-        host=args.host,
+        state_dir=settings.quoted(str(args.state or _state(args.config))),
+        topic_root=settings.quoted(args.topic_root),
+        host=settings.quoted(args.host),
         port=args.port or (TLS_PORT if args.tls else PLAIN_PORT),
         security=_security(args),
     )
@@ -83,7 +82,7 @@ def _security(args: argparse.Namespace) -> str:
     """Write the keys of [mqtt] that say how safe the way to the MQTT broker is."""
     lines = [f"tls = {str(args.tls).lower()}"]
     files = ((key, getattr(args, key)) for key in TLS_ONLY)
-    lines += [f"{key} = {json.dumps(str(file.absolute()))}" for key, file in files if file]
+    lines += [f"{key} = {settings.quoted(str(file.absolute()))}" for key, file in files if file]
     return "\n".join(lines + ["allow_plaintext = true"] * args.allow_plaintext)
 
 

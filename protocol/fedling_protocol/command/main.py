@@ -69,6 +69,9 @@ def _told_to_end() -> Iterator[None]:
 
 
 def _tell(number: int, _frame: FrameType | None) -> None:
+    """End what runs; a second signal, as at the end of a login session, leaves that its time."""
+    for other in ENDING:
+        signal.signal(other, signal.SIG_IGN)
     raise _Told(number)
 
 

@@ -1,26 +1,24 @@
 """Command lines that look alike: a verb, what it does, an example, --json if it prints data."""
 
 import argparse
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
 SHOWN = 32  # characters of a wrong number
 
-_Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
-
-
 LARGEST = 2**63 - 1  # that a database holds
+
+_Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+_WHOLE = re.compile(r"[-+]?[0-9]{1,40}").fullmatch
 
 
 def whole(low: int, high: int = LARGEST) -> Callable[[str], int]:
     """Make the type of an argument that is a whole number; others are told what is allowed."""
 
     def read(text: str) -> int:
-        try:
-            number = int(text)
-        except ValueError:
-            number = low - 1
+        number = int(text) if _WHOLE(text) else low - 1
         if low <= number <= high:
             return number
         allowed = f"{low} or more" if high == LARGEST else f"{low} to {high}"

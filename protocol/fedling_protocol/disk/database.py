@@ -179,7 +179,26 @@ class Database:
             raise self._read_error(error) from error
         return fields
 
-    def transaction(self, what: str, *, wait: bool = True) -> "Block":
+    @contextmanager
+    def instant(self) -> Iterator[None]:
+        """Have all that this thread reads inside be of one instant; others may write meanwhile.
+
+        Inside a transaction it is so by itself. Nothing may be written inside.
+        """
+        connection = self._connection()
+        if connection.in_transaction:
+            yield
+            return
+        try:
+            connection.execute("BEGIN DEFERRED")
+        except sqlite3.DatabaseError as error:
+            raise self._read_error(error) from error
+        try:
+            yield
+        finally:
+            durable.roll_back(connection)
+
+    def transaction(self, what: str, *, wait: bool = True) -> Block:
         """Write all of it durably or none; inside another of the same thread, as a part of that.
 
         what: is being written, for CannotWrite. wait=False: raises Busy at once if another process

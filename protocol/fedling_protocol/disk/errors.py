@@ -84,7 +84,7 @@ class Writing:
         self._bad = bad
 
     def __enter__(self) -> object:
-        pass
+        return None
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if isinstance(error, OSError | sqlite3.Error):

@@ -150,7 +150,7 @@ def test_moments_without_a_number_are_told_and_lose_no_channel(
 )
 def test_a_header_behind_other_lines_is_pointed_at(before: list[str]) -> None:
     rows = [f",{n},{n / 10},0\n" for n in range(9)]
-    with pytest.raises(BadInput, match=f"row {len(before) + 1} looks like the header"):
+    with pytest.raises(BadInput, match=f"row {len(before) + 1} looks like it"):
         propose([*before, ",time,x,y\n", *rows], "walk")
 
 
@@ -177,3 +177,20 @@ def test_a_header_that_comes_again_makes_no_channel_of_the_time() -> None:
     found = propose(["time,x\n", *rows, "time,x\n", *rows], "walk")
     assert [channel.name for channel in found.stream.channels] == ["x"]
     assert found.gaps == (1,)
+
+
+def test_what_is_wrong_with_a_table_is_not_hidden_by_a_later_row() -> None:
+    with pytest.raises(BadInput, match="column a comes twice"):
+        propose(["a,a\n", *[f"{n},{n}\n" for n in range(50)]], "walk")
+
+
+@pytest.mark.parametrize("name", ["supply t", "valve t", "date of supply"])
+def test_a_sensor_that_stands_still_is_a_channel(name: str) -> None:
+    found = propose([f"time,{name}\n", *[f"{n},20.5\n" for n in range(50)]], "walk")
+    assert [channel.column for channel in found.stream.channels] == [name]
+
+
+def test_a_clock_that_is_ignored_is_told() -> None:
+    rows = [f"{1_700_000_000 + n},{n}.5,{n}\n" for n in range(9)]
+    said = propose(["time,seconds_elapsed,x\n", *rows], "walk").toml("walk.csv")
+    assert "# Ignored, since the time alone makes them grow: seconds_elapsed" in said

@@ -481,7 +481,7 @@ def test_a_header_behind_other_lines_is_pointed_at(before: list[str], separator:
         before = ["#\n"]
     with pytest.raises(BadInput) as bad:
         parse([*before, header, "1,a,2,3,4\n"])
-    assert str(bad.value).startswith(f"header: row {len(before) + 1} has the columns that are want")
+    assert str(bad.value).startswith(f"header: row {len(before) + 1} looks like it: remove")
 
 
 NUMBERS = st.sampled_from(["1", "-2", "0,5", "1,234", "12,5", "0.5", "1.234", "-7.25"])

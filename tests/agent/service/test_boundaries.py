@@ -16,6 +16,7 @@ from fedling_protocol.disk.errors import BadDatabase
 from fedling_protocol.runtime.halts import LONGEST_S
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Join, Verdict
+from tests.agent.store.test_aside import COUNTED, GIVEN_UP
 from tests.support.damage import spoil
 from tests.support.device import SPEC, make_model, make_plan
 from tests.support.service import TOPICS, HandService
@@ -121,7 +122,7 @@ def test_a_damaged_database_ends_the_service_for_another_one(
     assert len(device.ruined) == 1
 
 
-@pytest.mark.parametrize("table", [*aside.SAVED, *aside.COUNTED, *aside.GIVEN_UP])
+@pytest.mark.parametrize("table", [*aside.SAVED, *COUNTED, *GIVEN_UP])
 def test_damage_in_any_table_at_the_start_begins_anew_or_harms_nobody(
     device: HandService, table: str
 ) -> None:

@@ -204,3 +204,24 @@ def test_a_signal_that_was_ignored_stays_so() -> None:
         "sys.exit(run('x', lambda: os.kill(os.getpid(), signal.SIGHUP) or 3, ''))"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 3
+
+
+TWICE = """
+import os, signal, sys
+from fedling_protocol.command.main import run
+
+def work():
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        os.kill(os.getpid(), signal.SIGHUP)
+        os.kill(os.getpid(), signal.SIGTERM)
+        print("cleaned", flush=True)
+
+sys.exit(run("x", work, "fedling_agent.commands.failures"))
+"""
+
+
+def test_a_second_signal_leaves_the_cleaning_up_its_time() -> None:
+    done = subprocess.run([sys.executable, "-c", TWICE], capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGTERM, b"cleaned\n", b"")

@@ -4,7 +4,7 @@ import argparse
 
 import pytest
 
-from fedling_protocol.command.parser import new_parser
+from fedling_protocol.command.parser import new_parser, whole
 
 
 def common(parser: argparse.ArgumentParser) -> None:
@@ -68,3 +68,10 @@ def test_a_verb_must_follow(capsys: pytest.CaptureFixture[str]) -> None:
             make().parse_args(words)
         assert ended.value.code == 2
     assert "VERB" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["1_000", "\u0663", " 1", "", "1.0", "0x1", "9" * 5000])
+def test_whole_takes_plain_digits_only(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="a whole number"):
+        whole(0)(text)
+    assert [whole(-9)(one) for one in ("+7", "-7", "07")] == [7, -7, 7]

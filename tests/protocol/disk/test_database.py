@@ -431,3 +431,19 @@ def test_card_that_is_read_only_is_read(public: Path, closed: bool) -> None:
     )
     card.chmod(0o755)
     assert said.stdout == "[(42,)]\n", said.stderr
+
+
+def test_instant_reads_while_another_writes(path: Path, database: Database) -> None:
+    put(database, 1)
+    reader, writer = Database(path, ONE), Database(path, ONE)
+    writer.begin("facts", wait=False)
+    with reader.instant():
+        assert facts(reader) == [1]
+        in_thread(lambda: None)
+        with writer.transaction("facts") as connection:
+            connection.execute("INSERT INTO facts (n) VALUES (2)")
+        writer._thread.open.commit()  # type: ignore[union-attr]
+        assert facts(reader) == [1]
+    assert facts(reader) == [1, 2]
+    reader.close()
+    writer.close()

@@ -3,9 +3,12 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 import fedling_native
 from tests.native import coverage
 from tests.native.compiler import PORTABLE, SOURCES
+from tests.native.test_matrix import TARGETS
 
 LINES, BRANCHES = 95, 90  # percent, at least
 
@@ -21,6 +24,12 @@ def test_nearly_all_lines_and_branches_are_reached(
     assert source_of(fedling_native.isa()) in ran
     assert coverage.lines(list(ran.values())).percent >= LINES
     assert coverage.branches(list(ran.values())).percent >= BRANCHES
+
+
+@pytest.mark.parametrize("isa", sorted({target.isa for target in TARGETS.values()}))
+def test_each_table_is_in_one_file(isa: str) -> None:
+    """So that the test above finds that of the processor it runs on."""
+    assert source_of(isa).startswith("loops/")
 
 
 def source_of(isa: str) -> str:

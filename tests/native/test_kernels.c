@@ -69,10 +69,11 @@ static size_t draw_length(size_t limit) {
 /* ---- One case ---- */
 
 /* Of a gradient, in every table. */
-#define MOST_ROWS (FDL_TALL > FDL_GRADIENT_ROWS ? FDL_TALL : FDL_GRADIENT_ROWS)
-#define BUFFERS   6
-#define LONGEST   20000 /* more than any table works on at a time */
-#define WEIGHTS   20000 /* about as many in a case, for the sake of time */
+#define MOST_ROWS    (FDL_TALL > FDL_GRADIENT_ROWS ? FDL_TALL : FDL_GRADIENT_ROWS)
+#define MOST_COLUMNS 256 /* a multiple of FDL_PIECE */
+#define BUFFERS      6
+#define LONGEST      20000 /* more than any table works on at a time */
+#define WEIGHTS      20000 /* about as many in a case, for the sake of time */
 
 typedef struct {
     fdl_block block;
@@ -83,9 +84,10 @@ typedef struct {
     int32_t shift;
 
     int8_t *x, *d;
+    size_t x_count;
     int32_t *acc;
     int8_t *q;
-    int32_t *g; /* [MOST_ROWS][FDL_PIECE] */
+    int32_t *g; /* [MOST_ROWS][MOST_COLUMNS] */
     uint32_t *magnitude;
 
     uint8_t *buffer[BUFFERS];
@@ -195,16 +197,20 @@ static int unweave(size_t tall, fdl_block *block, fdl_block rows) {
     return rest == 0;
 }
 
-static void weave_gradient(size_t tall, const int32_t *rows, int32_t *woven) {
-    for (size_t o = 0; o < MOST_ROWS; o++)
-        for (size_t i = 0; i < FDL_PIECE; i++)
-            woven[place(tall, FDL_PIECE, o, i)] = rows[o * FDL_PIECE + i];
-}
-
-static void unweave_gradient(size_t tall, const int32_t *woven, int32_t *rows) {
-    for (size_t o = 0; o < MOST_ROWS; o++)
-        for (size_t i = 0; i < FDL_PIECE; i++)
-            rows[o * FDL_PIECE + i] = woven[place(tall, FDL_PIECE, o, i)];
+/* gradient() with g woven, in memory that ends where its last value ends. */
+static void run_woven_gradient(const fdl_kernels *kernels, scene *s) {
+    size_t tall = tall_of(kernels), columns = multiple(s->block.len, FDL_WIDE);
+    int32_t *woven = malloc(tall * columns * sizeof *woven + (columns == 0));
+    if (woven == NULL)
+        exit(2);
+    for (size_t o = 0; o < tall; o++)
+        for (size_t i = 0; i < columns; i++)
+            woven[place(tall, columns, o, i)] = s->g[o * MOST_COLUMNS + i];
+    kernels->gradient(woven, &s->windows, s->d, s->block.step, s->block.rows, s->block.len);
+    for (size_t o = 0; o < tall; o++)
+        for (size_t i = 0; i < columns; i++)
+            s->g[o * MOST_COLUMNS + i] = woven[place(tall, columns, o, i)];
+    free(woven);
 }
 
 /* Of the block's length; they overlap. */
@@ -213,16 +219,37 @@ static void draw_windows(scene *s) {
     size_t spread = draw() % 2 ? draw() % 64 : n * s->block.len;
     for (size_t m = 0; m < n; m++)
         s->at[m] = (uint32_t)draw_in(0, (int32_t)spread);
-    s->x = take_int8(s, spread + s->block.len);
+    s->x_count = spread + s->block.len;
+    s->x = take_int8(s, s->x_count);
     s->windows = (fdl_windows){s->x, s->at, n};
 }
 
 /* ---- The functions ---- */
 
+static void make_absolute(int8_t *values, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        values[i] = (int8_t)abs(values[i]);
+}
+
+/* Sums at an end of the 32 bits, which all products lead away from: factors are not negative, and
+ * weights as large as they can be. What a table adds and takes away again wraps around. */
+static void go_to_the_end(scene *s, int8_t *factors, size_t factor_count, size_t acc_count) {
+    int32_t weight = draw() % 2 ? INT16_MAX : INT16_MIN;
+    make_absolute(factors, factor_count);
+    for (size_t o = 0; o < s->block.rows; o++)
+        for (size_t i = 0; i < s->block.len; i++)
+            s->block.at[o * s->block.step + i] = (int16_t)weight;
+    for (size_t j = 0; j < acc_count; j++)
+        s->acc[j] = weight < 0 ? INT32_MAX : INT32_MIN;
+}
+
 static void draw_dot(scene *s) {
     draw_block(s);
     draw_windows(s);
-    s->acc = take_int32(s, s->windows.n * s->block.rows, 1 << 30);
+    size_t count = s->windows.n * s->block.rows;
+    s->acc = take_int32(s, count, 1 << 30);
+    if (draw() % 4 == 0)
+        go_to_the_end(s, s->x, s->x_count, count);
 }
 
 static void run_dot(const fdl_kernels *kernels, scene *s) {
@@ -237,6 +264,8 @@ static void draw_spread(scene *s) {
         last = s->at[m] > last ? s->at[m] : last;
     s->d = take_int8(s, s->windows.n * s->block.rows);
     s->acc = take_int32(s, last + s->block.len, 1 << 30);
+    if (draw() % 4 == 0)
+        go_to_the_end(s, s->d, s->windows.n * s->block.rows, last + s->block.len);
 }
 
 static void run_spread(const fdl_kernels *kernels, scene *s) {
@@ -249,31 +278,45 @@ static size_t most_rows(const fdl_kernels *kernels) {
     return tall > 0 ? tall : FDL_GRADIENT_ROWS;
 }
 
+static size_t most_columns(const fdl_kernels *kernels) {
+#if FDL_TALL > 1
+    return kernels->tall > 0 ? kernels->columns : FDL_PIECE;
+#else
+    (void)kernels;
+    return FDL_PIECE;
+#endif
+}
+
+/* Past `rows` and `len` values that must stay. */
 static void draw_gradient(scene *s) {
-    size_t rows = (size_t)draw_in(0, (int32_t)most_rows(tested)), len = draw_length(FDL_PIECE);
+    size_t rows = (size_t)draw_in(0, (int32_t)most_rows(tested));
+    size_t len = draw_length(most_columns(tested));
     s->block = (fdl_block){NULL, rows, rows + draw() % 20, len};
     draw_windows(s);
     s->d = take_int8(s, s->windows.n > 0 ? (s->windows.n - 1) * s->block.step + rows : 0);
-    s->g = take(s, MOST_ROWS * FDL_PIECE, sizeof *s->g);
-    for (size_t r = 0; r < rows; r++)
-        for (size_t i = 0; i < len; i++)
-            s->g[r * FDL_PIECE + i] = draw_value(-(1 << 29), 1 << 29);
+    s->g = take_int32(s, MOST_ROWS * MOST_COLUMNS, 1 << 29);
 }
 
-/* What is past `rows` and `len` may hold anything. */
-static void run_gradient(const fdl_kernels *kernels, scene *s) {
-    static int32_t woven[MOST_ROWS * FDL_PIECE];
-    int is_woven = tall_of(kernels) > 1;
-    int32_t *g = is_woven ? woven : s->g;
-    if (is_woven)
-        weave_gradient(tall_of(kernels), s->g, g);
-    kernels->gradient(g, &s->windows, s->d, s->block.step, s->block.rows, s->block.len);
-    if (is_woven)
-        unweave_gradient(tall_of(kernels), g, s->g);
+static void copy_piece(int32_t *to, size_t to_step, const int32_t *from, size_t from_step) {
     for (size_t r = 0; r < MOST_ROWS; r++)
-        for (size_t i = 0; i < FDL_PIECE; i++)
-            if (r >= s->block.rows || i >= s->block.len)
-                s->g[r * FDL_PIECE + i] = 0;
+        memcpy(to + r * to_step, from + r * from_step, FDL_PIECE * sizeof *to);
+}
+
+/* Row by row it is of FDL_PIECE columns at most. */
+static void run_gradient(const fdl_kernels *kernels, scene *s) {
+    int32_t piece[MOST_ROWS * FDL_PIECE];
+    if (tall_of(kernels) > 1) {
+        run_woven_gradient(kernels, s);
+        return;
+    }
+    for (size_t start = 0; start < s->block.len; start += FDL_PIECE) {
+        fdl_windows windows = s->windows;
+        windows.x += start;
+        copy_piece(piece, FDL_PIECE, s->g + start, MOST_COLUMNS);
+        kernels->gradient(piece, &windows, s->d, s->block.step, s->block.rows,
+                          smaller(s->block.len - start, FDL_PIECE));
+        copy_piece(s->g + start, MOST_COLUMNS, piece, FDL_PIECE);
+    }
 }
 
 static void draw_apply(scene *s) {

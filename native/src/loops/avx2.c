@@ -161,12 +161,6 @@ static AVX2 void multiply_turned(int32_t *acc, const uint32_t *to, size_t left,
     multiply_all(acc, to, left, x, w->of[0], 1, twos, n);
 }
 
-/* Where the values of each window begin that lie one window after the other. */
-static void count_off(uint32_t to[FDL_WINDOWS], size_t n, size_t values) {
-    for (size_t m = 0; m < n; m++)
-        to[m] = (uint32_t)(m * values);
-}
-
 static AVX2 void avx2_dot(int32_t *acc, const fdl_windows *windows, const fdl_block *block) {
     packed_factors x;
     uint32_t to[FDL_WINDOWS];
@@ -424,7 +418,7 @@ static AVX2 uint32_t avx2_scale(int32_t *acc, size_t count, int32_t mantissa) {
         __m256i v = _mm256_mullo_epi32(load(acc + j), _mm256_set1_epi32(mantissa));
         store(acc + j, _mm256_srai_epi32(_mm256_add_epi32(v, _mm256_set1_epi32(64)), 7));
     }
-    return avx2_magnitude(acc, j, 0) | fdl_plain_scale(acc + j, count - j, mantissa);
+    return avx2_magnitude(acc, j, 0) | fdl_plain.scale(acc + j, count - j, mantissa);
 }
 
 static AVX2 void avx2_add_up(int32_t *to, const int8_t *x, size_t n, size_t count) {
@@ -449,7 +443,7 @@ static AVX2 int avx2_has_lowest(const int8_t *x, size_t count) {
     size_t i = 0;
     for (; i + 32 <= count; i += 32)
         found = _mm256_or_si256(found, _mm256_cmpeq_epi8(load(x + i), _mm256_set1_epi8(-128)));
-    return _mm256_movemask_epi8(found) != 0 || fdl_plain_has_lowest(x + i, count - i);
+    return _mm256_movemask_epi8(found) != 0 || fdl_plain.has_lowest(x + i, count - i);
 }
 
 static AVX2 void avx2_narrow(const int32_t *acc, size_t count, int32_t shift, int32_t low,

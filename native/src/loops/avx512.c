@@ -29,10 +29,6 @@ static inline size_t left_of(size_t len, size_t start) {
     return len > start ? len - start : 0;
 }
 
-static inline size_t fours_of(size_t len) {
-    return (len + 3) / 4;
-}
-
 /* ---- Loads and stores: `left` values remain, past them are zeros and nothing is touched ---- */
 
 static AVX512 INLINE __m512i load(const void *p) {
@@ -110,8 +106,8 @@ static AVX512 INLINE __m512i order_four(__m512i v) {
                                                                        10, 9, 11, 12, 14, 13, 15)));
 }
 
-/* gcc copies sums of type __m512i from register to register in a loop. */
-typedef int32_t sums __attribute__((vector_size(64)));
+/* gcc copies sums of type __m512i from register to register in a loop. Unsigned: they wrap around. */
+typedef uint32_t sums __attribute__((vector_size(64)));
 
 static AVX512 INLINE void add_products(sums *to, __m512i of_uint8, __m512i of_int8) {
     *to = (sums)_mm512_dpbusd_epi32((__m512i)*to, of_uint8, of_int8);
@@ -191,12 +187,6 @@ static AVX512 void multiply_turned(int32_t *acc, const uint32_t *to, size_t left
                                    const packed_factors *x, const turned_weights *w, size_t fours,
                                    size_t n) {
     multiply_all(acc, to, left, x, NULL, w, fours, n);
-}
-
-/* Where the values of each window begin that lie one window after the other. */
-static void count_off(uint32_t to[FDL_WINDOWS], size_t n, size_t values) {
-    for (size_t m = 0; m < n; m++)
-        to[m] = (uint32_t)(m * values);
 }
 
 static AVX512 void vnni_dot(int32_t *acc, const fdl_windows *windows, const fdl_block *block) {

@@ -76,9 +76,27 @@ static INLINE void add_products(int32x4_t first[2], int32x4_t second[2], const i
     }
 }
 
-#define TABLE      fdl_dotprod
-#define TABLE_NAME "dotprod"
 #include "neon_loops.h"
+
+const fdl_kernels fdl_dotprod = {
+    .name = "dotprod",
+    .tall = LANES,
+    .columns = 256,
+    .dot = neon_dot,
+    .spread = neon_spread,
+    .gradient = neon_gradient,
+    .apply = neon_apply,
+    .descend = neon_descend,
+    .descend_one = neon_descend_one,
+    .magnitude = neon_magnitude,
+    .mask = neon_mask,
+    .scale = neon_scale,
+    .add_up = neon_add_up,
+    .shift = fdl_shift_all,
+    .has_lowest = neon_has_lowest,
+    .softmax = fdl_softmax,
+    .narrow = neon_narrow,
+};
 
 #ifdef __clang__
 #pragma clang attribute pop

@@ -1,4 +1,4 @@
-/* The tables of inner loops that this build can choose from, beside fdl_plain. */
+/* The tables of inner loops that this build can choose from, beside fdl_plain, and what they share. */
 #ifndef FDL_ISA_H
 #define FDL_ISA_H
 
@@ -43,5 +43,15 @@ extern const fdl_kernels fdl_dsp;
 #else
 #define FDL_DSP 0
 #endif
+
+static inline size_t fours_of(size_t len) {
+    return (len + 3) / 4;
+}
+
+/* Where the values of each window begin that lie one window after the other. */
+static inline void count_off(uint32_t to[FDL_WINDOWS], size_t n, size_t values) {
+    for (size_t m = 0; m < n; m++)
+        to[m] = (uint32_t)(m * values);
+}
 
 #endif

@@ -3,7 +3,7 @@
  * Every table gives the same bits as fdl_plain, which is always built and which the others are
  * tested against. A weight is stored as an int16; the int8 that multiplies is its high byte, in
  * [-128, 127]. Inputs and errors are int8, never -128. Nothing here is aligned to more than its
- * type, and any length may be 0. */
+ * type, and any length may be 0 unless a function says otherwise. */
 #ifndef FDL_KERNELS_H
 #define FDL_KERNELS_H
 
@@ -59,8 +59,10 @@ typedef struct fdl_kernels {
                    const fdl_block *block);
 
     /* g of row r and column i += sum over m of d[m * d_step + r] * window m [i], r < rows and
-     * i < len, `tall` and `columns` at most. g lies as weights that are woven, or as above.
-     * |g| < 2^30 before and after. */
+     * i < len, |g| < 2^30 before and after. Of a table that has its weights woven, rows and len are
+     * `tall` and `columns` at most, and g lies as weights do: `tall` * len values, len rounded up
+     * to a multiple of FDL_WIDE; of others FDL_GRADIENT_ROWS and FDL_PIECE, and g lies as above.
+     * What is past `rows` and `len` stays as it was: fdl_clip() sums it, too. */
     void (*gradient)(int32_t *g, const fdl_windows *windows, const int8_t *d, size_t d_step,
                      size_t rows, size_t len);
 
@@ -94,7 +96,7 @@ typedef struct fdl_kernels {
     /* Whether some x is -128. */
     int (*has_lowest)(const int8_t *x, size_t count);
 
-    /* fdl_softmax(), for batches. */
+    /* fdl_softmax(), for batches, n > 0, classes > 0. */
     void (*softmax)(int32_t *z, size_t n, size_t classes, fdl_exp_steps by, const uint8_t *labels);
 
     /* q = the middle of low, rshift(acc, shift) and 127; 0 <= shift <= 24, low is -127 or 0. q may

@@ -64,7 +64,25 @@ static INLINE void add_products(int32x4_t first[2], int32x4_t second[2], const i
     second[1] = sum3;
 }
 
-#define TABLE      fdl_neon
-#define TABLE_NAME "neon"
 #include "neon_loops.h"
+
+const fdl_kernels fdl_neon = {
+    .name = "neon",
+    .tall = LANES,
+    .columns = 256,
+    .dot = neon_dot,
+    .spread = neon_spread,
+    .gradient = neon_gradient,
+    .apply = neon_apply,
+    .descend = neon_descend,
+    .descend_one = neon_descend_one,
+    .magnitude = neon_magnitude,
+    .mask = neon_mask,
+    .scale = neon_scale,
+    .add_up = neon_add_up,
+    .shift = fdl_shift_all,
+    .has_lowest = neon_has_lowest,
+    .softmax = fdl_softmax,
+    .narrow = neon_narrow,
+};
 #endif

@@ -1,5 +1,5 @@
-/* The inner loops with NEON, made of the products of the file that includes this one, which names the
- * table TABLE and TABLE_NAME. */
+/* The inner loops with NEON, made of the products of the file that includes this one, which ends with
+ * their table. */
 #ifndef FDL_NEON_LOOPS_H
 #define FDL_NEON_LOOPS_H
 
@@ -70,12 +70,6 @@ static void multiply_woven(int32_t *acc, const uint32_t *to, size_t left, const 
 static void multiply_turned(int32_t *acc, const uint32_t *to, size_t left, const int8_t *turned,
                             const packed_factors *factors, size_t len, size_t n) {
     multiply_all(acc, to, left, turned, NULL, factors, len, n);
-}
-
-/* Where the values of each window begin that lie one window after the other. */
-static void count_off(uint32_t to[FDL_WINDOWS], size_t n, size_t values) {
-    for (size_t m = 0; m < n; m++)
-        to[m] = (uint32_t)(m * values);
 }
 
 /* Eight woven rows from row o on. */
@@ -285,25 +279,5 @@ static void neon_descend_one(const fdl_block *block, const int8_t *x, const int8
         }
     }
 }
-
-const fdl_kernels TABLE = {
-    .name = TABLE_NAME,
-    .tall = LANES,
-    .columns = 256,
-    .dot = neon_dot,
-    .spread = neon_spread,
-    .gradient = neon_gradient,
-    .apply = neon_apply,
-    .descend = neon_descend,
-    .descend_one = neon_descend_one,
-    .magnitude = neon_magnitude,
-    .mask = neon_mask,
-    .scale = neon_scale,
-    .add_up = neon_add_up,
-    .shift = fdl_shift_all,
-    .has_lowest = neon_has_lowest,
-    .softmax = fdl_softmax,
-    .narrow = neon_narrow,
-};
 
 #endif

@@ -30,10 +30,6 @@
 #define PACKED     16384       /* bytes of factors that are worked on at a time: half of L1 */
 #define LONGEST    640         /* factors of a lane, at most */
 
-static inline size_t fours_of(size_t len) {
-    return (len + 3) / 4;
-}
-
 /* Factors that are packed at a time, of n windows. */
 static inline size_t piece_of(size_t n) {
     return smaller(PACKED / (fours_of(n) * GROUP) * 4 / LANES * LANES, LONGEST);

@@ -58,7 +58,7 @@ static uint32_t neon_scale(int32_t *acc, size_t count, int32_t mantissa) {
 /* 8 sums; those of the end may be made twice. */
 static void neon_add_up(int32_t *sums, const int8_t *x, size_t n, size_t count) {
     if (count < 8) {
-        fdl_plain_add_up(sums, x, n, count);
+        fdl_plain.add_up(sums, x, n, count);
         return;
     }
     for (size_t start = 0; start < count; start += 8) {

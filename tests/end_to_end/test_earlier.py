@@ -1,7 +1,6 @@
 """An agent and an aggregator that were installed at different times hold rounds with each other."""
 
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ from fedling_sim.mosquitto import Mosquitto
 from tests.support import earlier
 from tests.support.agent import Agent, rows
 from tests.support.aggregator import ROOT
+from tests.support.waiting import until
 
 PATIENCE_S = 60.0
 ROUNDS = 2
@@ -87,11 +87,14 @@ def test_rounds_of_two_ages(mosquitto: Mosquitto, tmp_path: Path, before: Path, 
     broker.enrol(facts["device"], facts["key"])
     agent.run("ingest", "wrist", text=rows(6, 200))
     agent.start()
-    late = time.monotonic() + PATIENCE_S
     try:
         with broker.serving():
-            while _accepted(agent) < 1 + ROUNDS:  # the first one is of statistics
-                assert time.monotonic() < late, agent.log_text()[-3000:]
+            # The first one is of statistics.
+            until(
+                lambda: _accepted(agent) >= 1 + ROUNDS,
+                says=lambda: agent.log_text()[-3000:],
+                patience_s=PATIENCE_S,
+            )
         broker.run("round", "verify", "--all")
     finally:
         agent.kill()

@@ -14,6 +14,7 @@ from typing import Any
 from fedling_agent.service.control import Client, Unavailable
 from fedling_sim.world import FakeDevice, Weather
 from tests.support.aggregator import ROOT, TOPICS
+from tests.support.waiting import until
 
 GOOD = Weather(mains=True, battery=90, temperature=40, network=True)
 STOP_S = 30.0
@@ -121,6 +122,16 @@ sys = "sys"
                 env=os.environ | environment,
                 start_new_session=True,
             )
+
+    def serve(self) -> None:
+        """Start it, and wait until it answers."""
+        self.start()
+        until(self._answers, says=self.log_text)
+
+    def _answers(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, self.log_text()
+        return bool(self.status())
 
     def status(self) -> dict[str, Any]:
         """From the running service; empty while it does not answer."""

@@ -12,6 +12,7 @@ from fedling_protocol.net import mqtt
 from fedling_protocol.runtime.loop import Loop
 from fedling_sim.mosquitto import Mosquitto
 from tests.protocol.net.test_mqtt import CONNACK, End, FakeBroker, loop, read_packet
+from tests.support.waiting import receive
 
 __all__ = ["loop"]
 
@@ -154,9 +155,7 @@ def test_message_that_is_still_leaving_is_no_silence(
         peer.sendall(CONNACK)
         waits.wait_for_turns()
         peer.recv(5)
-        length = size + 5
-        while length:
-            length -= len(peer.recv(min(length, 1_000_000)))
+        receive(peer, size + 5)
         peer.sendall(b"\x40\x02\x00\x01")
         peer.recv(1)
 

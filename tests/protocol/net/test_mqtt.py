@@ -24,6 +24,7 @@ from fedling_protocol.runtime.loop import WRITE, Loop
 from fedling_protocol.runtime.worker import ThreadWorker
 from fedling_sim.mosquitto import Mosquitto, free_port
 from tests.support.tools import own_network
+from tests.support.waiting import until
 
 LIMIT = 10_000
 PATIENCE_S = 20.0
@@ -88,13 +89,11 @@ class End:
         self.link.start()
 
     def until(self, condition: Callable[[], bool]) -> None:
-        """Run the loop until the condition holds; it must within PATIENCE_S."""
-        late: list[bool] = []
-        timer = self.loop.after(PATIENCE_S, lambda: late.append(True))
-        while not condition():
-            assert not late, f"still waiting; heard {self.heard.events} {self.heard.messages}"
-            self.loop.turn()
-        timer.cancel()
+        """Run the loop until the condition holds."""
+        until(condition, self.loop.turn, says=self._heard)
+
+    def _heard(self) -> str:
+        return f"heard {self.heard.events} {self.heard.messages}"
 
     def connect(self) -> "End":
         self.until(lambda: self.link.connected)
@@ -198,12 +197,10 @@ def test_unknown_host_is_told_and_tried_again(loop: Loop) -> None:
         PLAIN,
     )
     link.start()
-    while len(heard.events) < 2:
-        loop.turn(PATIENCE_S)
+    until(lambda: len(heard.events) >= 2, loop.turn)
     done: list[bool] = []
     link.stop(None, lambda: done.append(True))
-    while not done:
-        loop.turn(PATIENCE_S)
+    until(lambda: done, loop.turn)
 
 
 def test_name_with_an_address_that_does_not_answer(

@@ -25,6 +25,7 @@ from tests.protocol.net.test_mqtt import CONNACK, End, FakeBroker
 from tests.support.access import access_settings
 from tests.support.certificates import Authority, Pair, mosquitto_settings
 from tests.support.tools import need
+from tests.support.waiting import line_of, receive, until
 
 PATIENCE_S = 20.0
 
@@ -126,8 +127,7 @@ def connected(
     drip = Drip(random.Random(seed), most)
     transport = tls.layer(settings_of(authority, host=host)).wrap(cast(socket.socket, drip))
     other = Other(server_context(server), drip)
-    while transport.handshake() is not None or not other.ready:
-        other.turn()
+    until(lambda: transport.handshake() is None and other.ready, lambda _: other.turn())
     return transport, other
 
 
@@ -199,8 +199,7 @@ class OpenSsl:
         assert self.process.stdout is not None
         assert self.process.stdin is not None
         self.said, self._stdin = self.process.stdout, self.process.stdin
-        while b"ACCEPT" not in self.said.readline():
-            pass
+        line_of(self.process, lambda line: b"ACCEPT" in line)
         self.socket = socket.create_connection(("127.0.0.1", port), PATIENCE_S)
 
     def say(self, line: str) -> None:
@@ -215,16 +214,18 @@ class OpenSsl:
 
 def after(command: str, other: OpenSsl, transport: Transport) -> bytes:
     """What is heard of a line that follows a command."""
-    while transport.handshake() is not None:  # it blocks: what it wants is there when it returns
-        pass
+    until(lambda: transport.handshake() is None)
     other.say(command)
     other.socket.recv(1, socket.MSG_PEEK)  # s_server reads one command at a time
     other.say("hello")
-    heard = b""
-    while not heard.endswith(b"hello\n"):
+    heard = bytearray()
+
+    def hear(_: float) -> None:
         with suppress(BlockingIOError):
-            heard += transport.recv(100)
-    return heard
+            heard.extend(transport.recv(100))
+
+    until(lambda: heard.endswith(b"hello\n"), hear)
+    return bytes(heard)
 
 
 @pytest.mark.parametrize("command", ["K", "k"])
@@ -234,8 +235,7 @@ def test_keys_of_tls_1_3_may_be_renewed(authority: Authority, server: Pair, comm
     transport = tls.layer(settings_of(authority)).wrap(other.socket)
     assert after(command, other, transport) == b"hello\n"
     assert transport.send(b"and back\n") == 9
-    while b"and back" not in (line := other.said.readline()):
-        assert line
+    line_of(other.process, lambda line: b"and back" in line)
     other.end()
 
 
@@ -263,17 +263,10 @@ def secured(server: Pair, talk: Callable[[ssl.SSLSocket], None]) -> Callable[[so
     return inner
 
 
-def exactly(peer: ssl.SSLSocket, count: int) -> bytes:
-    data = b""
-    while len(data) < count:
-        data += peer.recv(count - len(data))
-    return data
-
-
 def packet(peer: ssl.SSLSocket) -> bytes:
     """One short MQTT packet."""
-    head = exactly(peer, 2)
-    return head + exactly(peer, head[1])
+    head = receive(peer, 2)
+    return head + receive(peer, head[1])
 
 
 def test_many_messages_of_one_record_all_come(

@@ -128,7 +128,7 @@ def play(
     report.row(
         devices=len(devices), failed=prefix.strip("_") or "links", first_s=times[0],
         median_s=times[len(times) // 2], last_s=times[-1], most_in_a_second=most,
-        tries=sum(d.connects for d in devices) - sum(connects), joined_s=joined_s,
+        connects=sum(d.connects for d in devices) - sum(connects), joined_s=joined_s,
         aggregator_s=took_s, bench_s=own_s,
     )  # fmt: skip
     report.figure(f"{prefix}reconnect_s", times[-1])

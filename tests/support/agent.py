@@ -30,6 +30,25 @@ name = "y"
 unit = "m/s2"
 resolution = 0.01
 """
+ROUNDS = 2
+TASK = f"""
+[task]
+name = "watch"
+stream = "wrist"
+window = 4
+stride = 4
+channels = 2
+labels = ["label 0", "label 1", "label 2"]
+rounds = {ROUNDS}
+[model]
+layers = [8, 3]
+[training]
+epochs = 1
+batch = 4
+learning_rate = 0.1
+[cohort]
+goal = 1
+"""
 
 
 class Agent:

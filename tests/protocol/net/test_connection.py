@@ -11,10 +11,8 @@ import pytest
 from fedling_protocol.net import mqtt
 from fedling_protocol.runtime.loop import Loop
 from fedling_sim.mosquitto import Mosquitto
-from tests.protocol.net.test_mqtt import CONNACK, End, FakeBroker, loop, read_packet
+from tests.protocol.net.ends import CONNACK, End, FakeBroker, read_packet
 from tests.support.waiting import receive
-
-__all__ = ["loop"]
 
 MOST = 50_000  # bytes that the broker takes
 

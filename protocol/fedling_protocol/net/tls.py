@@ -6,7 +6,6 @@ TLS waits: what a handshake takes of the loop is its arithmetic, a step at a tim
 
 import socket
 import ssl
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC
@@ -17,6 +16,7 @@ from typing import NoReturn
 from cryptography import x509
 
 from fedling_protocol.common_settings import MqttSettings
+from fedling_protocol.moments import moment
 from fedling_protocol.net.tls_faults import NOT_TLS, UNFINISHED, Shown, sentence
 from fedling_protocol.net.transport import Layer
 from fedling_protocol.runtime.loop import READ, WRITE
@@ -60,8 +60,7 @@ def ending(mqtt: MqttSettings, now_s: float) -> tuple[str, bool]:
     except (OSError, ValueError) as error:
         raise SettingsError(f"{mqtt.certificate_file}: mqtt.certificate_file: {error}") from error
     ends_s = _ends_s(certificate)
-    day = time.strftime("%Y-%m-%d", time.gmtime(ends_s))
-    return f"{mqtt.certificate_file} holds until {day}", ends_s < now_s + SOON_S
+    return f"{mqtt.certificate_file} holds until {moment(ends_s)}", ends_s < now_s + SOON_S
 
 
 def _ends_s(certificate: x509.Certificate) -> float:

@@ -20,9 +20,9 @@ import statistics
 import sys
 
 from bench.report import Report
-from bench.support.compiled import library
+from bench.support.compiled import kernel, library
 from bench.support.contestants import Contestant, Course, Fedling, Numpy, PlainC, UnrolledC, course
-from fedling_native import Kind, average_pool, conv, dense, isa
+from fedling_native import Kind, average_pool, conv, dense
 
 WATCH_CNN = (
     conv((1, 100, 6), 16, (1, 9), (1, 2), relu=True),
@@ -96,7 +96,7 @@ def tell(report: Report, key: str, of: Course) -> dict[str, float]:
     times, peak = compare(of)
     ratios = {f"ratio_{k}": times[k] / times["fedling"] for k in times if k != "fedling"}
     microseconds = {f"{k}_us": times[k] * 1e6 for k in times}
-    report.row(net=of.name, batch=of.batch, **microseconds, **ratios)
+    report.row(net=of.name, batch=of.batch, loops=loops(), **microseconds, **ratios)
     for name, ratio in ratios.items():
         report.figure(f"{name}_{key}_b{of.batch}", round(ratio, 2))
     if (key, of.batch) == ("784", 16) and peak:
@@ -104,11 +104,18 @@ def tell(report: Report, key: str, of: Course) -> dict[str, float]:
     return times
 
 
+def loops() -> str:
+    """The table of inner loops that the kernel under test chooses here."""
+    name = kernel().fdl_isa
+    name.restype = ctypes.c_char_p
+    return str(name().decode())
+
+
 def describe_machine() -> None:
     """What runs, and what does not."""
     name = library("peak.c").peak_name
     name.restype = ctypes.c_char_p
-    print(f"kernel: {isa()}; peak of int8: {name().decode() or 'no loop for this processor'}")
+    print(f"kernel: {loops()}; peak of int8: {name().decode() or 'no loop for this processor'}")
     if not has_torch():
         print("SKIPPED: PyTorch is not installed (extra `bench`); no ratio_torch_", file=sys.stderr)
 

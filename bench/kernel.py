@@ -2,8 +2,9 @@
 
 The kernel is called from C, with the inner loops that it chooses when it runs. CPU time, medians of
 runs that take turns, so that what else the machine does falls on all. A run is whole epochs of 64
-batches, each from the same first weights. Fails when the plain C is slower than 0.9 times numpy at
-784-200-10, batch 16: it would be no measure. Beside it the same C unrolled by hand.
+batches, each from the same first weights. Beside the plain C the same unrolled by hand: compilers
+differ in what they make of the plain one. Fails when the faster of both is slower than 0.9 times
+numpy at 784-200-10, batch 16: it would be no measure.
 
 ratio_c_, ratio_unrolled_c_, ratio_numpy_, ratio_torch_NET_bBATCH    their time by the kernel's
 peak_share_784_b16    products that the kernel adds, of the most that the core can in int8
@@ -126,11 +127,13 @@ def main() -> None:
         (key, batch): tell(report, key, course(layers, batch, BATCHES))
         for key, layers, batch in NETS
     }
-    speed = times["784", 16]["numpy"] / times["784", 16]["c"]
-    report.figure("c_of_numpy_784_b16", round(speed, 2))
+    of = times["784", 16]
+    speeds = {name: of["numpy"] / of[name] for name in ("c", "unrolled_c")}
+    for name, speed in speeds.items():
+        report.figure(f"{name}_of_numpy_784_b16", round(speed, 2))
     report.finish()
-    if speed < SLOWEST_C:
-        raise SystemExit(f"the plain C reaches {speed:.2f} of numpy's speed: no measure")
+    if max(speeds.values()) < SLOWEST_C:
+        raise SystemExit(f"C reaches {max(speeds.values()):.2f} of numpy's speed: no measure")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from typing import NoReturn
 
 import pytest
 
+from fedling_broker.mosquitto.process import Mosquitto, free_port
 from fedling_protocol.net.link import MqttLink
 from fedling_protocol.net.mqtt import new_client
 from fedling_protocol.net.ports import Broker, Credentials, Will
@@ -22,7 +23,6 @@ from fedling_protocol.net.way import Way
 from fedling_protocol.runtime.backoff import Backoff
 from fedling_protocol.runtime.loop import WRITE, Loop
 from fedling_protocol.runtime.worker import ThreadWorker
-from fedling_sim.mosquitto import Mosquitto, free_port
 from tests.support.tools import own_network
 
 LIMIT = 10_000

@@ -26,7 +26,7 @@ from fedling_protocol.wire.messages import (
     Roots,
 )
 from fedling_protocol.wire.names import AGGREGATOR, AUTHORITY
-from fedling_protocol.wire.payload import encode_unchecked
+from fedling_protocol.wire.payload import without_mac
 from fedling_protocol.wire.refused import Reason, Refused
 from fedling_protocol.wire.roots import succeed
 from fedling_protocol.wire.token import Purpose, Token, fingerprint
@@ -100,7 +100,7 @@ def test_code_is_the_golden_one_and_over_every_field(said: Enrol | Enrolled) -> 
 
 
 def test_code_of_a_question_is_not_that_of_an_answer() -> None:
-    bare = encode_unchecked(replace(ANSWER, mac=None))
+    bare = without_mac(ANSWER)
     assert not proves(TOKEN, replace(ANSWER, mac=TOKEN.seal(Purpose.ASK, bare)))
 
 

@@ -5,10 +5,12 @@ from typing import Final
 
 WIRE_VERSION: Final = 1
 AGGREGATOR: Final = "aggregator"  # the id of the aggregator's certificate
+AUTHORITY: Final = "authority"  # of that of the authority, which certifies devices
 
-NAME: Final = re.compile("[a-z0-9][a-z0-9-]{0,31}")  # of a fleet, a task, a stream
+NAME: Final = re.compile("[a-z0-9][a-z0-9-]{0,31}")  # of a fleet, a task, a stream, a device
 DEVICE: Final = re.compile("[a-z2-7]{16}")
-OWNER: Final = re.compile(f"{DEVICE.pattern}|{AGGREGATOR}")  # of a certificate
+OWNER: Final = re.compile(f"{DEVICE.pattern}|{AGGREGATOR}|{AUTHORITY}")  # of a certificate
+HOST: Final = re.compile("[A-Za-z0-9._:-]{1,253}")  # a name or an address, of either version
 
 
 def is_name(text: str) -> bool:

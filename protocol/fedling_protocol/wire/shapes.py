@@ -14,6 +14,9 @@ from fedling_protocol.wire.limits import (
 from fedling_protocol.wire.messages import (
     CODEC_OF,
     Answer,
+    Certificate,
+    Enrol,
+    Enrolled,
     Model,
     Plan,
     PlanKind,
@@ -49,6 +52,14 @@ def check(message: object) -> None:
                 refuse("a reason with go, or none with wait")
         case Update():
             _check_tested(message)
+        case Certificate():
+            if 0 < message.until_s <= message.issued_s:
+                refuse("it ends before it begins")
+        case Enrol():
+            if (message.token_id is None) != (message.mac is None):
+                refuse("a token without its code, or a code without a token")
+        case Enrolled():
+            _check_enrolled(message)
         case Receipt():
             if (message.verdict is Verdict.DUPLICATE) != (message.of is not None):
                 refuse("a first verdict without duplicate, or duplicate without it")
@@ -132,6 +143,14 @@ def _check_tested(update: Update) -> None:
         refuse("more windows right than were tested")
     if not 1 <= sum(tested.windows for tested in update.tested) <= MAX_TESTED:
         refuse(f"a test of no window, or of more than {MAX_TESTED}")
+
+
+def _check_enrolled(answer: Enrolled) -> None:
+    if (answer.reason == "") != (answer.grant is not None):
+        refuse("granted with a reason, or refused without one")
+    grant = answer.grant
+    if grant is not None and (grant.tls_certificate is None) != (grant.tls_ca is None):
+        refuse("a certificate for TLS without its authority's, or the other way round")
 
 
 def _check_model(model: Model) -> None:

@@ -1,6 +1,7 @@
 """Messages to deterministic CBOR payloads and back, as the records of their kinds say."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import cast
 
 import cbor2
@@ -8,7 +9,7 @@ import cbor2
 from fedling_protocol.wire import bounded, shapes
 from fedling_protocol.wire.fields import Record, refuse, within
 from fedling_protocol.wire.kinds import Kind
-from fedling_protocol.wire.messages import Message
+from fedling_protocol.wire.messages import Enrol, Enrolled, Message
 from fedling_protocol.wire.names import WIRE_VERSION
 from fedling_protocol.wire.records import CHOICE_KEY, U32, VERSION_KEY
 from fedling_protocol.wire.refused import Reason, Refused
@@ -36,6 +37,12 @@ def encode(message: Message) -> bytes:
         name = type(message).__name__
         raise ValueError(f"{name} cannot be sent: {refused.detail}") from refused
     return cbor2.dumps(values)  # deterministic: integers, and keys that a record puts in order
+
+
+def without_mac(message: Enrol | Enrolled) -> bytes:
+    """What the code of a token in this message is over: its payload, but for the code itself."""
+    _, record = _OF_MESSAGE[type(message)]
+    return cbor2.dumps(record.to_wire(replace(message, mac=None)))
 
 
 def decode(kind: Kind, payload: bytes | memoryview) -> Message:

@@ -27,6 +27,8 @@ from fedling_protocol.wire.limits import (
 )
 from fedling_protocol.wire.messages import (
     Answer,
+    Enrol,
+    Enrolled,
     Hits,
     Message,
     Model,
@@ -44,10 +46,11 @@ from fedling_protocol.wire.messages import (
     Update,
     Verdict,
 )
-from fedling_protocol.wire.payload import decode, encode, kind_of
+from fedling_protocol.wire.payload import decode, encode, kind_of, without_mac
 from fedling_protocol.wire.refused import Reason, Refused
+from fedling_protocol.wire.token import Purpose, Token
 from tests.protocol.by_hand import Value, cbor
-from tests.protocol.samples import MESSAGES, TOPICS, message, payload, topic
+from tests.protocol.samples import MESSAGES, TOPICS, golden, message, payload, topic
 
 STATISTICS = cast(Plan, message("plan-statistics"))
 PLAN = cast(Plan, message("plan"))
@@ -300,3 +303,12 @@ def test_what_a_class_takes_is_bounded() -> None:
 
 def test_an_update_without_a_test_is_as_before() -> None:
     assert 9 not in cast(dict[int, Value], cbor2.loads(encode(replace(UPDATE, tested=None))))
+
+
+def test_what_a_code_is_over_is_the_payload_without_it() -> None:
+    """The codes of the golden vectors were made without the product."""
+    token = Token.parse(str(golden("token")["text"]))
+    for name, purpose in (("enrol", Purpose.ASK), ("enrolled", Purpose.ANSWER)):
+        found = message(name)
+        assert isinstance(found, Enrol | Enrolled)
+        assert found.mac == token.seal(purpose, without_mac(found))

@@ -7,7 +7,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from fedling_sim.mosquitto import Mosquitto
+from fedling_broker.mosquitto.process import Mosquitto
 from tests.support.tools import need
 
 # No deadline: a test says nothing about speed. In CI the same examples for the same commit.

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from fedling_broker.mosquitto.process import Mosquitto
 from fedling_protocol.common_settings import PLAINTEXT
 from fedling_protocol.exits import Exit
 from fedling_protocol.runtime.loop import Loop
-from fedling_sim.mosquitto import Mosquitto
 from tests.support.access import access_settings
 from tests.support.agent import Agent, rows
 from tests.support.fleet import ROOT, Aggregator, wait

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from fedling_broker.mosquitto.process import Mosquitto
 from fedling_protocol.net import mqtt
 from fedling_protocol.runtime.loop import Loop
-from fedling_sim.mosquitto import Mosquitto
 from tests.protocol.net.test_mqtt import CONNACK, End, FakeBroker, loop, read_packet
 
 __all__ = ["loop"]

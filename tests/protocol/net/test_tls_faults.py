@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from fedling_broker.mosquitto.process import Mosquitto
 from fedling_protocol.common_settings import MqttSettings
 from fedling_protocol.net import credentials, tls, tls_files
 from fedling_protocol.net.link import REVOKED_S
@@ -26,7 +27,6 @@ from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.settings import SettingsError
 from fedling_protocol.wire import identity
 from fedling_protocol.wire.identity import IdentityError
-from fedling_sim.mosquitto import Mosquitto
 from tests.protocol.net.test_mqtt import CONNACK, End, FakeBroker, Recorder
 from tests.support.certificates import DAY, Authority, Pair, mosquitto_settings
 from tests.support.tools import need
@@ -268,7 +268,7 @@ def test_who_is_revoked_asks_rarely(loop: Loop, authority: Authority, tmp_path: 
     with mosquitto(tmp_path, [*settings, f"crlfile {authority.revoke(pair)}"]) as port:
         end = End(
             loop, port, "one", layer=tls.layer(believing(authority, pair)), host="localhost",
-            heard=Recording(),
+            heard=Recording("test/state"),
         )  # fmt: skip
         end.until(lambda: bool(retries))
         end.stop()

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from fedling_protocol.wire import envelope, payload
 from fedling_protocol.wire.kinds import Kind
-from fedling_protocol.wire.messages import Certificate, Enrol, Enrolled, EnrolReason, Grant
+from fedling_protocol.wire.messages import Certificate, Enrol, Enrolled, EnrolReason, Grant, Roots
 from fedling_protocol.wire.names import AGGREGATOR, AUTHORITY
 from fedling_protocol.wire.refused import Reason, Refused
 from fedling_protocol.wire.token import Purpose, Token
@@ -35,10 +35,14 @@ class Denied:
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """What was granted, checked; certificate: this device's own."""
+    """What was granted, checked. certificate: this device's own
+
+    learned: what vouches for it and it itself, each with its envelope, in order
+    """
 
     grant: Grant
     certificate: Certificate
+    learned: tuple[tuple[Certificate | Roots, bytes], ...]
 
 
 def ask(key: bytes, tls_key: bytes, nonce: bytes, name: str, token: Token | None) -> Enrol:
@@ -83,14 +87,24 @@ def take_in(grant: Grant, trust: Trust, device: str, key: bytes) -> Granted:
     if grant.root not in trust.roots:
         raise Refused(Reason.TOKEN, "about another root than the known one")
     topics = trust.topics
-    if grant.roots is not None:
-        trust.open(topics.of(Kind.ROOTS), grant.roots)
-    for owner, signed in ((AUTHORITY, grant.authority), (AGGREGATOR, grant.aggregator)):
-        trust.open(topics.of(Kind.KEYS, owner), signed)
-    own = trust.open(topics.of(Kind.KEYS, device), grant.device).message
+    signed = [(topics.of(Kind.ROOTS), grant.roots)] if grant.roots is not None else []
+    signed += [
+        (topics.of(Kind.KEYS, owner), certificate)
+        for owner, certificate in (
+            (AUTHORITY, grant.authority),
+            (AGGREGATOR, grant.aggregator),
+            (device, grant.device),
+        )
+    ]
+    learned: list[tuple[Certificate | Roots, bytes]] = []
+    for topic, data in signed:
+        message = trust.open(topic, data).message
+        assert isinstance(message, Certificate | Roots)
+        learned.append((message, data))
+    own, _ = learned[-1]
     assert isinstance(own, Certificate)
     if own.key != key or own.revoked:
         raise Refused(Reason.CERTIFICATE, "it is not for this device's key")
     if 0 < own.until_s < trust.floor_s:
         raise Refused(Reason.EXPIRED, "what was granted is over")
-    return Granted(grant, own)
+    return Granted(grant, own, tuple(learned))

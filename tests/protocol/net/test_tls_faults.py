@@ -268,7 +268,7 @@ def test_who_is_revoked_asks_rarely(loop: Loop, authority: Authority, tmp_path: 
     with mosquitto(tmp_path, [*settings, f"crlfile {authority.revoke(pair)}"]) as port:
         end = End(
             loop, port, "one", layer=tls.layer(believing(authority, pair)), host="localhost",
-            heard=Recording(),
+            heard=Recording("test/state"),
         )  # fmt: skip
         end.until(lambda: bool(retries))
         end.stop()

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
     EllipticCurvePrivateKey,
     EllipticCurvePublicKey,
 )
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from fedling_protocol.disk import durable
@@ -59,9 +59,8 @@ class TlsAuthority:
 
     def server(self, hosts: Sequence[str], public_key: bytes) -> bytes:
         """Certify an MQTT broker for these names and addresses. Raises ValueError."""
-        names = x509.SubjectAlternativeName([_alternative(host) for host in hosts])
         builder = self._leaf(hosts[0], public_key, ExtendedKeyUsageOID.SERVER_AUTH)
-        builder = builder.add_extension(names, critical=False)
+        builder = builder.add_extension(alternatives(hosts), critical=False)
         return self._sign(builder, EPOCH, datetime.now(UTC) + SERVER_LIFE)
 
     def client(self, name: str, public_key: bytes, begins: datetime, ends: datetime) -> bytes:
@@ -84,7 +83,9 @@ class TlsAuthority:
         now = datetime.now(UTC)
         old = self._read()
         builder = _copied(old).issuer_name(self.certificate.subject)
-        builder = builder.last_update(EPOCH).next_update(NO_END)
+        # Of two lists that mosquitto has read OpenSSL takes the one that begins later.
+        begins = EPOCH + timedelta(seconds=_number(old) + 1)
+        builder = builder.last_update(begins).next_update(NO_END)
         for number in {*serials} - self._serials(old):
             entry = x509.RevokedCertificateBuilder().serial_number(number).revocation_date(now)
             builder = builder.add_revoked_certificate(entry.build())
@@ -170,7 +171,7 @@ def load_ca(directory: Path) -> TlsAuthority:
         certificate = x509.load_pem_x509_certificate(path.read_bytes())
     except (OSError, ValueError) as error:
         raise IdentityError(f"{path}: {error}; restore it from a backup") from error
-    if certificate.public_key().public_numbers() != key.public_key().public_numbers():  # type: ignore[union-attr]
+    if public_point(certificate) != tls_key.public(key):
         raise IdentityError(f"{path}: not of {directory / KEY}; restore both from a backup")
     return TlsAuthority(directory, certificate, key)
 
@@ -188,6 +189,25 @@ def serial(certificate: bytes) -> int:
 def pem(certificate: bytes) -> bytes:
     """Write a certificate in DER form as files have it. Raises ValueError."""
     return x509.load_der_x509_certificate(certificate).public_bytes(Encoding.PEM)
+
+
+def alternatives(hosts: Sequence[str]) -> x509.SubjectAlternativeName:
+    """The names and addresses that a server's certificate proves. Raises ValueError."""
+    return x509.SubjectAlternativeName([_alternative(host) for host in hosts])
+
+
+def ends(certificate: x509.Certificate) -> datetime:
+    """When it holds no more. Before cryptography 42 the date has no zone, and is UTC."""
+    found = getattr(certificate, "not_valid_after_utc", None) or certificate.not_valid_after
+    return found.replace(tzinfo=UTC)
+
+
+def public_point(certificate: x509.Certificate) -> bytes:
+    """The public key of a certificate as messages spell it; empty: it is none of P-256."""
+    key = certificate.public_key()
+    if not isinstance(key, EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+        return b""
+    return key.public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
 
 
 def _own_certificate(key: EllipticCurvePrivateKey, fleet: str) -> x509.Certificate:

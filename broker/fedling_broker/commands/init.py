@@ -14,7 +14,7 @@ from fedling_broker.store.devices import Devices
 from fedling_broker.store.store import Store
 from fedling_protocol import settings
 from fedling_protocol.command import output
-from fedling_protocol.common_settings import PLAIN_PORT, TLS_ONLY, TLS_PORT
+from fedling_protocol.common_settings import PLAIN_PORT, TLS_FILES, TLS_PORT
 from fedling_protocol.disk import ownership
 from fedling_protocol.disk.errors import writing
 from fedling_protocol.exits import Exit
@@ -151,7 +151,7 @@ def _text(args: argparse.Namespace, root_key: bytes) -> str:
 def _security(args: argparse.Namespace) -> str:
     """Write the keys of [mqtt] that say how safe the way to the MQTT broker is."""
     lines = [f"tls = {str(args.tls).lower()}"]
-    files = ((key, getattr(args, key)) for key in TLS_ONLY)
+    files = ((key, getattr(args, key)) for key in TLS_FILES)
     lines += [f"{key} = {settings.quoted(str(file.absolute()))}" for key, file in files if file]
     return "\n".join(lines + ["allow_plaintext = true"] * args.allow_plaintext)
 

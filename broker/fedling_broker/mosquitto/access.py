@@ -11,7 +11,6 @@ from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.topics import Topics
 
 AGGREGATOR = "fedling-aggregator-{fleet}"  # its client id, too
-ASK, ANSWER = "enrol", "enrolled"
 
 
 def aggregator(fleet: str) -> str:
@@ -26,8 +25,8 @@ def of_devices(topics: Topics, revoked: Iterable[str]) -> str:
 
 def of_enrolment(topics: Topics) -> str:
     """Write the list of the listener for tokens: a question for any device, and its answer."""
-    lines = (f"pattern write {topics.prefix}{ASK}/+", f"pattern read {topics.prefix}{ANSWER}/+")
-    return "\n".join(lines) + "\n"
+    (ask,), (answer,) = map(topics.subscriptions, (Kind.ENROL, Kind.ENROLLED))
+    return f"pattern write {ask}\npattern read {answer}\n"
 
 
 def _of_devices(topics: Topics, revoked: Iterable[str]) -> Iterator[str]:

@@ -6,7 +6,7 @@ that asks again gets the same certificates, since an answer may be lost.
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 from fedling_broker.authority import certificates, roles
@@ -22,11 +22,11 @@ from fedling_broker.store.invitations import Invitation, Invitations
 from fedling_broker.store.tls_certificates import TlsCertificate, TlsCertificates
 from fedling_protocol.runtime.loop import Clock
 from fedling_protocol.runtime.throttle import Throttle
-from fedling_protocol.wire import payload
+from fedling_protocol.wire import enrolment
 from fedling_protocol.wire.messages import Enrol, Enrolled, EnrolReason, Grant, Role
 from fedling_protocol.wire.names import AGGREGATOR, AUTHORITY
 from fedling_protocol.wire.refused import Reason, Refused
-from fedling_protocol.wire.token import Purpose, Token
+from fedling_protocol.wire.token import Token
 
 log = logging.getLogger(__name__)
 
@@ -104,11 +104,10 @@ class Registrar:
 
     def _invitation(self, ask: Enrol) -> Invitation | None:
         """The invitation whose bearer asks; None: it brought no token."""
-        if ask.token_id is None or ask.mac is None:
+        if ask.token_id is None:
             return None
         found = self._invitations.find(ask.token_id)
-        asked = payload.encode(replace(ask, mac=None))
-        if found is None or not found.token.check(Purpose.ASK, asked, ask.mac):
+        if found is None or not enrolment.proves(found.token, ask):
             raise Refusal(EnrolReason.TOKEN_UNKNOWN)
         return found
 
@@ -251,6 +250,5 @@ class Registrar:
 
     def _answer(self, device: str, token: Token | None, answer: Enrolled) -> None:
         if token is not None:
-            mac = token.seal(Purpose.ANSWER, payload.encode(answer))
-            answer = replace(answer, mac=mac)
+            answer = enrolment.prove(token, answer)
         self._turns.then(partial(self._publisher.enrolled, device, answer))

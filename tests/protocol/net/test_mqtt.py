@@ -33,14 +33,15 @@ CONNACK = b"\x20\x02\x00\x00"
 class Recorder:
     """A link's owner that writes down what it is told."""
 
-    def __init__(self) -> None:
+    def __init__(self, will: str = "test/state") -> None:
         self.events: list[object] = []
         self.messages: list[tuple[str, bytes, bool]] = []
         self.retries: list[float] = []
         self.traffic = Traffic()
+        self._will = will
 
     def will(self) -> Will | None:
-        return Will("test/state", b"gone")
+        return Will(self._will, b"gone")
 
     def on_connected(self) -> None:
         self.events.append("connected")
@@ -69,9 +70,11 @@ class End:
         backoff: Backoff | None = None,
         host: str = "127.0.0.1",
         known_as: Credentials | None = None,
+        will: str = "test/state",
+        heard: Recorder | None = None,
     ) -> None:
         self.loop = loop
-        self.heard = Recorder()
+        self.heard = heard or Recorder(will)
         self.names = ThreadWorker(loop, "names", patient=False)
         self.way = Way(host, port)
         self.link = MqttLink(

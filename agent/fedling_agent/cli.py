@@ -114,7 +114,9 @@ def _add_enroll(verbs: Verbs) -> None:
         help="get new certificates for a device that is enrolled; one that was revoked comes in"
         " as a new device",
     )
-    enroll.add_argument("--run", action="store_true", help="then be the device, as `run` does")
+    enroll.add_argument(
+        "--run", action="store_true", dest="stay", help="then be the device, as `run` does"
+    )
     _add_log(enroll)
 
 

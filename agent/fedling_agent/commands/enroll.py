@@ -84,9 +84,9 @@ def run(args: argparse.Namespace) -> Exit:
         me, own = _enrol(place, token, args)
     assert me is not None
     assert own is not None
-    service = new and not args.run and _start(place)
+    service = new and not args.stay and _start(place)
     _tell(place, me, own, new, service, args)
-    if not args.run:
+    if not args.stay:
         return Exit.OK
     args.config = place.file
     return running.run(args)
@@ -269,6 +269,6 @@ def _tell(
         print(output.paint(f"warning: {warning}", output.YELLOW))
     if service:
         print("the service runs; it waits for examples: fedling-agent ingest STREAM FILE")
-    elif new and not args.run:
+    elif new and not args.stay:
         given = f" --config {args.config}" if args.config else ""
         print(f"Next: fedling-agent run{given}")

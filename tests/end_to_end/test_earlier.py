@@ -9,11 +9,18 @@ from pathlib import Path
 import pytest
 
 from fedling_broker.mosquitto.process import Mosquitto
+from fedling_broker.store.store import Store
 from fedling_protocol.wire import identity
+from fedling_protocol.wire.envelope import seal
+from fedling_protocol.wire.identity import SigningKey
+from fedling_protocol.wire.kinds import Kind
+from fedling_protocol.wire.messages import Certificate, Role
+from fedling_protocol.wire.topics import Topics
 from tests.support import earlier
 from tests.support.agent import Agent, rows
 from tests.support.aggregator import ROOT
 
+AUTHORITY = SigningKey.from_seed(b"A" * 32)
 PATIENCE_S = 60.0
 ROUNDS = 2
 TASK = """
@@ -58,6 +65,19 @@ class Broker:
     def enrol(self, device: str, key: str) -> None:
         self.run("device", "add", device, key, "--root-key", str(self._root))
 
+    def certify_anew(self, device: str, key: str) -> None:
+        """Have an authority say what the root said, as a fleet does that has one."""
+        topics = Topics("fedling", "test")
+        topic = topics.of(Kind.KEYS, device)
+        made = Certificate(bytes.fromhex(key), Role.DEVICE, "test", device, 2**32 - 2, 1, 2**32 - 1)
+        store = Store(self._directory / "broker-state")
+        with store.database.transaction("a certificate") as connection:
+            connection.execute(
+                "UPDATE certificates SET serial = ?, envelope = ? WHERE id = ?",
+                (made.serial, seal(made, topics.bound(topic), AUTHORITY), device),
+            )
+        store.close()
+
     @contextmanager
     def serving(self) -> Iterator[None]:
         with (self._directory / "serve.log").open("ab") as log:
@@ -70,6 +90,11 @@ class Broker:
             process.terminate()
             assert process.wait(PATIENCE_S) == 0
             print((self._directory / "serve.log").read_text()[-5000:])
+
+
+@pytest.fixture(scope="session")
+def before_enrolment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return earlier.unpack_before(earlier.BEGAN_ENROLMENT, tmp_path_factory.mktemp("before"))
 
 
 @pytest.fixture(scope="session")
@@ -93,6 +118,29 @@ def test_rounds_of_two_ages(mosquitto: Mosquitto, tmp_path: Path, before: Path, 
             while _accepted(agent) < 1 + ROUNDS:  # the first one is of statistics
                 assert time.monotonic() < late, agent.log_text()[-3000:]
         broker.run("round", "verify", "--all")
+    finally:
+        agent.kill()
+
+
+@pytest.mark.long
+def test_an_agent_of_before_takes_part_though_it_cannot_read_its_certificate(
+    mosquitto: Mosquitto, tmp_path: Path, before_enrolment: Path
+) -> None:
+    """The authority signed it, whom it does not know: it shows its key, and is answered."""
+    broker = Broker(None, tmp_path / "broker", mosquitto.port)
+    prefix = earlier.words(before_enrolment, "fedling_agent.cli")[:2]
+    agent = Agent(tmp_path / "device", mosquitto.port, prefix=prefix)
+    facts = agent.json("init")
+    broker.enrol(facts["device"], facts["key"])
+    broker.certify_anew(facts["device"], facts["key"])
+    agent.run("ingest", "wrist", text=rows(6, 200))
+    agent.start()
+    late = time.monotonic() + PATIENCE_S
+    try:
+        with broker.serving():
+            while _accepted(agent) < 1 + ROUNDS:
+                assert time.monotonic() < late, agent.log_text()[-3000:]
+        assert agent.status()["counters"]["refused: unknown key"] > 0
     finally:
         agent.kill()
 

@@ -138,7 +138,7 @@ class Talk:
             for _, data in probe.heard[self._seen :]:
                 self._seen += 1
                 try:
-                    answer = asking.believe(data, self._device, self._ask, self._token)
+                    answer = asking.believe(data, self._ask, self._token)
                 except Refused as refused:
                     disbelieved = str(refused)
                     continue

@@ -151,7 +151,7 @@ def _enrol(place: _Place, token: Token, args: argparse.Namespace) -> tuple[Ident
     with place.acting(), lock.exclusive(place.state, PROGRAM):
         with closing(Store(place.state)) as store:
             me = _identity(place, store, args.again)
-            kept = keeping.find(place.state, me.device, me.key.public, token)
+            kept = keeping.find(place.state, me.key.public, token)
             if kept is None:
                 me, kept = _ask(place, token, me, store, args)
             settling.keep_certificates(store, kept.granted)
@@ -204,7 +204,7 @@ def _talk(place: _Place, token: Token, me: Identity, store: Store, name: str) ->
     own = place.config if place.own is not None and place.own.broker else None
     said = Talk(token, me, tls_key, name, store.ledger, own).run()
     keeping.keep(place.state, said.ask, said.answer)
-    kept = keeping.find(place.state, me.device, me.key.public, token)
+    kept = keeping.find(place.state, me.key.public, token)
     assert kept is not None  # it was believed when it came
     return kept
 

@@ -34,7 +34,7 @@ def keep(directory: Path, ask: Enrol, answer: bytes) -> None:
         durable.write_file(directory / FILE, ask.nonce + ask.tls_key + answer)
 
 
-def find(directory: Path, device: str, key: bytes, token: Token) -> Kept | None:
+def find(directory: Path, key: bytes, token: Token) -> Kept | None:
     """Find the answer to this token; None: there is none. It is checked as if it came just now."""
     try:
         data = (directory / FILE).read_bytes()
@@ -43,7 +43,7 @@ def find(directory: Path, device: str, key: bytes, token: Token) -> Kept | None:
     nonce, tls_key = data[:_NONCE], data[_NONCE : _NONCE + _TLS_KEY]
     ask = Enrol(key, nonce, tls_key)
     try:
-        granted = asking.believe(data[_NONCE + _TLS_KEY :], device, ask, token)
+        granted = asking.believe(data[_NONCE + _TLS_KEY :], ask, token)
     except Refused:  # of another token, or of a key that this device has no more
         return None
     return Kept(granted, tls_key) if isinstance(granted, Granted) else None

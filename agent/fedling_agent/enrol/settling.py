@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fedling_agent.config import AgentConfig
 from fedling_agent.enrol import toml
-from fedling_agent.enrol.asking import Granted
+from fedling_agent.enrol.asking import Granted, issued_s
 from fedling_agent.enrol.kept import Kept
 from fedling_agent.enrol.toml import Value
 from fedling_agent.store import tls_pair
@@ -33,11 +33,11 @@ def own_broker(config: AgentConfig | None) -> bool:
 def keep_certificates(store: Store, granted: Granted) -> None:
     """Keep who vouches for whom. Raises CannotWrite."""
     for message, envelope in granted.learned:
+        signed_s = issued_s(message)
         if isinstance(message, Certificate):
-            store.vouched.keep_certificate(message.id, message.serial, message.issued_s, envelope)
+            store.vouched.keep_certificate(message.id, message.serial, signed_s, envelope)
         else:
-            links = message.links
-            store.vouched.keep_roots(len(links), links[-1].issued_s, envelope)
+            store.vouched.keep_roots(len(message.links), signed_s, envelope)
 
 
 def take_pair(directory: Path, kept: Kept) -> None:

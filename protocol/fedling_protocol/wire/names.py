@@ -18,6 +18,11 @@ def is_name(text: str) -> bool:
     return NAME.fullmatch(text) is not None
 
 
+def is_label(text: str) -> bool:
+    """Whether a person may call a device so: no word that stands for an id."""
+    return is_name(text) and OWNER.fullmatch(text) is None
+
+
 def is_device(text: str) -> bool:
     """Whether it has the form of a device id."""
     return DEVICE.fullmatch(text) is not None

@@ -3,6 +3,7 @@
 from fedling_native import MAX_TERMS, Loss, NativeError, Normaliser, check_model, weights_size
 from fedling_protocol.wire import work
 from fedling_protocol.wire.fields import refuse
+from fedling_protocol.wire.identity import is_tls_key
 from fedling_protocol.wire.limits import (
     MAX_STEP,
     MAX_TESTED,
@@ -29,6 +30,7 @@ from fedling_protocol.wire.messages import (
     Update,
     Verdict,
 )
+from fedling_protocol.wire.names import is_label
 
 
 def check(message: object) -> None:
@@ -55,9 +57,13 @@ def check(message: object) -> None:
         case Certificate():
             if 0 < message.until_s <= message.issued_s:
                 refuse("it ends before it begins")
+            _check_name(message.name)
         case Enrol():
             if (message.token_id is None) != (message.mac is None):
                 refuse("a token without its code, or a code without a token")
+            if not is_tls_key(message.tls_key):
+                refuse("a key for TLS that is no point of P-256")
+            _check_name(message.name)
         case Enrolled():
             _check_enrolled(message)
         case Receipt():
@@ -143,6 +149,11 @@ def _check_tested(update: Update) -> None:
         refuse("more windows right than were tested")
     if not 1 <= sum(tested.windows for tested in update.tested) <= MAX_TESTED:
         refuse(f"a test of no window, or of more than {MAX_TESTED}")
+
+
+def _check_name(name: str) -> None:
+    if name and not is_label(name):
+        refuse("a name that is an id")
 
 
 def _check_enrolled(answer: Enrolled) -> None:

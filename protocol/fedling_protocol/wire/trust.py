@@ -108,7 +108,6 @@ class Trust:
     topics: Topics
     root: bytes  # public key, 32 bytes: the one that this end is configured with
     largest: Callable[[Address], int] = lambda address: address.kind.largest
-    floor_s: int = 0  # it is no earlier, as certificates say that count
     _roots: tuple[Known, ...] = field(init=False)  # the same, and its successors
     _known: dict[str, Known] = field(default_factory=dict, init=False)  # by owner
     _kids: Counter[bytes] = field(default_factory=Counter, init=False)  # of _known and the roots
@@ -128,7 +127,7 @@ class Trust:
         parts = envelope.parse(data, address.kind)
         signer = self._find_signer(address, parts)
         parts.verify(self.topics.bound(topic), signer.key)
-        standing = _standing(address.kind, signer, max(now_s, self.floor_s))
+        standing = _standing(address.kind, signer, now_s)
         if address.plan_kind is not None and address.plan_kind not in _PLAN_KINDS:
             raise Refused(Reason.PLAN_KIND, address.plan_kind)
         message = payload.decode(address.kind, parts.payload)
@@ -208,7 +207,6 @@ class Trust:
         old = self._known.get(new.id)
         if old is None or self._age(new.id, found) > self._age(new.id, old):
             self._set(new.id, found)
-            self.floor_s = max(self.floor_s, new.issued_s)
             if new.role is not Role.DEVICE:
                 self._drop_orphans()
         elif replace(old, signer=signer) != found:
@@ -219,7 +217,6 @@ class Trust:
         for key in walk(self.roots, new, self.topics.fleet)[len(self._roots) :]:
             self._roots += (_known_root(key),)
             self._kids[self._roots[-1].kid] += 1
-        self.floor_s = max(self.floor_s, new.links[-1].issued_s)
 
     def _set(self, owner: str, known: Known) -> None:
         self.forget(owner)

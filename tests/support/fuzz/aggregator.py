@@ -21,7 +21,7 @@ from fedling_protocol.wire.digest import message_hash
 from fedling_protocol.wire.identity import SigningKey, device_id
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.limits import MAX_TESTED
-from fedling_protocol.wire.messages import Hits, Join, Message, State, StateCode, Update
+from fedling_protocol.wire.messages import Enrol, Hits, Join, Message, State, StateCode, Update
 from fedling_protocol.wire.sums import pack
 from tests.support.fuzz.clock import WatchedClock
 from tests.support.fuzz.seal import hurt, plain, seal
@@ -193,6 +193,8 @@ class AggregatorFuzzer:
         if not isinstance(phase, Open) or dice.random() < 0.1:
             plan_id = dice.choice([*self._plans, b"p" * 16])
         if dice.random() < 0.03:
+            return self._enrol(number), TOPICS.of(Kind.ENROL, device)
+        if dice.random() < 0.03:
             state = State(dice.choice(list(StateCode)), dice.randint(0, 3))
             return state, TOPICS.of(Kind.STATE, device)
         if isinstance(phase, Open) and dice.random() < _eagerness(phase, device):
@@ -219,6 +221,15 @@ class AggregatorFuzzer:
             return replace(update, base_hash=dice.randbytes(32))
         return update
 
+    def _enrol(self, number: int) -> Enrol:
+        """With a token that nobody made, or without one."""
+        dice = self.dice
+        name, seal_key = dice.choice(("", "kitchen")), dice.choice((None, dice.randbytes(32)))
+        point = b"\2" + bytes(range(32))
+        token_id, mac = dice.choice(((None, None), (dice.randbytes(8), dice.randbytes(32))))
+        nonce = dice.randbytes(16)
+        return Enrol(key_of(number).public, nonce, point, name, token_id, mac, seal_key)
+
     def _tested(self, classes: int) -> tuple[Hits, ...] | None:
         """A test that may be: mostly one that was asked for."""
         dice = self.dice
@@ -240,6 +251,9 @@ class AggregatorFuzzer:
             TOPICS.of(Kind.KEYS, device),
             TOPICS.of(Kind.TASKS),
             TOPICS.of(Kind.TICKET, task, device),
+            TOPICS.of(Kind.ENROL, device),
+            TOPICS.of(Kind.ENROLLED, device),
+            TOPICS.of(Kind.ROOTS),
             "fedling/2/test/x",
             "elsewhere/1/test/tasks/list",
         ]

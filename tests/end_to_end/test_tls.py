@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from fedling_broker.mosquitto.process import Mosquitto
 from fedling_protocol.common_settings import PLAINTEXT
 from fedling_protocol.exits import Exit
 from fedling_protocol.runtime.loop import Loop
-from fedling_sim.mosquitto import Mosquitto
 from tests.support.access import access_settings
 from tests.support.agent import Agent, rows
 from tests.support.fleet import ROOT, Aggregator
@@ -123,13 +123,6 @@ def fleet(tmp_path: Path) -> Iterator[Fleet]:
         yield fleet
 
 
-@pytest.fixture
-def loop() -> Iterator[Loop]:
-    loop = Loop()
-    yield loop
-    loop.close()
-
-
 def accepted(agent: Agent) -> int:
     tasks = agent.status().get("tasks", {})
     return int(tasks.get("tiny", {}).get("verdicts", {}).get("accepted", 0))
@@ -178,7 +171,7 @@ def test_check_at_both_ends(fleet: Fleet, loop: Loop) -> None:
 
 def test_fault_of_tls_is_what_check_and_log_say_at_both_ends(fleet: Fleet, loop: Loop) -> None:
     agent = fleet.device("one")
-    words = "is not for localhost: set mqtt.host to a name that is in it"
+    words = "is not for localhost: set mqtt.host, or mqtt.server_name, to a name that is in it"
     fleet.type(fleet.server)  # for broker.local alone
     fleet.mosquitto.restart()
     assert words in fleet.aggregator.run("check", code=Exit.FAILED)

@@ -144,6 +144,7 @@ TABLES = Tables(
         migrations.SCALES,
         migrations.TESTS,
         migrations.HELD_OUT,
+        migrations.TRUST,
         migrations.LEARNED,
     ),
     converter="fedling-agent run",

@@ -1,15 +1,17 @@
-"""Power cuts and `kill -9` of agents and aggregator in a federation over TLS, and what they cost.
+"""Power cuts, `kill -9` and bad disks of a federation over TLS: what is lost, what comes back.
 
     python -m bench.faults [SEED]
 
 Six devices and an aggregator on one mosquitto with certificates both ways. Two of the devices and
 the aggregator have machines of their own: an ext4 on a loop file each, whose power is cut (bytes
 and names that ext4 had kept back are lost; a device's own cache is not emulated), and which is
-mounted with several ways of writing, some of them harsher than any system's. They are struck one
-after another, each at a moment of a round that the seed draws, one in five while it still comes
-back. Sensors' rows come all the while. Needs root; mounts are this process's own.
+mounted with several ways of writing, some of them harsher than any system's; or which is full,
+read-only or failing for up to two seconds, by a library that stands before it (LD_PRELOAD). They
+are struck one after another, each at a moment of a round that the seed draws, one in five while it
+still comes back. Sensors' rows come all the while. Needs root; mounts are this process's own.
 
 power_cuts, kills   of these machines, while the federation goes on without an end
+disk_spells         of a bad disk
 demo_kills          of processes of the simulator's small demo, without TLS
 receipted_lost      updates that are not counted although a receipt was on the wire, where an
                     independent witness kept it, or is on a device's disk
@@ -19,6 +21,8 @@ wrong_otherwise     models that `round verify` cannot recompute, rows of example
 worst_recovery_s    from the start of a process, imports included, to its first word (a device's
                     state or join, the aggregator's answer to a question); on whatever else the
                     machine did: worst_recovery_cpu_s is what of it the process itself computed
+worst_mending_s     from the end of a bad disk's spell to the next word: both ends try again in
+                    times that grow
 
 Four minutes of CPU, as many on two cores that have nothing else to do.
 """
@@ -32,11 +36,11 @@ from pathlib import Path
 from bench.report import Report
 from tests.support.crash import scratch
 from tests.support.outages import campaign, demo
-from tests.support.outages.campaign import Recovery, Result
+from tests.support.outages.campaign import Recovery, Result, What
 from tests.support.outages.disk import own_mounts
 from tests.support.outages.federation import AGGREGATOR
 
-CUTS, KILLS, DEMO_KILLS, SEED = 100, 200, 20, 1
+CUTS, KILLS, SPELLS, DEMO_KILLS, SEED = 100, 200, 60, 20, 1
 
 
 def main() -> None:
@@ -47,7 +51,7 @@ def main() -> None:
         sys.exit(f"faults: {error}")
     report = Report("faults")
     with scratch.directory() as directory:
-        result = campaign.play(directory / "federation", seed, CUTS, KILLS)
+        result = campaign.play(directory / "federation", seed, CUTS, KILLS, SPELLS)
     with tempfile.TemporaryDirectory() as name:
         played = demo.play(Path(name), seed, DEMO_KILLS)
     rows(report, result.recoveries)
@@ -57,22 +61,22 @@ def main() -> None:
 
 def rows(report: Report, recoveries: Sequence[Recovery]) -> None:
     """One for each sort of machine and of outage."""
-    for cut in (True, False):
+    for what in What:
         for aggregator in (True, False):
             some = [
                 r
                 for r in recoveries
-                if (r.outage.cut, r.outage.victim == AGGREGATOR) == (cut, aggregator)
+                if r.outage.what is what and (r.outage.victim == AGGREGATOR) == aggregator
             ]
             if some:
                 seconds = [r.seconds for r in some]
                 report.row(
-                    outage="power cut" if cut else "kill -9",
+                    outage=str(what),
                     of="aggregator" if aggregator else "device",
                     recoveries=len(some),
                     median_s=statistics.median(seconds),
                     worst_s=max(seconds),
-                    worst_cpu_s=max(r.cpu_s for r in some),
+                    worst_cpu_s=None if what is What.SPELL else max(r.cpu_s for r in some),
                 )
 
 
@@ -86,13 +90,17 @@ def figures(report: Report, result: Result, played: demo.Played) -> None:
         print(fault, file=sys.stderr)
     report.figure("power_cuts", CUTS)
     report.figure("kills", KILLS)
+    report.figure("disk_spells", SPELLS)
     report.figure("demo_kills", played.kills)
     report.figure("receipted_lost", len(found.lost) + len(played.accounts))
     report.figure("counted_twice", len(found.twice) + len(played.verify))
     report.figure("wrong_otherwise", len(found.other))
-    slowest = max(r.seconds for r in result.recoveries)
-    report.figure("worst_recovery_s", max(slowest, played.worst_recovery_s))
-    report.figure("worst_recovery_cpu_s", max(r.cpu_s for r in result.recoveries))
+    spells = [r for r in result.recoveries if r.outage.what is What.SPELL]
+    starts = [r for r in result.recoveries if r.outage.what is not What.SPELL]
+    worst_s = max(r.seconds for r in starts)
+    report.figure("worst_recovery_s", max(worst_s, played.worst_recovery_s))
+    report.figure("worst_recovery_cpu_s", max(r.cpu_s for r in starts))
+    report.figure("worst_mending_s", max(r.seconds for r in spells))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from fedling_protocol.common_settings import MqttSettings
@@ -14,6 +14,7 @@ from fedling_sim.mosquitto import Mosquitto, free_port
 from tests.support.certificates import Authority, Pair, mosquitto_settings, mqtt_keys
 from tests.support.crash.fleet import DEVICES, TASK, Fleet
 from tests.support.crash.keeper import Keeper
+from tests.support.outages.bad_disk import BadDisk, Trouble, build
 from tests.support.outages.disk import Disk
 from tests.support.outages.feed import Feed
 from tests.support.outages.machine import Machine
@@ -34,8 +35,8 @@ class Federation:
     machines: by the name of who works there: "aggregator", or a device's id
     """
 
-    def __init__(self, directory: Path, keeper: Keeper, preload: Mapping[str, str]) -> None:
-        """preload: as Machine has it, by "aggregator" or "device" """
+    def __init__(self, directory: Path, keeper: Keeper, forgetful: Collection[str] = ()) -> None:
+        """forgetful: "aggregator" or "device": whose disks are so from the beginning"""
         self.loop = Loop()
         self._keeper, self._directory = keeper, directory
         self._authority, port = Authority(directory / "authority"), free_port()
@@ -44,12 +45,13 @@ class Federation:
         self.feeds: list[Feed] = []
         self._listeners: list[Callable[[Received], None]] = []
         self._certify_witness()
-        self._add_aggregator(preload.get("aggregator", ""))
+        self._library, self._forgetful = build(directory), forgetful
+        self._add_aggregator()
         for number in range(DEVICES):
             config = self.fleet.layout.config_of(number)
             self._secure(config, self._authority.client(self.fleet.ids[number]))
             if number < FALLIBLE:
-                self._add_device(number, config, preload.get("device", ""))
+                self._add_device(number, config)
         settings = mosquitto_settings(self._authority, self._authority.server(), mutual=True)
         self._mosquitto = Mosquitto(directory / "mosquitto", port, settings=settings)
         self._mosquitto.start()
@@ -64,21 +66,21 @@ class Federation:
         log = self._directory / "made.log"
         assert self._keeper.run("broker", (*words, *options), log) == 0, log.read_text()
 
-    def _add_aggregator(self, preload: str) -> None:
+    def _add_aggregator(self) -> None:
         config = self.fleet.layout.broker_config
         text = config.read_text().replace('"fold"', '"audit"')
         config.write_text(text.replace("keep_rounds = 1", "keep_rounds = 0"))
         self._secure(config, self._authority.client("fedling-aggregator"))
         words = ("fedling_broker", "serve", "--config", config)
-        self._add(AGGREGATOR, config, words, preload)
+        self._add(AGGREGATOR, config, words)
 
-    def _add_device(self, number: int, config: Path, preload: str) -> None:
+    def _add_device(self, number: int, config: Path) -> None:
         words = ("fedling_agent.cli", "run", "--config", config)
-        self._add(self.fleet.ids[number], config, words, preload)
+        self._add(self.fleet.ids[number], config, words)
         state = self.machines[self.fleet.ids[number]].disk.root / "state"
         self.feeds.append(Feed(state))
 
-    def _add(self, name: str, config: Path, words: tuple[object, ...], preload: str) -> None:
+    def _add(self, name: str, config: Path, words: tuple[object, ...]) -> None:
         """Put the state onto a disk of its own."""
         disk = Disk(self._directory / "disks" / name)
         shutil.copytree(config.parent / "state", disk.root / "state")
@@ -87,7 +89,10 @@ class Federation:
         text = config.read_text()
         config.write_text(text.replace('"state"', f'"{disk.root}/state"'))
         log = self._directory / f"{name}.log"
-        self.machines[name] = Machine(name, words, disk, log, preload)
+        trouble = BadDisk(self._library, disk.root, self._directory / f"{name}.trouble")
+        if (AGGREGATOR if name == AGGREGATOR else "device") in self._forgetful:
+            trouble.be(Trouble.FORGETFUL)
+        self.machines[name] = Machine(name, words, disk, trouble, log)
 
     def _secure(self, config: Path, pair: Pair) -> None:
         old = f'host = "{HOST}"\n'
@@ -134,7 +139,7 @@ class Federation:
         late = time.monotonic() + PATIENCE_S
         while not condition():
             self.loop.turn(0.02)
-            dead = [m.name for m in self.machines.values() if m.ended]
+            dead = [m.name for m in self.machines.values() if not m.look_after()]
             assert not dead, f"{dead} ended\n{self.logs()}"
             assert time.monotonic() < late, f"waited in vain for {what}\n{self.logs()}"
 

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from random import Random
 
-from fedling_agent.service.control import Client, Json, Unavailable
+from fedling_agent.service.control import Client, Json, RequestFailed, Unavailable
 from fedling_agent.store.store import Store
 
 STREAM, LABELS = "wrist", 3
@@ -62,7 +62,7 @@ class Feed:
                     told = client.ask(request)
                 self._answered += int(str(told["stored"])) + int(str(told["seen"]))
                 return
-            except Unavailable:
+            except (Unavailable, RequestFailed):  # the disk is full
                 time.sleep(AGAIN_S)
 
     def _piece(self, number: int) -> Json:

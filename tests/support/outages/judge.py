@@ -11,6 +11,7 @@ from pathlib import Path
 
 from fedling_agent.store.store import Store
 from fedling_broker.store.database import FILE
+from fedling_broker.store.rounds import LOST
 from fedling_protocol.wire.messages import Verdict
 from tests.support.crash.fleet import TASK
 from tests.support.outages.federation import AGGREGATOR, FALLIBLE, Federation
@@ -18,7 +19,7 @@ from tests.support.outages.witness import Receipted
 
 DECISIONS = """
     SELECT device, plan_id, update_hash FROM decisions
-    WHERE task = ? AND verdict = 'accepted'"""
+    WHERE task = ? AND verdict = 'accepted' AND reason != ?"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ def _decisions(state: Path) -> Iterator[Receipted]:
     """What the aggregator has accepted."""
     connection = sqlite3.connect(state / FILE)
     try:
-        yield from connection.execute(DECISIONS, (TASK,)).fetchall()
+        yield from connection.execute(DECISIONS, (TASK, LOST)).fetchall()
     finally:
         connection.close()
 

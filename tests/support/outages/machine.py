@@ -9,9 +9,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from fedling_protocol.exits import Exit
 from fedling_sim.mosquitto import die_with_parent
+from tests.support.outages.bad_disk import SEEN, BadDisk, Trouble
 from tests.support.outages.disk import Disk
 
+RESTARTED = (Exit.FAILED, Exit.CANNOT_WRITE)  # that a disk in trouble is a reason for
+AGAIN_S = 0.5
 STOP_S = 30.0
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -20,26 +24,27 @@ class Machine:
     """A fedling program as people run it: its start has all imports in it."""
 
     def __init__(
-        self, name: str, words: Sequence[object], disk: Disk, log: Path, preload: str = ""
+        self, name: str, words: Sequence[object], disk: Disk, trouble: BadDisk, log: Path
     ) -> None:
-        """words: behind `python -m`. preload: a library that stands between it and its disk"""
+        """words: behind `python -m`"""
         self.name = name
-        self.disk = disk
+        self.disk, self.trouble = disk, trouble
         self.log = log
         self.started_s = 0.0
         self._command = [sys.executable, "-m", *map(str, words)]
-        self._environment = os.environ | ({"LD_PRELOAD": preload} if preload else {})
+        self._may_end = False
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         self.started_s = time.monotonic()
+        self._may_end = self.trouble.trouble in SEEN
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=self._environment,
+                env=os.environ | self.trouble.environment,
                 start_new_session=True,  # its training child is in its group
                 preexec_fn=die_with_parent,  # noqa: PLW1509  one system call, no lock, no memory
             )
@@ -48,10 +53,21 @@ class Machine:
     def runs(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
-    @property
-    def ended(self) -> bool:
-        """Whether it has ended by itself."""
-        return self._process is not None and self._process.poll() is not None
+    def be_in(self, trouble: Trouble) -> None:
+        """From now on. It may end by that, and is started again, as systemd does."""
+        self._may_end = trouble is not Trouble.WELL or self._may_end
+        self.trouble.be(trouble)
+
+    def look_after(self) -> bool:
+        """Start it again where it may have ended; False: it may not."""
+        code = None if self._process is None else self._process.poll()
+        if code is None:
+            return True
+        if not self._may_end or code not in RESTARTED:
+            return False
+        time.sleep(AGAIN_S)
+        self.start()
+        return True
 
     def kill(self) -> None:
         """`kill -9` of the program; a training child has to see to itself."""

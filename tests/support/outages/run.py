@@ -1,6 +1,8 @@
 """A campaign as a program of its own, whose mounts nobody else sees.
 
-python -m tests.support.outages.run SEED CUTS KILLS [aggregator=LIBRARY] [device=LIBRARY]
+python -m tests.support.outages.run SEED CUTS KILLS SPELLS [aggregator] [device]
+
+The names are of those whose disks forget what is to be synced.
 """
 
 import dataclasses
@@ -13,11 +15,10 @@ from tests.support.outages.disk import own_mounts
 
 
 def main() -> None:
-    seed, cuts, kills = map(int, sys.argv[1:4])
-    preload = dict(word.split("=", 1) for word in sys.argv[4:])
+    seed, cuts, kills, spells = map(int, sys.argv[1:5])
     own_mounts()
     with scratch.directory() as directory:
-        result = play(directory / "federation", seed, cuts, kills, preload)
+        result = play(directory / "federation", seed, cuts, kills, spells, sys.argv[5:])
     worst = max(recovery.seconds for recovery in result.recoveries)
     print(json.dumps(dataclasses.asdict(result.judgement) | {"worst_recovery_s": worst}))
 

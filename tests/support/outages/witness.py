@@ -59,7 +59,8 @@ class Witness:
         self.models: dict[int, set[bytes]] = {}  # what was said to be each version: hashes
         self.plan: Plan | None = None  # the newest
         self.epoch = 0  # of the aggregator, the latest
-        self.answered = 0  # the epoch of the last answer to us
+        self.answers = 0  # to us
+        self.answered = 0  # the epoch of the last of them
         self._trust, self._topics, self._key, self._task = trust, trust.topics, key, task
         self._early: list[tuple[str, bytes]] = []  # certificates of who signed them are to come
         self._loop, self._heard = loop, heard
@@ -125,6 +126,7 @@ class Witness:
         if isinstance(message, Plan | Rest | Tasks | Ticket | Receipt):
             self.epoch = max(self.epoch, message.epoch)
             if isinstance(message, Ticket | Receipt) and device == self.id:
+                self.answers += 1
                 self.answered = max(self.answered, message.epoch)
         match message:
             case Update() as update:

@@ -20,7 +20,7 @@ from fedling_broker.config import BrokerFile
 from fedling_broker.tasks.task_file import TaskFile
 from fedling_protocol import settings
 from fedling_protocol.exits import Exit
-from fedling_protocol.wire.messages import WaitReason
+from fedling_protocol.wire.messages import EnrolReason, WaitReason
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -287,7 +287,7 @@ def test_every_argument_and_key_has_a_meaning(document: Path) -> None:
 def test_every_reason_is_documented() -> None:
     text = (DOCS / "reasons.md").read_text()
     documented = re.findall(r"^\| `([a-z -]+)` \|", text, re.MULTILINE)
-    assert documented == [*(row.code for row in TABLE), *Code, *WaitReason]
+    assert documented == [*(row.code for row in TABLE), *Code, *WaitReason, *EnrolReason]
 
 
 # --- exit codes ------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -29,6 +28,7 @@ from fedling_protocol.wire.topics import Topics
 from fedling_sim.mosquitto import Mosquitto
 from tests.broker.conftest import Here
 from tests.support.rounds_on_disk import TEXT, accept, open_round, run_round
+from tests.support.waiting import Manager
 
 KEY = SigningKey.from_seed(b"d" * 32).public
 ID = device_id(KEY)
@@ -473,27 +473,20 @@ def test_serve_alone_in_its_state_directory(here: Here) -> None:
 
 def test_serve_ends_in_good_order_and_begins_anew_in_the_same_process(here: Here) -> None:
     """By SIGHUP, which `systemctl reload` sends; a wrong configuration changes nothing."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.bind("notify")
-        manager.settimeout(60)
+    with Manager() as manager:
         serve = [sys.executable, "-m", "fedling_broker.cli", "serve", "--config", "broker.toml"]
-        with subprocess.Popen(serve, env=os.environ | {"NOTIFY_SOCKET": "notify"}) as process:
-            while b"READY=1" not in manager.recv(1000):
-                pass
+        with subprocess.Popen(serve, env=os.environ | manager.environment) as process:
+            manager.hear("READY=1")
             file, sound = Path("broker.toml"), Path("broker.toml").read_text()
             file.write_text(sound.replace("port = ", "prot = "))
             process.send_signal(signal.SIGHUP)
-            while b"STATUS=not reloaded: broker.toml: mqtt.prot" not in manager.recv(1000):
-                pass
+            manager.hear("STATUS=not reloaded: broker.toml: mqtt.prot")
             file.write_text(sound)
             process.send_signal(signal.SIGHUP)
-            while b"RELOADING=1" not in manager.recv(1000):
-                pass
-            while b"READY=1" not in manager.recv(1000):
-                pass
+            manager.hear("RELOADING=1")
+            manager.hear("READY=1")
             process.send_signal(signal.SIGTERM)
-            while b"STOPPING=1" not in manager.recv(1000):
-                pass
+            manager.hear("STOPPING=1")
             assert process.wait(60) == Exit.OK
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -23,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
 from fedling_protocol.disk import durable
 
 KEY_BYTES: Final = 32
+TLS_KEY_BYTES: Final = 33
 SECRET_BYTES: Final = 32
 KNOWN: Final = 16_384  # keys of which what was computed is kept, in 200 bytes each
 # Of 32 random bytes fewer than 8 differ once in 10^36 times.
@@ -103,6 +105,15 @@ def verify(public: bytes, signature: bytes, data: bytes) -> bool:
 def is_weak(public: bytes) -> bool:
     """Whether it is of small order: then anybody can sign for it."""
     return public[:-1] + bytes([public[-1] & 127]) in _SMALL_ORDER
+
+
+def is_tls_key(public: bytes) -> bool:
+    """Whether it is a compressed point of P-256: a key that TLS can certify."""
+    try:
+        EllipticCurvePublicKey.from_encoded_point(SECP256R1(), public)
+    except ValueError:
+        return False
+    return len(public) == TLS_KEY_BYTES
 
 
 @lru_cache(maxsize=KNOWN)

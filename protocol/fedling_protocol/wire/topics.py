@@ -10,7 +10,7 @@ from typing import Final
 from fedling_protocol.wire import names
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.limits import MAX_U32
-from fedling_protocol.wire.names import AGGREGATOR, NAME, WIRE_VERSION, is_name
+from fedling_protocol.wire.names import AGGREGATOR, AUTHORITY, NAME, WIRE_VERSION, is_name
 from fedling_protocol.wire.refused import Reason, Refused
 
 Value = str | int | bytes
@@ -26,7 +26,7 @@ class Address:
     kind: Kind
     task: str | None = None
     device: str | None = None
-    owner: str | None = None  # of a certificate: a device, or "aggregator"
+    owner: str | None = None  # of a certificate: a device, "aggregator" or "authority"
     plan_kind: str | None = None  # one of PlanKind, or of a later version
     plan_id: bytes | None = None
     version: int | None = None
@@ -169,7 +169,7 @@ class Topics:
         """Tell where messages of a kind are: for this device, of these tasks, or of all of them."""
         known: dict[str, Sequence[str]] = {"task": tasks} if tasks else {}
         if device is not None:
-            known |= {"device": [device], "owner": [AGGREGATOR, device]}
+            known |= {"device": [device], "owner": [AGGREGATOR, AUTHORITY, device]}
         pattern = _PATTERNS.of_kind[kind]
         choices = [
             [_PARTS[name].spell(value) for value in known[name]] if name in known else _ANY

@@ -1,0 +1,178 @@
+"""Tokens: the text that a person copies, and what is derived from the secret."""
+
+import base64
+import hashlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fedling_protocol.wire import names
+from fedling_protocol.wire.token import LONGEST, Purpose, Token, TokenError, fingerprint
+from fedling_protocol.wire.topics import Topics
+from tests.protocol.samples import DEVICE, ROOT, TOPICS, golden
+
+GOLDEN = golden("token")
+TOKEN = Token(
+    bytes.fromhex(GOLDEN["secret"]),
+    bytes.fromhex(GOLDEN["fingerprint"]),
+    GOLDEN["fleet"],
+    GOLDEN["topic_root"],
+    GOLDEN["host"],
+    GOLDEN["port"],
+)
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+ROOTS = st.from_regex(r"[A-Za-z0-9_.-]{1,32}(/[A-Za-z0-9_.-]{1,32}){0,3}", fullmatch=True)
+TOKENS = st.builds(
+    Token,
+    st.binary(min_size=16, max_size=16),
+    st.binary(min_size=16, max_size=16),
+    st.from_regex(names.NAME, fullmatch=True),
+    ROOTS,
+    st.from_regex(names.HOST, fullmatch=True),
+    st.integers(1, 65_535),
+)
+
+
+def refusal(text: str) -> str:
+    """Why it is no token; empty: it is one."""
+    try:
+        Token.parse(text)
+    except TokenError as error:
+        return str(error)
+    return ""
+
+
+def test_text_is_the_golden_one() -> None:
+    assert TOKEN.text() == GOLDEN["text"]
+    assert Token.parse(GOLDEN["text"]) == TOKEN
+
+
+def test_derived_values_are_the_golden_ones() -> None:
+    assert TOKEN.id.hex() == GOLDEN["id"]
+    assert TOKEN.user() == GOLDEN["user"]
+    assert TOKEN.user(15) == GOLDEN["user"] + "-15"
+    assert TOKEN.password == GOLDEN["password"]
+    for purpose in Purpose:
+        mac = bytes.fromhex(GOLDEN["mac_of_nothing"][purpose])
+        assert TOKEN.seal(purpose, b"") == mac
+        assert TOKEN.check(purpose, b"", mac)
+        assert not TOKEN.check(purpose, b"x", mac)
+
+
+def test_a_code_is_for_one_purpose() -> None:
+    mac = TOKEN.seal(Purpose.ASK, b"data")
+    assert not TOKEN.check(Purpose.ANSWER, b"data", mac)
+    assert not TOKEN.check(Purpose.ASK, b"data", b"")
+
+
+@given(TOKENS)
+def test_text_of_any_token_is_read_back(token: Token) -> None:
+    assert Token.parse(token.text()) == token
+    assert len(token.text()) <= LONGEST
+
+
+def test_parse_forgives_how_it_was_copied() -> None:
+    text = GOLDEN["text"]
+    for copied in (
+        text.lower(),
+        text.replace("-", ""),
+        text.replace("-", " "),
+        f"  {text}\n",
+        "\n".join(text.split("-")),
+        text.replace("O", "0").replace("I", "1").replace("B", "8"),
+        text.replace("-", " - "),
+    ):
+        assert Token.parse(copied) == TOKEN
+
+
+@given(st.data())
+def test_one_wrong_sign_is_told(data: st.DataObject) -> None:
+    text = GOLDEN["text"].replace("-", "")
+    at = data.draw(st.integers(0, len(text) - 1))
+    wrong = data.draw(st.sampled_from(LETTERS).filter(lambda letter: letter != text[at]))
+    with pytest.raises(TokenError, match="mistyped"):
+        Token.parse(text[:at] + wrong + text[at + 1 :])
+
+
+@given(st.data())
+def test_two_signs_in_the_wrong_order_are_told(data: st.DataObject) -> None:
+    text = GOLDEN["text"].replace("-", "")
+    at = data.draw(st.integers(0, len(text) - 2).filter(lambda n: text[n] != text[n + 1]))
+    with pytest.raises(TokenError, match="mistyped"):
+        Token.parse(text[:at] + text[at + 1] + text[at] + text[at + 2 :])
+
+
+def test_a_part_of_a_token_is_told() -> None:
+    text = GOLDEN["text"]
+    for cut in range(len(text) - 1):
+        with pytest.raises(TokenError):
+            Token.parse(text[:cut])
+        with pytest.raises(TokenError):
+            Token.parse(text[cut + 1 :])
+    with pytest.raises(TokenError):
+        Token.parse(text + text)
+
+
+@given(st.text() | st.text(alphabet=LETTERS + "-018 ", max_size=300))
+def test_parse_raises_nothing_else(text: str) -> None:
+    told = refusal(text)
+    assert told
+    assert len(text) < 4 or text not in told
+
+
+def test_parse_looks_at_no_long_text() -> None:
+    with pytest.raises(TokenError, match="too long"):
+        Token.parse("A" * (LONGEST + 1))
+
+
+@given(st.binary(max_size=80), st.sampled_from([0, 1, 1, 1, 2, 255]))
+def test_any_bytes_behind_a_right_check_raise_nothing_else(data: bytes, version: int) -> None:
+    """Whoever writes a token by a program makes its check right."""
+    whole = bytes([version]) + data
+    check = hashlib.sha256(b"fedling token" + whole).digest()[:4]
+    told = refusal(base64.b32encode(whole + check).decode().rstrip("="))
+    assert "mistyped" not in told
+    assert (f"of version {version}" in told) == (version != 1)
+
+
+def test_secret_is_in_no_text_about_it() -> None:
+    for text in (repr(TOKEN), str(TOKEN), f"{TOKEN}", repr([TOKEN])):
+        assert TOKEN.secret.hex() not in text
+        assert repr(TOKEN.secret) not in text
+        assert "secret" not in text
+    derived = (TOKEN.id, TOKEN.seal(Purpose.ASK, b""), TOKEN.password.encode())
+    assert not any(TOKEN.secret in value for value in derived)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        (bytes(15), bytes(16), "demo", "fedling", "host", 1),
+        (bytes(16), bytes(17), "demo", "fedling", "host", 1),
+        (bytes(16), bytes(16), "Demo", "fedling", "host", 1),
+        (bytes(16), bytes(16), "demo", "a/+", "host", 1),
+        (bytes(16), bytes(16), "demo", "fedling", "a host", 1),
+        (bytes(16), bytes(16), "demo", "fedling", "", 1),
+        (bytes(16), bytes(16), "demo", "fedling", "host", 0),
+        (bytes(16), bytes(16), "demo", "fedling", "host", 65_536),
+    ],
+)
+def test_impossible_tokens_are_refused(wrong: tuple[bytes, bytes, str, str, str, int]) -> None:
+    with pytest.raises(TokenError, match="a token"):
+        Token(*wrong)
+
+
+def test_generate_makes_another_secret_each_time() -> None:
+    one, two = (Token.generate(ROOT.public, TOPICS, "::1", 8884) for _ in range(2))
+    assert one.secret != two.secret
+    assert one.id != two.id
+    assert one.fingerprint == fingerprint(ROOT.public) == TOKEN.fingerprint
+    assert one.vouches_for(ROOT.public)
+    assert not one.vouches_for(DEVICE.public)
+    assert Token.parse(one.text()) == one
+
+
+def test_topic_root_of_another_installation_travels() -> None:
+    token = Token.generate(ROOT.public, Topics("site/fedling", "demo"), "host", 1)
+    assert Token.parse(token.text()).topic_root == "site/fedling"

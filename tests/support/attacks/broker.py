@@ -204,7 +204,7 @@ def alter_model(stage: Stage) -> bool:
     tap = stage.tap()
     topic = TOPICS.of(Kind.MODEL, TASK, 1)
     genuine: list[bytes] = []
-    stage.add_task(rounds=1)
+    stage.add_task(rounds=1, goal=2)
     stage.start_aggregator()
     stage.start_device()
 

@@ -11,7 +11,7 @@ from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.limits import MAX_PACKET, MAX_SMALL
 from fedling_protocol.wire.messages import Plan, PlanKind
 from fedling_protocol.wire.topics import Address
-from fedling_protocol.wire.trust import Trust
+from fedling_protocol.wire.trust import Known, Trust
 from tests.support.attacks.stage import (
     MALLORY,
     MALLORY_ID,
@@ -51,12 +51,13 @@ def model_by_a_device(stage: Stage) -> bool:
 
 def believe_devices(patch: pytest.MonkeyPatch) -> None:
     """Whoever has a certificate may sign everything."""
-    find_key = Trust._find_key
+    find_signer = Trust._find_signer
 
-    def find(trust: Trust, address: Address, parts: Envelope) -> bytes:
-        return MALLORY.public if parts.kid == MALLORY.kid else find_key(trust, address, parts)
+    def find(trust: Trust, address: Address, parts: Envelope) -> Known:
+        known = trust.known(MALLORY_ID) or Known(MALLORY.public, 0, MALLORY.kid)
+        return known if parts.kid == MALLORY.kid else find_signer(trust, address, parts)
 
-    patch.setattr(Trust, "_find_key", find)
+    patch.setattr(Trust, "_find_signer", find)
 
 
 def update_for_another(stage: Stage) -> bool:

@@ -19,7 +19,7 @@ from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Certificate, PlanKind, Role
 from fedling_protocol.wire.names import AGGREGATOR
 from fedling_protocol.wire.topics import Address
-from fedling_protocol.wire.trust import Trust
+from fedling_protocol.wire.trust import Known, Trust
 from tests.support.attacks.stage import (
     FLEET,
     MALLORY,
@@ -65,7 +65,7 @@ def model_by_a_replaced_key(stage: Stage) -> bool:
 
 
 def believe_any_serial(patch: pytest.MonkeyPatch) -> None:
-    def learn(trust: Trust, new: Certificate) -> None:
+    def learn(trust: Trust, new: Certificate, _signer: bytes) -> None:
         trust.know(new.id, new.key, new.serial)
 
     patch.setattr(Trust, "_learn", learn)
@@ -78,13 +78,13 @@ def certified_by_the_online_key(stage: Stage) -> bool:
 
 
 def let_everybody_certify(patch: pytest.MonkeyPatch) -> None:
-    find_key = Trust._find_key
+    find_signer = Trust._find_signer
 
-    def find(trust: Trust, address: Address, parts: Envelope) -> bytes:
+    def find(trust: Trust, address: Address, parts: Envelope) -> Known:
         own = address.kind is Kind.KEYS and parts.kid == ONLINE.kid
-        return ONLINE.public if own else find_key(trust, address, parts)
+        return Known(ONLINE.public, 0, ONLINE.kid) if own else find_signer(trust, address, parts)
 
-    patch.setattr(Trust, "_find_key", find)
+    patch.setattr(Trust, "_find_signer", find)
 
 
 def restored_device_rolled_back(stage: Stage) -> bool:

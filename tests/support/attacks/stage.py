@@ -4,8 +4,9 @@ Two devices are certified. One has its real service; of the other, `MALLORY`, th
 keys. Nothing waits for a time: what was sent is done when settle() returns.
 """
 
+import itertools
+import os
 import ssl
-import time
 from array import array
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -47,6 +48,7 @@ from fedling_sim.world import FakeDevice, Weather
 from tests.support.attacks.intruder import Intruder
 from tests.support.certificates import Authority, Pair, mosquitto_settings
 from tests.support.device import STREAM, csv_lines, parse
+from tests.support.waiting import until
 
 FLEET, TASK = "home", "tiny"
 TOPICS = Topics("fedling", FLEET)
@@ -55,8 +57,7 @@ ROOT, ONLINE, VICTIM, MALLORY = (
 )
 VICTIM_ID, MALLORY_ID = device_id(VICTIM.public), device_id(MALLORY.public)
 SECRET = bytes(range(32))
-PATIENCE_S = 60.0
-AGAIN = 60  # times in it
+SAY_AGAIN = 100  # looks
 STEPS = 5  # a plan, its model, a join, its answer, what comes of it
 GOOD = Weather(mains=True, battery=90, temperature=40, network=True)
 
@@ -358,35 +359,31 @@ class Stage:
         self._ends.remove(end)
         end.held.close()
 
-    def run(self, until: Callable[[], object]) -> None:
+    def run(self, condition: Callable[[], object]) -> None:
         """Let both live until a condition holds."""
-        assert self._lives(until, PATIENCE_S), f"waited {PATIENCE_S:.0f} s"
+        until(condition, self._turn)
 
-    def _lives(self, until: Callable[[], object], longest_s: float) -> bool:
-        """Whether the condition holds in the end."""
-        deadline = time.monotonic() + longest_s
-        while not until():
-            if time.monotonic() > deadline:
-                return False
-            for end in self._ends:
-                end.loop.turn(0.005)
-        return True
+    def _turn(self, seconds: float) -> None:
+        for end in self._ends:
+            end.loop.turn(seconds / 2)
 
     def settle(self) -> None:
         """Whatever was at the MQTT broker is heard, done and answered at both ends."""
         for _ in range(STEPS):
-            self._step(f"settle {time.monotonic_ns()}".encode())
+            self._step(b"settle " + os.urandom(8))
 
     def _step(self, word: bytes) -> None:
-        """Said again and again: who has just connected may not be subscribed yet."""
-        heard = partial(self._have_heard, word)
-        for _ in range(AGAIN):
-            self.run(lambda: all(end.connected for end in self._ends))
-            for end, topic in self._own_topics():
-                end.service.link.publish(topic, word)
-            if self._lives(heard, PATIENCE_S / AGAIN):
-                break
-        assert heard(), "the ends do not hear each other"
+        """Said now and then: who has just connected may not be subscribed yet."""
+        self.run(lambda: all(end.connected for end in self._ends))
+        looks = itertools.count()
+
+        def heard() -> bool:
+            if next(looks) % SAY_AGAIN == 0:
+                for end, topic in self._own_topics():
+                    end.service.link.publish(topic, word)
+            return self._have_heard(word)
+
+        self.run(heard)
         done = [end.go_round() for end in self._ends]
         self.run(lambda: all(done) and not any(end.busy for end in self._ends))
 

@@ -30,6 +30,7 @@ from tests.support.attacks.stage import (
     VICTIM_ID,
     Stage,
     of_kind,
+    plan_of,
 )
 from tests.support.attacks.table import Attack, Who
 
@@ -133,13 +134,15 @@ def replay_receipt(stage: Stage) -> bool:
     stage.start_device()
     stage.aggregator.withheld = lambda topic, _: "/up/" in topic and stage.folded == 1
     receipts = TOPICS.of(Kind.RECEIPT, TASK, VICTIM_ID)
-    stage.run(lambda: len(stage.device.store.spool.entries(TASK)) == 1 and stage.folded == 1)
+    stage.run(lambda: stage.folded == 1 and plan_of(stage).round == 2)
+    second = plan_of(stage).plan_id
+    stage.run(lambda: stage.device.store.spool.find(second))
     stage.settle()
     first = next(payload for topic, payload in tap.ping() if topic == receipts)
     tap.publish(receipts, first)
     tap.ping()
     stage.settle()
-    return len(stage.device.store.spool.entries(TASK)) == 0
+    return stage.device.store.spool.find(second) is None
 
 
 def take_any_receipt(patch: pytest.MonkeyPatch) -> None:

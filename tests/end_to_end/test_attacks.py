@@ -8,17 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.attacks import broker, device, former, stranger
+from tests.support.attacks.every import ATTACKS
 from tests.support.attacks.stage import Stage
 from tests.support.attacks.table import Attack
 from tests.support.tools import need
-
-ATTACKS: tuple[Attack, ...] = (
-    *stranger.ATTACKS,
-    *broker.ATTACKS,
-    *device.ATTACKS,
-    *former.ATTACKS,
-)
 
 
 @pytest.fixture(params=ATTACKS, ids=[attack.name for attack in ATTACKS])

@@ -1,0 +1,13 @@
+"""All attacks, of everybody."""
+
+from typing import Final
+
+from tests.support.attacks import broker, device, former, stranger
+from tests.support.attacks.table import Attack
+
+ATTACKS: Final[tuple[Attack, ...]] = (
+    *stranger.ATTACKS,
+    *broker.ATTACKS,
+    *device.ATTACKS,
+    *former.ATTACKS,
+)

@@ -24,6 +24,7 @@ from bench.report import Report
 from bench.support.meters import cpu_s, own_cpu_s
 from bench.support.swarm import certify, keys
 from fedling_agent.config import AgentRetrySettings
+from fedling_broker.mosquitto.process import Mosquitto
 from fedling_protocol.net.link import MqttLink
 from fedling_protocol.net.mqtt import new_client
 from fedling_protocol.net.ports import Broker, Will
@@ -40,7 +41,6 @@ from fedling_protocol.wire.messages import Join, Plan
 from fedling_protocol.wire.topics import Topics
 from fedling_protocol.wire.trust import Trust
 from fedling_sim.chaos.proxy import Proxy
-from fedling_sim.mosquitto import Mosquitto
 from tests.support.fleet import ROOT, Aggregator
 from tests.support.waiting import until
 

@@ -16,6 +16,7 @@ import pytest
 from fedling_broker import config
 from fedling_broker.cli import main
 from fedling_broker.commands.failures import EXITS
+from fedling_broker.mosquitto.process import Mosquitto
 from fedling_broker.service import notices
 from fedling_broker.service.notices import Notice
 from fedling_broker.store.database import PROGRAM
@@ -25,7 +26,6 @@ from fedling_protocol.exits import Exit
 from fedling_protocol.wire import identity
 from fedling_protocol.wire.identity import SigningKey, device_id
 from fedling_protocol.wire.topics import Topics
-from fedling_sim.mosquitto import Mosquitto
 from tests.broker.conftest import Here
 from tests.support.rounds_on_disk import TEXT, accept, open_round, run_round
 from tests.support.waiting import Manager

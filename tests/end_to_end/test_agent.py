@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from fedling_broker.mosquitto.process import Mosquitto
 from fedling_native import Loss, dense, weights_size
 from fedling_protocol.exits import Exit
 from fedling_protocol.wire import envelope
@@ -19,7 +20,6 @@ from fedling_protocol.wire.identity import SigningKey
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Conditions, PlanKind, StateCode
 from fedling_sim.chaos.proxy import Proxy
-from fedling_sim.mosquitto import Mosquitto
 from fedling_sim.world import Weather
 from tests.support.access import access_settings
 from tests.support.agent import GOOD, Agent, rows

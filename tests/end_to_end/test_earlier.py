@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from fedling_broker.mosquitto.process import Mosquitto
 from fedling_protocol.wire import identity
-from fedling_sim.mosquitto import Mosquitto
 from tests.support import earlier
 from tests.support.agent import ROUNDS, TASK, Agent, rows
 from tests.support.aggregator import ROOT

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from fedling_broker.mosquitto.process import Mosquitto
 from fedling_broker.store.store import Store
-from fedling_sim.mosquitto import Mosquitto
 from tests.support.agent import Agent
 from tests.support.aggregator import ROOT as OTHER_ROOT
 from tests.support.fleet import ROOT, Aggregator

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fedling_agent.store.store import Store
+from fedling_broker.mosquitto.process import Mosquitto
 from fedling_broker.store.database import FILE
 from fedling_protocol.disk.errors import Missing
 from fedling_sim.chaos.fault import MUTE, REFUSING, WHOLE, End, Fault, Spell, flapping
 from fedling_sim.chaos.messages import Habits, Moment
 from fedling_sim.chaos.proxy import Proxy
-from fedling_sim.mosquitto import Mosquitto
 from tests.support.crash.evidence import Evidence, collect
 from tests.support.crash.federation import has_finished
 from tests.support.crash.fleet import DEVICES, TASK, Fleet, Layout

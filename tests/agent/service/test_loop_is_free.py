@@ -27,6 +27,7 @@ from fedling_agent.service.control import Client
 from fedling_agent.service.service import Service
 from fedling_agent.store import identity
 from fedling_agent.store.store import Store
+from fedling_broker.mosquitto.process import Mosquitto
 from fedling_native import dense
 from fedling_protocol.disk import durable
 from fedling_protocol.disk.errors import BadDatabase
@@ -35,7 +36,6 @@ from fedling_protocol.net import credentials
 from fedling_protocol.runtime import logs
 from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.runtime.worker import ThreadWorker
-from fedling_sim.mosquitto import Mosquitto
 from tests.support.agent import Agent, rows
 from tests.support.aggregator import FakeAggregator, make_model
 from tests.support.waiting import Manager

@@ -16,6 +16,7 @@ import pytest
 from fedling_broker import config
 from fedling_broker.commands import serve
 from fedling_broker.config import ONLINE_KEY, SECRET
+from fedling_broker.mosquitto.process import Mosquitto
 from fedling_broker.service import runner
 from fedling_broker.service.publisher import Publisher
 from fedling_broker.service.service import Service
@@ -24,7 +25,6 @@ from fedling_protocol.disk import durable
 from fedling_protocol.net import credentials
 from fedling_protocol.wire import identity
 from fedling_protocol.wire.messages import Verdict
-from fedling_sim.mosquitto import Mosquitto
 from tests.support.fleet import Aggregator, Device
 from tests.support.waiting import until
 

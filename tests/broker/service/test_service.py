@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from fedling_broker.mosquitto.process import Mosquitto
 from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.wire import digest, envelope
 from fedling_protocol.wire.identity import SigningKey
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Answer, Receipt, Ticket, Verdict
-from fedling_sim.mosquitto import Mosquitto
 from tests.support.fleet import TASK, Aggregator, Device
 from tests.support.tools import need
 from tests.support.waiting import Manager, until

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fedling_broker.mosquitto.process import Mosquitto
 from fedling_protocol.net.link import MqttLink
 from fedling_protocol.net.mqtt import new_client
 from fedling_protocol.net.ports import Broker, Link, Will
@@ -22,7 +23,6 @@ from fedling_protocol.net.transport import PLAIN
 from fedling_protocol.runtime.backoff import Backoff
 from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.runtime.worker import ThreadWorker
-from fedling_sim.mosquitto import Mosquitto
 from fedling_sim.virtual.cable import Cable
 from fedling_sim.virtual.clock import NodeClock
 from fedling_sim.virtual.link import VirtualLink

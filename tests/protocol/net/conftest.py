@@ -5,20 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from fedling_broker.mosquitto.process import Mosquitto
 from fedling_protocol.net import tls
 from fedling_protocol.net.transport import PLAIN
 from fedling_protocol.runtime.loop import Loop
-from fedling_sim.mosquitto import Mosquitto
 from tests.protocol.net.ends import Ground, trusting
 from tests.support.certificates import Authority, Pair, mosquitto_settings
 from tests.support.tools import need
-
-
-@pytest.fixture
-def loop() -> Iterator[Loop]:
-    loop = Loop()
-    yield loop
-    loop.close()
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from fedling_broker.mosquitto.process import Mosquitto
 from fedling_protocol.common_settings import MqttSettings
 from fedling_protocol.net.link import MqttLink
 from fedling_protocol.net.mqtt import new_client
@@ -17,7 +18,6 @@ from fedling_protocol.net.way import Way
 from fedling_protocol.runtime.backoff import Backoff
 from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.runtime.worker import ThreadWorker
-from fedling_sim.mosquitto import Mosquitto
 from tests.support.certificates import Authority, Pair
 from tests.support.waiting import until
 
@@ -29,14 +29,15 @@ CONNACK = b"\x20\x02\x00\x00"
 class Recorder:
     """A link's owner that writes down what it is told."""
 
-    def __init__(self) -> None:
+    def __init__(self, will: str = "test/state") -> None:
+        self._will = will
         self.events: list[object] = []
         self.messages: list[tuple[str, bytes, bool]] = []
         self.retries: list[float] = []
         self.traffic = Traffic()
 
     def will(self) -> Will | None:
-        return Will("test/state", b"gone")
+        return Will(self._will, b"gone")
 
     def on_connected(self) -> None:
         self.events.append("connected")
@@ -65,9 +66,10 @@ class End:
         backoff: Backoff | None = None,
         host: str = "127.0.0.1",
         known_as: Credentials | None = None,
+        will: str = "test/state",
     ) -> None:
         self.loop = loop
-        self.heard = Recorder()
+        self.heard = Recorder(will)
         self.names = ThreadWorker(loop, "names", patient=False)
         self.way = Way(host, port)
         self.link = MqttLink(

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from fedling_broker.mosquitto.process import Mosquitto
 from fedling_protocol.net import mqtt
 from fedling_protocol.runtime.loop import Loop
-from fedling_sim.mosquitto import Mosquitto
 from tests.protocol.net.ends import CONNACK, End, FakeBroker, read_packet
 from tests.support.waiting import receive
 

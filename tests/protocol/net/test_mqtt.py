@@ -12,6 +12,7 @@ from typing import NoReturn
 
 import pytest
 
+from fedling_broker.mosquitto.process import Mosquitto, free_port
 from fedling_protocol.net.link import MqttLink
 from fedling_protocol.net.mqtt import new_client
 from fedling_protocol.net.ports import Broker, Will
@@ -20,7 +21,6 @@ from fedling_protocol.net.transport import PLAIN, Layer
 from fedling_protocol.runtime.backoff import Backoff
 from fedling_protocol.runtime.loop import WRITE, Loop
 from fedling_protocol.runtime.worker import ThreadWorker
-from fedling_sim.mosquitto import Mosquitto, free_port
 from tests.protocol.net.ends import CONNACK, LIMIT, End, FakeBroker, Ground, Recorder, read_packet
 from tests.support.tools import own_network
 from tests.support.waiting import until

@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fedling_broker.mosquitto.process import Mosquitto, free_port
 from fedling_protocol.common_settings import MqttSettings
 from fedling_protocol.net import tls
 from fedling_protocol.net.tcpinfo import Traffic
 from fedling_protocol.net.tls import Tls, TlsError
 from fedling_protocol.net.transport import Transport
 from fedling_protocol.runtime.loop import READ, Loop
-from fedling_sim.mosquitto import Mosquitto, free_port
 from tests.protocol.net.ends import CONNACK, End, FakeBroker, trusting
 from tests.support.access import access_settings
 from tests.support.certificates import Authority, Pair, mosquitto_settings

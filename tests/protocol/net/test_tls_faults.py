@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from fedling_broker.mosquitto.process import Mosquitto
 from fedling_protocol.common_settings import MqttSettings
 from fedling_protocol.net import credentials, tls
 from fedling_protocol.net.tls_faults import MISSING, NO_TLS, OLD, REFUSED, Shown, sentence
@@ -25,7 +26,6 @@ from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.settings import SettingsError
 from fedling_protocol.wire import identity
 from fedling_protocol.wire.identity import IdentityError
-from fedling_sim.mosquitto import Mosquitto
 from tests.protocol.net.ends import CONNACK, End, FakeBroker, trusting
 from tests.support.certificates import DAY, Authority, Pair, mosquitto_settings
 from tests.support.tools import need

@@ -8,8 +8,8 @@ from enum import StrEnum
 from pathlib import Path
 
 from fedling_agent.store.store import Store
+from fedling_broker.mosquitto.process import Mosquitto
 from fedling_protocol.disk.errors import Missing
-from fedling_sim.mosquitto import Mosquitto
 from tests.support.crash.evidence import Evidence, collect
 from tests.support.crash.fleet import DEVICES, ROUNDS, SUBJECT, TASK, Fleet, Layout
 from tests.support.crash.keeper import Keeper

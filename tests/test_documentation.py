@@ -21,6 +21,7 @@ from fedling_broker.tasks.task_file import TaskFile
 from fedling_protocol import settings
 from fedling_protocol.exits import Exit
 from fedling_protocol.wire.messages import EnrolReason, WaitReason
+from tests.support.attacks.every import ATTACKS
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"

@@ -173,12 +173,22 @@ def oversized_for_all(stage: Stage) -> bool:
         return False
 
 
+def quality_two(stage: Stage) -> bool:
+    """Whether the MQTT broker keeps messages for it, one by one, until it comes back to them."""
+    stage.begin()
+    mallory = stage.enter(MALLORY_ID, stage.pairs[MALLORY_ID])
+    for _ in range(10):
+        mallory.publish(TOPICS.of(Kind.JOIN, TASK, MALLORY_ID), b"kept", quality=2)
+    return mallory.lives
+
+
 GUARDED = (
     ("another-devices-topic", another_devices_topic, "acl_file"),
     ("another-devices-answers", another_devices_answers, "acl_file"),
     ("another-devices-client-id", another_devices_client_id, "use_username_as_clientid"),
     ("retained-by-a-device", retained_by_a_device, "acl_file"),
-    ("oversized-for-all", oversized_for_all, "message_size_limit"),
+    ("oversized-for-all", oversized_for_all, "max_packet_size"),
+    ("quality-two-by-a-device", quality_two, "max_qos"),
 )
 
 ATTACKS = (

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from fedling_agent.service.history import History
+from fedling_broker.mosquitto import access
 from fedling_broker.rounds import machine as rounds
 from fedling_broker.rounds.cohort import Cohort
 from fedling_broker.service.roster import Roster
@@ -20,6 +21,7 @@ from fedling_protocol.wire.messages import Certificate, PlanKind, Role
 from fedling_protocol.wire.names import AGGREGATOR
 from fedling_protocol.wire.topics import Address
 from fedling_protocol.wire.trust import Known, Trust
+from tests.support.attacks.intruder import PutOff
 from tests.support.attacks.stage import (
     FLEET,
     MALLORY,
@@ -162,7 +164,40 @@ def forget_no_device(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Cohort, "until", lambda _cohort, _device: 0)  # its place is taken, too
 
 
+def revoked_comes_back(stage: Stage) -> bool:
+    stage.begin()
+    stage.revoke(MALLORY_ID)
+    try:
+        return stage.enter(MALLORY_ID, stage.pairs[MALLORY_ID]).lives
+    except PutOff:
+        return False
+
+
+def revoked_says_something(stage: Stage) -> bool:
+    """On the connection that it had."""
+    stage.begin()
+    mallory = stage.enter(MALLORY_ID, stage.pairs[MALLORY_ID])
+    stage.revoke(MALLORY_ID)
+    mallory.publish(TOPICS.of(Kind.JOIN, TASK, MALLORY_ID), b"still here")
+    mallory.ping()
+    stage.settle()
+    return any(payload == b"still here" for _, payload in stage.aggregator.heard)
+
+
+def deny_nobody(patch: pytest.MonkeyPatch) -> None:
+    of_devices = access.of_devices
+    patch.setattr(access, "of_devices", lambda topics, _revoked: of_devices(topics, ()))
+
+
 ATTACKS = (
+    Attack(
+        "revoked-device-comes-back",
+        Who.FORMER,
+        revoked_comes_back,
+        left_out=("crlfile",),
+        guarded=True,
+    ),
+    Attack("revoked-device-speaks", Who.FORMER, revoked_says_something, deny_nobody, guarded=True),
     Attack("model-by-a-replaced-key", Who.FORMER, model_by_a_replaced_key, believe_any_serial),
     Attack(
         "restored-device-rolled-back", Who.FORMER, restored_device_rolled_back, believe_the_past

@@ -8,12 +8,15 @@ import itertools
 import os
 import ssl
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from types import TracebackType
+
+from cryptography.x509 import load_pem_x509_certificate
 
 from fedling_agent.commands import run
 from fedling_agent.conditions.policy import Policy
@@ -23,8 +26,14 @@ from fedling_agent.store.identity import Identity
 from fedling_agent.store.store import Store as DeviceStore
 from fedling_agent.training.job import Job
 from fedling_agent.training.process import Exited, Step, Tell
+from fedling_broker.authority import x509
 from fedling_broker.commands import serve
 from fedling_broker.config import BrokerFile, Config
+from fedling_broker.mosquitto import access
+from fedling_broker.mosquitto.configuration import Tls
+from fedling_broker.mosquitto.files import Files
+from fedling_broker.mosquitto.passwords import Login
+from fedling_broker.mosquitto.process import Mosquitto, free_port
 from fedling_broker.service.service import Service
 from fedling_broker.store.devices import Devices
 from fedling_broker.store.store import Store
@@ -33,7 +42,7 @@ from fedling_broker.verify import verify
 from fedling_native import parameter_counts
 from fedling_protocol.common_settings import MqttSettings, RetrySettings
 from fedling_protocol.disk.errors import BadDatabase
-from fedling_protocol.net import credentials
+from fedling_protocol.net import credentials, tls_key
 from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.runtime.worker import ThreadWorker, Worker, raise_
 from fedling_protocol.wire import envelope, payload
@@ -42,11 +51,10 @@ from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Message, Plan, Rest, Update, Verdict
 from fedling_protocol.wire.names import AGGREGATOR
 from fedling_protocol.wire.topics import Topics
-from fedling_sim.mosquitto import Mosquitto
 from fedling_sim.virtual.training import made_up_vector
 from fedling_sim.world import FakeDevice, Weather
 from tests.support.attacks.intruder import Intruder
-from tests.support.certificates import Authority, Pair, mosquitto_settings
+from tests.support.certificates import Pair
 from tests.support.device import STREAM, csv_lines, parse
 from tests.support.waiting import until
 
@@ -57,6 +65,7 @@ ROOT, ONLINE, VICTIM, MALLORY = (
 )
 VICTIM_ID, MALLORY_ID = device_id(VICTIM.public), device_id(MALLORY.public)
 SECRET = bytes(range(32))
+HOSTS = (x509.server_name(FLEET), "localhost", "127.0.0.1")
 SAY_AGAIN = 100  # looks
 STEPS = 5  # a plan, its model, a join, its answer, what comes of it
 GOOD = Weather(mains=True, battery=90, temperature=40, network=True)
@@ -84,20 +93,32 @@ goal = {goal}
 wait_s = 1
 """
 
-RULES = f"""
-user {AGGREGATOR}
-topic readwrite fedling/1/{FLEET}/#
+AGGREGATOR_NAME = access.aggregator(FLEET)  # at the MQTT broker
+INSTEAD = {  # of a line that is left out, where nothing would be as safe
+    "allow_anonymous false": "allow_anonymous true",
+    "max_packet_size": "max_packet_size 268435455",
+}
+RELOADED = "Reloading config"  # in its log
+LIMITS = ("max_packet_size",)
+HOUR = timedelta(hours=1)
 
-pattern read      fedling/1/{FLEET}/keys/+
-pattern read      fedling/1/{FLEET}/tasks/list
-pattern read      fedling/1/{FLEET}/+/plan/+
-pattern read      fedling/1/{FLEET}/+/model/+
-pattern read      fedling/1/{FLEET}/+/ticket/%u
-pattern read      fedling/1/{FLEET}/+/receipt/%u
-pattern readwrite fedling/1/{FLEET}/+/join/%u
-pattern readwrite fedling/1/{FLEET}/+/up/%u/#
-pattern readwrite fedling/1/{FLEET}/state/%u
-"""
+
+class Weakened(Mosquitto):
+    """The fleet's mosquitto, as the product configures it, without some lines of that."""
+
+    def __init__(self, directory: Path, tls: Tls | None, left_out: tuple[str, ...]) -> None:
+        super().__init__(directory, tls=tls)
+        self._left_out = left_out
+
+    def configuration(self) -> str:
+        lines = super().configuration().splitlines()
+        return "".join(f"{kept}\n" for line in lines for kept in self._kept(line))
+
+    def _kept(self, line: str) -> list[str]:
+        for words in self._left_out:
+            if words in line and not line.startswith("#"):
+                return [INSTEAD[words]] if words in INSTEAD else []
+        return [line]
 
 
 class QuickTraining:
@@ -245,11 +266,15 @@ class Stage:
         """left_out: as Attack has it"""
         self.directory = directory
         self.guarded = guarded and self.encrypted
-        self.authority = Authority(directory / "authority")
-        self.pairs = {
-            name: self.authority.client(name) for name in (AGGREGATOR, VICTIM_ID, MALLORY_ID)
-        }
-        self.mosquitto = Mosquitto(directory / "mosquitto", settings=self._settings(left_out))
+        self.authority = x509.create_ca(directory / "authority", FLEET)
+        self.files = Files(directory / "guarded")
+        self.files.prepare(self.authority, TOPICS, HOSTS)
+        names = (AGGREGATOR_NAME, VICTIM_ID, MALLORY_ID)
+        self.pairs = {name: self.certify(name) for name in names}
+        self.enrolment = free_port()
+        listeners = Tls(str(self.files.directory), self.enrolment) if self.guarded else None
+        without = left_out if self.guarded else LIMITS  # who runs it has none
+        self.mosquitto = Weakened(directory / "mosquitto", listeners, without)
         self.mosquitto.start()
         self.aggregator: AggregatorEnd
         self.device: DeviceEnd
@@ -260,29 +285,31 @@ class Stage:
 
     # --- made on disk ----------------------------------------------------------------------------
 
-    def _settings(self, left_out: tuple[str, ...]) -> list[str]:
-        lines = []
-        if self.guarded:
-            rules = self.directory / "rules"
-            rules.write_text(RULES)
-            server = self.authority.server()
-            lines = [
-                *mosquitto_settings(self.authority, server, "allow_anonymous false", mutual=True),
-                f"acl_file {rules}",
-                "message_size_limit 16842752",
-            ]
-        return [line for line in lines if not any(word in line for word in left_out)]
+    def certify(self, name: str, authority: x509.TlsAuthority | None = None) -> Pair:
+        """Make a certificate for a name at the MQTT broker. authority: another one than ours"""
+        signer = authority or self.authority
+        stem = f"{signer.directory.name}-{name}"
+        pair = Pair(self.directory / f"{stem}.crt", self.directory / f"{stem}.key")
+        key, now = tls_key.ensure(pair.key), datetime.now(UTC)
+        made = signer.client(name, tls_key.public(key), now - HOUR, now + HOUR)
+        pair.certificate.write_bytes(x509.pem(made))
+        return pair
+
+    @property
+    def ca(self) -> Path:
+        """The certificate of the fleet's authority."""
+        return self.authority.directory / x509.CERTIFICATE
 
     def mqtt(self, name: str) -> MqttSettings:
         """[mqtt] of an end."""
         if not self.guarded:
             return MqttSettings("127.0.0.1", self.mosquitto.port, tls=False)
-        pair, ca = self.pairs[name], self.authority.certificate
+        pair = self.pairs[name]
         return MqttSettings(
             "localhost",
             self.mosquitto.port,
             tls=True,
-            ca_file=ca,
+            ca_file=self.ca,
             certificate_file=pair.certificate,
             key_file=pair.key,
         )
@@ -292,7 +319,7 @@ class Stage:
             FLEET,
             ROOT.public.hex(),
             Path("broker-state"),
-            self.mqtt(AGGREGATOR),
+            self.mqtt(AGGREGATOR_NAME),
             retry=RetrySettings(0.02, 0.1),
         )
         self.config = Config(file, self.directory / "broker.toml")
@@ -399,18 +426,46 @@ class Stage:
         said = [any(payload == word for _, payload in end.heard[-50:]) for end in self._ends]
         return len(said) == 1 or all(said)
 
+    def revoke(self, name: str) -> None:
+        """Put a device on both lists of the MQTT broker, and have it read them again."""
+        certificate = self.pairs[name].certificate.read_bytes()
+        serial = load_pem_x509_certificate(certificate).serial_number
+        self.authority.revoke(serial)
+        self.tell([name])
+
+    def invite(self) -> Login:
+        """A user of the listener for enrolment."""
+        login = Login("enrol-0123456789abcdef-0", "p" * 32)
+        self.tell([], [login])
+        return login
+
+    def tell(self, revoked: Sequence[str], logins: Sequence[Login] = ()) -> None:
+        """Change what the MQTT broker reads, and wait until it has read it."""
+        self.files.tell(TOPICS, revoked, self.authority.list(), logins)
+        read = self.mosquitto.log.read_text().count(RELOADED)
+        self.mosquitto.reload()
+        self.run(lambda: self.mosquitto.log.read_text().count(RELOADED) > read)
+
     # --- the attacker ----------------------------------------------------------------------------
 
     def enter(self, client_id: str, pair: Pair | None = None) -> Intruder:
         """Connect, with a certificate if one is given. Raises PutOff."""
         tls = None
         if self.guarded:
-            tls = ssl.create_default_context(cafile=str(self.authority.certificate))
+            tls = ssl.create_default_context(cafile=str(self.ca))
             if pair is not None:
                 tls.load_cert_chain(pair.certificate, pair.key)
         intruder = Intruder(self.mosquitto.port, client_id, tls=tls)
         self._open.append(intruder)
         return intruder
+
+    def knock(self, client_id: str, login: Login | None = None) -> Intruder:
+        """Connect at the listener for enrolment. Raises PutOff."""
+        tls = ssl.create_default_context(cafile=str(self.ca))
+        user, password = (login.user, login.password) if login else ("", "")
+        guest = Intruder(self.enrolment, client_id, tls=tls, user=user, password=password)
+        self._open.append(guest)
+        return guest
 
     def tap(self) -> Intruder:
         """Who runs the MQTT broker: hears all, may say all."""

@@ -6,6 +6,7 @@ from contextlib import suppress
 
 import pytest
 
+from fedling_broker.authority import x509
 from fedling_broker.service.roster import Roster
 from fedling_broker.store import devices
 from fedling_broker.store.devices import Devices
@@ -17,7 +18,7 @@ from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Join
 from tests.support.attacks.intruder import Intruder, PutOff
 from tests.support.attacks.path import FalseBroker, Tee
-from tests.support.attacks.stage import MALLORY_ID, TASK, TOPICS, Stage
+from tests.support.attacks.stage import FLEET, MALLORY_ID, TASK, TOPICS, Stage
 from tests.support.attacks.table import Attack, Who
 from tests.support.certificates import Authority, Pair
 
@@ -60,8 +61,8 @@ def connects(stage: Stage) -> bool:
 def connects_with_a_certificate_of_its_own(stage: Stage) -> bool:
     """Of an authority that has the same name."""
     stage.begin()
-    other = Authority(stage.directory / "other")
-    return let_in(stage, other.client(MALLORY_ID)) is not None
+    other = x509.create_ca(stage.directory / "other", FLEET)
+    return let_in(stage, stage.certify(MALLORY_ID, other)) is not None
 
 
 def subscribes(stage: Stage) -> bool:

@@ -13,6 +13,7 @@ class Who(StrEnum):
     """Who attacks, as SECURITY.md calls them."""
 
     STRANGER = "a stranger on the network"
+    GUEST = "who has a token"
     BROKER = "whoever runs the MQTT broker"
     DEVICE = "a certified device"
     FORMER = "who has a key or a state of former times"

@@ -49,6 +49,7 @@ class Broker:
     def __init__(self, tree: Path | None, directory: Path, port: int) -> None:
         directory.mkdir()
         self._directory = directory
+        self._new = tree is None  # it has an authority
         self._words = earlier.words(tree, "fedling_broker")
         self._root = directory / "root.key"
         identity.create_key(self._root, ROOT)
@@ -63,7 +64,8 @@ class Broker:
         assert done.returncode == 0, done.stdout + done.stderr
 
     def enrol(self, device: str, key: str) -> None:
-        self.run("device", "add", device, key, "--root-key", str(self._root))
+        by_root = () if self._new else ("--root-key", str(self._root))
+        self.run("device", "add", device, key, *by_root)
 
     def certify_anew(self, device: str, key: str) -> None:
         """Have an authority say what the root said, as a fleet does that has one."""

@@ -18,9 +18,7 @@ def agent(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Agent]:
     agent = Agent(tmp_path / "device", NOWHERE)
     agent.run("init")
     if request.param:
-        agent.start()
-        while not agent.status():
-            pass
+        agent.serve()
     agent.run("ingest", "wrist", text=rows(3, 20))
     yield agent
     if agent.process is not None:

@@ -30,6 +30,7 @@ from tests.support.hand_aggregator import ONLINE, ROOT, TOPICS, HandAggregator, 
 TASKS = ("tiny", "other")
 ROUNDS = 1000
 ENROLLED, STRANGERS = range(1, 13), range(101, 105)
+NEXT = 1000  # a device that was revoked comes back with another key
 EPISODE = 500  # messages, after which another aggregator begins
 HURT = 0.3
 MOVES_S = (0.0, 0.1, 1.0, 2.0, 61.0, 400.0)
@@ -86,6 +87,7 @@ class AggregatorFuzzer:
         shutil.rmtree(place, ignore_errors=True)
         self._aggregator = aggregator = _Aggregator(place, keep_updates=KeepUpdates.AUDIT)
         self._said, self._updates, self._plans = [], {}, []
+        self.enrolled = list(ENROLLED)
         for task in TASKS:
             self._add(task)
         aggregator.enrol(*ENROLLED)
@@ -124,12 +126,14 @@ class AggregatorFuzzer:
                     self.aggregator.clock.move(2.0)
                     self._add(task)
             else:
-                number = dice.choice(ENROLLED)
+                place = dice.randrange(len(self.enrolled))
+                number = self.enrolled[place]
                 other = Store(self.aggregator.directory)
-                Devices(other.database, TOPICS).remove(device_id(key_of(number).public))
+                Devices(other.database, TOPICS).revoke(device_id(key_of(number).public), ROOT)
                 other.close()
                 self.aggregator.clock.move(2.0)
-                self.aggregator.enrol(number)
+                self.enrolled[place] = number + NEXT
+                self.aggregator.enrol(self.enrolled[place])
         except Busy:
             self.reached["busy"] += 1
         self.aggregator.clock.move(2.0)
@@ -158,7 +162,9 @@ class AggregatorFuzzer:
         if self._said and dice.random() < 0.1:
             topic, data = dice.choice(self._said)
         else:
-            number = dice.choice((*ENROLLED, *ENROLLED, dice.choice(STRANGERS)))
+            number = dice.choice(
+                (*self.enrolled, *self.enrolled, *ENROLLED, dice.choice(STRANGERS))
+            )
             topic, data = self._sealed(number)
             self._said = [*self._said[-60:], (topic, data)]
         empty = dice.random() < 0.01

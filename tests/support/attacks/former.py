@@ -149,7 +149,7 @@ def update_of_a_removed_device(stage: Stage) -> bool:
     stage.begin(rounds=1, goal=2)
     stage.run(stage.accepted)
     with stage.books() as store:
-        assert Devices(store.database, TOPICS).remove(MALLORY_ID)
+        assert Devices(store.database, TOPICS).revoke(MALLORY_ID, ROOT)
     plan = plan_of(stage)
     topic = TOPICS.of(Kind.UPDATE, TASK, MALLORY_ID, plan.plan_id, 0)
     tap.publish(topic, sealed(topic, update_for(plan), MALLORY))
@@ -159,7 +159,7 @@ def update_of_a_removed_device(stage: Stage) -> bool:
 
 
 def forget_no_device(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Trust, "forget", lambda _trust, _owner: None)
+    patch.setattr(Devices, "changes", lambda _devices, _since: [])
     patch.setattr(Roster, "knows", lambda _roster, _device: True)
     patch.setattr(Cohort, "until", lambda _cohort, _device: 0)  # its place is taken, too
 

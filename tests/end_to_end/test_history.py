@@ -145,5 +145,5 @@ def test_a_removed_device_is_told(pair: Pair) -> None:
     while pair.agent.status().get("enrolled") is not False:
         pass
     said = pair.agent.run("status").stdout
-    assert "not any more: it was removed; the operator runs: fedling-broker device add" in said
+    assert "revoked: fleet test has put this device out" in said
     assert "refused: size" not in pair.agent.json("status")["counters"]

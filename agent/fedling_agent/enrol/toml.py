@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from fedling_protocol.settings import quoted
 
-Value = str | int | bool
+Value = str | int | bool | tuple[str, ...]
 
 NEW = """\
 # Written by `fedling-agent enroll`. Every key and its default: docs/configuration.md
@@ -71,7 +71,14 @@ def _table_of(line: str, before: str) -> str:
     return "[[]]" if _ARRAY.fullmatch(line) else before
 
 
+def plain(value: Value) -> object:
+    """What TOML reads where this value is written."""
+    return list(value) if isinstance(value, tuple) else value
+
+
 def _written(value: Value) -> str:
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(quoted, value))}]"
     return quoted(value) if isinstance(value, str) else str(value)

@@ -25,6 +25,7 @@ from fedling_protocol.runtime.backoff import Backoff
 from fedling_protocol.runtime.loop import Clock, Timer
 from fedling_protocol.wire.messages import Certificate, Enrol, Enrolled, EnrolReason, Grant
 from fedling_protocol.wire.refused import Reason, Refused
+from fedling_protocol.wire.trust import Received
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ class Hands:
 
     directory: where the pair of TLS lies
     pair: whether the connection is made with that pair; if not, only the device's key is certified
-    check: has trust learn what was granted. Raises Refused
+    check: has what was said to a question looked at, and learned. Raises Refused
     keep: has it kept
     revoked: told that the answer was that
     """
@@ -64,7 +65,7 @@ class Hands:
     pair: bool
     dice: Callable[[int], bytes]
     draw: Callable[[], float]
-    check: Callable[[Grant], Granted]
+    check: Callable[[Received, Enrol], object]
     keep: Callable[[Granted], None]
     revoked: Callable[[], None]
 
@@ -117,15 +118,18 @@ class Renewal:
         if self._timer is not None:
             self._timer.cancel()
 
-    def answer(self, answer: Enrolled) -> None:
+    def answer(self, received: Received) -> None:
         """Take what the aggregator said, rightly signed. Raises Refused."""
-        asked = self._asked
+        asked, answer = self._asked, received.message
+        assert isinstance(answer, Enrolled)
         if asked is None or answer.nonce != asked.nonce:
             raise Refused(Reason.UNASKED, "not to the last question")
+        self._check_pair(asked, answer.grant)
+        self._hands.check(received, asked)
         if answer.grant is None:
             self._denied(answer.reason)
             return
-        granted = self._check(asked, answer.grant)
+        granted = asking.granted(answer.grant)
         self._asked = None
         self._take(granted)
         new = granted.certificate
@@ -169,14 +173,15 @@ class Renewal:
         else:
             log.warning("the device's certificate was not renewed: %s", reason)
 
-    def _check(self, asked: Enrol, grant: Grant) -> Granted:
-        """Raise Refused unless all of it is of use."""
-        if self._hands.pair and grant.tls_certificate is not None and grant.tls_ca is not None:
+    def _check_pair(self, asked: Enrol, grant: Grant | None) -> None:
+        """Raise Refused unless the part for TLS is of use."""
+        certificate = None if grant is None else grant.tls_certificate
+        ca = None if grant is None else grant.tls_ca
+        if self._hands.pair and certificate is not None and ca is not None:
             try:
-                tls_pair.check(grant.tls_certificate, grant.tls_ca, asked.tls_key)
+                tls_pair.check(certificate, ca, asked.tls_key)
             except NotAPair as error:
                 raise Refused(Reason.CERTIFICATE, str(error)) from error
-        return self._hands.check(grant)
 
     def _take(self, granted: Granted) -> None:
         """Have it written, the pair first: a kill between the two has all of it asked for again."""

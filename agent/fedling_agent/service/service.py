@@ -12,7 +12,7 @@ from fedling_agent.conditions.table import TRAFFIC
 from fedling_agent.conditions.watcher import Watcher
 from fedling_agent.config import AgentConfig
 from fedling_agent.data.streams import Stream
-from fedling_agent.enrol.asking import Granted, take_in
+from fedling_agent.enrol.asking import Granted
 from fedling_agent.service import report
 from fedling_agent.service.books import Books
 from fedling_agent.service.calendar import Calendar
@@ -46,6 +46,7 @@ from fedling_protocol.runtime.halts import Halts
 from fedling_protocol.runtime.loop import Clock
 from fedling_protocol.runtime.recovery import Recovery, Stall
 from fedling_protocol.runtime.worker import Worker
+from fedling_protocol.wire.enrolment import take_renewal
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import (
     Certificate,
@@ -183,8 +184,7 @@ class Service:
 
     def _make_hands(self, ports: Ports) -> Hands:
         """What a renewal works with."""
-        trust, device, directory = self.inbox.trust, self.identity.device, self.store.directory
-        key = self.identity.key.public
+        trust, directory = self.inbox.trust, self.store.directory
         return Hands(
             clock=self.clock,
             calendar=self.calendar,
@@ -196,7 +196,7 @@ class Service:
             pair=self.config.mqtt.key_file == directory / PAIR_FILE,
             dice=ports.dice,
             draw=ports.draw,
-            check=lambda grant: take_in(grant, trust, device, key),
+            check=partial(take_renewal, trust),
             keep=self._keep_granted,
             revoked=self._on_revoked,
         )
@@ -387,7 +387,7 @@ class Service:
                 if self.vouching.take(message, payload):
                     self.outbox.ask_keys()
             case Enrolled():
-                self.renewal.answer(message)
+                self.renewal.answer(received)
             case Tasks():
                 for removed in self.history.take_tasks(message, self.runners.declined):
                     log.info("%s: the task was removed", removed)

@@ -1,7 +1,9 @@
 """What this device has heard of keys: kept as it counts, and told apart from what is no news."""
 
 from collections.abc import Callable
+from functools import partial
 
+from fedling_agent.enrol.asking import issued_s
 from fedling_agent.service.writer import Writer, ignore
 from fedling_agent.store.vouched import Vouched
 from fedling_protocol.wire.messages import Certificate, Roots
@@ -34,23 +36,21 @@ class Vouching:
 
     def take(self, message: Certificate | Roots, envelope: bytes) -> bool:
         """Keep what Trust has taken in; whether it is news."""
-        if isinstance(message, Roots):
-            owner, issued_s = ROOTS, message.links[-1].issued_s
-        else:
-            owner, issued_s = message.id, message.issued_s
-        self._signed(issued_s)
+        owner = ROOTS if isinstance(message, Roots) else message.id
+        signed_s = issued_s(message)
+        self._signed(signed_s)
         if self._last.get(owner) == envelope:
             return False
         self._last[owner] = envelope
-        keep, links = self._vouched, message.links if isinstance(message, Roots) else ()
-        if isinstance(message, Certificate):
-            serial = message.serial
-            self._writer.do(
-                lambda: keep.keep_certificate(owner, serial, issued_s, envelope), ignore
-            )
-        else:
-            self._writer.do(lambda: keep.keep_roots(len(links), issued_s, envelope), ignore)
+        keep = partial(self._keep, message, signed_s, envelope)
+        self._writer.do(keep, ignore)
         return True
+
+    def _keep(self, message: Certificate | Roots, signed_s: int, envelope: bytes) -> None:
+        if isinstance(message, Roots):
+            self._vouched.keep_roots(len(message.links), signed_s, envelope)
+        else:
+            self._vouched.keep_certificate(message.id, message.serial, signed_s, envelope)
 
     def drop(self, owner: str) -> None:
         """An owner's certificate was taken back by who may say so."""

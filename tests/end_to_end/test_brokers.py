@@ -14,8 +14,9 @@ from fedling_protocol.runtime.loop import Loop
 from tests.end_to_end.test_tls import LABELS, accepted, block
 from tests.support.access import access_settings
 from tests.support.agent import Agent, rows
-from tests.support.fleet import ROOT, Aggregator, wait
+from tests.support.fleet import ROOT, Aggregator
 from tests.support.tools import need
+from tests.support.waiting import until
 
 
 class Household:
@@ -90,7 +91,7 @@ def test_a_whole_federation_with_users_and_passwords(household: Household, loop:
     household.aggregator.start()
     for agent in agents:
         agent.start()
-    wait(loop, lambda: all(accepted(agent) == 2 for agent in agents), "two rounds")
+    until(lambda: all(accepted(agent) == 2 for agent in agents), loop.turn)
     assert "models recomputed" in household.aggregator.run("round", "verify", "--all")
     logs = [household.aggregator.log_text(), *(agent.log_text() for agent in agents)]
     assert not any("secret of" in log for log in logs)

@@ -12,6 +12,7 @@ from functools import partial
 from fedling_broker import agreement
 from fedling_broker.authority import vouching
 from fedling_broker.commands import installation
+from fedling_broker.commands.admission import Admission
 from fedling_broker.config import UNIT, Config
 from fedling_broker.service.service import Ports, Service
 from fedling_broker.store.database import PROGRAM
@@ -96,7 +97,15 @@ def _ports(found: Config, access: Access) -> Iterator[tuple[Loop, Ports]]:
     disk, compute = ThreadWorker(loop, "disk"), ThreadWorker(loop, "compute")
     try:
         make_link = partial(_link, loop, found, access)
-        yield loop, Ports(loop, disk, compute, make_link, random.random, sdnotify.status)
+        admission = Admission(found, partial(_link, loop, found))
+        yield (
+            loop,
+            Ports(
+                *(loop, disk, compute, make_link, random.random, sdnotify.status),
+                admission.write,
+                admission.cutter(loop, disk),
+            ),
+        )
     finally:
         compute.close()
         disk.close()

@@ -29,7 +29,7 @@ COMPONENTS = {
     "broker": Component(
         "fedling_broker",
         frozenset({"native", "protocol"}),
-        frozenset(WIRE | {"numpy", "onnx", "onnxruntime", "google"}),
+        frozenset(WIRE | {"numpy", "onnx", "onnxruntime", "google", "segno"}),
     ),
     "firmware_sim": Component(
         "fedling_sim",

@@ -66,7 +66,7 @@ def documents() -> list[Path]:
 def test_documents_name_only_commands_that_exist(program: str) -> None:
     known = commands_of(program)
     groups = {x.rsplit(" ", 1)[0] for x in known if " " in x}
-    typed = re.compile(rf"(?:^    |^\$ |`){program} ([a-z]+)(?: ([a-z]+))?", re.MULTILINE)
+    typed = re.compile(rf"(?:^    |^\$ |`){program} ([a-z-]+)(?: ([a-z][a-z-]*))?", re.MULTILINE)
     wrong = []
     for path in documents():
         for verb, noun in typed.findall(path.read_text()):

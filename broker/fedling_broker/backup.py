@@ -1,7 +1,8 @@
 """A whole state in one file: taken while the aggregator runs, checked, put back.
 
 The file is a tar: the database, keys, every file that its rows speak of, broker.toml, and at last
-manifest.json with the SHA-256 of each. It has no root key.
+manifest.json with the SHA-256 of each. The authority's directory is in it, if it is here, without
+the root key.
 """
 
 import hashlib
@@ -14,18 +15,21 @@ import shutil
 import sqlite3
 import tarfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
-from fedling_broker.config import ONLINE_KEY, SECRET, Config
+from fedling_broker.authority import directory
+from fedling_broker.config import AUTHORITY, ONLINE_KEY, SECRET, Config
 from fedling_broker.store.database import FILE, PROGRAM
+from fedling_broker.store.devices import Devices
 from fedling_broker.store.store import FOLDERS, Store
 from fedling_broker.tasks.task_file import parse_task
 from fedling_protocol.disk import durable, given, lock
 from fedling_protocol.disk.errors import BadInput, writing
 from fedling_protocol.wire.digest import start_model_hash
+from fedling_protocol.wire.names import AGGREGATOR
 
 FORMAT: Final = 1
 MANIFEST, CONFIG = "manifest.json", "broker.toml"
@@ -36,6 +40,7 @@ RESTORING, REPLACED = "restoring", "replaced"  # folders in the state directory
 _NAMES = re.compile(
     rf"{re.escape(FILE)}|{re.escape(ONLINE_KEY)}|{SECRET}|{re.escape(CONFIG)}"
     rf"|({'|'.join(FOLDERS)})/[0-9a-f]{{32,64}}"
+    rf"|{AUTHORITY}/({'|'.join(map(re.escape, directory.KEPT))})"
 )
 
 
@@ -202,6 +207,9 @@ def _write(
         faults += [fault] if fault else []
     for name in (ONLINE_KEY, SECRET):
         archive.add_bytes(name, (found.state_dir / name).read_bytes())
+    for name in directory.KEPT:
+        if (found.authority / name).exists():
+            archive.add_bytes(f"{AUTHORITY}/{name}", (found.authority / name).read_bytes())
     archive.add_bytes(CONFIG, config)
     with (made / FILE).open("rb") as file:
         archive.add(FILE, file, (made / FILE).stat().st_size)
@@ -301,13 +309,24 @@ def read_config(path: Path) -> bytes:
 # --- to put one back -----------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """A state that was put back."""
+
+    manifest: Manifest
+    faults: list[str]
+    aside: Path | None  # where the state before it is now
+    stayed: list[str] | None  # who belongs to the fleet, or not, as that one said; None: unknown
+
+
 def restore(
     found: Config, path: Path, *, replace: bool, verify: Callable[[Store], list[str]]
-) -> tuple[Manifest, list[str], Path | None]:
-    """Put a state back; its manifest, its faults, and where the state before it is now.
+) -> Restored:
+    """Put a state back.
 
     Nothing is changed before all of it is there and was verified. replace: a state that is there
-    is moved aside. Raises Locked, StateExists, BadInput, Missing, CannotWrite.
+    is moved aside; who was removed since the backup, or added, stays so. Raises Locked,
+    StateExists, BadInput, Missing, CannotWrite.
     """
     state = found.state_dir
     with given.opened(path) as file, found.acting(), lock.exclusive(state, PROGRAM):
@@ -325,17 +344,19 @@ def restore(
                 manifest = _read(path, file, made)
                 _check_fleet(found, path, manifest)
                 faults = _prepare(made, verify)
+                stayed = _take_over(found, made) if (state / FILE).exists() else None
             except BaseException:
                 shutil.rmtree(made, ignore_errors=True)
                 raise
             aside = _move_aside(state) if (state / FILE).exists() else None
+            _put_authority(made / AUTHORITY, found.authority)
             _move_in(made, state)
-    return manifest, faults, aside
+    return Restored(manifest, faults, aside, stayed)
 
 
 def _make_folders(made: Path) -> None:
     """Make a folder, and those of a state in it."""
-    for folder in (made, *(made / name for name in FOLDERS)):
+    for folder in (made, *(made / name for name in (*FOLDERS, AUTHORITY))):
         folder.mkdir(mode=0o700)
 
 
@@ -358,18 +379,49 @@ def _prepare(made: Path, verify: Callable[[Store], list[str]]) -> list[str]:
     return faults
 
 
+def _take_over(found: Config, made: Path) -> list[str] | None:
+    """Have the state that is to be replaced say who belongs to the fleet, as far as it is later.
+
+    Else a device that was removed would be in again, and a key that was replaced would sign. None:
+    nothing can be read of it.
+    """
+    former = found.state_dir
+    store = Store(made, alone=True)
+    try:
+        key = (former / ONLINE_KEY).read_bytes()
+        with closing(durable.connect_database(former / FILE, read_only=True)) as tables:
+            stayed = Devices(store.database, found.topics).take_over(tables)
+        if AGGREGATOR in stayed:
+            durable.write_file(made / ONLINE_KEY, key)
+    except (sqlite3.Error, FileNotFoundError):
+        return None
+    finally:
+        store.close()
+    return stayed
+
+
 def _move_aside(state: Path) -> Path:
     """Keep what is there; the database goes last, so that a crash between leaves a state."""
     number = 1 + sum(entry.name.startswith(f"{REPLACED}-") for entry in state.iterdir())
     aside = state / f"{REPLACED}-{number}"
     aside.mkdir(mode=0o700)
-    kept = {aside.name, RESTORING, lock.lock_file(state, PROGRAM).name}
+    kept = {aside.name, RESTORING, AUTHORITY, lock.lock_file(state, PROGRAM).name}
     entries = [e for e in state.iterdir() if e.name not in kept]
     for entry in sorted(entries, key=lambda e: e.name == FILE):
         if not entry.name.startswith(f"{REPLACED}-"):
             entry.rename(aside / entry.name)
     durable.sync_directory(aside)
     return aside
+
+
+def _put_authority(made: Path, place: Path) -> None:
+    """Put the authority back where there is none. One that is here knows whom it has revoked."""
+    if not (place / directory.SETTINGS).exists():
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name in reversed(directory.KEPT):  # the settings at last: without them there is none
+            if (made / name).exists():
+                durable.write_file(place / name, (made / name).read_bytes())
+    shutil.rmtree(made)
 
 
 def _move_in(made: Path, state: Path) -> None:

@@ -145,10 +145,8 @@ def test_the_disk_is_lost_but_not_the_root_key(pair: Pair) -> None:
 
 def test_a_removed_device_is_told(pair: Pair) -> None:
     pair.wait(2)
-    pair.aggregator.run("device", "remove", pair.device[0])
+    pair.aggregator.run("device", "revoke", pair.device[0])
     until(lambda: pair.agent.status().get("enrolled") is False)
     said = pair.agent.run("status").stdout
     assert "not any more: it was removed; the operator runs: fedling-broker device add" in said
     assert "refused: size" not in pair.agent.json("status")["counters"]
-    pair.aggregator.run("device", "add", *pair.device)
-    until(lambda: pair.agent.status().get("enrolled") is True)

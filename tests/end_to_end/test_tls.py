@@ -171,7 +171,7 @@ def test_check_at_both_ends(fleet: Fleet, loop: Loop) -> None:
 
 def test_fault_of_tls_is_what_check_and_log_say_at_both_ends(fleet: Fleet, loop: Loop) -> None:
     agent = fleet.device("one")
-    words = "is not for localhost: set mqtt.host to a name that is in it"
+    words = "is not for localhost: set mqtt.host, or mqtt.server_name, to a name that is in it"
     fleet.type(fleet.server)  # for broker.local alone
     fleet.mosquitto.restart()
     assert words in fleet.aggregator.run("check", code=Exit.FAILED)

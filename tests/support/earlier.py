@@ -10,6 +10,7 @@ from tests.support.tools import absent, need
 
 ROOT = Path(__file__).parent.parent.parent
 BEGAN_TLS = "protocol/fedling_protocol/net/tls.py"  # before it: signed messages over plain TCP
+BEGAN_ENROLMENT = "protocol/fedling_protocol/wire/token.py"  # before it: the root certifies all
 FOLDERS = ("native", "protocol", "agent", "broker")
 FILES = ("setup.py", "pyproject.toml", "README.md")
 

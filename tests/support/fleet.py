@@ -89,7 +89,7 @@ class Aggregator:
     def run(self, *words: str, code: int = 0) -> str:
         """A command, in this process; its output. Asserts its exit code."""
         options = ["--config", str(self.directory / "broker.toml")]
-        if words[0] == "init" or words[:2] == ("device", "add"):
+        if words[0] == "init":
             options += ["--root-key", str(self.directory / "root.key")]
         out = io.StringIO()
         with redirect_stdout(out), redirect_stderr(out):

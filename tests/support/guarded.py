@@ -19,7 +19,7 @@ from fedling_protocol.net.credentials import Access
 from fedling_protocol.net.ports import Credentials
 from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.wire.topics import Topics
-from tests.protocol.net.ends import End
+from tests.protocol.net.ends import End, Recorder
 from tests.support.tools import need
 
 FLEET = "home"
@@ -77,7 +77,7 @@ class Guarded:
     def end(self, loop: Loop, name: str, will: str = "test/state") -> End:
         """An end of this name, with a certificate for it. will: the topic of its will"""
         layer = credentials.load(self.settings(name)).layer
-        return End(loop, self.mosquitto.port, name, 60, layer, will=will)
+        return End(loop, self.mosquitto.port, name, 60, layer, heard=Recorder(will))
 
     def shown(self, loop: Loop, name: str, settings: MqttSettings) -> End:
         """An end that calls itself `name` and shows what settings name."""

@@ -18,8 +18,11 @@ from fedling_agent.store.ledger import Traffic
 from fedling_agent.store.plans import PlanRecord
 from fedling_agent.store.store import Store
 from fedling_agent.training.slot import Occupant
+from fedling_protocol.disk.errors import stored
+from fedling_protocol.wire import envelope, payload
+from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.labels import tidy
-from fedling_protocol.wire.messages import Plan, PlanKind, TaskSpec
+from fedling_protocol.wire.messages import Certificate, Plan, PlanKind, TaskSpec
 
 RECEIPTS = 5  # shown, of each task
 PATIENCE_S = 60.0  # connected; then a plan that did not come is a fault
@@ -61,13 +64,16 @@ def of_store(
 
     pending: bytes at the socket that are not written there yet; specs: of the plans at hand
     """
+    own = None if identity is None else certificate_of(store, identity.device)
     models = [store.models.newest(task) for task in store.models.tasks()]
     wanted = [*specs, *(model.spec for model in models if model is not None)]
     return {
         "device": None if identity is None else identity.device,
         "key": None if identity is None else identity.key.public.hex(),
         "enrol": None if identity is None else identity.add_command,
-        "enrolled": identity is not None and store.ledger.certificate(identity.device) is not None,
+        "enrolled": own is not None and not own.revoked,
+        "revoked": own is not None and own.revoked,
+        "certificate": None if own is None else of_certificate(own),
         "tasks": {task: of_task(store, task) for task in store.tasks()},
         "streams": {
             name: summary._asdict() | of_labels(store, name, wanted)
@@ -77,6 +83,28 @@ def of_store(
         "most_bytes": store.recordings.bounds.bytes,
         "bytes": of_bytes([*store.ledger.traffic(), *pending], today),
         "counters": store.ledger.counters(),
+    }
+
+
+def certificate_of(store: Store, device: str) -> Certificate | None:
+    """Read the device's certificate as it is kept, which was verified before; None: it has none."""
+    kept = store.vouched.certificate(device)
+    if kept is None:
+        return None
+    with stored("the device's certificate"):
+        message = payload.decode(Kind.KEYS, envelope.parse(kept, Kind.KEYS).payload)
+        assert isinstance(message, Certificate)
+    return message
+
+
+def of_certificate(own: Certificate) -> Json:
+    """Tell what the device's certificate says of it. until_s: Unix time; 0: it has no end"""
+    return {
+        "fleet": own.fleet,
+        "name": own.name,
+        "serial": own.serial,
+        "issued_s": own.issued_s,
+        "until_s": own.until_s,
     }
 
 
@@ -310,6 +338,15 @@ def foreign_words(fleet: str) -> str:
     return (
         f"the aggregator of fleet {fleet} is not one that root_key of agent.toml signs: is that "
         "the key which fedling-broker init printed?"
+    )
+
+
+def revoked_words(fleet: str) -> str:
+    """Say that this device was put out of the fleet, and the way back."""
+    return (
+        f"revoked: fleet {fleet} has put this device out; it trains no more, its models go on"
+        " answering. If that is a mistake, ask the operator for a token and run: fedling-agent"
+        " enroll TOKEN --again"
     )
 
 

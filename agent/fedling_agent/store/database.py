@@ -144,6 +144,7 @@ TABLES = Tables(
         migrations.SCALES,
         migrations.TESTS,
         migrations.HELD_OUT,
+        migrations.TRUST,
     ),
     converter="fedling-agent run",
     mender="`fedling-agent run` puts it aside and begins anew",

@@ -196,6 +196,12 @@ def alternatives(hosts: Sequence[str]) -> x509.SubjectAlternativeName:
     return x509.SubjectAlternativeName([_alternative(host) for host in hosts])
 
 
+def ends(certificate: x509.Certificate) -> datetime:
+    """When it holds no more. Before cryptography 42 the date has no zone, and is UTC."""
+    found = getattr(certificate, "not_valid_after_utc", None) or certificate.not_valid_after
+    return found.replace(tzinfo=UTC)
+
+
 def public_point(certificate: x509.Certificate) -> bytes:
     """The public key of a certificate as messages spell it; empty: it is none of P-256."""
     key = certificate.public_key()

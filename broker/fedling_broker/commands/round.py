@@ -79,7 +79,7 @@ def show(args: argparse.Namespace) -> Exit:
         print(f"{device}: its samples lie far further off than others', and counted as nearer")
     for device in value["far_again"]:
         print(f"{device}: its last updates were all far longer than others'; to end its part: "
-              f"fedling-broker device remove {device}")  # fmt: skip
+              f"fedling-broker device revoke {device}")  # fmt: skip
     return Exit.OK
 
 

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
+from fedling_broker import agreement
+from fedling_broker.authority import vouching
 from fedling_broker.commands import installation
 from fedling_broker.config import UNIT, Config
 from fedling_broker.service.service import Ports, Service
@@ -44,14 +46,16 @@ def run(args: argparse.Namespace) -> Exit:
     found = installation.load(args)
     ownership.become(found.state_dir, UNIT, found.path)
     ownership.check_ours(found.state_dir)
-    key, secret = installation.online_key(found), installation.secret(found)
     if time.time() < BUILT_S:
         log.warning("the clock says %s: set it, or devices ignore this aggregator", time.ctime())
     with lock.exclusive(found.state_dir, PROGRAM):
         store = Store(found.state_dir, alone=True)
         try:
+            agreement.agree(found, store)
+            key, secret = installation.online_key(found), installation.secret(found)
             with _ports(found, credentials.load(found.file.mqtt)) as (loop, ports):
-                service = Service(ports, found, store, key, secret)
+                load = partial(vouching.load, found.authority)
+                service = Service(ports, found, store, key, secret, load)
                 ending = Ending(loop, partial(service.stop, loop.stop), partial(_why_not, args))
                 _serve(loop, service)
                 ending.close()
@@ -67,8 +71,7 @@ def _why_not(args: argparse.Namespace) -> str:
         with installation.opened(args) as (found, store):
             ownership.check_ours(found.state_dir)
             installation.secret(found)
-            devices = Devices(store.database, found.topics)
-            installation.check_own_certificate(found, devices)
+            installation.check_certificates(found, Devices(store.database, found.topics))
         credentials.load(found.file.mqtt)
     except (CannotWrite, IdentityError, NotOurs, SettingsError, WrongTables) as error:
         return str(error)

@@ -63,6 +63,12 @@ class Supervisor:
             if child.program.name == name:
                 child.signal(number)
 
+    def again(self, name: str) -> None:
+        """End a program and start it again at once: what it is asked to do is no death."""
+        for child in self._children:
+            if child.program.name == name and child.running:
+                child.anew()
+
     def stop(self, done: Callable[[], None]) -> None:
         """End all, the last one first; each may take its time. A second call is harmless."""
         if self._stopping is None:
@@ -87,6 +93,9 @@ class Supervisor:
     def _on_death(self, child: "_Child", code: int) -> None:
         if self._stopping is not None:
             self._stop_next()
+            return
+        if child.wanted_anew:
+            child.start()
             return
         how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
         said = "".join(f"\n  {line}" for line in child.tail())
@@ -116,13 +125,14 @@ class _Child:
         self._handle = -1  # a pidfd: readable when the process has ended
         self._began = 0.0
         self._timer: Timer | None = None  # until the next try, or until it is killed
+        self.wanted_anew = False
 
     @property
     def running(self) -> bool:
         return self._process is not None
 
     def start(self) -> None:
-        self._timer = None
+        self._timer, self.wanted_anew = None, False
         log = None if self.program.log is None else _open_log(self.program.log)
         try:
             self._process = subprocess.Popen(
@@ -156,6 +166,11 @@ class _Child:
         """Ask it to end; it is killed when that takes too long."""
         self.signal(signal.SIGTERM)
         self._timer = self._loop.after(STOP_S, self.kill)
+
+    def anew(self) -> None:
+        """End it; who hears of its death starts it."""
+        self.wanted_anew = True
+        self.stop()
 
     def forget(self) -> None:
         """Start it no more."""

@@ -20,10 +20,11 @@ NO_TLS = frozenset(
 OLD = frozenset({"UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION", "UNSUPPORTED_SSL_VERSION"})
 UNCERTAIN = "SSLV3_ALERT_HANDSHAKE_FAILURE"  # TLS 1.2 has no other word for a missing certificate
 MISSING = frozenset({"TLSV13_ALERT_CERTIFICATE_REQUIRED", UNCERTAIN})
+REVOKED = "SSLV3_ALERT_CERTIFICATE_REVOKED"
 REFUSED = {
     "TLSV1_ALERT_UNKNOWN_CA": "it does not know the authority that signed it (mosquitto: cafile)",
     "SSLV3_ALERT_CERTIFICATE_EXPIRED": "it has expired, or the MQTT broker's clock is wrong",
-    "SSLV3_ALERT_CERTIFICATE_REVOKED": "it was revoked",
+    REVOKED: "it was revoked",
     "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE": "it is not made for clients (extendedKeyUsage)",
     "SSLV3_ALERT_BAD_CERTIFICATE": "it is not valid yet, or damaged: the MQTT broker's log says",
     "SSLV3_ALERT_CERTIFICATE_UNKNOWN": "the MQTT broker's log says why",
@@ -42,7 +43,7 @@ UNFINISHED = (
 class Shown:
     """Whom this end talks to; what it believes by and what it shows, for sentences."""
 
-    host: str
+    name: str  # that must be proven
     ca_file: Path | None
     certificate_file: Path | None
 
@@ -85,8 +86,9 @@ def _disbelief(shown: Shown, error: ssl.SSLCertVerificationError) -> str:
         )
     if code in OTHER_NAME:
         return (
-            f"the MQTT broker's certificate is not for {shown.host}: set mqtt.host to a name that "
-            "is in it, or have one made with this name (subjectAltName)"
+            f"the MQTT broker's certificate is not for {shown.name}: set mqtt.host, or "
+            "mqtt.server_name, to a name that is in it, or have one made with this name "
+            "(subjectAltName)"
         )
     return f"the MQTT broker's certificate is not believed: {error.verify_message}"
 

@@ -37,17 +37,13 @@ class Opened:
 
 def prove(token: Token, message: _Proven) -> _Proven:
     """Add the code of the token to a message that is finished otherwise."""
-    bare = replace(message, mac=None)
-    mac = token.seal(_PURPOSE[type(message)], payload.encode_unchecked(bare))
-    return replace(bare, mac=mac)
+    return replace(message, mac=token.seal(_PURPOSE[type(message)], payload.without_mac(message)))
 
 
 def proves(token: Token, message: Enrol | Enrolled) -> bool:
     """Whether a message has the code of the token, and is as it was when it got it."""
-    if message.mac is None:
-        return False
-    bare = payload.encode_unchecked(replace(message, mac=None))
-    return token.check(_PURPOSE[type(message)], bare, message.mac)
+    said = payload.without_mac(message)
+    return message.mac is not None and token.check(_PURPOSE[type(message)], said, message.mac)
 
 
 def ask(key: bytes, tls_key: bytes, nonce: bytes, token: Token, name: str = "") -> Enrol:

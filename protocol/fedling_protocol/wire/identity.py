@@ -130,18 +130,18 @@ def create_key(path: Path, key: SigningKey | None = None) -> SigningKey:
     return key
 
 
-def load_key(path: Path) -> SigningKey:
-    """Read a key that create_key() or openssl wrote."""
+def load_key(path: Path, *, private: bool = True) -> SigningKey:
+    """Read a key that create_key() or openssl wrote. private: as read_private() has it"""
     try:
-        private = load_pem_private_key(read_private(path), password=None)
+        found = load_pem_private_key(read_private(path, private=private), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise IdentityError(
             f"{path}: not an unencrypted PEM private key; restore it from a backup or, "
             "to get a new identity, remove it"
         ) from error
-    if not isinstance(private, Ed25519PrivateKey):
+    if not isinstance(found, Ed25519PrivateKey):
         raise IdentityError(f"{path}: another kind of key; Ed25519 is needed")
-    return SigningKey(private)
+    return SigningKey(found)
 
 
 def ensure_key(path: Path) -> SigningKey:
@@ -182,8 +182,11 @@ def ensure_secret(path: Path) -> bytes:
         return load_secret(path)
 
 
-def read_private(path: Path) -> bytes:
-    """Read a file that only its owner can read; raises IdentityError if others can."""
+def read_private(path: Path, *, private: bool = True) -> bytes:
+    """Read a file that only its owner can read; raises IdentityError if others can.
+
+    private: False where the file system knows no modes, as on a stick
+    """
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
@@ -192,7 +195,7 @@ def read_private(path: Path) -> bytes:
         mode = os.fstat(handle).st_mode
         if not stat.S_ISREG(mode):
             raise IdentityError(f"{path}: not a file")
-        if mode & 0o077 and CREDENTIALS not in path.parents:
+        if private and mode & 0o077 and CREDENTIALS not in path.parents:
             raise IdentityError(
                 f"{path}: mode {stat.S_IMODE(mode):04o} lets others read the secret; "
                 f"run: chmod 600 {shlex.quote(str(path))}"

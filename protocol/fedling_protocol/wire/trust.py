@@ -41,7 +41,7 @@ class Standing(StrEnum):
 
 
 _HEARD: Final[Mapping[Kind, frozenset[Standing]]] = {
-    Kind.JOIN: frozenset({Standing.UNKNOWN, Standing.EXPIRED}),
+    Kind.JOIN: frozenset({Standing.UNKNOWN, Standing.EXPIRED, Standing.REVOKED}),
     Kind.ENROL: frozenset({Standing.UNKNOWN, Standing.EXPIRED, Standing.REVOKED}),
     Kind.ROOTS: frozenset({Standing.UNKNOWN}),
 }

@@ -12,6 +12,7 @@ import pytest
 from fedling_broker.authority import x509
 from fedling_broker.service import cutting
 from fedling_broker.service.cutting import Cutter, Gatehouse, Pass
+from fedling_protocol.common_settings import MqttSettings
 from fedling_protocol.net import tls_key
 from fedling_protocol.net.credentials import Access
 from fedling_protocol.net.link import MqttLink
@@ -78,17 +79,19 @@ def settle(end: End, cutter: Cutter, each: Callable[[], None] = lambda: None) ->
 def test_revoked_device_is_cut_and_stays_so_over_a_restart(
     fleet: Guarded, loop: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    device, other = fleet.end(loop, DEVICE).connect(), fleet.end(loop, OTHER).connect()
+    settings = fleet.settings(DEVICE)
+    device, other = fleet.shown(loop, DEVICE, settings).connect(), fleet.end(loop, OTHER).connect()
     fleet.authority.revoke(fleet.serials[DEVICE])
     fleet.tell([DEVICE])
     cutter = cutter_of(fleet, loop, monkeypatch)
     cutter.cut(DEVICE)
     settle(device, cutter, fleet.reload_if_changed)
     device.until(lambda: not device.link.connected)
-    comes_back(device, fleet, expected=False)
+    assert not is_let_in(fleet, loop, settings)
     fleet.mosquitto.restart()
+    other.until(lambda: not other.link.connected)
     other.connect()
-    comes_back(device, fleet, expected=False)
+    assert not is_let_in(fleet, loop, settings)
     for end in (device, other):
         end.stop()
 
@@ -176,8 +179,9 @@ def test_every_pass_is_on_the_list_in_the_end(
     device.stop()
 
 
-def comes_back(device: End, fleet: Guarded, *, expected: bool) -> None:
-    """Wait until the device was refused, or let in, once more."""
-    before = len(device.heard.events)
-    device.until(lambda: len(device.heard.events) > before)
-    assert ("connected" in device.heard.events[before:]) is expected
+def is_let_in(fleet: Guarded, loop: Loop, settings: MqttSettings) -> bool:
+    """Whether a certificate is good for one more connect."""
+    end = fleet.shown(loop, DEVICE, settings)
+    end.until(lambda: bool(end.heard.events))
+    end.stop()
+    return end.heard.events[0] == "connected"

@@ -146,7 +146,7 @@ def test_a_removed_device_is_refused(fleet: Fleet) -> None:
     device = fleet.device(1)
     fleet.aggregator.start()
     plan = device.wait_plan(1)
-    fleet.aggregator.run("device", "remove", device.id)
+    fleet.aggregator.run("device", "revoke", device.id)
 
     def refused() -> bool:
         answer = device.ask(plan.plan_id, key=True)
@@ -252,13 +252,13 @@ def test_hostile_messages_are_counted_and_nothing_else_happens(fleet: Fleet) -> 
         device.link.publish(topic, message)
     device.link.publish(fleet.aggregator.topics.of(Kind.JOIN, "other", device.id), sound)
     device.link.publish("fedling/2/test/tiny/join/" + device.id, sound)
-    device.link.publish(topic, os.urandom(17 * 2**20))  # more than any message may have
+    device.link.publish(topic, os.urandom(17 * 2**20))  # more than the MQTT broker lets pass
     assert device.deliver(update).verdict is Verdict.ACCEPTED
     until(lambda: device.rest, fleet.loop.turn)
     fleet.aggregator.stop()
     counters = fleet.aggregator.counters()
     refused = {name: n for name, n in counters.items() if name.startswith("refused: ")}
-    assert sum(refused.values()) >= len(bad) + 2
+    assert sum(refused.values()) >= len(bad) + 1
     for reason in ("size", "cbor", "envelope", "signature", "unknown key"):
         assert refused.get(f"refused: {reason}"), refused
 
@@ -349,7 +349,7 @@ def test_a_fleet_that_was_renamed_is_not_served(fleet: Fleet) -> None:
     assert fleet.aggregator.process is not None
     assert fleet.aggregator.process.wait(timeout=60) == 78
     said = fleet.aggregator.log_text()
-    assert "broker.toml: the certificate of aggregator" in said
+    assert "is the authority of fleet test" in said
     assert "Traceback" not in said
 
 

@@ -155,6 +155,16 @@ def test_signal_is_for_one(watched: Watched) -> None:
     assert watched.count("one reads") == 0
 
 
+def test_again_is_no_death(watched: Watched) -> None:
+    made = watched.start(watched.program("one"), watched.program("two"))
+    watched.until(lambda: watched.count("one begins") == 1 and watched.count("two begins") == 1)
+    made.again("two")
+    watched.until(lambda: watched.count("two begins") == 2)
+    assert watched.count("two ends") == 1
+    assert watched.count("one ends") == 0
+    assert watched.said == []
+
+
 def test_children_do_not_speak_for_us_to_the_service_manager(
     watched: Watched, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

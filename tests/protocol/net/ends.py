@@ -67,9 +67,10 @@ class End:
         host: str = "127.0.0.1",
         known_as: Credentials | None = None,
         will: str = "test/state",
+        heard: Recorder | None = None,
     ) -> None:
         self.loop = loop
-        self.heard = Recorder(will)
+        self.heard = heard or Recorder(will)
         self.names = ThreadWorker(loop, "names", patient=False)
         self.way = Way(host, port)
         self.link = MqttLink(

@@ -19,14 +19,15 @@ from cryptography.hazmat.primitives.serialization import (
 
 from fedling_broker.mosquitto.process import Mosquitto
 from fedling_protocol.common_settings import MqttSettings
-from fedling_protocol.net import credentials, tls
+from fedling_protocol.net import credentials, tls, tls_files
+from fedling_protocol.net.link import REVOKED_S
 from fedling_protocol.net.tls_faults import MISSING, NO_TLS, OLD, REFUSED, Shown, sentence
 from fedling_protocol.net.transport import PLAIN
 from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.settings import SettingsError
 from fedling_protocol.wire import identity
 from fedling_protocol.wire.identity import IdentityError
-from tests.protocol.net.ends import CONNACK, End, FakeBroker, trusting
+from tests.protocol.net.ends import CONNACK, End, FakeBroker, Recorder, trusting
 from tests.support.certificates import DAY, Authority, Pair, mosquitto_settings
 from tests.support.tools import need
 
@@ -153,6 +154,20 @@ def test_certificate_for_another_host(
     assert said.startswith(f"the MQTT broker's certificate is not for {host}: set mqtt.host")
 
 
+def test_server_name_takes_the_place_of_the_host(
+    loop: Loop, authority: Authority, tmp_path: Path
+) -> None:
+    """A broker that moves keeps the name in its certificate, and needs no new one."""
+    pair = authority.server("named", hosts=("home.fedling",))
+    mqtt = replace(trusting(authority), host="127.0.0.1", server_name="home.fedling")
+    with mosquitto(tmp_path, mosquitto_settings(authority, pair)) as port:
+        end = End(loop, port, "one", layer=tls.layer(mqtt), host=mqtt.host)
+        end.until(lambda: end.link.connected)
+        end.stop()
+        said = reason(loop, port, replace(mqtt, server_name="work.fedling"))
+    assert "certificate is not for work.fedling: set mqtt.host, or mqtt.server_name" in said
+
+
 def test_common_name_is_no_host_name(loop: Loop, authority: Authority, tmp_path: Path) -> None:
     pair = authority.server("localhost", hosts=())
     with mosquitto(tmp_path, mosquitto_settings(authority, pair)) as port:
@@ -208,10 +223,34 @@ def test_certificate_that_is_refused(
     settings = mosquitto_settings(authority, authority.server(), mutual=True)
     revoked = authority.revoke(*([pair] if pair.key.stem == "gone" else []))
     settings += [f"crlfile {revoked}", f"tls_version {version}"]
+    mqtt = trusting(authority, pair)
     with mosquitto(tmp_path, settings) as port:
-        said = reason(loop, port, trusting(authority, pair))
+        end = End(loop, port, "one", layer=tls.layer(mqtt), host=mqtt.host)
+        end.until(lambda: bool(end.heard.events))
+        said, link = str(end.heard.events[0]), end.link
+        end.stop()
     assert said.startswith(f"the MQTT broker does not take {pair.certificate}: ")
     assert words in said
+    assert link.revoked == (pair.key.stem == "gone")
+
+
+def test_who_is_revoked_asks_rarely(loop: Loop, authority: Authority, tmp_path: Path) -> None:
+    pair = authority.client("put-out")
+    settings = mosquitto_settings(authority, authority.server(), mutual=True)
+    retries: list[float] = []
+
+    class Recording(Recorder):
+        def on_disconnected(self, reason: str, retry_s: float) -> None:
+            retries.append(retry_s)
+
+    with mosquitto(tmp_path, [*settings, f"crlfile {authority.revoke(pair)}"]) as port:
+        end = End(
+            loop, port, "one", layer=tls.layer(trusting(authority, pair)), host="localhost",
+            heard=Recording("test/state"),
+        )  # fmt: skip
+        end.until(lambda: bool(retries))
+        end.stop()
+    assert REVOKED_S / 2 <= retries[0] < REVOKED_S * 3 / 2
 
 
 def test_every_word_that_is_known_has_a_sentence_with_a_way_out() -> None:
@@ -234,11 +273,11 @@ def date_in(days: int) -> str:
 def test_ending_is_told_while_there_is_time(authority: Authority, days: int, soon: bool) -> None:
     days_before = date_in(days)
     mqtt = trusting(authority, authority.client(f"ends{days}", -2 * DAY, days * DAY))
-    words, told = tls.ending(mqtt, time.time())
+    words, told = tls_files.ending(mqtt, time.time())
     possible = {days_before, date_in(days)}  # midnight may be between them
     assert words in {f"{mqtt.certificate_file} holds until {day}" for day in possible}
     assert told is soon
-    assert tls.ending(trusting(authority), time.time()) == ("", False)
+    assert tls_files.ending(trusting(authority), time.time()) == ("", False)
 
 
 # --- files that cannot be used: nobody connects -----------------------------------------------

@@ -1,5 +1,6 @@
 """Every public function on untrusted bytes: the kept cases and thousands of new ones, sanitised."""
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -16,6 +17,7 @@ FILE_BOUND = 1024  # bytes of a kept case
 
 # No library of a sanitiser there: what is undefined ends the program.
 TRAPS = ["-O1", "-static", "-fsanitize=undefined", "-fsanitize-undefined-trap-on-error"]
+PAST = re.compile(r"^past: \d+\n")
 OTHERS = {"arm-linux-gnueabihf": "qemu-arm", "aarch64-linux-gnu": "qemu-aarch64"}
 
 
@@ -46,4 +48,5 @@ def test_kept_cases_hold_on_other_processors(processor: str, tmp_path: Path) -> 
         program = link(compiler, TRAPS, harness, objects, FOLDER / "replay.c")
         cases = sorted(corpus(harness).iterdir())
         done = subprocess.run([emulator, program, *cases], capture_output=True, text=True)
-        assert (done.stdout, done.stderr) == (f"replayed {len(cases)} files\n", ""), harness
+        said = (done.stdout, PAST.sub("", done.stderr))
+        assert said == (f"replayed {len(cases)} files\n", ""), harness

@@ -149,7 +149,7 @@ def update_of_a_removed_device(stage: Stage) -> bool:
     stage.begin(rounds=1, goal=2)
     stage.run(stage.accepted)
     with stage.books() as store:
-        assert Devices(store.database, TOPICS).remove(MALLORY_ID)
+        assert Devices(store.database, TOPICS).revoke(MALLORY_ID, ROOT)
     plan = plan_of(stage)
     topic = TOPICS.of(Kind.UPDATE, TASK, MALLORY_ID, plan.plan_id, 0)
     tap.publish(topic, sealed(topic, update_for(plan), MALLORY))

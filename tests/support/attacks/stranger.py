@@ -11,7 +11,7 @@ from fedling_broker.service.roster import Roster
 from fedling_broker.store import devices
 from fedling_broker.store.devices import Devices
 from fedling_protocol.common_settings import MqttSettings
-from fedling_protocol.net import tls
+from fedling_protocol.net import tls_files
 from fedling_protocol.wire import envelope
 from fedling_protocol.wire.identity import SigningKey, device_id
 from fedling_protocol.wire.kinds import Kind
@@ -164,7 +164,7 @@ def false_broker_by_a_device(stage: Stage) -> bool:
 
 
 def check_no_certificate(patch: pytest.MonkeyPatch) -> None:
-    make = tls._context
+    make = tls_files.context
 
     def context(mqtt: MqttSettings) -> ssl.SSLContext:
         made = make(mqtt)
@@ -172,7 +172,7 @@ def check_no_certificate(patch: pytest.MonkeyPatch) -> None:
         made.verify_mode = ssl.CERT_NONE
         return made
 
-    patch.setattr(tls, "_context", context)
+    patch.setattr(tls_files, "context", context)
 
 
 GUARDED = (

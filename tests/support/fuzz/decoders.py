@@ -140,7 +140,7 @@ def _run_payload(case: tuple[Kind, bytes]) -> bool:
         message = payload.decode(*case)
     except Refused as refused:
         return refused.reason is not Reason.CBOR
-    payload.encode_unchecked(message)  # what is taken in can be said again
+    payload.encode(message)  # what is taken in can be said again
     return True
 
 

@@ -21,6 +21,7 @@ from fedling_broker.service import notices
 from fedling_broker.service.notices import Notice
 from fedling_broker.store.database import PROGRAM
 from fedling_broker.store.devices import Devices
+from fedling_protocol.command import output
 from fedling_protocol.disk import lock
 from fedling_protocol.exits import Exit
 from fedling_protocol.wire import identity
@@ -435,7 +436,32 @@ def test_lists_can_be_short(here: Here, last: int) -> None:
     for verb in ("round", "model"):
         rows = here.json(verb, "list", "tiny")
         assert len(rows) == 3
-        assert here.json(verb, "list", "tiny", "--last", str(last)) == rows[max(0, 3 - last) :]
+        assert here.json(verb, "list", "tiny", "--limit", str(last)) == rows[max(0, 3 - last) :]
+
+
+def test_a_person_is_shown_the_newest_and_told_of_more(
+    here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(output, "ROWS", 2)
+    here.add_task()
+    store = here.store()
+    for number in (1, 2):
+        run_round(store, number)
+    open_round(store, 3)
+    store.close()
+    for verb, which in (("round", "of each task the newest"), ("model", "the newest")):
+        said = here(verb, "list", "tiny").splitlines()
+        assert said[-1] == f"{which} 2; --limit N lists more"
+        assert [line.split()[0] for line in said[1:3]] == (
+            ["tiny"] * 2 if verb == "round" else ["2", "3"]
+        )
+        assert "lists more" not in here(verb, "list", "tiny", "--limit", "3")
+        assert len(here.json(verb, "list", "tiny")) == 3
+    for number in (1, 2, 3):
+        key = SigningKey.from_seed(bytes([number]) * 32).public
+        here("device", "add", device_id(key), key.hex())
+    assert here("device", "list").splitlines()[-1] == "the first 2; --limit N lists more"
+    assert len(here.json("device", "list")) == 3
 
 
 def test_model_weights_writes_what_the_hash_names(here: Here) -> None:

@@ -6,13 +6,13 @@ is booked on its round and taken from what is of no round: rows may be below zer
 """
 
 from collections import Counter
-from datetime import UTC, datetime
 from functools import lru_cache
 
 from fedling_agent.conditions.used import Hour, Used
 from fedling_agent.service.writer import Writer, ignore
 from fedling_agent.store.ledger import KEPT_DAYS, Ledger
 from fedling_agent.store.ledger import Traffic as Row
+from fedling_protocol.moments import day
 from fedling_protocol.net.framing import publish_size
 from fedling_protocol.net.tcpinfo import Traffic
 from fedling_protocol.runtime.loop import Clock
@@ -29,7 +29,7 @@ def day_of(wall_s: float) -> str:
 
 @lru_cache(maxsize=16)
 def _day_of_minute(minutes: int) -> str:
-    return datetime.fromtimestamp(60 * minutes, UTC).astimezone().strftime("%Y-%m-%d")
+    return day(60 * minutes)
 
 
 class Books:

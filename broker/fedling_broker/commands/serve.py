@@ -21,6 +21,7 @@ from fedling_protocol.disk import lock, ownership
 from fedling_protocol.disk.errors import CannotWrite, WrongTables
 from fedling_protocol.disk.ownership import NotOurs
 from fedling_protocol.exits import Exit
+from fedling_protocol.moments import moment
 from fedling_protocol.net import credentials
 from fedling_protocol.net.credentials import Access
 from fedling_protocol.net.link import MqttLink
@@ -47,7 +48,8 @@ def run(args: argparse.Namespace) -> Exit:
     ownership.become(found.state_dir, UNIT, found.path)
     ownership.check_ours(found.state_dir)
     if time.time() < BUILT_S:
-        log.warning("the clock says %s: set it, or devices ignore this aggregator", time.ctime())
+        now = moment(time.time())
+        log.warning("the clock says %s: set it, or devices ignore this aggregator", now)
     with lock.exclusive(found.state_dir, PROGRAM):
         store = Store(found.state_dir, alone=True)
         try:

@@ -329,6 +329,12 @@ def test_a_pipe_replaces_nothing(agent: Agent) -> None:
     assert "standard input is no file" in result.stderr
 
 
+@pytest.mark.parametrize("text", [HEADER, HEADER + "\n\n"])
+def test_a_header_alone_is_told(either: Agent, text: str) -> None:
+    said = either.run("ingest", "wrist", text=text).stdout
+    assert "stored 0 rows, refused 0; no row has come (by" in said
+
+
 def test_an_interrupted_file_is_completed_by_the_same_command(agent: Agent) -> None:
     file = agent.directory / "day.csv"
     file.write_text(rows(1, 60_000))

@@ -36,7 +36,7 @@ def test_list_newest_first(agent: Agent) -> None:
     text = agent.run("recordings", "list", "wrist", "--limit", "2").stdout
     assert "r2" in text
     assert "r0" not in text
-    assert "--limit shows more" in text
+    assert "the newest 2; --limit N lists more" in text
 
 
 def test_a_stream_of_another_name_is_no_empty_one(agent: Agent) -> None:

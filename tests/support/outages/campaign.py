@@ -16,6 +16,8 @@ from tests.support.outages.federation import AGGREGATOR, Federation
 from tests.support.outages.judge import Judgement, judge
 from tests.support.outages.witness import is_word_of
 
+# Clocks: how long a recovery takes is what is measured.
+
 EARLY = 0.2  # of them
 LONGEST_S = 2.0  # a spell
 LATEST_S = 0.6  # after a recovery, or after the start that is interrupted

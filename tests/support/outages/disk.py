@@ -13,6 +13,8 @@ import time
 from itertools import count
 from pathlib import Path
 
+# Clocks: the kernel does not tell when a file system is no longer busy.
+
 BUSY_S = 5.0
 SIZE = 64 * 2**20  # bytes; they are holes
 CLONE_NEWNS, MS_REC, MS_PRIVATE = 0x20000, 0x4000, 0x40000

@@ -9,6 +9,8 @@ from random import Random
 from fedling_agent.service.control import Client, Json, RequestFailed, Unavailable
 from fedling_agent.store.store import Store
 
+# Clocks: who asks again lets the service a moment, and not for ever.
+
 STREAM, LABELS = "wrist", 3
 PAUSE_S, AGAIN_S = 0.5, 0.02
 PIECE = 4  # rows

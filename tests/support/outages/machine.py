@@ -14,6 +14,8 @@ from fedling_protocol.exits import Exit
 from tests.support.outages.bad_disk import SEEN, BadDisk, Trouble
 from tests.support.outages.disk import Disk
 
+# Clocks: what systemd waits before it starts a program again.
+
 RESTARTED = (Exit.FAILED, Exit.CANNOT_WRITE)  # that a disk in trouble is a reason for
 AGAIN_S = 0.5
 STOP_S = 30.0

@@ -51,8 +51,6 @@ def test_who_waits_by_looking_has_an_end_and_who_uses_a_clock_a_reason(path: Pat
     source = path.read_text()
     tree, lines = ast.parse(source), source.splitlines()
     assert list(waits(tree)) == [], "a loop by hand: tests/support/waiting.py has until()"
-    if any(line.startswith("# Clocks: ") for line in lines):
-        return  # one reason for all of the file
     bare = [line for line in clocks(tree) if "#" not in "".join(lines[line - 2 : line])]
     assert bare == [], "a clock without a comment that says why nothing else will do"
 

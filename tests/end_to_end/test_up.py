@@ -117,10 +117,7 @@ class Home:
         return path.read_text() if path.exists() else ""
 
     def until(self, condition: Callable[[], bool]) -> None:
-        until(condition, says=self._logs, look_s=0.05, patience_s=PATIENCE_S)
-
-    def _logs(self) -> dict[str, str]:
-        return {p.name: p.read_text() for p in self.path.rglob("*.log")}
+        until(condition, says=lambda: {p.name: p.read_text() for p in self.path.rglob("*.log")})
 
     def close(self) -> None:
         for process in self.running:

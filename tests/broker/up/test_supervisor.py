@@ -13,7 +13,6 @@ from fedling_broker.up.supervisor import Program, Supervisor
 from fedling_protocol.runtime.loop import Loop
 from tests.support.waiting import until
 
-PATIENCE_S = 20.0
 # Says its pid, then waits; at SIGTERM it says so, and takes a moment. argv: name, file of all words
 CHILD = """
 import signal, sys

@@ -12,8 +12,6 @@ from fedling_sim.federation import Federation
 from tests.support import small_task
 from tests.support.waiting import until
 
-# Clocks: how long a recovery takes is what is measured, and faults last for a while.
-
 DEVICES, GOAL = 5, 4
 PAUSE_S = 1.0  # between two kills, at most
 LOOK_S = 0.01
@@ -40,7 +38,7 @@ def play(directory: Path, seed: int, kills: int) -> Played:
     scenario, data = run.prepare(task, seed, None, None)
     with Federation(scenario, data, directory / "run") as federation:
         federation.start()
-        began, worst = time.monotonic(), 0.0
+        began, worst = now(), 0.0
         for _ in range(kills):
             _live(federation, began, dice.uniform(0, PAUSE_S))
             worst = max(worst, _kill(federation, dice))
@@ -57,14 +55,14 @@ def play(directory: Path, seed: int, kills: int) -> Played:
 
 def _live(federation: Federation, began: float, seconds: float) -> None:
     """Let it run, in its weather."""
-    until = time.monotonic() + seconds
+    end = now() + seconds
     while True:
-        federation.weather(time.monotonic() - began)
+        federation.weather(now() - began)
         federation.check()
-        assert time.monotonic() < began + PATIENCE_S, "the rounds do not come to an end"
-        if time.monotonic() >= until:
+        assert now() < began + PATIENCE_S, "the rounds do not come to an end"
+        if now() >= end:
             return
-        time.sleep(LOOK_S)
+        time.sleep(LOOK_S)  # as long as the weather of a trace lasts
 
 
 def _kill(federation: Federation, dice: Random) -> float:
@@ -77,22 +75,21 @@ def _kill(federation: Federation, dice: Random) -> float:
     victim = dice.choice(all_of_them)
     before = _connects(victim)
     victim.process.kill()
-    started = time.monotonic()
+    started = now()
     victim.process.start()
     federation.fair_weather()  # or its network might be off
 
-    def turn(seconds: float) -> None:
+    def is_back() -> bool:
         federation.check()
-        time.sleep(seconds)
+        return _connects(victim) > before
 
-    until(
-        lambda: _connects(victim) != before,
-        turn,
-        says=victim.process.tail,
-        look_s=LOOK_S,
-        patience_s=PATIENCE_S,
-    )
-    return time.monotonic() - started
+    until(is_back, says=victim.process.tail, look_s=LOOK_S, patience_s=PATIENCE_S)
+    return now() - started
+
+
+def now() -> float:
+    """Seconds: a recovery is measured, and a weather has its time."""
+    return time.monotonic()  # what this is for
 
 
 def _connects(victim: Aggregator | Device) -> int:

@@ -13,8 +13,6 @@ import time
 from itertools import count
 from pathlib import Path
 
-# Clocks: the kernel does not tell when a file system is no longer busy.
-
 BUSY_S = 5.0
 SIZE = 64 * 2**20  # bytes; they are holes
 CLONE_NEWNS, MS_REC, MS_PRIVATE = 0x20000, 0x4000, 0x40000
@@ -77,14 +75,14 @@ class Disk:
 
     def _unmount(self) -> None:
         """Whoever looks for a socket there is through in a moment."""
-        late = time.monotonic() + BUSY_S
+        late = time.monotonic() + BUSY_S  # nothing tells when a mount is free
         while True:
             try:
                 return _run("umount", str(self.root))
             except OSError:
-                if time.monotonic() > late:
+                if time.monotonic() > late:  # it is in use for good
                     raise
-                time.sleep(0.001)
+                time.sleep(0.001)  # then it is tried again
 
     def _mount(self, way: str) -> None:
         options = ",".join(filter(None, ("loop", "noatime", way)))

@@ -136,18 +136,19 @@ class Federation:
 
     def until(self, condition: Callable[[], object], what: str) -> None:
         """Listen until something is true. Raises AssertionError with all logs."""
+
+        def look_after_all() -> object:
+            dead = [m.name for m in self.machines.values() if not m.look_after()]
+            assert not dead, f"{dead} ended\n{self.logs()}"
+            return condition()
+
         until(
-            condition,
-            self._turn,
-            says=lambda: f"it was for {what}\n{self.logs()}",
+            look_after_all,
+            self.loop.turn,
+            says=lambda: f"{what}\n{self.logs()}",
             look_s=0.02,
             patience_s=PATIENCE_S,
         )
-
-    def _turn(self, seconds: float) -> None:
-        self.loop.turn(seconds)
-        dead = [m.name for m in self.machines.values() if not m.look_after()]
-        assert not dead, f"{dead} ended\n{self.logs()}"
 
     def wait_for(self, told: Callable[[Received], bool], what: str) -> None:
         """Listen until such a message comes."""

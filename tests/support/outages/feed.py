@@ -9,8 +9,6 @@ from random import Random
 from fedling_agent.service.control import Client, Json, RequestFailed, Unavailable
 from fedling_agent.store.store import Store
 
-# Clocks: who asks again lets the service a moment, and not for ever.
-
 STREAM, LABELS = "wrist", 3
 PAUSE_S, AGAIN_S = 0.5, 0.02
 PIECE = 4  # rows
@@ -57,8 +55,8 @@ class Feed:
 
     def _bring_piece(self, request: Json) -> None:
         """Until it was answered; not for ever, where the federation has failed."""
-        late = time.monotonic() + LATE_S
-        while time.monotonic() < late:
+        late = time.monotonic() + LATE_S  # a person would give up, too
+        while time.monotonic() < late:  # the service may be down at any instant
             try:
                 with Client(self._state, ANSWER_S) as client:
                     told = client.ask(request)

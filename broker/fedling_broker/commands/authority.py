@@ -20,6 +20,7 @@ from fedling_protocol.command import output
 from fedling_protocol.disk import durable, given, lock
 from fedling_protocol.disk.errors import CannotWrite, Missing, writing
 from fedling_protocol.exits import Exit
+from fedling_protocol.moments import day
 from fedling_protocol.wire import identity
 from fedling_protocol.wire.identity import SigningKey
 from fedling_protocol.wire.names import AGGREGATOR, AUTHORITY, is_device, is_name
@@ -126,9 +127,9 @@ def _row(own: Directory, owner: str, now_s: int) -> dict[str, object]:
     if data is None:
         return row
     found = certificates.read(data)
-    row |= {"serial": found.serial, "until": installation.day(found.until_s)}
+    row |= {"serial": found.serial, "until": _day(found.until_s)}
     due_s = roles.Term(found.issued_s, found.until_s).due_s(role_of(owner))
-    return row | {"renew": "now" if 0 < due_s < now_s else installation.day(due_s) or ""}
+    return row | {"renew": "now" if 0 < due_s < now_s else _day(due_s) or ""}
 
 
 # --- certify, rotate, take-root ------------------------------------------------------------------
@@ -270,3 +271,8 @@ def file_of(path: Path) -> str:
     """Read a file of certificates that a person names. Raises Missing, BadInput."""
     with given.opened(path) as file:
         return file.read(installation.MOST_CERTIFICATES).decode(errors="replace")
+
+
+def _day(seconds: int) -> str | None:
+    """Write the day of a Unix time; None: there is none."""
+    return day(seconds) if seconds else None

@@ -148,5 +148,5 @@ def test_a_removed_device_is_told(pair: Pair) -> None:
     pair.aggregator.run("device", "revoke", pair.device[0])
     until(lambda: pair.agent.status().get("enrolled") is False)
     said = pair.agent.run("status").stdout
-    assert "not any more: it was removed; the operator runs: fedling-broker device add" in said
+    assert "revoked: fleet test has put this device out" in said
     assert "refused: size" not in pair.agent.json("status")["counters"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedling_broker import agreement
-from fedling_broker.authority import certificates, directory, roles
+from fedling_broker.authority import certificates, directory, roles, signing
 from fedling_broker.authority.directory import Directory
 from fedling_broker.authority.roles import ROOT, role_of
 from fedling_broker.commands import installation
@@ -68,7 +68,7 @@ def opened(args: argparse.Namespace) -> Iterator[Here]:
 def init(args: argparse.Namespace) -> Exit:
     root = installation.given_root_key(args)
     if args.directory is not None:
-        made = directory.create(args.directory, args.fleet, root, int(time.time()))
+        made = directory.create(args.directory, args.fleet, root, signing.now_s())
     else:
         with installation.opened(args) as (found, store):
             made = begin(found, store, root)
@@ -84,7 +84,7 @@ def begin(found: Config, store: Store, root: SigningKey | None) -> Directory:
         raise Missing(
             f"{found.path}: the fleet has a root key already; name its file: --root-key FILE"
         )
-    directory.create(found.authority, found.file.fleet, root, int(time.time()))
+    directory.create(found.authority, found.file.fleet, root, signing.now_s())
     with directory.alone(found.authority) as own:
         return agreement.settle(found, store, own)
 
@@ -154,7 +154,7 @@ def certify(args: argparse.Namespace) -> Exit:
 def _certify(
     own: Directory, args: argparse.Namespace, key: bytes, root: SigningKey | None
 ) -> Directory:
-    now_s = int(time.time())
+    now_s = signing.now_s()
     if args.owner == AGGREGATOR:
         return own.office(AGGREGATOR, key, _root(own, root), now_s)
     check_device(args.owner, key, args.name)
@@ -188,19 +188,20 @@ def _rotate_aggregator(here: Here, root: SigningKey) -> None:
     """While `serve` runs it signs with the key that it has: it has to end first."""
     if here.found is None:
         raise Missing("the online key is where the aggregator is: run this there")
+    now_s = signing.now_s()  # before there is a key that nobody certifies
     with lock.exclusive(here.found.state_dir, PROGRAM):
         new = directory.new_key(here.found.state_dir / ONLINE_KEY)
-        here.agree(here.own.office(AGGREGATOR, new.public, root, int(time.time())))
+        here.agree(here.own.office(AGGREGATOR, new.public, root, now_s))
 
 
 def _rotate_authority(here: Here, root: SigningKey) -> None:
-    here.agree(here.own.rotate_authority(root, int(time.time())))
+    here.agree(here.own.rotate_authority(root, signing.now_s()))
 
 
 def _rotate_root(here: Here, root: SigningKey) -> None:
     aggregator = here.own.bundle.envelopes.get(AGGREGATOR)
     key = None if aggregator is None else certificates.read(aggregator).key
-    here.agree(here.own.rotate_root(root, key, int(time.time())))
+    here.agree(here.own.rotate_root(root, key, signing.now_s()))
 
 
 ROTATE = {

@@ -5,7 +5,7 @@ import sys
 import time
 
 from fedling_broker import agreement
-from fedling_broker.authority import certificates, roles
+from fedling_broker.authority import certificates, roles, signing
 from fedling_broker.authority.certificates import Bundle
 from fedling_broker.commands import authority, installation
 from fedling_broker.commands.states import listen
@@ -34,7 +34,7 @@ def add(args: argparse.Namespace) -> Exit:
     with authority.opened(args) as here:
         assert here.found is not None
         assert here.store is not None
-        term = roles.term(Role.DEVICE, int(time.time()), args.name)
+        term = roles.term(Role.DEVICE, signing.now_s(), args.name)
         devices = Devices(here.store.database, here.found.topics)
         devices.certify(args.device, key, here.own.authority_key(), term)
     output.print_answer(

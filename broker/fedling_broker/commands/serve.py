@@ -11,6 +11,7 @@ from functools import partial
 
 from fedling_broker import agreement
 from fedling_broker.authority import vouching
+from fedling_broker.authority.signing import BUILT_S
 from fedling_broker.commands import installation
 from fedling_broker.commands.admission import Admission
 from fedling_broker.config import UNIT, Config
@@ -38,8 +39,6 @@ from fedling_protocol.settings import SettingsError
 from fedling_protocol.wire.identity import IdentityError
 
 log = logging.getLogger(__name__)
-
-BUILT_S = 1_750_000_000  # a clock before 2025 was never set: epochs and serials would be too low
 
 
 def run(args: argparse.Namespace) -> Exit:

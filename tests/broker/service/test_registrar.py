@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from fedling_broker.authority import certificates, directory, roles
 from fedling_broker.authority.roles import DAY_S
+from fedling_broker.authority.signing import BUILT_S
 from fedling_broker.service.registrar import MOST_A_DAY, STRANGERS
 from fedling_broker.store.devices import MAX_PENDING, Devices
 from fedling_broker.store.store import Store
@@ -389,3 +390,16 @@ def revoke(aggregator: HandAggregator, number: int) -> None:
         assert devices.revoke(device_id(key_of(number).public), own.authority_key())
     other.close()
     aggregator.agree()
+
+
+def test_nobody_is_certified_before_the_clock_is_set(
+    aggregator: HandAggregator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A certificate of 1970 would be over, and beyond its grace, as soon as the clock is right."""
+    token = aggregator.invite()
+    with monkeypatch.context() as patch:
+        patch.setattr(aggregator.clock, "wall", lambda: 130.0)
+        aggregator.ask(1, token)
+        assert reason(aggregator) == EnrolReason.BUSY
+    aggregator.ask(1, token)
+    assert granted(answers(aggregator)[-1]).issued_s > BUILT_S

@@ -12,7 +12,7 @@ from functools import partial
 from fedling_broker import agreement
 from fedling_broker.authority import vouching
 from fedling_broker.authority.signing import BUILT_S
-from fedling_broker.commands import installation
+from fedling_broker.commands import ages, installation
 from fedling_broker.commands.admission import Admission
 from fedling_broker.config import UNIT, Config
 from fedling_broker.service.service import Ports, Service
@@ -54,6 +54,7 @@ def run(args: argparse.Namespace) -> Exit:
         store = _open(found)
         try:
             agreement.agree(found, store)
+            _warn(found, store)
             key, secret = installation.online_key(found), installation.secret(found)
             with _ports(found, credentials.load(found.file.mqtt)) as (loop, ports):
                 load = partial(vouching.load, found.authority)
@@ -65,6 +66,13 @@ def run(args: argparse.Namespace) -> Exit:
             store.close()
     ending.finish()
     return Exit.OK
+
+
+def _warn(found: Config, store: Store) -> None:
+    """Say what of the keys needs the operator."""
+    devices, now_s = Devices(store.database, found.topics), int(time.time())
+    for words in (*ages.faults(devices, now_s), *ages.notes(found, devices, now_s)):
+        log.warning("%s", words)
 
 
 def _open(found: Config) -> Store:

@@ -197,8 +197,16 @@ class Registrar:
         for one in made:
             if (one.key, one.until_s) == (tls_key, until_s):
                 return one.der
-        if sum(abs(now_s - one.issued_s) < DAY_S for one in made) >= MOST_A_DAY:
+        lately = [one for one in made if abs(now_s - one.issued_s) < DAY_S]
+        if len(lately) >= MOST_A_DAY:
             raise Refusal(EnrolReason.BUSY)
+        if lately:
+            log.warning(
+                "%s asks with another key for TLS than %d s ago: was its state copied, and is the"
+                " copy in use? see: fedling-broker device list",
+                owner,
+                now_s - lately[0].issued_s,
+            )
         der = vouching.client(owner, tls_key, term.until_s)
         self._tls.forget_old(owner, now_s)
         self._tls.add(TlsCertificate(owner, tls_key, der, now_s, until_s))

@@ -121,7 +121,10 @@ def test_the_same_key_that_asks_again_gets_the_same(aggregator: HandAggregator) 
     assert len(aggregator.devices.certified()) == 1
 
 
-def test_a_device_that_lost_its_key_for_tls_asks_with_another(aggregator: HandAggregator) -> None:
+def test_two_keys_of_one_identity_are_both_served_and_both_told(
+    aggregator: HandAggregator, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A board that lost its key, or two boards with copies of one card."""
     token = aggregator.invite()
     aggregator.ask(1, token)
     aggregator.ask(1, token, tls=1)
@@ -130,8 +133,22 @@ def test_a_device_that_lost_its_key_for_tls_asks_with_another(aggregator: HandAg
     assert second.grant is not None
     assert first.grant.device == second.grant.device
     assert first.grant.tls_certificate != second.grant.tls_certificate
-    made = aggregator.store.tls_certificates.of(device_id(key_of(1).public))
+    one = device_id(key_of(1).public)
+    made = aggregator.store.tls_certificates.of(one)
     assert {one.key for one in made} == {tls_key_of(1), tls_key_of(1, 1)}
+    assert "was its state copied" in caplog.text
+    copies = aggregator.store.tls_certificates.copies(aggregator.now_s)
+    assert {found: {c.key for c in both} for found, both in copies.items()} == {
+        one: {tls_key_of(1), tls_key_of(1, 1)}
+    }
+
+
+def test_a_device_that_renews_with_another_key_is_no_copy(aggregator: HandAggregator) -> None:
+    enrolled(aggregator, 1)
+    later(aggregator, LIFE_S * 2 / 3)
+    aggregator.ask(1, None, tls=1)
+    assert reason(aggregator) == ""
+    assert aggregator.store.tls_certificates.copies(aggregator.now_s) == {}
 
 
 # --- the table of SPEC.md section 7 --------------------------------------------------------------

@@ -97,6 +97,7 @@ def play(report: Report, pool: ProcessPoolExecutor, what: str, n: int) -> Played
     played = Played()
     for piece in pool.map(PLAY[what], pieces):
         played.add(piece)
+        print(f"{what}: {played.schedules} of {n} without a fault", file=sys.stderr)
     for seed, why in played.failed:
         print(f"{why}\n  again: python -m bench.schedules {what} {seed}")
     if n:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fedling_protocol.command.main import run_verb
-from fedling_protocol.command.parser import Verbs, new_parser, whole
+from fedling_protocol.command.parser import Verbs, add_limit, new_parser, whole
 
 NAME = "fedling-agent"
 
@@ -207,13 +207,7 @@ def _add_recordings(verbs: Verbs) -> None:
     listing.add_argument(
         "stream", nargs="?", metavar="STREAM", help="the stream to list (default: all)"
     )
-    listing.add_argument(
-        "--limit",
-        type=whole(1),
-        default=50,
-        metavar="N",
-        help="list at most so many recordings (default 50)",
-    )
+    add_limit(listing, "recordings")
     relabel = recordings.add(
         "relabel",
         "give a recording, or some of its samples, another label",
@@ -263,13 +257,7 @@ def _add_history(verbs: Verbs) -> None:
     sent = verbs.add(
         "sent", "list every message that left the device, newest first", "--limit 5", json=True
     )
-    sent.add_argument(
-        "--limit",
-        type=whole(1),
-        default=20,
-        metavar="N",
-        help="list at most so many messages (default 20)",
-    )
+    add_limit(sent, "messages")
     replay = verbs.add(
         "replay",
         "compute a past update again and compare; without PLAN list the last 100 plans",

@@ -15,7 +15,7 @@ import shutil
 import sqlite3
 import tarfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
@@ -23,11 +23,13 @@ from typing import IO, Final
 from fedling_broker.authority import directory
 from fedling_broker.config import AUTHORITY, ONLINE_KEY, SECRET, Config
 from fedling_broker.store.database import FILE, PROGRAM
+from fedling_broker.store.devices import Devices
 from fedling_broker.store.store import FOLDERS, Store
 from fedling_broker.tasks.task_file import parse_task
 from fedling_protocol.disk import durable, given, lock
 from fedling_protocol.disk.errors import BadInput, writing
 from fedling_protocol.wire.digest import start_model_hash
+from fedling_protocol.wire.names import AGGREGATOR
 
 FORMAT: Final = 1
 MANIFEST, CONFIG = "manifest.json", "broker.toml"
@@ -307,13 +309,24 @@ def read_config(path: Path) -> bytes:
 # --- to put one back -----------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """A state that was put back."""
+
+    manifest: Manifest
+    faults: list[str]
+    aside: Path | None  # where the state before it is now
+    stayed: list[str] | None  # who belongs to the fleet, or not, as that one said; None: unknown
+
+
 def restore(
     found: Config, path: Path, *, replace: bool, verify: Callable[[Store], list[str]]
-) -> tuple[Manifest, list[str], Path | None]:
-    """Put a state back; its manifest, its faults, and where the state before it is now.
+) -> Restored:
+    """Put a state back.
 
     Nothing is changed before all of it is there and was verified. replace: a state that is there
-    is moved aside. Raises Locked, StateExists, BadInput, Missing, CannotWrite.
+    is moved aside; who was removed since the backup, or added, stays so. Raises Locked,
+    StateExists, BadInput, Missing, CannotWrite.
     """
     state = found.state_dir
     with given.opened(path) as file, found.acting(), lock.exclusive(state, PROGRAM):
@@ -331,13 +344,14 @@ def restore(
                 manifest = _read(path, file, made)
                 _check_fleet(found, path, manifest)
                 faults = _prepare(made, verify)
+                stayed = _take_over(found, made) if (state / FILE).exists() else None
             except BaseException:
                 shutil.rmtree(made, ignore_errors=True)
                 raise
             aside = _move_aside(state) if (state / FILE).exists() else None
             _put_authority(made / AUTHORITY, found.authority)
             _move_in(made, state)
-    return manifest, faults, aside
+    return Restored(manifest, faults, aside, stayed)
 
 
 def _make_folders(made: Path) -> None:
@@ -363,6 +377,27 @@ def _prepare(made: Path, verify: Callable[[Store], list[str]]) -> list[str]:
     finally:
         store.close()
     return faults
+
+
+def _take_over(found: Config, made: Path) -> list[str] | None:
+    """Have the state that is to be replaced say who belongs to the fleet, as far as it is later.
+
+    Else a device that was removed would be in again, and a key that was replaced would sign. None:
+    nothing can be read of it.
+    """
+    former = found.state_dir
+    store = Store(made, alone=True)
+    try:
+        key = (former / ONLINE_KEY).read_bytes()
+        with closing(durable.connect_database(former / FILE, read_only=True)) as tables:
+            stayed = Devices(store.database, found.topics).take_over(tables)
+        if AGGREGATOR in stayed:
+            durable.write_file(made / ONLINE_KEY, key)
+    except (sqlite3.Error, FileNotFoundError):
+        return None
+    finally:
+        store.close()
+    return stayed
 
 
 def _move_aside(state: Path) -> Path:

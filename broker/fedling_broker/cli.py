@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fedling_protocol.command.main import run_verb
-from fedling_protocol.command.parser import Verbs, new_parser, whole
+from fedling_protocol.command.parser import Verbs, add_limit, new_parser, whole
 from fedling_protocol.common_settings import check_root_key
 
 NAME = "fedling-broker"
@@ -311,7 +311,11 @@ def _add_devices(verbs: Verbs) -> None:
         action="store_true",
         help="ask the MQTT broker what each says now: training, idle, offline, and of which model",
     )
-    verbs.add("pending", "list devices that asked and are not enrolled", "--json", json=True)
+    add_limit(listing, "devices, and each with each task")
+    pending = verbs.add(
+        "pending", "list devices that asked and are not enrolled", "--json", json=True
+    )
+    add_limit(pending, "devices")
     revoke = verbs.add(
         "revoke",
         "end a device's certificates, for good: it belongs to the fleet no longer",
@@ -379,12 +383,13 @@ def _add_authority(verbs: Verbs) -> None:
 
 
 def _add_rounds(verbs: Verbs) -> None:
-    listing = verbs.add("list", "list all rounds", run="round.list_", json=True)
+    listing = verbs.add("list", "list rounds, the oldest first", run="round.list_", json=True)
     listing.add_argument("task", nargs="?", help="list rounds of this task only")
-    _add_last(listing, "rounds of each task")
+    add_limit(listing, "rounds of each task")
     show = verbs.add("show", "show one round: verdicts, bytes, hashes", "watch 3 --json", json=True)
     show.add_argument("task", help="the name of the task")
     show.add_argument("round", type=whole(0), help="the number of the round")
+    add_limit(show, "verdicts")
     verify = verbs.add(
         "verify",
         "recompute every model from the journal's sums, and sums from updates where they are kept",
@@ -396,18 +401,12 @@ def _add_rounds(verbs: Verbs) -> None:
     which.add_argument("--all", action="store_true", help="verify models of all tasks")
 
 
-def _add_last(parser: argparse.ArgumentParser, what: str) -> None:
-    parser.add_argument(
-        "--last", type=whole(1), metavar="N", help=f"list the newest N {what} only (default: all)"
-    )
-
-
 def _add_models(verbs: Verbs) -> None:
     listing = verbs.add(
-        "list", "list all versions of a model", "watch", run="model.list_", json=True
+        "list", "list versions of a model, the oldest first", "watch", run="model.list_", json=True
     )
     listing.add_argument("task", help="the name of the task")
-    _add_last(listing, "versions")
+    add_limit(listing, "versions")
     rollback = verbs.add(
         "rollback",
         "make the weights of an old version the newest model, as a new version",

@@ -19,7 +19,7 @@ from fedling_protocol.exits import Exit
 from fedling_protocol.net import probe as probing
 from fedling_protocol.net.probe import Missed
 from fedling_protocol.wire.kinds import Kind
-from tests.protocol.net.test_mqtt import FakeBroker
+from tests.protocol.net.ends import FakeBroker
 from tests.support.access import access_settings, password_settings
 from tests.support.agent import Agent
 from tests.support.aggregator import ROOT, STRANGER, TOPICS, FakeAggregator, make_model

@@ -10,6 +10,7 @@ import pytest
 from fedling_broker import backup, verify
 from fedling_broker.config import ONLINE_KEY, SECRET
 from fedling_broker.service.service import LOOK_S
+from fedling_broker.store.database import FILE as DATABASE
 from fedling_broker.store.database import PROGRAM
 from fedling_broker.store.store import Store
 from fedling_broker.tasks.task_file import parse_task
@@ -205,6 +206,29 @@ def test_restore_over_a_state_must_be_told_and_keeps_it(here: Here) -> None:
     store.close()
     assert facts_of(STATE / "replaced-1") == newer
     here("round", "verify", "--all")
+
+
+def test_restore_says_who_belongs_to_the_fleet(here: Here) -> None:
+    """As the state that is replaced says, if that can be read; a lost one cannot."""
+    prepare(here)
+    device = device_id(KEY)
+    here("device", "add", device, KEY.hex())
+    here("backup", str(FILE))
+    assert "is as it was before" in here("restore", str(FILE), "--replace")
+    here("device", "revoke", device)
+    said = here("restore", str(FILE), "--replace")
+    assert f"certificates as the state before has them, which are newer: {device}" in said
+    assert device not in here("device", "list")
+    (STATE / DATABASE).write_bytes(b"nonsense")
+    unknown = "devices are in that were removed since"
+    assert unknown in here("restore", str(FILE), "--replace")
+    assert device in here("device", "list")
+    here("device", "revoke", device)
+    (STATE / ONLINE_KEY).unlink()  # a certificate without its key would be of no use
+    assert here.json("restore", str(FILE), "--replace")["stayed"] is None
+    shutil.rmtree(STATE)
+    assert unknown in here("restore", str(FILE))
+    assert device in here("device", "list")
 
 
 @pytest.mark.parametrize("cut", [0.0, 0.001, 0.1, 0.9, 1.0])

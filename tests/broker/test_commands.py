@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from fedling_broker.service import notices
 from fedling_broker.service.notices import Notice
 from fedling_broker.store.database import PROGRAM
 from fedling_broker.store.devices import Devices
+from fedling_protocol.command import output
 from fedling_protocol.disk import lock
 from fedling_protocol.exits import Exit
 from fedling_protocol.wire import identity
@@ -29,6 +29,7 @@ from fedling_protocol.wire.identity import SigningKey, device_id
 from fedling_protocol.wire.topics import Topics
 from tests.broker.conftest import Here
 from tests.support.rounds_on_disk import TEXT, accept, open_round, run_round
+from tests.support.waiting import Manager
 
 KEY = SigningKey.from_seed(b"d" * 32).public
 ROOT_KEY = Path("broker-state/authority/root.key")
@@ -435,7 +436,32 @@ def test_lists_can_be_short(here: Here, last: int) -> None:
     for verb in ("round", "model"):
         rows = here.json(verb, "list", "tiny")
         assert len(rows) == 3
-        assert here.json(verb, "list", "tiny", "--last", str(last)) == rows[max(0, 3 - last) :]
+        assert here.json(verb, "list", "tiny", "--limit", str(last)) == rows[max(0, 3 - last) :]
+
+
+def test_a_person_is_shown_the_newest_and_told_of_more(
+    here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(output, "ROWS", 2)
+    here.add_task()
+    store = here.store()
+    for number in (1, 2):
+        run_round(store, number)
+    open_round(store, 3)
+    store.close()
+    for verb, which in (("round", "of each task the newest"), ("model", "the newest")):
+        said = here(verb, "list", "tiny").splitlines()
+        assert said[-1] == f"{which} 2; --limit N lists more"
+        assert [line.split()[0] for line in said[1:3]] == (
+            ["tiny"] * 2 if verb == "round" else ["2", "3"]
+        )
+        assert "lists more" not in here(verb, "list", "tiny", "--limit", "3")
+        assert len(here.json(verb, "list", "tiny")) == 3
+    for number in (1, 2, 3):
+        key = SigningKey.from_seed(bytes([number]) * 32).public
+        here("device", "add", device_id(key), key.hex())
+    assert here("device", "list").splitlines()[-1] == "the first 2; --limit N lists more"
+    assert len(here.json("device", "list")) == 3
 
 
 def test_model_weights_writes_what_the_hash_names(here: Here) -> None:
@@ -479,27 +505,20 @@ def test_serve_alone_in_its_state_directory(here: Here) -> None:
 
 def test_serve_ends_in_good_order_and_begins_anew_in_the_same_process(here: Here) -> None:
     """By SIGHUP, which `systemctl reload` sends; a wrong configuration changes nothing."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.bind("notify")
-        manager.settimeout(60)
+    with Manager() as manager:
         serve = [sys.executable, "-m", "fedling_broker.cli", "serve", "--config", "broker.toml"]
-        with subprocess.Popen(serve, env=os.environ | {"NOTIFY_SOCKET": "notify"}) as process:
-            while b"READY=1" not in manager.recv(1000):
-                pass
+        with subprocess.Popen(serve, env=os.environ | manager.environment) as process:
+            manager.hear("READY=1")
             file, sound = Path("broker.toml"), Path("broker.toml").read_text()
             file.write_text(sound.replace("port = ", "prot = "))
             process.send_signal(signal.SIGHUP)
-            while b"STATUS=not reloaded: broker.toml: mqtt.prot" not in manager.recv(1000):
-                pass
+            manager.hear("STATUS=not reloaded: broker.toml: mqtt.prot")
             file.write_text(sound)
             process.send_signal(signal.SIGHUP)
-            while b"RELOADING=1" not in manager.recv(1000):
-                pass
-            while b"READY=1" not in manager.recv(1000):
-                pass
+            manager.hear("RELOADING=1")
+            manager.hear("READY=1")
             process.send_signal(signal.SIGTERM)
-            while b"STOPPING=1" not in manager.recv(1000):
-                pass
+            manager.hear("STOPPING=1")
             assert process.wait(60) == Exit.OK
 
 

@@ -1,7 +1,6 @@
 """An agent and an aggregator that were installed at different times hold rounds with each other."""
 
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,30 +16,12 @@ from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Certificate, Role
 from fedling_protocol.wire.topics import Topics
 from tests.support import earlier
-from tests.support.agent import Agent, rows
+from tests.support.agent import ROUNDS, TASK, Agent, rows
 from tests.support.aggregator import ROOT
+from tests.support.waiting import until
 
 AUTHORITY = SigningKey.from_seed(b"A" * 32)
 PATIENCE_S = 60.0
-ROUNDS = 2
-TASK = """
-[task]
-name = "watch"
-stream = "wrist"
-window = 4
-stride = 4
-channels = 2
-labels = ["label 0", "label 1", "label 2"]
-rounds = {rounds}
-[model]
-layers = [8, 3]
-[training]
-epochs = 1
-batch = 4
-learning_rate = 0.1
-[cohort]
-goal = 1
-"""
 
 
 class Broker:
@@ -54,7 +35,7 @@ class Broker:
         self._root = directory / "root.key"
         identity.create_key(self._root, ROOT)
         self.run("init", "--fleet", "test", "--port", str(port), "--root-key", str(self._root))
-        (directory / "task.toml").write_text(TASK.format(rounds=ROUNDS))
+        (directory / "task.toml").write_text(TASK)
         self.run("task", "add", "task.toml")
 
     def run(self, *words: str) -> None:
@@ -114,11 +95,14 @@ def test_rounds_of_two_ages(mosquitto: Mosquitto, tmp_path: Path, before: Path, 
     broker.enrol(facts["device"], facts["key"])
     agent.run("ingest", "wrist", text=rows(6, 200))
     agent.start()
-    late = time.monotonic() + PATIENCE_S
     try:
         with broker.serving():
-            while _accepted(agent) < 1 + ROUNDS:  # the first one is of statistics
-                assert time.monotonic() < late, agent.log_text()[-3000:]
+            # The first one is of statistics.
+            until(
+                lambda: _accepted(agent) >= 1 + ROUNDS,
+                says=lambda: agent.log_text()[-3000:],
+                patience_s=PATIENCE_S,
+            )
         broker.run("round", "verify", "--all")
     finally:
         agent.kill()
@@ -137,11 +121,13 @@ def test_an_agent_of_before_takes_part_though_it_cannot_read_its_certificate(
     broker.certify_anew(facts["device"], facts["key"])
     agent.run("ingest", "wrist", text=rows(6, 200))
     agent.start()
-    late = time.monotonic() + PATIENCE_S
     try:
         with broker.serving():
-            while _accepted(agent) < 1 + ROUNDS:
-                assert time.monotonic() < late, agent.log_text()[-3000:]
+            until(
+                lambda: _accepted(agent) >= 1 + ROUNDS,
+                says=lambda: agent.log_text()[-3000:],
+                patience_s=PATIENCE_S,
+            )
         assert agent.status()["counters"]["refused: unknown key"] > 0
     finally:
         agent.kill()
@@ -151,3 +137,15 @@ def _accepted(agent: Agent) -> int:
     verdicts = agent.status().get("tasks", {}).get("watch", {}).get("verdicts", {})
     assert set(verdicts) <= {"accepted"}
     return int(verdicts.get("accepted", 0))
+
+
+@pytest.mark.parametrize("file", [earlier.BEGAN_TLS, "no/such/file"])
+def test_without_the_past_it_says_so_and_fails_in_ci(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
+    """In a folder that is no clone, and in a clone that has never had the file."""
+    if file == earlier.BEGAN_TLS:
+        monkeypatch.setattr(earlier, "ROOT", tmp_path)
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match="no git history here"):
+        earlier.unpack_before(file, tmp_path)

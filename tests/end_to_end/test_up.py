@@ -21,8 +21,10 @@ import pytest
 from fedling_broker.mosquitto.process import free_port
 from fedling_protocol.exits import Exit
 from tests.support.agent import rows
+from tests.support.machine import blocks, lines
 from tests.support.tools import SYSTEM_PATH, absent, need, unshare_works
 
+README = Path(__file__).parent.parent.parent / "README.md"
 PATIENCE_S = 30.0
 TASK = """
 [task]
@@ -187,7 +189,13 @@ def test_from_nothing_to_a_device_that_trains_in_four_commands(home: Home) -> No
     """up, invite, enroll, run; and data. Then it is revoked, and the server begins anew."""
     home.write("watch.toml", TASK)
     home.write("day.csv", rows(12, 40))
-    server = home.up("--task", "watch.toml")
+    up, invitation, enrolment, run = readme()
+    assert (enrolment, run) == (["fedling-agent", "enroll", "TOKEN"], ["fedling-agent", "run"])
+    assert (up[:2], invitation) == (
+        ["fedling-broker", "up"],
+        ["fedling-broker", "device", "invite"],
+    )
+    server = home.up(*up[2:])
     home.until(lambda: "connected to" in home.said("up.log"))
     device = enroll(home, invite(home), "kitchen")
     home.until(lambda: "connected to" in home.said("kitchen.log"))
@@ -214,6 +222,12 @@ def test_from_nothing_to_a_device_that_trains_in_four_commands(home: Home) -> No
         process.send_signal(signal.SIGTERM)
         process.wait(PATIENCE_S)
     end(home, server, signal.SIGTERM)
+
+
+def readme() -> list[list[str]]:
+    """The commands of README.md."""
+    text = README.read_text().split("in four commands\n")[1].split("\n## ")[0]
+    return [line.split() for _, block in blocks(text) for line in lines(block)]
 
 
 def nobody_else_reads(home: Home) -> None:

@@ -63,6 +63,7 @@ TRAINING_FIELDS: Json = {
     "epochs": 3, "batch": 16, "lr_q24": 1_048_576, "min_examples": 20, "weight_cap": 1000,
     "holdout": 200, "holdout_block": 500,
     "momentum": 230, "clip_q16": 65_536, "frozen": 1, "proximal_q16": 655,
+    "new_examples": 0,
 }  # fmt: skip
 
 
@@ -164,6 +165,10 @@ def plans() -> dict[str, Json]:
     statistics_fields = {**fields, "kind": "statistics", "spec": FLEET_FIELDS, "codec": "sums"}
     named: dict[int, Value] = {**plan, 11: [DEVICE, "abcdefghijklmnop"], 13: 60}
     named_fields = {**fields, "cohort": [DEVICE, "abcdefghijklmnop"], "spread_s": 60}
+    training = plan[7]
+    assert isinstance(training, dict)
+    wants_new: Value = {**plan, 7: {**training, 12: 30}}
+    wants_new_fields = {**fields, "training": {**TRAINING_FIELDS, "new_examples": 30}}
     rest: dict[int, Value] = {0: 1, 1: "rest", 4: 40, 5: BASE, 6: SPEC, 12: 321, 14: 86_400}
     rest_fields: Json = {
         "version": 40, "model_hash": BASE.hex(), "spec": SPEC_FIELDS, "model_size": 321,
@@ -199,6 +204,7 @@ def plans() -> dict[str, Json]:
         "tasks": message(ONLINE_KEY, "tasks/list", tasks, tasks_fields),
         "plan": message(ONLINE_KEY, "watch/plan/train", plan, fields),
         "plan-cohort": message(ONLINE_KEY, "watch/plan/train", named, named_fields),
+        "plan-new-examples": message(ONLINE_KEY, topic, wants_new, wants_new_fields),
         "rest": message(ONLINE_KEY, "watch/plan/train", rest, rest_fields),
         "model": message(ONLINE_KEY, "watch/model/40", model, model_fields),
         "model-drawn": message(ONLINE_KEY, "watch/model/40", drawn, drawn_fields),

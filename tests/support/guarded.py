@@ -19,7 +19,7 @@ from fedling_protocol.net.credentials import Access
 from fedling_protocol.net.ports import Credentials
 from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.wire.topics import Topics
-from tests.protocol.net.test_mqtt import End, Recorder
+from tests.protocol.net.ends import End, Recorder
 from tests.support.tools import need
 
 FLEET = "home"

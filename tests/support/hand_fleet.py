@@ -20,7 +20,7 @@ from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Enrol
 from fedling_protocol.wire.names import AGGREGATOR, AUTHORITY
 from fedling_protocol.wire.token import Token
-from tests.protocol.net.test_mqtt import End
+from tests.protocol.net.ends import End
 from tests.support.access import password_settings
 from tests.support.guarded import FLEET, TOPICS, Guarded
 from tests.support.hand_authority import ROOT, HandAuthority

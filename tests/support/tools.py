@@ -47,6 +47,12 @@ def own_tmpfs(mountpoint: str, size: str) -> list[str]:
     return [need("unshare", "util-linux"), "-rm", "sh", "-c", mount, "sh"]
 
 
+def own_loops() -> None:
+    """Whether this user may mount a file system that lies in a file, or `absent`."""
+    if os.geteuid() != 0 or not os.path.exists("/dev/loop-control"):
+        absent("a file system in a file is not to be mounted here (run as root, with /dev/loop*)")
+
+
 def only_processes() -> list[str]:
     """Prefix of a command whose /proc shows processes and nothing else: ProcSubset=pid."""
     mount = 'mount -t proc -o subset=pid,hidepid=invisible proc /proc && exec "$@"'

@@ -31,6 +31,7 @@ from fedling_protocol.command import output
 from fedling_protocol.disk import durable, lock, ownership
 from fedling_protocol.disk.errors import BadInput, Missing, writing
 from fedling_protocol.exits import Exit
+from fedling_protocol.moments import day
 from fedling_protocol.net.probe import Probe
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Certificate, EnrolReason
@@ -261,7 +262,7 @@ def _tell(
         output.print_json(facts | files | report.of_certificate(own))
         return
     name = f" as {own.name}" if own.name else ""
-    until = time.strftime("%Y-%m-%d", time.gmtime(own.until_s)) if own.until_s else "for ever"
+    until = day(own.until_s) if own.until_s else "for ever"
     word = "enrolled" if new else "enrolled already, nothing was changed (--again asks anew):"
     print(f"{word} in {own.fleet}{name} ({me.device}), until {until}, renewed before")
     print(f"configuration {place.file}, state {place.state}")

@@ -16,6 +16,7 @@ from fedling_protocol.command import output
 from fedling_protocol.common_settings import PLAINTEXT
 from fedling_protocol.disk.errors import Missing
 from fedling_protocol.exits import Exit
+from fedling_protocol.moments import day
 
 MUCH_CLIPPED = 0.01  # of a training set: beyond four deviations lie far fewer values
 
@@ -111,8 +112,7 @@ def _member(about: Facts | None) -> str:
     name = f" as {about['name']}" if about["name"] else ""
     until = ""
     if about["until_s"]:
-        day = time.strftime("%Y-%m-%d", time.gmtime(about["until_s"]))
-        until = f"; the certificate holds until {day} and is renewed before"
+        until = f"; the certificate holds until {day(about['until_s'])} and is renewed before"
     return f"yes, in {about['fleet']}{name}{until}"
 
 

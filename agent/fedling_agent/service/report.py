@@ -47,6 +47,12 @@ class Live(Protocol):
     def found(self) -> Found: ...
 
     @property
+    def new_wanted(self) -> int: ...
+
+    @property
+    def new_found(self) -> int | None: ...
+
+    @property
     def session(self) -> Session: ...
 
     @property
@@ -261,6 +267,9 @@ def of_live(live: Live, run: Occupant | None, now: float) -> Json:
         "plan": None if plan is None else plan.plan_id.hex(),
         "round": None if plan is None else plan.round,
         "progress": None if run is None else {"done": run.done, "total": run.job.total_steps},
+        "too_few_new": None
+        if live.new_found is None
+        else {"wanted": live.new_wanted, "found": live.new_found},
         "failure": live.failure,
     }
 
@@ -313,6 +322,8 @@ def _why_idle(live: Live) -> str:
         return f"an update waits to be sent{': ' + why if why else ''}"
     if session.offer is None:
         return f"a model waits to be fetched: {why}" if session.fetch and why else "no open plan"
+    if not session.enough and live.new_found is not None:
+        return f"not training: {_too_few_new(live.new_wanted, live.new_found)}"
     if not session.enough:
         return f"not training: {_too_few(session.offer.spec, live.wanted, live.found)}"
     return f"not training: {why}" if why else "about to ask"
@@ -328,6 +339,13 @@ def _too_few(spec: TaskSpec, wanted: int, found: Found) -> str:
         what = "of one label" if spec.labels else "without a hole"
         return f"the longest stretch {what} has {found.longest} samples, a window is {spec.window}"
     return f"fewer than {wanted} examples: {found.windows} are here"
+
+
+def _too_few_new(wanted: int, found: int) -> str:
+    since = "since its last update that was accepted"
+    if not found:
+        return f"no new examples {since}"
+    return f"fewer than {wanted} new examples {since}: {found} are here"
 
 
 # --- a device without a task ----------------------------------------------------------------------

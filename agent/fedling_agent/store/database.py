@@ -145,6 +145,7 @@ TABLES = Tables(
         migrations.TESTS,
         migrations.HELD_OUT,
         migrations.TRUST,
+        migrations.LEARNED,
     ),
     converter="fedling-agent run",
     mender="`fedling-agent run` puts it aside and begins anew",

@@ -53,6 +53,17 @@ TESTS = """
 ALTER TABLE plans ADD COLUMN tested TEXT;  -- JSON [[windows, right], ...] of each class, if any
 """
 
+LEARNED = """
+CREATE TABLE learned (           -- what was stored when the last plan of a task was begun
+    recording INTEGER NOT NULL REFERENCES recordings ON DELETE CASCADE,
+    task TEXT NOT NULL,
+    plan_id BLOB NOT NULL,
+    samples INTEGER NOT NULL,    -- up to its end then
+    revision INTEGER NOT NULL,   -- of its labels then
+    PRIMARY KEY (recording, task)
+) WITHOUT ROWID;
+"""
+
 HELD_OUT = """
 ALTER TABLE plans ADD COLUMN held_out TEXT NOT NULL DEFAULT '[]'; -- JSON: recordings of its test
 """

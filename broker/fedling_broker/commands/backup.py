@@ -49,26 +49,42 @@ def restore(args: argparse.Namespace) -> Exit:
         return faults
 
     try:
-        manifest, faults, aside = backup.restore(
-            found, args.file, replace=args.replace, verify=verify
-        )
+        done = backup.restore(found, args.file, replace=args.replace, verify=verify)
     except BaseException:
         if written:  # it would speak of a state that was not put there
             durable.remove_file(found.path)
         raise
     if args.json:
-        facts = {"state": str(found.state_dir), "epoch": manifest.epoch, "models": models}
-        replaced = None if aside is None else str(aside)
-        output.print_json(facts | {"faults": faults, "replaced": replaced})
-        return Exit.FAILED if faults else Exit.OK
+        facts: dict[str, object] = {
+            "state": str(found.state_dir),
+            "epoch": done.manifest.epoch,
+            "models": models,
+        }
+        replaced = None if done.aside is None else str(done.aside)
+        facts |= {"faults": done.faults, "replaced": replaced, "stayed": done.stayed}
+        output.print_json(facts)
+        return Exit.FAILED if done.faults else Exit.OK
     if written:
         print(f"{found.path} is written as it was: look at mqtt.host before you start")
-    print(f"{found.state_dir}: {models} models recomputed, {len(faults)} faults")
-    if aside is not None:
-        print(f"the state that was there is in {aside}: remove it when you need it no more")
+    print(f"{found.state_dir}: {models} models recomputed, {len(done.faults)} faults")
+    if done.aside is not None:
+        print(f"the state that was there is in {done.aside}: remove it when you need it no more")
+    print(_who_belongs(done.stayed))
     print("start `serve`: it begins a later epoch, and devices follow at their next contact")
-    _tell_faults(faults, "restored as it was, with these faults")
-    return Exit.FAILED if faults else Exit.OK
+    _tell_faults(done.faults, "restored as it was, with these faults")
+    return Exit.FAILED if done.faults else Exit.OK
+
+
+def _who_belongs(stayed: list[str] | None) -> str:
+    """Say whether a device may be in that was removed."""
+    if stayed is None:
+        return (
+            "devices are in that were removed since the backup was made, others are not that were"
+            " added since: look at `fedling-broker device list`"
+        )
+    if not stayed:
+        return "who belongs to the fleet is as it was before"
+    return f"certificates as the state before has them, which are newer: {', '.join(stayed)}"
 
 
 def _config(args: argparse.Namespace) -> tuple[config.Config, bool]:

@@ -3,7 +3,6 @@
 import argparse
 import sys
 import time
-from datetime import UTC, datetime
 
 from fedling_broker import agreement
 from fedling_broker.authority import certificates, roles
@@ -15,6 +14,7 @@ from fedling_broker.store.rounds import Part
 from fedling_protocol.command import output
 from fedling_protocol.disk.errors import Missing
 from fedling_protocol.exits import Exit
+from fedling_protocol.moments import moment
 from fedling_protocol.wire.messages import Role, State
 from fedling_protocol.wire.names import is_device
 
@@ -82,9 +82,11 @@ def list_(args: argparse.Namespace) -> Exit:
         for device in devices
         for part in parts.get(device.id, [None])
     ]
+    shown = rows[: output.most(args)]
     output.print_rows(
-        rows, as_json=args.json, empty="no devices; see: fedling-broker device invite"
+        shown, as_json=args.json, empty="no devices; see: fedling-broker device invite"
     )
+    output.print_more(args, "the first", more=len(rows) > len(shown))
     return Exit.OK
 
 
@@ -125,11 +127,13 @@ def pending(args: argparse.Namespace) -> Exit:
             {
                 "device": p.id,
                 "key": p.key.hex(),
-                "asked": datetime.fromtimestamp(p.seen_s, UTC).isoformat(),
+                **({"asked_ms": 1000 * p.seen_s} if args.json else {"asked": moment(p.seen_s)}),
             }
             for p in Devices(store.database, found.topics).pending()
         ]
-    output.print_rows(rows, as_json=args.json, empty="no device waits to be enrolled")
+    shown = rows[: output.most(args)]
+    output.print_rows(shown, as_json=args.json, empty="no device waits to be enrolled")
+    output.print_more(args, "the first", more=len(rows) > len(shown))
     return Exit.OK
 
 

@@ -11,6 +11,7 @@ from fedling_broker.store.devices import Devices
 from fedling_broker.store.store import Store
 from fedling_broker.tasks import task_file
 from fedling_protocol.command import output
+from fedling_protocol.moments import moment
 from fedling_protocol.settings import SettingsError
 
 CANNOT_END = "cannot end"
@@ -35,8 +36,7 @@ def hindrances(found: Config, store: Store) -> dict[str, str]:
         if why:
             reasons[row.name] = f"{plan.words} of {row.name} {CANNOT_END}: {why}"
     for task, notice in notices.read(found.state_dir, time.time()).items():
-        until = time.strftime("%H:%M", time.localtime(notice.until))
-        reasons[task] = f"{task} {notice.says}; next try at {until}"
+        reasons[task] = f"{task} {notice.says}; next try at {moment(notice.until)}"
     return reasons
 
 

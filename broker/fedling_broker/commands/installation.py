@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -101,11 +101,6 @@ def task(store: Store, name: str) -> Task:
         return task_file.parse_task(row.text, f"task {name}")
     names = ", ".join(row.name for row in store.tasks.rows()) or "none"
     raise Missing(f"no task {name}; there are: {names}")
-
-
-def newest(rows: Sequence[T], last: int | None) -> Sequence[T]:
-    """Take the last rows of a list that a person wants; None: all."""
-    return rows if last is None else rows[max(0, len(rows) - last) :]
 
 
 def write(path: Path, data: bytes) -> None:

@@ -12,6 +12,7 @@ from fedling_broker.store.invitations import Invitation
 from fedling_protocol.command import output
 from fedling_protocol.disk.errors import Missing
 from fedling_protocol.exits import Exit
+from fedling_protocol.moments import moment
 from fedling_protocol.wire.names import AUTHORITY
 from fedling_protocol.wire.token import Token
 
@@ -57,7 +58,7 @@ def _tell(made: Invitation, *, as_json: bool) -> None:
         output.print_json(facts)
         return
     named = f" --name {made.name}" if made.name else ""
-    until = time.strftime("%Y-%m-%d %H:%M", time.localtime(made.until_s))
+    until = moment(made.until_s)
     who = f"{made.uses} devices" if made.uses > 1 else "one device"
     print(f"fedling-agent enroll {token.text()}{named}")
     print(f"valid for {who} until {until}; on each: who reads it can take its place")

@@ -22,12 +22,13 @@ from fedling_protocol.disk import lock, ownership
 from fedling_protocol.disk.errors import CannotWrite, WrongTables
 from fedling_protocol.disk.ownership import NotOurs
 from fedling_protocol.exits import Exit
+from fedling_protocol.moments import moment
 from fedling_protocol.net import credentials
 from fedling_protocol.net.credentials import Access
 from fedling_protocol.net.link import MqttLink
 from fedling_protocol.net.mqtt import new_client
 from fedling_protocol.net.ports import Broker, Link, Owner
-from fedling_protocol.runtime import sdnotify
+from fedling_protocol.runtime import logs, memory, sdnotify
 from fedling_protocol.runtime.backoff import Backoff
 from fedling_protocol.runtime.ending import Ending
 from fedling_protocol.runtime.loop import Loop
@@ -42,14 +43,14 @@ BUILT_S = 1_750_000_000  # a clock before 2025 was never set: epochs and serials
 
 
 def run(args: argparse.Namespace) -> Exit:
-    logging.basicConfig(
-        level=args.log.upper(), format="%(asctime)s %(levelname)s %(message)s", force=True
-    )
+    logs.set_up(args.log)
+    memory.give_back_large_blocks()
     found = installation.load(args)
     ownership.become(found.state_dir, UNIT, found.path)
     ownership.check_ours(found.state_dir)
     if time.time() < BUILT_S:
-        log.warning("the clock says %s: set it, or devices ignore this aggregator", time.ctime())
+        now = moment(time.time())
+        log.warning("the clock says %s: set it, or devices ignore this aggregator", now)
     with lock.exclusive(found.state_dir, PROGRAM):
         store = Store(found.state_dir, alone=True)
         try:

@@ -18,7 +18,7 @@ from fedling_broker import config
 from fedling_broker.authority import directory, x509
 from fedling_broker.authority.x509 import TlsAuthority
 from fedling_broker.commands import init, up
-from fedling_broker.config import UNIT, Config
+from fedling_broker.config import Config
 from fedling_broker.mosquitto import process
 from fedling_broker.mosquitto.configuration import KEY
 from fedling_broker.mosquitto.files import Files
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> Exit:
     places = Places(args.root)
     process.executable()
     places.check_alone()
-    if not args.dry_run and os.geteuid() != 0:
+    if not args.dry_run and places.real and os.geteuid() != 0:
         raise Failure(
             "this writes into /etc and starts services: put sudo before it, or look first with"
             " --dry-run; without root there is: fedling-broker up",
@@ -83,30 +83,37 @@ def _take(step: Step, *, dry: bool) -> bool:
 
 
 def _steps(args: argparse.Namespace, places: Places) -> Iterator[Step]:
-    port, enrolment = args.port or up.PORT, args.enrolment_port or up.ENROLMENT_PORT
     toml = places.broker_toml
     yield Step(
         f"make user {AGGREGATOR_USER}",
-        lambda: _has_user(AGGREGATOR_USER),
+        lambda: not places.real or _has_user(AGGREGATOR_USER),
         lambda: _call("systemd-sysusers", str(SHARED / "lib/sysusers.d/fedling.conf")),
     )
     yield Step(f"write {toml}, keys and database", toml.exists, lambda: _init(args, places))
     yield Step(
         f"make {places.files}, which {AGGREGATOR_USER} writes and {MOSQUITTO_USER} reads",
         lambda: _is_shared(places.files),
-        lambda: _share(places.files),
+        lambda: _share(places),
     )
     yield Step(
         f"make the certificates of mosquitto and aggregator in {places.files}",
         (places.files / KEY).exists,
         lambda: _lay(places),
     )
-    for path, text in places.texts(port, enrolment).items():
+    for path, text in places.texts(*_ports(args, toml)).items():
         yield Step(f"write {path}", partial(_is, path, text), partial(_write, path, text))
 
 
+def _ports(args: argparse.Namespace, toml: Path) -> tuple[int, int]:
+    """Those that broker.toml has; before there is one those that it will have."""
+    if toml.exists():
+        file = config.load(toml).file
+        return file.mqtt.tcp_port, file.enrolment.port
+    return args.port or up.PORT, args.enrolment_port or up.ENROLMENT_PORT
+
+
 def _init(args: argparse.Namespace, places: Places) -> None:
-    init.make(up.init_words(args, places.broker_toml, str(UNIT.state), str(places.files)))
+    init.make(up.init_words(args, places.broker_toml, str(places.state), str(places.files)))
 
 
 def _lay(places: Places) -> None:
@@ -116,7 +123,8 @@ def _lay(places: Places) -> None:
     host, _ = found.for_devices
     names = addresses.names(x509.server_name(found.file.fleet), host)
     Files(places.files).prepare(tls, found.topics, names)
-    _own(places.files / KEY, MOSQUITTO_USER, MOSQUITTO_USER)
+    if places.real:
+        shutil.chown(places.files / KEY, MOSQUITTO_USER, MOSQUITTO_USER)
     with found.acting():
         Ground(places.files, found.state_dir).certify_aggregator(tls, found.file.fleet)
 
@@ -130,10 +138,12 @@ def _is_shared(path: Path) -> bool:
     return path.exists() and path.stat().st_mode & 0o7777 == MODE
 
 
-def _share(path: Path) -> None:
+def _share(places: Places) -> None:
+    path = places.files
     with writing(str(path)):
         path.mkdir(parents=True, exist_ok=True)
-        _own(path, AGGREGATOR_USER, MOSQUITTO_USER)
+        if places.real:
+            shutil.chown(path, AGGREGATOR_USER, MOSQUITTO_USER)
         path.chmod(MODE)
 
 
@@ -153,7 +163,7 @@ def _write(path: Path, text: str) -> None:
 
 def _begin(places: Places) -> None:
     """Have systemd run all of it as it is now."""
-    if places.root != Path("/"):
+    if not places.real:
         return
     unit = SHARED / "lib/systemd/system" / SERVICE
     _call("systemctl", "daemon-reload")
@@ -177,10 +187,6 @@ def _has_user(name: str) -> bool:
     except KeyError:
         return False
     return True
-
-
-def _own(path: Path, user: str, group: str) -> None:
-    shutil.chown(path, user, group)
 
 
 def _tell(args: argparse.Namespace, places: Places) -> None:

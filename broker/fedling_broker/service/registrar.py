@@ -25,7 +25,6 @@ from fedling_protocol.runtime.throttle import Throttle
 from fedling_protocol.wire import enrolment
 from fedling_protocol.wire.messages import Enrol, Enrolled, EnrolReason, Grant, Role
 from fedling_protocol.wire.names import AGGREGATOR, AUTHORITY
-from fedling_protocol.wire.refused import Reason, Refused
 from fedling_protocol.wire.token import Token
 
 log = logging.getLogger(__name__)
@@ -88,7 +87,7 @@ class Registrar:
         self._strangers = Throttle(STRANGERS, 1.0)
 
     def enrol(self, device: str, ask: Enrol) -> None:
-        """Answer a device whose message was verified with the key in it. Raises Refused."""
+        """Answer a device whose message was verified with the key in it."""
         token = None
         try:
             invitation = self._invitation(ask)
@@ -197,10 +196,7 @@ class Registrar:
                 return one.der
         if sum(abs(now_s - one.issued_s) < DAY_S for one in made) >= MOST_A_DAY:
             raise Refusal(EnrolReason.BUSY)
-        try:
-            der = vouching.client(owner, tls_key, term.until_s)
-        except ValueError as error:
-            raise Refused(Reason.SHAPE, "a key for TLS that is no point of its curve") from error
+        der = vouching.client(owner, tls_key, term.until_s)
         self._tls.forget_old(owner, now_s)
         self._tls.add(TlsCertificate(owner, tls_key, der, now_s, until_s))
         return der

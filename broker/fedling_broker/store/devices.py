@@ -178,6 +178,38 @@ class Devices:
         row = self._database.row(f"{_ALL} WHERE id = ?", owner)
         return None if row is None else _certified(row)
 
+    def take_over(self, former: sqlite3.Connection) -> list[str]:
+        """Take in what another state of this fleet knows later of who belongs to it; whom.
+
+        former: the other state's tables, perhaps of another version. Raises sqlite3.Error.
+        """
+        rows = former.execute("SELECT * FROM certificates ORDER BY changed")
+        names = [name for name, *_ in rows.description]
+        found = [dict(zip(names, row, strict=True)) for row in rows]
+        with self._database.transaction("who belongs to the fleet") as connection:
+            ours = {name for _, name, *_ in connection.execute("PRAGMA table_info(certificates)")}
+            taken = []
+            for row in found:
+                if not self._is_news(row["id"], row["serial"], row["removed"]):
+                    continue
+                row["changed"] = self._ledger.raise_meta("changed")
+                own = {name: value for name, value in row.items() if name in ours}
+                columns, marks = ", ".join(own), ", ".join("?" * len(own))
+                connection.execute(
+                    f"INSERT OR REPLACE INTO certificates ({columns}) VALUES ({marks})",  # noqa: S608  our own columns
+                    tuple(own.values()),
+                )
+                if row["removed"]:
+                    connection.execute("DELETE FROM places WHERE device = ?", (row["id"],))
+                taken.append(str(row["id"]))
+        return taken
+
+    def _is_news(self, owner: str, serial: int, removed: int) -> bool:
+        """Whether it is later than what is known of the owner here."""
+        sql = "SELECT serial, removed FROM certificates WHERE id = ?"
+        known = self._database.row(sql, owner)
+        return known is None or (serial, removed) > known
+
     def find(self, owner: str) -> Certified | None:
         """The certificate in force, if there is one."""
         row = self._database.row(f"{_CERTIFIED} AND id = ?", owner)

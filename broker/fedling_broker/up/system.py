@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from fedling_broker.config import UNIT
 from fedling_broker.mosquitto.configuration import Configuration, Tls
 from fedling_protocol.exits import Exit, Failure
 
@@ -48,6 +49,15 @@ class Places:
     @property
     def files(self) -> Path:
         return self.root / "var/lib/fedling-mosquitto"
+
+    @property
+    def state(self) -> Path:
+        return self.root / UNIT.state.relative_to("/")
+
+    @property
+    def real(self) -> bool:
+        """Whether it is this system, and no trial in a directory."""
+        return self.root == Path("/")
 
     @property
     def units(self) -> Path:

@@ -38,7 +38,9 @@ def exit_code(error: Exception, own: Exits) -> Exit | None:
     """Look in the program's own table, then in the common one. None: nobody expected this."""
     if isinstance(error, Failure):
         return error.code
-    if is_of_disk(error):  # standard output into a file on a full disk, too
+    # Standard output into a file on a full disk, too; and a key or a configuration that a failing
+    # card did not give this time is not a wrong one, for which systemd would not start us again.
+    if is_of_disk(error) or is_of_disk(error.__cause__):
         return Exit.CANNOT_WRITE
     for table in (own, COMMON):
         for kind, code in table.items():

@@ -127,7 +127,7 @@ def translated(error: Exception, what: str, bad: Bad = bad_database) -> Exceptio
     return CannotWrite(what, _SQLITE_DISK[code]) if code in _SQLITE_DISK else None
 
 
-def is_of_disk(error: Exception) -> bool:
+def is_of_disk(error: BaseException | None) -> bool:
     """Whether an OSError tells of a full, read-only or failing disk, whoever met it."""
     return isinstance(error, OSError) and error.errno in _DISK
 

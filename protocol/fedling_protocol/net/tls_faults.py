@@ -10,6 +10,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from fedling_protocol.moments import moment
+
 NOT_YET, EXPIRED = 9, 10
 UNKNOWN_AUTHORITY = frozenset({2, 18, 19, 20, 21})
 OTHER_NAME = frozenset({62, 64})  # of host names, of addresses
@@ -67,16 +69,16 @@ def sentence(shown: Shown, error: ssl.SSLError) -> str:
 
 def _disbelief(shown: Shown, error: ssl.SSLCertVerificationError) -> str:
     """Why this end does not believe the other."""
-    code, clock = error.verify_code, time.strftime("%Y-%m-%d %H:%M", time.gmtime())
+    code, clock = error.verify_code, moment(time.time())
     if code == NOT_YET:
         return (
-            f"the MQTT broker's certificate is not valid yet: this machine's clock says {clock} "
-            "UTC; if that is wrong, set it"
+            f"the MQTT broker's certificate is not valid yet: this machine's clock says {clock}; "
+            "if that is wrong, set it"
         )
     if code == EXPIRED:
         return (
             "the MQTT broker's certificate, or its authority's, has expired: renew it; if this "
-            f"machine's clock is wrong, which says {clock} UTC, set it"
+            f"machine's clock is wrong, which says {clock}, set it"
         )
     if code in UNKNOWN_AUTHORITY:
         known = f"is in {shown.ca_file}" if shown.ca_file else "this system trusts"

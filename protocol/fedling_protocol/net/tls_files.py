@@ -3,7 +3,6 @@
 import logging
 import os
 import ssl
-import time
 from datetime import UTC
 from pathlib import Path
 from typing import NoReturn
@@ -11,6 +10,7 @@ from typing import NoReturn
 from cryptography import x509
 
 from fedling_protocol.common_settings import TLS_FILES, MqttSettings
+from fedling_protocol.moments import moment
 from fedling_protocol.settings import SettingsError
 from fedling_protocol.wire import identity
 from fedling_protocol.wire.identity import IdentityError
@@ -86,8 +86,7 @@ def ending(mqtt: MqttSettings, now_s: float) -> tuple[str, bool]:
     except (OSError, ValueError) as error:
         raise SettingsError(f"{mqtt.certificate_file}: mqtt.certificate_file: {error}") from error
     ends_s = _ends_s(certificate)
-    day = time.strftime("%Y-%m-%d", time.gmtime(ends_s))
-    return f"{mqtt.certificate_file} holds until {day}", ends_s < now_s + SOON_S
+    return f"{mqtt.certificate_file} holds until {moment(ends_s)}", ends_s < now_s + SOON_S
 
 
 def _ends_s(certificate: x509.Certificate) -> float:

@@ -120,7 +120,7 @@ COSTS: Final[tuple[Cost, ...]] = (
     Cost(
         "looking for windows, with a hash for each block that may be kept out", Unit.SAMPLES,
         ("TaskSpec.stream", "TaskSpec.stride", "TaskSpec.normalise", "Training.holdout",
-         "Training.holdout_block", "Training.min_examples"),
+         "Training.holdout_block", "Training.min_examples", "Training.new_examples"),
         "what `store.bytes` holds, once a plan, in slices of the loop", Whose.OWNER,
         "a slice at a time",
     ),

@@ -150,6 +150,7 @@ class Training:
     clip_q16: int  # longest mean gradient of a layer, in 2^-16; 0: no limit
     frozen: int  # so many of the first layers are not trained
     proximal_q16: int  # mu of FedProx, in 2^-16; 0: none
+    new_examples: int = 0  # of which an accepted update knows nothing yet; with fewer none joins
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import cast
 import cbor2
 
 from fedling_protocol.wire import bounded, shapes
-from fedling_protocol.wire.fields import Record, refuse, within
+from fedling_protocol.wire.fields import Record, at_key, refuse
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Enrol, Enrolled, Message
 from fedling_protocol.wire.names import WIRE_VERSION
@@ -58,7 +58,10 @@ def decode(kind: Kind, payload: bytes | memoryview) -> Message:
 
 
 def _check_version(version: object) -> None:
-    within(VERSION_KEY, U32.from_wire, version)
+    try:
+        U32.from_wire(version)
+    except Refused as refused:
+        raise at_key(VERSION_KEY, refused) from None
     if version != WIRE_VERSION:
         raise Refused(Reason.VERSION, "of the payload")
 

@@ -126,6 +126,7 @@ TRAINING = Record(
         9: U32,
         10: Integer(0, limit.MAX_LAYERS - 1),
         11: U32,
+        12: Optional(Integer(1, 2**32 - 1), absent=0),
     },
     {},
 )

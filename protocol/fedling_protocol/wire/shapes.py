@@ -1,5 +1,8 @@
 """What the fields of one message must be together, beyond the CDDL (SPEC.md section 3)."""
 
+from functools import lru_cache
+from typing import Final
+
 from fedling_native import MAX_TERMS, Loss, NativeError, Normaliser, check_model, weights_size
 from fedling_protocol.wire import work
 from fedling_protocol.wire.fields import refuse
@@ -31,6 +34,8 @@ from fedling_protocol.wire.messages import (
     Verdict,
 )
 from fedling_protocol.wire.names import is_label
+
+REMEMBERED: Final = 16  # specs of tasks that were checked; each of a few KB at most
 
 
 def check(message: object) -> None:
@@ -71,8 +76,12 @@ def check(message: object) -> None:
                 refuse("a first verdict without duplicate, or duplicate without it")
 
 
+@lru_cache(maxsize=REMEMBERED)
 def check_spec(spec: TaskSpec) -> None:
-    """Check that the layers are a model from window to labels. Allocates nothing of its size."""
+    """Check that the layers are a model from window to labels. Allocates nothing of its size.
+
+    Each plan, rest and model of a task says the same one: what was found good is remembered.
+    """
     values = spec.window * spec.channels
     if values > MAX_VALUES:
         refuse(f"window * channels is more than {MAX_VALUES}")
@@ -88,6 +97,7 @@ def check_spec(spec: TaskSpec) -> None:
     _check_scale(spec)
 
 
+@lru_cache(maxsize=REMEMBERED)
 def check_training(spec: TaskSpec, training: Training) -> None:
     """Check that a step is one that the kernel takes, in memory that a device has."""
     if training.frozen >= len(spec.layers):

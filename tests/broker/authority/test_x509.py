@@ -48,7 +48,9 @@ def with_list(authority: TlsAuthority) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "at", [86_400, int(NOW.timestamp()), int(NOW.timestamp()) + 9 * 31_536_000]
+    "at",
+    [86_400, int(NOW.timestamp()), int(NOW.timestamp()) + 9 * 31_536_000],
+    ids=["1970", "now", "in 9 years"],
 )
 def test_server_is_believed_at_its_names_whatever_the_clock(
     authority: TlsAuthority, at: int
@@ -146,7 +148,9 @@ def test_revoke_by_several_processes_loses_nothing(authority: TlsAuthority) -> N
 
 
 @pytest.mark.parametrize(
-    "at", [86_400, int(NOW.timestamp()), int(NOW.timestamp()) + 20 * 31_536_000]
+    "at",
+    [86_400, int(NOW.timestamp()), int(NOW.timestamp()) + 20 * 31_536_000],
+    ids=["1970", "now", "in 20 years"],
 )
 def test_list_does_not_run_out(authority: TlsAuthority, at: int) -> None:
     """OpenSSL refuses everybody while a list is too old, or not valid yet."""

@@ -22,10 +22,8 @@ from fedling_broker.mosquitto.configuration import (
 from fedling_broker.mosquitto.passwords import Login
 from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.wire.limits import MAX_PACKET
-from tests.protocol.net.test_mqtt import End, loop
+from tests.protocol.net.ends import End
 from tests.support.guarded import HOSTS, TOPICS, Guarded
-
-__all__ = ["loop"]
 
 DEVICE, OTHER = "a" * 16, "b" * 16
 AGGREGATOR = access.aggregator("home")

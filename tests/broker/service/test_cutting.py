@@ -21,10 +21,8 @@ from fedling_protocol.net.ports import Broker, Link, Owner
 from fedling_protocol.runtime.backoff import Backoff
 from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.runtime.worker import ThreadWorker
-from tests.protocol.net.test_mqtt import End, loop
+from tests.protocol.net.ends import End
 from tests.support.guarded import TOPICS, Guarded
-
-__all__ = ["loop"]
 
 DEVICE, OTHER = "a" * 16, "b" * 16
 JOIN = f"fedling/1/home/watch/join/{DEVICE}"

@@ -1,4 +1,6 @@
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -6,7 +8,7 @@ import pytest
 from fedling_broker.authority import certificates
 from fedling_broker.authority.certificates import Bundle
 from fedling_broker.authority.roles import Term
-from fedling_broker.store.database import create_database, open_database
+from fedling_broker.store.database import FILE, create_database, open_database
 from fedling_broker.store.devices import (
     FORGET_S,
     MAX_PENDING,
@@ -219,3 +221,70 @@ def test_a_key_for_which_anybody_can_sign_is_not_certified(devices: Devices) -> 
     weak = bytes([1]) + bytes(31)
     with pytest.raises(DeviceError, match="anybody can sign"):
         devices.certify(device_id(weak), weak, ROOT)
+
+
+# --- what another state of the fleet knows later ---------------------------------------------
+
+
+@pytest.fixture
+def former(tmp_path: Path) -> Iterator[Database]:
+    """The tables of another state."""
+    (tmp_path / "former").mkdir()
+    create_database(tmp_path / "former")
+    former = open_database(tmp_path / "former")
+    yield former
+    former.close()
+
+
+def tables_of(tmp_path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(tmp_path / "former" / FILE)
+
+
+def test_take_over_keeps_who_was_removed_and_who_was_added(
+    devices: Devices, former: Database, tmp_path: Path
+) -> None:
+    other, keys = Devices(former, TOPICS), [SigningKey.from_seed(bytes([n]) * 32) for n in (1, 2)]
+    new = device_id(keys[0].public)
+    devices.certify(ID, KEY, ROOT)
+    with closing(tables_of(tmp_path)) as tables:
+        assert devices.take_over(tables) == []
+        tables.execute("ATTACH ? AS backup", (str(tmp_path / FILE),))
+        tables.execute("INSERT INTO certificates SELECT * FROM backup.certificates")
+        tables.commit()
+        assert devices.take_over(tables) == []
+        other.revoke(ID, ROOT)
+        added = other.certify(new, keys[0].public, ROOT)
+        assert set(devices.take_over(tables)) == {ID, new}
+        assert devices.take_over(tables) == []
+    assert devices.find(ID) is None
+    assert devices.find(new) == added
+    assert {change.id for change in devices.changes(1)} == {ID, new}
+
+
+def test_take_over_of_an_older_state_changes_nothing(
+    devices: Devices, former: Database, tmp_path: Path
+) -> None:
+    """Neither a certificate that was renewed since, nor a tombstone."""
+    other, term = Devices(former, TOPICS), Term(issued_s=1, until_s=2)
+    other.certify(ID, KEY, ROOT)
+    devices.certify(ID, KEY, ROOT)
+    again = devices.certify(ID, KEY, ROOT, term)
+    with closing(tables_of(tmp_path)) as tables:
+        assert devices.take_over(tables) == []
+        assert devices.find(ID) == again
+        devices.revoke(ID, ROOT)
+        assert devices.take_over(tables) == []
+    assert devices.find(ID) is None
+
+
+def test_take_over_from_tables_of_another_version(
+    devices: Devices, former: Database, tmp_path: Path
+) -> None:
+    """What one of the two has no column for is left out."""
+    added = Devices(former, TOPICS).certify(ID, KEY, ROOT)
+    with closing(tables_of(tmp_path)) as tables:
+        tables.execute("ALTER TABLE certificates ADD COLUMN newer INTEGER DEFAULT 1")
+        tables.execute("DROP INDEX certificates_by_place")
+        tables.execute("ALTER TABLE certificates DROP COLUMN retained")
+        assert devices.take_over(tables) == [ID]
+    assert devices.find(ID) == added

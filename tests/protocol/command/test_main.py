@@ -17,6 +17,8 @@ from fedling_protocol.command.failures import COMMON, exit_code
 from fedling_protocol.command.main import run, run_verb
 from fedling_protocol.disk.errors import CannotWrite
 from fedling_protocol.exits import Exit, Failure
+from fedling_protocol.settings import SettingsError
+from fedling_protocol.wire.identity import IdentityError
 
 VERBS = """
 from argparse import Namespace
@@ -115,12 +117,21 @@ def test_run_into_a_full_disk_says_so() -> None:
     assert b"Traceback" not in done.stderr
 
 
+def because(error: Exception, number: int) -> Exception:
+    """As `raise error from` what the disk said."""
+    error.__cause__ = OSError(number, "of the disk")
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "code"),
     [
         (OSError(errno.ENOSPC, "full"), Exit.CANNOT_WRITE),
         (OSError(errno.EROFS, "read-only"), Exit.CANNOT_WRITE),
         (OSError(errno.EACCES, "no"), Exit.FAILED),
+        (because(IdentityError("a key"), errno.EIO), Exit.CANNOT_WRITE),
+        (because(SettingsError("a file"), errno.EIO), Exit.CANNOT_WRITE),
+        (because(IdentityError("a key"), errno.EACCES), Exit.BAD_CONFIG),
         (sqlite3.OperationalError("of unknown cause"), Exit.FAILED),
         (Failure("the service said it", Exit.TRY_LATER), Exit.TRY_LATER),
         (AssertionError(), None),

@@ -1,5 +1,6 @@
 """Enrolment: a device that has nothing but a token believes nobody but who made it."""
 
+from contextlib import suppress
 from dataclasses import replace
 from random import Random
 from typing import cast
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedling_protocol.wire import enrolment
+from fedling_protocol.wire import enrolment, identity
 from fedling_protocol.wire.enrolment import open_first, prove, proves, take_renewal
 from fedling_protocol.wire.envelope import seal
 from fedling_protocol.wire.identity import SigningKey, device_id, is_tls_key
@@ -281,6 +282,31 @@ def test_only_refused_escapes_from_mutants(seed: int) -> None:
         del data[dice.randrange(len(data)) :]
     if bytes(data) != envelope("enrolled"):
         assert refusal(bytes(data)) in Reason
+
+
+def test_no_answer_costs_more_than_its_links(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever writes anything into it has us verify a chain, four certificates and the whole."""
+    verified = 0
+    verify = identity.verify
+
+    def counted(public: bytes, signature: bytes, data: bytes) -> bool:
+        nonlocal verified
+        verified += 1
+        return verify(public, signature, data)
+
+    monkeypatch.setattr(identity, "verify", counted)
+    keys = [ROOT, *(SigningKey.from_seed(bytes([n]) * 32) for n in range(50, 82))]
+    links = [succeed(keys[n], keys[n + 1].public, "demo", n + 1, 1) for n in range(32)]
+    where = TOPICS.bound(TOPICS.of(Kind.ROOTS))
+    for chain in (links, [*links[:-1], replace(links[-1], signature=bytes(64))]):
+        told = Roots(tuple(chain))
+        with suppress(Refused):
+            open_first(WHERE, sealed(granted(roots=seal(told, where, keys[-1]))), ASK, TOKEN, NOW)
+        assert 32 <= verified <= 32 + 5
+        verified = 0
+    for _ in range(3):  # a stranger who does not have the token has us verify nothing
+        assert refusal(sealed(granted(ELSE))) is Reason.TOKEN
+    assert verified == 0
 
 
 # --- a renewal -----------------------------------------------------------------------------------

@@ -116,9 +116,49 @@ def test_a_part_of_a_token_is_told() -> None:
 
 @given(st.text() | st.text(alphabet=LETTERS + "-018 ", max_size=300))
 def test_parse_raises_nothing_else(text: str) -> None:
+    assert refusal(text)
+
+
+@given(st.text(alphabet=LETTERS, min_size=8))
+def test_what_is_told_has_nothing_of_the_text(text: str) -> None:
     told = refusal(text)
-    assert told
-    assert len(text) < 4 or text not in told
+    assert not any(text[n : n + 8] in told for n in range(len(text) - 7))
+
+
+def checked(data: bytes) -> str:
+    """A text with a right check, whatever is before it."""
+    check = hashlib.sha256(b"fedling token" + data).digest()[:4]
+    return base64.b32encode(data + check).decode().rstrip("=")
+
+
+def test_a_text_has_one_spelling() -> None:
+    """Nothing may stand in the bits behind the last byte."""
+    text = checked(b"\1" + TOKEN.secret + bytes(16) + b"\0\1" + b"\1f\0\1h")
+    assert len(text) * 5 % 8
+    last = LETTERS.index(text[-1])
+    assert refusal(text) == ""
+    assert "last sign" in refusal(text[:-1] + LETTERS[last + 1])
+
+
+@pytest.mark.parametrize(
+    ("rest", "told"),
+    [
+        (b"\1f\0\1h", ""),
+        (b"\1f\0\1h\0", "behind its end"),
+        (b"\1f\0\2h", "too soon"),
+        (b"\1f\0", "too soon"),
+        (b"", "too soon"),
+        (b"\1\xff\0\1h", "no text"),
+        (b"\1F\0\1h", "not a fleet"),
+        (b"\0\0\1h", "not a fleet"),
+        (b"\1f\0\0", "address"),
+        (b"\1f\1+\1h", "topic root"),
+    ],
+)
+def test_what_stands_behind_a_right_check_is_looked_at(rest: bytes, told: str) -> None:
+    text = checked(b"\1" + TOKEN.secret + bytes(16) + b"\0\1" + rest)
+    assert told in refusal(text)
+    assert bool(told) == bool(refusal(text))
 
 
 def test_parse_looks_at_no_long_text() -> None:
@@ -129,9 +169,7 @@ def test_parse_looks_at_no_long_text() -> None:
 @given(st.binary(max_size=80), st.sampled_from([0, 1, 1, 1, 2, 255]))
 def test_any_bytes_behind_a_right_check_raise_nothing_else(data: bytes, version: int) -> None:
     """Whoever writes a token by a program makes its check right."""
-    whole = bytes([version]) + data
-    check = hashlib.sha256(b"fedling token" + whole).digest()[:4]
-    told = refusal(base64.b32encode(whole + check).decode().rstrip("="))
+    told = refusal(checked(bytes([version]) + data))
     assert "mistyped" not in told
     assert (f"of version {version}" in told) == (version != 1)
 

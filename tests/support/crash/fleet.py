@@ -100,13 +100,17 @@ class Layout:
 class Fleet:
     """Keys, secrets, certificates, task, recordings: all that follows from the seed."""
 
-    def __init__(self, keeper: Keeper, directory: Path, port: int, seed: int = 1) -> None:
-        """port: of the MQTT broker in every run."""
+    def __init__(
+        self, keeper: Keeper, directory: Path, port: int, seed: int = 1, rounds: int = ROUNDS
+    ) -> None:
+        """port: of the MQTT broker in every run. rounds: with that of statistics"""
         self.layout = Layout(directory)
         self.port = port
         self._keeper = keeper
         self._seed = seed
+        self._rounds = rounds
         self._root = self._key("root")
+        self.root_key = self._root.public
         self._keys = [self._key(f"device {number}") for number in range(DEVICES)]
         self.ids = [device_id(key.public) for key in self._keys]
         for number in range(DEVICES):
@@ -135,7 +139,7 @@ class Fleet:
         task.write_text(
             TASK_FILE.format(
                 task=TASK,
-                rounds=ROUNDS - 1,
+                rounds=self._rounds - 1,
                 goal=DEVICES,
                 devices="[" + ", ".join(f'"{owner}"' for owner in self.ids) + "]",
             )

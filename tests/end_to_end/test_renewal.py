@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from tests.support.agent import rows
 from tests.support.clock import sitecustomize as clock
 from tests.support.crash import sitecustomize as crash
 from tests.support.tools import SYSTEM_PATH, need
+from tests.support.waiting import until
 
 DAY_S = 86_400
 OWN = ("--config", "kitchen/agent.toml")
@@ -66,10 +66,12 @@ class House(Home):
 
     def until(self, condition: Callable[[], bool]) -> None:
         """As all do, and longer: what a fleet would do at once is spread."""
-        deadline = time.monotonic() + 90.0
-        while not condition():
-            assert time.monotonic() < deadline, self.said("kitchen.log") + self.said("up.log")
-            time.sleep(0.05)
+        until(
+            condition,
+            says=lambda: self.said("kitchen.log") + self.said("up.log"),
+            look_s=0.05,
+            patience_s=90.0,
+        )
 
     @property
     def pair(self) -> bytes:

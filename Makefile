@@ -62,9 +62,11 @@ bench: build tools ## every number of the documents; ONLY=kernel one of the benc
 	done; \
 	test -z "$$failed" || { echo "bench: failed:$$failed" >&2; exit 1; }
 
-N       ?= 20000
-fuzz: build ## N=200000 rightly signed hostile messages through each whole service; SEED=1 is the first part's
-	$(BIN)/python -m bench.fuzz $(N) $(SEED)
+N          ?= 20000
+EXECUTIONS ?= 400000
+SEED       ?= 1
+fuzz: build tools ## N=200000 rightly signed hostile messages through each service, EXECUTIONS=10000000 cases for decoders
+	$(BIN)/python -m bench.fuzz $(N) $(EXECUTIONS) $(SEED)
 
 # The sizes of firmware images that check-c-sizes compares with: growth is accepted here.
 baseline: build ## accept the sizes of firmware images of today

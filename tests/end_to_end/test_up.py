@@ -12,7 +12,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from fedling_protocol.exits import Exit
 from tests.support.agent import rows
 from tests.support.machine import blocks, lines
 from tests.support.tools import SYSTEM_PATH, absent, need, unshare_works
+from tests.support.waiting import until
 
 README = Path(__file__).parent.parent.parent / "README.md"
 PATIENCE_S = 30.0
@@ -117,11 +117,7 @@ class Home:
         return path.read_text() if path.exists() else ""
 
     def until(self, condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + PATIENCE_S
-        while not condition():
-            logs = {p.name: p.read_text() for p in self.path.rglob("*.log")}
-            assert time.monotonic() < deadline, logs
-            time.sleep(0.05)
+        until(condition, says=lambda: {p.name: p.read_text() for p in self.path.rglob("*.log")})
 
     def close(self) -> None:
         for process in self.running:

@@ -1,12 +1,11 @@
 """`fedling-broker init`: keys, authority, secret, database, broker.toml."""
 
 import argparse
-import time
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 from fedling_broker import agreement, config
-from fedling_broker.authority import directory
+from fedling_broker.authority import directory, signing
 from fedling_broker.authority.directory import Directory
 from fedling_broker.commands import installation
 from fedling_broker.config import ONLINE_KEY, SECRET, UNIT, BrokerFile, Config
@@ -77,7 +76,7 @@ def _make(found: Config, root: SigningKey | None) -> bool:
         online = identity.ensure_key(found.state_dir / ONLINE_KEY)
         identity.ensure_secret(found.state_dir / SECRET)
     if root is not None:
-        directory.create(found.authority, found.file.fleet, root, int(time.time()))
+        directory.create(found.authority, found.file.fleet, root, signing.now_s())
     store = Store(found.state_dir)
     try:
         agreement.agree(found, store)
@@ -88,7 +87,7 @@ def _make(found: Config, root: SigningKey | None) -> bool:
         if not (found.authority / directory.SETTINGS).exists():
             return False
         with directory.alone(found.authority) as here:
-            signer, now_s = root or here.root_key(), int(time.time())
+            signer, now_s = root or here.root_key(), signing.now_s()
             made = here.office(AGGREGATOR, online.public, signer, now_s)
             agreement.settle(found, store, made)
         return True
@@ -131,7 +130,7 @@ def _write(args: argparse.Namespace, path: Path, root: SigningKey | None) -> Non
         with writing(str(path.parent)):
             path.parent.mkdir(exist_ok=True)
         with _acting(planned):
-            made = directory.create(planned.authority, args.fleet, root, int(time.time()))
+            made = directory.create(planned.authority, args.fleet, root, signing.now_s())
         if made.file.fleet != args.fleet:
             raise SettingsError(f"{made.path}: is the authority of fleet {made.file.fleet}")
         key = made.first_root

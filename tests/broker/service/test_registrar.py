@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from fedling_broker.authority import certificates, directory, roles
 from fedling_broker.authority.roles import DAY_S
+from fedling_broker.authority.signing import BUILT_S
 from fedling_broker.service.registrar import MOST_A_DAY, STRANGERS
 from fedling_broker.store.devices import MAX_PENDING, Devices
 from fedling_broker.store.store import Store
@@ -120,7 +121,10 @@ def test_the_same_key_that_asks_again_gets_the_same(aggregator: HandAggregator) 
     assert len(aggregator.devices.certified()) == 1
 
 
-def test_a_device_that_lost_its_key_for_tls_asks_with_another(aggregator: HandAggregator) -> None:
+def test_two_keys_of_one_identity_are_both_served_and_both_told(
+    aggregator: HandAggregator, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A board that lost its key, or two boards with copies of one card."""
     token = aggregator.invite()
     aggregator.ask(1, token)
     aggregator.ask(1, token, tls=1)
@@ -129,8 +133,22 @@ def test_a_device_that_lost_its_key_for_tls_asks_with_another(aggregator: HandAg
     assert second.grant is not None
     assert first.grant.device == second.grant.device
     assert first.grant.tls_certificate != second.grant.tls_certificate
-    made = aggregator.store.tls_certificates.of(device_id(key_of(1).public))
+    one = device_id(key_of(1).public)
+    made = aggregator.store.tls_certificates.of(one)
     assert {one.key for one in made} == {tls_key_of(1), tls_key_of(1, 1)}
+    assert "was its state copied" in caplog.text
+    copies = aggregator.store.tls_certificates.copies(aggregator.now_s)
+    assert {found: {c.key for c in both} for found, both in copies.items()} == {
+        one: {tls_key_of(1), tls_key_of(1, 1)}
+    }
+
+
+def test_a_device_that_renews_with_another_key_is_no_copy(aggregator: HandAggregator) -> None:
+    enrolled(aggregator, 1)
+    later(aggregator, LIFE_S * 2 / 3)
+    aggregator.ask(1, None, tls=1)
+    assert reason(aggregator) == ""
+    assert aggregator.store.tls_certificates.copies(aggregator.now_s) == {}
 
 
 # --- the table of SPEC.md section 7 --------------------------------------------------------------
@@ -389,3 +407,16 @@ def revoke(aggregator: HandAggregator, number: int) -> None:
         assert devices.revoke(device_id(key_of(number).public), own.authority_key())
     other.close()
     aggregator.agree()
+
+
+def test_nobody_is_certified_before_the_clock_is_set(
+    aggregator: HandAggregator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A certificate of 1970 would be over, and beyond its grace, as soon as the clock is right."""
+    token = aggregator.invite()
+    with monkeypatch.context() as patch:
+        patch.setattr(aggregator.clock, "wall", lambda: 130.0)
+        aggregator.ask(1, token)
+        assert reason(aggregator) == EnrolReason.BUSY
+    aggregator.ask(1, token)
+    assert granted(answers(aggregator)[-1]).issued_s > BUILT_S

@@ -13,8 +13,7 @@ import tempfile
 from pathlib import Path
 
 from tests.native.fuzz.build import HARNESSES, build_fuzzers, corpus
-
-LONGEST = 512  # bytes of a case
+from tests.native.fuzz.counted import LONGEST
 
 
 def main() -> int:

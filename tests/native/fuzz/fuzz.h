@@ -21,6 +21,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define expect(condition) ((condition) ? (void)0 : fuzz_fail(#condition, __FILE__, __LINE__))
 _Noreturn void fuzz_fail(const char *condition, const char *file, int line);
 
+/* Counts a case that is past what is refused at first sight. How many were is printed at the end,
+ * "past: N". */
+void count_past(void);
+
 /* ---- The fuzzer's bytes ---- */
 
 typedef struct input {

@@ -127,6 +127,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     input in = {data, size};
     uint32_t is_foreign = take_below(&in, 2);
     recording r = take_recording(&in);
+    if (r.len > 0)
+        count_past();
     if (is_foreign)
         check_foreign(&in, &r);
     else

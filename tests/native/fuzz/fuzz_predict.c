@@ -162,10 +162,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     fdl_net net = {.layers = layers, .layer_count = count};
     if (products <= MOST_PRODUCTS && fdl_weight_count(layers, count) <= MOST_VALUES)
         net = take_net(&in, layers, count);
-    if (fdl_check_net(&net) == FDL_OK && input_values(&net) <= MOST_VALUES)
+    if (fdl_check_net(&net) == FDL_OK && input_values(&net) <= MOST_VALUES) {
+        count_past();
         try_net(&in, &net);
-    else if (fdl_check_net(&net))
+    } else if (fdl_check_net(&net)) {
         expect(fdl_predict_arena_size(&net) == 0);
+    }
     free_memory();
     return 0;
 }

@@ -297,6 +297,7 @@ static void try_layers(input *in, const fdl_layer *layers, size_t count) {
     }
     if (n * count_products(layers, count) > MOST_PRODUCTS || n * input_values(&net) > MOST_VALUES)
         return;
+    count_past();
     int32_t *velocity = new_memory(parameters(&net) * sizeof *velocity);
     fill(in, velocity, parameters(&net) * sizeof *velocity);
     for (size_t steps = 1 + take_below(in, 3); steps > 0; steps--)

@@ -143,10 +143,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     use_table(0);
     const fdl_layer *layers = take_layers(&in, &count);
     int error = fdl_check_layers(layers, count);
-    if (error)
+    if (error) {
         check_refused(layers, count, error);
-    else
+    } else {
+        count_past();
         check_layers(&in, layers, count);
+    }
     free_memory();
     return 0;
 }

@@ -13,6 +13,17 @@ void fuzz_fail(const char *condition, const char *file, int line) {
     abort();
 }
 
+static unsigned long past;
+
+static void print_past(void) {
+    fprintf(stderr, "past: %lu\n", past);
+}
+
+void count_past(void) {
+    if (past++ == 0)
+        atexit(print_past);
+}
+
 uint32_t take_byte(input *in) {
     if (in->left == 0)
         return 0;

@@ -12,6 +12,7 @@ from fedling_protocol.wire.limits import MAX_PACKET, MAX_SMALL
 from fedling_protocol.wire.messages import Plan, PlanKind
 from fedling_protocol.wire.topics import Address
 from fedling_protocol.wire.trust import Known, Trust
+from tests.support.attacks.intruder import PutOff
 from tests.support.attacks.stage import (
     MALLORY,
     MALLORY_ID,
@@ -169,7 +170,7 @@ def oversized_for_all(stage: Stage) -> bool:
     try:
         mallory.publish(topic, bytes(MAX_PACKET + 1))
         return len(mallory.ping()) > 0
-    except ConnectionError:  # it was put off
+    except PutOff:
         return False
 
 
@@ -177,8 +178,11 @@ def quality_two(stage: Stage) -> bool:
     """Whether the MQTT broker keeps messages for it, one by one, until it comes back to them."""
     stage.begin()
     mallory = stage.enter(MALLORY_ID, stage.pairs[MALLORY_ID])
-    for _ in range(10):
-        mallory.publish(TOPICS.of(Kind.JOIN, TASK, MALLORY_ID), b"kept", quality=2)
+    try:
+        for _ in range(10):
+            mallory.publish(TOPICS.of(Kind.JOIN, TASK, MALLORY_ID), b"kept", quality=2)
+    except PutOff:
+        return False
     return mallory.lives
 
 

@@ -18,9 +18,9 @@ from fedling_protocol.wire.envelope import Envelope
 from fedling_protocol.wire.identity import SigningKey
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Certificate, PlanKind, Role
-from fedling_protocol.wire.names import AGGREGATOR
+from fedling_protocol.wire.names import AGGREGATOR, AUTHORITY
 from fedling_protocol.wire.topics import Address
-from fedling_protocol.wire.trust import Known, Trust
+from fedling_protocol.wire.trust import Known, Standing, Trust
 from tests.support.attacks.intruder import PutOff
 from tests.support.attacks.stage import (
     FLEET,
@@ -30,9 +30,11 @@ from tests.support.attacks.stage import (
     ROOT,
     TASK,
     TOPICS,
+    VICTIM_ID,
     Stage,
     contents,
     named_by,
+    now_s,
     of_kind,
     plan_of,
     sealed,
@@ -87,6 +89,98 @@ def let_everybody_certify(patch: pytest.MonkeyPatch) -> None:
         return Known(ONLINE.public, 0, ONLINE.kid) if own else find_signer(trust, address, parts)
 
     patch.setattr(Trust, "_find_signer", find)
+
+
+def certified_by_the_authority(stage: Stage) -> bool:
+    """Who has the authority's key, which is for devices, certifies an aggregator."""
+    own = Certificate(EVE.public, Role.AGGREGATOR, FLEET, AGGREGATOR, LATER)
+    return foreign_plan(stage, sealed(KEYS, own, stage.office), EVE)
+
+
+def let_the_authority_certify_all(patch: pytest.MonkeyPatch) -> None:
+    find_signer = Trust._find_signer
+
+    def find(trust: Trust, address: Address, parts: Envelope) -> Known:
+        known = trust.known(AUTHORITY)
+        own = address.kind is Kind.KEYS and known is not None and known.kid == parts.kid
+        return known if own and known is not None else find_signer(trust, address, parts)
+
+    patch.setattr(Trust, "_find_signer", find)
+
+
+def certified_by_a_replaced_root(stage: Stage) -> bool:
+    """The fleet has another root key; a thief of the old one certifies an aggregator, later."""
+    stage.begin(rounds=1)
+    stage.run(lambda: stage.settled_at(1))
+    rotated = stage.offices.rotate_root(ROOT, ONLINE.public, now_s())
+    with stage.books() as store:
+        Devices(store.database, TOPICS).take_in(rotated.bundle)
+    trust = stage.device.service.inbox.trust
+    new = rotated.newest_root
+
+    def counts() -> bool:
+        known = trust.known(AGGREGATOR)
+        return known is not None and known.signer == new
+
+    stage.run(counts)
+    tap = stage.tap()
+    plan = replace(plan_of(stage), base_version=9, plan_id=b"f" * 16, epoch=LATER)
+    old = Certificate(EVE.public, Role.AGGREGATOR, FLEET, AGGREGATOR, LATER)
+    tap.publish(KEYS, sealed(KEYS, old, ROOT), retain=True)
+    tap.publish(PLANS, sealed(PLANS, plan, EVE), retain=True)
+    tap.ping()
+    stage.settle()
+    return plan_of(stage).plan_id == plan.plan_id
+
+
+def believe_any_root(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Trust, "_age", lambda _trust, _owner, known: (0, known.serial))
+
+
+def update_after_its_life(stage: Stage) -> bool:
+    """Of a device whose certificate is over."""
+    tap = stage.tap()
+    stage.begin(rounds=1, goal=2)
+    stage.run(stage.accepted)
+    with stage.books() as store:
+        stage.admit(Devices(store.database, TOPICS), MALLORY, now_s() - 10)
+    trust = stage.aggregator.service.inbox._trust
+
+    def is_known() -> bool:
+        known = trust.known(MALLORY_ID)
+        return known is not None and 0 < known.until_s < now_s()
+
+    stage.run(is_known)
+    plan = plan_of(stage)
+    topic = TOPICS.of(Kind.UPDATE, TASK, MALLORY_ID, plan.plan_id, 0)
+    tap.publish(topic, sealed(topic, update_for(plan), MALLORY))
+    tap.ping()
+    stage.settle()
+    return (1, MALLORY_ID) in stage.accepted()
+
+
+def never_over(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Known, "standing", lambda _known, _now_s: Standing.CERTIFIED)
+    patch.setattr(Cohort, "until", lambda _cohort, _device: 0)  # it had a place
+
+
+def tombstone_taken_back(stage: Stage) -> bool:
+    """A device that has read its tombstone is shown the certificate of before, and restarted."""
+    tap = stage.tap()
+    stage.begin(rounds=1)
+    stage.run(lambda: stage.settled_at(1))
+    keys = TOPICS.of(Kind.KEYS, VICTIM_ID)
+    before = next(data for topic, data in tap.ping() if topic == keys and data)
+    with stage.books() as store:
+        assert Devices(store.database, TOPICS).revoke(VICTIM_ID, stage.office)
+    stage.run(lambda: stage.device.service.enrolment.revoked)
+    tap.publish(keys, before, retain=True)
+    tap.ping()
+    stage.settle()
+    stage.stop(stage.device)
+    stage.start_device()
+    stage.settle()
+    return not stage.device.service.enrolment.revoked
 
 
 def restored_device_rolled_back(stage: Stage) -> bool:
@@ -204,6 +298,17 @@ ATTACKS = (
     ),
     Attack("restored-device-sends-twice", Who.FORMER, restored_device_sends_twice, count_twice),
     Attack("update-of-a-removed-device", Who.FORMER, update_of_a_removed_device, forget_no_device),
+    Attack("update-after-its-life", Who.FORMER, update_after_its_life, never_over),
+    Attack("tombstone-taken-back", Who.BROKER, tombstone_taken_back, believe_any_serial),
+    Attack(
+        "certified-by-a-replaced-root", Who.FORMER, certified_by_a_replaced_root, believe_any_root
+    ),
+    Attack(
+        "certified-by-the-authority",
+        Who.AUTHORITY,
+        certified_by_the_authority,
+        let_the_authority_certify_all,
+    ),
     Attack(
         "certified-by-the-online-key",
         Who.AGGREGATOR,

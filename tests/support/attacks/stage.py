@@ -26,7 +26,8 @@ from fedling_agent.store.identity import Identity
 from fedling_agent.store.store import Store as DeviceStore
 from fedling_agent.training.job import Job
 from fedling_agent.training.process import Exited, Step, Tell
-from fedling_broker.authority import x509
+from fedling_broker.authority import directory as authority
+from fedling_broker.authority import roles, vouching, x509
 from fedling_broker.commands import serve
 from fedling_broker.config import BrokerFile, Config
 from fedling_broker.mosquitto import access
@@ -36,6 +37,7 @@ from fedling_broker.mosquitto.passwords import Login
 from fedling_broker.mosquitto.process import Mosquitto, free_port
 from fedling_broker.service.service import Service
 from fedling_broker.store.devices import Devices
+from fedling_broker.store.invitations import Invitation
 from fedling_broker.store.store import Store
 from fedling_broker.tasks.task_file import parse_task
 from fedling_broker.verify import verify
@@ -48,8 +50,9 @@ from fedling_protocol.runtime.worker import ThreadWorker, Worker, raise_
 from fedling_protocol.wire import envelope, payload
 from fedling_protocol.wire.identity import SigningKey, device_id
 from fedling_protocol.wire.kinds import Kind
-from fedling_protocol.wire.messages import Message, Plan, Rest, Update, Verdict
+from fedling_protocol.wire.messages import Message, Plan, Rest, Role, Update, Verdict
 from fedling_protocol.wire.names import AGGREGATOR
+from fedling_protocol.wire.token import Token
 from fedling_protocol.wire.topics import Topics
 from fedling_sim.virtual.training import made_up_vector
 from fedling_sim.world import FakeDevice, Weather
@@ -100,7 +103,13 @@ INSTEAD = {  # of a line that is left out, where nothing would be as safe
 }
 RELOADED = "Reloading config"  # in its log
 LIMITS = ("max_packet_size",)
+STATE = "broker-state"
 HOUR = timedelta(hours=1)
+
+
+def now_s() -> int:
+    """Unix time: what the services themselves compare with."""
+    return int(datetime.now(UTC).timestamp())
 
 
 class Weakened(Mosquitto):
@@ -221,7 +230,9 @@ class AggregatorEnd(End):
         ports = serve._ports(config, credentials.load(config.file.mqtt))
         self.loop, given = self.held.enter_context(ports)
         self.workers = [given.disk, given.compute]
-        self.service = Service(given, config, self.store, ONLINE, SECRET)
+        self.service = Service(
+            given, config, self.store, ONLINE, SECRET, partial(vouching.load, config.authority)
+        )
         self.listen()
         self.service.start()
 
@@ -266,7 +277,7 @@ class Stage:
         """left_out: as Attack has it"""
         self.directory = directory
         self.guarded = guarded and self.encrypted
-        self.authority = x509.create_ca(directory / "authority", FLEET)
+        self._make_authority()
         self.files = Files(directory / "guarded")
         self.files.prepare(self.authority, TOPICS, HOSTS)
         names = (AGGREGATOR_NAME, VICTIM_ID, MALLORY_ID)
@@ -314,21 +325,36 @@ class Stage:
             key_file=pair.key,
         )
 
+    def _make_authority(self) -> None:
+        """Where the aggregator finds it, root key apart."""
+        state = self.directory / STATE
+        Store.create(state)
+        made = authority.create(state / "authority", FLEET, ROOT, now_s())
+        self.offices = made.office(AGGREGATOR, ONLINE.public, ROOT, now_s())
+        self.office = made.authority_key()
+        self.authority = made.tls()
+
     def _make_aggregator(self) -> None:
         file = BrokerFile(
             FLEET,
             ROOT.public.hex(),
-            Path("broker-state"),
+            Path(STATE),
             self.mqtt(AGGREGATOR_NAME),
             retry=RetrySettings(0.02, 0.1),
         )
         self.config = Config(file, self.directory / "broker.toml")
-        Store.create(self.config.state_dir)
         with self.books() as store:
             devices = Devices(store.database, TOPICS)
-            devices.certify(AGGREGATOR, ONLINE.public, ROOT)
-            devices.certify(VICTIM_ID, VICTIM.public, ROOT)
-            devices.certify(MALLORY_ID, MALLORY.public, ROOT)
+            devices.take_in(self.offices.bundle)
+            for key in (VICTIM, MALLORY):
+                self.admit(devices, key)
+
+    def admit(self, devices: Devices, key: SigningKey, until_s: int = 0) -> None:
+        """Certify a device. until_s: 0: for as long as devices are"""
+        term = roles.term(Role.DEVICE, now_s())
+        if until_s:
+            term = replace(term, issued_s=until_s - 1, until_s=until_s)
+        devices.certify(device_id(key.public), key.public, self.office, term)
 
     def _make_device(self) -> None:
         world = FakeDevice(self.directory / "world")
@@ -433,11 +459,14 @@ class Stage:
         self.authority.revoke(serial)
         self.tell([name])
 
-    def invite(self) -> Login:
-        """A user of the listener for enrolment."""
-        login = Login("enrol-0123456789abcdef-0", "p" * 32)
-        self.tell([], [login])
-        return login
+    def invite(self, *, uses: int = 1, ends_s: int = 3600) -> Token:
+        """A token that was handed out, with which the listener for enrolment lets in."""
+        token = Token.generate(ROOT.public, TOPICS, "localhost", self.enrolment)
+        with self.books() as store:
+            now = now_s()
+            store.invitations.add(Invitation(token, "", uses, now - 7200, now + ends_s))
+        self.tell([], [login_of(token)])
+        return token
 
     def tell(self, revoked: Sequence[str], logins: Sequence[Login] = ()) -> None:
         """Change what the MQTT broker reads, and wait until it has read it."""
@@ -459,11 +488,13 @@ class Stage:
         self._open.append(intruder)
         return intruder
 
-    def knock(self, client_id: str, login: Login | None = None) -> Intruder:
+    def knock(self, client_id: str, token: Token | None = None) -> Intruder:
         """Connect at the listener for enrolment. Raises PutOff."""
         tls = ssl.create_default_context(cafile=str(self.ca))
-        user, password = (login.user, login.password) if login else ("", "")
-        guest = Intruder(self.enrolment, client_id, tls=tls, user=user, password=password)
+        login = Login("", "") if token is None else login_of(token)
+        guest = Intruder(
+            self.enrolment, client_id, tls=tls, user=login.user, password=login.password
+        )
         self._open.append(guest)
         return guest
 
@@ -547,6 +578,11 @@ class Books:
 def sealed(topic: str, message: Message, key: SigningKey = ONLINE) -> bytes:
     """A message as who has this key would send it there."""
     return envelope.seal(message, TOPICS.bound(topic), key)
+
+
+def login_of(token: Token) -> Login:
+    """Who a token's bearer is at the MQTT broker."""
+    return Login(token.user(0), token.password)
 
 
 def contents(topic: str, data: bytes) -> Message:

@@ -17,6 +17,7 @@ class Who(StrEnum):
     BROKER = "whoever runs the MQTT broker"
     DEVICE = "a certified device"
     FORMER = "who has a key or a state of former times"
+    AUTHORITY = "who has the authority's key"
     AGGREGATOR = "who has the online key"
 
 

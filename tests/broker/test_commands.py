@@ -189,6 +189,7 @@ def test_pending_cuts_no_key(here: Here, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_check_counts_what_is_there(here: Here, mosquitto: Mosquitto) -> None:
+    here("authority", "take-root", "stick.key")
     here.point(mosquitto.port)
     here.add_task()
     here("device", "add", ID, KEY.hex())
@@ -204,6 +205,7 @@ def test_check_counts_what_is_there(here: Here, mosquitto: Mosquitto) -> None:
         "pending": 0,
         "counters": {"refused: cbor": 3},
         "wrong": [],
+        "keys": {"faults": [], "notes": []},
         "mqtt": {"faults": [], "notes": []},
     }
     assert re.search(r"refused: cbor +3\n", here("check"))
@@ -228,7 +230,7 @@ def test_check_names_tasks_that_are_stopped(here: Here, mosquitto: Mosquitto) ->
 def test_check_finds_a_fleet_that_was_renamed(here: Here) -> None:
     text = Path("broker.toml").read_text()
     Path("broker.toml").write_text(text.replace('fleet = "test"', 'fleet = "other"'))
-    assert "certificate of aggregator" in here("check", code=Exit.BAD_CONFIG)
+    assert "another fleet or root key" in here("check", code=Exit.BAD_CONFIG)
 
 
 def test_check_finds_a_key_that_others_may_read(here: Here) -> None:

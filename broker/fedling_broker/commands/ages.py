@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from fedling_broker.authority import directory
 from fedling_broker.authority.roles import OFFICES, role_of
-from fedling_broker.commands.installation import day
 from fedling_broker.config import Config
 from fedling_broker.store.devices import Certified, Devices
+from fedling_protocol.moments import day
 
 
 def faults(devices: Devices, now_s: int) -> list[str]:

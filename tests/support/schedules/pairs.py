@@ -66,8 +66,8 @@ GAPS: tuple[tuple[str, set[type], set[type]], ...] = (
         {*get_args(broker.Event)} - {broker.Opened},
     ),
     (
-        "the sum of a round is made in the step that asks for it; the services do it beside the "
-        "loop, and meet these: tests/end_to_end/test_shells.py",
+        "the sum of a round is made in the step that asks for it; the services make it beside "
+        "the loop, and meet joins and updates meanwhile in their schedules",
         {rounds.Folding},
         {*get_args(broker.Event)} - {broker.Folded, broker.Tick},
     ),

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.report import Report
+from fedling_broker.mosquitto.process import Mosquitto, free_port
 from fedling_native import dense
-from fedling_sim.mosquitto import Mosquitto, free_port
 from tests.support.agent import Agent, rows
 from tests.support.aggregator import FakeAggregator, make_model
 from tests.support.certificates import Authority, mosquitto_settings, mqtt_keys

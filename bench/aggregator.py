@@ -57,8 +57,8 @@ from bench.support.swarm import (
     sign_round,
     wait_quiet,
 )
+from fedling_broker.mosquitto.process import Mosquitto
 from fedling_protocol.wire.messages import Plan
-from fedling_sim.mosquitto import Mosquitto
 from tests.support.fleet import Aggregator
 
 FEW, MANY, HEAVY = 1_000, 10_000, 4

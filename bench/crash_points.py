@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 
 from bench.report import Report
-from fedling_sim.mosquitto import free_port
+from fedling_broker.mosquitto.process import free_port
 from tests.support.crash import scratch
 from tests.support.crash.federation import Subject
 from tests.support.crash.keeper import Keeper

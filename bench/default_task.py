@@ -1,8 +1,9 @@
 """What a task costs that says no more than it must: bytes on the wire and on disks, a day.
 
 Two devices and an aggregator, the real services, one hour of virtual time from the first start on;
-the task has the required keys only and a model of about 39,000 parameters. A day is taken for 24
-such hours, although only the first has starts in it; the second row is of a whole day.
+the task has the required keys only and a model of about 39,000 parameters, and devices train on the
+same examples again, as if new ones had come before each round (`new_examples = 0`). A day is taken
+for 24 such hours, although only the first has starts in it; the second row is of a whole day.
 
     default_sent_mb_per_day     sent by a device: MQTT packets, without TCP's and IP's headers
     default_written_mb_per_day  written by an end, the larger figure of the aggregator and a device
@@ -46,6 +47,7 @@ layers = [64, 7, 2]
 epochs = 1
 batch = 10
 learning_rate = 0.05
+new_examples = 0
 [cohort]
 goal = {DEVICES}
 """

@@ -2,8 +2,9 @@
 
 The kernel is called from C, with the inner loops that it chooses when it runs. CPU time, medians of
 runs that take turns, so that what else the machine does falls on all. A run is whole epochs of 64
-batches, each from the same first weights. Fails when the plain C is slower than 0.9 times numpy at
-784-200-10, batch 16: it would be no measure. Beside it the same C unrolled by hand.
+batches, each from the same first weights. Beside the plain C the same unrolled by hand: compilers
+differ in what they make of the plain one. Fails when the faster of both is slower than 0.9 times
+numpy at 784-200-10, batch 16: it would be no measure.
 
 ratio_c_, ratio_unrolled_c_, ratio_numpy_, ratio_torch_NET_bBATCH    their time by the kernel's
 peak_share_784_b16    products that the kernel adds, of the most that the core can in int8
@@ -19,9 +20,9 @@ import statistics
 import sys
 
 from bench.report import Report
-from bench.support.compiled import library
+from bench.support.compiled import kernel, library
 from bench.support.contestants import Contestant, Course, Fedling, Numpy, PlainC, UnrolledC, course
-from fedling_native import Kind, average_pool, conv, dense, isa
+from fedling_native import Kind, average_pool, conv, dense
 
 WATCH_CNN = (
     conv((1, 100, 6), 16, (1, 9), (1, 2), relu=True),
@@ -95,7 +96,7 @@ def tell(report: Report, key: str, of: Course) -> dict[str, float]:
     times, peak = compare(of)
     ratios = {f"ratio_{k}": times[k] / times["fedling"] for k in times if k != "fedling"}
     microseconds = {f"{k}_us": times[k] * 1e6 for k in times}
-    report.row(net=of.name, batch=of.batch, **microseconds, **ratios)
+    report.row(net=of.name, batch=of.batch, loops=loops(), **microseconds, **ratios)
     for name, ratio in ratios.items():
         report.figure(f"{name}_{key}_b{of.batch}", round(ratio, 2))
     if (key, of.batch) == ("784", 16) and peak:
@@ -103,11 +104,18 @@ def tell(report: Report, key: str, of: Course) -> dict[str, float]:
     return times
 
 
+def loops() -> str:
+    """The table of inner loops that the kernel under test chooses here."""
+    name = kernel().fdl_isa
+    name.restype = ctypes.c_char_p
+    return str(name().decode())
+
+
 def describe_machine() -> None:
     """What runs, and what does not."""
     name = library("peak.c").peak_name
     name.restype = ctypes.c_char_p
-    print(f"kernel: {isa()}; peak of int8: {name().decode() or 'no loop for this processor'}")
+    print(f"kernel: {loops()}; peak of int8: {name().decode() or 'no loop for this processor'}")
     if not has_torch():
         print("SKIPPED: PyTorch is not installed (extra `bench`); no ratio_torch_", file=sys.stderr)
 
@@ -119,11 +127,13 @@ def main() -> None:
         (key, batch): tell(report, key, course(layers, batch, BATCHES))
         for key, layers, batch in NETS
     }
-    speed = times["784", 16]["numpy"] / times["784", 16]["c"]
-    report.figure("c_of_numpy_784_b16", round(speed, 2))
+    of = times["784", 16]
+    speeds = {name: of["numpy"] / of[name] for name in ("c", "unrolled_c")}
+    for name, speed in speeds.items():
+        report.figure(f"{name}_of_numpy_784_b16", round(speed, 2))
     report.finish()
-    if speed < SLOWEST_C:
-        raise SystemExit(f"the plain C reaches {speed:.2f} of numpy's speed: no measure")
+    if max(speeds.values()) < SLOWEST_C:
+        raise SystemExit(f"C reaches {max(speeds.values()):.2f} of numpy's speed: no measure")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ from bench.report import Report
 from bench.support.compiled import ROOT, kernel
 from bench.support.contestants import Course, Fedling, course
 
-BEFORE = "6f1040d"  # the last commit that had weights row by row, and a jump for each dead unit
+# The last commit that had weights row by row, and a jump for each dead unit.
+BEFORE = "6f1040d748373e41e1e68343021feb97c00ea2e1"
 TABLE = "FDL_ISA_AVX2"
 ROUNDS = 15
 

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from bench.report import Report
-from fedling_sim.mosquitto import Mosquitto
+from fedling_broker.mosquitto.process import Mosquitto
 from tests.support import plug
 from tests.support.agent import Agent
 from tests.support.aggregator import FakeAggregator

@@ -24,6 +24,7 @@ from bench.report import Report
 from bench.support.meters import cpu_s, own_cpu_s
 from bench.support.swarm import certify, keys
 from fedling_agent.config import AgentRetrySettings
+from fedling_broker.mosquitto.process import Mosquitto
 from fedling_protocol.net.link import MqttLink
 from fedling_protocol.net.mqtt import new_client
 from fedling_protocol.net.ports import Broker, Will
@@ -40,12 +41,13 @@ from fedling_protocol.wire.messages import Join, Plan
 from fedling_protocol.wire.topics import Topics
 from fedling_protocol.wire.trust import Trust
 from fedling_sim.chaos.proxy import Proxy
-from fedling_sim.mosquitto import Mosquitto
-from tests.support.fleet import ROOT, Aggregator, wait
+from tests.support.fleet import ROOT, Aggregator
+from tests.support.waiting import until
 
 DEVICES = 1000
 SPREAD_S = 10  # of joins, as the plan says
 PATIENCE_S = 300.0
+LOOK_S = 0.05  # a look is at all devices
 LINKS = "devices"  # all of them, as the proxy knows them
 SETTINGS = ("max_queued_messages 0", "max_inflight_messages 0", "max_connections -1")
 
@@ -118,7 +120,7 @@ def play(
     def back() -> bool:
         return all(d.connects > n and d.answered_at for d, n in zip(devices, connects, strict=True))
 
-    wait(loop, back, "all devices to come back", PATIENCE_S)
+    until(back, loop.turn, look_s=LOOK_S, patience_s=PATIENCE_S)
     took_s, own_s = cpu_s(aggregator) - before, own_cpu_s() - own_before
     times = sorted(device.back_at - start for device in devices)
     most = max(Counter(int(at) for at in times).values())
@@ -126,7 +128,7 @@ def play(
     report.row(
         devices=len(devices), failed=prefix.strip("_") or "links", first_s=times[0],
         median_s=times[len(times) // 2], last_s=times[-1], most_in_a_second=most,
-        tries=sum(d.connects for d in devices) - sum(connects), joined_s=joined_s,
+        connects=sum(d.connects for d in devices) - sum(connects), joined_s=joined_s,
         aggregator_s=took_s, bench_s=own_s,
     )  # fmt: skip
     report.figure(f"{prefix}reconnect_s", times[-1])
@@ -148,7 +150,10 @@ def run(report: Report, count: int, directory: Path, spread_s: int = SPREAD_S) -
         try:
             port = proxy.add(LINKS)
             devices = [Light(loop, port, key, seed, spread_s) for seed, key in enumerate(fleet)]
-            wait(loop, lambda: all(d.answered_at for d in devices), "all devices", PATIENCE_S)
+            until(
+                lambda: all(d.answered_at for d in devices),
+                loop.turn, look_s=LOOK_S, patience_s=PATIENCE_S,
+            )  # fmt: skip
             assert aggregator.process is not None
             pid = aggregator.process.pid
 
@@ -161,7 +166,7 @@ def run(report: Report, count: int, directory: Path, spread_s: int = SPREAD_S) -
             stopped: list[Light] = []
             for device in devices:
                 device.link.stop(None, partial(stopped.append, device))
-            wait(loop, lambda: len(stopped) == len(devices), "all devices to leave")
+            until(lambda: len(stopped) == len(devices), loop.turn, look_s=LOOK_S)
         finally:
             proxy.close()
             aggregator.kill()

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from bench.report import Report
+from fedling_broker.mosquitto.process import Mosquitto, free_port
 from fedling_protocol.common_settings import MqttSettings
 from fedling_protocol.net import credentials
 from fedling_protocol.net.credentials import Access
@@ -25,7 +26,6 @@ from fedling_protocol.net.tcpinfo import Traffic
 from fedling_protocol.runtime.backoff import Backoff
 from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.runtime.worker import InlineWorker
-from fedling_sim.mosquitto import Mosquitto, free_port
 from tests.support.certificates import Authority, mosquitto_settings
 
 CONNECTS = 200

@@ -7,7 +7,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from fedling_sim.mosquitto import Mosquitto
+from fedling_broker.mosquitto.process import Mosquitto
+from fedling_protocol.runtime.loop import Loop
 from tests.support.tools import need
 
 # No deadline: a test says nothing about speed. In CI the same examples for the same commit.
@@ -21,6 +22,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         for name, value in report.user_properties:
             if name == "counted":
                 terminalreporter.write_line(value)
+
+
+@pytest.fixture
+def loop() -> Iterator[Loop]:
+    loop = Loop()
+    yield loop
+    loop.close()
 
 
 @pytest.fixture

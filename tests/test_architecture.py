@@ -29,7 +29,7 @@ COMPONENTS = {
     "broker": Component(
         "fedling_broker",
         frozenset({"native", "protocol"}),
-        frozenset(WIRE | {"numpy", "onnx", "onnxruntime", "google"}),
+        frozenset(WIRE | {"numpy", "onnx", "onnxruntime", "google", "segno"}),
     ),
     "firmware_sim": Component(
         "fedling_sim",
@@ -51,6 +51,9 @@ PURE = [
     "fedling_agent.session",
     "fedling_broker.rounds",
     "fedling_broker.aggregation",
+    "fedling_broker.mosquitto.access",
+    "fedling_broker.mosquitto.configuration",
+    "fedling_broker.mosquitto.passwords",
 ]
 IMPURE = {
     *("asyncio", "concurrent", "ctypes", "datetime", "fcntl", "http", "io", "logging", "mmap"),

@@ -20,7 +20,8 @@ from fedling_broker.config import BrokerFile
 from fedling_broker.tasks.task_file import TaskFile
 from fedling_protocol import settings
 from fedling_protocol.exits import Exit
-from fedling_protocol.wire.messages import WaitReason
+from fedling_protocol.wire.messages import EnrolReason, WaitReason
+from tests.support.attacks.every import ATTACKS
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -65,7 +66,7 @@ def documents() -> list[Path]:
 def test_documents_name_only_commands_that_exist(program: str) -> None:
     known = commands_of(program)
     groups = {x.rsplit(" ", 1)[0] for x in known if " " in x}
-    typed = re.compile(rf"(?:^    |^\$ |`){program} ([a-z]+)(?: ([a-z]+))?", re.MULTILINE)
+    typed = re.compile(rf"(?:^    |^\$ |`){program} ([a-z-]+)(?: ([a-z][a-z-]*))?", re.MULTILINE)
     wrong = []
     for path in documents():
         for verb, noun in typed.findall(path.read_text()):
@@ -281,13 +282,55 @@ def test_every_argument_and_key_has_a_meaning(document: Path) -> None:
     assert empty == []
 
 
+# --- promises --------------------------------------------------------------------------------
+
+
+PROMISE = re.compile(r"^\| ([^|]+) \| [^|]+ \| [^|]+ \| ([^|]+) \|$", re.MULTILINE)
+SHOWN = re.compile(r"`(?:attack: ([\w-]+)|(tests/[\w/]+\.py)(?:::(\w+))?)`")
+
+
+def promises() -> list[tuple[str, str]]:
+    """Who cannot do something, and what shows it, of each line of SECURITY.md's table."""
+    text = (ROOT / "SECURITY.md").read_text()
+    table = text.partition("\n## Attackers and promises\n")[2].partition("\n## ")[0]
+    lines = [line for line in PROMISE.findall(table) if line[0] not in ("who", "---")]
+    assert len(lines) > 20
+    return lines
+
+
+def is_a_test(file: str, name: str) -> bool:
+    """Whether the file is there, and has the test if one is named."""
+    path = ROOT / file
+    return path.exists() and (not name or f"\ndef {name}(" in path.read_text())
+
+
+def test_every_promise_names_tests_that_exist() -> None:
+    played = {(attack.who, attack.name) for attack in ATTACKS}
+    for who, shown in promises():
+        found = SHOWN.findall(shown)
+        assert len(found) == shown.count(",") + 1, shown
+        for attack, file, name in found:
+            assert (who, attack) in played if attack else is_a_test(file, name), shown
+
+
+def test_every_attack_stands_against_a_promise() -> None:
+    shown = " ".join(words for _, words in promises())
+    assert [a.name for a in ATTACKS if f"`attack: {a.name}`" not in shown] == []
+
+
+def test_nothing_is_promised_for_later_but_two_things() -> None:
+    lines = (ROOT / "SECURITY.md").read_text().splitlines()
+    off = re.compile(r"\b(not yet|no way yet|protected yet|to come|to do|planned|in future)\b")
+    assert [line for line in lines if off.search(line)] == []
+
+
 # --- reasons ---------------------------------------------------------------------------------
 
 
 def test_every_reason_is_documented() -> None:
     text = (DOCS / "reasons.md").read_text()
     documented = re.findall(r"^\| `([a-z -]+)` \|", text, re.MULTILINE)
-    assert documented == [*(row.code for row in TABLE), *Code, *WaitReason]
+    assert documented == [*(row.code for row in TABLE), *Code, *WaitReason, *EnrolReason]
 
 
 # --- exit codes ------------------------------------------------------------------------------

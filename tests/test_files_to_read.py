@@ -16,7 +16,11 @@ from tests.support.device import FLEET
 MAINS: dict[str, Callable[[list[str]], int]] = {
     agent.NAME: agent.main, broker.NAME: broker.main, sim.NAME: sim.main,
 }  # fmt: skip
-WRITTEN = {"fedling-broker backup file", "fedling-broker model weights file"}
+WRITTEN = {
+    "fedling-broker authority take-root file",
+    "fedling-broker backup file",
+    "fedling-broker model weights file",
+}
 FOLDERS = {"fedling-sim report directory"}  # its sentence is about the file in it
 BEFORE = {"fedling-agent ingest": ["wrist"], "fedling-broker task update": ["tiny"]}
 BEHIND = {"fedling-sim fits": ["--board", "cortex-m4", "--ram", "1k", "--flash", "1k"]}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fedling_protocol.command.main import run_verb
-from fedling_protocol.command.parser import Verbs, new_parser, whole
+from fedling_protocol.command.parser import Verbs, add_limit, new_parser, whole
 
 NAME = "fedling-agent"
 
@@ -53,7 +53,8 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         "--config",
         type=Path,
         metavar="FILE",
-        help="the device's configuration (default /etc/fedling/agent.toml)",
+        help="the device's configuration (default /etc/fedling/agent.toml, where there is none"
+        " ~/.config/fedling/agent.toml)",
     )
     parser.add_argument(
         "--state",
@@ -70,17 +71,13 @@ def _add_service(verbs: Verbs) -> None:
         "make the device's key and secret, unless they are there, and print who it is",
         json=True,
     )
+    _add_enroll(verbs)
     run = verbs.add(
         "run",
         "be the device: connect, take part in rounds, answer predictions, until SIGTERM",
         "--config agent.toml --state ./state",
     )
-    run.add_argument(
-        "--log",
-        choices=("debug", "info", "warning", "error"),
-        default="info",
-        help="the least level that is logged on standard error (default info)",
-    )
+    _add_log(run)
     verbs.add("status", "tell what the device does and, if it is nothing, why", json=True)
     verbs.add(
         "conditions",
@@ -92,6 +89,43 @@ def _add_service(verbs: Verbs) -> None:
         "check",
         "check configuration, identity, store, streams, the MQTT broker and the service",
         json=True,
+    )
+
+
+def _add_enroll(verbs: Verbs) -> None:
+    enroll = verbs.add(
+        "enroll",
+        "come into a fleet with a token: make the keys, get certificates, write agent.toml",
+        "K7QF-2M9D-XXXX --name kitchen",
+        json=True,
+    )
+    enroll.add_argument(
+        "token",
+        metavar="TOKEN",
+        help="what `fedling-broker device invite` printed; -: read it from standard input, so that"
+        " no list of processes and no history of a shell has it",
+    )
+    enroll.add_argument(
+        "--name", default="", metavar="NAME", help="what people call this device in the fleet"
+    )
+    enroll.add_argument(
+        "--again",
+        action="store_true",
+        help="get new certificates for a device that is enrolled; one that was revoked comes in"
+        " as a new device",
+    )
+    enroll.add_argument(
+        "--run", action="store_true", dest="stay", help="then be the device, as `run` does"
+    )
+    _add_log(enroll)
+
+
+def _add_log(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--log",
+        choices=("debug", "info", "warning", "error"),
+        default="info",
+        help="the least level that is logged on standard error while it runs (default info)",
     )
 
 
@@ -173,13 +207,7 @@ def _add_recordings(verbs: Verbs) -> None:
     listing.add_argument(
         "stream", nargs="?", metavar="STREAM", help="the stream to list (default: all)"
     )
-    listing.add_argument(
-        "--limit",
-        type=whole(1),
-        default=50,
-        metavar="N",
-        help="list at most so many recordings (default 50)",
-    )
+    add_limit(listing, "recordings")
     relabel = recordings.add(
         "relabel",
         "give a recording, or some of its samples, another label",
@@ -229,13 +257,7 @@ def _add_history(verbs: Verbs) -> None:
     sent = verbs.add(
         "sent", "list every message that left the device, newest first", "--limit 5", json=True
     )
-    sent.add_argument(
-        "--limit",
-        type=whole(1),
-        default=20,
-        metavar="N",
-        help="list at most so many messages (default 20)",
-    )
+    add_limit(sent, "messages")
     replay = verbs.add(
         "replay",
         "compute a past update again and compare; without PLAN list the last 100 plans",

@@ -180,6 +180,16 @@ class AgentConfig:
         return Roots(self.paths.sys, self.policy.zones, self.policy.supplies)
 
 
+def default_file() -> Path:
+    """Find agent.toml where nobody names one: the machine's, or the user's where it has none."""
+    if os.geteuid() == 0 or os.path.lexists(DEFAULT_FILE):
+        return DEFAULT_FILE
+    try:
+        return _users("XDG_CONFIG_HOME", ".config") / "fedling" / DEFAULT_FILE.name
+    except SettingsError:  # nobody's
+        return DEFAULT_FILE
+
+
 def load(path: Path) -> AgentConfig:
     """Read agent.toml. Paths in it are relative to its own folder. Raises SettingsError."""
     config = settings.load(path, AgentConfig, RENAMED)
@@ -218,16 +228,16 @@ def state_directory(given: Path | None, config: AgentConfig | None) -> Path:
         return Path(service)
     if os.geteuid() == 0 or os.path.lexists(UNIT.state):
         return UNIT.state
-    return _users_state() / "fedling"
+    return _users("XDG_STATE_HOME", ".local/state") / "fedling"
 
 
-def _users_state() -> Path:
-    """The user's folder of state; a relative one is ignored (XDG Base Directory Specification)."""
-    given = Path(os.environ.get("XDG_STATE_HOME", ""))
+def _users(variable: str, usual: str) -> Path:
+    """A user's folder; a relative one is ignored (XDG Base Directory Specification)."""
+    given = Path(os.environ.get(variable, ""))
     if given.is_absolute():
         return given
     try:
-        return Path.home() / ".local/state"
+        return Path.home() / usual
     except RuntimeError as error:  # a user without an entry in passwd, and without HOME
         raise SettingsError(
             "this user has no home directory: name the state directory with --state or state_dir"

@@ -1,7 +1,8 @@
 /* A plugin of QEMU (TCG, for programs): prints at the end how many instructions a program has run.
  *
- * Of its interface only what this file needs is declared here, as in QEMU's qemu-plugin.h since
- * version 6.0: Debian has no package with that header. */
+ * Of its interface only what this file needs is declared here, as in QEMU's qemu-plugin.h of
+ * versions 6.0 to 8.2: Debian has no package with that header. QEMU 9 loads no plugin of this
+ * version of the interface any more. */
 #include <inttypes.h>
 #include <stddef.h>
 #include <stdio.h>

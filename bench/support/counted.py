@@ -5,6 +5,7 @@ program that trains on some steps less the same program that trains on none is t
 what comes before and after is the same.
 """
 
+import re
 import subprocess
 from dataclasses import dataclass
 from functools import cache
@@ -20,6 +21,7 @@ from bench.support.float_net import c_shape
 from fedling_sim.board.toolchain import tool
 
 EMULATOR = "qemu-aarch64"
+KNOWN = ((6, 0), (8, 2))  # versions of QEMU whose plugins are as count_instructions.c has them
 WORKS = TemporaryDirectory(prefix="fedling-bench-")  # holds the plugin until the bench ends
 
 
@@ -104,10 +106,30 @@ def plugin() -> Path:
     return path
 
 
+@cache
+def emulator() -> str:
+    """The path of QEMU; SystemExit with a sentence if it is one that takes no such plugin."""
+    path = tool(EMULATOR, "qemu-user")
+    said = subprocess.run([path, "--version"], capture_output=True, text=True).stdout
+    if wrong := what_is_wrong(said):
+        raise SystemExit(wrong)
+    return path
+
+
+def what_is_wrong(said: str) -> str:
+    """Why the QEMU that says this of its version counts nothing here; empty if it does."""
+    found = re.search(r"version (\d+)\.(\d+)", said)
+    if found and KNOWN[0] <= (int(found[1]), int(found[2])) <= KNOWN[1]:
+        return ""
+    first, last = (".".join(map(str, version)) for version in KNOWN)
+    is_here = f"this is {found[1]}.{found[2]}" if found else f"this one says {said!r}"
+    return f"bench: instructions are counted by QEMU {first} to {last}, and {is_here}"
+
+
 def run(program: Path, core: str, examples: int) -> tuple[int, list[str]]:
     """Instructions of the program, and the words that it printed."""
-    emulator = [tool(EMULATOR, "qemu-user"), "-cpu", core, "-d", "plugin", "-plugin", str(plugin())]
-    command = [*emulator, str(program), str(examples)]
+    words = [emulator(), "-cpu", core, "-d", "plugin", "-plugin", str(plugin())]
+    command = [*words, str(program), str(examples)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         raise SystemExit(f"bench arm: {' '.join(command)}: status {done.returncode} {done.stderr}")

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from bench.support.meters import ServiceManager, peak_bytes
 from fedling_agent.service.control import Client, Json, RequestFailed
+from fedling_broker.mosquitto.process import Mosquitto
 from fedling_protocol.wire.messages import Model
-from fedling_sim.mosquitto import Mosquitto
 from tests.support.agent import Agent
 from tests.support.aggregator import FakeAggregator
 

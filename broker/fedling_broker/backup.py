@@ -1,7 +1,8 @@
 """A whole state in one file: taken while the aggregator runs, checked, put back.
 
 The file is a tar: the database, keys, every file that its rows speak of, broker.toml, and at last
-manifest.json with the SHA-256 of each. It has no root key.
+manifest.json with the SHA-256 of each. The authority's directory is in it, if it is here, without
+the root key.
 """
 
 import hashlib
@@ -19,7 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
-from fedling_broker.config import ONLINE_KEY, SECRET, Config
+from fedling_broker.authority import directory
+from fedling_broker.config import AUTHORITY, ONLINE_KEY, SECRET, Config
 from fedling_broker.store.database import FILE, PROGRAM
 from fedling_broker.store.devices import Devices
 from fedling_broker.store.store import FOLDERS, Store
@@ -38,6 +40,7 @@ RESTORING, REPLACED = "restoring", "replaced"  # folders in the state directory
 _NAMES = re.compile(
     rf"{re.escape(FILE)}|{re.escape(ONLINE_KEY)}|{SECRET}|{re.escape(CONFIG)}"
     rf"|({'|'.join(FOLDERS)})/[0-9a-f]{{32,64}}"
+    rf"|{AUTHORITY}/({'|'.join(map(re.escape, directory.KEPT))})"
 )
 
 
@@ -204,6 +207,9 @@ def _write(
         faults += [fault] if fault else []
     for name in (ONLINE_KEY, SECRET):
         archive.add_bytes(name, (found.state_dir / name).read_bytes())
+    for name in directory.KEPT:
+        if (found.authority / name).exists():
+            archive.add_bytes(f"{AUTHORITY}/{name}", (found.authority / name).read_bytes())
     archive.add_bytes(CONFIG, config)
     with (made / FILE).open("rb") as file:
         archive.add(FILE, file, (made / FILE).stat().st_size)
@@ -343,13 +349,14 @@ def restore(
                 shutil.rmtree(made, ignore_errors=True)
                 raise
             aside = _move_aside(state) if (state / FILE).exists() else None
+            _put_authority(made / AUTHORITY, found.authority)
             _move_in(made, state)
     return Restored(manifest, faults, aside, stayed)
 
 
 def _make_folders(made: Path) -> None:
     """Make a folder, and those of a state in it."""
-    for folder in (made, *(made / name for name in FOLDERS)):
+    for folder in (made, *(made / name for name in (*FOLDERS, AUTHORITY))):
         folder.mkdir(mode=0o700)
 
 
@@ -398,13 +405,23 @@ def _move_aside(state: Path) -> Path:
     number = 1 + sum(entry.name.startswith(f"{REPLACED}-") for entry in state.iterdir())
     aside = state / f"{REPLACED}-{number}"
     aside.mkdir(mode=0o700)
-    kept = {aside.name, RESTORING, lock.lock_file(state, PROGRAM).name}
+    kept = {aside.name, RESTORING, AUTHORITY, lock.lock_file(state, PROGRAM).name}
     entries = [e for e in state.iterdir() if e.name not in kept]
     for entry in sorted(entries, key=lambda e: e.name == FILE):
         if not entry.name.startswith(f"{REPLACED}-"):
             entry.rename(aside / entry.name)
     durable.sync_directory(aside)
     return aside
+
+
+def _put_authority(made: Path, place: Path) -> None:
+    """Put the authority back where there is none. One that is here knows whom it has revoked."""
+    if not (place / directory.SETTINGS).exists():
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name in reversed(directory.KEPT):  # the settings at last: without them there is none
+            if (made / name).exists():
+                durable.write_file(place / name, (made / name).read_bytes())
+    shutil.rmtree(made)
 
 
 def _move_in(made: Path, state: Path) -> None:

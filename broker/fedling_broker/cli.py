@@ -1,15 +1,18 @@
 """The command `fedling-broker`: its verbs and their options."""
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from fedling_protocol.command.main import run_verb
-from fedling_protocol.command.parser import Verbs, new_parser, whole
+from fedling_protocol.command.parser import Verbs, add_limit, new_parser, whole
+from fedling_protocol.common_settings import check_root_key
 
 NAME = "fedling-broker"
-ROOT_KEY = Path("root.key")
+SECONDS = {"m": 60, "h": 3600, "d": 86_400}
+LONGEST_S = 365 * 86_400
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,7 +32,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_service(verbs)
     _add_backup(verbs)
     _add_tasks(verbs.group("task", "add, list, change and remove what the fleet learns", "list"))
-    _add_devices(verbs.group("device", "add, list and remove who belongs to the fleet", "list"))
+    _add_devices(verbs.group("device", "invite, list and revoke who belongs to the fleet", "list"))
+    _add_authority(verbs.group("authority", "keep the keys that vouch for others", "show"))
     _add_rounds(verbs.group("round", "show what happened, and verify that it adds up", "list"))
     _add_models(verbs.group("model", "list the versions of a model, go back to one", "list watch"))
     _add_export(verbs)
@@ -73,7 +77,15 @@ def _add_service(verbs: Verbs) -> None:
         help="the directory of database, models and keys (default: broker-state beside broker.toml;"
         " of /etc/fedling/broker.toml /var/lib/fedling-broker)",
     )
-    _add_root_key(init)
+    whose = init.add_mutually_exclusive_group()
+    _add_root_key(whose)
+    whose.add_argument(
+        "--trust",
+        type=root_key,
+        metavar="KEY",
+        help="the public half of a root key whose authority is on another machine, 64 hexadecimal"
+        " digits: no authority is made here",
+    )
     serve = verbs.add("serve", "be the aggregator: open rounds, publish models, until SIGTERM")
     serve.add_argument(
         "--log", default="info", choices=["debug", "info", "warning", "error"],
@@ -124,11 +136,28 @@ def _add_backup(verbs: Verbs) -> None:
     )
 
 
-def _add_root_key(parser: argparse.ArgumentParser) -> None:
+def _add_root_key(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
-        "--root-key", type=Path, default=ROOT_KEY, metavar="FILE",
-        help="the file of the fleet's root key (default: %(default)s)",
+        "--root-key", type=Path, metavar="FILE",
+        help="the file of the fleet's root key (default: the one in the authority's directory)",
     )  # fmt: skip
+
+
+def root_key(text: str) -> str:
+    """Read the public half of a root key: the type of an argument."""
+    why = check_root_key(text)
+    if why is None:
+        return text
+    raise argparse.ArgumentTypeError(f"{text[:32]}: allowed: {why}")
+
+
+def span(text: str) -> int:
+    """Read a time as 30m, 1h or 2d, in seconds: the type of an argument."""
+    found = re.fullmatch(r"([1-9][0-9]{0,5})([mhd])", text)
+    seconds = int(found[1]) * SECONDS[found[2]] if found else 0
+    if 0 < seconds <= LONGEST_S:
+        return seconds
+    raise argparse.ArgumentTypeError(f"{text[:32]}: allowed: 1m to 365d, as 30m, 1h, 2d")
 
 
 def _add_tasks(verbs: Verbs) -> None:
@@ -173,15 +202,44 @@ def _add_tasks(verbs: Verbs) -> None:
 
 
 def _add_devices(verbs: Verbs) -> None:
-    add = verbs.add(
-        "add",
-        "sign a device's certificate with the root key",
-        f"{'a' * 16} {'0' * 64} --root-key root.key",
+    invite = verbs.add(
+        "invite",
+        "make a token by which devices enrol by themselves, and print the command to type there",
+        "--name kitchen --expires 1h",
+        run="invite.run",
         json=True,
     )
-    add.add_argument("device", help="the device's id, as `fedling-agent init` prints it")
-    add.add_argument("key", help="the device's public key, 64 hexadecimal digits")
-    _add_root_key(add)
+    invite.add_argument(
+        "--count", type=whole(1, 10_000), default=1, metavar="N",
+        help="how many devices may use it (default: %(default)s)",
+    )  # fmt: skip
+    invite.add_argument(
+        "--expires", type=span, default=span("1h"), metavar="TIME",
+        help="for how long it is valid, as 30m, 1h, 2d (default: 1h)",
+    )  # fmt: skip
+    _add_name(invite)
+    invite.add_argument(
+        "--host", help="the MQTT broker's address for devices (default: enrolment.host)"
+    )
+    invite.add_argument(
+        "--port",
+        type=whole(1, 65535),
+        help="the port of its listener for enrolment (default: enrolment.port)",
+    )
+    add = verbs.add(
+        "add",
+        "certify a device by hand, or take in certificates from another machine",
+        f"{'a' * 16} {'0' * 64} --name kitchen",
+        json=True,
+    )
+    add.add_argument("device", nargs="?", help="the device's id, as `fedling-agent init` prints it")
+    add.add_argument("key", nargs="?", help="the device's public key, 64 hexadecimal digits")
+    _add_name(add)
+    add.add_argument(
+        "--certificate", type=Path, metavar="FILE",
+        help="take in what `authority certify` wrote: certificates, successors, tombstones",
+    )  # fmt: skip
+    add.set_defaults(directory=None)
     listing = verbs.add(
         "list",
         "list all devices of the fleet, and what each did for which task",
@@ -194,23 +252,85 @@ def _add_devices(verbs: Verbs) -> None:
         action="store_true",
         help="ask the MQTT broker what each says now: training, idle, offline, and of which model",
     )
-    verbs.add("pending", "list devices that asked and are not enrolled", "--json", json=True)
-    remove = verbs.add(
-        "remove",
-        "take a device's certificate back: it belongs to the fleet no longer",
-        "a" * 16,
+    add_limit(listing, "devices, and each with each task")
+    pending = verbs.add(
+        "pending", "list devices that asked and are not enrolled", "--json", json=True
+    )
+    add_limit(pending, "devices")
+    revoke = verbs.add(
+        "revoke",
+        "end a device's certificates, for good: it belongs to the fleet no longer",
+        "kitchen",
         json=True,
     )
-    remove.add_argument("device", help="the device's id")
+    revoke.add_argument("device", help="the device's name or id")
+    revoke.set_defaults(directory=None)
+
+
+def _add_name(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--name", default="", help="what the device is called, as kitchen")
+
+
+def _add_authority(verbs: Verbs) -> None:
+    init = verbs.add(
+        "init",
+        "make an authority: beside the aggregator of a fleet that has none, or on a machine alone",
+        "--directory authority --fleet home",
+        json=True,
+    )
+    init.add_argument(
+        "--fleet",
+        default="home",
+        help="with --directory: the name of the fleet (default: %(default)s)",
+    )
+    show = verbs.add(
+        "show", "show its certificates, their ends, and where the root key is", "--json", json=True
+    )
+    certify = verbs.add(
+        "certify",
+        "certify a key of another machine, and write all certificates into a file",
+        f"aggregator {'0' * 64} --directory authority --to aggregator.certificates",
+        json=True,
+    )
+    certify.add_argument("owner", help="whose key it is: a device's id, or aggregator")
+    certify.add_argument("key", help="the public key, 64 hexadecimal digits")
+    _add_name(certify)
+    certify.add_argument("--to", type=Path, required=True, metavar="FILE", help="the file to write")
+    rotate = verbs.add(
+        "rotate",
+        "put another key in the place of one, and certify again what hangs on it",
+        "authority --root-key /media/stick/root.key",
+        json=True,
+    )
+    rotate.add_argument(
+        "which", choices=("aggregator", "authority", "root"), help="whose key is replaced"
+    )
+    take = verbs.add(
+        "take-root",
+        "move the root key into a file, on a stick that you take away",
+        "/media/stick/root.key",
+        run="authority.take_root",
+        json=True,
+    )
+    take.add_argument("file", type=Path, help="the file to write")
+    for parser in (init, certify, rotate):
+        _add_root_key(parser)
+    for parser in (init, show, certify, rotate, take):
+        parser.add_argument(
+            "--directory", type=Path, metavar="DIR",
+            help="the authority's directory, on a machine without aggregator (default: that of"
+            " broker.toml)",
+        )  # fmt: skip
 
 
 def _add_rounds(verbs: Verbs) -> None:
-    listing = verbs.add("list", "list all rounds", run="round.list_", json=True)
+    listing = verbs.add("list", "list rounds, the oldest first", run="round.list_", json=True)
     listing.add_argument("task", nargs="?", help="list rounds of this task only")
-    _add_last(listing, "rounds of each task")
+    add_limit(listing, "rounds of each task")
     show = verbs.add("show", "show one round: verdicts, bytes, hashes", "watch 3 --json", json=True)
     show.add_argument("task", help="the name of the task")
     show.add_argument("round", type=whole(0), help="the number of the round")
+    add_limit(show, "verdicts")
     verify = verbs.add(
         "verify",
         "recompute every model from the journal's sums, and sums from updates where they are kept",
@@ -222,18 +342,12 @@ def _add_rounds(verbs: Verbs) -> None:
     which.add_argument("--all", action="store_true", help="verify models of all tasks")
 
 
-def _add_last(parser: argparse.ArgumentParser, what: str) -> None:
-    parser.add_argument(
-        "--last", type=whole(1), metavar="N", help=f"list the newest N {what} only (default: all)"
-    )
-
-
 def _add_models(verbs: Verbs) -> None:
     listing = verbs.add(
-        "list", "list all versions of a model", "watch", run="model.list_", json=True
+        "list", "list versions of a model, the oldest first", "watch", run="model.list_", json=True
     )
     listing.add_argument("task", help="the name of the task")
-    _add_last(listing, "versions")
+    add_limit(listing, "versions")
     rollback = verbs.add(
         "rollback",
         "make the weights of an old version the newest model, as a new version",

@@ -10,6 +10,7 @@ from fedling_protocol.common_settings import (
     MqttSettings,
     RetrySettings,
     check_fleet,
+    check_host,
     check_root_key,
 )
 from fedling_protocol.disk import ownership
@@ -22,6 +23,8 @@ SYSTEM_FILE = Path("/etc/fedling") / FILE
 PLACES = (Path(FILE), SYSTEM_FILE)
 UNIT = Unit("fedling-broker", Path("/var/lib/fedling-broker"))  # fedling-broker.service
 ONLINE_KEY, SECRET = "online.key", "secret"  # in the state directory
+AUTHORITY = "authority"  # the authority's directory there, if no other is named
+ENROLMENT_PORT = 8884
 RENAMED = {
     "root_topic": "mqtt.topic_root",
     "retry.first_ms": "retry.first_s, in seconds",
@@ -34,6 +37,23 @@ class KeepUpdates(StrEnum):
 
     FOLD = "fold"  # it is erased
     AUDIT = "audit"  # it is kept as long as its round: `round verify` adds up the sums again
+
+
+@dataclass(frozen=True, slots=True)
+class EnrolmentSettings:
+    """[enrolment]: where devices find the MQTT broker, which may not be what this end calls it."""
+
+    host: str = setting(
+        "", help="name or address of the MQTT broker as devices see it; empty: that of mqtt.host",
+        check=check_host,
+    )  # fmt: skip
+    port: int = setting(
+        ENROLMENT_PORT, help="TCP port of its listener for enrolment", low=1, high=65_535
+    )
+    mqtt_port: int | None = setting(
+        None, help="TCP port of its listener for enrolled devices; by default that of mqtt.port",
+        low=1, high=65_535,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +74,11 @@ class BrokerFile:
         low=0,
         high=1_000_000,
     )
+    authority: Path | None = setting(
+        None,
+        help="the directory of the fleet's authority; by default `authority` in state_dir",
+    )
+    enrolment: EnrolmentSettings = field(default_factory=EnrolmentSettings)
     retry: RetrySettings = field(default_factory=RetrySettings)  # after a full disk, too
 
 
@@ -75,6 +100,18 @@ class Config:
     @property
     def state_dir(self) -> Path:
         return self.path.parent / self.file.state_dir
+
+    @property
+    def authority(self) -> Path:
+        """Where the authority's keys are, if they are on this machine."""
+        named = self.file.authority
+        return self.state_dir / AUTHORITY if named is None else self.path.parent / named
+
+    @property
+    def for_devices(self) -> tuple[str, int]:
+        """Host and port of the MQTT broker, as devices that are enrolled see it."""
+        enrolment, mqtt = self.file.enrolment, self.file.mqtt
+        return enrolment.host or mqtt.host, enrolment.mqtt_port or mqtt.tcp_port
 
     def acting(self) -> AbstractContextManager[None]:
         """Be who keeps the state, for a while, if we are root. Raises NotOurs, here and inside."""

@@ -237,7 +237,7 @@ def _add(
 
 def _board(text: str) -> boards.Board:
     try:
-        return boards.find(text)
+        return boards.find(text[:SHOWN])
     except boards.NoSuchBoard as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 
+from fedling_broker.mosquitto.process import Mosquitto
 from fedling_protocol.exits import Exit
 from fedling_protocol.wire.identity import SigningKey
 from fedling_sim import calibration
@@ -14,7 +15,6 @@ from fedling_sim.aggregator import Aggregator
 from fedling_sim.calibration import Calibration
 from fedling_sim.chaos.proxy import Proxy
 from fedling_sim.device import Device, DeviceFailed, Surroundings
-from fedling_sim.mosquitto import Mosquitto
 from fedling_sim.process import ChildDied
 from fedling_sim.simulation import Scenario
 from fedling_sim.splitting import DeviceData

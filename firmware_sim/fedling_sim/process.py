@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from fedling_sim.mosquitto import die_with_parent
+from fedling_broker.mosquitto.process import die_with_parent
 
 STOP_S = 15.0  # an agent's child finishes its batch first
 TAIL = 8  # lines of a log that explain a death

@@ -89,6 +89,10 @@ def load(
         raise SettingsError(f"{path}: task.rounds: a simulation has an end: say --rounds")
     text = toml.text(values)
     task = task_file.parse_task(text, str(path))
+    if task.training.new_examples:
+        raise SettingsError(
+            f"{path}: training.new_examples: allowed in a simulation, whose data does not grow: 0"
+        )
     return Scenario(task, _stream(table.stream, task, path), text, table)
 
 

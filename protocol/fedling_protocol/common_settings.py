@@ -10,8 +10,9 @@ from fedling_protocol.wire.names import is_name
 from fedling_protocol.wire.topics import Topics
 
 PLAIN_PORT, TLS_PORT = 1883, 8883
-TLS_ONLY = ("ca_file", "certificate_file", "key_file")  # keys of [mqtt]
-FILES = ("password_file", *TLS_ONLY)
+TLS_FILES = ("ca_file", "certificate_file", "key_file")  # keys of [mqtt]
+FILES = ("password_file", *TLS_FILES)
+TLS_ONLY = (*TLS_FILES, "server_name")
 ELSEWHERE = (
     "is another machine, and without TLS whoever is on the way there reads updates, models and the"
     " password: set tls = true (and ca_file), or, if that is meant, allow_plaintext = true"
@@ -41,6 +42,11 @@ def check_host(value: str) -> str | None:
     except UnicodeError:
         return "a name or address; the words between its dots have 1 to 63 characters"
     return None if "\0" not in value else "a name or address"
+
+
+def check_server_name(value: str) -> str | None:
+    """Check a value of the key `mqtt.server_name`."""
+    return check_host(value) if value else None
 
 
 def check_topic_root(value: str) -> str | None:
@@ -95,6 +101,11 @@ class MqttSettings:
     tls: bool = setting(
         False, help="speak TLS 1.3 or 1.2 with the MQTT broker, and check its certificate and name"
     )
+    server_name: str = setting(
+        "",
+        help="with tls: the name that the MQTT broker's certificate must prove; empty: host's",
+        check=check_server_name,
+    )
     ca_file: Path | None = setting(
         None,
         help="with tls: the file of the certificates (PEM) whose signature under the MQTT broker's"
@@ -120,7 +131,7 @@ class MqttSettings:
         if (self.certificate_file is None) != (self.key_file is None):
             raise ValueError("certificate_file and key_file are of use together only")
         for name in TLS_ONLY:
-            if getattr(self, name) is not None and not self.tls:
+            if getattr(self, name) and not self.tls:
                 raise ValueError(f"{name} is of no use without tls = true")
         if self.tls and self.allow_plaintext:
             raise ValueError("tls = true and allow_plaintext = true contradict each other")
@@ -131,6 +142,11 @@ class MqttSettings:
     def tcp_port(self) -> int:
         """The port, the given one or the usual one."""
         return self.port or (TLS_PORT if self.tls else PLAIN_PORT)
+
+    @property
+    def proven_name(self) -> str:
+        """The name that the MQTT broker's certificate must prove."""
+        return self.server_name or self.host
 
     @property
     def address(self) -> str:

@@ -62,7 +62,7 @@ def load(path: Path, settings: type[T], renamed: Mapping[str, str] = NOTHING) ->
     now, "mqtt.host". Such a file is refused by a sentence that has all of the new names.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig")  # editors of Windows write a mark before it
+        text = path.read_bytes().decode()  # tables() forgives the mark that Windows writes first
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:

@@ -11,6 +11,7 @@ import pytest
 
 from fedling_agent.commands import mqtt_check
 from fedling_agent.config import AgentConfig
+from fedling_broker.mosquitto.process import Mosquitto
 from fedling_native import dense
 from fedling_protocol.common_settings import MqttSettings
 from fedling_protocol.disk.errors import Missing
@@ -18,8 +19,7 @@ from fedling_protocol.exits import Exit
 from fedling_protocol.net import probe as probing
 from fedling_protocol.net.probe import Missed
 from fedling_protocol.wire.kinds import Kind
-from fedling_sim.mosquitto import Mosquitto
-from tests.protocol.net.test_mqtt import FakeBroker
+from tests.protocol.net.ends import FakeBroker
 from tests.support.access import access_settings, password_settings
 from tests.support.agent import Agent
 from tests.support.aggregator import ROOT, STRANGER, TOPICS, FakeAggregator, make_model

@@ -75,10 +75,8 @@ def test_no_verb_leaves_a_file_of_roots(agent: Agent, root: Root) -> None:
 
 
 def test_service_of_roots_runs_as_who_keeps_the_state(agent: Agent) -> None:
-    agent.start()
+    agent.serve()
     assert agent.process is not None
-    while not agent.status():
-        assert agent.process.poll() is None, agent.log.read_text()
     status = Path(f"/proc/{agent.process.pid}/status").read_text()
     assert f"Uid:\t{NOBODY}\t{NOBODY}\t{NOBODY}\t{NOBODY}" in status
     assert as_root.strangers(agent.state) == []

@@ -11,6 +11,7 @@ from bench.support import forged
 from bench.support.meters import Cost, ServiceManager, cpu_s, longest_gap_s, own_cpu_s
 from bench.support.swarm import keys
 from fedling_protocol.wire.refused import Reason
+from tests.support.waiting import until
 
 
 def test_figures_of_a_round_are_a_devices_share() -> None:
@@ -62,8 +63,7 @@ def test_service_manager_notes_when_words_were_sent_not_when_it_read_them() -> N
         for words in (b"READY=1\nSTATUS=running", b"WATCHDOG=1", b"WATCHDOG=1"):
             service.sendto(words, address)
         after = time.time()
-        while len(manager.times) < 2:
-            time.sleep(0.001)
+        until(lambda: len(manager.times) == 2)
         assert all(before <= at <= after for at in manager.times)
         assert manager.fed_since(before)
         assert not manager.fed_since(after)

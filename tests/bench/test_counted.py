@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bench.support import counted
-from tests.support.tools import need
+from tests.support.tools import absent, need
 
 # A loop of three instructions, around it what does not depend on how often.
 LOOP = """
@@ -20,8 +20,17 @@ int main(int argc, char **argv) {
 
 
 @pytest.fixture
-def loop(tmp_path: Path) -> Path:
+def emulator() -> str:
+    """One whose plugins are as ours, or `absent`."""
     need("qemu-aarch64", "qemu-user")
+    try:
+        return counted.emulator()
+    except SystemExit as error:
+        absent(str(error))
+
+
+@pytest.fixture
+def loop(tmp_path: Path, emulator: str) -> Path:
     compiler = need("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu")
     (tmp_path / "loop.c").write_text(LOOP)
     command = [compiler, "-static", "-O1", str(tmp_path / "loop.c"), "-o", str(tmp_path / "loop")]
@@ -34,7 +43,27 @@ def test_more_rounds_are_as_many_instructions_more(loop: Path) -> None:
     assert more - fewer == 3 * 8000
 
 
-def test_a_program_that_fails_ends_the_bench(tmp_path: Path) -> None:
-    need("qemu-aarch64", "qemu-user")
+def test_a_program_that_fails_ends_the_bench(tmp_path: Path, emulator: str) -> None:
     with pytest.raises(SystemExit, match="status"):
         counted.run(tmp_path / "absent", "cortex-a72", 1)
+
+
+@pytest.mark.parametrize("version", ["6.0.0", "7.2.22 (Debian 1:7.2+dfsg)", "8.2.10"])
+def test_emulator_that_takes_the_plugin(version: str) -> None:
+    assert counted.what_is_wrong(f"qemu-aarch64 version {version}\n") == ""
+
+
+@pytest.mark.parametrize(
+    ("said", "here"),
+    [
+        ("qemu-aarch64 version 5.2.0", "this is 5.2"),
+        ("qemu-aarch64 version 9.0.0", "this is 9.0"),
+        ("qemu-aarch64 version 10.1.2", "this is 10.1"),
+        ("", "this one says ''"),
+    ],
+)
+def test_emulator_that_takes_no_such_plugin_is_told_with_those_that_do(
+    said: str, here: str
+) -> None:
+    wrong = counted.what_is_wrong(said)
+    assert wrong == f"bench: instructions are counted by QEMU 6.0 to 8.2, and {here}"

@@ -215,7 +215,7 @@ def test_restore_says_who_belongs_to_the_fleet(here: Here) -> None:
     here("device", "add", device, KEY.hex())
     here("backup", str(FILE))
     assert "is as it was before" in here("restore", str(FILE), "--replace")
-    here("device", "remove", device)
+    here("device", "revoke", device)
     said = here("restore", str(FILE), "--replace")
     assert f"certificates as the state before has them, which are newer: {device}" in said
     assert device not in here("device", "list")
@@ -223,7 +223,7 @@ def test_restore_says_who_belongs_to_the_fleet(here: Here) -> None:
     unknown = "devices are in that were removed since"
     assert unknown in here("restore", str(FILE), "--replace")
     assert device in here("device", "list")
-    here("device", "remove", device)
+    here("device", "revoke", device)
     (STATE / ONLINE_KEY).unlink()  # a certificate without its key would be of no use
     assert here.json("restore", str(FILE), "--replace")["stayed"] is None
     shutil.rmtree(STATE)

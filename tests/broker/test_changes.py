@@ -282,8 +282,8 @@ def test_task_list_and_round_list_say_why_a_round_cannot_end(here: Here) -> None
     plan = store.rounds.unfolded("tiny")
     assert plan is not None
     accept(store, plan, 0, 1, 1)
-    devices.remove(IDS[0])  # it was accepted before
+    devices.revoke(IDS[0], ROOT)  # it was accepted before
     assert here.json("task", "list")[0]["hindrance"] is None
-    devices.remove(IDS[1])
+    devices.revoke(IDS[1], ROOT)
     assert here.json("task", "list")[0]["hindrance"] is not None
     store.close()

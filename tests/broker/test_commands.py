@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -17,20 +16,23 @@ import pytest
 from fedling_broker import config
 from fedling_broker.cli import main
 from fedling_broker.commands.failures import EXITS
+from fedling_broker.mosquitto.process import Mosquitto
 from fedling_broker.service import notices
 from fedling_broker.service.notices import Notice
 from fedling_broker.store.database import PROGRAM
 from fedling_broker.store.devices import Devices
+from fedling_protocol.command import output
 from fedling_protocol.disk import lock
 from fedling_protocol.exits import Exit
 from fedling_protocol.wire import identity
 from fedling_protocol.wire.identity import SigningKey, device_id
 from fedling_protocol.wire.topics import Topics
-from fedling_sim.mosquitto import Mosquitto
 from tests.broker.conftest import Here
 from tests.support.rounds_on_disk import TEXT, accept, open_round, run_round
+from tests.support.waiting import Manager
 
 KEY = SigningKey.from_seed(b"d" * 32).public
+ROOT_KEY = Path("broker-state/authority/root.key")
 ID = device_id(KEY)
 
 
@@ -38,7 +40,7 @@ ID = device_id(KEY)
 
 
 def test_init_makes_two_keys_in_two_files(here: Here) -> None:
-    root, online = Path("root.key"), Path("broker-state/online.key")
+    root, online = ROOT_KEY, Path("broker-state/online.key")
     assert identity.load_key(root).public != identity.load_key(online).public
     for path in (root, online, Path("broker-state/secret"), Path("broker-state")):
         assert path.stat().st_mode & 0o077 == 0, path
@@ -48,10 +50,10 @@ def test_init_makes_two_keys_in_two_files(here: Here) -> None:
 def test_init_again_changes_nothing_and_needs_no_root_key(here: Here, mosquitto: Mosquitto) -> None:
     here.point(mosquitto.port)
     before = Path("broker.toml").read_text()
-    public = identity.load_key(Path("root.key")).public.hex()
-    Path("root.key").rename("elsewhere.key")
+    public = identity.load_key(ROOT_KEY).public.hex()
+    ROOT_KEY.rename("elsewhere.key")
     assert f'root_key = "{public}"' in here("init", "--fleet", "other")
-    assert not Path("root.key").exists()
+    assert not ROOT_KEY.exists()
     assert Path("broker.toml").read_text() == before
     here("check")
 
@@ -62,8 +64,10 @@ def test_init_certifies_a_new_online_key(here: Here, mosquitto: Mosquitto) -> No
     here("init")
     here("check")
     Path("broker-state/online.key").unlink()
-    Path("root.key").unlink()
+    ROOT_KEY.rename("elsewhere.key")
     assert "root.key: cannot be read" in here("init", code=Exit.BAD_CONFIG)
+    here("init", "--root-key", "elsewhere.key")
+    here("check")
 
 
 def test_init_refuses_what_no_fleet_is_called_and_writes_nothing(
@@ -111,13 +115,14 @@ def test_init_refuses_what_does_not_fit_and_writes_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_init_without_the_root_key_leaves_no_half_of_a_state(here: Here) -> None:
+def test_init_with_another_root_key_leaves_no_half_of_a_state(here: Here) -> None:
+    ROOT_KEY.rename("elsewhere.key")
     shutil.rmtree("broker-state")
-    Path("root.key").rename("elsewhere.key")
-    assert "root.key: cannot be read" in here("init", code=Exit.BAD_CONFIG)
-    assert not Path("broker-state").exists()
-    Path("elsewhere.key").rename("root.key")
-    here("init")
+    identity.create_key(Path("other.key"))
+    for name, said in (("none.key", "cannot be read"), ("other.key", "not the root key of fleet")):
+        assert said in here("init", "--root-key", name, code=Exit.BAD_CONFIG)
+        assert not Path("broker-state").exists()
+    here("init", "--root-key", "elsewhere.key")
 
 
 def test_a_configuration_here_that_hides_the_systems_is_named(
@@ -137,14 +142,15 @@ def test_init_says_that_what_is_there_stays(here: Here) -> None:
     assert "broker.toml was there already and stays as it is: fleet test" in here("init")
     found = here.json("init", "--fleet", "other")
     assert (found["written"], found["fleet"]) == (False, "test")
-    assert found["root_key"] == identity.load_key(Path("root.key")).public.hex()
+    assert found["root_key"] == identity.load_key(ROOT_KEY).public.hex()
 
 
 def test_json_of_verbs_that_change_something(here: Here) -> None:
     here.add_task()
     added = here.json("device", "add", ID, KEY.hex())
-    assert added == {"device": ID, "key": KEY.hex(), "enrolled": True}
-    assert here.json("device", "remove", ID) == {"device": ID, "enrolled": False}
+    assert added == {"device": ID, "name": "", "key": KEY.hex(), "enrolled": True}
+    revoked = {"device": ID, "name": "", "enrolled": False}
+    assert here.json("device", "revoke", ID) == here.json("device", "revoke", ID) == revoked
     assert here.json("task", "pause", "tiny") == {"task": "tiny", "paused": True}
     assert here.json("task", "show", "tiny") == {"task": "tiny", "paused": True, "text": TEXT}
     assert here.json("task", "resume", "tiny") == {"task": "tiny", "paused": False}
@@ -332,7 +338,7 @@ def test_task_check_of_a_wrong_file(here: Here) -> None:
         ("round", "verify", "none"),
         ("model", "list", "none"),
         ("model", "weights", "tiny", "x.bin", "--version", "9"),
-        ("device", "remove", "a" * 16),
+        ("device", "revoke", "a" * 16),
     ],
 )
 def test_what_is_not_there_has_its_exit_code(here: Here, words: tuple[str, ...]) -> None:
@@ -343,7 +349,7 @@ def test_what_is_not_there_has_its_exit_code(here: Here, words: tuple[str, ...])
 # --- devices -------------------------------------------------------------------------------------
 
 
-def test_device_add_list_remove(here: Here) -> None:
+def test_device_add_list_revoke(here: Here) -> None:
     assert ID in here("device", "add", ID, KEY.hex())
     (listed,) = here.json("device", "list")
     assert (listed["device"], listed["key"]) == (ID, KEY.hex())
@@ -352,16 +358,17 @@ def test_device_add_list_remove(here: Here) -> None:
     assert f"{ID}" in shown
     assert "never asked" in shown
     assert max(map(len, shown.splitlines())) <= 80
-    here("device", "remove", ID)
-    assert "fedling-broker device pending" in here("device", "list")
+    here("device", "revoke", ID)
+    assert "fedling-broker device invite" in here("device", "list")
 
 
 def test_device_add_refuses_what_does_not_fit(here: Here) -> None:
     assert f"that is {ID}" in here("device", "add", "a" * 16, KEY.hex(), code=Exit.FAILED)
     assert "64 hexadecimal" in here("device", "add", ID, "abc", code=Exit.FAILED)
-    identity.create_key(here.directory / "other.key")
-    here("device", "add", ID, KEY.hex(), "--root-key", "other.key", code=Exit.FAILED)
-    here("device", "add", ID, KEY.hex(), "--root-key", "none.key", code=Exit.BAD_CONFIG)
+    assert "name the device" in here("device", "add", ID, code=Exit.FAILED)
+    assert "is not a name" in here(
+        "device", "add", ID, KEY.hex(), "--name", "A b", code=Exit.FAILED
+    )
     assert here.json("device", "list") == []
 
 
@@ -429,7 +436,32 @@ def test_lists_can_be_short(here: Here, last: int) -> None:
     for verb in ("round", "model"):
         rows = here.json(verb, "list", "tiny")
         assert len(rows) == 3
-        assert here.json(verb, "list", "tiny", "--last", str(last)) == rows[max(0, 3 - last) :]
+        assert here.json(verb, "list", "tiny", "--limit", str(last)) == rows[max(0, 3 - last) :]
+
+
+def test_a_person_is_shown_the_newest_and_told_of_more(
+    here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(output, "ROWS", 2)
+    here.add_task()
+    store = here.store()
+    for number in (1, 2):
+        run_round(store, number)
+    open_round(store, 3)
+    store.close()
+    for verb, which in (("round", "of each task the newest"), ("model", "the newest")):
+        said = here(verb, "list", "tiny").splitlines()
+        assert said[-1] == f"{which} 2; --limit N lists more"
+        assert [line.split()[0] for line in said[1:3]] == (
+            ["tiny"] * 2 if verb == "round" else ["2", "3"]
+        )
+        assert "lists more" not in here(verb, "list", "tiny", "--limit", "3")
+        assert len(here.json(verb, "list", "tiny")) == 3
+    for number in (1, 2, 3):
+        key = SigningKey.from_seed(bytes([number]) * 32).public
+        here("device", "add", device_id(key), key.hex())
+    assert here("device", "list").splitlines()[-1] == "the first 2; --limit N lists more"
+    assert len(here.json("device", "list")) == 3
 
 
 def test_model_weights_writes_what_the_hash_names(here: Here) -> None:
@@ -473,27 +505,20 @@ def test_serve_alone_in_its_state_directory(here: Here) -> None:
 
 def test_serve_ends_in_good_order_and_begins_anew_in_the_same_process(here: Here) -> None:
     """By SIGHUP, which `systemctl reload` sends; a wrong configuration changes nothing."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.bind("notify")
-        manager.settimeout(60)
+    with Manager() as manager:
         serve = [sys.executable, "-m", "fedling_broker.cli", "serve", "--config", "broker.toml"]
-        with subprocess.Popen(serve, env=os.environ | {"NOTIFY_SOCKET": "notify"}) as process:
-            while b"READY=1" not in manager.recv(1000):
-                pass
+        with subprocess.Popen(serve, env=os.environ | manager.environment) as process:
+            manager.hear("READY=1")
             file, sound = Path("broker.toml"), Path("broker.toml").read_text()
             file.write_text(sound.replace("port = ", "prot = "))
             process.send_signal(signal.SIGHUP)
-            while b"STATUS=not reloaded: broker.toml: mqtt.prot" not in manager.recv(1000):
-                pass
+            manager.hear("STATUS=not reloaded: broker.toml: mqtt.prot")
             file.write_text(sound)
             process.send_signal(signal.SIGHUP)
-            while b"RELOADING=1" not in manager.recv(1000):
-                pass
-            while b"READY=1" not in manager.recv(1000):
-                pass
+            manager.hear("RELOADING=1")
+            manager.hear("READY=1")
             process.send_signal(signal.SIGTERM)
-            while b"STOPPING=1" not in manager.recv(1000):
-                pass
+            manager.hear("STOPPING=1")
             assert process.wait(60) == Exit.OK
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from fedling_broker.commands import serve
+from fedling_broker.mosquitto.process import Mosquitto
 from fedling_broker.store.database import FILE
 from fedling_broker.store.store import Store
 from fedling_protocol.disk.errors import BadDatabase
 from fedling_protocol.exits import Exit
-from fedling_sim.mosquitto import Mosquitto
 from tests.broker.conftest import Here
 from tests.support.damage import spoil
 from tests.support.tools import own_tmpfs

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
+from fedling_broker.mosquitto.process import Mosquitto
 from fedling_protocol.exits import Exit
 from fedling_protocol.wire.identity import SigningKey, device_id
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import State, StateCode
-from fedling_sim.mosquitto import Mosquitto
 from tests.broker.conftest import Here
 from tests.support.access import access_settings
 from tests.support.aggregator import TOPICS, FakeAggregator

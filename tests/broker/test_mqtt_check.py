@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from fedling_broker.mosquitto.process import Mosquitto
 from fedling_protocol.exits import Exit
 from fedling_protocol.net import probe as probing
-from fedling_sim.mosquitto import Mosquitto
 from tests.broker.conftest import Here
-from tests.protocol.net.test_mqtt import FakeBroker
+from tests.protocol.net.ends import FakeBroker
 from tests.support.access import access_settings, password_settings
 from tests.support.small_broker import small_broker
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fedling_sim.mosquitto import Mosquitto
+from fedling_broker.mosquitto.process import Mosquitto
 from tests.support.agent import Agent
 from tests.support.aggregator import FakeAggregator
 

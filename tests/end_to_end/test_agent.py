@@ -4,7 +4,6 @@ import hashlib
 import os
 import re
 import signal
-import socket
 import sqlite3
 import subprocess
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from fedling_broker.mosquitto.process import Mosquitto
 from fedling_native import Loss, dense, weights_size
 from fedling_protocol.exits import Exit
 from fedling_protocol.wire import envelope
@@ -20,7 +20,6 @@ from fedling_protocol.wire.identity import SigningKey
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Conditions, PlanKind, StateCode
 from fedling_sim.chaos.proxy import Proxy
-from fedling_sim.mosquitto import Mosquitto
 from fedling_sim.world import Weather
 from tests.support.access import access_settings
 from tests.support.agent import GOOD, Agent, rows
@@ -34,6 +33,7 @@ from tests.support.aggregator import (
 )
 from tests.support.damage import spoil
 from tests.support.tools import absent, as_nobody, only_processes
+from tests.support.waiting import Manager, until
 
 LAYERS = (dense(40, 16, relu=True), dense(16, 3))  # 20 samples of 2 channels, 3 labels
 LOW = Weather(mains=False, battery=20, temperature=40, network=True)
@@ -179,8 +179,7 @@ def test_mqtt_broker_down_at_start(tmp_path: Path, make_agent: MakeAgent) -> Non
     agent = make_agent(port=late.port)
     agent.run("ingest", "wrist", text=rows(6, 200))
     agent.start()
-    while "Connection refused" not in str(agent.status().get("connection")):
-        pass
+    until(lambda: "Connection refused" in str(agent.status().get("connection")))
     assert "not connected" in agent.run("status").stdout
     assert "Connection refused" in agent.log_text()
     assert agent.json("ingest", "wrist", text=rows(1, 20, seed=2))["by"] == "service"
@@ -396,16 +395,11 @@ def test_systemd_is_told_ready_alive_and_stopping(
     aggregator: FakeAggregator, make_agent: MakeAgent, tmp_path: Path, number: signal.Signals
 ) -> None:
     agent = make_agent()
-    heard: list[str] = []
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.bind(str(tmp_path / "notify"))
-        manager.settimeout(30)
-        agent.start(NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="400000")
-        while "WATCHDOG=1" not in heard or "READY=1" not in heard:
-            heard += manager.recv(1000).decode().split("\n")
+    with Manager() as manager:
+        agent.start(**manager.environment, WATCHDOG_USEC="400000")
+        manager.hear("READY=1", "WATCHDOG=1")
         assert agent.stop(number) == Exit.OK
-        while "STOPPING=1" not in heard:
-            heard += manager.recv(1000).decode().split("\n")
+        manager.hear("STOPPING=1")
 
 
 def test_hangup_of_a_terminal_ends_the_service(
@@ -422,17 +416,9 @@ def test_hangup_under_systemd_begins_anew_in_the_same_process(
 ) -> None:
     """With a round in work, whose training goes on; and a wrong configuration changes nothing."""
     agent = make_agent()
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.bind(str(tmp_path / "notify"))
-        manager.settimeout(30)
-
-        def hear(word: str) -> list[str]:
-            heard: list[str] = []
-            while not any(one.startswith(word) for one in heard):
-                heard += manager.recv(1000).decode().split("\n")
-            return heard
-
-        agent.start(NOTIFY_SOCKET=str(tmp_path / "notify"))
+    with Manager() as manager:
+        hear = manager.hear
+        agent.start(**manager.environment)
         hear("READY=1")
         process, sound = agent.process, agent.config.read_text()
         assert process is not None

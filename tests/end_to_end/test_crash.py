@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from fedling_sim.mosquitto import free_port
+from fedling_broker.mosquitto.process import free_port
 from tests.support.crash import scratch
 from tests.support.crash.federation import Subject
 from tests.support.crash.keeper import ROOT, Keeper

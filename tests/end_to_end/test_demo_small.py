@@ -17,6 +17,7 @@ from fedling_sim.progress import Silence
 from fedling_sim.record import Record
 from tests.support import small_task
 from tests.support.tools import need
+from tests.support.waiting import line_of
 
 PATIENCE_S = 120.0
 DEVICES, ROUNDS, GOAL = 5, 3, 4
@@ -145,11 +146,7 @@ def interrupt(folder: Path, task: Path, when: str) -> Interrupted:
     )
     assert process.stdout is not None
     try:
-        told = ""
-        while when not in told:
-            line = process.stdout.readline()
-            assert line, told
-            told += line
+        line_of(process, lambda line: when in line)
         family = descendants(process.pid)
         process.send_signal(signal.SIGINT)
         rest, _ = process.communicate(timeout=PATIENCE_S)

@@ -1,39 +1,27 @@
 """An agent and an aggregator that were installed at different times hold rounds with each other."""
 
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from fedling_broker.mosquitto.process import Mosquitto
+from fedling_broker.store.store import Store
 from fedling_protocol.wire import identity
-from fedling_sim.mosquitto import Mosquitto
+from fedling_protocol.wire.envelope import seal
+from fedling_protocol.wire.identity import SigningKey
+from fedling_protocol.wire.kinds import Kind
+from fedling_protocol.wire.messages import Certificate, Role
+from fedling_protocol.wire.topics import Topics
 from tests.support import earlier
-from tests.support.agent import Agent, rows
+from tests.support.agent import ROUNDS, TASK, Agent, rows
 from tests.support.aggregator import ROOT
+from tests.support.waiting import until
 
+AUTHORITY = SigningKey.from_seed(b"A" * 32)
 PATIENCE_S = 60.0
-ROUNDS = 2
-TASK = """
-[task]
-name = "watch"
-stream = "wrist"
-window = 4
-stride = 4
-channels = 2
-labels = ["label 0", "label 1", "label 2"]
-rounds = {rounds}
-[model]
-layers = [8, 3]
-[training]
-epochs = 1
-batch = 4
-learning_rate = 0.1
-[cohort]
-goal = 1
-"""
 
 
 class Broker:
@@ -42,11 +30,12 @@ class Broker:
     def __init__(self, tree: Path | None, directory: Path, port: int) -> None:
         directory.mkdir()
         self._directory = directory
+        self._new = tree is None  # it has an authority
         self._words = earlier.words(tree, "fedling_broker")
         self._root = directory / "root.key"
         identity.create_key(self._root, ROOT)
         self.run("init", "--fleet", "test", "--port", str(port), "--root-key", str(self._root))
-        (directory / "task.toml").write_text(TASK.format(rounds=ROUNDS))
+        (directory / "task.toml").write_text(TASK)
         self.run("task", "add", "task.toml")
 
     def run(self, *words: str) -> None:
@@ -56,7 +45,21 @@ class Broker:
         assert done.returncode == 0, done.stdout + done.stderr
 
     def enrol(self, device: str, key: str) -> None:
-        self.run("device", "add", device, key, "--root-key", str(self._root))
+        by_root = () if self._new else ("--root-key", str(self._root))
+        self.run("device", "add", device, key, *by_root)
+
+    def certify_anew(self, device: str, key: str) -> None:
+        """Have an authority say what the root said, as a fleet does that has one."""
+        topics = Topics("fedling", "test")
+        topic = topics.of(Kind.KEYS, device)
+        made = Certificate(bytes.fromhex(key), Role.DEVICE, "test", device, 2**32 - 2, 1, 2**32 - 1)
+        store = Store(self._directory / "broker-state")
+        with store.database.transaction("a certificate") as connection:
+            connection.execute(
+                "UPDATE certificates SET serial = ?, envelope = ? WHERE id = ?",
+                (made.serial, seal(made, topics.bound(topic), AUTHORITY), device),
+            )
+        store.close()
 
     @contextmanager
     def serving(self) -> Iterator[None]:
@@ -70,6 +73,11 @@ class Broker:
             process.terminate()
             assert process.wait(PATIENCE_S) == 0
             print((self._directory / "serve.log").read_text()[-5000:])
+
+
+@pytest.fixture(scope="session")
+def before_enrolment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return earlier.unpack_before(earlier.BEGAN_ENROLMENT, tmp_path_factory.mktemp("before"))
 
 
 @pytest.fixture(scope="session")
@@ -87,12 +95,40 @@ def test_rounds_of_two_ages(mosquitto: Mosquitto, tmp_path: Path, before: Path, 
     broker.enrol(facts["device"], facts["key"])
     agent.run("ingest", "wrist", text=rows(6, 200))
     agent.start()
-    late = time.monotonic() + PATIENCE_S
     try:
         with broker.serving():
-            while _accepted(agent) < 1 + ROUNDS:  # the first one is of statistics
-                assert time.monotonic() < late, agent.log_text()[-3000:]
+            # The first one is of statistics.
+            until(
+                lambda: _accepted(agent) >= 1 + ROUNDS,
+                says=lambda: agent.log_text()[-3000:],
+                patience_s=PATIENCE_S,
+            )
         broker.run("round", "verify", "--all")
+    finally:
+        agent.kill()
+
+
+@pytest.mark.long
+def test_an_agent_of_before_takes_part_though_it_cannot_read_its_certificate(
+    mosquitto: Mosquitto, tmp_path: Path, before_enrolment: Path
+) -> None:
+    """The authority signed it, whom it does not know: it shows its key, and is answered."""
+    broker = Broker(None, tmp_path / "broker", mosquitto.port)
+    prefix = earlier.words(before_enrolment, "fedling_agent.cli")[:2]
+    agent = Agent(tmp_path / "device", mosquitto.port, prefix=prefix)
+    facts = agent.json("init")
+    broker.enrol(facts["device"], facts["key"])
+    broker.certify_anew(facts["device"], facts["key"])
+    agent.run("ingest", "wrist", text=rows(6, 200))
+    agent.start()
+    try:
+        with broker.serving():
+            until(
+                lambda: _accepted(agent) >= 1 + ROUNDS,
+                says=lambda: agent.log_text()[-3000:],
+                patience_s=PATIENCE_S,
+            )
+        assert agent.status()["counters"]["refused: unknown key"] > 0
     finally:
         agent.kill()
 
@@ -101,3 +137,15 @@ def _accepted(agent: Agent) -> int:
     verdicts = agent.status().get("tasks", {}).get("watch", {}).get("verdicts", {})
     assert set(verdicts) <= {"accepted"}
     return int(verdicts.get("accepted", 0))
+
+
+@pytest.mark.parametrize("file", [earlier.BEGAN_TLS, "no/such/file"])
+def test_without_the_past_it_says_so_and_fails_in_ci(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
+    """In a folder that is no clone, and in a clone that has never had the file."""
+    if file == earlier.BEGAN_TLS:
+        monkeypatch.setattr(earlier, "ROOT", tmp_path)
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match="no git history here"):
+        earlier.unpack_before(file, tmp_path)

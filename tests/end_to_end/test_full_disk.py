@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from fedling_sim.mosquitto import Mosquitto
+from fedling_broker.mosquitto.process import Mosquitto
 from tests.support.tools import own_tmpfs
 
 ROOT = Path(__file__).parent.parent.parent

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from fedling_broker.mosquitto.process import Mosquitto
 from fedling_broker.store.store import Store
-from fedling_sim.mosquitto import Mosquitto
 from tests.support.agent import Agent
 from tests.support.aggregator import ROOT as OTHER_ROOT
 from tests.support.fleet import ROOT, Aggregator
+from tests.support.waiting import until
 
 LABELS = ("up", "down", "still")
 LINES = "recording,label,x,y\n" + "".join(
@@ -45,9 +46,13 @@ class Pair:
 
     def wait(self, rounds: int) -> None:
         """Until so many rounds are done, and the device has what came of them."""
-        while self.folded() < rounds or not self.settled():
+
+        def done() -> bool:
             assert self.agent.process is not None
             assert self.agent.process.poll() is None
+            return self.folded() >= rounds and self.settled()
+
+        until(done, says=self.agent.log_text)
 
     def settled(self) -> bool:
         store = Store(self.state)
@@ -94,8 +99,7 @@ def test_a_task_is_removed_and_added_again(pair: Pair) -> None:
     assert list(answer["probabilities"]) == ["still", "up"]  # type: ignore[call-overload]
     pair.aggregator.run("round", "verify", "--all")
     pair.aggregator.run("task", "remove", "tiny")
-    while pair.agent.status().get("tasks") != {}:
-        pass
+    until(lambda: pair.agent.status().get("tasks") == {})
     assert pair.agent.run("predict", text=WINDOW, code=4).stderr.endswith("no model yet\n")
 
 
@@ -141,12 +145,8 @@ def test_the_disk_is_lost_but_not_the_root_key(pair: Pair) -> None:
 
 def test_a_removed_device_is_told(pair: Pair) -> None:
     pair.wait(2)
-    pair.aggregator.run("device", "remove", pair.device[0])
-    while pair.agent.status().get("enrolled") is not False:
-        pass
+    pair.aggregator.run("device", "revoke", pair.device[0])
+    until(lambda: pair.agent.status().get("enrolled") is False)
     said = pair.agent.run("status").stdout
     assert "not any more: it was removed; the operator runs: fedling-broker device add" in said
     assert "refused: size" not in pair.agent.json("status")["counters"]
-    pair.aggregator.run("device", "add", *pair.device)
-    while pair.agent.status().get("enrolled") is not True:
-        pass

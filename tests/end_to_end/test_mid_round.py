@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from fedling_broker.mosquitto.process import Mosquitto
 from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.wire.messages import Verdict
-from fedling_sim.mosquitto import Mosquitto
-from tests.support.fleet import wait
 from tests.support.mid_round import GOAL, Step, Story
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def a_week(story: Story) -> None:
     """Three models later; devices came and went."""
     for _ in range(3):
         story.go_on()
-    story.aggregator.run("device", "remove", story.leaves.id)
+    story.aggregator.run("device", "revoke", story.leaves.id)
     story.aggregator.enrol(story.comes)
 
 
@@ -155,7 +155,9 @@ def test_key_of_the_aggregator_that_was_replaced_since_the_backup_stays(story: S
     (story.state / "online.key").unlink()
     story.aggregator.run("init")
     story.aggregator.start()
-    wait(story.loop, lambda: story.plan.epoch > former, "a plan under the new key")
+    until(
+        lambda: story.plan.epoch > former, story.loop.turn, says=lambda: "a plan under the new key"
+    )
     story.put_in_place()
     story.begin_again()
     story.go_on()

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from fedling_broker.mosquitto.process import Mosquitto
 from fedling_protocol.runtime.loop import Loop
-from fedling_sim.mosquitto import Mosquitto
 from tests.support.agent import Agent
-from tests.support.fleet import wait
 from tests.support.old_image import Story
+from tests.support.waiting import until
 
 POINTS = 42  # about as many as a round has; behind the last one the image is of after it
 LATER = (0, 1, 3)  # rounds until it is put back
@@ -43,23 +43,31 @@ def story(
 )
 def test_device_is_restored_from_an_old_image(story: Story, at: int, later: int) -> None:
     print("the image is of before:", story.take_image(at))
-    wait(story.loop, story.accepted, "the device's first update")
+    until(story.accepted, story.loop.turn, says=lambda: "the device's first update")
     story.hold(later)
-    wait(story.loop, lambda: len(story.accepted()) > later, "the next one")
+    until(lambda: len(story.accepted()) > later, story.loop.turn, says=lambda: "the next one")
     before = story.accepted()
     story.put_back()
 
-    wait(story.loop, lambda: story.version() >= story.newest(), "the newest model")
+    until(
+        lambda: story.version() >= story.newest(), story.loop.turn, says=lambda: "the newest model"
+    )
     story.hold(2)
     after = story.accepted()
     assert set(before) <= set(after)
     assert len({number for number, _ in after}) == len(after), "no round has two updates of it"
-    wait(story.loop, lambda: story.version() == story.newest(), "the newest model")
+    until(
+        lambda: story.version() == story.newest(), story.loop.turn, says=lambda: "the newest model"
+    )
     story.replay_plans(but_last=1)
     story.hold(1)
-    wait(story.loop, lambda: story.version() == story.newest(), "the newest model")
-    wait(story.loop, lambda: len(story.accepted()) == later + 4, "the last update")
-    wait(story.loop, lambda: story.spool() == [], "the last receipt")
+    until(
+        lambda: story.version() == story.newest(), story.loop.turn, says=lambda: "the newest model"
+    )
+    until(
+        lambda: len(story.accepted()) == later + 4, story.loop.turn, says=lambda: "the last update"
+    )
+    until(lambda: story.spool() == [], story.loop.turn, says=lambda: "the last receipt")
     story.agent.stop()
     assert story.left_open() == []
     story.aggregator.run("round", "verify", "--all")

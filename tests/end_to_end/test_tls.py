@@ -6,22 +6,21 @@ mosquitto knows each end by its certificate alone, and lets each do what is its 
 import re
 import shlex
 import signal
-import socket
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from fedling_broker.mosquitto.process import Mosquitto
 from fedling_protocol.common_settings import PLAINTEXT
 from fedling_protocol.exits import Exit
 from fedling_protocol.runtime.loop import Loop
-from fedling_sim.mosquitto import Mosquitto
 from tests.support.access import access_settings
 from tests.support.agent import Agent, rows
-from tests.support.fleet import ROOT, Aggregator, wait
+from tests.support.fleet import ROOT, Aggregator
 from tests.support.tools import need
+from tests.support.waiting import Manager, until
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
 NEW = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
@@ -124,22 +123,6 @@ def fleet(tmp_path: Path) -> Iterator[Fleet]:
         yield fleet
 
 
-@pytest.fixture
-def loop() -> Iterator[Loop]:
-    loop = Loop()
-    yield loop
-    loop.close()
-
-
-def until(condition: Callable[[], object]) -> None:
-    """Look again and again, where nothing tells."""
-    for _ in range(6000):
-        if condition():
-            return
-        time.sleep(0.01)
-    pytest.fail("waited for a minute")
-
-
 def accepted(agent: Agent) -> int:
     tasks = agent.status().get("tasks", {})
     return int(tasks.get("tiny", {}).get("verdicts", {}).get("accepted", 0))
@@ -151,7 +134,7 @@ def test_a_whole_federation_over_mutual_tls(fleet: Fleet, loop: Loop) -> None:
     fleet.aggregator.start()
     for agent in agents:
         agent.start()
-    wait(loop, lambda: all(accepted(agent) == 2 for agent in agents), "two rounds")
+    until(lambda: all(accepted(agent) == 2 for agent in agents), loop.turn)
     connection = agents[0].status()["connection"]
     assert (connection["tls"], connection["plaintext"]) == (True, False)
     address = f"localhost:{fleet.mosquitto.port}"
@@ -169,9 +152,9 @@ def test_check_at_both_ends(fleet: Fleet, loop: Loop) -> None:
     fleet.aggregator.add_task(rounds=1, goal=2)
     assert "lets the aggregator do what it needs" in fleet.aggregator.run("check")
     fleet.aggregator.start()
-    wait(loop, lambda: "connected to" in fleet.aggregator.log_text(), "the aggregator")
+    until(lambda: "connected to" in fleet.aggregator.log_text(), loop.turn)
     agent.start()
-    wait(loop, lambda: "tiny" in agent.status().get("tasks", {}), "a plan")
+    until(lambda: "tiny" in agent.status().get("tasks", {}), loop.turn)
     found = {r["check"]: r["says"] for r in agent.json("check")}
     assert "lets this device read, write and retain" in found["MQTT broker"]
     assert f"{fleet.directory / 'one.crt'} holds until 20" in found["MQTT broker"]
@@ -188,7 +171,7 @@ def test_check_at_both_ends(fleet: Fleet, loop: Loop) -> None:
 
 def test_fault_of_tls_is_what_check_and_log_say_at_both_ends(fleet: Fleet, loop: Loop) -> None:
     agent = fleet.device("one")
-    words = "is not for localhost: set mqtt.host to a name that is in it"
+    words = "is not for localhost: set mqtt.host, or mqtt.server_name, to a name that is in it"
     fleet.type(fleet.server)  # for broker.local alone
     fleet.mosquitto.restart()
     assert words in fleet.aggregator.run("check", code=Exit.FAILED)
@@ -196,8 +179,8 @@ def test_fault_of_tls_is_what_check_and_log_say_at_both_ends(fleet: Fleet, loop:
     assert words in found["MQTT broker"]
     fleet.aggregator.start()
     agent.start()
-    wait(loop, lambda: words in fleet.aggregator.log_text(), "the aggregator's log")
-    wait(loop, lambda: words in agent.status().get("connection", {}).get("reason", ""), "status")
+    until(lambda: words in fleet.aggregator.log_text(), loop.turn)
+    until(lambda: words in agent.status().get("connection", {}).get("reason", ""), loop.turn)
     assert words in agent.log_text()
 
 
@@ -206,15 +189,9 @@ def test_new_certificate_is_taken_up_by_a_reload(fleet: Fleet, tmp_path: Path, w
     """mosquitto sees the new one; a file that is of no use changes nothing, and is named."""
     end: Agent | Aggregator = fleet.device("one") if which == "agent" else fleet.aggregator
     certificate = tmp_path / ("one.crt" if which == "agent" else "aggregator.crt")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.bind(str(tmp_path / "notify"))
-        manager.settimeout(60)
-
-        def hear(word: str) -> None:
-            while word.encode() not in manager.recv(4096):
-                pass
-
-        end.start(NOTIFY_SOCKET=str(tmp_path / "notify"))
+    with Manager() as manager:
+        hear = manager.hear
+        end.start(**manager.environment)
         process = end.process
         assert process is not None
         hear("READY=1")
@@ -250,13 +227,13 @@ def test_plain_tcp_that_was_asked_for_is_told_everywhere(tmp_path: Path, loop: L
         aggregator.add_task()
         aggregator.start()
         told = f"connected to 127.1:{mosquitto.port}, not encrypted (mqtt.tls)"
-        wait(loop, lambda: told in aggregator.log_text(), "the aggregator's log")
+        until(lambda: told in aggregator.log_text(), loop.turn)
         agent.config.write_text(
             re.sub("root_key = .*", f'root_key = "{ROOT.public.hex()}"', agent.config.read_text())
         )
         agent.start()
-        wait(loop, lambda: told in agent.log_text(), "the device's log")
-        wait(loop, lambda: agent.status().get("connection", {}).get("connected"), "status")
+        until(lambda: told in agent.log_text(), loop.turn)
+        until(lambda: agent.status().get("connection", {}).get("connected"), loop.turn)
         assert PLAINTEXT in agent.run("status").stdout
         found = {r["check"]: r["says"] for r in agent.json("check", code=Exit.FAILED)}
         assert PLAINTEXT in found["MQTT broker"]

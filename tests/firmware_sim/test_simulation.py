@@ -49,6 +49,7 @@ def test_check_able_refuses_rounds_that_would_never_end(tmp_path: Path) -> None:
         ("training_s = 1.0", "training_s = -1", r"simulation\.training_s = -1: allowed"),
         ("channels = 2", "channels = 1", r"task\.channels = 1: .*stream\.toml has 2"),
         ('stream = "wrist"', 'stream = "ankle"', r"task\.stream = ankle: .*stream\.toml has wrist"),
+        ("[training]", "[training]\nnew_examples = 1", r"training\.new_examples: allowed .*: 0"),
         ("rounds = 3", "rounds = 0", r"task\.rounds: a simulation has an end: say --rounds"),
     ],
 )

@@ -411,6 +411,16 @@ static void run_shift(const fdl_kernels *kernels, scene *s) {
     kernels->shift(s->acc, s->acc, s->count, s->shift, s->relu ? INT32_MAX : (1 << 30) - 1);
 }
 
+static void draw_subtract(scene *s) {
+    draw_shift(s);
+    s->g = take_int32(s, s->count, INT32_MAX); /* the biases */
+}
+
+static void run_subtract(const fdl_kernels *kernels, scene *s) {
+    kernels->subtract(s->g, s->acc, s->count, s->shift);
+    memset(s->acc, 0, s->count * sizeof *s->acc); /* they may be anything now */
+}
+
 static void draw_has_lowest(scene *s) {
     s->count = draw_length(600);
     s->x = take_int8(s, s->count);
@@ -473,6 +483,7 @@ static const function FUNCTIONS[] = {
     {"scale", draw_scale, run_scale},
     {"add_up", draw_add_up, run_add_up},
     {"shift", draw_shift, run_shift},
+    {"subtract", draw_subtract, run_subtract},
     {"has_lowest", draw_has_lowest, run_has_lowest},
     {"softmax", draw_softmax, run_softmax},
     {"narrow", draw_narrow, run_narrow},

@@ -1,6 +1,7 @@
 """The inner loops in plain C, which all others are compared with: sums, rounding, limits."""
 
 import ctypes
+import re
 
 import numpy as np
 import pytest
@@ -12,15 +13,14 @@ from tests.native import compiler
 from tests.native import reference as ref
 
 INT8 = st.integers(-127, 127)
+INT32 = st.one_of(st.integers(-(2**31), 2**31 - 1), st.sampled_from([-(2**31), 2**31 - 1]))
 LENGTHS = st.sampled_from([0, 1, 2, 3, 4, 5, 7, 16, 63, 64, 65, 129, 300])
 CORNERS = np.array([-32768, -32767, -1, 0, 1, 32766, 32767], np.int16)
 
 Array = NDArray[np.signedinteger | np.unsignedinteger]
 SOURCES = ["loops/plain.c", "numbers/numbers.c", "numbers/softmax.c"]
-LOOPS = [
-    "dot", "spread", "gradient", "apply", "descend", "descend_one", "magnitude", "mask", "scale",
-    "add_up", "shift", "has_lowest", "softmax", "narrow",
-]  # fmt: skip
+TABLE = (compiler.ROOT / "native/src/loops/kernels.h").read_text()
+LOOPS = re.findall(r"^ +\w+ \(\*(\w+)\)\(", TABLE, re.MULTILINE)
 
 
 class Kernels(ctypes.Structure):
@@ -101,6 +101,12 @@ class Plain:
         numbers = ctypes.c_size_t(len(acc)), ctypes.c_int32(shift), ctypes.c_int32(low)
         self.call("narrow", pointer(acc), *numbers, pointer(q))
         return q
+
+    def subtract(self, biases: ref.Int32, sums: ref.Int32, shift: int) -> ref.Int32:
+        new = biases.copy()
+        count = ctypes.c_size_t(len(new))
+        self.call("subtract", pointer(new), pointer(sums.copy()), count, ctypes.c_int32(shift))
+        return new
 
 
 def pointer(values: Array) -> ctypes.c_void_p:
@@ -232,3 +238,24 @@ def test_narrow_rounds_to_nearest_and_saturates(
     shift = min(24, needed + more)
     expected = np.clip(ref.rshift(np.array(acc, np.int64), shift), low, 127)
     assert np.array_equal(plain.narrow(np.array(acc, np.int32), shift, low), expected)
+
+
+@given(
+    st.lists(st.tuples(INT32, INT32), max_size=20),
+    st.integers(-40, 40),
+)
+def test_subtract_saturates_what_is_shifted_and_what_is_left(
+    plain: Plain, pairs: list[tuple[int, int]], shift: int
+) -> None:
+    """Section 5.4 of native/NUMERICS.md, in numbers without end."""
+    expected = [sat32(bias - sat32(rshift(total, shift))) for bias, total in pairs]
+    biases, sums = (np.array([pair[i] for pair in pairs], np.int32) for i in range(2))
+    assert plain.subtract(biases, sums, shift).tolist() == expected
+
+
+def sat32(value: int) -> int:
+    return max(-(2**31), min(value, 2**31 - 1))
+
+
+def rshift(value: int, shift: int) -> int:
+    return (value + (1 << shift >> 1)) >> shift if shift >= 0 else value << -shift

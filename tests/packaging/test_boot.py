@@ -8,30 +8,12 @@ from typing import Any
 import pytest
 
 from fedling_protocol.exits import Exit
-from tests.support.agent import rows
+from tests.support.agent import TASK, rows
 from tests.support.machine import HOME, Machine, blocks, lines, machine
 
 README = Path(__file__).parent.parent.parent / "README.md"
 SERVICES = ("fedling-agent", "fedling-broker")
 STATES = ("/var/lib/fedling-agent", "/var/lib/fedling-broker")
-TASK = """
-[task]
-name = "watch"
-stream = "wrist"
-window = 4
-stride = 4
-channels = 2
-labels = ["label 0", "label 1", "label 2"]
-rounds = 2
-[model]
-layers = [8, 3]
-[training]
-epochs = 1
-batch = 4
-learning_rate = 0.1
-[cohort]
-goal = 1
-"""
 DYNAMIC = "[Service]\nUser=\nGroup=\nDynamicUser=yes\n"
 
 

@@ -65,6 +65,10 @@ class Signer:
         self.kid = digest[:8]
         self.device = base64.b32encode(digest[:10]).decode().lower()
 
+    def sign(self, data: bytes) -> bytes:
+        """RFC 8032, of bytes as they are."""
+        return self._private.sign(data)
+
     def seal(
         self, payload: bytes, bound: bytes, protected: bytes = b"\xa1\x01\x27", tag: int = 18
     ) -> bytes:

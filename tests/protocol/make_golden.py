@@ -14,7 +14,9 @@ from pathlib import Path
 from tests.protocol.by_hand import Signer, Value, cbor, diagnostic
 
 GOLDEN = Path(__file__).parent / "golden"
-ROOT_KEY, ONLINE_KEY, DEVICE_KEY = (Signer(bytes([n]) * 32) for n in (1, 2, 3))
+ROOT_KEY, ONLINE_KEY, DEVICE_KEY, AUTHORITY_KEY, SECOND_KEY, THIRD_KEY = (
+    Signer(bytes([n]) * 32) for n in range(1, 7)
+)
 DEVICE = DEVICE_KEY.device
 PLAN_ID, NONCE = bytes(range(16)), bytes(range(100, 108))
 BASE, HAVE = hashlib.sha256(b"base").digest(), hashlib.sha256(b"update").digest()
@@ -61,6 +63,7 @@ TRAINING_FIELDS: Json = {
     "epochs": 3, "batch": 16, "lr_q24": 1_048_576, "min_examples": 20, "weight_cap": 1000,
     "holdout": 200, "holdout_block": 500,
     "momentum": 230, "clip_q16": 65_536, "frozen": 1, "proximal_q16": 655,
+    "new_examples": 0,
 }  # fmt: skip
 
 
@@ -74,7 +77,10 @@ def main() -> None:
 
 def vectors() -> dict[str, Json]:
     """Every file's content, by its name without .json."""
-    return {**certificates(), **plans(), **answers(), **from_device(), "digests": digests()}
+    return {
+        **certificates(), **plans(), **answers(), **from_device(), **enrolment(),
+        "digests": digests(), "token": token(),
+    }  # fmt: skip
 
 
 def message(signer: Signer, topic: str, payload: Value, fields: Json) -> Json:
@@ -93,18 +99,50 @@ def message(signer: Signer, topic: str, payload: Value, fields: Json) -> Json:
 
 
 def certificates() -> dict[str, Json]:
-    result = {}
-    for owner, role, key, serial in (
-        ("aggregator", "aggregator", ONLINE_KEY.public, 7),
-        (DEVICE, "device", DEVICE_KEY.public, 70_000),
-    ):
-        result[f"certificate-{role}"] = message(
-            ROOT_KEY,
-            f"keys/{owner}",
-            {0: 1, 1: key, 2: role, 3: "demo", 4: owner, 5: serial},
-            {"key": key.hex(), "role": role, "fleet": "demo", "id": owner, "serial": serial},
-        )
-    return result
+    def certificate(
+        signer: Signer, owner: str, key: bytes, serial: int, more: dict[int, Value], **fields: Value
+    ) -> Json:
+        role = "device" if owner == DEVICE else owner
+        payload: Value = {0: 1, 1: key, 2: role, 3: "demo", 4: owner, 5: serial, **more}
+        said: Json = {
+            "key": key.hex(), "role": role, "fleet": "demo", "id": owner, "serial": serial,
+            "issued_s": 0, "until_s": 0, "name": "", "revoked": False, **fields,
+        }  # fmt: skip
+        return message(signer, f"keys/{owner}", payload, said)
+
+    online, device, authority = ONLINE_KEY.public, DEVICE_KEY.public, AUTHORITY_KEY.public
+    return {
+        "certificate-aggregator": certificate(ROOT_KEY, "aggregator", online, 7, {}),
+        "certificate-device": certificate(ROOT_KEY, DEVICE, device, 70_000, {}),
+        "certificate-authority": certificate(
+            ROOT_KEY, "authority", authority, 8, {6: 1_790_000_000, 7: 1_947_680_000},
+            issued_s=1_790_000_000, until_s=1_947_680_000,
+        ),
+        "certificate-named": certificate(
+            AUTHORITY_KEY, DEVICE, device, 70_001,
+            {6: 1_790_000_100, 7: 1_797_776_100, 8: "kitchen"},
+            issued_s=1_790_000_100, until_s=1_797_776_100, name="kitchen",
+        ),
+        "certificate-revoked": certificate(
+            AUTHORITY_KEY, DEVICE, device, 70_002, {6: 1_790_000_200, 8: "kitchen", 9: True},
+            issued_s=1_790_000_200, name="kitchen", revoked=True,
+        ),
+        "roots": roots(),
+    }  # fmt: skip
+
+
+def roots() -> Json:
+    """Each root signs an array of five, which no envelope's signature is over."""
+    links: list[Value] = []
+    fields: list[Json] = []
+    chain = (ROOT_KEY, SECOND_KEY, THIRD_KEY)
+    for index, issued_s in ((1, 1_800_000_000), (2, 1_900_000_000)):
+        key = chain[index].public
+        said = cbor(["fedling root 1", "demo", index, key, issued_s])
+        signature = chain[index - 1].sign(said)
+        links.append({1: key, 2: issued_s, 3: signature})
+        fields.append({"key": key.hex(), "issued_s": issued_s, "signature": signature.hex()})
+    return message(THIRD_KEY, "roots/list", {0: 1, 1: links}, {"links": fields})
 
 
 def plans() -> dict[str, Json]:
@@ -127,6 +165,10 @@ def plans() -> dict[str, Json]:
     statistics_fields = {**fields, "kind": "statistics", "spec": FLEET_FIELDS, "codec": "sums"}
     named: dict[int, Value] = {**plan, 11: [DEVICE, "abcdefghijklmnop"], 13: 60}
     named_fields = {**fields, "cohort": [DEVICE, "abcdefghijklmnop"], "spread_s": 60}
+    training = plan[7]
+    assert isinstance(training, dict)
+    wants_new: Value = {**plan, 7: {**training, 12: 30}}
+    wants_new_fields = {**fields, "training": {**TRAINING_FIELDS, "new_examples": 30}}
     rest: dict[int, Value] = {0: 1, 1: "rest", 4: 40, 5: BASE, 6: SPEC, 12: 321, 14: 86_400}
     rest_fields: Json = {
         "version": 40, "model_hash": BASE.hex(), "spec": SPEC_FIELDS, "model_size": 321,
@@ -162,6 +204,7 @@ def plans() -> dict[str, Json]:
         "tasks": message(ONLINE_KEY, "tasks/list", tasks, tasks_fields),
         "plan": message(ONLINE_KEY, "watch/plan/train", plan, fields),
         "plan-cohort": message(ONLINE_KEY, "watch/plan/train", named, named_fields),
+        "plan-new-examples": message(ONLINE_KEY, topic, wants_new, wants_new_fields),
         "rest": message(ONLINE_KEY, "watch/plan/train", rest, rest_fields),
         "model": message(ONLINE_KEY, "watch/model/40", model, model_fields),
         "model-drawn": message(ONLINE_KEY, "watch/model/40", drawn, drawn_fields),
@@ -239,6 +282,109 @@ def from_device() -> dict[str, Json]:
             DEVICE_KEY, f"watch/up/{DEVICE}/{PLAN_ID.hex()}/0", statistics, statistics_fields
         ),
         "state": message(DEVICE_KEY, f"state/{DEVICE}", {0: 1, 1: "waiting", 2: 40}, state_fields),
+    }
+
+
+SECRET = bytes(range(200, 216))
+TLS_KEY = bytes([2]) + bytes(range(32))  # an x that a point has
+ASK_NONCE, SEAL_KEY = bytes(range(50, 66)), bytes(range(150, 182))
+TLS_CERTIFICATE, TLS_CA = b"0\x82 not a certificate", b"0\x82 nor this"
+
+
+def derived(label: str, size: int) -> bytes:
+    """RFC 5869, without salt, of at most one block."""
+    extracted = hmac.new(bytes(32), SECRET, hashlib.sha256).digest()
+    info = f"fedling token 1 {label}".encode()
+    return hmac.new(extracted, info + b"\x01", hashlib.sha256).digest()[:size]
+
+
+def code(purpose: str, payload: dict[int, Value]) -> bytes:
+    """What proves the token over a message that has no code yet."""
+    return hmac.new(derived(purpose, 32), cbor(payload), hashlib.sha256).digest()
+
+
+def enrolment() -> dict[str, Json]:
+    token_id = derived("id", 8)
+    renewal: dict[int, Value] = {0: 1, 1: DEVICE_KEY.public, 2: ASK_NONCE, 3: TLS_KEY}
+    ask: dict[int, Value] = {**renewal, 4: "kitchen", 5: token_id, 7: SEAL_KEY}
+    proof = code("ask", ask)
+    ask[6] = proof
+    renewal_fields: Json = {
+        "key": DEVICE_KEY.public.hex(), "nonce": ASK_NONCE.hex(), "tls_key": TLS_KEY.hex(),
+        "name": "", "token_id": None, "mac": None, "seal_key": None,
+    }  # fmt: skip
+    ask_fields: Json = {
+        **renewal_fields, "name": "kitchen", "token_id": token_id.hex(), "mac": proof.hex(),
+        "seal_key": SEAL_KEY.hex(),
+    }  # fmt: skip
+    signed = certificates()
+    authority, aggregator, device, chain = (
+        bytes.fromhex(str(signed[name]["envelope"]))
+        for name in (
+            "certificate-authority",
+            "certificate-aggregator",
+            "certificate-named",
+            "roots",
+        )
+    )
+    granted: dict[int, Value] = {
+        0: 1, 1: ASK_NONCE, 2: "",
+        3: {
+            1: ROOT_KEY.public, 2: authority, 3: aggregator, 4: device, 5: "192.168.1.20", 6: 8883,
+            7: chain, 8: TLS_CERTIFICATE, 9: TLS_CA,
+        },
+    }  # fmt: skip
+    proof = code("answer", granted)
+    granted[4] = proof
+    granted_fields: Json = {
+        "nonce": ASK_NONCE.hex(), "reason": "", "mac": proof.hex(),
+        "grant": {
+            "root": ROOT_KEY.public.hex(), "authority": authority.hex(),
+            "aggregator": aggregator.hex(), "device": device.hex(), "host": "192.168.1.20",
+            "port": 8883, "roots": chain.hex(), "tls_certificate": TLS_CERTIFICATE.hex(),
+            "tls_ca": TLS_CA.hex(),
+        },
+    }  # fmt: skip
+    refused: Value = {0: 1, 1: ASK_NONCE, 2: "token used up"}
+    refused_fields: Json = {
+        "nonce": ASK_NONCE.hex(), "reason": "token used up", "grant": None, "mac": None,
+    }  # fmt: skip
+    where, back = f"enrol/{DEVICE}", f"enrolled/{DEVICE}"
+    return {
+        "enrol": message(DEVICE_KEY, where, ask, ask_fields),
+        "enrol-renewal": message(DEVICE_KEY, where, renewal, renewal_fields),
+        "enrolled": message(ONLINE_KEY, back, granted, granted_fields),
+        "enrolled-refused": message(ONLINE_KEY, back, refused, refused_fields),
+    }
+
+
+def token() -> Json:
+    """Its text, and what is derived from it."""
+    mark = hashlib.sha256(ROOT_KEY.public).digest()[:16]
+    data = b"\x01" + SECRET + mark + struct.pack(">H", 8884)
+    data += b"\x04demo" + b"\x00" + b"\x0c192.168.1.20"
+    data += hashlib.sha256(b"fedling token" + data).digest()[:4]
+    bits = "".join(f"{byte:08b}" for byte in data)
+    bits += "0" * (-len(bits) % 5)
+    letters = [
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"[int(bits[n : n + 5], 2)] for n in range(0, len(bits), 5)
+    ]
+    groups = ["".join(letters[n : n + 4]) for n in range(0, len(letters), 4)]
+    return {
+        "secret": SECRET.hex(),
+        "fingerprint": mark.hex(),
+        "fleet": "demo",
+        "topic_root": "fedling",
+        "host": "192.168.1.20",
+        "port": 8884,
+        "text": "-".join(groups),
+        "id": derived("id", 8).hex(),
+        "user": f"enrol-{derived('id', 8).hex()}",
+        "password": derived("password", 16).hex(),
+        "mac_of_nothing": {
+            purpose: hmac.new(derived(purpose, 32), b"", hashlib.sha256).hexdigest()
+            for purpose in ("ask", "answer")
+        },
     }
 
 

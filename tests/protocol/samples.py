@@ -13,9 +13,14 @@ from fedling_protocol.wire.topics import Topics
 from fedling_protocol.wire.trust import Trust
 
 GOLDEN = Path(__file__).parent / "golden"
-MESSAGES = sorted(path.stem for path in GOLDEN.glob("*.json") if path.stem != "digests")
+NO_MESSAGES = ("digests", "token")
+MESSAGES = sorted(path.stem for path in GOLDEN.glob("*.json") if path.stem not in NO_MESSAGES)
 TOPICS = Topics("fedling", "demo")
-ROOT, ONLINE, DEVICE = (SigningKey.from_seed(bytes([n]) * 32) for n in (1, 2, 3))
+ROOT, ONLINE, DEVICE, AUTHORITY, SECOND, THIRD = (
+    SigningKey.from_seed(bytes([n]) * 32) for n in range(1, 7)
+)
+KEYS = {key.kid: key for key in (ROOT, ONLINE, DEVICE, AUTHORITY, SECOND, THIRD)}
+EVERYBODY = ("certificate-authority", "certificate-aggregator", "certificate-device", "roots")
 
 
 @cache
@@ -46,11 +51,16 @@ def message(name: str) -> Message:
 
 
 def trust(*certificates: str) -> Trust:
-    """Knows the root and these golden certificates; all of them if none is named."""
+    """Knows the root and these golden messages; everybody if none is named."""
     result = Trust(TOPICS, ROOT.public)
-    for name in certificates or ("certificate-aggregator", "certificate-device"):
+    for name in certificates or EVERYBODY:
         result.open(topic(name), envelope(name))
     return result
+
+
+def signer(name: str) -> SigningKey:
+    """Who signed a golden message, as its key id tells."""
+    return KEYS[envelope(name)[9:17]]
 
 
 def plain(message: Message) -> object:

@@ -14,7 +14,7 @@ ELSEWHERE = (
     *("broker.local", "192.168.1.9", "10.0.0.1", "fe80::1", "0.0.0.0", "::", "1.127.0.0.1"),
     *("localhost.example.org", "127.0.0.1.example.org", "nolocalhost", "::ffff:10.0.0.1", "x"),
 )
-FILE_KEYS = 'ca_file = "c"', 'certificate_file = "d"', 'key_file = "k"'
+TLS_KEYS = 'ca_file = "c"', 'certificate_file = "d"', 'key_file = "k"', 'server_name = "n"'
 
 
 def read(*lines: str) -> MqttSettings:
@@ -48,7 +48,7 @@ def test_tls_has_its_own_port_and_no_need_of_a_permission(host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "keys", [some for n in range(4) for some in itertools.combinations(FILE_KEYS, n)]
+    "keys", [some for n in range(5) for some in itertools.combinations(TLS_KEYS, n)]
 )
 @pytest.mark.parametrize("tls", [True, False])
 @pytest.mark.parametrize("plaintext", [True, False])
@@ -56,12 +56,27 @@ def test_keys_that_do_not_fit_each_other(keys: tuple[str, ...], tls: bool, plain
     """Every combination: a pair is whole, files are TLS's, and who wants TLS wants no plaintext."""
     lines = ['host = "localhost"', *keys]
     lines += ["tls = true"] * tls + ["allow_plaintext = true"] * plaintext
-    whole = (FILE_KEYS[1] in keys) == (FILE_KEYS[2] in keys)
+    whole = (TLS_KEYS[1] in keys) == (TLS_KEYS[2] in keys)
     if whole and (tls or not keys) and not (tls and plaintext):
         assert read(*lines).tls is tls
         return
     with pytest.raises(SettingsError, match=r"together only|of no use without tls|contradict"):
         read(*lines)
+
+
+@pytest.mark.parametrize(
+    ("line", "proven"),
+    [("", "192.168.1.9"), ('server_name = ""', "192.168.1.9"), ('server_name = "f.x"', "f.x")],
+)
+def test_name_that_the_certificate_must_prove_is_the_given_one_else_the_host(
+    line: str, proven: str
+) -> None:
+    assert read('host = "192.168.1.9"', "tls = true", line).proven_name == proven
+
+
+def test_server_name_is_one() -> None:
+    with pytest.raises(SettingsError, match="1 to 63 characters"):
+        read('host = "h"', "tls = true", 'server_name = "a..b"')
 
 
 def test_within_takes_every_relative_path_from_the_folder_of_the_file() -> None:

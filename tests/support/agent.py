@@ -14,6 +14,7 @@ from typing import Any
 from fedling_agent.service.control import Client, Unavailable
 from fedling_sim.world import FakeDevice, Weather
 from tests.support.aggregator import ROOT, TOPICS
+from tests.support.waiting import until
 
 GOOD = Weather(mains=True, battery=90, temperature=40, network=True)
 STOP_S = 30.0
@@ -28,6 +29,25 @@ resolution = 0.01
 name = "y"
 unit = "m/s2"
 resolution = 0.01
+"""
+ROUNDS = 2
+TASK = f"""
+[task]
+name = "watch"
+stream = "wrist"
+window = 4
+stride = 4
+channels = 2
+labels = ["label 0", "label 1", "label 2"]
+rounds = {ROUNDS}
+[model]
+layers = [8, 3]
+[training]
+epochs = 1
+batch = 4
+learning_rate = 0.1
+[cohort]
+goal = 1
 """
 
 
@@ -121,6 +141,16 @@ sys = "sys"
                 env=os.environ | environment,
                 start_new_session=True,
             )
+
+    def serve(self) -> None:
+        """Start it, and wait until it answers."""
+        self.start()
+        until(self._answers, says=self.log_text)
+
+    def _answers(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, self.log_text()
+        return bool(self.status())
 
     def status(self) -> dict[str, Any]:
         """From the running service; empty while it does not answer."""

@@ -43,6 +43,7 @@ from fedling_protocol.wire.payload import kind_of
 from fedling_protocol.wire.refused import Refused
 from fedling_protocol.wire.topics import Topics
 from fedling_protocol.wire.trust import Received, Trust
+from tests.support.waiting import until
 
 PATIENCE_S = 60.0
 ROOT = SigningKey.from_seed(b"r" * 32)
@@ -109,12 +110,7 @@ class FakeAggregator:
 
     def until(self, condition: Callable[[], object], patience_s: float = PATIENCE_S) -> None:
         """Serve until the condition holds."""
-        late: list[bool] = []
-        timer = self.loop.after(patience_s, lambda: late.append(True))
-        while not condition():
-            assert not late, f"still waiting; {self._seen()}"
-            self.loop.turn(0.05)  # the condition may depend on another process
-        timer.cancel()
+        until(condition, self.loop.turn, says=self._seen, patience_s=patience_s)
 
     @property
     def connected(self) -> bool:

@@ -10,16 +10,19 @@ from tests.support.tools import absent, need
 
 ROOT = Path(__file__).parent.parent.parent
 BEGAN_TLS = "protocol/fedling_protocol/net/tls.py"  # before it: signed messages over plain TCP
+BEGAN_ENROLMENT = "protocol/fedling_protocol/wire/token.py"  # before it: the root certifies all
 FOLDERS = ("native", "protocol", "agent", "broker")
 FILES = ("setup.py", "pyproject.toml", "README.md")
 
 
 def unpack_before(file: str, directory: Path) -> Path:
-    """The packages as they were before a file came, with a kernel. `absent` in a shallow clone."""
+    """The packages as they were before a file came, with a kernel; `absent` without that past."""
     git = need("git")
     words = [git, "log", "--diff-filter=A", "--format=%H", "--", file]
-    came = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    commit = f"{came.split()[-1]}^"
+    came = subprocess.run(words, cwd=ROOT, capture_output=True, text=True).stdout.split()
+    if not came:
+        absent(f"no git history here that says when {file} came: clone the repository")
+    commit = f"{came[-1]}^"
     archive = subprocess.run(
         [git, "archive", commit, *FILES, *FOLDERS], cwd=ROOT, capture_output=True
     )

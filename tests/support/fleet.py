@@ -42,6 +42,7 @@ from fedling_protocol.wire.messages import (
 from fedling_protocol.wire.refused import Refused
 from fedling_protocol.wire.topics import Topics
 from fedling_protocol.wire.trust import Trust
+from tests.support.waiting import until
 
 PATIENCE_S = 60.0
 ROOT = SigningKey.from_seed(b"R" * 32)
@@ -88,7 +89,7 @@ class Aggregator:
     def run(self, *words: str, code: int = 0) -> str:
         """A command, in this process; its output. Asserts its exit code."""
         options = ["--config", str(self.directory / "broker.toml")]
-        if words[0] == "init" or words[:2] == ("device", "add"):
+        if words[0] == "init":
             options += ["--root-key", str(self.directory / "root.key")]
         out = io.StringIO()
         with redirect_stdout(out), redirect_stderr(out):
@@ -163,16 +164,6 @@ class Aggregator:
             connection.close()
 
 
-def wait(loop: Loop, done: Callable[[], object], what: str, patience_s: float = PATIENCE_S) -> None:
-    """Run the loop until something is true."""
-    over = []
-    timer = loop.after(patience_s, lambda: over.append(True))
-    while not done():
-        assert not over, f"waited {patience_s:.0f} s for {what}"
-        loop.turn(0.05)
-    timer.cancel()
-
-
 class Device:
     """A device by script: it connects, remembers what it is told, and sends what it is asked to."""
 
@@ -229,7 +220,7 @@ class Device:
         return self.send(self.topics.of(Kind.UPDATE, "tiny", self.id, update.plan_id, 0), update)
 
     def wait_plan(self, number: int) -> Plan:
-        wait(self.loop, lambda: self.plan and self.plan.round == number, f"round {number}")
+        until(lambda: self.plan and self.plan.round == number, self.loop.turn)
         assert self.plan is not None
         return self.plan
 
@@ -250,7 +241,7 @@ class Device:
                 self.loop.after(0.5, again)
 
         again()
-        wait(self.loop, answered, "an answer to a join")
+        until(answered, self.loop.turn)
         mine = [t for t in self.tickets[tickets:] if t.nonce in nonces]
         return mine[0] if mine else self.receipts[-1]
 
@@ -274,7 +265,7 @@ class Device:
                 self.loop.after(0.5, again)
 
         self.loop.after(0.5, again)
-        wait(self.loop, find, "a receipt")
+        until(find, self.loop.turn)
         found = find()
         assert found is not None
         return found

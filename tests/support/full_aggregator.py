@@ -8,7 +8,8 @@ from pathlib import Path
 
 from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.wire.messages import Receipt, Ticket, Verdict
-from tests.support.fleet import Aggregator, Device, wait
+from tests.support.fleet import Aggregator, Device
+from tests.support.waiting import until
 
 
 def fill(directory: Path) -> Path:
@@ -37,7 +38,7 @@ def scenario(loop: Loop, aggregator: Aggregator, first: Device, second: Device) 
     ballast = fill(aggregator.directory / "broker-state")
     late = second.make_update(plan, 4)
     have = second.send_update(late)
-    wait(loop, lambda: "nothing is accepted" in aggregator.log_text(), "a word about the disk")
+    until(lambda: "nothing is accepted" in aggregator.log_text(), loop.turn)
     assert "the disk is full; nothing is accepted" in aggregator.log_text()
     assert second.receipts == []
     # More than a page of the disk, whatever is free at the end of the write-ahead log.
@@ -49,7 +50,7 @@ def scenario(loop: Loop, aggregator: Aggregator, first: Device, second: Device) 
     ballast.unlink()
     receipt = second.receipt_for(have, lambda: second.send_update(late))
     assert receipt.verdict is Verdict.ACCEPTED
-    wait(loop, lambda: first.rest, "rest")
+    until(lambda: first.rest, loop.turn)
     assert "the disk can be written again" in aggregator.log_text()
     kept = first.ask(plan.plan_id)
     assert isinstance(kept, Receipt)

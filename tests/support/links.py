@@ -5,23 +5,23 @@ Names of links: "0" to "5" are devices, "aggregator" is the aggregator's.
 
 import shutil
 import sqlite3
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from fedling_agent.store.store import Store
+from fedling_broker.mosquitto.process import Mosquitto
 from fedling_broker.store.database import FILE
 from fedling_protocol.disk.errors import Missing
 from fedling_sim.chaos.fault import MUTE, REFUSING, WHOLE, End, Fault, Spell, flapping
 from fedling_sim.chaos.messages import Habits, Moment
 from fedling_sim.chaos.proxy import Proxy
-from fedling_sim.mosquitto import Mosquitto
 from tests.support.crash.evidence import Evidence, collect
 from tests.support.crash.federation import has_finished
 from tests.support.crash.fleet import DEVICES, TASK, Fleet, Layout
 from tests.support.crash.keeper import Keeper
+from tests.support.waiting import until
 
 AGGREGATOR = "aggregator"
 NAMES = (*map(str, range(DEVICES)), AGGREGATOR)
@@ -204,12 +204,15 @@ class _Run:
             self._pids[name] = self._keeper.start(program, words, self._log(name), forks=True)
 
     def until(self, condition: Callable[[], bool]) -> None:
-        late = time.monotonic() + PATIENCE_S
-        while not condition():
-            self._keeper.wait(LOOK_S)
-            ended = [name for name, pid in self._pids.items() if pid in self._keeper.ended]
-            assert not ended, f"{ended} ended\n{self._words()}"
-            assert time.monotonic() < late, f"unfinished: {self._unfinished}\n{self._words()}"
+        until(condition, self._turn, says=self._lack, look_s=LOOK_S, patience_s=PATIENCE_S)
+
+    def _lack(self) -> str:
+        return f"unfinished: {self._unfinished}\n{self._words()}"
+
+    def _turn(self, seconds: float) -> None:
+        self._keeper.wait(seconds)
+        ended = [name for name, pid in self._pids.items() if pid in self._keeper.ended]
+        assert not ended, f"{ended} ended\n{self._words()}"
 
     def finished(self) -> bool:
         """Whether every device has all its receipts, and the last model."""

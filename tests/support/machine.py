@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from tests.support.as_root import need_root
 from tests.support.tools import absent, need
+from tests.support.waiting import until
 
 ROOT = Path(__file__).parent.parent.parent
 DEBIAN = "bookworm"
@@ -89,12 +89,16 @@ class Machine:
 
     def until(self, holds: Callable[[], bool], what: str) -> None:
         """Wait for something that the machine does by itself."""
-        end = time.monotonic() + BOOT_S
-        while not holds():
+
+        def holds_and_it_runs() -> bool:
             assert self._nspawn is not None
             assert self._nspawn.poll() is None, (self.root.parent / "console").read_text()
-            assert time.monotonic() < end, f"waited for {what}\n{self.log()}"
-            time.sleep(0.1)
+            return holds()
+
+        def says() -> str:
+            return f"it was: {what}\n{self.log()}"
+
+        until(holds_and_it_runs, says=says, look_s=0.1, patience_s=BOOT_S)
 
     def _init(self) -> int:
         """The first process of the machine, seen from here; 0: there is none yet."""

@@ -5,11 +5,12 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from fedling_broker.mosquitto.process import Mosquitto
 from fedling_broker.store.store import Store
 from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.wire.messages import Answer, Plan, Receipt, Ticket, Update, Verdict
-from fedling_sim.mosquitto import Mosquitto
-from tests.support.fleet import Aggregator, Device, wait
+from tests.support.fleet import Aggregator, Device
+from tests.support.waiting import until
 
 GOAL = 3
 FILE = "home.fedling"
@@ -42,7 +43,7 @@ class Story:
         for device in (*self.devices, self.left, self.leaves):
             self.aggregator.enrol(device)
         self.aggregator.add_task(rounds=1000, goal=GOAL)
-        self.aggregator.run("device", "remove", self.left.id)
+        self.aggregator.run("device", "revoke", self.left.id)
         self.aggregator.start()
         for device in self.devices:
             device.wait_plan(1)
@@ -144,7 +145,7 @@ class Story:
         def all_have_heard() -> bool:
             return all(d.plan is not None and d.plan.epoch > former for d in self.devices)
 
-        wait(self.loop, all_have_heard, "a plan of a later epoch")
+        until(all_have_heard, self.loop.turn, says=lambda: "a plan of a later epoch")
 
     # --- what is left ----------------------------------------------------------------------------
 
@@ -171,7 +172,7 @@ class Story:
         everybody = [*self.devices, self.left, self.leaves, self.comes]
         for device in everybody:
             device.link.stop(None, partial(gone.append, device))
-        wait(self.loop, lambda: len(gone) == len(everybody), "goodbyes")
+        until(lambda: len(gone) == len(everybody), self.loop.turn, says=lambda: "goodbyes")
         self.aggregator.kill()
         print(self.aggregator.log_text()[-4000:])
 

@@ -12,7 +12,8 @@ from tests.support.agent import Agent, rows
 from tests.support.aggregator import ROOT as OTHER_ROOT
 from tests.support.crash.keeper import HERE
 from tests.support.crash.sitecustomize import AT, COUNT, RECORD
-from tests.support.fleet import ROOT, Aggregator, Device, wait
+from tests.support.fleet import ROOT, Aggregator, Device
+from tests.support.waiting import until
 
 LABELS = {"label 0": "up", "label 1": "down", "label 2": "still"}
 TASK = "tiny"
@@ -66,7 +67,11 @@ class Story:
         )
         process = self.agent.process
         assert process is not None
-        wait(self.loop, lambda: process.poll() is not None or self.accepted(), "a point")
+        until(
+            lambda: process.poll() is not None or self.accepted(),
+            self.loop.turn,
+            says=lambda: "a point",
+        )
         reached = process.poll() is not None
         self.agent.kill()
         socket = shutil.ignore_patterns("*.sock")
@@ -140,6 +145,6 @@ class Story:
     def close(self) -> None:
         gone: list[bool] = []
         self.other.link.stop(None, lambda: gone.append(True))
-        wait(self.loop, lambda: gone, "a goodbye")
+        until(lambda: gone, self.loop.turn, says=lambda: "a goodbye")
         self.aggregator.kill()
         print(self.aggregator.log_text()[-3000:])

@@ -58,12 +58,12 @@ def pull(agent: Agent, aggregator: FakeAggregator, watch_s: float) -> Pull:
     """Unplug in training; returns when the agent has paused and watch_s have passed."""
     first = cpu(agent)
     agent.world.show(UNPLUGGED)
-    end = time.monotonic() + watch_s
+    end = time.monotonic() + watch_s  # nothing tells that nothing happens: a while is watched
     before = done(agent)  # a batch that ends now began before the change
     last = dict(first)
-    while time.monotonic() < end:
+    while time.monotonic() < end:  # a child that ends takes its counter with it
         last |= cpu(agent)
-        time.sleep(POLL_S)
+        time.sleep(POLL_S)  # so its last value is read this often
     aggregator.until(lambda: agent.status()["child"] is None)
     return Pull(done(agent) - before, sum(last[pid] - first.get(pid, 0) for pid in last) / 1e9)
 

@@ -138,6 +138,7 @@ class HandLink:
     def __init__(self, owner: Owner | None = None) -> None:
         self.owner = owner
         self.connected = False
+        self.revoked = False
         self.sending = False
         self.receiving = 0
         self.refused: tuple[str, ...] = ()

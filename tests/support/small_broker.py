@@ -3,6 +3,8 @@
 import socket
 from collections.abc import Callable, Collection
 
+from tests.support.waiting import receive
+
 
 def small_broker(
     *, wildcards: bool = True, refused: Collection[str] = ()
@@ -63,14 +65,11 @@ def _read(peer: socket.socket) -> tuple[int, bytes] | None:
         return None
     length = shift = 0
     while True:
-        byte = peer.recv(1)[0]
+        byte = receive(peer, 1)[0]
         length, shift = length | (byte & 127) << shift, shift + 7
         if byte < 128:
             break
-    body = b""
-    while len(body) < length:
-        body += peer.recv(length - len(body))
-    return head[0], body
+    return head[0], receive(peer, length)
 
 
 def _texts(data: bytes, more: int) -> list[str]:

@@ -91,6 +91,8 @@ def _service(where: Installation) -> str:
     facts: dict[str, Any] = status.read(where)
     if facts["source"] != "service":
         raise Missing("it does not run; start it with: fedling-agent run")
+    if facts.get("revoked"):
+        raise Missing(str(facts["doing"]))
     if not facts["enrolled"]:
         raise Missing(f"runs, but is not enrolled; the operator runs: {facts['enrol']}")
     lost = facts["connection"].get("lost")  # a service of before the last upgrade tells none

@@ -51,6 +51,8 @@ class Total:
         """Tell it to a person."""
         counts = self.counts
         parts = [f"stored {counts['stored']} rows, refused {counts['refused']}"]
+        if row and not any(counts[name] for name in ("stored", "refused", "seen")):
+            parts.append("no row has come")  # a header alone, or nothing but empty lines
         if interrupted:
             parts.append(f"interrupted after row {row}")
         if counts["seen"]:

@@ -32,8 +32,8 @@ class Installation:
         """The configuration, for who cannot do without. Raises SettingsError if there is none."""
         if self.config is None:
             raise SettingsError(
-                f"{self.file}: there is no such file; it needs fleet, root_key and mqtt.host, "
-                "or name another with --config"
+                f"{self.file}: there is no such file; with a token `fedling-agent enroll` writes"
+                " it; by hand it needs fleet, root_key and mqtt.host, or name another with --config"
             )
         return self.config
 
@@ -74,7 +74,7 @@ def find(args: argparse.Namespace) -> Installation:
 
     So a file that root alone can read is opened before. Raises SettingsError, NotOurs.
     """
-    file: Path = args.config or configuration.DEFAULT_FILE
+    file: Path = args.config or configuration.default_file()
     wanted = bool(args.config) or os.path.lexists(file)
     config = configuration.load(file) if wanted else None
     state = configuration.state_directory(args.state, config)

@@ -4,7 +4,6 @@ import argparse
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Any
 
 from fedling_agent.commands import installation
@@ -17,6 +16,7 @@ from fedling_protocol.command import output
 from fedling_protocol.disk import lock
 from fedling_protocol.disk.errors import BadInput
 from fedling_protocol.exits import Exit
+from fedling_protocol.moments import moment
 
 LABELS = 4  # shown of each recording
 
@@ -27,16 +27,16 @@ Page = Callable[[int | None], Json]
 def show(args: argparse.Namespace) -> Exit:
     where = installation.find(args)
     with _pages(where, args.stream) as page:
-        found = _read(page, args.limit + 1)
+        limit = output.most(args)
+        found = _read(page, None if limit is None else limit + 1)
     if not found:
         _check_stream(where, args.stream)
-    rows = found[: args.limit]
+    rows = found[:limit]
     if args.json:
         output.print_json(rows)
         return Exit.OK
     output.print_rows([_row(one) for one in rows], empty="nothing is stored")
-    if len(found) > args.limit:
-        print(f"the newest {args.limit}; --limit shows more")
+    output.print_more(args, "the newest", more=len(found) > len(rows))
     return Exit.OK
 
 
@@ -117,10 +117,10 @@ def _alone(where: Installation) -> Iterator[Store]:
             store.close()
 
 
-def _read(page: Page, most: int) -> list[dict[str, Any]]:
+def _read(page: Page, most: int | None) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     below = None
-    while len(found) < most:
+    while most is None or len(found) < most:
         answer: dict[str, Any] = page(below)
         if not answer["recordings"]:
             break
@@ -132,11 +132,10 @@ def _read(page: Page, most: int) -> list[dict[str, Any]]:
 def _row(one: dict[str, Any]) -> dict[str, object]:
     labels = [f"{label} {samples}" for label, samples in one["labels"].items()]
     more = ", ..." if len(labels) > LABELS else ""
-    begun = datetime.fromtimestamp(one["start_ms"] / 1000, UTC).astimezone()
     return {
         "STREAM": one["stream"],
         "RECORDING": one["recording"],
-        "BEGUN": begun.strftime("%Y-%m-%d %H:%M"),
+        "BEGUN": moment(one["start_ms"] / 1000),
         "SAMPLES": one["samples"],
         "BYTES": one["bytes"],
         "HOLES": one["holes"],

@@ -1,20 +1,21 @@
 """`fedling-agent sent`: everything that left this device."""
 
 import argparse
-import datetime
 
 from fedling_agent.commands import installation
 from fedling_agent.store.store import Store
 from fedling_protocol.command import output
 from fedling_protocol.exits import Exit
+from fedling_protocol.moments import moment
 
 
 def run(args: argparse.Namespace) -> Exit:
     store = Store(installation.find(args).kept(), read_only=True)
     try:
-        messages = store.ledger.sent(max(0, args.limit))
+        found = store.ledger.sent()
     finally:
         store.close()
+    messages = found[: output.most(args)]
     if args.json:
         output.print_json(
             [
@@ -32,7 +33,7 @@ def run(args: argparse.Namespace) -> Exit:
         return Exit.OK
     rows = [
         {
-            "when": _when(m.time_ms),
+            "when": moment(m.time_ms / 1000),
             "kind": m.kind,
             "size": output.size(m.size),
             "meaning": m.meaning,
@@ -40,9 +41,5 @@ def run(args: argparse.Namespace) -> Exit:
         for m in messages
     ]
     output.print_rows(rows, empty="nothing was sent yet")
+    output.print_more(args, "the newest", more=len(found) > len(messages))
     return Exit.OK
-
-
-def _when(time_ms: int) -> str:
-    moment = datetime.datetime.fromtimestamp(time_ms / 1000, datetime.UTC).astimezone()
-    return moment.strftime("%Y-%m-%d %H:%M:%S")

@@ -16,6 +16,7 @@ from fedling_protocol.command import output
 from fedling_protocol.common_settings import PLAINTEXT
 from fedling_protocol.disk.errors import Missing
 from fedling_protocol.exits import Exit
+from fedling_protocol.moments import day
 
 MUCH_CLIPPED = 0.01  # of a training set: beyond four deviations lie far fewer values
 
@@ -94,12 +95,25 @@ def _counts(facts: Facts, prefix: str) -> str:
 
 
 def _enrolled(facts: Facts) -> str:
+    if facts.get("revoked"):
+        return output.paint("no: revoked", output.RED)
     if facts.get("enrolled"):
-        return "yes"
+        return _member(facts.get("certificate"))
     if facts.get("foreign"):
         return "no; root_key of agent.toml comes first, or the operator can do nothing"
     word = "not any more: it was removed" if facts.get("removed") else "no"
     return f"{word}; the operator runs: {facts['enrol']}"
+
+
+def _member(about: Facts | None) -> str:
+    """Say which fleet, under which name, until when."""
+    if about is None:
+        return "yes"
+    name = f" as {about['name']}" if about["name"] else ""
+    until = ""
+    if about["until_s"]:
+        until = f"; the certificate holds until {day(about['until_s'])} and is renewed before"
+    return f"yes, in {about['fleet']}{name}{until}"
 
 
 def _connection(about: Facts | None) -> list[tuple[str, str]]:

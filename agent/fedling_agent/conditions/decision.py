@@ -1,6 +1,6 @@
 """Decides from readings whether a device may train or transfer. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -65,11 +65,11 @@ def decide(
     A "no" comes at once, a "yes" after dwell_s of good readings. Said again of the same readings
     it is the same.
     """
-    limits = _limits(policy, task)
-    found = [
+    judged = (
         _judge(policy, row, limit, readings, memory)
-        for row, limit in zip(policy.rows, limits, strict=True)
-    ]
+        for row, limit in zip(policy.rows, _limits(policy, task), strict=True)
+    )
+    found = [verdict for verdict in judged if verdict is not None]
     same_s = readings.good_until - readings.at  # until then a look would be at these readings
     waits = [max(min(v.left_s, DWELL_CHECK_S), same_s) for v in found if v.left_s > 0]
     allowance = Allowance(
@@ -77,7 +77,7 @@ def decide(
         _reasons(policy, [v for v in found if v.condition.transfers]),
         min([policy.check_s, *waits]),
     )
-    return allowance, Memory({v.condition.name: v.past for v in found if v.past != NO_PAST})
+    return allowance, Memory({v.condition.name: v.past for v in found})
 
 
 @lru_cache(maxsize=64)
@@ -88,27 +88,30 @@ def _limits(policy: Policy, task: Conditions | None) -> tuple[Limit, ...]:
 
 @dataclass(frozen=True, slots=True)
 class _Verdict:
-    """What was decided about one condition."""
+    """What was decided about one condition that is not good, or has not been so for long enough."""
 
     condition: Condition
-    reason: Reason | None
+    reason: Reason | None  # None: it has to hold longer
     past: Past
     left_s: float = 0.0  # of the dwell
 
 
 def _judge(
     policy: Policy, row: Condition, limit: Limit, readings: Readings, memory: Memory
-) -> _Verdict:
-    """A plug that flaps ten times a second must not start a training ten times a second."""
+) -> _Verdict | None:
+    """A plug that flaps ten times a second must not start a training ten times a second.
+
+    None: the condition is good, and has been for as long as it must; most are, most of the time.
+    """
     past = memory.past.get(row.name, NO_PAST)
     reason = _reason(row, limit, readings, past.passed)
     if reason is not None:
         return _Verdict(row, reason, Past(reason.code == row.code, readings.at))
     if past.bad_at is None:
-        return _Verdict(row, None, NO_PAST)
+        return None
     left_s = policy.dwell_s - (readings.at - past.bad_at)
     if left_s <= 0:
-        return _Verdict(row, None, NO_PAST)
+        return None
     return _Verdict(row, None, Past(bad_at=past.bad_at), left_s)
 
 
@@ -135,12 +138,11 @@ def _reason(row: Condition, limit: Limit, readings: Readings, passed: bool) -> R
     )
 
 
-def _reasons(policy: Policy, found: Iterable[_Verdict]) -> tuple[Reason, ...]:
+def _reasons(policy: Policy, found: Sequence[_Verdict]) -> tuple[Reason, ...]:
     """What is wrong now; if nothing is, that it has to stay so for a while."""
-    found = list(found)
     wrong = tuple(dict.fromkeys(v.reason for v in found if v.reason is not None))
     last = max(found, key=lambda v: v.left_s, default=None)
-    if wrong or last is None or last.left_s <= 0:
+    if wrong or last is None:
         return wrong
     held_s = policy.dwell_s - last.left_s
     return (Reason(last.condition, Code.TOO_SOON, held_s, policy.dwell_s, unit="s"),)

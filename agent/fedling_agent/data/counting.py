@@ -1,8 +1,9 @@
 """Whether a device has the windows that a plan wants, kept up to date as samples come."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
-from fedling_agent.data.recording import Changes, Recording, Source
+from fedling_agent.data.recording import Changes, Known, Recording, Source
 from fedling_agent.data.windows import RUNS, Cutter, room
 from fedling_protocol.runtime.slices import Slices
 from fedling_protocol.wire.messages import TaskSpec, Training
@@ -30,9 +31,16 @@ class Counter:
     that are held out count: if too few were left without them, nothing is held out.
     """
 
-    def __init__(self, source: Source, spec: TaskSpec, training: Training) -> None:
-        """Count nothing yet."""
+    def __init__(
+        self,
+        source: Source,
+        spec: TaskSpec,
+        training: Training,
+        known: Callable[[int], Known | None] = lambda _: None,
+    ) -> None:
+        """Count nothing yet. known: how much of the recording with a key does not count"""
         self._source = source
+        self._known = known
         self._stream = spec.stream
         self._cutter = Cutter(spec, None)
         self._wanted = max(1, training.min_examples)
@@ -124,9 +132,17 @@ class Counter:
                     return
             self._below = recording.key
 
+    def _known_samples(self, recording: Recording) -> int:
+        known = self._known(recording.key)
+        return known.samples if known and known.revision == recording.revision else 0
+
     def _count_one(self, recording: Recording) -> Slices[bool]:
         """Count what is new in one recording. False: it was evicted or relabelled meanwhile."""
-        key, before = recording.key, self._counted.get(recording.key, _Counted(0, 0))
+        key, before = recording.key, self._counted.get(recording.key)
+        if before is None:
+            before = _Counted(self._known_samples(recording), 0)
+        if before.samples >= recording.samples:
+            return True
         found = before.windows
         self._counting = key
         runs = self._cutter.back(self._source, recording, before.samples)

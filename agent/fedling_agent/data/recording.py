@@ -18,6 +18,14 @@ class Recording:
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """How far a recording had come when it was last trained on."""
+
+    samples: int
+    revision: int  # of its labels: with other ones all of it is new
+
+
+@dataclass(frozen=True, slots=True)
 class Span:
     """Samples first..last (inclusive) have this label."""
 

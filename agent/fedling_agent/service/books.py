@@ -6,13 +6,13 @@ is booked on its round and taken from what is of no round: rows may be below zer
 """
 
 from collections import Counter
-from datetime import UTC, datetime
 from functools import lru_cache
 
 from fedling_agent.conditions.used import Hour, Used
 from fedling_agent.service.writer import Writer, ignore
 from fedling_agent.store.ledger import KEPT_DAYS, Ledger
 from fedling_agent.store.ledger import Traffic as Row
+from fedling_protocol.moments import day
 from fedling_protocol.net.framing import publish_size
 from fedling_protocol.net.tcpinfo import Traffic
 from fedling_protocol.runtime.loop import Clock
@@ -29,7 +29,7 @@ def day_of(wall_s: float) -> str:
 
 @lru_cache(maxsize=16)
 def _day_of_minute(minutes: int) -> str:
-    return datetime.fromtimestamp(60 * minutes, UTC).astimezone().strftime("%Y-%m-%d")
+    return day(60 * minutes)
 
 
 class Books:
@@ -41,7 +41,7 @@ class Books:
         self._ledger = ledger
         self._writer = writer
         self._used = used
-        self._traffic: dict[Key, Traffic] = {}
+        self._traffic: dict[Key, list[int]] = {}  # bytes sent and received
         self._counts: Counter[str] = Counter()
         self._kept: list[Hour] = []  # as they are on disk
         self._much = self._limits()
@@ -59,7 +59,7 @@ class Books:
         """Bytes that went through the socket."""
         self._used.move(traffic.sent + traffic.received)
         self._keep_if_much()
-        self._add(None, traffic)
+        self._add(self._key(None), traffic.sent, traffic.received)
 
     def on_work(self, seconds: float) -> None:
         """Hear what a training child took of a processor."""
@@ -68,15 +68,15 @@ class Books:
 
     def on_sent(self, plan_id: bytes | None, topic: str, size: int) -> None:
         """A message of so many bytes was handed to the link."""
-        self._book(plan_id, Traffic(publish_size(topic, size), 0))
+        self._book(plan_id, publish_size(topic, size), 0)
 
     def on_received(self, plan_id: bytes | None, topic: str, size: int) -> None:
         """A message of so many bytes has come."""
-        self._book(plan_id, Traffic(0, publish_size(topic, size)))
+        self._book(plan_id, 0, publish_size(topic, size))
 
     def pending(self) -> list[Row]:
         """What close() would write now."""
-        return [Row(*key, t.sent, t.received) for key, t in self._traffic.items()]
+        return [Row(*key, *moved) for key, moved in self._traffic.items()]
 
     def counters(self) -> dict[str, int]:
         """All counters, with what is not written yet."""
@@ -94,7 +94,7 @@ class Books:
 
         def give_back(_error: Exception) -> None:
             for row in rows:
-                self._add_row((row.day, row.plan_id), Traffic(row.sent, row.received))
+                self._add((row.day, row.plan_id), row.sent, row.received)
             self._counts.update(counts)
             self._kept = []
 
@@ -109,15 +109,20 @@ class Books:
         if self._used.work_ms >= work_ms or self._used.bytes >= moved:
             self.close()
 
-    def _book(self, plan_id: bytes | None, packet: Traffic) -> None:
+    def _book(self, plan_id: bytes | None, sent: int, received: int) -> None:
         if len(self._traffic) > KEPT_DAYS:
             self.close()
         if plan_id is not None:
-            self._add(plan_id, packet)
-            self._add(None, Traffic() - packet)
+            self._add(self._key(plan_id), sent, received)
+            self._add(self._key(None), -sent, -received)
 
-    def _add(self, plan_id: bytes | None, traffic: Traffic) -> None:
-        self._add_row((day_of(self._clock.wall()), plan_id), traffic)
+    def _key(self, plan_id: bytes | None) -> Key:
+        return day_of(self._clock.wall()), plan_id
 
-    def _add_row(self, key: Key, traffic: Traffic) -> None:
-        self._traffic[key] = self._traffic.get(key, Traffic()) + traffic
+    def _add(self, key: Key, sent: int, received: int) -> None:
+        moved = self._traffic.get(key)
+        if moved is None:
+            self._traffic[key] = [sent, received]
+        else:
+            moved[0] += sent
+            moved[1] += received

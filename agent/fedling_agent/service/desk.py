@@ -90,6 +90,7 @@ class Desk:
                 "fleet": service.config.fleet,
                 "enrolled": service.enrolment.enrolled,
                 "removed": service.enrolment.removed,
+                "revoked": service.enrolment.revoked,
                 "foreign": service.inbox.foreign,
                 "doing": self._doing(),
                 "connection": self._connection(),
@@ -249,6 +250,8 @@ class Desk:
     def _doing(self) -> str:
         """Say in one sentence what the whole device does."""
         service, now = self._service, self._service.clock.now()
+        if service.enrolment.revoked:
+            return report.revoked_words(service.config.fleet)
         if service.stall is not None:
             wait = report.span(service.stall.retry_at - now)
             return f"{service.stall.reason}; tries again in {wait}"

@@ -12,6 +12,7 @@ class Enrolment:
         self._identity = identity
         self.enrolled = False
         self.removed = False  # it was enrolled, and is not any more
+        self.revoked = False  # its key was taken back: it takes no part
 
     def key(self, tries: int) -> bytes | None:
         """The public key that a join carries; None: the aggregator knows us already.
@@ -23,11 +24,17 @@ class Enrolment:
 
     def certified(self) -> bool:
         """A certificate for this device is here; whether that is news."""
-        news, self.enrolled, self.removed = not self.enrolled, True, False
+        news, self.enrolled = not self.enrolled or self.revoked, True
+        self.removed = self.revoked = False
         return news
 
     def denied(self) -> bool:
         """The aggregator says that it does not know us; whether that is news."""
         news, self.enrolled = self.enrolled, False
         self.removed = self.removed or news
+        return news
+
+    def taken_back(self) -> bool:
+        """This device was put out of the fleet; whether that is news."""
+        news, self.revoked, self.enrolled = not self.revoked, True, False
         return news

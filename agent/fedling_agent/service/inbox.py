@@ -1,15 +1,16 @@
 """The one door for messages from outside: what passes is signed and sound, the rest is counted."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from fedling_agent.service.books import Books
-from fedling_agent.store.ledger import Ledger
+from fedling_agent.store.vouched import Vouched
 from fedling_protocol.runtime.loop import Clock
 from fedling_protocol.runtime.refusals import Refusals
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.limits import MAX_SMALL
-from fedling_protocol.wire.names import AGGREGATOR
+from fedling_protocol.wire.messages import Certificate
+from fedling_protocol.wire.names import AGGREGATOR, AUTHORITY
 from fedling_protocol.wire.refused import Reason, Refused
 from fedling_protocol.wire.topics import Address, Topics
 from fedling_protocol.wire.trust import Received, Trust
@@ -17,7 +18,7 @@ from fedling_protocol.wire.trust import Received, Trust
 log = logging.getLogger(__name__)
 
 NOT_THE_ROOTS = (Reason.UNKNOWN_KEY, Reason.ROLE, Reason.SIGNATURE)
-MINE = (Kind.TICKET, Kind.RECEIPT)  # the MQTT broker may send another device's
+MINE = (Kind.TICKET, Kind.RECEIPT, Kind.ENROLLED)  # the MQTT broker may send another device's
 
 
 class Inbox:
@@ -29,20 +30,23 @@ class Inbox:
         topics: Topics,
         root: bytes,
         device: str,
-        ledger: Ledger,
+        vouched: Vouched,
         books: Books,
         asked: Callable[[str], int] = lambda _task: 0,
+        now_s: Callable[[], int] = lambda: 0,
     ) -> None:
-        """root: the fleet's public key. ledger: where the certificates are kept.
+        """root: the public key that this device is configured with. vouched: what was kept of keys.
 
         asked: bytes of the model of a task that is on its way here
+        now_s: Unix time, as far as it is known; 0: it is not
         """
         self.refusals = Refusals(clock, books.count)
         self._topics = topics
         self._device = device
-        self._ledger = ledger
-        self._trust = Trust(topics, root, self._largest)
+        self._vouched = vouched
+        self.trust = Trust(topics, root, self._largest)
         self._asked = asked
+        self._now_s = now_s
         self._aggregators = topics.of(Kind.KEYS, AGGREGATOR)
         self._foreign = False  # the last certificate of an aggregator was not the root's
 
@@ -69,7 +73,7 @@ class Inbox:
     def _open(self, topic: str, payload: bytes) -> Received:
         of_aggregator = topic == self._aggregators
         try:
-            received = self._trust.open(topic, payload)
+            received = self.trust.open(topic, payload, self._now_s())
         except Refused as refused:
             self._foreign |= of_aggregator and refused.reason in NOT_THE_ROOTS
             raise
@@ -83,16 +87,31 @@ class Inbox:
 
     def key(self, owner: str) -> bytes | None:
         """The certified key of this device, or of "aggregator"."""
-        known = self._trust.known(owner)
+        known = self.trust.known(owner)
         return None if known is None else known.key
 
-    def load(self) -> None:
-        """Trust the certificates that were kept; one of another root key is passed over."""
-        for owner in (AGGREGATOR, self._device):
-            envelope = self._ledger.certificate(owner)
-            if envelope is None:
-                continue
+    def load(self) -> Certificate | None:
+        """Trust what was kept; one of another root key is passed over.
+
+        Returns the last certificate of this device that counted, also if it was taken back.
+        """
+        own = None
+        for topic, kept in self._kept():
             try:
-                self._trust.open(self._topics.of(Kind.KEYS, owner), envelope)
+                message = self.trust.open(topic, kept).message
             except Refused as refused:
-                log.warning("the stored certificate of %s is of no use: %s", owner, refused)
+                log.warning("what is stored of %s is of no use: %s", topic, refused)
+            else:
+                if isinstance(message, Certificate) and message.id == self._device:
+                    own = message
+        return own
+
+    def _kept(self) -> Iterator[tuple[str, bytes]]:
+        """What was kept, in an order in which each vouches for the next."""
+        chain = self._vouched.roots()
+        if chain is not None:
+            yield self._topics.of(Kind.ROOTS), chain
+        for owner in (AUTHORITY, AGGREGATOR, self._device):
+            kept = self._vouched.last_certificate(owner)
+            if kept is not None:
+                yield self._topics.of(Kind.KEYS, owner), kept

@@ -14,7 +14,7 @@ from fedling_protocol.runtime.loop import Clock
 from fedling_protocol.runtime.worker import Failed
 from fedling_protocol.wire import envelope
 from fedling_protocol.wire.kinds import Kind
-from fedling_protocol.wire.messages import Join, State, StateCode
+from fedling_protocol.wire.messages import Enrol, Join, State, StateCode
 from fedling_protocol.wire.topics import Topics
 
 LAST_WORD_S = 3.0
@@ -88,6 +88,12 @@ class Outbox:
         read = self._spool.envelope
         self._send(letter, lambda: read(entry), handed, acknowledged=acknowledged, failed=damaged)
 
+    def enrol(self, ask: Enrol, meaning: str) -> None:
+        """Ask for certificates."""
+        topic = self._topics.of(Kind.ENROL, self._identity.device)
+        data = self._seal(topic, ask)
+        self._send(_Letter(Kind.ENROL, topic, len(data), None, meaning), lambda: data, lambda: None)
+
     def state(self, code: StateCode, version: int, handed: Done) -> None:
         """Tell the fleet what we do."""
         will = self.will(code, version)
@@ -130,7 +136,7 @@ class Outbox:
         sent = self._sent(letter)
         self._writer.do(lambda: self._ledger.record_sent(sent), then, failed)
 
-    def _seal(self, topic: str, message: Join | State) -> bytes:
+    def _seal(self, topic: str, message: Join | State | Enrol) -> bytes:
         return envelope.seal(message, self._topics.bound(topic), self._identity.key)
 
     def _send(
@@ -180,6 +186,10 @@ class Outbox:
     def ask_plans(self) -> None:
         """Have what is retained of plans sent again."""
         self._link.subscribe(self._topics.subscriptions(Kind.PLAN, tasks=self._tasks))
+
+    def ask_keys(self) -> None:
+        """Have certificates sent again: they may have come before that of who signed them."""
+        self._link.subscribe(self._topics.subscriptions(Kind.KEYS, device=self._identity.device))
 
     def subscribe_model(self, task: str, version: int) -> None:
         """Ask for a model: the MQTT broker sends what it retains there, at once."""

@@ -18,8 +18,11 @@ from fedling_agent.store.ledger import Traffic
 from fedling_agent.store.plans import PlanRecord
 from fedling_agent.store.store import Store
 from fedling_agent.training.slot import Occupant
+from fedling_protocol.disk.errors import stored
+from fedling_protocol.wire import envelope, payload
+from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.labels import tidy
-from fedling_protocol.wire.messages import Plan, PlanKind, TaskSpec
+from fedling_protocol.wire.messages import Certificate, Plan, PlanKind, TaskSpec
 
 RECEIPTS = 5  # shown, of each task
 PATIENCE_S = 60.0  # connected; then a plan that did not come is a fault
@@ -44,6 +47,12 @@ class Live(Protocol):
     def found(self) -> Found: ...
 
     @property
+    def new_wanted(self) -> int: ...
+
+    @property
+    def new_found(self) -> int | None: ...
+
+    @property
     def session(self) -> Session: ...
 
     @property
@@ -61,13 +70,16 @@ def of_store(
 
     pending: bytes at the socket that are not written there yet; specs: of the plans at hand
     """
+    own = None if identity is None else certificate_of(store, identity.device)
     models = [store.models.newest(task) for task in store.models.tasks()]
     wanted = [*specs, *(model.spec for model in models if model is not None)]
     return {
         "device": None if identity is None else identity.device,
         "key": None if identity is None else identity.key.public.hex(),
         "enrol": None if identity is None else identity.add_command,
-        "enrolled": identity is not None and store.ledger.certificate(identity.device) is not None,
+        "enrolled": own is not None and not own.revoked,
+        "revoked": own is not None and own.revoked,
+        "certificate": None if own is None else of_certificate(own),
         "tasks": {task: of_task(store, task) for task in store.tasks()},
         "streams": {
             name: summary._asdict() | of_labels(store, name, wanted)
@@ -77,6 +89,28 @@ def of_store(
         "most_bytes": store.recordings.bounds.bytes,
         "bytes": of_bytes([*store.ledger.traffic(), *pending], today),
         "counters": store.ledger.counters(),
+    }
+
+
+def certificate_of(store: Store, device: str) -> Certificate | None:
+    """Read the device's certificate as it is kept, which was verified before; None: it has none."""
+    kept = store.vouched.certificate(device)
+    if kept is None:
+        return None
+    with stored("the device's certificate"):
+        message = payload.decode(Kind.KEYS, envelope.parse(kept, Kind.KEYS).payload)
+        assert isinstance(message, Certificate)
+    return message
+
+
+def of_certificate(own: Certificate) -> Json:
+    """Tell what the device's certificate says of it. until_s: Unix time; 0: it has no end"""
+    return {
+        "fleet": own.fleet,
+        "name": own.name,
+        "serial": own.serial,
+        "issued_s": own.issued_s,
+        "until_s": own.until_s,
     }
 
 
@@ -233,6 +267,9 @@ def of_live(live: Live, run: Occupant | None, now: float) -> Json:
         "plan": None if plan is None else plan.plan_id.hex(),
         "round": None if plan is None else plan.round,
         "progress": None if run is None else {"done": run.done, "total": run.job.total_steps},
+        "too_few_new": None
+        if live.new_found is None
+        else {"wanted": live.new_wanted, "found": live.new_found},
         "failure": live.failure,
     }
 
@@ -285,6 +322,8 @@ def _why_idle(live: Live) -> str:
         return f"an update waits to be sent{': ' + why if why else ''}"
     if session.offer is None:
         return f"a model waits to be fetched: {why}" if session.fetch and why else "no open plan"
+    if not session.enough and live.new_found is not None:
+        return f"not training: {_too_few_new(live.new_wanted, live.new_found)}"
     if not session.enough:
         return f"not training: {_too_few(session.offer.spec, live.wanted, live.found)}"
     return f"not training: {why}" if why else "about to ask"
@@ -302,6 +341,13 @@ def _too_few(spec: TaskSpec, wanted: int, found: Found) -> str:
     return f"fewer than {wanted} examples: {found.windows} are here"
 
 
+def _too_few_new(wanted: int, found: int) -> str:
+    since = "since its last update that was accepted"
+    if not found:
+        return f"no new examples {since}"
+    return f"fewer than {wanted} new examples {since}: {found} are here"
+
+
 # --- a device without a task ----------------------------------------------------------------------
 
 
@@ -310,6 +356,15 @@ def foreign_words(fleet: str) -> str:
     return (
         f"the aggregator of fleet {fleet} is not one that root_key of agent.toml signs: is that "
         "the key which fedling-broker init printed?"
+    )
+
+
+def revoked_words(fleet: str) -> str:
+    """Say that this device was put out of the fleet, and the way back."""
+    return (
+        f"revoked: fleet {fleet} has put this device out; it trains no more, its models go on"
+        " answering. If that is a mistake, ask the operator for a token and run: fedling-agent"
+        " enroll TOKEN --again"
     )
 
 

@@ -3,6 +3,7 @@
 import logging
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from fedling_agent.conditions.decision import Allowance
@@ -20,7 +21,7 @@ from fedling_protocol.disk.errors import Missing
 from fedling_protocol.runtime.conductor import Conductor
 from fedling_protocol.runtime.loop import Timer
 from fedling_protocol.wire import digest
-from fedling_protocol.wire.messages import Conditions, Join, Model, Plan, Rest
+from fedling_protocol.wire.messages import Conditions, Join, Model, Plan, Rest, Verdict
 
 log = logging.getLogger(__name__)
 
@@ -59,8 +60,7 @@ class SessionRunner:
         self._examples = Examples(
             parts.clock, store.recordings, parts.floor, self.look, self._failed
         )
-        if self.plan is not None:
-            self._examples.count_for(self.plan)
+        self._count()
 
     @property
     def session(self) -> Session:
@@ -81,6 +81,16 @@ class SessionRunner:
     def found(self) -> Found:
         """What there is of the examples that the last plan wants."""
         return self._examples.found
+
+    @property
+    def new_wanted(self) -> int:
+        """How many new examples the last plan wants."""
+        return self._examples.wanted_new
+
+    @property
+    def new_found(self) -> int | None:
+        """How many new examples there are, if too few."""
+        return self._examples.found_new
 
     @property
     def wanted(self) -> int:
@@ -108,7 +118,7 @@ class SessionRunner:
         known = None if self.plan is None else self.plan.plan_id
         if isinstance(message, Plan) and message.plan_id != known:
             self.plan = message
-            self._examples.count_for(message)
+            self._count()
         self.give(message)
 
     def model(self, model: Model, version: int) -> bool:
@@ -300,7 +310,18 @@ class SessionRunner:
                 now_ms,
             )
 
-        self._parts.writer.do(end, lambda _: release(), self._failed)
+        def ended(_: None) -> None:
+            if action.verdict is not Verdict.ACCEPTED:  # what it trained on is new again
+                self._count()
+            release()
+
+        self._parts.writer.do(end, ended, self._failed)
+
+    def _count(self) -> None:
+        """Count anew what there is for the last plan."""
+        if self.plan is not None and not self._conductor.closed:
+            known = partial(self._parts.store.plans.known, self.task)
+            self._examples.count_for(self.plan, known)
 
     def _now_ms(self) -> int:
         return int(self._parts.clock.wall() * 1000)

@@ -12,22 +12,28 @@ from fedling_agent.conditions.table import TRAFFIC
 from fedling_agent.conditions.watcher import Watcher
 from fedling_agent.config import AgentConfig
 from fedling_agent.data.streams import Stream
+from fedling_agent.enrol.asking import Granted
+from fedling_agent.service import report
 from fedling_agent.service.books import Books
+from fedling_agent.service.calendar import Calendar
 from fedling_agent.service.enrolment import Enrolment
 from fedling_agent.service.floor import Floor
 from fedling_agent.service.history import History
 from fedling_agent.service.inbox import Inbox
 from fedling_agent.service.outbox import Outbox
 from fedling_agent.service.parts import Parts
+from fedling_agent.service.renewal import Hands, Renewal
 from fedling_agent.service.runner import SessionRunner
 from fedling_agent.service.runners import Runners
 from fedling_agent.service.teller import Teller
-from fedling_agent.service.writer import Writer, ignore
+from fedling_agent.service.vouching import Vouching
+from fedling_agent.service.writer import Writer
 from fedling_agent.session import events as ev
 from fedling_agent.session import state
 from fedling_agent.session.state import Timing
 from fedling_agent.store.identity import Identity
 from fedling_agent.store.store import Store
+from fedling_agent.store.tls_pair import PAIR_FILE
 from fedling_agent.training.freeze import Freezer
 from fedling_agent.training.process import MakeProcess
 from fedling_agent.training.slot import Occupant, Slot
@@ -40,20 +46,23 @@ from fedling_protocol.runtime.halts import Halts
 from fedling_protocol.runtime.loop import Clock
 from fedling_protocol.runtime.recovery import Recovery, Stall
 from fedling_protocol.runtime.worker import Worker
+from fedling_protocol.wire.enrolment import take_renewal
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import (
     Certificate,
+    Enrolled,
     Model,
     OfEpoch,
     Plan,
     Receipt,
     Rest,
+    Roots,
     StateCode,
     Tasks,
     Ticket,
     WaitReason,
 )
-from fedling_protocol.wire.names import AGGREGATOR
+from fedling_protocol.wire.names import AGGREGATOR, AUTHORITY
 from fedling_protocol.wire.refused import Reason, Refused
 from fedling_protocol.wire.trust import Received
 
@@ -108,6 +117,7 @@ class Service:
         self.watcher = ports.watcher
         self.connection = Connection(clock.now())
         self.enrolment = Enrolment(identity)
+        self.calendar = Calendar(clock)
         full = Backoff(FULL_BASE_S, FULL_LONGEST_S, ports.draw)
         self.recovery = Recovery(
             clock, full, self._forget, self._probe, self._go_on, "nothing is trained or sent"
@@ -118,9 +128,11 @@ class Service:
         self.history = History(store, self.writer)
         self.link = link = ports.make_link(identity.device, self)
         topics, device = config.topics, identity.device
+        self.vouching = Vouching(store.vouched, self.writer, self.calendar.signed)
         self.inbox = Inbox(
-            clock, topics, config.root_public, device, store.ledger, self.books, self._asked
-        )
+            clock, topics, config.root_public, device, store.vouched, self.books, self._asked,
+            self.calendar.now_s,
+        )  # fmt: skip
         self.outbox = Outbox(
             clock, link, store.ledger, store.spool, self.writer, self.books, topics, identity,
             config.tasks,
@@ -130,6 +142,7 @@ class Service:
         count, told = partial(self.books.count, "halts"), self.teller.changed
         halts = Halts(clock, ports.draw, way_out, count, told, self._begin_again)
         self.runners = Runners(self._make_parts(ports), streams, halts)
+        self.renewal = Renewal(self._make_hands(ports))
         self._begin_anew = ports.begin_anew
         self._stopping = False
         self._ruined = False  # the database: nothing of it is believed
@@ -169,17 +182,37 @@ class Service:
             changed=self.teller.changed,
         )
 
+    def _make_hands(self, ports: Ports) -> Hands:
+        """What a renewal works with."""
+        trust, directory = self.inbox.trust, self.store.directory
+        return Hands(
+            clock=self.clock,
+            calendar=self.calendar,
+            link=self.link,
+            outbox=self.outbox,
+            writer=self.writer,
+            identity=self.identity,
+            directory=directory,
+            pair=self.config.mqtt.key_file == directory / PAIR_FILE,
+            dice=ports.dice,
+            draw=ports.draw,
+            check=partial(take_renewal, trust),
+            keep=self._keep_granted,
+            revoked=self._on_revoked,
+        )
+
     # --- life ------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Everything begins; then the clock runs it. Raises BadDatabase."""
         self.clock.on_error(self.meet)
         self.books.load()
-        self.inbox.load()
+        self.vouching.load(self.identity.device)
+        own = self.inbox.load()
         self.history.load()
-        if self.inbox.key(self.identity.device) is not None:
-            self.enrolment.certified()
-        self.runners.restore()
+        if own is not None and self.store.vouched.certificate(own.id) is not None:
+            self._on_own(own)
+        self._restore()
         self.link.start()
         self.clock.after(BOOKS_S, self._keep_books)
         self.clock.after(LOOK_S, self._look_again)
@@ -193,6 +226,7 @@ class Service:
         self.runners.close()
         self.watcher.close()
         self.teller.close()
+        self.renewal.close()
         self.slot.close(lambda: self._leave(done))
 
     def _leave(self, done: Done) -> None:
@@ -252,6 +286,11 @@ class Service:
         """Why nothing is trained or sent."""
         return self.recovery.stall
 
+    def _restore(self) -> None:
+        """Make the runners of what is on disk; a device that was revoked has none."""
+        if not self.enrolment.revoked:
+            self.runners.restore()
+
     def _forget(self) -> None:
         self.runners.close()
         self.slot.clear()
@@ -262,7 +301,7 @@ class Service:
     def _go_on(self) -> None:
         self._close_books()
         self.history.load()  # what was heard meanwhile is not on disk
-        self.runners.restore()
+        self._restore()
         self.outbox.subscribe_all()
         self.teller.again()
 
@@ -274,8 +313,10 @@ class Service:
     def on_connected(self) -> None:
         log.info("connected to %s", self.config.mqtt.way_there)
         self.connection = Connection(self.clock.now(), reason="", lost=self.connection.lost)
+        self._readmit()
         self.outbox.record_will(self.will())
         self.outbox.subscribe_all()
+        self.renewal.connected()
         self.runners.give_all(ev.Connected())
         self.teller.again()
 
@@ -286,6 +327,8 @@ class Service:
         since = self.connection.since if self.connection.reason else now
         self.connection = Connection(since, reason, now + retry_s, lost=reason)
         self.runners.give_all(ev.Disconnected())
+        if self.link.revoked:
+            self._on_revoked()
         self._close_books()
 
     def on_traffic(self, traffic: Traffic) -> None:
@@ -340,6 +383,11 @@ class Service:
         match message:
             case Certificate():
                 self._on_certificate(message, payload)
+            case Roots():
+                if self.vouching.take(message, payload):
+                    self.outbox.ask_keys()
+            case Enrolled():
+                self.renewal.answer(received)
             case Tasks():
                 for removed in self.history.take_tasks(message, self.runners.declined):
                     log.info("%s: the task was removed", removed)
@@ -358,16 +406,45 @@ class Service:
                 raise Refused(Reason.TOPIC, "not for devices")
 
     def _on_certificate(self, certificate: Certificate, payload: bytes) -> None:
-        ledger = self.store.ledger
-        keep = ledger.keep_certificate
-        if ledger.certificate(certificate.id) != payload:
-            self.writer.do(lambda: keep(certificate.id, certificate.serial, payload), ignore)
-            if certificate.id == AGGREGATOR:  # what is retained came before we could verify it
-                self.outbox.ask_plans()
-        if certificate.id == self.identity.device and self.enrolment.certified():
+        news = self.vouching.take(certificate, payload)
+        if news and certificate.id == AGGREGATOR:  # what is retained came before we could verify it
+            self.outbox.ask_plans()
+        if news and certificate.id == AUTHORITY:
+            self.outbox.ask_keys()
+        if certificate.id == self.identity.device:
+            self._on_own(certificate)
+
+    def _on_own(self, certificate: Certificate) -> None:
+        """This is what counts of this device itself."""
+        if certificate.revoked:
+            self._on_revoked()
+            return
+        self.renewal.holds(certificate)
+        if self.enrolment.certified():
             log.info("this device is enrolled")
             self.runners.give_all(ev.Enrolled())
             self.teller.changed()
+
+    def _keep_granted(self, granted: Granted) -> None:
+        for message, envelope in granted.learned:
+            if isinstance(message, Certificate):
+                self._on_certificate(message, envelope)
+            else:
+                self.vouching.take(message, envelope)
+
+    def _on_revoked(self) -> None:
+        """The fleet has put this device out: it trains no more; its models go on answering."""
+        if self.enrolment.taken_back():
+            log.error("%s", report.revoked_words(self.config.fleet))
+            self.renewal.forget()
+            self._forget()
+
+    def _readmit(self) -> None:
+        """The MQTT broker lets us in again, and no tombstone says otherwise."""
+        known = self.inbox.trust.known(self.identity.device)
+        if self.enrolment.revoked and (known is None or not known.revoked):
+            self.enrolment.revoked = False
+            self._restore()
 
     def _on_cleared(self, topic: str) -> None:
         """What was retained there is taken back, by whomever: it is signed by nobody.
@@ -386,11 +463,11 @@ class Service:
     def _on_ticket(self, task: str, ticket: Ticket) -> None:
         if ticket.reason == WaitReason.NOT_ENROLLED:
             self._not_enrolled()
-            drop = self.store.ledger.drop_certificate
-            if self.store.ledger.certificate(self.identity.device) is not None:
-                self.writer.do(lambda: drop(self.identity.device), ignore)
+            self.vouching.drop(self.identity.device)
             if self.inbox.refusals.may_log(WaitReason.NOT_ENROLLED):
                 log.warning("not enrolled; the operator runs: %s", self.identity.add_command)
+        if ticket.reason == WaitReason.EXPIRED:
+            self.renewal.expired()
         self.runners.give(task, ev.TicketSeen(ticket))
 
     # --- what the fleet hears --------------------------------------------------------------------

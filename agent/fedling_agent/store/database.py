@@ -144,6 +144,8 @@ TABLES = Tables(
         migrations.SCALES,
         migrations.TESTS,
         migrations.HELD_OUT,
+        migrations.TRUST,
+        migrations.LEARNED,
     ),
     converter="fedling-agent run",
     mender="`fedling-agent run` puts it aside and begins anew",

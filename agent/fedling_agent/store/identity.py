@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from fedling_protocol.disk import durable
 from fedling_protocol.disk.errors import writing
 from fedling_protocol.wire.identity import (
     SigningKey,
@@ -14,6 +15,7 @@ from fedling_protocol.wire.identity import (
 )
 
 KEY_FILE = "device.key"
+REVOKED_FILE = "device.key.revoked"  # the last one that was
 SECRET_FILE = "device.secret"
 
 
@@ -48,3 +50,14 @@ def load(directory: Path) -> Identity | None:
     if not (directory / KEY_FILE).exists() or not (directory / SECRET_FILE).exists():
         return None
     return Identity(load_key(directory / KEY_FILE), load_secret(directory / SECRET_FILE))
+
+
+def begin_anew(directory: Path) -> Identity:
+    """Make a new key: the old one was revoked, and nobody may certify it again.
+
+    What learned stays, and so does the secret. Raises IdentityError, CannotWrite.
+    """
+    with writing(f"{directory}"):
+        (directory / KEY_FILE).rename(directory / REVOKED_FILE)
+        durable.sync_directory(directory)
+    return ensure(directory)

@@ -1,4 +1,4 @@
-"""What left the device and what was refused: the sent log, counters, certificates."""
+"""What left the device and what was refused: the sent log, counters, bytes."""
 
 import sqlite3
 from collections.abc import Mapping, Sequence
@@ -102,27 +102,6 @@ class Ledger:
         """List the bytes, newest day first: of 400 days and plans, then all others together."""
         sql = "SELECT day, plan_id, sent, received FROM traffic ORDER BY day DESC, plan_id"
         return [Traffic(day, plan or None, *n) for day, plan, *n in self._database.rows(sql)]
-
-    def keep_certificate(self, id: str, serial: int, envelope: bytes) -> bool:
-        """Keep it if its serial is the highest seen. id: a device id or "aggregator"."""
-        with self._database.transaction("a certificate") as connection:
-            kept = connection.execute(
-                "INSERT INTO certificates (id, serial, envelope) VALUES (?, ?, ?) "
-                "ON CONFLICT (id) DO UPDATE SET serial = excluded.serial, "
-                "envelope = excluded.envelope WHERE excluded.serial > serial",
-                (id, serial, envelope),
-            )
-            return kept.rowcount > 0
-
-    def drop_certificate(self, id: str) -> None:
-        """Forget an owner's certificate: it is in force no more."""
-        with self._database.transaction("a certificate") as connection:
-            connection.execute("DELETE FROM certificates WHERE id = ?", (id,))
-
-    def certificate(self, id: str) -> bytes | None:
-        """The envelope of an owner's certificate, as received."""
-        row = self._database.row("SELECT envelope FROM certificates WHERE id = ?", id)
-        return None if row is None else row[0]
 
     def mark(self, name: str) -> None:
         """Note, durably, what is under way and must go on after a restart, as "erasing"."""

@@ -53,8 +53,34 @@ TESTS = """
 ALTER TABLE plans ADD COLUMN tested TEXT;  -- JSON [[windows, right], ...] of each class, if any
 """
 
+LEARNED = """
+CREATE TABLE learned (           -- what was stored when the last plan of a task was begun
+    recording INTEGER NOT NULL REFERENCES recordings ON DELETE CASCADE,
+    task TEXT NOT NULL,
+    plan_id BLOB NOT NULL,
+    samples INTEGER NOT NULL,    -- up to its end then
+    revision INTEGER NOT NULL,   -- of its labels then
+    PRIMARY KEY (recording, task)
+) WITHOUT ROWID;
+"""
+
 HELD_OUT = """
 ALTER TABLE plans ADD COLUMN held_out TEXT NOT NULL DEFAULT '[]'; -- JSON: recordings of its test
+"""
+
+# Beside the history of tasks: how far that of keys had come. What was heard later counts for ever,
+# whatever the MQTT broker retains, and whatever the clock says.
+TRUST = """
+ALTER TABLE certificates ADD COLUMN holds INTEGER NOT NULL DEFAULT 1;  -- 0: it was taken back
+CREATE TABLE roots (             -- the root keys that came after the one of agent.toml
+    only INTEGER PRIMARY KEY CHECK (only = 0),
+    links INTEGER NOT NULL,      -- how many
+    envelope BLOB NOT NULL
+);
+CREATE TABLE latest (            -- it is no earlier than this
+    only INTEGER PRIMARY KEY CHECK (only = 0),
+    issued_s INTEGER NOT NULL    -- Unix time: of a certificate or a root that counts
+);
 """
 
 

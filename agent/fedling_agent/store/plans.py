@@ -2,13 +2,14 @@
 
 import json
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
+from types import MappingProxyType
 
 from fedling_agent.data import listing
-from fedling_agent.data.recording import Recording
+from fedling_agent.data.recording import Known, Recording
 from fedling_agent.data.windows import Windows
 from fedling_native import Normaliser
 from fedling_protocol.disk.database import Database, Fields, one
@@ -78,12 +79,14 @@ class Plans:
         recordings: Iterable[Recording],
         clipped: int = 0,
         held_out: Iterable[Recording] = (),
+        known: Mapping[int, Known] = MappingProxyType({}),
     ) -> None:
         """Begin a plan: its recordings are not evicted, its normaliser is predict's.
 
         recordings: each from the first sample that is needed: older ones may go
         rows: the listing of the frozen set, compressed; clipped: how many values of it were
         held_out: recordings with windows that test the base: a file has these, so they may go
+        known: what was stored, by recording, when the set was gathered: later it is not new
         Raises Moved (a recording is not what it was), CannotWrite.
         """
         channels = json.dumps(normaliser.to_tuples())
@@ -113,10 +116,21 @@ class Plans:
                 "INSERT INTO pins (plan_id, recording, first) VALUES (?, ?, ?)",
                 [(plan.plan_id, recording.key, recording.first) for recording in kept],
             )
+            if known:
+                _learn(connection, plan, known)
             connection.execute(
                 "INSERT OR REPLACE INTO normalisers (task, channels) VALUES (?, ?)",
                 (plan.spec.task, channels),
             )
+
+    def known(self, task: str, recording: int) -> Known | None:
+        """How much of a recording the last plan of a task that was begun here has known.
+
+        None: nothing, or that plan's update was not accepted.
+        """
+        sql = "SELECT samples, revision FROM learned WHERE recording = ? AND task = ?"
+        row = self._database.row(sql, recording, task)
+        return None if row is None else Known(*row)
 
     def find(self, plan_id: bytes) -> PlanRecord | None:
         """Find one of the last hundred plans by its id."""
@@ -189,6 +203,17 @@ def _unchanged(connection: sqlite3.Connection, recording: Recording) -> Recordin
     if one(connection, sql, (recording.key, recording.first)) != (recording.revision,):
         raise Moved(f"recording {recording.id} was evicted or relabelled meanwhile")
     return recording
+
+
+def _learn(connection: sqlite3.Connection, plan: Plan, known: Mapping[int, Known]) -> None:
+    """Write down what is known in place of what was before; some may have been evicted since."""
+    task = plan.spec.task
+    connection.execute("DELETE FROM learned WHERE task = ?", (task,))
+    connection.executemany(
+        "INSERT INTO learned (recording, task, plan_id, samples, revision) "
+        "SELECT key, ?, ?, ?, ? FROM recordings WHERE key = ?",
+        [(task, plan.plan_id, one.samples, one.revision, key) for key, one in known.items()],
+    )
 
 
 @lru_cache(maxsize=8)

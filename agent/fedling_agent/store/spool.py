@@ -134,6 +134,8 @@ class Spool:
             given_up = connection.execute(sql, its).rowcount > 0
             sql = "UPDATE plans SET state = 'finished' WHERE plan_id = ? AND task = ?"
             connection.execute(sql, its)
+            if verdict is not Verdict.ACCEPTED:  # nobody has learned from it: all is new again
+                connection.execute("DELETE FROM learned WHERE plan_id = ?", (plan_id,))
             _prune(connection, given_up)
         if waiting is not None:
             self._files.end_update(waiting[0])

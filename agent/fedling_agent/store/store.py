@@ -14,6 +14,7 @@ from fedling_agent.store.models import Models
 from fedling_agent.store.plans import Plans
 from fedling_agent.store.recordings import Bounds, Recordings
 from fedling_agent.store.spool import Spool
+from fedling_agent.store.vouched import Vouched
 from fedling_protocol.disk import durable, second_look
 from fedling_protocol.disk.database import not_one
 from fedling_protocol.disk.errors import BadDatabase, CannotWrite, writing
@@ -44,6 +45,7 @@ class Store:
         self.spool = Spool(self.database, self.files)
         self.ledger = Ledger(self.database)
         self.lives = Lives(self.database)
+        self.vouched = Vouched(self.database)
         if not read_only:
             self.files.make()
             self.models.clean()

@@ -6,15 +6,15 @@ Reading, cutting, hashing are slices of the loop; what they give is a Write, the
 import hashlib
 import os
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from fedling_agent.data import listing
-from fedling_agent.data.recording import Recording
+from fedling_agent.data.recording import Known, Recording
 from fedling_agent.data.windows import (
     Cutter,
     Windows,
@@ -85,6 +85,7 @@ class Frozen:
     count: int
     recordings: tuple[Recording, ...]  # that it stands on, each from the first sample it needs
     held_out: HeldOut = HeldOut()
+    known: Mapping[int, Known] = field(default_factory=dict)  # if the plan wants new examples
 
 
 class Freezer:
@@ -179,6 +180,7 @@ class Freezer:
     def _gather_once(self, plan: Plan) -> Slices[Frozen]:
         spec, recordings = plan.spec, self._store.recordings
         check_channels(self._store, spec)
+        known = yield from self._known(plan)
         chosen = yield from self._choose(plan)
         count, least = len(chosen.windows), self._least(plan)
         if count < least:
@@ -193,7 +195,18 @@ class Freezer:
             if now is None or now.revision != recording.revision:
                 raise Moved(f"recording {recording.id} was evicted or relabelled meanwhile")
             yield
-        return replace(frozen, held_out=held_out)
+            known[recording.key] = Known(recording.samples, recording.revision)
+        return replace(frozen, held_out=held_out, known=known if wants_new(plan) else {})
+
+    def _known(self, plan: Plan) -> Slices[dict[int, Known]]:
+        """Tell what is stored now, so that what comes while a set is gathered is new."""
+        found: dict[int, Known] = {}
+        below = None
+        while wants_new(plan) and (page := self._store.recordings.newest(plan.spec.stream, below)):
+            found.update({one.key: Known(one.samples, one.revision) for one in page})
+            below = page[-1].key
+            yield
+        return found
 
     def _least(self, plan: Plan) -> int:
         return max(1, self._min_examples, plan.training.min_examples)
@@ -242,7 +255,7 @@ class Freezer:
             job = self._make(plan, frozen)
             plans.begin(
                 plan, frozen.hash, frozen.rows, frozen.count, frozen.normaliser, frozen.recordings,
-                frozen.clipped, frozen.held_out.recordings,
+                frozen.clipped, frozen.held_out.recordings, frozen.known,
             )  # fmt: skip
         except BaseException:
             with suppress(CannotWrite):  # then the next start removes what no plan names
@@ -277,6 +290,11 @@ class Freezer:
                 job.write_result(sums.pack(frozen.sums), 0)
             durable.sync_directory(files.jobs)
         return job
+
+
+def wants_new(plan: Plan) -> bool:
+    """Whether a device takes part only if it has new examples; of statistics it always does."""
+    return plan.kind is PlanKind.TRAIN and plan.training.new_examples > 0
 
 
 def check_channels(store: Store, spec: TaskSpec) -> None:

@@ -20,7 +20,7 @@ import os
 import struct
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from fedling_native import Layer, Loss, Normaliser
@@ -29,6 +29,7 @@ from fedling_protocol.runtime.slices import Slices
 from fedling_protocol.wire import work
 from fedling_protocol.wire.messages import Hits, Training
 
+_TRAINING = tuple(field.name for field in fields(Training))
 _SUM = 32  # bytes of SHA-256
 _CHECKPOINT = struct.Struct("<II")  # steps done, bytes of the weights
 _RESULT = struct.Struct("<II")  # saturated, examples
@@ -84,7 +85,7 @@ class Recipe:
                 "layers": [layer.to_ints() for layer in self.layers],
                 "loss": self.loss,
                 "exponents": self.exponents,
-                "training": asdict(self.training),
+                "training": {name: getattr(self.training, name) for name in _TRAINING},
                 "seed": self.seed.hex(),
                 "count": self.count,
                 "values": self.values,
@@ -100,17 +101,17 @@ class Recipe:
     @classmethod
     def from_json(cls, data: bytes) -> "Recipe":
         """Read it from a file whose checksum is right."""
-        fields = json.loads(data)
-        fields.setdefault("tests_sum", "")  # of a job that was frozen before there were tests
+        values = json.loads(data)
+        values.setdefault("tests_sum", "")  # of a job that was frozen before there were tests
         sums = ("frozen_hash", "examples_sum", "base_sum", "tests_sum")
         for name in ("plan_id", "seed", *sums):
-            fields[name] = bytes.fromhex(fields[name])
-        fields["layers"] = tuple(Layer.from_ints(layer) for layer in fields["layers"])
-        fields["loss"] = Loss(fields["loss"])
-        fields["exponents"] = tuple(fields["exponents"])
-        fields["training"] = Training(**fields["training"])
-        fields["normaliser"] = Normaliser.from_tuples(fields["normaliser"])
-        return cls(**fields)
+            values[name] = bytes.fromhex(values[name])
+        values["layers"] = tuple(Layer.from_ints(layer) for layer in values["layers"])
+        values["loss"] = Loss(values["loss"])
+        values["exponents"] = tuple(values["exponents"])
+        values["training"] = Training(**values["training"])
+        values["normaliser"] = Normaliser.from_tuples(values["normaliser"])
+        return cls(**values)
 
 
 @dataclass(frozen=True, slots=True)

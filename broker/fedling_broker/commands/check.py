@@ -21,7 +21,7 @@ def run(args: argparse.Namespace) -> Exit:
     with installation.opened(args) as (found, store):
         installation.secret(found)
         devices = Devices(store.database, found.topics)
-        _check_certificates(found, devices)
+        installation.check_certificates(found, devices)
         tasks, wrong = _parse_tasks(store)
         wrong += _stopped(found)
         facts = {
@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> Exit:
             "state": str(found.state_dir),
             "fleet": found.file.fleet,
             "tasks": len(store.tasks.rows()),
-            "devices": len(devices.certified()) - 1,
+            "devices": len(devices.certified()),
             "pending": len(devices.pending()),
             "counters": store.ledger.counters(),
         }
@@ -40,13 +40,6 @@ def run(args: argparse.Namespace) -> Exit:
     else:
         _tell(facts, wrong, found.file.mqtt.address, tried)
     return Exit.FAILED if tried.faults or wrong else Exit.OK
-
-
-def _check_certificates(found: Config, devices: Devices) -> None:
-    """Check every certificate against fleet and root key. Raises SettingsError."""
-    installation.check_own_certificate(found, devices)
-    for row in devices.certified():
-        installation.check_certificate(found, row)
 
 
 def _parse_tasks(store: Store) -> tuple[list[Task], list[str]]:

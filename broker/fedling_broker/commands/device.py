@@ -1,18 +1,22 @@
-"""`fedling-broker device`: who belongs to the fleet."""
+"""`fedling-broker device`: who belongs to the fleet, and who may come into it."""
 
 import argparse
 import sys
-from datetime import UTC, datetime
+import time
 
-from fedling_broker.commands import installation
+from fedling_broker import agreement
+from fedling_broker.authority import certificates, roles
+from fedling_broker.authority.certificates import Bundle
+from fedling_broker.commands import authority, installation
 from fedling_broker.commands.states import listen
-from fedling_broker.store.devices import Certified, DeviceError, Devices
+from fedling_broker.store.devices import OFFICES, Certified, DeviceError, Devices
 from fedling_broker.store.rounds import Part
 from fedling_protocol.command import output
 from fedling_protocol.disk.errors import Missing
 from fedling_protocol.exits import Exit
-from fedling_protocol.wire.messages import State
-from fedling_protocol.wire.names import AGGREGATOR
+from fedling_protocol.moments import moment
+from fedling_protocol.wire.messages import Role, State
+from fedling_protocol.wire.names import is_device
 
 NOTHING_CAME = (
     "no device says anything: none was ever connected, or the MQTT broker lets nobody read that;"
@@ -21,18 +25,41 @@ NOTHING_CAME = (
 
 
 def add(args: argparse.Namespace) -> Exit:
-    try:
-        key = bytes.fromhex(args.key)
-    except ValueError:
-        key = b""
-    if len(key) != 32:
-        raise DeviceError("the key is not 64 hexadecimal digits, as `fedling-agent init` prints it")
-    root = installation.root_key(installation.load(args), args.root_key)
-    with installation.opened(args) as (found, store):
-        Devices(store.database, found.topics).certify(args.device, key, root)
+    if args.certificate is not None:
+        return _take_in(args)
+    if args.device is None or args.key is None:
+        raise DeviceError("name the device's id and key, or a file: --certificate FILE")
+    key = authority.read_key(args.key)
+    authority.check_device(args.device, key, args.name)
+    with authority.opened(args) as here:
+        assert here.found is not None
+        assert here.store is not None
+        term = roles.term(Role.DEVICE, int(time.time()), args.name)
+        devices = Devices(here.store.database, here.found.topics)
+        devices.certify(args.device, key, here.own.authority_key(), term)
     output.print_answer(
         f"{args.device} belongs to the fleet; it needs no restart",
-        {"device": args.device, "key": key.hex(), "enrolled": True},
+        {"device": args.device, "name": args.name, "key": key.hex(), "enrolled": True},
+        as_json=args.json,
+    )
+    return Exit.OK
+
+
+def _take_in(args: argparse.Namespace) -> Exit:
+    """Take in what the authority wrote on another machine: certificates, successors, tombstones."""
+    text = authority.file_of(args.certificate)
+    with installation.opened(args) as (found, store):
+        bundle = Bundle.parse(text, str(args.certificate), found.file.fleet)
+        devices = Devices(store.database, found.topics)
+        known = certificates.trusted(
+            devices.bundle().only(OFFICES), found.root_key, str(found.state_dir)
+        )
+        certificates.believe(known, bundle, str(args.certificate))
+        taken = devices.take_in(bundle)
+        agreement.agree(found, store)
+    output.print_answer(
+        f"{args.certificate}: {len(taken)} certificates are new here: {', '.join(taken) or 'none'}",
+        {"taken": taken},
         as_json=args.json,
     )
     return Exit.OK
@@ -42,7 +69,6 @@ def list_(args: argparse.Namespace) -> Exit:
     states: dict[str, State] | None = None
     with installation.opened(args) as (found, store):
         devices = Devices(store.database, found.topics).certified()
-        devices = [device for device in devices if device.id != AGGREGATOR]
         parts: dict[str, list[Part | None]] = {}
         for part in store.rounds.parts():
             parts.setdefault(part.device, []).append(part)
@@ -50,20 +76,26 @@ def list_(args: argparse.Namespace) -> Exit:
         states = listen(found, devices)
         if devices and not states:
             print(NOTHING_CAME, file=sys.stderr)
+    now_s = int(time.time())
     rows = [
-        _listed(device, part, as_json=args.json) | _said(device, states)
+        _listed(device, part, now_s, as_json=args.json) | _said(device, states)
         for device in devices
         for part in parts.get(device.id, [None])
     ]
+    shown = rows[: output.most(args)]
     output.print_rows(
-        rows, as_json=args.json, empty="no devices; see: fedling-broker device pending"
+        shown, as_json=args.json, empty="no devices; see: fedling-broker device invite"
     )
+    output.print_more(args, "the first", more=len(rows) > len(shown))
     return Exit.OK
 
 
-def _listed(certified: Certified, part: Part | None, *, as_json: bool) -> dict[str, object]:
+def _listed(
+    certified: Certified, part: Part | None, now_s: int, *, as_json: bool
+) -> dict[str, object]:
     """Make a row of a device and a task; a person has no use for its key here."""
-    row: dict[str, object] = {"device": certified.id}
+    until_s, name = certified.term.until_s, certified.term.name
+    row: dict[str, object] = {"device": certified.id if as_json else name or certified.id}
     if part is None:
         row |= dict.fromkeys(("task", "last", "examples"))
         row |= {"accepted": 0, "refused": 0, "doing": "never asked"}
@@ -71,7 +103,12 @@ def _listed(certified: Certified, part: Part | None, *, as_json: bool) -> dict[s
         row |= {"task": part.task, "last": part.last, "examples": part.examples}
         row |= {"accepted": part.accepted, "refused": part.refused}
         row["doing"] = "takes part" if part.has_place else ""
-    return row | {"key": certified.key.hex(), "serial": certified.serial} if as_json else row
+    if 0 < until_s < now_s:
+        row["doing"] = "certificate over"
+    if as_json:
+        row |= {"key": certified.key.hex(), "serial": certified.serial}
+        row |= {"name": name, "until_s": until_s}
+    return row
 
 
 def _said(device: Certified, states: dict[str, State] | None) -> dict[str, object]:
@@ -90,21 +127,37 @@ def pending(args: argparse.Namespace) -> Exit:
             {
                 "device": p.id,
                 "key": p.key.hex(),
-                "asked": datetime.fromtimestamp(p.seen_s, UTC).isoformat(),
+                **({"asked_ms": 1000 * p.seen_s} if args.json else {"asked": moment(p.seen_s)}),
             }
             for p in Devices(store.database, found.topics).pending()
         ]
-    output.print_rows(rows, as_json=args.json, empty="no device waits to be enrolled")
+    shown = rows[: output.most(args)]
+    output.print_rows(shown, as_json=args.json, empty="no device waits to be enrolled")
+    output.print_more(args, "the first", more=len(rows) > len(shown))
     return Exit.OK
 
 
-def remove(args: argparse.Namespace) -> Exit:
-    with installation.opened(args) as (found, store):
-        if not Devices(store.database, found.topics).remove(args.device):
-            raise Missing(f"no certificate of {args.device} is in force")
+def revoke(args: argparse.Namespace) -> Exit:
+    """Doing it again ends what was interrupted. Raises Missing."""
+    with authority.opened(args) as here:
+        assert here.found is not None
+        assert here.store is not None
+        devices = Devices(here.store.database, here.found.topics)
+        device = _named(devices, args.device)
+        if not device.revoked:
+            devices.revoke(device.id, here.own.authority_key())
+        here.agree(here.own)
     output.print_answer(
-        f"{args.device} no longer belongs to the fleet",
-        {"device": args.device, "enrolled": False},
+        f"{device.id} no longer belongs to the fleet, and cannot come back with its key",
+        {"device": device.id, "name": device.term.name, "enrolled": False},
         as_json=args.json,
     )
     return Exit.OK
+
+
+def _named(devices: Devices, word: str) -> Certified:
+    """Find a device by its name or its id. Raises Missing."""
+    found = devices.named(word) or (devices.look_up(word) if is_device(word) else None)
+    if found is None:
+        raise Missing(f"no device of that name or id: {word}; see: fedling-broker device list")
+    return found

@@ -11,8 +11,8 @@ from fedling_broker.store.devices import Devices
 from fedling_broker.store.store import Store
 from fedling_broker.tasks import task_file
 from fedling_protocol.command import output
+from fedling_protocol.moments import moment
 from fedling_protocol.settings import SettingsError
-from fedling_protocol.wire.names import AGGREGATOR
 
 CANNOT_END = "cannot end"
 
@@ -20,7 +20,7 @@ CANNOT_END = "cannot end"
 def hindrances(found: Config, store: Store) -> dict[str, str]:
     """Tell why the open round of a task cannot end, or it is stopped or held back, by task."""
     certified = Devices(store.database, found.topics).certified()
-    enrolled = {device.id for device in certified if device.id != AGGREGATOR}
+    enrolled = {device.id for device in certified}
     reasons = {}
     for row in store.tasks.rows():
         plan = store.rounds.unfolded(row.name)
@@ -36,8 +36,7 @@ def hindrances(found: Config, store: Store) -> dict[str, str]:
         if why:
             reasons[row.name] = f"{plan.words} of {row.name} {CANNOT_END}: {why}"
     for task, notice in notices.read(found.state_dir, time.time()).items():
-        until = time.strftime("%H:%M", time.localtime(notice.until))
-        reasons[task] = f"{task} {notice.says}; next try at {until}"
+        reasons[task] = f"{task} {notice.says}; next try at {moment(notice.until)}"
     return reasons
 
 
@@ -54,5 +53,5 @@ def print_with_hindrances(
     for reason in reasons:
         print(output.paint(reason, output.YELLOW))
     if any(CANNOT_END in reason for reason in reasons):
-        print("enrol devices (fedling-broker device add), or lower cohort.goal or name other")
+        print("enrol devices (fedling-broker device invite), or lower cohort.goal or name other")
         print("cohort.devices in the task file, and run: fedling-broker task update TASK FILE")

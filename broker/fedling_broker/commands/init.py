@@ -1,69 +1,139 @@
-"""`fedling-broker init`: keys, secret, database, broker.toml."""
+"""`fedling-broker init`: keys, authority, secret, database, broker.toml."""
 
 import argparse
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-from fedling_broker import config
+from fedling_broker import agreement, config
+from fedling_broker.authority import directory
+from fedling_broker.authority.directory import Directory
 from fedling_broker.commands import installation
-from fedling_broker.config import ONLINE_KEY, SECRET, BrokerFile, Config
-from fedling_broker.store.database import FILE
+from fedling_broker.config import ONLINE_KEY, SECRET, UNIT, BrokerFile, Config
 from fedling_broker.store.devices import Devices
 from fedling_broker.store.store import Store
 from fedling_protocol import settings
 from fedling_protocol.command import output
-from fedling_protocol.common_settings import PLAIN_PORT, TLS_ONLY, TLS_PORT
+from fedling_protocol.common_settings import PLAIN_PORT, TLS_FILES, TLS_PORT
+from fedling_protocol.disk import ownership
 from fedling_protocol.disk.errors import writing
 from fedling_protocol.exits import Exit
+from fedling_protocol.settings import SettingsError
 from fedling_protocol.wire import identity
+from fedling_protocol.wire.identity import IdentityError, SigningKey
 from fedling_protocol.wire.names import AGGREGATOR
 
 
 def run(args: argparse.Namespace) -> Exit:
     path: Path = args.config or Path(config.FILE)
-    new = not path.exists()
+    root, new = installation.given_root_key(args), not path.exists()
     if new:
-        _write(args, path)
+        _write(args, path, root)
     found = config.load(path)
-    if not (found.state_dir / FILE).exists():
-        installation.root_key(found, args.root_key)  # before half of a state is made
+    if root is not None and args.trust is None:
+        _check(found, root)
     with found.acting():
-        Store.create(found.state_dir)
-        with writing(str(found.state_dir)):
-            online = identity.ensure_key(found.state_dir / ONLINE_KEY)
-            identity.ensure_secret(found.state_dir / SECRET)
-    _ensure_certificate(found, online.public, args.root_key)
+        certified = _make(found, root)
     facts = {
         "config": str(path),
         "written": new,
         "fleet": found.file.fleet,
         "state": str(found.state_dir),
         "root_key": found.file.root_key,
+        "certified": certified,
     }
-    output.print_answer("\n".join(_words(found, new)), facts, as_json=args.json)
+    output.print_answer("\n".join(_words(found, new, certified)), facts, as_json=args.json)
     return Exit.OK
 
 
-def _words(found: Config, new: bool) -> list[str]:
+def _check(found: Config, root: SigningKey) -> None:
+    """Nothing is made with a root key of another fleet. Raises IdentityError."""
+    own = _authority(found)
+    if root.public != (found.root_key if own is None else own.newest_root):
+        raise IdentityError(f"that is not the root key of fleet {found.file.fleet}")
+
+
+def _authority(found: Config) -> Directory | None:
+    """The authority's directory, if it is here."""
+    with found.acting():
+        there = (found.authority / directory.SETTINGS).exists()
+        return directory.open_(found.authority) if there else None
+
+
+def _make(found: Config, root: SigningKey | None) -> bool:
+    """Make what is missing of a state; whether its online key is certified."""
+    Store.create(found.state_dir)
+    with writing(str(found.state_dir)):
+        online = identity.ensure_key(found.state_dir / ONLINE_KEY)
+        identity.ensure_secret(found.state_dir / SECRET)
+    if root is not None:
+        directory.create(found.authority, found.file.fleet, root, int(time.time()))
+    store = Store(found.state_dir)
+    try:
+        agreement.agree(found, store)
+        online = installation.online_key(found)
+        own = Devices(store.database, found.topics).find(AGGREGATOR)
+        if own is not None and own.key == online.public:
+            return True
+        if not (found.authority / directory.SETTINGS).exists():
+            return False
+        with directory.alone(found.authority) as here:
+            signer, now_s = root or here.root_key(), int(time.time())
+            made = here.office(AGGREGATOR, online.public, signer, now_s)
+            agreement.settle(found, store, made)
+        return True
+    finally:
+        store.close()
+
+
+def _words(found: Config, new: bool, certified: bool) -> list[str]:
     stays = f"was there already and stays as it is: fleet {found.file.fleet}"
-    return [
+    words = [
         f"{found.path} {'is written' if new else stays}",
         f"the state is in {found.state_dir}",
-        "`device add` needs the root key, `serve` does not: keep it off this machine if you can",
-        "every device's agent.toml has its public half:",
+        "every device's agent.toml has the public half of the root key:",
         f'root_key = "{found.file.root_key}"',
     ]
+    if not certified:
+        with found.acting():
+            key = installation.online_key(found).public.hex()
+        return [
+            *words,
+            "where the authority is, have the online key certified, and bring the file here:",
+            f"fedling-broker authority certify {AGGREGATOR} {key} --to aggregator.certificates",
+            "fedling-broker device add --certificate aggregator.certificates",
+        ]
+    own = _authority(found)
+    if own is not None and own.has_root_key:
+        where = own.path / directory.ROOT_KEY
+        words.append(f"the root key is in {where}: who has it has the fleet; take it away:")
+        words.append("fedling-broker authority take-root /media/stick/root.key")
+    return words
 
 
-def _write(args: argparse.Namespace, path: Path) -> None:
+def _write(args: argparse.Namespace, path: Path, root: SigningKey | None) -> None:
     """Write the configuration, if it is one. Raises SettingsError, CannotWrite."""
-    settings.parse(_text(args, bytes(32)), "fedling-broker init", BrokerFile)
+    text = _text(args, bytes(32))
+    planned = Config(settings.parse(text, "fedling-broker init", BrokerFile), path)
+    if args.trust is not None:
+        key = bytes.fromhex(args.trust)
+    else:
+        with writing(str(path.parent)):
+            path.parent.mkdir(exist_ok=True)
+        with _acting(planned):
+            made = directory.create(planned.authority, args.fleet, root, int(time.time()))
+        if made.file.fleet != args.fleet:
+            raise SettingsError(f"{made.path}: is the authority of fleet {made.file.fleet}")
+        key = made.first_root
     with writing(str(path.parent)):
         path.parent.mkdir(exist_ok=True)
-    text = _text(args, identity.ensure_key(args.root_key).public)
-    installation.write(path, text.encode())
+    installation.write(path, _text(args, key).encode())
     path.chmod(installation.READABLE)  # for the service, whatever root's umask: it has no secrets
+
+
+def _acting(planned: Config) -> AbstractContextManager[None]:
+    """Be who keeps the state, before there is a configuration that says where that is."""
+    return ownership.acting(planned.state_dir, UNIT)
 
 
 def _text(args: argparse.Namespace, root_key: bytes) -> str:
@@ -81,7 +151,7 @@ def _text(args: argparse.Namespace, root_key: bytes) -> str:
 def _security(args: argparse.Namespace) -> str:
     """Write the keys of [mqtt] that say how safe the way to the MQTT broker is."""
     lines = [f"tls = {str(args.tls).lower()}"]
-    files = ((key, getattr(args, key)) for key in TLS_ONLY)
+    files = ((key, getattr(args, key)) for key in TLS_FILES)
     lines += [f"{key} = {settings.quoted(str(file.absolute()))}" for key, file in files if file]
     return "\n".join(lines + ["allow_plaintext = true"] * args.allow_plaintext)
 
@@ -89,23 +159,3 @@ def _security(args: argparse.Namespace) -> str:
 def _state(path: Path | None) -> str:
     """Where a state is that nobody has named: the unit's, beside its configuration."""
     return str(config.UNIT.state if path == config.SYSTEM_FILE else "broker-state")
-
-
-def _ensure_certificate(found: Config, online: bytes, root_key: Path) -> None:
-    """The root key vouches for the online key; once that is done, it may be away."""
-    with _devices(found) as devices:
-        certified = devices.find(AGGREGATOR)
-    if certified is None or certified.key != online:
-        root = installation.root_key(found, root_key)
-        with _devices(found) as devices:
-            devices.certify(AGGREGATOR, online, root)
-
-
-@contextmanager
-def _devices(found: Config) -> Iterator[Devices]:
-    with found.acting():
-        store = Store(found.state_dir)
-        try:
-            yield Devices(store.database, found.topics)
-        finally:
-            store.close()

@@ -2,29 +2,29 @@
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
 from fedling_broker import config
+from fedling_broker.authority import certificates
 from fedling_broker.config import ONLINE_KEY, SECRET, Config
-from fedling_broker.store.devices import Certified, DeviceError, Devices
+from fedling_broker.store.devices import Devices
 from fedling_broker.store.models import ModelRow
 from fedling_broker.store.store import Store
 from fedling_broker.tasks import task_file
 from fedling_broker.tasks.task_file import Task
-from fedling_protocol.disk import durable, given
-from fedling_protocol.disk.errors import Missing, writing
+from fedling_protocol.disk import durable, given, mounts
+from fedling_protocol.disk.errors import BadInput, Missing, writing
 from fedling_protocol.settings import SettingsError
 from fedling_protocol.wire import digest, identity
 from fedling_protocol.wire.identity import SigningKey
-from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.names import AGGREGATOR
-from fedling_protocol.wire.refused import Refused
-from fedling_protocol.wire.trust import Trust
 
 READABLE = 0o644
+MOST_CERTIFICATES = 64 << 20  # bytes of a file of certificates that are read
 
 T = TypeVar("T")
 
@@ -56,34 +56,34 @@ def online_key(found: Config) -> SigningKey:
     return identity.load_key(found.state_dir / ONLINE_KEY)
 
 
-def check_own_certificate(found: Config, devices: Devices) -> None:
-    """Check that the root key vouches for the online key. Raises SettingsError, IdentityError."""
+def check_certificates(found: Config, devices: Devices) -> None:
+    """Check every certificate against fleet and root key. Raises SettingsError, IdentityError."""
     own = devices.find(AGGREGATOR)
     if own is None or own.key != online_key(found).public:
         raise SettingsError(
             f"{found.state_dir}: the online key has no certificate; run: fedling-broker init"
         )
-    check_certificate(found, own)
-
-
-def check_certificate(found: Config, certified: Certified) -> None:
-    """Check a certificate against fleet and root key. Raises SettingsError."""
     try:
-        topic = found.topics.of(Kind.KEYS, certified.id)
-        Trust(found.topics, found.root_key).open(topic, certified.envelope)
-    except Refused as refused:
-        raise SettingsError(
-            f"{found.path}: fleet and root_key are not those of the certificate of {certified.id}:"
-            f" {refused}"
-        ) from refused
+        certificates.trusted(devices.bundle(), found.root_key, str(found.state_dir))
+    except BadInput as error:
+        raise SettingsError(f"{found.path}: another fleet or root key: {error}") from error
 
 
-def root_key(found: Config, path: Path) -> SigningKey:
-    """Load the key, if it is this fleet's root. Raises IdentityError, DeviceError."""
-    key = identity.load_key(path)
-    if key.public != found.root_key:
-        raise DeviceError(f"{path} is not the root key of fleet {found.file.fleet}")
-    return key
+def given_root_key(args: argparse.Namespace) -> SigningKey | None:
+    """Load the root key from the file that a person names, as who they are. Raises IdentityError.
+
+    A stick may be of a file system that knows no modes.
+    """
+    path: Path | None = args.root_key
+    if path is None:
+        return None
+    bare = mounts.kind(path.absolute().parent) in mounts.WITHOUT_MODES
+    return identity.load_key(path, private=not bare)
+
+
+def day(seconds: int) -> str | None:
+    """Write a Unix time as a day; None: there is none."""
+    return datetime.fromtimestamp(seconds, UTC).date().isoformat() if seconds else None
 
 
 def secret(found: Config) -> bytes:
@@ -101,11 +101,6 @@ def task(store: Store, name: str) -> Task:
         return task_file.parse_task(row.text, f"task {name}")
     names = ", ".join(row.name for row in store.tasks.rows()) or "none"
     raise Missing(f"no task {name}; there are: {names}")
-
-
-def newest(rows: Sequence[T], last: int | None) -> Sequence[T]:
-    """Take the last rows of a list that a person wants; None: all."""
-    return rows if last is None else rows[max(0, len(rows) - last) :]
 
 
 def write(path: Path, data: bytes) -> None:

@@ -14,7 +14,8 @@ def list_(args: argparse.Namespace) -> Exit:
         installation.task(store, args.task)
         plans = store.rounds.plans(args.task)
         made = {fold.version: fold for fold in store.models.folds(args.task)}
-        shown = installation.newest(store.models.rows(args.task), args.last)
+        limit, found = output.most(args), store.models.rows(args.task)
+        shown = found if limit is None else found[-limit:]
         tested = accuracy.of_versions(store, args.task, plans, {row.version for row in shown})
         rows = [
             {
@@ -31,6 +32,7 @@ def list_(args: argparse.Namespace) -> Exit:
         rows = [{**row, "model_hash": str(row["model_hash"])[:16]} for row in rows]
         rows = accuracy.for_people(rows)
     output.print_rows(rows, as_json=args.json, empty="no models")
+    output.print_more(args, "the newest", more=len(found) > len(shown))
     return Exit.OK
 
 

@@ -22,20 +22,24 @@ from fedling_protocol.wire.messages import Hits, Verdict
 
 
 def list_(args: argparse.Namespace) -> Exit:
+    limit = output.most(args)
     with installation.opened(args) as (found, store):
         why = hindrances(found, store)
+        plans = {name: store.rounds.plans(name) for name in _names(store, args.task)}
+        more = any(limit is not None and len(of_task) > limit for of_task in plans.values())
         rows = [
             {
                 **_summary(store, name, plan),
                 "accuracy": accuracy.cell(accuracy.of_round(store, name, plan), as_json=args.json),
                 "hindrance": None if plan.closed else why.get(name),
             }
-            for name in _names(store, args.task)
-            for plan in installation.newest(store.rounds.plans(name), args.last)
+            for name, of_task in plans.items()
+            for plan in (of_task if limit is None else of_task[-limit:])
         ]
     if not args.json:  # for people; `round show` has all of it
         rows = accuracy.for_people([_short(row) for row in rows])
     print_with_hindrances(rows, as_json=args.json, empty="no rounds yet")
+    output.print_more(args, "of each task the newest", more=more)
     return Exit.OK
 
 
@@ -70,7 +74,9 @@ def show(args: argparse.Namespace) -> Exit:
     decisions = value["decisions"]
     assert isinstance(decisions, list)
     assert isinstance(value["far_again"], list)
-    output.print_rows([_row(one) for one in decisions], empty="no verdicts")
+    shown = decisions[: output.most(args)]
+    output.print_rows([_row(one) for one in shown], empty="no verdicts")
+    output.print_more(args, "the first", more=len(decisions) > len(shown))
     if tested is not None:
         print(tested.sentence(labels))
     measured_far = value["measured_far"] or []
@@ -79,7 +85,7 @@ def show(args: argparse.Namespace) -> Exit:
         print(f"{device}: its samples lie far further off than others', and counted as nearer")
     for device in value["far_again"]:
         print(f"{device}: its last updates were all far longer than others'; to end its part: "
-              f"fedling-broker device remove {device}")  # fmt: skip
+              f"fedling-broker device revoke {device}")  # fmt: skip
     return Exit.OK
 
 

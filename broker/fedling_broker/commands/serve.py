@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
+from fedling_broker import agreement
+from fedling_broker.authority import vouching
 from fedling_broker.commands import installation
 from fedling_broker.config import UNIT, Config
 from fedling_broker.service.service import Ports, Service
@@ -19,12 +21,13 @@ from fedling_protocol.disk import lock, ownership, second_look
 from fedling_protocol.disk.errors import BadDatabase, CannotWrite, WrongTables
 from fedling_protocol.disk.ownership import NotOurs
 from fedling_protocol.exits import Exit
+from fedling_protocol.moments import moment
 from fedling_protocol.net import credentials
 from fedling_protocol.net.credentials import Access
 from fedling_protocol.net.link import MqttLink
 from fedling_protocol.net.mqtt import new_client
 from fedling_protocol.net.ports import Broker, Link, Owner
-from fedling_protocol.runtime import sdnotify, watchdog
+from fedling_protocol.runtime import logs, memory, sdnotify, watchdog
 from fedling_protocol.runtime.backoff import Backoff
 from fedling_protocol.runtime.ending import Ending
 from fedling_protocol.runtime.loop import Loop
@@ -39,20 +42,22 @@ BUILT_S = 1_750_000_000  # a clock before 2025 was never set: epochs and serials
 
 
 def run(args: argparse.Namespace) -> Exit:
-    logging.basicConfig(
-        level=args.log.upper(), format="%(asctime)s %(levelname)s %(message)s", force=True
-    )
+    logs.set_up(args.log)
+    memory.give_back_large_blocks()
     found = installation.load(args)
     ownership.become(found.state_dir, UNIT, found.path)
     ownership.check_ours(found.state_dir)
-    key, secret = installation.online_key(found), installation.secret(found)
     if time.time() < BUILT_S:
-        log.warning("the clock says %s: set it, or devices ignore this aggregator", time.ctime())
+        now = moment(time.time())
+        log.warning("the clock says %s: set it, or devices ignore this aggregator", now)
     with lock.exclusive(found.state_dir, PROGRAM):
         store = _open(found)
         try:
+            agreement.agree(found, store)
+            key, secret = installation.online_key(found), installation.secret(found)
             with _ports(found, credentials.load(found.file.mqtt)) as (loop, ports):
-                service = Service(ports, found, store, key, secret)
+                load = partial(vouching.load, found.authority)
+                service = Service(ports, found, store, key, secret, load)
                 ending = Ending(loop, partial(service.stop, loop.stop), partial(_why_not, args))
                 _serve(loop, service)
                 ending.close()
@@ -77,8 +82,7 @@ def _why_not(args: argparse.Namespace) -> str:
         with installation.opened(args) as (found, store):
             ownership.check_ours(found.state_dir)
             installation.secret(found)
-            devices = Devices(store.database, found.topics)
-            installation.check_own_certificate(found, devices)
+            installation.check_certificates(found, Devices(store.database, found.topics))
         credentials.load(found.file.mqtt)
     except (CannotWrite, IdentityError, NotOurs, SettingsError, WrongTables) as error:
         return str(error)

@@ -11,6 +11,7 @@ class Inbox:
     """Opens envelopes; the service adds to `refusals`."""
 
     def __init__(self, clock: Clock, trust: Trust, counters: Counters) -> None:
+        self._clock = clock
         self._trust = trust
         self.refusals = Refusals(clock, counters.count)
 
@@ -18,7 +19,7 @@ class Inbox:
         """What it says, if it may say that to us. Raises Refused."""
         if emptied:
             raise Refused(Reason.SIZE, "larger than any message may be")
-        received = self._trust.open(topic, payload)
+        received = self._trust.open(topic, payload, int(self._clock.wall()))
         if not received.address.kind.from_device:
             raise Refused(Reason.TOPIC, "not for the aggregator")
         return received

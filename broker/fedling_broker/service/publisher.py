@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
+from fedling_broker.authority.certificates import topic_of
 from fedling_broker.service.holding import Holding
 from fedling_broker.store.devices import Certified
 from fedling_broker.store.models import ModelRow, Models
@@ -18,6 +19,7 @@ from fedling_protocol.wire import envelope
 from fedling_protocol.wire.identity import SigningKey
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import (
+    Enrolled,
     Model,
     OfEpoch,
     Plan,
@@ -72,15 +74,19 @@ class Publisher:
     def receipt(self, task: str, device: str, receipt: Receipt) -> None:
         self._say(self._topics.of(Kind.RECEIPT, task, device), receipt)
 
+    def enrolled(self, device: str, answer: Enrolled) -> None:
+        """Answer a device that asked for certificates."""
+        topic = self._topics.of(Kind.ENROLLED, device)
+        if self._link.connected:
+            sealed = envelope.seal(answer, self._topics.bound(topic), self._key)
+            self._link.publish(topic, sealed)
+
     # --- what is retained ------------------------------------------------------------------------
 
     def certificate(self, certified: Certified, done: Done | None = None) -> None:
-        topic = self._topics.of(Kind.KEYS, certified.id)
+        """Retain a certificate, a tombstone, or the chain of root keys."""
+        topic = topic_of(self._topics, certified.id)
         self._link.publish(topic, certified.envelope, retain=True, done=done)
-
-    def no_certificate(self, owner: str, done: Done) -> None:
-        """done: the MQTT broker has forgotten it."""
-        self._link.publish(self._topics.of(Kind.KEYS, owner), b"", retain=True, done=done)
 
     def tasks(self, message: Tasks) -> None:
         self._say(self._topics.of(Kind.TASKS), message, retain=True)

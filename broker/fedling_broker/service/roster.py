@@ -1,21 +1,23 @@
 """Whose keys the aggregator trusts, and which certificates the MQTT broker holds.
 
 All are trusted from the start, without a look at their signatures: each was signed before it was
-stored. Published is the aggregator's own at each connect, a device's when it is new, and when a
-device shows that it has none: by its key in a join.
+stored. Published are the chain of root keys, the authority's and the aggregator's own at each
+connect; a device's, or its tombstone, when it is new, and when a device shows that it has none: by
+its key in a join.
 """
 
 from functools import partial
 
+from fedling_broker.authority import certificates
+from fedling_broker.authority.certificates import ROOTS
 from fedling_broker.config import Config
 from fedling_broker.service.publisher import Publisher
 from fedling_broker.service.turns import Turns
-from fedling_broker.store.devices import Certified, Devices
+from fedling_broker.store.devices import OFFICES, Certified, Devices
+from fedling_protocol.disk.errors import BadInput
 from fedling_protocol.runtime.throttle import Throttle
 from fedling_protocol.settings import SettingsError
-from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.names import AGGREGATOR
-from fedling_protocol.wire.refused import Refused
 from fedling_protocol.wire.trust import Trust
 
 AT_ONCE = 50  # certificates that are published before their PUBACK is awaited
@@ -33,35 +35,39 @@ class Roster:
         self._seen = 0  # the last change that was looked at
         self.greeted = False  # the MQTT broker of this connection has the aggregator's own
         self._strangers = Throttle(STRANGERS, 1.0)
-        self._under_way = False  # others are being published or taken back
+        self._under_way = False  # others are being published
 
     def load(self, config: Config) -> None:
         """Before anything else. Raises SettingsError: broker.toml was changed after `init`."""
         self._take_in()
-        own = self._devices.find(AGGREGATOR)
-        if own is None:
+        if self._devices.find(AGGREGATOR) is None:
             raise SettingsError(
                 f"{config.state_dir}: the online key has no certificate; run: fedling-broker init"
             )
         try:
-            self._trust.open(config.topics.of(Kind.KEYS, AGGREGATOR), own.envelope)
-        except Refused as refused:
-            raise SettingsError(
-                f"{config.path}: the certificate of {AGGREGATOR} in {config.state_dir} is of"
-                f" another fleet or root key: {refused}"
-            ) from refused
+            certificates.trusted(
+                self._devices.bundle().only(OFFICES), config.root_key, str(config.state_dir)
+            )
+        except BadInput as error:
+            raise SettingsError(f"{config.path}: another fleet or root key: {error}") from error
 
     def look(self) -> list[str]:
-        """Trust what was added, and no longer what was removed; the devices that were."""
-        removed = self._take_in()
+        """Trust what was added, and no longer what was revoked; the devices that were."""
+        revoked = self._take_in()
         self._say_news()
-        return removed
+        return revoked
+
+    def admit(self, certified: Certified) -> None:
+        """Trust a certificate that was made in this turn, as soon as it is on disk, and tell it."""
+        self._turns.then(lambda: self._know(certified))
+        self._publish(certified)
 
     def connected(self) -> None:
         """The MQTT broker may have forgotten everything."""
-        own = self._devices.find(AGGREGATOR)
-        if own is not None:
-            self._publish(own)
+        for owner in OFFICES:
+            found = self._devices.find(owner)
+            if found is not None:
+                self._publish(found)
         self.greeted, self._under_way = True, False
         self._say_news()
 
@@ -71,12 +77,13 @@ class Roster:
 
     def knows(self, device: str) -> bool:
         """Whether it belongs to the fleet."""
-        return self._trust.known(device) is not None
+        known = self._trust.known(device)
+        return known is not None and not known.revoked
 
     def vouch(self, device: str) -> None:
-        """A device that belongs to the fleet does not know it: tell it before it is answered."""
-        certified = self._devices.find(device)
-        if certified is not None:
+        """A device does not know its certificate, or its tombstone: tell it before the answer."""
+        certified = self._devices.look_up(device)
+        if certified is not None and certified.envelope:
             self._publish(certified)
 
     def note(self, device: str, key: bytes, now_s: int) -> bool:
@@ -93,14 +100,19 @@ class Roster:
         changes = self._devices.changes(self._seen)
         for change in changes:
             self._seen = change.changed
-            if change.removed:
-                self._trust.forget(change.id)
-            else:
-                self._trust.know(change.id, change.key, change.serial)
-        return [change.id for change in changes if change.removed]
+            if change.id != ROOTS:
+                self._trust.know(
+                    change.id, change.key, change.serial, change.until_s, change.revoked
+                )
+        return [change.id for change in changes if change.revoked]
+
+    def _know(self, certified: Certified) -> None:
+        self._trust.know(
+            certified.id, certified.key, certified.serial, certified.term.until_s, certified.revoked
+        )
 
     def _publish(self, certified: Certified) -> None:
-        self._devices.set_retained(certified.id)
+        self._devices.set_retained(certified)
         self._turns.then(lambda: self._publisher.certificate(certified))
 
     # --- what the MQTT broker does not know yet --------------------------------------------------
@@ -110,26 +122,24 @@ class Roster:
         if self._under_way or not self.greeted:
             return
         new = self._devices.unpublished(AT_ONCE)
-        gone = self._devices.withdrawn(AT_ONCE)
         for certified in new:
-            self._devices.set_retained(certified.id)
-        if new or gone:
+            if not certified.revoked:  # a tombstone until its PUBACK: nobody asks for it
+                self._devices.set_retained(certified)
+        if new:
             self._under_way = True
-            self._turns.then(lambda: self._send(new, gone))
+            self._turns.then(lambda: self._send(new))
 
-    def _send(self, new: list[Certified], gone: list[str]) -> None:
+    def _send(self, new: list[Certified]) -> None:
         """The last PUBACK asks for more; if it never comes, the next connect does."""
-        waiting = set(gone) | {certified.id for certified in new}
+        waiting = {certified.id for certified in new}
 
-        def acknowledged(owner: str, empty: bool) -> None:
-            waiting.discard(owner)
-            if empty:
-                self._turns.run(lambda: self._devices.not_retained(owner))
+        def acknowledged(certified: Certified) -> None:
+            waiting.discard(certified.id)
+            if certified.revoked:
+                self._turns.run(lambda: self._devices.set_retained(certified))
             if not waiting:
                 self._under_way = False
                 self._turns.run(self._say_news)
 
         for certified in new:
-            self._publisher.certificate(certified, partial(acknowledged, certified.id, False))
-        for owner in gone:
-            self._publisher.no_certificate(owner, partial(acknowledged, owner, True))
+            self._publisher.certificate(certified, partial(acknowledged, certified))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
+from fedling_broker.authority.vouching import Vouching
 from fedling_broker.config import Config, KeepUpdates
 from fedling_broker.service import notices as notices_file
 from fedling_broker.service.counters import Counters
@@ -16,6 +17,7 @@ from fedling_broker.service.inbox import Inbox
 from fedling_broker.service.notices import Notice
 from fedling_broker.service.plans import VECTOR_SIZE
 from fedling_broker.service.publisher import Publisher
+from fedling_broker.service.registrar import Books, Place, Registrar
 from fedling_broker.service.roster import Roster
 from fedling_broker.service.runner import OF_THE_DISK, Parts
 from fedling_broker.service.runners import Runners, way_out
@@ -36,10 +38,19 @@ from fedling_protocol.runtime.worker import Worker
 from fedling_protocol.wire.identity import SigningKey
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.limits import MAX_SMALL, TESTED_SIZE
-from fedling_protocol.wire.messages import Answer, Join, Receipt, Ticket, Update, Verdict
+from fedling_protocol.wire.messages import (
+    Answer,
+    Enrol,
+    Join,
+    Receipt,
+    Ticket,
+    Update,
+    Verdict,
+    WaitReason,
+)
 from fedling_protocol.wire.refused import Reason, Refused
 from fedling_protocol.wire.topics import Address
-from fedling_protocol.wire.trust import Received, Trust
+from fedling_protocol.wire.trust import Received, Standing, Trust
 
 log = logging.getLogger(__name__)
 
@@ -66,8 +77,15 @@ class Service:
     """An Owner of its link."""
 
     def __init__(
-        self, ports: Ports, config: Config, store: Store, key: SigningKey, secret: bytes
+        self,
+        ports: Ports,
+        config: Config,
+        store: Store,
+        key: SigningKey,
+        secret: bytes,
+        vouching: Callable[[], Vouching | None] = lambda: None,
     ) -> None:
+        """vouching: reads the authority's keys; None: they are on another machine"""
         self.clock = clock = ports.clock
         self.config = config
         self.store = store
@@ -84,6 +102,16 @@ class Service:
         self.inbox = Inbox(clock, trust, self.counters)
         devices = Devices(store.database, config.topics)
         self.roster = Roster(devices, trust, self.turns, self.publisher)
+        self.registrar = Registrar(
+            clock,
+            Books(devices, store.invitations, store.tls_certificates),
+            self.turns,
+            self.publisher,
+            self.roster,
+            self.counters,
+            Place(*config.for_devices, config.root_key),
+            vouching,
+        )
         self.sweeper = Sweeper(store.withdrawn, self.turns, self.publisher)
         self._status = ports.status
         self._parts = parts = Parts(
@@ -322,21 +350,34 @@ class Service:
         elif received.certified and not self.roster.knows(device):  # removed since it was verified
             self.counters.count(f"refused: {Reason.UNKNOWN_KEY}")
         else:
-            self._try(partial(take, self, device, received, payload), received.address.task or "")
+            self._try(partial(take, self, device, received, payload), received.address)
 
-    def _try(self, take: Callable[[], None], task: str) -> None:
+    def _try(self, take: Callable[[], None], address: Address) -> None:
         """What a message brings about is undone if it fails, and its task begins anew."""
         try:
             with self.turns.part():
                 take()
         except OF_THE_DISK:
             raise
+        except Refused as refused:
+            self.inbox.refusals.add(str(address.kind), refused)
         except Exception as error:  # noqa: BLE001 (the boundary of a message, and of a task)
-            self._halt(task, error)
+            if address.task is None:
+                self.inbox.refusals.fault(str(address.kind), error)
+            else:
+                self._halt(address.task, error)
+
+    def _enrol(self, device: str, received: Received, _payload: bytes) -> None:
+        ask = received.message
+        assert isinstance(ask, Enrol)
+        self.registrar.enrol(device, ask)
 
     def _join(self, device: str, received: Received, _payload: bytes) -> None:
         join = received.message
         assert isinstance(join, Join)
+        if received.standing in NOT_NOW:
+            self._not_certified(device, received, join)
+            return
         if join.key is not None:
             self._introduce(device, join.key, received.certified)
         task = received.address.task or ""
@@ -372,6 +413,16 @@ class Service:
                 key.hex(),
             )
 
+    def _not_certified(self, device: str, received: Received, join: Join) -> None:
+        """A device renews its certificate first, or has to learn that it is revoked."""
+        if received.standing is Standing.REVOKED:
+            if join.key is None:  # it does not doubt yet
+                raise Refused(Reason.REVOKED)
+            self.roster.vouch(device)
+        reason, task = NOT_NOW[received.standing], received.address.task or ""
+        ticket = Ticket(join.plan_id, join.nonce, Answer.WAIT, WAIT_S, reason)
+        self.turns.then(partial(self.publisher.ticket, task, device, ticket))
+
     def _not_now(self, device: str, task: str, join: Join) -> None:
         """Its task is stopped: a device keeps what it has, and asks again."""
         until = self.runners.halts.halted[task].until
@@ -387,9 +438,12 @@ class Service:
         self.turns.then(partial(self.publisher.receipt, task, device, receipt))
 
 
+NOT_NOW = {Standing.EXPIRED: WaitReason.EXPIRED, Standing.REVOKED: WaitReason.NOT_ENROLLED}
+
 Take = Callable[[Service, str, Received, bytes], None]
 
 TAKE: dict[Kind, Take] = {
+    Kind.ENROL: Service._enrol,
     Kind.JOIN: Service._join,
     Kind.UPDATE: Service._update,
 }

@@ -212,9 +212,46 @@ SCHEMA_9 = """
 ALTER TABLE decisions ADD COLUMN tested TEXT;
 """
 
+SCHEMA_10 = """
+-- issued_s, until_s: Unix time, 0: the certificate does not say; name: of a device, for people;
+-- the envelope of a removed device is its tombstone, or empty: an older release made none
+ALTER TABLE certificates ADD COLUMN issued_s INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE certificates ADD COLUMN until_s INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE certificates ADD COLUMN name TEXT NOT NULL DEFAULT '';
+UPDATE certificates SET envelope = x'' WHERE removed = 1;
+CREATE UNIQUE INDEX certificates_by_name ON certificates (name) WHERE name != '' AND removed = 0;
+
+-- token: its text, which is a secret; uses: how many devices it is for; until_s: Unix time
+CREATE TABLE invitations (
+    id BLOB PRIMARY KEY, token TEXT NOT NULL, name TEXT NOT NULL, uses INTEGER NOT NULL,
+    made_s INTEGER NOT NULL, until_s INTEGER NOT NULL) WITHOUT ROWID;
+
+-- who was enrolled by which token: so often it was used
+CREATE TABLE enrolments (
+    invitation BLOB NOT NULL REFERENCES invitations ON DELETE CASCADE, device TEXT NOT NULL,
+    PRIMARY KEY (invitation, device)) WITHOUT ROWID;
+
+-- certificates for TLS by serial number, which the authority's list names when they are revoked;
+-- key: public, 33 bytes; until_s: the MQTT broker lets it in no longer
+CREATE TABLE tls_certificates (
+    serial TEXT PRIMARY KEY, owner TEXT NOT NULL, key BLOB NOT NULL, der BLOB NOT NULL,
+    issued_s INTEGER NOT NULL, until_s INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX tls_certificates_by_owner ON tls_certificates (owner);
+"""
+
 TABLES = Tables(
     first=2,
-    steps=(SCHEMA_2, SCHEMA_3, SCHEMA_4, SCHEMA_5, SCHEMA_6, to_7, SCHEMA_8, SCHEMA_9),
+    steps=(
+        SCHEMA_2,
+        SCHEMA_3,
+        SCHEMA_4,
+        SCHEMA_5,
+        SCHEMA_6,
+        to_7,
+        SCHEMA_8,
+        SCHEMA_9,
+        SCHEMA_10,
+    ),
     converter="fedling-broker serve",
     mender="end `serve` and put a backup back: fedling-broker restore FILE --replace",
 )

@@ -1,36 +1,60 @@
-"""The devices of the fleet: who has a certificate, who asks for one."""
+"""The keys of the fleet: who has a certificate, who lost it, who asks for one."""
 
 import sqlite3
 from dataclasses import dataclass
 
+from fedling_broker.authority import certificates
+from fedling_broker.authority.certificates import ROOTS, Bundle
+from fedling_broker.authority.roles import Term, role_of
 from fedling_broker.store.ledger import Ledger
 from fedling_protocol.disk.database import Database, one
-from fedling_protocol.wire.envelope import seal
+from fedling_protocol.wire import envelope as envelopes
 from fedling_protocol.wire.identity import SigningKey, device_id, is_weak, kid
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Certificate, Role
-from fedling_protocol.wire.names import AGGREGATOR
+from fedling_protocol.wire.names import AGGREGATOR, AUTHORITY, is_device
 from fedling_protocol.wire.topics import Topics
 
 MAX_PENDING = 1000  # a stranger with many keys fills no disk
 FORGET_S = 86_400  # who has not asked for so long makes room
 REFRESH_S = 3600  # a device that asks again and again costs one write an hour
-_CERTIFIED = "SELECT id, key, serial, envelope FROM certificates WHERE removed = 0"
-_CHANGED = "SELECT id, key, serial, removed, changed FROM certificates WHERE changed > ?"
+OFFICES = (ROOTS, AUTHORITY, AGGREGATOR)  # who is no device, in the order in which they vouch
+_ALL = "SELECT id, key, serial, envelope, issued_s, until_s, name, removed FROM certificates"
+_CERTIFIED = f"{_ALL} WHERE removed = 0"
+_CHANGED = "SELECT id, key, serial, until_s, removed, changed FROM certificates WHERE changed > ?"
+_PUT = """
+INSERT INTO certificates
+    (id, key, serial, envelope, issued_s, until_s, name, removed, kid, changed, retained)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)
+ON CONFLICT (id) DO UPDATE SET
+    key = excluded.key, serial = excluded.serial, envelope = excluded.envelope,
+    issued_s = excluded.issued_s, until_s = excluded.until_s, name = excluded.name,
+    removed = excluded.removed, kid = excluded.kid, changed = excluded.changed, retained = 0
+"""
+_DEVICES = "id NOT IN ('roots', 'authority', 'aggregator')"
+
+
+NO_TERM = Term()
 
 
 class DeviceError(Exception):
     """What the operator asked for does not fit; the message says why."""
 
 
+class NameTaken(DeviceError):
+    """Another device of the fleet has the name."""
+
+
 @dataclass(frozen=True, slots=True)
 class Certified:
-    """A certificate as it is published."""
+    """A certificate as it is published, or a tombstone; of `roots`, the chain of root keys."""
 
     id: str
     key: bytes
     serial: int
     envelope: bytes
+    term: Term = NO_TERM
+    revoked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +68,13 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A certificate that was added or removed."""
+    """A certificate that was added, replaced or revoked."""
 
     id: str
     key: bytes
     serial: int
-    removed: bool
+    until_s: int
+    revoked: bool
     changed: int  # the number of this change
 
 
@@ -61,56 +86,111 @@ class Devices:
         self._ledger = Ledger(database)
         self._topics = topics
 
-    def certify(self, owner: str, key: bytes, root: SigningKey) -> Certified:
-        """Sign a certificate with the root key and keep it. Raises DeviceError."""
-        role = Role.AGGREGATOR if owner == AGGREGATOR else Role.DEVICE
-        if role is Role.DEVICE and device_id(key) != owner:
+    # --- certificates ----------------------------------------------------------------------------
+
+    def certify(
+        self, owner: str, key: bytes, signer: SigningKey, term: Term | None = None
+    ) -> Certified:
+        """Sign a certificate and keep it, in the place of an older one. Raises DeviceError.
+
+        signer: the authority's key or, of the aggregator and the authority themselves, the root's
+        """
+        if role_of(owner) is Role.DEVICE and device_id(key) != owner:
             raise DeviceError(f"{owner} is not the id of this key: that is {device_id(key)}")
         if is_weak(key):
             raise DeviceError("this key is of small order: anybody can sign for it")
-        old = self.find(owner)
-        if old is not None and old.key == key:
+        old, term = self.look_up(owner), term or NO_TERM
+        if old is not None and old.revoked:
+            raise DeviceError(f"{owner} was revoked: a device that comes back needs another key")
+        if old is not None and (old.key, old.term) == (key, term):
             raise DeviceError(f"{owner} has a certificate already")
-        with self._database.transaction("a certificate") as connection:
-            serial = self._ledger.outlive("serial")
-            certificate = Certificate(key, role, self._topics.fleet, owner, serial)
-            envelope = seal(
-                certificate, self._topics.bound(self._topics.of(Kind.KEYS, owner)), root
-            )
-            connection.execute(
-                "INSERT OR REPLACE INTO certificates"
-                " (id, key, kid, serial, envelope, removed, changed, retained)"
-                " VALUES (?, ?, ?, ?, ?, 0, ?, 0)",
-                (owner, key, kid(key), serial, envelope, self._ledger.raise_meta("changed")),
-            )
-            connection.execute("DELETE FROM pending WHERE id = ?", (owner,))
-        return Certified(owner, key, serial, envelope)
+        self._check_name(owner, term.name)
+        return self._sign(owner, key, term, signer)
 
-    def remove(self, owner: str) -> bool:
-        """Take a device's certificate back, and its places; False: it has none."""
-        with self._database.transaction("the removal of a device") as connection:
-            if owner == AGGREGATOR or self.find(owner) is None:
-                return False
-            connection.execute(
-                "UPDATE certificates SET removed = 1, changed = ? WHERE id = ?",
-                (self._ledger.raise_meta("changed"), owner),
+    def revoke(self, owner: str, signer: SigningKey) -> Certified | None:
+        """Make a device's tombstone and take back its places; None: it has no certificate."""
+        old = self.find(owner)
+        if old is None or not is_device(owner):
+            return None
+        with self._database.transaction("the end of a device"):
+            return self._sign(owner, old.key, old.term, signer, revoked=True)
+
+    def resign(self, signer: SigningKey) -> int:
+        """Sign anew what a key signed of devices that is in force no more; how many there were."""
+        rows = self._database.rows(f"{_ALL} WHERE {_DEVICES}")
+        stale = [one for one in map(_certified, rows) if _signer(one.envelope) != signer.kid]
+        with self._database.transaction("the certificates"):
+            for old in stale:
+                self._sign(old.id, old.key, old.term, signer, revoked=old.revoked)
+        return len(stale)
+
+    def _sign(
+        self, owner: str, key: bytes, term: Term, signer: SigningKey, *, revoked: bool = False
+    ) -> Certified:
+        with self._database.transaction("a certificate"):
+            serial = self._ledger.outlive("serial")
+            data = certificates.sign(
+                self._topics.fleet, owner, key, serial, term, signer, revoked=revoked
             )
-            connection.execute("DELETE FROM places WHERE device = ?", (owner,))
-            return True
+            made = Certified(owner, key, serial, data, term, revoked)
+            self._put(made)
+            return made
+
+    def take_in(self, bundle: Bundle) -> list[str]:
+        """Keep what is newer in a bundle that was verified; whose certificates that are.
+
+        Who was revoked stays so. Raises NameTaken; then nothing is kept.
+        """
+        taken = []
+        with self._database.transaction("certificates"):
+            for owner, data in bundle.ordered():
+                found, old = _read(owner, data), self.look_up(owner)
+                if old is not None and not _is_later(found, old):
+                    continue
+                self._check_name(owner, found.term.name)
+                self._put(found)
+                taken.append(owner)
+                if owner != ROOTS and found.serial > self._ledger.meta("serial"):
+                    self._ledger.set_meta("serial", found.serial)
+        return taken
+
+    def _put(self, new: Certified) -> None:
+        with self._database.transaction("a certificate") as connection:
+            connection.execute(
+                _PUT,
+                (
+                    new.id, new.key, new.serial, new.envelope, new.term.issued_s,
+                    new.term.until_s, new.term.name, new.revoked, kid(new.key),
+                    self._ledger.raise_meta("changed"),
+                ),
+            )  # fmt: skip
+            connection.execute("DELETE FROM pending WHERE id = ?", (new.id,))
+            if new.revoked:
+                connection.execute("DELETE FROM places WHERE device = ?", (new.id,))
+
+    def _check_name(self, owner: str, name: str) -> None:
+        holder = self.named(name) if name else None
+        if holder is not None and holder.id != owner:
+            raise NameTaken(f"{name} is the name of {holder.id}")
+
+    def look_up(self, owner: str) -> Certified | None:
+        """The certificate, or the tombstone."""
+        row = self._database.row(f"{_ALL} WHERE id = ?", owner)
+        return None if row is None else _certified(row)
 
     def take_over(self, former: sqlite3.Connection) -> list[str]:
         """Take in what another state of this fleet knows later of who belongs to it; whom.
 
         former: the other state's tables, perhaps of another version. Raises sqlite3.Error.
         """
-        rows = former.execute("SELECT * FROM certificates")
+        rows = former.execute("SELECT * FROM certificates ORDER BY changed")
         names = [name for name, *_ in rows.description]
         found = [dict(zip(names, row, strict=True)) for row in rows]
         with self._database.transaction("who belongs to the fleet") as connection:
             ours = {name for _, name, *_ in connection.execute("PRAGMA table_info(certificates)")}
             taken = []
             for row in found:
-                if not self._is_later(row["id"], row["serial"], row["removed"]):
+                if not self._is_news(row["id"], row["serial"], row["removed"]):
                     continue
                 row["changed"] = self._ledger.raise_meta("changed")
                 own = {name: value for name, value in row.items() if name in ours}
@@ -124,8 +204,8 @@ class Devices:
                 taken.append(str(row["id"]))
         return taken
 
-    def _is_later(self, owner: str, serial: int, removed: int) -> bool:
-        """Whether it is of after what is known of the owner here."""
+    def _is_news(self, owner: str, serial: int, removed: int) -> bool:
+        """Whether it is later than what is known of the owner here."""
         sql = "SELECT serial, removed FROM certificates WHERE id = ?"
         known = self._database.row(sql, owner)
         return known is None or (serial, removed) > known
@@ -133,40 +213,48 @@ class Devices:
     def find(self, owner: str) -> Certified | None:
         """The certificate in force, if there is one."""
         row = self._database.row(f"{_CERTIFIED} AND id = ?", owner)
-        return None if row is None else Certified(*row)
+        return None if row is None else _certified(row)
+
+    def named(self, name: str) -> Certified | None:
+        """The device of that name, if there is one."""
+        row = self._database.row(f"{_CERTIFIED} AND name = ?", name)
+        return None if row is None else _certified(row)
 
     def certified(self) -> list[Certified]:
-        """All in force, the aggregator's among them."""
-        return [Certified(*row) for row in self._database.rows(f"{_CERTIFIED} ORDER BY id")]
+        """All devices in force."""
+        return [
+            _certified(r) for r in self._database.rows(f"{_CERTIFIED} AND {_DEVICES} ORDER BY id")
+        ]
+
+    def revoked(self) -> list[Certified]:
+        """All tombstones."""
+        sql = f"{_ALL} WHERE removed = 1 AND envelope != x'' ORDER BY id"
+        return [_certified(row) for row in self._database.rows(sql)]
+
+    def bundle(self) -> Bundle:
+        """All that is published, tombstones included."""
+        rows = self._database.rows("SELECT id, envelope FROM certificates WHERE envelope != x''")
+        return Bundle(self._topics.fleet, dict(rows))
 
     def changes(self, since: int) -> list[Change]:
-        """What was added or removed after the change of that number, oldest first."""
+        """What was added or revoked after the change of that number, oldest first."""
         rows = self._database.rows(f"{_CHANGED} ORDER BY changed", since)
-        return [Change(i, key, serial, bool(gone), n) for i, key, serial, gone, n in rows]
+        return [Change(i, key, s, until, bool(gone), n) for i, key, s, until, gone, n in rows]
 
     # --- what the MQTT broker retains ------------------------------------------------------------
 
     def unpublished(self, most: int) -> list[Certified]:
-        """Some devices' in force that the MQTT broker was never given."""
-        sql = f"{_CERTIFIED} AND retained = 0 AND id != ? LIMIT ?"
-        return [Certified(*row) for row in self._database.rows(sql, AGGREGATOR, most)]
+        """Some certificates and tombstones that the MQTT broker was never given; offices first."""
+        sql = f"{_ALL} WHERE retained = 0 AND envelope != x'' ORDER BY {_DEVICES}, changed LIMIT ?"
+        return [_certified(row) for row in self._database.rows(sql, most)]
 
-    def withdrawn(self, most: int) -> list[str]:
-        """Some of those that were removed and that the MQTT broker may hold."""
-        sql = "SELECT id FROM certificates WHERE removed = 1 AND retained = 1 LIMIT ?"
-        return [owner for (owner,) in self._database.rows(sql, most)]
-
-    def set_retained(self, owner: str) -> None:
-        """The MQTT broker is about to get it."""
+    def set_retained(self, certified: Certified) -> None:
+        """The MQTT broker has this one, or is about to get it."""
         with self._database.transaction("what is retained") as connection:
-            sql = "UPDATE certificates SET retained = 1 WHERE id = ? AND retained = 0"
-            connection.execute(sql, (owner,))
-
-    def not_retained(self, owner: str) -> None:
-        """The MQTT broker has forgotten it, and it was not added again meanwhile."""
-        with self._database.transaction("what is retained") as connection:
-            sql = "UPDATE certificates SET retained = 0 WHERE id = ? AND removed = 1"
-            connection.execute(sql, (owner,))
+            sql = (
+                "UPDATE certificates SET retained = 1 WHERE id = ? AND serial = ? AND retained = 0"
+            )
+            connection.execute(sql, (certified.id, certified.serial))
 
     # --- who asks --------------------------------------------------------------------------------
 
@@ -194,6 +282,30 @@ class Devices:
         """Newest first."""
         rows = self._database.rows("SELECT id, key, seen_s FROM pending ORDER BY seen_s DESC, id")
         return [Pending(*row) for row in rows]
+
+
+def _certified(row: tuple[str, bytes, int, bytes, int, int, str, int]) -> Certified:
+    owner, key, serial, data, issued_s, until_s, name, removed = row
+    return Certified(owner, key, serial, data, Term(issued_s, until_s, name), bool(removed))
+
+
+def _read(owner: str, data: bytes) -> Certified:
+    """Read a certificate that was verified. Of a chain of roots the serial is its length."""
+    if owner == ROOTS:
+        links = certificates.links(data)
+        return Certified(ROOTS, links[-1].key, len(links), data)
+    found: Certificate = certificates.read(data)
+    term = Term(found.issued_s, found.until_s, found.name)
+    return Certified(owner, found.key, found.serial, data, term, found.revoked)
+
+
+def _is_later(new: Certified, old: Certified) -> bool:
+    return new.serial > old.serial and (new.revoked or not old.revoked)
+
+
+def _signer(data: bytes) -> bytes:
+    """The kid of who signed a certificate; of none, if it was never made."""
+    return envelopes.parse(data, Kind.KEYS).kid if data else b""
 
 
 def _make_room(connection: sqlite3.Connection, now_s: int) -> bool:

@@ -10,10 +10,12 @@ from fedling_broker.aggregation.state import ServerState
 from fedling_broker.store import old_files, place
 from fedling_broker.store.database import create_database, guard, open_database
 from fedling_broker.store.horizon import FIRST_VERSION
+from fedling_broker.store.invitations import Invitations
 from fedling_broker.store.ledger import Ledger
 from fedling_broker.store.models import ModelRow, Models
 from fedling_broker.store.rounds import PlanRow, Rounds
 from fedling_broker.store.tasks import TaskExists, TaskRow, Tasks
+from fedling_broker.store.tls_certificates import TlsCertificates
 from fedling_broker.store.withdrawn import Withdrawn
 from fedling_broker.tasks.task_file import Task
 from fedling_protocol.disk.errors import BadInput, Missing, writing
@@ -63,6 +65,8 @@ class Store:
         self.models = Models(self.database, directory)
         self.rounds = Rounds(self.database, directory / "updates", boot)
         self.withdrawn = Withdrawn(self.database)
+        self.invitations = Invitations(self.database)
+        self.tls_certificates = TlsCertificates(self.database)
         if self.ledger.meta(old_files.FLAG):
             with guard(directory, alone=alone)():
                 old_files.convert(self.database, self.ledger, self.tasks, self.models, self.rounds)

@@ -133,6 +133,15 @@ class TrainingTable:
     min_examples: int = setting(
         1, help="a device with fewer examples does not join", unit="examples", low=1, high=2**31
     )
+    new_examples: int | None = setting(
+        None,
+        help="a device with fewer examples that are new since its last accepted update does not "
+        "join; 0: it trains on the same ones again; by default 1 if the task goes on for ever, "
+        "else 0",
+        unit="examples",
+        low=0,
+        high=2**31,
+    )
     weight_cap: int = setting(
         1000, help="a device with more examples counts for so many", low=1, high=limit.MAX_WEIGHT
     )
@@ -418,7 +427,14 @@ def training_of(tables: TaskFile) -> Training:
         round(training.clip_norm * NORM_ONE),
         training.frozen_layers,
         round(training.proximal * NORM_ONE),
+        new_examples_of(tables),
     )
+
+
+def new_examples_of(tables: TaskFile) -> int:
+    """A task without an end learns as data comes; one of so many rounds may go over it again."""
+    given = tables.training.new_examples
+    return given if given is not None else int(not tables.task.rounds)
 
 
 def cohort_of(tables: TaskFile) -> tuple[str, ...] | None:

@@ -76,4 +76,4 @@ def find(name: str) -> Board:
         if name in (board.name, board.core):
             return board
     known = ", ".join(f"{board.name} ({board.core})" for board in BOARDS)
-    raise NoSuchBoard(f"no board {name}: there are {known}")
+    raise NoSuchBoard(f"{name}: allowed: {known}")

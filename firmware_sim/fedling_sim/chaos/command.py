@@ -7,6 +7,7 @@ import time
 from contextlib import closing, suppress
 
 from fedling_protocol.exits import Exit, Failure
+from fedling_protocol.moments import moment
 from fedling_sim.chaos.fault import End, Fault, Spell, flapping
 from fedling_sim.chaos.messages import Habits, Moment
 from fedling_sim.chaos.proxy import Proxy, Tell
@@ -63,7 +64,8 @@ def _begin(proxy: Proxy, args: argparse.Namespace) -> None:
 
 def _teller(*, as_json: bool) -> Tell:
     def tell(_name: str, what: str) -> None:
-        now = time.strftime("%H:%M:%S")
-        print(json.dumps({"time": now, "what": what}) if as_json else f"{now} {what}", flush=True)
+        now = time.time()
+        facts = {"time_ms": round(1000 * now), "what": what}
+        print(json.dumps(facts) if as_json else f"{moment(now)} {what}", flush=True)
 
     return tell

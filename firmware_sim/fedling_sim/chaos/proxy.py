@@ -14,11 +14,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import ParamSpec, TypeVar
 
+from fedling_broker.mosquitto.process import free_port
 from fedling_protocol.net.way import addresses
 from fedling_sim.chaos.fault import REFUSING, WHOLE, End, Fault, Spell
 from fedling_sim.chaos.line import Connection, Line, Piece, Traffic, Way, left
 from fedling_sim.chaos.messages import Habits, Moment, Packet
-from fedling_sim.mosquitto import free_port
 
 P = ParamSpec("P")
 T = TypeVar("T")

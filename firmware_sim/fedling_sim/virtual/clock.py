@@ -151,11 +151,14 @@ class NodeClock:
         self._armed_us = None
 
     def _arm(self) -> None:
-        """Be woken for the first timer."""
-        if not self._timers:
+        """Be woken for the first timer that nobody has cancelled."""
+        timers = self._timers
+        while timers and timers[0][2].cancelled:
+            heappop(timers)
+        if not timers:
             return
         world = self.world
-        due = self._timers[0][0]
+        due = timers[0][0]
         due_us = math.ceil(due * US - self._ahead_us)
         if (due_us + self._ahead_us) / US < due:  # floats: now() would not have reached it
             due_us += 1

@@ -145,7 +145,7 @@ class VirtualFleet:
         self._random = Random(self.dice.randbytes, self.dice.random)
         self.aggregator = self._make_aggregator()
         self.members = [self._make_member(number) for number in range(setup.devices)]
-        self._enrol()
+        self._fill()
 
     # --- made on disk ----------------------------------------------------------------------------
 
@@ -160,11 +160,6 @@ class VirtualFleet:
     def _make_aggregator(self) -> Node:
         found = self.config
         shutil.copytree(self._templates.aggregator(), found.state_dir)
-        store = Store(found.state_dir, wall=lambda: 0.0)
-        for text in self.setup.tasks:
-            task = task_file.parse_task(text, "a virtual task")
-            store.add_task(task, text, hashlib.sha256(text.encode()).digest())
-        store.close()
         desk = Desk(found, self.online, SECRET, self.dice.random)
         return self._node(found.state_dir, desk, self.setup.aggregator, Cable(self.network))
 
@@ -198,9 +193,12 @@ class VirtualFleet:
         habits = replace(habits, draw=self.dice.random, largest=self.config.topics.largest)
         return Node(self.world, cable, self.broker, directory, build, habits, 1.0)
 
-    def _enrol(self) -> None:
-        """By one transaction: as many `device add` would take a second each."""
-        store = Store(self.config.state_dir)
+    def _fill(self) -> None:
+        """Add tasks and devices; these by one transaction: many `device add` take a second each."""
+        store = Store(self.config.state_dir, wall=lambda: 0.0)
+        for text in self.setup.tasks:
+            task = task_file.parse_task(text, "a virtual task")
+            store.add_task(task, text, hashlib.sha256(text.encode()).digest())
         devices = Devices(store.database, self.config.topics)
         with store.database.transaction("certificates"):
             devices.certify(AGGREGATOR, self.online.public, self.root)

@@ -35,6 +35,7 @@ class VirtualLink:
     hook: where the process may be killed
     """
 
+    revoked = False  # the virtual broker knows no certificates
     __slots__ = (
         *("_accepted_at", "_backoff", "_broker", "_cable", "_client_id", "_clock", "_connection"),
         *("_hook", "_keepalive_s", "_large", "_largest", "_owner"),

@@ -479,6 +479,7 @@ const fdl_kernels fdl_avx2 = {
     .scale = avx2_scale,
     .add_up = avx2_add_up,
     .shift = fdl_shift_all,
+    .subtract = fdl_subtract_all,
     .has_lowest = avx2_has_lowest,
     .softmax = fdl_softmax,
     .narrow = avx2_narrow,

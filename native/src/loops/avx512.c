@@ -515,18 +515,31 @@ static AVX512 INLINE __m512i shift_left(__m512i v, int32_t shift, int32_t limit)
     return _mm512_mask_mov_epi32(shifted, _mm512_cmpgt_epi32_mask(most, v), low);
 }
 
+static AVX512 INLINE __m512i shifted(__m512i v, int32_t shift, int32_t limit) {
+    __m512i high = _mm512_set1_epi32(limit), low = _mm512_set1_epi32(-limit);
+    if (shift > 31)
+        return _mm512_setzero_si512();
+    if (shift > 0)
+        return _mm512_min_epi32(_mm512_max_epi32(shift_right(v, shift), low), high);
+    return shift_left(v, fdl_min32(-shift, 31), limit);
+}
+
 static AVX512 void vnni_shift(int32_t *to, const int32_t *from, size_t count, int32_t shift,
                               int32_t limit) {
-    __m512i high = _mm512_set1_epi32(limit), low = _mm512_set1_epi32(-limit);
+    for (size_t j = 0; j < count; j += 16)
+        store_int32(to + j, count - j, shifted(load_int32(from + j, count - j), shift, limit));
+}
+
+/* As fdl_subtract(), in 16 lanes. */
+static AVX512 void vnni_subtract(int32_t *biases, int32_t *change, size_t count, int32_t shift) {
     for (size_t j = 0; j < count; j += 16) {
-        __m512i v = load_int32(from + j, count - j);
-        if (shift > 31)
-            v = _mm512_setzero_si512();
-        else if (shift > 0)
-            v = _mm512_min_epi32(_mm512_max_epi32(shift_right(v, shift), low), high);
-        else
-            v = shift_left(v, fdl_min32(-shift, 31), limit);
-        store_int32(to + j, count - j, v);
+        __m512i a = load_int32(biases + j, count - j);
+        __m512i b = shifted(load_int32(change + j, count - j), shift, INT32_MAX);
+        __m512i wrapped = _mm512_sub_epi32(a, b);
+        __m512i over = _mm512_and_si512(_mm512_xor_si512(a, b), _mm512_xor_si512(a, wrapped));
+        __m512i limit = _mm512_xor_si512(_mm512_srai_epi32(a, 31), _mm512_set1_epi32(INT32_MAX));
+        __mmask16 is_over = _mm512_cmplt_epi32_mask(over, _mm512_setzero_si512());
+        store_int32(biases + j, count - j, _mm512_mask_mov_epi32(wrapped, is_over, limit));
     }
 }
 
@@ -629,6 +642,7 @@ const fdl_kernels fdl_avx512vnni = {
     .scale = vnni_scale,
     .add_up = vnni_add_up,
     .shift = vnni_shift,
+    .subtract = vnni_subtract,
     .has_lowest = vnni_has_lowest,
     .softmax = vnni_softmax,
     .narrow = vnni_narrow,

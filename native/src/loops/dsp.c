@@ -390,6 +390,7 @@ const fdl_kernels fdl_dsp = {
     .scale = fdl_plain_scale,
     .add_up = fdl_plain_add_up,
     .shift = fdl_shift_all,
+    .subtract = fdl_subtract_all,
     .has_lowest = fdl_plain_has_lowest,
     .softmax = fdl_softmax,
     .narrow = dsp_narrow,

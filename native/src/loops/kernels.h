@@ -93,6 +93,9 @@ typedef struct fdl_kernels {
     /* fdl_shift_all(), for biases. */
     void (*shift)(int32_t *to, const int32_t *from, size_t count, int32_t shift, int32_t limit);
 
+    /* fdl_subtract_all(), for biases. */
+    void (*subtract)(int32_t *biases, int32_t *sums, size_t count, int32_t shift);
+
     /* Whether some x is -128. */
     int (*has_lowest)(const int8_t *x, size_t count);
 

@@ -81,6 +81,7 @@ const fdl_kernels fdl_neon = {
     .scale = neon_scale,
     .add_up = neon_add_up,
     .shift = fdl_shift_all,
+    .subtract = fdl_subtract_all,
     .has_lowest = neon_has_lowest,
     .softmax = fdl_softmax,
     .narrow = neon_narrow,

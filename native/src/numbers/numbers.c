@@ -53,3 +53,9 @@ void fdl_shift_all(int32_t *to, const int32_t *from, size_t count, int32_t shift
         for (size_t j = 0; j < count; j++)
             to[j] = fdl_shift_left(from[j], left, limit);
 }
+
+void fdl_subtract_all(int32_t *from, int32_t *sums, size_t count, int32_t shift) {
+    fdl_shift_all(sums, sums, count, shift, INT32_MAX);
+    for (size_t j = 0; j < count; j++)
+        from[j] = fdl_subtract(from[j], sums[j]);
+}

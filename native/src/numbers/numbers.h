@@ -16,6 +16,9 @@ fdl_ratio fdl_make_ratio(uint64_t a, uint64_t b);
  * 2^30 - 1. `to` may be `from`. */
 void fdl_shift_all(int32_t *to, const int32_t *from, size_t count, int32_t shift, int32_t limit);
 
+/* from[j] = sat32(from[j] - sat32(rshift(sums[j], shift))). `sums` are of no use after it. */
+void fdl_subtract_all(int32_t *from, int32_t *sums, size_t count, int32_t shift);
+
 /* floor(sqrt(v)), v < 2^63. */
 uint32_t fdl_square_root(uint64_t v);
 

@@ -64,13 +64,6 @@ static void roll_sums(const fdl_change *change, int32_t *biases, int32_t *veloci
 }
 #endif
 
-static void subtract_sums(const fdl_run *run, const fdl_change *change, int32_t *biases,
-                          int32_t *sums, size_t count) {
-    run->kernels->shift(sums, sums, count, change->bias_shift, INT32_MAX);
-    for (size_t o = 0; o < count; o++)
-        biases[o] = fdl_subtract(biases[o], sums[o]);
-}
-
 static void update_biases(const fdl_run *run, const fdl_part *part, const fdl_change *change) {
     int32_t *sums = run->spare;
     run->kernels->add_up(sums, change->d, fdl_window_count(run, part), part->bias_count);
@@ -80,7 +73,7 @@ static void update_biases(const fdl_run *run, const fdl_part *part, const fdl_ch
         return;
     }
 #endif
-    subtract_sums(run, change, part->biases, sums, part->bias_count);
+    run->kernels->subtract(part->biases, sums, part->bias_count, change->bias_shift);
 }
 
 static void update_weights(const fdl_run *run, const fdl_part *part, const fdl_change *change) {

@@ -1,10 +1,12 @@
 """Prints for people (in colour on a terminal only) and for programs (JSON)."""
 
+import argparse
 import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
 
+ROWS = 50  # of a list, for a person who has not said how many
 BOLD, RED, GREEN, YELLOW, DIM = "1", "31", "32", "33", "2"
 
 
@@ -48,6 +50,21 @@ def print_rows(rows: Sequence[Mapping[str, object]], *, empty: str, as_json: boo
     for number, cells in enumerate(zip(*columns, strict=True)):
         line = "  ".join(cells).rstrip()
         print(paint(line, BOLD) if number == 0 else line)
+
+
+def most(args: argparse.Namespace) -> int | None:
+    """How many rows of a list are wanted at most (parser.add_limit); None: all."""
+    limit: int | None = args.limit
+    return limit if limit or args.json else ROWS
+
+
+def print_more(args: argparse.Namespace, shown: str, *, more: bool) -> None:
+    """Tell a person that there are more rows than were listed, and how to see them.
+
+    shown: which were listed, as "the newest"
+    """
+    if more and not args.json:
+        print(f"{shown} {most(args)}; --limit N lists more")
 
 
 def size(count: int) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from fedling_protocol.command import output
+
 SHOWN = 32  # characters of a wrong number
 
 LARGEST = 2**63 - 1  # that a database holds
@@ -80,6 +82,16 @@ class Verbs:
         parser = _parser(self.subparsers, noun, about, f"{self.program} {noun} {example}")
         verbs = parser.add_subparsers(metavar="VERB", required=True)
         return Verbs(self.program, verbs, self.common, noun)
+
+
+def add_limit(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add --limit, for a list that may grow for years; output.most() reads it."""
+    parser.add_argument(
+        "--limit",
+        type=whole(1),
+        metavar="N",
+        help=f"list at most N {what} (default {output.ROWS}; with --json: all)",
+    )
 
 
 def new_parser(

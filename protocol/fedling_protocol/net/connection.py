@@ -17,7 +17,7 @@ from fedling_protocol.net.framing import FilteredSocket, Largest
 from fedling_protocol.net.names import Names
 from fedling_protocol.net.ports import Broker, Client, Done
 from fedling_protocol.net.tcpinfo import Meter, Traffic, unsent
-from fedling_protocol.net.transport import Layer, Transport
+from fedling_protocol.net.transport import Layer, Revoked, Transport
 from fedling_protocol.net.way import Found
 from fedling_protocol.runtime import mishaps
 from fedling_protocol.runtime.loop import READ, WRITE, Loop, Timer
@@ -106,6 +106,7 @@ class Connection:
         self._rest: Timer | None = None  # of what was received and not read
         self._reason = ""  # why it ends, when we know better than the client
         self._ended = False
+        self._revoked = False
         self._sent_at = 0.0
         self._emptied = 0  # oversized messages told to the owner
         self._unacknowledged: dict[int, _InFlight] = {}  # by packet id
@@ -120,6 +121,11 @@ class Connection:
     def asking(self) -> bool:
         """Whether a subscription has had no answer yet."""
         return bool(self._asked)
+
+    @property
+    def revoked(self) -> bool:
+        """Whether it ended, or never began, since the other end holds us for revoked."""
+        return self._revoked or (self._filtered is not None and self._filtered.revoked)
 
     @property
     def receiving(self) -> int:
@@ -248,6 +254,7 @@ class Connection:
         self.client.connect(self._broker.keepalive_s)
 
     def _fail(self, error: OSError) -> None:
+        self._revoked = isinstance(error, Revoked)
         self.end(error.strerror or str(error))
 
     @_ends_it

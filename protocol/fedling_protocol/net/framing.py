@@ -10,7 +10,7 @@ more, was never asked for: it ends the connection. OASIS MQTT 3.1.1, sections 2.
 from collections.abc import Callable
 from enum import Enum, auto
 
-from fedling_protocol.net.transport import Transport
+from fedling_protocol.net.transport import Revoked, Transport
 
 CONNACK, PUBLISH = 2, 3
 ASKED_QUALITY = 1  # of service, in all that is subscribed
@@ -146,6 +146,7 @@ class FilteredSocket:
         self.cut = False  # reading ended because it was tired
         self.closed = False  # by the library
         self.hung_up = False  # by the other end
+        self.revoked = False  # the other end said so of us
         self.error = ""
 
     @property
@@ -205,6 +206,7 @@ class FilteredSocket:
     def _fail(self, error: OSError) -> None:
         self.error = error.strerror or str(error)
         self.hung_up = isinstance(error, ConnectionResetError | BrokenPipeError)
+        self.revoked = isinstance(error, Revoked)
 
     def close(self) -> None:
         self.closed = True

@@ -20,6 +20,7 @@ from fedling_protocol.runtime.worker import Worker
 
 NewClient = Callable[[Will | None, ClientOwner], Client]
 
+REVOKED_S = 6 * 3600.0  # about so long it waits who was told that it is revoked
 TWIN_AFTER = 3  # a broker that restarts may put us off once or twice
 TWIN = "is a copy of this one's state in use elsewhere? A broker serves one client of an id"
 
@@ -58,6 +59,7 @@ class MqttLink:
         self._timer: Timer | None = None
         self._stopped: Done | None = None
         self._failures = 0  # each takes the next address of the name; one that answers is kept
+        self.revoked = False
         self._put_off = 0  # times in a row, soon after we were accepted
 
     @property
@@ -152,6 +154,7 @@ class MqttLink:
     def connection_ended(
         self, reason: str, lived_s: float | None, put_off: bool, cut: Done | None
     ) -> None:
+        self.revoked = self._connection is not None and self._connection.revoked
         self._connection = None
         self._way.connected = False
         if self._stopped is not None:
@@ -166,6 +169,6 @@ class MqttLink:
                 reason = f"{reason}, {self._put_off} times in a row soon after connecting: {TWIN}"
         if cut is not None:
             cut()
-        retry_s = self._backoff.next_s()
+        retry_s = self._backoff.about(REVOKED_S) if self.revoked else self._backoff.next_s()
         self._timer = self._loop.after(retry_s, self.start)
         self._owner.on_disconnected(reason, retry_s)

@@ -72,6 +72,10 @@ class Link(Protocol):
         """Topics that the broker does not let us subscribe to: nothing comes on them."""
 
     @property
+    def revoked(self) -> bool:
+        """Whether the broker ended the last connection since our certificate is revoked."""
+
+    @property
     def sending(self) -> bool:
         """Whether something that was published has not left wholly."""
 

@@ -11,6 +11,7 @@ from typing import TypeVar
 from fedling_protocol.common_settings import MqttSettings
 from fedling_protocol.disk.errors import Missing
 from fedling_protocol.net import credentials
+from fedling_protocol.net.credentials import Access
 from fedling_protocol.net.link import MqttLink
 from fedling_protocol.net.mqtt import new_client
 from fedling_protocol.net.ports import Broker, Will
@@ -70,9 +71,12 @@ class Probe:
     Once the connection was lost, everything else is missing: `lost` says why.
     """
 
-    def __init__(self, mqtt: MqttSettings, client_id: str) -> None:
-        """Make it of [mqtt]. Raises IdentityError, SettingsError: a file cannot be used."""
-        access = credentials.load(mqtt)
+    def __init__(self, mqtt: MqttSettings, client_id: str, access: Access | None = None) -> None:
+        """Make it of [mqtt]. Raises IdentityError, SettingsError: a file cannot be used.
+
+        access: how it is let in, if not by what [mqtt] says
+        """
+        access = access or credentials.load(mqtt)
         client = partial(new_client, client_id, access.credentials)
         self.lost = ""
         self.heard: list[tuple[str, bytes]] = []
@@ -110,10 +114,10 @@ class Probe:
 
     def retains(self, topic: str, *filters: str) -> list[bool]:
         """Retain a message; whether it comes to a subscriber of each filter. Then it is emptied."""
-        if not self._publish(topic, WORD, retain=True):
+        if not self.publish(topic, WORD, retain=True):
             return [False for _ in filters]
         came = [self._comes(filter_, topic) for filter_ in filters]
-        self._publish(topic, b"", retain=True)
+        self.publish(topic, b"", retain=True)
         return came
 
     def carries(self, topic: str, size: int) -> str:
@@ -143,8 +147,8 @@ class Probe:
         self._link.unsubscribe([filter_])
         return came
 
-    def _publish(self, topic: str, payload: bytes, *, retain: bool) -> bool:
-        """Whether it was acknowledged."""
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> bool:
+        """Send a message; whether it was acknowledged."""
         acknowledged: list[bool] = []
         self._link.publish(topic, payload, retain=retain, done=lambda: acknowledged.append(True))
         return self.until(lambda: bool(acknowledged))

@@ -1,4 +1,4 @@
-"""TLS below MQTT, by Python's ssl: the certificates that [mqtt] names, and a transport.
+"""TLS below MQTT, by Python's ssl: a transport. What it believes and shows: tls_files.py.
 
 TLS works on two buffers in memory. So the socket stays ours, with its byte count, and no call of
 TLS waits: what a handshake takes of the loop is its arithmetic, a step at a time.
@@ -6,29 +6,22 @@ TLS waits: what a handshake takes of the loop is its arithmetic, a step at a tim
 
 import socket
 import ssl
-import time
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC
 from functools import partial
-from pathlib import Path
 from typing import NoReturn
 
-from cryptography import x509
-
 from fedling_protocol.common_settings import MqttSettings
-from fedling_protocol.net.tls_faults import NOT_TLS, UNFINISHED, Shown, sentence
-from fedling_protocol.net.transport import Layer
+from fedling_protocol.net import tls_files
+from fedling_protocol.net.tls_faults import NOT_TLS, REVOKED, UNFINISHED, Shown, sentence
+from fedling_protocol.net.transport import Layer, Revoked
 from fedling_protocol.runtime.loop import READ, WRITE
-from fedling_protocol.settings import SettingsError
-from fedling_protocol.wire import identity
 
 BEGINNINGS = (21, 22)  # types of a record: an alert, a handshake (RFC 8446, section 5.1)
 RECORD = 16_384  # bytes of the largest piece that TLS encrypts at once
 MOST_RECORDS = 8  # encrypted at once: a board without AES instructions takes 10 ms for them
 CHUNK = 32_768  # encrypted bytes read at once, at least one record
 MOST_UNSENT = 65_536  # bytes that TLS itself has to say, and nobody reads
-SOON_S = 30 * 86_400  # time enough to renew a certificate by hand
 SUSPICION = (
     "is this its port for MQTT over TLS, and has it a certificate? If it asks for one of this end, "
     "set mqtt.certificate_file and mqtt.key_file"
@@ -42,78 +35,23 @@ class TlsError(ConnectionError):
 
 
 def layer(mqtt: MqttSettings) -> Layer:
-    """Read the certificates that [mqtt] names. Raises IdentityError, SettingsError."""
-    host = mqtt.host.partition("%")[0].rstrip(".")  # without the zone of fe80::1%eth0
-    shown = Shown(mqtt.host, mqtt.ca_file, mqtt.certificate_file)
-    return Layer(partial(Tls, _context(mqtt), host, partial(sentence, shown)), SUSPICION)
+    """Read the certificates that [mqtt] names. Raises IdentityError, SettingsError.
 
-
-def ending(mqtt: MqttSettings, now_s: float) -> tuple[str, bool]:
-    """Until when this end's certificate holds, in words, and whether that is soon.
-
-    Nothing without one. Raises SettingsError.
+    Those that were replaced since are used from the next connection on.
     """
-    if mqtt.certificate_file is None:
-        return "", False
-    try:
-        certificate = x509.load_pem_x509_certificate(mqtt.certificate_file.read_bytes())
-    except (OSError, ValueError) as error:
-        raise SettingsError(f"{mqtt.certificate_file}: mqtt.certificate_file: {error}") from error
-    ends_s = _ends_s(certificate)
-    day = time.strftime("%Y-%m-%d", time.gmtime(ends_s))
-    return f"{mqtt.certificate_file} holds until {day}", ends_s < now_s + SOON_S
+    return _layer(mqtt, tls_files.Contexts(mqtt).current)
 
 
-def _ends_s(certificate: x509.Certificate) -> float:
-    """Unix time. Before cryptography 42 the date has no zone, and is UTC."""
-    ends = getattr(certificate, "not_valid_after_utc", None) or certificate.not_valid_after
-    return float(ends.replace(tzinfo=UTC).timestamp())
+def layer_of_strangers(mqtt: MqttSettings) -> Layer:
+    """Encrypt, and believe whoever answers: for who checks by other means what is said there."""
+    return _layer(mqtt, tls_files.believing_anybody)
 
 
-def _context(mqtt: MqttSettings) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # which checks certificate and name
-    context.hostname_checks_common_name = False  # of a device it is an id, and nobody's host
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.options |= ssl.OP_NO_RENEGOTIATION
-    if mqtt.ca_file is None:
-        context.load_default_certs()
-    else:
-        _trust(context, mqtt.ca_file)
-    if mqtt.certificate_file is not None and mqtt.key_file is not None:
-        _show(context, mqtt.certificate_file, mqtt.key_file)
-    return context
-
-
-def _trust(context: ssl.SSLContext, file: Path) -> None:
-    try:
-        context.load_verify_locations(file)
-    except ssl.SSLError as error:
-        raise SettingsError(f"{file}: mqtt.ca_file: no certificate in PEM form") from error
-    except OSError as error:
-        raise SettingsError(f"{file}: mqtt.ca_file cannot be read: {error.strerror}") from error
-    # The authority may itself be signed by another one, which the file need not have.
-    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-
-
-def _show(context: ssl.SSLContext, file: Path, key: Path) -> None:
-    identity.read_private(key)
-    try:
-        context.load_cert_chain(file, key, _refuse_passphrase)
-    except ssl.SSLError as error:
-        if error.reason == "KEY_VALUES_MISMATCH":
-            raise SettingsError(f"{key}: mqtt.key_file: not the key of {file}") from error
-        raise SettingsError(
-            f"{file}, {key}: mqtt.certificate_file and mqtt.key_file: not a certificate and its "
-            f"private key in PEM form ({error.reason})"
-        ) from error
-    except OSError as error:
-        raise SettingsError(
-            f"{file}: mqtt.certificate_file cannot be read: {error.strerror}"
-        ) from error
-
-
-def _refuse_passphrase() -> NoReturn:
-    raise SettingsError("mqtt.key_file: a key with a passphrase; nobody is there who could say it")
+def _layer(mqtt: MqttSettings, context: Callable[[], ssl.SSLContext]) -> Layer:
+    host = mqtt.proven_name.partition("%")[0].rstrip(".")  # without the zone of fe80::1%eth0
+    shown = Shown(mqtt.proven_name, mqtt.ca_file, mqtt.certificate_file)
+    explain = partial(sentence, shown)
+    return Layer(lambda sock: Tls(context(), host, explain, sock), SUSPICION)
 
 
 class Tls:
@@ -232,4 +170,5 @@ class Tls:
     def _fail(self, error: ssl.SSLError) -> NoReturn:
         with suppress(OSError):  # the other end is told, too
             self._flush()
-        raise TlsError(self._explain(error)) from error
+        kind = Revoked if error.reason == REVOKED else TlsError
+        raise kind(self._explain(error)) from error

@@ -10,6 +10,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from fedling_protocol.moments import moment
+
 NOT_YET, EXPIRED = 9, 10
 UNKNOWN_AUTHORITY = frozenset({2, 18, 19, 20, 21})
 OTHER_NAME = frozenset({62, 64})  # of host names, of addresses
@@ -20,10 +22,11 @@ NO_TLS = frozenset(
 OLD = frozenset({"UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION", "UNSUPPORTED_SSL_VERSION"})
 UNCERTAIN = "SSLV3_ALERT_HANDSHAKE_FAILURE"  # TLS 1.2 has no other word for a missing certificate
 MISSING = frozenset({"TLSV13_ALERT_CERTIFICATE_REQUIRED", UNCERTAIN})
+REVOKED = "SSLV3_ALERT_CERTIFICATE_REVOKED"
 REFUSED = {
     "TLSV1_ALERT_UNKNOWN_CA": "it does not know the authority that signed it (mosquitto: cafile)",
     "SSLV3_ALERT_CERTIFICATE_EXPIRED": "it has expired, or the MQTT broker's clock is wrong",
-    "SSLV3_ALERT_CERTIFICATE_REVOKED": "it was revoked",
+    REVOKED: "it was revoked",
     "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE": "it is not made for clients (extendedKeyUsage)",
     "SSLV3_ALERT_BAD_CERTIFICATE": "it is not valid yet, or damaged: the MQTT broker's log says",
     "SSLV3_ALERT_CERTIFICATE_UNKNOWN": "the MQTT broker's log says why",
@@ -42,7 +45,7 @@ UNFINISHED = (
 class Shown:
     """Whom this end talks to; what it believes by and what it shows, for sentences."""
 
-    host: str
+    name: str  # that must be proven
     ca_file: Path | None
     certificate_file: Path | None
 
@@ -66,16 +69,16 @@ def sentence(shown: Shown, error: ssl.SSLError) -> str:
 
 def _disbelief(shown: Shown, error: ssl.SSLCertVerificationError) -> str:
     """Why this end does not believe the other."""
-    code, clock = error.verify_code, time.strftime("%Y-%m-%d %H:%M", time.gmtime())
+    code, clock = error.verify_code, moment(time.time())
     if code == NOT_YET:
         return (
-            f"the MQTT broker's certificate is not valid yet: this machine's clock says {clock} "
-            "UTC; if that is wrong, set it"
+            f"the MQTT broker's certificate is not valid yet: this machine's clock says {clock}; "
+            "if that is wrong, set it"
         )
     if code == EXPIRED:
         return (
             "the MQTT broker's certificate, or its authority's, has expired: renew it; if this "
-            f"machine's clock is wrong, which says {clock} UTC, set it"
+            f"machine's clock is wrong, which says {clock}, set it"
         )
     if code in UNKNOWN_AUTHORITY:
         known = f"is in {shown.ca_file}" if shown.ca_file else "this system trusts"
@@ -85,8 +88,9 @@ def _disbelief(shown: Shown, error: ssl.SSLCertVerificationError) -> str:
         )
     if code in OTHER_NAME:
         return (
-            f"the MQTT broker's certificate is not for {shown.host}: set mqtt.host to a name that "
-            "is in it, or have one made with this name (subjectAltName)"
+            f"the MQTT broker's certificate is not for {shown.name}: set mqtt.host, or "
+            "mqtt.server_name, to a name that is in it, or have one made with this name "
+            "(subjectAltName)"
         )
     return f"the MQTT broker's certificate is not believed: {error.verify_message}"
 

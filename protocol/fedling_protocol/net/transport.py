@@ -10,6 +10,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 
+class Revoked(ConnectionError):
+    """The other end knows this one, and takes it no more. Says so, and what to do."""
+
+
 class Transport(Protocol):
     """A stream of bytes over one TCP connection."""
 

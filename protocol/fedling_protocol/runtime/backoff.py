@@ -30,6 +30,10 @@ class Backoff:
         self._tries += 1
         return delay
 
+    def about(self, seconds: float) -> float:
+        """Draw a delay from half of that to one and a half: for who has no reason to hurry."""
+        return seconds * (0.5 + self._draw())
+
     def lived(self, seconds: float) -> bool:
         """Tell how long the last success lasted: a short one is no reason to hurry. False: short.
 

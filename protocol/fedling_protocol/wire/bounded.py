@@ -14,6 +14,7 @@ Value = int | str | bytes | bool | None | list["Value"] | dict[int, "Value"]
 
 BYTES: Final = 2  # major types
 _UNSIGNED, _NEGATIVE, _TEXT, _ARRAY, _MAP, _TAG, _SIMPLE = 0, 1, 3, 4, 5, 6, 7
+_LONGER: Final = 24  # a head of one byte holds a smaller value; most do, so these are read quickly
 _SIMPLE_VALUES: Final = {20: False, 21: True, 22: None}
 _SMALLEST: Final = {24: 24, 25: 2**8, 26: 2**16, 27: 2**32}  # that needs so many bytes
 
@@ -33,7 +34,7 @@ def head(data: bytes | memoryview, position: int) -> tuple[int, int, int]:
         _refuse("cut off")
     first = data[position]
     major, info, position = first >> 5, first & 31, position + 1
-    if info < 24:
+    if info < _LONGER:
         return major, info, position
     if info not in _SMALLEST:
         _refuse("an indefinite length or a reserved value")
@@ -56,10 +57,14 @@ class _Reader:
     def __init__(self, data: bytes | memoryview) -> None:
         self.data = data
         self.position = 0
-        self.items = 0
+        self.items = 1  # that are announced: the whole, and what arrays and maps say is in them
 
     def item(self, levels: int) -> Value:
         """Read the item at the position. levels: of arrays and maps that may still open."""
+        position, data = self.position, self.data
+        if position < len(data) and data[position] < _LONGER:
+            self.position = position + 1
+            return data[position]
         major, value = self._head()
         if major == _UNSIGNED:
             return value
@@ -78,11 +83,8 @@ class _Reader:
         return _SIMPLE_VALUES[value]
 
     def _head(self) -> tuple[int, int]:
-        self.items += 1
-        if self.items > MAX_ITEMS:
-            _refuse(f"more than {MAX_ITEMS} items")
         position, data = self.position, self.data
-        if position < len(data) and (info := data[position] & 31) < 24:  # most are so small
+        if position < len(data) and (info := data[position] & 31) < _LONGER:
             self.position = position + 1
             return data[position] >> 5, info
         major, value, self.position = head(data, position)
@@ -105,6 +107,9 @@ class _Reader:
         items = 2 * count if major == _MAP else count
         if items > len(self.data) - self.position:  # an item has at least one byte
             _refuse("cut off")
+        self.items += items
+        if self.items > MAX_ITEMS:
+            _refuse(f"more than {MAX_ITEMS} items")
         if levels == 0:
             _refuse(f"deeper than {MAX_DEPTH} levels")
         if major == _ARRAY:
@@ -117,6 +122,10 @@ class _Reader:
         return values
 
     def _key(self, last: int) -> int:
+        position, data = self.position, self.data
+        if position < len(data) and last < data[position] < _LONGER:
+            self.position = position + 1
+            return data[position]
         major, value = self._head()
         if major != _UNSIGNED:
             _refuse("a map key that is no unsigned integer")

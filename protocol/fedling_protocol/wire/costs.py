@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from fedling_native import weights_size
 from fedling_protocol.wire import limits, work
-from fedling_protocol.wire.messages import Plan, Tasks, TaskSpec, Update
+from fedling_protocol.wire.messages import Plan, Roots, Tasks, TaskSpec, Update
 
 
 class Unit(StrEnum):
@@ -120,7 +120,7 @@ COSTS: Final[tuple[Cost, ...]] = (
     Cost(
         "looking for windows, with a hash for each block that may be kept out", Unit.SAMPLES,
         ("TaskSpec.stream", "TaskSpec.stride", "TaskSpec.normalise", "Training.holdout",
-         "Training.holdout_block", "Training.min_examples"),
+         "Training.holdout_block", "Training.min_examples", "Training.new_examples"),
         "what `store.bytes` holds, once a plan, in slices of the loop", Whose.OWNER,
         "a slice at a time",
     ),
@@ -177,9 +177,30 @@ COSTS: Final[tuple[Cost, ...]] = (
     ),
     Cost(
         "certificates that are kept", Unit.FLASH,
-        ("Certificate.key", "Certificate.role", "Certificate.id", "Certificate.serial"),
-        "1,024 each: a device two, the aggregator those of its fleet", Whose.PROTOCOL,
-        "signed by the root, of a higher serial",
+        ("Certificate.key", "Certificate.role", "Certificate.id", "Certificate.serial",
+         "Certificate.revoked"),
+        "1,024 each: a device three, the aggregator those of its fleet", Whose.PROTOCOL,
+        "signed by a root or the authority, of a higher serial",
+    ),
+    Cost(
+        "the chain of roots, a signature each, and all of it kept", Unit.FLASH,
+        ("Roots.links", "Link.key", "Link.signature", "Link.issued_s"),
+        "32 roots; of those that are known none is verified again", Whose.PROTOCOL,
+        "before the first signature",
+        limits.MAX_SUCCESSORS, lambda r: len(r.links), Roots,
+    ),
+    Cost(
+        "a device that enrols: certificates, a use of its token", Unit.FLASH,
+        ("Enrol.key", "Enrol.tls_key", "Enrol.token_id", "Enrol.mac", "Enrol.nonce", "Enrol.name",
+         "Enrol.seal_key"),
+        "so often as its token says, and once for each two thirds of a certificate's life",
+        Whose.AGGREGATOR, "before anything is signed",
+    ),
+    Cost(
+        "what a device gets when it enrols", Unit.FLASH,
+        ("Enrolled.grant", "Grant.root", "Grant.authority", "Grant.aggregator", "Grant.device",
+         "Grant.roots", "Grant.tls_certificate", "Grant.tls_ca"),
+        "16,384 bytes, for an Enrol of its own", Whose.PROTOCOL, "its size before its signature",
     ),
     Cost(
         "how a plan ended", Unit.FLASH,
@@ -210,6 +231,14 @@ COSTS: Final[tuple[Cost, ...]] = (
 
 FREE: Final[Mapping[str, str]] = {
     "Certificate.fleet": "compared",
+    "Certificate.issued_s": "compared",
+    "Certificate.until_s": "compared",
+    "Certificate.name": "32 characters, shown",
+    "Enrolled.nonce": "compared",
+    "Enrolled.reason": "64 characters, shown",
+    "Enrolled.mac": "compared",
+    "Grant.host": "253 characters, written into a file",
+    "Grant.port": "written into a file",
     "TaskSpec.task": "compared with the topic",
     "Training.lr_q24": "a factor",
     "Training.weight_cap": "a factor",

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from enum import IntEnum, StrEnum
-from typing import Any, NoReturn, Protocol
+from typing import Any, NamedTuple, NoReturn, Protocol
 
 from fedling_protocol.wire.refused import Reason, Refused
 
@@ -199,6 +199,23 @@ class Row:
         return [r.from_wire(v) for v, r in zip(value, self.ranges, strict=True)]
 
 
+class _Field(NamedTuple):
+    """A field of a record, ready to be used for each message."""
+
+    name: str
+    key: int
+    to_wire: Callable[[object], object]
+    from_wire: Callable[[object], object]
+    optional: bool
+    absent: object
+
+    @classmethod
+    def of(cls, name: str, key: int, wire: Wire) -> "_Field":
+        if isinstance(wire, Optional):
+            return cls(name, key, wire.wire.to_wire, wire.wire.from_wire, True, wire.absent)
+        return cls(name, key, wire.to_wire, wire.from_wire, False, None)
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """{ key: value, ... }: the fields of a dataclass in order, each with its key."""
@@ -206,22 +223,33 @@ class Record:
     make: Callable[..., object]
     wires: Mapping[int, Wire]
     constants: Mapping[int, object]  # keys that say which message it is
-    _names: tuple[str, ...] = field(init=False, repr=False, compare=False)  # of the fields
+    _fields: tuple[_Field, ...] = field(init=False, repr=False, compare=False)
     _order: dict[int, None] = field(init=False, repr=False, compare=False)  # of all keys
 
     def __post_init__(self) -> None:
-        names = tuple(f.name for f in fields(self.make))  # type: ignore[arg-type]
-        object.__setattr__(self, "_names", names)
+        names = (f.name for f in fields(self.make))  # type: ignore[arg-type]
+        found = zip(names, self.wires.items(), strict=True)
+        known = tuple(_Field.of(name, key, wire) for name, (key, wire) in found)
+        object.__setattr__(self, "_fields", known)
         object.__setattr__(self, "_order", dict.fromkeys(sorted({*self.constants, *self.wires})))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The fields of the dataclass, in order."""
+        return tuple(known.name for known in self._fields)
 
     def to_wire(self, value: object) -> dict[int, object]:
         values: dict[int, object] = {**self._order, **self.constants}
-        for name, (key, wire) in zip(self._names, self.wires.items(), strict=True):
-            item = getattr(value, name)
-            if isinstance(wire, Optional) and item == wire.absent:
-                del values[key]
-            else:
-                values[key] = within(key, wire.to_wire, item)
+        key = -1
+        try:
+            for name, key, to_wire, _, optional, absent in self._fields:
+                item = getattr(value, name)
+                if optional and item == absent:
+                    del values[key]
+                else:
+                    values[key] = to_wire(item)
+        except Refused as refused:
+            raise at_key(key, refused) from None
         return values
 
     def from_wire(self, value: object) -> object:
@@ -231,22 +259,22 @@ class Record:
             if value.get(key) != constant or type(value.get(key)) is not type(constant):
                 refuse(f"key {key}: not {constant!r}")
         found = []
-        for key, wire in self.wires.items():
-            if key in value:
-                found.append(within(key, wire.from_wire, value[key]))
-            elif isinstance(wire, Optional):
-                found.append(wire.absent)
-            else:
-                refuse(f"key {key}: missing")
+        try:
+            for _, key, _, from_wire, optional, absent in self._fields:
+                if key in value:
+                    found.append(from_wire(value[key]))
+                elif optional:
+                    found.append(absent)
+                else:
+                    refuse("missing")
+        except Refused as refused:
+            raise at_key(key, refused) from None
         return self.make(*found)
 
 
-def within(key: int, check: Callable[[object], object], value: object) -> object:
-    """The checked value; a refusal tells at which key, from the outside in."""
-    try:
-        return check(value)
-    except Refused as refused:
-        raise Refused(refused.reason, f"key {key}: {refused.detail}") from None
+def at_key(key: int, refused: Refused) -> Refused:
+    """Tell at which key it was; of maps in maps from the outside in."""
+    return Refused(refused.reason, f"key {key}: {refused.detail}")
 
 
 def refuse(detail: str) -> NoReturn:

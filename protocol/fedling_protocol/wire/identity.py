@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -23,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
 from fedling_protocol.disk import durable
 
 KEY_BYTES: Final = 32
+TLS_KEY_BYTES: Final = 33
 SECRET_BYTES: Final = 32
 KNOWN: Final = 16_384  # keys of which what was computed is kept, in 200 bytes each
 # Of 32 random bytes fewer than 8 differ once in 10^36 times.
@@ -105,6 +107,15 @@ def is_weak(public: bytes) -> bool:
     return public[:-1] + bytes([public[-1] & 127]) in _SMALL_ORDER
 
 
+def is_tls_key(public: bytes) -> bool:
+    """Whether it is a compressed point of P-256: a key that TLS can certify."""
+    try:
+        EllipticCurvePublicKey.from_encoded_point(SECP256R1(), public)
+    except ValueError:
+        return False
+    return len(public) == TLS_KEY_BYTES
+
+
 @lru_cache(maxsize=KNOWN)
 def _public_key(public: bytes) -> Ed25519PublicKey:
     if len(public) == KEY_BYTES and is_weak(public):
@@ -119,18 +130,18 @@ def create_key(path: Path, key: SigningKey | None = None) -> SigningKey:
     return key
 
 
-def load_key(path: Path) -> SigningKey:
-    """Read a key that create_key() or openssl wrote."""
+def load_key(path: Path, *, private: bool = True) -> SigningKey:
+    """Read a key that create_key() or openssl wrote. private: as read_private() has it"""
     try:
-        private = load_pem_private_key(read_private(path), password=None)
+        found = load_pem_private_key(read_private(path, private=private), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise IdentityError(
             f"{path}: not an unencrypted PEM private key; restore it from a backup or, "
             "to get a new identity, remove it"
         ) from error
-    if not isinstance(private, Ed25519PrivateKey):
+    if not isinstance(found, Ed25519PrivateKey):
         raise IdentityError(f"{path}: another kind of key; Ed25519 is needed")
-    return SigningKey(private)
+    return SigningKey(found)
 
 
 def ensure_key(path: Path) -> SigningKey:
@@ -171,8 +182,11 @@ def ensure_secret(path: Path) -> bytes:
         return load_secret(path)
 
 
-def read_private(path: Path) -> bytes:
-    """Read a file that only its owner can read; raises IdentityError if others can."""
+def read_private(path: Path, *, private: bool = True) -> bytes:
+    """Read a file that only its owner can read; raises IdentityError if others can.
+
+    private: False where the file system knows no modes, as on a stick
+    """
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
@@ -181,7 +195,7 @@ def read_private(path: Path) -> bytes:
         mode = os.fstat(handle).st_mode
         if not stat.S_ISREG(mode):
             raise IdentityError(f"{path}: not a file")
-        if mode & 0o077 and CREDENTIALS not in path.parents:
+        if private and mode & 0o077 and CREDENTIALS not in path.parents:
             raise IdentityError(
                 f"{path}: mode {stat.S_IMODE(mode):04o} lets others read the secret; "
                 f"run: chmod 600 {shlex.quote(str(path))}"

@@ -5,18 +5,25 @@ from typing import Final
 
 from fedling_protocol.wire import records
 from fedling_protocol.wire.fields import Record
-from fedling_protocol.wire.limits import MAX_LARGE, MAX_PLAN, MAX_SMALL
+from fedling_protocol.wire.limits import (
+    MAX_ENROLLED,
+    MAX_LARGE,
+    MAX_PLAN,
+    MAX_ROOTS,
+    MAX_SMALL,
+)
 
 
 class Signer(StrEnum):
     """Whose key signs a kind of message; what devices do not sign is for devices."""
 
-    ROOT = "root"
+    ROOT = "root"  # and the authority, for devices
+    NEWEST = "newest root"  # the last one of the chain that the message itself tells
     AGGREGATOR = "aggregator"
     DEVICE = "device"
 
 
-_ROOT, _AGGREGATOR, _DEVICE = Signer
+_ROOT, _NEWEST, _AGGREGATOR, _DEVICE = Signer
 
 
 class Kind(Enum):
@@ -52,6 +59,12 @@ class Kind(Enum):
                False, True,  (records.UPDATE,))
     RECEIPT = ("receipt",     "{task}/receipt/{device}",              _AGGREGATOR, MAX_SMALL,
                False, True,  (records.RECEIPT,))
+    ROOTS   = ("roots",       "roots/list",                           _NEWEST,     MAX_ROOTS,
+               True,  True,  (records.ROOTS,))
+    ENROL   = ("enrol",       "enrol/{device}",                       _DEVICE,     MAX_SMALL,
+               False, True,  (records.ENROL,))
+    ENROLLED = ("enrolled",   "enrolled/{device}",                    _AGGREGATOR, MAX_ENROLLED,
+               False, True,  (records.ENROLLED,))
     # fmt: on
 
     def __init__(

@@ -5,7 +5,9 @@ from typing import Final
 MAX_U32: Final = 2**32 - 1  # of every count, number and version on the wire
 
 # Bytes of a whole message, envelope included.
-MAX_SMALL: Final = 1024  # certificate, join, ticket, receipt, state
+MAX_SMALL: Final = 1024  # certificate, join, ticket, receipt, state, enrol
+MAX_ROOTS: Final = 4096  # roots
+MAX_ENROLLED: Final = 16_384  # enrolled
 MAX_PLAN: Final = 131_072  # plan, rest
 MAX_WEIGHTS: Final = 16 * 2**20  # the weights of a model as bytes, and so the vector of an update
 MAX_LARGE: Final = MAX_WEIGHTS + 65_536  # model, update
@@ -39,5 +41,7 @@ MAX_TESTED: Final = 4096  # windows of one update's test
 TESTED_SIZE: Final = 7  # bytes of what an update says of a class, at most
 MAX_COHORT: Final = 3500  # named devices in one plan: with the labels they must fit in MAX_ITEMS
 MAX_SPREAD: Final = 3600  # seconds over which the joins for one plan are spread
+MAX_SUCCESSORS: Final = 32  # roots after the first one: so many signatures a device checks
+MAX_DER: Final = 2048  # bytes of one X.509 certificate
 MAX_REASON: Final = 64  # characters
 MAX_TASKS: Final = 512  # of a fleet: with generations they must fit in MAX_ITEMS

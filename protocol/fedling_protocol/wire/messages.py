@@ -15,6 +15,7 @@ class Role(StrEnum):
 
     DEVICE = "device"
     AGGREGATOR = "aggregator"
+    AUTHORITY = "authority"  # certifies devices, and nothing else
 
 
 class PlanKind(StrEnum):
@@ -44,6 +45,20 @@ class WaitReason(StrEnum):
     NOT_ENROLLED = "not enrolled"
     COHORT_FULL = "cohort full"
     NOT_IN_COHORT = "not in cohort"
+    EXPIRED = "certificate expired"  # a device renews it, and joins again
+
+
+class EnrolReason(StrEnum):
+    """Why a device was not enrolled: the reasons of this version. It shows others as they are."""
+
+    TOKEN_UNKNOWN = "token unknown"
+    TOKEN_USED = "token used up"
+    TOKEN_LATE = "token too late"
+    REVOKED = "revoked"
+    NAME_TAKEN = "name taken"
+    NOT_ENROLLED = "not enrolled"  # a renewal by a device that has nothing to renew
+    BY_HAND = "certified by hand"  # the authority is not where the aggregator is
+    BUSY = "busy"  # ask again
 
 
 class Verdict(StrEnum):
@@ -67,13 +82,33 @@ class StateCode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """The root key's word that a key belongs to a device or to the aggregator."""
+    """The word of the root or of the authority that a key belongs to whom, or does no more."""
 
     key: bytes  # Ed25519 public key, 32 bytes
     role: Role
     fleet: str
-    id: str  # device id, or "aggregator"
+    id: str  # device id, "aggregator" or "authority"
     serial: int  # the highest wins
+    issued_s: int = 0  # Unix time; 0: of one who did not say
+    until_s: int = 0  # Unix time after which it does not count; 0: it counts until it is replaced
+    name: str = ""  # of the device, for people
+    revoked: bool = False  # a tombstone: nothing counts that this key signs
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A root key's word on the one that comes after it."""
+
+    key: bytes  # Ed25519 public key of the successor
+    issued_s: int
+    signature: bytes  # by the key before: roots.statement()
+
+
+@dataclass(frozen=True, slots=True)
+class Roots:
+    """All root keys that came after the fleet's first one, in order."""
+
+    links: tuple[Link, ...]
 
 
 class Scale(NamedTuple):
@@ -115,6 +150,7 @@ class Training:
     clip_q16: int  # longest mean gradient of a layer, in 2^-16; 0: no limit
     frozen: int  # so many of the first layers are not trained
     proximal_q16: int  # mu of FedProx, in 2^-16; 0: none
+    new_examples: int = 0  # of which an accepted update knows nothing yet; with fewer none joins
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,5 +325,57 @@ class State:
     version: int  # of the model it holds, 0: none
 
 
-Message = Certificate | Tasks | Plan | Rest | Model | Join | Ticket | Update | Receipt | State
+@dataclass(frozen=True, slots=True)
+class Enrol:
+    """A device asks for certificates: with a token, or for new ones while it has some."""
+
+    key: bytes  # Ed25519 public key; its id stands in the topic
+    nonce: bytes  # 16 bytes
+    tls_key: bytes  # P-256 public key, compressed, 33 bytes
+    name: str = ""  # that it would like to have
+    token_id: bytes | None = None  # 8 bytes; None: a renewal
+    mac: bytes | None = None  # by the token, over all the rest
+    seal_key: bytes | None = None  # X25519 public key
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """All that a device must have to take part."""
+
+    root: bytes  # public key: the one that the token names, or that the device knows
+    authority: bytes  # envelopes of certificates, as on the topics of their owners
+    aggregator: bytes
+    device: bytes
+    host: str  # where the MQTT broker is
+    port: int
+    roots: bytes | None = None  # envelope of Roots; None: the root has no successor
+    tls_certificate: bytes | None = None  # DER; None: the fleet has no authority for TLS
+    tls_ca: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolled:
+    """The aggregator's answer to a device that asked for certificates."""
+
+    nonce: bytes  # of the ask
+    reason: str  # why not; granted: empty
+    grant: Grant | None = None
+    mac: bytes | None = None  # by the token, over all the rest; None: a renewal, or no such token
+
+
+Message = (
+    Certificate
+    | Roots
+    | Tasks
+    | Plan
+    | Rest
+    | Model
+    | Join
+    | Ticket
+    | Update
+    | Receipt
+    | State
+    | Enrol
+    | Enrolled
+)
 OfEpoch = Tasks | Plan | Rest | Ticket | Receipt  # what the running aggregator says, but models

@@ -5,15 +5,22 @@ from typing import Final
 
 WIRE_VERSION: Final = 1
 AGGREGATOR: Final = "aggregator"  # the id of the aggregator's certificate
+AUTHORITY: Final = "authority"  # of that of the authority, which certifies devices
 
-NAME: Final = re.compile("[a-z0-9][a-z0-9-]{0,31}")  # of a fleet, a task, a stream
+NAME: Final = re.compile("[a-z0-9][a-z0-9-]{0,31}")  # of a fleet, a task, a stream, a device
 DEVICE: Final = re.compile("[a-z2-7]{16}")
-OWNER: Final = re.compile(f"{DEVICE.pattern}|{AGGREGATOR}")  # of a certificate
+OWNER: Final = re.compile(f"{DEVICE.pattern}|{AGGREGATOR}|{AUTHORITY}")  # of a certificate
+HOST: Final = re.compile("[A-Za-z0-9._:-]{1,253}")  # a name or an address, of either version
 
 
 def is_name(text: str) -> bool:
     """Whether it may name a fleet or a stream."""
     return NAME.fullmatch(text) is not None
+
+
+def is_label(text: str) -> bool:
+    """Whether a person may call a device so: no word that stands for an id."""
+    return is_name(text) and OWNER.fullmatch(text) is None
 
 
 def is_device(text: str) -> bool:

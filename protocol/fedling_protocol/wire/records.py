@@ -26,14 +26,19 @@ from fedling_protocol.wire.messages import (
     Answer,
     Certificate,
     Conditions,
+    Enrol,
+    Enrolled,
+    Grant,
     Hits,
     Join,
+    Link,
     Model,
     Plan,
     PlanKind,
     Receipt,
     Rest,
     Role,
+    Roots,
     Scale,
     State,
     StateCode,
@@ -50,16 +55,24 @@ VERSION_KEY: Final = 0
 CHOICE_KEY: Final = 1  # of the records that share a topic: which one it is
 
 U32 = Integer(0, limit.MAX_U32)
-COUNTED = Optional(Integer(1, limit.MAX_U32), absent=0)  # epoch, generation: later than the rest
+COUNTED = Optional(Integer(1, limit.MAX_U32), absent=0)  # what came later than the rest
 NAME = Text(names.NAME)
 DEVICE = Text(names.DEVICE)
 OWNER = Text(names.OWNER)
+HOST = Text(names.HOST)
 CODEC = Word(Codec)
 REASON = Text(re.compile(f"[ -~]{{0,{limit.MAX_REASON}}}"))
 PLAN_ID = Bytes(16, 16)
 NONCE = Bytes(8, 8)
+ENROL_NONCE = Bytes(16, 16)
+TOKEN_ID = Bytes(8, 8)
+TLS_KEY = Bytes(33, 33)
 HASH = Bytes(32, 32)
 KEY = Bytes(32, 32)
+SIGNATURE = Bytes(64, 64)
+MAC = Bytes(32, 32)
+DER = Bytes(1, limit.MAX_DER)
+SMALL = Bytes(1, limit.MAX_SMALL)  # the envelope of a certificate
 WEIGHTS = Bytes(1, limit.MAX_WEIGHTS)
 MODEL_SIZE = Integer(1, limit.MAX_LARGE)
 LAYER = Row(
@@ -113,13 +126,30 @@ TRAINING = Record(
         9: U32,
         10: Integer(0, limit.MAX_LAYERS - 1),
         11: U32,
+        12: Optional(Integer(1, 2**32 - 1), absent=0),
     },
     {},
 )
 CONDITIONS = Record(Conditions, {1: Flag(), 2: Integer(0, 100), 3: Integer(-128, 127)}, {})
 
 _VERSION = {VERSION_KEY: names.WIRE_VERSION}
-CERTIFICATE = Record(Certificate, {1: KEY, 2: Word(Role), 3: NAME, 4: OWNER, 5: U32}, _VERSION)
+CERTIFICATE = Record(
+    Certificate,
+    {
+        1: KEY,
+        2: Word(Role),
+        3: NAME,
+        4: OWNER,
+        5: U32,
+        6: COUNTED,
+        7: COUNTED,
+        8: Optional(NAME, absent=""),
+        9: Optional(Flag(), absent=False),
+    },
+    _VERSION,
+)
+LINK = Record(Link, {1: KEY, 2: U32, 3: SIGNATURE}, {})
+ROOTS = Record(Roots, {1: Array(LINK, 1, limit.MAX_SUCCESSORS)}, _VERSION)
 PLAN = Record(
     Plan,
     {
@@ -186,3 +216,34 @@ RECEIPT = Record(
     _VERSION,
 )
 STATE = Record(State, {1: Word(StateCode), 2: U32}, _VERSION)
+ENROL = Record(
+    Enrol,
+    {
+        1: KEY,
+        2: ENROL_NONCE,
+        3: TLS_KEY,
+        4: Optional(NAME, absent=""),
+        5: Optional(TOKEN_ID),
+        6: Optional(MAC),
+        7: Optional(KEY),
+    },
+    _VERSION,
+)
+GRANT = Record(
+    Grant,
+    {
+        1: KEY,
+        2: SMALL,
+        3: SMALL,
+        4: SMALL,
+        5: HOST,
+        6: Integer(1, 65_535),
+        7: Optional(Bytes(1, limit.MAX_ROOTS)),
+        8: Optional(DER),
+        9: Optional(DER),
+    },
+    {},
+)
+ENROLLED = Record(
+    Enrolled, {1: ENROL_NONCE, 2: REASON, 3: Optional(GRANT), 4: Optional(MAC)}, _VERSION
+)

@@ -18,6 +18,11 @@ class Reason(StrEnum):
     PLAN_KIND = "unknown plan kind"  # a rightly signed plan of a kind that this version has not
     FORMER = "former life"  # rightly signed, but of an earlier epoch, generation or model
     CERTIFICATE = "certificate"  # of another fleet, of another id than its key's, or outdated
+    REVOKED = "revoked"  # signed by a key that was taken back
+    EXPIRED = "expired"  # signed by a key whose certificate is over
+    FORK = "another succession"  # a root has two successors: somebody else has its key
+    TOKEN = "token"  # not by who has the token, or about another root than it names
+    UNASKED = "unasked"  # an answer to what was not asked
 
 
 class Refused(Exception):

@@ -1,8 +1,12 @@
 """What the fields of one message must be together, beyond the CDDL (SPEC.md section 3)."""
 
+from functools import lru_cache
+from typing import Final
+
 from fedling_native import MAX_TERMS, Loss, NativeError, Normaliser, check_model, weights_size
 from fedling_protocol.wire import work
 from fedling_protocol.wire.fields import refuse
+from fedling_protocol.wire.identity import is_tls_key
 from fedling_protocol.wire.limits import (
     MAX_STEP,
     MAX_TESTED,
@@ -14,6 +18,9 @@ from fedling_protocol.wire.limits import (
 from fedling_protocol.wire.messages import (
     CODEC_OF,
     Answer,
+    Certificate,
+    Enrol,
+    Enrolled,
     Model,
     Plan,
     PlanKind,
@@ -26,6 +33,9 @@ from fedling_protocol.wire.messages import (
     Update,
     Verdict,
 )
+from fedling_protocol.wire.names import is_label
+
+REMEMBERED: Final = 16  # specs of tasks that were checked; each of a few KB at most
 
 
 def check(message: object) -> None:
@@ -49,13 +59,29 @@ def check(message: object) -> None:
                 refuse("a reason with go, or none with wait")
         case Update():
             _check_tested(message)
+        case Certificate():
+            if 0 < message.until_s <= message.issued_s:
+                refuse("it ends before it begins")
+            _check_name(message.name)
+        case Enrol():
+            if (message.token_id is None) != (message.mac is None):
+                refuse("a token without its code, or a code without a token")
+            if not is_tls_key(message.tls_key):
+                refuse("a key for TLS that is no point of P-256")
+            _check_name(message.name)
+        case Enrolled():
+            _check_enrolled(message)
         case Receipt():
             if (message.verdict is Verdict.DUPLICATE) != (message.of is not None):
                 refuse("a first verdict without duplicate, or duplicate without it")
 
 
+@lru_cache(maxsize=REMEMBERED)
 def check_spec(spec: TaskSpec) -> None:
-    """Check that the layers are a model from window to labels. Allocates nothing of its size."""
+    """Check that the layers are a model from window to labels. Allocates nothing of its size.
+
+    Each plan, rest and model of a task says the same one: what was found good is remembered.
+    """
     values = spec.window * spec.channels
     if values > MAX_VALUES:
         refuse(f"window * channels is more than {MAX_VALUES}")
@@ -71,6 +97,7 @@ def check_spec(spec: TaskSpec) -> None:
     _check_scale(spec)
 
 
+@lru_cache(maxsize=REMEMBERED)
 def check_training(spec: TaskSpec, training: Training) -> None:
     """Check that a step is one that the kernel takes, in memory that a device has."""
     if training.frozen >= len(spec.layers):
@@ -132,6 +159,19 @@ def _check_tested(update: Update) -> None:
         refuse("more windows right than were tested")
     if not 1 <= sum(tested.windows for tested in update.tested) <= MAX_TESTED:
         refuse(f"a test of no window, or of more than {MAX_TESTED}")
+
+
+def _check_name(name: str) -> None:
+    if name and not is_label(name):
+        refuse("a name that is an id")
+
+
+def _check_enrolled(answer: Enrolled) -> None:
+    if (answer.reason == "") != (answer.grant is not None):
+        refuse("granted with a reason, or refused without one")
+    grant = answer.grant
+    if grant is not None and (grant.tls_certificate is None) != (grant.tls_ca is None):
+        refuse("a certificate for TLS without its authority's, or the other way round")
 
 
 def _check_model(model: Model) -> None:

@@ -10,7 +10,7 @@ from typing import Final
 from fedling_protocol.wire import names
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.limits import MAX_U32
-from fedling_protocol.wire.names import AGGREGATOR, NAME, WIRE_VERSION, is_name
+from fedling_protocol.wire.names import AGGREGATOR, AUTHORITY, NAME, WIRE_VERSION, is_name
 from fedling_protocol.wire.refused import Reason, Refused
 
 Value = str | int | bytes
@@ -26,7 +26,7 @@ class Address:
     kind: Kind
     task: str | None = None
     device: str | None = None
-    owner: str | None = None  # of a certificate: a device, or "aggregator"
+    owner: str | None = None  # of a certificate: a device, "aggregator" or "authority"
     plan_kind: str | None = None  # one of PlanKind, or of a later version
     plan_id: bytes | None = None
     version: int | None = None
@@ -54,7 +54,7 @@ def _number(text: str) -> int | None:
 
 
 _PARTS: Final[Mapping[str, _Part]] = {
-    "task": _Part(NAME, lambda text: text if is_task(text) else None),
+    "task": _Part(NAME, lambda text: None if text in _PATTERNS.of_fleet else text),
     "device": _Part(names.DEVICE, str),
     "owner": _Part(names.OWNER, str),
     "plan_kind": _Part(NAME, str),
@@ -72,23 +72,26 @@ class _Pattern:
     parts: tuple[str, ...]  # in order
     shape: re.Pattern[str]
     form: str  # for str.format, with {} for each part
+    readers: tuple[tuple[str, Callable[[str], Value | None]], ...]  # of the parts
 
     @classmethod
     def of(cls, kind: Kind) -> "_Pattern":
         parts = tuple(name for _, name, _, _ in Formatter().parse(kind.topic) if name)
         groups = {name: f"({_PARTS[name].shape.pattern})" for name in parts}
         form = kind.topic.format_map(dict.fromkeys(parts, "{}"))
-        return cls(kind, parts, re.compile(kind.topic.format_map(groups)), form)
+        readers = tuple((name, _PARTS[name].read) for name in parts)
+        return cls(kind, parts, re.compile(kind.topic.format_map(groups)), form, readers)
 
     def parse(self, text: str) -> Address | None:
         found = self.shape.fullmatch(text)
         if found is None:
             return None
-        values = {}
-        for name, part in zip(self.parts, found.groups(), strict=True):
-            values[name] = _PARTS[name].read(part)
-            if values[name] is None:
-                return None
+        values = {
+            name: read(part)
+            for (name, read), part in zip(self.readers, found.groups(), strict=True)
+        }
+        if None in values.values():
+            return None
         return Address(self.kind, **values)  # type: ignore[arg-type]  # as Address names them
 
     def build(self, values: Iterable[str]) -> str:
@@ -117,7 +120,7 @@ class _Patterns:
         return self.of_task.get(rest.partition("/")[0])
 
 
-_PATTERNS = _Patterns(Kind)
+_PATTERNS: _Patterns = _Patterns(Kind)
 
 
 def is_task(text: str) -> bool:
@@ -169,7 +172,7 @@ class Topics:
         """Tell where messages of a kind are: for this device, of these tasks, or of all of them."""
         known: dict[str, Sequence[str]] = {"task": tasks} if tasks else {}
         if device is not None:
-            known |= {"device": [device], "owner": [AGGREGATOR, device]}
+            known |= {"device": [device], "owner": [AGGREGATOR, AUTHORITY, device]}
         pattern = _PATTERNS.of_kind[kind]
         choices = [
             [_PARTS[name].spell(value) for value in known[name]] if name in known else _ANY

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import termios
 import threading
-import time
 from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,8 +21,8 @@ from fedling_agent.store.store import Store
 from fedling_protocol.disk import lock
 from fedling_protocol.exits import Exit
 from tests.support.agent import Agent, rows
+from tests.support.waiting import until
 
-WAIT_S = 60.0
 NOWHERE = 1  # a port that nobody listens on
 HEADER = "recording,label,x,y\n"
 
@@ -38,19 +37,11 @@ def agent(tmp_path: Path) -> Iterator[Agent]:
     assert "Traceback" not in agent.log_text()
 
 
-def serve(agent: Agent) -> None:
-    """The service, as soon as it answers."""
-    agent.start()
-    while not agent.status():
-        assert agent.process is not None
-        assert agent.process.poll() is None, agent.log_text()
-
-
 @pytest.fixture(params=[True, False], ids=["service", "alone"])
 def either(agent: Agent, request: pytest.FixtureRequest) -> Agent:
     """A device with its service, or without."""
     if request.param:
-        serve(agent)
+        agent.serve()
     return agent
 
 
@@ -78,10 +69,12 @@ class Pipe:
 
     def until(self, samples: int) -> None:
         """Wait for so many samples in the store, but not for ever: a flush may be gone."""
-        end = time.monotonic() + WAIT_S
-        while stored(self.agent) != samples:
-            assert time.monotonic() < end, f"{stored(self.agent)} of {samples} samples are stored"
+
+        def there() -> bool:
             assert self.process.poll() is None, self.process.communicate()
+            return stored(self.agent) == samples
+
+        until(there, says=lambda: f"{stored(self.agent)} of {samples} samples are stored")
 
     def end(self, code: int) -> str:
         """What it says at its end."""
@@ -190,7 +183,7 @@ def test_a_signal_that_was_ignored_stays_so(agent: Agent) -> None:
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGKILL])
 def test_a_restart_of_the_service_ends_no_pipe(agent: Agent, ending: signal.Signals) -> None:
-    serve(agent)
+    agent.serve()
     pipe = Pipe(agent)
     pipe.say(HEADER)
     pipe.rows(100)
@@ -198,11 +191,11 @@ def test_a_restart_of_the_service_ends_no_pipe(agent: Agent, ending: signal.Sign
     agent.stop(ending)
     pipe.rows(100)
     pipe.until(200)  # under the lock
-    serve(agent)
+    agent.serve()
     pipe.rows(100)
     pipe.until(300)
     agent.stop(ending)
-    serve(agent)
+    agent.serve()
     pipe.rows(600)
     said = pipe.end(Exit.OK)
     assert "stored 900 rows, refused 0" in said
@@ -216,18 +209,17 @@ def test_a_service_that_is_killed_again_and_again_stores_every_row_once(agent: A
     lines = [f"a{n // 500},up,{n % 30000 / 100},1\n" for n in range(20_000)]
     file = agent.directory / "a.csv"
     file.write_text(HEADER + "".join(lines))
-    serve(agent)
+    agent.serve()
     pipe, batch = Pipe(agent), subprocess.Popen(
         agent.command("ingest", "wrist", str(file)), stdout=subprocess.PIPE, text=True
     )  # fmt: skip
     pipe.say(HEADER)
     for _ in range(4):
-        before = stored(agent)
+        enough = stored(agent) + 2000
         pipe.rows(50)
-        while batch.poll() is None and stored(agent) < before + 2000:
-            pass
+        until(lambda: batch.poll() is not None or stored(agent) >= enough)  # noqa: B023 (called here)
         agent.kill()
-        serve(agent)
+        agent.serve()
     out, _ = batch.communicate()
     assert "stored 20000 rows, refused 0" in out
     assert "here already" not in out
@@ -243,7 +235,7 @@ def test_a_pipe_without_a_service_lets_one_start(agent: Agent) -> None:
     pipe.say(HEADER)
     pipe.rows(10)
     pipe.until(10)
-    serve(agent)
+    agent.serve()
     pipe.rows(10)
     pipe.until(20)
     assert "(by the service)" in pipe.end(Exit.OK)
@@ -262,9 +254,14 @@ def until_it_listens(pipe: Pipe) -> None:
     """It has taken all that was said: by then its signals wake it."""
     assert pipe.process.stdin is not None
     left = array("i", [1])
-    while left[0]:
+
+    def all_is_taken() -> bool:
         assert pipe.process.poll() is None
+        assert pipe.process.stdin is not None
         fcntl.ioctl(pipe.process.stdin, termios.FIONREAD, left)
+        return not left[0]
+
+    until(all_is_taken)
 
 
 def test_a_lock_that_is_held_for_good_is_told(
@@ -332,13 +329,18 @@ def test_a_pipe_replaces_nothing(agent: Agent) -> None:
     assert "standard input is no file" in result.stderr
 
 
+@pytest.mark.parametrize("text", [HEADER, HEADER + "\n\n"])
+def test_a_header_alone_is_told(either: Agent, text: str) -> None:
+    said = either.run("ingest", "wrist", text=text).stdout
+    assert "stored 0 rows, refused 0; no row has come (by" in said
+
+
 def test_an_interrupted_file_is_completed_by_the_same_command(agent: Agent) -> None:
     file = agent.directory / "day.csv"
     file.write_text(rows(1, 60_000))
     words = agent.command("ingest", "wrist", str(file))
     process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
-    while not stored(agent):
-        pass
+    until(lambda: stored(agent))
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate()
     first = stored(agent)

@@ -18,9 +18,7 @@ def agent(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Agent]:
     agent = Agent(tmp_path / "device", NOWHERE)
     agent.run("init")
     if request.param:
-        agent.start()
-        while not agent.status():
-            pass
+        agent.serve()
     agent.run("ingest", "wrist", text=rows(3, 20))
     yield agent
     if agent.process is not None:
@@ -38,7 +36,7 @@ def test_list_newest_first(agent: Agent) -> None:
     text = agent.run("recordings", "list", "wrist", "--limit", "2").stdout
     assert "r2" in text
     assert "r0" not in text
-    assert "--limit shows more" in text
+    assert "the newest 2; --limit N lists more" in text
 
 
 def test_a_stream_of_another_name_is_no_empty_one(agent: Agent) -> None:

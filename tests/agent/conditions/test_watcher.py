@@ -21,6 +21,7 @@ from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.runtime.worker import InlineWorker, ThreadWorker
 from tests.support.conditions import FakeWorker
 from tests.support.ports import HandClock
+from tests.support.waiting import until
 
 
 class Bench:
@@ -184,19 +185,16 @@ def test_reader_that_blocks_never_blocks_the_caller() -> None:
     worker = ThreadWorker(loop, "sensors")
     watcher = Watcher(rows, Roots(Path("/absent")), clock, worker)
     watcher.refresh(told.append)
-    while "mains" not in watcher._reading.arrived:  # type: ignore[union-attr]
-        loop.turn(0.001)
+    until(lambda: "mains" in watcher._reading.arrived, loop.turn)  # type: ignore[union-attr]
     clock.move(SILENT_S)
     assert told[0].signals["mains"].lack is Lack.ABSENT  # it had answered
     assert told[0].signals["battery"].detail == "no answer for 5 s"
     assert told[0].signals["network"].detail == "waits for battery"
     assert {told[0].signals[name].lack for name in ("battery", "network")} == {Lack.SILENT}
     release.set()
-    while watcher._reading is not None:
-        loop.turn(1)
+    until(lambda: watcher._reading is None, loop.turn)
     watcher.refresh(told.append)
-    while len(told) < 2:
-        loop.turn(1)
+    until(lambda: len(told) >= 2, loop.turn)
     assert told[1].signals["battery"].value == 40
     worker.close()
     loop.close()

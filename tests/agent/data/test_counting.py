@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedling_agent.data.counting import Counter, Found
-from fedling_agent.data.recording import Changes
+from fedling_agent.data.recording import Changes, Known
+from fedling_agent.data.windows import Example
 from fedling_protocol.runtime.slices import Slices, finish
 from tests.support import naive_windows
 from tests.support.device import AUTOENCODER, SECRET, SPEC, TRAINING
@@ -129,6 +130,35 @@ STEPS = st.lists(
 )
 
 
+class Hands:
+    """Does to a shelf what steps say; numbers of ours stand for keys."""
+
+    def __init__(self, source: Shelf) -> None:
+        self._source = source
+        self._newest = 0
+        self._begun: dict[int, int] = {}  # a number of ours: the key that it has now
+
+    def do(self, what: str, number: int, more: object) -> Changes | None:
+        """What has changed; None: nothing."""
+        source, key = self._source, self._begun.get(number)
+        if what in ("grow", "hole"):
+            if key is None:
+                self._newest += 1
+                key = self._begun[number] = self._newest
+            source.grow(key, more, hole=what == "hole")  # type: ignore[arg-type]
+            return Changes("wrist", 1, (key,))
+        if key is None:
+            return None
+        if what == "relabel":
+            source.relabel(key, str(more))
+            return Changes("wrist", relabelled=(key,))
+        if what == "trim":
+            source.trim(key)
+            return Changes("other", trimmed=(key,))
+        source.evict(self._begun.pop(number))
+        return Changes("wrist", evicted=(key,))
+
+
 @given(
     STEPS,
     st.integers(1, 12),
@@ -148,29 +178,14 @@ def test_it_counts_what_is_there_whatever_happens_between_two_slices(
     source = Shelf()
     counter = Counter(source, spec, training)
     count: Slices[bool] = counter.count()
-    newest, begun = 0, dict[int, int]()  # a number of ours: the key that it has now
+    hands = Hands(source)
     for what, number, more in steps:
-        known = number in begun
         if what == "count":
             for _ in range(number):
                 if next(count, True):
                     count = counter.count()
-        elif what in ("grow", "hole"):
-            if not known:
-                newest += 1
-                begun[number] = newest
-            source.grow(begun[number], more, hole=what == "hole")  # type: ignore[arg-type]
-            counter.changed(Changes("wrist", 1, (begun[number],)))
-        elif known and what == "relabel":
-            source.relabel(begun[number], str(more))
-            counter.changed(Changes("wrist", relabelled=(begun[number],)))
-        elif known and what == "trim":
-            source.trim(begun[number])
-            counter.changed(Changes("other", trimmed=(begun[number],)))
-        elif known:
-            key = begun.pop(number)
-            source.evict(key)
-            counter.changed(Changes("wrist", evicted=(key,)))
+        elif changes := hands.do(what, number, more):
+            counter.changed(changes)
     count.close()
     every = naive_windows.choose(spec, training, SECRET, source.stored, 10**9, source.holes)
     assert finish(counter.count()) == (len(every) >= wanted)
@@ -178,6 +193,39 @@ def test_it_counts_what_is_there_whatever_happens_between_two_slices(
         assert counter.windows == len(every)
     if every:
         assert counter.found.longest >= window
+
+
+@given(STEPS, STEPS, st.integers(1, 12), st.integers(1, 12), st.booleans())
+def test_of_what_is_known_only_what_is_new_counts(
+    before: list[tuple[str, int, object]],
+    steps: list[tuple[str, int, object]],
+    window: int,
+    stride: int,
+    labels: bool,
+) -> None:
+    spec = replace(SPEC, window=window, stride=stride, labels=SPEC.labels if labels else ())
+    source = Shelf()
+    hands = Hands(source)
+    for step in before:
+        if step[0] != "count":
+            hands.do(*step)
+    known = {r.key: Known(r.samples, r.revision) for r, _ in source.stored}
+    counter = Counter(source, spec, MANY, known.get)
+    for what, number, more in steps:
+        if what == "count":
+            finish(counter.count())
+        elif changes := hands.do(what, number, more):
+            counter.changed(changes)
+    assert not finish(counter.count())
+    now = {r.id: r for r, _ in source.stored}
+
+    def is_new(one: Example) -> bool:
+        recording = now[one.recording]
+        was = known.get(recording.key, Known(0, 0))
+        return one.first + window > was.samples or recording.revision != was.revision
+
+    every = naive_windows.choose(spec, MANY, SECRET, source.stored, 10**9, source.holes)
+    assert counter.windows == sum(map(is_new, every))
 
 
 def test_what_may_be_held_out_counts() -> None:

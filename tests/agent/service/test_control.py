@@ -25,6 +25,7 @@ from fedling_agent.service.control import (
 from fedling_protocol.exits import Exit
 from fedling_protocol.runtime.loop import READ, Loop
 from tests.support import as_root
+from tests.support.waiting import until
 
 
 class Verbs:
@@ -114,8 +115,7 @@ def test_requests_sent_together_are_answered_in_order(directory: Path) -> None:
 
 def until_kept(other: Client) -> None:
     """The server has read the request of somebody who waits."""
-    while not other.ask({"do": "kept"})["kept"]:
-        pass
+    until(lambda: other.ask({"do": "kept"})["kept"])
 
 
 def test_answer_that_comes_later_keeps_the_order(directory: Path) -> None:
@@ -268,20 +268,21 @@ def test_peer_is_served_when_descriptors_are_there_again(
     loop = Loop()
     server = Server(loop, tmp_path, Verbs(loop).handle)
     others = [raw(tmp_path)] * silent
-    while len(server._peers) < len(others):
-        loop.turn(1)
+    until(lambda: len(server._peers) >= len(others), loop.turn)
     waiting = raw(tmp_path)
     waiting.sendall(b'{"do":"echo","word":"x"}\n')
     give_back = no_descriptors()
-    while server._peers if silent else server._retry is None:
-        loop.turn(1)
+    until(lambda: not server._peers if silent else server._retry is not None, loop.turn)
     give_back()
     waiting.setblocking(False)
-    answer = b""
-    while b"\n" not in answer:
-        loop.turn(0.01)
+    answer = bytearray()
+
+    def turn(seconds: float) -> None:
+        loop.turn(seconds)
         with suppress(BlockingIOError):
-            answer += waiting.recv(1000)
+            answer.extend(waiting.recv(1000))
+
+    until(lambda: b"\n" in answer, turn)
     assert json.loads(answer)["said"] == "x"
     for sock in others:
         assert sock.recv(1) == b""

@@ -290,14 +290,14 @@ def test_a_cleared_certificate_makes_the_device_show_its_key(device: HandService
     device.service.on_message(TOPICS.of(Kind.KEYS, ID), b"", False)
     assert not device.service.enrolment.enrolled
     assert device.service.enrolment.removed
-    assert device.store.ledger.certificate(ID) is not None  # nobody signed that
+    assert device.store.vouched.certificate(ID) is not None  # nobody signed that
     plan = plan_at(1, 1, 1)
     say(device, plan)
     join = device.sent(Join)[-1]
     assert join.key is not None
     wait = Ticket(plan.plan_id, join.nonce, Answer.WAIT, 9999, "not enrolled", 1)
     device.hear(TOPICS.of(Kind.TICKET, "watch", ID), wait)
-    assert device.store.ledger.certificate(ID) is None
+    assert device.store.vouched.certificate(ID) is None
     device.store.close()
     device.boot()
     assert not device.service.enrolment.enrolled

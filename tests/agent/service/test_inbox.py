@@ -31,7 +31,7 @@ class Door:
         store, clock = Store(directory), HandClock()
         self.books = Books(clock, store.ledger, Writer(HandWorker(clock), raise_), Used())
         device = device_id(DEVICE.public)
-        self.inbox = Inbox(clock, TOPICS, ROOT.public, device, store.ledger, self.books)
+        self.inbox = Inbox(clock, TOPICS, ROOT.public, device, store.vouched, self.books)
         self.taken: list[Received] = []
 
     def hear(self, topic: str, payload: bytes, emptied: bool = False) -> None:

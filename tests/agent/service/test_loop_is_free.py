@@ -27,6 +27,7 @@ from fedling_agent.service.control import Client
 from fedling_agent.service.service import Service
 from fedling_agent.store import identity
 from fedling_agent.store.store import Store
+from fedling_broker.mosquitto.process import Mosquitto
 from fedling_native import dense
 from fedling_protocol.disk import durable
 from fedling_protocol.disk.errors import BadDatabase
@@ -35,9 +36,9 @@ from fedling_protocol.net import credentials
 from fedling_protocol.runtime import logs
 from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.runtime.worker import ThreadWorker
-from fedling_sim.mosquitto import Mosquitto
 from tests.support.agent import Agent, rows
 from tests.support.aggregator import FakeAggregator, make_model
+from tests.support.waiting import Manager
 
 PATIENCE_S = 60.0
 LAYERS = (dense(40, 8, relu=True), dense(8, 3))
@@ -135,7 +136,7 @@ def test_sensor_that_takes_longer_than_a_lease_does_not_end_training(
 
     def slow(path: str) -> str:
         if path.endswith("BAT0/capacity"):
-            time.sleep(0.3)
+            time.sleep(0.3)  # the sensor's slowness is what is tested
         return read(path)
 
     monkeypatch.setattr(files, "text", slow)
@@ -174,11 +175,8 @@ class Running:
 
     def __init__(self, agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
         self.agent = agent
-        self.ready = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.ready.bind(f"\0fedling-test-{os.getpid()}-{id(self)}")
-        self.ready.settimeout(PATIENCE_S)
-        address = self.ready.getsockname().decode().replace("\0", "@", 1)
-        monkeypatch.setenv("NOTIFY_SOCKET", address)
+        self.manager = Manager()
+        monkeypatch.setenv("NOTIFY_SOCKET", self.manager.environment["NOTIFY_SOCKET"])
         monkeypatch.setattr(logs, "set_up", lambda _level: None)
 
     def while_it_runs(self, talk: Callable[[], None]) -> Exit:
@@ -188,8 +186,7 @@ class Running:
 
         def other() -> None:
             try:
-                while b"READY=1" not in (said := self.ready.recv(1000)):
-                    assert said, "it ended before it was ready"
+                self.manager.hear("READY=1")
                 talk()
             except BaseException as error:  # noqa: BLE001 (raised below, in the test's thread)
                 failed.append(error)
@@ -204,9 +201,9 @@ class Running:
             code = run.run(args)
         finally:
             over.set()
-            self.ready.shutdown(socket.SHUT_RDWR)
+            self.manager.end()
             thread.join()
-            self.ready.close()
+            self.manager.close()
         if failed:
             raise failed[0]
         return code

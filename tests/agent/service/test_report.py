@@ -52,6 +52,8 @@ class FakeLive:
     failure: str = ""
     wanted: int = 40
     found: Found = FOUND
+    new_wanted: int = 0
+    new_found: int | None = None
     next_check_s: float | None = None
 
 

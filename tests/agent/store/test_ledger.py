@@ -77,14 +77,6 @@ def test_the_sum_of_traffic_is_never_less_whatever_the_clock_says(
         store.close()
 
 
-def test_certificate_with_the_highest_serial_stays(book: Ledger) -> None:
-    assert book.certificate("aggregator") is None
-    assert book.keep_certificate("aggregator", 2, b"two")
-    assert not book.keep_certificate("aggregator", 1, b"one")
-    assert book.keep_certificate("aggregator", 3, b"three")
-    assert book.certificate("aggregator") == b"three"
-
-
 def test_marks_survive(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.ledger.mark("erasing")

@@ -13,6 +13,7 @@ from fedling_agent.store.plans import PlanState
 from fedling_agent.store.recordings import DAY_MS, Bounds
 from fedling_agent.store.store import NAME, Store
 from fedling_agent.training.freeze import Freezer
+from fedling_protocol.disk.database import Database, Tables
 from fedling_protocol.disk.errors import WrongTables
 from fedling_protocol.runtime.slices import finish
 from fedling_protocol.wire.digest import message_hash
@@ -23,6 +24,7 @@ from tests.support.device import FLEET, SECRET, STREAM
 from tests.support.old_state import build, build_database, lost, rows_of, version_of
 from tests.support.totals import check_totals
 
+AS_NOW = 4  # steps; those before made some columns anew
 OLD = Path(__file__).parent / "tables_1"
 
 
@@ -43,6 +45,20 @@ def test_every_row_survives(tmp_path: Path) -> None:
         del row["touched_ms"], row["bytes"]
     assert lost(before, after) == []
     assert version_of(tmp_path / NAME) == TABLES.newest
+
+
+@pytest.mark.parametrize("steps", range(AS_NOW, len(TABLES.steps)))
+def test_every_row_survives_from_each_version_on(tmp_path: Path, steps: int) -> None:
+    """The same data, as the tables of every release between have had it."""
+    build_database(OLD / "tables.sql", tmp_path / NAME)
+    old = Tables(TABLES.first, TABLES.steps[:steps], TABLES.converter, TABLES.mender)
+    Database(tmp_path / NAME, old).close()
+    before = rows_of(tmp_path / NAME)
+    Database(tmp_path / NAME, TABLES).close()
+    after = rows_of(tmp_path / NAME)
+    assert version_of(tmp_path / NAME) == TABLES.newest
+    kept = set(before) - {"seen"}  # it was made anew, too
+    assert lost({table: before[table] for table in kept}, after) == []
 
 
 def test_an_upgrade_keeps_who_the_device_is(tmp_path: Path) -> None:
@@ -129,8 +145,8 @@ def test_an_upgrade_keeps_what_was_sent_and_what_is_to_be_sent(tmp_path: Path) -
         ("2026-11-02", 5, 6),
         ("2026-11-01", 12, 34),
     ]
-    assert store.ledger.certificate(AGGREGATOR)
-    assert not store.ledger.keep_certificate(AGGREGATOR, 4, b"not newer")
+    assert store.vouched.certificate(AGGREGATOR)
+    assert (store.vouched.latest_s(), store.vouched.roots()) == (0, None)
     assert store.ledger.is_marked("erasing")
     store.close()
 

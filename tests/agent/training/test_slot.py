@@ -11,6 +11,7 @@ from fedling_agent.training.process import Asked, ChildEvent, Exited, Note, Piec
 from fedling_agent.training.slot import Slot
 from fedling_agent.training.speed import LEAST_S, MARGIN, PATIENCE, PAUSE_S, Speed
 from tests.support.ports import HandClock
+from tests.support.waiting import until
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,8 +322,7 @@ def test_system_without_room_for_a_process(bench: Bench, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(FakeProcess, "start", fail)
     bench.start(b"a")
-    while not bench.trainee.heard:
-        bench.clock.settle()
+    until(lambda: bench.trainee.heard, lambda _: bench.clock.settle())
     assert bench.trainee.heard == ["Cannot allocate memory"]
 
 
@@ -353,8 +353,7 @@ def test_time_without_a_lease_is_not_the_child_s(bench: Bench) -> None:
 def test_child_that_never_begins_is_killed(bench: Bench) -> None:
     """The child before it may hang in the kernel and hold the job's lock."""
     bench.start(b"a")
-    while not bench.trainee.heard:
-        bench.clock.move(PATIENCE * LEAST_S)
+    until(lambda: bench.trainee.heard, lambda _: bench.clock.move(PATIENCE * LEAST_S))
     assert [process.did for process in FakeProcess.all] == [["start", "kill"]] * 3
     assert bench.trainee.heard == ["batch 1 of 10 did not end within 1920 s"]
 
@@ -460,9 +459,12 @@ def test_what_a_child_was_at_that_hung_is_said(
 ) -> None:
     monkeypatch.setattr(FakeJob, "recipe", FakeRecipe(tests=20))
     bench.start(b"a")
-    while not bench.trainee.heard:
+
+    def turn(_: float) -> None:
         bench.say(*told)
         bench.clock.move(PATIENCE**slot_module.MOST_TRIES * LEAST_S)
+
+    until(lambda: bench.trainee.heard, turn)
     assert bench.trainee.heard == [f"{what} did not end within 1920 s"]
 
 

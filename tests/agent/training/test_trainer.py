@@ -25,6 +25,7 @@ from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.wire.messages import Hits
 from tests.support.child import ONE_BATCH, PATIENCE_S, Child
 from tests.support.device import CNN, TRAINING, Device, freeze_now, make_device
+from tests.support.waiting import line_of, until
 
 EVERYTHING = replace(
     TRAINING, epochs=6, momentum=200, clip_q16=1 << 15, frozen=1, proximal_q16=1 << 15
@@ -170,8 +171,7 @@ def test_lease_that_has_run_out_is_asked_for_again(job: Job) -> None:
     pid, said = child.process.pid, len(child.events)
     assert pid is not None
     child.process.kill()
-    while Path(f"/proc/{pid}").exists():  # reaped, without holding the loop
-        child.loop.turn(1.0)
+    until(lambda: not Path(f"/proc/{pid}").exists(), child.loop.turn)  # reaped, the loop not held
     assert len(child.events) == said  # and nothing is told any more
 
 
@@ -214,8 +214,7 @@ def test_end_of_input_is_a_pause(job: Job) -> None:
         assert child.stdout is not None
         child.stdin.write(b"what is this\nlease many\nlease 9999999999999999999\n")
         child.stdin.flush()
-        while not child.stdout.readline().startswith(b"step 3 %d " % job.total_steps):
-            pass
+        line_of(child, lambda line: line.startswith(b"step 3 %d " % job.total_steps))
         child.stdin.close()
         child.stdout.read()
         assert child.wait(PATIENCE_S) == 0
@@ -241,8 +240,7 @@ def test_it_dies_with_its_parent(job: Job) -> None:
         assert parent.stderr is not None
         assert parent.stdout is not None
         handle = os.pidfd_open(int(parent.stderr.readline()))
-        while parent.stdout.readline() != b"ask\n":
-            pass
+        line_of(parent, lambda line: line == b"ask\n")
         parent.send_signal(signal.SIGKILL)
         ready, _, _ = select.select([handle], [], [], PATIENCE_S)
         os.close(handle)
@@ -284,12 +282,11 @@ def test_child_that_hangs_after_its_last_word_can_be_killed(job: Job) -> None:
     process.start(told.append)
     child = process._child
     assert child is not None
-    assert child.stdout is not None
-    while not child.stdout.closed:
-        loop.turn(1.0)
+    output = child.stdout
+    assert output is not None
+    until(lambda: output.closed, loop.turn)
     process.kill()
-    while child.returncode is None:
-        loop.turn(1.0)
+    until(lambda: child.returncode is not None, loop.turn)
     loop.close()
     assert told == []
 
@@ -304,8 +301,7 @@ def test_child_that_reads_nothing_holds_no_lease_up(job: Job) -> None:
     child = process._child
     assert child is not None
     process.kill()
-    while child.returncode is None:
-        loop.turn(1.0)
+    until(lambda: child.returncode is not None, loop.turn)
     loop.close()
 
 
@@ -345,12 +341,8 @@ def test_child_that_hangs_is_killed_and_its_training_ends_in_the_same_bits_or_a_
     loop = Loop()
     held = Slot(loop, partial(ChildProcess, loop, duty=1.0, checkpoint_s=1.0))
     trainee = Impatient(held, hangs)
-    late: list[bool] = []
-    loop.after(PATIENCE_S, lambda: late.append(True))
     held.start(job, trainee)
-    while not trainee.ended:
-        assert not late
-        loop.turn(PATIENCE_S)
+    until(lambda: trainee.ended, loop.turn)
     first = f"batch 1 of {job.total_steps} did not end within 1 s"
     assert trainee.ended == [first if hangs == 3 else expected(job)]
 

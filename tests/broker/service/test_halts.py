@@ -19,6 +19,7 @@ from fedling_broker.verify import verify
 from fedling_protocol.runtime.halts import LONGEST_S
 from fedling_protocol.wire.messages import Answer, Plan, Verdict
 from tests.support.hand_aggregator import HandAggregator
+from tests.support.waiting import until
 
 SICK, WELL = "tiny", "other"
 LONG = LONGEST_S + 5.0
@@ -341,8 +342,11 @@ def test_whatever_an_action_raises_stops_one_task_and_is_undone(
     aggregator.clock.move(LONG)
     assert raised or action is ev.PublishRest
     assert told(aggregator) == ""
-    while aggregator.store.models.folded(SICK) < 4:
+
+    def turn(_: float) -> None:
         assert goes_on(aggregator, SICK) or aggregator.store.models.folded(SICK) == 2
+
+    until(lambda: aggregator.store.models.folded(SICK) == 4, turn)
     assert faults(aggregator) == []
 
 

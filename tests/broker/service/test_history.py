@@ -13,6 +13,7 @@ from fedling_protocol.wire.identity import device_id
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import (
     Answer,
+    Certificate,
     Model,
     OfEpoch,
     Plan,
@@ -23,7 +24,7 @@ from fedling_protocol.wire.messages import (
     Ticket,
     Verdict,
 )
-from tests.support.hand_aggregator import TOPICS, HandAggregator, key_of
+from tests.support.hand_aggregator import ROOT, TOPICS, HandAggregator, key_of
 
 PLAN, MODEL = TOPICS.of(Kind.PLAN, "tiny", "train"), TOPICS.of(Kind.MODEL, "tiny", 1)
 
@@ -38,7 +39,7 @@ def aggregator(tmp_path: Path) -> Iterator[HandAggregator]:
 def remove_device(aggregator: HandAggregator, number: int) -> None:
     """As the verb does: in a process of its own."""
     other = Store(aggregator.directory)
-    assert Devices(other.database, TOPICS).remove(device_id(key_of(number).public))
+    assert Devices(other.database, TOPICS).revoke(device_id(key_of(number).public), ROOT)
     other.close()
 
 
@@ -240,7 +241,9 @@ def test_the_place_of_a_device_that_was_removed_while_nobody_served_is_free(
     aggregator.join(3, aggregator.plan)
     aggregator.settle()
     assert aggregator.tickets[-1].answer is Answer.GO
-    assert TOPICS.of(Kind.KEYS, device_id(key_of(1).public)) in aggregator.emptied()
+    assert [c.id for c in aggregator.said(Certificate) if c.revoked] == [
+        device_id(key_of(1).public)
+    ]
 
 
 def test_a_removed_device_that_shows_its_key_is_told(aggregator: HandAggregator) -> None:

@@ -13,6 +13,7 @@ from fedling_broker.service.notices import Notice
 from fedling_protocol.wire.kinds import Kind
 from tests.support.hand_aggregator import TOPICS, HandAggregator
 from tests.support.ports import HandClock, Published
+from tests.support.waiting import until
 
 MODEL, PLAN = Kind.MODEL, Kind.PLAN
 
@@ -64,8 +65,7 @@ def test_it_is_tried_again_later_and_later(aggregator: HandAggregator) -> None:
     for _ in range(4):
         cut(aggregator)
         begin = aggregator.clock.now()
-        while not published(aggregator, MODEL, "large"):
-            aggregator.clock.move(1.0)
+        until(lambda: published(aggregator, MODEL, "large"), lambda _: aggregator.clock.move(1.0))
         gaps.append(aggregator.clock.now() - begin)
     assert gaps == sorted(gaps)
     assert gaps[-1] >= 4 * gaps[0]

@@ -16,6 +16,7 @@ import pytest
 from fedling_broker import config
 from fedling_broker.commands import serve
 from fedling_broker.config import ONLINE_KEY, SECRET
+from fedling_broker.mosquitto.process import Mosquitto
 from fedling_broker.service import runner
 from fedling_broker.service.publisher import Publisher
 from fedling_broker.service.service import Service
@@ -24,8 +25,8 @@ from fedling_protocol.disk import durable
 from fedling_protocol.net import credentials
 from fedling_protocol.wire import identity
 from fedling_protocol.wire.messages import Verdict
-from fedling_sim.mosquitto import Mosquitto
-from tests.support.fleet import Aggregator, Device, wait
+from tests.support.fleet import Aggregator, Device
+from tests.support.waiting import until
 
 SLOW: list[tuple[Any, str]] = [
     (os, "fsync"),
@@ -82,10 +83,10 @@ def test_no_round_waits_for_a_disk_or_a_fold_in_the_loop(
             for device in devices:
                 receipt = device.deliver(device.make_update(plan, number))
                 assert receipt.verdict is Verdict.ACCEPTED
-        wait(loop, lambda: devices[0].rest, "rest")
+        until(lambda: devices[0].rest, loop.turn)
         done: list[bool] = []
         service.stop(lambda: done.append(True))
-        wait(loop, lambda: done, "the end")
+        until(lambda: done, loop.turn)
         for device in devices:
             device.link.stop(None, lambda: None)
         loop.turn(0.1)

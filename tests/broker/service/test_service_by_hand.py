@@ -14,6 +14,7 @@ from fedling_protocol.wire.identity import device_id
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import State, StateCode, Verdict
 from tests.support.hand_aggregator import TOPICS, HandAggregator, key_of
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -218,8 +219,7 @@ def test_a_connection_that_comes_before_the_disk_is_mended_is_told_everything(
     aggregator.link.connected = False
     aggregator.service.on_disconnected("lost", 1.0)
     aggregator.disk.waits = True
-    while tried and not aggregator.disk.waiting:
-        aggregator.clock.move(1.0)
+    until(lambda: not tried or aggregator.disk.waiting, lambda _: aggregator.clock.move(1.0))
     aggregator.link.published.clear()
     aggregator.connect()
     assert aggregator.link.published == []

@@ -5,16 +5,27 @@ from pathlib import Path
 
 import pytest
 
+from fedling_broker.authority import certificates
+from fedling_broker.authority.certificates import Bundle
+from fedling_broker.authority.roles import Term
 from fedling_broker.store.database import FILE, create_database, open_database
-from fedling_broker.store.devices import FORGET_S, MAX_PENDING, REFRESH_S, DeviceError, Devices
+from fedling_broker.store.devices import (
+    FORGET_S,
+    MAX_PENDING,
+    REFRESH_S,
+    DeviceError,
+    Devices,
+    NameTaken,
+)
 from fedling_protocol.disk.database import Database
 from fedling_protocol.wire.identity import SigningKey, device_id
 from fedling_protocol.wire.kinds import Kind
-from fedling_protocol.wire.names import AGGREGATOR
+from fedling_protocol.wire.names import AGGREGATOR, AUTHORITY
 from fedling_protocol.wire.topics import Topics
 from fedling_protocol.wire.trust import Trust
 
 ROOT = SigningKey.from_seed(b"r" * 32)
+AUTHORITY_KEY = SigningKey.from_seed(b"a" * 32)
 KEY = SigningKey.from_seed(b"d" * 32).public
 ID = device_id(KEY)
 TOPICS = Topics("fedling", "test")
@@ -54,18 +65,95 @@ def test_certify_twice_says_so(devices: Devices) -> None:
         devices.certify(ID, KEY, ROOT)
 
 
-def test_a_device_that_comes_back_gets_a_higher_serial(devices: Devices) -> None:
+def test_a_certificate_with_another_term_takes_the_place_of_the_old_one(devices: Devices) -> None:
     first = devices.certify(ID, KEY, ROOT)
-    assert devices.remove(ID)
-    assert not devices.remove(ID)
-    assert devices.find(ID) is None
-    assert devices.certify(ID, KEY, ROOT).serial > first.serial
+    second = devices.certify(ID, KEY, ROOT, Term(100, 200, "kitchen"))
+    assert second.serial > first.serial
+    assert devices.find(ID) == devices.named("kitchen") == second
+    assert [c.id for c in devices.certified()] == [ID]
 
 
-def test_the_aggregator_cannot_be_removed(devices: Devices) -> None:
+def test_two_devices_have_two_names(devices: Devices) -> None:
+    other = SigningKey.from_seed(b"e" * 32).public
+    devices.certify(ID, KEY, ROOT, Term(1, 2, "kitchen"))
+    with pytest.raises(NameTaken, match=f"kitchen is the name of {ID}"):
+        devices.certify(device_id(other), other, ROOT, Term(1, 2, "kitchen"))
+    devices.revoke(ID, ROOT)
+    devices.certify(device_id(other), other, ROOT, Term(1, 2, "kitchen"))  # it is free again
+
+
+def test_revoke_makes_a_tombstone_that_the_fleet_believes(devices: Devices) -> None:
+    first = devices.certify(ID, KEY, ROOT)
+    tombstone = devices.revoke(ID, ROOT)
+    assert tombstone is not None
+    assert tombstone.serial > first.serial
+    assert devices.revoke(ID, ROOT) is None
+    assert (devices.find(ID), devices.certified(), devices.revoked()) == (None, [], [tombstone])
+    trust = Trust(TOPICS, ROOT.public)
+    trust.open(TOPICS.of(Kind.KEYS, ID), first.envelope)
+    trust.open(TOPICS.of(Kind.KEYS, ID), tombstone.envelope)
+    known = trust.known(ID)
+    assert known is not None
+    assert known.revoked
+
+
+def test_a_revoked_device_does_not_come_back_with_its_key(devices: Devices) -> None:
+    devices.certify(ID, KEY, ROOT)
+    devices.revoke(ID, ROOT)
+    with pytest.raises(DeviceError, match="was revoked"):
+        devices.certify(ID, KEY, ROOT)
+    later = certificates.sign("test", ID, KEY, 2**32 - 1, Term(), ROOT)
+    assert devices.take_in(Bundle("test", {ID: later})) == []
+
+
+def test_the_aggregator_cannot_be_revoked(devices: Devices) -> None:
     devices.certify(AGGREGATOR, KEY, ROOT)
-    assert not devices.remove(AGGREGATOR)
-    assert [c.id for c in devices.certified()] == [AGGREGATOR]
+    assert devices.revoke(AGGREGATOR, ROOT) is None
+    assert devices.find(AGGREGATOR) is not None
+
+
+def test_resign_replaces_what_another_key_has_signed_and_nothing_else(devices: Devices) -> None:
+    others = [SigningKey.from_seed(bytes([n]) * 32).public for n in (1, 2)]
+    mine = devices.certify(ID, KEY, AUTHORITY_KEY, Term(5, 9, "kitchen"))
+    for key in others:
+        devices.certify(device_id(key), key, ROOT, Term(3, 4))
+    devices.revoke(device_id(others[1]), ROOT)
+    assert devices.resign(AUTHORITY_KEY) == 2
+    assert devices.resign(AUTHORITY_KEY) == 0
+    assert devices.find(ID) == mine
+    found = [devices.look_up(device_id(key)) for key in others]
+    assert [(c.term, c.revoked) for c in found if c] == [(Term(3, 4), False), (Term(3, 4), True)]
+    trust = Trust(TOPICS, ROOT.public)
+    trust.know(AUTHORITY, AUTHORITY_KEY.public, 1)
+    for one in found:
+        assert one is not None
+        trust.open(TOPICS.of(Kind.KEYS, one.id), one.envelope)
+
+
+def test_take_in_keeps_what_is_later(devices: Devices) -> None:
+    old = devices.certify(ID, KEY, ROOT)
+    earlier, later = (
+        certificates.sign("test", ID, KEY, old.serial + step, Term(1, 2), ROOT) for step in (-1, 1)
+    )
+    assert devices.take_in(Bundle("test", {ID: earlier})) == []
+    assert devices.take_in(Bundle("test", {ID: later})) == [ID]
+    assert devices.take_in(Bundle("test", {ID: later})) == []
+    found = devices.find(ID)
+    assert found is not None
+    assert (found.envelope, found.serial) == (later, old.serial + 1)
+    dead = devices.revoke(ID, ROOT)
+    assert dead is not None
+    assert dead.serial > found.serial
+
+
+def test_take_in_all_or_nothing(devices: Devices) -> None:
+    other = SigningKey.from_seed(b"e" * 32).public
+    devices.certify(ID, KEY, ROOT, Term(1, 2, "kitchen"))
+    clash = certificates.sign("test", device_id(other), other, 7, Term(1, 2, "kitchen"), ROOT)
+    offices = {AGGREGATOR: certificates.sign("test", AGGREGATOR, other, 8, Term(), ROOT)}
+    with pytest.raises(NameTaken):
+        devices.take_in(Bundle("test", {**offices, device_id(other): clash}))
+    assert devices.find(AGGREGATOR) is None
 
 
 def test_ask_writes_once_an_hour(devices: Devices) -> None:
@@ -103,38 +191,29 @@ def test_changes_are_told_once_in_their_order(devices: Devices) -> None:
     devices.certify(ID, KEY, ROOT)
     devices.certify(device_id(other), other, ROOT)
     first, second = devices.changes(0)
-    assert [(c.id, c.key, c.removed) for c in (first, second)] == [
+    assert [(c.id, c.key, c.revoked) for c in (first, second)] == [
         (ID, KEY, False),
         (device_id(other), other, False),
     ]
     assert devices.changes(second.changed) == []
-    devices.remove(ID)
-    (removed,) = devices.changes(second.changed)
-    assert (removed.id, removed.removed) == (ID, True)
+    devices.revoke(ID, ROOT)
+    (revoked,) = devices.changes(second.changed)
+    assert (revoked.id, revoked.revoked) == (ID, True)
 
 
 def test_what_the_mqtt_broker_may_hold(devices: Devices) -> None:
-    devices.certify(AGGREGATOR, ROOT.public, ROOT)
+    """Offices come first: devices are believed by them."""
     certified = devices.certify(ID, KEY, ROOT)
-    assert devices.unpublished(9) == [certified]
-    devices.remove(ID)
-    assert (devices.unpublished(9), devices.withdrawn(9)) == ([], [])  # it never got it
-    devices.certify(ID, KEY, ROOT)
-    devices.set_retained(ID)
+    own = devices.certify(AGGREGATOR, ROOT.public, ROOT)
+    assert devices.unpublished(9) == [own, certified]
+    for one in (own, certified):
+        devices.set_retained(one)
     assert devices.unpublished(9) == []
-    devices.remove(ID)
-    assert devices.withdrawn(9) == [ID]
-    devices.not_retained(ID)
-    assert devices.withdrawn(9) == []
-
-
-def test_one_that_was_added_again_stays_retained(devices: Devices) -> None:
-    """The PUBACK of its removal comes late."""
-    devices.certify(ID, KEY, ROOT)
-    devices.remove(ID)
-    devices.certify(ID, KEY, ROOT)
-    devices.set_retained(ID)
-    devices.not_retained(ID)
+    tombstone = devices.revoke(ID, ROOT)
+    assert tombstone is not None
+    devices.set_retained(certified)  # its PUBACK comes late
+    assert devices.unpublished(9) == [tombstone]
+    devices.set_retained(tombstone)
     assert devices.unpublished(9) == []
 
 
@@ -173,7 +252,7 @@ def test_take_over_keeps_who_was_removed_and_who_was_added(
         tables.execute("INSERT INTO certificates SELECT * FROM backup.certificates")
         tables.commit()
         assert devices.take_over(tables) == []
-        other.remove(ID)
+        other.revoke(ID, ROOT)
         added = other.certify(new, keys[0].public, ROOT)
         assert set(devices.take_over(tables)) == {ID, new}
         assert devices.take_over(tables) == []
@@ -185,16 +264,15 @@ def test_take_over_keeps_who_was_removed_and_who_was_added(
 def test_take_over_of_an_older_state_changes_nothing(
     devices: Devices, former: Database, tmp_path: Path
 ) -> None:
-    """Neither a certificate that was renewed since, nor a removal."""
-    other = Devices(former, TOPICS)
+    """Neither a certificate that was renewed since, nor a tombstone."""
+    other, term = Devices(former, TOPICS), Term(issued_s=1, until_s=2)
     other.certify(ID, KEY, ROOT)
     devices.certify(ID, KEY, ROOT)
-    devices.remove(ID)
-    again = devices.certify(ID, KEY, ROOT)
+    again = devices.certify(ID, KEY, ROOT, term)
     with closing(tables_of(tmp_path)) as tables:
         assert devices.take_over(tables) == []
         assert devices.find(ID) == again
-        devices.remove(ID)
+        devices.revoke(ID, ROOT)
         assert devices.take_over(tables) == []
     assert devices.find(ID) is None
 

@@ -44,6 +44,9 @@ def test_every_row_survives(tmp_path: Path) -> None:
     before["meta"] += [{"key": "generation", "value": 0}, {"key": "place", "value": 0}]
     for row in before["certificates"]:
         row |= {"changed": row["serial"], "retained": 1}
+        row |= {"issued_s": 0, "until_s": 0, "name": ""}
+        if row["removed"]:
+            row["envelope"] = b""  # no tombstone was made of it
     open_database(tmp_path).close()
     assert lost(before, rows_of(tmp_path / FILE)) == []
     assert version_of(tmp_path / FILE) == TABLES.newest
@@ -87,7 +90,12 @@ def test_an_upgrade_keeps_who_belongs_to_the_fleet(tmp_path: Path) -> None:
     build(OLD, tmp_path, FILE)
     store = Store(tmp_path)
     devices = Devices(store.database, TOPICS)
-    assert {c.id: c.serial for c in devices.certified()} == {AGGREGATOR: 1, IDS[0]: 2}
+    assert [(c.id, c.serial, c.revoked) for c in devices.certified()] == [(IDS[0], 2, False)]
+    own, removed = devices.find(AGGREGATOR), devices.look_up(IDS[1])
+    assert own is not None
+    assert removed is not None
+    assert (own.serial, removed.revoked) == (1, True)
+    assert {c.id for c in devices.unpublished(9)} == set()
     assert [(p.id, p.seen_s) for p in devices.pending()] == [(IDS[2], 1_790_000_000)]
     assert store.ledger.meta("serial") == 3
     assert store.ledger.counters() == {"refused: cbor": 3}

@@ -42,12 +42,24 @@ def test_parse_task_gives_what_the_wire_wants() -> None:
     assert task.name == "tiny"
     assert task.spec.layers == (dense(8, 5, relu=True), dense(5, 2))
     assert task.spec.loss is Loss.SOFTMAX
-    assert task.training == Training(3, 16, 838_861, 1, 1000, 0, 3000, 0, 0, 0, 0)
+    assert task.training == Training(3, 16, 838_861, 1, 1000, 0, 3000, 0, 0, 0, 0, 1)
     assert task.conditions == Conditions(mains=False, battery=40, temperature=75)
     assert (task.cohort, task.optimiser) == (None, Setup("fedavg", {}))
     assert task.rules == Rules(
         Synchronous(goal=10, minimum=1, over_selection=300), rounds=0, pause_s=3600
     )
+
+
+@pytest.mark.parametrize(
+    ("rounds", "given", "wanted"), [(0, None, 1), (40, None, 0), (0, 0, 0), (0, 9, 9), (40, 2, 2)]
+)
+def test_a_task_without_an_end_wants_new_examples_unless_it_says_otherwise(
+    rounds: int, given: int | None, wanted: int
+) -> None:
+    text = SMALL.replace("[model]", f"rounds = {rounds}\n[model]")
+    if given is not None:
+        text = text.replace("[training]", f"[training]\nnew_examples = {given}")
+    assert parse_task(text, "tiny.toml").training.new_examples == wanted
 
 
 def test_parse_task_with_a_named_cohort() -> None:

@@ -11,6 +11,7 @@ from fedling_protocol.net.framing import packet_size
 from fedling_sim.chaos.fault import MUTE, WHOLE, End
 from fedling_sim.chaos.messages import Habits, Moment, Packet, Splitter
 from fedling_sim.chaos.proxy import Proxy
+from tests.support.waiting import receive, until
 
 PING = b"\xc0\x00"
 PATIENCE_S = 30.0
@@ -82,7 +83,7 @@ def until_ping(end: socket.socket) -> list[bytes]:
     """The packets before the next PINGREQ."""
     splitter, found = Splitter(), list[bytes]()
     while PING not in found:
-        found += [one.data for one in splitter.feed(end.recv(1000))]
+        found += [one.data for one in splitter.feed(receive(end, 1))]
     return found[: found.index(PING)]
 
 
@@ -117,20 +118,16 @@ def test_moment_comes_once_and_in_mid_message(ends: Ends, share: float) -> None:
     assert ends.near.recv(1000) == second
     assert ends.proxy.awaits("a")
     ends.near.sendall(first + second + PING)
-    while ends.proxy.awaits("a"):
-        pass
+    until(lambda: not ends.proxy.awaits("a"))
     passed = len(first) + round(share * len(second))
-    got = b""
-    while len(got) < passed:
-        got += ends.far.recv(passed - len(got))
+    got = receive(ends.far, passed)
     ends.far.setblocking(False)
     with pytest.raises(BlockingIOError):
         ends.far.recv(1)
     ends.far.settimeout(PATIENCE_S)
     ends.proxy.show("a", WHOLE)
-    while len(got) < len(first + second + PING):
-        got += ends.far.recv(1000)
-    assert got == first + second + PING
+    rest = receive(ends.far, len(first + second + PING) - passed)
+    assert got + rest == first + second + PING
 
 
 def test_moment_may_end_the_connection(ends: Ends) -> None:

@@ -1,5 +1,6 @@
 """The proxy passes every byte on, counts them, and does to a link what it is told."""
 
+import asyncio
 import contextlib
 import socket
 import ssl
@@ -15,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from fedling_sim.chaos.fault import MUTE, WHOLE, End, Fault, flapping
 from fedling_sim.chaos.proxy import Proxy
+from tests.support.waiting import receive, until
 
 PATIENCE_S = 30.0
 
@@ -69,13 +71,6 @@ def pair(server: Server, port: int) -> tuple[socket.socket, socket.socket]:
     return near, server.accept()
 
 
-def read(connection: socket.socket, size: int) -> bytes:
-    data = b""
-    while len(data) < size and (more := connection.recv(size - len(data))):
-        data += more
-    return data
-
-
 def until_reset(end: socket.socket) -> bytes:
     """What comes before a reset, which must come."""
     got = b""
@@ -106,7 +101,7 @@ def test_proxy_passes_and_counts_both_ways(proxy: Proxy, server: Server) -> None
     with connect(port) as connection:
         sender = threading.Thread(target=connection.sendall, args=(payload,))
         sender.start()
-        assert read(connection, len(payload)) == payload
+        assert receive(connection, len(payload)) == payload
         sender.join()
     traffic = proxy.traffic("a")
     assert (traffic.up, traffic.down, traffic.connections) == (len(payload), len(payload), 1)
@@ -159,17 +154,31 @@ def test_cut_resets_and_refuses_until_mended(proxy: Proxy, server: Server) -> No
 def test_exactly_so_many_bytes_pass_before_the_connection_ends(
     proxy: Proxy, server: Server, up: bool, count: int
 ) -> None:
+    """Who reads is not told of the end, so that no reset overtakes what has passed."""
     port = proxy.add("a")
-    proxy.show("a", Fault(up_bytes=count) if up else Fault(down_bytes=count))
+    upwards = Fault(up_bytes=count, end=End.SERVER_HOLDS)
+    proxy.show("a", upwards if up else Fault(down_bytes=count, end=End.CLIENT_HOLDS))
     near, far = pair(server, port)
     sender, reader = (near, far) if up else (far, near)
     payload = bytes(range(256)) * 1000
     threading.Thread(target=_send_what_goes, args=(sender, payload), daemon=True).start()
-    got = until_reset(reader)
-    assert payload.startswith(got)
-    assert len(got) <= count  # what a reset overtakes is lost
+    assert receive(reader, count) == payload[:count]
+    until(lambda: not proxy.living("a"))
+    assert nothing_comes(reader)
     if not up:
         assert proxy.traffic("a").down == count
+
+
+@pytest.mark.parametrize("up", [True, False])
+def test_reset_overtakes_what_has_passed_but_lets_no_more_pass(
+    proxy: Proxy, server: Server, up: bool
+) -> None:
+    port = proxy.add("a")
+    proxy.show("a", Fault(up_bytes=999) if up else Fault(down_bytes=999))
+    near, far = pair(server, port)
+    sender, reader = (near, far) if up else (far, near)
+    sender.sendall(b"x" * 1000)
+    assert (b"x" * 999).startswith(until_reset(reader))
 
 
 def _send_what_goes(end: socket.socket, payload: bytes) -> None:
@@ -186,7 +195,7 @@ def test_connections_end_so_many_times_and_live_then(proxy: Proxy, server: Serve
         assert until_reset(near) == b""
     near, far = pair(server, port)
     near.sendall(b"1234")
-    assert read(far, 4) == b"1234"
+    assert receive(far, 4) == b"1234"
 
 
 @pytest.mark.parametrize("how", list(End))
@@ -195,7 +204,7 @@ def test_who_is_told_of_an_end(proxy: Proxy, server: Server, how: End) -> None:
     port = proxy.add("a")
     near, far = pair(server, port)
     far.sendall(b"hello")
-    assert read(near, 5) == b"hello"
+    assert receive(near, 5) == b"hello"
     proxy.end("a", how)
     assert proxy.living("a") == 0
     told = {End.CUT: (near, far), End.HALF_OPEN: (), End.CLIENT_HOLDS: (far,)}.get(how, (near,))
@@ -219,8 +228,7 @@ def test_bytes_into_a_half_open_connection_are_counted(proxy: Proxy, server: Ser
     proxy.end("a", End.HALF_OPEN)
     near.sendall(bytes(5000))
     near.close()
-    while proxy._call(lambda: len(proxy._husks)) > 1:  # the client's end is closed when all is in
-        pass
+    until(lambda: proxy._call(lambda: len(proxy._husks)) <= 1)  # the client's, when all is in
     assert proxy.traffic("a").up == 5000
 
 
@@ -231,12 +239,11 @@ def test_mute_link_accepts_and_brings_later_what_was_sent(proxy: Proxy, server: 
     new = connect(port)
     near.sendall(b"late")
     new.sendall(b"new")
-    while proxy.traffic("a").up < 7:
-        pass
+    until(lambda: proxy.traffic("a").up >= 7)
     assert nothing_comes(far)
     proxy.show("a", WHOLE)
-    assert read(far, 4) == b"late"
-    assert read(server.accept(), 3) == b"new"
+    assert receive(far, 4) == b"late"
+    assert receive(server.accept(), 3) == b"new"
 
 
 def test_slow_and_late_bytes_keep_their_order(proxy: Proxy, server: Server) -> None:
@@ -247,18 +254,30 @@ def test_slow_and_late_bytes_keep_their_order(proxy: Proxy, server: Server) -> N
     with connect(port) as near:
         sender = threading.Thread(target=near.sendall, args=(payload,))
         sender.start()
-        assert read(near, len(payload)) == payload
+        assert receive(near, len(payload)) == payload
         sender.join()
 
 
-def test_throttle_says_how_many_bytes_a_piece_has(proxy: Proxy, server: Server) -> None:
-    """No clock is looked at: a piece is a tenth of a second's bytes, and each is waited for."""
+def test_throttle_waits_after_each_tenth_of_a_second_of_bytes(
+    proxy: Proxy, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No time passes here: what the proxy would have slept is written down."""
+    slept: list[float] = []
+    sleep = asyncio.sleep
+
+    async def write_down(seconds: float) -> None:
+        slept.append(seconds)
+        await sleep(0)
+
+    monkeypatch.setattr(asyncio, "sleep", write_down)
     port = proxy.add("a")
     proxy.show("a", Fault(up_rate=1000))
     near, far = pair(server, port)
     near.sendall(bytes(300))
-    assert len(far.recv(1000)) == 100
-    assert read(far, 200) == bytes(200)
+    assert receive(far, 300) == bytes(300)
+    until(lambda: sum(slept) > 0.299, says=lambda: slept)
+    assert sum(slept) == pytest.approx(0.3)
+    assert max(slept) == pytest.approx(0.1)
 
 
 def test_server_that_is_not_there_is_a_reset(server: Server) -> None:
@@ -316,10 +335,7 @@ def test_tls_goes_through_and_is_cut_like_anything(
     payload = bytes(range(256)) * 100
     with at_client.wrap_socket(connect(port), server_hostname="server") as near:
         near.sendall(payload)
-        got = b""
-        while len(got) < len(payload):
-            got += near.recv(65_536)
-    assert got == payload
+        assert receive(near, len(payload)) == payload
 
 
 def test_spells_are_played_and_end_with_the_next_word(proxy: Proxy, server: Server) -> None:
@@ -342,7 +358,7 @@ def test_closed_proxy_refuses_and_may_be_closed_again(proxy: Proxy, server: Serv
     proxy.close()
     with pytest.raises(ConnectionRefusedError):
         connect(port)
-    assert read(near, 1) == b""
+    assert near.recv(1) == b""
 
 
 def test_flapping_is_the_same_for_the_same_seed() -> None:

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fedling_broker.mosquitto.process import Mosquitto
 from fedling_protocol.net.link import MqttLink
 from fedling_protocol.net.mqtt import new_client
 from fedling_protocol.net.ports import Broker, Link, Will
@@ -22,7 +23,6 @@ from fedling_protocol.net.transport import PLAIN
 from fedling_protocol.runtime.backoff import Backoff
 from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.runtime.worker import ThreadWorker
-from fedling_sim.mosquitto import Mosquitto
 from fedling_sim.virtual.cable import Cable
 from fedling_sim.virtual.clock import NodeClock
 from fedling_sim.virtual.link import VirtualLink
@@ -30,6 +30,7 @@ from fedling_sim.virtual.mqtt import Limits
 from fedling_sim.virtual.network import Weather
 from tests.firmware_sim.virtual.ends import LIMIT, Recorder, SmallWorld
 from tests.support.tools import need
+from tests.support.waiting import until
 
 PATIENCE_S = 20.0
 MOST = 50_000  # bytes of a packet, where the broker has a limit
@@ -62,12 +63,7 @@ class RealSide:
         )
 
     def until(self, condition: Callable[[], bool]) -> None:
-        late: list[bool] = []
-        timer = self.loop.after(PATIENCE_S, lambda: late.append(True))
-        while not condition():
-            assert not late, "it never happened"
-            self.loop.turn()
-        timer.cancel()
+        until(condition, self.loop.turn)
 
     def restart(self, keep: bool) -> None:
         if keep:
@@ -90,8 +86,10 @@ class VirtualSide:
         )
 
     def until(self, condition: Callable[[], bool]) -> None:
-        while not condition():
+        def turn(_seconds: float) -> None:
             assert self.world.clock.turn(), "it never happened"
+
+        until(condition, turn)
 
     def restart(self, keep: bool) -> None:
         self.world.broker.restart(keep_database=keep)

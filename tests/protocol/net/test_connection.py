@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from fedling_broker.mosquitto.process import Mosquitto
 from fedling_protocol.net import mqtt
 from fedling_protocol.runtime.loop import Loop
-from fedling_sim.mosquitto import Mosquitto
-from tests.protocol.net.test_mqtt import CONNACK, End, FakeBroker, loop, read_packet
-
-__all__ = ["loop"]
+from tests.protocol.net.ends import CONNACK, End, FakeBroker, read_packet
+from tests.support.waiting import receive
 
 MOST = 50_000  # bytes that the broker takes
 
@@ -154,9 +153,7 @@ def test_message_that_is_still_leaving_is_no_silence(
         peer.sendall(CONNACK)
         waits.wait_for_turns()
         peer.recv(5)
-        length = size + 5
-        while length:
-            length -= len(peer.recv(min(length, 1_000_000)))
+        receive(peer, size + 5)
         peer.sendall(b"\x40\x02\x00\x01")
         peer.recv(1)
 

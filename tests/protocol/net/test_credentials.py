@@ -4,17 +4,15 @@ from pathlib import Path
 
 import pytest
 
+from fedling_broker.mosquitto.process import Mosquitto
 from fedling_protocol.common_settings import MqttSettings
 from fedling_protocol.net import credentials
 from fedling_protocol.net.ports import Credentials
 from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.settings import SettingsError
 from fedling_protocol.wire.identity import IdentityError
-from fedling_sim.mosquitto import Mosquitto
-from tests.protocol.net.test_mqtt import End, loop
+from tests.protocol.net.ends import End
 from tests.support.access import password_settings
-
-__all__ = ["loop"]
 
 
 def secret(path: Path, content: bytes, mode: int = 0o600) -> MqttSettings:

@@ -5,7 +5,6 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -13,142 +12,25 @@ from typing import NoReturn
 
 import pytest
 
+from fedling_broker.mosquitto.process import Mosquitto, free_port
 from fedling_protocol.net.link import MqttLink
 from fedling_protocol.net.mqtt import new_client
-from fedling_protocol.net.ports import Broker, Credentials, Will
+from fedling_protocol.net.ports import Broker, Will
 from fedling_protocol.net.tcpinfo import Traffic
 from fedling_protocol.net.transport import PLAIN, Layer
-from fedling_protocol.net.way import Way
 from fedling_protocol.runtime.backoff import Backoff
 from fedling_protocol.runtime.loop import WRITE, Loop
 from fedling_protocol.runtime.worker import ThreadWorker
-from fedling_sim.mosquitto import Mosquitto, free_port
+from tests.protocol.net.ends import CONNACK, LIMIT, End, FakeBroker, Ground, Recorder, read_packet
 from tests.support.tools import own_network
+from tests.support.waiting import until
 
-LIMIT = 10_000
 PATIENCE_S = 20.0
-CONNACK = b"\x20\x02\x00\x00"
 
 
-class Recorder:
-    """A link's owner that writes down what it is told."""
-
-    def __init__(self) -> None:
-        self.events: list[object] = []
-        self.messages: list[tuple[str, bytes, bool]] = []
-        self.retries: list[float] = []
-        self.traffic = Traffic()
-
-    def will(self) -> Will | None:
-        return Will("test/state", b"gone")
-
-    def on_connected(self) -> None:
-        self.events.append("connected")
-
-    def on_disconnected(self, reason: str, retry_s: float) -> None:
-        self.events.append(reason)
-        self.retries.append(retry_s)
-
-    def on_message(self, topic: str, payload: bytes, emptied: bool) -> None:
-        self.messages.append((topic, payload, emptied))
-
-    def on_traffic(self, traffic: Traffic) -> None:
-        self.traffic += traffic
-
-
-class End:
-    """A link, its owner, and the loop that drives it."""
-
-    def __init__(
-        self,
-        loop: Loop,
-        port: int,
-        name: str,
-        keepalive_s: int = 60,
-        layer: Layer = PLAIN,
-        backoff: Backoff | None = None,
-        host: str = "127.0.0.1",
-        known_as: Credentials | None = None,
-    ) -> None:
-        self.loop = loop
-        self.heard = Recorder()
-        self.names = ThreadWorker(loop, "names", patient=False)
-        self.way = Way(host, port)
-        self.link = MqttLink(
-            loop,
-            self.names,
-            Broker(host, port, keepalive_s),
-            backoff or Backoff(0.05, 0.05, random.random),
-            lambda _topic: LIMIT,
-            partial(new_client, name, known_as),
-            self.heard,
-            layer,
-            self.way,
-        )
-        self.link.start()
-
-    def until(self, condition: Callable[[], bool]) -> None:
-        """Run the loop until the condition holds; it must within PATIENCE_S."""
-        late: list[bool] = []
-        timer = self.loop.after(PATIENCE_S, lambda: late.append(True))
-        while not condition():
-            assert not late, f"still waiting; heard {self.heard.events} {self.heard.messages}"
-            self.loop.turn()
-        timer.cancel()
-
-    def connect(self) -> "End":
-        self.until(lambda: self.link.connected)
-        return self
-
-    def stop(self, last_word: Will | None = None) -> None:
-        done: list[bool] = []
-        self.link.stop(last_word, lambda: done.append(True))
-        self.until(lambda: bool(done))
-
-
-@pytest.fixture
-def loop() -> Iterator[Loop]:
-    loop = Loop()
-    yield loop
-    loop.close()
-
-
-class FakeBroker:
-    """Accepts connections one after another; a function talks on each, then it is closed."""
-
-    def __init__(self, *talks: Callable[[socket.socket], None]) -> None:
-        self._server = socket.create_server(("127.0.0.1", 0))
-        self._server.settimeout(PATIENCE_S)
-        self.port: int = self._server.getsockname()[1]
-        self._talks = talks
-        self._thread = threading.Thread(target=self._run)
-
-    def _run(self) -> None:
-        for talk in self._talks:
-            peer, _ = self._server.accept()
-            with peer:
-                peer.settimeout(PATIENCE_S)
-                talk(peer)
-
-    def __enter__(self) -> "FakeBroker":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._thread.join(PATIENCE_S)
-        self._server.close()
-        assert not self._thread.is_alive()
-
-
-def read_packet(peer: socket.socket) -> bytes:
-    """One short MQTT packet."""
-    head = peer.recv(2, socket.MSG_WAITALL)
-    return head + (peer.recv(head[1], socket.MSG_WAITALL) if head[1] else b"")
-
-
-def test_publish_reaches_a_subscriber_and_is_acknowledged(loop: Loop, mosquitto: Mosquitto) -> None:
-    one = End(loop, mosquitto.port, "one").connect()
-    two = End(loop, mosquitto.port, "two").connect()
+def test_publish_reaches_a_subscriber_and_is_acknowledged(ground: Ground) -> None:
+    one = ground.end("one").connect()
+    two = ground.end("two").connect()
     acks: list[bool] = []
     one.link.subscribe(["test/a", "test/b"])
     assert two.link.publish("test/a", b"x" * 500, retain=True, done=lambda: acks.append(True))
@@ -158,10 +40,8 @@ def test_publish_reaches_a_subscriber_and_is_acknowledged(loop: Loop, mosquitto:
     two.stop()
 
 
-def test_subscribe_again_brings_the_retained_message_again(
-    loop: Loop, mosquitto: Mosquitto
-) -> None:
-    end = End(loop, mosquitto.port, "one").connect()
+def test_subscribe_again_brings_the_retained_message_again(ground: Ground) -> None:
+    end = ground.end("one").connect()
     end.link.publish("test/a", b"x", retain=True)
     for count in (1, 2, 3):
         end.link.subscribe(["test/a"])
@@ -198,12 +78,10 @@ def test_unknown_host_is_told_and_tried_again(loop: Loop) -> None:
         PLAIN,
     )
     link.start()
-    while len(heard.events) < 2:
-        loop.turn(PATIENCE_S)
+    until(lambda: len(heard.events) >= 2, loop.turn)
     done: list[bool] = []
     link.stop(None, lambda: done.append(True))
-    while not done:
-        loop.turn(PATIENCE_S)
+    until(lambda: done, loop.turn)
 
 
 def test_name_with_an_address_that_does_not_answer(
@@ -220,11 +98,11 @@ def test_name_with_an_address_that_does_not_answer(
     end.stop()
 
 
-def test_broker_killed_and_back(loop: Loop, mosquitto: Mosquitto) -> None:
-    end = End(loop, mosquitto.port, "one").connect()
-    mosquitto.kill()
+def test_broker_killed_and_back(ground: Ground) -> None:
+    end = ground.end("one").connect()
+    ground.mosquitto.kill()
     end.until(lambda: not end.link.connected)
-    mosquitto.start()
+    ground.mosquitto.start()
     end.connect()
     assert end.heard.events[0] == "connected"
     assert end.heard.events[-1] == "connected"
@@ -232,10 +110,10 @@ def test_broker_killed_and_back(loop: Loop, mosquitto: Mosquitto) -> None:
     end.stop()
 
 
-def test_will_is_published_when_we_vanish(loop: Loop, mosquitto: Mosquitto) -> None:
-    watcher = End(loop, mosquitto.port, "watcher").connect()
+def test_will_is_published_when_we_vanish(ground: Ground) -> None:
+    watcher = ground.end("watcher").connect()
     watcher.link.subscribe(["test/state"])
-    end = End(loop, mosquitto.port, "one").connect()
+    end = ground.end("one").connect()
     end.link.reconnect("as if it were lost")
     watcher.until(lambda: bool(watcher.heard.messages))
     assert watcher.heard.messages == [("test/state", b"gone", False)]
@@ -243,10 +121,10 @@ def test_will_is_published_when_we_vanish(loop: Loop, mosquitto: Mosquitto) -> N
     watcher.stop()
 
 
-def test_stop_says_the_last_word_and_no_will(loop: Loop, mosquitto: Mosquitto) -> None:
-    watcher = End(loop, mosquitto.port, "watcher").connect()
+def test_stop_says_the_last_word_and_no_will(ground: Ground) -> None:
+    watcher = ground.end("watcher").connect()
     watcher.link.subscribe(["test/state", "test/end"])
-    End(loop, mosquitto.port, "one").connect().stop(Will("test/state", b"bye"))
+    ground.end("one").connect().stop(Will("test/state", b"bye"))
     watcher.link.publish("test/end", b"")
     watcher.until(lambda: ("test/end", b"", False) in watcher.heard.messages)
     assert watcher.heard.messages[0] == ("test/state", b"bye", False)
@@ -254,8 +132,8 @@ def test_stop_says_the_last_word_and_no_will(loop: Loop, mosquitto: Mosquitto) -
     watcher.stop()
 
 
-def test_oversized_message_comes_empty_and_the_next_whole(loop: Loop, mosquitto: Mosquitto) -> None:
-    end = End(loop, mosquitto.port, "one").connect()
+def test_oversized_message_comes_empty_and_the_next_whole(ground: Ground) -> None:
+    end = ground.end("one").connect()
     end.link.subscribe(["test/a"])
     for payload in (b"first", bytes(2_000_000), b"", b"last"):
         end.link.publish("test/a", payload)
@@ -361,7 +239,7 @@ def test_broker_that_restarts_is_no_twin(loop: Loop) -> None:
 
 
 CONNECT = """
-from tests.protocol.net.test_mqtt import End
+from tests.protocol.net.ends import End
 from fedling_protocol.runtime.loop import Loop
 end = End(Loop(), 1883, "one", host="192.0.2.7")
 end.until(lambda: bool(end.heard.events))

@@ -12,6 +12,7 @@ from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.runtime.worker import ThreadWorker
 from tests.support.conditions import FakeWorker
 from tests.support.ports import HandClock
+from tests.support.waiting import until
 
 ROW = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("198.51.100.1", 1883))
 ADDRESS = Found(ROW[0], ROW[1], ROW[2], ROW[4])
@@ -52,12 +53,10 @@ def test_look_up_of_a_name_holds_no_timer_up(resolver: DeadResolver) -> None:
     told: list[object] = []
     names.look_up(told.append, told.append)
     loop.after(0.001, lambda: told.append("timer"))
-    while not told:
-        loop.turn(1.0)
+    until(lambda: told, loop.turn)
     assert told == ["timer"]
     resolver.gate.set()
-    while len(told) < 2:
-        loop.turn(1.0)
+    until(lambda: len(told) >= 2, loop.turn)
     assert told[1] == (ADDRESS,)
     worker.close()
     loop.close()
@@ -73,8 +72,7 @@ def test_further_look_ups_wait_for_the_one_that_hangs(resolver: DeadResolver) ->
     names.forget()
     names.look_up(lambda _: told.append("last"), told.append)
     resolver.gate.set()
-    while not told:
-        loop.turn(1.0)
+    until(lambda: told, loop.turn)
     assert told == ["last"]
     assert resolver.calls == 1
     worker.close()
@@ -89,17 +87,14 @@ def test_name_that_was_not_found_is_looked_up_again(resolver: DeadResolver) -> N
     resolver.error = socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
     resolver.gate.set()
     names.look_up(told.append, told.append)
-    while not told:
-        loop.turn(1.0)
+    until(lambda: told, loop.turn)
     assert told == ["the look-up of broker.test failed: Temporary failure in name resolution"]
     resolver.error = None
     names.look_up(told.append, told.append)
-    while len(told) < 2:
-        loop.turn(1.0)
+    until(lambda: len(told) >= 2, loop.turn)
     assert told[1] == (ADDRESS,)
     names.look_up(told.append, told.append)
-    while len(told) < 3:
-        loop.turn(1.0)
+    until(lambda: len(told) >= 3, loop.turn)
     assert resolver.calls == 3
     worker.close()
     loop.close()
@@ -112,8 +107,7 @@ def test_address_needs_no_name_server() -> None:
     errors: list[str] = []
     names.look_up(told.append, errors.append)
     assert told == []  # later, from the loop
-    while not told:
-        loop.turn(1.0)
+    until(lambda: told, loop.turn)
     assert told[0][0].address == ("127.0.0.1", 1883)
     loop.close()
     assert errors == []
@@ -130,8 +124,7 @@ def test_what_is_no_host_name_is_told_as_that(host: str) -> None:
     way = Way(host, 1883)
     told: list[object] = []
     Names(loop, worker, way).look_up(told.append, told.append)
-    while not told:
-        loop.turn(1.0)
+    until(lambda: told, loop.turn)
     assert told == [f"the look-up of {host} failed: not a host name"]
     assert way.failure == told[0]
     worker.close()
@@ -148,13 +141,11 @@ def test_way_keeps_the_last_addresses_while_the_name_server_is_gone(
     told: list[object] = []
     resolver.gate.set()
     names.look_up(told.append, told.append)
-    while not told:
-        loop.turn(1.0)
+    until(lambda: told, loop.turn)
     assert (way.addresses, way.failure) == ((ADDRESS,), "")
     resolver.error = socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
     names.look_up(told.append, told.append)
-    while len(told) < 2:
-        loop.turn(1.0)
+    until(lambda: len(told) >= 2, loop.turn)
     assert way.addresses == (ADDRESS,)
     assert "Temporary failure" in way.failure
     worker.close()

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from fedling_protocol.net.tcpinfo import Meter, Traffic, of_socket
+from tests.support.waiting import receive
 
 
 @pytest.fixture
@@ -15,11 +16,6 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
         peer, _ = server.accept()
         with client, peer:
             yield client, peer
-
-
-def receive(sock: socket.socket, count: int) -> None:
-    while count:
-        count -= len(sock.recv(count))
 
 
 def test_of_socket_counts_both_ways(pair: tuple[socket.socket, socket.socket]) -> None:

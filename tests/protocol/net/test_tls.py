@@ -4,7 +4,7 @@ import random
 import socket
 import ssl
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn, cast
@@ -13,49 +13,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fedling_broker.mosquitto.process import Mosquitto, free_port
 from fedling_protocol.common_settings import MqttSettings
 from fedling_protocol.net import tls
-from fedling_protocol.net.ports import Will
 from fedling_protocol.net.tcpinfo import Traffic
 from fedling_protocol.net.tls import Tls, TlsError
 from fedling_protocol.net.transport import Transport
 from fedling_protocol.runtime.loop import READ, Loop
-from fedling_sim.mosquitto import Mosquitto, free_port
-from tests.protocol.net.test_mqtt import CONNACK, End, FakeBroker
+from tests.protocol.net.ends import CONNACK, End, FakeBroker, trusting
 from tests.support.access import access_settings
 from tests.support.certificates import Authority, Pair, mosquitto_settings
 from tests.support.tools import need
+from tests.support.waiting import line_of, receive, until
 
 PATIENCE_S = 20.0
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("authority"))
-
-
-@pytest.fixture(scope="module")
-def server(authority: Authority) -> Pair:
-    return authority.server()
-
-
-@pytest.fixture
-def loop() -> Iterator[Loop]:
-    loop = Loop()
-    yield loop
-    loop.close()
-
-
-def settings_of(
-    authority: Authority, client: Pair | None = None, host: str = "localhost"
-) -> MqttSettings:
-    return MqttSettings(
-        host,
-        tls=True,
-        ca_file=authority.certificate,
-        certificate_file=None if client is None else client.certificate,
-        key_file=None if client is None else client.key,
-    )
 
 
 def server_context(server: Pair) -> ssl.SSLContext:
@@ -124,10 +95,9 @@ def connected(
     authority: Authority, server: Pair, seed: int, most: int, host: str = "localhost"
 ) -> tuple[Transport, Other]:
     drip = Drip(random.Random(seed), most)
-    transport = tls.layer(settings_of(authority, host=host)).wrap(cast(socket.socket, drip))
+    transport = tls.layer(trusting(authority, host=host)).wrap(cast(socket.socket, drip))
     other = Other(server_context(server), drip)
-    while transport.handshake() is not None or not other.ready:
-        other.turn()
+    until(lambda: transport.handshake() is None and other.ready, lambda _: other.turn())
     return transport, other
 
 
@@ -172,7 +142,7 @@ def test_recv_holds_nothing_back_that_no_selector_would_tell_of(
 def test_a_name_that_is_proven_is_the_one_of_the_configuration(
     authority: Authority, server: Pair
 ) -> None:
-    with pytest.raises(TlsError, match=r"not for broker\.example: set mqtt\.host to a name"):
+    with pytest.raises(TlsError, match=r"not for broker\.example: set mqtt\.host, or"):
         connected(authority, server, 1, 100_000, "broker.example")
 
 
@@ -199,8 +169,7 @@ class OpenSsl:
         assert self.process.stdout is not None
         assert self.process.stdin is not None
         self.said, self._stdin = self.process.stdout, self.process.stdin
-        while b"ACCEPT" not in self.said.readline():
-            pass
+        line_of(self.process, lambda line: b"ACCEPT" in line)
         self.socket = socket.create_connection(("127.0.0.1", port), PATIENCE_S)
 
     def say(self, line: str) -> None:
@@ -215,34 +184,35 @@ class OpenSsl:
 
 def after(command: str, other: OpenSsl, transport: Transport) -> bytes:
     """What is heard of a line that follows a command."""
-    while transport.handshake() is not None:  # it blocks: what it wants is there when it returns
-        pass
+    until(lambda: transport.handshake() is None)
     other.say(command)
     other.socket.recv(1, socket.MSG_PEEK)  # s_server reads one command at a time
     other.say("hello")
-    heard = b""
-    while not heard.endswith(b"hello\n"):
+    heard = bytearray()
+
+    def hear(_: float) -> None:
         with suppress(BlockingIOError):
-            heard += transport.recv(100)
-    return heard
+            heard.extend(transport.recv(100))
+
+    until(lambda: heard.endswith(b"hello\n"), hear)
+    return bytes(heard)
 
 
 @pytest.mark.parametrize("command", ["K", "k"])
 def test_keys_of_tls_1_3_may_be_renewed(authority: Authority, server: Pair, command: str) -> None:
     """K asks for an answer, which reading has to send."""
     other = OpenSsl(server, "tls1_3")
-    transport = tls.layer(settings_of(authority)).wrap(other.socket)
+    transport = tls.layer(trusting(authority)).wrap(other.socket)
     assert after(command, other, transport) == b"hello\n"
     assert transport.send(b"and back\n") == 9
-    while b"and back" not in (line := other.said.readline()):
-        assert line
+    line_of(other.process, lambda line: b"and back" in line)
     other.end()
 
 
 def test_tls_1_2_does_not_negotiate_again(authority: Authority, server: Pair) -> None:
     """It would make writes wait for reads; OpenSSL's server then leaves."""
     other = OpenSsl(server, "tls1_2")
-    transport = tls.layer(settings_of(authority)).wrap(other.socket)
+    transport = tls.layer(trusting(authority)).wrap(other.socket)
     assert after("R", other, transport) == b"hello\n"
     with pytest.raises(TlsError):
         transport.recv(100)
@@ -263,17 +233,10 @@ def secured(server: Pair, talk: Callable[[ssl.SSLSocket], None]) -> Callable[[so
     return inner
 
 
-def exactly(peer: ssl.SSLSocket, count: int) -> bytes:
-    data = b""
-    while len(data) < count:
-        data += peer.recv(count - len(data))
-    return data
-
-
 def packet(peer: ssl.SSLSocket) -> bytes:
     """One short MQTT packet."""
-    head = exactly(peer, 2)
-    return head + exactly(peer, head[1])
+    head = receive(peer, 2)
+    return head + receive(peer, head[1])
 
 
 def test_many_messages_of_one_record_all_come(
@@ -286,7 +249,7 @@ def test_many_messages_of_one_record_all_come(
             peer.recv(1)
 
     with FakeBroker(secured(server, talk)) as broker:
-        one = end(loop, broker.port, "one", settings_of(authority))
+        one = end(loop, broker.port, "one", trusting(authority))
         one.until(lambda: len(one.heard.messages) == 1000)
         one.stop()
 
@@ -305,7 +268,7 @@ def test_flood_of_messages_leaves_the_loop_its_turns(
 
     turns = 0
     with FakeBroker(secured(server, flood)) as broker:
-        one = end(loop, broker.port, "one", settings_of(authority)).connect()
+        one = end(loop, broker.port, "one", trusting(authority)).connect()
 
         def turn() -> None:
             nonlocal turns
@@ -337,7 +300,7 @@ def test_traffic_is_what_the_socket_carries(loop: Loop, authority: Authority, se
             drip.come.clear()
 
     with FakeBroker(talk) as broker:
-        one = end(loop, broker.port, "one", settings_of(authority)).connect()
+        one = end(loop, broker.port, "one", trusting(authority)).connect()
         one.link.publish("test/a", bytes(500_000) + b"end")
         one.until(lambda: bool(one.heard.messages))
         one.link.reconnect("now")
@@ -357,7 +320,7 @@ def test_goodbye_is_said_so_that_nobody_takes_it_for_a_cut(
         ends.append(peer.recv(100))  # raises SSLEOFError if the goodbye is missing
 
     with FakeBroker(secured(server, talk)) as broker:
-        one = end(loop, broker.port, "one", settings_of(authority)).connect()
+        one = end(loop, broker.port, "one", trusting(authority)).connect()
         one.link.reconnect("now")
         one.stop()
     assert ends == [b""]
@@ -377,7 +340,7 @@ def test_broker_that_ends_tls_has_closed_the_connection(
         peer.sendall(CONNACK)
 
     with FakeBroker(secured(server, with_goodbye), secured(server, without)) as broker:
-        one = end(loop, broker.port, "one", settings_of(authority))
+        one = end(loop, broker.port, "one", trusting(authority))
         one.until(lambda: len(one.heard.retries) == 2)
         one.stop()
     assert one.heard.events[:4] == ["connected", "the broker closed the connection"] * 2
@@ -396,7 +359,7 @@ def test_keepalive_passes_through(loop: Loop, authority: Authority, server: Pair
             seen.append(peer.recv(1))  # no answer: the connection is given up
 
     with FakeBroker(secured(server, talk)) as broker:
-        one = end(loop, broker.port, "one", settings_of(authority), keepalive_s=1)
+        one = end(loop, broker.port, "one", trusting(authority), keepalive_s=1)
         one.until(lambda: len(one.heard.events) >= 2)
         one.stop()
     assert seen == [b"\xc0\x00", b"\xc0\x00", b""]
@@ -412,7 +375,7 @@ def test_mute_server_holds_up_no_timer(loop: Loop, authority: Authority) -> None
         loop.after(0, turn)
 
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        one = end(loop, silent.getsockname()[1], "one", settings_of(authority, host="127.0.0.1"))
+        one = end(loop, silent.getsockname()[1], "one", trusting(authority, host="127.0.0.1"))
         heard: list[bytes] = []
 
         def greet(_events: int) -> None:
@@ -438,7 +401,7 @@ def test_mute_server_holds_up_no_timer(loop: Loop, authority: Authority) -> None
 def test_handshake_waits_for_reading(authority: Authority) -> None:
     mine, theirs = socket.socketpair()
     mine.setblocking(False)
-    transport = tls.layer(settings_of(authority)).wrap(mine)
+    transport = tls.layer(trusting(authority)).wrap(mine)
     assert transport.handshake() == READ
     assert transport.handshake() == READ  # woken for nothing
     theirs.close()
@@ -480,7 +443,7 @@ def test_device_is_known_by_its_certificate_and_may_what_is_its_own(
     with Mosquitto(tmp_path / "mosquitto", settings=settings) as mosquitto:
         names = ("watcher", "a" * 16, "b" * 16)
         watcher, one, two = (
-            end(loop, mosquitto.port, "liar", settings_of(authority, authority.client(name)))
+            end(loop, mosquitto.port, "liar", trusting(authority, authority.client(name)))
             for name in names
         )
         for each in (watcher, one, two):
@@ -498,68 +461,15 @@ def test_device_is_known_by_its_certificate_and_may_what_is_its_own(
             each.stop()
 
 
-def test_oversized_message_comes_empty_over_tls_too(
-    loop: Loop, authority: Authority, server: Pair, tmp_path: Path
-) -> None:
-    need("mosquitto")
-    settings = mosquitto_settings(authority, server)
-    with Mosquitto(tmp_path / "mosquitto", settings=settings) as mosquitto:
-        one = end(loop, mosquitto.port, "one", settings_of(authority)).connect()
-        one.link.subscribe(["test/a"])
-        for payload in (b"first", bytes(2_000_000), b"", b"last"):
-            one.link.publish("test/a", payload)
-        one.until(lambda: len(one.heard.messages) >= 4)
-        assert one.heard.messages == [
-            ("test/a", b"first", False),
-            ("test/a", b"", True),
-            ("test/a", b"", False),
-            ("test/a", b"last", False),
-        ]
-        one.stop()
-
-
-def test_will_and_last_word_over_tls(
-    loop: Loop, authority: Authority, server: Pair, tmp_path: Path
-) -> None:
-    """A connection that is given up says goodbye to TLS, not to MQTT: the will is published."""
-    need("mosquitto")
-    settings = mosquitto_settings(authority, server)
-    with Mosquitto(tmp_path / "mosquitto", settings=settings) as mosquitto:
-        watcher = end(loop, mosquitto.port, "watcher", settings_of(authority)).connect()
-        watcher.link.subscribe(["test/state"])
-        watcher.until(lambda: watcher.link.answered)
-        one = end(loop, mosquitto.port, "one", settings_of(authority)).connect()
-        one.link.reconnect("as if it were lost")
-        watcher.until(lambda: bool(watcher.heard.messages))
-        assert watcher.heard.messages == [("test/state", b"gone", False)]
-        one.connect().stop(Will("test/state", b"bye"))
-        watcher.until(lambda: len(watcher.heard.messages) == 2)
-        assert watcher.heard.messages[1] == ("test/state", b"bye", False)
-        watcher.stop()
-
-
 def test_message_that_the_broker_finds_too_large_is_named_over_tls_too(
     loop: Loop, authority: Authority, server: Pair, tmp_path: Path
 ) -> None:
     need("mosquitto")
     settings = mosquitto_settings(authority, server, "max_packet_size 40000")
     with Mosquitto(tmp_path / "mosquitto", settings=settings) as mosquitto:
-        one = end(loop, mosquitto.port, "one", settings_of(authority)).connect()
+        one = end(loop, mosquitto.port, "one", trusting(authority)).connect()
         cut: list[bool] = []
         one.link.publish("test/a", bytes(5_000_000), cut=lambda: cut.append(True))
         one.until(lambda: bool(cut))
         assert "while 5,000,000 bytes on test/a were on their way" in str(one.heard.events[1])
         one.stop()
-
-
-def test_mosquitto_killed_and_back_over_tls(
-    loop: Loop, authority: Authority, server: Pair, tmp_path: Path
-) -> None:
-    need("mosquitto")
-    settings = mosquitto_settings(authority, server)
-    with Mosquitto(tmp_path / "mosquitto", settings=settings) as mosquitto:
-        one = end(loop, mosquitto.port, "one", settings_of(authority)).connect()
-        mosquitto.kill()
-        one.until(lambda: not one.link.connected)
-        mosquitto.start()
-        one.connect().stop()

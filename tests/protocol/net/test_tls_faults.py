@@ -1,15 +1,17 @@
 """Each fault of TLS is one sentence that says the way out: at a real mosquitto, and by hand."""
 
+import re
 import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -17,16 +19,18 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from fedling_broker.mosquitto.process import Mosquitto
 from fedling_protocol.common_settings import MqttSettings
-from fedling_protocol.net import credentials, tls
+from fedling_protocol.moments import moment
+from fedling_protocol.net import credentials, tls, tls_files
+from fedling_protocol.net.link import REVOKED_S
 from fedling_protocol.net.tls_faults import MISSING, NO_TLS, OLD, REFUSED, Shown, sentence
 from fedling_protocol.net.transport import PLAIN
 from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.settings import SettingsError
 from fedling_protocol.wire import identity
 from fedling_protocol.wire.identity import IdentityError
-from fedling_sim.mosquitto import Mosquitto
-from tests.protocol.net.test_mqtt import CONNACK, End, FakeBroker
+from tests.protocol.net.ends import CONNACK, End, FakeBroker, Recorder, trusting
 from tests.support.certificates import DAY, Authority, Pair, mosquitto_settings
 from tests.support.tools import need
 
@@ -34,30 +38,8 @@ MINUTE = timedelta(minutes=1)
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("authority"))
-
-
-@pytest.fixture(scope="module")
 def stranger(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(tmp_path_factory.mktemp("stranger"), "stranger")
-
-
-@pytest.fixture
-def loop() -> Iterator[Loop]:
-    loop = Loop()
-    yield loop
-    loop.close()
-
-
-def believing(authority: Authority, client: Pair | None = None) -> MqttSettings:
-    return MqttSettings(
-        "localhost",
-        tls=True,
-        ca_file=authority.certificate,
-        certificate_file=None if client is None else client.certificate,
-        key_file=None if client is None else client.key,
-    )
 
 
 def reason(loop: Loop, port: int, mqtt: MqttSettings) -> str:
@@ -81,7 +63,7 @@ def mosquitto(directory: Path, settings: list[str]) -> Iterator[int]:
 
 def test_tls_at_a_plain_port(loop: Loop, authority: Authority, tmp_path: Path) -> None:
     with mosquitto(tmp_path, []) as port:
-        said = reason(loop, port, believing(authority))
+        said = reason(loop, port, trusting(authority))
     assert "is mqtt.port the one for TLS (mostly 8883)" in said
 
 
@@ -100,13 +82,13 @@ def test_other_servers_speak_no_tls(loop: Loop, authority: Authority, says: byte
             peer.recv(1000)
 
     with FakeBroker(talk) as other:
-        said = reason(loop, other.port, believing(authority))
+        said = reason(loop, other.port, trusting(authority))
     assert said == "what answers on mqtt.port speaks no TLS: take the port for TLS, mostly 8883"
 
 
 def test_port_that_closes_at_once(loop: Loop, authority: Authority) -> None:
     with FakeBroker(lambda _peer: None) as other:
-        said = reason(loop, other.port, believing(authority))
+        said = reason(loop, other.port, trusting(authority))
     assert said.startswith("the connection was closed in the middle of the TLS handshake")
 
 
@@ -124,7 +106,7 @@ def test_old_protocol(loop: Loop, authority: Authority) -> None:
             context.wrap_socket(peer, server_side=True)
 
     with FakeBroker(talk) as other:
-        said = reason(loop, other.port, believing(authority))
+        said = reason(loop, other.port, trusting(authority))
     assert said.startswith("the MQTT broker speaks no TLS of version 1.2 or 1.3: upgrade it")
 
 
@@ -139,7 +121,7 @@ def test_authority_that_is_unknown(
     loop: Loop, authority: Authority, stranger: Authority, tmp_path: Path
 ) -> None:
     with mosquitto(tmp_path, mosquitto_settings(authority, authority.server())) as port:
-        said = reason(loop, port, believing(stranger))
+        said = reason(loop, port, trusting(stranger))
         assert said == (
             "the MQTT broker's certificate is signed by nobody who is in "
             f"{stranger.certificate}: set mqtt.ca_file to the certificate of its authority"
@@ -160,9 +142,9 @@ def test_certificate_that_is_too_old_or_too_young_names_the_clock(
 ) -> None:
     pair = authority.server("timed", begins=begins, ends=ends)
     with mosquitto(tmp_path, mosquitto_settings(authority, pair)) as port:
-        said = reason(loop, port, believing(authority))
+        said = reason(loop, port, trusting(authority))
     assert words in said
-    assert said.endswith(("UTC, set it", "UTC; if that is wrong, set it"))
+    assert re.search(r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d(, set it|; if that is wrong, set it)$", said)
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
@@ -171,14 +153,28 @@ def test_certificate_for_another_host(
 ) -> None:
     pair = authority.server("elsewhere", hosts=("broker.example", "192.0.2.1"))
     with mosquitto(tmp_path, mosquitto_settings(authority, pair)) as port:
-        said = reason(loop, port, replace(believing(authority), host=host))
+        said = reason(loop, port, replace(trusting(authority), host=host))
     assert said.startswith(f"the MQTT broker's certificate is not for {host}: set mqtt.host")
+
+
+def test_server_name_takes_the_place_of_the_host(
+    loop: Loop, authority: Authority, tmp_path: Path
+) -> None:
+    """A broker that moves keeps the name in its certificate, and needs no new one."""
+    pair = authority.server("named", hosts=("home.fedling",))
+    mqtt = replace(trusting(authority), host="127.0.0.1", server_name="home.fedling")
+    with mosquitto(tmp_path, mosquitto_settings(authority, pair)) as port:
+        end = End(loop, port, "one", layer=tls.layer(mqtt), host=mqtt.host)
+        end.until(lambda: end.link.connected)
+        end.stop()
+        said = reason(loop, port, replace(mqtt, server_name="work.fedling"))
+    assert "certificate is not for work.fedling: set mqtt.host, or mqtt.server_name" in said
 
 
 def test_common_name_is_no_host_name(loop: Loop, authority: Authority, tmp_path: Path) -> None:
     pair = authority.server("localhost", hosts=())
     with mosquitto(tmp_path, mosquitto_settings(authority, pair)) as port:
-        said = reason(loop, port, believing(authority))
+        said = reason(loop, port, trusting(authority))
     assert "is not for localhost: set mqtt.host" in said
 
 
@@ -188,7 +184,7 @@ def test_certificate_of_a_device_is_none_of_a_broker(
     """A device of the fleet, certified by the same authority, cannot play the MQTT broker."""
     pair = authority.client("localhost")
     with mosquitto(tmp_path, mosquitto_settings(authority, pair)) as port:
-        said = reason(loop, port, believing(authority))
+        said = reason(loop, port, trusting(authority))
     assert said.startswith("the MQTT broker's certificate is not believed: ")
 
 
@@ -201,7 +197,7 @@ def test_certificate_that_is_missing(
 ) -> None:
     settings = mosquitto_settings(authority, authority.server(), mutual=True)
     with mosquitto(tmp_path, [*settings, f"tls_version {version}"]) as port:
-        said = reason(loop, port, believing(authority))
+        said = reason(loop, port, trusting(authority))
     assert said.startswith("the MQTT broker wants a certificate of this end")
     assert said.endswith("set mqtt.certificate_file and mqtt.key_file")
 
@@ -230,10 +226,34 @@ def test_certificate_that_is_refused(
     settings = mosquitto_settings(authority, authority.server(), mutual=True)
     revoked = authority.revoke(*([pair] if pair.key.stem == "gone" else []))
     settings += [f"crlfile {revoked}", f"tls_version {version}"]
+    mqtt = trusting(authority, pair)
     with mosquitto(tmp_path, settings) as port:
-        said = reason(loop, port, believing(authority, pair))
+        end = End(loop, port, "one", layer=tls.layer(mqtt), host=mqtt.host)
+        end.until(lambda: bool(end.heard.events))
+        said, link = str(end.heard.events[0]), end.link
+        end.stop()
     assert said.startswith(f"the MQTT broker does not take {pair.certificate}: ")
     assert words in said
+    assert link.revoked == (pair.key.stem == "gone")
+
+
+def test_who_is_revoked_asks_rarely(loop: Loop, authority: Authority, tmp_path: Path) -> None:
+    pair = authority.client("put-out")
+    settings = mosquitto_settings(authority, authority.server(), mutual=True)
+    retries: list[float] = []
+
+    class Recording(Recorder):
+        def on_disconnected(self, reason: str, retry_s: float) -> None:
+            retries.append(retry_s)
+
+    with mosquitto(tmp_path, [*settings, f"crlfile {authority.revoke(pair)}"]) as port:
+        end = End(
+            loop, port, "one", layer=tls.layer(trusting(authority, pair)), host="localhost",
+            heard=Recording("test/state"),
+        )  # fmt: skip
+        end.until(lambda: bool(retries))
+        end.stop()
+    assert REVOKED_S / 2 <= retries[0] < REVOKED_S * 3 / 2
 
 
 def test_every_word_that_is_known_has_a_sentence_with_a_way_out() -> None:
@@ -250,18 +270,21 @@ def test_every_word_that_is_known_has_a_sentence_with_a_way_out() -> None:
 
 @pytest.mark.parametrize(("days", "soon"), [(-1, True), (1, True), (29, True), (31, False)])
 def test_ending_is_told_while_there_is_time(authority: Authority, days: int, soon: bool) -> None:
-    mqtt = believing(authority, authority.client(f"ends{days}", -2 * DAY, days * DAY))
-    words, told = tls.ending(mqtt, time.time())
-    day = time.strftime("%Y-%m-%d", time.gmtime(time.time() + days * 86_400))
-    assert (words, told) == (f"{mqtt.certificate_file} holds until {day}", soon)
-    assert tls.ending(believing(authority), time.time()) == ("", False)
+    mqtt = trusting(authority, authority.client(f"ends{days}", -2 * DAY, days * DAY))
+    words, told = tls_files.ending(mqtt, time.time())
+    assert mqtt.certificate_file is not None
+    made = x509.load_pem_x509_certificate(mqtt.certificate_file.read_bytes())
+    ends = getattr(made, "not_valid_after_utc", None) or made.not_valid_after.replace(tzinfo=UTC)
+    until = moment(ends.timestamp())
+    assert (words, told) == (f"{mqtt.certificate_file} holds until {until}", soon)
+    assert tls_files.ending(trusting(authority), time.time()) == ("", False)
 
 
 # --- files that cannot be used: nobody connects -----------------------------------------------
 
 
 def keys(authority: Authority, name: str = "one") -> MqttSettings:
-    return believing(authority, authority.client(name))
+    return trusting(authority, authority.client(name))
 
 
 def fault(mqtt: MqttSettings) -> str:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +12,7 @@ import pytest
 from fedling_protocol.runtime import sdnotify
 from fedling_protocol.runtime.ending import Ending
 from fedling_protocol.runtime.loop import Loop
+from tests.support.waiting import Manager, until
 
 # A service: it writes the number of its beginning, its process, and how it ended.
 SERVICE = """
@@ -49,23 +49,16 @@ ending.finish()
 class Service:
     def __init__(self, here: Path, *, managed: bool = True) -> None:
         self.here = here
-        self.manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.manager.bind(str(here / "notify"))
-        self.manager.settimeout(30)
+        self.manager = Manager()
+        self.hear = self.manager.hear
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
         if managed:
-            environment["NOTIFY_SOCKET"] = str(here / "notify")
+            environment |= self.manager.environment
         else:
             environment.pop("NOTIFY_SOCKET", None)
         self.process = subprocess.Popen(
             [sys.executable, "-c", SERVICE, str(here)], env=environment, stderr=subprocess.PIPE
         )
-
-    def hear(self, word: str) -> list[str]:
-        heard: list[str] = []
-        while not any(one.startswith(word) for one in heard):
-            heard += self.manager.recv(1000).decode().split("\n")
-        return heard
 
     def end(self) -> bytes:
         self.process.send_signal(signal.SIGTERM)
@@ -97,8 +90,7 @@ def test_hangup_while_it_begins_anew_is_not_its_end(tmp_path: Path) -> None:
     (tmp_path / "slow").touch()
     service.process.send_signal(signal.SIGHUP)
     service.hear("RELOADING=1")
-    while len(service.beginnings) < 2:
-        pass
+    until(lambda: len(service.beginnings) >= 2)
     service.process.send_signal(signal.SIGHUP)
     (tmp_path / "slow").unlink()
     service.hear("READY=1")
@@ -123,8 +115,7 @@ def test_end_that_comes_after_a_hangup_is_the_end(tmp_path: Path) -> None:
     (tmp_path / "slow").touch()
     service.process.send_signal(signal.SIGHUP)
     service.hear("RELOADING=1")
-    while len(service.beginnings) < 2:
-        pass
+    until(lambda: len(service.beginnings) >= 2)
     service.process.send_signal(signal.SIGTERM)
     (tmp_path / "slow").unlink()
     service.hear("STOPPING=1")
@@ -142,8 +133,7 @@ def test_signal_between_the_loop_and_what_comes_next_is_heard(
     service.hear("READY=1")
     (tmp_path / where).touch()
     service.process.send_signal(first)
-    while not (tmp_path / f"{where} reached").exists():
-        pass
+    until((tmp_path / f"{where} reached").exists)
     service.process.send_signal(signal.SIGTERM)
     (tmp_path / where).unlink()
     assert service.process.wait(30) == 0
@@ -173,12 +163,10 @@ def test_hangup_that_comes_after_the_end_changes_nothing(monkeypatch: pytest.Mon
 def test_hangup_without_a_service_manager_is_the_end(tmp_path: Path) -> None:
     service = Service(tmp_path, managed=False)
     assert service.process.stderr is not None
-    while not (tmp_path / "beginnings").exists():
-        pass
+    until((tmp_path / "beginnings").exists)
     status = Path(f"/proc/{service.process.pid}/status")
     caught = 1 << (signal.SIGHUP - 1)
-    while not int(status.read_text().split("SigCgt:\t")[1].split()[0], 16) & caught:
-        pass
+    until(lambda: int(status.read_text().split("SigCgt:\t")[1].split()[0], 16) & caught)
     service.process.send_signal(signal.SIGHUP)
     assert service.process.wait(30) == 0
     service.manager.close()

@@ -8,6 +8,7 @@ import socket
 import pytest
 
 from fedling_protocol.runtime.loop import LONGEST_SLEEP_S, READ, Loop
+from tests.support.waiting import until
 
 
 def test_run_timers_in_order_of_due() -> None:
@@ -154,8 +155,7 @@ def test_callback_that_fails_is_told_and_the_others_are_called() -> None:
     loop.after(0, lambda: seen.append("timer"))
     loop.post(fail)
     loop.post(lambda: seen.append("posted"))
-    while not {"timer", "posted"} <= set(seen):
-        loop.turn()
+    until(lambda: {"timer", "posted"} <= set(seen), loop.turn)
     loop.close()
     os.close(read)
     os.close(write)

@@ -2,6 +2,7 @@
 
 from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.runtime.slices import Sliced, Slices, finish
+from tests.support.waiting import until
 
 
 def counting(to: int, seen: list[object]) -> Slices[int]:
@@ -22,8 +23,7 @@ def test_sliced_ends_with_the_result_in_later_turns() -> None:
     loop, seen = Loop(), list[object]()
     Sliced(loop, counting(3, seen), lambda n: seen.append(f"result {n}"), seen.append)
     assert seen == []
-    while len(seen) < 5:
-        loop.turn(1.0)
+    until(lambda: len(seen) >= 5, loop.turn)
     loop.close()
     assert seen == [0, 1, 2, "closed", "result 3"]
 
@@ -58,7 +58,6 @@ def test_error_is_told() -> None:
 
     loop, seen = Loop(), list[object]()
     Sliced(loop, failing(), seen.append, lambda error: seen.append(str(error)))
-    while not seen:
-        loop.turn(1.0)
+    until(lambda: seen, loop.turn)
     loop.close()
     assert seen == ["the disk"]

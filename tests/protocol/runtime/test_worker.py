@@ -6,6 +6,7 @@ import pytest
 
 from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.runtime.worker import InlineWorker, ThreadWorker, Worker, raise_
+from tests.support.waiting import until
 
 
 @pytest.mark.parametrize("make", [lambda loop: ThreadWorker(loop, "test"), InlineWorker])
@@ -21,8 +22,7 @@ def test_do_tells_results_and_errors_in_order(make: "type[InlineWorker]") -> Non
     worker.do(fail, told.append, lambda error: told.append(str(error)))
     worker.do(lambda: "last", told.append, raise_)
     assert told == []  # never inside do()
-    while len(told) < 3:
-        loop.turn(1.0)
+    until(lambda: len(told) >= 3, loop.turn)
     worker.close()
     loop.close()
     assert told == ["first", "the disk", "last"]
@@ -44,8 +44,7 @@ def test_call_that_blocks_holds_no_timer_up() -> None:
 
     worker.do(wait, told.append, raise_)
     loop.after(0.001, later)
-    while len(told) < 2:
-        loop.turn(1.0)
+    until(lambda: len(told) >= 2, loop.turn)
     worker.close()
     loop.close()
     assert told == ["timer", "done"]

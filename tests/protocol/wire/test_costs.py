@@ -39,7 +39,7 @@ def records_of(found: wire.Wire) -> Iterator[Record]:
 
 def fields_of_all_messages() -> set[str]:
     records = [r for kind in Kind for top in kind.records for r in records_of(top)]
-    return {f"{record.make.__name__}.{name}" for record in records for name in record._names}
+    return {f"{record.make.__name__}.{name}" for record in records for name in record.names}
 
 
 def test_every_field_of_every_message_has_a_line() -> None:

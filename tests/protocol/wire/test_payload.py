@@ -27,6 +27,10 @@ from fedling_protocol.wire.limits import (
 )
 from fedling_protocol.wire.messages import (
     Answer,
+    Certificate,
+    Enrol,
+    Enrolled,
+    Grant,
     Hits,
     Message,
     Model,
@@ -44,10 +48,11 @@ from fedling_protocol.wire.messages import (
     Update,
     Verdict,
 )
-from fedling_protocol.wire.payload import decode, encode, kind_of
+from fedling_protocol.wire.payload import decode, encode, kind_of, without_mac
 from fedling_protocol.wire.refused import Reason, Refused
+from fedling_protocol.wire.token import Purpose, Token
 from tests.protocol.by_hand import Value, cbor
-from tests.protocol.samples import MESSAGES, TOPICS, message, payload, topic
+from tests.protocol.samples import MESSAGES, TOPICS, golden, message, payload, topic
 
 STATISTICS = cast(Plan, message("plan-statistics"))
 PLAN = cast(Plan, message("plan"))
@@ -58,6 +63,10 @@ LONG = (depthwise((1, 1024, 1), (1, 1)), dense(1024, 2))
 MODEL = cast(Model, message("model"))
 TICKET = cast(Ticket, message("ticket-wait"))
 RECEIPT = cast(Receipt, message("receipt"))
+NAMED = cast(Certificate, message("certificate-named"))
+ENROL = cast(Enrol, message("enrol"))
+ENROLLED = cast(Enrolled, message("enrolled"))
+GRANT = cast(Grant, ENROLLED.grant)
 
 
 def reason(kind: Kind, value: Value) -> Reason:
@@ -176,6 +185,18 @@ BAD_TOGETHER: list[tuple[str, Message]] = [
     ("wait without one", replace(TICKET, reason="")),
     ("first verdict without duplicate", replace(RECEIPT, of=Verdict.LATE)),
     ("duplicate of nothing", replace(RECEIPT, verdict=Verdict.DUPLICATE)),
+    ("ends before it begins", replace(NAMED, until_s=NAMED.issued_s - 1)),
+    ("ends when it begins", replace(NAMED, until_s=NAMED.issued_s)),
+    ("named as a device's id", replace(NAMED, name="abcdefghijklmnop")),
+    ("named as the aggregator", replace(NAMED, name="aggregator")),
+    ("asks to be named as the authority", replace(ENROL, name="authority")),
+    ("a token without a code", replace(ENROL, mac=None)),
+    ("a code without a token", replace(ENROL, token_id=None)),
+    ("no point of P-256", replace(ENROL, tls_key=bytes(33))),
+    ("granted with a reason", replace(ENROLLED, reason="busy")),
+    ("refused without one", replace(ENROLLED, grant=None)),
+    ("TLS without its authority", replace(ENROLLED, grant=replace(GRANT, tls_ca=None))),
+    ("an authority of nobody", replace(ENROLLED, grant=replace(GRANT, tls_certificate=None))),
 ]
 
 
@@ -300,3 +321,12 @@ def test_what_a_class_takes_is_bounded() -> None:
 
 def test_an_update_without_a_test_is_as_before() -> None:
     assert 9 not in cast(dict[int, Value], cbor2.loads(encode(replace(UPDATE, tested=None))))
+
+
+def test_what_a_code_is_over_is_the_payload_without_it() -> None:
+    """The codes of the golden vectors were made without the product."""
+    token = Token.parse(str(golden("token")["text"]))
+    for name, purpose in (("enrol", Purpose.ASK), ("enrolled", Purpose.ANSWER)):
+        found = message(name)
+        assert isinstance(found, Enrol | Enrolled)
+        assert found.mac == token.seal(purpose, without_mac(found))

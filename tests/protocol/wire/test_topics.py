@@ -16,6 +16,10 @@ PLAN_ID = bytes(range(16))
 SPELLED = {
     "site/fedling/1/demo/keys/aggregator": Address(Kind.KEYS, owner="aggregator"),
     f"site/fedling/1/demo/keys/{DEVICE}": Address(Kind.KEYS, owner=DEVICE),
+    "site/fedling/1/demo/keys/authority": Address(Kind.KEYS, owner="authority"),
+    "site/fedling/1/demo/roots/list": Address(Kind.ROOTS),
+    f"site/fedling/1/demo/enrol/{DEVICE}": Address(Kind.ENROL, device=DEVICE),
+    f"site/fedling/1/demo/enrolled/{DEVICE}": Address(Kind.ENROLLED, device=DEVICE),
     f"site/fedling/1/demo/state/{DEVICE}": Address(Kind.STATE, device=DEVICE),
     "site/fedling/1/demo/watch/plan/train": Address(Kind.PLAN, "watch", plan_kind="train"),
     "site/fedling/1/demo/plan/plan/plan": Address(Kind.PLAN, "plan", plan_kind="plan"),
@@ -105,7 +109,10 @@ def test_parse_refuses_another_version(version: str) -> None:
     assert caught.value.reason is Reason.VERSION
 
 
-WORDS = "site fedling 1 demo watch keys state plan train up join model 0 7 aggregator + #"
+WORDS = (
+    "site fedling 1 demo watch keys state plan train up join model roots list enrol enrolled 0 7"
+    " aggregator authority + #"
+)
 PIECES = st.sampled_from([*WORDS.split(" "), DEVICE, PLAN_ID.hex(), ""])
 
 
@@ -183,10 +190,10 @@ def test_a_device_subscribes_to_plans_of_every_kind() -> None:
 def test_what_each_end_keeps_subscribed() -> None:
     """Of every kind but states, which nobody reads yet, and models, which are asked for."""
     prefix = "site/fedling/1/demo/"
-    theirs = {f"{prefix}+/join/+", f"{prefix}+/up/+/+/+"}
+    theirs = {f"{prefix}{topic}" for topic in ("+/join/+", "+/up/+/+/+", "enrol/+")}
     assert set(TOPICS.aggregator_subscriptions()) == theirs
-    mine = {f"keys/{DEVICE}", "keys/aggregator", "tasks/list", "+/plan/+", f"+/ticket/{DEVICE}"}
-    mine |= {f"+/receipt/{DEVICE}"}
+    mine = {f"keys/{DEVICE}", "keys/aggregator", "keys/authority", "roots/list", "tasks/list"}
+    mine |= {"+/plan/+", f"+/ticket/{DEVICE}", f"+/receipt/{DEVICE}", f"enrolled/{DEVICE}"}
     assert set(TOPICS.device_subscriptions(DEVICE)) == {prefix + topic for topic in mine}
 
 
@@ -198,7 +205,7 @@ NUMBERS = st.integers(0, 2**32 - 1) | st.sampled_from([0, 9, 10, 2**32 - 1])
 VALUES: dict[str, st.SearchStrategy[Value]] = {
     "task": NAMES.filter(is_task),
     "device": DEVICES,
-    "owner": DEVICES | st.just("aggregator"),
+    "owner": DEVICES | st.sampled_from(["aggregator", "authority"]),
     "plan_kind": NAMES,
     "plan_id": st.binary(min_size=16, max_size=16),
     "version": NUMBERS,

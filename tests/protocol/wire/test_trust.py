@@ -14,6 +14,7 @@ from fedling_protocol.wire.topics import Topics
 from fedling_protocol.wire.trust import Known, Trust
 from tests.protocol.by_hand import Signer, cbor
 from tests.protocol.samples import (
+    AUTHORITY,
     DEVICE,
     MESSAGES,
     ONLINE,
@@ -22,6 +23,7 @@ from tests.protocol.samples import (
     envelope,
     message,
     payload,
+    signer,
     topic,
     trust,
 )
@@ -49,13 +51,15 @@ def reason(trust: Trust, topic: str, message: Message, key: SigningKey) -> Reaso
 
 
 @pytest.mark.parametrize("name", MESSAGES)
-@pytest.mark.parametrize("key", [ROOT, ONLINE, DEVICE, OTHER, STRANGER])
+@pytest.mark.parametrize("key", [ROOT, ONLINE, DEVICE, AUTHORITY, OTHER, STRANGER])
 def test_open_takes_one_key_only(name: str, key: SigningKey) -> None:
     everyone = trust()
     learn(everyone, certificate(OTHER))
-    right = {Kind.KEYS: ROOT, Kind.JOIN: DEVICE, Kind.UPDATE: DEVICE, Kind.STATE: DEVICE}
-    if key is right.get(TOPICS.parse(topic(name)).kind, ONLINE):
-        assert everyone.open(topic(name), envelope(name)).message == message(name)
+    owner = TOPICS.parse(topic(name)).owner
+    may = [signer(name), *([ROOT] if owner else []), *([AUTHORITY] if owner == DEVICE_ID else [])]
+    if key in may:
+        sealed = seal(message(name), TOPICS.bound(topic(name)), key)
+        assert everyone.open(topic(name), sealed).message == message(name)
     else:
         expected = Reason.UNKNOWN_KEY if key is STRANGER else Reason.ROLE
         assert reason(everyone, topic(name), message(name), key) is expected
@@ -104,7 +108,7 @@ def test_certificate_of_the_highest_serial_counts() -> None:
     learn(ring, first)
     learn(ring, second)
     learn(ring, second)  # retained: it comes again at every connect
-    assert ring.known("aggregator") == Known(ONLINE.public, 4, ONLINE.kid)
+    assert ring.known("aggregator") == Known(ONLINE.public, 4, ONLINE.kid, signer=ROOT.public)
     assert reason(ring, TOPICS.of(Kind.KEYS, "aggregator"), first, ROOT) is Reason.CERTIFICATE
     rival = replace(second, key=STRANGER.public)
     assert reason(ring, TOPICS.of(Kind.KEYS, "aggregator"), rival, ROOT) is Reason.CERTIFICATE

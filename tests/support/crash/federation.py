@@ -2,19 +2,19 @@
 
 import shutil
 import signal
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from fedling_agent.store.store import Store
+from fedling_broker.mosquitto.process import Mosquitto
 from fedling_protocol.disk.errors import Missing
-from fedling_sim.mosquitto import Mosquitto
 from tests.support.crash.evidence import Evidence, collect
 from tests.support.crash.fleet import DEVICES, ROUNDS, SUBJECT, TASK, Fleet, Layout
 from tests.support.crash.keeper import Keeper
 from tests.support.crash.sitecustomize import AT, COUNT, RECORD
+from tests.support.waiting import until
 
 LOOK_S = 0.01
 PATIENCE_S = 30.0  # a run takes one or two seconds
@@ -102,14 +102,16 @@ class _Federation:
 
     def until(self, condition: Callable[[], bool]) -> None:
         """Wait for it; start again what was killed."""
-        late = time.monotonic() + PATIENCE_S
-        while not condition():
-            if time.monotonic() > late:
-                raise Failed(f"not at its end; unfinished: {self._unfinished}")
-            self._keeper.wait(LOOK_S)
-            for number, pid in list(self._pids.items()):
-                if pid in self._keeper.ended:
-                    self._on_end(number, self._keeper.ended[pid])
+        try:
+            until(condition, self._turn, look_s=LOOK_S, patience_s=PATIENCE_S)
+        except AssertionError as error:
+            raise Failed(f"not at its end; unfinished: {self._unfinished}") from error
+
+    def _turn(self, seconds: float) -> None:
+        self._keeper.wait(seconds)
+        for number, pid in list(self._pids.items()):
+            if pid in self._keeper.ended:
+                self._on_end(number, self._keeper.ended[pid])
 
     def _on_end(self, number: int, code: int) -> None:
         if number != self._subject or self.killed or self._at == 0 or code != -signal.SIGKILL:

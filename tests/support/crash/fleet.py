@@ -134,8 +134,7 @@ class Fleet:
         self._run("broker", "init", "--config", layout.broker_config, "--root-key", root_key)
         config = ("--config", layout.broker_config)
         for owner, key in zip(self.ids, self._keys, strict=True):
-            add = ("device", "add", *config, owner, key.public.hex(), "--root-key", root_key)
-            self._run("broker", *add)
+            self._run("broker", "device", "add", *config, owner, key.public.hex())
         task = layout.broker / "task.toml"
         task.write_text(
             TASK_FILE.format(

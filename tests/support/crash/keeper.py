@@ -107,16 +107,17 @@ class Keeper:
         return self._nursery.stdout.fileno()
 
     def _wait_for(self, pid: int, seconds: float) -> None:
-        until = time.monotonic() + seconds
+        # Of what comes, not every message is about this process.
+        late = time.monotonic() + seconds
         while pid in self.running:
-            if self._next(max(0.0, until - time.monotonic())) is None:
+            if self._next(max(0.0, late - time.monotonic())) is None:  # what is left
                 raise TimeoutError(f"process {pid} did not end")
 
     def _next(self, seconds: float) -> dict[str, Any] | None:
         """The next message of the nursery; None: none came."""
-        until = time.monotonic() + seconds
+        late = time.monotonic() + seconds  # a message may come in parts
         while b"\n" not in self._rest:
-            if not self._selector.select(max(0.0, until - time.monotonic())):
+            if not self._selector.select(max(0.0, late - time.monotonic())):  # what is left
                 return None
             data = os.read(self._output, 65_536)
             if not data:

@@ -20,7 +20,7 @@ import sitecustomize  # type: ignore[import-not-found]  # of this folder: PYTHON
 
 import fedling_agent
 import fedling_broker
-from fedling_sim.mosquitto import die_with_parent
+from fedling_broker.mosquitto.process import die_with_parent
 from tests.support.crash import forked
 
 PROGRAMS = {"agent": "fedling_agent.cli", "broker": "fedling_broker.cli"}

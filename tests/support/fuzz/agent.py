@@ -18,6 +18,9 @@ from fedling_protocol.wire.messages import (
     CODEC_OF,
     Answer,
     Certificate,
+    Enrolled,
+    EnrolReason,
+    Grant,
     Message,
     Model,
     Plan,
@@ -25,13 +28,15 @@ from fedling_protocol.wire.messages import (
     Receipt,
     Rest,
     Role,
+    Roots,
     TaskInForce,
     Tasks,
     Ticket,
     Verdict,
     WaitReason,
 )
-from fedling_protocol.wire.names import AGGREGATOR
+from fedling_protocol.wire.names import AGGREGATOR, AUTHORITY
+from fedling_protocol.wire.roots import succeed
 from fedling_sim.virtual.device import Surroundings
 from tests.support.device import FLEET, SPEC, hash_of, make_model, make_plan
 from tests.support.fuzz.clock import WatchedClock
@@ -43,6 +48,8 @@ EPISODE = 150  # messages, after which another device begins
 HURT = 0.45  # of the messages
 MOST_FILES = 80  # of a state: 8 models of each task, jobs, spooled updates, frozen sets
 FORMER_KEY = SigningKey.from_seed(b"F" * 32)
+AUTHORITY_KEY, SECOND_ROOT, THIEF = (SigningKey.from_seed(seed * 32) for seed in (b"A", b"2", b"T"))
+KEYS = (ROOT, ONLINE, DEVICE, FORMER_KEY, AUTHORITY_KEY, SECOND_ROOT)
 MOVES_S = (0.0, 0.1, 0.3, 1.0, 1.0, 11.0, 31.0, 61.0, 130.0)
 DAY_S = 90_000.0
 
@@ -170,10 +177,10 @@ class AgentFuzzer:
 
     def _sealed(self, message: Message, topic: str) -> tuple[str, bytes]:
         dice = self.dice
-        key = ROOT if isinstance(message, Certificate) else ONLINE
+        key = self._signer(message)
         if dice.random() < 0.03:
-            key = dice.choice((ROOT, ONLINE, DEVICE, FORMER_KEY))
-        if dice.random() < 0.03:
+            key = dice.choice(KEYS)
+        if dice.random() < 0.06:
             topic = dice.choice(self._topics(dice.choice(TASKS)))
         payload = hurt(message, dice) if dice.random() < HURT else cbor2.dumps(plain(message))
         bound = topic.partition("/")[2].encode()
@@ -187,6 +194,9 @@ class AgentFuzzer:
         """A message that fits what the device is doing."""
         dice, task = self.dice, self.dice.choice(TASKS[: self.dice.choice((1, 1, 2, 3))])
         runner = self.device.service.runners.find(task)
+        if dice.random() < 0.06:
+            about = dice.choice((self._certificate, self._roots, self._roots, self._enrolled))()
+            return about, self._topic(about, task)
         if runner is not None and dice.random() < 0.9:
             message = self._answer(task, runner)
             if message is not None:
@@ -276,10 +286,47 @@ class AgentFuzzer:
         return Tasks(self._generation, lives, self._epoch)
 
     def _certificate(self) -> Certificate:
+        """Mostly one that does not end the device's part in this: a fifth are tombstones."""
         dice = self.dice
-        if dice.random() < 0.5:
-            return Certificate(DEVICE.public, Role.DEVICE, FLEET, ID, dice.randint(1, 3))
-        return Certificate(ONLINE.public, Role.AGGREGATOR, FLEET, AGGREGATOR, dice.randint(1, 3))
+        owner, role, key = dice.choice(
+            (
+                (ID, Role.DEVICE, DEVICE),
+                (AGGREGATOR, Role.AGGREGATOR, ONLINE),
+                (AUTHORITY, Role.AUTHORITY, AUTHORITY_KEY),
+            )
+        )
+        issued_s, until_s = dice.choice(((0, 0), (0, 0), (1, 2), (1_700_000_000, 2**32 - 1)))
+        name, revoked = dice.choice(("", "", "kitchen")), dice.random() < 0.2
+        serial = 4 if revoked else dice.randint(1, 3)
+        return Certificate(key.public, role, FLEET, owner, serial, issued_s, until_s, name, revoked)
+
+    def _roots(self) -> Roots:
+        """A successor of the root, now and then the thief of its key."""
+        successor = THIEF if self.dice.random() < 0.4 else SECOND_ROOT
+        return Roots((succeed(ROOT, successor.public, FLEET, 1, self._epoch),))
+
+    def _enrolled(self) -> Enrolled:
+        """An answer to what this device did not ask."""
+        dice = self.dice
+        mac = dice.choice((None, dice.randbytes(32)))
+        if dice.random() < 0.3:
+            return Enrolled(dice.randbytes(16), dice.choice(list(EnrolReason)), None, mac)
+        one, two, three = (dice.randbytes(dice.choice((1, 300, 1024))) for _ in range(3))
+        tls = dice.choice((None, dice.randbytes(500)))
+        grant = Grant(ROOT.public, one, two, three, "localhost", 8883, None, tls, tls)
+        return Enrolled(dice.randbytes(16), "", grant, mac)
+
+    def _signer(self, message: Message) -> SigningKey:
+        """Whoever may sign it."""
+        match message:
+            case Certificate(role=Role.DEVICE):
+                return self.dice.choice((ROOT, AUTHORITY_KEY))
+            case Certificate():
+                return ROOT if self.dice.random() < 0.8 else SECOND_ROOT
+            case Roots():
+                is_thief = message.links[0].key == THIEF.public
+                return THIEF if is_thief else SECOND_ROOT
+        return ONLINE
 
     # --- where -----------------------------------------------------------------------------------
 
@@ -287,6 +334,10 @@ class AgentFuzzer:
         match message:
             case Certificate():
                 return TOPICS.of(Kind.KEYS, message.id)
+            case Roots():
+                return TOPICS.of(Kind.ROOTS)
+            case Enrolled():
+                return TOPICS.of(Kind.ENROLLED, ID)
             case Tasks():
                 return TOPICS.of(Kind.TASKS)
             case Plan():
@@ -302,7 +353,11 @@ class AgentFuzzer:
     def _topics(self, task: str) -> list[str]:
         return [
             TOPICS.of(Kind.KEYS, AGGREGATOR),
+            TOPICS.of(Kind.KEYS, AUTHORITY),
             TOPICS.of(Kind.KEYS, "a" * 16),
+            TOPICS.of(Kind.ROOTS),
+            TOPICS.of(Kind.ENROL, ID),
+            TOPICS.of(Kind.ENROLLED, "a" * 16),
             TOPICS.of(Kind.PLAN, task, "later"),
             TOPICS.of(Kind.PLAN, task, PlanKind.TRAIN),
             TOPICS.of(Kind.MODEL, task, 1),

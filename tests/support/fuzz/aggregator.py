@@ -21,7 +21,7 @@ from fedling_protocol.wire.digest import message_hash
 from fedling_protocol.wire.identity import SigningKey, device_id
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.limits import MAX_TESTED
-from fedling_protocol.wire.messages import Hits, Join, Message, State, StateCode, Update
+from fedling_protocol.wire.messages import Enrol, Hits, Join, Message, State, StateCode, Update
 from fedling_protocol.wire.sums import pack
 from tests.support.fuzz.clock import WatchedClock
 from tests.support.fuzz.seal import hurt, plain, seal
@@ -30,6 +30,7 @@ from tests.support.hand_aggregator import ONLINE, ROOT, TOPICS, HandAggregator, 
 TASKS = ("tiny", "other")
 ROUNDS = 1000
 ENROLLED, STRANGERS = range(1, 13), range(101, 105)
+NEXT = 1000  # a device that was revoked comes back with another key
 EPISODE = 500  # messages, after which another aggregator begins
 HURT = 0.3
 MOVES_S = (0.0, 0.1, 1.0, 2.0, 61.0, 400.0)
@@ -86,6 +87,7 @@ class AggregatorFuzzer:
         shutil.rmtree(place, ignore_errors=True)
         self._aggregator = aggregator = _Aggregator(place, keep_updates=KeepUpdates.AUDIT)
         self._said, self._updates, self._plans = [], {}, []
+        self.enrolled = list(ENROLLED)
         for task in TASKS:
             self._add(task)
         aggregator.enrol(*ENROLLED)
@@ -124,12 +126,14 @@ class AggregatorFuzzer:
                     self.aggregator.clock.move(2.0)
                     self._add(task)
             else:
-                number = dice.choice(ENROLLED)
+                place = dice.randrange(len(self.enrolled))
+                number = self.enrolled[place]
                 other = Store(self.aggregator.directory)
-                Devices(other.database, TOPICS).remove(device_id(key_of(number).public))
+                Devices(other.database, TOPICS).revoke(device_id(key_of(number).public), ROOT)
                 other.close()
                 self.aggregator.clock.move(2.0)
-                self.aggregator.enrol(number)
+                self.enrolled[place] = number + NEXT
+                self.aggregator.enrol(self.enrolled[place])
         except Busy:
             self.reached["busy"] += 1
         self.aggregator.clock.move(2.0)
@@ -158,7 +162,9 @@ class AggregatorFuzzer:
         if self._said and dice.random() < 0.1:
             topic, data = dice.choice(self._said)
         else:
-            number = dice.choice((*ENROLLED, *ENROLLED, dice.choice(STRANGERS)))
+            number = dice.choice(
+                (*self.enrolled, *self.enrolled, *ENROLLED, dice.choice(STRANGERS))
+            )
             topic, data = self._sealed(number)
             self._said = [*self._said[-60:], (topic, data)]
         empty = dice.random() < 0.01
@@ -193,6 +199,8 @@ class AggregatorFuzzer:
         if not isinstance(phase, Open) or dice.random() < 0.1:
             plan_id = dice.choice([*self._plans, b"p" * 16])
         if dice.random() < 0.03:
+            return self._enrol(number), TOPICS.of(Kind.ENROL, device)
+        if dice.random() < 0.03:
             state = State(dice.choice(list(StateCode)), dice.randint(0, 3))
             return state, TOPICS.of(Kind.STATE, device)
         if isinstance(phase, Open) and dice.random() < _eagerness(phase, device):
@@ -219,6 +227,15 @@ class AggregatorFuzzer:
             return replace(update, base_hash=dice.randbytes(32))
         return update
 
+    def _enrol(self, number: int) -> Enrol:
+        """With a token that nobody made, or without one."""
+        dice = self.dice
+        name, seal_key = dice.choice(("", "kitchen")), dice.choice((None, dice.randbytes(32)))
+        point = b"\2" + bytes(range(32))
+        token_id, mac = dice.choice(((None, None), (dice.randbytes(8), dice.randbytes(32))))
+        nonce = dice.randbytes(16)
+        return Enrol(key_of(number).public, nonce, point, name, token_id, mac, seal_key)
+
     def _tested(self, classes: int) -> tuple[Hits, ...] | None:
         """A test that may be: mostly one that was asked for."""
         dice = self.dice
@@ -240,6 +257,9 @@ class AggregatorFuzzer:
             TOPICS.of(Kind.KEYS, device),
             TOPICS.of(Kind.TASKS),
             TOPICS.of(Kind.TICKET, task, device),
+            TOPICS.of(Kind.ENROL, device),
+            TOPICS.of(Kind.ENROLLED, device),
+            TOPICS.of(Kind.ROOTS),
             "fedling/2/test/x",
             "elsewhere/1/test/tasks/list",
         ]

@@ -5,12 +5,12 @@ import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 
+from fedling_broker.mosquitto.process import Mosquitto, free_port
 from fedling_protocol.common_settings import MqttSettings
 from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.wire.identity import SigningKey, device_id
 from fedling_protocol.wire.topics import Topics
 from fedling_protocol.wire.trust import Received, Trust
-from fedling_sim.mosquitto import Mosquitto, free_port
 from tests.support.certificates import Authority, Pair, mosquitto_settings, mqtt_keys
 from tests.support.crash.fleet import DEVICES, TASK, Fleet
 from tests.support.crash.keeper import Keeper

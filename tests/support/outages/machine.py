@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from fedling_broker.mosquitto.process import die_with_parent
 from fedling_protocol.exits import Exit
-from fedling_sim.mosquitto import die_with_parent
 from tests.support.outages.bad_disk import SEEN, BadDisk, Trouble
 from tests.support.outages.disk import Disk
 

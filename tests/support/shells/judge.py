@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from fedling_agent.session.events import (
@@ -54,6 +55,7 @@ class Judge:
     def __init__(self, world: World) -> None:
         self.world = world
         self.topics = world.fleet.config.topics
+        self.address = cache(self.topics.parse)  # of the few topics of a schedule
         self.store = self.open()
         self.task = task_file.parse_task(world.setup.tasks[0], "a schedule's task")
         self.broken = 0  # how often history was
@@ -139,7 +141,7 @@ class Judge:
 
     def on_moving(self, lane: Lane, message: object) -> None:
         """Something is on its way through a slow lane, behind what was sent before."""
-        if isinstance(message, Message) and self.topics.parse(message.topic).kind is Kind.MODEL:
+        if isinstance(message, Message) and self.address(message.topic).kind is Kind.MODEL:
             assert lane._moving
             self.coming[lane] = lane._moving[-1][:2]
 
@@ -201,7 +203,7 @@ class Judge:
 
     def on_publish(self, connection: Connection | None, topic: str, data: bytes) -> None:
         """Handed to a link that is connected."""
-        address = self.topics.parse(topic)
+        address = self.address(topic)
         device = address.device or ""
         if not address.kind.from_device and data:
             self.said.append((topic, data))
@@ -231,7 +233,7 @@ class Judge:
 
     def on_arrival(self, device: str, topic: str, data: bytes) -> None:
         """Leave to take part counts from the join that asked for it."""
-        if self.topics.parse(topic).kind is not Kind.TICKET:
+        if self.address(topic).kind is not Kind.TICKET:
             return
         ticket = decoded(Kind.TICKET, data)
         assert isinstance(ticket, Ticket)

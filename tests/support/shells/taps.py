@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
@@ -19,6 +19,7 @@ from fedling_broker.service import runner as broker
 from fedling_broker.service import service as broker_service
 from fedling_broker.service import turns
 from fedling_broker.store.rounds import Rounds
+from fedling_broker.tasks import task_file
 from fedling_protocol.disk.database import Transaction
 from fedling_protocol.disk.errors import CannotWrite
 from fedling_protocol.net.ports import Done
@@ -52,12 +53,18 @@ def verify(public: bytes, signature: bytes, data: bytes) -> bool:
     return hashlib.blake2b(data, key=public).digest() == signature
 
 
+parse_task = lru_cache(maxsize=64)(
+    task_file.parse_task
+)  # an aggregator reads its task at each start
+
+
 @contextmanager
 def tapped(world: World) -> Iterator[None]:
     """Let the world hear of every action, message and step while it runs."""
     with ExitStack() as stack:
         enter = stack.enter_context
         enter(patch.object(identity, "verify", verify))
+        enter(patch.object(task_file, "parse_task", parse_task))
         enter(patch.object(mishaps, "sentence", _unexpected(mishaps.sentence)))
         enter(patch.object(session, "step", counted(world, session.step)))
         enter(patch.object(rounds, "step", counted(world, rounds.step)))

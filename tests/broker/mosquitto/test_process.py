@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fedling_sim.mosquitto import Mosquitto, MosquittoMissing, PortTaken, holds_port
+from fedling_broker.mosquitto.process import Mosquitto, MosquittoMissing, PortTaken, holds_port
 
 CONNECT = bytes.fromhex("100d00044d5154540402003c0001") + b"a"
 CONNACK = bytes.fromhex("20020000")
@@ -61,7 +61,7 @@ def test_restart_keeps_the_port(mosquitto: Mosquitto, end: str) -> None:
 
 def test_parent_killed_takes_it_along(tmp_path: Path) -> None:
     code = (
-        "import sys, pathlib; from fedling_sim.mosquitto import Mosquitto\n"
+        "import sys, pathlib; from fedling_broker.mosquitto.process import Mosquitto\n"
         "m = Mosquitto(pathlib.Path(sys.argv[1])); m.start(); print(m.pid, flush=True)\n"
         "sys.stdin.read()"
     )

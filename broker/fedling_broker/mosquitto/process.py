@@ -1,4 +1,4 @@
-"""A private mosquitto on 127.0.0.1 that nobody else can be mistaken for."""
+"""A mosquitto of our own that nobody else can be mistaken for."""
 
 import ctypes
 import os
@@ -12,8 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
+from fedling_broker.mosquitto.configuration import Configuration, Tls
+
 START_S = 10.0  # far more than it needs: a loaded board starts it in under one second
 STOP_S = 10.0
+HERE = "127.0.0.1"
 PR_SET_PDEATHSIG = 1
 LISTEN = "0A"  # a state in /proc/net/tcp
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -76,12 +79,13 @@ def die_with_parent() -> None:
 
 
 class Mosquitto:
-    """One mosquitto with its own configuration, log and port, run as the caller.
+    """One mosquitto on 127.0.0.1 with its own configuration, log and port, run as the caller.
 
     directory:   made if absent; holds mosquitto.conf, mosquitto.log and its database, if any
     port:        None takes a free one; it stays the same over restarts
     persistence: keep retained messages and sessions over a clean restart
     settings:    more lines of mosquitto.conf
+    tls:         its listeners are those of a fleet; else it lets everybody in
     """
 
     def __init__(
@@ -91,12 +95,14 @@ class Mosquitto:
         *,
         persistence: bool = False,
         settings: Sequence[str] = (),
+        tls: Tls | None = None,
     ) -> None:
         self.directory = directory
         self.port = free_port() if port is None else port
         self.log = directory / "mosquitto.log"
         self._persistence = persistence
         self._settings = tuple(settings)
+        self._tls = tls
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -146,21 +152,21 @@ class Mosquitto:
         self.stop()
         self.start()
 
+    def reload(self) -> None:
+        """Have it read its files again."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGHUP)
+
     def configuration(self) -> str:
         """Write the text of mosquitto.conf."""
-        lines = [
-            f"listener {self.port} 127.0.0.1",
-            "allow_anonymous true",
-            # As root it would become user mosquitto, who may not read our directory.
-            f"user {pwd.getpwuid(os.geteuid()).pw_name}",
-            "set_tcp_nodelay true",
-            "log_dest stderr",
-            "log_timestamp_format %Y-%m-%dT%H:%M:%S",
-            f"persistence {str(self._persistence).lower()}",
-            f"persistence_location {self.directory.absolute()}/",
-            *self._settings,
-        ]
-        return "\n".join(lines) + "\n"
+        return Configuration(
+            self.port,
+            HERE,
+            self._tls,
+            user=pwd.getpwuid(os.geteuid()).pw_name,
+            state=str(self.directory.absolute()) if self._persistence else "",
+            more=self._settings,
+        ).text()
 
     def log_tail(self, lines: int = 10) -> str:
         """The last lines of its log."""

@@ -1,0 +1,1 @@
+"""Who vouches for whom: the authority's directory, and the certificates that come out of it."""

@@ -1,0 +1,1 @@
+"""The MQTT broker mosquitto: what it reads, as text (pure), and how it is run."""

@@ -1,0 +1,20 @@
+"""How a moment is written for a person: where this machine is, in one form everywhere.
+
+For programs (JSON) a moment is Unix time in milliseconds, in a field whose name ends with _ms.
+"""
+
+from datetime import UTC, datetime
+
+
+def moment(unix_s: float) -> str:
+    """Write a Unix time: 2026-03-01 14:05:09."""
+    return _here(unix_s).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def day(unix_s: float) -> str:
+    """Write the day of a Unix time: 2026-03-01."""
+    return _here(unix_s).strftime("%Y-%m-%d")
+
+
+def _here(unix_s: float) -> datetime:
+    return datetime.fromtimestamp(unix_s, UTC).astimezone()

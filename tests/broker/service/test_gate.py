@@ -1,0 +1,77 @@
+"""What the MQTT broker reads follows the database, whatever a disk does in between."""
+
+from fedling_broker.mosquitto.passwords import Login
+from fedling_broker.service import gate
+from fedling_broker.service.gate import Gate, Guests
+from tests.support.ports import HandClock, HandWorker
+
+A, B = "a" * 16, "b" * 16
+LOGIN = Login("enrol-1", "secret")
+
+
+class Hall:
+    """A gate, its database and its files by hand."""
+
+    def __init__(self) -> None:
+        self.clock = HandClock()
+        self.worker = HandWorker(self.clock)
+        self.guests = Guests()
+        self.events: list[object] = []
+        self.gate = Gate(
+            self.clock, self.worker, lambda: self.guests, self.events.append, self.events.append
+        )
+
+    def look(self, guests: Guests) -> None:
+        self.guests = guests
+        self.gate.look()
+        self.clock.settle()
+
+
+def revoked(*devices: str) -> Guests:
+    return Guests(frozenset(devices), able=frozenset(devices))
+
+
+def test_look_writes_what_differs_and_nothing_else() -> None:
+    hall = Hall()
+    for guests in (Guests(), Guests(), Guests(logins=frozenset({LOGIN})), Guests()):
+        hall.look(guests)
+    assert hall.events == [Guests(), Guests(logins=frozenset({LOGIN})), Guests()]
+
+
+def test_revoked_is_put_off_once_and_after_it_is_written() -> None:
+    hall = Hall()
+    hall.look(revoked(A))
+    hall.look(revoked(A, B))
+    hall.look(revoked(A, B))
+    assert hall.events == [revoked(A), A, revoked(A, B), B]
+
+
+def test_who_cannot_come_any_more_is_not_put_off() -> None:
+    hall = Hall()
+    hall.look(Guests(frozenset({A}), able=frozenset()))
+    assert hall.events == [Guests(frozenset({A}))]
+
+
+def test_change_while_another_is_written_is_written_after_it() -> None:
+    hall = Hall()
+    hall.worker.waits = True
+    hall.look(revoked(A))
+    hall.look(Guests())
+    hall.look(revoked(B))
+    assert hall.worker.waiting == 1
+    hall.worker.go()
+    hall.clock.settle()
+    hall.worker.go()
+    hall.clock.settle()
+    assert hall.events == [revoked(A), A, revoked(B), B]
+
+
+def test_disk_that_refuses_is_tried_again_and_nobody_is_put_off_before() -> None:
+    hall = Hall()
+    hall.worker.broken = OSError(28, "No space left on device")
+    hall.look(revoked(A))
+    assert hall.events == []
+    hall.worker.broken = None
+    hall.clock.move(gate.AGAIN_S)
+    hall.clock.settle()
+    assert hall.events == [revoked(A), A]

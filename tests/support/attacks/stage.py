@@ -1,0 +1,580 @@
+"""A small fleet to be attacked: real services, a real mosquitto, all in the test's own thread.
+
+Two devices are certified. One has its real service; of the other, `MALLORY`, the attacker has all
+keys. Nothing waits for a time: what was sent is done when settle() returns.
+"""
+
+import itertools
+import os
+import ssl
+from array import array
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+
+from cryptography.x509 import load_pem_x509_certificate
+
+from fedling_agent.commands import run
+from fedling_agent.conditions.policy import Policy
+from fedling_agent.config import AgentConfig, AgentRetrySettings, PathSettings
+from fedling_agent.service.service import Service as DeviceService
+from fedling_agent.store.identity import Identity
+from fedling_agent.store.store import Store as DeviceStore
+from fedling_agent.training.job import Job
+from fedling_agent.training.process import Exited, Step, Tell
+from fedling_broker.authority import x509
+from fedling_broker.commands import serve
+from fedling_broker.config import BrokerFile, Config
+from fedling_broker.mosquitto import access
+from fedling_broker.mosquitto.configuration import Tls
+from fedling_broker.mosquitto.files import Files
+from fedling_broker.mosquitto.passwords import Login
+from fedling_broker.mosquitto.process import Mosquitto, free_port
+from fedling_broker.service.service import Service
+from fedling_broker.store.devices import Devices
+from fedling_broker.store.store import Store
+from fedling_broker.tasks.task_file import parse_task
+from fedling_broker.verify import verify
+from fedling_native import parameter_counts
+from fedling_protocol.common_settings import MqttSettings, RetrySettings
+from fedling_protocol.disk.errors import BadDatabase
+from fedling_protocol.net import credentials, tls_key
+from fedling_protocol.runtime.loop import Loop
+from fedling_protocol.runtime.worker import ThreadWorker, Worker, raise_
+from fedling_protocol.wire import envelope, payload
+from fedling_protocol.wire.identity import SigningKey, device_id
+from fedling_protocol.wire.kinds import Kind
+from fedling_protocol.wire.messages import Message, Plan, Rest, Update, Verdict
+from fedling_protocol.wire.names import AGGREGATOR
+from fedling_protocol.wire.topics import Topics
+from fedling_sim.virtual.training import made_up_vector
+from fedling_sim.world import FakeDevice, Weather
+from tests.support.attacks.intruder import Intruder
+from tests.support.certificates import Pair
+from tests.support.device import STREAM, csv_lines, parse
+from tests.support.waiting import until
+
+FLEET, TASK = "home", "tiny"
+TOPICS = Topics("fedling", FLEET)
+ROOT, ONLINE, VICTIM, MALLORY = (
+    SigningKey.from_seed(word * 32) for word in (b"R", b"O", b"V", b"M")
+)
+VICTIM_ID, MALLORY_ID = device_id(VICTIM.public), device_id(MALLORY.public)
+SECRET = bytes(range(32))
+HOSTS = (x509.server_name(FLEET), "localhost", "127.0.0.1")
+SAY_AGAIN = 100  # looks
+STEPS = 5  # a plan, its model, a join, its answer, what comes of it
+GOOD = Weather(mains=True, battery=90, temperature=40, network=True)
+
+TASK_TEXT = """
+[task]
+name = "{name}"
+stream = "wrist"
+window = 4
+stride = 4
+channels = 2
+labels = ["down", "up"]
+normalise = "device"
+rounds = {rounds}
+[model]
+layers = [5, 2]
+[training]
+epochs = 1
+batch = 4
+learning_rate = 0.1
+[server]
+clip = 0
+[cohort]
+goal = {goal}
+wait_s = 1
+"""
+
+AGGREGATOR_NAME = access.aggregator(FLEET)  # at the MQTT broker
+INSTEAD = {  # of a line that is left out, where nothing would be as safe
+    "allow_anonymous false": "allow_anonymous true",
+    "max_packet_size": "max_packet_size 268435455",
+}
+RELOADED = "Reloading config"  # in its log
+LIMITS = ("max_packet_size",)
+HOUR = timedelta(hours=1)
+
+
+class Weakened(Mosquitto):
+    """The fleet's mosquitto, as the product configures it, without some lines of that."""
+
+    def __init__(self, directory: Path, tls: Tls | None, left_out: tuple[str, ...]) -> None:
+        super().__init__(directory, tls=tls)
+        self._left_out = left_out
+
+    def configuration(self) -> str:
+        lines = super().configuration().splitlines()
+        return "".join(f"{kept}\n" for line in lines for kept in self._kept(line))
+
+    def _kept(self, line: str) -> list[str]:
+        for words in self._left_out:
+            if words in line and not line.startswith("#"):
+                return [INSTEAD[words]] if words in INSTEAD else []
+        return [line]
+
+
+class QuickTraining:
+    """A training child that is done as soon as it has begun."""
+
+    def __init__(self, loop: Loop, job: Job) -> None:
+        self.pid: int | None = None
+        self._loop = loop
+        self._job = job
+        self._tell: Tell | None = None
+
+    def start(self, tell: Tell) -> None:
+        self._tell = tell
+        self._loop.after(0, self._finish)
+
+    def grant(self, seconds: float) -> None:
+        """It needs no time."""
+
+    def stop(self) -> None:
+        """It has ended."""
+
+    def kill(self) -> None:
+        self._tell = None
+
+    def _finish(self) -> None:
+        if self._tell is not None:
+            self._job.write_result(made_up_vector(self._job), 0)
+            self._tell(Step(self._job.total_steps, self._job.total_steps))
+            self._tell(Exited(0))
+
+
+class End:
+    """A service in this thread, and what it was told.
+
+    withheld: whether the MQTT broker keeps a message to itself
+    workers:  that its service has beside the loop
+    """
+
+    service: Service | DeviceService
+
+    def __init__(self) -> None:
+        self.loop = Loop()
+        self.heard: list[tuple[str, bytes]] = []
+        self.withheld: Callable[[str, bytes], object] = _nothing_is
+        self.workers: list[Worker] = []
+        self.held = ExitStack()
+        self.held.callback(self.loop.close)
+
+    def listen(self) -> None:
+        """Write down what the link hands on, before the service looks at it."""
+        hear = self.service.on_message
+
+        def on_message(topic: str, payload: bytes, emptied: bool) -> None:
+            if not self.withheld(topic, payload):
+                self.heard.append((topic, payload))
+                hear(topic, payload, emptied)
+
+        self.service.on_message = on_message  # type: ignore[method-assign]
+
+    @property
+    def connected(self) -> bool:
+        return self.service.link.connected
+
+    @property
+    def busy(self) -> bool:
+        """Whether something that was heard waits for more than a disk."""
+        return False
+
+    def go_round(self) -> list[bool]:
+        """Ask each worker for a call; what comes back is filled when all of them had theirs."""
+        done: list[bool] = []
+        left = len(self.workers)
+
+        def then(_: object) -> None:
+            nonlocal left
+            left -= 1
+            if not left:
+                done.append(True)
+
+        for worker in self.workers:
+            worker.do(lambda: None, then, raise_)
+        return done
+
+
+def _nothing_is(_topic: str, _payload: bytes) -> bool:
+    return False
+
+
+class AggregatorEnd(End):
+    """The aggregator's service on its state directory."""
+
+    service: Service
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.held.close()  # its ports have a loop of their own
+        self.held = ExitStack()
+        self.store = Store(config.state_dir, alone=True)
+        self.held.callback(self.store.close)
+        ports = serve._ports(config, credentials.load(config.file.mqtt))
+        self.loop, given = self.held.enter_context(ports)
+        self.workers = [given.disk, given.compute]
+        self.service = Service(given, config, self.store, ONLINE, SECRET)
+        self.listen()
+        self.service.start()
+
+
+class DeviceEnd(End):
+    """The device's service on its state directory."""
+
+    service: DeviceService
+
+    def __init__(self, config: AgentConfig, key: SigningKey) -> None:
+        super().__init__()
+        assert config.state_dir is not None
+        self.store = DeviceStore(config.state_dir)
+        self.held.callback(self.store.close)
+        disk = ThreadWorker(self.loop, "disk")
+        self.held.callback(disk.close)
+        ports = run._ports(self.loop, disk, config, credentials.load(config.mqtt), _no_new_one)
+        self.workers = [disk]
+        given = replace(ports, make_process=partial(QuickTraining, self.loop))
+        me = Identity(key, bytes(32))
+        self.service = DeviceService(given, config, {"wrist": STREAM}, me, self.store)
+        self.listen()
+        self.service.start()
+
+    @property
+    def busy(self) -> bool:
+        return any(runner._waiting for runner in self.service.runners)
+
+
+def _no_new_one(error: BadDatabase) -> None:
+    raise AssertionError(error)
+
+
+class Stage:
+    """One fleet. begin() makes it live; all of it is below a directory."""
+
+    encrypted = True  # where it is guarded
+
+    def __init__(
+        self, directory: Path, *, guarded: bool = False, left_out: tuple[str, ...] = ()
+    ) -> None:
+        """left_out: as Attack has it"""
+        self.directory = directory
+        self.guarded = guarded and self.encrypted
+        self.authority = x509.create_ca(directory / "authority", FLEET)
+        self.files = Files(directory / "guarded")
+        self.files.prepare(self.authority, TOPICS, HOSTS)
+        names = (AGGREGATOR_NAME, VICTIM_ID, MALLORY_ID)
+        self.pairs = {name: self.certify(name) for name in names}
+        self.enrolment = free_port()
+        listeners = Tls(str(self.files.directory), self.enrolment) if self.guarded else None
+        without = left_out if self.guarded else LIMITS  # who runs it has none
+        self.mosquitto = Weakened(directory / "mosquitto", listeners, without)
+        self.mosquitto.start()
+        self.aggregator: AggregatorEnd
+        self.device: DeviceEnd
+        self._open: list[Intruder] = []
+        self._ends: list[End] = []
+        self._make_aggregator()
+        self._make_device()
+
+    # --- made on disk ----------------------------------------------------------------------------
+
+    def certify(self, name: str, authority: x509.TlsAuthority | None = None) -> Pair:
+        """Make a certificate for a name at the MQTT broker. authority: another one than ours"""
+        signer = authority or self.authority
+        stem = f"{signer.directory.name}-{name}"
+        pair = Pair(self.directory / f"{stem}.crt", self.directory / f"{stem}.key")
+        key, now = tls_key.ensure(pair.key), datetime.now(UTC)
+        made = signer.client(name, tls_key.public(key), now - HOUR, now + HOUR)
+        pair.certificate.write_bytes(x509.pem(made))
+        return pair
+
+    @property
+    def ca(self) -> Path:
+        """The certificate of the fleet's authority."""
+        return self.authority.directory / x509.CERTIFICATE
+
+    def mqtt(self, name: str) -> MqttSettings:
+        """[mqtt] of an end."""
+        if not self.guarded:
+            return MqttSettings("127.0.0.1", self.mosquitto.port, tls=False)
+        pair = self.pairs[name]
+        return MqttSettings(
+            "localhost",
+            self.mosquitto.port,
+            tls=True,
+            ca_file=self.ca,
+            certificate_file=pair.certificate,
+            key_file=pair.key,
+        )
+
+    def _make_aggregator(self) -> None:
+        file = BrokerFile(
+            FLEET,
+            ROOT.public.hex(),
+            Path("broker-state"),
+            self.mqtt(AGGREGATOR_NAME),
+            retry=RetrySettings(0.02, 0.1),
+        )
+        self.config = Config(file, self.directory / "broker.toml")
+        Store.create(self.config.state_dir)
+        with self.books() as store:
+            devices = Devices(store.database, TOPICS)
+            devices.certify(AGGREGATOR, ONLINE.public, ROOT)
+            devices.certify(VICTIM_ID, VICTIM.public, ROOT)
+            devices.certify(MALLORY_ID, MALLORY.public, ROOT)
+
+    def _make_device(self) -> None:
+        world = FakeDevice(self.directory / "world")
+        world.show(GOOD)
+        self.device_config = AgentConfig(
+            FLEET,
+            ROOT.public.hex(),
+            self.mqtt(VICTIM_ID),
+            state_dir=self.directory / "device",
+            policy=Policy(dwell_s=0, check_s=0.1),
+            retry=AgentRetrySettings(0.02, 0.1, answer_first_s=0.5, answer_longest_s=1.0),
+            paths=PathSettings(world.sysfs),
+        )
+        store = DeviceStore(self.directory / "device")
+        store.recordings.ingest(STREAM, parse(csv_lines()), 0)
+        store.close()
+
+    # --- life ------------------------------------------------------------------------------------
+
+    def begin(self, *, rounds: int = 3, goal: int = 1) -> None:
+        """Add the task, and let both services live."""
+        self.add_task(rounds=rounds, goal=goal)
+        self.start_aggregator()
+        self.start_device()
+        self.settle()
+
+    def add_task(self, name: str = TASK, *, rounds: int = 3, goal: int = 1) -> None:
+        text = TASK_TEXT.format(name=name, rounds=rounds, goal=goal)
+        with self.books() as store:
+            store.add_task(parse_task(text, "a task"), text, bytes(32))
+
+    def change_task(self, *, rounds: int) -> None:
+        """As `task update` does, while the aggregator runs."""
+        with self.books() as store:
+            store.tasks.change(TASK, TASK_TEXT.format(name=TASK, rounds=rounds, goal=1), None)
+
+    def reach_device_by(self, port: int) -> None:
+        """Have the device connect to another port, where somebody listens."""
+        mqtt = replace(self.device_config.mqtt, port=port)
+        self.device_config = replace(self.device_config, mqtt=mqtt)
+
+    def start_aggregator(self) -> None:
+        self.aggregator = AggregatorEnd(self.config)
+        self._ends.append(self.aggregator)
+
+    def start_device(self) -> None:
+        self.device = DeviceEnd(self.device_config, VICTIM)
+        self._ends.append(self.device)
+
+    def stop(self, end: End) -> None:
+        """As SIGTERM would."""
+        over: list[bool] = []
+        end.service.stop(lambda: over.append(True))
+        self.run(lambda: over)
+        self._ends.remove(end)
+        end.held.close()
+
+    def run(self, condition: Callable[[], object]) -> None:
+        """Let both live until a condition holds."""
+        until(condition, self._turn)
+
+    def _turn(self, seconds: float) -> None:
+        for end in self._ends:
+            end.loop.turn(seconds / 2)
+
+    def settle(self) -> None:
+        """Whatever was at the MQTT broker is heard, done and answered at both ends."""
+        for _ in range(STEPS):
+            self._step(b"settle " + os.urandom(8))
+
+    def _step(self, word: bytes) -> None:
+        """Said now and then: who has just connected may not be subscribed yet."""
+        self.run(lambda: all(end.connected for end in self._ends))
+        looks = itertools.count()
+
+        def heard() -> bool:
+            if next(looks) % SAY_AGAIN == 0:
+                for end, topic in self._own_topics():
+                    end.service.link.publish(topic, word)
+            return self._have_heard(word)
+
+        self.run(heard)
+        done = [end.go_round() for end in self._ends]
+        self.run(lambda: all(done) and not any(end.busy for end in self._ends))
+
+    def _own_topics(self) -> list[tuple[End, str]]:
+        """What each end may write, and the other one reads."""
+        pairs: list[tuple[End, str]] = []
+        for end in self._ends:
+            kind = Kind.TICKET if isinstance(end, AggregatorEnd) else Kind.JOIN
+            pairs.append((end, TOPICS.of(kind, TASK, VICTIM_ID)))
+        return pairs
+
+    def _have_heard(self, word: bytes) -> bool:
+        said = [any(payload == word for _, payload in end.heard[-50:]) for end in self._ends]
+        return len(said) == 1 or all(said)
+
+    def revoke(self, name: str) -> None:
+        """Put a device on both lists of the MQTT broker, and have it read them again."""
+        certificate = self.pairs[name].certificate.read_bytes()
+        serial = load_pem_x509_certificate(certificate).serial_number
+        self.authority.revoke(serial)
+        self.tell([name])
+
+    def invite(self) -> Login:
+        """A user of the listener for enrolment."""
+        login = Login("enrol-0123456789abcdef-0", "p" * 32)
+        self.tell([], [login])
+        return login
+
+    def tell(self, revoked: Sequence[str], logins: Sequence[Login] = ()) -> None:
+        """Change what the MQTT broker reads, and wait until it has read it."""
+        self.files.tell(TOPICS, revoked, self.authority.list(), logins)
+        read = self.mosquitto.log.read_text().count(RELOADED)
+        self.mosquitto.reload()
+        self.run(lambda: self.mosquitto.log.read_text().count(RELOADED) > read)
+
+    # --- the attacker ----------------------------------------------------------------------------
+
+    def enter(self, client_id: str, pair: Pair | None = None) -> Intruder:
+        """Connect, with a certificate if one is given. Raises PutOff."""
+        tls = None
+        if self.guarded:
+            tls = ssl.create_default_context(cafile=str(self.ca))
+            if pair is not None:
+                tls.load_cert_chain(pair.certificate, pair.key)
+        intruder = Intruder(self.mosquitto.port, client_id, tls=tls)
+        self._open.append(intruder)
+        return intruder
+
+    def knock(self, client_id: str, login: Login | None = None) -> Intruder:
+        """Connect at the listener for enrolment. Raises PutOff."""
+        tls = ssl.create_default_context(cafile=str(self.ca))
+        user, password = (login.user, login.password) if login else ("", "")
+        guest = Intruder(self.enrolment, client_id, tls=tls, user=user, password=password)
+        self._open.append(guest)
+        return guest
+
+    def tap(self) -> Intruder:
+        """Who runs the MQTT broker: hears all, may say all."""
+        assert not self.guarded
+        tap = self.enter("tap")
+        tap.subscribe("#")
+        return tap
+
+    # --- what is true afterwards -----------------------------------------------------------------
+
+    def books(self) -> "Books":
+        """The aggregator's store, for a look or for what a command does."""
+        return Books(self.config.state_dir)
+
+    @property
+    def folded(self) -> int:
+        """Rounds that are in a model."""
+        with self.books() as store:
+            return store.models.folded(TASK)
+
+    @property
+    def version(self) -> int:
+        """Of the model that the device answers with; 0: none."""
+        model = self.device.store.models.newest(TASK)
+        return 0 if model is None else model.version
+
+    def settled_at(self, rounds: int) -> bool:
+        """Whether so many rounds are over, and the device has what came of them."""
+        return self.folded == rounds and self.version == rounds + 1
+
+    def accepted(self) -> list[tuple[int, str]]:
+        """Round and device of each update that counts."""
+        found = []
+        with self.books() as store:
+            for plan in store.rounds.plans(TASK):
+                rows = store.rounds.decisions(TASK, plan.plan_id)
+                found += [(plan.round, r.device) for r in rows if r.verdict == Verdict.ACCEPTED]
+        return found
+
+    def faults(self) -> list[str]:
+        """What `round verify` says."""
+        with self.books() as store:
+            row = store.tasks.find(TASK)
+            assert row is not None
+            checks = verify(store, parse_task(row.text, TASK), bytes(32))
+            return [check.fault for check in checks if check.fault]
+
+    def __enter__(self) -> "Stage":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for intruder in self._open:
+            intruder.close()
+        for end in list(self._ends):
+            self.stop(end)
+        self.mosquitto.stop()
+        print(self.mosquitto.log_tail(30))
+
+
+class Books:
+    """The aggregator's store, opened as a command does while it may run."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def __enter__(self) -> Store:
+        self._store = Store(self._directory)
+        return self._store
+
+    def __exit__(self, *_: object) -> None:
+        self._store.close()
+
+
+def sealed(topic: str, message: Message, key: SigningKey = ONLINE) -> bytes:
+    """A message as who has this key would send it there."""
+    return envelope.seal(message, TOPICS.bound(topic), key)
+
+
+def contents(topic: str, data: bytes) -> Message:
+    """What a whole message says."""
+    kind = TOPICS.parse(topic).kind
+    return payload.decode(kind, envelope.parse(data, kind).payload)
+
+
+def named_by(message: Message) -> int:
+    """The version of the model that a plan or a rest names; 0 of anything else."""
+    return message.moment.version if isinstance(message, Plan | Rest) else 0
+
+
+def plan_of(stage: Stage) -> Plan:
+    """The plan that the device has seen last."""
+    runner = stage.device.service.runners.find(TASK)
+    assert runner is not None
+    assert runner.plan is not None
+    return runner.plan
+
+
+def update_for(plan: Plan, value: int = 1) -> Update:
+    """An update as the plan asks for it, the same value everywhere."""
+    weights, biases = parameter_counts(plan.spec.layers)
+    vector = array("h", [value] * weights).tobytes() + array("i", [value] * biases).tobytes()
+    return Update(plan.plan_id, plan.base_version, plan.base_hash, 7, plan.codec, vector, 0, 1)
+
+
+def of_kind(heard: list[tuple[str, bytes]], part: str) -> list[tuple[str, bytes]]:
+    """What was heard on topics with this part."""
+    return [(topic, payload) for topic, payload in heard if part in topic and payload]

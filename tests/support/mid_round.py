@@ -57,10 +57,17 @@ class Story:
 
     # --- what devices do -------------------------------------------------------------------------
 
+    def ask(self, device: Device) -> Ticket | Receipt:
+        """Ask for a place in the open round; what answers an earlier question is passed over."""
+        plan = self.plan
+        while True:
+            answer = device.ask(plan.plan_id)
+            if answer.plan_id == plan.plan_id:
+                return answer
+
     def take_place(self, device: Device) -> Update:
         """Get a ticket, and make an update that is not sent."""
-        plan = self.plan
-        answer = device.ask(plan.plan_id)
+        plan, answer = self.plan, self.ask(device)
         assert isinstance(answer, Ticket), answer
         assert answer.answer is Answer.GO
         step = 100 * (1 + self.devices.index(device)) + len(self.sent)
@@ -92,7 +99,7 @@ class Story:
                 receipt = self.send(device, update)
                 assert receipt.verdict is Verdict.REFUSED, receipt
                 assert receipt.reason == "unknown plan"
-            answer = device.ask(plan.plan_id)
+            answer = self.ask(device)
             if isinstance(answer, Ticket):
                 self.deliver(device)
             else:

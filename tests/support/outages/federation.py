@@ -62,7 +62,7 @@ class Federation:
     def _certify_witness(self) -> None:
         broker = self.fleet.layout.broker
         words = ("device", "add", device_id(WITNESS.public), WITNESS.public.hex())
-        options = ("--config", broker / "broker.toml", "--root-key", broker / "root.key")
+        options = ("--config", broker / "broker.toml")
         log = self._directory / "made.log"
         assert self._keeper.run("broker", (*words, *options), log) == 0, log.read_text()
 

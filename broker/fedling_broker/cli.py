@@ -29,6 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
         "serve",
         _add_common,
     )
+    _add_server(verbs)
     _add_service(verbs)
     _add_backup(verbs)
     _add_tasks(verbs.group("task", "add, list, change and remove what the fleet learns", "list"))
@@ -46,6 +47,44 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         help="the aggregator's configuration (default: ./broker.toml, then"
         " /etc/fedling/broker.toml)",
     )  # fmt: skip
+
+
+def _add_server(verbs: Verbs) -> None:
+    up = verbs.add(
+        "up",
+        "be a whole server: MQTT broker, authority and aggregator, made from nothing, until Ctrl-C",
+        "--fleet home --task watch.toml",
+    )
+    up.add_argument(
+        "--directory", type=Path, default=Path(), metavar="DIR",
+        help="where all of it is kept (default: the current directory)",
+    )  # fmt: skip
+    up.add_argument(
+        "--task", type=Path, action="append", default=[], metavar="FILE",
+        help="add this task, if there is none of its name; may be given several times",
+    )  # fmt: skip
+    setup = verbs.add(
+        "setup",
+        "make the same server of the mosquitto and the services that systemd runs, as root",
+        "--fleet home --dry-run",
+    )
+    setup.add_argument("--dry-run", action="store_true", help="say what would be done, do nothing")
+    setup.add_argument(
+        "--root", type=Path, default=Path("/"), metavar="DIR",
+        help="write below this directory and start nothing, for a trial (default: %(default)s)",
+    )  # fmt: skip
+    for parser in (up, setup):
+        parser.add_argument("--fleet", help="the name of the fleet (default: home)")
+        parser.add_argument(
+            "--host",
+            help="the name or address at which devices find this machine (default: its own)",
+        )
+        parser.add_argument("--port", type=whole(1, 65535), help="of MQTT over TLS (default: 8883)")
+        parser.add_argument(
+            "--enrolment-port",
+            type=whole(1, 65535),
+            help="where devices with a token enrol (default: 8884)",
+        )
 
 
 def _add_service(verbs: Verbs) -> None:
@@ -67,6 +106,7 @@ def _add_service(verbs: Verbs) -> None:
         help="the port of the MQTT broker (default: 1883, with --tls 8883)",
     )
     _add_security(init)
+    _add_place(init)
     init.add_argument(
         "--topic-root",
         default="fedling",
@@ -112,6 +152,25 @@ def _add_security(init: argparse.ArgumentParser) -> None:
         ("--key-file", "the private key of the aggregator's own certificate"),
     ):
         init.add_argument(option, type=Path, metavar="FILE", help=f"with --tls: {what}")
+
+
+def _add_place(init: argparse.ArgumentParser) -> None:
+    init.add_argument(
+        "--server-name", default="", metavar="NAME",
+        help="with --tls: what the MQTT broker's certificate must prove (default: its address)",
+    )  # fmt: skip
+    init.add_argument(
+        "--mosquitto", default="", metavar="DIR",
+        help="the directory where a mosquitto of ours reads whom to let in",
+    )  # fmt: skip
+    init.add_argument(
+        "--enrolment-host", default="", metavar="HOST",
+        help="the address at which devices find the MQTT broker (default: that of --host)",
+    )  # fmt: skip
+    init.add_argument(
+        "--enrolment-port", type=whole(1, 65535), metavar="PORT",
+        help="the port where devices with a token enrol (default: 8884)",
+    )  # fmt: skip
 
 
 def _add_backup(verbs: Verbs) -> None:

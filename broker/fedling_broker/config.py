@@ -57,6 +57,17 @@ class EnrolmentSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class MosquittoSettings:
+    """[mosquitto]: what is written for a mosquitto whose configuration is ours."""
+
+    files: Path | None = setting(
+        None,
+        help="the directory where mosquitto reads passwords of tokens, its access list and whom it"
+        " refuses; without it nobody writes them",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class BrokerFile:
     """The keys of broker.toml."""
 
@@ -79,6 +90,7 @@ class BrokerFile:
         help="the directory of the fleet's authority; by default `authority` in state_dir",
     )
     enrolment: EnrolmentSettings = field(default_factory=EnrolmentSettings)
+    mosquitto: MosquittoSettings = field(default_factory=MosquittoSettings)
     retry: RetrySettings = field(default_factory=RetrySettings)  # after a full disk, too
 
 
@@ -106,6 +118,12 @@ class Config:
         """Where the authority's keys are, if they are on this machine."""
         named = self.file.authority
         return self.state_dir / AUTHORITY if named is None else self.path.parent / named
+
+    @property
+    def files(self) -> Path | None:
+        """Where mosquitto reads what is written for it, if it is ours."""
+        named = self.file.mosquitto.files
+        return None if named is None else self.path.parent / named
 
     @property
     def for_devices(self) -> tuple[str, int]:
@@ -147,4 +165,4 @@ host = {host}
 port = {port}
 {security}
 topic_root = {topic_root}
-"""
+{more}"""

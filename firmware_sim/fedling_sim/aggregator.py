@@ -3,27 +3,36 @@
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
 from pathlib import Path
 from typing import Any
 
 from fedling_broker import config as broker_config
 from fedling_broker import verify
 from fedling_broker.aggregation.state import ServerState
-from fedling_broker.store.devices import Devices
+from fedling_broker.authority import x509
+from fedling_broker.authority.roles import DAY_S
+from fedling_broker.cli import build_parser
+from fedling_broker.commands import init
+from fedling_broker.config import Config
+from fedling_broker.mosquitto.configuration import CA, SLOTS
+from fedling_broker.mosquitto.files import Files
+from fedling_broker.mosquitto.passwords import Login
+from fedling_broker.store.invitations import Invitation
 from fedling_broker.store.rounds import DecisionRow, PlanRow
 from fedling_broker.store.store import Store
+from fedling_broker.up.foundation import OWN_CERTIFICATE, OWN_KEY, Ground
 from fedling_native import Net
 from fedling_protocol.wire.digest import first_model_seed
-from fedling_protocol.wire.identity import SigningKey, create_key, create_secret, device_id
+from fedling_protocol.wire.identity import SigningKey, create_key, create_secret
 from fedling_protocol.wire.messages import Scale
-from fedling_protocol.wire.names import AGGREGATOR
-from fedling_protocol.wire.topics import Topics
+from fedling_protocol.wire.token import Token
 from fedling_sim import toml
 from fedling_sim.process import Process
 from fedling_sim.simulation import Scenario
 
 BROKER = "fedling_broker"
+HERE = "127.0.0.1"
 RETRY = {"first_s": 0.1, "longest_s": 1.0}
 
 
@@ -34,14 +43,17 @@ class AggregatorFailed(RuntimeError):
 class Aggregator:
     """The aggregator of a simulated fleet: its files, its process, its facts."""
 
-    def __init__(self, directory: Path, scenario: Scenario, port: int, fleet: str) -> None:
+    def __init__(
+        self, directory: Path, scenario: Scenario, ports: tuple[int, int], fleet: str
+    ) -> None:
+        """ports: of MQTT, and of enrolment"""
         self.directory = directory
         self.config = directory / broker_config.FILE
         self.state = directory / "state"
         self.task = scenario.task
         self.root = SigningKey.from_seed(scenario.secret("root key"))
         self._scenario = scenario
-        self._port = port
+        self._ports = ports
         self._fleet = fleet
         self._store: Store | None = None
         self._secret = scenario.secret("aggregator")
@@ -49,11 +61,15 @@ class Aggregator:
         log = directory / "broker.log"
         self.process = Process("the aggregator", BROKER, arguments, log)
 
-    def prepare(self, devices: Sequence[SigningKey]) -> None:
-        """Make keys, certificates of all devices, the task; everything but the process.
+    @property
+    def files(self) -> Path:
+        """What mosquitto reads."""
+        return self.directory / "mosquitto"
 
-        As `fedling-broker init`, `device add`, `task add` do it, with keys that follow from the
-        seed and in one go.
+    def prepare(self, devices: int) -> Token:
+        """Make keys, authority, certificates, a token for all devices; the token.
+
+        As `fedling-broker up` and `device invite` do it, with keys that follow from the seed.
         """
         self.directory.mkdir(parents=True)
         Store.create(self.state)
@@ -61,10 +77,27 @@ class Aggregator:
         online = SigningKey.from_seed(self._scenario.secret("online key"))
         create_key(self.state / broker_config.ONLINE_KEY, online)
         create_secret(self.state / broker_config.SECRET, self._secret)
-        certificates = Devices(self.store.database, Topics("fedling", self._fleet))
-        certificates.certify(AGGREGATOR, online.public, self.root)
-        for key in devices:
-            certificates.certify(device_id(key.public), key.public, self.root)
+        create_key(self.directory / "root.key", self.root)
+        words = ["init", "--config", str(self.config)]
+        words += ["--root-key", str(self.directory / "root.key")]
+        found, _ = init.make(build_parser().parse_args(words))
+        tls = x509.load_ca(found.authority)
+        hosts = [x509.server_name(self._fleet), HERE]
+        Ground(self.files, self.state).lay(tls, found.topics, hosts)
+        return self._invite(found, devices)
+
+    def _invite(self, found: Config, devices: int) -> Token:
+        """Hand out a token, and have mosquitto know it from its start."""
+        _, enrolment = self._ports
+        token = Token.generate(self.root.public, found.topics, HERE, enrolment)
+        now_s = int(time.time())
+        self.store.invitations.add(Invitation(token, "", devices, now_s, now_s + DAY_S))
+        logins = [Login(token.user(slot), token.password) for slot in range(SLOTS)]
+        Files(self.files).tell(found.topics, (), None, logins)
+        return token
+
+    def add_task(self) -> None:
+        """Have the fleet learn, as `task add` does; `serve` may run."""
         self.store.add_task(self.task, self._scenario.task_text, self._seed)
 
     @property
@@ -82,7 +115,17 @@ class Aggregator:
                 "root_key": self.root.public.hex(),
                 "state_dir": "state",
                 "keep_updates": "audit",
-                "mqtt": {"host": "127.0.0.1", "port": self._port},
+                "mqtt": {
+                    "host": HERE,
+                    "port": self._ports[0],
+                    "tls": True,
+                    "server_name": x509.server_name(self._fleet),
+                    "ca_file": f"mosquitto/{CA}",
+                    "certificate_file": f"state/{OWN_CERTIFICATE}",
+                    "key_file": f"state/{OWN_KEY}",
+                },
+                "enrolment": {"port": self._ports[1]},
+                "mosquitto": {"files": "mosquitto"},
                 "retry": RETRY,
             }
         )

@@ -1,6 +1,7 @@
 """One simulated device: a real `fedling-agent` in a directory with a sysfs of its own."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -112,6 +113,16 @@ class Device:
         """Change its surroundings from now on, as far as files tell them."""
         self.world.show(weather)
         self.weather = weather
+
+    def enroll(self, token: str) -> None:
+        """Come into the fleet; from then on it reaches the MQTT broker through the proxy.
+
+        Raises DeviceFailed.
+        """
+        self.command("enroll", token)
+        text = self.config.read_text()
+        port = re.compile(r"^port = \d+$", re.MULTILINE)
+        self.config.write_text(port.sub(f"port = {self.place.port}", text))
 
     def ingest(self, stream: str) -> "subprocess.CompletedProcess[str]":
         """Run `fedling-agent ingest` on the training part."""

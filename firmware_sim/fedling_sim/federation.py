@@ -4,10 +4,12 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
-from fedling_broker.mosquitto.process import Mosquitto
+from fedling_broker.mosquitto.configuration import Tls
+from fedling_broker.mosquitto.process import Mosquitto, free_port
 from fedling_protocol.exits import Exit
 from fedling_protocol.wire.identity import SigningKey
 from fedling_sim import calibration
@@ -44,7 +46,8 @@ class Federation:
         self.devices: list[Device] = []
         self._data = data
         self._say = say
-        self._mosquitto = Mosquitto(directory / "mosquitto")
+        self._ports = free_port(), free_port()
+        self._mosquitto: Mosquitto | None = None
         self._proxy: Proxy | None = None
         self._aggregator: Aggregator | None = None
 
@@ -77,18 +80,24 @@ class Federation:
         self.close()
 
     def _prepare(self) -> None:
-        self._mosquitto.start()
-        self._proxy = Proxy(self._mosquitto.port)
+        mqtt, enrolment = self._ports
+        self._proxy = Proxy(mqtt)
         self._aggregator = Aggregator(
-            self.directory / "aggregator", self.scenario, self._mosquitto.port, FLEET
+            self.directory / "aggregator", self.scenario, self._ports, FLEET
         )
         keys = [self._key(data) for data in self._data]
-        self.aggregator.prepare(keys)
+        token = self.aggregator.prepare(len(keys))
+        tls = Tls(str(self.aggregator.files.absolute()), enrolment)
+        self._mosquitto = Mosquitto(self.directory / "mosquitto", mqtt, tls=tls)
+        self._mosquitto.start()
         costs = calibration.measure(self.scenario.task.spec, self.scenario.task.training)
         for number, (data, key) in enumerate(zip(self._data, keys, strict=True)):
             self._add(number, data, key, costs)
+        self._say(f"{len(self.devices)} devices enrol by a token, over TLS")
+        self.aggregator.process.start()
+        self._all_at_once(partial(Device.enroll, token=token.text()))
         self._say(f"{len(self.devices)} devices store their recordings")
-        self._ingest()
+        self._all_at_once(self._ingest)
 
     def _key(self, data: DeviceData) -> SigningKey:
         return SigningKey.from_seed(self.scenario.secret("device key", data.name))
@@ -109,18 +118,18 @@ class Federation:
         device.show(trace.at(0))
         self.devices.append(device)
 
-    def _ingest(self) -> None:
-        """Have every device ingest, as many at once as there are cores."""
-        stream = self.scenario.task.spec.stream
+    def _all_at_once(self, do: Callable[[Device], None]) -> None:
+        """Have every device do it, as many at once as there are cores. Raises DeviceFailed."""
         pool = ThreadPoolExecutor(os.cpu_count() or 1)
         try:
-            for device, done in zip(
-                self.devices, pool.map(lambda d: d.ingest(stream), self.devices), strict=True
-            ):
-                if done.returncode not in (Exit.OK, Exit.SOME_REFUSED):
-                    raise DeviceFailed(f"{device.name}: ingest: {done.stdout.strip()}")
+            list(pool.map(do, self.devices))
         finally:
             pool.shutdown(cancel_futures=True)
+
+    def _ingest(self, device: Device) -> None:
+        done = device.ingest(self.scenario.task.spec.stream)
+        if done.returncode not in (Exit.OK, Exit.SOME_REFUSED):
+            raise DeviceFailed(f"{device.name}: ingest: {done.stdout.strip()}")
 
     # --- while it runs ---------------------------------------------------------------------------
 
@@ -129,7 +138,7 @@ class Federation:
         for device in self.devices:
             device.process.start()
         self._wait_for(lambda d: d.is_connected(), CONNECT_S)
-        self.aggregator.process.start()
+        self.aggregator.add_task()
 
     def weather(self, second: float) -> None:
         """Let every device have what its trace says of this second."""
@@ -149,8 +158,9 @@ class Federation:
 
     def check(self) -> None:
         """Look at all processes. Raises ChildDied when one has ended by itself."""
-        if not self._mosquitto.running:
-            raise ChildDied(f"mosquitto ended; the end of its log:\n{self._mosquitto.log_tail()}")
+        mosquitto = self._mosquitto
+        if mosquitto is not None and not mosquitto.running:
+            raise ChildDied(f"mosquitto ended; the end of its log:\n{mosquitto.log_tail()}")
         self.aggregator.process.check()
         for device in self.devices:
             device.process.check()
@@ -194,7 +204,8 @@ class Federation:
         if self._proxy is not None:
             self._proxy.close()
             self._proxy = None
-        self._mosquitto.stop()
+        if self._mosquitto is not None:
+            self._mosquitto.stop()
 
 
 def _pace(secret: bytes) -> float:

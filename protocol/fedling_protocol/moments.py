@@ -1,6 +1,6 @@
 """How a moment is written for a person: where this machine is, in one form everywhere.
 
-For programs (JSON) a moment is Unix time in milliseconds, in a field whose name ends with _ms.
+For programs (JSON) a moment is Unix time, in a field whose name ends with its unit, _s or _ms.
 """
 
 from datetime import UTC, datetime

@@ -12,10 +12,11 @@ from fedling_protocol.exits import Exit
 from tests.support import as_root
 from tests.support.agent import Agent, rows
 from tests.support.as_root import NOBODY, Ended, Root
+from tests.support.hand_fleet import COMMAND, HandFleet
 
 NOWHERE = 1  # a port that nobody listens on
 
-# A line of each verb; `run` has a test of its own, and `stream new` has no state.
+# A line of each verb; `run` and `enroll` have tests of their own, and `stream new` has no state.
 LINES = {
     "init": ["init"],
     "status": ["status"],
@@ -63,7 +64,7 @@ def run(root: Root, names: Iterable[str]) -> dict[str, Ended]:
 
 
 def test_every_verb_has_a_line() -> None:
-    assert set(as_root.verbs(build_parser())) == {*LINES, "run", "stream new"}
+    assert set(as_root.verbs(build_parser())) == {*LINES, "run", "enroll", "stream new"}
 
 
 def test_no_verb_leaves_a_file_of_roots(agent: Agent, root: Root) -> None:
@@ -82,6 +83,22 @@ def test_service_of_roots_runs_as_who_keeps_the_state(agent: Agent) -> None:
     assert as_root.strangers(agent.state) == []
     assert agent.stop() == Exit.OK
     assert as_root.strangers(agent.state) == []
+
+
+def test_root_enrols_a_device_that_another_user_keeps(tmp_path: Path) -> None:
+    """Keys and certificates are that user's, agent.toml is root's and can be read."""
+    as_root.need_root()
+    with as_root.open_folder() as folder, HandFleet(tmp_path / "fleet") as fleet:
+        state, file = folder / "state", folder / "agent.toml"
+        state.mkdir(mode=0o700)
+        os.chown(state, NOBODY, NOBODY)
+        words = ("enroll", fleet.invite().text(), "--config", str(file), "--state", str(state))
+        said = fleet.run(*words, program=[*as_root.weak(), *COMMAND]).stdout
+        assert "enrolled in home" in said
+        assert as_root.strangers(state) == []
+        assert {path.name for path in state.iterdir()} >= {"tls.pem", "device.key", "ca.crt"}
+        found = file.stat()
+        assert (found.st_uid, found.st_mode & 0o777) == (0, 0o644)
 
 
 def test_root_is_told_what_the_service_could_not_read(agent: Agent, root: Root) -> None:

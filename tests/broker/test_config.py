@@ -38,6 +38,7 @@ def test_load_of_what_init_writes(tmp_path: Path) -> None:
         host='"h"',
         port=1,
         security="tls = true",
+        more="",
     )
     found = load(tmp_path, text)
     assert found.state_dir == Path("/var/lib/x")

@@ -80,7 +80,8 @@ def run(root: Root, names: Iterable[str]) -> dict[str, Ended]:
 
 
 def test_every_verb_has_a_line() -> None:
-    assert set(as_root.verbs(build_parser())) == {*LINES, "serve"}
+    """`up` and `setup` run programs, and have tests of their own, as `serve` has."""
+    assert set(as_root.verbs(build_parser())) == {*LINES, "serve", "up", "setup"}
 
 
 def test_no_verb_leaves_a_file_of_roots(folder: Path, root: Root) -> None:

@@ -148,5 +148,24 @@ def test_a_removed_device_is_told(pair: Pair) -> None:
     pair.aggregator.run("device", "revoke", pair.device[0])
     until(lambda: pair.agent.status().get("enrolled") is False)
     said = pair.agent.run("status").stdout
-    assert "not any more: it was removed; the operator runs: fedling-broker device add" in said
+    assert "revoked: fleet test has put this device out" in said
     assert "refused: size" not in pair.agent.json("status")["counters"]
+
+
+@pytest.mark.long
+def test_every_key_is_replaced_while_a_device_is_away(pair: Pair) -> None:
+    """It follows the chain of roots, and goes on as the device that it was."""
+    pair.wait(2)
+    pair.agent.kill()
+    pair.aggregator.stop()
+    keys = [pair.aggregator.directory / "root.key", pair.state / "authority" / "root.key"]
+    old, new = keys
+    for which, root in (("authority", old), ("root", old), ("aggregator", new)):
+        pair.aggregator.run("authority", "rotate", which, "--root-key", str(root))
+    pair.aggregator.run("authority", "rotate", "authority")
+    pair.aggregator.start()
+    pair.aggregator.run("task", "update", "tiny", pair.write(("rounds = 2", "rounds = 4")))
+    pair.agent.start()
+    pair.wait(4)
+    (device,) = pair.aggregator.json("device", "list")
+    assert (device["device"], device["accepted"]) == (pair.device[0], 4)

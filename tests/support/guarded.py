@@ -21,6 +21,7 @@ from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.wire.topics import Topics
 from tests.protocol.net.ends import End, Recorder
 from tests.support.tools import need
+from tests.support.waiting import until
 
 FLEET = "home"
 TOPICS = Topics("fedling", FLEET)
@@ -114,8 +115,7 @@ class Guarded:
         """Have mosquitto read its files again; return when it has: it logs that it begins."""
         before = self.reloads()
         self.mosquitto.reload()
-        while self.reloads() == before:
-            loop.turn(0.01)
+        until(lambda: self.reloads() > before, loop.turn)
 
     def reloads(self) -> int:
         """How often mosquitto has read its files again."""

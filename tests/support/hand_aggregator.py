@@ -1,21 +1,30 @@
 """The aggregator's real service on ports that a test holds: nothing happens unless it says so."""
 
 from array import array
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from fedling_broker import agreement
+from fedling_broker.authority import directory, vouching
 from fedling_broker.config import BrokerFile, Config, KeepUpdates
 from fedling_broker.service.service import Ports, Service
 from fedling_broker.store.devices import Devices
+from fedling_broker.store.invitations import Invitation
 from fedling_broker.store.store import Store
 from fedling_broker.tasks.task_file import parse_task
 from fedling_native import Sums
 from fedling_protocol.common_settings import MqttSettings
+from fedling_protocol.net import tls_key
 from fedling_protocol.net.ports import Owner
-from fedling_protocol.wire import digest, envelope
+from fedling_protocol.wire import digest, enrolment, envelope
 from fedling_protocol.wire.identity import SigningKey, device_id
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import (
+    Enrol,
     Hits,
     Join,
     Message,
@@ -27,6 +36,7 @@ from fedling_protocol.wire.messages import (
 )
 from fedling_protocol.wire.names import AGGREGATOR
 from fedling_protocol.wire.sums import pack
+from fedling_protocol.wire.token import Token
 from fedling_protocol.wire.topics import Topics
 from fedling_protocol.wire.trust import Trust
 from tests.support.ports import HandClock, HandLink, HandWorker
@@ -63,6 +73,13 @@ WEIGHTS, BIASES = 8 * 5 + 5 * 2, 5 + 2
 def key_of(number: int) -> SigningKey:
     """A device's."""
     return SigningKey.from_seed(number.to_bytes(32, "big"))
+
+
+@cache
+def tls_key_of(number: int, which: int = 0) -> bytes:
+    """The public half of a device's key for TLS; it may make another one."""
+    private = 1 + number * 1000 + which
+    return tls_key.public(ec.derive_private_key(private, ec.SECP256R1()))
 
 
 class HandAggregator:
@@ -118,6 +135,7 @@ class HandAggregator:
             self.store,
             ONLINE,
             b"s" * 32,
+            lambda: vouching.load(self.config.authority),
         )
         self.service.start()
 
@@ -157,6 +175,51 @@ class HandAggregator:
             public = key_of(number).public
             Devices(other.database, TOPICS).certify(device_id(public), public, ROOT)
         other.close()
+
+    # --- the authority ---------------------------------------------------------------------------
+
+    def found_authority(self) -> None:
+        """As `init` does: the root certifies an authority and the aggregator."""
+        made = directory.create(self.config.authority, "test", ROOT, self.now_s)
+        made.office(AGGREGATOR, ONLINE.public, ROOT, self.now_s)
+        self.agree()
+
+    def agree(self) -> None:
+        """As each command does: in a process of its own."""
+        other = Store(self.directory)
+        agreement.agree(self.config, other)
+        other.close()
+        self.clock.move(2.0)
+
+    @property
+    def now_s(self) -> int:
+        return int(self.clock.wall())
+
+    def invite(self, *, uses: int = 1, name: str = "", seconds: int = 3600) -> Token:
+        """As the verb does: in a process of its own."""
+        token = Token.generate(ROOT.public, TOPICS, "broker.example", 8884)
+        other = Store(self.directory)
+        until_s = self.now_s + seconds
+        other.invitations.add(Invitation(token, name, uses, self.now_s, until_s))
+        other.close()
+        return token
+
+    def ask(
+        self, number: int, token: Token | None, *, name: str = "", tls: int = 0, nonce: int = 0
+    ) -> Enrol:
+        """A device asks for certificates; nothing is executed yet. tls: which key of its"""
+        signer = key_of(number)
+        ask = Enrol(signer.public, nonce.to_bytes(16, "big"), tls_key_of(number, tls), name)
+        if token is not None:
+            ask = enrolment.prove(token, replace(ask, token_id=token.id))
+        self.arrive_enrol(number, ask)
+        return ask
+
+    def arrive_enrol(self, number: int, ask: Enrol) -> None:
+        """A device's question arrives as it is; nothing is executed yet."""
+        signer = key_of(number)
+        topic = TOPICS.of(Kind.ENROL, device_id(signer.public))
+        self.service.on_message(topic, envelope.seal(ask, TOPICS.bound(topic), signer), False)
 
     def connect(self) -> None:
         """The MQTT broker is there, again; everything that follows from that happens."""

@@ -13,6 +13,7 @@ from types import TracebackType
 from fedling_broker.mosquitto import access
 from fedling_broker.mosquitto.configuration import SLOTS
 from fedling_broker.mosquitto.passwords import Login
+from fedling_broker.mosquitto.process import Mosquitto
 from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.wire.identity import device_id
 from fedling_protocol.wire.kinds import Kind
@@ -20,6 +21,7 @@ from fedling_protocol.wire.messages import Enrol
 from fedling_protocol.wire.names import AGGREGATOR, AUTHORITY
 from fedling_protocol.wire.token import Token
 from tests.protocol.net.ends import End
+from tests.support.access import password_settings
 from tests.support.guarded import FLEET, TOPICS, Guarded
 from tests.support.hand_authority import ROOT, HandAuthority
 
@@ -33,7 +35,10 @@ class HandFleet:
 
     def __init__(self, directory: Path) -> None:
         self.guarded = Guarded(directory)
-        port = self.guarded.mosquitto.port
+        self.prepare(directory, self.guarded.mosquitto.port)
+
+    def prepare(self, directory: Path, port: int) -> None:
+        """Nobody has a token. port: of the MQTT broker, for devices"""
         self.authority = HandAuthority(directory, topics=TOPICS, port=port)
         self.tokens: list[Token] = []
         self.asked: list[Enrol] = []
@@ -46,6 +51,10 @@ class HandFleet:
     def __enter__(self) -> "HandFleet":
         self.guarded.__enter__()
         self.end = self.guarded.end(self.loop, access.aggregator(FLEET), f"{TOPICS.prefix}gone")
+        return self.begin()
+
+    def begin(self) -> "HandFleet":
+        """The aggregator comes."""
         self.end.connect()
         self.end.link.subscribe([TOPICS.subscriptions(Kind.ENROL)[0]])
         self.retain(AUTHORITY, self.authority.of_authority())
@@ -148,3 +157,33 @@ class HandFleet:
                 answer = self.reply(ask)
                 if answer is not None:
                     self.end.link.publish(self.authority.back(ask), answer)
+
+
+class OwnFleet(HandFleet):
+    """The same at an MQTT broker of the owner's: a user with a password, no TLS, one listener."""
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir()
+        settings = password_settings(directory, "pi", "sesame", others=True)
+        self.mosquitto = Mosquitto(directory / "mosquitto", settings=settings)
+        self.prepare(directory, self.mosquitto.port)
+
+    def __enter__(self) -> "OwnFleet":
+        self.mosquitto.start()
+        self.end = End(self.loop, self.mosquitto.port, "aggregator")
+        self.begin()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.end.stop()
+        self.loop.close()
+        self.mosquitto.stop()
+
+    def invite(self) -> Token:
+        self.tokens.append(Token.generate(ROOT.public, TOPICS, "127.0.0.1", self.mosquitto.port))
+        return self.tokens[-1]

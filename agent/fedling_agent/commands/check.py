@@ -1,12 +1,15 @@
 """`fedling-agent check`: what a person should look at before asking somebody else."""
 
 import argparse
+import time
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 from fedling_agent.commands import installation, mqtt_check, status, volatile
 from fedling_agent.commands.installation import Installation
 from fedling_agent.conditions import watcher
+from fedling_agent.service import report
 from fedling_agent.store import identity
 from fedling_agent.store.store import Store
 from fedling_protocol.command import output
@@ -52,7 +55,25 @@ def _identity(where: Installation) -> str:
     if me is None:
         raise Missing(f"{where.state}: no key yet; make one with: fedling-agent init")
     warning = volatile.warning(where.state)
-    return f"device {me.device}{'; ' if warning else ''}{warning}"
+    member = _member(where, me.device)
+    return "; ".join(word for word in (f"device {me.device}", member, warning) if word)
+
+
+def _member(where: Installation, device: str) -> str:
+    """Say of which fleet the device is, until when. Raises Missing: it was put out of it."""
+    try:
+        store = Store(where.state, read_only=True)
+    except Missing:  # made by init, never run
+        return ""
+    with closing(store):
+        own = report.certificate_of(store, device)
+    if own is None:
+        return ""
+    if own.revoked:
+        raise Missing(report.revoked_words(own.fleet))
+    name = f" as {own.name}" if own.name else ""
+    day = time.strftime("%Y-%m-%d", time.gmtime(own.until_s))
+    return f"in {own.fleet}{name}" + (f", until {day}, renewed before" if own.until_s else "")
 
 
 def _streams(where: Installation) -> str:

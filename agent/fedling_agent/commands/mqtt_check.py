@@ -103,7 +103,14 @@ class _Check:
 
     @property
     def _certificate(self) -> bytes:
-        topic = self._topics.of(Kind.KEYS, AGGREGATOR)
+        return self._heard(self._topics.of(Kind.KEYS, AGGREGATOR))
+
+    @property
+    def _chain(self) -> bytes:
+        """The successors of the root key, if it has any."""
+        return self._heard(self._topics.of(Kind.ROOTS))
+
+    def _heard(self, topic: str) -> bytes:
         return next((payload for at, payload in self._probe.heard if at == topic and payload), b"")
 
     @property
@@ -121,6 +128,8 @@ class _Check:
         trust = Trust(self._topics, self._config.root_public)
         if not self._certificate:
             return []
+        if self._chain:
+            trust.open(self._topics.of(Kind.ROOTS), self._chain)
         trust.open(self._topics.of(Kind.KEYS, AGGREGATOR), self._certificate)
         found = []
         for topic, payload in self._plans.items():

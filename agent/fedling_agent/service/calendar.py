@@ -18,6 +18,15 @@ class Calendar:
         self._at = clock.now()  # when that was known
         self._ahead_s = 0.0
 
+    @property
+    def clock_s(self) -> int:
+        """Unix time as the clock of the device says, unless it was found to be ahead.
+
+        Others' certificates are compared with it. The floor says when to renew our own, no more:
+        one certificate that a wrong clock dated would end all of them, and what could tell better.
+        """
+        return int(self._clock.wall() - self._ahead_s)
+
     def now_s(self) -> int:
         """Unix time, as well as it is known."""
         floor = self._floor_s + self._clock.now() - self._at

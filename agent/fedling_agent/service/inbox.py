@@ -48,12 +48,16 @@ class Inbox:
         self._asked = asked
         self._now_s = now_s
         self._aggregators = topics.of(Kind.KEYS, AGGREGATOR)
+        self._certificates = self._aggregators.removesuffix(AGGREGATOR)  # how their topics begin
+        self._wanted = frozenset(topics.subscriptions(Kind.KEYS, device=device))
         self._foreign = False  # the last certificate of an aggregator was not the root's
 
     def open(self, topic: str, payload: bytes, emptied: bool) -> Received:
         """What it says, if it may say that here to us. Raises Refused."""
         if emptied:
             raise Refused(Reason.SIZE, "larger than any message may be")
+        if topic.startswith(self._certificates) and topic not in self._wanted:
+            raise Refused(Reason.TOPIC, "of another device")  # which would be kept, and never used
         received = self._open(topic, payload)
         address = received.address
         if address.kind.from_device:

@@ -30,6 +30,7 @@ from fedling_protocol.wire.trust import Received
 log = logging.getLogger(__name__)
 
 LOOK_S = 3600.0  # the calendar may jump: it is looked at so often
+SOON_S = 20.0  # a fleet that comes back at once, all of it late, asks within so long
 FIRST_S, LONGEST_S = 60.0, 6 * 3600.0  # between two questions without an answer
 NONCE = 16
 
@@ -105,12 +106,12 @@ class Renewal:
         """The aggregator says so: whatever our clock says, it is time."""
         if not self._wanted and not self._closed:
             self._wanted = True
-            self._set(self._backoff.next_s())
+            self._set(SOON_S * self._hands.draw())
 
     def connected(self) -> None:
         """What was asked on the last connection may be lost."""
         if self._due:
-            self._set(self._backoff.next_s())
+            self._set(SOON_S * self._hands.draw())
 
     def close(self) -> None:
         """Ask no more."""

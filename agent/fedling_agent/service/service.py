@@ -131,7 +131,7 @@ class Service:
         self.vouching = Vouching(store.vouched, self.writer, self.calendar.signed)
         self.inbox = Inbox(
             clock, topics, config.root_public, device, store.vouched, self.books, self._asked,
-            self.calendar.now_s,
+            lambda: self.calendar.clock_s,
         )  # fmt: skip
         self.outbox = Outbox(
             clock, link, store.ledger, store.spool, self.writer, self.books, topics, identity,

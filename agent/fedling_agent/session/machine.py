@@ -428,11 +428,12 @@ def join(s: Session, plan_id: bytes, have: bytes | None, now: int, do: list[Acti
     nonce = value[:8]
     due = now + s.timing.retry_ms + jitter(s.timing, value, s.tries)
     do.append(SendJoin(plan_id, nonce, have))
-    phase = Joining(plan_id, have, nonce, now, due)
-    s = replace(s, phase=phase, dice=dice, tries=s.tries + 1)
     paid = max(s.paid_ms, now) + s.timing.retry_ms
     again = paid - MOST_JOINS * s.timing.retry_ms
-    return replace(s, paid_ms=paid, ask_ms=again if again > now else s.ask_ms)
+    return replace(
+        s, phase=Joining(plan_id, have, nonce, now, due), dice=dice, tries=s.tries + 1,
+        paid_ms=paid, ask_ms=again if again > now else s.ask_ms,
+    )  # fmt: skip
 
 
 Handler = Callable[[Session, Any, int, list[Action]], Session]  # each takes its own event

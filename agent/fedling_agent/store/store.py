@@ -15,9 +15,9 @@ from fedling_agent.store.plans import Plans
 from fedling_agent.store.recordings import Bounds, Recordings
 from fedling_agent.store.spool import Spool
 from fedling_agent.store.vouched import Vouched
-from fedling_protocol.disk import durable
+from fedling_protocol.disk import durable, second_look
 from fedling_protocol.disk.database import not_one
-from fedling_protocol.disk.errors import BadDatabase, writing
+from fedling_protocol.disk.errors import BadDatabase, CannotWrite, writing
 from fedling_protocol.wire.messages import Plan, Rest
 
 log = logging.getLogger(__name__)
@@ -80,16 +80,23 @@ class Store:
         why: BadDatabase,
         alive: Callable[[], None] = lambda: None,
     ) -> "Store":
-        """Put the database aside, and begin with what can be read of it. Raises CannotWrite."""
+        """Put the database aside, and begin with what can be read of it.
+
+        Raises CannotWrite, also where it is sound, and the disk did not read it well.
+        """
         path = directory / NAME
-        with writing(str(path)), closing(open_database(aside.begin_filling(path))) as new:
-            saved = aside.salvage(path, new, alive)
-        put = aside.end_filling(path, now_s)
-        log.error(
-            "%s; it is now %s, and a new one was begun: %d recordings could be saved",
-            why, put.name, saved,
-        )  # fmt: skip
-        return cls(directory, bounds)
+        second_look.confirm(path, why, alive)
+        try:
+            with writing(str(path)), closing(open_database(aside.begin_filling(path))) as new:
+                saved = aside.salvage(path, new, alive)
+            put = aside.end_filling(path, now_s)
+            log.error(
+                "%s; it is now %s, and a new one was begun: %d recordings could be saved",
+                why, put.name, saved,
+            )  # fmt: skip
+            return cls(directory, bounds)
+        except BadDatabase as error:  # of what was just written: as it was, at the next start
+            raise CannotWrite(str(path), f"the disk is failing: {error}") from error
 
     def aside(self) -> list[Path]:
         """List the files of a damaged database that was put aside: they hold examples, too."""

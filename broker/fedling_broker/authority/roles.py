@@ -37,7 +37,7 @@ DUTIES: Final[Mapping[Role, Duty]] = MappingProxyType(
     }
 )
 OFFICES: Final[Mapping[str, Role]] = MappingProxyType(
-    {AGGREGATOR: Role.AGGREGATOR, AUTHORITY: Role.AUTHORITY}
+    {AUTHORITY: Role.AUTHORITY, AGGREGATOR: Role.AGGREGATOR}
 )
 
 

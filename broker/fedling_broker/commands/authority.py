@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedling_broker import agreement
-from fedling_broker.authority import certificates, directory, roles
+from fedling_broker.authority import certificates, directory, roles, signing
 from fedling_broker.authority.directory import Directory
 from fedling_broker.authority.roles import ROOT, role_of
 from fedling_broker.commands import installation
@@ -20,6 +20,7 @@ from fedling_protocol.command import output
 from fedling_protocol.disk import durable, given, lock
 from fedling_protocol.disk.errors import CannotWrite, Missing, writing
 from fedling_protocol.exits import Exit
+from fedling_protocol.moments import day
 from fedling_protocol.wire import identity
 from fedling_protocol.wire.identity import SigningKey
 from fedling_protocol.wire.names import AGGREGATOR, AUTHORITY, is_device, is_name
@@ -67,7 +68,7 @@ def opened(args: argparse.Namespace) -> Iterator[Here]:
 def init(args: argparse.Namespace) -> Exit:
     root = installation.given_root_key(args)
     if args.directory is not None:
-        made = directory.create(args.directory, args.fleet, root, int(time.time()))
+        made = directory.create(args.directory, args.fleet, root, signing.now_s())
     else:
         with installation.opened(args) as (found, store):
             made = begin(found, store, root)
@@ -83,7 +84,7 @@ def begin(found: Config, store: Store, root: SigningKey | None) -> Directory:
         raise Missing(
             f"{found.path}: the fleet has a root key already; name its file: --root-key FILE"
         )
-    directory.create(found.authority, found.file.fleet, root, int(time.time()))
+    directory.create(found.authority, found.file.fleet, root, signing.now_s())
     with directory.alone(found.authority) as own:
         return agreement.settle(found, store, own)
 
@@ -126,9 +127,9 @@ def _row(own: Directory, owner: str, now_s: int) -> dict[str, object]:
     if data is None:
         return row
     found = certificates.read(data)
-    row |= {"serial": found.serial, "until": installation.day(found.until_s)}
+    row |= {"serial": found.serial, "until": _day(found.until_s)}
     due_s = roles.Term(found.issued_s, found.until_s).due_s(role_of(owner))
-    return row | {"renew": "now" if 0 < due_s < now_s else installation.day(due_s) or ""}
+    return row | {"renew": "now" if 0 < due_s < now_s else _day(due_s) or ""}
 
 
 # --- certify, rotate, take-root ------------------------------------------------------------------
@@ -153,7 +154,7 @@ def certify(args: argparse.Namespace) -> Exit:
 def _certify(
     own: Directory, args: argparse.Namespace, key: bytes, root: SigningKey | None
 ) -> Directory:
-    now_s = int(time.time())
+    now_s = signing.now_s()
     if args.owner == AGGREGATOR:
         return own.office(AGGREGATOR, key, _root(own, root), now_s)
     check_device(args.owner, key, args.name)
@@ -187,19 +188,20 @@ def _rotate_aggregator(here: Here, root: SigningKey) -> None:
     """While `serve` runs it signs with the key that it has: it has to end first."""
     if here.found is None:
         raise Missing("the online key is where the aggregator is: run this there")
+    now_s = signing.now_s()  # before there is a key that nobody certifies
     with lock.exclusive(here.found.state_dir, PROGRAM):
         new = directory.new_key(here.found.state_dir / ONLINE_KEY)
-        here.agree(here.own.office(AGGREGATOR, new.public, root, int(time.time())))
+        here.agree(here.own.office(AGGREGATOR, new.public, root, now_s))
 
 
 def _rotate_authority(here: Here, root: SigningKey) -> None:
-    here.agree(here.own.rotate_authority(root, int(time.time())))
+    here.agree(here.own.rotate_authority(root, signing.now_s()))
 
 
 def _rotate_root(here: Here, root: SigningKey) -> None:
     aggregator = here.own.bundle.envelopes.get(AGGREGATOR)
     key = None if aggregator is None else certificates.read(aggregator).key
-    here.agree(here.own.rotate_root(root, key, int(time.time())))
+    here.agree(here.own.rotate_root(root, key, signing.now_s()))
 
 
 ROTATE = {
@@ -270,3 +272,8 @@ def file_of(path: Path) -> str:
     """Read a file of certificates that a person names. Raises Missing, BadInput."""
     with given.opened(path) as file:
         return file.read(installation.MOST_CERTIFICATES).decode(errors="replace")
+
+
+def _day(seconds: int) -> str | None:
+    """Write the day of a Unix time; None: there is none."""
+    return day(seconds) if seconds else None

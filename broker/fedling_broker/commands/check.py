@@ -4,7 +4,7 @@ import argparse
 import time
 from dataclasses import asdict
 
-from fedling_broker.commands import installation, mqtt_check
+from fedling_broker.commands import ages, installation, mqtt_check
 from fedling_broker.commands.mqtt_check import Tried
 from fedling_broker.config import Config
 from fedling_broker.service import notices
@@ -24,6 +24,8 @@ def run(args: argparse.Namespace) -> Exit:
         installation.check_certificates(found, devices)
         tasks, wrong = _parse_tasks(store)
         wrong += _stopped(found)
+        now_s = int(time.time())
+        ends, soon = ages.faults(devices, now_s), ages.notes(found, devices, now_s)
         facts = {
             "config": str(found.path),
             "state": str(found.state_dir),
@@ -36,10 +38,12 @@ def run(args: argparse.Namespace) -> Exit:
     with found.acting():  # this may take seconds: the database is closed
         tried = mqtt_check.run(found, tasks)
     if args.json:
-        output.print_json(facts | {"wrong": wrong, "mqtt": asdict(tried)})
+        keys = {"faults": ends, "notes": soon}
+        output.print_json(facts | {"wrong": wrong, "keys": keys, "mqtt": asdict(tried)})
     else:
         _tell(facts, wrong, found.file.mqtt.address, tried)
-    return Exit.FAILED if tried.faults or wrong else Exit.OK
+        _tell_of_keys(ends, soon)
+    return Exit.FAILED if tried.faults or wrong or ends else Exit.OK
 
 
 def _parse_tasks(store: Store) -> tuple[list[Task], list[str]]:
@@ -73,3 +77,9 @@ def _tell(facts: dict[str, object], wrongs: list[str], address: str, tried: Trie
         + [("MQTT broker", well)] * (not tried.faults)
         + [("MQTT broker", f"{note}  {word}") for word in tried.notes]
     )
+
+
+def _tell_of_keys(ends: list[str], soon: list[str]) -> None:
+    wrong, note = output.paint("WRONG", output.RED), output.paint("note", output.YELLOW)
+    rows = [(wrong, why) for why in ends] + [(note, word) for word in soon]
+    output.print_pairs([("keys", f"{sort}  {words}") for sort, words in rows])

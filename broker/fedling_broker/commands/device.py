@@ -3,14 +3,16 @@
 import argparse
 import sys
 import time
+from collections.abc import Mapping, Sequence
 
 from fedling_broker import agreement
-from fedling_broker.authority import certificates, roles
+from fedling_broker.authority import certificates, roles, signing
 from fedling_broker.authority.certificates import Bundle
 from fedling_broker.commands import authority, installation
 from fedling_broker.commands.states import listen
 from fedling_broker.store.devices import OFFICES, Certified, DeviceError, Devices
 from fedling_broker.store.rounds import Part
+from fedling_broker.store.tls_certificates import TlsCertificate
 from fedling_protocol.command import output
 from fedling_protocol.disk.errors import Missing
 from fedling_protocol.exits import Exit
@@ -34,7 +36,7 @@ def add(args: argparse.Namespace) -> Exit:
     with authority.opened(args) as here:
         assert here.found is not None
         assert here.store is not None
-        term = roles.term(Role.DEVICE, int(time.time()), args.name)
+        term = roles.term(Role.DEVICE, signing.now_s(), args.name)
         devices = Devices(here.store.database, here.found.topics)
         devices.certify(args.device, key, here.own.authority_key(), term)
     output.print_answer(
@@ -72,13 +74,16 @@ def list_(args: argparse.Namespace) -> Exit:
         parts: dict[str, list[Part | None]] = {}
         for part in store.rounds.parts():
             parts.setdefault(part.device, []).append(part)
+        copies = store.tls_certificates.copies(int(time.time()))
     if args.live:
         states = listen(found, devices)
         if devices and not states:
             print(NOTHING_CAME, file=sys.stderr)
     now_s = int(time.time())
     rows = [
-        _listed(device, part, now_s, as_json=args.json) | _said(device, states)
+        _listed(device, part, now_s, as_json=args.json)
+        | _copies(copies.get(device.id, []), as_json=args.json)
+        | _said(device, states)
         for device in devices
         for part in parts.get(device.id, [None])
     ]
@@ -87,7 +92,25 @@ def list_(args: argparse.Namespace) -> Exit:
         shown, as_json=args.json, empty="no devices; see: fedling-broker device invite"
     )
     output.print_more(args, "the first", more=len(rows) > len(shown))
+    if copies and not args.json:
+        _tell_copies(devices, copies)
     return Exit.OK
+
+
+def _copies(copies: Sequence[TlsCertificate], *, as_json: bool) -> dict[str, object]:
+    """Both sides of an identity that two boards seem to have."""
+    keys = [{"tls_key": one.key.hex(), "asked_s": one.issued_s} for one in copies]
+    return {"copies": keys} if as_json else {}
+
+
+def _tell_copies(
+    devices: Sequence[Certified], copies: Mapping[str, Sequence[TlsCertificate]]
+) -> None:
+    names = {device.id: device.term.name or device.id for device in devices}
+    for owner, both in copies.items():
+        asked = ", ".join(f"key {one.key.hex()[2:10]} at {moment(one.issued_s)}" for one in both)
+        words = f"{names.get(owner, owner)} asked with several keys for TLS ({asked}): was its"
+        print(output.paint(f"{words} state copied, and is the copy in use?", output.YELLOW))
 
 
 def _listed(

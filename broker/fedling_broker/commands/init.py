@@ -1,12 +1,11 @@
 """`fedling-broker init`: keys, authority, secret, database, broker.toml."""
 
 import argparse
-import time
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 from fedling_broker import agreement, config
-from fedling_broker.authority import directory
+from fedling_broker.authority import directory, signing
 from fedling_broker.authority.directory import Directory
 from fedling_broker.commands import installation
 from fedling_broker.config import ONLINE_KEY, SECRET, UNIT, BrokerFile, Config
@@ -25,17 +24,10 @@ from fedling_protocol.wire.names import AGGREGATOR
 
 
 def run(args: argparse.Namespace) -> Exit:
-    path: Path = args.config or Path(config.FILE)
-    root, new = installation.given_root_key(args), not path.exists()
-    if new:
-        _write(args, path, root)
-    found = config.load(path)
-    if root is not None and args.trust is None:
-        _check(found, root)
-    with found.acting():
-        certified = _make(found, root)
+    new = not _path(args).exists()
+    found, certified = make(args)
     facts = {
-        "config": str(path),
+        "config": str(found.path),
         "written": new,
         "fleet": found.file.fleet,
         "state": str(found.state_dir),
@@ -44,6 +36,23 @@ def run(args: argparse.Namespace) -> Exit:
     }
     output.print_answer("\n".join(_words(found, new, certified)), facts, as_json=args.json)
     return Exit.OK
+
+
+def make(args: argparse.Namespace) -> tuple[Config, bool]:
+    """Make what is missing; the configuration, and whether the online key is certified."""
+    path, root = _path(args), installation.given_root_key(args)
+    if not path.exists():
+        _write(args, path, root)
+    found = config.load(path)
+    if root is not None and args.trust is None:
+        _check(found, root)
+    with found.acting():
+        return found, _make(found, root)
+
+
+def _path(args: argparse.Namespace) -> Path:
+    path: Path = args.config or Path(config.FILE)
+    return path
 
 
 def _check(found: Config, root: SigningKey) -> None:
@@ -67,7 +76,7 @@ def _make(found: Config, root: SigningKey | None) -> bool:
         online = identity.ensure_key(found.state_dir / ONLINE_KEY)
         identity.ensure_secret(found.state_dir / SECRET)
     if root is not None:
-        directory.create(found.authority, found.file.fleet, root, int(time.time()))
+        directory.create(found.authority, found.file.fleet, root, signing.now_s())
     store = Store(found.state_dir)
     try:
         agreement.agree(found, store)
@@ -78,7 +87,7 @@ def _make(found: Config, root: SigningKey | None) -> bool:
         if not (found.authority / directory.SETTINGS).exists():
             return False
         with directory.alone(found.authority) as here:
-            signer, now_s = root or here.root_key(), int(time.time())
+            signer, now_s = root or here.root_key(), signing.now_s()
             made = here.office(AGGREGATOR, online.public, signer, now_s)
             agreement.settle(found, store, made)
         return True
@@ -121,7 +130,7 @@ def _write(args: argparse.Namespace, path: Path, root: SigningKey | None) -> Non
         with writing(str(path.parent)):
             path.parent.mkdir(exist_ok=True)
         with _acting(planned):
-            made = directory.create(planned.authority, args.fleet, root, int(time.time()))
+            made = directory.create(planned.authority, args.fleet, root, signing.now_s())
         if made.file.fleet != args.fleet:
             raise SettingsError(f"{made.path}: is the authority of fleet {made.file.fleet}")
         key = made.first_root
@@ -145,15 +154,33 @@ def _text(args: argparse.Namespace, root_key: bytes) -> str:
         host=settings.quoted(args.host),
         port=args.port or (TLS_PORT if args.tls else PLAIN_PORT),
         security=_security(args),
+        more=_more(args),
     )
+
+
+def _more(args: argparse.Namespace) -> str:
+    """Write the tables that a server of ours has, and an aggregator at another's broker has not."""
+    host, port, files = args.enrolment_host, args.enrolment_port, args.mosquitto
+    lines = ["", "[enrolment]"] if host or port else []
+    lines += [f"host = {settings.quoted(host)}"] * bool(host) + [f"port = {port}"] * bool(port)
+    lines += ["", "[mosquitto]", f"files = {settings.quoted(files)}"] if files else []
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _security(args: argparse.Namespace) -> str:
     """Write the keys of [mqtt] that say how safe the way to the MQTT broker is."""
     lines = [f"tls = {str(args.tls).lower()}"]
     files = ((key, getattr(args, key)) for key in TLS_FILES)
-    lines += [f"{key} = {settings.quoted(str(file.absolute()))}" for key, file in files if file]
+    lines += [f"{key} = {settings.quoted(_seen(args, file))}" for key, file in files if file]
+    name = f"server_name = {settings.quoted(args.server_name)}"
+    lines += [name] * bool(args.server_name)
     return "\n".join(lines + ["allow_plaintext = true"] * args.allow_plaintext)
+
+
+def _seen(args: argparse.Namespace, file: Path) -> str:
+    """Write a path as broker.toml means it: what is beside it moves with it."""
+    folder, file = _path(args).absolute().parent, file.absolute()
+    return str(file.relative_to(folder) if file.is_relative_to(folder) else file)
 
 
 def _state(path: Path | None) -> str:

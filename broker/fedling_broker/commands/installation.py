@@ -4,7 +4,6 @@ import argparse
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -79,11 +78,6 @@ def given_root_key(args: argparse.Namespace) -> SigningKey | None:
         return None
     bare = mounts.kind(path.absolute().parent) in mounts.WITHOUT_MODES
     return identity.load_key(path, private=not bare)
-
-
-def day(seconds: int) -> str | None:
-    """Write a Unix time as a day; None: there is none."""
-    return datetime.fromtimestamp(seconds, UTC).date().isoformat() if seconds else None
 
 
 def secret(found: Config) -> bytes:

@@ -11,14 +11,16 @@ from functools import partial
 
 from fedling_broker import agreement
 from fedling_broker.authority import vouching
-from fedling_broker.commands import installation
+from fedling_broker.authority.signing import BUILT_S
+from fedling_broker.commands import ages, installation
+from fedling_broker.commands.admission import Admission
 from fedling_broker.config import UNIT, Config
 from fedling_broker.service.service import Ports, Service
-from fedling_broker.store.database import PROGRAM
+from fedling_broker.store.database import FILE, PROGRAM
 from fedling_broker.store.devices import Devices
 from fedling_broker.store.store import Store
-from fedling_protocol.disk import lock, ownership
-from fedling_protocol.disk.errors import CannotWrite, WrongTables
+from fedling_protocol.disk import lock, ownership, second_look
+from fedling_protocol.disk.errors import BadDatabase, CannotWrite, WrongTables
 from fedling_protocol.disk.ownership import NotOurs
 from fedling_protocol.exits import Exit
 from fedling_protocol.moments import moment
@@ -27,7 +29,7 @@ from fedling_protocol.net.credentials import Access
 from fedling_protocol.net.link import MqttLink
 from fedling_protocol.net.mqtt import new_client
 from fedling_protocol.net.ports import Broker, Link, Owner
-from fedling_protocol.runtime import logs, memory, sdnotify
+from fedling_protocol.runtime import logs, memory, sdnotify, watchdog
 from fedling_protocol.runtime.backoff import Backoff
 from fedling_protocol.runtime.ending import Ending
 from fedling_protocol.runtime.loop import Loop
@@ -37,8 +39,6 @@ from fedling_protocol.settings import SettingsError
 from fedling_protocol.wire.identity import IdentityError
 
 log = logging.getLogger(__name__)
-
-BUILT_S = 1_750_000_000  # a clock before 2025 was never set: epochs and serials would be too low
 
 
 def run(args: argparse.Namespace) -> Exit:
@@ -51,9 +51,10 @@ def run(args: argparse.Namespace) -> Exit:
         now = moment(time.time())
         log.warning("the clock says %s: set it, or devices ignore this aggregator", now)
     with lock.exclusive(found.state_dir, PROGRAM):
-        store = Store(found.state_dir, alone=True)
+        store = _open(found)
         try:
             agreement.agree(found, store)
+            _warn(found, store)
             key, secret = installation.online_key(found), installation.secret(found)
             with _ports(found, credentials.load(found.file.mqtt)) as (loop, ports):
                 load = partial(vouching.load, found.authority)
@@ -65,6 +66,22 @@ def run(args: argparse.Namespace) -> Exit:
             store.close()
     ending.finish()
     return Exit.OK
+
+
+def _warn(found: Config, store: Store) -> None:
+    """Say what of the keys needs the operator."""
+    devices, now_s = Devices(store.database, found.topics), int(time.time())
+    for words in (*ages.faults(devices, now_s), *ages.notes(found, devices, now_s)):
+        log.warning("%s", words)
+
+
+def _open(found: Config) -> Store:
+    """Open the state. Raises CannotWrite, WrongTables; BadDatabase: it is damaged for good."""
+    try:
+        return Store(found.state_dir, alone=True)
+    except BadDatabase as error:
+        second_look.confirm(found.state_dir / FILE, error, watchdog.in_long_work())
+        raise
 
 
 def _why_not(args: argparse.Namespace) -> str:
@@ -96,7 +113,15 @@ def _ports(found: Config, access: Access) -> Iterator[tuple[Loop, Ports]]:
     disk, compute = ThreadWorker(loop, "disk"), ThreadWorker(loop, "compute")
     try:
         make_link = partial(_link, loop, found, access)
-        yield loop, Ports(loop, disk, compute, make_link, random.random, sdnotify.status)
+        admission = Admission(found, partial(_link, loop, found))
+        yield (
+            loop,
+            Ports(
+                *(loop, disk, compute, make_link, random.random, sdnotify.status),
+                admission.write,
+                admission.cutter(loop, disk),
+            ),
+        )
     finally:
         compute.close()
         disk.close()

@@ -61,19 +61,25 @@ class Files:
                 self._put(PASSWORDS, b"")
 
     def tell(
-        self, topics: Topics, revoked: Iterable[str], crl: bytes, logins: Iterable[Login]
+        self, topics: Topics, revoked: Iterable[str], crl: bytes | None, logins: Iterable[Login]
     ) -> bool:
         """Write whom to let in; whether anything differs from before. Raises CannotWrite.
 
-        revoked: device ids; crl: of their certificates, PEM; logins: of tokens that count
+        revoked: device ids; crl: of their certificates, PEM, None: it is kept elsewhere;
+        logins: of tokens that count
         """
         with writing(str(self.directory)):
             put = [
-                self._put(REVOKED, crl),
+                crl is not None and self._put(REVOKED, crl),
                 self._put(ACCESS, access.of_devices(topics, revoked).encode()),
                 self._put(PASSWORDS, self._passwords(logins).encode()),
             ]
         return any(put)
+
+    def tell_revoked(self, crl: bytes) -> bool:
+        """Write the revocation list alone; whether it differs. Raises CannotWrite."""
+        with writing(str(self.directory)):
+            return self._put(REVOKED, crl)
 
     def stamp(self) -> Stamp:
         """What changes when one of the files does."""

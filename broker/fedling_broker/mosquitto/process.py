@@ -46,6 +46,11 @@ def executable() -> str:
     return found
 
 
+def own_user() -> str:
+    """Whom mosquitto is told to stay, since as root it becomes another; nobody else can be one."""
+    return pwd.getpwuid(0).pw_name if os.geteuid() == 0 else ""
+
+
 def free_port() -> int:
     """Find a TCP port of 127.0.0.1 that nobody held a moment ago."""
     with socket.socket() as probe:
@@ -163,7 +168,7 @@ class Mosquitto:
             self.port,
             HERE,
             self._tls,
-            user=pwd.getpwuid(os.geteuid()).pw_name,
+            user=own_user(),
             state=str(self.directory.absolute()) if self._persistence else "",
             more=self._settings,
         ).text()

@@ -9,7 +9,10 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from fedling_broker.mosquitto.configuration import SLOTS
 from fedling_broker.mosquitto.passwords import Login
+from fedling_broker.store.devices import Devices
+from fedling_broker.store.store import Store
 from fedling_protocol.runtime import mishaps
 from fedling_protocol.runtime.loop import Clock
 from fedling_protocol.runtime.worker import Worker
@@ -32,6 +35,27 @@ class Guests:
     serials: frozenset[int] = frozenset()
     logins: frozenset[Login] = frozenset()
     able: frozenset[str] = frozenset()
+
+
+def read(devices: Devices, store: Store, now_s: Callable[[], int]) -> Guests:
+    """Look up who they are."""
+    now, revoked = now_s(), [device.id for device in devices.revoked()]
+    logins = set()
+    for invitation in store.invitations.live(now):
+        token = invitation.token
+        password = token.password
+        logins |= {Login(token.user(slot), password) for slot in range(SLOTS)}
+    return Guests(
+        frozenset(revoked),
+        frozenset(store.tls_certificates.revoked()),
+        frozenset(logins),
+        frozenset(device for device in revoked if _is_able(store, device, now)),
+    )
+
+
+def _is_able(store: Store, device: str, now_s: int) -> bool:
+    """Whether it may have a connection: one of its certificates has not ended by itself."""
+    return any(not one.until_s or one.until_s > now_s for one in store.tls_certificates.of(device))
 
 
 class Gate:

@@ -12,6 +12,7 @@ from functools import partial
 from fedling_broker.authority import certificates, roles
 from fedling_broker.authority.certificates import ROOTS
 from fedling_broker.authority.roles import DAY_S
+from fedling_broker.authority.signing import BUILT_S
 from fedling_broker.authority.vouching import Vouching
 from fedling_broker.service.counters import Counters
 from fedling_broker.service.publisher import Publisher
@@ -25,7 +26,6 @@ from fedling_protocol.runtime.throttle import Throttle
 from fedling_protocol.wire import enrolment
 from fedling_protocol.wire.messages import Enrol, Enrolled, EnrolReason, Grant, Role
 from fedling_protocol.wire.names import AGGREGATOR, AUTHORITY
-from fedling_protocol.wire.refused import Reason, Refused
 from fedling_protocol.wire.token import Token
 
 log = logging.getLogger(__name__)
@@ -88,7 +88,7 @@ class Registrar:
         self._strangers = Throttle(STRANGERS, 1.0)
 
     def enrol(self, device: str, ask: Enrol) -> None:
-        """Answer a device whose message was verified with the key in it. Raises Refused."""
+        """Answer a device whose message was verified with the key in it."""
         token = None
         try:
             invitation = self._invitation(ask)
@@ -174,6 +174,8 @@ class Registrar:
     def _certify(
         self, device: str, key: bytes, name: str, vouching: Vouching, now_s: int
     ) -> Certified:
+        if now_s < BUILT_S:  # what is certified now would be over as soon as the clock is right
+            raise Refusal(EnrolReason.BUSY)
         term = roles.term(Role.DEVICE, now_s, name)
         known = self._devices.find(device)
         if known is not None and known.term == term:
@@ -195,12 +197,17 @@ class Registrar:
         for one in made:
             if (one.key, one.until_s) == (tls_key, until_s):
                 return one.der
-        if sum(abs(now_s - one.issued_s) < DAY_S for one in made) >= MOST_A_DAY:
+        lately = [one for one in made if abs(now_s - one.issued_s) < DAY_S]
+        if len(lately) >= MOST_A_DAY:
             raise Refusal(EnrolReason.BUSY)
-        try:
-            der = vouching.client(owner, tls_key, term.until_s)
-        except ValueError as error:
-            raise Refused(Reason.SHAPE, "a key for TLS that is no point of its curve") from error
+        if lately:
+            log.warning(
+                "%s asks with another key for TLS than %d s ago: was its state copied, and is the"
+                " copy in use? see: fedling-broker device list",
+                owner,
+                now_s - lately[0].issued_s,
+            )
+        der = vouching.client(owner, tls_key, term.until_s)
         self._tls.forget_old(owner, now_s)
         self._tls.add(TlsCertificate(owner, tls_key, der, now_s, until_s))
         return der

@@ -57,7 +57,7 @@ def add_up(
 ) -> Slices[None]:
     """Add the members' updates on disk. sizes: tells how large one is
 
-    lost: takes those that are not whole any more; None: raises Damaged.
+    lost: takes those that are not whole any more; None: raises Damaged. Raises it as stored() does.
     """
     for member, update in stored(rounds, plan_id, members, lost):
         add(total, update, sizes(member, update), limits)
@@ -70,12 +70,15 @@ def stored(
     members: Iterable[DecisionRow],
     lost: list[Lost] | None = None,
 ) -> Iterator[tuple[DecisionRow, Update]]:
-    """Read the members' updates on disk, one after the other. lost: as in add_up()"""
+    """Read the members' updates on disk, one after the other. lost: as in add_up()
+
+    Raises Damaged, too, for as long as a disk that fails may give one back: it was receipted.
+    """
     for member in members:
         try:
             update = read(rounds.update(plan_id, member))
         except Damaged as damaged:
-            if lost is None:
+            if lost is None or rounds.may_come_back(plan_id, damaged):
                 raise
             lost.append(Lost(member.device, str(damaged)))
             continue

@@ -10,8 +10,10 @@ from functools import partial
 
 from fedling_broker.authority.vouching import Vouching
 from fedling_broker.config import Config, KeepUpdates
+from fedling_broker.service import gate as gate_room
 from fedling_broker.service import notices as notices_file
 from fedling_broker.service.counters import Counters
+from fedling_broker.service.gate import Gate, Guests
 from fedling_broker.service.holding import Holding
 from fedling_broker.service.inbox import Inbox
 from fedling_broker.service.notices import Notice
@@ -56,7 +58,7 @@ log = logging.getLogger(__name__)
 
 CLIENT_ID = "fedling-aggregator-{fleet}"
 LOOK_S = 1.0  # the admin verbs write to the database: it is looked at so often
-BOOKS_S = 60.0  # counters are written so often
+BOOKS_S = 60.0  # counters are written so often, and tokens end so late at most
 WAIT_S = 60  # a device of a task that is stopped is told to wait for so long at least
 MOST_WAITING = 160 << 20  # bytes of messages that wait for a slow disk; further ones are dropped
 
@@ -71,6 +73,8 @@ class Ports:
     make_link: MakeLink
     draw: Callable[[], float]  # random.random: spreads retries
     status: Callable[[str], object]  # one line for whoever watches the service
+    admit: Callable[[Guests], None] | None = None  # tells the MQTT broker whom to let in; blocks
+    cut: Callable[[str], None] | None = None  # puts a revoked device off
 
 
 class Service:
@@ -112,6 +116,10 @@ class Service:
             Place(*config.for_devices, config.root_key),
             vouching,
         )
+        self.gate: Gate | None = None
+        if ports.admit is not None and ports.cut is not None:
+            read = partial(gate_room.read, devices, store, self._now_s)
+            self.gate = Gate(clock, ports.disk, read, ports.admit, ports.cut)
         self.sweeper = Sweeper(store.withdrawn, self.turns, self.publisher)
         self._status = ports.status
         self._parts = parts = Parts(
@@ -210,6 +218,14 @@ class Service:
                 self.runners.gone(device)
             self.runners.look()
             self.sweeper.look()
+            self._look_at_gate()
+
+    def _look_at_gate(self) -> None:
+        if self.gate is not None:
+            self.gate.look()
+
+    def _now_s(self) -> int:
+        return int(self.clock.wall())
 
     def _begin_epoch(self) -> None:
         """Nothing is said before it is on disk."""
@@ -275,6 +291,7 @@ class Service:
         self.link.take_traffic()
         if self._working:
             self.turns.run(self._write_counts)
+            self.turns.run(self._look_at_gate)
         self.clock.after(BOOKS_S, self._keep_books)
 
     def _write_counts(self) -> None:

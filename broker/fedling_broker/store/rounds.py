@@ -1,6 +1,7 @@
 """The rounds of each task: plans, places, verdicts, and the updates that a sum is made of."""
 
 import json
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from fedling_broker.store.models import ModelRow
 from fedling_broker.store.update_log import Extent, UpdateLog
 from fedling_protocol.disk import durable
 from fedling_protocol.disk.database import Database, Fields
-from fedling_protocol.disk.errors import writing
+from fedling_protocol.disk.errors import is_of_disk, writing
 from fedling_protocol.wire.messages import Hits, PlanKind, Verdict
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -20,6 +21,7 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 LOOKED_BACK = 3  # rounds whose updates set the limits of the next one
 FAR = 4  # an update so many times longer than the limit is far off
 AGAIN = 3  # updates of a device, one after another
+PATIENCE_S = 600.0  # a disk may read in a while what it does not read now
 LOST = "lost on the aggregator's disk before a model was made of it"
 
 _PLAN = (
@@ -120,12 +122,20 @@ def boot_id() -> str:
 class Rounds:
     """The tables `plans`, `places`, `decisions`, and a log of updates for each round."""
 
-    def __init__(self, database: Database, directory: Path, boot: str | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        directory: Path,
+        boot: str | None = None,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         """boot: names the boot whose clock is used; None: this one of the kernel."""
         self._database = database
         self.directory = directory
         self._logs: dict[bytes, UpdateLog] = {}  # of the plans that are open, by id
         self.boot = boot_id() if boot is None else boot
+        self._now = now
+        self._unread: dict[bytes, float] = {}  # since when the disk does not give a plan's log
 
     def plans(self, task: str) -> list[PlanRow]:
         """By round."""
@@ -280,6 +290,13 @@ class Rounds:
         rows = self.decisions(task, plan_id)
         accepted = [row for row in rows if row.verdict == Verdict.ACCEPTED and row.reason != LOST]
         return sorted(accepted, key=lambda row: row.first)
+
+    def may_come_back(self, plan_id: bytes, damaged: Exception) -> bool:
+        """Whether it is a disk that fails to read an accepted update, and not yet for long."""
+        if not is_of_disk(damaged.__cause__):
+            return False
+        now = self._now()
+        return now < self._unread.setdefault(plan_id, now) + PATIENCE_S
 
     def parts(self) -> list[Part]:
         """What each device has done, by device and task; nothing of one that did nothing."""

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 
 from fedling_broker.authority import x509
+from fedling_broker.authority.roles import DAY_S
 from fedling_protocol.disk.database import Database
 
+COPIES_S = 30 * DAY_S  # so long two keys of one device are told
 _ROW = "SELECT owner, key, der, issued_s, until_s FROM tls_certificates"
 
 
@@ -40,6 +42,24 @@ class TlsCertificates:
         """All of one owner, newest first."""
         rows = self._database.rows(f"{_ROW} WHERE owner = ? ORDER BY issued_s DESC, serial", owner)
         return [TlsCertificate(*row) for row in rows]
+
+    def copies(self, now_s: int) -> dict[str, list[TlsCertificate]]:
+        """Devices that lately asked with two keys within a day, with the certificates of both.
+
+        A board that lost its key does so once. Two boards with one identity, as after the copy of
+        a card, do so at each renewal.
+        """
+        rows = self._database.rows(
+            "SELECT DISTINCT a.owner FROM tls_certificates AS a JOIN tls_certificates AS b"
+            " ON a.owner = b.owner AND a.key != b.key AND abs(a.issued_s - b.issued_s) < ?"
+            " WHERE a.issued_s > ?",
+            DAY_S,
+            now_s - COPIES_S,
+        )
+        return {
+            owner: [one for one in self.of(owner) if one.issued_s > now_s - COPIES_S]
+            for (owner,) in rows
+        }
 
     def revoked(self) -> set[int]:
         """Serial numbers of devices that were revoked."""

@@ -3,8 +3,6 @@
 What is there stays; a second run changes what is too old or called by other names.
 """
 
-import os
-import pwd
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,6 +15,7 @@ from fedling_broker.authority.x509 import TlsAuthority
 from fedling_broker.mosquitto import access
 from fedling_broker.mosquitto.configuration import CA, Configuration, Tls
 from fedling_broker.mosquitto.files import Files
+from fedling_broker.mosquitto.process import own_user
 from fedling_protocol.disk import durable
 from fedling_protocol.disk.errors import writing
 from fedling_protocol.net import tls_key
@@ -25,6 +24,8 @@ from fedling_protocol.wire.topics import Topics
 CONFIGURATION, LOG = "mosquitto.conf", "mosquitto.log"
 OWN_KEY, OWN_CERTIFICATE = "tls.key", "tls.crt"  # the aggregator's, in its state
 OWN_LIFE = timedelta(days=5 * 365)
+# Warnings are of patterns without %u, which are meant; a device that comes and goes is no news.
+QUIET = ("log_type error", "log_type notice", "connection_messages false")
 EARLY = timedelta(days=365)  # a server that runs for a year is started again within it
 
 
@@ -51,20 +52,21 @@ class Ground:
     def lay(self, tls: TlsAuthority, topics: Topics, hosts: Sequence[str]) -> None:
         """Make certificates and lists. Raises CannotWrite, IdentityError, ValueError."""
         Files(self.files).prepare(tls, topics, hosts)
-        self._certify_aggregator(tls, topics.fleet)
+        self.certify_aggregator(tls, topics.fleet)
 
     def configure(self, port: int, enrolment: int) -> None:
         """Write mosquitto.conf, for one that we run ourselves. Raises CannotWrite."""
         text = Configuration(
             port,
             tls=Tls(str(self.files.absolute()), enrolment),
-            user=pwd.getpwuid(os.geteuid()).pw_name,
-            more=("connection_messages false",),
+            user=own_user(),
+            more=QUIET,
         ).text()
         with writing(str(self.files)):
             durable.write_file(self.configuration, text.encode())
 
-    def _certify_aggregator(self, tls: TlsAuthority, fleet: str) -> None:
+    def certify_aggregator(self, tls: TlsAuthority, fleet: str) -> None:
+        """Make its key and certificate for TLS, in its state. Raises CannotWrite, IdentityError."""
         with writing(str(self.state)):
             public = tls_key.public(tls_key.ensure(self.state / OWN_KEY))
             path = self.state / OWN_CERTIFICATE

@@ -77,11 +77,10 @@ class VirtualWorker:
         self._closed = False
 
     def do(self, call: Callable[[], T], then: Callable[[T], None], failed: Failed) -> None:
-        run = partial(self._run, call, then, failed)
         if self._latency is None:
-            self._clock.after(0, run())
+            self._clock.after(0, self._run(call, then, failed))
             return
-        self._waiting.append(run)
+        self._waiting.append(partial(self._run, call, then, failed))
         if not self._busy:
             self._begin(self._latency() / 2)
 

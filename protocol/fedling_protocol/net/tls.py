@@ -42,6 +42,12 @@ def layer(mqtt: MqttSettings) -> Layer:
     return _layer(mqtt, tls_files.Contexts(mqtt).current)
 
 
+def layer_of_now(mqtt: MqttSettings) -> Layer:
+    """As layer(), by the files as they are now: they may be removed. Raises the same."""
+    context = tls_files.context(mqtt)
+    return _layer(mqtt, lambda: context)
+
+
 def layer_of_strangers(mqtt: MqttSettings) -> Layer:
     """Encrypt, and believe whoever answers: for who checks by other means what is said there."""
     return _layer(mqtt, tls_files.believing_anybody)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import product
 from string import Formatter
 from typing import Final
@@ -14,6 +15,7 @@ from fedling_protocol.wire.names import AGGREGATOR, AUTHORITY, NAME, WIRE_VERSIO
 from fedling_protocol.wire.refused import Reason, Refused
 
 Value = str | int | bytes
+REMEMBERED: Final = 16_384  # topics, each way, in 300 bytes each: those of a fleet come each round
 _ANY: Final = ("+",)  # MQTT's word for any one part
 
 _ROOT = re.compile(r"[A-Za-z0-9_.-]{1,32}(/[A-Za-z0-9_.-]{1,32}){0,3}")
@@ -128,6 +130,26 @@ def is_task(text: str) -> bool:
     return is_name(text) and text not in _PATTERNS.of_fleet
 
 
+@lru_cache(maxsize=REMEMBERED)
+def _address(text: str) -> Address:
+    """Parse what stands behind the prefix, or raise Refused: only good ones are remembered."""
+    pattern = _PATTERNS.find(text)
+    address = None if pattern is None else pattern.parse(text)
+    if address is None:
+        raise Refused(Reason.TOPIC, "not one of SPEC.md section 1")
+    return address
+
+
+@lru_cache(maxsize=REMEMBERED, typed=True)
+def _spelled(kind: Kind, *values: Value) -> str:
+    """Build what stands behind the prefix. Raises ValueError."""
+    pattern = _PATTERNS.of_kind[kind]
+    if len(values) != len(pattern.parts):
+        raise ValueError(f"{values!r} is not a value for each part of {kind.topic}")
+    parts = zip(pattern.parts, values, strict=True)
+    return pattern.build(_PARTS[name].spell(value) for name, value in parts)
+
+
 @dataclass(frozen=True, slots=True)
 class Topics:
     """The topics of one fleet. A wrong name is a ValueError here; a wrong topic is Refused."""
@@ -150,11 +172,7 @@ class Topics:
 
     def of(self, kind: Kind, *values: Value) -> str:
         """Build the topic of a kind, with a value for each part in braces, in the table's order."""
-        pattern = _PATTERNS.of_kind[kind]
-        if len(values) != len(pattern.parts):
-            raise ValueError(f"{values!r} is not a value for each part of {kind.topic}")
-        parts = zip(pattern.parts, values, strict=True)
-        return self._prefix + pattern.build(_PARTS[name].spell(value) for name, value in parts)
+        return self._prefix + _spelled(kind, *values)
 
     def device_subscriptions(self, device: str, tasks: Sequence[str] = ()) -> list[str]:
         """What a device keeps subscribed, of every task if none is named."""
@@ -190,12 +208,7 @@ class Topics:
         """Tell where a message came from, or raise Refused(topic), Refused(version)."""
         if not topic.startswith(self._prefix):
             raise self._elsewhere(topic)
-        text = topic[len(self._prefix) :]
-        pattern = _PATTERNS.find(text)
-        address = None if pattern is None else pattern.parse(text)
-        if address is None:
-            raise Refused(Reason.TOPIC, "not one of SPEC.md section 1")
-        return address
+        return _address(topic[len(self._prefix) :])
 
     def largest(self, topic: str) -> int:
         """How many bytes a message on this topic has at most; 0 if it is none of the fleet's."""

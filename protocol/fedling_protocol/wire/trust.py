@@ -47,7 +47,8 @@ _HEARD: Final[Mapping[Kind, frozenset[Standing]]] = {
 }
 """Which messages are heard although their key has no certificate that counts: to be answered.
 
-Roots because the chain itself vouches for the key.
+Roots because the chain itself vouches for the key. A revoked device may not have seen its
+tombstone: whoever answers its join tells it.
 """
 
 _WHY_NOT: Final[Mapping[Standing, Reason]] = {

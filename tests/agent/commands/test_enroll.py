@@ -14,11 +14,12 @@ from fedling_agent.store import tls_pair
 from fedling_agent.store.identity import KEY_FILE, SECRET_FILE
 from fedling_agent.store.store import Store
 from fedling_protocol.exits import Exit
+from fedling_protocol.wire.identity import device_id
 from fedling_protocol.wire.messages import Enrol, EnrolReason
 from fedling_protocol.wire.token import Token
 from tests.support.crash import sitecustomize as crash
 from tests.support.hand_authority import ROOT
-from tests.support.hand_fleet import HandFleet
+from tests.support.hand_fleet import HandFleet, OwnFleet
 
 SECRETS = (KEY_FILE, SECRET_FILE, tls_pair.PAIR_FILE, "store.db")
 CRASH = Path(crash.__file__).parent
@@ -91,6 +92,23 @@ def test_token_comes_by_standard_input_too(fleet: HandFleet, board: Board) -> No
     """Then it stands in no list of processes and in no history of a shell."""
     found = board.json("enroll", "-", text=fleet.invite().text().lower() + "\n")
     assert (found["fleet"], found["new"]) == ("home", True)
+
+
+@pytest.mark.long
+def test_check_says_of_which_fleet_it_is_and_that_it_was_revoked(
+    fleet: HandFleet, board: Board
+) -> None:
+    board.enroll(fleet.invite(), "--name", "kitchen")
+    said = fleet.run("check", *board.where, code=None).stdout
+    assert "in home as kitchen, until 20" in said
+    store = Store(board.state)
+    key = fleet.asked[0].key
+    tomb = fleet.authority.of_device(key, revoked=True)
+    store.vouched.keep_certificate(device_id(key), fleet.authority.serial, 1, tomb)
+    store.close()
+    said = fleet.run("check", *board.where, code=Exit.FAILED).stdout
+    assert "revoked: fleet home has put this device out" in said
+    assert "no: revoked" in fleet.run("status", *board.where).stdout
 
 
 def test_status_and_sent_tell_of_it(fleet: HandFleet, board: Board) -> None:
@@ -234,6 +252,23 @@ def test_what_the_owner_wrote_stays(fleet: HandFleet, board: Board) -> None:
     mqtt = found["mqtt"]
     assert isinstance(mqtt, dict)
     assert (mqtt["keepalive_s"], mqtt["host"]) == (77, "127.0.0.1")
+
+
+def test_mqtt_broker_of_the_owners_stays_theirs(tmp_path: Path) -> None:
+    """The token certifies the device's key; the way there, and who goes it, are the owner's."""
+    with OwnFleet(tmp_path / "fleet") as fleet:
+        board = Board(tmp_path / "board", fleet)
+        password = board.file.parent / "password"
+        password.write_text("sesame")
+        password.chmod(0o600)
+        keys = f'host = "127.0.0.1"\nport = {fleet.mosquitto.port}\nuser = "pi"\n'
+        mqtt = f'[mqtt]\n{keys}password_file = "password"\n'
+        board.file.write_text(f'fleet = "home"\nroot_key = "{"0" * 64}"\n{mqtt}')
+        assert "enrolled in home as kitchen" in board.enroll(fleet.invite(), "--name", "kitchen")
+        assert mqtt in board.file.read_text()
+        assert board.config()["root_key"] == ROOT.public.hex()
+        assert not (board.state / tls_pair.PAIR_FILE).exists()
+        assert board.json("status")["enrolled"]
 
 
 def test_file_that_cannot_be_changed_safely_is_not(fleet: HandFleet, board: Board) -> None:

@@ -14,7 +14,7 @@ from fedling_protocol.runtime.worker import raise_
 from fedling_protocol.wire.envelope import seal
 from fedling_protocol.wire.identity import SigningKey, device_id
 from fedling_protocol.wire.kinds import Kind
-from fedling_protocol.wire.messages import Message
+from fedling_protocol.wire.messages import Certificate, Message, Role
 from fedling_protocol.wire.refused import Refused
 from fedling_protocol.wire.trust import Received
 from tests.protocol.samples import DEVICE, ONLINE, ROOT, TOPICS, envelope, message, topic
@@ -78,6 +78,18 @@ def test_plan_of_an_unknown_kind_is_declined(door: Door, caplog: pytest.LogCaptu
 def test_forged_plan_of_an_unknown_kind_is_refused(door: Door) -> None:
     door.say(LATER, message("plan"), STRANGER)
     assert door.counted == {"refused: unknown key": 1}
+
+
+def test_certificates_of_other_devices_are_not_kept(door: Door) -> None:
+    """The MQTT broker has all of them, rightly signed."""
+    for n in range(3):
+        other = SigningKey.from_seed(bytes([40 + n]) * 32)
+        owner = device_id(other.public)
+        said = Certificate(other.public, Role.DEVICE, TOPICS.fleet, owner, 1)
+        door.say(TOPICS.of(Kind.KEYS, owner), said, ROOT)
+        assert door.inbox.trust.known(owner) is None
+    assert door.taken == []
+    assert door.counted["refused: topic"] == 3
 
 
 def test_ticket_for_another_device_is_refused(door: Door) -> None:

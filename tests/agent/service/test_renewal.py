@@ -202,7 +202,7 @@ def test_question_that_falls_while_there_is_no_connection_waits(board: Board) ->
     assert board.asked == []
     board.link.connected = True
     board.service.on_connected()
-    board.clock.move(120)
+    board.clock.move(60)
     assert len(board.asked) == 1
 
 

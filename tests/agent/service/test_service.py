@@ -7,6 +7,7 @@ from fedling_agent.service.service import LOOK_S
 from fedling_agent.service.teller import TELL_S
 from fedling_agent.training.process import Asked
 from fedling_protocol.disk.errors import CannotWrite
+from fedling_protocol.wire.identity import SigningKey
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import (
     Answer,
@@ -21,9 +22,10 @@ from fedling_protocol.wire.messages import (
 )
 from fedling_sim.world import Weather
 from tests.support.device import FLEET, make_model
-from tests.support.service import DEVICE, GOOD, ID, ROOT, TOPICS, HandService
+from tests.support.service import DEVICE, GOOD, ID, ONLINE, ROOT, TOPICS, HandService
 
 EMPTY = Weather(mains=False, battery=5, temperature=40, network=True)
+AUTHORITY = SigningKey.from_seed(b"A" * 32)
 FULL = CannotWrite("the log of what was sent", "the disk is full")
 
 
@@ -273,6 +275,30 @@ def test_join_carries_the_key_until_the_certificate_comes(tmp_path: Path) -> Non
     device.offer(2)
     assert [join.key for join in device.sent(Join)] == [DEVICE.public, None]
     device.close()
+
+
+def test_certificate_from_the_future_ends_nobody_elses(device: HandService) -> None:
+    """A root key lives on a machine whose clock nobody looks at."""
+    now_s = int(device.clock.wall())
+    for owner, key in (("aggregator", ONLINE), ("authority", AUTHORITY)):
+        role, until_s = Role(owner), now_s + 1000
+        term = Certificate(key.public, role, FLEET, owner, 2, now_s, until_s)
+        device.hear(TOPICS.of(Kind.KEYS, owner), term, ROOT)
+    later = Certificate(DEVICE.public, Role.DEVICE, FLEET, ID, 3, 2**32 - 2, 2**32 - 1)
+    device.hear(TOPICS.of(Kind.KEYS, ID), later, AUTHORITY)
+    assert device.service.calendar.now_s() >= 2**32 - 2
+    device.offer()
+    assert len(device.sent(Join)) == 1
+
+
+def test_plan_of_an_aggregator_whose_certificate_is_over_is_refused(device: HandService) -> None:
+    until_s = int(device.clock.wall()) + 10
+    term = Certificate(ONLINE.public, Role.AGGREGATOR, FLEET, "aggregator", 2, 1, until_s)
+    device.hear(TOPICS.of(Kind.KEYS, "aggregator"), term, ROOT)
+    device.clock.move(20.0)
+    device.offer()
+    assert device.sent(Join) == []
+    assert device.service.books.counters()["refused: expired"] == 1
 
 
 def test_plan_without_its_stream_is_declined_with_the_reason(device: HandService) -> None:

@@ -14,8 +14,9 @@ from fedling_agent.store import aside
 from fedling_agent.store.recordings import Bounds
 from fedling_agent.store.store import NAME, Store
 from fedling_protocol.disk import durable
+from fedling_protocol.disk.database import Database
 from fedling_protocol.disk.durable import PAGE_BYTES
-from fedling_protocol.disk.errors import BadDatabase, WrongTables
+from fedling_protocol.disk.errors import BadDatabase, CannotWrite, WrongTables
 from tests.support.device import STREAM, csv_lines, make_device, make_model, parse
 from tests.support.totals import check_totals
 
@@ -227,3 +228,28 @@ def test_a_row_that_makes_no_sense_is_damage(
     with pytest.raises(BadDatabase, match="makes no sense"):
         ask(store)
     store.close()
+
+
+def test_a_sound_database_is_not_put_aside(state: Path) -> None:
+    """Of a read that failed SQLite says "malformed", too: plans and spool would go with it."""
+    cause = sqlite3.DatabaseError("database disk image is malformed")
+    cause.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    error = BadDatabase("malformed")
+    error.__cause__ = cause
+    with pytest.raises(CannotWrite, match="the disk is failing"):
+        Store.begin_anew(state, None, NOW, error)
+    assert aside.found(state / NAME) == []
+
+
+def test_a_new_database_that_is_not_read_back_is_a_failing_disk(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """78 would be the end of the service for good."""
+
+    def fail(*_: object) -> Database:
+        raise BadDatabase("malformed")
+
+    monkeypatch.setattr("fedling_agent.store.store.open_database", fail)
+    with pytest.raises(CannotWrite, match="the disk is failing: malformed"):
+        Store.begin_anew(state, None, NOW, BadDatabase("a plan makes no sense"))
+    assert aside.found(state / NAME) == []

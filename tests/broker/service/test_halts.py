@@ -1,6 +1,8 @@
 """What is wrong with one task stops that task: the file is named, others go on, it comes back."""
 
 import errno
+import itertools
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from itertools import cycle
@@ -192,6 +194,59 @@ def test_a_round_goes_on_without_an_update_that_is_damaged(
     aggregator.join(1, plan)
     aggregator.settle()
     assert aggregator.receipts[-1].verdict is Verdict.ACCEPTED
+
+
+def fail_to_read(monkeypatch: pytest.MonkeyPatch, log: Path) -> None:
+    """What a card says of a page that it cannot give now, or never will: of the first update."""
+    real = os.pread
+
+    def pread(handle: int, size: int, first: int) -> bytes:
+        if first == 0 and os.path.samestat(os.fstat(handle), log.stat()):
+            raise OSError(errno.EIO, "Input/output error")
+        return real(handle, size, first)
+
+    monkeypatch.setattr("fedling_broker.store.update_log.os.pread", pread)
+
+
+def test_an_update_that_the_disk_does_not_give_now_is_waited_for(
+    aggregator: HandAggregator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was receipted: the task stops, and counts it when it can be read again."""
+    plan = aggregator.plan_of(SICK)
+    aggregator.accepted(1, plan)
+    log = aggregator.store.rounds.log(plan.plan_id)
+    with monkeypatch.context() as failing:
+        fail_to_read(failing, log)
+        aggregator.start()
+        aggregator.connect()
+        aggregator.accepted(2, plan)
+        assert f"{log}: cannot be read: Input/output error" in told(aggregator)
+        assert goes_on(aggregator, WELL)
+    aggregator.clock.move(LONG)
+    assert told(aggregator) == ""
+    assert aggregator.store.models.folded(SICK) == 2
+    rows = aggregator.store.rounds.decisions(SICK, plan.plan_id)
+    assert [(row.verdict, row.reason) for row in rows] == [("accepted", "")] * 2
+    assert faults(aggregator) == []
+
+
+def test_an_update_that_the_disk_does_not_give_for_long_is_lost(
+    aggregator: HandAggregator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page that is gone for good stops no task for ever."""
+    plan = aggregator.plan_of(SICK)
+    aggregator.accepted(1, plan)
+    log = aggregator.store.rounds.log(plan.plan_id)
+    monkeypatch.setattr(aggregator.store.rounds, "_now", lambda: next(hours))
+    fail_to_read(monkeypatch, log)
+    aggregator.accepted(2, plan)
+    assert str(log) in told(aggregator)
+    aggregator.clock.move(LONG)
+    reasons = [row.reason for row in aggregator.store.rounds.decisions(SICK, plan.plan_id)]
+    assert sorted(reasons) == ["", LOST]
+
+
+hours = itertools.count(0.0, 3600.0)
 
 
 def faults(aggregator: HandAggregator) -> list[str]:

@@ -11,9 +11,10 @@ from fedling_broker.store.devices import Devices
 from fedling_broker.store.store import Store
 from fedling_broker.tasks.task_file import parse_task
 from fedling_protocol.disk import lock
+from fedling_protocol.disk.database import Database
 from fedling_protocol.disk.errors import WrongTables
 from fedling_protocol.disk.lock import Locked
-from fedling_protocol.wire.identity import device_id
+from fedling_protocol.wire.identity import SigningKey, device_id
 from fedling_protocol.wire.names import AGGREGATOR
 from tests.support.old_state import build, build_database, lost, rows_of, version_of
 from tests.support.rounds_on_disk import KEYS, SEED, TASK, TOPICS
@@ -99,6 +100,28 @@ def test_an_upgrade_keeps_who_belongs_to_the_fleet(tmp_path: Path) -> None:
     assert [(p.id, p.seen_s) for p in devices.pending()] == [(IDS[2], 1_790_000_000)]
     assert store.ledger.meta("serial") == 3
     assert store.ledger.counters() == {"refused: cbor": 3}
+    store.close()
+
+
+def test_the_last_tables_with_real_rows_become_these(tmp_path: Path) -> None:
+    """Those of before certificates had an end: a fleet at work, with a device that was removed."""
+    tables_9 = TABLES.__class__(TABLES.first, TABLES.steps[:8], TABLES.converter)
+    build(OLD, tmp_path, FILE)
+    Database(tmp_path / FILE, tables_9).close()
+    assert version_of(tmp_path / FILE) == 9
+    before = rows_of(tmp_path / FILE)
+    for row in before["certificates"]:
+        row |= {"issued_s": 0, "until_s": 0, "name": ""}
+        if row["removed"]:
+            row["envelope"] = b""
+    open_database(tmp_path).close()
+    after = rows_of(tmp_path / FILE)
+    assert lost(before, after) == []
+    assert after.keys() - before.keys() == {"invitations", "enrolments", "tls_certificates"}
+    store = Store(tmp_path)
+    store.tidy()
+    root = SigningKey.from_seed(b"R" * 32)
+    assert Devices(store.database, TOPICS).resign(root) == len(IDS) - 1  # a tombstone, too
     store.close()
 
 

@@ -11,8 +11,8 @@ import pytest
 from fedling_broker.up import supervisor
 from fedling_broker.up.supervisor import Program, Supervisor
 from fedling_protocol.runtime.loop import Loop
+from tests.support.waiting import until
 
-PATIENCE_S = 20.0
 # Says its pid, then waits; at SIGTERM it says so, and takes a moment. argv: name, file of all words
 CHILD = """
 import signal, sys
@@ -52,12 +52,7 @@ class Watched:
         return made
 
     def until(self, condition: Callable[[], bool]) -> None:
-        late: list[bool] = []
-        timer = self.loop.after(PATIENCE_S, lambda: late.append(True))
-        while not condition():
-            assert not late, (self.words.read_text(), self.said)
-            self.loop.turn(0.05)
-        timer.cancel()
+        until(condition, self.loop.turn, says=lambda: (self.words.read_text(), self.said))
 
     def count(self, line: str) -> int:
         return self.words.read_text().splitlines().count(line)

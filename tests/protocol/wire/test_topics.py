@@ -239,3 +239,18 @@ def test_every_kind_is_told_by_one_literal_word() -> None:
 def test_a_topic_carries_what_its_kind_may_have(topic: str, address: Address) -> None:
     assert TOPICS.largest(topic) == address.kind.largest
     assert TOPICS.largest("another/" + topic) == 0
+
+
+def test_parse_remembers_no_topic_that_it_refuses() -> None:
+    """Anybody may send them, as long and as many as the MQTT broker allows."""
+    before = topics._address.cache_info().currsize
+    for number in range(5):
+        with pytest.raises(Refused):
+            TOPICS.parse(f"{TOPICS.prefix}watch/nothing/{number}")
+    assert topics._address.cache_info().currsize == before
+
+
+def test_of_takes_no_number_for_another_because_it_is_as_large() -> None:
+    assert TOPICS.of(Kind.MODEL, "watch", 1).endswith("/model/1")
+    with pytest.raises(ValueError, match="True"):
+        TOPICS.of(Kind.MODEL, "watch", True)

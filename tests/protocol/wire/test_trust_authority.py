@@ -183,11 +183,13 @@ def test_what_was_known_without_a_look_stays_until_it_is_forgotten() -> None:
 # --- revoked -------------------------------------------------------------------------------------
 
 
-def test_a_revoked_device_is_heard_in_nothing_but_an_enrol() -> None:
+def test_a_revoked_device_is_heard_in_what_is_answered_only() -> None:
     trust = fleet(sealed(certificate(ID, DEVICE, 11, revoked=True), CERTIFIER))
-    for name in ("join", "join-have", "join-uncertified", "update", "state"):
+    for name in ("update", "state"):
         assert refusal(trust, golden(name)) is Reason.REVOKED
-    assert trust.open(*ASK).standing is Standing.REVOKED
+    for said in (golden("join"), golden("join-have"), golden("join-uncertified"), ASK):
+        received = trust.open(*said)
+        assert (received.standing, received.certified) == (Standing.REVOKED, False)
     assert refusal(trust, sealed(certificate(ID, DEVICE, 10), CERTIFIER)) is Reason.CERTIFICATE
 
 
@@ -201,7 +203,7 @@ def test_a_tombstone_is_taken_back_by_a_later_certificate_only() -> None:
 def test_a_forged_message_is_not_said_to_be_of_a_revoked_key() -> None:
     """`revoked` and `expired` are proven: somebody has the key, and goes on."""
     trust = fleet(sealed(certificate(ID, DEVICE, 11, revoked=True), CERTIFIER))
-    where, data = golden("join")
+    where, data = golden("update")
     assert refusal(trust, (where, data[:-1] + bytes([data[-1] ^ 1]))) is Reason.SIGNATURE
 
 
@@ -218,7 +220,7 @@ def test_what_the_store_says_is_revoked_or_over_is_so() -> None:
     trust.know(ID, DEVICE.public, 5, NOW)
     assert trust.open(*golden("join"), now_s=NOW + 1).standing is Standing.EXPIRED
     trust.know(ID, DEVICE.public, 6, NOW, revoked=True)
-    assert refusal(trust, golden("join")) is Reason.REVOKED
+    assert refusal(trust, golden("update")) is Reason.REVOKED
 
 
 # --- over ----------------------------------------------------------------------------------------

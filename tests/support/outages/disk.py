@@ -75,14 +75,14 @@ class Disk:
 
     def _unmount(self) -> None:
         """Whoever looks for a socket there is through in a moment."""
-        late = time.monotonic() + BUSY_S
+        late = time.monotonic() + BUSY_S  # nothing tells when a mount is free
         while True:
             try:
                 return _run("umount", str(self.root))
             except OSError:
-                if time.monotonic() > late:
+                if time.monotonic() > late:  # it is in use for good
                     raise
-                time.sleep(0.001)
+                time.sleep(0.001)  # then it is tried again
 
     def _mount(self, way: str) -> None:
         options = ",".join(filter(None, ("loop", "noatime", way)))

@@ -1,7 +1,6 @@
 """Six devices and an aggregator on one mosquitto over mutual TLS: three machines may fail."""
 
 import shutil
-import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from tests.support.outages.disk import Disk
 from tests.support.outages.feed import Feed
 from tests.support.outages.machine import Machine
 from tests.support.outages.witness import Witness, is_word_of
+from tests.support.waiting import until
 
 HOST = "127.0.0.1"
 FLEET = "crash"
@@ -136,12 +136,19 @@ class Federation:
 
     def until(self, condition: Callable[[], object], what: str) -> None:
         """Listen until something is true. Raises AssertionError with all logs."""
-        late = time.monotonic() + PATIENCE_S
-        while not condition():
-            self.loop.turn(0.02)
+
+        def look_after_all() -> object:
             dead = [m.name for m in self.machines.values() if not m.look_after()]
             assert not dead, f"{dead} ended\n{self.logs()}"
-            assert time.monotonic() < late, f"waited in vain for {what}\n{self.logs()}"
+            return condition()
+
+        until(
+            look_after_all,
+            self.loop.turn,
+            says=lambda: f"{what}\n{self.logs()}",
+            look_s=0.02,
+            patience_s=PATIENCE_S,
+        )
 
     def wait_for(self, told: Callable[[Received], bool], what: str) -> None:
         """Listen until such a message comes."""

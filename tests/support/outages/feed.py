@@ -55,8 +55,8 @@ class Feed:
 
     def _bring_piece(self, request: Json) -> None:
         """Until it was answered; not for ever, where the federation has failed."""
-        late = time.monotonic() + LATE_S
-        while time.monotonic() < late:
+        late = time.monotonic() + LATE_S  # a person would give up, too
+        while time.monotonic() < late:  # the service may be down at any instant
             try:
                 with Client(self._state, ANSWER_S) as client:
                     told = client.ask(request)

@@ -36,7 +36,7 @@ class Machine:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        self.started_s = time.monotonic()
+        self.started_s = time.monotonic()  # a recovery is measured from here
         self._may_end = self.trouble.trouble in SEEN
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -65,7 +65,7 @@ class Machine:
             return True
         if not self._may_end or code not in RESTARTED:
             return False
-        time.sleep(AGAIN_S)
+        time.sleep(AGAIN_S)  # as systemd's RestartSec
         self.start()
         return True
 

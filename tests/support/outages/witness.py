@@ -33,6 +33,7 @@ from fedling_protocol.wire.messages import (
 )
 from fedling_protocol.wire.refused import Refused
 from fedling_protocol.wire.trust import Received, Trust
+from tests.support.waiting import until
 
 Receipted = tuple[str, bytes, bytes]  # device, plan, hash of the update
 
@@ -89,8 +90,7 @@ class Witness:
         """Listen no more."""
         gone: list[bool] = []
         self.link.stop(None, lambda: gone.append(True))
-        while not gone:
-            self._loop.turn(1)
+        until(lambda: gone, self._loop.turn)
 
     # --- told by the link ------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from fedling_broker.rounds.events import (
     CloseRound,
     Connected,
     Decision,
+    DeviceGone,
     Folded,
     FoldRound,
     GrantPlace,
@@ -44,6 +45,7 @@ from fedling_protocol.wire.messages import (
     Update,
     Verdict,
 )
+from tests.support.schedules.faults import Fault
 from tests.support.schedules.node import Node
 from tests.support.schedules.violation import must
 
@@ -89,6 +91,8 @@ class Fold:
 class Aggregator(Node):
     """On its disk: rows, version, journal."""
 
+    CRASHES = (Fault.AGGREGATOR_KILLED, Fault.AGGREGATOR_POWER_CUT)
+
     state: Rounds
 
     def __init__(self, world: World, policy: Synchronous, rounds: int, pause_s: int) -> None:
@@ -100,6 +104,7 @@ class Aggregator(Node):
         self.journal: list[Fold] = []
         self.boot = 0
         self.jumped = False  # its clock leapt: a place may expire before its ticket
+        self.forgotten: set[str] = set()  # devices that were removed: their places, too
 
     # --- the process ---
 
@@ -151,6 +156,13 @@ class Aggregator(Node):
             self.connected = False
             self.connection += 1
             self.world.after(self.world.delay() * 2, self.connect, self.connection)
+
+    def forget(self, device: Device) -> None:
+        """Its place goes from the disk, then the rounds hear of it."""
+        self.forgotten.add(device.name)
+        for row in self.rows.values():
+            row.places.pop(device.name, None)
+        self.give(DeviceGone(device.name))
 
     # --- messages ---
 
@@ -208,7 +220,8 @@ class Aggregator(Node):
             must(known.verdict is verdict, "a verdict that is not on disk")
         if verdict is Verdict.ACCEPTED:
             must(row.folded or device in row.files, "accepted, but not on disk")
-        must(verdict is not Verdict.REFUSED or self.jumped, f"refused: {receipt.reason}")
+        without_place = self.jumped or device in self.forgotten
+        must(verdict is not Verdict.REFUSED or without_place, f"refused: {receipt.reason}")
 
     def publish_plan(self, action: PublishPlan) -> None:
         if self.connected:

@@ -27,11 +27,13 @@ from fedling_agent.session.events import (
     Tick,
     TicketSeen,
     TrainingFailed,
+    UpdateLost,
     UpdateSent,
     UpdateSpooled,
 )
 from fedling_agent.session.state import Session, Spooled, due
 from fedling_protocol.wire.messages import Answer, Plan, Receipt, Rest, Ticket, Verdict
+from tests.support.schedules.faults import Fault
 from tests.support.schedules.node import Node
 from tests.support.schedules.violation import must
 
@@ -43,6 +45,8 @@ TICK = Tick()
 
 class Device(Node):
     """On its disk: begun, frozen, checkpoint, spool, over, models, erasing. The rest is lost."""
+
+    CRASHES = (Fault.AGENT_KILLED, Fault.DEVICE_POWER_CUT)
 
     state: Session
 
@@ -66,7 +70,9 @@ class Device(Node):
         self.ending = 0  # number of a child that ends after its batch
         self.children = 0
         self.batches = 0  # done by this child or its checkpoint
-        self.batch_ms = world.slowest_ms * world.choose(1, 5, 20)
+        slow = world.choose(1, 5, 20)
+        self.batch_ms = world.slowest_ms * slow
+        world.seen[Fault.SLOW] += slow == 20
         self.fetching: FetchModel | None = None
         self.moving = 0  # number of the transfer that is under way; 0: none
         self.transfers = 0
@@ -175,6 +181,7 @@ class Device(Node):
     def send_join(self, action: SendJoin) -> None:
         world = self.world
         must(self.connected and self.transfer, "a join against conditions")
+        must(action.nonce not in self.joins, "a nonce comes twice")
         self.joins[action.nonce] = world.now
         world.faults.may_follow(self, 2 * world.slowest_ms)
         world.carry(world.aggregator.on_join, self, action, self.certified)
@@ -213,16 +220,23 @@ class Device(Node):
         must(self.connected and self.transfer, "an update is sent against conditions")
         must(Spooled(action.plan_id, action.update_hash) in self.spool, "sent, but not spooled")
         must(self.leave.get(action.plan_id, 0) > world.now, "sent without a good ticket")
+        if world.faults.damages():
+            self.pending.append(UpdateLost(action.plan_id, action.update_hash))
+            return
         self.transfers += 1
         self.moving = self.transfers
         world.faults.may_follow(self, 2 * world.slowest_ms)
-        world.after(world.delay() * 3, self.update_moved, action, self.moving)
+        lasts_ms = world.delay() * 3
+        world.faults.may_cut(self, lasts_ms)
+        world.after(lasts_ms, self.update_moved, action, self.moving)
 
     def update_moved(self, action: SendUpdate, transfer: int) -> None:
         """The last byte is with the MQTT broker; its PUBACK comes at once."""
         if self.moving == transfer:
             self.moving = 0
             self.world.carry(self.world.aggregator.on_update, self, action)
+            if not self.world.machines.keeps_sent:
+                self.spool = tuple(e for e in self.spool if e.plan_id != action.plan_id)
             self.give(UpdateSent(action.plan_id))
 
     def cancel_update(self, action: CancelUpdate) -> None:

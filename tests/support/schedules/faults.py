@@ -3,11 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import StrEnum
 from typing import TYPE_CHECKING
+
+from fedling_agent.session.state import Sending
 
 if TYPE_CHECKING:
     from tests.support.schedules.device import Device
     from tests.support.schedules.world import World
+
+
+OFTEN = 0.25  # how many schedules have a fault at a random time, whatever else is in them
+
+
+class Fault(StrEnum):
+    """What may go wrong; in the words of who counts in how many schedules it did."""
+
+    AGENT_KILLED = "kill -9 of an agent"
+    DEVICE_POWER_CUT = "power cut of a device"
+    AGGREGATOR_KILLED = "kill -9 of the aggregator"
+    AGGREGATOR_POWER_CUT = "power cut of the aggregator"
+    DEVICE_CUT_OFF = "partition of a device"
+    UPLOAD_CUT_OFF = "partition during an upload"
+    RECEIPT_CUT_OFF = "partition between an upload and its receipt"
+    AGGREGATOR_CUT_OFF = "partition of the aggregator"
+    BROKER_RESTARTED = "MQTT broker restarted with nothing"
+    LOST = "message lost"
+    DOUBLED = "message doubled"
+    OVERTAKEN = "message overtaken by a later one"
+    CONDITIONS = "conditions come and go"
+    DEVICE_HUNG = "device hangs, its clock goes on"
+    AGGREGATOR_HUNG = "aggregator hangs, its clock goes on"
+    SLOW = "device many times slower than others"
+    UPDATE_DAMAGED = "spooled update zeroed"
+    DEVICE_REMOVED = "device removed, enrolled again"
 
 
 class Faults:
@@ -17,8 +46,13 @@ class Faults:
         self.world = world
         self.end_ms = world.slowest_ms * world.choose(20, 60, 150)
         self.rate = world.choose(0.02, 0.1, 0.25)  # of actions that a fault follows
-        self.may_fail = world.choose(0, 0, 1) if not world.named else 0  # trainings
-        self.may_erase = 0 if world.named or self.may_fail else world.choose(0, 1)
+        # One device may drop out of a round; of a named cohort none.
+        ways = "damage", "damage", "damage", "fail", "erase", "remove"
+        drop_out = "" if world.named else world.choose(*ways)
+        self.may_fail = int(drop_out == "fail")  # trainings
+        self.may_erase = int(drop_out == "erase")
+        self.may_damage = int(drop_out == "damage")  # spooled updates
+        self.may_remove = int(drop_out == "remove")
         self.may_jump = 1  # the aggregator's clock
         self.to_device: tuple[Callable[[Device], None], ...] = (
             self.crash,
@@ -28,11 +62,12 @@ class Faults:
             self.conditions,
             self.jump,
             self.erase,
+            self.remove,
         )
         self.to_others: tuple[Callable[[], None], ...] = (
             self.crash_aggregator,
             self.crash_aggregator,
-            self.world.aggregator.disconnect,
+            self.disconnect_aggregator,
             self.jump_aggregator,
             self.restart_mqtt_broker,
         )
@@ -44,12 +79,27 @@ class Faults:
             world.after(world.between(0, self.end_ms), device.enrol)
         for _ in range(world.between(0, 5)):
             world.after(world.between(0, self.end_ms), self.strike, world.choose(*world.devices))
+        for of_device in dict.fromkeys(self.to_device):
+            if world.random() < OFTEN:
+                device = world.choose(*world.devices)
+                world.after(world.between(0, self.end_ms), self.hit, of_device, device)
+        for of_other in dict.fromkeys(self.to_others):
+            if world.random() < OFTEN:
+                world.after(world.between(0, self.end_ms), self.hit, of_other)
+
+    def hit(self, fault: Callable[..., None], *args: Device) -> None:
+        if self.world.faulty:
+            fault(*args)
 
     def may_follow(self, device: Device, within_ms: int) -> None:
         """The device does something that lasts about so long: that is the time for a fault."""
         world = self.world
         if world.faulty and world.random() < self.rate:
             world.after(world.between(0, within_ms), self.strike, device)
+
+    def suffer(self, fault: Fault) -> None:
+        """Count it: it has happened."""
+        self.world.seen[fault] += 1
 
     def strike(self, device: Device) -> None:
         world = self.world
@@ -67,7 +117,18 @@ class Faults:
             device.crash(reboot=self.world.random() < 0.5)
 
     def disconnect(self, device: Device) -> None:
+        phase = device.state.phase
+        if device.connected and isinstance(phase, Sending):
+            self.suffer(Fault.RECEIPT_CUT_OFF if phase.sent else Fault.UPLOAD_CUT_OFF)
+        elif device.connected:
+            self.suffer(Fault.DEVICE_CUT_OFF)
         device.disconnect()
+
+    def may_cut(self, device: Device, lasts_ms: int) -> None:
+        """An upload begins that lasts so long: a partition in it, or before its receipt."""
+        world = self.world
+        if world.faulty and world.random() < OFTEN:
+            world.after(world.between(0, 2 * lasts_ms), self.hit, self.disconnect, device)
 
     def conditions(self, device: Device) -> None:
         """They change, and mostly back again soon."""
@@ -79,17 +140,37 @@ class Faults:
 
     def flip(self, device: Device, which: str) -> None:
         if self.world.faulty:
+            self.suffer(Fault.CONDITIONS)
             setattr(device, which, not getattr(device, which))
             device.tell_conditions()
 
     def jump(self, device: Device) -> None:
         """It was suspended: much time is gone for it at once."""
+        self.suffer(Fault.DEVICE_HUNG)
         device.jump(self.world.slowest_ms * self.world.choose(1, 30, 1_000))
 
     def erase(self, device: Device) -> None:
         if self.may_erase:
             self.may_erase -= 1
             device.erase()
+
+    def remove(self, device: Device) -> None:
+        """The operator removes it, and adds it again a while later."""
+        world = self.world
+        if self.may_remove and device.certified and world.aggregator.up:
+            self.may_remove -= 1
+            self.suffer(Fault.DEVICE_REMOVED)
+            device.certified = False
+            world.aggregator.forget(device)
+            world.after(world.between(1, 10 * world.slowest_ms), device.enrol)
+
+    def damages(self) -> bool:
+        """Whether an update is found to be damaged when it is to be sent."""
+        if self.may_damage and self.world.faulty and self.world.random() < 0.6:
+            self.may_damage -= 1
+            self.suffer(Fault.UPDATE_DAMAGED)
+            return True
+        return False
 
     def training_fails(self) -> bool:
         """Whether a training that is just done is said to have failed."""
@@ -105,15 +186,22 @@ class Faults:
         if aggregator.up:
             aggregator.crash(reboot=self.world.random() < 0.5)
 
+    def disconnect_aggregator(self) -> None:
+        if self.world.aggregator.connected:
+            self.suffer(Fault.AGGREGATOR_CUT_OFF)
+        self.world.aggregator.disconnect()
+
     def jump_aggregator(self) -> None:
         """From now on a place may expire before its ticket, as devices count it."""
         if self.may_jump:
             self.may_jump -= 1
+            self.suffer(Fault.AGGREGATOR_HUNG)
             self.world.aggregator.jumped = True
             self.world.aggregator.jump(self.world.slowest_ms * self.world.choose(1, 30, 1_000))
 
     def restart_mqtt_broker(self) -> None:
         """It comes back with nothing."""
+        self.suffer(Fault.BROKER_RESTARTED)
         self.world.broker.plan = None
         self.world.broker.models = set()
         self.world.aggregator.disconnect()

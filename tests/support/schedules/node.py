@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from tests.support.schedules.faults import Fault
+
 if TYPE_CHECKING:
     from tests.support.schedules.world import World
 
@@ -12,11 +14,12 @@ if TYPE_CHECKING:
 class Node:
     """A process with a machine, a clock of its own, and a connection.
 
-    A subclass has a table `ACTIONS` from action type to method, and the methods below that are
-    not implemented here.
+    A subclass has a table `ACTIONS` from action type to method, what its `CRASHES` are called, and
+    the methods below that are not implemented here.
     """
 
     ACTIONS: ClassVar[dict[type, Callable[..., None]]]
+    CRASHES: ClassVar[tuple[Fault, Fault]]  # killed, without power
 
     def __init__(self, world: World, name: str) -> None:
         self.world = world
@@ -77,6 +80,7 @@ class Node:
     def crash(self, reboot: bool) -> None:
         """kill -9 or a power cut: memory is lost, the disk stays."""
         world = self.world
+        world.seen[self.CRASHES[reboot]] += 1
         self.up = self.connected = False
         self.connection += 1
         self.pending.clear()

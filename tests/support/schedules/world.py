@@ -19,7 +19,7 @@ from fedling_broker.rounds.synchronous import Synchronous
 from fedling_protocol.wire.messages import Plan, Rest
 from tests.support.schedules.aggregator import Aggregator
 from tests.support.schedules.device import Device
-from tests.support.schedules.faults import Faults
+from tests.support.schedules.faults import Fault, Faults
 from tests.support.schedules.violation import Violation
 
 T = TypeVar("T")
@@ -37,6 +37,7 @@ class Machines:
     rounds: Callable[[Rounds, RoundsEvent, int], tuple[Rounds, list[RoundsAction]]] = rounds.step
     restore: Callable[[Timing, bytes, Plan | None, tuple[Spooled, ...]], Session] = restore
     forgotten: frozenset[type] = frozenset()  # durable actions that do nothing
+    keeps_sent: bool = True  # an update stays on a device's disk until its receipt
     watched: bool = True  # receipts are compared with the disk at once, not only in the end
 
 
@@ -59,6 +60,7 @@ class World:
         self.events = 0  # steps of a machine
         self.queue: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
         self.queued = 0
+        self.latest_ms = 0  # when the last of the messages under way arrives
         self.broker = MqttBroker()
         self.faulty = True
         self.loss = self.choose(0.0, 0.02, 0.15)
@@ -110,9 +112,15 @@ class World:
         """A small message from one machine to another."""
         if not self.faulty:
             self.after(10, arrive, *args)
-        elif self.random() >= self.loss:
-            self.after(self.delay(), arrive, *args)
+        elif self.random() < self.loss:
+            self.seen[Fault.LOST] += 1
+        else:
+            delay_ms = self.delay()
+            self.seen[Fault.OVERTAKEN] += self.now + delay_ms < self.latest_ms
+            self.latest_ms = max(self.latest_ms, self.now + delay_ms)
+            self.after(delay_ms, arrive, *args)
             if self.random() < self.doubling:
+                self.seen[Fault.DOUBLED] += 1
                 self.after(self.delay() * 3, arrive, *args)
 
     def delay(self) -> int:

@@ -11,6 +11,7 @@ from unittest.mock import patch
 from fedling_agent.service import runner as agent
 from fedling_agent.service.history import History
 from fedling_agent.service.local_training import LocalTraining
+from fedling_agent.service.outbox import Outbox
 from fedling_agent.session import machine as session
 from fedling_agent.session.events import (
     CancelFetch,
@@ -32,6 +33,8 @@ from fedling_broker.store import store as broker_store
 from fedling_broker.store.ledger import Ledger
 from fedling_broker.store.rounds import Rounds
 from fedling_native import Sums
+from fedling_protocol.net.ports import Done
+from fedling_protocol.runtime.worker import Failed
 from fedling_protocol.wire.messages import Scale
 from tests.support.shells.faults import Focus
 
@@ -81,6 +84,34 @@ def known_update_not_looked_up() -> AbstractContextManager[object]:
         return None
 
     return patch.multiple(Rounds, decisions=decisions, decision=decision)
+
+
+def key_without_plan() -> AbstractContextManager[object]:
+    """What is known of a device's update goes by task and device: it may be of another round."""
+    real = Rounds.decision
+
+    def decision(self: Rounds, task: str, plan_id: bytes, device: str) -> Any:
+        found = (real(self, task, plan.plan_id, device) for plan in self.plans(task))
+        return next((known for known in found if known is not None), None)
+
+    return patch.object(Rounds, "decision", decision)
+
+
+def deleted_at_puback() -> AbstractContextManager[object]:
+    """The MQTT broker has the update: that is no receipt."""
+    real = Outbox.update
+
+    def update(
+        self: Outbox, entry: Any, meaning: str, handed: Done, acknowledged: Done, damaged: Failed
+    ) -> None:
+        def delete() -> None:
+            with self._spool._database.transaction("a planted bug") as connection:
+                connection.execute("DELETE FROM spool WHERE plan_id = ?", (entry.plan_id,))
+            acknowledged()
+
+        real(self, entry, meaning, handed, delete, damaged)
+
+    return patch.object(Outbox, "update", update)
 
 
 def nonce_not_checked() -> AbstractContextManager[object]:
@@ -171,6 +202,8 @@ PLANTED: dict[str, Plant] = {
     "receipt before commit": receipt_before_commit,
     "answers though the commit failed": answers_though_the_commit_failed,
     "known update not looked up": known_update_not_looked_up,
+    "known update looked up without its plan": key_without_plan,
+    "update deleted when the MQTT broker has it": deleted_at_puback,
     "place not written down": without(broker.PERFORM, GrantPlace),
     "nonce not checked": nonce_not_checked,
     "sends against conditions": without(agent.PERFORM, CancelUpdate),

@@ -17,10 +17,12 @@ from fedling_agent.conditions.table import TABLE
 from fedling_agent.config import AgentConfig
 from fedling_agent.data.streams import Stream
 from fedling_broker.config import BrokerFile
+from fedling_broker.mosquitto import access
 from fedling_broker.tasks.task_file import TaskFile
 from fedling_protocol import settings
 from fedling_protocol.exits import Exit
 from fedling_protocol.wire.messages import EnrolReason, WaitReason
+from fedling_protocol.wire.topics import Topics
 from tests.support.attacks.every import ATTACKS
 
 ROOT = Path(__file__).parent.parent
@@ -322,6 +324,20 @@ def test_nothing_is_promised_for_later_but_two_things() -> None:
     lines = (ROOT / "SECURITY.md").read_text().splitlines()
     off = re.compile(r"\b(not yet|no way yet|protected yet|to come|to do|planned|in future)\b")
     assert [line for line in lines if off.search(line)] == []
+
+
+# --- who may do what at an MQTT broker ---------------------------------------------------------
+
+
+def patterns(text: str) -> list[list[str]]:
+    """The words of an access list's lines about devices."""
+    return [line.split() for line in text.splitlines() if line.startswith("pattern ")]
+
+
+def test_access_list_to_copy_is_the_one_that_we_write() -> None:
+    """A topic that is not in it is silently not heard: that of a removed task, or of a new root."""
+    copied = patterns((DOCS / "operations.md").read_text())
+    assert copied == patterns(access.of_devices(Topics("fedling", "home"), ()))
 
 
 # --- reasons ---------------------------------------------------------------------------------

@@ -51,10 +51,9 @@ class _Check:
     def faults(self) -> list[str]:
         faults = self._subscribed()
         task = self._config.tasks[0] if self._config.tasks else OWN
-        topic = f"{self._prefix}{task}/up/{self._device}/{OWN}"
-        here, anywhere = self._probe.retains(
-            topic, topic, f"{self._prefix}+/up/{self._device}/{OWN}"
-        )
+        words = f"up/{self._device}/{OWN}/{OWN}"  # as many as an update's topic has
+        topic = f"{self._prefix}{task}/{words}"
+        here, anywhere = self._probe.retains(topic, topic, f"{self._prefix}+/{words}")
         if self._probe.lost:
             return [*faults, probing.cut(topic, self._probe.lost)]
         if not here:

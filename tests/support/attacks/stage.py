@@ -34,7 +34,7 @@ from fedling_broker.mosquitto import access
 from fedling_broker.mosquitto.configuration import Tls
 from fedling_broker.mosquitto.files import Files
 from fedling_broker.mosquitto.passwords import Login
-from fedling_broker.mosquitto.process import Mosquitto, free_port
+from fedling_broker.mosquitto.process import Mosquitto, PortTaken, free_port
 from fedling_broker.service.service import Service
 from fedling_broker.store.devices import Devices
 from fedling_broker.store.invitations import Invitation
@@ -282,11 +282,8 @@ class Stage:
         self.files.prepare(self.authority, TOPICS, HOSTS)
         names = (AGGREGATOR_NAME, VICTIM_ID, MALLORY_ID)
         self.pairs = {name: self.certify(name) for name in names}
-        self.enrolment = free_port()
-        listeners = Tls(str(self.files.directory), self.enrolment) if self.guarded else None
         without = left_out if self.guarded else LIMITS  # who runs it has none
-        self.mosquitto = Weakened(directory / "mosquitto", listeners, without)
-        self.mosquitto.start()
+        self.enrolment, self.mosquitto = self._start_mosquitto(without)
         self.aggregator: AggregatorEnd
         self.device: DeviceEnd
         self._open: list[Intruder] = []
@@ -324,6 +321,20 @@ class Stage:
             certificate_file=pair.certificate,
             key_file=pair.key,
         )
+
+    def _start_mosquitto(self, left_out: tuple[str, ...]) -> tuple[int, Mosquitto]:
+        """On ports that nobody took meanwhile: so many fleets are begun here that some are."""
+        for _ in range(5):
+            port = free_port()
+            listeners = Tls(str(self.files.directory), port) if self.guarded else None
+            mosquitto = Weakened(self.directory / "mosquitto", listeners, left_out)
+            try:
+                mosquitto.start()
+            except PortTaken:
+                mosquitto.log.unlink()
+            else:
+                return port, mosquitto
+        raise AssertionError("no port stays free")
 
     def _make_authority(self) -> None:
         """Where the aggregator finds it, root key apart."""

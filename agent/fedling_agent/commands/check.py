@@ -1,7 +1,6 @@
 """`fedling-agent check`: what a person should look at before asking somebody else."""
 
 import argparse
-import time
 from collections.abc import Callable
 from contextlib import closing
 from typing import Any
@@ -15,6 +14,7 @@ from fedling_agent.store.store import Store
 from fedling_protocol.command import output
 from fedling_protocol.disk.errors import Missing
 from fedling_protocol.exits import Exit
+from fedling_protocol.moments import day
 from fedling_protocol.net.probe import Missed
 from fedling_protocol.runtime import mishaps
 
@@ -72,8 +72,8 @@ def _member(where: Installation, device: str) -> str:
     if own.revoked:
         raise Missing(report.revoked_words(own.fleet))
     name = f" as {own.name}" if own.name else ""
-    day = time.strftime("%Y-%m-%d", time.gmtime(own.until_s))
-    return f"in {own.fleet}{name}" + (f", until {day}, renewed before" if own.until_s else "")
+    until = f", until {day(own.until_s)}, renewed before" if own.until_s else ""
+    return f"in {own.fleet}{name}{until}"
 
 
 def _streams(where: Installation) -> str:

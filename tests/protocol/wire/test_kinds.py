@@ -1,6 +1,7 @@
 """The table of kinds: what a row says is so, for every row and for one more."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -126,12 +127,14 @@ def make_kind() -> Kind:
 
 
 @pytest.fixture
-def pulse(monkeypatch: pytest.MonkeyPatch) -> Kind:
+def pulse(monkeypatch: pytest.MonkeyPatch) -> Iterator[Kind]:
     kind = make_kind()
     table = [*Kind, kind]
     monkeypatch.setattr(topics, "_PATTERNS", topics._Patterns(table))
     monkeypatch.setattr(payload, "_OF_MESSAGE", payload._by_message(table))
-    return kind
+    yield kind
+    for remembered in (topics._address, topics._spelled):
+        remembered.cache_clear()
 
 
 def test_a_new_kind_is_one_row_and_one_dataclass(pulse: Kind) -> None:

@@ -35,6 +35,7 @@ def loop() -> Iterator[Loop]:
 def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
     """A real MQTT broker of this test's own, started, on 127.0.0.1:mosquitto.port."""
     need("mosquitto")
-    with Mosquitto(tmp_path / "mosquitto") as broker:
+    larger = ["max_packet_size 100000000"]  # than any message of ours: both ends bound it, too
+    with Mosquitto(tmp_path / "mosquitto", settings=larger) as broker:
         yield broker
     print(broker.log_tail(30))  # pytest shows it when the test fails

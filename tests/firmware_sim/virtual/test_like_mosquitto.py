@@ -317,7 +317,8 @@ SCRIPTS: dict[str, list[Op]] = {
 def real(directory: Path) -> Iterator[RealSide]:
     need("mosquitto")
     loop = Loop()
-    settings_ = [f"max_packet_size {MOST}"]
+    defaults = ["max_queued_messages 1000", "max_inflight_messages 20"]
+    settings_ = [f"max_packet_size {MOST}", *defaults]
     with Mosquitto(directory, persistence=True, settings=settings_) as mosquitto:
         yield RealSide(loop, mosquitto)
     loop.close()

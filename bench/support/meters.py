@@ -1,5 +1,6 @@
 """What a process costs, read from outside: CPU, memory, and how long its main loop stood still."""
 
+import ctypes
 import os
 import resource
 import socket
@@ -7,6 +8,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -17,6 +19,8 @@ QUIET_S, QUIET_TICKS = 0.4, 1  # so little CPU in so long a time: it has nothing
 SO_TIMESTAMPNS = 35  # asm-generic/socket.h: the kernel stamps a datagram when it is sent
 _TIMESPEC = struct.Struct("@ll")
 WATCHDOG_S = 0.02
+PR_SET_CHILD_SUBREAPER = 36
+LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def cpu_s(pid: int) -> float:
@@ -28,8 +32,30 @@ def cpu_s(pid: int) -> float:
 
 def own_cpu_s() -> float:
     """Of this process."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
+    return _used_s(resource.RUSAGE_SELF)
+
+
+def children_cpu_s() -> float:
+    """Of children that have ended and were waited for, and of those that they waited for."""
+    return _used_s(resource.RUSAGE_CHILDREN)
+
+
+def _used_s(who: int) -> float:
+    used = resource.getrusage(who)
     return used.ru_utime + used.ru_stime
+
+
+def adopt_orphans() -> None:
+    """Be the parent of those whose own parent ends first, so that what they used is not lost."""
+    if LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1) != 0:
+        raise OSError("PR_SET_CHILD_SUBREAPER")
+
+
+def await_children() -> None:
+    """Return when all children of this process have ended."""
+    with suppress(ChildProcessError):
+        while True:
+            os.wait()
 
 
 def peak_bytes(pid: int) -> int:

@@ -4,13 +4,15 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from fedling_broker import config as broker_config
 from fedling_broker import verify
 from fedling_broker.aggregation.state import ServerState
-from fedling_broker.authority import x509
+from fedling_broker.authority import directory as authorities
+from fedling_broker.authority import roles, x509
 from fedling_broker.authority.roles import DAY_S
 from fedling_broker.cli import build_parser
 from fedling_broker.commands import init
@@ -18,14 +20,15 @@ from fedling_broker.config import Config
 from fedling_broker.mosquitto.configuration import CA, SLOTS
 from fedling_broker.mosquitto.files import Files
 from fedling_broker.mosquitto.passwords import Login
+from fedling_broker.store.devices import Devices
 from fedling_broker.store.invitations import Invitation
 from fedling_broker.store.rounds import DecisionRow, PlanRow
 from fedling_broker.store.store import Store
 from fedling_broker.up.foundation import OWN_CERTIFICATE, OWN_KEY, Ground
 from fedling_native import Net
 from fedling_protocol.wire.digest import first_model_seed
-from fedling_protocol.wire.identity import SigningKey, create_key, create_secret
-from fedling_protocol.wire.messages import Scale
+from fedling_protocol.wire.identity import SigningKey, create_key, create_secret, device_id
+from fedling_protocol.wire.messages import Role, Scale
 from fedling_protocol.wire.token import Token
 from fedling_sim import toml
 from fedling_sim.process import Process
@@ -44,9 +47,15 @@ class Aggregator:
     """The aggregator of a simulated fleet: its files, its process, its facts."""
 
     def __init__(
-        self, directory: Path, scenario: Scenario, ports: tuple[int, int], fleet: str
+        self,
+        directory: Path,
+        scenario: Scenario,
+        ports: tuple[int, int],
+        fleet: str,
+        *,
+        plain: bool = False,
     ) -> None:
-        """ports: of MQTT, and of enrolment"""
+        """ports: of MQTT, and of enrolment; plain: it speaks no TLS"""
         self.directory = directory
         self.config = directory / broker_config.FILE
         self.state = directory / "state"
@@ -55,6 +64,7 @@ class Aggregator:
         self._scenario = scenario
         self._ports = ports
         self._fleet = fleet
+        self._plain = plain
         self._store: Store | None = None
         self._secret = scenario.secret("aggregator")
         arguments = ["serve", "--config", str(self.config)]
@@ -96,6 +106,14 @@ class Aggregator:
         Files(self.files).tell(found.topics, (), None, logins)
         return token
 
+    def certify(self, devices: Iterable[SigningKey]) -> None:
+        """Take devices in by hand, as `device add` does it."""
+        found = broker_config.load(self.config)
+        own = authorities.open_(found.authority).authority_key()
+        known, now_s = Devices(self.store.database, found.topics), int(time.time())
+        for key in devices:
+            known.certify(device_id(key.public), key.public, own, roles.term(Role.DEVICE, now_s))
+
     def add_task(self) -> None:
         """Have the fleet learn, as `task add` does; `serve` may run."""
         self.store.add_task(self.task, self._scenario.task_text, self._seed)
@@ -115,20 +133,24 @@ class Aggregator:
                 "root_key": self.root.public.hex(),
                 "state_dir": "state",
                 "keep_updates": "audit",
-                "mqtt": {
-                    "host": HERE,
-                    "port": self._ports[0],
-                    "tls": True,
-                    "server_name": x509.server_name(self._fleet),
-                    "ca_file": f"mosquitto/{CA}",
-                    "certificate_file": f"state/{OWN_CERTIFICATE}",
-                    "key_file": f"state/{OWN_KEY}",
-                },
+                "mqtt": self._mqtt(),
                 "enrolment": {"port": self._ports[1]},
                 "mosquitto": {"files": "mosquitto"},
                 "retry": RETRY,
             }
         )
+
+    def _mqtt(self) -> toml.Table:
+        here: dict[str, toml.Value] = {"host": HERE, "port": self._ports[0]}
+        if self._plain:
+            return here
+        return here | {
+            "tls": True,
+            "server_name": x509.server_name(self._fleet),
+            "ca_file": f"mosquitto/{CA}",
+            "certificate_file": f"state/{OWN_CERTIFICATE}",
+            "key_file": f"state/{OWN_KEY}",
+        }
 
     def command(self, *words: str) -> Any:
         """Run `fedling-broker WORDS --json`; returns what it prints. Raises AggregatorFailed."""

@@ -12,6 +12,7 @@ from fedling_broker.mosquitto.configuration import Tls
 from fedling_broker.mosquitto.process import Mosquitto, free_port
 from fedling_protocol.exits import Exit
 from fedling_protocol.wire.identity import SigningKey
+from fedling_protocol.wire.token import Token
 from fedling_sim import calibration
 from fedling_sim.aggregator import Aggregator
 from fedling_sim.calibration import Calibration
@@ -39,13 +40,21 @@ class Federation:
     """`with Federation(...) as federation:` everything is prepared; leaving it ends everything."""
 
     def __init__(
-        self, scenario: Scenario, data: list[DeviceData], directory: Path, say: Say = silent
+        self,
+        scenario: Scenario,
+        data: list[DeviceData],
+        directory: Path,
+        say: Say = silent,
+        *,
+        plain: bool = False,
     ) -> None:
+        """plain: TCP without TLS, devices certified by hand, to measure what both cost"""
         self.scenario = scenario
         self.directory = directory
         self.devices: list[Device] = []
         self._data = data
         self._say = say
+        self._plain = plain
         self._ports = free_port(), free_port()
         self._mosquitto: Mosquitto | None = None
         self._proxy: Proxy | None = None
@@ -83,21 +92,28 @@ class Federation:
         mqtt, enrolment = self._ports
         self._proxy = Proxy(mqtt)
         self._aggregator = Aggregator(
-            self.directory / "aggregator", self.scenario, self._ports, FLEET
+            self.directory / "aggregator", self.scenario, self._ports, FLEET, plain=self._plain
         )
         keys = [self._key(data) for data in self._data]
         token = self.aggregator.prepare(len(keys))
-        tls = Tls(str(self.aggregator.files.absolute()), enrolment)
+        tls = None if self._plain else Tls(str(self.aggregator.files.absolute()), enrolment)
         self._mosquitto = Mosquitto(self.directory / "mosquitto", mqtt, tls=tls)
         self._mosquitto.start()
         costs = calibration.measure(self.scenario.task.spec, self.scenario.task.training)
         for number, (data, key) in enumerate(zip(self._data, keys, strict=True)):
             self._add(number, data, key, costs)
+        if self._plain:
+            self.aggregator.certify(keys)
+            self.aggregator.process.start()
+        else:
+            self._enroll(token)
+        self._say(f"{len(self.devices)} devices store their recordings")
+        self._all_at_once(self._ingest)
+
+    def _enroll(self, token: Token) -> None:
         self._say(f"{len(self.devices)} devices enrol by a token, over TLS")
         self.aggregator.process.start()
         self._all_at_once(partial(Device.enroll, token=token.text()))
-        self._say(f"{len(self.devices)} devices store their recordings")
-        self._all_at_once(self._ingest)
 
     def _key(self, data: DeviceData) -> SigningKey:
         return SigningKey.from_seed(self.scenario.secret("device key", data.name))

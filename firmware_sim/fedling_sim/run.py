@@ -34,13 +34,21 @@ def prepare(
     return scenario, data
 
 
-def run(scenario: Scenario, data: list[DeviceData], directory: Path, progress: Progress) -> Record:
+def run(
+    scenario: Scenario,
+    data: list[DeviceData],
+    directory: Path,
+    progress: Progress,
+    *,
+    plain: bool = False,
+) -> Record:
     """Play all rounds and return the record; after Ctrl-C that of the rounds that were done.
 
+    plain: without TLS and enrolment.
     Raises ChildDied and what the parts raise; KeyboardInterrupt if no round was done.
     """
     begin = time.monotonic()
-    with Federation(scenario, data, directory, progress.say) as federation:
+    with Federation(scenario, data, directory, progress.say, plain=plain) as federation:
         examiner = Examiner(scenario, federation.devices)
         result = new_record(federation, examiner)
         observer = Observer(federation, result, examiner)

@@ -35,6 +35,7 @@ READABLE = 0o644  # of a certificate and the list, which everybody is shown
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 YEAR = timedelta(days=365)
 CA_LIFE, SERVER_LIFE = 30 * YEAR, 10 * YEAR
+OLD = 1 / 5  # a server's certificate with less of its life left is made anew at the next start
 # Without an end (RFC 5280 section 4.1.2.5): the authority's own is checked with every signature.
 NO_END = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
@@ -200,6 +201,11 @@ def ends(certificate: x509.Certificate) -> datetime:
     """When it holds no more. Before cryptography 42 the date has no zone, and is UTC."""
     found = getattr(certificate, "not_valid_after_utc", None) or certificate.not_valid_after
     return found.replace(tzinfo=UTC)
+
+
+def lasts(certificate: x509.Certificate, life: timedelta) -> bool:
+    """Whether enough of a life is left. life: that certificates of this role are made for"""
+    return ends(certificate) - datetime.now(UTC) >= OLD * life
 
 
 def public_point(certificate: x509.Certificate) -> bytes:

@@ -96,7 +96,7 @@ class Files:
         )
 
     def _certify(self, tls: TlsAuthority, hosts: Sequence[str]) -> None:
-        """Have the MQTT broker certified anew if it is called by other names, or by another."""
+        """Have the MQTT broker certified anew: other names, another authority, soon too old."""
         key = tls_key.public(tls_key.ensure(self.directory / KEY))
         path = self.directory / CERTIFICATE
         if not path.exists() or not _proves(path.read_bytes(), tls, hosts, key):
@@ -129,7 +129,7 @@ def _stamp(path: Path) -> tuple[int, int, int]:
 
 
 def _proves(data: bytes, tls: TlsAuthority, hosts: Sequence[str], key: bytes) -> bool:
-    """Whether a certificate is by this authority, for all of these names, of this key."""
+    """Whether a certificate is by this authority, for these names, of this key, and lasts."""
     try:
         found = library.load_pem_x509_certificate(data)
     except ValueError:
@@ -139,4 +139,5 @@ def _proves(data: bytes, tls: TlsAuthority, hosts: Sequence[str], key: bytes) ->
         found.issuer == tls.certificate.subject
         and x509.public_point(found) == key
         and names == x509.alternatives(hosts)
+        and x509.lasts(found, x509.SERVER_LIFE)
     )

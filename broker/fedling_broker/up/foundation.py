@@ -26,7 +26,6 @@ OWN_KEY, OWN_CERTIFICATE = "tls.key", "tls.crt"  # the aggregator's, in its stat
 OWN_LIFE = timedelta(days=5 * 365)
 # Warnings are of patterns without %u, which are meant; a device that comes and goes is no news.
 QUIET = ("log_type error", "log_type notice", "connection_messages false")
-EARLY = timedelta(days=365)  # a server that runs for a year is started again within it
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,4 +83,4 @@ def _serves(data: bytes, tls: TlsAuthority, public: bytes) -> bool:
     except ValueError:
         return False
     own = found.issuer == tls.certificate.subject and x509.public_point(found) == public
-    return own and x509.ends(found) > datetime.now(UTC) + EARLY
+    return own and x509.lasts(found, OWN_LIFE)

@@ -3,6 +3,7 @@
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
+from string import Formatter
 
 import pytest
 
@@ -21,6 +22,7 @@ from fedling_broker.mosquitto.configuration import (
 )
 from fedling_broker.mosquitto.passwords import Login
 from fedling_protocol.runtime.loop import Loop
+from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.limits import MAX_PACKET
 from tests.protocol.net.ends import End
 from tests.support.guarded import HOSTS, TOPICS, Guarded
@@ -41,6 +43,12 @@ def is_let_in(end: End) -> bool:
     end.until(lambda: bool(end.heard.events))
     end.stop()
     return end.heard.events[0] == "connected"
+
+
+def topic_of(kind: Kind, device: str) -> str:
+    """A topic of the kind; of this device, if it is any device's."""
+    words = [name for _, name, _, _ in Formatter().parse(kind.topic) if name]
+    return TOPICS.prefix + kind.topic.format(**dict.fromkeys(words, "x") | {"device": device})
 
 
 # --- what is read again by SIGHUP, and what not before -------------------------------------------
@@ -138,6 +146,24 @@ def test_client_id_is_the_certificates_whatever_a_client_says(fleet: Guarded, lo
     thief = fleet.shown(loop, DEVICE, fleet.settings(OTHER)).connect()
     assert victim.heard.events == ["connected"]
     for end in (victim, thief):
+        end.stop()
+
+
+def test_device_writes_its_own_topics_of_every_kind_and_no_other(
+    fleet: Guarded, loop: Loop
+) -> None:
+    aggregator = fleet.end(loop, AGGREGATOR).connect()
+    aggregator.link.subscribe(["fedling/1/home/#"])
+    aggregator.until(lambda: aggregator.link.answered)
+    device = fleet.end(loop, DEVICE).connect()
+    for kind in Kind:
+        device.link.publish(topic_of(kind, OTHER), b"forged")
+    own = [topic_of(kind, DEVICE) for kind in Kind if kind.from_device]
+    for topic in own:
+        device.link.publish(topic, b"mine")
+    aggregator.until(lambda: len(aggregator.heard.messages) >= len(own))
+    assert [topic for topic, _, _ in aggregator.heard.messages] == own
+    for end in (aggregator, device):
         end.stop()
 
 

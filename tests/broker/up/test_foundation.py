@@ -1,7 +1,7 @@
 """What a server stands on: made once, for its owner, and again only where it must be."""
 
-from datetime import timedelta
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -51,12 +51,20 @@ def test_other_names_need_another_certificate_only(ground: Ground) -> None:
     assert changed(before, lay(ground, (*HOSTS, "198.51.100.7"))) == {CERTIFICATE}
 
 
-def test_certificate_of_the_aggregator_is_renewed_in_time(
-    ground: Ground, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("share", [-0.1, 0.0, 0.19, 0.21, 0.9])
+@pytest.mark.parametrize(
+    ("module", "life", "name"),
+    [(x509, "SERVER_LIFE", CERTIFICATE), (foundation, "OWN_LIFE", OWN_CERTIFICATE)],
+)
+def test_certificate_with_less_than_a_fifth_of_its_life_left_is_made_anew(
+    ground: Ground, module: ModuleType, life: str, name: str, share: float
 ) -> None:
-    before = lay(ground)
-    monkeypatch.setattr(foundation, "EARLY", foundation.OWN_LIFE + timedelta(days=1))
-    assert changed(before, lay(ground)) == {OWN_CERTIFICATE}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, life, share * getattr(module, life))
+        before = lay(ground)
+    renewed = lay(ground)
+    assert changed(before, renewed) == ({name} if share < 1 / 5 else set())
+    assert lay(ground) == renewed
 
 
 @pytest.mark.parametrize("name", [CERTIFICATE, OWN_CERTIFICATE])

@@ -21,7 +21,6 @@ from fedling_protocol.net.tls import Tls, TlsError
 from fedling_protocol.net.transport import Transport
 from fedling_protocol.runtime.loop import READ, Loop
 from tests.protocol.net.ends import CONNACK, End, FakeBroker, trusting
-from tests.support.access import access_settings
 from tests.support.certificates import Authority, Pair, mosquitto_settings
 from tests.support.tools import need
 from tests.support.waiting import line_of, receive, until
@@ -430,35 +429,6 @@ def refuse(_data: memoryview) -> NoReturn:
 
 
 # --- under the link, at a real mosquitto -----------------------------------------------------
-
-
-def test_device_is_known_by_its_certificate_and_may_what_is_its_own(
-    loop: Loop, authority: Authority, server: Pair, tmp_path: Path
-) -> None:
-    """User and client id are the certificate's, whatever a client says of itself."""
-    need("mosquitto")
-    rules = ["user watcher", "topic readwrite #", "pattern readwrite test/up/%u/#"]
-    settings = mosquitto_settings(authority, server, mutual=True)
-    settings += access_settings(tmp_path, rules)
-    with Mosquitto(tmp_path / "mosquitto", settings=settings) as mosquitto:
-        names = ("watcher", "a" * 16, "b" * 16)
-        watcher, one, two = (
-            end(loop, mosquitto.port, "liar", trusting(authority, authority.client(name)))
-            for name in names
-        )
-        for each in (watcher, one, two):
-            each.connect()
-        watcher.link.subscribe(["test/#"])
-        watcher.until(lambda: watcher.link.answered)
-        one.link.publish(f"test/up/{'b' * 16}/x", b"forged")
-        one.link.publish(f"test/up/{'a' * 16}/x", b"mine")
-        watcher.until(lambda: bool(watcher.heard.messages))
-        two.link.publish(f"test/up/{'b' * 16}/x", b"his")
-        watcher.until(lambda: len(watcher.heard.messages) == 2)
-        assert [payload for _, payload, _ in watcher.heard.messages] == [b"mine", b"his"]
-        assert all(each.heard.events == ["connected"] for each in (watcher, one, two))
-        for each in (watcher, one, two):
-            each.stop()
 
 
 def test_message_that_the_broker_finds_too_large_is_named_over_tls_too(

@@ -35,7 +35,7 @@ WORDS = {
     "ticket": f"topic read fedling/1/test/+/ticket/{DEVICE}",
     "receipt": f"topic read fedling/1/test/+/receipt/{DEVICE}",
     "join": f"topic readwrite fedling/1/test/+/join/{DEVICE}",
-    "up": f"topic readwrite fedling/1/test/+/up/{DEVICE}/#",
+    "up": f"topic readwrite fedling/1/test/+/up/{DEVICE}/+/+",
     "state": f"topic readwrite fedling/1/test/state/{DEVICE}",
 }
 

@@ -1,6 +1,7 @@
 """The units under a real systemd: a Debian is booted, and what README.md says is typed into it."""
 
 import json
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from tests.support.machine import HOME, Machine, blocks, lines, machine
 README = Path(__file__).parent.parent.parent / "README.md"
 SERVICES = ("fedling-agent", "fedling-broker")
 STATES = ("/var/lib/fedling-agent", "/var/lib/fedling-broker")
+MOSQUITTO = "/var/lib/fedling-mosquitto"  # what it reads
+PUBLIC = {"ca.crt", "tls-ca.crt", "tls-revoked.pem"}  # whom to believe, and whom not
 DYNAMIC = "[Service]\nUser=\nGroup=\nDynamicUser=yes\n"
 
 
@@ -23,17 +26,22 @@ def test_units_as_the_readme_installs_them(tmp_path: Path) -> None:
         install(pi)
         device = who(pi)
         look_at_users(pi)
-        enrol_and_learn(pi)
+        look_at_mosquitto(pi)
+        learn(pi)
         work_as_root(pi)
         for way in (restart, kill, reload, reboot, cut_power):
             way(pi)
             until_active(pi)
             assert who(pi) == device, way.__name__
             look_at_owners(pi)
+            look_at_mosquitto(pi)
         move_from_a_dynamic_user(pi)
         assert who(pi) == device
         until_fed(pi)
+        set_up_again(pi)
         look_at_journal(pi)
+        revoke(pi)
+        come_back(pi)
 
 
 def install(pi: Machine) -> None:
@@ -43,25 +51,24 @@ def install(pi: Machine) -> None:
     (home / "watch.toml").write_text(TASK)
     (home / "day.csv").write_text(rows(12, 40).replace(",x,y", ",ax,ay", 1))
     (home / "window.csv").write_text(rows(1, 4).replace(",x,y", ",ax,ay", 1))
-    typed = []
+    typed, said = [], ""
     for file, block in blocks(text):
         if file is not None:
-            write(pi, file, block)
+            (pi.root / file.relative_to("/")).write_text(block)
             continue
         for line in lines(block):
             if "predict" in line:  # there is a model when a round is over
                 continue
-            pi.run(line.replace("$USER", "pi"), "pi")
+            said += pi.run(line.replace("$USER", "pi").replace("TOKEN", token(said)), "pi").stdout
             typed.append(line)
     assert len(typed) > 15
     until_active(pi)
 
 
-def write(pi: Machine, file: Path, text: str) -> None:
-    """A file of the device, with what is the reader's own."""
-    key = pi("sed -n 's/^root_key = \"\\(.*\\)\".*/\\1/p' /etc/fedling/broker.toml")
-    path = pi.root / file.relative_to("/")
-    path.write_text(text.replace("0" * 64, key).replace("broker.local", "127.0.0.1"))
+def token(said: str) -> str:
+    """The one that an invitation has printed last."""
+    _, _, rest = said.rpartition("fedling-agent enroll ")
+    return rest.split()[0] if rest else ""
 
 
 def until_active(pi: Machine) -> None:
@@ -101,9 +108,11 @@ def look_at_users(pi: Machine) -> None:
         assert pi.run(f"cat /var/lib/fedling-agent/{path}", "pi", None).returncode
 
 
-def enrol_and_learn(pi: Machine) -> None:
-    line = str(status(pi)["enrol"])
-    pi.run(f"sudo {line} --root-key root.key", "pi")
+def learn(pi: Machine) -> None:
+    """Over TLS: nobody listens for anything else."""
+    assert ports(pi) >= {8883, 8884}
+    assert 1883 not in ports(pi)
+    assert "tls = true" in (pi.root / "etc/fedling/agent.toml").read_text()
     predict = "fedling-agent predict --task watch window.csv"
     pi.until(lambda: "label" in pi(predict, "pi"), "a model that was learned")
     pi.until(lambda: 'rounds": 2' in pi("sudo fedling-broker task list --json", "pi"), "two rounds")
@@ -120,10 +129,30 @@ def work_as_root(pi: Machine) -> None:
     look_at_owners(pi)
 
 
+def ports(pi: Machine) -> set[int]:
+    """Where somebody listens."""
+    rows = [line.split() for line in pi("cat /proc/net/tcp /proc/net/tcp6").splitlines()]
+    return {int(row[1].rpartition(":")[2], 16) for row in rows if row[3] == "0A"}
+
+
+def look_at_mosquitto(pi: Machine) -> None:
+    """What it reads is its to read, the aggregator's to write but for the key; nobody else's."""
+    assert pi(f"stat -c '%U %G %a' {MOSQUITTO}") == "fedling-broker mosquitto 2750"
+    key, others = f"{MOSQUITTO}/server.key", f"find {MOSQUITTO} -type f ! -name server.key"
+    assert pi(f"stat -c '%U %G %a' {key}") == "mosquitto mosquitto 600"
+    assert pi(f"{others} -printf '%u %g %m\\n' | sort -u") == "fedling-broker mosquitto 640"
+    pi.run(f"runuser -u mosquitto -- sh -c 'cat {MOSQUITTO}/*'")
+    for user in ("pi", "guest", "fedling"):
+        assert pi.run(f"runuser -u {user} -- ls {MOSQUITTO}", code=None).returncode
+        assert pi.run(f"runuser -u {user} -- cat {MOSQUITTO}/ca.crt", code=None).returncode
+    assert pi.run(f"runuser -u fedling-broker -- cat {key}", code=None).returncode
+
+
 def look_at_owners(pi: Machine) -> None:
     for state, user in zip(STATES, ("fedling", "fedling-broker"), strict=True):
         assert pi(f"find {state} ! -user {user}") == ""
-        assert pi(f"find {state}/ -mindepth 1 -perm /077 ! -type s") == ""
+        open_ = pi(f"find {state}/ -mindepth 1 -perm /077 ! -type s -printf '%f '").split()
+        assert {*open_} <= PUBLIC
 
 
 # --- what happens to a machine -------------------------------------------------------------------
@@ -194,6 +223,55 @@ def until_fed(pi: Machine) -> None:
             lambda: shown(pi, service, "WatchdogTimestampMonotonic") != before,  # noqa: B023
             "a sign of life",
         )
+
+
+def set_up_again(pi: Machine) -> None:
+    """A second run changes nothing, and ends nobody; one that was cut short goes on."""
+    before = [shown(pi, unit, "MainPID") for unit in (*SERVICES, "mosquitto")]
+    assert "nothing was changed" in pi.run("sudo fedling-broker setup", "pi").stdout
+    told = pi.run("sudo fedling-agent enroll " + invited(pi, "attic"), "pi").stdout
+    assert "enrolled already, nothing was changed" in told
+    assert [shown(pi, unit, "MainPID") for unit in (*SERVICES, "mosquitto")] == before
+    pi.run("systemctl disable --now fedling-mosquitto.path fedling-broker")
+    pi.run(f"chown root {MOSQUITTO}/server.key")
+    assert "would make the certificates" in pi("sudo fedling-broker setup --dry-run", "pi")
+    pi.run("sudo fedling-broker setup", "pi")
+    assert shown(pi, "fedling-mosquitto.path", "UnitFileState") == "enabled"
+    until_active(pi)
+    look_at_mosquitto(pi)
+
+
+def invited(pi: Machine, name: str) -> str:
+    """A token of the operator's, who is told to put sudo before the line."""
+    line = f"fedling-broker device invite --name {name}"
+    told = pi.run(line, "pi", Exit.NOT_ALLOWED).stderr
+    assert "is kept by user fedling-broker: put sudo before it" in told
+    return token(pi.run(f"sudo {line}", "pi").stdout)
+
+
+def revoke(pi: Machine) -> None:
+    """Put off its living connection by a mosquitto that systemd has told, and not restarted."""
+    before = shown(pi, "mosquitto", "MainPID")
+    pi.run("sudo fedling-broker device revoke kitchen", "pi")
+    pi.until(lambda: "its connection is cut" in pi("journalctl -u fedling-broker"), "a cut")
+    pi.until(lambda: "revoked" in pi("fedling-agent status", "pi"), "a device that knows it")
+    pi.until(lambda: pi("fedling-agent predict --task watch window.csv", "pi") != "", "a model")
+    pi.until(lambda: not pi(f"ls {MOSQUITTO}/changed"), "a mark that is taken away")
+    pi.until(lambda: shown(pi, "fedling-mosquitto", "ActiveState") == "inactive", "a reload")
+    told = pi.run("sudo fedling-agent check", "pi", Exit.FAILED).stdout
+    assert re.search("MQTT broker +WRONG .*it was revoked", told), told
+    assert shown(pi, "mosquitto", "MainPID") == before
+
+
+def come_back(pi: Machine) -> None:
+    """As a new device, by the command that says so, while the service runs."""
+    old = str(status(pi)["device"])
+    pi.run(f"sudo fedling-agent enroll {invited(pi, 'cellar')} --again", "pi")
+    until_active(pi)
+    assert who(pi) != old
+    pi.until(lambda: bool(status(pi).get("enrolled")), "a certificate")
+    pi.until(lambda: "cellar" in pi("sudo fedling-broker device list --live", "pi"), "its name")
+    pi.run("sudo fedling-agent check", "pi")
 
 
 def look_at_journal(pi: Machine) -> None:

@@ -82,9 +82,9 @@ class Machine:
         return self.run(line, user, None).stdout.strip()
 
     def log(self) -> str:
-        """The last lines of both services, for who must find out."""
+        """The last lines of the services, for who must find out."""
         words = ["journalctl", "-D", str(self.root / "var/log/journal"), "-n", "40", "--no-pager"]
-        units = ["-u", "fedling-agent", "-u", "fedling-broker"]
+        units = ["-u", "fedling-*", "-u", "mosquitto"]
         return subprocess.run([*words, *units], capture_output=True, text=True).stdout
 
     def until(self, holds: Callable[[], bool], what: str) -> None:

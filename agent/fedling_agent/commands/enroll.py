@@ -5,7 +5,6 @@ Root works as who keeps the state, but for agent.toml, which is root's.
 
 import argparse
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -27,10 +26,10 @@ from fedling_agent.store import identity, tls_pair
 from fedling_agent.store.database import PROGRAM
 from fedling_agent.store.identity import Identity
 from fedling_agent.store.store import Store
-from fedling_protocol.command import output
+from fedling_protocol.command import output, systemd
 from fedling_protocol.disk import durable, lock, ownership
 from fedling_protocol.disk.errors import BadInput, Missing, writing
-from fedling_protocol.exits import Exit
+from fedling_protocol.exits import Exit, Failure
 from fedling_protocol.moments import day
 from fedling_protocol.net.probe import Probe
 from fedling_protocol.wire.kinds import Kind
@@ -41,7 +40,6 @@ from fedling_protocol.wire.token import Token, TokenError
 from fedling_protocol.wire.trust import Trust
 
 READABLE = 0o644  # agent.toml has no secrets, and root's is read by the service's user
-SYSTEMD = Path("/run/systemd/system")  # sd_booted(3)
 SERVICE = "fedling-agent.service"
 LONGEST = 4096  # characters of a token
 
@@ -63,6 +61,12 @@ class _Place:
             yield
 
     @property
+    def is_units(self) -> bool:
+        """Whether root makes the device that the unit runs, and systemd is there to run it."""
+        usual = (self.file, self.state) == (DEFAULT_FILE, UNIT.state)
+        return os.geteuid() == 0 and usual and systemd.booted()
+
+    @property
     def state_dir(self) -> Path | None:
         """What to write for the key of this name; None: who reads agent.toml finds it without."""
         if self.named:
@@ -78,14 +82,17 @@ def run(args: argparse.Namespace) -> Exit:
     if args.name and not is_name(args.name):
         raise BadInput(f"--name {args.name}: allowed: {NAME.pattern}")
     _check_fleet(place, token)
+    if place.is_units and not systemd.has_user(UNIT.user):
+        systemd.make_users()
     with place.acting():
         me, own = _known(place)
     new = own is None or own.revoked or args.again or (place.state / keeping.FILE).exists()
     if new:
-        me, own = _enrol(place, token, args)
+        with _resting(place):
+            me, own = _enrol(place, token, args)
     assert me is not None
     assert own is not None
-    service = new and not args.stay and _start(place)
+    service = not args.stay and _start(place, new)
     _tell(place, me, own, new, service, args)
     if not args.stay:
         return Exit.OK
@@ -236,15 +243,35 @@ def _try_out(place: _Place, me: Identity) -> None:
         raise Missing(f"{wanted}: what came is not of this fleet: {refused}") from refused
 
 
+@contextmanager
+def _resting(place: _Place) -> Iterator[None]:
+    """Have the unit rest: one process at a time works in a state. It goes on if nothing is new."""
+    runs = place.is_units and systemd.is_active(SERVICE)
+    if runs:
+        systemd.call("systemctl", "stop", SERVICE)
+    try:
+        yield
+    except BaseException:
+        if runs:
+            systemd.call("systemctl", "start", SERVICE)
+        raise
+
+
 # --- what is next --------------------------------------------------------------------------------
 
 
-def _start(place: _Place) -> bool:
-    """Start the unit, where it is the one that reads this file; whether it runs now."""
-    if os.geteuid() != 0 or place.file != DEFAULT_FILE or not SYSTEMD.is_dir():
+def _start(place: _Place, new: bool) -> bool:
+    """Have the unit run with what it has now, from every boot on; whether it does."""
+    if not place.is_units:
         return False
-    words = ["systemctl", "restart", SERVICE]
-    return subprocess.run(words, check=False, capture_output=True).returncode == 0
+    if not new and systemd.runs(SERVICE):
+        return True
+    try:
+        systemd.begin(SERVICE)
+    except Failure as failure:
+        print(output.paint(f"the service does not run: {failure}", output.YELLOW), file=sys.stderr)
+        return False
+    return True
 
 
 def _tell(

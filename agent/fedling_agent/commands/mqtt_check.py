@@ -51,9 +51,10 @@ class _Check:
     def faults(self) -> list[str]:
         faults = self._subscribed()
         task = self._config.tasks[0] if self._config.tasks else OWN
-        words = f"up/{self._device}/{OWN}/{OWN}"  # as many as an update's topic has
-        topic = f"{self._prefix}{task}/{words}"
-        here, anywhere = self._probe.retains(topic, topic, f"{self._prefix}+/{words}")
+        # As deep as an update's: an access list may name each part of one.
+        below = f"up/{self._device}/{OWN}/{OWN}"
+        topic = f"{self._prefix}{task}/{below}"
+        here, anywhere = self._probe.retains(topic, topic, f"{self._prefix}+/{below}")
         if self._probe.lost:
             return [*faults, probing.cut(topic, self._probe.lost)]
         if not here:

@@ -4,11 +4,9 @@ A list of steps: each says what it does, and whether it is done already.
 """
 
 import argparse
+import grp
 import os
 import pwd
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -16,29 +14,27 @@ from pathlib import Path
 
 from fedling_broker import config
 from fedling_broker.authority import directory, x509
-from fedling_broker.authority.x509 import TlsAuthority
 from fedling_broker.commands import init, up
-from fedling_broker.config import Config
 from fedling_broker.mosquitto import process
 from fedling_broker.mosquitto.configuration import KEY
-from fedling_broker.mosquitto.files import Files
+from fedling_broker.mosquitto.files import RELOADED
 from fedling_broker.up import addresses
-from fedling_broker.up.foundation import Ground
+from fedling_broker.up.foundation import OWN_CERTIFICATE, Ground
 from fedling_broker.up.system import (
     AGGREGATOR_USER,
     MODE,
+    MOSQUITTO,
     MOSQUITTO_USER,
     SERVICE,
     WATCH,
     Places,
 )
-from fedling_protocol.command import output
-from fedling_protocol.disk import durable
+from fedling_protocol.command import output, systemd
+from fedling_protocol.disk import durable, ownership
 from fedling_protocol.disk.errors import writing
 from fedling_protocol.exits import Exit, Failure
 
 READABLE = 0o644
-SHARED = Path(sys.prefix)  # units and users come along with the package
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +57,7 @@ def run(args: argparse.Namespace) -> Exit:
             Exit.NOT_ALLOWED,
         )
     changed = [step.words for step in _steps(args, places) if _take(step, dry=args.dry_run)]
-    if not changed:
+    if not changed and _runs(places):
         print("everything is as it should be: nothing was changed")
     elif not args.dry_run:
         _begin(places)
@@ -86,18 +82,18 @@ def _steps(args: argparse.Namespace, places: Places) -> Iterator[Step]:
     toml = places.broker_toml
     yield Step(
         f"make user {AGGREGATOR_USER}",
-        lambda: not places.real or _has_user(AGGREGATOR_USER),
-        lambda: _call("systemd-sysusers", str(SHARED / "lib/sysusers.d/fedling.conf")),
+        lambda: not places.real or systemd.has_user(AGGREGATOR_USER),
+        systemd.make_users,
     )
     yield Step(f"write {toml}, keys and database", toml.exists, lambda: _init(args, places))
     yield Step(
         f"make {places.files}, which {AGGREGATOR_USER} writes and {MOSQUITTO_USER} reads",
-        lambda: _is_shared(places.files),
+        lambda: _is_shared(places),
         lambda: _share(places),
     )
     yield Step(
         f"make the certificates of mosquitto and aggregator in {places.files}",
-        (places.files / KEY).exists,
+        lambda: _is_laid(places),
         lambda: _lay(places),
     )
     for path, text in places.texts(*_ports(args, toml)).items():
@@ -117,34 +113,50 @@ def _init(args: argparse.Namespace, places: Places) -> None:
 
 
 def _lay(places: Places) -> None:
-    """Root writes what is mosquitto's; what is the aggregator's is made as who keeps that."""
+    """All is made as the aggregator, whose directory it is; at the end the key is mosquitto's."""
     found = config.load(places.broker_toml)
-    tls = _authority(found)
     host, _ = found.for_devices
     names = addresses.names(x509.server_name(found.file.fleet), host)
-    Files(places.files).prepare(tls, found.topics, names)
-    if places.real:
-        shutil.chown(places.files / KEY, MOSQUITTO_USER, MOSQUITTO_USER)
+    key = places.files / KEY
+    if key.exists():
+        _give(places, key, AGGREGATOR_USER)
     with found.acting():
-        Ground(places.files, found.state_dir).certify_aggregator(tls, found.file.fleet)
+        tls = directory.open_(found.authority).tls()
+        Ground(places.files, found.state_dir).lay(tls, found.topics, names)
+    _give(places, key, MOSQUITTO_USER)
 
 
-def _authority(found: Config) -> TlsAuthority:
-    with found.acting():
-        return directory.open_(found.authority).tls()
+def _is_laid(places: Places) -> bool:
+    """Whether nothing is missing. The key becomes mosquitto's when all the rest is there."""
+    needed = [places.files / name for name in RELOADED] + [places.state / OWN_CERTIFICATE]
+    there = all(file.exists() for file in needed)
+    return there and _is_of(places, places.files / KEY, MOSQUITTO_USER)
 
 
-def _is_shared(path: Path) -> bool:
-    return path.exists() and path.stat().st_mode & 0o7777 == MODE
+def _is_shared(places: Places) -> bool:
+    path = places.files
+    is_open = path.exists() and path.stat().st_mode & 0o7777 == MODE
+    return is_open and _is_of(places, path, AGGREGATOR_USER)
 
 
 def _share(places: Places) -> None:
     path = places.files
     with writing(str(path)):
         path.mkdir(parents=True, exist_ok=True)
-        if places.real:
-            shutil.chown(path, AGGREGATOR_USER, MOSQUITTO_USER)
+        _give(places, path, AGGREGATOR_USER)
         path.chmod(MODE)
+
+
+def _is_of(places: Places, path: Path, user: str) -> bool:
+    """Whether a file is the user's; a trial knows one user only."""
+    return not places.real or ownership.user_name(path.lstat().st_uid) == user
+
+
+def _give(places: Places, path: Path, user: str) -> None:
+    """Make a file the user's, and its group mosquitto's; a link itself, not where it leads."""
+    if places.real:
+        uid, gid = pwd.getpwnam(user).pw_uid, grp.getgrnam(MOSQUITTO_USER).gr_gid
+        os.chown(path, uid, gid, follow_symlinks=False)
 
 
 def _is(path: Path, text: str) -> bool:
@@ -165,28 +177,17 @@ def _begin(places: Places) -> None:
     """Have systemd run all of it as it is now."""
     if not places.real:
         return
-    unit = SHARED / "lib/systemd/system" / SERVICE
-    _call("systemctl", "daemon-reload")
-    _call("systemctl", "restart", "mosquitto.service")
-    _call("systemctl", "enable", "--now", WATCH)
-    _call("systemctl", "enable", str(unit) if unit.exists() else SERVICE)
-    _call("systemctl", "restart", SERVICE)
+    systemd.call("systemctl", "daemon-reload")
+    systemd.call("systemctl", "enable", MOSQUITTO)
+    systemd.call("systemctl", "restart", MOSQUITTO)
+    systemd.call("systemctl", "enable", WATCH)
+    systemd.call("systemctl", "restart", WATCH)
+    systemd.begin(SERVICE)
 
 
-def _call(*command: str) -> None:
-    """Raises Failure with what the program said."""
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        said = (done.stderr or done.stdout).strip()
-        raise Failure(f"{' '.join(command)}: {said}", Exit.FAILED)
-
-
-def _has_user(name: str) -> bool:
-    try:
-        pwd.getpwnam(name)
-    except KeyError:
-        return False
-    return True
+def _runs(places: Places) -> bool:
+    """Whether an earlier run came to its end."""
+    return not places.real or systemd.runs(MOSQUITTO, WATCH, SERVICE)
 
 
 def _tell(args: argparse.Namespace, places: Places) -> None:

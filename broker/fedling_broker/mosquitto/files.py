@@ -2,7 +2,8 @@
 
 Whoever runs mosquitto has it read them again when one has changed (SIGHUP); serve and commands only
 write. In a directory with the set-group bit, as `fedling-broker setup` makes it, the group reads
-them, which is mosquitto's; else only the owner does. The private key is for its owner alone.
+them, which is mosquitto's, and a mark says that something has changed; else only the owner does.
+The private key is for its owner alone.
 """
 
 import os
@@ -32,6 +33,7 @@ from fedling_protocol.net import tls_key
 from fedling_protocol.wire.topics import Topics
 
 RELOADED = (CERTIFICATE, KEY, CA, REVOKED, ACCESS, PASSWORDS, ENROLMENT_ACCESS)
+CHANGED = "changed"  # in a shared directory: there is something that mosquitto has not read yet
 FOR_GROUP = 0o640
 
 Stamp = tuple[tuple[int, int, int], ...]
@@ -106,12 +108,18 @@ class Files:
         path = self.directory / name
         if path.exists() and path.read_bytes() == data:
             return False
-        durable.write_file(path, data, self._mode)
-        self._open(name)
+        self._write(name, data)
+        self._mark()
         return True
 
-    def _open(self, name: str) -> None:
-        """Give the file its mode, whatever the umask: mosquitto must be able to read it."""
+    def _mark(self) -> None:
+        """Have who watches a shared directory know, until it has taken the mark away."""
+        if self._mode == FOR_GROUP and not (self.directory / CHANGED).exists():
+            self._write(CHANGED, b"")
+
+    def _write(self, name: str, data: bytes) -> None:
+        """Write a file with its mode, whatever the umask: mosquitto must be able to read it."""
+        durable.write_file(self.directory / name, data, self._mode)
         os.chmod(self.directory / name, self._mode)
 
     @property

@@ -11,9 +11,11 @@ from pathlib import Path
 
 from fedling_broker.config import UNIT
 from fedling_broker.mosquitto.configuration import Configuration, Tls
+from fedling_broker.mosquitto.files import CHANGED
 from fedling_protocol.exits import Exit, Failure
 
-MOSQUITTO_USER, AGGREGATOR_USER = "mosquitto", "fedling-broker"
+MOSQUITTO, MOSQUITTO_USER = "mosquitto.service", "mosquitto"
+AGGREGATOR_USER = "fedling-broker"
 MARK = "# Written by fedling-broker"
 MODE = 0o2750  # what is made in it belongs to its group
 SERVICE, WATCH, RELOAD = (
@@ -66,12 +68,14 @@ class Places:
     def texts(self, port: int, enrolment: int) -> dict[Path, str]:
         """Write every file that belongs to root, by its path."""
         files = str(Path("/") / self.files.relative_to(self.root))
+        reload = _RELOAD.format(mark=MARK, files=files, changed=CHANGED, mosquitto=MOSQUITTO)
+        watch = _WATCH.format(mark=MARK, files=files, changed=CHANGED, reload=RELOAD)
         drop_in = self.units / f"{SERVICE}.d" / "mosquitto.conf"
         return {
             self.configuration: Configuration(port, tls=Tls(files, enrolment), own=False).text(),
             drop_in: _DROP_IN.format(mark=MARK, files=files),
-            self.units / WATCH: _WATCH.format(mark=MARK, files=files, reload=RELOAD),
-            self.units / RELOAD: _RELOAD.format(mark=MARK),
+            self.units / WATCH: watch,
+            self.units / RELOAD: reload,
         }
 
     def check_alone(self) -> None:
@@ -102,6 +106,8 @@ Description=fedling: what mosquitto reads has changed
 
 [Path]
 PathChanged={files}
+# A mark, looked for again when mosquitto has read: what changed meanwhile is not missed.
+PathExists={files}/{changed}
 Unit={reload}
 
 [Install]
@@ -111,10 +117,14 @@ _RELOAD = """\
 {mark}
 [Unit]
 Description=fedling: mosquitto reads certificates, access list, passwords and revocation list again
+# Before it has started, the signal would end it.
+After={mosquitto}
 # However many devices come at once.
 StartLimitIntervalSec=0
 
 [Service]
 Type=oneshot
-ExecStart=systemctl reload-or-restart mosquitto.service
+ExecStart=rm -f {files}/{changed}
+# Not its ExecReload, which is /bin/kill: a small system lacks that. One that was stopped stays so.
+ExecStart=-systemctl kill --kill-who=main -s HUP {mosquitto}
 """

@@ -98,46 +98,20 @@ class Service:
         self.turns = Turns(clock, ports.disk, store, self._look, self._refused)
         self._disk = ports.disk
         self._notices: dict[str, Mapping[str, Notice]] = {}  # by who gives them
+        self._status = ports.status
         holding = Holding(clock, ports.draw, partial(self._note, "held"))
-        count = partial(self.counters.count, "halts")
-        halts = Halts(clock, ports.draw, way_out, count, self._note_halts, self._begin_again)
         self.publisher = Publisher(self.link, ports.compute, config.topics, key, holding)
         trust = Trust(config.topics, config.root_key, self._largest)
         self.inbox = Inbox(clock, trust, self.counters)
         devices = Devices(store.database, config.topics)
         self.roster = Roster(devices, trust, self.turns, self.publisher)
-        self.registrar = Registrar(
-            clock,
-            Books(devices, store.invitations, store.tls_certificates),
-            self.turns,
-            self.publisher,
-            self.roster,
-            self.counters,
-            Place(*config.for_devices, config.root_key),
-            vouching,
-        )
-        self.gate: Gate | None = None
-        if ports.admit is not None and ports.cut is not None:
-            read = partial(gate_room.read, devices, store, self._now_s)
-            self.gate = Gate(clock, ports.disk, read, ports.admit, ports.cut)
+        self.registrar = self._make_registrar(devices, vouching)
+        self.gate = self._make_gate(ports, devices)
         self.sweeper = Sweeper(store.withdrawn, self.turns, self.publisher)
-        self._status = ports.status
-        self._parts = parts = Parts(
-            clock=clock,
-            disk=ports.disk,
-            compute=ports.compute,
-            store=store,
-            turns=self.turns,
-            publisher=self.publisher,
-            fleet=config.file.fleet,
-            secret=secret,
-            keep_updates=config.file.keep_updates is KeepUpdates.AUDIT,
-            keep_rounds=config.file.keep_rounds,
-            untidy=self._untidy,
-            refused=self._refused,
-            halt=self._halt,
-        )
-        self.runners = Runners(parts, lambda: self.link.connected, halts)
+        self._parts = self._make_parts(ports, secret)
+        count = partial(self.counters.count, "halts")
+        halts = Halts(clock, ports.draw, way_out, count, self._note_halts, self._begin_again)
+        self.runners = Runners(self._parts, lambda: self.link.connected, halts)
         full = Backoff(config.file.retry.first_s, config.file.retry.longest_s, ports.draw)
         self.recovery = Recovery(
             clock, full, self._forget, self._probe, self._go_on, "nothing is accepted"
@@ -146,6 +120,45 @@ class Service:
         self._begun = False  # the epoch of this process is on disk
         self._waiting = 0  # bytes of messages that no turn has taken yet
         self._stopping = False
+
+    def _make_registrar(
+        self, devices: Devices, vouching: Callable[[], Vouching | None]
+    ) -> Registrar:
+        return Registrar(
+            self.clock,
+            Books(devices, self.store.invitations, self.store.tls_certificates),
+            self.turns,
+            self.publisher,
+            self.roster,
+            self.counters,
+            Place(*self.config.for_devices, self.config.root_key),
+            vouching,
+        )
+
+    def _make_gate(self, ports: Ports, devices: Devices) -> Gate | None:
+        """None: the MQTT broker is not ours to tell whom to let in."""
+        if ports.admit is None or ports.cut is None:
+            return None
+        read = partial(gate_room.read, devices, self.store, self._now_s)
+        return Gate(self.clock, ports.disk, read, ports.admit, ports.cut)
+
+    def _make_parts(self, ports: Ports, secret: bytes) -> Parts:
+        file = self.config.file
+        return Parts(
+            clock=self.clock,
+            disk=ports.disk,
+            compute=ports.compute,
+            store=self.store,
+            turns=self.turns,
+            publisher=self.publisher,
+            fleet=file.fleet,
+            secret=secret,
+            keep_updates=file.keep_updates is KeepUpdates.AUDIT,
+            keep_rounds=file.keep_rounds,
+            untidy=self._untidy,
+            refused=self._refused,
+            halt=self._halt,
+        )
 
     # --- life ------------------------------------------------------------------------------------
 

@@ -38,7 +38,9 @@ class House(Home):
     def at(self, *, days: float = 0.0, unix: float | None = None) -> None:
         """What starts next has this date: so many days from now, or this one."""
         folder = str(Path(clock.__file__).parent)
-        self.environment = {"PYTHONPATH": os.pathsep.join([folder, os.environ["PYTHONPATH"]])}
+        self.environment = {
+            "PYTHONPATH": os.pathsep.join([folder, os.environ.get("PYTHONPATH", "")])
+        }
         if unix is not None:
             self.environment[clock.AT] = str(unix)
         else:
@@ -139,7 +141,7 @@ def test_device_whose_certificate_is_over_and_whose_clock_is_in_1970_comes_back(
 def test_real_authority_answers_again_wherever_the_device_was_killed(house: House) -> None:
     """The same command goes on: one token for one device is never used up by its own kills."""
     server = house.serve()
-    path = os.pathsep.join([str(CRASH), os.environ["PYTHONPATH"]])
+    path = os.pathsep.join([str(CRASH), os.environ.get("PYTHONPATH", "")])
 
     def killed(name: str, token: str, at: int) -> None:
         words = ("enroll", token, "--config", f"{name}/a.toml", "--state", f"{name}/state")

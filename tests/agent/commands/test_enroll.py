@@ -298,7 +298,7 @@ def points(file: Path) -> list[str]:
 def test_kill_at_each_change_of_the_disk_and_the_same_command_goes_on(
     tmp_path: Path, fleet: HandFleet
 ) -> None:
-    path = os.pathsep.join([str(CRASH), os.environ["PYTHONPATH"]])
+    path = os.pathsep.join([str(CRASH), os.environ.get("PYTHONPATH", "")])
 
     def environment(number: int) -> dict[str, str]:
         count = str(tmp_path / f"points-{number}")

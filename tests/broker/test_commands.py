@@ -341,10 +341,13 @@ def test_task_check_of_a_wrong_file(here: Here) -> None:
         ("model", "list", "none"),
         ("model", "weights", "tiny", "x.bin", "--version", "9"),
         ("device", "revoke", "a" * 16),
+        ("device", "revoke", ""),  # a variable of a script that nobody has set
+        ("device", "revoke", "aggregator"),
     ],
 )
 def test_what_is_not_there_has_its_exit_code(here: Here, words: tuple[str, ...]) -> None:
     here.add_task()
+    here("device", "add", ID, KEY.hex())
     here(*words, code=Exit.NOT_FOUND)
 
 

@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> Exit:
                 f"{found.authority}: no authority is here, and so nobody who would certify a"
                 " device; make one (fedling-broker authority init), or certify by hand"
             )
-        if args.name and devices.named(args.name) is not None:
+        if devices.named(args.name) is not None:
             raise DeviceError(f"{args.name} is the name of a device already")
         chain = devices.find(ROOTS)
         root = found.root_key if chain is None else chain.key

@@ -10,7 +10,7 @@ from fedling_protocol.common_settings import (
     MqttSettings,
     RetrySettings,
     check_fleet,
-    check_host,
+    check_host_for_devices,
     check_root_key,
 )
 from fedling_protocol.disk import ownership
@@ -45,7 +45,7 @@ class EnrolmentSettings:
 
     host: str = setting(
         "", help="name or address of the MQTT broker as devices see it; empty: that of mqtt.host",
-        check=check_host,
+        check=check_host_for_devices,
     )  # fmt: skip
     port: int = setting(
         ENROLMENT_PORT, help="TCP port of its listener for enrolment", low=1, high=65_535
@@ -92,6 +92,17 @@ class BrokerFile:
     enrolment: EnrolmentSettings = field(default_factory=EnrolmentSettings)
     mosquitto: MosquittoSettings = field(default_factory=MosquittoSettings)
     retry: RetrySettings = field(default_factory=RetrySettings)  # after a full disk, too
+
+    def __post_init__(self) -> None:
+        port = self.enrolment.port
+        if self.mosquitto.files is not None and port in (
+            self.mqtt.tcp_port,
+            self.enrolment.mqtt_port,
+        ):
+            raise ValueError(
+                f"enrolment.port = {port}: allowed: another one than that of enrolled devices,"
+                " mqtt.port: who comes with a token has no certificate to show there"
+            )
 
 
 @dataclass(frozen=True, slots=True)

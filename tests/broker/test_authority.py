@@ -219,6 +219,15 @@ def test_invite_refuses_what_does_not_fit(here: Here) -> None:
     assert "--name is for one device" in here(*wrong, code=Exit.FAILED)
 
 
+def test_invite_says_which_key_names_a_host_that_no_token_can_hold(here: Here) -> None:
+    path = Path("broker.toml")
+    path.write_text(path.read_text().replace('host = "127.0.0.1"', 'host = "küche.local"'))
+    path.write_text(path.read_text().replace("tls = false", "tls = true"))
+    said = here("device", "invite", code=Exit.FAILED)
+    assert "küche.local is of mqtt.host: set enrolment.host" in said
+    here("device", "invite", "--host", "xn--kche-0ra.local")
+
+
 def test_revoke_by_name_enters_the_list_for_tls(here: Here) -> None:
     here("device", "add", ID, KEY.hex(), "--name", "kitchen")
     store, found = here.store(), load(Path("broker.toml"))

@@ -56,6 +56,10 @@ def test_load_of_what_init_writes(tmp_path: Path) -> None:
         (HEAD, ["mqtt.host is missing", "name or address"]),
         (SMALL + 'topic_root = "a//b"', ["mqtt.topic_root", "words"]),
         (SMALL + "port = 0", ["mqtt.port = 0", "1 to 65535"]),
+        (
+            SMALL + 'port = 8884\n[mosquitto]\nfiles = "m"',
+            ["enrolment.port = 8884", "another one than that of enrolled devices"],
+        ),
         (SMALL + "[retry]\nfirst_s = 50\nlongest_s = 10", ["longest_s = 10", "at least"]),
         (
             "root_topic = 'x'\n" + SMALL + "[retry]\nfirst_ms = 50\n",

@@ -14,7 +14,7 @@ from fedling_protocol.disk.errors import Missing
 from fedling_protocol.exits import Exit
 from fedling_protocol.moments import moment
 from fedling_protocol.wire.names import AUTHORITY
-from fedling_protocol.wire.token import Token
+from fedling_protocol.wire.token import Token, TokenError
 
 
 def run(args: argparse.Namespace) -> Exit:
@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> Exit:
             raise DeviceError(f"{args.name} is the name of a device already")
         chain = devices.find(ROOTS)
         root = found.root_key if chain is None else chain.key
-        token = Token.generate(root, found.topics, _host(args, found), _port(args, found))
+        token = _token(args, found, root)
         made = Invitation(token, args.name, args.count, now_s, now_s + args.expires)
         store.invitations.forget_old(now_s)
         store.invitations.add(made)
@@ -41,13 +41,14 @@ def run(args: argparse.Namespace) -> Exit:
     return Exit.OK
 
 
-def _host(args: argparse.Namespace, found: Config) -> str:
-    host, _ = found.for_devices
-    return args.host or host
-
-
-def _port(args: argparse.Namespace, found: Config) -> int:
-    return args.port or found.file.enrolment.port
+def _token(args: argparse.Namespace, found: Config, root: bytes) -> Token:
+    """Make one for the address that devices use. Raises DeviceError: it is none for a token."""
+    host, port = args.host or found.for_devices[0], args.port or found.file.enrolment.port
+    try:
+        return Token.generate(root, found.topics, host, port)
+    except TokenError as error:
+        words = f"{error}; {host} is of mqtt.host: set enrolment.host, or name another: --host"
+        raise DeviceError(f"{found.path}: {words}") from error
 
 
 def _tell(made: Invitation, *, as_json: bool) -> None:

@@ -1,5 +1,6 @@
 """The words of the wire that stand both in topics and in messages (SPEC.md section 1)."""
 
+import ipaddress
 import re
 from typing import Final
 
@@ -26,3 +27,17 @@ def is_label(text: str) -> bool:
 def is_device(text: str) -> bool:
     """Whether it has the form of a device id."""
     return DEVICE.fullmatch(text) is not None
+
+
+def is_host(text: str) -> bool:
+    """Whether it is a name, or an address of either version; a port behind it is neither."""
+    return HOST.fullmatch(text) is not None and (":" not in text or is_ipv6(text))
+
+
+def is_ipv6(text: str) -> bool:
+    """Whether it is an address of version 6, without brackets."""
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True

@@ -16,7 +16,7 @@ from typing import Final, NoReturn
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from fedling_protocol.wire.names import HOST
+from fedling_protocol.wire.names import is_host
 from fedling_protocol.wire.topics import Topics
 
 SECRET_BYTES: Final = 16
@@ -71,7 +71,7 @@ class Token:
             Topics(self.topic_root, self.fleet)
         except ValueError as error:
             raise TokenError(f"a token cannot be for this fleet: {error}") from error
-        if not HOST.fullmatch(self.host) or not 1 <= self.port <= 65_535:
+        if not is_host(self.host) or not 1 <= self.port <= 65_535:
             raise TokenError("a token cannot be for this address: a host name or address, a port")
 
     @classmethod

@@ -29,7 +29,7 @@ TOKENS = st.builds(
     st.binary(min_size=16, max_size=16),
     st.from_regex(names.NAME, fullmatch=True),
     ROOTS,
-    st.from_regex(names.HOST, fullmatch=True),
+    st.from_regex(names.HOST, fullmatch=True).filter(names.is_host) | st.ip_addresses().map(str),
     st.integers(1, 65_535),
 )
 

@@ -86,6 +86,21 @@ def test_parse_forgives_how_it_was_copied() -> None:
         assert Token.parse(copied) == TOKEN
 
 
+@pytest.mark.parametrize(
+    "sign", ["\u2013", "\u2014", "\u200b", "\ufeff", "\u00a0", "\u00ad", "\u2011"]
+)
+def test_parse_forgives_what_a_chat_makes_of_a_dash(sign: str) -> None:
+    assert Token.parse(sign + GOLDEN["text"].replace("-", sign) + sign) == TOKEN
+
+
+@given(st.data())
+def test_parse_forgives_dashes_and_spaces_of_every_script(data: st.DataObject) -> None:
+    signs = st.characters(categories=["Pd", "Zs", "Zl", "Zp", "Cc", "Cf"]) | st.just("\u2212")
+    groups = GOLDEN["text"].split("-")
+    between = data.draw(st.lists(signs, min_size=len(groups), max_size=len(groups)))
+    assert Token.parse("".join(map(str.__add__, groups, between))) == TOKEN
+
+
 @given(st.data())
 def test_one_wrong_sign_is_told(data: st.DataObject) -> None:
     text = GOLDEN["text"].replace("-", "")

@@ -219,6 +219,16 @@ def test_invite_refuses_what_does_not_fit(here: Here) -> None:
     assert "--name is for one device" in here(*wrong, code=Exit.FAILED)
 
 
+@pytest.mark.parametrize("name", [AGGREGATOR, AUTHORITY, "a" * 16, "A", "-a", "k" * 33])
+def test_a_device_is_not_called_by_what_is_an_id(here: Here, name: str) -> None:
+    given = f"--name={name}"
+    assert "is not a name" in here("device", "invite", given, code=Exit.FAILED)
+    assert "is not a name" in here("device", "add", ID, KEY.hex(), given, code=Exit.FAILED)
+    certify = ("authority", "certify", ID, KEY.hex(), given, "--to", "b")
+    assert "is not a name" in here(*certify, code=Exit.FAILED)
+    assert here.json("device", "list") == []
+
+
 def test_invite_says_which_key_names_a_host_that_no_token_can_hold(here: Here) -> None:
     path = Path("broker.toml")
     path.write_text(path.read_text().replace('host = "127.0.0.1"', 'host = "küche.local"'))

@@ -8,6 +8,7 @@ WIRE_VERSION: Final = 1
 AGGREGATOR: Final = "aggregator"  # the id of the aggregator's certificate
 AUTHORITY: Final = "authority"  # of that of the authority, which certifies devices
 
+LABELS: Final = "[a-z0-9][a-z0-9-]{0,31}, but no id (16 of a-z2-7, aggregator, authority)"
 NAME: Final = re.compile("[a-z0-9][a-z0-9-]{0,31}")  # of a fleet, a task, a stream, a device
 DEVICE: Final = re.compile("[a-z2-7]{16}")
 OWNER: Final = re.compile(f"{DEVICE.pattern}|{AGGREGATOR}|{AUTHORITY}")  # of a certificate

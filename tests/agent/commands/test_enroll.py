@@ -94,6 +94,16 @@ def test_token_comes_by_standard_input_too(fleet: HandFleet, board: Board) -> No
     assert (found["fleet"], found["new"]) == ("home", True)
 
 
+def test_a_name_that_no_device_can_have_is_told_before_anything_is_made(
+    fleet: HandFleet, board: Board
+) -> None:
+    token = fleet.invite()
+    for name in ("aggregator", "authority", "a" * 16, "Kitchen", "-a"):
+        said = board.enroll(token, f"--name={name}", code=Exit.FAILED)
+        assert f"--name {name}: allowed: [a-z0-9]" in said
+    assert not board.state.exists()
+
+
 @pytest.mark.long
 def test_check_says_of_which_fleet_it_is_and_that_it_was_revoked(
     fleet: HandFleet, board: Board

@@ -21,6 +21,10 @@ from fedling_protocol.wire.topics import Topics
 FILE = "broker.toml"
 SYSTEM_FILE = Path("/etc/fedling") / FILE
 PLACES = (Path(FILE), SYSTEM_FILE)
+MAKE = (
+    "name one with --config, or make a fleet: fedling-broker up, or fedling-broker init for an MQTT"
+    " broker that is there"
+)
 UNIT = Unit("fedling-broker", Path("/var/lib/fedling-broker"))  # fedling-broker.service
 ONLINE_KEY, SECRET = "online.key", "secret"  # in the state directory
 AUTHORITY = "authority"  # the authority's directory there, if no other is named
@@ -154,13 +158,12 @@ def find(path: Path | None) -> Path:
     for place in PLACES:
         if place.exists():
             return place
-    places = " and ".join(map(str, PLACES))
-    raise SettingsError(f"no {FILE} in {places}; name it with --config or run: fedling-broker init")
+    raise SettingsError(f"there is neither {PLACES[0].absolute()} nor {PLACES[1]}; {MAKE}")
 
 
 def load(path: Path) -> Config:
     """Read broker.toml. Raises SettingsError."""
-    file = settings.load(path, BrokerFile, RENAMED)
+    file = settings.load(path, BrokerFile, RENAMED, MAKE)
     return Config(replace(file, mqtt=file.mqtt.within(path.parent)), path)
 
 

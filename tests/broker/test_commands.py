@@ -65,7 +65,7 @@ def test_init_certifies_a_new_online_key(here: Here, mosquitto: Mosquitto) -> No
     here("check")
     Path("broker-state/online.key").unlink()
     ROOT_KEY.rename("elsewhere.key")
-    assert "root.key: cannot be read" in here("init", code=Exit.BAD_CONFIG)
+    assert "--root-key FILE" in here("init", code=Exit.NOT_FOUND)
     here("init", "--root-key", "elsewhere.key")
     here("check")
 
@@ -243,7 +243,9 @@ def test_without_a_configuration_the_error_says_what_to_do(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["task", "list", "--config", "none.toml"]) == Exit.BAD_CONFIG
-    assert "none.toml: cannot be read" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "none.toml: there is no such file" in said
+    assert "fedling-broker up" in said
 
 
 # --- tasks ---------------------------------------------------------------------------------------

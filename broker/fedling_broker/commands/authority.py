@@ -221,6 +221,8 @@ def take_root(args: argparse.Namespace) -> Exit:
     """A stick may know neither modes nor hard links: the copy is written, read again, compared."""
     given.check_target(args.file)
     with opened(args) as here:
+        if not here.own.has_root_key:
+            raise Missing(f"{here.own.path}: the root key is not here, it was taken away already")
         pem = here.own.root_key().pem()
     if not (args.file.exists() and args.file.read_bytes() == pem):  # else it was interrupted
         if args.file.exists():

@@ -220,6 +220,8 @@ def test_token_that_counts_no_more_is_refused_at_the_door(fleet: HandFleet, boar
     token = fleet.invite()
     fleet.withdraw()
     said = board.enroll(token, code=Exit.UNAVAILABLE)
+    assert "it knows no such token" in said
+    assert "mqtt.user" not in said  # nobody who enrols has set that
     assert "if the token may be old: the operator makes a token with" in said
     assert fleet.asked == []
 

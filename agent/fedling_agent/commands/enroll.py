@@ -105,11 +105,19 @@ def run(args: argparse.Namespace) -> Exit:
 
 def _token(given: str) -> Token:
     """Read a token. Raises BadInput: it says why it is none, without its text."""
-    text = sys.stdin.read(LONGEST) if given == "-" else given
+    text = _typed() if given == "-" else given
     try:
         return Token.parse(text)
     except TokenError as error:
         raise BadInput(str(error)) from None
+
+
+def _typed() -> str:
+    """What standard input says; a person at a terminal is asked for a line."""
+    if not sys.stdin.isatty():
+        return sys.stdin.read(LONGEST)
+    print("token: ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline(LONGEST)
 
 
 def _place(args: argparse.Namespace) -> _Place:

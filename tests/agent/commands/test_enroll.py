@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+import subprocess
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,7 +20,8 @@ from fedling_protocol.wire.messages import Enrol, EnrolReason
 from fedling_protocol.wire.token import Token
 from tests.support.crash import sitecustomize as crash
 from tests.support.hand_authority import ROOT
-from tests.support.hand_fleet import HandFleet, OwnFleet
+from tests.support.hand_fleet import COMMAND, HandFleet, OwnFleet
+from tests.support.waiting import PATIENCE_S
 
 SECRETS = (KEY_FILE, SECRET_FILE, tls_pair.PAIR_FILE, "store.db")
 CRASH = Path(crash.__file__).parent
@@ -224,6 +226,22 @@ def test_token_that_counts_no_more_is_refused_at_the_door(fleet: HandFleet, boar
     assert "mqtt.user" not in said  # nobody who enrols has set that
     assert "if the token may be old: the operator makes a token with" in said
     assert fleet.asked == []
+
+
+def test_a_person_at_a_terminal_is_asked_for_a_line(tmp_path: Path) -> None:
+    keyboard, terminal = os.openpty()
+    where = ("--config", str(tmp_path / "agent.toml"), "--state", str(tmp_path / "state"))
+    words = [*COMMAND, "enroll", "-", *where]
+    with subprocess.Popen(words, stdin=terminal, stderr=subprocess.PIPE, text=True) as command:
+        os.write(keyboard, b"K7QF-2M9D\n")  # and no end of the file
+        try:
+            _, said = command.communicate(timeout=PATIENCE_S)
+        finally:
+            command.kill()
+    os.close(terminal)
+    os.close(keyboard)
+    assert command.returncode == Exit.FAILED
+    assert said.startswith("token: fedling-agent: the token was mistyped")
 
 
 @pytest.mark.parametrize("text", ["", "K7QF-2M9D", "x" * 5000, "é"])

@@ -2,8 +2,8 @@
 
 import argparse
 import sys
-import time
 
+from fedling_broker.authority import signing
 from fedling_broker.authority.certificates import ROOTS
 from fedling_broker.commands import authority, installation
 from fedling_broker.config import Config
@@ -21,7 +21,7 @@ def run(args: argparse.Namespace) -> Exit:
     if args.name and args.count != 1:
         raise DeviceError("--name is for one device, and so not with --count")
     authority.check_name(args.name)
-    now_s = int(time.time())
+    now_s = signing.now_s()
     with installation.opened(args) as (found, store):
         devices = Devices(store.database, found.topics)
         if devices.find(AUTHORITY) is None or not found.authority.exists():

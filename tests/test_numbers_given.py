@@ -9,11 +9,12 @@ import pytest
 from docs.tables import commands
 from fedling_agent import cli as agent
 from fedling_broker import cli as broker
+from fedling_protocol.command.parser import host
 from fedling_sim import cli as sim
 
 WRONG = ("-1", "9" * 20, "9" * 5000, "1.5", "", "two", "nan")
 MAY_BE_PARTS = ("delay", "jitter", "flap")  # of seconds
-TEXTS = (None, str, Path)
+TEXTS = (None, str, Path, host)
 
 
 def numbers() -> Iterator[tuple[str, argparse.Action]]:

@@ -102,8 +102,8 @@ def _add_enroll(verbs: Verbs) -> None:
     enroll.add_argument(
         "token",
         metavar="TOKEN",
-        help="what `fedling-broker device invite` printed; -: read it from standard input, so that"
-        " no list of processes and no history of a shell has it",
+        help="what `fedling-broker device invite` printed; -: read it from standard input (a"
+        " terminal asks for a line), so that no list of processes and no history of a shell has it",
     )
     enroll.add_argument(
         "--name", default="", metavar="NAME", help="what people call this device in the fleet"

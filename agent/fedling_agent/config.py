@@ -23,6 +23,10 @@ from fedling_protocol.wire.topics import Topics, is_task
 
 DEFAULT_FILE = Path("/etc/fedling/agent.toml")
 UNIT = Unit("fedling", Path("/var/lib/fedling-agent"))  # fedling-agent.service
+MAKE = (
+    "with a token `fedling-agent enroll` writes it; by hand it needs fleet, root_key and mqtt.host,"
+    " or name another with --config"
+)
 RENAMED = {
     "broker.host": "mqtt.host",
     "broker.port": "mqtt.port",
@@ -192,7 +196,7 @@ def default_file() -> Path:
 
 def load(path: Path) -> AgentConfig:
     """Read agent.toml. Paths in it are relative to its own folder. Raises SettingsError."""
-    config = settings.load(path, AgentConfig, RENAMED)
+    config = settings.load(path, AgentConfig, RENAMED, MAKE)
     here = path.absolute().parent
     return replace(
         config,

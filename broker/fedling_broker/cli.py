@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fedling_protocol.command.main import run_verb
-from fedling_protocol.command.parser import Verbs, add_limit, new_parser, whole
+from fedling_protocol.command.parser import Verbs, add_limit, host, new_parser, whole
 from fedling_protocol.common_settings import check_root_key
 
 NAME = "fedling-broker"
@@ -77,6 +77,7 @@ def _add_server(verbs: Verbs) -> None:
         parser.add_argument("--fleet", help="the name of the fleet (default: home)")
         parser.add_argument(
             "--host",
+            type=host,
             help="the name or address at which devices find this machine (default: its own)",
         )
         parser.add_argument("--port", type=whole(1, 65535), help="of MQTT over TLS (default: 8883)")
@@ -278,7 +279,9 @@ def _add_devices(verbs: Verbs) -> None:
     )  # fmt: skip
     _add_name(invite)
     invite.add_argument(
-        "--host", help="the MQTT broker's address for devices (default: enrolment.host)"
+        "--host",
+        type=host,
+        help="the MQTT broker's address for devices (default: enrolment.host)",
     )
     invite.add_argument(
         "--port",

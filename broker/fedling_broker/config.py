@@ -10,7 +10,7 @@ from fedling_protocol.common_settings import (
     MqttSettings,
     RetrySettings,
     check_fleet,
-    check_host,
+    check_host_for_devices,
     check_root_key,
 )
 from fedling_protocol.disk import ownership
@@ -21,6 +21,10 @@ from fedling_protocol.wire.topics import Topics
 FILE = "broker.toml"
 SYSTEM_FILE = Path("/etc/fedling") / FILE
 PLACES = (Path(FILE), SYSTEM_FILE)
+MAKE = (
+    "name one with --config, or make a fleet: fedling-broker up, or fedling-broker init for an MQTT"
+    " broker that is there"
+)
 UNIT = Unit("fedling-broker", Path("/var/lib/fedling-broker"))  # fedling-broker.service
 ONLINE_KEY, SECRET = "online.key", "secret"  # in the state directory
 AUTHORITY = "authority"  # the authority's directory there, if no other is named
@@ -45,7 +49,7 @@ class EnrolmentSettings:
 
     host: str = setting(
         "", help="name or address of the MQTT broker as devices see it; empty: that of mqtt.host",
-        check=check_host,
+        check=check_host_for_devices,
     )  # fmt: skip
     port: int = setting(
         ENROLMENT_PORT, help="TCP port of its listener for enrolment", low=1, high=65_535
@@ -92,6 +96,17 @@ class BrokerFile:
     enrolment: EnrolmentSettings = field(default_factory=EnrolmentSettings)
     mosquitto: MosquittoSettings = field(default_factory=MosquittoSettings)
     retry: RetrySettings = field(default_factory=RetrySettings)  # after a full disk, too
+
+    def __post_init__(self) -> None:
+        port = self.enrolment.port
+        if self.mosquitto.files is not None and port in (
+            self.mqtt.tcp_port,
+            self.enrolment.mqtt_port,
+        ):
+            raise ValueError(
+                f"enrolment.port = {port}: allowed: another one than that of enrolled devices,"
+                " mqtt.port: who comes with a token has no certificate to show there"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,13 +158,12 @@ def find(path: Path | None) -> Path:
     for place in PLACES:
         if place.exists():
             return place
-    places = " and ".join(map(str, PLACES))
-    raise SettingsError(f"no {FILE} in {places}; name it with --config or run: fedling-broker init")
+    raise SettingsError(f"there is neither {PLACES[0].absolute()} nor {PLACES[1]}; {MAKE}")
 
 
 def load(path: Path) -> Config:
     """Read broker.toml. Raises SettingsError."""
-    file = settings.load(path, BrokerFile, RENAMED)
+    file = settings.load(path, BrokerFile, RENAMED, MAKE)
     return Config(replace(file, mqtt=file.mqtt.within(path.parent)), path)
 
 

@@ -6,18 +6,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fedling_protocol.settings import setting
-from fedling_protocol.wire.names import is_name
+from fedling_protocol.wire.names import is_host, is_ipv6, is_name
 from fedling_protocol.wire.topics import Topics
 
 PLAIN_PORT, TLS_PORT = 1883, 8883
 TLS_FILES = ("ca_file", "certificate_file", "key_file")  # keys of [mqtt]
 FILES = ("password_file", *TLS_FILES)
+_NO_HOST = re.compile(r"[\s/@\[\]\0]")
 TLS_ONLY = (*TLS_FILES, "server_name")
 ELSEWHERE = (
     "is another machine, and without TLS whoever is on the way there reads updates, models and the"
     " password: set tls = true (and ca_file), or, if that is meant, allow_plaintext = true"
 )
 
+HOSTS = (
+    "a name or address, as broker.local, 192.168.1.9 or ::1, with no https:// before it, no"
+    " brackets around it and no port behind it"
+)
 PLAINTEXT = (
     "nothing is encrypted: whoever is on the way to the MQTT broker reads updates, models and the "
     "password; set mqtt.tls"
@@ -41,7 +46,13 @@ def check_host(value: str) -> str | None:
         value.encode("idna")
     except UnicodeError:
         return "a name or address; the words between its dots have 1 to 63 characters"
-    return None if "\0" not in value else "a name or address"
+    wrong = _NO_HOST.search(value) or (":" in value and not is_ipv6(value))
+    return HOSTS if wrong else None
+
+
+def check_host_for_devices(value: str) -> str | None:
+    """Check a value of the key `enrolment.host`, which stands in tokens; "" is another key's."""
+    return HOSTS + "; other letters as xn--" if value and not is_host(value) else None
 
 
 def check_server_name(value: str) -> str | None:

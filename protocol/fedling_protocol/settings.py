@@ -55,15 +55,20 @@ class _Place:
         raise SettingsError(f"{self.file}: {self.key} = {_toml(value)}: allowed: {allowed}")
 
 
-def load(path: Path, settings: type[T], renamed: Mapping[str, str] = NOTHING) -> T:
+def load(
+    path: Path, settings: type[T], renamed: Mapping[str, str] = NOTHING, absent: str = ""
+) -> T:
     """Read a file. SettingsError says what is wrong in it, or why it cannot be read.
 
     renamed: keys that the file had in an older version, "broker.host", and what they are called
     now, "mqtt.host". Such a file is refused by a sentence that has all of the new names.
+    absent: how a file that is not there comes to be
     """
     try:
         text = path.read_bytes().decode()  # tables() forgives the mark that Windows writes first
     except OSError as error:
+        if absent and isinstance(error, FileNotFoundError):
+            raise SettingsError(f"{path}: there is no such file; {absent}") from error
         raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise SettingsError(f"{path}: not UTF-8 text: {error}") from error

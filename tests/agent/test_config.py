@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from fedling_agent import config
+from fedling_protocol.settings import SettingsError
 
 
 @pytest.mark.parametrize(
@@ -27,3 +28,8 @@ def test_configuration_is_the_machines_or_where_it_has_none_the_users(
     monkeypatch.setattr("os.geteuid", lambda: uid)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home"))
     assert config.default_file() == tmp_path / expected
+
+
+def test_a_file_that_is_not_there_says_how_it_comes_to_be(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"agent.toml: there is no such file; .*enroll` writes"):
+        config.load(tmp_path / "agent.toml")

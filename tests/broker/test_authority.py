@@ -53,7 +53,7 @@ def test_take_root_moves_the_key(here: Here) -> None:
     assert identity.load_key(STICK).public == public
     assert not ROOT_KEY.exists()
     assert "the root key lies in" not in here("authority", "show")
-    assert "cannot be read" in here("authority", "take-root", "x", code=Exit.BAD_CONFIG)
+    assert "taken away already" in here("authority", "take-root", "x", code=Exit.NOT_FOUND)
     here("device", "add", ID, KEY.hex())  # needs none
 
 
@@ -83,7 +83,7 @@ def test_rotate_changes_one_key_and_all_is_believed(here: Here, which: str) -> N
     here("device", "revoke", OTHER_ID)
     here("authority", "take-root", str(STICK))
     before = {p: p.read_bytes() for p in (STATE / "online.key", PLACE / "authority.key")}
-    assert "cannot be read" in here("authority", "rotate", which, code=Exit.BAD_CONFIG)
+    assert "--root-key FILE" in here("authority", "rotate", which, code=Exit.NOT_FOUND)
     here("authority", "rotate", which, "--root-key", str(STICK))
     changed = {path.name for path, data in before.items() if path.read_bytes() != data}
     assert changed == ({f"{which}.key"} if which == AUTHORITY else set()) | (
@@ -217,6 +217,25 @@ def test_invite_refuses_what_does_not_fit(here: Here) -> None:
     assert "is not a name" in here("device", "invite", "--name", "A b", code=Exit.FAILED)
     wrong = ("device", "invite", "--name", "a", "--count", "2")
     assert "--name is for one device" in here(*wrong, code=Exit.FAILED)
+
+
+@pytest.mark.parametrize("name", [AGGREGATOR, AUTHORITY, "a" * 16, "A", "-a", "k" * 33])
+def test_a_device_is_not_called_by_what_is_an_id(here: Here, name: str) -> None:
+    given = f"--name={name}"
+    assert "is not a name" in here("device", "invite", given, code=Exit.FAILED)
+    assert "is not a name" in here("device", "add", ID, KEY.hex(), given, code=Exit.FAILED)
+    certify = ("authority", "certify", ID, KEY.hex(), given, "--to", "b")
+    assert "is not a name" in here(*certify, code=Exit.FAILED)
+    assert here.json("device", "list") == []
+
+
+def test_invite_says_which_key_names_a_host_that_no_token_can_hold(here: Here) -> None:
+    path = Path("broker.toml")
+    path.write_text(path.read_text().replace('host = "127.0.0.1"', 'host = "küche.local"'))
+    path.write_text(path.read_text().replace("tls = false", "tls = true"))
+    said = here("device", "invite", code=Exit.FAILED)
+    assert "küche.local is of mqtt.host: set enrolment.host" in said
+    here("device", "invite", "--host", "xn--kche-0ra.local")
 
 
 def test_revoke_by_name_enters_the_list_for_tls(here: Here) -> None:

@@ -56,6 +56,10 @@ def test_load_of_what_init_writes(tmp_path: Path) -> None:
         (HEAD, ["mqtt.host is missing", "name or address"]),
         (SMALL + 'topic_root = "a//b"', ["mqtt.topic_root", "words"]),
         (SMALL + "port = 0", ["mqtt.port = 0", "1 to 65535"]),
+        (
+            SMALL + 'port = 8884\n[mosquitto]\nfiles = "m"',
+            ["enrolment.port = 8884", "another one than that of enrolled devices"],
+        ),
         (SMALL + "[retry]\nfirst_s = 50\nlongest_s = 10", ["longest_s = 10", "at least"]),
         (
             "root_topic = 'x'\n" + SMALL + "[retry]\nfirst_ms = 50\n",
@@ -79,7 +83,10 @@ def test_load_names_file_key_value_and_what_is_allowed(
 def test_find_prefers_what_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(config, "PLACES", (tmp_path / "a.toml", tmp_path / "b.toml"))
     assert config.find(Path("x.toml")) == Path("x.toml")
-    with pytest.raises(SettingsError, match="fedling-broker init"):
+    with pytest.raises(SettingsError, match="fedling-broker up") as refused:
         config.find(None)
+    assert f"neither {tmp_path}/a.toml nor {tmp_path}/b.toml" in str(refused.value)
+    with pytest.raises(SettingsError, match=r"no such file; .*: fedling-broker up"):
+        config.load(tmp_path / "x.toml")
     (tmp_path / "b.toml").write_text("")
     assert config.find(None) == tmp_path / "b.toml"

@@ -6,8 +6,15 @@ from pathlib import Path
 import pytest
 
 from fedling_protocol import settings
-from fedling_protocol.common_settings import FILES, MqttSettings, is_loopback
+from fedling_protocol.common_settings import (
+    FILES,
+    MqttSettings,
+    check_host_for_devices,
+    is_loopback,
+)
 from fedling_protocol.settings import SettingsError
+from fedling_protocol.wire.token import Token, TokenError
+from fedling_protocol.wire.topics import Topics
 
 LOOPBACK = ("localhost", "LOCALHOST", "127.0.0.1", "127.8.9.1", "::1")
 ELSEWHERE = (
@@ -86,3 +93,30 @@ def test_within_takes_every_relative_path_from_the_folder_of_the_file() -> None:
     given = [f'{name} = "/{name}"' for name in FILES]
     mqtt = read('host = "h"', 'user = "u"', "tls = true", *given).within(Path("/etc/fedling"))
     assert {getattr(mqtt, name) for name in FILES} == {Path("/", n) for n in FILES}
+
+
+WRONG_HOSTS = (
+    *("https://broker.local", "broker.local:8883", "[::1]", "[::1]:8883", "pi@broker", "a b"),
+    *("broker.local/", " broker.local", "::1:x", "\t", "1.2.3.4:5"),
+)
+
+
+@pytest.mark.parametrize("host", WRONG_HOSTS)
+def test_a_host_is_a_name_or_an_address_and_nothing_around_it(host: str) -> None:
+    with pytest.raises(SettingsError, match="a name or address, as"):
+        read(f'host = "{host}"', "tls = true")
+    assert check_host_for_devices(host) is not None
+
+
+@pytest.mark.parametrize("host", [*LOOPBACK, *ELSEWHERE, "my_host.local", "xn--kche-0ra.local"])
+def test_a_host_that_settings_take_for_devices_goes_into_a_token(host: str) -> None:
+    assert check_host_for_devices(host) is None
+    token = Token.generate(bytes(32), Topics("fedling", "home"), host, 8884)
+    assert Token.parse(token.text()) == token
+
+
+@pytest.mark.parametrize("host", [*WRONG_HOSTS, "küche.local"])
+def test_a_host_that_no_token_can_hold_is_refused_before(host: str) -> None:
+    assert check_host_for_devices(host) is not None
+    with pytest.raises(TokenError):
+        Token.generate(bytes(32), Topics("fedling", "home"), host, 8884)

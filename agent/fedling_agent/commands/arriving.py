@@ -39,6 +39,7 @@ from fedling_protocol.wire.topics import Topics
 
 SLOTS = 16  # user names that the MQTT broker has for one token
 NONCE = 16
+UNKNOWN = "it knows no such token: one that is used up, too old, or another fleet's"
 PAUSE_S = 0.25  # before the second connection; it doubles
 LATER = {"busy": Exit.TRY_LATER}
 
@@ -113,7 +114,7 @@ class Talk:
             return Probe(self._own.mqtt, f"{self._device}{OWN}")
         token, user = self._token, self._token.user(random.randrange(SLOTS))
         mqtt = MqttSettings(token.host, token.port, tls=True)
-        credentials = Credentials(user, token.password.encode())
+        credentials = Credentials(user, token.password.encode(), UNKNOWN)
         # Nobody is asked for a certificate: the token does not say who signs that of the MQTT
         # broker, and could not without being twice as long. What is believed is the answer.
         return Probe(mqtt, user, Access(credentials, tls.layer_of_strangers(mqtt)))

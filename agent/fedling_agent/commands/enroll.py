@@ -34,7 +34,7 @@ from fedling_protocol.moments import day
 from fedling_protocol.net.probe import Probe
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Certificate, EnrolReason
-from fedling_protocol.wire.names import AGGREGATOR, NAME, is_name
+from fedling_protocol.wire.names import AGGREGATOR, LABELS, is_label
 from fedling_protocol.wire.refused import Refused
 from fedling_protocol.wire.token import Token, TokenError
 from fedling_protocol.wire.trust import Trust
@@ -79,8 +79,8 @@ class _Place:
 def run(args: argparse.Namespace) -> Exit:
     """Enrol, say how that ended, and with --run be the device."""
     token, place = _token(args.token), _place(args)
-    if args.name and not is_name(args.name):
-        raise BadInput(f"--name {args.name}: allowed: {NAME.pattern}")
+    if args.name and not is_label(args.name):
+        raise BadInput(f"--name {args.name}: allowed: {LABELS}")
     _check_fleet(place, token)
     if place.is_units and not systemd.has_user(UNIT.user):
         systemd.make_users()
@@ -105,11 +105,19 @@ def run(args: argparse.Namespace) -> Exit:
 
 def _token(given: str) -> Token:
     """Read a token. Raises BadInput: it says why it is none, without its text."""
-    text = sys.stdin.read(LONGEST) if given == "-" else given
+    text = _typed() if given == "-" else given
     try:
         return Token.parse(text)
     except TokenError as error:
         raise BadInput(str(error)) from None
+
+
+def _typed() -> str:
+    """What standard input says; a person at a terminal is asked for a line."""
+    if not sys.stdin.isatty():
+        return sys.stdin.read(LONGEST)
+    print("token: ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline(LONGEST)
 
 
 def _place(args: argparse.Namespace) -> _Place:

@@ -31,10 +31,7 @@ class Installation:
     def needed_config(self) -> AgentConfig:
         """The configuration, for who cannot do without. Raises SettingsError if there is none."""
         if self.config is None:
-            raise SettingsError(
-                f"{self.file}: there is no such file; with a token `fedling-agent enroll` writes"
-                " it; by hand it needs fleet, root_key and mqtt.host, or name another with --config"
-            )
+            raise SettingsError(f"{self.file}: there is no such file; {configuration.MAKE}")
         return self.config
 
     def streams(self) -> dict[str, Stream]:

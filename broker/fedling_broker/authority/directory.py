@@ -110,7 +110,12 @@ class Directory:
         return key
 
     def root_key(self, path: Path | None = None) -> SigningKey:
-        """Load the root key in force, from here or from a file. Raises IdentityError."""
+        """Load the root key in force, from here or from a file. Raises Missing, IdentityError."""
+        if path is None and not self.has_root_key:
+            raise Missing(
+                f"{self.path}: the root key is not here, it was taken away: name the file where it"
+                " is now: --root-key FILE"
+            )
         path = path or self.path / ROOT_KEY
         key = identity.load_key(path)
         if key.public != self.newest_root:

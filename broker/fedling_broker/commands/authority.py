@@ -23,7 +23,7 @@ from fedling_protocol.exits import Exit
 from fedling_protocol.moments import day
 from fedling_protocol.wire import identity
 from fedling_protocol.wire.identity import SigningKey
-from fedling_protocol.wire.names import AGGREGATOR, AUTHORITY, is_device, is_name
+from fedling_protocol.wire.names import AGGREGATOR, AUTHORITY, LABELS, is_device, is_label
 
 KEY_BYTES = 32
 
@@ -221,6 +221,8 @@ def take_root(args: argparse.Namespace) -> Exit:
     """A stick may know neither modes nor hard links: the copy is written, read again, compared."""
     given.check_target(args.file)
     with opened(args) as here:
+        if not here.own.has_root_key:
+            raise Missing(f"{here.own.path}: the root key is not here, it was taken away already")
         pem = here.own.root_key().pem()
     if not (args.file.exists() and args.file.read_bytes() == pem):  # else it was interrupted
         if args.file.exists():
@@ -264,8 +266,8 @@ def check_device(owner: str, key: bytes, name: str) -> None:
 
 def check_name(name: str) -> None:
     """Check a device's name. Raises DeviceError."""
-    if name and not is_name(name):
-        raise DeviceError(f"{name!r} is not a name: [a-z0-9][a-z0-9-]{{0,31}}")
+    if name and not is_label(name):
+        raise DeviceError(f"{name!r} is not a name: {LABELS}")
 
 
 def file_of(path: Path) -> str:

@@ -2,8 +2,8 @@
 
 import argparse
 import sys
-import time
 
+from fedling_broker.authority import signing
 from fedling_broker.authority.certificates import ROOTS
 from fedling_broker.commands import authority, installation
 from fedling_broker.config import Config
@@ -14,14 +14,14 @@ from fedling_protocol.disk.errors import Missing
 from fedling_protocol.exits import Exit
 from fedling_protocol.moments import moment
 from fedling_protocol.wire.names import AUTHORITY
-from fedling_protocol.wire.token import Token
+from fedling_protocol.wire.token import Token, TokenError
 
 
 def run(args: argparse.Namespace) -> Exit:
     if args.name and args.count != 1:
         raise DeviceError("--name is for one device, and so not with --count")
     authority.check_name(args.name)
-    now_s = int(time.time())
+    now_s = signing.now_s()
     with installation.opened(args) as (found, store):
         devices = Devices(store.database, found.topics)
         if devices.find(AUTHORITY) is None or not found.authority.exists():
@@ -29,11 +29,11 @@ def run(args: argparse.Namespace) -> Exit:
                 f"{found.authority}: no authority is here, and so nobody who would certify a"
                 " device; make one (fedling-broker authority init), or certify by hand"
             )
-        if args.name and devices.named(args.name) is not None:
+        if devices.named(args.name) is not None:
             raise DeviceError(f"{args.name} is the name of a device already")
         chain = devices.find(ROOTS)
         root = found.root_key if chain is None else chain.key
-        token = Token.generate(root, found.topics, _host(args, found), _port(args, found))
+        token = _token(args, found, root)
         made = Invitation(token, args.name, args.count, now_s, now_s + args.expires)
         store.invitations.forget_old(now_s)
         store.invitations.add(made)
@@ -41,13 +41,14 @@ def run(args: argparse.Namespace) -> Exit:
     return Exit.OK
 
 
-def _host(args: argparse.Namespace, found: Config) -> str:
-    host, _ = found.for_devices
-    return args.host or host
-
-
-def _port(args: argparse.Namespace, found: Config) -> int:
-    return args.port or found.file.enrolment.port
+def _token(args: argparse.Namespace, found: Config, root: bytes) -> Token:
+    """Make one for the address that devices use. Raises DeviceError: it is none for a token."""
+    host, port = args.host or found.for_devices[0], args.port or found.file.enrolment.port
+    try:
+        return Token.generate(root, found.topics, host, port)
+    except TokenError as error:
+        words = f"{error}; {host} is of mqtt.host: set enrolment.host, or name another: --host"
+        raise DeviceError(f"{found.path}: {words}") from error
 
 
 def _tell(made: Invitation, *, as_json: bool) -> None:

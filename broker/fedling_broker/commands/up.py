@@ -17,6 +17,7 @@ from fedling_broker.mosquitto import process
 from fedling_broker.mosquitto.configuration import CA
 from fedling_broker.mosquitto.files import Files, Stamp
 from fedling_broker.store.tasks import TaskExists
+from fedling_broker.tasks import task_file
 from fedling_broker.up import addresses
 from fedling_broker.up.foundation import OWN_CERTIFICATE, OWN_KEY, Ground
 from fedling_broker.up.supervisor import Program, Supervisor
@@ -60,6 +61,8 @@ class Server:
 
 def run(args: argparse.Namespace) -> Exit:
     program = process.executable()
+    for file in args.task:  # before anything is made
+        task_file.load_task(file)
     with lock.exclusive(args.directory, "fedling-up"):
         found = _found(args)
         server = Server(found, _ground(found), program)

@@ -169,7 +169,7 @@ class Devices:
                 connection.execute("DELETE FROM places WHERE device = ?", (new.id,))
 
     def _check_name(self, owner: str, name: str) -> None:
-        holder = self.named(name) if name else None
+        holder = self.named(name)
         if holder is not None and holder.id != owner:
             raise NameTaken(f"{name} is the name of {holder.id}")
 
@@ -216,8 +216,8 @@ class Devices:
         return None if row is None else _certified(row)
 
     def named(self, name: str) -> Certified | None:
-        """The device of that name, if there is one."""
-        row = self._database.row(f"{_CERTIFIED} AND name = ?", name)
+        """The device of that name, if there is one; none is called by no name."""
+        row = self._database.row(f"{_CERTIFIED} AND {_DEVICES} AND name = ? AND name != ''", name)
         return None if row is None else _certified(row)
 
     def certified(self) -> list[Certified]:

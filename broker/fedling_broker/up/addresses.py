@@ -5,7 +5,7 @@ import socket
 from collections.abc import Iterator
 
 from fedling_protocol.exits import Exit, Failure
-from fedling_protocol.wire.names import HOST
+from fedling_protocol.wire.names import is_host
 
 # Nothing is sent there (RFC 5737): the kernel tells from which address it would be.
 ELSEWHERE = ("192.0.2.1", 9)
@@ -26,7 +26,7 @@ def names(fleet_name: str, host: str) -> list[str]:
     """What the MQTT broker's certificate proves: the fleet's own name first, then the machine's."""
     own = socket.gethostname()
     candidates = [fleet_name, host, own, f"{own.partition('.')[0]}.local", "localhost", HERE, "::1"]
-    return [name for name in dict.fromkeys(candidates) if HOST.fullmatch(name)]
+    return [name for name in dict.fromkeys(candidates) if is_host(name)]
 
 
 def check_free(*ports: int) -> None:

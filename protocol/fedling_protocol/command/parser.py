@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from fedling_protocol.command import output
+from fedling_protocol.common_settings import HOSTS, check_host_for_devices
 
 SHOWN = 32  # characters of a wrong number
 
@@ -27,6 +28,14 @@ def whole(low: int, high: int = LARGEST) -> Callable[[str], int]:
         raise argparse.ArgumentTypeError(f"{text[:SHOWN]}: allowed: a whole number, {allowed}")
 
     return read
+
+
+def host(text: str) -> str:
+    """Be the type of an argument that says where devices find a machine."""
+    told = check_host_for_devices(text) if text else HOSTS
+    if told is None:
+        return text
+    raise argparse.ArgumentTypeError(f"{text[:SHOWN]}: allowed: {told}")
 
 
 def fraction(low: float, high: float) -> Callable[[str], float]:

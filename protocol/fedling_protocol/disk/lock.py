@@ -20,7 +20,8 @@ def exclusive(directory: Path, program: str) -> Iterator[None]:
 
     Raises Locked, CannotWrite. Not to be nested: the inner one is refused like a stranger.
     """
-    with writing(str(directory)):
+    named = directory.absolute()  # "." says little
+    with writing(str(named)):
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         handle = os.open(lock_file(directory, program), flags, durable.PRIVATE)
@@ -29,7 +30,7 @@ def exclusive(directory: Path, program: str) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             holder = os.read(handle, 32).decode(errors="replace").strip() or "unknown"
-            raise Locked(f"{directory}: in use by another {program} (pid {holder})") from error
+            raise Locked(f"{named}: in use by another {program} (pid {holder})") from error
         with suppress(OSError):  # the number is for people: a full disk is no reason to stop
             os.ftruncate(handle, 0)
             os.pwrite(handle, b"%d\n" % os.getpid(), 0)

@@ -5,14 +5,14 @@ from typing import Any
 
 import paho.mqtt.client as mqtt
 
-from fedling_protocol.net.ports import Client, ClientOwner, Credentials, Will
+from fedling_protocol.net.ports import WHO, Client, ClientOwner, Credentials, Will
 
 QOS = 1
 REFUSED = 0x80  # SUBACK's return codes from here on, MQTT 3.1.1, section 3.9.3
 KEEPALIVE = "or mqtt.keepalive_s is longer than this broker allows"
-WHO = "see mqtt.user and mqtt.password_file"
-HINTS = {2: KEEPALIVE, 133: KEEPALIVE, 4: WHO, 134: WHO, 5: WHO, 135: WHO}
-"""By CONNACK's return code, as paho 1 and paho 2 tell it."""
+# CONNACK's return codes, as paho 1 and paho 2 tell them
+TOO_LONG = frozenset({2, 133})
+UNKNOWN = frozenset({4, 134, 5, 135})
 API: Any = vars(mqtt).get("CallbackAPIVersion")  # None in paho 1
 
 
@@ -28,7 +28,7 @@ def new_client(
         paho.username_pw_set(credentials.user, password)
     if will is not None:
         paho.will_set(will.topic, will.payload, qos=QOS, retain=True)
-    return _Client(paho, owner)
+    return _Client(paho, owner, WHO if credentials is None else credentials.unknown)
 
 
 class _Paho(mqtt.Client):
@@ -43,7 +43,8 @@ class _Paho(mqtt.Client):
 class _Client:
     """A paho client with the methods and callbacks that the link knows."""
 
-    def __init__(self, paho: mqtt.Client, owner: ClientOwner) -> None:
+    def __init__(self, paho: mqtt.Client, owner: ClientOwner, unknown: str) -> None:
+        self._unknown = unknown
         self._paho = paho
         self._owner = owner
         paho.on_connect = self._on_connect
@@ -90,8 +91,12 @@ class _Client:
             self._owner.accepted()
         else:
             reason = str(code) if API else str(mqtt.connack_string(code))
-            hint = HINTS.get(code.value if API else code)
-            self._owner.refused(f"{reason}, {hint}" if hint else reason)
+            self._owner.refused(reason + self._hint(code.value if API else code))
+
+    def _hint(self, code: int) -> str:
+        if code in UNKNOWN:
+            return f", {self._unknown}"
+        return f", {KEEPALIVE}" if code in TOO_LONG else ""
 
     def _on_message(self, _client: object, _data: object, message: mqtt.MQTTMessage) -> None:
         try:

@@ -22,12 +22,19 @@ class Broker:
     keepalive_s: int
 
 
+WHO = "see mqtt.user and mqtt.password_file"
+
+
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Who we are to the MQTT broker. The password is in no log: repr leaves it out."""
+    """Who we are to the MQTT broker. The password is in no log: repr leaves it out.
+
+    unknown: what a person is told whose user or password the MQTT broker does not know
+    """
 
     user: str
     password: bytes | None = field(repr=False)
+    unknown: str = WHO
 
 
 @dataclass(frozen=True, slots=True)

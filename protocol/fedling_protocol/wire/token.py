@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import re
 import secrets
+import unicodedata
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, NoReturn
@@ -16,7 +17,7 @@ from typing import Final, NoReturn
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from fedling_protocol.wire.names import HOST
+from fedling_protocol.wire.names import is_host
 from fedling_protocol.wire.topics import Topics
 
 SECRET_BYTES: Final = 16
@@ -30,7 +31,10 @@ _VERSION: Final = 1
 _CHECK_BYTES: Final = 4
 _GROUP: Final = 4
 _MISREAD: Final = str.maketrans("018", "OIB")  # base32 has none of these digits
-_BETWEEN: Final = re.compile(r"[\s\-]+")
+# What stands between groups, or comes along when a chat, a mail or Windows has copied the text:
+# dashes, spaces, controls, and signs that nobody sees (Unicode's general categories).
+_BETWEEN: Final = frozenset({"Pd", "Zs", "Zl", "Zp", "Cc", "Cf"})
+_MINUS: Final = "\u2212"  # is a sign of mathematics, and looks like a dash
 _BASE32: Final = re.compile("[A-Z2-7]+")
 
 
@@ -71,7 +75,7 @@ class Token:
             Topics(self.topic_root, self.fleet)
         except ValueError as error:
             raise TokenError(f"a token cannot be for this fleet: {error}") from error
-        if not HOST.fullmatch(self.host) or not 1 <= self.port <= 65_535:
+        if not is_host(self.host) or not 1 <= self.port <= 65_535:
             raise TokenError("a token cannot be for this address: a host name or address, a port")
 
     @classmethod
@@ -165,7 +169,7 @@ def _decode(text: str) -> bytes:
     """The bytes of a text in base32, of which there is one spelling, however it was typed."""
     if len(text) > LONGEST:
         raise TokenError("this text is too long for a token")
-    letters = _BETWEEN.sub("", text).upper().translate(_MISREAD)
+    letters = "".join(filter(_counts, text)).upper().translate(_MISREAD)
     if not letters:
         raise TokenError("the token is missing")
     if not _BASE32.fullmatch(letters):
@@ -177,6 +181,11 @@ def _decode(text: str) -> bytes:
     if base64.b32encode(data).decode().rstrip("=") != letters:
         _mistyped("its last sign does not fit")
     return data
+
+
+def _counts(sign: str) -> bool:
+    """Whether it is more than what stands between groups."""
+    return sign != _MINUS and unicodedata.category(sign) not in _BETWEEN
 
 
 def _check(data: bytes) -> bytes:

@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+import subprocess
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,7 +20,8 @@ from fedling_protocol.wire.messages import Enrol, EnrolReason
 from fedling_protocol.wire.token import Token
 from tests.support.crash import sitecustomize as crash
 from tests.support.hand_authority import ROOT
-from tests.support.hand_fleet import HandFleet, OwnFleet
+from tests.support.hand_fleet import COMMAND, HandFleet, OwnFleet
+from tests.support.waiting import PATIENCE_S
 
 SECRETS = (KEY_FILE, SECRET_FILE, tls_pair.PAIR_FILE, "store.db")
 CRASH = Path(crash.__file__).parent
@@ -92,6 +94,16 @@ def test_token_comes_by_standard_input_too(fleet: HandFleet, board: Board) -> No
     """Then it stands in no list of processes and in no history of a shell."""
     found = board.json("enroll", "-", text=fleet.invite().text().lower() + "\n")
     assert (found["fleet"], found["new"]) == ("home", True)
+
+
+def test_a_name_that_no_device_can_have_is_told_before_anything_is_made(
+    fleet: HandFleet, board: Board
+) -> None:
+    token = fleet.invite()
+    for name in ("aggregator", "authority", "a" * 16, "Kitchen", "-a"):
+        said = board.enroll(token, f"--name={name}", code=Exit.FAILED)
+        assert f"--name {name}: allowed: [a-z0-9]" in said
+    assert not board.state.exists()
 
 
 @pytest.mark.long
@@ -210,8 +222,26 @@ def test_token_that_counts_no_more_is_refused_at_the_door(fleet: HandFleet, boar
     token = fleet.invite()
     fleet.withdraw()
     said = board.enroll(token, code=Exit.UNAVAILABLE)
+    assert "it knows no such token" in said
+    assert "mqtt.user" not in said  # nobody who enrols has set that
     assert "if the token may be old: the operator makes a token with" in said
     assert fleet.asked == []
+
+
+def test_a_person_at_a_terminal_is_asked_for_a_line(tmp_path: Path) -> None:
+    keyboard, terminal = os.openpty()
+    where = ("--config", str(tmp_path / "agent.toml"), "--state", str(tmp_path / "state"))
+    words = [*COMMAND, "enroll", "-", *where]
+    with subprocess.Popen(words, stdin=terminal, stderr=subprocess.PIPE, text=True) as command:
+        os.write(keyboard, b"K7QF-2M9D\n")  # and no end of the file
+        try:
+            _, said = command.communicate(timeout=PATIENCE_S)
+        finally:
+            command.kill()
+    os.close(terminal)
+    os.close(keyboard)
+    assert command.returncode == Exit.FAILED
+    assert said.startswith("token: fedling-agent: the token was mistyped")
 
 
 @pytest.mark.parametrize("text", ["", "K7QF-2M9D", "x" * 5000, "é"])

@@ -20,7 +20,7 @@ from fedling_broker.authority.roles import Term
 from fedling_protocol.disk import durable
 from fedling_protocol.disk.errors import BadInput, Missing
 from fedling_protocol.settings import SettingsError
-from fedling_protocol.wire.identity import IdentityError, SigningKey, device_id
+from fedling_protocol.wire.identity import SigningKey, device_id
 from fedling_protocol.wire.messages import Role
 from fedling_protocol.wire.names import AGGREGATOR, AUTHORITY
 
@@ -63,7 +63,7 @@ def test_a_given_root_key_is_not_kept(tmp_path: Path) -> None:
     made = create(tmp_path / "authority", "home", root, NOW)
     assert (made.first_root, made.has_root_key) == (root.public, False)
     assert known(made) == {AUTHORITY: made.authority_key().public}
-    with pytest.raises(IdentityError, match="cannot be read"):
+    with pytest.raises(Missing, match="taken away: name the file where it is now: --root-key FILE"):
         made.root_key()
 
 

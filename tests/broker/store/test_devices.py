@@ -82,6 +82,12 @@ def test_two_devices_have_two_names(devices: Devices) -> None:
     devices.certify(device_id(other), other, ROOT, Term(1, 2, "kitchen"))  # it is free again
 
 
+def test_named_finds_nobody_without_a_name(devices: Devices) -> None:
+    devices.certify(AGGREGATOR, KEY, ROOT)
+    devices.certify(ID, KEY, ROOT)
+    assert devices.named("") is None
+
+
 def test_revoke_makes_a_tombstone_that_the_fleet_believes(devices: Devices) -> None:
     first = devices.certify(ID, KEY, ROOT)
     tombstone = devices.revoke(ID, ROOT)

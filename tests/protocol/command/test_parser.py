@@ -4,7 +4,7 @@ import argparse
 
 import pytest
 
-from fedling_protocol.command.parser import new_parser, whole
+from fedling_protocol.command.parser import host, new_parser, whole
 
 
 def common(parser: argparse.ArgumentParser) -> None:
@@ -75,3 +75,14 @@ def test_whole_takes_plain_digits_only(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match="a whole number"):
         whole(0)(text)
     assert [whole(-9)(one) for one in ("+7", "-7", "07")] == [7, -7, 7]
+
+
+@pytest.mark.parametrize("text", ["", "https://x", "[::1]", "x:8883", "a b", "küche.local"])
+def test_host_refuses_what_no_device_could_be_told(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="allowed: a name or address, as broker"):
+        host(text)
+
+
+@pytest.mark.parametrize("text", ["::1", "192.168.1.9", "broker.local", "my_host"])
+def test_host_takes_names_and_addresses(text: str) -> None:
+    assert host(text) == text

@@ -22,6 +22,18 @@ def test_exclusive_refuses_a_second_and_names_the_first(tmp_path: Path) -> None:
         assert [path.name for path in state.iterdir()] == ["agent.lock"]
 
 
+def test_exclusive_names_the_folder_that_it_was_given_as_a_dot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with (
+        lock.exclusive(Path(), "fedling-up"),
+        pytest.raises(Locked, match=f"{tmp_path}: in use"),
+        lock.exclusive(Path(), "fedling-up"),
+    ):
+        pytest.fail("two hold it")
+
+
 def test_exclusive_names_the_holder_and_not_who_was_before(tmp_path: Path) -> None:
     lock.lock_file(tmp_path, "fedling-agent").write_text("12345678901234567890\n")
     with (

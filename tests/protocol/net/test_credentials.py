@@ -74,6 +74,7 @@ def test_password_is_in_no_words_about_it() -> None:
     [
         (Credentials("pi", b"sesame"), "connected"),
         (Credentials("pi", b"simsalabim"), "see mqtt.user and mqtt.password_file"),
+        (Credentials("pi", b"simsalabim", "no such token"), "no such token"),
         (Credentials("pi", None), "see mqtt.user and mqtt.password_file"),
         (None, "see mqtt.user and mqtt.password_file"),
     ],

@@ -29,7 +29,7 @@ TOKENS = st.builds(
     st.binary(min_size=16, max_size=16),
     st.from_regex(names.NAME, fullmatch=True),
     ROOTS,
-    st.from_regex(names.HOST, fullmatch=True),
+    st.from_regex(names.HOST, fullmatch=True).filter(names.is_host) | st.ip_addresses().map(str),
     st.integers(1, 65_535),
 )
 
@@ -84,6 +84,21 @@ def test_parse_forgives_how_it_was_copied() -> None:
         text.replace("-", " - "),
     ):
         assert Token.parse(copied) == TOKEN
+
+
+@pytest.mark.parametrize(
+    "sign", ["\u2013", "\u2014", "\u200b", "\ufeff", "\u00a0", "\u00ad", "\u2011"]
+)
+def test_parse_forgives_what_a_chat_makes_of_a_dash(sign: str) -> None:
+    assert Token.parse(sign + GOLDEN["text"].replace("-", sign) + sign) == TOKEN
+
+
+@given(st.data())
+def test_parse_forgives_dashes_and_spaces_of_every_script(data: st.DataObject) -> None:
+    signs = st.characters(categories=["Pd", "Zs", "Zl", "Zp", "Cc", "Cf"]) | st.just("\u2212")
+    groups = GOLDEN["text"].split("-")
+    between = data.draw(st.lists(signs, min_size=len(groups), max_size=len(groups)))
+    assert Token.parse("".join(map(str.__add__, groups, between))) == TOKEN
 
 
 @given(st.data())

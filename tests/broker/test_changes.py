@@ -249,7 +249,7 @@ def test_hindrance_of_a_goal_above_the_fleet() -> None:
         "needs 3 updates, has 0, and 2 devices can send one"
     )
     accepted, refused = decision(Verdict.ACCEPTED), decision(Verdict.REFUSED)
-    assert hindrance(policy, {"a": accepted}, {"b", "c"}) == ""  # a was removed, its update counts
+    assert hindrance(policy, {"a": accepted}, {"b", "c"}) == ""  # a was revoked, its update counts
     assert "has 1, and 1 devices" in hindrance(policy, {"a": accepted, "b": refused}, {"b", "c"})
     late = replace(policy, deadline_ms=1000)
     assert hindrance(late, {}, {"a"}) == ""  # it ends at its deadline

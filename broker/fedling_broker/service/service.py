@@ -377,7 +377,7 @@ class Service:
         device = received.address.device or ""
         if self._stopping:  # its task has no runner any more, which is not to say "unknown plan"
             self.counters.count("dropped messages")
-        elif received.certified and not self.roster.knows(device):  # removed since it was verified
+        elif received.certified and not self.roster.knows(device):  # revoked since it was verified
             self.counters.count(f"refused: {Reason.UNKNOWN_KEY}")
         else:
             self._try(partial(take, self, device, received, payload), received.address)

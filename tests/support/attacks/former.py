@@ -237,8 +237,8 @@ def count_twice(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(rounds, "known_decision", lambda _phase, _event: None)
 
 
-def update_of_a_removed_device(stage: Stage) -> bool:
-    """It had a place, and a certificate, when it was removed."""
+def update_of_a_revoked_device(stage: Stage) -> bool:
+    """It had a place, and a certificate, when it was revoked."""
     tap = stage.tap()
     stage.begin(rounds=1, goal=2)
     stage.run(stage.accepted)
@@ -297,7 +297,7 @@ ATTACKS = (
         "restored-device-rolled-back", Who.FORMER, restored_device_rolled_back, believe_the_past
     ),
     Attack("restored-device-sends-twice", Who.FORMER, restored_device_sends_twice, count_twice),
-    Attack("update-of-a-removed-device", Who.FORMER, update_of_a_removed_device, forget_no_device),
+    Attack("update-of-a-revoked-device", Who.FORMER, update_of_a_revoked_device, forget_no_device),
     Attack("update-after-its-life", Who.FORMER, update_after_its_life, never_over),
     Attack("tombstone-taken-back", Who.BROKER, tombstone_taken_back, believe_any_serial),
     Attack(

@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import pytest
 
-from fedling_agent.service.history import History
 from fedling_broker.mosquitto import access
 from fedling_broker.rounds import machine as rounds
 from fedling_broker.rounds.cohort import Cohort
@@ -21,7 +20,8 @@ from fedling_protocol.wire.messages import Certificate, PlanKind, Role
 from fedling_protocol.wire.names import AGGREGATOR, AUTHORITY
 from fedling_protocol.wire.topics import Address
 from fedling_protocol.wire.trust import Known, Standing, Trust
-from tests.support.attacks.intruder import PutOff
+from tests.support.attacks.broker import believe_the_past
+from tests.support.attacks.intruder import Intruder, PutOff
 from tests.support.attacks.stage import (
     FLEET,
     MALLORY,
@@ -137,6 +137,16 @@ def believe_any_root(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Trust, "_age", lambda _trust, _owner, known: (0, known.serial))
 
 
+def counts_now(stage: Stage, tap: Intruder) -> bool:
+    """Whether an update that Mallory sends now is accepted."""
+    plan = plan_of(stage)
+    topic = TOPICS.of(Kind.UPDATE, TASK, MALLORY_ID, plan.plan_id, 0)
+    tap.publish(topic, sealed(topic, update_for(plan), MALLORY))
+    tap.ping()
+    stage.settle()
+    return (1, MALLORY_ID) in stage.accepted()
+
+
 def update_after_its_life(stage: Stage) -> bool:
     """Of a device whose certificate is over."""
     tap = stage.tap()
@@ -151,12 +161,7 @@ def update_after_its_life(stage: Stage) -> bool:
         return known is not None and 0 < known.until_s < now_s()
 
     stage.run(is_known)
-    plan = plan_of(stage)
-    topic = TOPICS.of(Kind.UPDATE, TASK, MALLORY_ID, plan.plan_id, 0)
-    tap.publish(topic, sealed(topic, update_for(plan), MALLORY))
-    tap.ping()
-    stage.settle()
-    return (1, MALLORY_ID) in stage.accepted()
+    return counts_now(stage, tap)
 
 
 def never_over(patch: pytest.MonkeyPatch) -> None:
@@ -211,11 +216,6 @@ def restored_device_rolled_back(stage: Stage) -> bool:
     return stage.version != 4
 
 
-def believe_the_past(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(History, "check", lambda *_: None)
-    patch.setattr(History, "check_epoch", lambda *_: None)
-
-
 def restored_device_sends_twice(stage: Stage) -> bool:
     """A card is put back as it was before its update was sent, in a round that is open still."""
     image = stage.directory / "image"
@@ -244,12 +244,7 @@ def update_of_a_revoked_device(stage: Stage) -> bool:
     stage.run(stage.accepted)
     with stage.books() as store:
         assert Devices(store.database, TOPICS).revoke(MALLORY_ID, ROOT)
-    plan = plan_of(stage)
-    topic = TOPICS.of(Kind.UPDATE, TASK, MALLORY_ID, plan.plan_id, 0)
-    tap.publish(topic, sealed(topic, update_for(plan), MALLORY))
-    tap.ping()
-    stage.settle()
-    return (1, MALLORY_ID) in stage.accepted()
+    return counts_now(stage, tap)
 
 
 def forget_no_device(patch: pytest.MonkeyPatch) -> None:

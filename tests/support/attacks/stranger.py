@@ -125,7 +125,7 @@ def keep_the_latest(patch: pytest.MonkeyPatch) -> None:
         )
         return True
 
-    patch.setattr(Roster, "note", note)
+    patch.setattr(Roster, "_note", note)
     patch.setattr(devices, "_make_room", make_room)
 
 

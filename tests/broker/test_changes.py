@@ -19,8 +19,7 @@ from fedling_protocol.exits import Exit
 from fedling_protocol.wire.identity import SigningKey, device_id
 from fedling_protocol.wire.messages import Verdict
 from tests.broker.conftest import Here
-from tests.support.hand_aggregator import TEXT as HAND_TEXT
-from tests.support.hand_aggregator import HandAggregator
+from tests.support.hand_aggregator import HandAggregator, task_text
 from tests.support.rounds_on_disk import KEYS, TEXT, TOPICS, accept, open_round, run_round
 
 ROOT = SigningKey.from_seed(b"R" * 32)
@@ -98,7 +97,7 @@ def aggregator(tmp_path: Path) -> Iterator[HandAggregator]:
 
 def update(aggregator: HandAggregator, *changed: tuple[str, str], goal: int = 2) -> None:
     """As the verb does: in a process of its own."""
-    text = HAND_TEXT.format(clip=1, rounds=5, goal=goal, normalise="device")
+    text = task_text(rounds=5, goal=goal)
     for old, new in changed:
         assert old in text
         text = text.replace(old, new)

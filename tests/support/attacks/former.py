@@ -21,8 +21,7 @@ from fedling_protocol.wire.names import AGGREGATOR, AUTHORITY
 from fedling_protocol.wire.topics import Address
 from fedling_protocol.wire.trust import Known, Standing, Trust
 from tests.support.attacks.broker import believe_the_past
-from tests.support.attacks.intruder import Intruder, PutOff
-from tests.support.attacks.stage import (
+from tests.support.attacks.cast import (
     FLEET,
     MALLORY,
     MALLORY_ID,
@@ -31,14 +30,17 @@ from tests.support.attacks.stage import (
     TASK,
     TOPICS,
     VICTIM_ID,
-    Stage,
     contents,
     named_by,
     now_s,
     of_kind,
-    plan_of,
     sealed,
     update_for,
+)
+from tests.support.attacks.intruder import Intruder, PutOff
+from tests.support.attacks.stage import (
+    Stage,
+    plan_of,
 )
 from tests.support.attacks.table import Attack, Who
 

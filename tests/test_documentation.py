@@ -359,7 +359,9 @@ def test_exit_codes_are_documented() -> None:
 
 
 def test_units_do_not_restart_on_bad_configuration() -> None:
-    for unit in (ROOT / "packaging" / "systemd").glob("*.service"):
+    units = list((ROOT / "packaging" / "systemd").glob("*.service"))
+    assert units
+    for unit in units:
         assert (
             f"\nRestartPreventExitStatus={Exit.NOT_ALLOWED:d} {Exit.BAD_CONFIG:d}\n"
             in unit.read_text()

@@ -5,7 +5,6 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from types import TracebackType
 
 from bench.support.mqtt_packets import (
     CONNACK,
@@ -75,12 +74,7 @@ class Generator:
     def __enter__(self) -> "Generator":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

@@ -12,7 +12,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from types import TracebackType
 
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 QUIET_S, QUIET_TICKS = 0.4, 1  # so little CPU in so long a time: it has nothing left to do
@@ -141,12 +140,7 @@ class ServiceManager:
     def __enter__(self) -> "ServiceManager":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

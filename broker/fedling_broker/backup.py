@@ -325,7 +325,7 @@ def restore(
     """Put a state back.
 
     Nothing is changed before all of it is there and was verified. replace: a state that is there
-    is moved aside; who was removed since the backup, or added, stays so. Raises Locked,
+    is moved aside; who was revoked since the backup, or added, stays so. Raises Locked,
     StateExists, BadInput, Missing, CannotWrite.
     """
     state = found.state_dir
@@ -382,7 +382,7 @@ def _prepare(made: Path, verify: Callable[[Store], list[str]]) -> list[str]:
 def _take_over(found: Config, made: Path) -> list[str] | None:
     """Have the state that is to be replaced say who belongs to the fleet, as far as it is later.
 
-    Else a device that was removed would be in again, and a key that was replaced would sign. None:
+    Else a device that was revoked would be in again, and a key that was replaced would sign. None:
     nothing can be read of it.
     """
     former = found.state_dir

@@ -262,6 +262,20 @@ def _add_tasks(verbs: Verbs) -> None:
 
 
 def _add_devices(verbs: Verbs) -> None:
+    _add_invite(verbs)
+    _add_by_hand(verbs)
+    _add_lists(verbs)
+    revoke = verbs.add(
+        "revoke",
+        "end a device's certificates, for good: it belongs to the fleet no longer",
+        "kitchen",
+        json=True,
+    )
+    revoke.add_argument("device", help="the device's name or id")
+    revoke.set_defaults(directory=None)
+
+
+def _add_invite(verbs: Verbs) -> None:
     invite = verbs.add(
         "invite",
         "make a token by which devices enrol by themselves, and print the command to type there",
@@ -288,6 +302,9 @@ def _add_devices(verbs: Verbs) -> None:
         type=whole(1, 65535),
         help="the port of its listener for enrolment (default: enrolment.port)",
     )
+
+
+def _add_by_hand(verbs: Verbs) -> None:
     add = verbs.add(
         "add",
         "certify a device by hand, or take in certificates from another machine",
@@ -302,6 +319,9 @@ def _add_devices(verbs: Verbs) -> None:
         help="take in what `authority certify` wrote: certificates, successors, tombstones",
     )  # fmt: skip
     add.set_defaults(directory=None)
+
+
+def _add_lists(verbs: Verbs) -> None:
     listing = verbs.add(
         "list",
         "list all devices of the fleet, and what each did for which task",
@@ -319,14 +339,6 @@ def _add_devices(verbs: Verbs) -> None:
         "pending", "list devices that asked and are not enrolled", "--json", json=True
     )
     add_limit(pending, "devices")
-    revoke = verbs.add(
-        "revoke",
-        "end a device's certificates, for good: it belongs to the fleet no longer",
-        "kitchen",
-        json=True,
-    )
-    revoke.add_argument("device", help="the device's name or id")
-    revoke.set_defaults(directory=None)
 
 
 def _add_name(parser: argparse.ArgumentParser) -> None:

@@ -220,7 +220,7 @@ def test_restore_says_who_belongs_to_the_fleet(here: Here) -> None:
     assert f"certificates as the state before has them, which are newer: {device}" in said
     assert device not in here("device", "list")
     (STATE / DATABASE).write_bytes(b"nonsense")
-    unknown = "devices are in that were removed since"
+    unknown = "devices are in that were revoked since"
     assert unknown in here("restore", str(FILE), "--replace")
     assert device in here("device", "list")
     here("device", "revoke", device)

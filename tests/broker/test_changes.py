@@ -19,8 +19,7 @@ from fedling_protocol.exits import Exit
 from fedling_protocol.wire.identity import SigningKey, device_id
 from fedling_protocol.wire.messages import Verdict
 from tests.broker.conftest import Here
-from tests.support.hand_aggregator import TEXT as HAND_TEXT
-from tests.support.hand_aggregator import HandAggregator
+from tests.support.hand_aggregator import HandAggregator, task_text
 from tests.support.rounds_on_disk import KEYS, TEXT, TOPICS, accept, open_round, run_round
 
 ROOT = SigningKey.from_seed(b"R" * 32)
@@ -98,7 +97,7 @@ def aggregator(tmp_path: Path) -> Iterator[HandAggregator]:
 
 def update(aggregator: HandAggregator, *changed: tuple[str, str], goal: int = 2) -> None:
     """As the verb does: in a process of its own."""
-    text = HAND_TEXT.format(clip=1, rounds=5, goal=goal, normalise="device")
+    text = task_text(rounds=5, goal=goal)
     for old, new in changed:
         assert old in text
         text = text.replace(old, new)
@@ -249,7 +248,7 @@ def test_hindrance_of_a_goal_above_the_fleet() -> None:
         "needs 3 updates, has 0, and 2 devices can send one"
     )
     accepted, refused = decision(Verdict.ACCEPTED), decision(Verdict.REFUSED)
-    assert hindrance(policy, {"a": accepted}, {"b", "c"}) == ""  # a was removed, its update counts
+    assert hindrance(policy, {"a": accepted}, {"b", "c"}) == ""  # a was revoked, its update counts
     assert "has 1, and 1 devices" in hindrance(policy, {"a": accepted, "b": refused}, {"b", "c"})
     late = replace(policy, deadline_ms=1000)
     assert hindrance(late, {}, {"a"}) == ""  # it ends at its deadline

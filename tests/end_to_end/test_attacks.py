@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.attacks.every import ATTACKS
-from tests.support.attacks.stage import Stage
+from tests.support.attacks.stage import (
+    Stage,
+)
 from tests.support.attacks.table import Attack
 from tests.support.tools import need
 

@@ -1,7 +1,6 @@
 """A whole federation at an MQTT broker of somebody else: users and passwords, no certificates."""
 
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,9 +10,9 @@ from fedling_broker.mosquitto.passwords import Login
 from fedling_broker.mosquitto.process import Mosquitto
 from fedling_protocol.exits import Exit
 from fedling_protocol.runtime.loop import Loop
-from tests.end_to_end.test_tls import LABELS, accepted, block
+from tests.end_to_end.test_tls import accepted, block, examples
 from tests.support.access import access_settings
-from tests.support.agent import Agent, rows
+from tests.support.agent import Agent
 from tests.support.fleet import ROOT, Aggregator
 from tests.support.tools import need
 from tests.support.waiting import until
@@ -51,15 +50,11 @@ class Household:
     def device(self, name: str) -> Agent:
         """A device with a user of its id, and examples, enrolled by hand."""
         agent = Agent(self.directory / name, self.mosquitto.port)
-        root = f'root_key = "{ROOT.public.hex()}"'
-        agent.config.write_text(re.sub("root_key = .*", root, agent.config.read_text()))
+        agent.believe(ROOT.public)
         facts = agent.json("init")
         self.let_in(agent.config, facts["device"])
         self.aggregator.run("device", "add", facts["device"], facts["key"])
-        table = rows(6, 60)
-        for old, new in LABELS.items():
-            table = table.replace(old, new)
-        agent.run("ingest", "wrist", text=table)
+        agent.run("ingest", "wrist", text=examples())
         self.agents.append(agent)
         return agent
 

@@ -75,6 +75,24 @@ class Broker:
             print((self._directory / "serve.log").read_text()[-5000:])
 
 
+@contextmanager
+def working(broker: Broker, agent: Agent) -> Iterator[None]:
+    """Within, all rounds are over, the aggregator has ended, and the agent runs."""
+    agent.run("ingest", "wrist", text=rows(6, 200))
+    agent.start()
+    try:
+        with broker.serving():
+            # The first one is of statistics.
+            until(
+                lambda: _accepted(agent) >= 1 + ROUNDS,
+                says=lambda: agent.log_text()[-3000:],
+                patience_s=PATIENCE_S,
+            )
+        yield
+    finally:
+        agent.kill()
+
+
 @pytest.fixture(scope="session")
 def before_enrolment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return earlier.unpack_before(earlier.BEGAN_ENROLMENT, tmp_path_factory.mktemp("before"))
@@ -93,19 +111,8 @@ def test_rounds_of_two_ages(mosquitto: Mosquitto, tmp_path: Path, before: Path, 
     agent = Agent(tmp_path / "device", mosquitto.port, prefix=prefix)
     facts = agent.json("init")
     broker.enrol(facts["device"], facts["key"])
-    agent.run("ingest", "wrist", text=rows(6, 200))
-    agent.start()
-    try:
-        with broker.serving():
-            # The first one is of statistics.
-            until(
-                lambda: _accepted(agent) >= 1 + ROUNDS,
-                says=lambda: agent.log_text()[-3000:],
-                patience_s=PATIENCE_S,
-            )
+    with working(broker, agent):
         broker.run("round", "verify", "--all")
-    finally:
-        agent.kill()
 
 
 @pytest.mark.long
@@ -119,18 +126,8 @@ def test_an_agent_of_before_takes_part_though_it_cannot_read_its_certificate(
     facts = agent.json("init")
     broker.enrol(facts["device"], facts["key"])
     broker.certify_anew(facts["device"], facts["key"])
-    agent.run("ingest", "wrist", text=rows(6, 200))
-    agent.start()
-    try:
-        with broker.serving():
-            until(
-                lambda: _accepted(agent) >= 1 + ROUNDS,
-                says=lambda: agent.log_text()[-3000:],
-                patience_s=PATIENCE_S,
-            )
+    with working(broker, agent):
         assert agent.status()["counters"]["refused: unknown key"] > 0
-    finally:
-        agent.kill()
 
 
 def _accepted(agent: Agent) -> int:

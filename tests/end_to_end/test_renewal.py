@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from tests.agent.commands.test_enroll import CRASH, points
-from tests.end_to_end.test_up import STREAM, TASK, Home, end, invite
-from tests.support.agent import rows
+from tests.end_to_end.test_up import STREAM, Home, end, invite
+from tests.support.agent import TASK, rows
 from tests.support.clock import sitecustomize as clock
 from tests.support.crash import sitecustomize as crash
 from tests.support.tools import SYSTEM_PATH, need

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.long
 SCHEDULES = 20_000
 PARTS = 20
 SHARE = 0.2  # of the schedules suffer each fault
-SELDOM = {Fault.DEVICE_REMOVED}  # instead of other ways in which a device drops out of a round
+SELDOM = {Fault.DEVICE_REVOKED}  # instead of other ways in which a device drops out of a round
 
 # What the schedules of one part must have reached at least once: every action, every answer.
 REACHED: list[object] = [

@@ -27,6 +27,14 @@ NEW = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
 LABELS = {"label 0": "up", "label 1": "down", "label 2": "still"}
 
 
+def examples() -> str:
+    """Rows with the labels of the task that the documents name."""
+    table = rows(6, 60)
+    for old, new in LABELS.items():
+        table = table.replace(old, new)
+    return table
+
+
 def block(begins: str) -> list[str]:
     """The lines of the one block that begins so."""
     pattern = rf"^```(?:toml)?\n({re.escape(begins)}.*?)^```$"
@@ -84,18 +92,12 @@ class Fleet:
     def device(self, name: str) -> Agent:
         """A device with a certificate and examples, enrolled."""
         agent = Agent(self.directory / name, self.mosquitto.port)
-        text = re.sub(
-            "root_key = .*", f'root_key = "{ROOT.public.hex()}"', agent.config.read_text()
-        )
-        agent.config.write_text(text)
+        agent.believe(ROOT.public)
         facts = agent.json("init")
         self.certify(facts["device"], name)
         self._secure(agent.config, name)
         self.aggregator.run("device", "add", facts["device"], facts["key"])
-        table = rows(6, 60)
-        for old, new in LABELS.items():
-            table = table.replace(old, new)
-        agent.run("ingest", "wrist", text=table)
+        agent.run("ingest", "wrist", text=examples())
         self.agents.append(agent)
         return agent
 
@@ -228,9 +230,7 @@ def test_plain_tcp_that_was_asked_for_is_told_everywhere(tmp_path: Path, loop: L
         aggregator.start()
         told = f"connected to 127.1:{mosquitto.port}, not encrypted (mqtt.tls)"
         until(lambda: told in aggregator.log_text(), loop.turn)
-        agent.config.write_text(
-            re.sub("root_key = .*", f'root_key = "{ROOT.public.hex()}"', agent.config.read_text())
-        )
+        agent.believe(ROOT.public)
         agent.start()
         until(lambda: told in agent.log_text(), loop.turn)
         until(lambda: agent.status().get("connection", {}).get("connected"), loop.turn)

@@ -19,31 +19,13 @@ import pytest
 
 from fedling_broker.mosquitto.process import free_port
 from fedling_protocol.exits import Exit
-from tests.support.agent import rows
+from tests.support.agent import TASK, rows
 from tests.support.machine import blocks, lines
 from tests.support.tools import SYSTEM_PATH, absent, need, unshare_works
 from tests.support.waiting import until
 
 README = Path(__file__).parent.parent.parent / "README.md"
 PATIENCE_S = 30.0
-TASK = """
-[task]
-name = "watch"
-stream = "wrist"
-window = 4
-stride = 4
-channels = 2
-labels = ["label 0", "label 1", "label 2"]
-rounds = 2
-[model]
-layers = [8, 3]
-[training]
-epochs = 1
-batch = 4
-learning_rate = 0.1
-[cohort]
-goal = 1
-"""
 STREAM = """
 name = "wrist"
 channel = [

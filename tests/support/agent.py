@@ -112,6 +112,11 @@ sys = "sys"
         text = self.config.read_text()
         self.config.write_text(re.sub("^duty = .*$", f"duty = {duty}", text, flags=re.MULTILINE))
 
+    def believe(self, root: bytes) -> None:
+        """Configure the public half of another root key."""
+        text = self.config.read_text()
+        self.config.write_text(re.sub("root_key = .*", f'root_key = "{root.hex()}"', text))
+
     def command(self, *words: str) -> list[str]:
         """A command line of this device."""
         program = [sys.executable, "-m", "fedling_agent.cli"]

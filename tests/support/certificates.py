@@ -1,4 +1,7 @@
-"""Certificates made in a test: an authority, a server's, clients', and every wrong one."""
+"""Certificates of an authority of the owner's, as openssl would make them, and every wrong one.
+
+The fleet's own authority makes none that is wrong: fedling_broker/authority/x509.py.
+"""
 
 import ipaddress
 from collections.abc import Sequence
@@ -114,7 +117,11 @@ class Authority:
 def mosquitto_settings(
     authority: Authority, server: Pair, *more: str, mutual: bool = False
 ) -> list[str]:
-    """Lines of mosquitto.conf that make its listener one of TLS. mutual: devices are known by it"""
+    """Lines of mosquitto.conf that make a listener of the owner's one of TLS, good or bad.
+
+    A listener of ours is written by the product itself: fedling_broker/mosquitto/configuration.py.
+    mutual: devices are known by it
+    """
     lines = [f"certfile {server.certificate}", f"keyfile {server.key}", *more]
     if mutual:
         lines += [

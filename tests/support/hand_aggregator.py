@@ -47,7 +47,7 @@ ROOT, ONLINE = SigningKey.from_seed(b"R" * 32), SigningKey.from_seed(b"O" * 32)
 TOPICS = Topics("fedling", "test")
 TEXT = """
 [task]
-name = "tiny"
+name = "{name}"
 stream = "wrist"
 window = 4
 stride = 4
@@ -68,6 +68,18 @@ momentum = 0.5
 goal = {goal}
 """
 WEIGHTS, BIASES = 8 * 5 + 5 * 2, 5 + 2
+
+
+def task_text(
+    name: str = "tiny",
+    *,
+    rounds: int = 2,
+    goal: int = 2,
+    clip: float = 1,
+    normalise: str = "device",
+) -> str:
+    """Write a task file; its last table is [cohort]."""
+    return TEXT.format(name=name, rounds=rounds, goal=goal, clip=clip, normalise=normalise)
 
 
 def key_of(number: int) -> SigningKey:
@@ -154,10 +166,9 @@ class HandAggregator:
         holdout: float = 0.0,
     ) -> None:
         """As the verb does: in a process of its own. All begin with the same model."""
-        text = TEXT.format(rounds=rounds, goal=goal, clip=clip, normalise=normalise)
+        text = task_text(name, rounds=rounds, goal=goal, clip=clip, normalise=normalise)
         if holdout:
             text = text.replace("[training]", f"[training]\nholdout = {holdout}")
-        text = text.replace('"tiny"', f'"{name}"')
         other = Store(self.directory)
         other.add_task(parse_task(text, f"{name}.toml"), text, b"s" * 32)
         other.close()

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 
 from fedling_broker.mosquitto import access
 from fedling_broker.mosquitto.configuration import SLOTS
@@ -61,15 +60,10 @@ class HandFleet:
         self.retain(AGGREGATOR, self.authority.of_aggregator())
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.end.stop()
         self.loop.close()
-        self.guarded.__exit__(kind, error, traceback)
+        self.guarded.__exit__()
 
     def retain(self, owner: str, certificate: bytes) -> None:
         self.end.link.publish(TOPICS.of(Kind.KEYS, owner), certificate, retain=True)
@@ -174,12 +168,7 @@ class OwnFleet(HandFleet):
         self.begin()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.end.stop()
         self.loop.close()
         self.mosquitto.stop()

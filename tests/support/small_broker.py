@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Callable, Collection
 
+from tests.support.packets import length, text
 from tests.support.waiting import receive
 
 
@@ -18,8 +19,8 @@ def small_broker(
     filters: set[str] = set()
 
     def publish(peer: socket.socket, topic: str, payload: bytes) -> None:
-        body = _text(topic) + payload
-        peer.sendall(b"\x30" + _length(len(body)) + body)
+        body = text(topic) + payload
+        peer.sendall(b"\x30" + length(len(body)) + body)
 
     def on_publish(peer: socket.socket, head: int, body: bytes) -> None:
         length = int.from_bytes(body[:2], "big")
@@ -33,7 +34,7 @@ def small_broker(
     def on_subscribe(peer: socket.socket, body: bytes) -> None:
         wanted = _texts(body[2:], 1)
         codes = bytes(0x80 if filter_ in refused else 1 for filter_ in wanted)
-        peer.sendall(b"\x90" + _length(2 + len(codes)) + body[:2] + codes)
+        peer.sendall(b"\x90" + length(2 + len(codes)) + body[:2] + codes)
         for filter_ in set(wanted) - set(refused):
             filters.add(filter_)
             for topic, payload in retained.items():
@@ -80,19 +81,6 @@ def _texts(data: bytes, more: int) -> list[str]:
         found.append(data[2:end].decode())
         data = data[end + more :]
     return found
-
-
-def _text(word: str) -> bytes:
-    return len(word).to_bytes(2, "big") + word.encode()
-
-
-def _length(value: int) -> bytes:
-    out = bytearray()
-    while True:
-        value, low = value >> 7, value & 127
-        out.append(low | 128 if value else low)
-        if not value:
-            return bytes(out)
 
 
 def _fits(filter_: str, topic: str) -> bool:

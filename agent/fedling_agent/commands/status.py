@@ -101,7 +101,7 @@ def _enrolled(facts: Facts) -> str:
         return _member(facts.get("certificate"))
     if facts.get("foreign"):
         return "no; root_key of agent.toml comes first, or the operator can do nothing"
-    word = "not any more: it was removed" if facts.get("removed") else "no"
+    word = "not any more" if facts.get("was_enrolled") else "no"
     return f"{word}; the operator runs: {facts['enrol']}"
 
 

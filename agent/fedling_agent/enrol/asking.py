@@ -19,7 +19,10 @@ LATER = frozenset({EnrolReason.BUSY})  # the same question may be answered other
 
 @dataclass(frozen=True, slots=True)
 class Denied:
-    """Why nothing was granted. proven: who says so has the token"""
+    """Why nothing was granted.
+
+    proven: who says so has the token, or is the aggregator that is known
+    """
 
     reason: str
     proven: bool

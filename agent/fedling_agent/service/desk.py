@@ -89,7 +89,7 @@ class Desk:
             | {
                 "fleet": service.config.fleet,
                 "enrolled": service.enrolment.enrolled,
-                "removed": service.enrolment.removed,
+                "was_enrolled": service.enrolment.was_enrolled,
                 "revoked": service.enrolment.revoked,
                 "foreign": service.inbox.foreign,
                 "doing": self._doing(),

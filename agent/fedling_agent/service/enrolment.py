@@ -2,7 +2,7 @@
 
 from fedling_agent.store.identity import Identity
 
-DOUBT = 3  # a join that gets no answer so often may be one of a device that was removed
+DOUBT = 3  # a join that gets no answer so often may be one of a device that was revoked
 
 
 class Enrolment:
@@ -11,13 +11,13 @@ class Enrolment:
     def __init__(self, identity: Identity) -> None:
         self._identity = identity
         self.enrolled = False
-        self.removed = False  # it was enrolled, and is not any more
+        self.was_enrolled = False  # and is not any more
         self.revoked = False  # its key was taken back: it takes no part
 
     def key(self, tries: int) -> bytes | None:
         """The public key that a join carries; None: the aggregator knows us already.
 
-        tries: how often it was asked, with this, since its last answer. Who has been removed gets
+        tries: how often it was asked, with this, since its last answer. Who was revoked gets
         none, unless it shows its key.
         """
         return self._identity.key.public if not self.enrolled or tries >= DOUBT else None
@@ -25,13 +25,13 @@ class Enrolment:
     def certified(self) -> bool:
         """A certificate for this device is here; whether that is news."""
         news, self.enrolled = not self.enrolled or self.revoked, True
-        self.removed = self.revoked = False
+        self.was_enrolled = self.revoked = False
         return news
 
     def denied(self) -> bool:
         """The aggregator says that it does not know us; whether that is news."""
         news, self.enrolled = self.enrolled, False
-        self.removed = self.removed or news
+        self.was_enrolled = self.was_enrolled or news
         return news
 
     def taken_back(self) -> bool:

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from fedling_agent.enrol import asking
-from fedling_agent.enrol.asking import Granted
+from fedling_agent.enrol.asking import Denied, Granted
 from fedling_agent.service.calendar import Calendar
 from fedling_agent.service.outbox import Outbox
 from fedling_agent.service.writer import Writer
@@ -23,7 +23,7 @@ from fedling_agent.store.tls_pair import NotAPair
 from fedling_protocol.net.ports import Link
 from fedling_protocol.runtime.backoff import Backoff
 from fedling_protocol.runtime.loop import Clock, Timer
-from fedling_protocol.wire.messages import Certificate, Enrol, Enrolled, EnrolReason, Grant
+from fedling_protocol.wire.messages import Certificate, Enrol, Enrolled, Grant
 from fedling_protocol.wire.refused import Reason, Refused
 from fedling_protocol.wire.trust import Received
 
@@ -52,8 +52,6 @@ class Hands:
     directory: where the pair of TLS lies
     pair: whether the connection is made with that pair; if not, only the device's key is certified
     check: has what was said to a question looked at, and learned. Raises Refused
-    keep: has it kept
-    revoked: told that the answer was that
     """
 
     clock: Clock
@@ -67,8 +65,6 @@ class Hands:
     dice: Callable[[int], bytes]
     draw: Callable[[], float]
     check: Callable[[Received, Enrol], object]
-    keep: Callable[[Granted], None]
-    revoked: Callable[[], None]
 
 
 @dataclass(slots=True)
@@ -119,25 +115,28 @@ class Renewal:
         if self._timer is not None:
             self._timer.cancel()
 
-    def answer(self, received: Received) -> None:
-        """Take what the aggregator said, rightly signed. Raises Refused."""
+    def answer(self, received: Received) -> Granted | Denied:
+        """Take what the aggregator said, rightly signed: what it granted. Raises Refused.
+
+        The pair is to be written before the rest: a kill between has all of it asked for again.
+        """
         asked, answer = self._asked, received.message
         assert isinstance(answer, Enrolled)
         if asked is None or answer.nonce != asked.nonce:
             raise Refused(Reason.UNASKED, "not to the last question")
         self._check_pair(asked, answer.grant)
         self._hands.check(received, asked)
-        if answer.grant is None:
-            self._denied(answer.reason)
-            return
-        granted = asking.granted(answer.grant)
         self._asked = None
-        self._take(granted)
+        if answer.grant is None:
+            return Denied(answer.reason, proven=True)
+        granted = asking.granted(answer.grant)
+        self._write_pair(granted.grant)
         new = granted.certificate
         self._backoff = Backoff(FIRST_S, LONGEST_S, self._hands.draw)
         self._hands.calendar.told(new.issued_s)
         self.holds(new)
         log.info("the device's certificate was renewed")
+        return granted
 
     @property
     def _due(self) -> bool:
@@ -167,13 +166,6 @@ class Renewal:
         self._asked = asking.ask(key, tls_key, nonce, name, None)
         hands.outbox.enrol(self._asked, "asks for a new certificate")
 
-    def _denied(self, reason: str) -> None:
-        self._asked = None
-        if reason == EnrolReason.REVOKED:
-            self._hands.revoked()
-        else:
-            log.warning("the device's certificate was not renewed: %s", reason)
-
     def _check_pair(self, asked: Enrol, grant: Grant | None) -> None:
         """Raise Refused unless the part for TLS is of use."""
         certificate = None if grant is None else grant.tls_certificate
@@ -184,10 +176,8 @@ class Renewal:
             except NotAPair as error:
                 raise Refused(Reason.CERTIFICATE, str(error)) from error
 
-    def _take(self, granted: Granted) -> None:
-        """Have it written, the pair first: a kill between the two has all of it asked for again."""
-        hands, grant = self._hands, granted.grant
+    def _write_pair(self, grant: Grant) -> None:
+        hands = self._hands
         if hands.pair and grant.tls_certificate is not None and grant.tls_ca is not None:
             take = partial(tls_pair.take, hands.directory, grant.tls_certificate, grant.tls_ca)
             hands.writer.do(take, lambda _: log.info("TLS has a new key from the next connect on"))
-        hands.keep(granted)

@@ -12,14 +12,13 @@ from fedling_agent.conditions.table import TRAFFIC
 from fedling_agent.conditions.watcher import Watcher
 from fedling_agent.config import AgentConfig
 from fedling_agent.data.streams import Stream
-from fedling_agent.enrol.asking import Granted
-from fedling_agent.service import report
 from fedling_agent.service.books import Books
 from fedling_agent.service.calendar import Calendar
 from fedling_agent.service.enrolment import Enrolment
 from fedling_agent.service.floor import Floor
 from fedling_agent.service.history import History
 from fedling_agent.service.inbox import Inbox
+from fedling_agent.service.membership import Membership
 from fedling_agent.service.outbox import Outbox
 from fedling_agent.service.parts import Parts
 from fedling_agent.service.renewal import Hands, Renewal
@@ -60,9 +59,7 @@ from fedling_protocol.wire.messages import (
     StateCode,
     Tasks,
     Ticket,
-    WaitReason,
 )
-from fedling_protocol.wire.names import AGGREGATOR, AUTHORITY
 from fedling_protocol.wire.refused import Reason, Refused
 from fedling_protocol.wire.trust import Received
 
@@ -143,6 +140,10 @@ class Service:
         halts = Halts(clock, ports.draw, way_out, count, told, self._begin_again)
         self.runners = Runners(self._make_parts(ports), streams, halts)
         self.renewal = Renewal(self._make_hands(ports))
+        self.membership = Membership(
+            config.fleet, identity, self.enrolment, self.inbox, self.vouching, self.outbox,
+            self.renewal, self.runners, self.slot, self.teller,
+        )  # fmt: skip
         self._begin_anew = ports.begin_anew
         self._stopping = False
         self._ruined = False  # the database: nothing of it is believed
@@ -197,8 +198,6 @@ class Service:
             dice=ports.dice,
             draw=ports.draw,
             check=partial(take_renewal, trust),
-            keep=self._keep_granted,
-            revoked=self._on_revoked,
         )
 
     # --- life ------------------------------------------------------------------------------------
@@ -211,7 +210,7 @@ class Service:
         own = self.inbox.load()
         self.history.load()
         if own is not None and self.store.vouched.certificate(own.id) is not None:
-            self._on_own(own)
+            self.membership.own(own)
         self._restore()
         self.link.start()
         self.clock.after(BOOKS_S, self._keep_books)
@@ -313,10 +312,9 @@ class Service:
     def on_connected(self) -> None:
         log.info("connected to %s", self.config.mqtt.way_there)
         self.connection = Connection(self.clock.now(), reason="", lost=self.connection.lost)
-        self._readmit()
+        self.membership.connected()
         self.outbox.record_will(self.will())
         self.outbox.subscribe_all()
-        self.renewal.connected()
         self.runners.give_all(ev.Connected())
         self.teller.again()
 
@@ -328,7 +326,7 @@ class Service:
         self.connection = Connection(since, reason, now + retry_s, lost=reason)
         self.runners.give_all(ev.Disconnected())
         if self.link.revoked:
-            self._on_revoked()
+            self.membership.revoked()
         self._close_books()
 
     def on_traffic(self, traffic: Traffic) -> None:
@@ -382,12 +380,11 @@ class Service:
             self.history.check_epoch(message)
         match message:
             case Certificate():
-                self._on_certificate(message, payload)
+                self.membership.certificate(message, payload)
             case Roots():
-                if self.vouching.take(message, payload):
-                    self.outbox.ask_keys()
+                self.membership.roots(message, payload)
             case Enrolled():
-                self.renewal.answer(received)
+                self.membership.answer(received)
             case Tasks():
                 for removed in self.history.take_tasks(message, self.runners.declined):
                     log.info("%s: the task was removed", removed)
@@ -399,52 +396,12 @@ class Service:
                 if not self.runners.model(task, message, received.address.version or 0):
                     raise Refused(Reason.SHAPE, "not the model that was asked for")
             case Ticket():
-                self._on_ticket(task, message)
+                self.membership.ticket(message)
+                self.runners.give(task, ev.TicketSeen(message))
             case Receipt():
                 self.runners.give(task, ev.ReceiptSeen(message))
             case _:
                 raise Refused(Reason.TOPIC, "not for devices")
-
-    def _on_certificate(self, certificate: Certificate, payload: bytes) -> None:
-        news = self.vouching.take(certificate, payload)
-        if news and certificate.id == AGGREGATOR:  # what is retained came before we could verify it
-            self.outbox.ask_plans()
-        if news and certificate.id == AUTHORITY:
-            self.outbox.ask_keys()
-        if certificate.id == self.identity.device:
-            self._on_own(certificate)
-
-    def _on_own(self, certificate: Certificate) -> None:
-        """This is what counts of this device itself."""
-        if certificate.revoked:
-            self._on_revoked()
-            return
-        self.renewal.holds(certificate)
-        if self.enrolment.certified():
-            log.info("this device is enrolled")
-            self.runners.give_all(ev.Enrolled())
-            self.teller.changed()
-
-    def _keep_granted(self, granted: Granted) -> None:
-        for message, envelope in granted.learned:
-            if isinstance(message, Certificate):
-                self._on_certificate(message, envelope)
-            else:
-                self.vouching.take(message, envelope)
-
-    def _on_revoked(self) -> None:
-        """The fleet has put this device out: it trains no more; its models go on answering."""
-        if self.enrolment.taken_back():
-            log.error("%s", report.revoked_words(self.config.fleet))
-            self.renewal.forget()
-            self._forget()
-
-    def _readmit(self) -> None:
-        """The MQTT broker lets us in again, and no tombstone says otherwise."""
-        known = self.inbox.trust.known(self.identity.device)
-        if self.enrolment.revoked and (known is None or not known.revoked):
-            self.enrolment.revoked = False
-            self._restore()
 
     def _on_cleared(self, topic: str) -> None:
         """What was retained there is taken back, by whomever: it is signed by nobody.
@@ -454,21 +411,7 @@ class Service:
         address = self.config.topics.parse(topic)
         self.books.count("cleared topics")
         if address.kind is Kind.KEYS and address.owner == self.identity.device:
-            self._not_enrolled()
-
-    def _not_enrolled(self) -> None:
-        if self.enrolment.denied():
-            log.warning("not enrolled any more; to enrol it: %s", self.identity.add_command)
-
-    def _on_ticket(self, task: str, ticket: Ticket) -> None:
-        if ticket.reason == WaitReason.NOT_ENROLLED:
-            self._not_enrolled()
-            self.vouching.drop(self.identity.device)
-            if self.inbox.refusals.may_log(WaitReason.NOT_ENROLLED):
-                log.warning("not enrolled; the operator runs: %s", self.identity.add_command)
-        if ticket.reason == WaitReason.EXPIRED:
-            self.renewal.expired()
-        self.runners.give(task, ev.TicketSeen(ticket))
+            self.membership.cleared()
 
     # --- what the fleet hears --------------------------------------------------------------------
 

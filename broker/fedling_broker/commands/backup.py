@@ -76,10 +76,10 @@ def restore(args: argparse.Namespace) -> Exit:
 
 
 def _who_belongs(stayed: list[str] | None) -> str:
-    """Say whether a device may be in that was removed."""
+    """Say whether a device may be in that was revoked."""
     if stayed is None:
         return (
-            "devices are in that were removed since the backup was made, others are not that were"
+            "devices are in that were revoked since the backup was made, others are not that were"
             " added since: look at `fedling-broker device list`"
         )
     if not stayed:

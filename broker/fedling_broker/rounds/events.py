@@ -73,7 +73,7 @@ class UpdateSeen:
 
 @dataclass(frozen=True, slots=True)
 class DeviceGone:
-    """A device was removed from the fleet; its place is gone from the disk already."""
+    """A device was revoked; its place is gone from the disk already."""
 
     device: str
 

@@ -21,5 +21,5 @@ def hindrance(
     if accepted + able >= needed:
         return ""
     gone = sorted(device for device in cohort if device not in enrolled)
-    removed = f"; not enrolled: {', '.join(gone)}" if gone else ""
-    return f"needs {needed} updates, has {accepted}, and {able} devices can send one{removed}"
+    missing = f"; not enrolled: {', '.join(gone)}" if gone else ""
+    return f"needs {needed} updates, has {accepted}, and {able} devices can send one{missing}"

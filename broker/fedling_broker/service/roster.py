@@ -6,6 +6,7 @@ connect; a device's, or its tombstone, when it is new, and when a device shows t
 its key in a join.
 """
 
+import logging
 from functools import partial
 
 from fedling_broker.authority import certificates
@@ -17,9 +18,15 @@ from fedling_broker.store.devices import OFFICES, Certified, Devices
 from fedling_protocol.disk.errors import BadInput
 from fedling_protocol.runtime.throttle import Throttle
 from fedling_protocol.settings import SettingsError
+from fedling_protocol.wire.messages import Answer, Join, Ticket, WaitReason
 from fedling_protocol.wire.names import AGGREGATOR
-from fedling_protocol.wire.trust import Trust
+from fedling_protocol.wire.refused import Reason, Refused
+from fedling_protocol.wire.trust import Received, Standing, Trust
 
+log = logging.getLogger(__name__)
+
+WAIT_S = 60  # a device whose key does not count is told to wait for so long
+NOT_NOW = {Standing.EXPIRED: WaitReason.EXPIRED, Standing.REVOKED: WaitReason.NOT_ENROLLED}
 AT_ONCE = 50  # certificates that are published before their PUBACK is awaited
 STRANGERS = 60  # devices without certificate that are written down at once; then one a second
 
@@ -80,14 +87,41 @@ class Roster:
         known = self._trust.known(device)
         return known is not None and not known.revoked
 
-    def vouch(self, device: str) -> None:
+    # --- joins of who shows its key, or whose key does not count --------------------------------
+
+    def introduce(self, device: str, key: bytes, certified: bool, now_s: int) -> None:
+        """A device that knows of no certificate of its own sends its key."""
+        if certified:
+            self._vouch(device)
+        elif self._note(device, key, now_s):
+            log.warning(
+                "%s is not enrolled; to enrol it: fedling-broker device add %s %s",
+                device,
+                device,
+                key.hex(),
+            )
+
+    def put_off(self, device: str, received: Received, join: Join) -> None:
+        """A device renews its certificate first, or has to learn that it is revoked.
+
+        Raises Refused: one that is revoked does not doubt yet.
+        """
+        if received.standing is Standing.REVOKED:
+            if join.key is None:
+                raise Refused(Reason.REVOKED)
+            self._vouch(device)
+        reason, task = NOT_NOW[received.standing], received.address.task or ""
+        ticket = Ticket(join.plan_id, join.nonce, Answer.WAIT, WAIT_S, reason)
+        self._turns.then(partial(self._publisher.ticket, task, device, ticket))
+
+    def _vouch(self, device: str) -> None:
         """A device does not know its certificate, or its tombstone: tell it before the answer."""
         certified = self._devices.look_up(device)
         if certified is not None and certified.envelope:
             self._publish(certified)
 
-    def note(self, device: str, key: bytes, now_s: int) -> bool:
-        """One that does not belong to it asked; whether for the first time.
+    def _note(self, device: str, key: bytes, now_s: int) -> bool:
+        """One that does not belong to the fleet asked; whether for the first time.
 
         A stranger makes a key for each question: so many are written down, not more. A device that
         was passed over asks again.
@@ -95,6 +129,8 @@ class Roster:
         if not self._devices.asked(device) and self._strangers.take(now_s) > 0:
             return False
         return self._devices.ask(device, key, now_s)
+
+    # --- what changed ----------------------------------------------------------------------------
 
     def _take_in(self) -> list[str]:
         changes = self._devices.changes(self._seen)

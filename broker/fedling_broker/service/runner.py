@@ -109,7 +109,7 @@ class RoundsRunner:
         self._conductor.give(ev.UpdateSeen(device, update, message, update_hash, past))
 
     def gone(self, device: str) -> None:
-        """The device was removed from the fleet."""
+        """The device was revoked."""
         self._part(lambda: self._conductor.give(ev.DeviceGone(device)))
 
     def close(self) -> None:

@@ -56,7 +56,7 @@ class Runners:
             runner.connected()
 
     def gone(self, device: str) -> None:
-        """A device was removed from the fleet. In a turn."""
+        """A device was revoked. In a turn."""
         for runner in list(self):
             runner.gone(device)
 

@@ -20,7 +20,7 @@ from fedling_broker.service.notices import Notice
 from fedling_broker.service.plans import VECTOR_SIZE
 from fedling_broker.service.publisher import Publisher
 from fedling_broker.service.registrar import Books, Place, Registrar
-from fedling_broker.service.roster import Roster
+from fedling_broker.service.roster import NOT_NOW, Roster
 from fedling_broker.service.runner import OF_THE_DISK, Parts
 from fedling_broker.service.runners import Runners, way_out
 from fedling_broker.service.sweeper import Sweeper
@@ -48,11 +48,10 @@ from fedling_protocol.wire.messages import (
     Ticket,
     Update,
     Verdict,
-    WaitReason,
 )
 from fedling_protocol.wire.refused import Reason, Refused
 from fedling_protocol.wire.topics import Address
-from fedling_protocol.wire.trust import Received, Standing, Trust
+from fedling_protocol.wire.trust import Received, Trust
 
 log = logging.getLogger(__name__)
 
@@ -377,7 +376,7 @@ class Service:
         device = received.address.device or ""
         if self._stopping:  # its task has no runner any more, which is not to say "unknown plan"
             self.counters.count("dropped messages")
-        elif received.certified and not self.roster.knows(device):  # removed since it was verified
+        elif received.certified and not self.roster.knows(device):  # revoked since it was verified
             self.counters.count(f"refused: {Reason.UNKNOWN_KEY}")
         else:
             self._try(partial(take, self, device, received, payload), received.address)
@@ -406,10 +405,10 @@ class Service:
         join = received.message
         assert isinstance(join, Join)
         if received.standing in NOT_NOW:
-            self._not_certified(device, received, join)
+            self.roster.put_off(device, received, join)
             return
         if join.key is not None:
-            self._introduce(device, join.key, received.certified)
+            self.roster.introduce(device, join.key, received.certified, self._now_s())
         task = received.address.task or ""
         runner = self.runners.find(task)
         if runner is not None:
@@ -431,28 +430,6 @@ class Service:
         else:
             self._no_task(received, update.plan_id, received.hash)
 
-    def _introduce(self, device: str, key: bytes, certified: bool) -> None:
-        """A device that has no certificate sends its key."""
-        if certified:
-            self.roster.vouch(device)
-        elif self.roster.note(device, key, int(self.clock.wall())):
-            log.warning(
-                "%s is not enrolled; to enrol it: fedling-broker device add %s %s",
-                device,
-                device,
-                key.hex(),
-            )
-
-    def _not_certified(self, device: str, received: Received, join: Join) -> None:
-        """A device renews its certificate first, or has to learn that it is revoked."""
-        if received.standing is Standing.REVOKED:
-            if join.key is None:  # it does not doubt yet
-                raise Refused(Reason.REVOKED)
-            self.roster.vouch(device)
-        reason, task = NOT_NOW[received.standing], received.address.task or ""
-        ticket = Ticket(join.plan_id, join.nonce, Answer.WAIT, WAIT_S, reason)
-        self.turns.then(partial(self.publisher.ticket, task, device, ticket))
-
     def _not_now(self, device: str, task: str, join: Join) -> None:
         """Its task is stopped: a device keeps what it has, and asks again."""
         until = self.runners.halts.halted[task].until
@@ -467,8 +444,6 @@ class Service:
         task, device = received.address.task or "", received.address.device or ""
         self.turns.then(partial(self.publisher.receipt, task, device, receipt))
 
-
-NOT_NOW = {Standing.EXPIRED: WaitReason.EXPIRED, Standing.REVOKED: WaitReason.NOT_ENROLLED}
 
 Take = Callable[[Service, str, Received, bytes], None]
 

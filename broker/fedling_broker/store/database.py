@@ -214,12 +214,13 @@ ALTER TABLE decisions ADD COLUMN tested TEXT;
 
 SCHEMA_10 = """
 -- issued_s, until_s: Unix time, 0: the certificate does not say; name: of a device, for people;
--- the envelope of a removed device is its tombstone, or empty: an older release made none
+-- revoked: its envelope is a tombstone, or empty: an older release made none, and said removed
 ALTER TABLE certificates ADD COLUMN issued_s INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE certificates ADD COLUMN until_s INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE certificates ADD COLUMN name TEXT NOT NULL DEFAULT '';
-UPDATE certificates SET envelope = x'' WHERE removed = 1;
-CREATE UNIQUE INDEX certificates_by_name ON certificates (name) WHERE name != '' AND removed = 0;
+ALTER TABLE certificates RENAME COLUMN removed TO revoked;
+UPDATE certificates SET envelope = x'' WHERE revoked = 1;
+CREATE UNIQUE INDEX certificates_by_name ON certificates (name) WHERE name != '' AND revoked = 0;
 
 -- token: its text, which is a secret; uses: how many devices it is for; until_s: Unix time
 CREATE TABLE invitations (

@@ -19,17 +19,17 @@ MAX_PENDING = 1000  # a stranger with many keys fills no disk
 FORGET_S = 86_400  # who has not asked for so long makes room
 REFRESH_S = 3600  # a device that asks again and again costs one write an hour
 OFFICES = (ROOTS, AUTHORITY, AGGREGATOR)  # who is no device, in the order in which they vouch
-_ALL = "SELECT id, key, serial, envelope, issued_s, until_s, name, removed FROM certificates"
-_CERTIFIED = f"{_ALL} WHERE removed = 0"
-_CHANGED = "SELECT id, key, serial, until_s, removed, changed FROM certificates WHERE changed > ?"
+_ALL = "SELECT id, key, serial, envelope, issued_s, until_s, name, revoked FROM certificates"
+_CERTIFIED = f"{_ALL} WHERE revoked = 0"
+_CHANGED = "SELECT id, key, serial, until_s, revoked, changed FROM certificates WHERE changed > ?"
 _PUT = """
 INSERT INTO certificates
-    (id, key, serial, envelope, issued_s, until_s, name, removed, kid, changed, retained)
+    (id, key, serial, envelope, issued_s, until_s, name, revoked, kid, changed, retained)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)
 ON CONFLICT (id) DO UPDATE SET
     key = excluded.key, serial = excluded.serial, envelope = excluded.envelope,
     issued_s = excluded.issued_s, until_s = excluded.until_s, name = excluded.name,
-    removed = excluded.removed, kid = excluded.kid, changed = excluded.changed, retained = 0
+    revoked = excluded.revoked, kid = excluded.kid, changed = excluded.changed, retained = 0
 """
 _DEVICES = "id NOT IN ('roots', 'authority', 'aggregator')"
 
@@ -190,7 +190,10 @@ class Devices:
             ours = {name for _, name, *_ in connection.execute("PRAGMA table_info(certificates)")}
             taken = []
             for row in found:
-                if not self._is_news(row["id"], row["serial"], row["removed"]):
+                if "removed" in row:  # tables of before 10: there were no tombstones
+                    row["revoked"] = row.pop("removed")
+                    row["envelope"] = b"" if row["revoked"] else row["envelope"]
+                if not self._is_news(row["id"], row["serial"], row["revoked"]):
                     continue
                 row["changed"] = self._ledger.raise_meta("changed")
                 own = {name: value for name, value in row.items() if name in ours}
@@ -199,16 +202,16 @@ class Devices:
                     f"INSERT OR REPLACE INTO certificates ({columns}) VALUES ({marks})",  # noqa: S608  our own columns
                     tuple(own.values()),
                 )
-                if row["removed"]:
+                if row["revoked"]:
                     connection.execute("DELETE FROM places WHERE device = ?", (row["id"],))
                 taken.append(str(row["id"]))
         return taken
 
-    def _is_news(self, owner: str, serial: int, removed: int) -> bool:
+    def _is_news(self, owner: str, serial: int, revoked: int) -> bool:
         """Whether it is later than what is known of the owner here."""
-        sql = "SELECT serial, removed FROM certificates WHERE id = ?"
+        sql = "SELECT serial, revoked FROM certificates WHERE id = ?"
         known = self._database.row(sql, owner)
-        return known is None or (serial, removed) > known
+        return known is None or (serial, revoked) > known
 
     def find(self, owner: str) -> Certified | None:
         """The certificate in force, if there is one."""
@@ -228,7 +231,7 @@ class Devices:
 
     def revoked(self) -> list[Certified]:
         """All tombstones."""
-        sql = f"{_ALL} WHERE removed = 1 AND envelope != x'' ORDER BY id"
+        sql = f"{_ALL} WHERE revoked = 1 AND envelope != x'' ORDER BY id"
         return [_certified(row) for row in self._database.rows(sql)]
 
     def bundle(self) -> Bundle:
@@ -285,8 +288,8 @@ class Devices:
 
 
 def _certified(row: tuple[str, bytes, int, bytes, int, int, str, int]) -> Certified:
-    owner, key, serial, data, issued_s, until_s, name, removed = row
-    return Certified(owner, key, serial, data, Term(issued_s, until_s, name), bool(removed))
+    owner, key, serial, data, issued_s, until_s, name, revoked = row
+    return Certified(owner, key, serial, data, Term(issued_s, until_s, name), bool(revoked))
 
 
 def _read(owner: str, data: bytes) -> Certified:

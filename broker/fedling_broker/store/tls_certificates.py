@@ -65,7 +65,7 @@ class TlsCertificates:
         """Serial numbers of devices that were revoked."""
         rows = self._database.rows(
             "SELECT t.serial FROM tls_certificates AS t"
-            " JOIN certificates AS c ON c.id = t.owner WHERE c.removed = 1"
+            " JOIN certificates AS c ON c.id = t.owner WHERE c.revoked = 1"
         )
         return {int(serial) for (serial,) in rows}
 

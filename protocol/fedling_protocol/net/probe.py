@@ -5,7 +5,6 @@ What a broker does not allow it often acknowledges and drops: so a message has t
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from types import TracebackType
 from typing import TypeVar
 
 from fedling_protocol.common_settings import MqttSettings
@@ -185,12 +184,7 @@ class Probe:
     def __enter__(self) -> "Probe":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         done: list[bool] = []
         self._link.stop(None, lambda: done.append(True))
         while not done:

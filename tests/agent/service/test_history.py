@@ -289,7 +289,7 @@ def test_what_is_cleared_is_not_believed(device: HandService) -> None:
 def test_a_cleared_certificate_makes_the_device_show_its_key(device: HandService) -> None:
     device.service.on_message(TOPICS.of(Kind.KEYS, ID), b"", False)
     assert not device.service.enrolment.enrolled
-    assert device.service.enrolment.removed
+    assert device.service.enrolment.was_enrolled
     assert device.store.vouched.certificate(ID) is not None  # nobody signed that
     plan = plan_at(1, 1, 1)
     say(device, plan)
@@ -304,7 +304,7 @@ def test_a_cleared_certificate_makes_the_device_show_its_key(device: HandService
 
 
 def test_a_device_that_gets_no_answer_shows_its_key(device: HandService) -> None:
-    """It was removed while it was away: who has no certificate gets no answer without it."""
+    """It was revoked while it was away: who has no certificate gets no answer without it."""
     say(device, plan_at(1, 1, 1))
     for _ in range(3):
         device.clock.move(4000.0)

@@ -13,7 +13,7 @@ from fedling_broker.tasks.task_file import parse_task
 from fedling_protocol.disk import durable
 from fedling_protocol.disk.errors import Busy, CannotWrite
 from fedling_protocol.wire.messages import Answer, Model, Verdict
-from tests.support.hand_aggregator import TEXT, HandAggregator
+from tests.support.hand_aggregator import HandAggregator, task_text
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def refuse(*_: object, **__: object) -> None:
 
 
 def faults(aggregator: HandAggregator) -> list[str]:
-    task = parse_task(TEXT.format(rounds=2, goal=2, clip=1, normalise="device"), "tiny.toml")
+    task = parse_task(task_text(), "tiny.toml")
     return [c.fault for c in verify.verify(aggregator.store, task, b"s" * 32) if c.fault]
 
 

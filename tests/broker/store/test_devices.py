@@ -246,7 +246,7 @@ def tables_of(tmp_path: Path) -> sqlite3.Connection:
     return sqlite3.connect(tmp_path / "former" / FILE)
 
 
-def test_take_over_keeps_who_was_removed_and_who_was_added(
+def test_take_over_keeps_who_was_revoked_and_who_was_added(
     devices: Devices, former: Database, tmp_path: Path
 ) -> None:
     other, keys = Devices(former, TOPICS), [SigningKey.from_seed(bytes([n]) * 32) for n in (1, 2)]
@@ -294,3 +294,19 @@ def test_take_over_from_tables_of_another_version(
         tables.execute("ALTER TABLE certificates DROP COLUMN retained")
         assert devices.take_over(tables) == [ID]
     assert devices.find(ID) == added
+
+
+def test_take_over_from_tables_of_before_tombstones(
+    devices: Devices, former: Database, tmp_path: Path
+) -> None:
+    """A device that an older release took out is out, and its certificate is told to nobody."""
+    kept = Devices(former, TOPICS).certify(ID, KEY, ROOT)
+    devices.certify(ID, KEY, ROOT)
+    with closing(tables_of(tmp_path)) as tables:
+        tables.execute("UPDATE certificates SET revoked = 1, serial = serial + 9")
+        tables.execute("ALTER TABLE certificates RENAME COLUMN revoked TO removed")
+        assert devices.take_over(tables) == [ID]
+    known = devices.look_up(ID)
+    assert known is not None
+    assert (known.serial, known.revoked, known.envelope) == (kept.serial + 9, True, b"")
+    assert (devices.unpublished(9), devices.revoked()) == ([], [])

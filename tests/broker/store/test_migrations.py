@@ -46,7 +46,8 @@ def test_every_row_survives(tmp_path: Path) -> None:
     for row in before["certificates"]:
         row |= {"changed": row["serial"], "retained": 1}
         row |= {"issued_s": 0, "until_s": 0, "name": ""}
-        if row["removed"]:
+        row["revoked"] = row.pop("removed")
+        if row["revoked"]:
             row["envelope"] = b""  # no tombstone was made of it
     open_database(tmp_path).close()
     assert lost(before, rows_of(tmp_path / FILE)) == []
@@ -92,10 +93,10 @@ def test_an_upgrade_keeps_who_belongs_to_the_fleet(tmp_path: Path) -> None:
     store = Store(tmp_path)
     devices = Devices(store.database, TOPICS)
     assert [(c.id, c.serial, c.revoked) for c in devices.certified()] == [(IDS[0], 2, False)]
-    own, removed = devices.find(AGGREGATOR), devices.look_up(IDS[1])
+    own, gone = devices.find(AGGREGATOR), devices.look_up(IDS[1])
     assert own is not None
-    assert removed is not None
-    assert (own.serial, removed.revoked) == (1, True)
+    assert gone is not None
+    assert (own.serial, gone.revoked) == (1, True)
     assert {c.id for c in devices.unpublished(9)} == set()
     assert [(p.id, p.seen_s) for p in devices.pending()] == [(IDS[2], 1_790_000_000)]
     assert store.ledger.meta("serial") == 3
@@ -104,7 +105,7 @@ def test_an_upgrade_keeps_who_belongs_to_the_fleet(tmp_path: Path) -> None:
 
 
 def test_the_last_tables_with_real_rows_become_these(tmp_path: Path) -> None:
-    """Those of before certificates had an end: a fleet at work, with a device that was removed."""
+    """Those of before certificates had an end: a fleet at work, with a device that was revoked."""
     tables_9 = TABLES.__class__(TABLES.first, TABLES.steps[:8], TABLES.converter)
     build(OLD, tmp_path, FILE)
     Database(tmp_path / FILE, tables_9).close()
@@ -112,7 +113,8 @@ def test_the_last_tables_with_real_rows_become_these(tmp_path: Path) -> None:
     before = rows_of(tmp_path / FILE)
     for row in before["certificates"]:
         row |= {"issued_s": 0, "until_s": 0, "name": ""}
-        if row["removed"]:
+        row["revoked"] = row.pop("removed")
+        if row["revoked"]:
             row["envelope"] = b""
     open_database(tmp_path).close()
     after = rows_of(tmp_path / FILE)

@@ -9,6 +9,7 @@ from fedling_broker.mosquitto.process import free_port
 from fedling_broker.up import addresses
 from fedling_protocol.exits import Failure
 from fedling_protocol.wire.names import is_host
+from tests.support.tools import absent
 
 
 def test_own_address_is_one_of_this_machine() -> None:
@@ -33,7 +34,7 @@ def test_check_free_names_the_port_that_is_taken(
     try:
         other = socket.create_server((places[family, address], 0), family=family)
     except OSError:
-        pytest.skip("this machine has no IPv6")
+        absent("an address of IPv6")
     with other:
         taken = other.getsockname()[1]
         with pytest.raises(Failure, match=f"listens on port {taken}: end it, or take another"):

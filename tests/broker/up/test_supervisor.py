@@ -90,6 +90,7 @@ def test_one_that_dies_is_started_again_and_that_is_said(watched: Watched) -> No
         os.kill(pid_of(made._children[0]), signal.SIGKILL)
         watched.until(lambda: watched.count("one begins") == times)  # noqa: B023 (called here)
     assert watched.count("two begins") == 1
+    assert len(watched.said) == 2
     assert all("one was ended by signal 9; it is started again in" in word for word in watched.said)
 
 

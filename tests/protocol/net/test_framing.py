@@ -12,20 +12,12 @@ from fedling_protocol.net.framing import (
     packet_size,
     publish_size,
 )
+from tests.support.packets import length
 
 
 def framing(**largest: int) -> Framing:
     """A filter that knows these topics."""
     return Framing(lambda topic: largest.get(topic, 0))
-
-
-def length(value: int) -> bytes:
-    out = bytearray()
-    while True:
-        value, low = value >> 7, value & 127
-        out.append(low | 128 if value else low)
-        if not value:
-            return bytes(out)
 
 
 def publish(topic: bytes, payload: bytes, packet_id: int | None = 7) -> bytes:

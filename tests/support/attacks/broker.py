@@ -21,15 +21,17 @@ from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.limits import MAX_LARGE, MAX_PLAN
 from fedling_protocol.wire.messages import PlanKind
 from fedling_protocol.wire.topics import Topics
-from tests.support.attacks.intruder import Intruder
-from tests.support.attacks.path import SaysTwice
-from tests.support.attacks.stage import (
+from tests.support.attacks.cast import (
     ONLINE,
     TASK,
     TOPICS,
     VICTIM_ID,
-    Stage,
     of_kind,
+)
+from tests.support.attacks.intruder import Intruder
+from tests.support.attacks.path import SaysTwice
+from tests.support.attacks.stage import (
+    Stage,
     plan_of,
 )
 from tests.support.attacks.table import Attack, Who

@@ -12,17 +12,19 @@ from fedling_protocol.wire.limits import MAX_PACKET, MAX_SMALL
 from fedling_protocol.wire.messages import Plan, PlanKind
 from fedling_protocol.wire.topics import Address
 from fedling_protocol.wire.trust import Known, Trust
-from tests.support.attacks.intruder import PutOff
-from tests.support.attacks.stage import (
+from tests.support.attacks.cast import (
     MALLORY,
     MALLORY_ID,
     TASK,
     TOPICS,
     VICTIM_ID,
-    Stage,
-    plan_of,
     sealed,
     update_for,
+)
+from tests.support.attacks.intruder import PutOff
+from tests.support.attacks.stage import (
+    Stage,
+    plan_of,
 )
 from tests.support.attacks.table import Attack, Who
 from tests.support.fuzz.seal import seal

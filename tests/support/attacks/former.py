@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import pytest
 
-from fedling_agent.service.history import History
 from fedling_broker.mosquitto import access
 from fedling_broker.rounds import machine as rounds
 from fedling_broker.rounds.cohort import Cohort
@@ -21,8 +20,8 @@ from fedling_protocol.wire.messages import Certificate, PlanKind, Role
 from fedling_protocol.wire.names import AGGREGATOR, AUTHORITY
 from fedling_protocol.wire.topics import Address
 from fedling_protocol.wire.trust import Known, Standing, Trust
-from tests.support.attacks.intruder import PutOff
-from tests.support.attacks.stage import (
+from tests.support.attacks.broker import believe_the_past
+from tests.support.attacks.cast import (
     FLEET,
     MALLORY,
     MALLORY_ID,
@@ -31,14 +30,17 @@ from tests.support.attacks.stage import (
     TASK,
     TOPICS,
     VICTIM_ID,
-    Stage,
     contents,
     named_by,
     now_s,
     of_kind,
-    plan_of,
     sealed,
     update_for,
+)
+from tests.support.attacks.intruder import Intruder, PutOff
+from tests.support.attacks.stage import (
+    Stage,
+    plan_of,
 )
 from tests.support.attacks.table import Attack, Who
 
@@ -137,6 +139,16 @@ def believe_any_root(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Trust, "_age", lambda _trust, _owner, known: (0, known.serial))
 
 
+def counts_now(stage: Stage, tap: Intruder) -> bool:
+    """Whether an update that Mallory sends now is accepted."""
+    plan = plan_of(stage)
+    topic = TOPICS.of(Kind.UPDATE, TASK, MALLORY_ID, plan.plan_id, 0)
+    tap.publish(topic, sealed(topic, update_for(plan), MALLORY))
+    tap.ping()
+    stage.settle()
+    return (1, MALLORY_ID) in stage.accepted()
+
+
 def update_after_its_life(stage: Stage) -> bool:
     """Of a device whose certificate is over."""
     tap = stage.tap()
@@ -151,12 +163,7 @@ def update_after_its_life(stage: Stage) -> bool:
         return known is not None and 0 < known.until_s < now_s()
 
     stage.run(is_known)
-    plan = plan_of(stage)
-    topic = TOPICS.of(Kind.UPDATE, TASK, MALLORY_ID, plan.plan_id, 0)
-    tap.publish(topic, sealed(topic, update_for(plan), MALLORY))
-    tap.ping()
-    stage.settle()
-    return (1, MALLORY_ID) in stage.accepted()
+    return counts_now(stage, tap)
 
 
 def never_over(patch: pytest.MonkeyPatch) -> None:
@@ -211,11 +218,6 @@ def restored_device_rolled_back(stage: Stage) -> bool:
     return stage.version != 4
 
 
-def believe_the_past(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(History, "check", lambda *_: None)
-    patch.setattr(History, "check_epoch", lambda *_: None)
-
-
 def restored_device_sends_twice(stage: Stage) -> bool:
     """A card is put back as it was before its update was sent, in a round that is open still."""
     image = stage.directory / "image"
@@ -237,19 +239,14 @@ def count_twice(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(rounds, "known_decision", lambda _phase, _event: None)
 
 
-def update_of_a_removed_device(stage: Stage) -> bool:
-    """It had a place, and a certificate, when it was removed."""
+def update_of_a_revoked_device(stage: Stage) -> bool:
+    """It had a place, and a certificate, when it was revoked."""
     tap = stage.tap()
     stage.begin(rounds=1, goal=2)
     stage.run(stage.accepted)
     with stage.books() as store:
         assert Devices(store.database, TOPICS).revoke(MALLORY_ID, ROOT)
-    plan = plan_of(stage)
-    topic = TOPICS.of(Kind.UPDATE, TASK, MALLORY_ID, plan.plan_id, 0)
-    tap.publish(topic, sealed(topic, update_for(plan), MALLORY))
-    tap.ping()
-    stage.settle()
-    return (1, MALLORY_ID) in stage.accepted()
+    return counts_now(stage, tap)
 
 
 def forget_no_device(patch: pytest.MonkeyPatch) -> None:
@@ -297,7 +294,7 @@ ATTACKS = (
         "restored-device-rolled-back", Who.FORMER, restored_device_rolled_back, believe_the_past
     ),
     Attack("restored-device-sends-twice", Who.FORMER, restored_device_sends_twice, count_twice),
-    Attack("update-of-a-removed-device", Who.FORMER, update_of_a_removed_device, forget_no_device),
+    Attack("update-of-a-revoked-device", Who.FORMER, update_of_a_revoked_device, forget_no_device),
     Attack("update-after-its-life", Who.FORMER, update_after_its_life, never_over),
     Attack("tombstone-taken-back", Who.BROKER, tombstone_taken_back, believe_any_serial),
     Attack(

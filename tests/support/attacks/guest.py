@@ -16,15 +16,17 @@ from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Enrol, Enrolled
 from fedling_protocol.wire.refused import Refused
 from fedling_protocol.wire.token import Token
-from tests.support.attacks.intruder import PutOff
-from tests.support.attacks.stage import (
+from tests.support.attacks.cast import (
     ONLINE,
     ROOT,
     TOPICS,
     VICTIM_ID,
-    Stage,
     contents,
     sealed,
+)
+from tests.support.attacks.intruder import PutOff
+from tests.support.attacks.stage import (
+    Stage,
 )
 from tests.support.attacks.table import Attack, Who
 from tests.support.hand_authority import HandAuthority

@@ -6,7 +6,8 @@ in their order.
 
 import socket
 import ssl
-from types import TracebackType
+
+from tests.support.packets import length, text
 
 WAIT_S = 20.0
 CONNACK, PUBLISH, PUBACK, SUBACK, PINGRESP = 2, 3, 4, 9, 13
@@ -127,26 +128,5 @@ class Intruder:
     def __enter__(self) -> "Intruder":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def text(word: str) -> bytes:
-    """Write a string as MQTT has it."""
-    data = word.encode()
-    return len(data).to_bytes(2, "big") + data
-
-
-def length(value: int) -> bytes:
-    """Write a remaining length."""
-    out = bytearray()
-    while True:
-        value, low = value >> 7, value & 127
-        out.append(low | 128 if value else low)
-        if not value:
-            return bytes(out)

@@ -5,10 +5,9 @@ import socket
 import ssl
 import threading
 from contextlib import suppress
-from types import TracebackType
 
-from tests.support.attacks.intruder import length, text
 from tests.support.certificates import Pair
+from tests.support.packets import length, text
 
 PIECE = 65_536
 WAIT_S = 20.0
@@ -38,12 +37,7 @@ class _Stands:
         with suppress(OSError):
             self.serve(peer)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for each in (self._listening, *self._open):
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)

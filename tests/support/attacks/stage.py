@@ -7,95 +7,59 @@ keys. Nothing waits for a time: what was sent is done when settle() returns.
 import itertools
 import os
 import ssl
-from array import array
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
-from types import TracebackType
 
 from cryptography.x509 import load_pem_x509_certificate
 
-from fedling_agent.commands import run
 from fedling_agent.conditions.policy import Policy
 from fedling_agent.config import AgentConfig, AgentRetrySettings, PathSettings
-from fedling_agent.service.service import Service as DeviceService
-from fedling_agent.store.identity import Identity
 from fedling_agent.store.store import Store as DeviceStore
-from fedling_agent.training.job import Job
-from fedling_agent.training.process import Exited, Step, Tell
 from fedling_broker.authority import directory as authority
-from fedling_broker.authority import roles, vouching, x509
-from fedling_broker.commands import serve
+from fedling_broker.authority import roles, x509
 from fedling_broker.config import BrokerFile, Config
 from fedling_broker.mosquitto import access
 from fedling_broker.mosquitto.configuration import Tls
 from fedling_broker.mosquitto.files import Files
 from fedling_broker.mosquitto.passwords import Login
 from fedling_broker.mosquitto.process import Mosquitto, PortTaken, free_port
-from fedling_broker.service.service import Service
 from fedling_broker.store.devices import Devices
 from fedling_broker.store.invitations import Invitation
 from fedling_broker.store.store import Store
 from fedling_broker.tasks.task_file import parse_task
 from fedling_broker.verify import verify
-from fedling_native import parameter_counts
 from fedling_protocol.common_settings import MqttSettings, RetrySettings
-from fedling_protocol.disk.errors import BadDatabase
-from fedling_protocol.net import credentials, tls_key
-from fedling_protocol.runtime.loop import Loop
-from fedling_protocol.runtime.worker import ThreadWorker, Worker, raise_
-from fedling_protocol.wire import envelope, payload
+from fedling_protocol.net import tls_key
 from fedling_protocol.wire.identity import SigningKey, device_id
 from fedling_protocol.wire.kinds import Kind
-from fedling_protocol.wire.messages import Message, Plan, Rest, Role, Update, Verdict
+from fedling_protocol.wire.messages import Plan, Role, Verdict
 from fedling_protocol.wire.names import AGGREGATOR
 from fedling_protocol.wire.token import Token
-from fedling_protocol.wire.topics import Topics
-from fedling_sim.virtual.training import made_up_vector
 from fedling_sim.world import FakeDevice, Weather
+from tests.support.attacks.cast import (
+    FLEET,
+    MALLORY,
+    MALLORY_ID,
+    ONLINE,
+    ROOT,
+    TASK,
+    TOPICS,
+    VICTIM,
+    VICTIM_ID,
+    now_s,
+)
+from tests.support.attacks.ends import AggregatorEnd, DeviceEnd, End
 from tests.support.attacks.intruder import Intruder
 from tests.support.certificates import Pair
 from tests.support.device import STREAM, csv_lines, parse
+from tests.support.hand_aggregator import task_text
 from tests.support.waiting import until
 
-FLEET, TASK = "home", "tiny"
-TOPICS = Topics("fedling", FLEET)
-ROOT, ONLINE, VICTIM, MALLORY = (
-    SigningKey.from_seed(word * 32) for word in (b"R", b"O", b"V", b"M")
-)
-VICTIM_ID, MALLORY_ID = device_id(VICTIM.public), device_id(MALLORY.public)
-SECRET = bytes(range(32))
 HOSTS = (x509.server_name(FLEET), "localhost", "127.0.0.1")
 SAY_AGAIN = 100  # looks
 STEPS = 5  # a plan, its model, a join, its answer, what comes of it
-GOOD = Weather(mains=True, battery=90, temperature=40, network=True)
-
-TASK_TEXT = """
-[task]
-name = "{name}"
-stream = "wrist"
-window = 4
-stride = 4
-channels = 2
-labels = ["down", "up"]
-normalise = "device"
-rounds = {rounds}
-[model]
-layers = [5, 2]
-[training]
-epochs = 1
-batch = 4
-learning_rate = 0.1
-[server]
-clip = 0
-[cohort]
-goal = {goal}
-wait_s = 1
-"""
-
 AGGREGATOR_NAME = access.aggregator(FLEET)  # at the MQTT broker
 INSTEAD = {  # of a line that is left out, where nothing would be as safe
     "allow_anonymous false": "allow_anonymous true",
@@ -103,13 +67,9 @@ INSTEAD = {  # of a line that is left out, where nothing would be as safe
 }
 RELOADED = "Reloading config"  # in its log
 LIMITS = ("max_packet_size",)
+GOOD = Weather(mains=True, battery=90, temperature=40, network=True)
 STATE = "broker-state"
 HOUR = timedelta(hours=1)
-
-
-def now_s() -> int:
-    """Unix time: what the services themselves compare with."""
-    return int(datetime.now(UTC).timestamp())
 
 
 class Weakened(Mosquitto):
@@ -128,142 +88,6 @@ class Weakened(Mosquitto):
             if words in line and not line.startswith("#"):
                 return [INSTEAD[words]] if words in INSTEAD else []
         return [line]
-
-
-class QuickTraining:
-    """A training child that is done as soon as it has begun."""
-
-    def __init__(self, loop: Loop, job: Job) -> None:
-        self.pid: int | None = None
-        self._loop = loop
-        self._job = job
-        self._tell: Tell | None = None
-
-    def start(self, tell: Tell) -> None:
-        self._tell = tell
-        self._loop.after(0, self._finish)
-
-    def grant(self, seconds: float) -> None:
-        """It needs no time."""
-
-    def stop(self) -> None:
-        """It has ended."""
-
-    def kill(self) -> None:
-        self._tell = None
-
-    def _finish(self) -> None:
-        if self._tell is not None:
-            self._job.write_result(made_up_vector(self._job), 0)
-            self._tell(Step(self._job.total_steps, self._job.total_steps))
-            self._tell(Exited(0))
-
-
-class End:
-    """A service in this thread, and what it was told.
-
-    withheld: whether the MQTT broker keeps a message to itself
-    workers:  that its service has beside the loop
-    """
-
-    service: Service | DeviceService
-
-    def __init__(self) -> None:
-        self.loop = Loop()
-        self.heard: list[tuple[str, bytes]] = []
-        self.withheld: Callable[[str, bytes], object] = _nothing_is
-        self.workers: list[Worker] = []
-        self.held = ExitStack()
-        self.held.callback(self.loop.close)
-
-    def listen(self) -> None:
-        """Write down what the link hands on, before the service looks at it."""
-        hear = self.service.on_message
-
-        def on_message(topic: str, payload: bytes, emptied: bool) -> None:
-            if not self.withheld(topic, payload):
-                self.heard.append((topic, payload))
-                hear(topic, payload, emptied)
-
-        self.service.on_message = on_message  # type: ignore[method-assign]
-
-    @property
-    def connected(self) -> bool:
-        return self.service.link.connected
-
-    @property
-    def busy(self) -> bool:
-        """Whether something that was heard waits for more than a disk."""
-        return False
-
-    def go_round(self) -> list[bool]:
-        """Ask each worker for a call; what comes back is filled when all of them had theirs."""
-        done: list[bool] = []
-        left = len(self.workers)
-
-        def then(_: object) -> None:
-            nonlocal left
-            left -= 1
-            if not left:
-                done.append(True)
-
-        for worker in self.workers:
-            worker.do(lambda: None, then, raise_)
-        return done
-
-
-def _nothing_is(_topic: str, _payload: bytes) -> bool:
-    return False
-
-
-class AggregatorEnd(End):
-    """The aggregator's service on its state directory."""
-
-    service: Service
-
-    def __init__(self, config: Config) -> None:
-        super().__init__()
-        self.held.close()  # its ports have a loop of their own
-        self.held = ExitStack()
-        self.store = Store(config.state_dir, alone=True)
-        self.held.callback(self.store.close)
-        ports = serve._ports(config, credentials.load(config.file.mqtt))
-        self.loop, given = self.held.enter_context(ports)
-        self.workers = [given.disk, given.compute]
-        self.service = Service(
-            given, config, self.store, ONLINE, SECRET, partial(vouching.load, config.authority)
-        )
-        self.listen()
-        self.service.start()
-
-
-class DeviceEnd(End):
-    """The device's service on its state directory."""
-
-    service: DeviceService
-
-    def __init__(self, config: AgentConfig, key: SigningKey) -> None:
-        super().__init__()
-        assert config.state_dir is not None
-        self.store = DeviceStore(config.state_dir)
-        self.held.callback(self.store.close)
-        disk = ThreadWorker(self.loop, "disk")
-        self.held.callback(disk.close)
-        ports = run._ports(self.loop, disk, config, credentials.load(config.mqtt), _no_new_one)
-        self.workers = [disk]
-        given = replace(ports, make_process=partial(QuickTraining, self.loop))
-        me = Identity(key, bytes(32))
-        self.service = DeviceService(given, config, {"wrist": STREAM}, me, self.store)
-        self.listen()
-        self.service.start()
-
-    @property
-    def busy(self) -> bool:
-        return any(runner._waiting for runner in self.service.runners)
-
-
-def _no_new_one(error: BadDatabase) -> None:
-    raise AssertionError(error)
 
 
 class Stage:
@@ -393,14 +217,14 @@ class Stage:
         self.settle()
 
     def add_task(self, name: str = TASK, *, rounds: int = 3, goal: int = 1) -> None:
-        text = TASK_TEXT.format(name=name, rounds=rounds, goal=goal)
+        text = task_of(name, rounds, goal)
         with self.books() as store:
             store.add_task(parse_task(text, "a task"), text, bytes(32))
 
     def change_task(self, *, rounds: int) -> None:
         """As `task update` does, while the aggregator runs."""
         with self.books() as store:
-            store.tasks.change(TASK, TASK_TEXT.format(name=TASK, rounds=rounds, goal=1), None)
+            store.tasks.change(TASK, task_of(TASK, rounds, 1), None)
 
     def reach_device_by(self, port: int) -> None:
         """Have the device connect to another port, where somebody listens."""
@@ -558,12 +382,7 @@ class Stage:
     def __enter__(self) -> "Stage":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for intruder in self._open:
             intruder.close()
         for end in list(self._ends):
@@ -586,25 +405,14 @@ class Books:
         self._store.close()
 
 
-def sealed(topic: str, message: Message, key: SigningKey = ONLINE) -> bytes:
-    """A message as who has this key would send it there."""
-    return envelope.seal(message, TOPICS.bound(topic), key)
-
-
 def login_of(token: Token) -> Login:
     """Who a token's bearer is at the MQTT broker."""
     return Login(token.user(0), token.password)
 
 
-def contents(topic: str, data: bytes) -> Message:
-    """What a whole message says."""
-    kind = TOPICS.parse(topic).kind
-    return payload.decode(kind, envelope.parse(data, kind).payload)
-
-
-def named_by(message: Message) -> int:
-    """The version of the model that a plan or a rest names; 0 of anything else."""
-    return message.moment.version if isinstance(message, Plan | Rest) else 0
+def task_of(name: str, rounds: int, goal: int) -> str:
+    """A task file that has devices come back at once."""
+    return task_text(name, rounds=rounds, goal=goal, clip=0) + "wait_s = 1\n"
 
 
 def plan_of(stage: Stage) -> Plan:
@@ -613,15 +421,3 @@ def plan_of(stage: Stage) -> Plan:
     assert runner is not None
     assert runner.plan is not None
     return runner.plan
-
-
-def update_for(plan: Plan, value: int = 1) -> Update:
-    """An update as the plan asks for it, the same value everywhere."""
-    weights, biases = parameter_counts(plan.spec.layers)
-    vector = array("h", [value] * weights).tobytes() + array("i", [value] * biases).tobytes()
-    return Update(plan.plan_id, plan.base_version, plan.base_hash, 7, plan.codec, vector, 0, 1)
-
-
-def of_kind(heard: list[tuple[str, bytes]], part: str) -> list[tuple[str, bytes]]:
-    """What was heard on topics with this part."""
-    return [(topic, payload) for topic, payload in heard if part in topic and payload]

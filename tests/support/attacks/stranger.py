@@ -16,9 +16,17 @@ from fedling_protocol.wire import envelope
 from fedling_protocol.wire.identity import SigningKey, device_id
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Join
+from tests.support.attacks.cast import (
+    FLEET,
+    MALLORY_ID,
+    TASK,
+    TOPICS,
+)
 from tests.support.attacks.intruder import Intruder, PutOff
 from tests.support.attacks.path import FalseBroker, Tee
-from tests.support.attacks.stage import FLEET, MALLORY_ID, TASK, TOPICS, Stage
+from tests.support.attacks.stage import (
+    Stage,
+)
 from tests.support.attacks.table import Attack, Who
 from tests.support.certificates import Authority, Pair
 
@@ -125,7 +133,7 @@ def keep_the_latest(patch: pytest.MonkeyPatch) -> None:
         )
         return True
 
-    patch.setattr(Roster, "note", note)
+    patch.setattr(Roster, "_note", note)
     patch.setattr(devices, "_make_room", make_room)
 
 

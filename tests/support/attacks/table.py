@@ -6,7 +6,9 @@ from enum import StrEnum
 
 import pytest
 
-from tests.support.attacks.stage import Stage
+from tests.support.attacks.stage import (
+    Stage,
+)
 
 
 class Who(StrEnum):

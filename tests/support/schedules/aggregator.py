@@ -104,7 +104,7 @@ class Aggregator(Node):
         self.journal: list[Fold] = []
         self.boot = 0
         self.jumped = False  # its clock leapt: a place may expire before its ticket
-        self.forgotten: set[str] = set()  # devices that were removed: their places, too
+        self.forgotten: set[str] = set()  # devices that were revoked: their places, too
 
     # --- the process ---
 

@@ -36,7 +36,7 @@ class Fault(StrEnum):
     AGGREGATOR_HUNG = "aggregator hangs, its clock goes on"
     SLOW = "device many times slower than others"
     UPDATE_DAMAGED = "spooled update zeroed"
-    DEVICE_REMOVED = "device removed, enrolled again"
+    DEVICE_REVOKED = "device revoked, certified again"
 
 
 class Faults:
@@ -47,12 +47,12 @@ class Faults:
         self.end_ms = world.slowest_ms * world.choose(20, 60, 150)
         self.rate = world.choose(0.02, 0.1, 0.25)  # of actions that a fault follows
         # One device may drop out of a round; of a named cohort none.
-        ways = "damage", "damage", "damage", "fail", "erase", "remove"
+        ways = "damage", "damage", "damage", "fail", "erase", "revoke"
         drop_out = "" if world.named else world.choose(*ways)
         self.may_fail = int(drop_out == "fail")  # trainings
         self.may_erase = int(drop_out == "erase")
         self.may_damage = int(drop_out == "damage")  # spooled updates
-        self.may_remove = int(drop_out == "remove")
+        self.may_revoke = int(drop_out == "revoke")
         self.may_jump = 1  # the aggregator's clock
         self.to_device: tuple[Callable[[Device], None], ...] = (
             self.crash,
@@ -62,7 +62,7 @@ class Faults:
             self.conditions,
             self.jump,
             self.erase,
-            self.remove,
+            self.revoke,
         )
         self.to_others: tuple[Callable[[], None], ...] = (
             self.crash_aggregator,
@@ -154,12 +154,12 @@ class Faults:
             self.may_erase -= 1
             device.erase()
 
-    def remove(self, device: Device) -> None:
-        """The operator removes it, and adds it again a while later."""
+    def revoke(self, device: Device) -> None:
+        """The operator revokes it; a while later a restored state has it again."""
         world = self.world
-        if self.may_remove and device.certified and world.aggregator.up:
-            self.may_remove -= 1
-            self.suffer(Fault.DEVICE_REMOVED)
+        if self.may_revoke and device.certified and world.aggregator.up:
+            self.may_revoke -= 1
+            self.suffer(Fault.DEVICE_REVOKED)
             device.certified = False
             world.aggregator.forget(device)
             world.after(world.between(1, 10 * world.slowest_ms), device.enrol)

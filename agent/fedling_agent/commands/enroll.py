@@ -178,7 +178,7 @@ def _enrol(place: _Place, token: Token, args: argparse.Namespace) -> tuple[Ident
     )
     with writing(str(place.file)):
         place.file.parent.mkdir(parents=True, exist_ok=True)
-        durable.write_file(place.file, text.encode(), READABLE)
+        durable.write_file(place.file, text.encode(), READABLE, exact=True)  # for the service
     with place.acting(), lock.exclusive(place.state, PROGRAM):
         _try_out(place, me)
         keeping.done(place.state)

@@ -94,8 +94,7 @@ def _config(args: argparse.Namespace) -> tuple[config.Config, bool]:
         return config.load(path), False
     text = backup.read_config(args.file)
     with writing(str(path)):
-        durable.write_file(path, text, READABLE)
-        path.chmod(READABLE)  # for the service, whatever root's umask
+        durable.write_file(path, text, READABLE, exact=True)  # for the service
     return config.load(path), True
 
 

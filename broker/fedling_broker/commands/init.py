@@ -136,8 +136,8 @@ def _write(args: argparse.Namespace, path: Path, root: SigningKey | None) -> Non
         key = made.first_root
     with writing(str(path.parent)):
         path.parent.mkdir(exist_ok=True)
-    installation.write(path, _text(args, key).encode())
-    path.chmod(installation.READABLE)  # for the service, whatever root's umask: it has no secrets
+    # For the service, whatever root's umask: it has no secrets.
+    installation.write(path, _text(args, key).encode(), exact=True)
 
 
 def _acting(planned: Config) -> AbstractContextManager[None]:

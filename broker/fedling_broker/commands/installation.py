@@ -97,11 +97,14 @@ def task(store: Store, name: str) -> Task:
     raise Missing(f"no task {name}; there are: {names}")
 
 
-def write(path: Path, data: bytes) -> None:
-    """Write a file that a person asked for. Raises CannotWrite, BadInput."""
+def write(path: Path, data: bytes, *, exact: bool = False) -> None:
+    """Write a file that a person asked for. Raises CannotWrite, BadInput.
+
+    exact: everybody may read it, whatever the umask
+    """
     given.check_target(path)
     with writing(str(path)):
-        durable.write_file(path, data, READABLE)
+        durable.write_file(path, data, READABLE, exact=exact)
 
 
 def model_row(store: Store, task: str, version: int | None) -> ModelRow:

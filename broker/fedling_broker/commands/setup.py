@@ -166,8 +166,7 @@ def _is(path: Path, text: str) -> bool:
 def _write(path: Path, text: str) -> None:
     with writing(str(path)):
         path.parent.mkdir(parents=True, exist_ok=True)
-        durable.write_file(path, text.encode(), READABLE)
-        path.chmod(READABLE)
+        durable.write_file(path, text.encode(), READABLE, exact=True)
 
 
 # --- the system ----------------------------------------------------------------------------------

@@ -119,8 +119,7 @@ class Files:
 
     def _write(self, name: str, data: bytes) -> None:
         """Write a file with its mode, whatever the umask: mosquitto must be able to read it."""
-        durable.write_file(self.directory / name, data, self._mode)
-        os.chmod(self.directory / name, self._mode)
+        durable.write_file(self.directory / name, data, self._mode, exact=True)
 
     @property
     def _mode(self) -> int:

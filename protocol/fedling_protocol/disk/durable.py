@@ -26,17 +26,20 @@ BUSY_S = 10.0  # how long a writer waits for another process's transaction
 PAGE_BYTES = 2048  # of new databases: a commit writes whole pages, of rows of some hundred bytes
 
 
-def write_file(path: Path, data: Bytes, mode: int = PRIVATE) -> None:
-    """Make or replace a file: at any instant either the old bytes are on disk or the new ones."""
+def write_file(path: Path, data: Bytes, mode: int = PRIVATE, *, exact: bool = False) -> None:
+    """Make or replace a file: at any instant either the old bytes are on disk or the new ones.
+
+    exact: it has this mode whatever the umask, and nobody sees it with another
+    """
     name = os.fspath(path)
-    temporary = _write_temporary(name, data, mode)
+    temporary = _write_temporary(name, data, mode, exact)
     _put(temporary, name)
     sync_directory(os.path.dirname(name))
 
 
 def create_file(path: Path, data: bytes, mode: int = PRIVATE) -> None:
     """Make a file that must not exist yet (FileExistsError), even if two try at the same time."""
-    temporary = _write_temporary(os.fspath(path), data, mode)
+    temporary = _write_temporary(os.fspath(path), data, mode, exact=False)
     try:
         os.link(temporary, path)
     finally:
@@ -299,10 +302,12 @@ def _write_all(handle: int, data: Bytes, first: int) -> int:
     return first
 
 
-def _write_temporary(path: str, data: Bytes, mode: int) -> str:
+def _write_temporary(path: str, data: Bytes, mode: int, exact: bool) -> str:
     temporary = _temporary(path)
     handle = _create(temporary, mode)
     try:
+        if exact:
+            os.fchmod(handle, mode)
         _write_all(handle, data, 0)
         os.fsync(handle)
     except BaseException:

@@ -11,7 +11,7 @@ until both agree (Chou, Lookabaugh, Gray, "Entropy-constrained vector quantizati
 
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -29,6 +29,7 @@ RATES = (0.02, 0.03, 0.05, 0.07, 0.1, 0.14, 0.18, 0.25, 0.35, 0.5, 0.7, 1.0, 1.4
          5.0, 6.0, 7.0, 8.0)  # fmt: skip
 SEED, BLOCKS, RUNS = 7, 256, 8
 MOST_COST, FAR, SLOPE = 6000, 350, 187
+TRELLIS = 1  # among quantisers
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +112,8 @@ def scalar(step: int, offset: int) -> Table:
 
 def best_scalar(rate: float) -> Table:
     """The dead zone and the step of least error at a rate."""
-    found = [_at_rate(rate, lambda d, o=part: scalar(d, round(d * o))) for part in np.arange(0.1, 0.8, 0.02)]  # fmt: skip
-    return min(found, key=_figure)
+    found = [_at_rate(rate, lambda d, o=part: scalar(d, round(d * o))) for part in np.arange(0.1, 0.64, 0.02)]  # fmt: skip
+    return min((table for table in found if table.rate <= rate), key=_figure)
 
 
 def _figure(table: Table) -> float:
@@ -141,8 +142,7 @@ def dithered(step: int) -> Table:
     chance = np.concatenate((one[:1], 2 * one[1:]))
     chance = np.maximum(chance, 0) / np.maximum(chance, 0).sum()
     counts, bits = frequencies(chance)
-    levels = [LEVEL_STEPS * step * k for k in range(len(counts) - 1)]
-    return Table(step, 0, bits, width * width / 12, [counts], [levels])
+    return Table(step, 0, bits, width * width / 12, [counts], [])
 
 
 # --- the trellis ---------------------------------------------------------------------------------
@@ -158,13 +158,16 @@ class Trellis:
     step: int
     price: float  # of a bit, in squares of half a step
     noise: Ints  # [BLOCK][BLOCKS], magnitudes
+    rare: bool  # begin with zeros alone in the second subset, which is best where all are rare
     levels: list[Floats] = field(default_factory=list)  # of each subset, in values' units
     bits: list[Floats] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         k = np.arange(MOST_LEVELS)
         self.levels = [k * float(self.step), np.maximum(0, k - 0.5) * self.step]
-        self.bits = [0.3 + 2.0 * k, 0.3 + 2.0 * k]
+        size = self.levels[0] / SPREAD
+        guess = math.log2(math.sqrt(2 * math.pi) * SPREAD / self.step) + size**2 / math.log(4)
+        self.bits = [np.maximum(0.3, guess) + self.rare * q * 30 * (k > 0) for q in (0, 1)]
 
     def run(self) -> Table:
         """Code the noise; levels and costs become those that it shows."""
@@ -188,9 +191,7 @@ class Trellis:
             kept += float((sums * self.levels[q]).sum())
         energy = float((self.noise.astype(np.float64) ** 2).sum())
         error = energy / kept - 1 if kept else math.inf
-        return Table(
-            self.step, 0, rate, error, counts, self._rounded(counts), self._costs(counts)
-        )
+        return Table(self.step, 0, rate, error, counts, self._rounded(counts), self._costs(counts))
 
     def _rounded(self, counts: Sequence[Sequence[int]]) -> list[list[int]]:
         return [[round(LEVEL_STEPS * v) for v in self.levels[q][: len(counts[q]) - 1]] for q in (0, 1)]  # fmt: skip
@@ -249,63 +250,98 @@ def _squares(h: Ints) -> Ints:
     return h * np.minimum(h, SLOPE) >> 2
 
 
-PRICES = (0.2, 0.29, 0.5, 0.85, 1.2)  # of a bit
+RARE = 0.3  # bits: below it zeros are so many that a step has a rate only by its price
+RARE_STEP, RARE_PRICES, HALVINGS = 1680, (0.8, 3.0), 8  # steps near it are as good
+FEW = 1.0  # bits
+FEW_PRICE, MANY_PRICE = 0.85, 0.29  # of a bit, below it and from it on
 
 
 def best_trellis(rate: float) -> Table:
     draw = np.random.default_rng(SEED)
     noise = np.abs(np.rint(draw.standard_normal((BLOCK, BLOCKS)) * SPREAD)).astype(np.int64)
-    few = noise[:, : BLOCKS // 4]
-    rough = {price: _trellis(rate, price, few) for price in PRICES}
-    price = min(rough, key=lambda p: _figure(rough[p]))
-    return _trellis(rate, price, noise, rough[price].step)
+    if rate < RARE:
+        return _priced(rate, RARE_STEP, noise)
+    price = FEW_PRICE if rate < FEW else MANY_PRICE
+    rough = _stepped(rate, price, noise[:, : BLOCKS // 4])
+    return _stepped(rate, price, noise, rough.step)
 
 
-def _trellis(rate: float, price: float, noise: Ints, near: int = 0) -> Table:
-    def make(step: int) -> Table:
-        trellis = Trellis(step, price, noise)
-        return [trellis.run() for _ in range(RUNS)][-1]
-
+def _stepped(rate: float, price: float, noise: Ints, near: int = 0) -> Table:
+    """At a price the step that gives the rate; near: where to look."""
     low, high = (near * 15 // 16, near * 17 // 16) if near else (LEAST_STEP, 6 * SPREAD)
     while high - low > max(1, low // 256):
         middle = round(math.sqrt(low * high))
-        low, high = (low, middle) if make(middle).rate <= rate else (middle, high)
-    return make(high)
+        low, high = (low, middle) if _settled(middle, price, noise).rate <= rate else (middle, high)
+    return _settled(high, price, noise)
+
+
+def _priced(rate: float, step: int, noise: Ints) -> Table:
+    """Of a step the lowest price that was found to give no more than the rate."""
+    low, high = RARE_PRICES
+    best = _settled(step, high, noise, rare=True)
+    for _ in range(HALVINGS):
+        middle = math.sqrt(low * high)
+        table = _settled(step, middle, noise, rare=True)
+        low, high = (low, middle) if table.rate <= rate else (middle, high)
+        best = table if best.rate < table.rate <= rate else best
+    return best
+
+
+def _settled(step: int, price: float, noise: Ints, *, rare: bool = False) -> Table:
+    trellis = Trellis(step, price, noise, rare)
+    return [trellis.run() for _ in range(RUNS)][-1]
 
 
 # --- as C ----------------------------------------------------------------------------------------
 
 
 def text(quantisers: Sequence[Sequence[Table]]) -> Iterator[str]:
+    """A file: arrays f, c, b of quantiser, table and subset, then the rows that name them."""
     yield "/* Made by native/design_codec.py, which says how. */"
+    yield '#include "../without.h"'
     yield '#include "tables.h"'
+    yield "#if !FDL_WITHOUT_CODEC"
     for q, tables in enumerate(quantisers):
-        for t, table in enumerate(tables):
-            for name, rows in (("f", table.frequency), ("c", table.level), ("b", table.cost)):
-                for side, row in enumerate(rows):
-                    yield f"static const uint16_t {name}{q}_{t}_{side}[] = {{{_words(row)}}};"
+        yield from _guarded(
+            q, (line for t, table in enumerate(tables) for line in _arrays(q, t, table))
+        )
     yield "const fdl_code_table fdl_code_tables[3][FDL_CODE_TABLES] = {"
     for q, tables in enumerate(quantisers):
-        yield "    {"
-        for t, table in enumerate(tables):
-            yield f"        {_row(q, t, table)},"
-        yield "    },"
+        rows = [f"{_row(q, t, table)}," for t, table in enumerate(tables)]
+        yield from _guarded(q, ["{", *rows, "},"], "{{0}},")
     yield "};"
+    yield "#endif"
 
 
-def _words(row: Sequence[int]) -> str:
-    return ", ".join(map(str, row))
+def _guarded(q: int, lines: Iterable[str], instead: str = "") -> Iterator[str]:
+    """What small builds leave out."""
+    if q != TRELLIS:
+        yield from lines
+        return
+    yield "#if !FDL_WITHOUT_TRELLIS"
+    yield from lines
+    if instead:
+        yield from ("#else", instead)
+    yield "#endif"
+
+
+def _arrays(q: int, t: int, table: Table) -> Iterator[str]:
+    for name, rows in (("f", table.frequency), ("c", table.level), ("b", table.cost)):
+        for side, row in enumerate(rows):
+            words = ", ".join(map(str, row))
+            yield f"static const uint16_t {name}{q}_{t}_{side}[] = {{{words}}};"
 
 
 def _row(q: int, t: int, table: Table) -> str:
-    """Both subsets; of quantisers that have one, it stands for both."""
-    def names(kind: str, rows: Sequence[object]) -> str:
-        return f"{{{kind}{q}_{t}_0, {kind}{q}_{t}_{len(rows) - 1}}}" if rows else "{NULL, NULL}"
-
-    levels = f"{{{len(table.level[0]) - 1}, {len(table.level[-1]) - 1}}}"
-    rate, error = round(4096 * table.rate), round(65_536 * table.error)
-    arrays = ", ".join(names(kind, rows) for kind, rows in (("f", table.frequency), ("c", table.level), ("b", table.cost)))  # fmt: skip
-    return f"{{{table.step}, {table.offset}, {levels}, {rate}, {error}, {arrays}}}"
+    """One line of the table of tables; of quantisers with one subset, it stands for both."""
+    last = len(table.frequency) - 1
+    levels = ", ".join(str(len(table.frequency[side]) - 2) for side in (0, last))
+    rate, error = round(4096 * table.rate), max(1, round(65_536 * table.error))
+    arrays = ", ".join(
+        f"{{{name}{q}_{t}_0, {name}{q}_{t}_{last}}}" if rows else "{NULL, NULL}"
+        for name, rows in (("f", table.frequency), ("c", table.level), ("b", table.cost))
+    )
+    return f"{{{table.step}, {table.offset}, {{{levels}}}, {rate}, {error}, {arrays}}}"
 
 
 def main() -> None:
@@ -315,8 +351,7 @@ def main() -> None:
         tables = []
         for rate in RATES:
             tables.append(design(rate))
-            table = tables[-1]
-            print(f"{name} {rate}: {table.rate:.5f} bits, error {table.error:.5f}, step {table.step}, offset {table.offset}, levels {len(table.level[0])}", file=sys.stderr, flush=True)  # fmt: skip
+            print(f"{name} {rate}: {tables[-1]}", file=sys.stderr, flush=True)
         quantisers.append(tables)
     print("\n".join(text(quantisers)))
 

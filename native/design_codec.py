@@ -13,11 +13,12 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating]
 Ints = NDArray[np.int64]
 
 SPREAD, TOTAL, BLOCK = 1024, 16_384, 1024
@@ -25,9 +26,12 @@ LEVEL_STEPS = 4  # of a level, in one of the values' units
 RAW_BITS = 15  # behind an escape
 LEAST_STEP = 16
 MOST_LEVELS = 600
-RATES = (0.02, 0.03, 0.05, 0.07, 0.1, 0.14, 0.18, 0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.5, 3.0, 3.5, 4.0,
-         5.0, 6.0, 7.0, 8.0)  # fmt: skip
+RATES = (
+    *(0.02, 0.03, 0.05, 0.07, 0.1, 0.14, 0.18, 0.25, 0.35, 0.5, 0.7),
+    *(1.0, 1.4, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 7.0, 8.0),
+)
 SEED, BLOCKS, RUNS = 7, 256, 8
+DEAD_PARTS = [part / 100 for part in range(10, 64, 2)]  # offset / step
 MOST_COST, FAR, SLOPE = 6000, 350, 187
 TRELLIS = 1  # among quantisers
 
@@ -81,7 +85,7 @@ def _bits(chance: Floats, counts: Sequence[int]) -> float:
         return math.inf
     cost = -np.log2(np.array(counts) / TOTAL)
     beyond = float(chance[levels + 1 :].sum())
-    return float(chance[: levels + 1] @ cost[: levels + 1]) + beyond * (cost[-1] + RAW_BITS)
+    return float(chance[: levels + 1] @ cost[: levels + 1] + beyond * (cost[-1] + RAW_BITS))
 
 
 # --- the scalar quantiser ------------------------------------------------------------------------
@@ -110,9 +114,13 @@ def scalar(step: int, offset: int) -> Table:
     return Table(step, offset, bits, 1 / kept - 1, [counts], [levels])
 
 
+def _with_part(part: float, step: int) -> Table:
+    return scalar(step, round(step * part))
+
+
 def best_scalar(rate: float) -> Table:
     """The dead zone and the step of least error at a rate."""
-    found = [_at_rate(rate, lambda d, o=part: scalar(d, round(d * o))) for part in np.arange(0.1, 0.64, 0.02)]  # fmt: skip
+    found = [_at_rate(rate, partial(_with_part, part)) for part in DEAD_PARTS]
     return min((table for table in found if table.rate <= rate), key=_figure)
 
 
@@ -194,7 +202,9 @@ class Trellis:
         return Table(self.step, 0, rate, error, counts, self._rounded(counts), self._costs(counts))
 
     def _rounded(self, counts: Sequence[Sequence[int]]) -> list[list[int]]:
-        return [[round(LEVEL_STEPS * v) for v in self.levels[q][: len(counts[q]) - 1]] for q in (0, 1)]  # fmt: skip
+        return [
+            [round(LEVEL_STEPS * v) for v in self.levels[q][: len(counts[q]) - 1]] for q in (0, 1)
+        ]
 
     def _costs(self, counts: Sequence[Sequence[int]]) -> list[list[int]]:
         return [[self._cost(b) for b in self.bits[q][: len(counts[q])]] for q in (0, 1)]
@@ -344,10 +354,20 @@ def _row(q: int, t: int, table: Table) -> str:
     return f"{{{table.step}, {table.offset}, {{{levels}}}, {rate}, {error}, {arrays}}}"
 
 
+def best_dithered(rate: float) -> Table:
+    return _at_rate(rate, dithered)
+
+
+DESIGNS: dict[str, Callable[[float], Table]] = {
+    "scalar": best_scalar,
+    "trellis": best_trellis,
+    "dither": best_dithered,
+}
+
+
 def main() -> None:
-    designs = (best_scalar, best_trellis, lambda rate: _at_rate(rate, dithered))
     quantisers = []
-    for name, design in zip(("scalar", "trellis", "dither"), designs, strict=True):
+    for name, design in DESIGNS.items():
         tables = []
         for rate in RATES:
             tables.append(design(rate))

@@ -12,6 +12,12 @@ MASTER_LIMIT = (1 << MASTER_BITS) - 1
 STORED_OFFSET = 128  # stored = master + 128
 MAX_TOTAL_WEIGHT = 1 << 30  # of a round: |sum| of int32 x weight stays below 2^61
 VALUE_LIMIT = 1 << 47  # of values and velocities: no sum of theirs can overflow
+WEIGHT_GRID, BIAS_GRID = (
+    8,
+    6,
+)  # bits below the steps of what devices hold, when models go as changes
+WEIGHT_STEPS = 63  # the largest |weight| on that grid
+INT32 = (1 << 31) - 1
 
 
 def rshift(values: Int64, shift: int) -> Int64:
@@ -59,12 +65,40 @@ def exponent_shift(largest: int, exponent: int) -> int:
     return 0
 
 
+def exact_masters(masters: Int64) -> Int64:
+    """Round weights to masters without a fraction."""
+    return np.clip(rshift(masters, FRACTION), -MASTER_LIMIT, MASTER_LIMIT)
+
+
+def exact_biases(biases: Int64) -> Int64:
+    """Round biases to whole ones."""
+    return np.clip(rshift(biases, FRACTION), -INT32 - 1, INT32)
+
+
+def held_masters(masters: Int64, held: Int64) -> Int64:
+    """Follow the server's masters on a grid, where they have gone a step away or more.
+
+    held: what devices hold, at the exponent that the masters have now
+    """
+    return _followed(exact_masters(masters), held, WEIGHT_GRID, WEIGHT_STEPS)
+
+
+def held_biases(biases: Int64, held: Int64) -> Int64:
+    """Follow the server's biases on a grid, where they have gone a step away or more."""
+    return _followed(exact_biases(biases), held, BIAS_GRID, INT32 >> BIAS_GRID)
+
+
+def _followed(exact: Int64, held: Int64, grid: int, most: int) -> Int64:
+    kept = np.clip(rshift(held, grid), -most, most) << grid
+    wanted = np.clip(rshift(exact, grid), -most, most) << grid
+    return np.where(np.abs(exact - kept) > 1 << grid, wanted, kept)
+
+
 def view_of_masters(masters: Int64) -> bytes:
-    """Round weights to what devices hold: int16, little-endian (NUMERICS.md section 2)."""
-    view = np.clip(rshift(masters, FRACTION), -MASTER_LIMIT, MASTER_LIMIT) + STORED_OFFSET
-    return view.astype("<i2").tobytes()
+    """Write weights without a fraction as devices hold them: int16 (NUMERICS.md section 2)."""
+    return (masters + STORED_OFFSET).astype("<i2").tobytes()
 
 
 def view_of_biases(biases: Int64) -> bytes:
-    """Round biases to what devices hold: int32, little-endian."""
-    return np.clip(rshift(biases, FRACTION), -(1 << 31), (1 << 31) - 1).astype("<i4").tobytes()
+    """Write biases without a fraction as devices hold them: int32, little-endian."""
+    return biases.astype("<i4").tobytes()

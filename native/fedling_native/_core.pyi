@@ -125,6 +125,23 @@ class Library:
         logits_len: int,
         exponent: CData,
     ) -> int: ...
+    def fdl_integers_room(self, count: int) -> int: ...
+    def fdl_write_integers(
+        self, values: CData, count: int, out: CData, out_room: int, out_len: CData
+    ) -> int: ...
+    def fdl_read_integers(
+        self, message: CData, message_len: int, values: CData, count: int
+    ) -> int: ...
+    def fdl_read_model(
+        self,
+        layers: CData,
+        layer_count: int,
+        shifts: object,
+        message: CData,
+        message_len: int,
+        model: CData,
+        model_len: int,
+    ) -> int: ...
     def fdl_delta(
         self,
         layers: CData,

@@ -274,6 +274,22 @@ int fdl_decode(const fdl_code *code, const uint8_t *message, size_t message_len,
                const uint16_t *dither, size_t dither_count, void *arena, size_t arena_len,
                int32_t *estimate, size_t count);
 
+/* ---- Models as integers in few bytes (NUMERICS section 11) ---- */
+
+/* values: of magnitudes below 16,384, FDL_E_CODE if one cannot be written; count:
+ * 1..FDL_MAX_CODED; out: fdl_integers_room() bytes, *out_len of them are the message */
+size_t fdl_integers_room(size_t count);
+int fdl_write_integers(const int32_t *values, size_t count, uint8_t *out, size_t out_room,
+                       size_t *out_len);
+int fdl_read_integers(const uint8_t *message, size_t message_len, int32_t *values, size_t count);
+
+/* What devices hold of a model, written on its grid.
+ * shifts: of a change, by how much each layer's exponent grew, and `model` is the model that is
+ *         held, as canonical bytes; NULL: the message is a whole model
+ * model:  fdl_packed_size() bytes; of no use after FDL_E_MESSAGE */
+int fdl_read_model(const fdl_layer *layers, size_t layer_count, const int8_t *shifts,
+                   const uint8_t *message, size_t message_len, uint8_t *model, size_t model_len);
+
 #ifdef __cplusplus
 }
 #endif

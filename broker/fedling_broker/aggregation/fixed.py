@@ -75,23 +75,33 @@ def exact_biases(biases: Int64) -> Int64:
     return np.clip(rshift(biases, FRACTION), -INT32 - 1, INT32)
 
 
+def on_weight_grid(masters: Int64) -> Int64:
+    """The nearest masters that devices may hold, of masters without a fraction."""
+    return _on_grid(masters, WEIGHT_GRID, WEIGHT_STEPS)
+
+
+def on_bias_grid(biases: Int64) -> Int64:
+    """The nearest biases that devices may hold, of whole biases."""
+    return _on_grid(biases, BIAS_GRID, INT32 >> BIAS_GRID)
+
+
 def held_masters(masters: Int64, held: Int64) -> Int64:
-    """Follow the server's masters on a grid, where they have gone a step away or more.
+    """Follow the server's masters on the grid, where they have gone more than a step away.
 
     held: what devices hold, at the exponent that the masters have now
     """
-    return _followed(exact_masters(masters), held, WEIGHT_GRID, WEIGHT_STEPS)
+    exact, kept = exact_masters(masters), on_weight_grid(held)
+    return np.where(np.abs(exact - kept) > 1 << WEIGHT_GRID, on_weight_grid(exact), kept)
 
 
 def held_biases(biases: Int64, held: Int64) -> Int64:
-    """Follow the server's biases on a grid, where they have gone a step away or more."""
-    return _followed(exact_biases(biases), held, BIAS_GRID, INT32 >> BIAS_GRID)
+    """Follow the server's biases on the grid, as held_masters()."""
+    exact, kept = exact_biases(biases), on_bias_grid(held)
+    return np.where(np.abs(exact - kept) > 1 << BIAS_GRID, on_bias_grid(exact), kept)
 
 
-def _followed(exact: Int64, held: Int64, grid: int, most: int) -> Int64:
-    kept = np.clip(rshift(held, grid), -most, most) << grid
-    wanted = np.clip(rshift(exact, grid), -most, most) << grid
-    return np.where(np.abs(exact - kept) > 1 << grid, wanted, kept)
+def _on_grid(values: Int64, grid: int, most: int) -> Int64:
+    return np.clip(rshift(values, grid), -most, most) << grid
 
 
 def view_of_masters(masters: Int64) -> bytes:

@@ -1,9 +1,37 @@
 /* Integers, most of them small, in few bytes; models on a grid and their changes as such
  * (NUMERICS section 11). */
 #include "rans.h"
+#include "../net/net.h"
 #include "tables.h"
 
-#if !FDL_WITHOUT_CODEC
+#include <string.h>
+
+#if FDL_WITHOUT_CODEC
+
+size_t fdl_integers_room(size_t count) {
+    (void)count;
+    return 0;
+}
+
+int fdl_write_integers(const int32_t *values, size_t count, uint8_t *out, size_t out_room,
+                       size_t *out_len) {
+    (void)values, (void)count, (void)out, (void)out_room, (void)out_len;
+    return FDL_E_ABSENT;
+}
+
+int fdl_read_integers(const uint8_t *message, size_t message_len, int32_t *values, size_t count) {
+    (void)message, (void)message_len, (void)values, (void)count;
+    return FDL_E_ABSENT;
+}
+
+int fdl_read_model(const fdl_layer *layers, size_t layer_count, const int8_t *shifts,
+                   const uint8_t *message, size_t message_len, uint8_t *model, size_t model_len) {
+    (void)layers, (void)layer_count, (void)shifts, (void)message, (void)message_len, (void)model;
+    (void)model_len;
+    return FDL_E_ABSENT;
+}
+
+#else
 
 #define RUN         1024
 #define RUN_BITS    5
@@ -25,14 +53,14 @@ static alphabet alphabet_of(uint32_t table) {
 
 /* Bits in 1/256 of a symbol with such a share; between powers of two on a line. */
 static uint32_t cost_of(uint32_t share) {
-    uint32_t bits = fdl_bit_length(share);
+    uint32_t bits = (uint32_t)fdl_bit_length(share);
     return 256 * (15 - bits) - ((share << 8) >> (bits - 1)) + 256;
 }
 
 static uint32_t cost_of_run(alphabet by, const uint16_t count[MOST_LEVELS], uint32_t far) {
     uint32_t cost = 0;
     for (uint32_t k = 0; k < MOST_LEVELS; k++) {
-        uint32_t symbol = smaller32(k, by.levels + 1);
+        size_t symbol = smaller(k, by.levels + 1);
         cost += count[k] * (cost_of(by.share[symbol]) + (k > by.levels ? FDL_RAW_BITS * 256 : 0));
     }
     return cost + far * (cost_of(by.share[by.levels + 1]) + FDL_RAW_BITS * 256);
@@ -128,7 +156,9 @@ typedef struct {
 
 static reading begin(const uint8_t *message, size_t len) {
     uint32_t even = (uint32_t)fdl_read32(message), odd = (uint32_t)fdl_read32(message + 4);
-    return (reading){{{even, odd}, message + HEADER, message + len, 0}, 0, ZEROS,
+    return (reading){{{even, odd}, message + HEADER, message + len, 0},
+                     0,
+                     ZEROS,
                      even < FDL_FIRST || odd < FDL_FIRST};
 }
 
@@ -188,12 +218,13 @@ int fdl_read_integers(const uint8_t *message, size_t message_len, int32_t *value
 #define BIAS_GRID   6
 #define WEIGHT_MOST 63
 #define BIAS_MOST   (INT32_MAX >> BIAS_GRID)
-#define OFFSET      128 /* stored - master */
+#define OFFSET      128     /* stored - master */
+#define FAR         1048576 /* beyond the grid */
 
-/* The nearest value of a grid, in its steps. */
-static int32_t steps_of(int64_t value, int32_t shift, uint32_t grid, int32_t most) {
-    int64_t steps = fdl_round_shift64(fdl_round_shift64(value, shift), (int32_t)grid);
-    return (int32_t)(steps < -most ? -most : steps > most ? most : steps);
+/* The nearest value of a grid, in its steps, after an exponent grew by `shift`. */
+static int32_t steps_of(int32_t value, int32_t shift, int32_t grid, int32_t most) {
+    int32_t moved = shift == 0 ? value : fdl_shift(value, shift, FAR);
+    return fdl_clamp32(fdl_shift_right(moved, grid), -most, most);
 }
 
 static void read_weights(reading *r, uint8_t *model, size_t count, int has_before, int32_t shift) {
@@ -221,7 +252,9 @@ static void read_biases(reading *r, uint8_t *model, size_t count, int has_before
 }
 
 static size_t weights_of(const fdl_layer *layer) {
-    return fdl_weight_count(layer, 1);
+    fdl_part part;
+    fdl_shape_part(&part, layer);
+    return fdl_part_weights(&part);
 }
 
 int fdl_read_model(const fdl_layer *layers, size_t layer_count, const int8_t *shifts,

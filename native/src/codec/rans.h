@@ -19,10 +19,8 @@ typedef struct fdl_source {
     uint32_t is_short;
 } fdl_source;
 
-/* Makes room in a state for a number of so many bits. */
-static inline uint32_t fdl_make_room(fdl_sink *sink, uint32_t state, uint32_t bits) {
-    if (state >> (32 - bits) == 0)
-        return state;
+/* Makes room in a state: what comes may be 2^16 times as much. */
+static inline uint32_t fdl_put_word(fdl_sink *sink, uint32_t state) {
     if (sink->at - sink->start < 2) {
         sink->is_full = 1;
         return state >> 16;
@@ -33,14 +31,16 @@ static inline uint32_t fdl_make_room(fdl_sink *sink, uint32_t state, uint32_t bi
 }
 
 static inline void fdl_put_raw(fdl_sink *sink, uint32_t i, uint32_t number, uint32_t bits) {
-    uint32_t state = fdl_make_room(sink, sink->state[i & 1], bits);
+    uint32_t state = sink->state[i & 1];
+    if (state >> (32 - bits) != 0)
+        state = fdl_put_word(sink, state);
     sink->state[i & 1] = (state << bits) + number;
 }
 
 static inline void fdl_put_symbol(fdl_sink *sink, uint32_t i, uint32_t share, uint32_t before) {
     uint32_t state = sink->state[i & 1];
     if (state >= share << (32 - FDL_SLOT_BITS))
-        state = fdl_make_room(sink, state, 31);
+        state = fdl_put_word(sink, state);
     sink->state[i & 1] = (state / share << FDL_SLOT_BITS) + state % share + before;
 }
 

@@ -25,11 +25,11 @@ class PlanKind(StrEnum):
     STATISTICS = "statistics"  # sums over the training windows: nothing is trained
 
 
-CODEC_OF: Final[Mapping[PlanKind, Codec]] = {
-    PlanKind.TRAIN: Codec.RAW_INT16,
-    PlanKind.STATISTICS: Codec.SUMS,
+CODECS_OF: Final[Mapping[PlanKind, tuple[Codec, ...]]] = {
+    PlanKind.TRAIN: (Codec.RAW_INT16, Codec.CODED),
+    PlanKind.STATISTICS: (Codec.SUMS,),
 }
-"""How an update to a plan of each kind holds its vector."""
+"""How an update to a plan of each kind may hold its vector."""
 
 
 class Answer(StrEnum):
@@ -198,6 +198,7 @@ class Plan:
     epoch: int = 0  # as in Moment, here and below; 0: of an aggregator that knows of none
     generation: int = 0
     kind: PlanKind = PlanKind.TRAIN
+    target: int | None = None  # bytes that a coded vector shall have; None: it is not coded
 
     @property
     def moment(self) -> Moment:
@@ -299,7 +300,7 @@ class Update:
     base_hash: bytes
     weight: int  # min(examples, cap)
     codec: Codec
-    vector: bytes  # NUMERICS.md section 7; of statistics: sums
+    vector: bytes  # NUMERICS.md section 7, coded: section 10; of statistics: sums
     saturated: int  # values that did not fit in int16
     chunks: int  # 1
     tested: tuple[Hits, ...] | None = None  # each class; None: the base model was not tested

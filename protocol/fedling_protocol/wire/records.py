@@ -168,6 +168,7 @@ PLAN = Record(
         15: COUNTED,
         16: COUNTED,
         CHOICE_KEY: Word(PlanKind),
+        17: Optional(Integer(limit.MIN_TARGET, limit.MAX_WEIGHTS)),
     },
     _VERSION,
 )
@@ -196,7 +197,7 @@ UPDATE = Record(
         3: HASH,
         4: Integer(1, limit.MAX_WEIGHT),
         5: CODEC,
-        6: WEIGHTS,
+        6: Bytes(0, limit.MAX_WEIGHTS),
         7: U32,
         8: Integer(1, 1),
         9: Optional(Array(HITS, 1, limit.MAX_LABELS)),

@@ -26,6 +26,7 @@ from fedling_broker.aggregation.state import (
     state_of_masters,
 )
 from fedling_broker.aggregation.sums import GroupSum, Sum
+from fedling_broker.aggregation.vectors import decode
 from fedling_native import Layer, average_pool, conv, dense, weights_size
 from fedling_protocol.wire.codecs import Codec
 
@@ -93,7 +94,7 @@ def state_of(plain: Plain) -> ServerState:
 def sum_of(updates: Iterable[tuple[bytes, int]], layers: tuple[Layer, ...] = LAYERS) -> GroupSum:
     total = Sum(layers)
     for vector, share in updates:
-        total.add(Codec.RAW_INT16, vector, share)
+        total.add(decode(Codec.RAW_INT16, vector, layers), share)
     return total.group()
 
 

@@ -8,21 +8,6 @@
 
 #include <string.h>
 
-size_t fdl_code_arena_size(const fdl_code *code, size_t count) {
-    if (fdl_code_places(code, count) == 0)
-        return 0;
-#if FDL_WITHOUT_CODEC
-    return 0;
-#else
-    size_t encoding = fdl_round_up(fdl_writer_size(code)), reading = fdl_reader_size(code);
-#if !FDL_WITHOUT_TRELLIS
-    if (code->quantiser == FDL_TRELLIS)
-        encoding += fdl_trellis_size(code);
-#endif
-    return FDL_BLOCK * sizeof(int32_t) + (encoding > reading ? encoding : reading);
-#endif
-}
-
 #if !FDL_WITHOUT_CODEC
 
 /* What a message is made of. */
@@ -146,19 +131,25 @@ static size_t finish(const encoding *e, uint32_t scale, uint8_t *out, const uint
     return FDL_HEADER + words;
 }
 
-static fdl_scalar scalar_of(const fdl_code_table *table) {
+static size_t levels_size(const fdl_code *code) {
+    return (fdl_table_of(code)->levels[0] + 1u) * sizeof(uint32_t);
+}
+
+static fdl_scalar scalar_of(const fdl_code_table *table, uint32_t *level) {
+    for (uint32_t k = 0; k <= table->levels[0]; k++)
+        level[k] = table->level[0][k];
     uint32_t inverse = UINT32_MAX / table->step + 1;
-    return (fdl_scalar){table->level[0], inverse, table->offset, table->levels[0],
-                        4u * table->step};
+    return (fdl_scalar){level, inverse, table->offset, table->levels[0], 4u * table->step};
 }
 
 static void start(encoding *e, void *arena, uint8_t *out, size_t out_room) {
     uint8_t *free = arena;
     e->block = fdl_take(&free, FDL_BLOCK * sizeof *e->block);
-    e->scalar = scalar_of(fdl_table_of(e->code));
     void *shares = fdl_take(&free, fdl_writer_size(e->code));
     size_t header = smaller(out_room, FDL_HEADER);
     fdl_start_writer(&e->writer, e->code, shares, out + header, out + out_room);
+    if (e->code->quantiser == FDL_SCALAR)
+        e->scalar = scalar_of(fdl_table_of(e->code), (void *)free);
 #if !FDL_WITHOUT_TRELLIS
     if (e->code->quantiser == FDL_TRELLIS)
         fdl_start_trellis(&e->trellis, e->code, free);
@@ -179,7 +170,30 @@ static int encode(encoding *e, uint8_t *out, size_t out_room, size_t *out_len) {
     *out_len = finish(e, (uint32_t)scale, out, out + out_room);
     return FDL_OK;
 }
+/* What an encoder needs beside a block. */
+static size_t encoding_size(const fdl_code *code) {
+    size_t size = fdl_round_up(fdl_writer_size(code));
+    if (code->quantiser == FDL_SCALAR)
+        size += fdl_round_up(levels_size(code));
+#if !FDL_WITHOUT_TRELLIS
+    if (code->quantiser == FDL_TRELLIS)
+        size += fdl_trellis_size(code);
 #endif
+    return size;
+}
+#endif
+
+size_t fdl_code_arena_size(const fdl_code *code, size_t count) {
+#if FDL_WITHOUT_CODEC
+    (void)code, (void)count;
+    return 0;
+#else
+    if (fdl_check_code(code, count) != FDL_OK)
+        return 0;
+    size_t writing = encoding_size(code), reading = fdl_reader_size(code);
+    return FDL_BLOCK * sizeof(int32_t) + (writing > reading ? writing : reading);
+#endif
+}
 
 int fdl_encode(const fdl_code *code, const int32_t *values, size_t count, const uint16_t *dither,
                size_t dither_count, void *arena, size_t arena_len, uint8_t *out, size_t out_room,

@@ -484,14 +484,14 @@ const fdl_kernels fdl_avx2 = {
     .softmax = fdl_softmax,
     .narrow = avx2_narrow,
 #if !FDL_WITHOUT_CODEC
-    .words = fdl_plain_words,
-    .measure = fdl_plain_measure,
-    .gather = fdl_plain_gather,
-    .to_spread = fdl_plain_spread,
-    .rotate = fdl_plain_rotate,
-    .rotate_back = fdl_plain_rotate_back,
-    .quantise = fdl_plain_quantise,
-    .scatter = fdl_plain_scatter,
+    .words = fdl_avx2_words,
+    .measure = fdl_avx2_measure,
+    .gather = fdl_avx2_gather,
+    .to_spread = fdl_avx2_spread,
+    .rotate = fdl_avx2_rotate,
+    .rotate_back = fdl_avx2_rotate_back,
+    .quantise = fdl_avx2_quantise,
+    .scatter = fdl_avx2_scatter,
 #endif
 };
 #endif

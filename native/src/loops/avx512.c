@@ -647,14 +647,14 @@ const fdl_kernels fdl_avx512vnni = {
     .softmax = vnni_softmax,
     .narrow = vnni_narrow,
 #if !FDL_WITHOUT_CODEC
-    .words = fdl_plain_words,
-    .measure = fdl_plain_measure,
-    .gather = fdl_plain_gather,
-    .to_spread = fdl_plain_spread,
-    .rotate = fdl_plain_rotate,
-    .rotate_back = fdl_plain_rotate_back,
-    .quantise = fdl_plain_quantise,
-    .scatter = fdl_plain_scatter,
+    .words = fdl_avx512_words,
+    .measure = fdl_avx512_measure,
+    .gather = fdl_avx512_gather,
+    .to_spread = fdl_avx512_spread,
+    .rotate = fdl_avx512_rotate,
+    .rotate_back = fdl_avx512_rotate_back,
+    .quantise = fdl_avx512_quantise,
+    .scatter = fdl_avx512_scatter,
 #endif
 };
 #endif

@@ -46,7 +46,7 @@ typedef void fdl_code_turn(int32_t *block, size_t length, const uint32_t *signs,
 /* The scalar quantiser of a table: |k| = ((|z| + offset) * inverse) >> 32, which is exact, and
  * levels of |k| up to `levels`, then `step` more for each. */
 typedef struct fdl_scalar {
-    const uint16_t *level;
+    const uint32_t *level;
     uint32_t inverse, offset, levels, step;
 } fdl_scalar;
 
@@ -65,15 +65,32 @@ typedef struct fdl_gain {
 typedef void fdl_code_scatter(int32_t *estimate, fdl_order order, const int32_t *block,
                               size_t count, fdl_gain gain);
 
-/* Those of fdl_plain, which other tables have, too. */
+/* Those of fdl_plain, which other tables have, too, and those of tables with vectors. */
 fdl_code_words fdl_plain_words;
 fdl_code_measure fdl_plain_measure;
 fdl_code_gather fdl_plain_gather;
 fdl_code_spread fdl_plain_spread;
-fdl_code_turn fdl_plain_rotate;
-fdl_code_turn fdl_plain_rotate_back;
 fdl_code_quantise fdl_plain_quantise;
 fdl_code_scatter fdl_plain_scatter;
+fdl_code_turn fdl_plain_rotate, fdl_plain_rotate_back;
+
+#if defined(__x86_64__)
+fdl_code_words fdl_avx2_words;
+fdl_code_measure fdl_avx2_measure;
+fdl_code_gather fdl_avx2_gather;
+fdl_code_spread fdl_avx2_spread;
+fdl_code_quantise fdl_avx2_quantise;
+fdl_code_scatter fdl_avx2_scatter;
+fdl_code_turn fdl_avx2_rotate, fdl_avx2_rotate_back;
+
+fdl_code_words fdl_avx512_words;
+fdl_code_measure fdl_avx512_measure;
+fdl_code_gather fdl_avx512_gather;
+fdl_code_spread fdl_avx512_spread;
+fdl_code_quantise fdl_avx512_quantise;
+fdl_code_scatter fdl_avx512_scatter;
+fdl_code_turn fdl_avx512_rotate, fdl_avx512_rotate_back;
+#endif
 
 /* |z|, limited. */
 static inline uint32_t fdl_rotated_magnitude(int32_t z) {

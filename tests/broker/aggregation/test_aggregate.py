@@ -219,6 +219,13 @@ def test_aggregate_refuses_an_impossible_weight(weight: int) -> None:
         fold(state_of(flat()), [group], PLAIN, Memory(LAYERS))
 
 
+def test_aggregate_refuses_sums_in_several_units() -> None:
+    zeros = np.zeros(WEIGHTS + BIASES, np.int64)
+    groups = [GroupSum(zeros, 1, (), fraction) for fraction in (0, 8)]
+    with pytest.raises(ValueError, match="several units"):
+        fold(state_of(flat()), groups, PLAIN, Memory(LAYERS))
+
+
 def test_a_first_model_has_no_velocity_yet() -> None:
     state = replace(state_of(flat()), optimiser={})
     group = GroupSum(np.full(WEIGHTS + BIASES, 40000, np.int64), 1, ())

@@ -19,7 +19,7 @@ from fedling_broker.aggregation.limits import (
     measure,
 )
 from fedling_broker.aggregation.sums import Sum
-from fedling_broker.aggregation.vectors import decode
+from fedling_broker.aggregation.vectors import Vector, decode
 from fedling_native import dense
 from fedling_protocol.wire.codecs import Codec
 
@@ -120,3 +120,15 @@ def test_share_of_a_huge_update_may_be_nothing() -> None:
     vector = decode(Codec.RAW_INT16, raw([2**15 - 1] * WEIGHTS, [5] * BIASES), LAYERS)
     total.add(vector, 1, shares)
     assert np.array_equal(total.total, [0] * WEIGHTS + [3] * BIASES)
+
+
+@given(st.lists(st.integers(-(2**31), 2**31 - 1), min_size=26, max_size=26), exponents_of)
+def test_lengths_of_estimates_are_in_the_same_unit(
+    values: list[int], exponents: tuple[int, int]
+) -> None:
+    estimate = np.array(values, np.int32)
+    found = measure(LAYERS, exponents, Vector(estimate[:WEIGHTS], estimate[WEIGHTS:], 8), 7)
+    first, second = (2 ** (e + 24) for e in exponents)
+    units = [first] * FIRST + [second] * (WEIGHTS - FIRST)
+    squares = sum((v * u) ** 2 for v, u in zip(values, units, strict=False))
+    assert found == (isqrt(squares >> 16), isqrt(sum(v * v for v in values[WEIGHTS:]) >> 16), 7)

@@ -1,4 +1,5 @@
 from array import array
+from random import Random
 
 import numpy as np
 import pytest
@@ -96,3 +97,23 @@ def test_from_bytes_reverses_to_bytes() -> None:
     assert from_bytes(to_bytes(values), LAYERS).tolist() == values.tolist()
     with pytest.raises(ValueError, match="bytes"):
         from_bytes(to_bytes(values)[:-1], LAYERS)
+
+
+estimates_of = st.lists(st.integers(-(2**31), 2**31 - 1), min_size=VALUES, max_size=VALUES)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(estimates_of, st.integers(1, 2**27)), min_size=1, max_size=6), st.randoms()
+)
+def test_a_sum_of_estimates_is_that_of_whole_numbers_in_any_order(
+    updates: list[tuple[list[int], int]], dice: Random
+) -> None:
+    expected = [sum(s * v[k] for v, s in updates) for k in range(VALUES)]
+    dice.shuffle(updates)
+    total = Sum(LAYERS, 8)
+    for values, share in updates:
+        whole = np.array(values, np.int32)
+        total.add(Vector(whole[:WEIGHTS], whole[WEIGHTS:], 8), share)
+    assert total.total.tolist() == expected
+    assert total.group().fraction == 8

@@ -14,7 +14,7 @@ from fedling_broker.aggregation.sums import Sum
 from fedling_broker.aggregation.vectors import Vector, decode
 from fedling_broker.service.plans import CLAIM_MARGIN
 from fedling_broker.store.rounds import LOOKED_BACK
-from fedling_native import Layer, Net, delta, parameter_counts
+from fedling_native import Layer, Net, delta
 from fedling_protocol.wire.codecs import Codec
 
 CAP = 1000  # training.weight_cap
@@ -65,8 +65,8 @@ class Fleet:
         device = self.devices[number]
         payload, examples = self.train(device), min(len(device.train_y), cap)
         if self.attack is not None and number == 0:
-            weights, biases = self.attack(self.vector(payload), self.dice)
-            payload = weights.astype("<i2").tobytes() + biases.astype("<i4").tobytes()
+            sent = self.attack(self.vector(payload), self.dice)
+            payload = sent.weights.astype("<i2").tobytes() + sent.biases.astype("<i4").tobytes()
             examples = cap
         vector = self.vector(payload)
         return Sent(payload, measure(self.layers, self.state.exponents, vector, examples))
@@ -79,13 +79,13 @@ class Fleet:
         return delta(self.layers, self.state.view, net.weights())[0]
 
     def vector(self, payload: bytes) -> Vector:
-        return decode(Codec.RAW_INT16, payload, parameter_counts(self.layers))
+        return decode(Codec.RAW_INT16, payload, self.layers)
 
     def fold(self, sent: Sequence[Sent], limits: Limits) -> None:
         total = Sum(self.layers)
         for update in sent:
             weight = min(update.sizes.examples, limits.examples)
-            total.add(Codec.RAW_INT16, update.payload, weight, limits.shares(update.sizes))
+            total.add(self.vector(update.payload), weight, limits.shares(update.sizes))
         setup = of_momentum(self.way.momentum)
         self.state = aggregate(self.state, [total.group()], setup, limits.steps)
 

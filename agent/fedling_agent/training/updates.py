@@ -6,7 +6,7 @@ from fedling_agent.store.identity import Identity
 from fedling_agent.store.store import Store
 from fedling_agent.training.job import Job
 from fedling_protocol.disk.errors import Missing
-from fedling_protocol.wire import codecs, envelope
+from fedling_protocol.wire import coding, envelope
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Hits, Update
 from fedling_protocol.wire.topics import Topics
@@ -22,7 +22,10 @@ class Made:
 
 
 def make_update(store: Store, job: Job, topics: Topics, identity: Identity) -> Made:
-    """Sign what a training gave. Raises Missing: it has not finished, or its plan is over."""
+    """Sign what a training gave; the same bits whenever it is asked for.
+
+    Raises Missing: it has not finished, or its plan is over.
+    """
     record, result = store.plans.find(job.plan_id), job.result()
     if record is None or result is None:
         raise Missing(f"plan {job.plan_id.hex()}: there is no result")
@@ -33,7 +36,7 @@ def make_update(store: Store, job: Job, topics: Topics, identity: Identity) -> M
         plan.base_hash,
         min(result.examples, plan.training.weight_cap),
         plan.codec,
-        codecs.encode(plan.codec, result.vector),
+        coding.encode(plan, identity.device, job.recipe.exponents, result.vector),
         result.saturated,
         1,
         result.tested,

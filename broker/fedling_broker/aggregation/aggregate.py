@@ -47,19 +47,19 @@ def fold(
     size: int = SPAN,
     steps: int | None = None,
 ) -> Steps:
-    """Make the state after a round. Raises ValueError at once on an impossible weight.
+    """Make the state after a round. Raises ValueError at once on impossible groups.
 
     steps: as in make()
     """
     weight = sum(group.weight for group in groups)
     if not 1 <= weight <= MAX_TOTAL_WEIGHT:
         raise ValueError(f"a total weight of {weight}: allowed is 1 to {MAX_TOTAL_WEIGHT}")
-    optimiser = setup.optimiser
+    optimiser, fraction = setup.optimiser, fraction_of(groups)
 
     def after(span: Span) -> Block:
         block = before.read(span)
         arrays = {**optimiser.init(span.count), **block.optimiser}
-        mean = fixed.mean(total_of(groups, span), weight)
+        mean = fixed.mean(total_of(groups, span), weight, fraction)
         change, arrays = optimiser.apply(setup.parameters, arrays, mean)
         if setup.on_grid:
             arrays[HELD] = held_of(span, block)
@@ -67,6 +67,14 @@ def fold(
 
     made = Made(before.layers, before.exponents, setup.units, after)
     return make(made, sink, size, steps)
+
+
+def fraction_of(groups: Sequence[GroupSum]) -> int:
+    """Tell how many fractional bits the sums have. Raises ValueError unless it is one number."""
+    (first, *others) = {group.fraction for group in groups}
+    if others:
+        raise ValueError("sums of vectors in several units")
+    return first
 
 
 def total_of(groups: Sequence[GroupSum], span: Span) -> Int64:

@@ -10,7 +10,7 @@ MIN_EXPONENT, MAX_EXPONENT = -24, 7
 MASTER_BITS = 14  # a view's largest |master| has 13 or 14 bits
 MASTER_LIMIT = (1 << MASTER_BITS) - 1
 STORED_OFFSET = 128  # stored = master + 128
-MAX_TOTAL_WEIGHT = 1 << 30  # of a round: |sum| of int32 x weight stays below 2^61
+MAX_TOTAL_WEIGHT = 1 << 30  # of a round: |sum| of int32 x weight is 2^61 at most
 VALUE_LIMIT = 1 << 47  # of values and velocities: no sum of theirs can overflow
 WEIGHT_GRID, BIAS_GRID = (
     8,
@@ -38,10 +38,14 @@ def limited(values: Int64) -> Int64:
     return np.clip(values, -VALUE_LIMIT, VALUE_LIMIT)
 
 
-def mean(total: Int64, weight: int) -> Int64:
-    """total / weight with 16 fractional bits, to nearest, halves up."""
+def mean(total: Int64, weight: int, fraction: int = 0) -> Int64:
+    """total / weight with 16 fractional bits, to nearest, halves up.
+
+    fraction: how many of them the total has already
+    """
     whole, rest = np.divmod(total, weight)
-    return (whole << FRACTION) + ((rest << (FRACTION + 1)) + weight) // (2 * weight)
+    missing = FRACTION - fraction
+    return (whole << missing) + ((rest << (missing + 1)) + weight) // (2 * weight)
 
 
 def largest_view(masters: Int64) -> int:

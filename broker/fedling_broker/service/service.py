@@ -17,7 +17,6 @@ from fedling_broker.service.gate import Gate, Guests
 from fedling_broker.service.holding import Holding
 from fedling_broker.service.inbox import Inbox
 from fedling_broker.service.notices import Notice
-from fedling_broker.service.plans import VECTOR_SIZE
 from fedling_broker.service.publisher import Publisher
 from fedling_broker.service.registrar import Books, Place, Registrar
 from fedling_broker.service.roster import NOT_NOW, Roster
@@ -365,9 +364,8 @@ class Service:
         runner = self.runners.find(address.task or "")
         if runner is None:
             return MAX_SMALL
-        spec = runner.task.spec
-        vector = max(size(spec) for size in VECTOR_SIZE.values())
-        return min(address.kind.largest, vector + TESTED_SIZE * len(spec.labels) + MAX_SMALL)
+        tests = TESTED_SIZE * len(runner.task.spec.labels)
+        return min(address.kind.largest, runner.largest_vector + tests + MAX_SMALL)
 
     # --- messages, in a turn ---------------------------------------------------------------------
 
@@ -424,7 +422,8 @@ class Service:
         task = received.address.task or ""
         runner = self.runners.find(task)
         if runner is not None:
-            runner.update(device, update, payload, received.hash)
+            if not runner.update(device, update, payload, received.hash):
+                self.counters.count("dropped messages")  # whoever sent it asks again
         elif task in self.runners.halts:
             self.counters.count("dropped messages")  # whoever sent it asks again, and is told
         else:

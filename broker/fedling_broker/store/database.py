@@ -240,6 +240,17 @@ CREATE TABLE tls_certificates (
 CREATE INDEX tls_certificates_by_owner ON tls_certificates (owner);
 """
 
+
+def to_11(connection: sqlite3.Connection) -> None:
+    """Tasks of devices that may know nothing of coded updates go on without them.
+
+    target: bytes that a plan asks a coded vector to have; NULL: vectors are not coded.
+    """
+    connection.execute("ALTER TABLE plans ADD COLUMN target INTEGER")
+    not_coded = "\n\n[compression]\noff = true\n"
+    connection.execute("UPDATE tasks SET text = text || ?1, asked = asked || ?1", (not_coded,))
+
+
 TABLES = Tables(
     first=2,
     steps=(
@@ -252,6 +263,7 @@ TABLES = Tables(
         SCHEMA_8,
         SCHEMA_9,
         SCHEMA_10,
+        to_11,
     ),
     converter="fedling-broker serve",
     mender="end `serve` and put a backup back: fedling-broker restore FILE --replace",

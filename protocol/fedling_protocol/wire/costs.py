@@ -249,6 +249,7 @@ FREE: Final[Mapping[str, str]] = {
     "Conditions.battery": "compared with a reading that is made anyway",
     "Conditions.temperature": "compared with a reading that is made anyway",
     "Plan.round": "shown",
+    "Plan.target": "a coded vector costs passes over the weights, however long it shall be",
     "Plan.spec": "its fields",
     "Plan.training": "its fields",
     "Plan.conditions": "its fields",

@@ -25,11 +25,11 @@ class PlanKind(StrEnum):
     STATISTICS = "statistics"  # sums over the training windows: nothing is trained
 
 
-CODEC_OF: Final[Mapping[PlanKind, Codec]] = {
-    PlanKind.TRAIN: Codec.RAW_INT16,
-    PlanKind.STATISTICS: Codec.SUMS,
+CODECS_OF: Final[Mapping[PlanKind, tuple[Codec, ...]]] = {
+    PlanKind.TRAIN: (Codec.RAW_INT16, Codec.CODED),
+    PlanKind.STATISTICS: (Codec.SUMS,),
 }
-"""How an update to a plan of each kind holds its vector."""
+"""How an update to a plan of each kind may hold its vector."""
 
 
 class Answer(StrEnum):
@@ -198,6 +198,8 @@ class Plan:
     epoch: int = 0  # as in Moment, here and below; 0: of an aggregator that knows of none
     generation: int = 0
     kind: PlanKind = PlanKind.TRAIN
+    target: int | None = None  # bytes that a coded vector shall have; None: it is not coded
+    change_size: int | None = None  # bytes of the Model message on delta/<version>; None: no such
 
     @property
     def moment(self) -> Moment:
@@ -221,6 +223,7 @@ class Rest:
     look_again_s: int
     epoch: int = 0
     generation: int = 0
+    change_size: int | None = None  # as in Plan
 
     @property
     def moment(self) -> Moment:
@@ -250,15 +253,24 @@ class Tasks:
     epoch: int = 0
 
 
+class Form(StrEnum):
+    """How a model's weights are written."""
+
+    CANONICAL = "canonical"  # as they are: NUMERICS.md section 2
+    GRID = "grid"  # all of them, as integers in few bytes: section 11
+    CHANGE = "change"  # what the version before must change by: section 11
+
+
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One version of the shared model; complete in itself."""
+    """One version of the shared model: complete in itself, or how it follows from the last one."""
 
     version: int
     spec: TaskSpec
     exponents: tuple[int, ...]  # w_exp of each layer
-    weights: bytes  # NUMERICS.md section 2
+    weights: bytes  # as its form says
     drawn: bool = False  # nobody has trained it: its answers mean nothing
+    form: Form = Form.CANONICAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,7 +311,7 @@ class Update:
     base_hash: bytes
     weight: int  # min(examples, cap)
     codec: Codec
-    vector: bytes  # NUMERICS.md section 7; of statistics: sums
+    vector: bytes  # NUMERICS.md section 7, coded: section 10; of statistics: sums
     saturated: int  # values that did not fit in int16
     chunks: int  # 1
     tested: tuple[Hits, ...] | None = None  # each class; None: the base model was not tested

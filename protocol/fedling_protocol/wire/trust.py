@@ -13,6 +13,7 @@ from fedling_protocol.wire.kinds import Kind, Signer
 from fedling_protocol.wire.messages import (
     Certificate,
     Enrol,
+    Form,
     Join,
     Message,
     Model,
@@ -280,6 +281,8 @@ def _check_address(address: Address, message: Message) -> None:
             raise Refused(Reason.SHAPE, "of another kind of plan")
         case Model() if message.version != address.version:
             raise Refused(Reason.SHAPE, "of another version")
+        case Model() if (message.form is Form.CHANGE) != (address.kind is Kind.DELTA):
+            raise Refused(Reason.SHAPE, "a change for a model, or the other way round")
         case Update() if (message.plan_id, 0) != (address.plan_id, address.chunk):
             raise Refused(Reason.SHAPE, "on the topic of another plan or chunk")
 

@@ -36,6 +36,12 @@ def test_mean_equals_the_golden_vectors(case: dict[str, Any]) -> None:
     assert mean(int64s(case["total"]), case["weight"]).tolist() == int64s(case["mean"]).tolist()
 
 
+@pytest.mark.parametrize("case", GOLDEN["mean"])
+def test_a_mean_of_estimates_is_that_of_what_they_are_of(case: dict[str, Any]) -> None:
+    total, weight = int64s(case["total"]) >> 8, case["weight"]  # room for eight more bits
+    assert mean(total << 8, weight, 8).tolist() == mean(total, weight).tolist()
+
+
 @pytest.mark.parametrize("case", GOLDEN["move"])
 def test_a_move_equals_the_golden_vectors(case: dict[str, Any]) -> None:
     server = int64s(case["server"])

@@ -158,14 +158,14 @@ def test_damage_of_one_task_leaves_what_the_turn_did_for_another(
 
 def slow_reads(aggregator: HandAggregator, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """Each update that is read again takes a second; what was read."""
-    read, seen = running_sum.read, list[bytes]()
+    opened, seen = running_sum.opened, list[bytes]()
 
     def slow(message: bytes) -> Update:
         aggregator.clock.stall(1.0)
         seen.append(message)
-        return read(message)
+        return opened(message)
 
-    monkeypatch.setattr(running_sum, "read", slow)
+    monkeypatch.setattr(running_sum, "opened", slow)
     return seen
 
 

@@ -156,6 +156,7 @@ class Service:
             clock=self.clock,
             link=self.link,
             outbox=self.outbox,
+            books=self.books,
             enrolment=self.enrolment,
             history=self.history,
             writer=self.writer,

@@ -1,6 +1,6 @@
 """What devices hold of a model, and what of it changed, in few bytes (NUMERICS.md section 11)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -13,8 +13,8 @@ from fedling_broker.aggregation.fixed import (
     on_weight_grid,
     scaled,
 )
-from fedling_broker.aggregation.state import read_vector, spans
-from fedling_native import Layer, parameter_counts
+from fedling_broker.aggregation.state import Span, spans
+from fedling_native import Layer, parameter_counts, weights_size
 from fedling_native.integers import write_integers
 
 MOST_STEPS = 1 << 14  # of a value
@@ -22,8 +22,7 @@ MOST_STEPS = 1 << 14  # of a value
 
 def whole(layers: Sequence[Layer], view: bytes) -> bytes | None:
     """Write a view; None: it does not lie on the grid, or is too far from 0."""
-    values, grid = _values(layers, view), _grid(layers)
-    return None if (values & ((1 << grid) - 1)).any() else _written(values >> grid)
+    return _written(layers, view, lambda span: np.zeros(span.count, np.int64))
 
 
 def change(
@@ -33,31 +32,35 @@ def change(
 
     shifts: by how much the exponent of each layer grew between them
     """
-    values, grid = _values(layers, view), _grid(layers)
-    if (values & ((1 << grid) - 1)).any():
-        return None
-    before = _values(layers, held)
-    for span in spans(layers):
-        part = slice(span.start, span.stop)
+
+    def before(span: Span) -> Int64:
+        values = _values(layers, held, span)
         if span.layer is None:
-            before[part] = on_bias_grid(before[part])
-        else:
-            before[part] = on_weight_grid(scaled(before[part], shifts[span.layer]))
-    return _written((values - before) >> grid)
+            return on_bias_grid(values)
+        return on_weight_grid(scaled(values, shifts[span.layer]))
+
+    return _written(layers, view, before)
 
 
-def _values(layers: Sequence[Layer], view: bytes) -> Int64:
-    values = read_vector(view, layers)
-    values[: parameter_counts(layers)[0]] -= STORED_OFFSET
-    return values
+def _written(layers: Sequence[Layer], view: bytes, before: Callable[[Span], Int64]) -> bytes | None:
+    """Write the steps from what was before, span by span: a large model is there once."""
+    if len(view) != weights_size(layers):
+        raise ValueError(f"{len(view)} bytes, this model has {weights_size(layers)}")
+    steps = np.empty(sum(parameter_counts(layers)), np.int32)
+    for span in spans(layers):
+        grid = BIAS_GRID if span.layer is None else WEIGHT_GRID
+        values = _values(layers, view, span)
+        gone = (values - before(span)) >> grid
+        if (values & ((1 << grid) - 1)).any() or np.abs(gone).max() >= MOST_STEPS:
+            return None
+        steps[span.start : span.stop] = gone
+    return write_integers(steps.data)
 
 
-def _grid(layers: Sequence[Layer]) -> Int64:
-    weights, biases = parameter_counts(layers)
-    return np.repeat(np.array([WEIGHT_GRID, BIAS_GRID]), [weights, biases])
-
-
-def _written(steps: Int64) -> bytes | None:
-    if np.abs(steps).max() >= MOST_STEPS:
-        return None
-    return write_integers(steps.astype(np.int32).data)
+def _values(layers: Sequence[Layer], view: bytes, span: Span) -> Int64:
+    """Masters or biases without a fraction."""
+    weights, _ = parameter_counts(layers)
+    if span.layer is None:
+        place = 2 * weights + 4 * (span.start - weights)
+        return np.frombuffer(view, "<i4", span.count, place).astype(np.int64)
+    return np.frombuffer(view, "<i2", span.count, 2 * span.start).astype(np.int64) - STORED_OFFSET

@@ -7,6 +7,7 @@ from functools import lru_cache
 from fedling_broker.rounds import state
 from fedling_broker.rounds.state import Rounds
 from fedling_broker.rounds.terms import Terms
+from fedling_broker.service.publisher import Retained
 from fedling_broker.store.models import ModelRow
 from fedling_broker.store.rounds import PlanRow
 from fedling_broker.store.store import Store
@@ -25,13 +26,13 @@ def asked_of(task: Task, asked: Task) -> Task:
     return replace(task, training=asked.training, conditions=asked.conditions)
 
 
-def plan_of(task: Task, row: PlanRow, model: ModelRow, model_size: int, generation: int) -> Plan:
-    """What devices are asked in this round. model: its base"""
+def plan_of(task: Task, row: PlanRow, model: ModelRow, sizes: Retained, generation: int) -> Plan:
+    """What devices are asked in this round. model: its base; sizes: of its messages"""
     training = replace(task.training, weight_cap=weight_cap(task, row))
     return Plan(
         row.plan_id, row.round, row.base_version, row.base_hash, model.spec(task.spec), training,
-        task.conditions, 0, row.codec, task.cohort, model_size, task.spread_s,
-        generation=generation, kind=row.kind, target=row.target,
+        task.conditions, 0, row.codec, task.cohort, sizes.size, task.spread_s,
+        generation=generation, kind=row.kind, target=row.target, change_size=sizes.change,
     )  # fmt: skip
 
 

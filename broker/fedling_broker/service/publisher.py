@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
+from fedling_broker.aggregation import changes
 from fedling_broker.authority.certificates import topic_of
 from fedling_broker.service.holding import Holding
 from fedling_broker.store.devices import Certified
@@ -20,6 +21,7 @@ from fedling_protocol.wire.identity import SigningKey
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import (
     Enrolled,
+    Form,
     Model,
     OfEpoch,
     Plan,
@@ -39,6 +41,15 @@ class Retained:
 
     version: int
     size: int  # bytes of the message
+    change: int | None  # bytes of the message that says how it follows from the version before
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """The messages of a version."""
+
+    model: bytes
+    change: bytes | None
 
 
 class Publisher:
@@ -109,10 +120,10 @@ class Publisher:
         spec: TaskSpec,
         row: ModelRow,
         wanted: Callable[[], bool],
-        then: Callable[[int], None],
+        then: Callable[[Retained], None],
         failed: Failed,
     ) -> None:
-        """See that a version of the model is retained; then: told how many bytes its message has.
+        """See that a version of the model is retained; then: told how many bytes its messages have.
 
         wanted: asked again when it is sealed; if it is not, nothing is published or told
         failed: told what is wrong with its file. Without a connection nothing is sealed or told,
@@ -123,16 +134,17 @@ class Publisher:
             return
         found = self._models.get(spec.task)
         if found is not None and found.version == row.version:
-            then(found.size)
+            then(found)
         elif self._link.connected:
             self._compute.do(
                 lambda: self._seal_model(models, spec, row),
-                lambda message: self._publish_model(spec.task, row.version, message, wanted, then),
+                lambda sealed: self._publish_model(spec.task, row.version, sealed, wanted, then),
                 failed,
             )
 
     def no_model(self, task: str, version: int, done: Done | None = None) -> None:
         """done: the MQTT broker has forgotten it."""
+        self._link.publish(self._topics.of(Kind.DELTA, task, version), b"", retain=True)
         topic = self._topics.of(Kind.MODEL, task, version)
         self._link.publish(topic, b"", retain=True, done=done)
 
@@ -156,27 +168,41 @@ class Publisher:
         self._kinds.pop(task, None)
         self._holding.forget(task)
 
-    def _seal_model(self, models: Models, spec: TaskSpec, row: ModelRow) -> bytes:
-        topic = self._topics.of(Kind.MODEL, spec.task, row.version)
-        model = Model(
-            row.version, row.spec(spec), row.exponents, models.bytes_of(row, spec), row.drawn
-        )
+    def _seal_model(self, models: Models, spec: TaskSpec, row: ModelRow) -> Sealed:
+        """In as few bytes as it can be said; a change only if it has fewer."""
+        weights, task, version = models.bytes_of(row, spec), spec.task, row.version
+        whole, change = changes.whole(spec.layers, weights), models.change(row, spec)
+        model = Model(version, row.spec(spec), row.exponents, weights, row.drawn)
+        if whole is not None and len(whole) < len(weights):
+            model = replace(model, weights=whole, form=Form.GRID)
+        said = self._seal_fixed(self._topics.of(Kind.MODEL, task, version), model)
+        if change is None or len(change) >= len(model.weights):
+            return Sealed(said, None)
+        model = replace(model, weights=change, form=Form.CHANGE)
+        return Sealed(said, self._seal_fixed(self._topics.of(Kind.DELTA, task, version), model))
+
+    def _seal_fixed(self, topic: str, model: Model) -> bytes:
+        """Seal what is the same in all epochs."""
         return envelope.seal(model, self._topics.bound(topic), self._key)
 
     def _publish_model(
         self,
         task: str,
         version: int,
-        message: bytes,
+        sealed: Sealed,
         wanted: Callable[[], bool],
-        then: Callable[[int], None],
+        then: Callable[[Retained], None],
     ) -> None:
         if not wanted():
             return
+        change = None
+        if sealed.change is not None:
+            topic, change = self._topics.of(Kind.DELTA, task, version), len(sealed.change)
+            self._publish_large(task, "change", topic, sealed.change)
         topic = self._topics.of(Kind.MODEL, task, version)
-        if self._publish_large(task, "model", topic, message):
-            self._models[task] = Retained(version, len(message))
-            then(len(message))
+        if self._publish_large(task, "model", topic, sealed.model):
+            self._models[task] = Retained(version, len(sealed.model), change)
+            then(self._models[task])
 
     def _say(self, topic: str, message: OfEpoch, *, retain: bool = False) -> None:
         if self._link.connected:

@@ -15,7 +15,7 @@ from fedling_broker.rounds.state import Rounds
 from fedling_broker.service.fold import Made, fold
 from fedling_broker.service.measure import measure, measured
 from fedling_broker.service.plans import asked_of, largest_vector, plan_of, restore, terms_of
-from fedling_broker.service.publisher import Publisher
+from fedling_broker.service.publisher import Publisher, Retained
 from fedling_broker.service.reader import Reader
 from fedling_broker.service.running_sum import Lost, RunningSum
 from fedling_broker.service.turns import Turns
@@ -430,18 +430,25 @@ class RoundsRunner:
         row = self._parts.store.rounds.plan(self.task.name, action.plan_id)
         assert row is not None
         asked = asked_of(self.task, self._asked)
-        self._retain(lambda model, size: plan_of(asked, row, model, size, self._generation))
+        self._retain(lambda model, sizes: plan_of(asked, row, model, sizes, self._generation))
 
     def _publish_rest(self, action: ev.PublishRest) -> None:
         spec, look_again_s, generation = self.task.spec, action.look_again_s, self._generation
 
-        def rest(model: ModelRow, size: int) -> Rest:
-            version, name = model.version, model.model_hash
-            return Rest(version, name, model.spec(spec), size, look_again_s, generation=generation)
+        def rest(model: ModelRow, sizes: Retained) -> Rest:
+            return Rest(
+                model.version,
+                model.model_hash,
+                model.spec(spec),
+                sizes.size,
+                look_again_s,
+                generation=generation,
+                change_size=sizes.change,
+            )
 
         self._retain(rest)
 
-    def _retain(self, make: Callable[[ModelRow, int], Plan | Rest]) -> None:
+    def _retain(self, make: Callable[[ModelRow, Retained], Plan | Rest]) -> None:
         """The newest model first; then what stands on it; then other models are emptied.
 
         So the plan's topic is never empty, and never speaks of a model that is not there.
@@ -454,8 +461,8 @@ class RoundsRunner:
         def wanted() -> bool:
             return wish is self._wanted
 
-        def say(size: int) -> None:
-            parts.publisher.plan(spec.task, make(model, size))
+        def say(sizes: Retained) -> None:
+            parts.publisher.plan(spec.task, make(model, sizes))
             for version in others:
                 self._empty(version)
 

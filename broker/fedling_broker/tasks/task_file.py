@@ -402,7 +402,9 @@ def task_of(tables: TaskFile) -> Task:
         tables.conditions,
         cohort_of(tables),
         rules_of(tables),
-        optimisers.of_momentum(round(tables.server.momentum * 256)),
+        optimisers.of_momentum(
+            round(tables.server.momentum * 256), on_grid=not tables.compression.off
+        ),
         round(tables.server.clip * 256),
         spread_of(tables),
         target_of(tables.compression, spec.layers),

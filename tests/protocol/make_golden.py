@@ -160,7 +160,7 @@ def plans() -> dict[str, Json]:
         "spec": SPEC_FIELDS, "training": TRAINING_FIELDS,
         "conditions": {"mains": False, "battery": 40, "temperature": -5},
         "rate": 0, "codec": "raw int16", "cohort": None, "model_size": 321, "spread_s": None,
-        "epoch": 0, "generation": 0, "kind": "train", "target": None,
+        "epoch": 0, "generation": 0, "kind": "train", "target": None, "change_size": None,
     }  # fmt: skip
     coded: Value = {**plan, 10: "coded", 17: 16}
     coded_fields = {**fields, "codec": "coded", "target": 16}
@@ -175,15 +175,21 @@ def plans() -> dict[str, Json]:
     rest: dict[int, Value] = {0: 1, 1: "rest", 4: 40, 5: BASE, 6: SPEC, 12: 321, 14: 86_400}
     rest_fields: Json = {
         "version": 40, "model_hash": BASE.hex(), "spec": SPEC_FIELDS, "model_size": 321,
-        "look_again_s": 86_400, "epoch": 0, "generation": 0,
+        "look_again_s": 86_400, "epoch": 0, "generation": 0, "change_size": None,
     }  # fmt: skip
     model: dict[int, Value] = {0: 1, 1: 40, 2: SPEC, 3: [-5, 0, -7], 4: WEIGHTS}
     model_fields: Json = {
         "version": 40, "spec": SPEC_FIELDS, "exponents": [-5, 0, -7], "weights": WEIGHTS.hex(),
-        "drawn": False,
+        "drawn": False, "packed": False,
     }  # fmt: skip
     drawn: Value = {**model, 2: SCALED, 5: True}
     drawn_fields = {**model_fields, "spec": SCALED_FIELDS, "drawn": True}
+    packed: Value = {**model, 4: b"packed", 6: True}
+    packed_fields = {**model_fields, "weights": b"packed".hex(), "packed": True}
+    change: Value = {0: 1, 1: 40, 2: [-5, 0, -7], 3: b"steps", 4: True}
+    change_fields: Json = {
+        "version": 40, "exponents": [-5, 0, -7], "steps": b"steps".hex(), "drawn": True,
+    }  # fmt: skip
     life: dict[int, Value] = {15: 1_790_000_000, 16: 3}
     life_fields: Json = {"epoch": 1_790_000_000, "generation": 3}
     tasks: Value = {0: 1, 1: 9, 2: [{1: "fan", 2: 0}, {1: "watch", 2: 3}], 3: 1_790_000_000}
@@ -211,6 +217,12 @@ def plans() -> dict[str, Json]:
         "plan-new-examples": message(ONLINE_KEY, topic, wants_new, wants_new_fields),
         "rest": message(ONLINE_KEY, "watch/plan/train", rest, rest_fields),
         "model": message(ONLINE_KEY, "watch/model/40", model, model_fields),
+        "model-packed": message(ONLINE_KEY, "watch/model/40", packed, packed_fields),
+        "change": message(ONLINE_KEY, "watch/change/40", change, change_fields),
+        "plan-change": message(ONLINE_KEY, topic, {**plan, 18: 77}, {**fields, "change_size": 77}),
+        "rest-change": message(
+            ONLINE_KEY, topic, {**rest, 18: 78}, {**rest_fields, "change_size": 78}
+        ),
         "model-drawn": message(ONLINE_KEY, "watch/model/40", drawn, drawn_fields),
     }
 

@@ -197,9 +197,9 @@ class Outbox:
 
     def subscribe_change(self, task: str, version: int) -> None:
         """Ask for how a model follows from the version before, as subscribe_model()."""
-        self._link.subscribe([self._topics.of(Kind.DELTA, task, version)])
+        self._link.subscribe([self._topics.of(Kind.CHANGE, task, version)])
 
     def unsubscribe_model(self, task: str, version: int) -> None:
         """Ask for no further message of it; one that is on its way still comes."""
-        kinds = (Kind.MODEL, Kind.DELTA)
+        kinds = (Kind.MODEL, Kind.CHANGE)
         self._link.unsubscribe([self._topics.of(kind, task, version) for kind in kinds])

@@ -21,7 +21,7 @@ from fedling_agent.session.state import Session, Spooled
 from fedling_protocol.disk.errors import Missing
 from fedling_protocol.runtime.conductor import Conductor
 from fedling_protocol.runtime.loop import Timer
-from fedling_protocol.wire.messages import Conditions, Join, Model, Plan, Rest, Verdict
+from fedling_protocol.wire.messages import Change, Conditions, Join, Model, Plan, Rest, Verdict
 
 log = logging.getLogger(__name__)
 
@@ -125,7 +125,7 @@ class SessionRunner:
         self._fetching.see(message)
         self.give(message)
 
-    def model(self, model: Model, version: int) -> bool:
+    def model(self, model: Model | Change, version: int) -> bool:
         """Take in a verified message of a version. False: not the one that was asked for."""
         fetch = self.session.fetch
         if fetch is None or fetch.due_ms is None or not version == fetch.version == model.version:

@@ -49,6 +49,7 @@ from fedling_protocol.wire.enrolment import take_renewal
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import (
     Certificate,
+    Change,
     Enrolled,
     Model,
     OfEpoch,
@@ -370,7 +371,7 @@ class Service:
             return None
         if isinstance(message, Plan | Ticket | Receipt):
             return message.plan_id if runner.knows(message.plan_id) else None
-        if not isinstance(message, Model):
+        if not isinstance(message, Model | Change):
             return None
         plan = runner.session.begun or runner.session.offer
         return None if plan is None else plan.plan_id
@@ -393,7 +394,7 @@ class Service:
             case Plan() | Rest():
                 if not self.runners.see(task, message):
                     self.books.count("declined plans")
-            case Model():
+            case Model() | Change():
                 if not self.runners.model(task, message, received.address.version or 0):
                     raise Refused(Reason.SHAPE, "not the model that was asked for")
             case Ticket():

@@ -20,8 +20,8 @@ from fedling_protocol.wire import envelope
 from fedling_protocol.wire.identity import SigningKey
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import (
+    Change,
     Enrolled,
-    Form,
     Model,
     OfEpoch,
     Plan,
@@ -144,7 +144,7 @@ class Publisher:
 
     def no_model(self, task: str, version: int, done: Done | None = None) -> None:
         """done: the MQTT broker has forgotten it."""
-        self._link.publish(self._topics.of(Kind.DELTA, task, version), b"", retain=True)
+        self._link.publish(self._topics.of(Kind.CHANGE, task, version), b"", retain=True)
         topic = self._topics.of(Kind.MODEL, task, version)
         self._link.publish(topic, b"", retain=True, done=done)
 
@@ -171,19 +171,19 @@ class Publisher:
     def _seal_model(self, models: Models, spec: TaskSpec, row: ModelRow) -> Sealed:
         """In as few bytes as it can be said; a change only if it has fewer."""
         weights, task, version = models.bytes_of(row, spec), spec.task, row.version
-        whole, change = changes.whole(spec.layers, weights), models.change(row, spec)
+        whole, steps = changes.whole(spec.layers, weights), models.change(row, spec)
         model = Model(version, row.spec(spec), row.exponents, weights, row.drawn)
         if whole is not None and len(whole) < len(weights):
-            model = replace(model, weights=whole, form=Form.GRID)
+            model = replace(model, weights=whole, packed=True)
         said = self._seal_fixed(self._topics.of(Kind.MODEL, task, version), model)
-        if change is None or len(change) >= len(model.weights):
+        if steps is None or len(steps) >= len(model.weights):
             return Sealed(said, None)
-        model = replace(model, weights=change, form=Form.CHANGE)
-        return Sealed(said, self._seal_fixed(self._topics.of(Kind.DELTA, task, version), model))
+        change = Change(version, row.exponents, steps, row.drawn)
+        return Sealed(said, self._seal_fixed(self._topics.of(Kind.CHANGE, task, version), change))
 
-    def _seal_fixed(self, topic: str, model: Model) -> bytes:
+    def _seal_fixed(self, topic: str, message: Model | Change) -> bytes:
         """Seal what is the same in all epochs."""
-        return envelope.seal(model, self._topics.bound(topic), self._key)
+        return envelope.seal(message, self._topics.bound(topic), self._key)
 
     def _publish_model(
         self,
@@ -197,7 +197,7 @@ class Publisher:
             return
         change = None
         if sealed.change is not None:
-            topic, change = self._topics.of(Kind.DELTA, task, version), len(sealed.change)
+            topic, change = self._topics.of(Kind.CHANGE, task, version), len(sealed.change)
             self._publish_large(task, "change", topic, sealed.change)
         topic = self._topics.of(Kind.MODEL, task, version)
         if self._publish_large(task, "model", topic, sealed.model):

@@ -199,7 +199,7 @@ class Plan:
     generation: int = 0
     kind: PlanKind = PlanKind.TRAIN
     target: int | None = None  # bytes that a coded vector shall have; None: it is not coded
-    change_size: int | None = None  # bytes of the Model message on delta/<version>; None: no such
+    change_size: int | None = None  # bytes of the Change message; None: there is none
 
     @property
     def moment(self) -> Moment:
@@ -253,24 +253,26 @@ class Tasks:
     epoch: int = 0
 
 
-class Form(StrEnum):
-    """How a model's weights are written."""
-
-    CANONICAL = "canonical"  # as they are: NUMERICS.md section 2
-    GRID = "grid"  # all of them, as integers in few bytes: section 11
-    CHANGE = "change"  # what the version before must change by: section 11
-
-
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One version of the shared model: complete in itself, or how it follows from the last one."""
+    """One version of the shared model; complete in itself."""
 
     version: int
     spec: TaskSpec
     exponents: tuple[int, ...]  # w_exp of each layer
-    weights: bytes  # as its form says
+    weights: bytes  # NUMERICS.md section 2, or section 11 if packed
     drawn: bool = False  # nobody has trained it: its answers mean nothing
-    form: Form = Form.CANONICAL
+    packed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """How a version of the model follows from the one before; its task is the plan's or rest's."""
+
+    version: int
+    exponents: tuple[int, ...]  # w_exp of each layer, of this version
+    steps: bytes  # NUMERICS.md section 11
+    drawn: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,6 +384,7 @@ Message = (
     | Plan
     | Rest
     | Model
+    | Change
     | Join
     | Ticket
     | Update

@@ -25,10 +25,10 @@ from fedling_protocol.wire.fields import (
 from fedling_protocol.wire.messages import (
     Answer,
     Certificate,
+    Change,
     Conditions,
     Enrol,
     Enrolled,
-    Form,
     Grant,
     Hits,
     Join,
@@ -199,9 +199,12 @@ MODEL = Record(
         3: EXPONENTS,
         4: WEIGHTS,
         5: Optional(Flag(), absent=False),
-        6: Optional(Word(Form), absent=Form.CANONICAL),
+        6: Optional(Flag(), absent=False),
     },
     _VERSION,
+)
+CHANGE = Record(
+    Change, {1: U32, 2: EXPONENTS, 3: WEIGHTS, 4: Optional(Flag(), absent=False)}, _VERSION
 )
 JOIN = Record(Join, {1: PLAN_ID, 2: NONCE, 3: Optional(HASH), 4: Optional(KEY)}, _VERSION)
 TICKET = Record(

@@ -22,7 +22,6 @@ from fedling_protocol.wire.messages import (
     Certificate,
     Enrol,
     Enrolled,
-    Form,
     Model,
     Plan,
     PlanKind,
@@ -185,5 +184,5 @@ def _check_model(model: Model) -> None:
         refuse("not one exponent a layer")
     _check_layers(model.spec, model.exponents)
     size, most = len(model.weights), weights_size(model.spec.layers)
-    if size > most if model.form is not Form.CANONICAL else size != most:
+    if size > most if model.packed else size != most:
         refuse("weights of another length than the layers ask for")

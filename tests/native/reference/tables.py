@@ -28,7 +28,7 @@ class Quantiser(IntEnum):
 
 @dataclass(frozen=True)
 class Subset:
-    """frequency F[0..K+1]; level c[0..K]; cost B[0..K+1] of the trellis, else zeros."""
+    """frequency F[0..K+1]; level c[0..K], zeros of dither; cost B[0..K+1], zeros but of trellis."""
 
     frequency: Int64
     level: Int64
@@ -81,5 +81,5 @@ def _table(row: tuple[str, ...], arrays: dict[str, Int64]) -> Table:
 
 
 def _subset(arrays: dict[str, Int64], f: str, c: str, b: str) -> Subset:
-    frequency = arrays[f]
-    return Subset(frequency, arrays[c], arrays[b] if b != "NULL" else np.zeros_like(frequency))
+    none = np.zeros_like(arrays[f])
+    return Subset(arrays[f], arrays.get(c, none[1:]), arrays.get(b, none))

@@ -111,7 +111,7 @@ def scale(a: int, c: int, n: int, m: int, unit: Spread, fraction: int) -> Scale 
     (h1, e1), (h2, e2) = quotient(a, c), quotient(n, m * unit.mantissa)
     product = h1 * h2
     drop = product.bit_length() - 11
-    u = (product + (fraction << drop >> 32)) >> drop
+    u = (product + (fraction << drop - 32)) >> drop
     v = drop + unit.s // 2 - 10 + unit.p - e1 - e2 + 40
     if u == 2048:
         u, v = 1024, v + 1

@@ -259,14 +259,16 @@ size_t fdl_encoded_room(const fdl_code *code, size_t count);
 
 /* dither: of FDL_DITHER a uint16 for each place, else NULL and 0.
  * arena:  fdl_code_arena_size(code, count) bytes, aligned to FDL_ARENA_ALIGN; scratch
- * out:    fdl_encoded_room() bytes; *out_len of them are the message */
+ * out:    *out_len bytes of it are the message; fdl_encoded_room() are always enough. FDL_E_LENGTH:
+ *         it has no room for this one */
 size_t fdl_code_arena_size(const fdl_code *code, size_t count);
 int fdl_encode(const fdl_code *code, const int32_t *values, size_t count, const uint16_t *dither,
                size_t dither_count, void *arena, size_t arena_len, uint8_t *out, size_t out_room,
                size_t *out_len);
 
-/* Read any message: the quantiser is the message's, the table and what is kept the code's of this
- * quantiser. FDL_E_MESSAGE: no encoder wrote it; the estimate is then of no use.
+/* Its first byte is a message's quantiser, by which whoever reads chooses the code; a message of no
+ * bytes is the estimate 0. FDL_E_MESSAGE: no encoder wrote it with this code; the estimate is then
+ * of no use.
  * estimate: of each value, in 1/256 of its unit */
 int fdl_decode(const fdl_code *code, const uint8_t *message, size_t message_len,
                const uint16_t *dither, size_t dither_count, void *arena, size_t arena_len,

@@ -208,12 +208,12 @@ def encode(code: Code, x: Int64, dither: Int64 = NO_DITHER) -> bytes:
     (ratio,) = found.scales
     if ratio is None:
         return b""
-    states, out = write(_symbols(code, found))
+    states, out = write(symbols(code, found))
     head = HEADER.pack(code.quantiser, ratio.v << 10 | ratio.u - 1024, *states)
     return head + np.array(out, "<u2").tobytes()
 
 
-def _symbols(code: Code, found: Coded) -> list[tuple[int, Symbol]]:
+def symbols(code: Code, found: Coded) -> list[tuple[int, Symbol]]:
     """What the one message of `found` says, each with the state that says it."""
     out, g = list[tuple[int, Symbol]](), 0
     for gain, length in zip(found.g[0].tolist(), blocks(code.kept), strict=True):

@@ -58,6 +58,7 @@ class Library:
     FDL_E_EXPONENT: int
     FDL_E_LAYERS: int
     FDL_E_LENGTH: int
+    FDL_E_MESSAGE: int
     FDL_E_NULL: int
     FDL_E_SAMPLES: int
     FDL_DENSE: int
@@ -69,6 +70,8 @@ class Library:
     FDL_SIGMOID: int
     FDL_SQUARED: int
     FDL_RECONSTRUCTION: int
+    FDL_SCALAR: int
+    FDL_TRELLIS: int
     FDL_INPUT_EXP: int
     FDL_VALUE_EXP: int
     FDL_MAX_BATCH: int
@@ -136,6 +139,46 @@ class Library:
         delta: CData,
         delta_len: int,
         saturated: CData,
+    ) -> int: ...
+    def fdl_delta_values(
+        self,
+        layers: CData,
+        layer_count: int,
+        delta: CData,
+        delta_len: int,
+        values: CData,
+        count: int,
+    ) -> int: ...
+    def fdl_own_units(
+        self, layers: CData, layer_count: int, estimate: CData, count: int
+    ) -> int: ...
+    def fdl_choose_code(self, quantiser: int, count: int, size: int, code: CData) -> int: ...
+    def fdl_encoded_room(self, code: CData, count: int) -> int: ...
+    def fdl_code_arena_size(self, code: CData, count: int) -> int: ...
+    def fdl_encode(
+        self,
+        code: CData,
+        values: CData,
+        count: int,
+        dither: CData,
+        dither_count: int,
+        arena: CData,
+        arena_len: int,
+        out: CData,
+        out_room: int,
+        out_len: CData,
+    ) -> int: ...
+    def fdl_decode(
+        self,
+        code: CData,
+        message: CData,
+        message_len: int,
+        dither: CData,
+        dither_count: int,
+        arena: CData,
+        arena_len: int,
+        estimate: CData,
+        count: int,
     ) -> int: ...
     def fdl_norm_start(self, fit: CData, channels: int) -> int: ...
     def fdl_norm_sum(self, fit: CData, channels: int, samples: CData, samples_len: int) -> int: ...

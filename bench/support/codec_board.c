@@ -12,7 +12,7 @@
 
 extern const int32_t inputs[];
 
-static const fdl_code CODE = {QUANTISER, TABLE, COUNT, {SEED_LOW, SEED_HIGH}};
+static const fdl_code CODE = {QUANTISER, TABLE, KEPT, {SEED_LOW, SEED_HIGH}};
 static int32_t estimate[COUNT];
 static uint8_t message[ROOM];
 

@@ -511,7 +511,7 @@ static void run_gather(const fdl_kernels *kernels, scene *s) {
 }
 
 static void run_scatter(const fdl_kernels *kernels, scene *s) {
-    fdl_gain gain = {(int32_t)(s->at[0] * 77 + 1024) << 9, s->shift};
+    fdl_gain gain = {(int32_t)(s->at[0] * 77 % 1024 + 1024) << 15, s->shift};
     kernels->scatter(s->g, order_of(s), s->acc, s->relu, gain);
 }
 

@@ -9,8 +9,8 @@
 #define FDL_BLOCK       1024
 #define FDL_LEAST_BLOCK 16
 #define FDL_SIGN_WORDS  (FDL_BLOCK / 32)
-#define FDL_MOST_SPREAD ((1 << 18) - 1) /* |z| of a rotated value; 1,024 is the spread */
-#define FDL_MOST_LEVEL  (1 << 20)       /* |w|; 4,096 is the spread */
+#define FDL_MOST_SPREAD 65535     /* |z| of a rotated value of a block without its gain */
+#define FDL_MOST_LEVEL  (1 << 20) /* |w|; 4,096 is the spread */
 
 /* to[i] = word(stream, first + i). */
 typedef void fdl_code_words(uint32_t *to, size_t count, uint32_t first, uint32_t stream,
@@ -32,18 +32,19 @@ typedef struct fdl_order {
 } fdl_order;
 typedef void fdl_code_gather(int32_t *block, size_t count, fdl_order order, const int32_t *values);
 
-/* x becomes (((rshift(x, down) << up) * factor + 2^31) >> 32), which is below 2^23. The product with
- * `factor`, 2^14 to 2^31, has 63 bits at most, what it multiplies 25. */
+/* x becomes (((rshift(x, down) << up) * factor + 2^31) >> 32), which is below 2^23; returns the sum of
+ * its squares. The product with `factor`, 2^14 to 2^31, has 63 bits at most, what it multiplies 31. */
 typedef struct fdl_unit {
     int32_t down, up, factor;
 } fdl_unit;
-typedef void fdl_code_spread(int32_t *block, size_t count, const fdl_unit *unit);
+typedef uint64_t fdl_code_spread(int32_t *block, size_t count, const fdl_unit *unit);
 
 /* rotate: negate the values whose bit is set, bit i of the words of signs, then Hadamard, then rshift
  * by `shift`, 2 to 5. rotate_back: the same from the last to the first. No sum leaves 32 bits. */
 typedef void fdl_code_turn(int32_t *block, size_t length, const uint32_t *signs, int32_t shift);
 
-/* The scalar quantiser of a table: |k| = ((|z| + offset) * inverse) >> 32, which is exact, and
+/* The scalar quantiser of a table, |z| <= FDL_MOST_SPREAD: |k| = ((|z| + offset) * inverse) >> 32,
+ * which is exact, and
  * levels of |k| up to `levels`, then `step` more for each. */
 typedef struct fdl_scalar {
     const uint32_t *level;
@@ -56,6 +57,30 @@ typedef struct fdl_sums {
     int64_t products;
 } fdl_sums;
 typedef void fdl_code_quantise(int32_t *block, size_t length, const fdl_scalar *by, fdl_sums *sums);
+
+/* The trellis of a table. An entry of k, up to `last`, is what lies between k steps and where k
+ * stands, a signed 16-bit number in 1/64 of a step, and above it what k costs; beyond all are as the
+ * last. inverse: floor(2^22 / step). */
+#define FDL_FARTHEST   350 /* distances beyond cost no more */
+#define FDL_BENT       187 /* from here on they grow by no square */
+#define FDL_MOST_PLACE 32767
+typedef struct fdl_trellis_table {
+    const uint32_t *entries[2];
+    int32_t last[2];
+    uint32_t inverse;
+} fdl_trellis_table;
+
+/* Of a block, by 2 * subset + parity: what its best magnitude costs, and which it is. */
+typedef struct fdl_trellis_costs {
+    uint16_t cost[4][FDL_BLOCK], k[4][FDL_BLOCK];
+} fdl_trellis_costs;
+typedef void fdl_code_costs(const fdl_trellis_table *by, const int32_t *block, size_t length,
+                            fdl_trellis_costs *to);
+
+/* Bit t of from[i]: whether state t after place i is reached from the upper state; returns the last
+ * state. No cost is more than FDL_MOST_COST: sums fit in 16 bits. */
+#define FDL_MOST_COST 9362
+typedef uint32_t fdl_code_paths(const fdl_trellis_costs *costs, size_t length, uint8_t *from);
 
 /* estimate[place] = sat32(rshift(value * mantissa, shift)), -27 <= shift <= 54, |value| < 2^27,
  * mantissa < 2^26. */
@@ -82,6 +107,8 @@ fdl_code_spread fdl_avx2_spread;
 fdl_code_quantise fdl_avx2_quantise;
 fdl_code_scatter fdl_avx2_scatter;
 fdl_code_turn fdl_avx2_rotate, fdl_avx2_rotate_back;
+fdl_code_costs fdl_avx2_costs;
+fdl_code_paths fdl_avx2_paths;
 
 fdl_code_words fdl_avx512_words;
 fdl_code_measure fdl_avx512_measure;
@@ -90,13 +117,9 @@ fdl_code_spread fdl_avx512_spread;
 fdl_code_quantise fdl_avx512_quantise;
 fdl_code_scatter fdl_avx512_scatter;
 fdl_code_turn fdl_avx512_rotate, fdl_avx512_rotate_back;
+fdl_code_costs fdl_avx512_costs;
+fdl_code_paths fdl_avx512_paths;
 #endif
-
-/* |z|, limited. */
-static inline uint32_t fdl_rotated_magnitude(int32_t z) {
-    uint32_t magnitude = fdl_magnitude(z);
-    return magnitude < FDL_MOST_SPREAD ? magnitude : FDL_MOST_SPREAD;
-}
 
 static inline uint32_t fdl_mix(uint32_t v) {
     v ^= v >> 16;

@@ -177,29 +177,37 @@ class Trellis:
         guess = math.log2(math.sqrt(2 * math.pi) * SPREAD / self.step) + size**2 / math.log(4)
         self.bits = [np.maximum(0.3, guess) + self.rare * q * 30 * (k > 0) for q in (0, 1)]
 
-    def run(self) -> Table:
+    def run(self) -> None:
         """Code the noise; levels and costs become those that it shows."""
         k, subset = self._code()
-        counts, rate, kept = [], 0.0, 0.0
         for q in (0, 1):
-            mine = k[subset == q]
-            size = self.noise[subset == q].astype(np.float64)
-            seen = np.bincount(mine, minlength=MOST_LEVELS)
-            sums = np.bincount(mine, size, minlength=MOST_LEVELS)
+            seen, sums = self._seen(k[subset == q], self.noise[subset == q])
             nominal = np.arange(MOST_LEVELS) * float(self.step) - q * self.step / 2
             self.levels[q] = np.where(seen > 60, sums / np.maximum(seen, 1), nominal)
             self.levels[q][0] = 0
-            chance = seen / len(mine) if len(mine) else np.eye(1, MOST_LEVELS)[0]
-            frequency, bits = frequencies(chance)
-            counts.append(frequency)
-            cost = -np.log2(np.array(frequency) / TOTAL)
+            cost = -np.log2(np.array(frequencies(_chance(seen))[0]) / TOTAL)
             self.bits[q] = np.full(MOST_LEVELS, cost[-1] + RAW_BITS)
             self.bits[q][: len(cost) - 1] = cost[:-1]
-            rate += bits * len(mine) / k.size
-            kept += float((sums * self.levels[q]).sum())
+
+    def measured(self) -> Table:
+        """Code the noise once more, with levels and costs as they are."""
+        k, subset = self._code()
+        counts, rate, met, sent = [], 0.0, 0.0, 0.0
+        for q in (0, 1):
+            seen, sums = self._seen(k[subset == q], self.noise[subset == q])
+            frequency, bits = frequencies(_chance(seen))
+            counts.append(frequency)
+            rate += bits * seen.sum() / k.size
+            met += float(sums @ self.levels[q])
+            sent += float(seen @ self.levels[q] ** 2)
         energy = float((self.noise.astype(np.float64) ** 2).sum())
-        error = energy / kept - 1 if kept else math.inf
+        error = energy * sent / met**2 - 1 if met else math.inf
         return Table(self.step, 0, rate, error, counts, self._rounded(counts), self._costs(counts))
+
+    def _seen(self, k: Ints, size: Ints) -> tuple[Ints, Floats]:
+        """How often each magnitude was sent, and the sum of what it stood for."""
+        sums: Floats = np.bincount(k, size.astype(np.float64), minlength=MOST_LEVELS) * 1.0
+        return np.bincount(k, minlength=MOST_LEVELS).astype(np.int64), sums
 
     def _rounded(self, counts: Sequence[Sequence[int]]) -> list[list[int]]:
         return [
@@ -255,13 +263,19 @@ class Trellis:
         return k, subset
 
 
+def _chance(seen: Ints) -> Floats:
+    total = seen.sum()
+    chance: Floats = seen / total if total else np.eye(1, MOST_LEVELS)[0]
+    return chance
+
+
 def _squares(h: Ints) -> Ints:
     h = np.minimum(FAR, h)
     return h * np.minimum(h, SLOPE) >> 2
 
 
 RARE = 0.3  # bits: below it zeros are so many that a step has a rate only by its price
-RARE_STEP, RARE_PRICES, HALVINGS = 1680, (0.8, 3.0), 8  # steps near it are as good
+RARE_STEP, RARE_PRICES, HALVINGS = 1600, (0.8, 6.0), 9  # steps near it are as good
 FEW = 1.0  # bits
 FEW_PRICE, MANY_PRICE = 0.85, 0.29  # of a bit, below it and from it on
 
@@ -299,7 +313,9 @@ def _priced(rate: float, step: int, noise: Ints) -> Table:
 
 def _settled(step: int, price: float, noise: Ints, *, rare: bool = False) -> Table:
     trellis = Trellis(step, price, noise, rare)
-    return [trellis.run() for _ in range(RUNS)][-1]
+    for _ in range(RUNS):
+        trellis.run()
+    return trellis.measured()
 
 
 # --- as C ----------------------------------------------------------------------------------------

@@ -97,18 +97,18 @@ static quotient divide(uint64_t a, uint64_t b) {
     return (quotient){h, e};
 }
 
-/* Rounded up or down at random, so that the mean over seeds is exact. */
+/* Rounded up or down at random, so that the mean over seeds is exact; bits: 50 or 51. */
 static uint64_t round_at_random(uint64_t product, int32_t bits, const fdl_code *code) {
     uint64_t random = fdl_word(2, 2, code->seed);
-    return (product + (random << bits >> 32)) >> bits;
+    return (product + (random << (bits - 32))) >> bits;
 }
 
 int32_t fdl_scale_word(const fdl_code *code, size_t count, const fdl_spread *spread,
                        const fdl_sums *sums) {
-    if (sums->products <= 0)
+    int is_dithered = code->quantiser == FDL_DITHER;
+    if (sums->products <= 0 && !is_dithered)
         return -1;
-    quotient gain = code->quantiser == FDL_DITHER ? divide(1, 4)
-                                                  : divide(sums->squares, (uint64_t)sums->products);
+    quotient gain = is_dithered ? divide(1, 4) : divide(sums->squares, (uint64_t)sums->products);
     quotient part = divide(count, (uint64_t)code->kept * spread->factor);
     uint64_t product = gain.h * part.h;
     int32_t bits = bit_length64(product) - 11;

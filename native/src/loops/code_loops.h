@@ -24,7 +24,7 @@ static INLINE void loop_measure(fdl_measured *measured, const int32_t *values, s
         }
     else
         for (size_t i = 0; i < count; i++) {
-            int32_t x = ((values[i] >> (down - 1)) + 1) >> 1;
+            int32_t x = (values[i] >> down) + (values[i] >> (down - 1) & 1);
             squares += (uint64_t)((int64_t)x * x);
             magnitude |= fdl_magnitude(values[i]);
         }
@@ -35,7 +35,7 @@ static INLINE void loop_spread(int32_t *block, size_t count, const fdl_unit *uni
     int32_t down = unit->down, up = unit->up, factor = unit->factor;
     if (down > 0)
         for (size_t i = 0; i < count; i++)
-            block[i] = fdl_shift_right(block[i], down);
+            block[i] = (block[i] >> down) + (block[i] >> (down - 1) & 1);
     for (size_t i = 0; i < count; i++) {
         int32_t x = (int32_t)((uint32_t)block[i] << up);
         block[i] = (int32_t)(((int64_t)x * factor + 0x80000000) >> 32);

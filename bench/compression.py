@@ -1,6 +1,6 @@
 """What updates cost when they are coded, and what that costs in accuracy.
 
-    python -m bench.compression [--seeds 3] [--only watch,digits,mnist]
+    python -m bench.compression [--seeds 6] [--only watch,digits,mnist]
 
 Federated averaging as the demo has it (watch: 20 devices, their own recordings, 13 in a round), and
 on pictures that are dealt out to devices; each by its bits a parameter, 16: sent as they are.
@@ -31,7 +31,7 @@ from fedling_native import INPUT_EXP, Layer, dense, parameter_counts
 from tests.native import kernel
 
 PIXELS = INPUT_EXP - PIXEL_EXP  # devices' inputs have a coarser unit
-WAYS = (None, USUAL_BITS, 2.0, 0.1)  # bits a parameter
+WAYS = (None, USUAL_BITS, 0.5, 0.1)  # bits a parameter
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ def play(data: Data, of: list[Device], target: int | None, seed: int) -> tuple[f
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=6)
     parser.add_argument("--only", default=",".join(data.name for data in ALL))
     args = parser.parse_args()
     report = Report("compression")

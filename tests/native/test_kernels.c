@@ -511,7 +511,7 @@ static void run_gather(const fdl_kernels *kernels, scene *s) {
 }
 
 static void run_scatter(const fdl_kernels *kernels, scene *s) {
-    fdl_gain gain = {(int32_t)(s->at[0] * 77 + 1024) << 9, s->shift};
+    fdl_gain gain = {(int32_t)(s->at[0] * 77 % 1024 + 1024) << 15, s->shift};
     kernels->scatter(s->g, order_of(s), s->acc, s->relu, gain);
 }
 
@@ -545,7 +545,7 @@ static void run_rotate_back(const fdl_kernels *kernels, scene *s) {
 #define LEVELS 40
 
 static void draw_quantise(scene *s) {
-    draw_code_block(s, draw() % 4 ? 4000 : FDL_MOST_SPREAD + 1000);
+    draw_code_block(s, draw() % 4 ? 4000 : FDL_MOST_SPREAD);
     s->g = take_int32(s, LEVELS, 0);
     for (int32_t k = 0; k < LEVELS; k++)
         s->g[k] = 4000 * k + draw_in(0, 999) * (k > 0);

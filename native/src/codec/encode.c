@@ -75,7 +75,7 @@ static void quantise_dither(encoding *e, fdl_piece piece) {
     int32_t step = table->step;
     for (size_t i = 0; i < piece.length; i++) {
         int32_t u = fdl_dither_of(table, e->dither[piece.start + i]);
-        int32_t z = fdl_clamp32(e->block[i], -FDL_MOST_SPREAD, FDL_MOST_SPREAD);
+        int32_t z = e->block[i];
         int32_t k = floor_divide(z + u + step / 2, step);
         e->of_block.squares += (uint64_t)((int64_t)z * z);
         e->of_block.products += (int64_t)z * fdl_dithered_level(table, k, u);
@@ -97,10 +97,8 @@ static void quantise(encoding *e, fdl_piece piece) {
 
 /* Blocks differ in energy: of one with more a quantiser would keep a larger part. */
 static int32_t level_out(const encoding *e, size_t length) {
-    e->loops->to_spread(e->block, length, &e->spread.unit);
-    fdl_measured measured = {0, 0};
-    e->loops->measure(&measured, e->block, length, 0);
-    int32_t gain = fdl_find_gain(measured.squares, length);
+    uint64_t squares = e->loops->to_spread(e->block, length, &e->spread.unit);
+    int32_t gain = fdl_find_gain(squares, length);
     fdl_unit unit = fdl_gain_unit(gain);
     e->loops->to_spread(e->block, length, &unit);
     return gain;

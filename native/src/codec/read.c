@@ -1,6 +1,7 @@
 /* Words into symbols. */
 #include "symbols.h"
 #include "../bytes/bytes.h"
+#include "../loops/isa.h"
 #include "../net/net.h"
 
 #if !FDL_WITHOUT_CODEC
@@ -93,17 +94,6 @@ static inline uint32_t take_share(fdl_reader *reader, uint32_t state, uint32_t s
     return state < FDL_FIRST ? take_word(reader, state) : state;
 }
 
-/* The symbol of a subset that the state lies in. */
-static inline uint32_t take_symbol(fdl_reader *reader, uint32_t *state, uint32_t q) {
-    uint32_t slot = *state & ((1u << FDL_SLOT_BITS) - 1), j = reader->first[q][slot >> COARSE];
-    const fdl_symbol *symbol = &reader->symbols[q][j];
-    if (COARSE > 0)
-        while (slot >= symbol[1].before)
-            symbol++;
-    *state = take_share(reader, *state, symbol->share, slot - symbol->before);
-    return (uint32_t)(symbol - reader->symbols[q]);
-}
-
 static uint32_t take_raw(fdl_reader *reader, uint32_t *state) {
     uint32_t raw = *state & ((1u << FDL_RAW_BITS) - 1);
     *state >>= FDL_RAW_BITS;
@@ -128,45 +118,104 @@ int32_t fdl_take_gain(fdl_reader *reader) {
     return raw % 2 ? -k : k;
 }
 
+/* What a loop over places has in registers: of a subset its symbols, the last of which is the
+ * escape. */
+typedef struct {
+    const fdl_symbol *symbols, *escape;
+    const uint16_t *first;
+    uint32_t q;
+} subset;
+
+static subset subset_of(const fdl_reader *reader, uint32_t q) {
+    const fdl_symbol *symbols = reader->symbols[q];
+    return (subset){symbols, symbols + symbols_of(reader->table, q) - 1, reader->first[q], q};
+}
+
+/* The symbol that the state lies in. */
+static INLINE const fdl_symbol *take_symbol(fdl_reader *reader, uint32_t *state, const subset *of) {
+    uint32_t slot = *state & ((1u << FDL_SLOT_BITS) - 1);
+    const fdl_symbol *symbol = of->symbols + of->first[slot >> COARSE];
+    if (COARSE > 0)
+        while (slot >= symbol[1].before)
+            symbol++;
+    *state = take_share(reader, *state, symbol->share, slot - symbol->before);
+    return symbol;
+}
+
 /* A magnitude beyond those with symbols. */
 FDL_NOINLINE static uint32_t take_escaped(fdl_reader *reader, uint32_t *state, uint32_t q,
                                           int32_t *level) {
-    uint32_t raw = take_raw(reader, state), k = reader->table->levels[q] + 1 + raw / 2;
+    uint32_t raw = take_raw(reader, state), k = reader->table->levels[q] + 1u + raw / 2;
     *level = level_of(reader, q, k);
     if (raw % 2)
         *level = -*level;
     return k;
 }
 
-/* |k| of a place of a subset, and its level. */
-static inline uint32_t take_value(fdl_reader *reader, uint32_t *state, uint32_t q, int32_t *level) {
-    uint32_t j = take_symbol(reader, state, q);
-    if (j > 2u * reader->table->levels[q])
-        return take_escaped(reader, state, q, level);
-    *level = reader->symbols[q][j].level;
-    return (j + 1) / 2;
+static INLINE uint32_t take_beyond(fdl_reader *reader, uint32_t *state, uint32_t q,
+                                   int32_t *level) {
+    uint32_t copy = *state, k = take_escaped(reader, &copy, q, level);
+    *state = copy;
+    return k;
+}
+
+/* The level of a place. */
+static INLINE void take_level(fdl_reader *reader, uint32_t *state, const subset *of,
+                              int32_t *level) {
+    const fdl_symbol *symbol = take_symbol(reader, state, of);
+    if (symbol == of->escape)
+        take_beyond(reader, state, of->q, level);
+    else
+        *level = symbol->level;
+}
+
+static void take_levels(fdl_reader *reader, int32_t *levels, size_t length) {
+    subset only = subset_of(reader, 0);
+    uint32_t even = reader->state[0], odd = reader->state[1];
+    for (const int32_t *end = levels + length; levels != end; levels += 2) {
+        take_level(reader, &even, &only, &levels[0]);
+        take_level(reader, &odd, &only, &levels[1]);
+    }
+    reader->state[0] = even;
+    reader->state[1] = odd;
+}
+
+/* The same, and whether |k| is odd. */
+static INLINE uint32_t take_step(fdl_reader *reader, uint32_t *state, const subset *of,
+                                 int32_t *level) {
+    const fdl_symbol *symbol = take_symbol(reader, state, of);
+    if (symbol == of->escape)
+        return take_beyond(reader, state, of->q, level) & 1;
+    *level = symbol->level;
+    return (uint32_t)(symbol - of->symbols + 1) >> 1 & 1;
 }
 
 static void take_trellis(fdl_reader *reader, int32_t *levels, size_t length) {
-    uint32_t state = 0;
+    const subset of[2] = {subset_of(reader, 0), subset_of(reader, 1)};
+    uint32_t even = reader->state[0], odd = reader->state[1], state = 0;
+    for (const int32_t *end = levels + length; levels != end; levels += 2) {
+        state = fdl_next_state(state, take_step(reader, &even, &of[state & 1], &levels[0]));
+        state = fdl_next_state(state, take_step(reader, &odd, &of[state & 1], &levels[1]));
+    }
+    reader->state[0] = even;
+    reader->state[1] = odd;
+}
+
+static void take_dither(const fdl_reader *reader, int32_t *levels, size_t length,
+                        const uint16_t *dither) {
     for (size_t i = 0; i < length; i++) {
-        uint32_t k = take_value(reader, &reader->state[i & 1], state & 1, &levels[i]);
-        state = fdl_next_state(state, k & 1);
+        int32_t u = fdl_dither_of(reader->table, dither[i]);
+        levels[i] = fdl_clamp32(levels[i] - 4 * u, -FDL_MOST_LEVEL, FDL_MOST_LEVEL);
     }
 }
 
 void fdl_take_block(fdl_reader *reader, int32_t *levels, size_t length, const uint16_t *dither) {
-    if (reader->quantiser == FDL_TRELLIS) {
+    if (reader->quantiser == FDL_TRELLIS)
         take_trellis(reader, levels, length);
-        return;
-    }
-    for (size_t i = 0; i < length; i++)
-        take_value(reader, &reader->state[i & 1], 0, &levels[i]);
+    else
+        take_levels(reader, levels, length);
     if (reader->quantiser == FDL_DITHER)
-        for (size_t i = 0; i < length; i++) {
-            int32_t u = fdl_dither_of(reader->table, dither[i]);
-            levels[i] = fdl_clamp32(levels[i] - 4 * u, -FDL_MOST_LEVEL, FDL_MOST_LEVEL);
-        }
+        take_dither(reader, levels, length, dither);
 }
 
 #endif

@@ -110,7 +110,7 @@ static uint32_t go_all_ways(const fdl_trellis *trellis, const int32_t *block, si
     for (uint32_t t = 1; t < STATES; t++)
         ways[t] = UNREACHED;
     for (size_t i = 0; i < length; i++) {
-        uint32_t z = fdl_rotated_magnitude(block[i]);
+        uint32_t z = fdl_magnitude(block[i]);
         cost_all(trellis, place_of(trellis, z), costs);
         trellis->way[i] = advance(ways, costs);
     }
@@ -124,7 +124,7 @@ void fdl_quantise_trellis(const fdl_trellis *trellis, int32_t *block, size_t len
     while (length-- > 0) {
         uint32_t is_upper = trellis->way[length] >> t & 1;
         uint32_t s = lower_before(t) + 4 * is_upper, q = s & 1;
-        uint32_t z = fdl_rotated_magnitude(block[length]);
+        uint32_t z = fdl_magnitude(block[length]);
         int32_t k = choose(trellis, place_of(trellis, z), q, (int32_t)odd_from(t, is_upper)).k;
         sums->squares += (uint64_t)z * z;
         sums->products += (int64_t)z * fdl_level(trellis->table, q, (uint32_t)k);

@@ -1,6 +1,7 @@
 /* Symbols into words. */
 #include "symbols.h"
 #include "../bytes/bytes.h"
+#include "../loops/isa.h"
 
 #if !FDL_WITHOUT_CODEC
 
@@ -76,41 +77,59 @@ static inline uint32_t put_word(fdl_writer *writer, uint32_t state) {
     return state >> 16;
 }
 
-/* (state div share) * 2^14 + (state mod share) + before. */
-static inline uint32_t put_share(fdl_writer *writer, uint32_t state, fdl_share by) {
+/* (state div share) * 2^14 + (state mod share) + before, of a state that has room. */
+static INLINE uint32_t add_share(uint32_t state, fdl_share by) {
     uint32_t share = by & 0xffff;
-    if (state >= share << (32 - FDL_SLOT_BITS))
-        state = put_word(writer, state);
     return state + state / share * ((1u << FDL_SLOT_BITS) - share) + (by >> 16);
 }
 
+static INLINE int has_room(uint32_t state, fdl_share by) {
+    return state < by << (32 - FDL_SLOT_BITS);
+}
+
 /* What has no symbol of its own, as a number after the escape. */
-FDL_NOINLINE static uint32_t put_escaped(fdl_writer *writer, const fdl_alphabet *alphabet,
-                                         uint32_t state, int32_t value) {
+static uint32_t put_escaped(fdl_writer *writer, const fdl_alphabet *alphabet, uint32_t state,
+                            int32_t value) {
     uint32_t q = alphabet->subsets == 2 ? (uint32_t)value & 1 : 0;
     int32_t k = alphabet->subsets == 2 ? value >> 1 : value;
     uint32_t over = fdl_magnitude(k) - alphabet->levels[q] - 1;
     uint32_t raw = (uint32_t)smaller(2 * over + (k < 0), (1u << FDL_RAW_BITS) - 1);
     if (state >= 1u << (32 - FDL_RAW_BITS))
         state = put_word(writer, state);
-    return put_share(writer, (state << FDL_RAW_BITS) + raw, alphabet->escape[q]);
+    state = (state << FDL_RAW_BITS) + raw;
+    if (!has_room(state, alphabet->escape[q]))
+        state = put_word(writer, state);
+    return add_share(state, alphabet->escape[q]);
 }
 
-static inline uint32_t put_value(fdl_writer *writer, const fdl_alphabet *alphabet, uint32_t state,
-                                 int32_t value) {
-    uint32_t i = (uint32_t)value + alphabet->reach;
-    fdl_share share = i <= 2 * alphabet->reach ? alphabet->shares[i] : 0;
-    return share == 0 ? put_escaped(writer, alphabet, state, value)
-                      : put_share(writer, state, share);
+/* A value whose share is 0 or has no room. */
+FDL_NOINLINE static uint32_t put_slowly(fdl_writer *writer, const fdl_alphabet *alphabet,
+                                        uint32_t state, int32_t value, fdl_share share) {
+    if (share == 0)
+        return put_escaped(writer, alphabet, state, value);
+    return add_share(put_word(writer, state), share);
+}
+
+/* A share of 0 has no room. `reach` is the alphabet's, in a register. */
+static INLINE uint32_t put_value(fdl_writer *writer, const fdl_alphabet *alphabet, uint32_t state,
+                                 int32_t value, const fdl_share *shares, uint32_t reach) {
+    uint32_t i = (uint32_t)value + reach;
+    fdl_share share = i <= 2 * reach ? shares[i] : 0;
+    if (has_room(state, share))
+        return add_share(state, share);
+    return put_slowly(writer, alphabet, state, value, share);
 }
 
 void fdl_put_block(fdl_writer *writer, const int32_t *values, size_t length, int32_t gain) {
     uint32_t even = writer->state[0], odd = writer->state[1];
+    const fdl_alphabet *of = &writer->values, *gains = &writer->gains;
+    const fdl_share *shares = of->shares;
+    uint32_t reach = of->reach;
     for (const int32_t *at = values + length; at != values; at -= 2) {
-        odd = put_value(writer, &writer->values, odd, at[-1]);
-        even = put_value(writer, &writer->values, even, at[-2]);
+        odd = put_value(writer, of, odd, at[-1], shares, reach);
+        even = put_value(writer, of, even, at[-2], shares, reach);
     }
-    writer->state[0] = put_value(writer, &writer->gains, even, gain);
+    writer->state[0] = put_value(writer, gains, even, gain, gains->shares, gains->reach);
     writer->state[1] = odd;
 }
 

@@ -9,8 +9,8 @@
 #define FDL_BLOCK       1024
 #define FDL_LEAST_BLOCK 16
 #define FDL_SIGN_WORDS  (FDL_BLOCK / 32)
-#define FDL_MOST_SPREAD ((1 << 18) - 1) /* |z| of a rotated value; 1,024 is the spread */
-#define FDL_MOST_LEVEL  (1 << 20)       /* |w|; 4,096 is the spread */
+#define FDL_MOST_SPREAD 65535     /* |z| of a rotated value of a block without its gain */
+#define FDL_MOST_LEVEL  (1 << 20) /* |w|; 4,096 is the spread */
 
 /* to[i] = word(stream, first + i). */
 typedef void fdl_code_words(uint32_t *to, size_t count, uint32_t first, uint32_t stream,
@@ -32,18 +32,19 @@ typedef struct fdl_order {
 } fdl_order;
 typedef void fdl_code_gather(int32_t *block, size_t count, fdl_order order, const int32_t *values);
 
-/* x becomes (((rshift(x, down) << up) * factor + 2^31) >> 32), which is below 2^23. The product with
- * `factor`, 2^14 to 2^31, has 63 bits at most, what it multiplies 25. */
+/* x becomes (((rshift(x, down) << up) * factor + 2^31) >> 32), which is below 2^23; returns the sum of
+ * its squares. The product with `factor`, 2^14 to 2^31, has 63 bits at most, what it multiplies 31. */
 typedef struct fdl_unit {
     int32_t down, up, factor;
 } fdl_unit;
-typedef void fdl_code_spread(int32_t *block, size_t count, const fdl_unit *unit);
+typedef uint64_t fdl_code_spread(int32_t *block, size_t count, const fdl_unit *unit);
 
 /* rotate: negate the values whose bit is set, bit i of the words of signs, then Hadamard, then rshift
  * by `shift`, 2 to 5. rotate_back: the same from the last to the first. No sum leaves 32 bits. */
 typedef void fdl_code_turn(int32_t *block, size_t length, const uint32_t *signs, int32_t shift);
 
-/* The scalar quantiser of a table: |k| = ((|z| + offset) * inverse) >> 32, which is exact, and
+/* The scalar quantiser of a table, |z| <= FDL_MOST_SPREAD: |k| = ((|z| + offset) * inverse) >> 32,
+ * which is exact, and
  * levels of |k| up to `levels`, then `step` more for each. */
 typedef struct fdl_scalar {
     const uint32_t *level;
@@ -91,12 +92,6 @@ fdl_code_quantise fdl_avx512_quantise;
 fdl_code_scatter fdl_avx512_scatter;
 fdl_code_turn fdl_avx512_rotate, fdl_avx512_rotate_back;
 #endif
-
-/* |z|, limited. */
-static inline uint32_t fdl_rotated_magnitude(int32_t z) {
-    uint32_t magnitude = fdl_magnitude(z);
-    return magnitude < FDL_MOST_SPREAD ? magnitude : FDL_MOST_SPREAD;
-}
 
 static inline uint32_t fdl_mix(uint32_t v) {
     v ^= v >> 16;

@@ -34,8 +34,8 @@ VECTOR void fdl_avx512_gather(int32_t *block, size_t count, fdl_order order,
                          values);
 }
 
-VECTOR void fdl_avx512_spread(int32_t *block, size_t count, const fdl_unit *unit) {
-    loop_spread(block, count, unit);
+VECTOR uint64_t fdl_avx512_spread(int32_t *block, size_t count, const fdl_unit *unit) {
+    return loop_spread(block, count, unit);
 }
 
 VECTOR void fdl_avx512_rotate(int32_t *block, size_t length, const uint32_t *signs, int32_t shift) {

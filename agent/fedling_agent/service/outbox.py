@@ -162,7 +162,7 @@ class Outbox:
             retain = letter.kind.retained
             cut = self._count_cut if letter.kind is Kind.UPDATE else None
             if self._link.publish(letter.topic, data, retain=retain, done=acknowledged, cut=cut):
-                self._books.on_sent(letter.plan_id, letter.topic, letter.size)
+                self._books.on_sent(letter.kind, letter.plan_id, letter.topic, letter.size)
             handed()
 
         self._writer.do(record, publish, failed)

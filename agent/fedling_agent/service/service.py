@@ -345,7 +345,8 @@ class Service:
             received = self.inbox.open(topic, payload, emptied)
             plan_id = self._plan_of(received)  # after a receipt nobody knows of it
             self._take(received, payload)
-            self.books.on_received(plan_id or self._plan_of(received), topic, len(payload))
+            kind, plan_id = received.address.kind, plan_id or self._plan_of(received)
+            self.books.on_received(kind, plan_id, topic, len(payload))
         except Refused as refused:
             self.inbox.refusals.add(topic, refused)
         except BadDatabase as error:

@@ -9,14 +9,15 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from fedling_broker.aggregation import changes
-from fedling_broker.authority.certificates import topic_of
+from fedling_broker.authority.certificates import ROOTS, topic_of
 from fedling_broker.service.holding import Holding
 from fedling_broker.store.devices import Certified
 from fedling_broker.store.models import ModelRow, Models
 from fedling_broker.store.withdrawn import PLAN, Leftover
+from fedling_protocol.net.framing import publish_size
 from fedling_protocol.net.ports import Done, Link
 from fedling_protocol.runtime.worker import Failed, Worker
-from fedling_protocol.wire import envelope
+from fedling_protocol.wire import counted, envelope
 from fedling_protocol.wire.identity import SigningKey
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import (
@@ -32,6 +33,7 @@ from fedling_protocol.wire.messages import (
     TaskSpec,
     Ticket,
 )
+from fedling_protocol.wire.payload import kind_of
 from fedling_protocol.wire.topics import Topics
 
 
@@ -56,9 +58,16 @@ class Publisher:
     """Words of the running aggregator. compute: where models are sealed, which takes a while."""
 
     def __init__(
-        self, link: Link, compute: Worker, topics: Topics, key: SigningKey, holding: Holding
+        self,
+        link: Link,
+        compute: Worker,
+        topics: Topics,
+        key: SigningKey,
+        holding: Holding,
+        count: Callable[[str, int], None],
     ) -> None:
         self._link = link
+        self._count = count
         self._compute = compute
         self._topics = topics
         self._key = key
@@ -90,14 +99,15 @@ class Publisher:
         topic = self._topics.of(Kind.ENROLLED, device)
         if self._link.connected:
             sealed = envelope.seal(answer, self._topics.bound(topic), self._key)
-            self._link.publish(topic, sealed)
+            self._publish(Kind.ENROLLED, topic, sealed)
 
     # --- what is retained ------------------------------------------------------------------------
 
     def certificate(self, certified: Certified, done: Done | None = None) -> None:
         """Retain a certificate, a tombstone, or the chain of root keys."""
         topic = topic_of(self._topics, certified.id)
-        self._link.publish(topic, certified.envelope, retain=True, done=done)
+        kind = Kind.ROOTS if certified.id == ROOTS else Kind.KEYS
+        self._publish(kind, topic, certified.envelope, retain=True, done=done)
 
     def tasks(self, message: Tasks) -> None:
         self._say(self._topics.of(Kind.TASKS), message, retain=True)
@@ -108,7 +118,7 @@ class Publisher:
         topic = self._topics.of(Kind.PLAN, task, kind)
         if not self._link.connected:
             return
-        self._publish_large(task, "plan", topic, self._seal(topic, message))
+        self._publish_large(task, Kind.PLAN, topic, self._seal(topic, message))
         if message.spec.normalise == "fleet" and self._kinds.get(task) is not kind:
             self._kinds[task] = kind
             for other in set(PlanKind) - {kind}:
@@ -144,9 +154,9 @@ class Publisher:
 
     def no_model(self, task: str, version: int, done: Done | None = None) -> None:
         """done: the MQTT broker has forgotten it."""
-        self._link.publish(self._topics.of(Kind.CHANGE, task, version), b"", retain=True)
+        self._publish(Kind.CHANGE, self._topics.of(Kind.CHANGE, task, version), b"", retain=True)
         topic = self._topics.of(Kind.MODEL, task, version)
-        self._link.publish(topic, b"", retain=True, done=done)
+        self._publish(Kind.MODEL, topic, b"", retain=True, done=done)
 
     def nothing(self, left: Leftover, done: Done) -> None:
         """done: the MQTT broker has forgotten what it held of a removed task."""
@@ -160,7 +170,7 @@ class Publisher:
 
     def _no_plan(self, task: str, kind: PlanKind, done: Done | None = None) -> None:
         topic = self._topics.of(Kind.PLAN, task, kind)
-        self._link.publish(topic, b"", retain=True, done=done)
+        self._publish(Kind.PLAN, topic, b"", retain=True, done=done)
 
     def forget_task(self, task: str) -> None:
         """The task is no more: a version of another one of its name is another model."""
@@ -198,26 +208,43 @@ class Publisher:
         change = None
         if sealed.change is not None:
             topic, change = self._topics.of(Kind.CHANGE, task, version), len(sealed.change)
-            self._publish_large(task, "change", topic, sealed.change)
+            self._publish_large(task, Kind.CHANGE, topic, sealed.change)
         topic = self._topics.of(Kind.MODEL, task, version)
-        if self._publish_large(task, "model", topic, sealed.model):
+        if self._publish_large(task, Kind.MODEL, topic, sealed.model):
             self._models[task] = Retained(version, len(sealed.model), change)
             then(self._models[task])
 
     def _say(self, topic: str, message: OfEpoch, *, retain: bool = False) -> None:
         if self._link.connected:
-            self._link.publish(topic, self._seal(topic, message), retain=retain)
+            self._publish(kind_of(message), topic, self._seal(topic, message), retain=retain)
 
     def _seal(self, topic: str, message: OfEpoch) -> bytes:
         dated = replace(message, epoch=self.epoch)
         return envelope.seal(dated, self._topics.bound(topic), self._key)
 
-    def _publish_large(self, task: str, what: str, topic: str, message: bytes) -> bool:
+    def _publish_large(self, task: str, kind: Kind, topic: str, message: bytes) -> bool:
         """Retain what may be larger than the MQTT broker takes. False: not connected."""
-        return self._link.publish(
+        return self._publish(
+            kind,
             topic,
             message,
             retain=True,
-            done=lambda: self._holding.passed(task, what),
-            cut=lambda: self._holding.cut(task, what, len(message)),
+            done=lambda: self._holding.passed(task, kind.word),
+            cut=lambda: self._holding.cut(task, kind.word, len(message)),
         )
+
+    def _publish(
+        self,
+        kind: Kind,
+        topic: str,
+        message: bytes,
+        *,
+        retain: bool = False,
+        done: Done | None = None,
+        cut: Done | None = None,
+    ) -> bool:
+        """Hand a message to the link, and count its bytes. False: not connected."""
+        handed = self._link.publish(topic, message, retain=retain, done=done, cut=cut)
+        if handed:
+            self._count(counted.sent(kind), publish_size(topic, len(message)))
+        return handed

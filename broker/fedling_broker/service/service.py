@@ -28,6 +28,7 @@ from fedling_broker.store.devices import Devices
 from fedling_broker.store.rounds import PlanRow
 from fedling_broker.store.store import Epoch, Store
 from fedling_broker.store.tasks import TaskRow
+from fedling_protocol.net.framing import publish_size
 from fedling_protocol.net.ports import Done, MakeLink, Will
 from fedling_protocol.net.tcpinfo import Traffic
 from fedling_protocol.runtime import mishaps
@@ -36,6 +37,7 @@ from fedling_protocol.runtime.halts import Halts
 from fedling_protocol.runtime.loop import Clock
 from fedling_protocol.runtime.recovery import Recovery
 from fedling_protocol.runtime.worker import Worker
+from fedling_protocol.wire import counted
 from fedling_protocol.wire.identity import SigningKey
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.limits import MAX_SMALL, TESTED_SIZE
@@ -98,7 +100,8 @@ class Service:
         self._notices: dict[str, Mapping[str, Notice]] = {}  # by who gives them
         self._status = ports.status
         holding = Holding(clock, ports.draw, partial(self._note, "held"))
-        self.publisher = Publisher(self.link, ports.compute, config.topics, key, holding)
+        link, count = self.link, self.counters.count
+        self.publisher = Publisher(link, ports.compute, config.topics, key, holding, count)
         trust = Trust(config.topics, config.root_key, self._largest)
         self.inbox = Inbox(clock, trust, self.counters)
         devices = Devices(store.database, config.topics)
@@ -354,6 +357,8 @@ class Service:
         except Exception as error:  # noqa: BLE001 (the boundary of a message)
             self.inbox.refusals.fault(topic, error)
         else:
+            size = publish_size(topic, len(payload))
+            self.counters.count(counted.received(received.address.kind), size)
             self._waiting += len(payload)
             self.turns.run(partial(self._take, take, received, payload))
 

@@ -31,7 +31,7 @@ NORM_ONE = 1 << 16  # norms and mu travel in 2^-16
 SIMULATION = "simulation"  # the table that only fedling-sim reads
 JOINS_IN_SECOND = 100  # of devices that have a place, when their joins are spread
 MAX_USUAL_SPREAD_S = 60
-USUAL_BITS = 0.5  # of an update for each parameter
+USUAL_BITS = 1.0  # of an update for each parameter
 USUAL_TARGET = 256  # bytes: an update of a small model is as small as all messages around it
 ENVELOPE_ROOM = 256  # bytes of a plan's message beside its payload
 
@@ -276,7 +276,7 @@ class CompressionTable:
 
     bits: float | None = setting(
         None,
-        help="so many bits for each parameter of the model; by default half a bit, and 256 bytes at"
+        help="so many bits for each parameter of the model; by default one bit, and 256 bytes at"
         " least",
         unit="bits",
         low=1 / 64,

@@ -84,7 +84,7 @@ def test_parse_task_with_all_that_training_can() -> None:
     [
         ([5, 2], "", None),  # 57 parameters: 128 bytes
         ([100, 2], "", 256),  # 1,102
-        ([1000, 2], "", 688),  # 11,002 * .5 / 8, rounded up
+        ([1000, 2], "", 1376),  # 11,002 / 8, rounded up
         ([1000, 2], "bits = 2", 2751),
         ([1000, 2], "bits = 0.02", 28),
         ([5, 2], "bits = 0.02", 12),

@@ -16,7 +16,7 @@ from tests.support.hand_fleet import COMMAND, HandFleet
 
 NOWHERE = 1  # a port that nobody listens on
 
-# A line of each verb; `run` and `enroll` have tests of their own, and `stream new` has no state.
+# A line of each verb; `run` and `enroll` have tests of their own, and `stream` has no state.
 LINES = {
     "init": ["init"],
     "status": ["status"],
@@ -64,7 +64,13 @@ def run(root: Root, names: Iterable[str]) -> dict[str, Ended]:
 
 
 def test_every_verb_has_a_line() -> None:
-    assert set(as_root.verbs(build_parser())) == {*LINES, "run", "enroll", "stream new"}
+    assert set(as_root.verbs(build_parser())) == {
+        *LINES,
+        "run",
+        "enroll",
+        "stream add",
+        "stream new",
+    }
 
 
 def test_no_verb_leaves_a_file_of_roots(agent: Agent, root: Root) -> None:

@@ -77,6 +77,7 @@ class GiveUp:
 
 
 Action = Connect | Ask | Keep | GiveUp
+WRONG_TOKEN = "if the token may be old, or its port wrong ([enrolment] in broker.toml)"
 INVITE = "the operator makes a token with: fedling-broker device invite"
 WORDS: Mapping[str, str] = {
     EnrolReason.TOKEN_UNKNOWN: f"the fleet knows no such token; {INVITE}",
@@ -115,7 +116,7 @@ def step(state: State, event: Event) -> tuple[State, Action]:
         case Lost(reason):
             if state.connections < CONNECTIONS:
                 return _connect(state)
-            return state, GiveUp(f"{reason}; if the token may be old: {INVITE}")
+            return state, GiveUp(f"{reason}; {WRONG_TOKEN}: {INVITE}")
         case Silence(disbelieved):
             return _again(replace(state, disbelieved=disbelieved or state.disbelieved))
         case Answered(answer):

@@ -99,7 +99,7 @@ def test_mute_aggregator_is_told_from_a_broker_that_is_not_there() -> None:
     assert isinstance(mute, GiveUp)
     assert isinstance(gone, GiveUp)
     assert "does `fedling-broker serve` run?" in mute.words
-    assert gone.words.startswith("no route; if the token may be old")
+    assert gone.words.startswith("no route; if the token may be old, or its port wrong")
 
 
 def test_machine_is_pure() -> None:

@@ -369,7 +369,10 @@ def _add_authority(verbs: Verbs) -> None:
     certify.add_argument("owner", help="whose key it is: a device's id, or aggregator")
     certify.add_argument("key", help="the public key, 64 hexadecimal digits")
     _add_name(certify)
-    certify.add_argument("--to", type=Path, required=True, metavar="FILE", help="the file to write")
+    certify.add_argument(
+        "--to", type=Path, required=True, metavar="FILE",
+        help="the file to write; one that is there is not replaced",
+    )  # fmt: skip
     rotate = verbs.add(
         "rotate",
         "put another key in the place of one, and certify again what hangs on it",

@@ -132,6 +132,12 @@ def _add_service(verbs: Verbs) -> None:
         "--log", default="info", choices=["debug", "info", "warning", "error"],
         help="the least level that is logged on standard error (default: %(default)s)",
     )  # fmt: skip
+    status = verbs.add(
+        "status",
+        "one screen: what the fleet does, what hinders it, what is soon due",
+        json=True,
+    )
+    add_limit(status, "devices")
     verbs.add(
         "check",
         "check configuration, keys, tasks and the MQTT broker, and tell what was counted",

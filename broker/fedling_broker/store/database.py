@@ -246,6 +246,11 @@ SCHEMA_11 = """
 ALTER TABLE tls_certificates ADD COLUMN invited INTEGER NOT NULL DEFAULT 0;
 """
 
+SCHEMA_12 = """
+-- backup_s: when the last whole backup was made, Unix time; 0: never
+INSERT INTO meta VALUES ('backup_s', 0);
+"""
+
 TABLES = Tables(
     first=2,
     steps=(
@@ -259,6 +264,7 @@ TABLES = Tables(
         SCHEMA_9,
         SCHEMA_10,
         SCHEMA_11,
+        SCHEMA_12,
     ),
     converter="fedling-broker serve",
     mender="end `serve` and put a backup back: fedling-broker restore FILE --replace",

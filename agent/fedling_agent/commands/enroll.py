@@ -176,7 +176,7 @@ def _enrol(place: _Place, token: Token, args: argparse.Namespace) -> tuple[Ident
         place.file, place.own, token, kept.granted, place.state, place.state_dir
     )
     with writing(str(place.file)):
-        place.file.parent.mkdir(parents=True, exist_ok=True)
+        ownership.make_folder_for_services(place.file.parent)
         durable.write_file(place.file, text.encode(), READABLE, exact=True)  # for the service
     with place.acting(), lock.exclusive(place.state, PROGRAM):
         _try_out(place, me)

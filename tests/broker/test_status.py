@@ -30,7 +30,7 @@ def test_all_of_a_fleet_is_what_other_commands_say(here: Here, mosquitto: Mosqui
     assert {*found["certificates"]} == {"aggregator", "authority"}
     assert found["state_bytes"] > 0
     said = here("status")
-    assert "test, 3 devices, 1 here, 1 tasks" in said
+    assert "test, 3 devices, 1 here, 1 task\n" in said
     assert IDS[0] in said
     assert "training" in said
     assert "tiny" in said

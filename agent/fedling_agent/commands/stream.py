@@ -87,12 +87,12 @@ def _propose(file: str, name: str) -> _Definition:
     name = name or _name_of(file)
     if not is_name(name):
         raise BadInput(f"--name {name}: allowed: [a-z0-9][a-z0-9-]{{0,31}}")
-    with source.opened(file) as given:
-        lines = list(islice(given.all(), MOST_ROWS + 1))
+    with source.opened(file) as table:
+        lines = list(islice(table.all(), MOST_ROWS + 1))
     found = propose(lines, name)
     options = [f"--{word} NAME" for word in found.lacks]
     ingest = " ".join(["fedling-agent ingest", name, shlex.quote(file), *options])
-    return _Definition(found.stream, found.toml(given.name), ingest, proposed=True)
+    return _Definition(found.stream, found.toml(table.name), ingest, proposed=True)
 
 
 def _read(file: Path, name: str) -> _Definition:

@@ -9,7 +9,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from fedling_broker.authority.roles import OFFICES
+from fedling_broker.authority.roles import DAY_S, OFFICES
 from fedling_broker.commands import ages, backup, device, installation, states, task
 from fedling_broker.config import Config
 from fedling_broker.store.database import PROGRAM
@@ -113,6 +113,7 @@ def _tell(
     well = output.paint("ok", output.GREEN)
     here = [one for one in (said or {}).values() if one.code is not StateCode.OFFLINE]
     known = "" if said is None else f", {len(here)} here"
+    tasks = _count(len(fleet.tasks), "task")
     until = [f"{one} until {day(s) if s else 'for ever'}" for one, s in fleet.certificates.items()]
     mqtt = found.file.mqtt
     way = f"{mqtt.address}, {'TLS' if mqtt.tls else 'unencrypted'}"
@@ -120,7 +121,7 @@ def _tell(
     disk = f"{output.size(fleet.state_bytes)}, {output.size(fleet.free_bytes)} are free"
     output.print_pairs(
         [
-            ("fleet", f"{fleet.fleet}, {devices} devices{known}, {len(fleet.tasks)} tasks"),
+            ("fleet", f"{fleet.fleet}, {_count(devices, 'device')}{known}, {tasks}"),
             ("aggregator", serve),
             ("MQTT broker", f"{wrong}  {fault}" if fault else f"{well}  {way}"),
             ("keys", ", ".join(until)),
@@ -135,5 +136,9 @@ def _tell(
 def _age(backup_s: int, now_s: int) -> str:
     if not backup_s:
         return "never: fedling-broker backup FILE"
-    days = max(0, now_s - backup_s) // 86_400
-    return f"{moment(backup_s)}, {days} days ago"
+    days = max(0, now_s - backup_s) // DAY_S
+    return f"{moment(backup_s)}, {_count(days, 'day')} ago"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"

@@ -240,6 +240,17 @@ CREATE TABLE tls_certificates (
 CREATE INDEX tls_certificates_by_owner ON tls_certificates (owner);
 """
 
+SCHEMA_11 = """
+-- invited: asked for with a token that was not used by this device before, so that the operator
+-- meant it to have another key
+ALTER TABLE tls_certificates ADD COLUMN invited INTEGER NOT NULL DEFAULT 0;
+"""
+
+SCHEMA_12 = """
+-- backup_s: when the last whole backup was made, Unix time; 0: never
+INSERT INTO meta VALUES ('backup_s', 0);
+"""
+
 TABLES = Tables(
     first=2,
     steps=(
@@ -252,6 +263,8 @@ TABLES = Tables(
         SCHEMA_8,
         SCHEMA_9,
         SCHEMA_10,
+        SCHEMA_11,
+        SCHEMA_12,
     ),
     converter="fedling-broker serve",
     mender="end `serve` and put a backup back: fedling-broker restore FILE --replace",

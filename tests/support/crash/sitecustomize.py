@@ -91,7 +91,11 @@ def wrap_durable(durable: ModuleType) -> None:
     before(durable, "remove_files", lambda _paths: "remove_files")
     for name in ("commit", "forget_deleted"):
         before(durable, name, lambda _connection, _name=name: _name)
-    after(durable, "_write_temporary", lambda _made, path, *_: f"half of {os.path.basename(path)}")
+    after(
+        durable,
+        "_write_temporary",
+        lambda _made, path, *_, **__: f"half of {os.path.basename(path)}",
+    )
     after(durable, "_write_behind", lambda _none, _handle, path, *_: f"half of {path.name}")
 
 

@@ -34,10 +34,12 @@ REFUSED = {
     "TLSV1_ALERT_DECRYPT_ERROR": "the MQTT broker's log says why",
 }
 
-NOT_TLS = "what answers on mqtt.port speaks no TLS: take the port for TLS, mostly 8883"
+NOT_TLS = (
+    "what answers on mqtt.port speaks no TLS: take the port for TLS, mostly 8883, of WebSockets 443"
+)
 UNFINISHED = (
     "the connection was closed in the middle of the TLS handshake: is mqtt.port the one for TLS "
-    "(mostly 8883), and has the MQTT broker a certificate there?"
+    "(mostly 8883, of WebSockets 443), and has the MQTT broker a certificate there?"
 )
 
 

@@ -271,6 +271,7 @@ def test_what_the_owner_wrote_stays(fleet: HandFleet, board: Board) -> None:
     board.file.write_text(
         f'# mine\nfleet = "home"\nroot_key = "{"0" * 64}"\n'
         'tasks = ["watch"]\n\n[mqtt]\nhost = "localhost"  # of before\nkeepalive_s = 77\n'
+        'websocket_path = "/mqtt"\n'
         "[policy]\nbattery = 40  # half\n"
     )
     board.enroll(fleet.invite())
@@ -282,6 +283,7 @@ def test_what_the_owner_wrote_stays(fleet: HandFleet, board: Board) -> None:
     mqtt = found["mqtt"]
     assert isinstance(mqtt, dict)
     assert (mqtt["keepalive_s"], mqtt["host"]) == (77, "127.0.0.1")
+    assert "websocket_path" not in mqtt  # the way of before; a token's is MQTT over TLS
 
 
 def test_mqtt_broker_of_the_owners_stays_theirs(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from fedling_protocol.common_settings import MqttSettings
 from fedling_protocol.moments import moment
 from fedling_protocol.net import credentials, tls, tls_files
 from fedling_protocol.net.link import REVOKED_S
-from fedling_protocol.net.tls_faults import MISSING, NO_TLS, OLD, REFUSED, Shown, sentence
+from fedling_protocol.net.tls_faults import MISSING, NO_TLS, NOT_TLS, OLD, REFUSED, Shown, sentence
 from fedling_protocol.net.transport import PLAIN
 from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.settings import SettingsError
@@ -64,7 +64,7 @@ def mosquitto(directory: Path, settings: list[str]) -> Iterator[int]:
 def test_tls_at_a_plain_port(loop: Loop, authority: Authority, tmp_path: Path) -> None:
     with mosquitto(tmp_path, []) as port:
         said = reason(loop, port, trusting(authority))
-    assert "is mqtt.port the one for TLS (mostly 8883)" in said
+    assert "is mqtt.port the one for TLS (mostly 8883, of WebSockets 443)" in said
 
 
 def test_plain_at_a_port_of_tls(loop: Loop, authority: Authority, tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_other_servers_speak_no_tls(loop: Loop, authority: Authority, says: byte
 
     with FakeBroker(talk) as other:
         said = reason(loop, other.port, trusting(authority))
-    assert said == "what answers on mqtt.port speaks no TLS: take the port for TLS, mostly 8883"
+    assert said == NOT_TLS
 
 
 def test_port_that_closes_at_once(loop: Loop, authority: Authority) -> None:

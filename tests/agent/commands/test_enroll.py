@@ -6,6 +6,7 @@ import stat
 import subprocess
 import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from tests.support.crash import sitecustomize as crash
 from tests.support.hand_authority import ROOT
 from tests.support.hand_fleet import COMMAND, HandFleet, OwnFleet
 from tests.support.waiting import PATIENCE_S
+from tests.support.websockets import Unwrapper
 
 SECRETS = (KEY_FILE, SECRET_FILE, tls_pair.PAIR_FILE, "store.db")
 CRASH = Path(crash.__file__).parent
@@ -286,14 +288,16 @@ def test_what_the_owner_wrote_stays(fleet: HandFleet, board: Board) -> None:
     assert "websocket_path" not in mqtt  # the way of before; a token's is MQTT over TLS
 
 
-def test_mqtt_broker_of_the_owners_stays_theirs(tmp_path: Path) -> None:
+@pytest.mark.parametrize("path", ["", "/mqtt"])
+def test_mqtt_broker_of_the_owners_stays_theirs(tmp_path: Path, path: str) -> None:
     """The token certifies the device's key; the way there, and who goes it, are the owner's."""
-    with OwnFleet(tmp_path / "fleet") as fleet:
+    with OwnFleet(tmp_path / "fleet") as fleet, closing(Unwrapper(fleet.mosquitto.port)) as web:
         board = Board(tmp_path / "board", fleet)
         password = board.file.parent / "password"
         password.write_text("sesame")
         password.chmod(0o600)
-        keys = f'host = "127.0.0.1"\nport = {fleet.mosquitto.port}\nuser = "pi"\n'
+        port = web.port if path else fleet.mosquitto.port
+        keys = f'host = "127.0.0.1"\nport = {port}\nuser = "pi"\nwebsocket_path = "{path}"\n'
         mqtt = f'[mqtt]\n{keys}password_file = "password"\n'
         board.file.write_text(f'fleet = "home"\nroot_key = "{"0" * 64}"\n{mqtt}')
         assert "enrolled in home as kitchen" in board.enroll(fleet.invite(), "--name", "kitchen")

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from fedling_protocol.common_settings import MqttSettings
 from fedling_protocol.net import mqtt as library
 from fedling_protocol.net import tls, upgrade, websocket
+from fedling_protocol.net.tls import TlsError
 from fedling_protocol.net.transport import PLAIN
 from fedling_protocol.net.websocket import Closed, WebSocket
 from fedling_protocol.runtime.loop import Loop
@@ -133,6 +134,29 @@ def test_recv_holds_nothing_back_that_no_selector_would_tell_of() -> None:
     line.turn(line.peer.answer() + frame(b"x" * 100_000) + frame(b"y" * 7))
     until(lambda: line.transport.handshake() is None, lambda _: None)
     assert line.hear(50) == b"x" * 100_000 + b"y" * 7
+
+
+@pytest.mark.parametrize("error", [TlsError("it was revoked"), ConnectionResetError("reset")])
+def test_fault_below_is_told_and_not_taken_for_the_end(
+    error: OSError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """paho gives no bytes, as at an end, for whatever is a ConnectionError."""
+    line = Line().open()
+
+    def recv(_count: int) -> bytes:
+        raise error
+
+    monkeypatch.setattr(line.drip, "recv", recv)
+    with pytest.raises(type(error), match=str(error)):
+        line.transport.recv(65_536)
+
+
+def test_end_below_in_the_middle_of_a_frame_is_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = Line().open()
+    line.turn(frame(b"x" * 100)[:50])
+    assert line.hear() == b""
+    monkeypatch.setattr(line.drip, "recv", lambda _count: b"")
+    assert line.transport.recv(65_536) == b""
 
 
 def test_what_came_before_the_close_is_heard_before_it() -> None:

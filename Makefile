@@ -110,7 +110,7 @@ clean: ## remove all that the other targets have made
 	"$(PYTHON)" -m venv .venv-packages
 
 tools:
-	@$(NEED) mosquitto boards clang processors
+	@$(NEED) mosquitto nginx boards clang processors
 	@$(NEED) fuzzer
 
 # --- the parts of check ----------------------------------------------------------------------

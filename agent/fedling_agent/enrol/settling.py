@@ -72,7 +72,7 @@ def config_text(
     return text
 
 
-_REPLACED = ("allow_plaintext", "password_file", "topic_root")
+_REPLACED = ("allow_plaintext", "password_file", "topic_root", "websocket_path")
 
 
 def _mqtt(token: Token, granted: Granted, state: Path) -> dict[str, Value]:

@@ -46,9 +46,10 @@ class Words:
 
 
 CONFIGURED = Words(
-    "what answers on mqtt.port speaks no TLS: take the port for TLS, mostly 8883",
+    "what answers on mqtt.port speaks no TLS: take the port for TLS, mostly 8883, of WebSockets "
+    "443",
     "the connection was closed in the middle of the TLS handshake: is mqtt.port the one for TLS "
-    "(mostly 8883), and has the MQTT broker a certificate there?",
+    "(mostly 8883, of WebSockets 443), and has the MQTT broker a certificate there?",
     "set mqtt.certificate_file and mqtt.key_file",
     "is this its port for MQTT over TLS, and has it a certificate? If it asks for one of this end, "
     "set mqtt.certificate_file and mqtt.key_file",

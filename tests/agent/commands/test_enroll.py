@@ -9,7 +9,7 @@ import subprocess
 import threading
 import tomllib
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from socketserver import BaseRequestHandler, ThreadingTCPServer
 
@@ -30,6 +30,7 @@ from tests.support.guarded import TOPICS
 from tests.support.hand_authority import ROOT
 from tests.support.hand_fleet import COMMAND, HandFleet, OwnFleet
 from tests.support.waiting import PATIENCE_S
+from tests.support.websockets import Unwrapper
 
 SECRETS = (KEY_FILE, SECRET_FILE, tls_pair.PAIR_FILE, "store.db")
 CRASH = Path(crash.__file__).parent
@@ -343,6 +344,7 @@ def test_what_the_owner_wrote_stays(fleet: HandFleet, board: Board) -> None:
     board.file.write_text(
         f'# mine\nfleet = "home"\nroot_key = "{"0" * 64}"\n'
         'tasks = ["watch"]\n\n[mqtt]\nhost = "localhost"  # of before\nkeepalive_s = 77\n'
+        'websocket_path = "/mqtt"\n'
         "[policy]\nbattery = 40  # half\n"
     )
     board.enroll(fleet.invite())
@@ -354,16 +356,19 @@ def test_what_the_owner_wrote_stays(fleet: HandFleet, board: Board) -> None:
     mqtt = found["mqtt"]
     assert isinstance(mqtt, dict)
     assert (mqtt["keepalive_s"], mqtt["host"]) == (77, "127.0.0.1")
+    assert "websocket_path" not in mqtt  # the way of before; a token's is MQTT over TLS
 
 
-def test_mqtt_broker_of_the_owners_stays_theirs(tmp_path: Path) -> None:
+@pytest.mark.parametrize("path", ["", "/mqtt"])
+def test_mqtt_broker_of_the_owners_stays_theirs(tmp_path: Path, path: str) -> None:
     """The token certifies the device's key; the way there, and who goes it, are the owner's."""
-    with OwnFleet(tmp_path / "fleet") as fleet:
+    with OwnFleet(tmp_path / "fleet") as fleet, closing(Unwrapper(fleet.mosquitto.port)) as web:
         board = Board(tmp_path / "board", fleet)
         password = board.file.parent / "password"
         password.write_text("sesame")
         password.chmod(0o600)
-        keys = f'host = "127.0.0.1"\nport = {fleet.mosquitto.port}\nuser = "pi"\n'
+        port = web.port if path else fleet.mosquitto.port
+        keys = f'host = "127.0.0.1"\nport = {port}\nuser = "pi"\nwebsocket_path = "{path}"\n'
         mqtt = f'[mqtt]\n{keys}password_file = "password"\n'
         board.file.write_text(f'fleet = "home"\nroot_key = "{"0" * 64}"\n{mqtt}')
         assert "enrolled in home as kitchen" in board.enroll(fleet.invite(), "--name", "kitchen")

@@ -194,7 +194,7 @@ class Turns:
         (b"\x15\x03\x01\x00\x02\x02\x46", "no MQTT broker, TLS answers"),
         (b"SSH-2.0-OpenSSH_9.2p1\r\n", "no MQTT broker, an SSH server answers"),
         (b"220 mail ESMTP\r\n", "no MQTT broker, something answers"),
-        (b"", "is this its port for plain MQTT, without TLS or websockets?"),
+        (b"", "is this its port for plain MQTT, without TLS or WebSockets?"),
     ],
 )
 def test_what_is_no_mqtt_broker_is_told(loop: Loop, answer: bytes, says: str) -> None:

@@ -25,6 +25,7 @@ from fedling_protocol.moments import moment
 from fedling_protocol.net import credentials, tls, tls_files
 from fedling_protocol.net.link import REVOKED_S
 from fedling_protocol.net.tls_faults import (
+    CONFIGURED,
     MISSING,
     NO_TLS,
     OLD,
@@ -72,7 +73,7 @@ def mosquitto(directory: Path, settings: list[str]) -> Iterator[int]:
 def test_tls_at_a_plain_port(loop: Loop, authority: Authority, tmp_path: Path) -> None:
     with mosquitto(tmp_path, []) as port:
         said = reason(loop, port, trusting(authority))
-    assert "is mqtt.port the one for TLS (mostly 8883)" in said
+    assert "is mqtt.port the one for TLS (mostly 8883, of WebSockets 443)" in said
 
 
 def test_plain_at_a_port_of_tls(loop: Loop, authority: Authority, tmp_path: Path) -> None:
@@ -91,7 +92,7 @@ def test_other_servers_speak_no_tls(loop: Loop, authority: Authority, says: byte
 
     with FakeBroker(talk) as other:
         said = reason(loop, other.port, trusting(authority))
-    assert said == "what answers on mqtt.port speaks no TLS: take the port for TLS, mostly 8883"
+    assert said == CONFIGURED.no_tls
 
 
 def test_port_that_closes_at_once(loop: Loop, authority: Authority) -> None:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 LEAST_SHARE = 0.2  # of many schedules suffer each fault
 OFTEN = 0.25  # how many schedules have a fault at a random time, whatever else is in them
+CUT = 0.4  # of the uploads, by a partition
+LOSS = 0.25  # of the trainings and uploads, with the examples or the place that they are for
 
 
 class Fault(StrEnum):
@@ -136,7 +138,7 @@ class Faults:
     def may_cut(self, device: Device, lasts_ms: int) -> None:
         """An upload begins that lasts so long: a partition in it, or before its receipt."""
         world = self.world
-        if world.faulty and world.random() < OFTEN:
+        if world.faulty and world.random() < CUT:
             world.after(world.between(0, 2 * lasts_ms), self.hit, self.disconnect, device)
 
     def conditions(self, device: Device) -> None:
@@ -161,7 +163,7 @@ class Faults:
     def may_lose(self, device: Device, lasts_ms: int) -> None:
         """A training or an upload begins that lasts so long: the device loses what it is for."""
         world = self.world
-        if world.faulty and world.random() < OFTEN:
+        if world.faulty and world.random() < LOSS:
             loss = world.choose(self.erase, self.revoke)
             world.after(world.between(0, 2 * lasts_ms), self.hit, loss, device)
 

@@ -16,6 +16,10 @@ PATIENCE_S = 60.0  # nobody waits as long but in vain
 LOOK_S = 0.01  # between two looks
 
 
+class InVain(AssertionError):
+    """What was waited for did not come."""
+
+
 def until(
     condition: Callable[[], object],
     turn: Callable[[float], object] = time.sleep,
@@ -31,7 +35,8 @@ def until(
     """
     late = time.monotonic() + patience_s
     while not condition():
-        assert time.monotonic() < late, f"waited {patience_s:.0f} s in vain; {says()}"
+        if time.monotonic() >= late:
+            raise InVain(f"waited {patience_s:.0f} s in vain; {says()}")
         turn(look_s)
 
 

@@ -2,7 +2,8 @@
 
 python -m tests.support.outages.run SEED CUTS KILLS SPELLS [aggregator] [device]
 
-The names are of those whose disks forget what is to be synced.
+The names are of those whose disks forget what is to be synced. Ends with STANDS_STILL if the
+federation does not go on.
 """
 
 import dataclasses
@@ -12,13 +13,20 @@ import sys
 from tests.support.crash import scratch
 from tests.support.outages.campaign import play
 from tests.support.outages.disk import own_mounts
+from tests.support.waiting import InVain
+
+STANDS_STILL = 3
 
 
 def main() -> None:
     seed, cuts, kills, spells = map(int, sys.argv[1:5])
     own_mounts()
     with scratch.directory() as directory:
-        result = play(directory / "federation", seed, cuts, kills, spells, sys.argv[5:])
+        try:
+            result = play(directory / "federation", seed, cuts, kills, spells, sys.argv[5:])
+        except InVain as error:
+            print(error, file=sys.stderr)
+            sys.exit(STANDS_STILL)
     worst = max(recovery.seconds for recovery in result.recoveries)
     print(json.dumps(dataclasses.asdict(result.judgement) | {"worst_recovery_s": worst}))
 

@@ -1,5 +1,6 @@
 """Power cuts, kills, bad disks of three machines, one after another, when a seed says so."""
 
+import sys
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ EARLY = 0.2  # of them
 LONGEST_S = 2.0  # a spell
 LATEST_S = 0.6  # after a recovery, or after the start that is interrupted
 ASK_S = 0.05
+TELL = 20  # outages, then a line on how far it is
 ROUNDS_AFTER = 2  # that have to be held when all is over
 BEHIND_S = (0.0, 0.002, 0.01, 0.05)  # what was said, most of the moments lie so close
 
@@ -113,6 +115,8 @@ def _suffer(federation: Federation, outages: Sequence[Outage], recoveries: list[
         _strike(federation, outage)
         if number + 1 == len(outages) or not outages[number + 1].early:
             recoveries.append(_recover(federation, outage))
+        if (number + 1) % TELL == 0:
+            print(f"{number + 1} of {len(outages)} outages", file=sys.stderr)
     _hold_rounds(federation)
     codes = federation.stop()
     assert set(codes) == {Exit.OK}, f"{codes}\n{federation.logs()}"

@@ -9,7 +9,8 @@ include native/flags.mk
 export PYTHON ?= python3
 BIN    := .venv/bin
 NEED   := packaging/need
-JOBS   ?= 2
+# Twice the cores: half of the time a test waits, for a disk, a process, an answer that must not come.
+JOBS   ?= $(shell echo $$((2 * $$(nproc))))
 export PATH := $(PATH):/usr/sbin:/sbin
 
 # Two makes in one tree take turns when they install or build.
@@ -34,11 +35,13 @@ demo-boards: .venv/built ## the same integers on six Cortex-M boards in QEMU; ne
 	@$(NEED) boards
 	$(BIN)/fedling-sim board selftest
 
-test: build tools ## the tests, without the long ones; JOBS=4 on four processes, ARGS="tests/agent -k session" some of them
-	$(BIN)/pytest -n $(JOBS) --dist worksteal -m "not long" $(ARGS)
+test: build tools ## the tests, without the long ones; JOBS=8 on eight processes, ARGS="tests/agent -k session" some of them
+	PYTEST_DEBUG_TEMPROOT=$$($(BIN)/python -m tests.support.memory) \
+	    $(BIN)/pytest -n $(JOBS) --dist worksteal -m "not long" $(ARGS)
 
 test-long: build tools ## the matrix of builds, the fuzzers, 3,000 random schedules
-	$(BIN)/pytest -n $(JOBS) --dist worksteal -m long $(ARGS)
+	PYTEST_DEBUG_TEMPROOT=$$($(BIN)/python -m tests.support.memory) \
+	    $(BIN)/pytest -n $(JOBS) --dist worksteal -m long $(ARGS)
 
 test-all: test test-long ## both
 

@@ -113,12 +113,12 @@ def nodes_in(text: str) -> list[tuple[ast.AST, bool]]:
         node, for_types = nodes.pop()
         if isinstance(node, ast.Import | ast.ImportFrom | ast.Call):
             found.append((node, for_types))
+        run: list[ast.stmt] = []  # below `else:`
         only = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-        orelse = node.orelse if only else []
-        nodes += [
-            (child, for_types or (only and child not in orelse))
-            for child in ast.iter_child_nodes(node)
-        ]
+        if isinstance(node, ast.If):
+            run = node.orelse
+        for child in ast.iter_child_nodes(node):
+            nodes.append((child, for_types or (only and child not in run)))
     return found
 
 

@@ -53,8 +53,10 @@ test-packages: build tools .venv-packages/bin/pip ## what runs on a device, with
 	$(LOCK) $(BIN)/pip wheel --quiet --no-build-isolation --no-deps --wheel-dir dist/packages .
 	packaging/test-packages .venv-packages/bin "$$(echo dist/packages/*.whl)" $(JOBS) $(SET)
 
+# What is missing is installed first: two installations at once would be in each other's way.
 check: ## formatters, linters, types, C warnings, sizes, architecture, documents, systemd units
-	@$(MAKE) --no-print-directory --keep-going $(CHECKS)
+	@$(NEED) compiler python gcc boards systemd-analyze
+	@$(MAKE) --no-print-directory --keep-going --jobs=$(JOBS) --output-sync=target $(CHECKS)
 	@echo "check: clean"
 
 # Each bench/NAME.py but report.py is one bench: it prints a table, writes bench/results/NAME.json.

@@ -9,7 +9,9 @@ include native/flags.mk
 export PYTHON ?= python3
 BIN    := .venv/bin
 NEED   := packaging/need
-JOBS   ?= 2
+# Two on a core: half of the time a test waits, for a disk, a process, an answer that must not come.
+# Not where cores are many: each has some 150 MB.
+JOBS   ?= $(shell n=$$(nproc); echo $$((n < 8 ? 2 * n : n)))
 export PATH := $(PATH):/usr/sbin:/sbin
 
 # Two makes in one tree take turns when they install or build.
@@ -34,11 +36,13 @@ demo-boards: .venv/built ## the same integers on six Cortex-M boards in QEMU; ne
 	@$(NEED) boards
 	$(BIN)/fedling-sim board selftest
 
-test: build tools ## the tests, without the long ones; JOBS=4 on four processes, ARGS="tests/agent -k session" some of them
-	$(BIN)/pytest -n $(JOBS) --dist worksteal -m "not long" $(ARGS)
+test: build tools ## the tests, without the long ones; JOBS=8 on eight processes, ARGS="tests/agent -k session" some of them
+	PYTEST_DEBUG_TEMPROOT=$$($(BIN)/python -m tests.support.memory) \
+	    $(BIN)/pytest -n $(JOBS) --dist worksteal -m "not long" $(ARGS)
 
 test-long: build tools ## the matrix of builds, the fuzzers, 3,000 random schedules
-	$(BIN)/pytest -n $(JOBS) --dist worksteal -m long $(ARGS)
+	PYTEST_DEBUG_TEMPROOT=$$($(BIN)/python -m tests.support.memory) \
+	    $(BIN)/pytest -n $(JOBS) --dist worksteal -m long $(ARGS)
 
 test-all: test test-long ## both
 
@@ -50,8 +54,10 @@ test-packages: build tools .venv-packages/bin/pip ## what runs on a device, with
 	$(LOCK) $(BIN)/pip wheel --quiet --no-build-isolation --no-deps --wheel-dir dist/packages .
 	packaging/test-packages .venv-packages/bin "$$(echo dist/packages/*.whl)" $(JOBS) $(SET)
 
+# What is missing is installed first: two installations at once would be in each other's way.
 check: ## formatters, linters, types, C warnings, sizes, architecture, documents, systemd units
-	@$(MAKE) --no-print-directory --keep-going $(CHECKS)
+	@$(NEED) compiler python gcc boards systemd-analyze
+	@$(MAKE) --no-print-directory --keep-going --jobs=$(JOBS) --output-sync=target $(CHECKS)
 	@echo "check: clean"
 
 # Each bench/NAME.py but report.py is one bench: it prints a table, writes bench/results/NAME.json.
@@ -110,7 +116,7 @@ clean: ## remove all that the other targets have made
 	"$(PYTHON)" -m venv .venv-packages
 
 tools:
-	@$(NEED) mosquitto boards clang processors
+	@$(NEED) mosquitto nginx boards clang processors
 	@$(NEED) fuzzer
 
 # --- the parts of check ----------------------------------------------------------------------

@@ -24,7 +24,7 @@ worst_recovery_s    from the start of a process, imports included, to its first 
 worst_mending_s     from the end of a bad disk's spell to the next word: both ends try again in
                     times that grow
 
-Four minutes of CPU, as many on two cores that have nothing else to do.
+Five minutes of CPU.
 """
 
 import statistics

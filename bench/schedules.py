@@ -12,6 +12,8 @@ virtual network; a schedule costs fifty times as much.
     schedules             of machines, played to their end
     service_schedules     of services
     violations            in either; the bench ends with 1 if there is one
+    least_share_percent   of the schedules of machines that suffered the fault that is in the
+                          fewest; with 1, too, if it is below 20
     planted_bugs_found    of machines, each by the first schedule that finds it
     pairs_met             of an event and a state of a machine
     pairs_unexplained     not met, and nobody says why; of the others the reasons are listed
@@ -26,7 +28,7 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from bench.report import Report
-from tests.support.schedules.faults import Fault
+from tests.support.schedules.faults import LEAST_SHARE, Fault
 from tests.support.schedules.pairs import Pair, gaps, missing, noted
 from tests.support.schedules.planted import PLANTED
 from tests.support.schedules.violation import Violation as MachineViolation
@@ -121,9 +123,12 @@ def found(bug: str) -> int | None:
     return None
 
 
-def tell_faults(played: Played) -> None:
-    for fault in Fault:
-        print(f"{100 * played.suffered[fault] / played.schedules:5.1f} %  {fault}")
+def tell_faults(played: Played) -> float:
+    """Print the share of schedules that suffered each fault; the least, in percent."""
+    shares = {fault: 100 * played.suffered[fault] / played.schedules for fault in Fault}
+    for fault, percent in shares.items():
+        print(f"{percent:5.1f} %  {fault}")
+    return min(shares.values())
 
 
 def tell_pairs(met: Counter[Pair]) -> None:
@@ -157,7 +162,7 @@ def main() -> None:
         machines = play(report, pool, "machines", n)
         services = play(report, pool, "services", of_services)
         bugs = dict(zip(PLANTED, pool.map(found, PLANTED), strict=True))
-    tell_faults(machines)
+    least_share = tell_faults(machines)
     tell_pairs(machines.pairs)
     unmet = missing(machines.pairs)
     for state, event in unmet:
@@ -168,12 +173,13 @@ def main() -> None:
     report.figure("schedules", machines.schedules)
     report.figure("service_schedules", services.schedules)
     report.figure("violations", violations)
+    report.figure("least_share_percent", round(least_share, 1))
     report.figure("planted_bugs", len(bugs))
     report.figure("planted_bugs_found", sum(seed is not None for seed in bugs.values()))
     report.figure("pairs_met", len(machines.pairs))
     report.figure("pairs_unexplained", len(unmet))
     report.finish()
-    if violations or None in bugs.values():
+    if violations or None in bugs.values() or least_share < 100 * LEAST_SHARE:
         sys.exit(1)
 
 

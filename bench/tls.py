@@ -41,7 +41,7 @@ class End:
         self.link = MqttLink(
             loop,
             InlineWorker(loop),
-            Broker(mqtt.host, mqtt.tcp_port, mqtt.keepalive_s),
+            Broker(mqtt.host, mqtt.tcp_port, mqtt.silence_s),
             Backoff(0.01, 0.01, lambda: 1.0),
             lambda _topic: 2 * SIZE,
             partial(new_client, "bench", access.credentials),

@@ -1,6 +1,7 @@
 """Fixtures for every test."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,12 @@ from tests.support.tools import need
 # No deadline: a test says nothing about speed. In CI the same examples for the same commit.
 hypothesis.settings.register_profile("fedling", deadline=None, derandomize="CI" in os.environ)
 hypothesis.settings.load_profile("fedling")
+
+# What is ignored stays so in a child: under nohup, or behind a & in a script, it is ignored here,
+# and no service that a test starts could be ended by it. A handler is of this process alone.
+for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, lambda *_: None)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

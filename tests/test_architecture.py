@@ -5,6 +5,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -92,16 +93,39 @@ def imports_of(path: Path) -> Iterator[str]:
 
     Less typing_extensions below `if TYPE_CHECKING`: a type checker knows it by itself.
     """
-    nodes: list[tuple[ast.AST, bool]] = [(ast.parse(path.read_text(), str(path)), False)]
-    while nodes:
-        node, for_types = nodes.pop()
-        for_types |= isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-        nodes += [(child, for_types) for child in ast.iter_child_nodes(node)]
+    for node, for_types in nodes_in(path.read_text()):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
             if not (for_types and node.module == "typing_extensions"):
                 yield node.module
+
+
+@cache
+def nodes_in(text: str) -> list[tuple[ast.AST, bool]]:
+    """What may bring in a module: imports and calls, and whether only a type checker reads it.
+
+    Copies of the house differ in one file: the others are read once.
+    """
+    found: list[tuple[ast.AST, bool]] = []
+    nodes: list[tuple[ast.AST, bool]] = [(ast.parse(text), False)]
+    while nodes:
+        node, for_types = nodes.pop()
+        if isinstance(node, ast.Import | ast.ImportFrom | ast.Call):
+            found.append((node, for_types))
+        run: list[ast.stmt] = []  # below `else:`
+        only = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        if isinstance(node, ast.If):
+            run = node.orelse
+        for child in ast.iter_child_nodes(node):
+            nodes.append((child, for_types or (only and child not in run)))
+    return found
+
+
+@cache
+def name_of(call: ast.Call) -> str:
+    """What is called, as it is written."""
+    return ast.unparse(call.func)
 
 
 def wrong_imports(root: Path) -> list[str]:
@@ -212,13 +236,9 @@ def run_by(root: Path, module: str) -> Iterator[str]:
     parts = module.split(".")
     yield from (".".join(parts[:n]) for n in range(1, len(parts)))  # the packages it lies in
     file = file_of(root, module)
-    nodes: list[ast.AST] = [ast.parse(file.read_text(), str(file))] if file else []
-    while nodes:
-        node = nodes.pop()
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            nodes += node.orelse
+    for node, for_types in nodes_in(file.read_text()) if file else []:
+        if for_types:
             continue
-        nodes += ast.iter_child_nodes(node)
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
@@ -227,8 +247,8 @@ def run_by(root: Path, module: str) -> Iterator[str]:
             yield node.module
             names = [f"{node.module}.{alias.name}" for alias in node.names]
             yield from (name for name in names if file_of(root, name))
-        elif isinstance(node, ast.Call) and ast.unparse(node.func) in IMPURE_CALLS:
-            yield f"{ast.unparse(node.func)}()"
+        elif isinstance(node, ast.Call) and name_of(node) in IMPURE_CALLS:
+            yield f"{name_of(node)}()"
 
 
 def impure_ways(root: Path) -> list[str]:

@@ -16,7 +16,10 @@ from tests.broker.conftest import Here, here
 __all__ = ["here"]
 
 KEY = SigningKey.from_seed(b"k" * 32).public.hex()
-ONCE = {"fedling-broker authority take-root file"}  # a key is the last of its kind
+ONCE = {  # keys, and what vouches for them
+    "fedling-broker authority certify to",
+    "fedling-broker authority take-root file",
+}
 
 # Each with its words before the file.
 LINES = {
@@ -64,3 +67,13 @@ def test_a_file_is_replaced(here: Here, command: str) -> None:
     file.write_bytes(b"old")
     here(*LINES[command], str(file))
     assert file.read_bytes() != b"old"
+
+
+@pytest.mark.parametrize("command", sorted(ONCE))
+def test_a_file_beside_keys_is_never_replaced(here: Here, command: str) -> None:
+    here.add_task()
+    file = Path("root.key")
+    file.write_bytes(b"the last of its kind")
+    before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
+    assert "root.key: is there already" in here(*LINES[command], str(file), code=Exit.FAILED)
+    assert {path: path.read_bytes() for path in before} == before

@@ -183,7 +183,18 @@ def _add_data(verbs: Verbs) -> None:
 
 
 def _add_streams(verbs: Verbs) -> None:
-    streams = verbs.group("stream", "define what a sensor delivers", "new walk.csv")
+    streams = verbs.group("stream", "define what a sensor delivers", "add walk.csv --name wrist")
+    add = streams.add(
+        "add",
+        "give the device a stream: write its file beside agent.toml, and name it there",
+        "walk.csv --name wrist",
+        json=True,
+    )
+    add.add_argument(
+        "file", metavar="FILE",
+        help="a CSV file of the sensor, of which the definition is made, as `new` does; or a"
+        " definition, FILE.toml",
+    )  # fmt: skip
     new = streams.add(
         "new",
         "propose a stream's file from a CSV file: its columns, units and resolutions",
@@ -194,9 +205,10 @@ def _add_streams(verbs: Verbs) -> None:
         "file", nargs="?", default="-", metavar="FILE",
         help="the CSV file to look at (default -, standard input)",
     )  # fmt: skip
-    new.add_argument(
-        "--name", default="", metavar="NAME", help="the stream's name (default: the file's)"
-    )
+    for parser in (add, new):
+        parser.add_argument(
+            "--name", default="", metavar="NAME", help="the stream's name (default: the file's)"
+        )
 
 
 def _add_recordings(verbs: Verbs) -> None:

@@ -1,7 +1,14 @@
-"""`python -m fedling_broker`: the same as the command `fedling-broker`."""
+"""The program `fedling-broker`, and `python -m fedling_broker`."""
 
 import sys
 
-from fedling_broker.cli import main
+from fedling_protocol.command import entry
 
-sys.exit(main())
+
+def main() -> int:
+    """Run one command. Returns its exit code."""
+    return entry.begin("fedling_broker.cli")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

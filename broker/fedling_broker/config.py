@@ -98,6 +98,11 @@ class BrokerFile:
     retry: RetrySettings = field(default_factory=RetrySettings)  # after a full disk, too
 
     def __post_init__(self) -> None:
+        if self.mosquitto.files is not None and self.mqtt.websocket_path:
+            raise ValueError(
+                "mosquitto.files is of no use with mqtt.websocket_path: a mosquitto whose"
+                " configuration is ours has listeners for MQTT over TLS only"
+            )
         port = self.enrolment.port
         if self.mosquitto.files is not None and port in (
             self.mqtt.tcp_port,

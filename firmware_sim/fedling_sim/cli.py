@@ -27,11 +27,15 @@ MOST_PORT = 65_535
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns its exit code."""
     args = build_parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, _interrupt)  # as Ctrl-C: nothing is left behind
-    code = run(NAME, lambda: int(args.run(args)), "fedling_sim.failures", as_json=args.json)
+    code = run(NAME, lambda: _work(args), "fedling_sim.failures", as_json=args.json)
     if code == Exit.INTERRUPTED:
         print(f"{NAME}: interrupted; everything is stopped", file=sys.stderr)
     return code
+
+
+def _work(args: argparse.Namespace) -> int:
+    signal.signal(signal.SIGTERM, _interrupt)  # as Ctrl-C: nothing is left behind
+    return int(args.run(args))
 
 
 def _interrupt(_number: int, _frame: object) -> None:

@@ -10,8 +10,14 @@ from fedling_protocol.wire.names import is_host, is_ipv6, is_name
 from fedling_protocol.wire.topics import Topics
 
 PLAIN_PORT, TLS_PORT = 1883, 8883
+WEB_PORT, WEB_TLS_PORT = 80, 443  # over WebSockets
+# After so long a silence the other end is told that we live. Web servers and what balances their
+# load mostly cut what was silent for a minute (nginx: proxy_read_timeout).
+KEEPALIVE_S, WEB_KEEPALIVE_S = 300, 45
+LONGEST_PATH = 1000
 TLS_FILES = ("ca_file", "certificate_file", "key_file")  # keys of [mqtt]
 FILES = ("password_file", *TLS_FILES)
+_PATH = re.compile(r"/[!-~]*", re.ASCII)
 _NO_HOST = re.compile(r"[\s/@\[\]\0]")
 TLS_ONLY = (*TLS_FILES, "server_name")
 ELSEWHERE = (
@@ -60,6 +66,13 @@ def check_server_name(value: str) -> str | None:
     return check_host(value) if value else None
 
 
+def check_path(value: str) -> str | None:
+    """Check a value of the key `mqtt.websocket_path`."""
+    if not value or (_PATH.fullmatch(value) and "#" not in value):
+        return None
+    return "a path as it stands behind the host in a URL, as /mqtt; other letters as %C3%A4"
+
+
 def check_topic_root(value: str) -> str | None:
     """Check a value of the key `mqtt.topic_root`."""
     try:
@@ -88,12 +101,18 @@ class MqttSettings:
 
     host: str = setting(help="name or address of the MQTT broker", low=1, check=check_host)
     port: int | None = setting(
-        None, help="TCP port of the MQTT broker; by default 8883 with tls, else 1883",
+        None, help="TCP port of the MQTT broker; by default 8883 with tls, else 1883; over"
+        " WebSockets 443 with tls, else 80",
         low=1, high=65_535,
     )  # fmt: skip
-    keepalive_s: int = setting(
-        300,
-        help="after so long a silence the MQTT broker gets a sign of life",
+    websocket_path: str = setting(
+        "", help="speak MQTT over WebSockets, at this path of a web server or MQTT broker, as"
+        " /mqtt; empty: without them", high=LONGEST_PATH, check=check_path,
+    )  # fmt: skip
+    keepalive_s: int | None = setting(
+        None,
+        help="after so long a silence the MQTT broker gets a sign of life; by default 300 s, over"
+        " WebSockets 45 s, since web servers cut what was silent for a minute",
         unit="s",
         low=1,
         high=65_535,
@@ -152,7 +171,22 @@ class MqttSettings:
     @property
     def tcp_port(self) -> int:
         """The port, the given one or the usual one."""
+        if self.websocket_path:
+            return self.port or (WEB_TLS_PORT if self.tls else WEB_PORT)
         return self.port or (TLS_PORT if self.tls else PLAIN_PORT)
+
+    @property
+    def silence_s(self) -> int:
+        """The seconds of silence before a sign of life, the given ones or the usual ones."""
+        return self.keepalive_s or (WEB_KEEPALIVE_S if self.websocket_path else KEEPALIVE_S)
+
+    @property
+    def web_host(self) -> str:
+        """Write the name, and the port if it is not the usual one, as HTTP does (RFC 9110, 7.2)."""
+        name = self.proven_name.partition("%")[0].rstrip(".")  # without the zone of fe80::1%eth0
+        host = f"[{name}]" if is_ipv6(name) else name.encode("idna").decode()
+        usual = WEB_TLS_PORT if self.tls else WEB_PORT
+        return host if self.tcp_port == usual else f"{host}:{self.tcp_port}"
 
     @property
     def proven_name(self) -> str:
@@ -172,9 +206,11 @@ class MqttSettings:
     @property
     def way_there(self) -> str:
         """Write host and port, and how they are spoken with, for logs."""
+        where = f"{self.address}{self.websocket_path}"
+        where += " by WebSockets" if self.websocket_path else ""
         if self.tls:
-            return f"{self.address} by TLS"
-        return f"{self.address}, not encrypted (mqtt.tls)" if self.plaintext else self.address
+            return f"{where} {'and' if self.websocket_path else 'by'} TLS"
+        return f"{where}, not encrypted (mqtt.tls)" if self.plaintext else where
 
     def within(self, folder: Path) -> "MqttSettings":
         """The same, with relative paths taken from the folder of the configuration file."""

@@ -30,7 +30,7 @@ NOWHERE = 1  # a port that nobody listens on
 
 @pytest.fixture
 def agent(tmp_path: Path) -> Agent:
-    return Agent(tmp_path / "device", NOWHERE)
+    return Agent(tmp_path / "device", NOWHERE, apart=True)
 
 
 def change(agent: Agent, old: str, new: str) -> None:

@@ -219,6 +219,16 @@ def test_port_of_a_web_server() -> None:
             mqtt_check.run(config, DEVICE)
 
 
+def test_broker_that_retains_a_moment_after_it_acknowledges_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """NATS, if it is busy: what is missing at last is the aggregator, and nothing else."""
+    monkeypatch.setattr(probing, "WAIT_S", 1.0)
+    with FakeBroker(small_broker(late=True)) as nats:
+        (fault,) = faults(of_small_broker(nats.port))
+    assert "keys/aggregator" in fault
+
+
 def of_small_broker(port: int, tasks: tuple[str, ...] = ()) -> AgentConfig:
     mqtt = MqttSettings("127.0.0.1", port)
     return AgentConfig(fleet="test", root_key=ROOT.public.hex(), mqtt=mqtt, tasks=tasks)

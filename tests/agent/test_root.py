@@ -16,7 +16,7 @@ from tests.support.hand_fleet import COMMAND, HandFleet
 
 NOWHERE = 1  # a port that nobody listens on
 
-# A line of each verb; `run` and `enroll` have tests of their own, and `stream new` has no state.
+# A line of each verb; `run` and `enroll` have tests of their own, and `stream` has no state.
 LINES = {
     "init": ["init"],
     "status": ["status"],
@@ -64,7 +64,13 @@ def run(root: Root, names: Iterable[str]) -> dict[str, Ended]:
 
 
 def test_every_verb_has_a_line() -> None:
-    assert set(as_root.verbs(build_parser())) == {*LINES, "run", "enroll", "stream new"}
+    assert set(as_root.verbs(build_parser())) == {
+        *LINES,
+        "run",
+        "enroll",
+        "stream add",
+        "stream new",
+    }
 
 
 def test_no_verb_leaves_a_file_of_roots(agent: Agent, root: Root) -> None:
@@ -85,20 +91,23 @@ def test_service_of_roots_runs_as_who_keeps_the_state(agent: Agent) -> None:
     assert as_root.strangers(agent.state) == []
 
 
-def test_root_enrols_a_device_that_another_user_keeps(tmp_path: Path) -> None:
-    """Keys and certificates are that user's, agent.toml is root's and can be read."""
+@pytest.mark.parametrize("umask", ["022", "077"])
+def test_root_enrols_a_device_that_another_user_keeps(tmp_path: Path, umask: str) -> None:
+    """Keys and certificates are that user's, agent.toml is root's and can be read, and reached."""
     as_root.need_root()
     with as_root.open_folder() as folder, HandFleet(tmp_path / "fleet") as fleet:
-        state, file = folder / "state", folder / "agent.toml"
+        state, file = folder / "state", folder / "etc" / "fedling" / "agent.toml"
         state.mkdir(mode=0o700)
         os.chown(state, NOBODY, NOBODY)
         words = ("enroll", fleet.invite().text(), "--config", str(file), "--state", str(state))
-        said = fleet.run(*words, program=[*as_root.weak(), *COMMAND]).stdout
+        shell = ["sh", "-c", f'umask {umask}; exec "$@"', "sh"]
+        said = fleet.run(*words, program=[*shell, *as_root.weak(), *COMMAND]).stdout
         assert "enrolled in home" in said
         assert as_root.strangers(state) == []
         assert {path.name for path in state.iterdir()} >= {"tls.pem", "device.key", "ca.crt"}
         found = file.stat()
         assert (found.st_uid, found.st_mode & 0o777) == (0, 0o644)
+        assert {path.stat().st_mode & 0o777 for path in file.parents[:2]} == {0o755}
 
 
 def test_root_is_told_what_the_service_could_not_read(agent: Agent, root: Root) -> None:

@@ -25,7 +25,7 @@ def test_load_fills_in_defaults(tmp_path: Path) -> None:
     assert found.root_key == bytes.fromhex(KEY)
     assert found.file.keep_updates is KeepUpdates.FOLD
     assert (found.file.mqtt.host, found.file.mqtt.tcp_port) == ("h", 1883)
-    assert found.file.mqtt.keepalive_s == 300
+    assert found.file.mqtt.silence_s == 300
     assert found.topics.of(Kind.PLAN, "watch", PlanKind.TRAIN) == "fedling/1/home/watch/plan/train"
 
 
@@ -59,6 +59,10 @@ def test_load_of_what_init_writes(tmp_path: Path) -> None:
         (
             SMALL + 'port = 8884\n[mosquitto]\nfiles = "m"',
             ["enrolment.port = 8884", "another one than that of enrolled devices"],
+        ),
+        (
+            SMALL + 'websocket_path = "/mqtt"\n[mosquitto]\nfiles = "m"',
+            ["mosquitto.files is of no use with mqtt.websocket_path", "over TLS only"],
         ),
         (SMALL + "[retry]\nfirst_s = 50\nlongest_s = 10", ["longest_s = 10", "at least"]),
         (

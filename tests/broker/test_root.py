@@ -22,6 +22,7 @@ STATE = "broker-state"
 LINES = {
     "init": "init --fleet test --root-key closed/root.key",
     "check": "check",
+    "status": "status",
     "task add": "task add closed/tiny.toml",
     "task check": "task check closed/tiny.toml",
     "task update": "task update tiny closed/tiny.toml",

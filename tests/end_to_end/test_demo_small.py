@@ -23,10 +23,15 @@ PATIENCE_S = 120.0
 DEVICES, ROUNDS, GOAL = 5, 3, 4
 
 
-WAYS = [(small_task.DENSE, "", "fleet"), (small_task.CNN, small_task.EVERYTHING, "device")]
+WAYS = [
+    pytest.param((small_task.DENSE, "", "fleet"), id="dense"),
+    pytest.param(
+        (small_task.CNN, small_task.EVERYTHING, "device"), id="cnn", marks=pytest.mark.long
+    ),
+]
 
 
-@pytest.fixture(scope="module", params=WAYS, ids=["dense", "cnn"])
+@pytest.fixture(scope="module", params=WAYS)
 def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Record:
     """The record of a run in which devices are cut off again and again."""
     need("mosquitto")

@@ -53,10 +53,9 @@ def test_nothing_receipted_is_lost_and_nothing_counts_twice(outages: tuple[int, 
 @pytest.mark.long
 @pytest.mark.parametrize("who", ["aggregator", "device"])
 def test_a_disk_that_syncs_nothing_is_found(who: str) -> None:
-    """A test of the test: power cuts take what was not synced, and the judge sees it."""
-    done = campaign(2, cuts=6, forgetful=who)
-    if done.returncode == 0:
-        found = judged(done)
-        assert [*found["lost"], *found["twice"], *found["other"]]
-    else:
-        assert "AssertionError: waited in vain" in done.stderr
+    """A test of the test: power cuts take what was not synced, and the judge sees it.
+
+    Also where nothing goes on after them: that alone could be a machine that is slow.
+    """
+    found = judged(campaign(2, cuts=6, forgetful=who))
+    assert [*found["lost"], *found["twice"], *found["other"]]

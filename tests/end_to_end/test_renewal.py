@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.agent.commands.test_enroll import CRASH, points
-from tests.end_to_end.test_up import STREAM, Home, end, invite
+from tests.end_to_end.test_up import Home, end, invite
 from tests.support.agent import TASK, rows
 from tests.support.clock import sitecustomize as clock
 from tests.support.crash import sitecustomize as crash
@@ -55,9 +55,7 @@ class House(Home):
         (self.path / "kitchen").mkdir()
         words = (*OWN, "--state", "kitchen/state", "--name", "kitchen")
         self.run("fedling_agent.cli", "enroll", invite(self), *words)
-        written = self.said("kitchen/agent.toml")
-        self.write("kitchen/agent.toml", written.replace("streams = []", 'streams = ["w.toml"]'))
-        self.write("kitchen/w.toml", STREAM)
+        self.run("fedling_agent.cli", "stream", "add", "day.csv", "--name", "wrist", *OWN)
 
     def device(self) -> subprocess.Popen[bytes]:
         return self.start("fedling_agent.cli", "run", *OWN, log="kitchen.log", path=SYSTEM_PATH)

@@ -26,13 +26,6 @@ from tests.support.waiting import until
 
 README = Path(__file__).parent.parent.parent / "README.md"
 PATIENCE_S = 30.0
-STREAM = """
-name = "wrist"
-channel = [
-    { name = "x", unit = "V", resolution = 0.01 },
-    { name = "y", unit = "V", resolution = 0.01 },
-]
-"""
 SECRETS = re.compile(
     r"\.key$|\.pem$|^secret$|^passwords$|\.secret$|\.sqlite|store\.db|^authority\."
 )
@@ -136,9 +129,7 @@ def enroll(home: Home, token: str, name: str) -> subprocess.Popen[bytes]:
     own = ("--config", f"{name}/agent.toml")
     words = (*own, "--state", f"{name}/state", "--name", name)
     assert f"as {name}" in home.run("fedling_agent.cli", "enroll", token, *words)
-    written = home.said(f"{name}/agent.toml")
-    home.write(f"{name}/agent.toml", written.replace("streams = []", 'streams = ["wrist.toml"]'))
-    home.write(f"{name}/wrist.toml", STREAM)
+    home.run("fedling_agent.cli", "stream", "add", "day.csv", "--name", "wrist", *own)
     return home.start("fedling_agent.cli", "run", *own, log=f"{name}.log")
 
 
@@ -205,7 +196,7 @@ def test_from_nothing_to_a_device_that_trains_in_four_commands(home: Home) -> No
 def readme() -> list[list[str]]:
     """The commands of README.md."""
     text = README.read_text().split("in four commands\n")[1].split("\n## ")[0]
-    return [line.split() for _, block in blocks(text) for line in lines(block)]
+    return [line.split() for block in blocks(text) for line in lines(block)]
 
 
 def nobody_else_reads(home: Home) -> None:

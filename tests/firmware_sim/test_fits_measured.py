@@ -33,7 +33,16 @@ def _tools() -> None:
 
 
 @pytest.mark.parametrize(
-    ("job", "board"), CASES, ids=[f"{i}-{b.core}" for i, (_, b) in enumerate(CASES)]
+    ("job", "board"),
+    [
+        pytest.param(
+            job,
+            board,
+            id=f"{number}-{board.core}",
+            marks=pytest.mark.long if number >= len(BOARDS) else (),  # quick: one on each board
+        )
+        for number, (job, board) in enumerate(CASES)
+    ],
 )
 def test_plan_agrees_with_an_image(job: Job, board: Board, tmp_path: Path) -> None:
     measured, flash = measure.measure(board, job, Build(), tmp_path)

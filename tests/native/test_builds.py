@@ -18,8 +18,23 @@ BUILDS = {
 }
 
 
-@pytest.mark.parametrize("compiler", ["gcc", "clang"])
-@pytest.mark.parametrize("flags", BUILDS.values(), ids=BUILDS)
+# A sanitiser of each compiler, and the other sort of char; the others stand beside the matrix.
+QUICK = {("clang", "asan-ubsan"), ("gcc", "asan-ubsan-plain"), ("gcc", "unsigned-char")}
+
+
+@pytest.mark.parametrize(
+    ("compiler", "flags"),
+    [
+        pytest.param(
+            compiler,
+            flags,
+            id=f"{name}-{compiler}",
+            marks=() if (compiler, name) in QUICK else pytest.mark.long,
+        )
+        for name, flags in BUILDS.items()
+        for compiler in ("gcc", "clang")
+    ],
+)
 def test_golden_vectors(compiler: str, flags: Sequence[str], tmp_path: Path) -> None:
     cases = vectors.all_cases()
     program = selftest.build([need(compiler)], flags, tmp_path, cases)

@@ -52,10 +52,7 @@ def install(pi: Machine) -> None:
     (home / "day.csv").write_text(rows(12, 40).replace(",x,y", ",ax,ay", 1))
     (home / "window.csv").write_text(rows(1, 4).replace(",x,y", ",ax,ay", 1))
     typed, said = [], ""
-    for file, block in blocks(text):
-        if file is not None:
-            (pi.root / file.relative_to("/")).write_text(block)
-            continue
+    for block in blocks(text):
         for line in lines(block):
             if "predict" in line:  # there is a model when a round is over
                 continue

@@ -120,3 +120,74 @@ def test_a_host_that_no_token_can_hold_is_refused_before(host: str) -> None:
     assert check_host_for_devices(host) is not None
     with pytest.raises(TokenError):
         Token.generate(bytes(32), Topics("fedling", "home"), host, 8884)
+
+
+# --- WebSockets ----------------------------------------------------------------------------------
+
+PATH = 'websocket_path = "/mqtt"'
+
+
+@pytest.mark.parametrize(
+    ("lines", "port", "web_host", "way"),
+    [
+        ((), 80, "localhost", "localhost:80/mqtt by WebSockets"),
+        (("tls = true",), 443, "localhost", "localhost:443/mqtt by WebSockets and TLS"),
+        (("port = 8080",), 8080, "localhost:8080", "localhost:8080/mqtt by WebSockets"),
+        (("port = 443",), 443, "localhost:443", "localhost:443/mqtt by WebSockets"),
+        (
+            ("tls = true", "port = 80"),
+            80,
+            "localhost:80",
+            "localhost:80/mqtt by WebSockets and TLS",
+        ),
+    ],
+)
+def test_websockets_have_the_ports_of_the_web(
+    lines: tuple[str, ...], port: int, web_host: str, way: str
+) -> None:
+    mqtt = read('host = "localhost"', PATH, *lines)
+    assert (mqtt.tcp_port, mqtt.web_host, mqtt.way_there) == (port, web_host, way)
+
+
+@pytest.mark.parametrize("host", ELSEWHERE)
+def test_websockets_are_no_permission_to_go_elsewhere_without_tls(host: str) -> None:
+    with pytest.raises(SettingsError, match="is another machine, and without TLS"):
+        read(f'host = "{host}"', PATH)
+    mqtt = read(f'host = "{host}"', PATH, "allow_plaintext = true")
+    assert mqtt.way_there == f"{host}:80/mqtt by WebSockets, not encrypted (mqtt.tls)"
+
+
+@pytest.mark.parametrize(
+    ("host", "line", "web_host"),
+    [
+        ("::1", "", "[::1]"),
+        ("fe80::1%eth0", "", "[fe80::1]"),
+        ("broker.local.", "", "broker.local"),
+        ("küche.local", "", "xn--kche-0ra.local"),
+        ("192.168.1.9", 'server_name = "broker.example"', "broker.example"),
+    ],
+)
+def test_web_server_is_asked_for_the_name_that_its_certificate_must_prove(
+    host: str, line: str, web_host: str
+) -> None:
+    assert read(f'host = "{host}"', PATH, "tls = true", line).web_host == web_host
+
+
+@pytest.mark.parametrize("path", ["/", "/mqtt", "/a/b?token=x&y=%C3%A4", "/~x:1"])
+def test_path_that_is_one(path: str) -> None:
+    assert read('host = "localhost"', f'websocket_path = "{path}"').websocket_path == path
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["mqtt", "wss://host/mqtt", "/a b", "/a\\r\\nX: y", "/a#b", "/ä", " /", "/\\u0000", "?x"],
+)
+def test_path_that_would_not_stand_in_a_request(path: str) -> None:
+    with pytest.raises(SettingsError, match=r"websocket_path.*as it stands behind the host in a"):
+        read('host = "localhost"', f'websocket_path = "{path}"')
+
+
+def test_silence_is_shorter_where_web_servers_cut_it_unless_it_is_given() -> None:
+    assert read('host = "localhost"').silence_s == 300
+    assert read('host = "localhost"', PATH).silence_s < 60
+    assert read('host = "localhost"', PATH, "keepalive_s = 77").silence_s == 77

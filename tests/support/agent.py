@@ -11,9 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from fedling_agent import cli
 from fedling_agent.service.control import Client, Unavailable
 from fedling_sim.world import FakeDevice, Weather
 from tests.support.aggregator import ROOT, TOPICS
+from tests.support.commands import run_here
 from tests.support.waiting import until
 
 GOOD = Weather(mains=True, battery=90, temperature=40, network=True)
@@ -55,6 +57,8 @@ class Agent:
     """One device in a directory: agent.toml, a stream, a fake sysfs, its state, its log.
 
     settings: more lines of agent.toml; `policy` and `mqtt` lines are put into those tables
+    prefix: of each command, as `setpriv ...`
+    apart: commands are processes of their own, not only `run`; with a prefix they always are
     """
 
     def __init__(
@@ -68,6 +72,7 @@ class Agent:
         mqtt: str = "",
         keepalive_s: int = 60,
         prefix: Sequence[str] = (),
+        apart: bool = False,
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
@@ -78,6 +83,7 @@ class Agent:
         self.world.show(GOOD)
         self.process: subprocess.Popen[bytes] | None = None
         self._prefix = list(prefix)
+        self._apart = apart or bool(prefix)
         (directory / "wrist.toml").write_text(STREAM)
         self.config.write_text(
             f"""
@@ -126,11 +132,15 @@ sys = "sys"
         self, *words: str, text: str = "", code: int | None = 0
     ) -> subprocess.CompletedProcess[str]:
         """Run a command to its end. code: the exit code that is expected; None: any."""
-        result = subprocess.run(
-            self.command(*words), input=text, capture_output=True, text=True, timeout=120
-        )
+        result = self._run(words, text)
         assert code is None or result.returncode == code, result.stdout + result.stderr
         return result
+
+    def _run(self, words: Sequence[str], text: str) -> subprocess.CompletedProcess[str]:
+        if self._apart or words[0] == "run":
+            command = self.command(*words)
+            return subprocess.run(command, input=text, capture_output=True, text=True, timeout=120)
+        return run_here(cli.main, [*words, "--config", str(self.config)], text)
 
     def json(self, *words: str, text: str = "", code: int | None = 0) -> Any:
         """What a command prints with --json."""

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.memory import MIB, memory
 from tests.support.tools import absent, need
 
 NOBODY = 65534
@@ -79,7 +80,7 @@ class Root:
 @contextmanager
 def open_folder() -> Iterator[Path]:
     """A folder that everybody can enter, unlike those of pytest."""
-    with tempfile.TemporaryDirectory(prefix="fedling-") as made:
+    with tempfile.TemporaryDirectory(prefix="fedling-", dir=memory(64 * MIB)) as made:
         Path(made).chmod(0o755)
         yield Path(made)
 

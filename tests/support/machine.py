@@ -182,11 +182,9 @@ def _make_wheels(folder: Path) -> None:
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-def blocks(text: str) -> Iterator[tuple[Path | None, str]]:
-    """The blocks of a document: files with their path in the first line, else lines to type."""
-    for kind, block in BLOCK.findall(text):
-        first, _, rest = block.partition("\n")
-        yield (Path(first.removeprefix("# ")), rest) if kind == "toml" else (None, block)
+def blocks(text: str) -> list[str]:
+    """The blocks of a document that have lines to type."""
+    return [block for kind, block in BLOCK.findall(text) if not kind]
 
 
 def lines(block: str) -> list[str]:

@@ -120,7 +120,7 @@ class Story:
         """As `cp -a` does, of an aggregator that was stopped."""
         self.aggregator.stop()
         shutil.copytree(self.state, self.directory / "copy")
-        self.aggregator.start()
+        self.begin_again()
 
     def put_copy_back(self) -> None:
         self.aggregator.stop()

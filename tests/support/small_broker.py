@@ -8,15 +8,18 @@ from tests.support.waiting import receive
 
 
 def small_broker(
-    *, wildcards: bool = True, refused: Collection[str] = ()
+    *, wildcards: bool = True, refused: Collection[str] = (), late: bool = False
 ) -> Callable[[socket.socket], None]:
     """Make what talks to one client.
 
     wildcards: whether a filter with + brings what is retained; RabbitMQ's does not
     refused:   filters whose subscription is answered by 0x80
+    late:      the first subscription of a filter comes before anything is retained, as at a NATS
+               that is busy
     """
     retained: dict[str, bytes] = {}
     filters: set[str] = set()
+    asked: set[str] = set()  # filters, ever
 
     def publish(peer: socket.socket, topic: str, payload: bytes) -> None:
         body = text(topic) + payload
@@ -35,7 +38,9 @@ def small_broker(
         wanted = _texts(body[2:], 1)
         codes = bytes(0x80 if filter_ in refused else 1 for filter_ in wanted)
         peer.sendall(b"\x90" + length(2 + len(codes)) + body[:2] + codes)
-        for filter_ in set(wanted) - set(refused):
+        early = set(wanted) - asked if late else set()
+        asked.update(wanted)
+        for filter_ in set(wanted) - set(refused) - early:
             filters.add(filter_)
             for topic, payload in retained.items():
                 if payload and _fits(filter_, topic) and (wildcards or filter_ == topic):

@@ -31,7 +31,8 @@ def until(
     """
     late = time.monotonic() + patience_s
     while not condition():
-        assert time.monotonic() < late, f"waited {patience_s:.0f} s in vain; {says()}"
+        if time.monotonic() >= late:
+            raise AssertionError(f"waited {patience_s:.0f} s in vain; {says()}")
         turn(look_s)
 
 

@@ -90,7 +90,10 @@ class Talk:
         state, action = machine.step(State(), Begun())
         with ExitStack() as held:
             while not isinstance(action, Keep | GiveUp):
-                event = self._connect(action, held) if isinstance(action, Connect) else self._say()
+                if isinstance(action, Connect):
+                    event = self._connect(action, held)
+                else:
+                    event = self._say(action.wait_s)
                 state, action = machine.step(state, event)
         if isinstance(action, GiveUp):
             raise NotEnrolled(action)
@@ -119,7 +122,7 @@ class Talk:
         # broker, and could not without being twice as long. What is believed is the answer.
         return Probe(mqtt, user, Access(credentials, tls.layer_of_strangers(mqtt)))
 
-    def _say(self) -> Event:
+    def _say(self, wait_s: float) -> Event:
         assert self._probe is not None
         probe, topic = self._probe, self._topics.of(Kind.ENROL, self._device)
         data = envelope.seal(self._ask, self._topics.bound(topic), self._key)
@@ -130,12 +133,12 @@ class Talk:
         self._seen = len(probe.heard)
         if not probe.publish(topic, data) and probe.lost:
             return Lost(probe.lost)
-        return self._hear(probe)
+        return self._hear(probe, wait_s)
 
-    def _hear(self, probe: Probe) -> Event:
+    def _hear(self, probe: Probe, wait_s: float) -> Event:
         """Wait for an answer that is believed; others are passed over."""
         disbelieved = ""
-        while probe.until(lambda: len(probe.heard) > self._seen):
+        while probe.until(lambda: len(probe.heard) > self._seen, wait_s):
             for _, data in probe.heard[self._seen :]:
                 self._seen += 1
                 try:

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedling_agent import config as configuration
+from fedling_agent.commands import installation, volatile
 from fedling_agent.commands import run as running
-from fedling_agent.commands import volatile
 from fedling_agent.commands.arriving import NotEnrolled, Talk
+from fedling_agent.commands.installation import SERVICE
 from fedling_agent.config import DEFAULT_FILE, UNIT, AgentConfig
 from fedling_agent.enrol import kept as keeping
 from fedling_agent.enrol import settling
@@ -40,7 +41,6 @@ from fedling_protocol.wire.token import Token, TokenError
 from fedling_protocol.wire.trust import Trust
 
 READABLE = 0o644  # agent.toml has no secrets, and root's is read by the service's user
-SERVICE = "fedling-agent.service"
 LONGEST = 4096  # characters of a token
 
 
@@ -63,8 +63,7 @@ class _Place:
     @property
     def is_units(self) -> bool:
         """Whether root makes the device that the unit runs, and systemd is there to run it."""
-        usual = (self.file, self.state) == (DEFAULT_FILE, UNIT.state)
-        return os.geteuid() == 0 and usual and systemd.booted()
+        return installation.is_units(self.file, self.state)
 
     @property
     def state_dir(self) -> Path | None:
@@ -177,7 +176,7 @@ def _enrol(place: _Place, token: Token, args: argparse.Namespace) -> tuple[Ident
         place.file, place.own, token, kept.granted, place.state, place.state_dir
     )
     with writing(str(place.file)):
-        place.file.parent.mkdir(parents=True, exist_ok=True)
+        ownership.make_folder_for_services(place.file.parent)
         durable.write_file(place.file, text.encode(), READABLE, exact=True)  # for the service
     with place.acting(), lock.exclusive(place.state, PROGRAM):
         _try_out(place, me)
@@ -303,8 +302,10 @@ def _tell(
     print(f"configuration {place.file}, state {place.state}")
     if warning:
         print(output.paint(f"warning: {warning}", output.YELLOW))
+    given = f" --config {args.config}" if args.config else ""
     if service:
-        print("the service runs; it waits for examples: fedling-agent ingest STREAM FILE")
+        print("the service runs")
     elif new and not args.stay:
-        given = f" --config {args.config}" if args.config else ""
         print(f"Next: fedling-agent run{given}")
+    if not configuration.load(place.file).streams:
+        print(f"it has no sensor yet: fedling-agent stream add FILE.csv{given}")

@@ -9,14 +9,16 @@ from pathlib import Path
 
 from fedling_agent import config as configuration
 from fedling_agent.conditions.condition import Roots
-from fedling_agent.config import UNIT, AgentConfig
+from fedling_agent.config import DEFAULT_FILE, UNIT, AgentConfig
 from fedling_agent.data.streams import Stream
 from fedling_agent.service.control import Client, Forbidden, Unavailable
+from fedling_protocol.command import systemd
 from fedling_protocol.disk import ownership
 from fedling_protocol.net import names
 from fedling_protocol.net.way import Way
 from fedling_protocol.settings import SettingsError
 
+SERVICE = "fedling-agent.service"
 LOOK_UP_S = 5.0  # a command waits no longer for a name server
 
 
@@ -78,6 +80,12 @@ def find(args: argparse.Namespace) -> Installation:
     if ownership.become(state, UNIT, *([file] if wanted else [])) and wanted:
         config = _as_the_service_reads(file)
     return Installation(file, config, state)
+
+
+def is_units(file: Path, state: Path) -> bool:
+    """Whether root works on the device that the unit runs, and systemd is there to run it."""
+    usual = (file, state) == (DEFAULT_FILE, UNIT.state)
+    return os.geteuid() == 0 and usual and systemd.booted()
 
 
 def _as_the_service_reads(file: Path) -> AgentConfig:

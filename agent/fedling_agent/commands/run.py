@@ -168,7 +168,7 @@ def _ports(
         return MqttLink(
             loop,
             names,
-            Broker(mqtt.host, mqtt.tcp_port, mqtt.keepalive_s),
+            Broker(mqtt.host, mqtt.tcp_port, mqtt.silence_s),
             Backoff(retry.first_s, retry.longest_s, random.random),
             config.topics.largest,
             partial(new_client, client_id, access.credentials),

@@ -12,7 +12,10 @@ from fedling_agent.enrol.asking import Denied, Granted
 from fedling_protocol.wire.messages import EnrolReason
 
 CONNECTIONS = 6  # tries; each takes another place among those who enrol with this token
-ASKS = 3  # on one connection
+# For an answer to each question on one connection. The first ones may come before the aggregator
+# listens, as when both were started by one person, and cost three hundred bytes each.
+WAITS_S = (1.0, 2.0, 4.0, 8.0, 15.0)
+ASKS = len(WAITS_S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,9 @@ class Connect:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Ask, and listen."""
+    """Ask, and listen so long."""
+
+    wait_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +82,7 @@ class GiveUp:
 
 
 Action = Connect | Ask | Keep | GiveUp
+WRONG_TOKEN = "if the token may be old, or its port wrong ([enrolment] in broker.toml)"
 INVITE = "the operator makes a token with: fedling-broker device invite"
 WORDS: Mapping[str, str] = {
     EnrolReason.TOKEN_UNKNOWN: f"the fleet knows no such token; {INVITE}",
@@ -111,11 +117,11 @@ def step(state: State, event: Event) -> tuple[State, Action]:
         case Begun():
             return _connect(state)
         case Connected():
-            return replace(state, asks=1), Ask()
+            return _ask(replace(state, asks=0))
         case Lost(reason):
             if state.connections < CONNECTIONS:
                 return _connect(state)
-            return state, GiveUp(f"{reason}; if the token may be old: {INVITE}")
+            return state, GiveUp(f"{reason}; {WRONG_TOKEN}: {INVITE}")
         case Silence(disbelieved):
             return _again(replace(state, disbelieved=disbelieved or state.disbelieved))
         case Answered(answer):
@@ -130,9 +136,13 @@ def _connect(state: State) -> tuple[State, Action]:
     return replace(state, connections=state.connections + 1, asks=0), Connect(state.connections)
 
 
+def _ask(state: State) -> tuple[State, Action]:
+    return replace(state, asks=state.asks + 1), Ask(WAITS_S[state.asks])
+
+
 def _again(state: State) -> tuple[State, Action]:
     if state.asks < ASKS:
-        return replace(state, asks=state.asks + 1), Ask()
+        return _ask(state)
     if state.denied:
         return state, _no(Denied(state.denied, proven=True))
     if state.disbelieved:

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from fedling_agent import toml_text
 from fedling_agent.config import AgentConfig
-from fedling_agent.enrol import toml
 from fedling_agent.enrol.asking import Granted, issued_s
 from fedling_agent.enrol.kept import Kept
-from fedling_agent.enrol.toml import Value
 from fedling_agent.store import tls_pair
 from fedling_agent.store.store import Store
+from fedling_agent.toml_text import Value
 from fedling_protocol import settings
 from fedling_protocol.settings import SettingsError
 from fedling_protocol.wire.messages import Certificate
@@ -65,14 +65,14 @@ def config_text(
     if own is None or not own.broker:
         tables["mqtt"] = _mqtt(token, granted, state)
     if own is None:
-        text = toml.new(tables)
+        text = toml_text.new(tables)
     else:
-        text = toml.changed(own.text, tables, {"mqtt": _REPLACED} if "mqtt" in tables else {})
+        text = toml_text.changed(own.text, tables, {"mqtt": _REPLACED} if "mqtt" in tables else {})
     _check(text, file, tables)
     return text
 
 
-_REPLACED = ("allow_plaintext", "password_file", "topic_root")
+_REPLACED = ("allow_plaintext", "password_file", "topic_root", "websocket_path")
 
 
 def _mqtt(token: Token, granted: Granted, state: Path) -> dict[str, Value]:
@@ -100,7 +100,7 @@ def _check(text: str, file: Path, tables: Mapping[str, Mapping[str, Value]]) -> 
             key
             for name, keys in tables.items()
             for key, value in keys.items()
-            if (values[name] if name else values)[key] != toml.plain(value)
+            if (values[name] if name else values)[key] != toml_text.plain(value)
         ]
     except (SettingsError, KeyError, TypeError) as error:
         raise SettingsError(f"{_BY_HAND.format(file=file)} ({error})") from error

@@ -11,7 +11,7 @@ from fedling_agent.service.parts import Parts
 from fedling_agent.session import events as ev
 from fedling_agent.store.plans import Moved
 from fedling_agent.training.freeze import Write
-from fedling_agent.training.job import Job
+from fedling_agent.training.job import Job, Result
 from fedling_agent.training.updates import make_update
 from fedling_protocol.disk.errors import BadInput, CannotWrite, Missing
 from fedling_protocol.runtime.slices import Sliced
@@ -105,8 +105,9 @@ class LocalTraining:
             self._freezing = None
         if self._closed or not freezing.wanted:
             return
-        if job.result() is not None:
-            self.trained(job)
+        result = job.result()
+        if result is not None:
+            self.trained(job, result)
         else:
             self._parts.slot.start(job, self)
 
@@ -148,13 +149,13 @@ class LocalTraining:
 
         self._gate.refresh(answer)
 
-    def trained(self, job: Job) -> None:
+    def trained(self, job: Job, result: Result) -> None:
         """Sign the update and spool it: two updates of one plan are never signed."""
         parts, plan_id = self._parts, job.plan_id
         self._signing = plan_id
 
         def spool() -> bytes:
-            made = make_update(parts.store, job, parts.topics, parts.identity)
+            made = make_update(parts.store, job, result, parts.topics, parts.identity)
             return parts.store.spool.put(
                 plan_id, made.envelope, made.vector, made.tested
             ).update_hash

@@ -214,5 +214,8 @@ def find_stream(streams: Streams, name: str) -> Stream:
     stream = streams.get(name)
     if stream is None:
         known = ", ".join(sorted(streams)) or "none"
-        raise Missing(f'agent.toml names no stream "{name}"; streams: {known}')
+        raise Missing(
+            f'agent.toml names no stream "{name}"; streams: {known}; a new one: fedling-agent'
+            f" stream add FILE.csv --name {name}"
+        )
     return stream

@@ -210,7 +210,10 @@ def why_not(spec: TaskSpec, streams: dict[str, Stream]) -> str:
     """Why this device cannot take part in a task; empty if it can."""
     stream = streams.get(spec.stream)
     if stream is None:
-        return f'agent.toml names no stream "{spec.stream}"'
+        return (
+            f'agent.toml names no stream "{spec.stream}", of {spec.channels} channels:'
+            f" fedling-agent stream add FILE.csv --name {spec.stream}"
+        )
     if len(stream.channels) != spec.channels:
         return f"its stream has {len(stream.channels)} channels, the task wants {spec.channels}"
     return ""

@@ -79,8 +79,8 @@ def on_disconnected(s: Session, event: Disconnected, now: int, do: list[Action])
 def start_afresh(s: Session, connected: bool) -> Session:
     """Training goes on, and so does a wait; what waits for an answer joins again."""
     phase = Idle() if isinstance(s.phase, Joining | Ready | Sending) else s.phase
-    return replace(
-        s, phase=phase, connected=connected, tries=0, offer=None, ticket_ms=0, fetch=None,
+    return s._replace(
+        phase=phase, connected=connected, tries=0, offer=None, ticket_ms=0, fetch=None,
         look_ms=None,
     )  # fmt: skip
 
@@ -93,17 +93,17 @@ def spread(s: Session, now: int) -> Session:
     if not s.spread_ms or s.ask_ms is not None:
         return s
     value, dice = s.dice.throw()
-    return replace(s, dice=dice, ask_ms=now + part(value, s.spread_ms))
+    return s._replace(dice=dice, ask_ms=now + part(value, s.spread_ms))
 
 
 def on_enrolled(s: Session, event: Enrolled, now: int, do: list[Action]) -> Session:
     if isinstance(s.phase, Waiting) and s.phase.reason == WaitReason.NOT_ENROLLED:
-        return replace(s, phase=Idle(), tries=0)
+        return s._replace(phase=Idle(), tries=0)
     return s
 
 
 def on_allowed(s: Session, event: Allowed, now: int, do: list[Action]) -> Session:
-    return replace(s, train=event.train, transfer=event.transfer, enough=event.enough)
+    return s._replace(train=event.train, transfer=event.transfer, enough=event.enough)
 
 
 # --- what a plan's topic says ----------------------------------------------------------------
@@ -114,16 +114,16 @@ def on_plan(s: Session, event: PlanSeen, now: int, do: list[Action]) -> Session:
     if any(plan.moment < known.moment for known in (s.begun, s.offer) if known):
         return s  # came late: it was closed before the other was opened
     if s.look_ms is not None:
-        s = replace(s, look_ms=None)
+        s = s._replace(look_ms=None)
     s = want_model(s, plan, event.held, do)
     if s.begun and s.begun.plan_id != plan.plan_id:
         s = give_up(s, "superseded", do)
     mine = {known.plan_id for known in (s.begun, s.offer, *s.spool) if known}
-    s = replace(s, spread_ms=1000 * (plan.spread_s or 0))
+    s = s._replace(spread_ms=1000 * (plan.spread_s or 0))
     if event.finished or plan.plan_id in mine:
         return s
     if isinstance(s.phase, Held):  # it is late by now: a word of the aggregator ends it
-        s = replace(s, phase=Idle())
+        s = s._replace(phase=Idle())
     return spread(offered(s, plan), now)
 
 
@@ -137,7 +137,7 @@ def on_rest(s: Session, event: RestSeen, now: int, do: list[Action]) -> Session:
     s = offered(s, None)
     wait, dice = back_off(s, tries=0)
     pause = max(LEAST_LOOK_MS, rest.look_again_s * 1000)
-    return replace(s, dice=dice, look_ms=now + pause + wait)
+    return s._replace(dice=dice, look_ms=now + pause + wait)
 
 
 def offered(s: Session, plan: Plan | None) -> Session:
@@ -148,15 +148,15 @@ def offered(s: Session, plan: Plan | None) -> Session:
         and phase.have is None
         and (plan is None or phase.plan_id != plan.plan_id)
     ):
-        s = replace(s, phase=Idle(), tries=0)
-    return replace(s, offer=plan)
+        s = s._replace(phase=Idle(), tries=0)
+    return s._replace(offer=plan)
 
 
 def give_up(s: Session, reason: str, do: list[Action]) -> Session:
     """End the begun plan, of which nothing was sent or spooled."""
     if s.begun:
         do.append(PlanOver(s.begun.plan_id, None, None, reason))
-        s = replace(s, phase=Idle(), begun=None)
+        s = s._replace(phase=Idle(), begun=None)
     return s
 
 
@@ -172,7 +172,7 @@ def on_ticket(s: Session, event: TicketSeen, now: int, do: list[Action]) -> Sess
     ticket_ms = asked.sent_ms + ticket.seconds * 1000
     if now >= ticket_ms:
         return s  # the answer took longer than the ticket lasts; the join's own back-off follows
-    s = replace(s, phase=Ready(), ticket_ms=ticket_ms, tries=0)
+    s = s._replace(phase=Ready(), ticket_ms=ticket_ms, tries=0)
     return s if asked.have is None else send_again(s, asked.plan_id, asked.have, now, do)
 
 
@@ -182,7 +182,7 @@ def told_to_wait(s: Session, asked: Joining, ticket: Ticket, now: int) -> Sessio
     wait, dice = back_off(s, tries)
     due = now + max(s.timing.retry_ms, ticket.seconds * 1000) + wait
     phase = Waiting(asked.plan_id, asked.have, ticket.reason, due)
-    return replace(s, dice=dice, phase=phase, tries=tries)
+    return s._replace(dice=dice, phase=phase, tries=tries)
 
 
 def on_receipt(s: Session, event: ReceiptSeen, now: int, do: list[Action]) -> Session:
@@ -191,7 +191,7 @@ def on_receipt(s: Session, event: ReceiptSeen, now: int, do: list[Action]) -> Se
     if entry:
         if entry.update_hash != receipt.update_hash:
             return s
-        s = replace(s, spool=tuple(e for e in s.spool if e is not entry))
+        s = s._replace(spool=tuple(e for e in s.spool if e is not entry))
     elif not any(p and p.plan_id == receipt.plan_id for p in (s.begun, s.offer)):
         return s
     s = stop_sending(s, receipt.plan_id, do)
@@ -207,11 +207,11 @@ def on_receipt(s: Session, event: ReceiptSeen, now: int, do: list[Action]) -> Se
 def forget(s: Session, plan_id: bytes) -> Session:
     """Forget a plan: nothing more happens about it."""
     if s.begun and s.begun.plan_id == plan_id:
-        return replace(s, phase=Idle(), begun=None)
+        return s._replace(phase=Idle(), begun=None)
     if s.offer and s.offer.plan_id == plan_id:
         s = offered(s, None)
     if isinstance(s.phase, Joining | Waiting | Held) and s.phase.plan_id == plan_id:
-        s = replace(s, phase=Idle(), tries=0)
+        s = s._replace(phase=Idle(), tries=0)
     return s
 
 
@@ -229,21 +229,21 @@ def want_model(s: Session, named: Plan | Rest, held: bool, do: list[Action]) -> 
         do.append(CancelFetch(s.fetch.version))
     size = named.model_size
     fetch = None if held else Fetch(moment.version, named.newest, size, None, moment)
-    return s if fetch is s.fetch else replace(s, fetch=fetch)
+    return s if fetch is s.fetch else s._replace(fetch=fetch)
 
 
 def on_model_stored(s: Session, event: ModelStored, now: int, do: list[Action]) -> Session:
     if s.fetch and (s.fetch.version, s.fetch.model_hash) == (event.version, event.model_hash):
-        return replace(s, fetch=None)
+        return s._replace(fetch=None)
     return s
 
 
 def send_again(s: Session, plan_id: bytes, have: bytes, now: int, do: list[Action]) -> Session:
     """Send a spooled update, unless it was sent not long ago: then hold it."""
     if not s.transfer:
-        return replace(s, phase=Idle())
+        return s._replace(phase=Idle())
     if s.sent and s.sent.update_hash == have and now < s.sent.again_ms:
-        return replace(s, phase=Held(plan_id, s.sent.again_ms))
+        return s._replace(phase=Held(plan_id, s.sent.again_ms))
     return send(s, plan_id, have, now, do)
 
 
@@ -253,14 +253,14 @@ def send(s: Session, plan_id: bytes, have: bytes, now: int, do: list[Action]) ->
     times = s.sent.times + 1 if s.sent and s.sent.update_hash == have else 1
     wait, dice = (0, s.dice) if times == 1 else growing(s, times)
     phase = Sending(plan_id, False, now + s.timing.transfer_ms)
-    return replace(s, dice=dice, phase=phase, sent=Sent(have, times, now + wait))
+    return s._replace(dice=dice, phase=phase, sent=Sent(have, times, now + wait))
 
 
 def uncounted(s: Session, now: int) -> Session:
     """We stopped a sending ourselves: that is no sign that somebody drops the update."""
     if s.sent is None or s.sent.times == 1:
-        return replace(s, sent=None)
-    return replace(s, sent=replace(s.sent, times=s.sent.times - 1, again_ms=now))
+        return s._replace(sent=None)
+    return s._replace(sent=replace(s.sent, times=s.sent.times - 1, again_ms=now))
 
 
 def growing(s: Session, times: int) -> tuple[int, Dice]:
@@ -276,14 +276,14 @@ def stop_sending(s: Session, plan_id: bytes, do: list[Action]) -> Session:
         return s
     if not s.phase.sent:
         do.append(CancelUpdate(plan_id))
-    return replace(s, phase=Idle())
+    return s._replace(phase=Idle())
 
 
 def on_update_sent(s: Session, event: UpdateSent, now: int, do: list[Action]) -> Session:
     if isinstance(s.phase, Sending) and s.phase.plan_id == event.plan_id and not s.phase.sent:
         wait, dice = back_off(s, s.tries)
         due = now + s.timing.retry_ms + wait
-        return replace(s, dice=dice, phase=Sending(event.plan_id, True, due))
+        return s._replace(dice=dice, phase=Sending(event.plan_id, True, due))
     return s
 
 
@@ -295,7 +295,7 @@ def on_update_spooled(s: Session, event: UpdateSpooled, now: int, do: list[Actio
         return s
     first = not s.spool
     spool = (*s.spool, Spooled(event.plan_id, event.update_hash))
-    s = replace(s, phase=Idle(), begun=None, spool=spool)
+    s = s._replace(phase=Idle(), begun=None, spool=spool)
     if s.transfer and now < s.ticket_ms and first:
         return send(s, event.plan_id, event.update_hash, now, do)
     return s
@@ -314,7 +314,7 @@ def on_update_lost(s: Session, event: UpdateLost, now: int, do: list[Action]) ->
         return s
     do += [PlanOver(entry.plan_id, entry.update_hash, None, "its file is damaged"), AskPlan()]
     left = tuple(known for known in s.spool if known != entry)
-    return forget(replace(stop_sending(s, entry.plan_id, do), spool=left), entry.plan_id)
+    return forget(stop_sending(s, entry.plan_id, do)._replace(spool=left), entry.plan_id)
 
 
 def on_erase(s: Session, event: Erase, now: int, do: list[Action]) -> Session:
@@ -323,7 +323,7 @@ def on_erase(s: Session, event: Erase, now: int, do: list[Action]) -> Session:
         s = stop_sending(s, s.phase.plan_id, do)
     s = give_up(s, "erased", do)
     do += [PlanOver(entry.plan_id, entry.update_hash, None, "erased") for entry in s.spool]
-    return replace(s, phase=Idle(), spool=())
+    return s._replace(phase=Idle(), spool=())
 
 
 # --- time ------------------------------------------------------------------------------------
@@ -333,14 +333,14 @@ def on_tick(s: Session, event: Tick, now: int, do: list[Action]) -> Session:
     """What is due ends; `settle` begins it anew if it is still wanted and allowed."""
     if s.fetch and s.fetch.due_ms is not None and now >= s.fetch.due_ms:
         do += [CancelFetch(s.fetch.version), AskPlan()]
-        s = replace(offered(s, None), fetch=None)  # the model may be gone, and its plan closed
+        s = offered(s, None)._replace(fetch=None)  # the model may be gone, and its plan closed
     if isinstance(s.phase, Sending) and now >= s.phase.due_ms:
         s = stop_sending(s, s.phase.plan_id, do)
     elif isinstance(s.phase, Joining | Waiting | Held) and now >= s.phase.due_ms:
-        s = replace(s, phase=Idle())
+        s = s._replace(phase=Idle())
     if s.look_ms is not None and s.transfer and now >= s.look_ms:
         do.append(AskPlan())
-        s = replace(s, look_ms=None)
+        s = s._replace(look_ms=None)
     return s
 
 
@@ -366,7 +366,7 @@ def part(value: bytes, ceiling_ms: int) -> int:
 def settle(s: Session, now: int, do: list[Action]) -> Session:
     """End what is no longer allowed, begin what is allowed now; after every event."""
     if s.ask_ms is not None and now >= s.ask_ms:
-        s = replace(s, ask_ms=None)
+        s = s._replace(ask_ms=None)
     s = settle_transfers(s, now, do)
     s = settle_training(s, now, do)
     return ask(s, now, do) if isinstance(s.phase, Idle) else s
@@ -381,10 +381,10 @@ def settle_transfers(s: Session, now: int, do: list[Action]) -> Session:
         return s
     if fetch.due_ms is None and s.transfer:
         do.append(FetchModel(fetch.version, fetch.model_hash, fetch.size, fetch.moment.generation))
-        return replace(s, fetch=replace(fetch, due_ms=now + s.timing.transfer_ms))
+        return s._replace(fetch=replace(fetch, due_ms=now + s.timing.transfer_ms))
     if fetch.due_ms is not None and not s.transfer:
         do.append(CancelFetch(fetch.version))
-        return replace(s, fetch=replace(fetch, due_ms=None))
+        return s._replace(fetch=replace(fetch, due_ms=None))
     return s
 
 
@@ -396,20 +396,20 @@ def settle_training(s: Session, now: int, do: list[Action]) -> Session:
         return s
     if isinstance(s.phase, Training) and not s.train:
         do.append(PauseTraining(s.begun.plan_id))
-        return replace(s, phase=Paused())
+        return s._replace(phase=Paused())
     if isinstance(s.phase, Paused) and s.train:
         do.append(StartTraining(s.begun))
-        return replace(s, phase=Training())
+        return s._replace(phase=Training())
     return s
 
 
 def begin(s: Session, now: int, do: list[Action]) -> Session:
     if now >= s.ticket_ms or not s.offer:
-        return replace(s, phase=Idle())
+        return s._replace(phase=Idle())
     if s.fetch or not (s.train and s.enough):
         return s
     do.append(StartTraining(s.offer))
-    return replace(s, phase=Training(), begun=s.offer, offer=None)
+    return s._replace(phase=Training(), begun=s.offer, offer=None)
 
 
 def ask(s: Session, now: int, do: list[Action]) -> Session:
@@ -430,8 +430,8 @@ def join(s: Session, plan_id: bytes, have: bytes | None, now: int, do: list[Acti
     do.append(SendJoin(plan_id, nonce, have))
     paid = max(s.paid_ms, now) + s.timing.retry_ms
     again = paid - MOST_JOINS * s.timing.retry_ms
-    return replace(
-        s, phase=Joining(plan_id, have, nonce, now, due), dice=dice, tries=s.tries + 1,
+    return s._replace(
+        phase=Joining(plan_id, have, nonce, now, due), dice=dice, tries=s.tries + 1,
         paid_ms=paid, ask_ms=again if again > now else s.ask_ms,
     )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from fedling_protocol.wire.messages import Moment, Plan, StateCode
 
@@ -128,9 +129,11 @@ class Held:
 Phase = Idle | Joining | Waiting | Ready | Training | Paused | Sending | Held
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
-    """One device's part in one task. What it learned from a connection ends with the connection."""
+class Session(NamedTuple):
+    """One device's part in one task. What it learned from a connection ends with the connection.
+
+    A tuple, since each event replaces a few of its many fields, often several times.
+    """
 
     timing: Timing
     dice: Dice

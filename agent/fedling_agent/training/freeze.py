@@ -406,7 +406,10 @@ def _stretch(windows: Windows, at: int, spec: TaskSpec) -> int:
 
 def _list(windows: Windows, data_sum: bytes) -> Slices[tuple[bytes, bytes]]:
     """Make the hash of a frozen set and its listing, compressed."""
-    digest, packer = hashlib.sha256(b"fedling frozen 1" + data_sum), zlib.compressobj()
+    # Names repeat within a few KB. By its own choice zlib takes, and clears, a quarter of a
+    # megabyte for each listing, and packs no better.
+    packer = zlib.compressobj(wbits=12, memLevel=5)
+    digest = hashlib.sha256(b"fedling frozen 1" + data_sum)
     packed = bytearray()
     for piece in listing.pieces(windows):
         digest.update(piece)

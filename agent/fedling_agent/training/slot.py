@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from fedling_agent.training.job import Job
+from fedling_agent.training.job import Job, Result
 from fedling_agent.training.process import (
     Asked,
     ChildEvent,
@@ -41,8 +41,8 @@ class Trainee(Protocol):
         Never, when they may not: it will be paused.
         """
 
-    def trained(self, job: Job) -> None:
-        """Take in that the training has finished: job.result() is there."""
+    def trained(self, job: Job, result: Result) -> None:
+        """Take in what a training that has finished gave."""
 
     def training_failed(self, plan_id: bytes, reason: str) -> None:
         """Take in that the training was tried again and again, in vain."""
@@ -265,10 +265,11 @@ class Slot:
             occupant.process = None
 
     def _on_exit(self, occupant: Occupant, code: int) -> None:
-        if occupant.job.result() is not None:
+        result = occupant.job.result()
+        if result is not None:
             self._drop(occupant)
             if self._closed is None:
-                occupant.trainee.trained(occupant.job)
+                occupant.trainee.trained(occupant.job, result)
         elif not occupant.wanted:
             self._drop(occupant)
         elif code == 0:  # paused, and wanted again meanwhile

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from fedling_agent.store.identity import Identity
 from fedling_agent.store.store import Store
-from fedling_agent.training.job import Job
+from fedling_agent.training.job import Job, Result
 from fedling_protocol.disk.errors import Missing
 from fedling_protocol.wire import coding, envelope
 from fedling_protocol.wire.kinds import Kind
@@ -21,14 +21,14 @@ class Made:
     tested: tuple[Hits, ...] | None  # what it says of its test
 
 
-def make_update(store: Store, job: Job, topics: Topics, identity: Identity) -> Made:
+def make_update(store: Store, job: Job, result: Result, topics: Topics, identity: Identity) -> Made:
     """Sign what a training gave; the same bits whenever it is asked for.
 
-    Raises Missing: it has not finished, or its plan is over.
+    Raises Missing: the plan is over.
     """
-    record, result = store.plans.find(job.plan_id), job.result()
-    if record is None or result is None:
-        raise Missing(f"plan {job.plan_id.hex()}: there is no result")
+    record = store.plans.find(job.plan_id)
+    if record is None:
+        raise Missing(f"plan {job.plan_id.hex()} is not in work")
     plan = record.plan
     update = Update(
         plan.plan_id,

@@ -138,6 +138,8 @@ def _row(own: Directory, owner: str, now_s: int) -> dict[str, object]:
 def certify(args: argparse.Namespace) -> Exit:
     key = read_key(args.key)
     given.check_target(args.to)
+    if args.to.exists():
+        raise DeviceError(f"{args.to}: is there already, and is not replaced: name another")
     root = installation.given_root_key(args)
     with opened(args) as here:
         own = here.agree(_certify(here.own, args, key, root))

@@ -1,6 +1,7 @@
 """`fedling-broker backup` and `restore`: a whole state in one file."""
 
 import argparse
+import time
 from pathlib import Path
 
 from fedling_broker import backup, config
@@ -15,12 +16,16 @@ from fedling_protocol.exits import Exit
 from fedling_protocol.wire import digest, identity
 
 READABLE = 0o644
+LAST = "backup_s"  # when the last whole one was made, Unix time, in the table `meta`
 
 
 def make(args: argparse.Namespace) -> Exit:
     """Raises CannotWrite, BadInput, Missing."""
     found = installation.load(args)
     made = backup.make(found, args.file)
+    if not made.faults:
+        with installation.opened(args) as (_, store):
+            store.ledger.set_meta(LAST, int(time.time()))
     if args.json:
         facts = {"file": str(args.file), "bytes": made.size, "files": made.files}
         output.print_json(facts | {"epoch": made.epoch, "faults": made.faults})

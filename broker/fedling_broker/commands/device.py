@@ -3,15 +3,18 @@
 import argparse
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from fedling_broker import agreement
 from fedling_broker.authority import certificates, roles, signing
 from fedling_broker.authority.certificates import Bundle
 from fedling_broker.commands import authority, installation
 from fedling_broker.commands.states import listen
+from fedling_broker.config import Config
 from fedling_broker.store.devices import OFFICES, Certified, DeviceError, Devices
 from fedling_broker.store.rounds import Part
+from fedling_broker.store.store import Store
 from fedling_broker.store.tls_certificates import TlsCertificate
 from fedling_protocol.command import output
 from fedling_protocol.disk.errors import Missing
@@ -67,33 +70,53 @@ def _take_in(args: argparse.Namespace) -> Exit:
     return Exit.OK
 
 
-def list_(args: argparse.Namespace) -> Exit:
-    states: dict[str, State] | None = None
-    with installation.opened(args) as (found, store):
-        devices = Devices(store.database, found.topics).certified()
-        parts: dict[str, list[Part | None]] = {}
-        for part in store.rounds.parts():
-            parts.setdefault(part.device, []).append(part)
-        copies = store.tls_certificates.copies(int(time.time()))
-    if args.live:
-        states = listen(found, devices)
-        if devices and not states:
-            print(NOTHING_CAME, file=sys.stderr)
-    now_s = int(time.time())
-    rows = [
-        _listed(device, part, now_s, as_json=args.json)
-        | _copies(copies.get(device.id, []), as_json=args.json)
+@dataclass(frozen=True, slots=True)
+class Roll:
+    """Who belongs to the fleet, and what the state knows of each."""
+
+    devices: list[Certified]
+    parts: dict[str, list[Part | None]]  # of a device in each task
+    copies: dict[str, list[TlsCertificate]]
+
+
+def roll(found: Config, store: Store, now_s: int) -> Roll:
+    """Call the roll, by what the state has. now_s: Unix time"""
+    parts: dict[str, list[Part | None]] = {}
+    for part in store.rounds.parts():
+        parts.setdefault(part.device, []).append(part)
+    devices = Devices(store.database, found.topics).certified()
+    return Roll(devices, parts, store.tls_certificates.copies(now_s))
+
+
+def rows(
+    roll: Roll, states: dict[str, State] | None, now_s: int, *, as_json: bool
+) -> list[dict[str, object]]:
+    """A row of each device and task. states: what devices say of themselves; None: nobody asked"""
+    return [
+        _listed(device, part, now_s, as_json=as_json)
+        | _copies(roll.copies.get(device.id, []), as_json=as_json)
         | _said(device, states)
-        for device in devices
-        for part in parts.get(device.id, [None])
+        for device in roll.devices
+        for part in roll.parts.get(device.id, [None])
     ]
-    shown = rows[: output.most(args)]
+
+
+def list_(args: argparse.Namespace) -> Exit:
+    states, now_s = None, int(time.time())
+    with installation.opened(args) as (found, store):
+        called = roll(found, store, now_s)
+    if args.live:
+        states = listen(found, called.devices)
+        if called.devices and not states:
+            print(NOTHING_CAME, file=sys.stderr)
+    listed = rows(called, states, now_s, as_json=args.json)
+    shown = listed[: output.most(args)]
     output.print_rows(
         shown, as_json=args.json, empty="no devices; see: fedling-broker device invite"
     )
-    output.print_more(args, "the first", more=len(rows) > len(shown))
-    if copies and not args.json:
-        _tell_copies(devices, copies)
+    output.print_more(args, "the first", more=len(listed) > len(shown))
+    if not args.json:
+        tell_copies(called)
     return Exit.OK
 
 
@@ -103,11 +126,10 @@ def _copies(copies: Sequence[TlsCertificate], *, as_json: bool) -> dict[str, obj
     return {"copies": keys} if as_json else {}
 
 
-def _tell_copies(
-    devices: Sequence[Certified], copies: Mapping[str, Sequence[TlsCertificate]]
-) -> None:
-    names = {device.id: device.term.name or device.id for device in devices}
-    for owner, both in copies.items():
+def tell_copies(roll: Roll) -> None:
+    """Say which devices seem to be two boards."""
+    names = {device.id: device.term.name or device.id for device in roll.devices}
+    for owner, both in roll.copies.items():
         asked = ", ".join(f"key {one.key.hex()[2:10]} at {moment(one.issued_s)}" for one in both)
         words = f"{names.get(owner, owner)} asked with several keys for TLS ({asked}): was its"
         print(output.paint(f"{words} state copied, and is the copy in use?", output.YELLOW))

@@ -128,14 +128,14 @@ def _write(args: argparse.Namespace, path: Path, root: SigningKey | None) -> Non
         key = bytes.fromhex(args.trust)
     else:
         with writing(str(path.parent)):
-            path.parent.mkdir(exist_ok=True)
+            ownership.make_folder_for_services(path.parent)
         with _acting(planned):
             made = directory.create(planned.authority, args.fleet, root, signing.now_s())
         if made.file.fleet != args.fleet:
             raise SettingsError(f"{made.path}: is the authority of fleet {made.file.fleet}")
         key = made.first_root
     with writing(str(path.parent)):
-        path.parent.mkdir(exist_ok=True)
+        ownership.make_folder_for_services(path.parent)
     # For the service, whatever root's umask: it has no secrets.
     installation.write(path, _text(args, key).encode(), exact=True)
 

@@ -133,7 +133,7 @@ def _link(loop: Loop, found: Config, access: Access, client_id: str, owner: Owne
     return MqttLink(
         loop,
         ThreadWorker(loop, "names", patient=False),
-        Broker(mqtt.host, mqtt.tcp_port, mqtt.keepalive_s),
+        Broker(mqtt.host, mqtt.tcp_port, mqtt.silence_s),
         Backoff(retry.first_s, retry.longest_s, random.random),
         found.topics.largest,
         partial(new_client, client_id, access.credentials),

@@ -165,7 +165,7 @@ def _is(path: Path, text: str) -> bool:
 
 def _write(path: Path, text: str) -> None:
     with writing(str(path)):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        ownership.make_folder_for_services(path.parent)
         durable.write_file(path, text.encode(), READABLE, exact=True)
 
 

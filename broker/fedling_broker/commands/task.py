@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from fedling_broker import onnx
 from fedling_broker.commands import accuracy, installation
 from fedling_broker.commands.hindrances import hindrances, print_with_hindrances
+from fedling_broker.config import Config
 from fedling_broker.store.models import ModelRow
 from fedling_broker.store.rounds import PlanRow
 from fedling_broker.store.store import Store
@@ -123,29 +124,39 @@ def _row(change: Change) -> dict[str, object]:
 
 def list_(args: argparse.Namespace) -> Exit:
     with installation.opened(args) as (found, store):
-        rows = []
-        why = hindrances(found, store)
-        for row in store.tasks.rows():
-            plans = store.rounds.plans(row.name)
-            newest = store.models.newest(row.name)
-            rows.append(
-                {
-                    "task": row.name,
-                    "paused": row.paused,
-                    "rounds": store.models.folded(row.name),
-                    "open": bool(plans) and not plans[-1].closed,
-                    "model": newest.version,
-                    "accuracy": _accuracy(store, row, plans, as_json=args.json),
-                    "normalise": _scaling(store, row, newest),
-                    "hindrance": why.get(row.name),
-                }
-            )
-    if not args.json:
-        rows = accuracy.for_people(rows)
-    print_with_hindrances(
-        rows, as_json=args.json, empty="no tasks; add one: fedling-broker task add"
-    )
+        listed = rows(found, store, as_json=args.json)
+    print_rows(listed, as_json=args.json)
     return Exit.OK
+
+
+def rows(found: Config, store: Store, *, as_json: bool) -> list[dict[str, object]]:
+    """A row of each task, with what hinders it."""
+    why, listed = hindrances(found, store), list[dict[str, object]]()
+    for row in store.tasks.rows():
+        plans = store.rounds.plans(row.name)
+        newest = store.models.newest(row.name)
+        listed.append(
+            {
+                "task": row.name,
+                "paused": row.paused,
+                "rounds": store.models.folded(row.name),
+                "open": bool(plans) and not plans[-1].closed,
+                "model": newest.version,
+                "accuracy": _accuracy(store, row, plans, as_json=as_json),
+                "normalise": _scaling(store, row, newest),
+                "hindrance": why.get(row.name),
+            }
+        )
+    return listed
+
+
+def print_rows(listed: list[dict[str, object]], *, as_json: bool) -> None:
+    """Print what rows() has made."""
+    print_with_hindrances(
+        listed if as_json else accuracy.for_people(listed),
+        as_json=as_json,
+        empty="no tasks; add one: fedling-broker task add",
+    )
 
 
 def _accuracy(store: Store, row: TaskRow, plans: list[PlanRow], *, as_json: bool) -> object:

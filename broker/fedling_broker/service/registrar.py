@@ -120,10 +120,14 @@ class Registrar:
         if vouching is None:
             raise Refusal(EnrolReason.BY_HAND)
         if invitation is None:
-            certified = self._renewed(known, vouching, now_s)
+            certified, new = self._renewed(known, vouching, now_s), False
         else:
+            new = not self._invitations.has_used(invitation.token.id, device)
             certified = self._enrolled(device, ask, known, invitation, vouching, now_s)
-        return self._give(certified, ask, invitation, vouching, now_s)
+        tls = self._for_tls(certified, ask.tls_key, vouching, now_s, invited=new)
+        return self._give(
+            certified, tls, None if invitation is None else invitation.token, vouching
+        )
 
     def _keys(self) -> Vouching | None:
         """The authority's keys in force: another command may have put others in their place."""
@@ -188,9 +192,12 @@ class Registrar:
         return made
 
     def _for_tls(
-        self, certified: Certified, tls_key: bytes, vouching: Vouching, now_s: int
+        self, certified: Certified, tls_key: bytes, vouching: Vouching, now_s: int, *, invited: bool
     ) -> bytes:
-        """The certificate for TLS of this key, as long as the other one counts."""
+        """The certificate for TLS of this key, as long as the other one counts.
+
+        invited: who asks brought a token that this device had not used
+        """
         owner, term = certified.id, certified.term
         made = self._tls.of(owner)
         until_s = term.until_s + vouching.grace_s if term.until_s else 0
@@ -200,7 +207,7 @@ class Registrar:
         lately = [one for one in made if abs(now_s - one.issued_s) < DAY_S]
         if len(lately) >= MOST_A_DAY:
             raise Refusal(EnrolReason.BUSY)
-        if lately:
+        if lately and not invited:
             log.warning(
                 "%s asks with another key for TLS than %d s ago: was its state copied, and is the"
                 " copy in use? see: fedling-broker device list",
@@ -209,18 +216,13 @@ class Registrar:
             )
         der = vouching.client(owner, tls_key, term.until_s)
         self._tls.forget_old(owner, now_s)
-        self._tls.add(TlsCertificate(owner, tls_key, der, now_s, until_s))
+        self._tls.add(TlsCertificate(owner, tls_key, der, now_s, until_s, invited))
         return der
 
     # --- answers ---------------------------------------------------------------------------------
 
     def _give(
-        self,
-        certified: Certified,
-        ask: Enrol,
-        invitation: Invitation | None,
-        vouching: Vouching,
-        now_s: int,
+        self, certified: Certified, tls: bytes, token: Token | None, vouching: Vouching
     ) -> Grant:
         """Put together all that a device must have."""
         authority, aggregator = self._devices.find(AUTHORITY), self._devices.find(AGGREGATOR)
@@ -228,14 +230,14 @@ class Registrar:
         assert aggregator is not None  # the service would not have begun
         chain = self._devices.find(ROOTS)
         return Grant(
-            root=self._root_of(None if invitation is None else invitation.token),
+            root=self._root_of(token),
             authority=authority.envelope,
             aggregator=aggregator.envelope,
             device=certified.envelope,
             host=self._place.host,
             port=self._place.port,
             roots=None if chain is None else chain.envelope,
-            tls_certificate=self._for_tls(certified, ask.tls_key, vouching, now_s),
+            tls_certificate=tls,
             tls_ca=vouching.tls.der,
         )
 

@@ -240,8 +240,19 @@ CREATE TABLE tls_certificates (
 CREATE INDEX tls_certificates_by_owner ON tls_certificates (owner);
 """
 
+SCHEMA_11 = """
+-- invited: asked for with a token that was not used by this device before, so that the operator
+-- meant it to have another key
+ALTER TABLE tls_certificates ADD COLUMN invited INTEGER NOT NULL DEFAULT 0;
+"""
 
-def to_11(connection: sqlite3.Connection) -> None:
+SCHEMA_12 = """
+-- backup_s: when the last whole backup was made, Unix time; 0: never
+INSERT INTO meta VALUES ('backup_s', 0);
+"""
+
+
+def to_13(connection: sqlite3.Connection) -> None:
     """Tasks of devices that may know nothing of coded updates go on without them.
 
     target: bytes that a plan asks a coded vector to have; NULL: vectors are not coded.
@@ -263,7 +274,9 @@ TABLES = Tables(
         SCHEMA_8,
         SCHEMA_9,
         SCHEMA_10,
-        to_11,
+        SCHEMA_11,
+        SCHEMA_12,
+        to_13,
     ),
     converter="fedling-broker serve",
     mender="end `serve` and put a backup back: fedling-broker restore FILE --replace",

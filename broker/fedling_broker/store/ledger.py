@@ -18,7 +18,7 @@ class Ledger:
     def meta(self, key: str) -> int:
         """ "epoch" (of the last start), "generation" (of the last task), "serial" (of the last
         certificate), "changed" (how often a certificate was added or revoked), "place" (of the
-        state), "old_files" (1: they are to be converted).
+        state), "old_files" (1: they are to be converted), "backup_s" (Unix time of the last one).
         """
         ((value,),) = self._database.rows("SELECT value FROM meta WHERE key = ?", key)
         return int(value)

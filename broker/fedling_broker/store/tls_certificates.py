@@ -7,7 +7,7 @@ from fedling_broker.authority.roles import DAY_S
 from fedling_protocol.disk.database import Database
 
 COPIES_S = 30 * DAY_S  # so long two keys of one device are told
-_ROW = "SELECT owner, key, der, issued_s, until_s FROM tls_certificates"
+_ROW = "SELECT owner, key, der, issued_s, until_s, invited FROM tls_certificates"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,7 @@ class TlsCertificate:
     der: bytes
     issued_s: int  # Unix time
     until_s: int  # Unix time: its own end, with the grace
+    invited: bool = False  # the operator meant the owner to have another key: it had a new token
 
 
 class TlsCertificates:
@@ -31,27 +32,32 @@ class TlsCertificates:
         """Keep one that was made, before it is given away."""
         with self._database.transaction("a certificate for TLS") as connection:
             connection.execute(
-                "INSERT INTO tls_certificates VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT INTO tls_certificates VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (
                     str(x509.serial(new.der)), new.owner, new.key, new.der, new.issued_s,
-                    new.until_s,
+                    new.until_s, new.invited,
                 ),
             )  # fmt: skip
 
     def of(self, owner: str) -> list[TlsCertificate]:
         """All of one owner, newest first."""
         rows = self._database.rows(f"{_ROW} WHERE owner = ? ORDER BY issued_s DESC, serial", owner)
-        return [TlsCertificate(*row) for row in rows]
+        return [
+            TlsCertificate(of, key, der, issued_s, until_s, bool(invited))
+            for of, key, der, issued_s, until_s, invited in rows
+        ]
 
     def copies(self, now_s: int) -> dict[str, list[TlsCertificate]]:
         """Devices that lately asked with two keys within a day, with the certificates of both.
 
         A board that lost its key does so once. Two boards with one identity, as after the copy of
-        a card, do so at each renewal.
+        a card, do so at each renewal. A device that is enrolled anew, with a token of its own, is
+        no copy of what it was before.
         """
         rows = self._database.rows(
             "SELECT DISTINCT a.owner FROM tls_certificates AS a JOIN tls_certificates AS b"
-            " ON a.owner = b.owner AND a.key != b.key AND abs(a.issued_s - b.issued_s) < ?"
+            " ON a.owner = b.owner AND a.key != b.key AND NOT b.invited"
+            " AND b.issued_s - a.issued_s BETWEEN 0 AND ?"
             " WHERE a.issued_s > ?",
             DAY_S,
             now_s - COPIES_S,

@@ -39,7 +39,7 @@ SECRET = bytes(range(32))  # of the aggregator
 
 MakeKey = Callable[[bytes], SigningKey]
 
-MADE_BETWEEN_COLLECTIONS = 50_000  # objects; Python's own choice is 700
+MADE_BETWEEN_COLLECTIONS = 300_000  # objects; Python's own choice is 700
 MOST_AT_ONCE = 1000  # events of a node in one instant: more of them are a circle
 
 

@@ -6,14 +6,16 @@ import os
 import signal
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from threading import current_thread, main_thread
 from types import FrameType
 
+from fedling_protocol.command import entry
 from fedling_protocol.exits import Exit
 
+_Handler = Callable[[int, FrameType | None], object] | signal.Handlers
 ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 
@@ -58,14 +60,16 @@ def _told_to_end() -> Iterator[None]:
 
     What was ignored before (nohup) stays so; services and `ingest` have ways of their own.
     """
-    numbers = [n for n in ENDING if signal.getsignal(n) is signal.SIG_DFL]
-    for number in numbers if current_thread() is main_thread() else []:
-        signal.signal(number, _tell)
+    ours = [n for n, (before, _) in HANDLERS.items() if signal.getsignal(n) is before]
+    if current_thread() is not main_thread():
+        ours = []
+    for number in ours:
+        signal.signal(number, HANDLERS[number][1])
     try:
         yield
     finally:
-        for number in numbers if current_thread() is main_thread() else []:
-            signal.signal(number, signal.SIG_DFL)
+        for number in ours:
+            signal.signal(number, HANDLERS[number][0])
 
 
 def _tell(number: int, _frame: FrameType | None) -> None:
@@ -73,6 +77,13 @@ def _tell(number: int, _frame: FrameType | None) -> None:
     for other in ENDING:
         signal.signal(other, signal.SIG_IGN)
     raise _Told(number)
+
+
+# What a signal does before and after a command's work, and within it.
+HANDLERS: Mapping[signal.Signals, tuple[_Handler, _Handler]] = {
+    **dict.fromkeys(ENDING, (signal.SIG_DFL, _tell)),
+    signal.SIGINT: (entry.leave, signal.default_int_handler),
+}
 
 
 def run(name: str, call: Callable[[], int], failures: str, *, as_json: bool = False) -> int:

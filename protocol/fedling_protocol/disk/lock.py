@@ -9,6 +9,8 @@ from pathlib import Path
 from fedling_protocol.disk import durable
 from fedling_protocol.disk.errors import writing
 
+LOCKS = Path("/proc/locks")
+
 
 class Locked(Exception):
     """Another process has the directory (exit 75)."""
@@ -37,6 +39,18 @@ def exclusive(directory: Path, program: str) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def is_held(directory: Path, program: str) -> bool:
+    """Whether somebody holds the directory. Taking the lock would put off who wants it just now."""
+    try:
+        inode = lock_file(directory, program).stat().st_ino
+        locks = LOCKS.read_text().splitlines()
+    except OSError:
+        return False
+    # proc_locks(5): "1: FLOCK ADVISORY WRITE 4711 08:02:131 0 EOF"; who waits has "->" first
+    held = [words for line in locks if (words := line.split())[1] == "FLOCK"]
+    return any(words[5].rpartition(":")[2] == str(inode) for words in held)
 
 
 def lock_file(directory: Path, program: str) -> Path:

@@ -98,6 +98,19 @@ def check_ours(directory: Path) -> None:
     raise NotOurs(f"{directory}: is kept by user {user_name(found.st_uid)}: put sudo before it")
 
 
+def make_folder_for_services(path: Path) -> None:
+    """Make a folder, and those above it, for what root writes and services of other users read.
+
+    Everybody may enter it, whatever root's umask; a user's own is as that user's umask says.
+    """
+    before = os.umask(0o022) if os.geteuid() == 0 else None
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    finally:
+        if before is not None:
+            os.umask(before)
+
+
 def user_name(uid: int) -> str:
     """The name of a user; the number of one without."""
     try:

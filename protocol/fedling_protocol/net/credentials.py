@@ -22,7 +22,12 @@ class Access:
 
 def load(mqtt: MqttSettings) -> Access:
     """Read what the configuration names. Raises IdentityError, SettingsError."""
-    return Access(_credentials(mqtt), tls.layer(mqtt) if mqtt.tls else PLAIN)
+    layer = tls.layer(mqtt) if mqtt.tls else PLAIN
+    if mqtt.websocket_path:
+        from fedling_protocol.net import websocket  # a device without them has no need of it
+
+        layer = websocket.layer(mqtt, layer)
+    return Access(_credentials(mqtt), layer)
 
 
 def _credentials(mqtt: MqttSettings) -> Credentials | None:

@@ -14,7 +14,14 @@ from fedling_protocol.net.transport import Revoked, Transport
 
 CONNACK, PUBLISH = 2, 3
 ASKED_QUALITY = 1  # of service, in all that is subscribed
-OTHERS = {b"HTTP/": "a web server", b"\x15\x03": "TLS", b"SSH-": "an SSH server"}
+OTHERS = {
+    b"HTTP/": "a web server answers on this port; if it leads to an MQTT broker by WebSockets, set "
+    "mqtt.websocket_path",
+    b"INFO {": "NATS speaks its own protocol here; its MQTT has another port, or by WebSockets the "
+    'path "/mqtt"',
+    b"\x15\x03": "TLS answers on this port",
+    b"SSH-": "an SSH server answers on this port",
+}
 CHUNK = 65_536  # bytes read at once
 SMALL = 4096  # bytes of a packet that passes whatever its topic: most do, and cost no look at it
 LARGEST_ANSWER = 65_536  # bytes of a packet that is no PUBLISH
@@ -199,8 +206,8 @@ class FilteredSocket:
     def _look(self, data: bytes) -> None:
         """Look at the first bytes: an MQTT broker begins with CONNACK. Raises FramingError."""
         if data and not self._begun and data[0] >> 4 != CONNACK:
-            who = next((who for word, who in OTHERS.items() if data.startswith(word)), "something")
-            raise FramingError(f"no MQTT broker, {who} answers on this port")
+            known = (who for word, who in OTHERS.items() if data.startswith(word))
+            raise FramingError(f"no MQTT broker, {next(known, 'something answers on this port')}")
         self._begun = True
 
     def _fail(self, error: OSError) -> None:

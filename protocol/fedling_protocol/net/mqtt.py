@@ -1,8 +1,13 @@
-"""The only module here that knows paho, 1.6 or 2: an MQTT client for fedling_protocol.net.link."""
+"""The only module here that knows paho, 1.6 or 2: an MQTT client for fedling_protocol.net.link.
 
+And paho's frames for fedling_protocol.net.websocket, where MQTT goes over WebSockets.
+"""
+
+import os
 from functools import partial
-from typing import Any
+from typing import Any, Protocol, cast
 
+import paho.mqtt
 import paho.mqtt.client as mqtt
 
 from fedling_protocol.net.ports import WHO, Client, ClientOwner, Credentials, Will
@@ -14,6 +19,11 @@ KEEPALIVE = "or mqtt.keepalive_s is longer than this broker allows"
 TOO_LONG = frozenset({2, 133})
 UNKNOWN = frozenset({4, 134, 5, 135})
 API: Any = vars(mqtt).get("CallbackAPIVersion")  # None in paho 1
+# paho's class of WebSocket frames, by the name that 2 and that 1.6 give it, and what is used of it
+WRAPPER: Any = vars(mqtt).get("_WebsocketWrapper") or vars(mqtt).get("WebsocketWrapper")
+USED = ("_do_handshake", "_create_frame", "recv", "send")
+CLOSE, MASKED = 8, 0x80  # RFC 6455, section 5.2
+NO_REASON = b"\x03\xe8"  # of closing: 1000, all was said
 
 
 def new_client(
@@ -117,3 +127,89 @@ class _Client:
 
     def _on_want_no_write(self, *_: object) -> None:
         self._owner.want_write(False)
+
+
+# --- WebSockets ----------------------------------------------------------------------------------
+
+
+class Wire(Protocol):
+    """What paho's frames read and write: it never waits, and it takes all that it is given."""
+
+    def recv(self, count: int) -> bytes: ...
+    def send(self, data: bytes) -> int: ...
+
+
+class Frames(Protocol):
+    """One connection's frames, those that come and those that go."""
+
+    closed: bytes | None  # what the other end said in closing
+
+    @property
+    def held(self) -> int:
+        """Bytes in memory of a frame that has not come wholly."""
+
+    def recv(self, count: int) -> bytes:
+        """Read of what has come; answers PING and CLOSE. Raises BlockingIOError: no content."""
+
+    def send(self, data: bytes) -> int:
+        """Make one frame of it."""
+
+    def close(self) -> None:
+        """Say that this was all."""
+
+
+def websocket_fault() -> str:
+    """Why this paho cannot speak over WebSockets; empty: it can."""
+    if WRAPPER is not None and all(hasattr(WRAPPER, name) for name in USED):
+        return ""
+    return (
+        f"paho-mqtt {paho.mqtt.__version__} has no WebSockets that this program can drive: install "
+        "paho-mqtt 1.6.1, or 2.0 to 2.2"
+    )
+
+
+def new_frames(wire: Wire) -> Frames:
+    """Make frames above a wire on which HTTP has had its say."""
+    made: Any = type("_PahoFrames", (_Frames, WRAPPER), {})
+    return cast(Frames, made(wire, "given.invalid", 80, False, "/", None))
+
+
+class _Frames:
+    """What paho's frames do otherwise here, put before its class."""
+
+    _readbuffer: bytearray
+    _socket: Wire
+    closed: bytes | None = None
+
+    def _do_handshake(self, _headers: object) -> None:
+        """Do nothing: paho would wait for the answer, and not say what was wrong with it."""
+
+    def _create_frame(self, opcode: int, data: bytearray, _mask: int = 1) -> bytearray:
+        """Mask whatever goes, and at once.
+
+        paho leaves out what answers a PING or a CLOSE, for which the other end must hang up (RFC
+        6455, section 5.1), and takes the rest byte by byte: 160 KB are 0.1 s of a Raspberry Pi.
+        """
+        if opcode == CLOSE:
+            self.closed = bytes(data)
+        parent: Any = super()
+        frame: bytearray = parent._create_frame(opcode, data, 0)
+        begin, key = len(frame) - len(data), os.urandom(4)
+        frame[1] |= MASKED
+        frame[begin:] = key + masked(data, key)
+        return frame
+
+    @property
+    def held(self) -> int:
+        return len(self._readbuffer)
+
+    def close(self) -> None:
+        self._socket.send(bytes(self._create_frame(CLOSE, bytearray(NO_REASON))))
+
+
+def masked(data: bytes | bytearray, key: bytes) -> bytes:
+    """Mask bytes by a key of four, each by each. RFC 6455, section 5.3."""
+    size = len(data)
+    keys = (key * (size // 4 + 1))[:size]
+    number = int.from_bytes(data, "little") ^ int.from_bytes(keys, "little")
+    return number.to_bytes(size, "little")

@@ -8,12 +8,11 @@ import socket
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from typing import NoReturn
 
 from fedling_protocol.common_settings import MqttSettings
 from fedling_protocol.net import tls_files
-from fedling_protocol.net.tls_faults import NOT_TLS, REVOKED, UNFINISHED, Shown, sentence
+from fedling_protocol.net.tls_faults import CONFIGURED, REVOKED, STRANGERS, Shown, Words, sentence
 from fedling_protocol.net.transport import Layer, Revoked
 from fedling_protocol.runtime.loop import READ, WRITE
 
@@ -22,12 +21,6 @@ RECORD = 16_384  # bytes of the largest piece that TLS encrypts at once
 MOST_RECORDS = 8  # encrypted at once: a board without AES instructions takes 10 ms for them
 CHUNK = 32_768  # encrypted bytes read at once, at least one record
 MOST_UNSENT = 65_536  # bytes that TLS itself has to say, and nobody reads
-SUSPICION = (
-    "is this its port for MQTT over TLS, and has it a certificate? If it asks for one of this end, "
-    "set mqtt.certificate_file and mqtt.key_file"
-)
-
-Explain = Callable[[ssl.SSLError], str]
 
 
 class TlsError(ConnectionError):
@@ -50,24 +43,25 @@ def layer_of_now(mqtt: MqttSettings) -> Layer:
 
 def layer_of_strangers(mqtt: MqttSettings) -> Layer:
     """Encrypt, and believe whoever answers: for who checks by other means what is said there."""
-    return _layer(mqtt, tls_files.believing_anybody)
+    return _layer(mqtt, tls_files.believing_anybody, STRANGERS)
 
 
-def _layer(mqtt: MqttSettings, context: Callable[[], ssl.SSLContext]) -> Layer:
+def _layer(
+    mqtt: MqttSettings, context: Callable[[], ssl.SSLContext], words: Words = CONFIGURED
+) -> Layer:
     host = mqtt.proven_name.partition("%")[0].rstrip(".")  # without the zone of fe80::1%eth0
-    shown = Shown(mqtt.proven_name, mqtt.ca_file, mqtt.certificate_file)
-    explain = partial(sentence, shown)
-    return Layer(lambda sock: Tls(context(), host, explain, sock), SUSPICION)
+    shown = Shown(mqtt.proven_name, mqtt.ca_file, mqtt.certificate_file, words)
+    return Layer(lambda sock: Tls(context(), host, shown, sock), words.silence)
 
 
 class Tls:
     """A Transport. context: what is believed and shown; host: the name that must be proven."""
 
     def __init__(
-        self, context: ssl.SSLContext, host: str, explain: Explain, sock: socket.socket
+        self, context: ssl.SSLContext, host: str, shown: Shown, sock: socket.socket
     ) -> None:
         self._socket = sock
-        self._explain = explain
+        self._shown = shown
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
         self._begun = self._heard = False
@@ -78,7 +72,7 @@ class Tls:
         try:
             return self._step()
         except (BrokenPipeError, ConnectionResetError) as error:
-            raise TlsError(UNFINISHED) from error
+            raise TlsError(self._shown.words.unfinished) from error
 
     def _step(self) -> int | None:
         """Take in what has come, once, and answer: so a step is never longer than it must be."""
@@ -143,7 +137,7 @@ class Tls:
         """Take in what has come. Raises BlockingIOError, OSError."""
         data = self._socket.recv(CHUNK)
         if data and not self._heard and data[0] not in BEGINNINGS:
-            raise TlsError(NOT_TLS)  # OpenSSL would wait for more of a short word
+            raise TlsError(self._shown.words.no_tls)  # OpenSSL would wait for more of a short word
         self._heard = True
         if data:
             self._incoming.write(data)
@@ -177,4 +171,4 @@ class Tls:
         with suppress(OSError):  # the other end is told, too
             self._flush()
         kind = Revoked if error.reason == REVOKED else TlsError
-        raise kind(self._explain(error)) from error
+        raise kind(sentence(self._shown, error)) from error

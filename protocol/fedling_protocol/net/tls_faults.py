@@ -34,10 +34,32 @@ REFUSED = {
     "TLSV1_ALERT_DECRYPT_ERROR": "the MQTT broker's log says why",
 }
 
-NOT_TLS = "what answers on mqtt.port speaks no TLS: take the port for TLS, mostly 8883"
-UNFINISHED = (
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What is said of the port itself; an end says of what it knows the way."""
+
+    no_tls: str
+    unfinished: str  # the handshake
+    no_certificate: str  # is shown, and one is wanted
+    silence: str  # or what cannot be understood
+
+
+CONFIGURED = Words(
+    "what answers on mqtt.port speaks no TLS: take the port for TLS, mostly 8883, of WebSockets "
+    "443",
     "the connection was closed in the middle of the TLS handshake: is mqtt.port the one for TLS "
-    "(mostly 8883), and has the MQTT broker a certificate there?"
+    "(mostly 8883, of WebSockets 443), and has the MQTT broker a certificate there?",
+    "set mqtt.certificate_file and mqtt.key_file",
+    "is this its port for MQTT over TLS, and has it a certificate? If it asks for one of this end, "
+    "set mqtt.certificate_file and mqtt.key_file",
+)
+STRANGERS = Words(  # who have a token, which says the port, and no configuration
+    "what answers on this port speaks no TLS: devices do not enrol here",
+    "the connection was closed in the middle of the TLS handshake: devices do not enrol on this "
+    "port, or the MQTT broker has no certificate",
+    "this is not the port where devices enrol, but that of those that are enrolled",
+    "is this the port where devices enrol, and an MQTT broker?",
 )
 
 
@@ -48,6 +70,7 @@ class Shown:
     name: str  # that must be proven
     ca_file: Path | None
     certificate_file: Path | None
+    words: Words = CONFIGURED
 
 
 def sentence(shown: Shown, error: ssl.SSLError) -> str:
@@ -55,10 +78,10 @@ def sentence(shown: Shown, error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return _disbelief(shown, error)
     if isinstance(error, ssl.SSLEOFError):
-        return UNFINISHED
+        return shown.words.unfinished
     reason = str(error.reason)
     if reason in NO_TLS:
-        return NOT_TLS
+        return shown.words.no_tls
     if reason in OLD:
         return (
             "the MQTT broker speaks no TLS of version 1.2 or 1.3: upgrade it, or allow these "
@@ -101,8 +124,8 @@ def _refusal(shown: Shown, reason: str) -> str:
     if reason in MISSING and file is None:
         perhaps = ", or has no cipher in common with it" if reason == UNCERTAIN else ""
         return (
-            f"the MQTT broker wants a certificate of this end{perhaps}: set mqtt.certificate_file "
-            "and mqtt.key_file"
+            f"the MQTT broker wants a certificate of this end{perhaps}: "
+            f"{shown.words.no_certificate}"
         )
     if reason in REFUSED and file is not None:
         return f"the MQTT broker does not take {file}: {REFUSED[reason]}"

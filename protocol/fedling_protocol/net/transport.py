@@ -66,5 +66,6 @@ class Plain:
 
 PLAIN = Layer(
     Plain,
-    "is this its port for plain MQTT, without TLS or websockets? For its TLS set mqtt.tls = true",
+    "is this its port for plain MQTT, without TLS or WebSockets? For its TLS set mqtt.tls = true, "
+    "for its WebSockets mqtt.websocket_path",
 )

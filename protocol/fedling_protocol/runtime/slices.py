@@ -42,14 +42,16 @@ class Sliced(Generic[T]):
         self._slices = slices
         self._then = then
         self._failed = failed
-        self._timer: Timer = clock.after(0, self._run)
+        self._timer: Timer | None = clock.after(0, self._run)
 
     def cancel(self) -> None:
         """End it: nothing more of it is run or told."""
-        self._timer.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
         self._slices.close()
 
     def _run(self) -> None:
+        self._timer = None  # they hold each other: what has ended would wait for the collector
         until = self._clock.now() + TURN_S
         try:
             while self._clock.now() < until:

@@ -19,7 +19,7 @@ DAY_S = 86_400.0
 @pytest.fixture
 def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Agent:
     agent = Agent(tmp_path / "device", NOWHERE, settings="[store]\nage_days = 30")
-    agent.run("init")
+    assert command(agent, "init") == Exit.OK
     monkeypatch.setattr(time, "time", lambda: YEAR_2026)
     return agent
 

@@ -2,11 +2,16 @@
 
 import json
 import os
+import socket
+import ssl
 import stat
 import subprocess
+import threading
 import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
+from socketserver import BaseRequestHandler, ThreadingTCPServer
 
 import pytest
 
@@ -14,14 +19,18 @@ from fedling_agent.enrol import kept
 from fedling_agent.store import tls_pair
 from fedling_agent.store.identity import KEY_FILE, SECRET_FILE
 from fedling_agent.store.store import Store
+from fedling_broker.mosquitto.configuration import CERTIFICATE, KEY
+from fedling_broker.mosquitto.process import Mosquitto, free_port
 from fedling_protocol.exits import Exit
 from fedling_protocol.wire.identity import device_id
 from fedling_protocol.wire.messages import Enrol, EnrolReason
 from fedling_protocol.wire.token import Token
 from tests.support.crash import sitecustomize as crash
+from tests.support.guarded import TOPICS
 from tests.support.hand_authority import ROOT
 from tests.support.hand_fleet import COMMAND, HandFleet, OwnFleet
 from tests.support.waiting import PATIENCE_S
+from tests.support.websockets import Unwrapper
 
 SECRETS = (KEY_FILE, SECRET_FILE, tls_pair.PAIR_FILE, "store.db")
 CRASH = Path(crash.__file__).parent
@@ -224,8 +233,72 @@ def test_token_that_counts_no_more_is_refused_at_the_door(fleet: HandFleet, boar
     said = board.enroll(token, code=Exit.UNAVAILABLE)
     assert "it knows no such token" in said
     assert "mqtt.user" not in said  # nobody who enrols has set that
-    assert "if the token may be old: the operator makes a token with" in said
+    assert "if the token may be old, or its port wrong" in said
+    assert "the operator makes a token with" in said
     assert fleet.asked == []
+
+
+@pytest.mark.parametrize(
+    ("port", "why"),
+    [
+        ("nobody's", "connection refused"),
+        ("of devices", "this is not the port where devices enrol, but that of those that are"),
+        ("without TLS", "devices do not enrol on this port"),
+        ("not of MQTT", "no MQTT broker"),
+    ],
+)
+def test_token_with_another_port_says_so_and_what_to_do(
+    fleet: HandFleet, board: Board, port: str, why: str
+) -> None:
+    """Who enrols has no configuration that a sentence could tell them to change."""
+    with ExitStack() as held:
+        number = others_port(fleet, port, held)
+        token = Token.generate(ROOT.public, TOPICS, "127.0.0.1", number)
+        said = board.enroll(token, code=Exit.UNAVAILABLE)
+    assert why in said.lower() or why in said
+    assert f"127.0.0.1:{number}" in said
+    assert "[enrolment] in broker.toml" in said
+    assert "mqtt." not in said
+
+
+def others_port(fleet: HandFleet, which: str, held: ExitStack) -> int:
+    """A port where devices do not enrol."""
+    if which == "of devices":
+        return fleet.guarded.mosquitto.port
+    if which == "without TLS":
+        folder = fleet.guarded.files.directory / "plain"
+        return held.enter_context(Mosquitto(folder)).port
+    if which == "not of MQTT":
+        return held.enter_context(WebServer(fleet.guarded.files.directory)).port
+    return free_port()
+
+
+class WebServer(ThreadingTCPServer):
+    """What a web server says to whom it does not understand, over TLS."""
+
+    allow_reuse_address = daemon_threads = True
+
+    def __init__(self, certified: Path) -> None:
+        super().__init__(("127.0.0.1", 0), BaseRequestHandler)
+        self.port: int = self.socket.getsockname()[1]
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(certified / CERTIFICATE, certified / KEY)
+        self.thread = threading.Thread(target=self.serve_forever)
+
+    def finish_request(self, request: object, _address: object) -> None:
+        assert isinstance(request, socket.socket)
+        with suppress(OSError), self.context.wrap_socket(request, server_side=True) as peer:
+            peer.recv(1000)
+            peer.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    def __enter__(self) -> "WebServer":
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown()
+        self.thread.join()
+        self.server_close()
 
 
 def test_a_person_at_a_terminal_is_asked_for_a_line(tmp_path: Path) -> None:
@@ -271,6 +344,7 @@ def test_what_the_owner_wrote_stays(fleet: HandFleet, board: Board) -> None:
     board.file.write_text(
         f'# mine\nfleet = "home"\nroot_key = "{"0" * 64}"\n'
         'tasks = ["watch"]\n\n[mqtt]\nhost = "localhost"  # of before\nkeepalive_s = 77\n'
+        'websocket_path = "/mqtt"\n'
         "[policy]\nbattery = 40  # half\n"
     )
     board.enroll(fleet.invite())
@@ -282,16 +356,19 @@ def test_what_the_owner_wrote_stays(fleet: HandFleet, board: Board) -> None:
     mqtt = found["mqtt"]
     assert isinstance(mqtt, dict)
     assert (mqtt["keepalive_s"], mqtt["host"]) == (77, "127.0.0.1")
+    assert "websocket_path" not in mqtt  # the way of before; a token's is MQTT over TLS
 
 
-def test_mqtt_broker_of_the_owners_stays_theirs(tmp_path: Path) -> None:
+@pytest.mark.parametrize("path", ["", "/mqtt"])
+def test_mqtt_broker_of_the_owners_stays_theirs(tmp_path: Path, path: str) -> None:
     """The token certifies the device's key; the way there, and who goes it, are the owner's."""
-    with OwnFleet(tmp_path / "fleet") as fleet:
+    with OwnFleet(tmp_path / "fleet") as fleet, closing(Unwrapper(fleet.mosquitto.port)) as web:
         board = Board(tmp_path / "board", fleet)
         password = board.file.parent / "password"
         password.write_text("sesame")
         password.chmod(0o600)
-        keys = f'host = "127.0.0.1"\nport = {fleet.mosquitto.port}\nuser = "pi"\n'
+        port = web.port if path else fleet.mosquitto.port
+        keys = f'host = "127.0.0.1"\nport = {port}\nuser = "pi"\nwebsocket_path = "{path}"\n'
         mqtt = f'[mqtt]\n{keys}password_file = "password"\n'
         board.file.write_text(f'fleet = "home"\nroot_key = "{"0" * 64}"\n{mqtt}')
         assert "enrolled in home as kitchen" in board.enroll(fleet.invite(), "--name", "kitchen")

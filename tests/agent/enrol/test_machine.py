@@ -68,6 +68,16 @@ def test_answer_that_is_believed_is_kept_at_once() -> None:
     assert after(Connected(), Lost("gone"), Connected(), Answered(GRANTED))[1] == Keep(GRANTED)
 
 
+def test_a_question_that_nobody_heard_is_asked_again_soon_and_then_ever_later() -> None:
+    """The aggregator may listen a moment after it was asked: ten seconds were waited then."""
+    asked = [after(Connected(), *[Silence()] * n)[1] for n in range(ASKS)]
+    waits = [ask.wait_s for ask in asked if isinstance(ask, Ask)]
+    assert waits == sorted(waits)
+    assert waits[0] <= 1
+    assert sum(waits) >= 30
+    assert after(Connected(), Silence(), Lost("gone"), Connected())[1] == asked[0]
+
+
 def test_each_connection_is_told_how_many_there_were() -> None:
     assert after()[1] == Connect(0)
     assert after(Lost("a"), Lost("b"))[1] == Connect(2)
@@ -99,7 +109,7 @@ def test_mute_aggregator_is_told_from_a_broker_that_is_not_there() -> None:
     assert isinstance(mute, GiveUp)
     assert isinstance(gone, GiveUp)
     assert "does `fedling-broker serve` run?" in mute.words
-    assert gone.words.startswith("no route; if the token may be old")
+    assert gone.words.startswith("no route; if the token may be old, or its port wrong")
 
 
 def test_machine_is_pure() -> None:

@@ -58,7 +58,7 @@ class FakeLive:
 
 
 def session(**changes: Any) -> Session:
-    return replace(Session(Timing(), Dice(b"x" * 16)), **changes)
+    return Session(Timing(), Dice(b"x" * 16))._replace(**changes)
 
 
 NOW = 1000.0
@@ -101,7 +101,7 @@ def test_held_tells_how_often_it_was_sent_and_what_to_look_at() -> None:
     due = int((NOW + 7200) * 1000)
     phase = state.Held(PLAN.plan_id, due)
     sent = state.Sent(b"update", 4, due)
-    assert sentence(FakeLive(replace(session(phase=phase), sent=sent))) == (
+    assert sentence(FakeLive(session(phase=phase, sent=sent))) == (
         "sent its update 4 times, the aggregator has not got it: does the MQTT broker let this "
         "device write it? See fedling-agent check; next try in 2 h"
     )

@@ -110,7 +110,7 @@ def test_d9_finished_update_waits_for_conditions() -> None:
 
 def test_d9_finished_update_waits_for_an_older_one() -> None:
     device = training()
-    device.state = replace(device.state, spool=(Spooled(b"plan 0", b"update 0"),))
+    device.state = device.state._replace(spool=(Spooled(b"plan 0", b"update 0"),))
     actions = device.give(UpdateSpooled(b"plan 1", b"update 1"))
     assert [j.have for j in joins(actions)] == [b"update 0"]
 
@@ -194,8 +194,8 @@ def test_d12_receipt_of_an_unknown_plan_is_ignored() -> None:
 
 def test_d12_receipt_of_another_entry_changes_nothing_else() -> None:
     device = sending()
-    device.state = replace(device.state, begun=NEXT)
-    device.state = replace(device.state, spool=(ENTRY, Spooled(b"plan 0", b"update 0")))
+    device.state = device.state._replace(begun=NEXT)
+    device.state = device.state._replace(spool=(ENTRY, Spooled(b"plan 0", b"update 0")))
     phase = device.state.phase
     actions = device.give(ReceiptSeen(Receipt(b"plan 0", b"update 0", Verdict.ACCEPTED, "", None)))
     assert actions == [PlanOver(b"plan 0", b"update 0", Verdict.ACCEPTED, "")]

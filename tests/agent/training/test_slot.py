@@ -31,12 +31,13 @@ class FakeJob:
     def __init__(self, name: bytes) -> None:
         self.plan_id = name * 16
         self.finished = False
+        self.given = object()
 
     def done_steps(self) -> int:
         return 0
 
     def result(self) -> object | None:
-        return object() if self.finished else None
+        return self.given if self.finished else None
 
 
 class FakeProcess:
@@ -82,8 +83,8 @@ class FakeTrainee:
         elif self.lasts is not None:
             grant(self.lasts)
 
-    def trained(self, job: FakeJob) -> None:
-        self.heard.append(job.plan_id)
+    def trained(self, job: FakeJob, result: object) -> None:
+        self.heard += [job.plan_id, result]
 
     def training_failed(self, plan_id: bytes, reason: str) -> None:
         self.heard.append(reason)
@@ -148,7 +149,7 @@ def test_done_tells_the_trainee(bench: Bench) -> None:
     job = bench.start(b"a")
     job.finished = True
     bench.say(Step(10, 10), Exited(0))
-    assert bench.trainee.heard == [job.plan_id]
+    assert bench.trainee.heard == [job.plan_id, job.given]
     assert bench.slot.find(job.plan_id) is None
 
 
@@ -193,7 +194,7 @@ def test_pause_of_a_child_that_was_just_done_is_trained(bench: Bench) -> None:
     bench.slot.pause(job.plan_id)
     job.finished = True
     bench.say(Exited(0))
-    assert bench.trainee.heard == [job.plan_id]
+    assert bench.trainee.heard == [job.plan_id, job.given]
 
 
 def test_child_that_dies_again_and_again_fails_with_its_last_word(bench: Bench) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from fedling_agent.store import identity
+from fedling_agent.training.job import Job, Result
 from fedling_agent.training.replay import replay
 from fedling_agent.training.updates import make_update
 from fedling_native import coded
@@ -27,6 +28,13 @@ def device(tmp_path: Path) -> Device:
     return replace(found, plan=replace(found.plan, codec=Codec.CODED, target=TARGET))
 
 
+def given(job: Job) -> Result:
+    """What a training gave."""
+    result = job.result()
+    assert result is not None
+    return result
+
+
 def test_an_update_is_the_same_bits_after_a_kill_before_it_was_spooled(
     device: Device, tmp_path: Path
 ) -> None:
@@ -34,20 +42,19 @@ def test_an_update_is_the_same_bits_after_a_kill_before_it_was_spooled(
     job = device.freeze()
     assert Child(job).exit_code() == 0
     topics = Topics("fedling", FLEET)
-    first = make_update(device.store, job, topics, me)
+    first = make_update(device.store, job, given(job), topics, me)
     again = device.reopen()
     mended = again.mend()
     assert mended is not None
-    assert make_update(again.store, mended, topics, me) == first
+    assert make_update(again.store, mended, given(mended), topics, me) == first
 
 
 def test_what_is_sent_is_coded_and_what_is_replayed_is_not(device: Device, tmp_path: Path) -> None:
     me = identity.ensure(tmp_path / "identity")
     job = device.freeze()
     assert Child(job).exit_code() == 0
-    made = make_update(device.store, job, Topics("fedling", FLEET), me)
-    result, plan = job.result(), device.plan
-    assert result is not None
+    result, plan = given(job), device.plan
+    made = make_update(device.store, job, result, Topics("fedling", FLEET), me)
     assert made.vector == result.vector
     update = payload.decode(Kind.UPDATE, envelope.parse(made.envelope, Kind.UPDATE).payload)
     assert isinstance(update, Update)

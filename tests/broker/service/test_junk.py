@@ -38,11 +38,18 @@ def open_round(directory: Path, devices: int) -> HandAggregator:
     return aggregator
 
 
+@pytest.fixture(scope="module")
+def either(tmp_path_factory: pytest.TempPathFactory) -> tuple[HandAggregator, HandAggregator]:
+    """Of a fleet of few and of many devices: junk leaves nothing in them."""
+    directory = tmp_path_factory.mktemp("either")
+    return open_round(directory / "few", 1), open_round(directory / "many", DEVICES)
+
+
 @pytest.mark.parametrize("kind", list(Kind))
 def test_junk_costs_no_more_when_it_or_the_fleet_is_large(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Kind
+    either: tuple[HandAggregator, HandAggregator], monkeypatch: pytest.MonkeyPatch, kind: Kind
 ) -> None:
-    few, many = open_round(tmp_path / "few", 1), open_round(tmp_path / "many", DEVICES)
+    few, many = either
     hashed = Hashed(monkeypatch)
     for topic in topics(TOPICS, kind, "tiny", ONE):
         for name in KIDS:

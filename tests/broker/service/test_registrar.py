@@ -143,6 +143,25 @@ def test_two_keys_of_one_identity_are_both_served_and_both_told(
     }
 
 
+def test_a_device_that_is_enrolled_again_is_no_copy(
+    aggregator: HandAggregator, caplog: pytest.LogCaptureFixture
+) -> None:
+    """`enroll --again` has another key, and the operator knows. A copy does not."""
+    enrolled(aggregator, 1)
+    later(aggregator, 60.0)
+    aggregator.ask(1, aggregator.invite(), tls=1)
+    assert reason(aggregator) == ""
+    assert aggregator.store.tls_certificates.copies(aggregator.now_s) == {}
+    assert "was its state copied" not in caplog.text
+    later(aggregator, 60.0)
+    aggregator.ask(1, None, tls=2)
+    assert reason(aggregator) == ""
+    assert [*aggregator.store.tls_certificates.copies(aggregator.now_s)] == [
+        device_id(key_of(1).public)
+    ]
+    assert "was its state copied" in caplog.text
+
+
 def test_a_device_that_renews_with_another_key_is_no_copy(aggregator: HandAggregator) -> None:
     enrolled(aggregator, 1)
     later(aggregator, LIFE_S * 2 / 3)

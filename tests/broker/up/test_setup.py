@@ -10,6 +10,7 @@ from fedling_broker.cli import main
 from fedling_broker.mosquitto.configuration import KEY
 from fedling_broker.up.system import MODE, Places
 from fedling_protocol.exits import Exit
+from tests.support.as_root import need_root
 from tests.support.tools import need
 
 MAIN = """\
@@ -124,3 +125,19 @@ def test_user_without_rights_is_told(
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert main(["setup"]) == Exit.NOT_ALLOWED
     assert "put sudo before it" in capsys.readouterr().err
+
+
+def test_umask_of_root_keeps_nobody_from_what_services_read(root: Path) -> None:
+    """`sudo` in a shell with umask 077: systemd, mosquitto and the aggregator are other users."""
+    need_root()
+    before, theirs = os.umask(0o077), {*root.rglob("*")}
+    try:
+        assert setup(root) == Exit.OK
+    finally:
+        os.umask(before)
+    made = [path for path in (root / "etc").rglob("*") if path not in theirs]
+    modes = {path: path.stat().st_mode & 0o777 for path in made}
+    assert {
+        path: mode for path, mode in modes.items() if mode != 0o644 + 0o111 * path.is_dir()
+    } == {}
+    assert root / "etc/fedling/broker.toml" in modes

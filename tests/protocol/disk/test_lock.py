@@ -60,3 +60,11 @@ def test_exclusive_where_nothing_can_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(CannotWrite, match="file"), lock.exclusive(tmp_path / "file" / "x", "x"):
         pass
+
+
+def test_is_held_while_somebody_holds_it_and_takes_it_from_nobody(tmp_path: Path) -> None:
+    assert not lock.is_held(tmp_path, "fedling-agent")
+    with lock.exclusive(tmp_path, "fedling-agent"):
+        assert lock.is_held(tmp_path, "fedling-agent")
+        assert not lock.is_held(tmp_path, "fedling-broker")
+    assert not lock.is_held(tmp_path, "fedling-agent")

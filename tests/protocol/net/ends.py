@@ -105,14 +105,15 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """A real mosquitto, and the layer that leads to it."""
+    """A real mosquitto, and the port and the layer that lead to it."""
 
     loop: Loop
     mosquitto: Mosquitto
     layer: Layer
+    port: int
 
     def end(self, name: str) -> End:
-        return End(self.loop, self.mosquitto.port, name, layer=self.layer, host="localhost")
+        return End(self.loop, self.port, name, layer=self.layer, host="localhost")
 
 
 def trusting(
@@ -126,6 +127,31 @@ def trusting(
         certificate_file=None if client is None else client.certificate,
         key_file=None if client is None else client.key,
     )
+
+
+class Drip:
+    """A socket between two buffers, which takes and gives as few bytes as a dice says."""
+
+    def __init__(self, dice: random.Random, most: int) -> None:
+        self.sent, self.come = bytearray(), bytearray()
+        self._dice, self._most = dice, most
+
+    def _share(self, wanted: int) -> int:
+        share = self._dice.randrange(self._most)
+        if not share or not wanted:
+            raise BlockingIOError
+        return min(share, wanted)
+
+    def recv(self, count: int) -> bytes:
+        share = self._share(min(count, len(self.come)))
+        data = bytes(self.come[:share])
+        del self.come[:share]
+        return data
+
+    def send(self, data: memoryview) -> int:
+        share = self._share(len(data))
+        self.sent += data[:share]
+        return share
 
 
 class FakeBroker:

@@ -20,7 +20,7 @@ from fedling_protocol.net.tcpinfo import Traffic
 from fedling_protocol.net.tls import Tls, TlsError
 from fedling_protocol.net.transport import Transport
 from fedling_protocol.runtime.loop import READ, Loop
-from tests.protocol.net.ends import CONNACK, End, FakeBroker, trusting
+from tests.protocol.net.ends import CONNACK, Drip, End, FakeBroker, trusting
 from tests.support.certificates import Authority, Pair, mosquitto_settings
 from tests.support.tools import need
 from tests.support.waiting import line_of, receive, until
@@ -39,31 +39,6 @@ def end(loop: Loop, port: int, name: str, mqtt: MqttSettings, keepalive_s: int =
 
 
 # --- the transport by itself -----------------------------------------------------------------
-
-
-class Drip:
-    """A socket between two buffers, which takes and gives as few bytes as a dice says."""
-
-    def __init__(self, dice: random.Random, most: int) -> None:
-        self.sent, self.come = bytearray(), bytearray()
-        self._dice, self._most = dice, most
-
-    def _share(self, wanted: int) -> int:
-        share = self._dice.randrange(self._most)
-        if not share or not wanted:
-            raise BlockingIOError
-        return min(share, wanted)
-
-    def recv(self, count: int) -> bytes:
-        share = self._share(min(count, len(self.come)))
-        data = bytes(self.come[:share])
-        del self.come[:share]
-        return data
-
-    def send(self, data: memoryview) -> int:
-        share = self._share(len(data))
-        self.sent += data[:share]
-        return share
 
 
 class Other:

@@ -24,7 +24,16 @@ from fedling_protocol.common_settings import MqttSettings
 from fedling_protocol.moments import moment
 from fedling_protocol.net import credentials, tls, tls_files
 from fedling_protocol.net.link import REVOKED_S
-from fedling_protocol.net.tls_faults import MISSING, NO_TLS, OLD, REFUSED, Shown, sentence
+from fedling_protocol.net.tls_faults import (
+    CONFIGURED,
+    MISSING,
+    NO_TLS,
+    OLD,
+    REFUSED,
+    STRANGERS,
+    Shown,
+    sentence,
+)
 from fedling_protocol.net.transport import PLAIN
 from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.settings import SettingsError
@@ -64,7 +73,7 @@ def mosquitto(directory: Path, settings: list[str]) -> Iterator[int]:
 def test_tls_at_a_plain_port(loop: Loop, authority: Authority, tmp_path: Path) -> None:
     with mosquitto(tmp_path, []) as port:
         said = reason(loop, port, trusting(authority))
-    assert "is mqtt.port the one for TLS (mostly 8883)" in said
+    assert "is mqtt.port the one for TLS (mostly 8883, of WebSockets 443)" in said
 
 
 def test_plain_at_a_port_of_tls(loop: Loop, authority: Authority, tmp_path: Path) -> None:
@@ -83,7 +92,7 @@ def test_other_servers_speak_no_tls(loop: Loop, authority: Authority, says: byte
 
     with FakeBroker(talk) as other:
         said = reason(loop, other.port, trusting(authority))
-    assert said == "what answers on mqtt.port speaks no TLS: take the port for TLS, mostly 8883"
+    assert said == CONFIGURED.no_tls
 
 
 def test_port_that_closes_at_once(loop: Loop, authority: Authority) -> None:
@@ -266,6 +275,14 @@ def test_every_word_that_is_known_has_a_sentence_with_a_way_out() -> None:
             said = sentence(shown, error)
             assert "\n" not in said
             assert "mqtt." in said or "upgrade" in said or "own" in said or "log" in said
+
+
+@pytest.mark.parametrize("word", [*NO_TLS, *OLD, *MISSING, *REFUSED, "SOMETHING_ELSE"])
+def test_who_has_no_configuration_is_told_to_set_nothing(word: str) -> None:
+    """Not those who enrol: the port is in their token."""
+    error = ssl.SSLError(1, word)
+    error.reason = word
+    assert "mqtt." not in sentence(Shown("h", None, None, STRANGERS), error)
 
 
 @pytest.mark.parametrize(("days", "soon"), [(-1, True), (1, True), (29, True), (31, False)])

@@ -1,5 +1,8 @@
 """Long work runs in the turns of a loop, and can be ended at a pause."""
 
+import gc
+import weakref
+
 from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.runtime.slices import Sliced, Slices, finish
 from tests.support.waiting import until
@@ -49,6 +52,19 @@ def test_cancel_closes_it_and_tells_nothing() -> None:
     loop.turn(0.01)
     loop.close()
     assert len(seen) == done
+
+
+def test_what_has_ended_is_gone_without_a_collection() -> None:
+    """It holds a plan and more; on a board the collector may look hours later."""
+    loop, seen = Loop(), list[object]()
+    gc.disable()
+    try:
+        work = weakref.ref(Sliced(loop, counting(3, []), seen.append, seen.append))
+        until(lambda: seen == [3], loop.turn)
+        assert work() is None
+    finally:
+        gc.enable()
+        loop.close()
 
 
 def test_error_is_told() -> None:

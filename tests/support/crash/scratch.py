@@ -1,20 +1,17 @@
 """A directory for runs: in memory where there is room, since a killed process loses no page."""
 
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-MEMORY = Path("/dev/shm")
-ROOM = 256 * 2**20  # bytes; a run needs some tens of megabytes
+from tests.support.memory import MIB, memory
+
+ROOM = 256 * MIB  # a run needs some tens of megabytes
 
 
 @contextmanager
 def directory() -> Iterator[Path]:
     """Removed at the end."""
-    roomy = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= ROOM
-    with tempfile.TemporaryDirectory(
-        prefix="fedling-crash-", dir=MEMORY if roomy else None
-    ) as name:
+    with tempfile.TemporaryDirectory(prefix="fedling-crash-", dir=memory(ROOM)) as name:
         yield Path(name)

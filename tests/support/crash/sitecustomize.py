@@ -85,14 +85,16 @@ def after(owner: Any, name: str, describe: Callable[..., str]) -> None:
 
 
 def wrap_durable(durable: ModuleType) -> None:
+    """A description takes whatever words its function may come to take."""
     for name in ("write_file", "create_file", "link_file", "remove_file", "append"):
         before(durable, name, lambda path, *_, _name=name, **__: f"{_name} {path.name}")
-    before(durable, "keep_draft", lambda _file, name, _path: f"keep_draft {name}")
-    before(durable, "remove_files", lambda _paths: "remove_files")
+    before(durable, "keep_draft", lambda _file, name, *_, **__: f"keep_draft {name}")
+    before(durable, "remove_files", lambda *_, **__: "remove_files")
     for name in ("commit", "forget_deleted"):
-        before(durable, name, lambda _connection, _name=name: _name)
-    after(durable, "_write_temporary", lambda _made, path, *_: f"half of {os.path.basename(path)}")
-    after(durable, "_write_behind", lambda _none, _handle, path, *_: f"half of {path.name}")
+        before(durable, name, lambda *_, _name=name, **__: _name)
+    base = os.path.basename
+    after(durable, "_write_temporary", lambda _made, path, *_, **__: f"half of {base(path)}")
+    after(durable, "_write_behind", lambda _made, _handle, path, *_, **__: f"half of {base(path)}")
 
 
 def wrap_digest(digest: ModuleType) -> None:

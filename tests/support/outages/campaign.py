@@ -1,5 +1,6 @@
 """Power cuts, kills, bad disks of three machines, one after another, when a seed says so."""
 
+import sys
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ EARLY = 0.2  # of them
 LONGEST_S = 2.0  # a spell
 LATEST_S = 0.6  # after a recovery, or after the start that is interrupted
 ASK_S = 0.05
+TELL = 20  # outages, then a line on how far it is
 ROUNDS_AFTER = 2  # that have to be held when all is over
 BEHIND_S = (0.0, 0.002, 0.01, 0.05)  # what was said, most of the moments lie so close
 
@@ -89,21 +91,35 @@ def play(
     spells: int,
     forgetful: Collection[str] = (),
 ) -> Result:
-    """A whole campaign. Raises AssertionError when the federation does not go on."""
+    """A whole campaign. Raises AssertionError when the federation does not go on.
+
+    With forgetful disks it may well not: what is left is judged all the same.
+    """
     with Keeper() as keeper, Federation(directory, keeper, forgetful) as federation:
-        federation.start()
-        _hold_rounds(federation)
-        recoveries = []
+        recoveries: list[Recovery] = []
         names = [name for name in federation.machines if name != AGGREGATOR]
-        outages = draw(Random(seed), names, cuts, kills, spells)
-        for number, outage in enumerate(outages):
-            _strike(federation, outage)
-            if number + 1 == len(outages) or not outages[number + 1].early:
-                recoveries.append(_recover(federation, outage))
-        _hold_rounds(federation)
-        codes = federation.stop()
-        assert set(codes) == {Exit.OK}, f"{codes}\n{federation.logs()}"
+        try:
+            _suffer(federation, draw(Random(seed), names, cuts, kills, spells), recoveries)
+        except AssertionError:
+            if not forgetful:
+                raise
+            federation.halt()
         return Result(judge(federation), recoveries)
+
+
+def _suffer(federation: Federation, outages: Sequence[Outage], recoveries: list[Recovery]) -> None:
+    """From the first start to an end in good order, through all outages. Raises AssertionError."""
+    federation.start()
+    _hold_rounds(federation)
+    for number, outage in enumerate(outages):
+        _strike(federation, outage)
+        if number + 1 == len(outages) or not outages[number + 1].early:
+            recoveries.append(_recover(federation, outage))
+        if (number + 1) % TELL == 0:
+            print(f"{number + 1} of {len(outages)} outages", file=sys.stderr)
+    _hold_rounds(federation)
+    codes = federation.stop()
+    assert set(codes) == {Exit.OK}, f"{codes}\n{federation.logs()}"
 
 
 def _hold_rounds(federation: Federation) -> None:

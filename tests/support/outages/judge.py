@@ -37,7 +37,11 @@ class Judgement:
 def judge(federation: Federation) -> Judgement:
     """All processes have ended."""
     state = federation.machines[AGGREGATOR].disk.root / "state"
-    counted = Counter(_decisions(state))
+    damage, counted = "", Counter[Receipted]()
+    try:
+        counted.update(_decisions(state))
+    except sqlite3.DatabaseError as error:
+        damage = f"the aggregator's database: {error}"
     witness = federation.witness
     receipted = {*witness.receipted, *_receipts(federation)}
     verified = _verify(federation)
@@ -54,6 +58,7 @@ def judge(federation: Federation) -> Judgement:
             *(f"round {check['round']}: {check['fault']}" for check in sums),
         ],
         [
+            *filter(None, [damage]),
             *(f"round {c['round']}: {c['fault']}" for c in faults if c not in sums),
             *_unheard(federation, counted),
             *(wrong for feed in federation.feeds if (wrong := feed.wrong())),
@@ -89,7 +94,8 @@ def _verify(federation: Federation) -> list[dict[str, object]]:
     words = ("fedling_broker", "round", "verify", "--all", "--json", "--config")
     command = [sys.executable, "-m", *words, str(federation.fleet.layout.broker_config)]
     done = subprocess.run(command, capture_output=True, text=True)
-    assert done.stdout, done.stderr
+    if not done.stdout:
+        return [{"round": "-", "fault": done.stderr.strip()}]
     models: list[dict[str, object]] = json.loads(done.stdout)["models"]
     return models
 

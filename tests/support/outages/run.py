@@ -19,7 +19,7 @@ def main() -> None:
     own_mounts()
     with scratch.directory() as directory:
         result = play(directory / "federation", seed, cuts, kills, spells, sys.argv[5:])
-    worst = max(recovery.seconds for recovery in result.recoveries)
+    worst = max((recovery.seconds for recovery in result.recoveries), default=0.0)
     print(json.dumps(dataclasses.asdict(result.judgement) | {"worst_recovery_s": worst}))
 
 

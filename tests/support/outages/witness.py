@@ -69,7 +69,7 @@ class Witness:
         self.link = MqttLink(
             loop,
             InlineWorker(loop),
-            Broker(mqtt.host, mqtt.tcp_port, mqtt.keepalive_s),
+            Broker(mqtt.host, mqtt.tcp_port, mqtt.silence_s),
             Backoff(0.05, 0.05, random.random),
             lambda _topic: MAX_LARGE,
             partial(new_client, self.id, access.credentials),

@@ -79,6 +79,16 @@ def terms_of(plan: Plan) -> Terms:
     return Terms(plan.base_version, plan.base_hash, plan.codec, 1, 2)
 
 
+def spare(policy: Synchronous, devices: int) -> int:
+    """How many may drop out of a round that comes to its end although they keep their places.
+
+    Who waits for a place may get one that expired, of a device that is told so too late: another
+    one is lost by each, no more.
+    """
+    needed = policy.goal if policy.deadline_ms is None else policy.minimum
+    return min(policy.capacity, devices) - needed
+
+
 @dataclass(frozen=True, slots=True)
 class Fold:
     """A line of the journal."""
@@ -99,12 +109,13 @@ class Aggregator(Node):
         super().__init__(world, "aggregator")
         self.rules = Rules(policy, rounds, pause_s)
         self.capacity, self.minimum = policy.capacity, policy.minimum
+        self.spare = spare(policy, len(world.devices))
         self.rows: dict[bytes, Row] = {}
         self.version = 1
         self.journal: list[Fold] = []
         self.boot = 0
         self.jumped = False  # its clock leapt: a place may expire before its ticket
-        self.forgotten: set[str] = set()  # devices that were revoked: their places, too
+        self.forgotten: set[tuple[str, bytes]] = set()  # places, of devices that were revoked
 
     # --- the process ---
 
@@ -157,23 +168,33 @@ class Aggregator(Node):
             self.connection += 1
             self.world.after(self.world.delay() * 2, self.connect, self.connection)
 
+    def plans_of(self, device: Device) -> list[bytes]:
+        """Those in which it has a place, and nothing is decided about it."""
+        return [
+            plan
+            for plan, row in self.rows.items()
+            if not row.closed and device.name in row.places.keys() - row.decisions.keys()
+        ]
+
     def forget(self, device: Device) -> None:
         """Its place goes from the disk, then the rounds hear of it."""
-        self.forgotten.add(device.name)
-        for row in self.rows.values():
-            row.places.pop(device.name, None)
-        self.give(DeviceGone(device.name))
+        for plan, row in self.rows.items():
+            if row.places.pop(device.name, None) is not None:
+                self.forgotten.add((device.name, plan))
+        if self.up:
+            self.give(DeviceGone(device.name))
 
     # --- messages ---
 
-    def on_join(self, device: Device, asked: SendJoin, certified: bool) -> None:
+    def on_join(self, device: Device, asked: SendJoin) -> None:
         if self.connected:
             join = Join(asked.plan_id, asked.nonce, asked.have, None)
-            self.give(JoinSeen(device.name, join, certified, self.past(join.plan_id, device)))
+            past = self.past(join.plan_id, device)
+            self.give(JoinSeen(device.name, join, device.certified, past))
 
     def on_update(self, device: Device, sent: SendUpdate) -> None:
-        """The simulated message is its hash."""
-        if self.connected:
+        """The simulated message is its hash. Without a certificate nobody's signature is good."""
+        if self.connected and device.certified:
             plan = self.rows[sent.plan_id].plan
             update = Update(
                 plan.plan_id, plan.base_version, plan.base_hash, 1, plan.codec, b"12", 0, 1
@@ -220,7 +241,7 @@ class Aggregator(Node):
             must(known.verdict is verdict, "a verdict that is not on disk")
         if verdict is Verdict.ACCEPTED:
             must(row.folded or device in row.files, "accepted, but not on disk")
-        without_place = self.jumped or device in self.forgotten
+        without_place = self.jumped or (device, receipt.plan_id) in self.forgotten
         must(verdict is not Verdict.REFUSED or without_place, f"refused: {receipt.reason}")
 
     def publish_plan(self, action: PublishPlan) -> None:
@@ -257,6 +278,7 @@ class Aggregator(Node):
 
     def grant_place(self, action: GrantPlace) -> None:
         row = self.rows[action.plan_id]
+        must(self.device(action.device).certified, "a place for one that nobody vouches for")
         row.at_ms = max(row.at_ms, action.at_ms)
         row.places[action.device] = action.until_ms
         if action.instead_of:
@@ -266,6 +288,7 @@ class Aggregator(Node):
     def store_update(self, action: StoreUpdate) -> None:
         row = self.rows[action.update.plan_id]
         must(not row.closed, "accepted after the round was closed")
+        must(action.device in row.places, "accepted without a place")
         decision = Decision(action.update_hash, Verdict.ACCEPTED, "")
         known = row.decisions.setdefault(action.device, decision)
         must(known == decision, "two decisions about one update")

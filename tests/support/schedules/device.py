@@ -145,6 +145,11 @@ class Device(Node):
             if self.connected:
                 self.give(Enrolled())
 
+    def plans(self) -> list[bytes]:
+        """What has seen its examples, and is not over."""
+        begun = [self.begun.plan_id] if self.begun else []
+        return [*begun, *(entry.plan_id for entry in self.spool)]
+
     def erase(self) -> None:
         """The shell deletes the examples after the actions; then the erasure is complete."""
         self.erasing = True
@@ -184,7 +189,7 @@ class Device(Node):
         must(action.nonce not in self.joins, "a nonce comes twice")
         self.joins[action.nonce] = world.now
         world.faults.may_follow(self, 2 * world.slowest_ms)
-        world.carry(world.aggregator.on_join, self, action, self.certified)
+        world.carry(world.aggregator.on_join, self, action)
 
     def ask_plan(self, action: AskPlan) -> None:
         self.world.retained_to(self)
@@ -220,7 +225,7 @@ class Device(Node):
         must(self.connected and self.transfer, "an update is sent against conditions")
         must(Spooled(action.plan_id, action.update_hash) in self.spool, "sent, but not spooled")
         must(self.leave.get(action.plan_id, 0) > world.now, "sent without a good ticket")
-        if world.faults.damages():
+        if world.faults.damages(self, action.plan_id):
             self.pending.append(UpdateLost(action.plan_id, action.update_hash))
             return
         self.transfers += 1
@@ -228,6 +233,7 @@ class Device(Node):
         world.faults.may_follow(self, 2 * world.slowest_ms)
         lasts_ms = world.delay() * 3
         world.faults.may_cut(self, lasts_ms)
+        world.faults.may_lose(self, lasts_ms)
         world.after(lasts_ms, self.update_moved, action, self.moving)
 
     def update_moved(self, action: SendUpdate, transfer: int) -> None:
@@ -259,6 +265,7 @@ class Device(Node):
         self.children += 1
         self.child, self.batches = self.children, self.checkpoint
         world.faults.may_follow(self, 2 * self.batch_ms)
+        world.faults.may_lose(self, self.batch_ms)
         self.begin_batch(self.child)
 
     def begin_batch(self, child: int) -> None:
@@ -274,7 +281,7 @@ class Device(Node):
         if self.batches < 1 + self.begun.round % 3:
             if self.child:
                 self.begin_batch(child)
-        elif self.world.faults.training_fails():
+        elif self.world.faults.training_fails(self, self.begun.plan_id):
             self.child = 0
             self.give(TrainingFailed(self.begun.plan_id, "planted"))
         else:

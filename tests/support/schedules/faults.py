@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from tests.support.schedules.world import World
 
 
+LEAST_SHARE = 0.2  # of many schedules suffer each fault
 OFTEN = 0.25  # how many schedules have a fault at a random time, whatever else is in them
+CUT = 0.4  # of the uploads, by a partition
+LOSS = 0.25  # of the trainings and uploads, with the examples or the place that they are for
 
 
 class Fault(StrEnum):
@@ -36,7 +39,9 @@ class Fault(StrEnum):
     AGGREGATOR_HUNG = "aggregator hangs, its clock goes on"
     SLOW = "device many times slower than others"
     UPDATE_DAMAGED = "spooled update zeroed"
-    DEVICE_REVOKED = "device revoked, certified again"
+    TRAINING_FAILED = "training failed"
+    EXAMPLES_ERASED = "examples erased that a plan has seen"
+    DEVICE_REVOKED = "device with a place revoked, certified again"
 
 
 class Faults:
@@ -46,13 +51,9 @@ class Faults:
         self.world = world
         self.end_ms = world.slowest_ms * world.choose(20, 60, 150)
         self.rate = world.choose(0.02, 0.1, 0.25)  # of actions that a fault follows
-        # One device may drop out of a round; of a named cohort none.
-        ways = "damage", "damage", "damage", "fail", "erase", "revoke"
-        drop_out = "" if world.named else world.choose(*ways)
-        self.may_fail = int(drop_out == "fail")  # trainings
-        self.may_erase = int(drop_out == "erase")
-        self.may_damage = int(drop_out == "damage")  # spooled updates
-        self.may_revoke = int(drop_out == "revoke")
+        self.damage = world.choose(0.0, 0.2, 0.8)  # of the updates that are to be sent
+        self.fail = world.choose(0.0, 0.2, 0.5)  # of the trainings
+        self.out: dict[bytes, set[str]] = {}  # plan: devices that dropped out of it
         self.may_jump = 1  # the aggregator's clock
         self.to_device: tuple[Callable[[Device], None], ...] = (
             self.crash,
@@ -91,6 +92,16 @@ class Faults:
         if self.world.faulty:
             fault(*args)
 
+    def may_do_without(self, device: Device, *plans: bytes) -> bool:
+        """Whether all these rounds come to their end without it, too; it drops out then."""
+        rows = self.world.aggregator.rows
+        outs = [self.out.setdefault(plan, set()) for plan in plans if not rows[plan].closed]
+        if any(len(out - {device.name}) >= self.world.aggregator.spare for out in outs):
+            return False
+        for out in outs:
+            out.add(device.name)
+        return True
+
     def may_follow(self, device: Device, within_ms: int) -> None:
         """The device does something that lasts about so long: that is the time for a fault."""
         world = self.world
@@ -127,7 +138,7 @@ class Faults:
     def may_cut(self, device: Device, lasts_ms: int) -> None:
         """An upload begins that lasts so long: a partition in it, or before its receipt."""
         world = self.world
-        if world.faulty and world.random() < OFTEN:
+        if world.faulty and world.random() < CUT:
             world.after(world.between(0, 2 * lasts_ms), self.hit, self.disconnect, device)
 
     def conditions(self, device: Device) -> None:
@@ -149,33 +160,42 @@ class Faults:
         self.suffer(Fault.DEVICE_HUNG)
         device.jump(self.world.slowest_ms * self.world.choose(1, 30, 1_000))
 
+    def may_lose(self, device: Device, lasts_ms: int) -> None:
+        """A training or an upload begins that lasts so long: the device loses what it is for."""
+        world = self.world
+        if world.faulty and world.random() < LOSS:
+            loss = world.choose(self.erase, self.revoke)
+            world.after(world.between(0, 2 * lasts_ms), self.hit, loss, device)
+
     def erase(self, device: Device) -> None:
-        if self.may_erase:
-            self.may_erase -= 1
+        """All its examples go, and with them what was made of them."""
+        plans = device.plans()
+        if self.may_do_without(device, *plans):
+            self.world.seen[Fault.EXAMPLES_ERASED] += bool(plans)
             device.erase()
 
     def revoke(self, device: Device) -> None:
         """The operator revokes it; a while later a restored state has it again."""
         world = self.world
-        if self.may_revoke and device.certified and world.aggregator.up:
-            self.may_revoke -= 1
-            self.suffer(Fault.DEVICE_REVOKED)
+        plans = world.aggregator.plans_of(device)
+        if device.certified and self.may_do_without(device, *plans):
+            world.seen[Fault.DEVICE_REVOKED] += bool(plans)
             device.certified = False
             world.aggregator.forget(device)
             world.after(world.between(1, 10 * world.slowest_ms), device.enrol)
 
-    def damages(self) -> bool:
+    def damages(self, device: Device, plan: bytes) -> bool:
         """Whether an update is found to be damaged when it is to be sent."""
-        if self.may_damage and self.world.faulty and self.world.random() < 0.6:
-            self.may_damage -= 1
-            self.suffer(Fault.UPDATE_DAMAGED)
-            return True
-        return False
+        return self.spoils(device, plan, self.damage, Fault.UPDATE_DAMAGED)
 
-    def training_fails(self) -> bool:
+    def training_fails(self, device: Device, plan: bytes) -> bool:
         """Whether a training that is just done is said to have failed."""
-        if self.may_fail and self.world.faulty and self.world.random() < 0.3:
-            self.may_fail -= 1
+        return self.spoils(device, plan, self.fail, Fault.TRAINING_FAILED)
+
+    def spoils(self, device: Device, plan: bytes, rate: float, fault: Fault) -> bool:
+        world = self.world
+        if world.faulty and world.random() < rate and self.may_do_without(device, plan):
+            self.suffer(fault)
             return True
         return False
 

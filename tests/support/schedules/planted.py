@@ -41,6 +41,20 @@ def known_update_not_looked_up(
     return rounds.step(s, event, now)
 
 
+def revocation_not_heard(
+    s: Rounds, event: broker.Event, now: int
+) -> tuple[Rounds, list[broker.Action]]:
+    return rounds.step(s, broker.Tick() if isinstance(event, broker.DeviceGone) else event, now)
+
+
+def certificate_not_asked_for(
+    s: Rounds, event: broker.Event, now: int
+) -> tuple[Rounds, list[broker.Action]]:
+    if isinstance(event, broker.JoinSeen):
+        event = replace(event, certified=True)
+    return rounds.step(s, event, now)
+
+
 def nonce_not_checked(s: Session, event: Event, now: int) -> tuple[Session, list[Action]]:
     if isinstance(event, TicketSeen) and isinstance(s.phase, Joining):
         event = TicketSeen(replace(event.ticket, nonce=s.phase.nonce))
@@ -95,6 +109,8 @@ PLANTED: dict[str, Callable[[], Machines]] = {
     "known update looked up without its plan": key_without_plan,
     "update deleted when the MQTT broker has it": lambda: Machines(keeps_sent=False),
     "place not written down": lambda: Machines(forgotten=frozenset({broker.GrantPlace})),
+    "revocation not heard": lambda: Machines(rounds=revocation_not_heard),
+    "certificate not asked for": lambda: Machines(rounds=certificate_not_asked_for),
     "nonce not checked": lambda: Machines(session=nonce_not_checked),
     "sends against conditions": lambda: Machines(session=goes_on_without(CancelUpdate)),
     "fetches against conditions": lambda: Machines(session=goes_on_without(CancelFetch)),

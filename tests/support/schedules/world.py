@@ -90,17 +90,18 @@ class World:
         return Timing(slowest * self.choose(1, 4, 20), slowest * 400, slowest * self.choose(3, 30))
 
     def draw_policy(self) -> Synchronous:
-        """A fixed cohort without deadline, or whoever comes first."""
+        """Named devices without deadline, in half of the cases all of them, or who comes first."""
         n = len(self.devices)
         if self.named:
             members = frozenset(d.name for d in self.devices[self.between(0, 1) :])
-            goal = len(members)
+            goal = len(members) - self.between(0, 1)
             return Synchronous(goal, goal, members=members)
-        goal = self.between(1, n - 2)  # two may be lost: one place expired, one erasure
+        goal = self.between(1, n - 2)
         deadline_ms = self.choose(None, 10, 40, 200)
         if deadline_ms:
             deadline_ms *= self.slowest_ms
-        return Synchronous(goal, self.between(1, goal), 300, deadline_ms, wait_s=60)
+        beyond = self.choose(300, 1000)
+        return Synchronous(goal, self.between(1, goal), beyond, deadline_ms, wait_s=60)
 
     # --- time ---
 

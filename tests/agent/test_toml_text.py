@@ -1,4 +1,4 @@
-"""agent.toml as enrolment writes it: what it sets is set, all else is the owner's."""
+"""agent.toml as commands write it: what they set is set, all else is the owner's."""
 
 import tomllib
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedling_agent.enrol import toml
+from fedling_agent import toml_text as toml
 
 SET: dict[str, dict[str, toml.Value]] = {
     "": {"fleet": "home", "root_key": "ab" * 32},
@@ -60,3 +60,32 @@ WORDS = st.text(st.characters(blacklist_categories=["Cs"]), max_size=20)
 def test_whatever_the_values_toml_reads_them_back(text: str, number: int, flag: bool) -> None:
     tables: dict[str, dict[str, toml.Value]] = {"": {"a": text}, "t": {"b": number, "c": flag}}
     assert plain(toml.new(tables)) == {**tables[""], "t": tables["t"]}
+
+
+ARRAYS = {
+    "no array": "fleet = 'x'\n[mqtt]\nhost = 'x'\n",
+    "nothing": "",
+    "an empty one": "streams = []  # none yet\n[mqtt]\nstreams = []\n",
+    "on one line": "  streams=[ 'a.toml' ]\n",
+    "a comma at the end": "streams = ['a.toml',] # mine\n",
+    "on lines of their own": "streams = [  # mine ]\n    'a.toml',  # one, [\n  'b.toml'\n]\nx=1\n",
+    "texts that look like its end": 'streams = ["]", \'"],\', "\\"]", """a]""", "#"]\n',
+}
+
+
+@pytest.mark.parametrize("text", ARRAYS.values(), ids=ARRAYS.keys())
+def test_extended_puts_an_entry_last_and_keeps_the_rest(text: str) -> None:
+    once = toml.extended(text, "streams", "c.toml")
+    before = plain(text).get("streams", [])
+    assert isinstance(before, list)
+    assert plain(once) == plain(text) | {"streams": [*before, "c.toml"]}
+    if "streams" in text:
+        assert once.replace('"c.toml"', "").replace(" ", "").replace(",", "") == text.replace(
+            " ", ""
+        ).replace(",", "")
+
+
+@given(st.lists(WORDS), WORDS)
+def test_whatever_the_entries_one_more_is_read_back(entries: list[str], entry: str) -> None:
+    text = toml.new({"": {"streams": tuple(entries)}, "mqtt": {"host": "x"}})
+    assert plain(toml.extended(text, "streams", entry))["streams"] == [*entries, entry]

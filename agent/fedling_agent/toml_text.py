@@ -1,4 +1,4 @@
-"""agent.toml as enrolment writes it: a new one, or the owner's own with other keys in it.
+"""agent.toml as commands write it: a new one, or the owner's own with other keys in it.
 
 What the owner wrote stays, comments and order included: only lines of keys that are set here
 change. Whether the result says what it should is for the caller to ask of who reads it.
@@ -17,6 +17,9 @@ NEW = """\
 _TABLE = re.compile(r"\s*\[\s*(?P<name>[^\[\]]*?)\s*\]\s*(#.*)?")
 _ARRAY = re.compile(r"\s*\[\[.*\]\]\s*(#.*)?")
 _KEY = re.compile(r"\s*(?P<name>[A-Za-z0-9_-]+)\s*=")
+_TOKEN = re.compile(  # of an array of texts: comments and texts have brackets and commas too
+    r"""\s+|\#[^\n]*|"{3}.*?"{3}|'{3}.*?'{3}|"(?:\\.|[^"\\\n])*"|'[^'\n]*'|.""", re.DOTALL
+)
 
 
 def new(tables: Mapping[str, Mapping[str, Value]]) -> str:
@@ -36,6 +39,28 @@ def changed(
     for name, keys in tables.items():
         lines = _insert(lines, name, [f"{key} = {_written(value)}" for key, value in keys.items()])
     return "\n".join(lines) + "\n"
+
+
+def extended(text: str, key: str, entry: str) -> str:
+    """Put a text at the end of an array of texts that no table holds; the array may be missing."""
+    array = re.search(rf"^[ \t]*{key}[ \t]*=[ \t]*\[", _top(text), re.MULTILINE)
+    if array is None:
+        return changed(text, {"": {key: (entry,)}}, {})
+    at, comma = array.end(), True  # behind the last entry, or behind its comma
+    for token in _TOKEN.finditer(text, at):
+        if token[0] == "]":
+            break
+        if not token[0].isspace() and not token[0].startswith("#"):
+            at, comma = token.end(), token[0] == ","
+    space = "" if text[at - 1] == "[" else " "
+    return f"{text[:at]}{'' if comma else ','}{space}{quoted(entry)}{text[at:]}"
+
+
+def _top(text: str) -> str:
+    """What of a text is in no table."""
+    heads = (_TABLE.fullmatch(line) or _ARRAY.fullmatch(line) for line in text.splitlines())
+    lines = text.splitlines(keepends=True)
+    return "".join(lines[: next((n for n, head in enumerate(heads) if head), len(lines))])
 
 
 def _drop(lines: list[str], table: str, keys: tuple[str, ...]) -> list[str]:

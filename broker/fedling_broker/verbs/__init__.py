@@ -1,0 +1,1 @@
+"""The options of each verb, a file for each group of them."""

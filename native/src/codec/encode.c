@@ -150,7 +150,7 @@ static void start(encoding *e, void *arena, uint8_t *out, size_t out_room) {
         e->scalar = scalar_of(fdl_table_of(e->code), (void *)free);
 #if !FDL_WITHOUT_TRELLIS
     if (e->code->quantiser == FDL_TRELLIS)
-        fdl_start_trellis(&e->trellis, e->code, free);
+        fdl_start_trellis(&e->trellis, e->code, e->loops, free);
 #endif
 }
 

@@ -492,6 +492,8 @@ const fdl_kernels fdl_avx2 = {
     .rotate_back = fdl_avx2_rotate_back,
     .quantise = fdl_avx2_quantise,
     .scatter = fdl_avx2_scatter,
+    .costs = fdl_avx2_costs,
+    .paths = fdl_avx2_paths,
 #endif
 };
 #endif

@@ -655,6 +655,8 @@ const fdl_kernels fdl_avx512vnni = {
     .rotate_back = fdl_avx512_rotate_back,
     .quantise = fdl_avx512_quantise,
     .scatter = fdl_avx512_scatter,
+    .costs = fdl_avx512_costs,
+    .paths = fdl_avx512_paths,
 #endif
 };
 #endif

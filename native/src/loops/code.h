@@ -58,6 +58,30 @@ typedef struct fdl_sums {
 } fdl_sums;
 typedef void fdl_code_quantise(int32_t *block, size_t length, const fdl_scalar *by, fdl_sums *sums);
 
+/* The trellis of a table. An entry of k, up to `last`, is what lies between k steps and where k
+ * stands, a signed 16-bit number in 1/64 of a step, and above it what k costs; beyond all are as the
+ * last. inverse: floor(2^22 / step). */
+#define FDL_FARTHEST   350 /* distances beyond cost no more */
+#define FDL_BENT       187 /* from here on they grow by no square */
+#define FDL_MOST_PLACE 32767
+typedef struct fdl_trellis_table {
+    const uint32_t *entries[2];
+    int32_t last[2];
+    uint32_t inverse;
+} fdl_trellis_table;
+
+/* Of a block, by 2 * subset + parity: what its best magnitude costs, and which it is. */
+typedef struct fdl_trellis_costs {
+    uint16_t cost[4][FDL_BLOCK], k[4][FDL_BLOCK];
+} fdl_trellis_costs;
+typedef void fdl_code_costs(const fdl_trellis_table *by, const int32_t *block, size_t length,
+                            fdl_trellis_costs *to);
+
+/* Bit t of from[i]: whether state t after place i is reached from the upper state; returns the last
+ * state. No cost is more than FDL_MOST_COST: sums fit in 16 bits. */
+#define FDL_MOST_COST 9362
+typedef uint32_t fdl_code_paths(const fdl_trellis_costs *costs, size_t length, uint8_t *from);
+
 /* estimate[place] = sat32(rshift(value * mantissa, shift)), -27 <= shift <= 54, |value| < 2^27,
  * mantissa < 2^26. */
 typedef struct fdl_gain {
@@ -83,6 +107,8 @@ fdl_code_spread fdl_avx2_spread;
 fdl_code_quantise fdl_avx2_quantise;
 fdl_code_scatter fdl_avx2_scatter;
 fdl_code_turn fdl_avx2_rotate, fdl_avx2_rotate_back;
+fdl_code_costs fdl_avx2_costs;
+fdl_code_paths fdl_avx2_paths;
 
 fdl_code_words fdl_avx512_words;
 fdl_code_measure fdl_avx512_measure;
@@ -91,6 +117,8 @@ fdl_code_spread fdl_avx512_spread;
 fdl_code_quantise fdl_avx512_quantise;
 fdl_code_scatter fdl_avx512_scatter;
 fdl_code_turn fdl_avx512_rotate, fdl_avx512_rotate_back;
+fdl_code_costs fdl_avx512_costs;
+fdl_code_paths fdl_avx512_paths;
 #endif
 
 static inline uint32_t fdl_mix(uint32_t v) {

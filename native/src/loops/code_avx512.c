@@ -7,7 +7,7 @@
 
 #define VECTOR FDL_TARGET("avx512f,avx512bw,avx512vl,avx512vnni")
 #define LANES  16
-#include "code_vectors.h"
+#include "code_paths.h"
 
 VECTOR void fdl_avx512_words(uint32_t *to, size_t count, uint32_t first, uint32_t stream,
                              const uint32_t seed[2]) {
@@ -55,6 +55,15 @@ VECTOR void fdl_avx512_quantise(int32_t *block, size_t length, const fdl_scalar 
 VECTOR void fdl_avx512_scatter(int32_t *estimate, fdl_order order, const int32_t *block,
                                size_t count, fdl_gain gain) {
     vectors_scatter(estimate, order, block, count, gain);
+}
+
+VECTOR void fdl_avx512_costs(const fdl_trellis_table *by, const int32_t *block, size_t length,
+                             fdl_trellis_costs *to) {
+    loop_costs(by, block, length, to);
+}
+
+VECTOR uint32_t fdl_avx512_paths(const fdl_trellis_costs *costs, size_t length, uint8_t *from) {
+    return vectors_paths(costs, length, from);
 }
 
 #endif

@@ -117,6 +117,10 @@ typedef struct fdl_kernels {
     fdl_code_turn *rotate_back;
     fdl_code_quantise *quantise;
     fdl_code_scatter *scatter;
+#if FDL_TALL > 1 /* both NULL: there is no faster way than place by place */
+    fdl_code_costs *costs;
+    fdl_code_paths *paths;
+#endif
 #endif
 } fdl_kernels;
 

@@ -48,7 +48,7 @@ static int step(size_t n, uint32_t loss, uint32_t clip_q16, uint32_t momentum) {
 static int encode(uint8_t quantiser) {
     static uint64_t arena[16384];
     const int32_t value = 5;
-    uint8_t out[64];
+    uint8_t out[128];
     size_t out_len;
     fdl_code code = {quantiser, 0, 1, {1, 2}};
     size_t room = fdl_encoded_room(&code, 1), arena_len = fdl_code_arena_size(&code, 1);

@@ -488,7 +488,8 @@ static void draw_measure(scene *s) {
 static void run_measure(const fdl_kernels *kernels, scene *s) {
     fdl_measured measured = {5, 64};
     kernels->measure(&measured, s->acc, s->count, s->shift);
-    memcpy(s->magnitude, &measured, sizeof measured);
+    memcpy(s->magnitude, &measured.squares, sizeof measured.squares);
+    s->magnitude[2] = measured.magnitude;
 }
 
 /* Also of orders in which all values are few. */

@@ -179,16 +179,20 @@ static uint32_t find_ways(const fdl_trellis *trellis, const int32_t *block, size
 /* Back from the last state, along the way that was kept. */
 void fdl_quantise_trellis(const fdl_trellis *trellis, int32_t *block, size_t length,
                           fdl_sums *sums) {
+    const uint8_t *way = trellis->way;
     uint32_t t = find_ways(trellis, block, length);
+    int64_t squares = 0, products = 0;
     while (length-- > 0) {
-        int32_t z = block[length];
-        uint32_t is_upper = trellis->way[length] >> t & 1, q = t >> 2, size = fdl_magnitude(z);
+        int32_t z = block[length], sign = z >> 31;
+        uint32_t is_upper = way[length] >> t & 1, q = t >> 2;
         int32_t k = chosen(trellis, length, z, q, odd_from(t, is_upper));
-        sums->squares += (uint64_t)size * size;
-        sums->products += (int64_t)size * fdl_level(trellis->table, q, (uint32_t)k);
-        block[length] = 2 * (z < 0 ? -k : k) + (int32_t)q;
+        squares += (int64_t)z * z;
+        products += (int64_t)((z ^ sign) - sign) * fdl_level(trellis->table, q, (uint32_t)k);
+        block[length] = 2 * ((k ^ sign) - sign) + (int32_t)q;
         t = lower_before(t) + 4 * is_upper;
     }
+    sums->squares += (uint64_t)squares;
+    sums->products += products;
 }
 
 #endif

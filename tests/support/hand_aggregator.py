@@ -278,8 +278,8 @@ class HandAggregator:
     def coded(self, number: int, plan: Plan, step: int = 3) -> bytes:
         """What a device says of a vector that has this value everywhere."""
         vector = array("h", [step] * WEIGHTS).tobytes() + array("i", [step] * BIASES).tobytes()
-        rows = self.store.models.rows(plan.spec.task)
-        exponents = next(row.exponents for row in rows if row.version == plan.base_version)
+        row = self.store.models.find(plan.spec.task, plan.base_version)
+        exponents = (0,) * len(plan.spec.layers) if row is None else row.exponents
         return coding.encode(plan, device_id(key_of(number).public), exponents, vector)
 
     def counted(self, number: int, plan: Plan, vector: bytes, weight: int = 7) -> bytes:

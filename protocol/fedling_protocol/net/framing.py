@@ -15,8 +15,8 @@ from fedling_protocol.net.transport import Revoked, Transport
 CONNACK, PUBLISH = 2, 3
 ASKED_QUALITY = 1  # of service, in all that is subscribed
 OTHERS = {
-    b"HTTP/": "a web server answers on this port; if it leads to an MQTT broker by WebSockets, set "
-    "mqtt.websocket_path",
+    b"HTTP/": "a web server answers on this port; by WebSockets it may lead to an MQTT broker "
+    "(docs/brokers.md)",
     b"INFO {": "NATS speaks its own protocol here; its MQTT has another port, or by WebSockets the "
     'path "/mqtt"',
     b"\x15\x03": "TLS answers on this port",

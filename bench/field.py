@@ -40,12 +40,12 @@ def largest(honest: Vector, _dice: np.random.Generator) -> Vector:
 
 
 def turned(honest: Vector, _dice: np.random.Generator) -> Vector:
-    weights, biases = (-10 * values.astype(np.int64) for values in honest)
+    weights, biases = (-10 * v.astype(np.int64) for v in (honest.weights, honest.biases))
     return Vector(np.clip(weights, -(2**15), 2**15 - 1), np.clip(biases, -(2**31), 2**31 - 1))
 
 
 def random(honest: Vector, dice: np.random.Generator) -> Vector:
-    weights, biases = honest
+    weights, biases = honest.weights, honest.biases
     return Vector(
         dice.integers(-(2**15), 2**15, weights.shape), dice.integers(-(2**31), 2**31, biases.shape)
     )

@@ -30,7 +30,14 @@ from tests.support.fuzz.decoders import DECODERS, fuzz
 from tests.support.fuzz.run import scratch
 
 MESSAGES, EXECUTIONS, SEED, PART = 20_000, 400_000, 1, 10_000
-SHARES = {"layers": 600, "norm": 370, "predict": 15, "weights": 10, "step": 5}  # of 1,000 in C
+SHARES = {
+    "layers": 600,
+    "norm": 367,
+    "predict": 15,
+    "weights": 10,
+    "step": 5,
+    "codec": 3,
+}  # of 1,000 in C
 DECODED_AT_ONCE = 50_000  # cases of a seed
 LEAST_PAST = 0.2
 

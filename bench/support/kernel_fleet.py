@@ -11,10 +11,10 @@ from fedling_broker.aggregation.limits import Limits, Sizes, limits_of, measure,
 from fedling_broker.aggregation.optimisers import of_momentum
 from fedling_broker.aggregation.state import ServerState
 from fedling_broker.aggregation.sums import Sum
-from fedling_broker.aggregation.vectors import Vector, decode
+from fedling_broker.aggregation.vectors import Key, Vector, decode, fraction_of
 from fedling_broker.service.plans import CLAIM_MARGIN
 from fedling_broker.store.rounds import LOOKED_BACK
-from fedling_native import Layer, Net, delta, parameter_counts
+from fedling_native import Layer, Net, coded, delta
 from fedling_protocol.wire.codecs import Codec
 
 CAP = 1000  # training.weight_cap
@@ -27,8 +27,9 @@ Attack = Callable[[Vector, np.random.Generator], Vector]
 class Sent:
     """An update as the server sees it."""
 
-    payload: bytes
+    vector: Vector
     sizes: Sizes
+    size: int  # bytes
 
 
 @dataclass
@@ -43,7 +44,9 @@ class Fleet:
     state: ServerState
     attack: Attack | None = None
     clip_q8: int = CLIP_Q8
+    target: int | None = None  # bytes of a coded update; None: they are sent as they are
     middles: list[Sizes] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)  # of all that was sent
 
     def round(self) -> None:
         limits = limits_of(self.middles[-LOOKED_BACK:], self.clip_q8)
@@ -65,11 +68,21 @@ class Fleet:
         device = self.devices[number]
         payload, examples = self.train(device), min(len(device.train_y), cap)
         if self.attack is not None and number == 0:
-            weights, biases = self.attack(self.vector(payload), self.dice)
-            payload = weights.astype("<i2").tobytes() + biases.astype("<i4").tobytes()
+            sent = self.attack(self.vector(payload), self.dice)
+            payload = sent.weights.astype("<i2").tobytes() + sent.biases.astype("<i4").tobytes()
             examples = cap
-        vector = self.vector(payload)
-        return Sent(payload, measure(self.layers, self.state.exponents, vector, examples))
+        size, vector = self.sent(payload, (number, len(self.middles)))
+        self.sizes.append(size)
+        return Sent(vector, measure(self.layers, self.state.exponents, vector, examples), size)
+
+    def sent(self, payload: bytes, seed: coded.Seed) -> tuple[int, Vector]:
+        """How many bytes are sent of an update, and what is read of them."""
+        if self.target is None:
+            return len(payload), self.vector(payload)
+        exponents = self.state.exponents
+        message = coded.encode(self.layers, exponents, payload, self.target, seed)
+        key = Key(exponents, self.target, seed)
+        return len(message), decode(Codec.CODED, message, self.layers, key)
 
     def train(self, device: Device) -> bytes:
         net = Net(self.layers, self.state.exponents, self.state.view)
@@ -79,13 +92,13 @@ class Fleet:
         return delta(self.layers, self.state.view, net.weights())[0]
 
     def vector(self, payload: bytes) -> Vector:
-        return decode(Codec.RAW_INT16, payload, parameter_counts(self.layers))
+        return decode(Codec.RAW_INT16, payload, self.layers)
 
     def fold(self, sent: Sequence[Sent], limits: Limits) -> None:
-        total = Sum(self.layers)
+        total = Sum(self.layers, fraction_of(self.target))
         for update in sent:
             weight = min(update.sizes.examples, limits.examples)
-            total.add(Codec.RAW_INT16, update.payload, weight, limits.shares(update.sizes))
+            total.add(update.vector, weight, limits.shares(update.sizes))
         setup = of_momentum(self.way.momentum)
         self.state = aggregate(self.state, [total.group()], setup, limits.steps)
 

@@ -19,6 +19,7 @@ from fedling_broker.aggregation.aggregate import aggregate, move_exponents
 from fedling_broker.aggregation.initial import initial_state
 from fedling_broker.aggregation.state import ServerState, state_of_weights
 from fedling_broker.aggregation.sums import Sum
+from fedling_broker.aggregation.vectors import decode
 from fedling_native import INPUT_EXP, VALUE_EXP, Layer, Loss, Net, delta
 from fedling_protocol.wire.codecs import Codec
 
@@ -97,7 +98,8 @@ def play_round(
             shuffled = examples[dice.permutation(len(examples))]
             train_integers(net, pair.loss, shuffled, way)
             train_floats(floats, shuffled, way)
-        total.add(Codec.RAW_INT16, delta(layers, before, net.weights())[0], len(examples))
+        change = delta(layers, before, net.weights())[0]
+        total.add(decode(Codec.RAW_INT16, change, layers), len(examples))
         parameters.append(floats.parameters)
     mean = np.average(np.array(parameters, np.float64), axis=0, weights=shares)
     floats = replace(pair.floats, parameters=mean.astype(np.float32))

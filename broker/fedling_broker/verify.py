@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from fedling_broker.aggregation import initial, scale, sums
 from fedling_broker.aggregation.aggregate import aggregate
+from fedling_broker.aggregation.reading import Base
 from fedling_broker.aggregation.state import (
     ServerState,
     state_from_bytes,
@@ -13,8 +14,9 @@ from fedling_broker.aggregation.state import (
     to_values_and_velocity,
 )
 from fedling_broker.aggregation.sums import GroupSum, Sum
+from fedling_broker.aggregation.vectors import fraction_of
 from fedling_broker.service import measure
-from fedling_broker.service.running_sum import Base, add_up
+from fedling_broker.service.running_sum import add, stored
 from fedling_broker.store.horizon import FIRST_VERSION, Beginning
 from fedling_broker.store.models import Fold, ModelRow, StateForm
 from fedling_broker.store.rounds import DecisionRow, PlanRow
@@ -22,7 +24,6 @@ from fedling_broker.store.shelf import Damaged, sha256
 from fedling_broker.store.store import Store
 from fedling_broker.tasks.task_file import Task
 from fedling_native import NativeError
-from fedling_protocol.runtime.slices import finish
 from fedling_protocol.wire import digest
 from fedling_protocol.wire import sums as packed
 from fedling_protocol.wire.messages import TaskSpec
@@ -184,7 +185,8 @@ def _recompute(
         return state_of_version(store, spec, row.back_to)
     total = sums.from_bytes(store.models.sums.get(row.sum_hash), state.layers)
     steps = None if plan is None or plan.limits is None else plan.limits.steps
-    return aggregate(state, [GroupSum(total, row.weight, ())], row.setup, steps)
+    fraction = fraction_of(None if plan is None else plan.target)
+    return aggregate(state, [GroupSum(total, row.weight, (), fraction)], row.setup, steps)
 
 
 def _check_round(
@@ -204,14 +206,11 @@ def _check_round(
         raise Mismatch("the members' weights do not add up to the journal's")
     if not plan.kept:
         return False
-    total, base = Sum(before.layers), Base(before.layers, before.exponents)
+    base = Base(before.layers, before.exponents, plan.target)
+    total = Sum(base.layers, base.fraction)
     try:
-        finish(
-            add_up(
-                store.rounds, plan.plan_id, members, lambda _, update: base.measure(update),
-                limits, total,
-            )
-        )  # fmt: skip
+        for member, update in stored(store.rounds, plan.plan_id, members):
+            add(total, base.read(member.device, update), limits)
     except Damaged as damaged:
         raise Mismatch(str(damaged)) from damaged
     if sha256(sums.to_bytes(total.total)) != row.sum_hash or total.weight != row.weight:

@@ -198,6 +198,15 @@ class Device:
             store.close()
         return int(total["sent"]), int(total["received"])
 
+    def updates(self) -> tuple[int, int]:
+        """How many updates the agent has sent, each time it did, and their bytes."""
+        store = Store(self.state, read_only=True)
+        try:
+            sizes = [sent.size for sent in store.ledger.sent() if sent.kind == "update"]
+        finally:
+            store.close()
+        return len(sizes), sum(sizes)
+
     def held(self, task: str) -> dict[bytes, "Held"]:
         """List, by plan, the receipts about updates, and how large those updates were."""
         store = Store(self.state, read_only=True)

@@ -55,6 +55,8 @@ class DeviceBytes:
     agent_down: int
     proxy_up: int
     proxy_down: int
+    updates: int = 0  # that it sent
+    update_bytes: int = 0  # of these, whole messages
 
 
 @dataclass(slots=True)
@@ -160,6 +162,12 @@ class Record:
         """The bytes of a device and round, both ways, as it counts them at its socket."""
         total = sum(b.agent_up + b.agent_down for b in self.bytes)
         return total / max(1, len(self.rounds)) / max(1, len(self.devices))
+
+    @property
+    def bytes_an_update(self) -> float:
+        """The bytes of an update, the whole message."""
+        sent = sum(b.updates for b in self.bytes)
+        return sum(b.update_bytes for b in self.bytes) / max(1, sent)
 
     def devices_with(self, *what: str) -> set[str]:
         """The devices that have an event of one of these kinds."""

@@ -89,6 +89,7 @@ def _figures(record: Record) -> str:
         "devices left in mid-training and came back": str(len(record.came_back)),
         "updates told “late”": str(sum(len(r.late) for r in record.rounds)),
         "kB a device and round": f"{record.bytes_a_round / 1000:.0f}",
+        "bytes an update": f"{record.bytes_an_update:,.0f}",
     }
     cells = (f"<div class=figure><b>{value}</b>{name}</div>" for name, value in figures.items())
     return f"<div class=figures>{''.join(cells)}</div>"

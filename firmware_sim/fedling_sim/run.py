@@ -189,7 +189,7 @@ def verify(federation: Federation, result: Record) -> None:
 def _bytes(federation: Federation, device: Device) -> DeviceBytes:
     up, down = device.traffic()
     seen = federation.proxy.traffic(device.name)
-    return DeviceBytes(device.name, up, down, seen.up, seen.down)
+    return DeviceBytes(device.name, up, down, seen.up, seen.down, *device.updates())
 
 
 def write(result: Record, directory: Path) -> Path:

@@ -35,7 +35,8 @@ def figures(record: Record) -> dict[str, str]:
         "participation": f"{100 * record.participation:.0f} % of {len(record.devices)} devices",
         "left in mid-training": f"{len(record.left)} devices, {len(record.came_back)} came back",
         "told “late”": f"{sum(len(r.late) for r in record.rounds)} updates",
-        "bytes": f"{record.bytes_a_round / 1000:.0f} kB a device and round",
+        "bytes": f"{record.bytes_a_round / 1000:.0f} kB a device and round,"
+        f" {record.bytes_an_update:,.0f} bytes an update",
         "audit": record.verified,
         "accounts": "" if record.interrupted else record.accounts,
     }

@@ -58,6 +58,7 @@ class Library:
     FDL_E_EXPONENT: int
     FDL_E_LAYERS: int
     FDL_E_LENGTH: int
+    FDL_E_MESSAGE: int
     FDL_E_NULL: int
     FDL_E_SAMPLES: int
     FDL_DENSE: int
@@ -69,6 +70,8 @@ class Library:
     FDL_SIGMOID: int
     FDL_SQUARED: int
     FDL_RECONSTRUCTION: int
+    FDL_SCALAR: int
+    FDL_TRELLIS: int
     FDL_INPUT_EXP: int
     FDL_VALUE_EXP: int
     FDL_MAX_BATCH: int
@@ -125,6 +128,23 @@ class Library:
         logits_len: int,
         exponent: CData,
     ) -> int: ...
+    def fdl_integers_room(self, count: int) -> int: ...
+    def fdl_write_integers(
+        self, values: CData, count: int, out: CData, out_room: int, out_len: CData
+    ) -> int: ...
+    def fdl_read_integers(
+        self, message: CData, message_len: int, values: CData, count: int
+    ) -> int: ...
+    def fdl_read_model(
+        self,
+        layers: CData,
+        layer_count: int,
+        shifts: object,
+        message: CData,
+        message_len: int,
+        model: CData,
+        model_len: int,
+    ) -> int: ...
     def fdl_delta(
         self,
         layers: CData,
@@ -136,6 +156,46 @@ class Library:
         delta: CData,
         delta_len: int,
         saturated: CData,
+    ) -> int: ...
+    def fdl_delta_values(
+        self,
+        layers: CData,
+        layer_count: int,
+        delta: CData,
+        delta_len: int,
+        values: CData,
+        count: int,
+    ) -> int: ...
+    def fdl_own_units(
+        self, layers: CData, layer_count: int, estimate: CData, count: int
+    ) -> int: ...
+    def fdl_choose_code(self, quantiser: int, count: int, size: int, code: CData) -> int: ...
+    def fdl_encoded_room(self, code: CData, count: int) -> int: ...
+    def fdl_code_arena_size(self, code: CData, count: int) -> int: ...
+    def fdl_encode(
+        self,
+        code: CData,
+        values: CData,
+        count: int,
+        dither: CData,
+        dither_count: int,
+        arena: CData,
+        arena_len: int,
+        out: CData,
+        out_room: int,
+        out_len: CData,
+    ) -> int: ...
+    def fdl_decode(
+        self,
+        code: CData,
+        message: CData,
+        message_len: int,
+        dither: CData,
+        dither_count: int,
+        arena: CData,
+        arena_len: int,
+        estimate: CData,
+        count: int,
     ) -> int: ...
     def fdl_norm_start(self, fit: CData, channels: int) -> int: ...
     def fdl_norm_sum(self, fit: CData, channels: int, samples: CData, samples_len: int) -> int: ...

@@ -42,6 +42,8 @@ enum fdl_error {
     FDL_E_INPUT = -9,       /* an input of -128: the range is -127..127 */
     FDL_E_SAMPLES = -10,    /* samples: none, 2^31 and more, or sums that none have */
     FDL_E_NORMALISER = -11, /* a mean, mantissa or shift that no fit gives */
+    FDL_E_CODE = -13,       /* a quantiser, a table or a number of kept values that is none */
+    FDL_E_MESSAGE = -14,    /* a message that no encoder wrote */
     FDL_E_ABSENT = -12      /* a kind of layer, a loss or an option that this build leaves out */
 };
 
@@ -219,6 +221,74 @@ int fdl_norm_finish(const fdl_norm_fit *fit, fdl_norm *norm, size_t channels);
 /* Counts to int8 inputs of exponent FDL_INPUT_EXP; x_len == samples_len, a multiple of channels. */
 int fdl_norm_apply(const fdl_norm *norm, size_t channels, const int16_t *samples,
                    size_t samples_len, int8_t *x, size_t x_len);
+
+/* ---- The codec of updates (NUMERICS section 10) ---- */
+
+#define FDL_MAX_CODED 16777216 /* values of a message */
+
+enum fdl_quantiser {
+    FDL_SCALAR = 0,
+    FDL_TRELLIS = 1, /* less error in as many bytes, twice the work of who encodes */
+    FDL_DITHER = 2   /* more error, without bias whatever the values are */
+};
+
+/* How values become bytes: both sides hold the same. */
+typedef struct fdl_code {
+    uint8_t quantiser; /* enum fdl_quantiser */
+    uint8_t table;     /* of its rates, from the lowest */
+    uint32_t kept;     /* values that are sent, 1 to all */
+    uint32_t seed[2];
+} fdl_code;
+
+/* What training changed, as values in one unit, and an estimate of it back, in 1/256 of each
+ * weight's and bias's own unit, in place.
+ * delta: fdl_delta()'s bytes; values, estimate: fdl_weight_count() + fdl_bias_count() of them */
+int fdl_delta_values(const fdl_layer *layers, size_t layer_count, const uint8_t *delta,
+                     size_t delta_len, int32_t *values, size_t count);
+int fdl_own_units(const fdl_layer *layers, size_t layer_count, int32_t *estimate, size_t count);
+
+/* The table and the number of kept values with the least error in about so many bytes; the seed
+ * stays as it is. count: values, 1..FDL_MAX_CODED */
+int fdl_choose_code(uint8_t quantiser, size_t count, size_t bytes, fdl_code *code);
+
+/* Places of a code: values that are kept, filled up; 0: no code of so many values. */
+size_t fdl_code_places(const fdl_code *code, size_t count);
+
+/* The most bytes that a message of this code may have. */
+size_t fdl_encoded_room(const fdl_code *code, size_t count);
+
+/* dither: of FDL_DITHER a uint16 for each place, else NULL and 0.
+ * arena:  fdl_code_arena_size(code, count) bytes, aligned to FDL_ARENA_ALIGN; scratch
+ * out:    *out_len bytes of it are the message; fdl_encoded_room() are always enough. FDL_E_LENGTH:
+ *         it has no room for this one */
+size_t fdl_code_arena_size(const fdl_code *code, size_t count);
+int fdl_encode(const fdl_code *code, const int32_t *values, size_t count, const uint16_t *dither,
+               size_t dither_count, void *arena, size_t arena_len, uint8_t *out, size_t out_room,
+               size_t *out_len);
+
+/* Its first byte is a message's quantiser, by which whoever reads chooses the code; a message of no
+ * bytes is the estimate 0. FDL_E_MESSAGE: no encoder wrote it with this code; the estimate is then
+ * of no use.
+ * estimate: of each value, in 1/256 of its unit */
+int fdl_decode(const fdl_code *code, const uint8_t *message, size_t message_len,
+               const uint16_t *dither, size_t dither_count, void *arena, size_t arena_len,
+               int32_t *estimate, size_t count);
+
+/* ---- Models as integers in few bytes (NUMERICS section 11) ---- */
+
+/* values: of magnitudes below 16,384, FDL_E_CODE if one cannot be written; count:
+ * 1..FDL_MAX_CODED; out: fdl_integers_room() bytes, *out_len of them are the message */
+size_t fdl_integers_room(size_t count);
+int fdl_write_integers(const int32_t *values, size_t count, uint8_t *out, size_t out_room,
+                       size_t *out_len);
+int fdl_read_integers(const uint8_t *message, size_t message_len, int32_t *values, size_t count);
+
+/* What devices hold of a model, written on its grid.
+ * shifts: of a change, by how much each layer's exponent grew, and `model` is the model that is
+ *         held, as canonical bytes; NULL: the message is a whole model
+ * model:  fdl_packed_size() bytes; of no use after FDL_E_MESSAGE */
+int fdl_read_model(const fdl_layer *layers, size_t layer_count, const int8_t *shifts,
+                   const uint8_t *message, size_t message_len, uint8_t *model, size_t model_len);
 
 #ifdef __cplusplus
 }

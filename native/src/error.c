@@ -30,6 +30,10 @@ const char *fdl_describe_error(int error) {
         return "sums that no 1 to 2^31 - 1 samples a channel have";
     case FDL_E_NORMALISER:
         return "no fit gives this mantissa or shift";
+    case FDL_E_CODE:
+        return "no such quantiser or table, or not 1 to all of the values are kept";
+    case FDL_E_MESSAGE:
+        return "a message that no encoder wrote with this code";
     case FDL_E_ABSENT:
         return "this build leaves out a kind of layer, a loss or an option that was asked for";
     default:

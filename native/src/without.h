@@ -30,6 +30,13 @@
 #define FDL_WITHOUT_BATCH 0
 #endif
 
+#ifndef FDL_WITHOUT_CODEC /* of updates; their values in one unit, too */
+#define FDL_WITHOUT_CODEC 0
+#endif
+#ifndef FDL_WITHOUT_TRELLIS /* of its quantisers the one with the most work and memory */
+#define FDL_WITHOUT_TRELLIS 0
+#endif
+
 /* Rows of an odd number of weights, or weights that begin at an odd multiple of two bytes. */
 #ifndef FDL_WITHOUT_ODD_ROWS
 #define FDL_WITHOUT_ODD_ROWS 0

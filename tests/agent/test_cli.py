@@ -14,13 +14,16 @@ import pytest
 
 from fedling_agent import cli, config
 from fedling_agent.commands import volatile
+from fedling_agent.store.ledger import Sent
 from fedling_agent.store.store import Store
 from fedling_native import dense
 from fedling_protocol.disk import mounts
 from fedling_protocol.disk.ownership import Unit
 from fedling_protocol.exits import Exit
 from fedling_protocol.settings import SettingsError
+from fedling_protocol.wire import counted
 from fedling_protocol.wire.identity import SECRET_BYTES
+from fedling_protocol.wire.kinds import Kind
 from tests.support.agent import Agent, rows
 from tests.support.aggregator import make_model
 from tests.support.tools import own_tmpfs
@@ -299,6 +302,20 @@ def test_sent_and_replay_of_a_quiet_device(agent: Agent) -> None:
     assert agent.json("sent") == []
     assert agent.json("replay") == []
     assert "no plan abc" in agent.run("replay", "abc", code=Exit.NOT_FOUND).stderr
+
+
+def test_bytes_are_told_by_kind_of_message(agent: Agent) -> None:
+    agent.run("init")
+    store = Store(agent.state)
+    for kind, size in (("join", 200), ("update", 5000), ("join", 210)):
+        store.ledger.record_sent(Sent(1, kind, "a topic", size, None, "says something"))
+    counts = {counted.sent(Kind.JOIN): 410, counted.sent(Kind.UPDATE): 5000}
+    store.ledger.add([], {**counts, counted.received(Kind.MODEL): 78_000})
+    store.close()
+    assert "in all: 1 update of 5000 B, 2 join of 410 B" in agent.run("sent").stdout
+    told = agent.run("status").stdout
+    assert "update 5000 B, join 410 B" in told
+    assert "model 78 kB" in told
 
 
 def test_conditions_tell_values_sources_and_what_they_allow(agent: Agent) -> None:

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "fedling.h"
+#include "without.h"
 
 #define INPUTS 4 /* and outputs */
 #define ROOM   FDL_WEIGHT_ROOM(INPUTS, INPUTS)
@@ -43,6 +44,19 @@ static int step(size_t n, uint32_t loss, uint32_t clip_q16, uint32_t momentum) {
     return fdl_step(&net, arena, sizeof arena, &batch, &sgd);
 }
 
+/* A message of one value. */
+static int encode(uint8_t quantiser) {
+    static uint64_t arena[16384];
+    const int32_t value = 5;
+    uint8_t out[128];
+    size_t out_len;
+    fdl_code code = {quantiser, 0, 1, {1, 2}};
+    size_t room = fdl_encoded_room(&code, 1), arena_len = fdl_code_arena_size(&code, 1);
+    if (room > sizeof out || arena_len > sizeof arena)
+        exit(1);
+    return fdl_encode(&code, &value, 1, NULL, 0, arena, sizeof arena, out, sizeof out, &out_len);
+}
+
 int main(void) {
     const fdl_layer odd = dense(3);
     try_layer(FDL_CONV, 1, "CONV");
@@ -59,5 +73,8 @@ int main(void) {
     expect_absent(step(1, FDL_RECONSTRUCTION, 0, 0), "VALUES");
     expect_absent(step(1, FDL_SOFTMAX, 1, 0), "CLIP");
     expect_absent(step(1, FDL_SOFTMAX, 0, 1), "MOMENTUM");
+    expect_absent(encode(FDL_SCALAR), "CODEC");
+    if (!FDL_WITHOUT_CODEC || FDL_WITHOUT_TRELLIS) /* there is none without a codec */
+        expect_absent(encode(FDL_TRELLIS), "TRELLIS");
     return 0;
 }

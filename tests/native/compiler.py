@@ -8,7 +8,15 @@ from tests.support.tools import need
 
 ROOT = Path(__file__).parent.parent.parent
 SOURCES = sorted((ROOT / "native/src").rglob("*.c"))
-OF_PROCESSORS = {"avx2", "avx512", "dotprod", "dsp", "neon"}  # in loops/, empty elsewhere
+OF_PROCESSORS = {
+    "avx2",
+    "avx512",
+    "code_avx2",
+    "code_avx512",
+    "dotprod",
+    "dsp",
+    "neon",
+}  # in loops/, empty elsewhere
 PORTABLE = [path for path in SOURCES if path.stem not in OF_PROCESSORS]
 INCLUDES = [f"-I{ROOT / 'native/include'}", f"-I{ROOT / 'native/src'}"]
 WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror"]

@@ -1,8 +1,9 @@
-"""The rule of golden/training.json: weights, examples and targets from a seed.
+"""The rules of golden/training.json and codec.json: weights, examples, updates from a seed.
 
-golden/README.md, "training.json", tells it; a device makes the same numbers with a few lines of C.
+golden/README.md tells them; a device makes the same numbers with a few lines of C.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -29,6 +30,37 @@ def mix(x: ref.Int64) -> ref.Int64:
     x = (x ^ x >> 16) * 0x7FEB352D & 0xFFFFFFFF
     x = (x ^ x >> 15) * 0x846CA68B & 0xFFFFFFFF
     return x ^ x >> 16
+
+
+def drawn(seed: int, stream: int, count: int) -> ref.Int64:
+    """The first numbers of a stream, uint32 values."""
+    return mix(int(mix(np.array([seed + stream]))[0]) + np.arange(count))
+
+
+# Of codec.json: what each value is, of one drawn from stream 6 and one from stream 7.
+UPDATES: dict[str, Callable[[ref.Int64, ref.Int64], ref.Int64]] = {
+    "small": lambda r, t: int16(r) + int16(t) >> 6,
+    "heavy": lambda r, t: r - 2**31 >> (t >> 27),
+    "uniform": lambda r, _: r - 2**31,
+    "least": lambda r, _: r * 0 - 2**31,
+    "most": lambda r, _: r * 0 + 2**31 - 1,
+}
+
+
+def update(rule: str, seed: int, n: int) -> ref.Int64:
+    """Values for the codec, int32; the rule is one of UPDATES, or "few": three that are not 0."""
+    r, t = drawn(seed, 6, n), drawn(seed, 7, n)
+    if rule in UPDATES:
+        return UPDATES[rule](r, t)
+    assert rule == "few"
+    values = np.zeros(n, np.int64)
+    values[(r[:3] * n) >> 32] = int16(t[:3])
+    return values
+
+
+def dither(seed: int, count: int) -> ref.Int64:
+    """A uint16 for each place."""
+    return drawn(seed, 8, count) >> 16
 
 
 def int8(r: ref.Int64) -> ref.Int64:

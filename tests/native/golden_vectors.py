@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import TypedDict, cast
 
 from fedling_native import Layer, Loss
-from tests.native import kernel
+from tests.native import generated, kernel
 from tests.native import reference as ref
 from tests.native.generated import Generator
+from tests.native.reference.codec import NO_DITHER, Code
+from tests.native.reference.rotation import places
+from tests.native.reference.tables import Quantiser
 
 GOLDEN = Path(__file__).parent / "golden"
 ANSWERS = 8  # examples that are predicted after a training
@@ -99,6 +102,37 @@ class Delta:
     saturated: int
 
 
+@dataclass(frozen=True)
+class Message:
+    """crc, estimate: CRC-32 of the message and of the int32 that are read from it."""
+
+    code: Code
+    values: ref.Int64
+    dither: ref.Int64
+    size: int
+    crc: int
+    estimate: int
+
+
+@dataclass(frozen=True)
+class Refused:
+    name: str
+    code: Code
+    n: int
+    message: bytes
+
+
+@dataclass(frozen=True)
+class Units:
+    """An update as values in one unit, an estimate of these and the same in each own unit."""
+
+    model: Model
+    delta: bytes
+    values: bytes
+    estimate: bytes
+    own: bytes
+
+
 class _ModelJson(TypedDict):
     loss: int
     layers: list[list[int]]
@@ -173,6 +207,41 @@ class _DeltaJson(_ModelJson):
     stored: str
     bias: str
     saturated: int
+
+
+class _CodeJson(TypedDict):
+    quantiser: int
+    table: int
+    kept: int
+    seed: tuple[int, int]
+
+
+class _MessageJson(_CodeJson):
+    values: tuple[str, int, int]
+    size: int
+    crc: int
+    estimate: int
+
+
+class _RefusedJson(_CodeJson):
+    name: str
+    n: int
+    message: str
+
+
+class _UnitsJson(_ModelJson):
+    stored: str
+    bias: str
+    values: str
+    estimate: str
+    own: str
+
+
+class _CodecJson(TypedDict):
+    messages: list[_MessageJson]
+    refused: list[_RefusedJson]
+    codes: list[tuple[int, int, int, int, int]]
+    units: list[_UnitsJson]
 
 
 def steps() -> list[Training]:
@@ -301,6 +370,54 @@ def deltas() -> list[Delta]:
         )
         for case in cast("list[_DeltaJson]", _read("delta.json"))
     ]
+
+
+def messages() -> list[Message]:
+    """codec.json: updates as bytes."""
+    found = []
+    for case in _codec()["messages"]:
+        code, (rule, seed, n) = _code(case), case["values"]
+        dithered = code.quantiser == Quantiser.DITHER
+        dither = generated.dither(seed, places(code.kept)) if dithered else NO_DITHER
+        values = generated.update(rule, seed, n)
+        found.append(Message(code, values, dither, case["size"], case["crc"], case["estimate"]))
+    return found
+
+
+def refused() -> list[Refused]:
+    """codec.json: messages that no encoder wrote."""
+    return [
+        Refused(case["name"], _code(case), case["n"], _bytes(case["message"]))
+        for case in _codec()["refused"]
+    ]
+
+
+def codes() -> list[tuple[int, int, int, int, int]]:
+    """codec.json: quantiser, n, bytes, table, kept."""
+    return _codec()["codes"]
+
+
+def units() -> list[Units]:
+    """codec.json: values in one unit."""
+    return [
+        Units(
+            _model(case),
+            _bytes(case["stored"]) + _bytes(case["bias"]),
+            _bytes(case["values"]),
+            _bytes(case["estimate"]),
+            _bytes(case["own"]),
+        )
+        for case in _codec()["units"]
+    ]
+
+
+def _codec() -> _CodecJson:
+    return cast("_CodecJson", _read("codec.json"))
+
+
+def _code(case: _CodeJson) -> Code:
+    low, high = case["seed"]
+    return Code(Quantiser(case["quantiser"]), case["table"], case["kept"], (low, high))
 
 
 def _read(name: str) -> object:

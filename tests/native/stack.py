@@ -62,9 +62,11 @@ class Graph:
     def pointed_at(self, line: str, table: str) -> set[str]:
         """What a line of code can reach by its calls through pointers."""
         words = WORD.findall(line)
-        names = set(words).union(*(_pointers(table).get(word, set()) for word in words))
+        pointers = _pointers(table)
+        names = set(words).union(*(pointers.get(word, set()) for word in words))
         reached = {title for title in self.frames if title.rpartition(":")[2] in names}
-        assert reached, f"a call of nothing that is known: {line}"
+        known = reached or not pointers.keys().isdisjoint(words)
+        assert known, f"a call of nothing that is known: {line}"
         return reached
 
 
@@ -104,8 +106,12 @@ def _tables() -> dict[str, dict[str, str]]:
 
 @cache
 def _pointers(table: str) -> dict[str, set[str]]:
-    """The functions that a pointer can hold: `use`, `->dot` of the table, `fdl_plain.dot`."""
+    """The functions that a pointer can hold: `use`, `->dot` of the table, `fdl_plain.dot`.
+
+    A member that the table has not is NULL: it is not called.
+    """
     pointers = {"use": set(CALLBACK.findall(_code()))}
+    pointers |= {f"->{member}": set() for members in _tables().values() for member in members}
     pointers |= {f"->{member}": {function} for member, function in _tables()[table].items()}
     for name, members in _tables().items():
         pointers |= {f"{name}.{member}": {function} for member, function in members.items()}

@@ -17,6 +17,7 @@ BELOW = {  # folder: what it may include from
     "step": {"layers", "net", "loops", "numbers"},
     "bytes": {"net", "loops", "numbers"},
     "samples": {"numbers"},
+    "codec": {"bytes", "net", "loops", "numbers"},
 }
 INCLUDE = re.compile(r'^\s*#\s*include "([^"]+)"', re.MULTILINE)
 

@@ -5,8 +5,11 @@ import zlib
 
 import pytest
 
-from fedling_native import Net, Normaliser, delta, parameter_counts, weights_size
+from fedling_native import NativeError, Net, Normaliser, delta, parameter_counts, weights_size
+from tests.native import coding
 from tests.native import golden_vectors as golden
+from tests.native.reference.codec import NO_DITHER
+from tests.native.reference.tables import Quantiser
 
 
 def new_net(model: golden.Model, weights: bytes) -> Net:
@@ -70,3 +73,36 @@ def test_delta(case: golden.Delta) -> None:
     assert delta(layers, case.before, case.after) == (case.delta, case.saturated)
     weights, biases = parameter_counts(layers)
     assert weights_size(layers) == len(case.before) == 2 * weights + 4 * biases
+
+
+# --- the codec ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("quantiser", Quantiser, ids=lambda q: q.name.lower())
+def test_codec_messages(quantiser: Quantiser) -> None:
+    cases = [case for case in golden.messages() if case.code.quantiser == quantiser]
+    assert len(cases) > 40
+    for case in cases:
+        message = coding.encode(case.code, case.values, case.dither)
+        assert (len(message), zlib.crc32(message)) == (case.size, case.crc), case
+        estimate = coding.decode(case.code, message, len(case.values), case.dither)
+        assert zlib.crc32(estimate) == case.estimate, case
+
+
+@pytest.mark.parametrize("case", golden.refused(), ids=lambda c: c.name)
+def test_codec_refuses(case: golden.Refused) -> None:
+    with pytest.raises(NativeError) as refusal:
+        coding.decode(case.code, case.message, case.n, NO_DITHER)
+    assert refusal.value.name == "FDL_E_MESSAGE"
+
+
+def test_codec_codes() -> None:
+    for quantiser, n, size, table, kept in golden.codes():
+        assert coding.choose(Quantiser(quantiser), n, size) == (table, kept), (quantiser, n, size)
+
+
+@pytest.mark.parametrize("case", golden.units(), ids=lambda c: str(c.model.exponents))
+def test_codec_units(case: golden.Units) -> None:
+    layers, exponents = case.model.layers, case.model.exponents
+    assert coding.delta_values(layers, exponents, case.delta) == case.values
+    assert coding.own_units(layers, exponents, case.estimate) == case.own

@@ -52,10 +52,6 @@ static int32_t draw_value(int32_t low, int32_t high) {
     }
 }
 
-static size_t smaller(size_t a, size_t b) {
-    return a < b ? a : b;
-}
-
 /* Often near a multiple of some vector, now and then as long as it may be. */
 static size_t draw_length(size_t limit) {
     size_t length = (size_t)draw_in(0, (int32_t)smaller(limit, 300));
@@ -465,6 +461,108 @@ static void run_narrow(const fdl_kernels *kernels, scene *s) {
     kernels->narrow(s->acc, s->count, s->shift, low, (int8_t *)s->acc);
 }
 
+/* ---- The codec: blocks of 16 to 1,024 ---- */
+
+static void draw_code_block(scene *s, int32_t limit) {
+    s->count = (size_t)FDL_LEAST_BLOCK << draw() % 7;
+    s->acc = take_int32(s, s->count, limit);
+}
+
+static void draw_words(scene *s) {
+    draw_code_block(s, INT32_MAX);
+    s->relu = draw();
+}
+
+static void run_words(const fdl_kernels *kernels, scene *s) {
+    uint32_t seed[2] = {s->relu, ~s->relu * 5};
+    kernels->words((uint32_t *)s->acc, s->count % 33, s->relu % 1000, s->relu % 3, seed);
+}
+
+static void draw_measure(scene *s) {
+    s->count = draw_length(1024);
+    s->shift = draw_in(0, 13);
+    s->acc = take_int32(s, s->count, draw() % 2 ? INT32_MAX : 1 << draw() % 31);
+    s->magnitude = take(s, 4, sizeof *s->magnitude);
+}
+
+static void run_measure(const fdl_kernels *kernels, scene *s) {
+    fdl_measured measured = {5, 64};
+    kernels->measure(&measured, s->acc, s->count, s->shift);
+    memcpy(s->magnitude, &measured.squares, sizeof measured.squares);
+    s->magnitude[2] = measured.magnitude;
+}
+
+/* Also of orders in which all values are few. */
+static void draw_order(scene *s) {
+    draw_code_block(s, 1 << 24);
+    s->x_count = (size_t)draw_in(1, draw() % 2 ? 40 : 3000);
+    s->g = take_int32(s, s->x_count, INT32_MAX);
+    s->shift = draw() % 2 ? draw_in(14, 30) : draw_in(-27, 54);
+    s->at[0] = draw() % (uint32_t)s->x_count;
+    s->at[1] = draw() % (uint32_t)s->x_count;
+    s->relu = draw() % 4 ? (uint32_t)s->count : draw() % (uint32_t)s->count;
+}
+
+static fdl_order order_of(const scene *s) {
+    return (fdl_order){s->at[0], s->at[1], (uint32_t)s->x_count};
+}
+
+static void run_gather(const fdl_kernels *kernels, scene *s) {
+    kernels->gather(s->acc, s->relu, order_of(s), s->g);
+}
+
+static void run_scatter(const fdl_kernels *kernels, scene *s) {
+    fdl_gain gain = {(int32_t)(s->at[0] * 77 % 1024 + 1024) << 15, s->shift};
+    kernels->scatter(s->g, order_of(s), s->acc, s->relu, gain);
+}
+
+static void draw_to_spread(scene *s) {
+    s->shift = draw_in(0, 13);
+    draw_code_block(s, (1 << 18) - 1);
+    for (size_t i = 0; i < s->count; i++)
+        s->acc[i] *= 1 << s->shift;
+    s->relu = draw() % 6;
+}
+
+static void run_to_spread(const fdl_kernels *kernels, scene *s) {
+    fdl_unit unit = {s->shift, (int32_t)s->relu, (1 << 30) + 12345};
+    kernels->to_spread(s->acc, s->count, &unit);
+}
+
+static void draw_rotate(scene *s) {
+    draw_code_block(s, 1 << 20);
+    s->shift = draw_in(2, 5);
+    s->g = take_int32(s, FDL_SIGN_WORDS, INT32_MAX);
+}
+
+static void run_rotate(const fdl_kernels *kernels, scene *s) {
+    kernels->rotate(s->acc, s->count, (const uint32_t *)s->g, s->shift);
+}
+
+static void run_rotate_back(const fdl_kernels *kernels, scene *s) {
+    kernels->rotate_back(s->acc, s->count, (const uint32_t *)s->g, s->shift);
+}
+
+#define LEVELS 40
+
+static void draw_quantise(scene *s) {
+    draw_code_block(s, draw() % 4 ? 4000 : FDL_MOST_SPREAD);
+    s->g = take_int32(s, LEVELS, 0);
+    for (int32_t k = 0; k < LEVELS; k++)
+        s->g[k] = 4000 * k + draw_in(0, 999) * (k > 0);
+    s->shift = draw_in(16, 4600);
+    s->relu = draw() % (uint32_t)s->shift;
+    s->magnitude = take(s, 4, sizeof *s->magnitude);
+}
+
+static void run_quantise(const fdl_kernels *kernels, scene *s) {
+    uint32_t step = (uint32_t)s->shift;
+    fdl_sums sums = {3, -7};
+    fdl_scalar by = {(const uint32_t *)s->g, UINT32_MAX / step + 1, s->relu, LEVELS - 1, 4 * step};
+    kernels->quantise(s->acc, s->count, &by, &sums);
+    memcpy(s->magnitude, &sums, sizeof sums);
+}
+
 typedef struct {
     const char *name;
     void (*draw)(scene *s);
@@ -487,6 +585,14 @@ static const function FUNCTIONS[] = {
     {"has_lowest", draw_has_lowest, run_has_lowest},
     {"softmax", draw_softmax, run_softmax},
     {"narrow", draw_narrow, run_narrow},
+    {"words", draw_words, run_words},
+    {"measure", draw_measure, run_measure},
+    {"gather", draw_order, run_gather},
+    {"scatter", draw_order, run_scatter},
+    {"to_spread", draw_to_spread, run_to_spread},
+    {"rotate", draw_rotate, run_rotate},
+    {"rotate_back", draw_rotate, run_rotate_back},
+    {"quantise", draw_quantise, run_quantise},
 };
 
 /* Leaves anything but zeros where the next function has its variables. */

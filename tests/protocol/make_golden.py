@@ -58,6 +58,7 @@ SUMS = struct.pack("<QqQqQqQ", 12, -40, 1234, 0, 0, 393_204, 12_884_508_684)
 # Weights [2][1][2][3] and [2][2], biases [2] and [2].
 WEIGHTS = b"".join(struct.pack("<h", n * 137 - 1200) for n in range(16))
 WEIGHTS += b"".join(struct.pack("<i", n * 199_991 - 300_000) for n in range(4))
+CODED = bytes([1, 7, 20]) + bytes(range(8)) + b"\xfe\xed"
 DELTA = b"".join(struct.pack("<h", 5 - n) for n in range(16)) + bytes(16)
 TRAINING_FIELDS: Json = {
     "epochs": 3, "batch": 16, "lr_q24": 1_048_576, "min_examples": 20, "weight_cap": 1000,
@@ -159,8 +160,10 @@ def plans() -> dict[str, Json]:
         "spec": SPEC_FIELDS, "training": TRAINING_FIELDS,
         "conditions": {"mains": False, "battery": 40, "temperature": -5},
         "rate": 0, "codec": "raw int16", "cohort": None, "model_size": 321, "spread_s": None,
-        "epoch": 0, "generation": 0, "kind": "train",
+        "epoch": 0, "generation": 0, "kind": "train", "target": None, "change_size": None,
     }  # fmt: skip
+    coded: Value = {**plan, 10: "coded", 17: 16}
+    coded_fields = {**fields, "codec": "coded", "target": 16}
     statistics: Value = {**plan, 1: "statistics", 6: FLEET, 10: "sums"}
     statistics_fields = {**fields, "kind": "statistics", "spec": FLEET_FIELDS, "codec": "sums"}
     named: dict[int, Value] = {**plan, 11: [DEVICE, "abcdefghijklmnop"], 13: 60}
@@ -172,15 +175,21 @@ def plans() -> dict[str, Json]:
     rest: dict[int, Value] = {0: 1, 1: "rest", 4: 40, 5: BASE, 6: SPEC, 12: 321, 14: 86_400}
     rest_fields: Json = {
         "version": 40, "model_hash": BASE.hex(), "spec": SPEC_FIELDS, "model_size": 321,
-        "look_again_s": 86_400, "epoch": 0, "generation": 0,
+        "look_again_s": 86_400, "epoch": 0, "generation": 0, "change_size": None,
     }  # fmt: skip
     model: dict[int, Value] = {0: 1, 1: 40, 2: SPEC, 3: [-5, 0, -7], 4: WEIGHTS}
     model_fields: Json = {
         "version": 40, "spec": SPEC_FIELDS, "exponents": [-5, 0, -7], "weights": WEIGHTS.hex(),
-        "drawn": False,
+        "drawn": False, "packed": False,
     }  # fmt: skip
     drawn: Value = {**model, 2: SCALED, 5: True}
     drawn_fields = {**model_fields, "spec": SCALED_FIELDS, "drawn": True}
+    packed: Value = {**model, 4: b"packed", 6: True}
+    packed_fields = {**model_fields, "weights": b"packed".hex(), "packed": True}
+    change: Value = {0: 1, 1: 40, 2: [-5, 0, -7], 3: b"steps", 4: True}
+    change_fields: Json = {
+        "version": 40, "exponents": [-5, 0, -7], "steps": b"steps".hex(), "drawn": True,
+    }  # fmt: skip
     life: dict[int, Value] = {15: 1_790_000_000, 16: 3}
     life_fields: Json = {"epoch": 1_790_000_000, "generation": 3}
     tasks: Value = {0: 1, 1: 9, 2: [{1: "fan", 2: 0}, {1: "watch", 2: 3}], 3: 1_790_000_000}
@@ -203,10 +212,17 @@ def plans() -> dict[str, Json]:
         ),
         "tasks": message(ONLINE_KEY, "tasks/list", tasks, tasks_fields),
         "plan": message(ONLINE_KEY, "watch/plan/train", plan, fields),
+        "plan-coded": message(ONLINE_KEY, topic, coded, coded_fields),
         "plan-cohort": message(ONLINE_KEY, "watch/plan/train", named, named_fields),
         "plan-new-examples": message(ONLINE_KEY, topic, wants_new, wants_new_fields),
         "rest": message(ONLINE_KEY, "watch/plan/train", rest, rest_fields),
         "model": message(ONLINE_KEY, "watch/model/40", model, model_fields),
+        "model-packed": message(ONLINE_KEY, "watch/model/40", packed, packed_fields),
+        "change": message(ONLINE_KEY, "watch/change/40", change, change_fields),
+        "plan-change": message(ONLINE_KEY, topic, {**plan, 18: 77}, {**fields, "change_size": 77}),
+        "rest-change": message(
+            ONLINE_KEY, topic, {**rest, 18: 78}, {**rest_fields, "change_size": 78}
+        ),
         "model-drawn": message(ONLINE_KEY, "watch/model/40", drawn, drawn_fields),
     }
 
@@ -265,6 +281,10 @@ def from_device() -> dict[str, Json]:
     tests: list[list[int]] = [[0, 0], [4096, 4095]]
     tested: Value = {**update, 9: [[*one] for one in tests]}
     tested_fields = {**update_fields, "tested": tests}
+    coded: Value = {**update, 5: "coded", 6: CODED}
+    coded_fields = {**update_fields, "codec": "coded", "vector": CODED.hex()}
+    unchanged: Value = {**update, 5: "coded", 6: b"", 7: 0}
+    unchanged_fields = {**update_fields, "codec": "coded", "vector": "", "saturated": 0}
     statistics: Value = {**update, 5: "sums", 6: SUMS, 7: 0}
     statistics_fields = {**update_fields, "codec": "sums", "vector": SUMS.hex(), "saturated": 0}
     state_fields: Json = {"code": "waiting", "version": 40}
@@ -274,6 +294,12 @@ def from_device() -> dict[str, Json]:
         "join-uncertified": join(None, DEVICE_KEY.public),
         "update": message(
             DEVICE_KEY, f"watch/up/{DEVICE}/{PLAN_ID.hex()}/0", update, update_fields
+        ),
+        "update-coded": message(
+            DEVICE_KEY, f"watch/up/{DEVICE}/{PLAN_ID.hex()}/0", coded, coded_fields
+        ),
+        "update-unchanged": message(
+            DEVICE_KEY, f"watch/up/{DEVICE}/{PLAN_ID.hex()}/0", unchanged, unchanged_fields
         ),
         "update-tested": message(
             DEVICE_KEY, f"watch/up/{DEVICE}/{PLAN_ID.hex()}/0", tested, tested_fields
@@ -399,6 +425,7 @@ def digests() -> Json:
     scaled = b"fedling model 2" + layers + scales + WEIGHTS
     secret = b"\x05" * 32
     plan = hmac.new(secret, cbor(["plan", "demo", "watch", 41, BASE, 2, 3]), hashlib.sha256)
+    coded = hashlib.sha256(b"fedling codec 1" + PLAN_ID + DEVICE.encode()).digest()
     seed = hmac.new(secret, cbor(["order", "demo", "watch", PLAN_ID]), hashlib.sha256).digest()
     return {
         "model_hash": hashlib.sha256(model).hexdigest(),
@@ -406,6 +433,7 @@ def digests() -> Json:
         "secret": secret.hex(),
         "plan_id": plan.hexdigest()[:32],
         "order_seed": seed.hex(),
+        "codec_seed": list(struct.unpack("<II", coded[:8])),
         "orders": [
             {"epoch": epoch, "count": count, "order": order(seed, epoch, count)}
             for epoch, count in ((0, 0), (0, 1), (0, 2), (0, 40), (1, 40), (300, 9))

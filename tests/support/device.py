@@ -15,7 +15,7 @@ from fedling_native import Loss, average_pool, conv, dense, parameter_counts
 from fedling_protocol.runtime.slices import finish
 from fedling_protocol.wire.digest import model_hash
 from fedling_protocol.wire.messages import (
-    CODEC_OF,
+    CODECS_OF,
     Conditions,
     Model,
     Plan,
@@ -115,7 +115,7 @@ def make_plan(
         training=training,
         conditions=EASY,
         rate=0,
-        codec=CODEC_OF[kind],
+        codec=CODECS_OF[kind][0],
         cohort=None,
         model_size=1000,
         kind=kind,

@@ -20,7 +20,7 @@ from fedling_native import Sums
 from fedling_protocol.common_settings import MqttSettings
 from fedling_protocol.net import tls_key
 from fedling_protocol.net.ports import Owner
-from fedling_protocol.wire import digest, enrolment, envelope
+from fedling_protocol.wire import coding, digest, enrolment, envelope
 from fedling_protocol.wire.identity import SigningKey, device_id
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import (
@@ -164,11 +164,14 @@ class HandAggregator:
         clip: float = 1,
         normalise: str = "device",
         holdout: float = 0.0,
+        target: int | None = None,
     ) -> None:
         """As the verb does: in a process of its own. All begin with the same model."""
         text = task_text(name, rounds=rounds, goal=goal, clip=clip, normalise=normalise)
         if holdout:
             text = text.replace("[training]", f"[training]\nholdout = {holdout}")
+        if target is not None:
+            text += f"[compression]\ntarget_bytes = {target}\n"
         other = Store(self.directory)
         other.add_task(parse_task(text, f"{name}.toml"), text, b"s" * 32)
         other.close()
@@ -261,14 +264,23 @@ class HandAggregator:
         step: int = 3,
         weight: int = 7,
         tested: tuple[Hits, ...] | None = None,
+        vector: bytes | None = None,
     ) -> bytes:
-        """A device's update arrives; its message hash."""
-        vector = array("h", [step] * WEIGHTS).tobytes() + array("i", [step] * BIASES).tobytes()
+        """A device's update arrives; its message hash. vector: as it is sent"""
+        if vector is None:
+            vector = self.coded(number, plan, step)
         update = Update(
             plan.plan_id, plan.base_version, plan.base_hash, weight, plan.codec, vector, 0, 1,
             tested,
         )  # fmt: skip
         return self.arrive(number, Kind.UPDATE, plan.spec.task, update, plan.plan_id, 0)
+
+    def coded(self, number: int, plan: Plan, step: int = 3) -> bytes:
+        """What a device says of a vector that has this value everywhere."""
+        vector = array("h", [step] * WEIGHTS).tobytes() + array("i", [step] * BIASES).tobytes()
+        row = self.store.models.find(plan.spec.task, plan.base_version)
+        exponents = (0,) * len(plan.spec.layers) if row is None else row.exponents
+        return coding.encode(plan, device_id(key_of(number).public), exponents, vector)
 
     def counted(self, number: int, plan: Plan, vector: bytes, weight: int = 7) -> bytes:
         """A device's update to a plan of statistics arrives; its message hash."""

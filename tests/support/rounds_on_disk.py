@@ -4,13 +4,13 @@ from array import array
 from collections.abc import Sequence
 from pathlib import Path
 
+from fedling_broker.aggregation.reading import Base
 from fedling_broker.aggregation.sums import Sum
 from fedling_broker.service.fold import fold
-from fedling_broker.service.running_sum import Base, add_up, as_stored
+from fedling_broker.service.running_sum import add, read_stored
 from fedling_broker.store.rounds import DecisionRow, PlanRow
 from fedling_broker.store.store import Store
 from fedling_broker.tasks.task_file import Task, parse_task
-from fedling_protocol.runtime.slices import finish
 from fedling_protocol.wire import digest, envelope
 from fedling_protocol.wire.codecs import Codec
 from fedling_protocol.wire.identity import SigningKey, device_id
@@ -97,7 +97,7 @@ def accept(
     topic = TOPICS.of(Kind.UPDATE, "tiny", device_id(key.public), plan.plan_id, 0)
     message = envelope.seal(update, TOPICS.bound(topic), key)
     device, update_hash = device_id(key.public), digest.message_hash(message)
-    sizes = base_of(store).measure(update)
+    sizes = base_of(store).read(device, update).sizes
     with store.database.transaction("an update"):
         extent = store.rounds.add_update("tiny", plan.plan_id, message)
         row = DecisionRow(
@@ -143,7 +143,8 @@ def fold_round(store: Store, plan: PlanRow, *, keep: bool = False, keep_rounds: 
     before, base = models.newest_state("tiny"), models.newest("tiny")
     total = Sum(TASK.spec.layers)
     members, limits = rounds.members("tiny", plan.plan_id), closed.limits
-    finish(add_up(rounds, plan.plan_id, members, as_stored, limits, total))
+    for read in read_stored(rounds, base_of(store), plan.plan_id, members):
+        add(total, read, limits)
     made = fold(models, TASK, base, before, total.group(), limits.steps)
     with store.database.transaction("a fold"):
         models.enter("tiny", made.entry(plan.round), made.model)

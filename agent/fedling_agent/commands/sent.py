@@ -3,10 +3,20 @@
 import argparse
 
 from fedling_agent.commands import installation
+from fedling_agent.store.ledger import Sent
 from fedling_agent.store.store import Store
 from fedling_protocol.command import output
 from fedling_protocol.exits import Exit
 from fedling_protocol.moments import moment
+
+
+def _of_kinds(messages: list[Sent]) -> str:
+    """Tell how many messages of each kind there are, and their bytes; the most first."""
+    sizes: dict[str, list[int]] = {}
+    for message in messages:
+        sizes.setdefault(message.kind, []).append(message.size)
+    kinds = sorted(sizes.items(), key=lambda one: -sum(one[1]))
+    return ", ".join(f"{len(of)} {kind} of {output.size(sum(of))}" for kind, of in kinds)
 
 
 def run(args: argparse.Namespace) -> Exit:
@@ -41,5 +51,7 @@ def run(args: argparse.Namespace) -> Exit:
         for m in messages
     ]
     output.print_rows(rows, empty="nothing was sent yet")
+    if found:
+        print(f"in all: {_of_kinds(found)}")
     output.print_more(args, "the newest", more=len(found) > len(messages))
     return Exit.OK

@@ -17,6 +17,7 @@ from fedling_protocol.common_settings import PLAINTEXT
 from fedling_protocol.disk.errors import Missing
 from fedling_protocol.exits import Exit
 from fedling_protocol.moments import day
+from fedling_protocol.wire import counted
 
 MUCH_CLIPPED = 0.01  # of a training set: beyond four deviations lie far fewer values
 
@@ -79,6 +80,9 @@ def pairs(facts: Facts) -> list[tuple[str, str]]:
         lines += _stream(name, about, facts["most_bytes"])
     if "bytes" in facts:
         lines.append(("bytes", _bytes(facts["bytes"])))
+    for name, prefix in (("  sent", counted.SENT), ("  received", counted.RECEIVED)):
+        if kinds := _sizes(facts, prefix):
+            lines.append((name, kinds))
     if budget := facts.get("budget"):
         lines.append(("  in 24 hours", ", ".join(_used(*one) for one in budget.items())))
     for word in ("refused", "declined"):
@@ -92,6 +96,13 @@ def _counts(facts: Facts, prefix: str) -> str:
     counters: dict[str, int] = facts.get("counters", {})
     found = [(k.removeprefix(prefix), n) for k, n in counters.items() if k.startswith(prefix)]
     return ", ".join(f"{n} {name}" for name, n in found)
+
+
+def _sizes(facts: Facts, prefix: str) -> str:
+    """List counters of bytes as _counts() does, the most first."""
+    counters: dict[str, int] = facts.get("counters", {})
+    found = [(n, k.removeprefix(prefix)) for k, n in counters.items() if k.startswith(prefix)]
+    return ", ".join(f"{name} {output.size(n)}" for n, name in sorted(found, reverse=True))
 
 
 def _enrolled(facts: Facts) -> str:

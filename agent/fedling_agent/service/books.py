@@ -16,6 +16,8 @@ from fedling_protocol.moments import day
 from fedling_protocol.net.framing import publish_size
 from fedling_protocol.net.tcpinfo import Traffic
 from fedling_protocol.runtime.loop import Clock
+from fedling_protocol.wire import counted
+from fedling_protocol.wire.kinds import Kind
 
 KEPT_WORK_MS, KEPT_BYTES = 600_000, 50_000_000  # of a day's use, that a kill may give back
 
@@ -66,13 +68,17 @@ class Books:
         self._used.work(seconds)
         self._keep_if_much()
 
-    def on_sent(self, plan_id: bytes | None, topic: str, size: int) -> None:
+    def on_sent(self, kind: Kind, plan_id: bytes | None, topic: str, size: int) -> None:
         """A message of so many bytes was handed to the link."""
-        self._book(plan_id, publish_size(topic, size), 0)
+        packet = publish_size(topic, size)
+        self.count(counted.sent(kind), packet)
+        self._book(plan_id, packet, 0)
 
-    def on_received(self, plan_id: bytes | None, topic: str, size: int) -> None:
+    def on_received(self, kind: Kind, plan_id: bytes | None, topic: str, size: int) -> None:
         """A message of so many bytes has come."""
-        self._book(plan_id, 0, publish_size(topic, size))
+        packet = publish_size(topic, size)
+        self.count(counted.received(kind), packet)
+        self._book(plan_id, 0, packet)
 
     def pending(self) -> list[Row]:
         """What close() would write now."""

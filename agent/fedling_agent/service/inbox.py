@@ -70,7 +70,7 @@ class Inbox:
         """What is not for us, or nobody asked for, is not hashed to find out who sent it."""
         if address.kind.from_device:
             return MAX_SMALL
-        if address.kind is not Kind.MODEL:
+        if address.kind not in (Kind.MODEL, Kind.CHANGE):
             return address.kind.largest
         return min(address.kind.largest, max(MAX_SMALL, self._asked(address.task or "")))
 

@@ -155,7 +155,7 @@ class LocalTraining:
         self._signing = plan_id
 
         def spool() -> bytes:
-            made = make_update(parts.store, plan_id, result, parts.topics, parts.identity)
+            made = make_update(parts.store, job, result, parts.topics, parts.identity)
             return parts.store.spool.put(
                 plan_id, made.envelope, made.vector, made.tested
             ).update_hash

@@ -162,7 +162,7 @@ class Outbox:
             retain = letter.kind.retained
             cut = self._count_cut if letter.kind is Kind.UPDATE else None
             if self._link.publish(letter.topic, data, retain=retain, done=acknowledged, cut=cut):
-                self._books.on_sent(letter.plan_id, letter.topic, letter.size)
+                self._books.on_sent(letter.kind, letter.plan_id, letter.topic, letter.size)
             handed()
 
         self._writer.do(record, publish, failed)
@@ -195,6 +195,11 @@ class Outbox:
         """Ask for a model: the MQTT broker sends what it retains there, at once."""
         self._link.subscribe([self._topics.of(Kind.MODEL, task, version)])
 
+    def subscribe_change(self, task: str, version: int) -> None:
+        """Ask for how a model follows from the version before, as subscribe_model()."""
+        self._link.subscribe([self._topics.of(Kind.CHANGE, task, version)])
+
     def unsubscribe_model(self, task: str, version: int) -> None:
         """Ask for no further message of it; one that is on its way still comes."""
-        self._link.unsubscribe([self._topics.of(Kind.MODEL, task, version)])
+        kinds = (Kind.MODEL, Kind.CHANGE)
+        self._link.unsubscribe([self._topics.of(kind, task, version) for kind in kinds])

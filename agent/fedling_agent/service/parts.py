@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from fedling_agent.conditions.policy import Policy
 from fedling_agent.conditions.watcher import Watcher
+from fedling_agent.service.books import Books
 from fedling_agent.service.enrolment import Enrolment
 from fedling_agent.service.floor import Floor
 from fedling_agent.service.history import History
@@ -27,6 +28,7 @@ class Parts:
     clock: Clock
     link: Link
     outbox: Outbox
+    books: Books
     enrolment: Enrolment
     history: History
     writer: Writer

@@ -11,6 +11,7 @@ from fedling_agent.conditions.gate import Gate
 from fedling_agent.data.counting import Found
 from fedling_agent.data.recording import Changes
 from fedling_agent.service.examples import Examples
+from fedling_agent.service.fetching import Fetching
 from fedling_agent.service.local_training import LocalTraining
 from fedling_agent.service.parts import Parts
 from fedling_agent.service.report import named
@@ -20,8 +21,7 @@ from fedling_agent.session.state import Session, Spooled
 from fedling_protocol.disk.errors import Missing
 from fedling_protocol.runtime.conductor import Conductor
 from fedling_protocol.runtime.loop import Timer
-from fedling_protocol.wire import digest
-from fedling_protocol.wire.messages import Conditions, Join, Model, Plan, Rest, Verdict
+from fedling_protocol.wire.messages import Change, Conditions, Join, Model, Plan, Rest, Verdict
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +56,9 @@ class SessionRunner:
         self.looked_at = 0.0
         self.training = LocalTraining(
             task, parts, self._gate, self.give, self._take_in, self._failed
+        )
+        self._fetching = Fetching(
+            task, parts, lambda *stored: self.give(ev.ModelStored(*stored)), self._failed
         )
         self._examples = Examples(
             parts.clock, store.recordings, parts.floor, self.look, self._failed
@@ -119,23 +122,15 @@ class SessionRunner:
         if isinstance(message, Plan) and message.plan_id != known:
             self.plan = message
             self._count()
+        self._fetching.see(message)
         self.give(message)
 
-    def model(self, model: Model, version: int) -> bool:
-        """Take in a verified message on model/<version>. False: not the one that was asked for."""
-        fetch, spec = self.session.fetch, model.spec
+    def model(self, model: Model | Change, version: int) -> bool:
+        """Take in a verified message of a version. False: not the one that was asked for."""
+        fetch = self.session.fetch
         if fetch is None or fetch.due_ms is None or not version == fetch.version == model.version:
             return False
-        if digest.model_hash(spec, model.exponents, model.weights) != fetch.model_hash:
-            return False
-        parts, name, generation = self._parts, fetch.model_hash, fetch.moment.generation
-        parts.outbox.unsubscribe_model(self.task, version)
-        parts.writer.do(
-            lambda: parts.store.models.put(model, generation, name),
-            lambda _: self.give(ev.ModelStored(version, name)),
-            self._failed,
-        )
-        return True
+        return self._fetching.take(model, fetch)
 
     def examples_changed(self, changes: Changes) -> None:
         """Something was ingested, relabelled or evicted."""
@@ -251,7 +246,7 @@ class SessionRunner:
         if models.holds(self.task, generation, action.model_hash):
             self._conductor.give(ev.ModelStored(action.version, action.model_hash))
         else:
-            self._parts.outbox.subscribe_model(self.task, action.version)
+            self._fetching.begin(action)
 
     def _cancel_fetch(self, action: ev.CancelFetch) -> None:
         self._parts.outbox.unsubscribe_model(self.task, action.version)

@@ -12,7 +12,7 @@ from fedling_protocol.disk.errors import BadDatabase
 from fedling_protocol.runtime.halts import Halts
 from fedling_protocol.runtime.loop import Timer
 from fedling_protocol.runtime.throttle import Throttle
-from fedling_protocol.wire.messages import Model, Plan, Rest, TaskSpec
+from fedling_protocol.wire.messages import Change, Model, Plan, Rest, TaskSpec
 from fedling_protocol.wire.refused import Reason, Refused
 
 MOST_TASKS = 16
@@ -106,7 +106,7 @@ class Runners:
         now_ms = int(self._parts.clock.wall() * 1000)
         self._parts.history.forget(task, now_ms, lambda: self._on_forgotten(task))
 
-    def model(self, task: str, message: Model, version: int) -> bool:
+    def model(self, task: str, message: Model | Change, version: int) -> bool:
         """Take in a verified message on model/<version>. False: not the one that was asked for."""
         if self._closed:
             return True

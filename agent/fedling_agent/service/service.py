@@ -49,6 +49,7 @@ from fedling_protocol.wire.enrolment import take_renewal
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import (
     Certificate,
+    Change,
     Enrolled,
     Model,
     OfEpoch,
@@ -156,6 +157,7 @@ class Service:
             clock=self.clock,
             link=self.link,
             outbox=self.outbox,
+            books=self.books,
             enrolment=self.enrolment,
             history=self.history,
             writer=self.writer,
@@ -343,7 +345,8 @@ class Service:
             received = self.inbox.open(topic, payload, emptied)
             plan_id = self._plan_of(received)  # after a receipt nobody knows of it
             self._take(received, payload)
-            self.books.on_received(plan_id or self._plan_of(received), topic, len(payload))
+            kind, plan_id = received.address.kind, plan_id or self._plan_of(received)
+            self.books.on_received(kind, plan_id, topic, len(payload))
         except Refused as refused:
             self.inbox.refusals.add(topic, refused)
         except BadDatabase as error:
@@ -369,7 +372,7 @@ class Service:
             return None
         if isinstance(message, Plan | Ticket | Receipt):
             return message.plan_id if runner.knows(message.plan_id) else None
-        if not isinstance(message, Model):
+        if not isinstance(message, Model | Change):
             return None
         plan = runner.session.begun or runner.session.offer
         return None if plan is None else plan.plan_id
@@ -392,7 +395,7 @@ class Service:
             case Plan() | Rest():
                 if not self.runners.see(task, message):
                     self.books.count("declined plans")
-            case Model():
+            case Model() | Change():
                 if not self.runners.model(task, message, received.address.version or 0):
                     raise Refused(Reason.SHAPE, "not the model that was asked for")
             case Ticket():

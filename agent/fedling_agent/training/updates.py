@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from fedling_agent.store.identity import Identity
 from fedling_agent.store.store import Store
-from fedling_agent.training.job import Result
+from fedling_agent.training.job import Job, Result
 from fedling_protocol.disk.errors import Missing
-from fedling_protocol.wire import codecs, envelope
+from fedling_protocol.wire import coding, envelope
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Hits, Update
 from fedling_protocol.wire.topics import Topics
@@ -21,13 +21,14 @@ class Made:
     tested: tuple[Hits, ...] | None  # what it says of its test
 
 
-def make_update(
-    store: Store, plan_id: bytes, result: Result, topics: Topics, identity: Identity
-) -> Made:
-    """Sign what the training of a plan gave. Raises Missing: the plan is over."""
-    record = store.plans.find(plan_id)
+def make_update(store: Store, job: Job, result: Result, topics: Topics, identity: Identity) -> Made:
+    """Sign what a training gave; the same bits whenever it is asked for.
+
+    Raises Missing: the plan is over.
+    """
+    record = store.plans.find(job.plan_id)
     if record is None:
-        raise Missing(f"plan {plan_id.hex()} is not in work")
+        raise Missing(f"plan {job.plan_id.hex()} is not in work")
     plan = record.plan
     update = Update(
         plan.plan_id,
@@ -35,7 +36,7 @@ def make_update(
         plan.base_hash,
         min(result.examples, plan.training.weight_cap),
         plan.codec,
-        codecs.encode(plan.codec, result.vector),
+        coding.encode(plan, identity.device, job.recipe.exponents, result.vector),
         result.saturated,
         1,
         result.tested,

@@ -11,6 +11,7 @@ from fedling_broker.aggregation import fixed
 from fedling_broker.aggregation.fixed import MAX_TOTAL_WEIGHT, Int64
 from fedling_broker.aggregation.optimisers import Setup
 from fedling_broker.aggregation.state import (
+    HELD,
     SPAN,
     Block,
     Memory,
@@ -19,6 +20,8 @@ from fedling_broker.aggregation.state import (
     Source,
     Span,
     finish,
+    follow,
+    held_of,
     spans,
 )
 from fedling_broker.aggregation.sums import GroupSum
@@ -44,24 +47,34 @@ def fold(
     size: int = SPAN,
     steps: int | None = None,
 ) -> Steps:
-    """Make the state after a round. Raises ValueError at once on an impossible weight.
+    """Make the state after a round. Raises ValueError at once on impossible groups.
 
     steps: as in make()
     """
     weight = sum(group.weight for group in groups)
     if not 1 <= weight <= MAX_TOTAL_WEIGHT:
         raise ValueError(f"a total weight of {weight}: allowed is 1 to {MAX_TOTAL_WEIGHT}")
-    optimiser = setup.optimiser
+    optimiser, fraction = setup.optimiser, fraction_of(groups)
 
     def after(span: Span) -> Block:
         block = before.read(span)
-        arrays = block.optimiser or optimiser.init(span.count)
-        mean = fixed.mean(total_of(groups, span), weight)
+        arrays = {**optimiser.init(span.count), **block.optimiser}
+        mean = fixed.mean(total_of(groups, span), weight, fraction)
         change, arrays = optimiser.apply(setup.parameters, arrays, mean)
+        if setup.on_grid:
+            arrays[HELD] = held_of(span, block)
         return Block(block.master + change, arrays)
 
-    made = Made(before.layers, before.exponents, optimiser.units, after)
+    made = Made(before.layers, before.exponents, setup.units, after)
     return make(made, sink, size, steps)
+
+
+def fraction_of(groups: Sequence[GroupSum]) -> int:
+    """Tell how many fractional bits the sums have. Raises ValueError unless it is one number."""
+    (first, *others) = {group.fraction for group in groups}
+    if others:
+        raise ValueError("sums of vectors in several units")
+    return first
 
 
 def total_of(groups: Sequence[GroupSum], span: Span) -> Int64:
@@ -99,7 +112,7 @@ def make(made: Made, sink: Sink, size: int = SPAN, steps: int | None = None) -> 
     sink.begin(exponents, tuple(made.units))
     for span in spans(made.layers, size):
         shift = 0 if span.layer is None else shifts[span.layer]
-        sink.write(span, moved(made.block(span), shift, made.units))
+        sink.write(span, follow(span, moved(made.block(span), shift, made.units)))
         yield
     return exponents
 

@@ -10,8 +10,14 @@ MIN_EXPONENT, MAX_EXPONENT = -24, 7
 MASTER_BITS = 14  # a view's largest |master| has 13 or 14 bits
 MASTER_LIMIT = (1 << MASTER_BITS) - 1
 STORED_OFFSET = 128  # stored = master + 128
-MAX_TOTAL_WEIGHT = 1 << 30  # of a round: |sum| of int32 x weight stays below 2^61
+MAX_TOTAL_WEIGHT = 1 << 30  # of a round: |sum| of int32 x weight is 2^61 at most
 VALUE_LIMIT = 1 << 47  # of values and velocities: no sum of theirs can overflow
+WEIGHT_GRID, BIAS_GRID = (
+    8,
+    6,
+)  # bits below the steps of what devices hold, when models go as changes
+WEIGHT_STEPS = 63  # the largest |weight| on that grid
+INT32 = (1 << 31) - 1
 
 
 def rshift(values: Int64, shift: int) -> Int64:
@@ -32,10 +38,14 @@ def limited(values: Int64) -> Int64:
     return np.clip(values, -VALUE_LIMIT, VALUE_LIMIT)
 
 
-def mean(total: Int64, weight: int) -> Int64:
-    """total / weight with 16 fractional bits, to nearest, halves up."""
+def mean(total: Int64, weight: int, fraction: int = 0) -> Int64:
+    """total / weight with 16 fractional bits, to nearest, halves up.
+
+    fraction: how many of them the total has already
+    """
     whole, rest = np.divmod(total, weight)
-    return (whole << FRACTION) + ((rest << (FRACTION + 1)) + weight) // (2 * weight)
+    missing = FRACTION - fraction
+    return (whole << missing) + ((rest << (missing + 1)) + weight) // (2 * weight)
 
 
 def largest_view(masters: Int64) -> int:
@@ -59,12 +69,50 @@ def exponent_shift(largest: int, exponent: int) -> int:
     return 0
 
 
+def exact_masters(masters: Int64) -> Int64:
+    """Round weights to masters without a fraction."""
+    return np.clip(rshift(masters, FRACTION), -MASTER_LIMIT, MASTER_LIMIT)
+
+
+def exact_biases(biases: Int64) -> Int64:
+    """Round biases to whole ones."""
+    return np.clip(rshift(biases, FRACTION), -INT32 - 1, INT32)
+
+
+def on_weight_grid(masters: Int64) -> Int64:
+    """The nearest masters that devices may hold, of masters without a fraction."""
+    return _on_grid(masters, WEIGHT_GRID, WEIGHT_STEPS)
+
+
+def on_bias_grid(biases: Int64) -> Int64:
+    """The nearest biases that devices may hold, of whole biases."""
+    return _on_grid(biases, BIAS_GRID, INT32 >> BIAS_GRID)
+
+
+def held_masters(masters: Int64, held: Int64) -> Int64:
+    """Follow the server's masters on the grid, where they have gone more than a step away.
+
+    held: what devices hold, at the exponent that the masters have now
+    """
+    exact, kept = exact_masters(masters), on_weight_grid(held)
+    return np.where(np.abs(exact - kept) > 1 << WEIGHT_GRID, on_weight_grid(exact), kept)
+
+
+def held_biases(biases: Int64, held: Int64) -> Int64:
+    """Follow the server's biases on the grid, as held_masters()."""
+    exact, kept = exact_biases(biases), on_bias_grid(held)
+    return np.where(np.abs(exact - kept) > 1 << BIAS_GRID, on_bias_grid(exact), kept)
+
+
+def _on_grid(values: Int64, grid: int, most: int) -> Int64:
+    return np.clip(rshift(values, grid), -most, most) << grid
+
+
 def view_of_masters(masters: Int64) -> bytes:
-    """Round weights to what devices hold: int16, little-endian (NUMERICS.md section 2)."""
-    view = np.clip(rshift(masters, FRACTION), -MASTER_LIMIT, MASTER_LIMIT) + STORED_OFFSET
-    return view.astype("<i2").tobytes()
+    """Write weights without a fraction as devices hold them: int16 (NUMERICS.md section 2)."""
+    return (masters + STORED_OFFSET).astype("<i2").tobytes()
 
 
 def view_of_biases(biases: Int64) -> bytes:
-    """Round biases to what devices hold: int32, little-endian."""
-    return np.clip(rshift(biases, FRACTION), -(1 << 31), (1 << 31) - 1).astype("<i4").tobytes()
+    """Write biases without a fraction as devices hold them: int32, little-endian."""
+    return biases.astype("<i4").tobytes()

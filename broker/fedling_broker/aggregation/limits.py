@@ -88,7 +88,9 @@ def measure(
         stop = start + layer.weight_count
         squares += square_sum(vector.weights[start:stop]) << 2 * (exponent - MIN_EXPONENT)
         start = stop
-    return Sizes(isqrt(squares), isqrt(square_sum(vector.biases)), examples)
+    bits = 2 * vector.fraction  # of a square
+    biases = square_sum(vector.biases)
+    return Sizes(isqrt(squares >> bits), isqrt(biases >> bits), examples)
 
 
 def square_sum(values: Values) -> int:

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from fedling_broker.aggregation.fixed import Int64, limited, rshift
+from fedling_broker.aggregation.state import HELD
+
+GRID = "grid"  # a parameter of any optimiser: 1, or absent
 
 Arrays = Mapping[str, Int64]
 Apply = Callable[[Mapping[str, int], Arrays, Int64], tuple[Int64, dict[str, Int64]]]
@@ -63,16 +66,17 @@ class Setup:
     """An optimiser with its parameters: as a task has it, and as the journal keeps it."""
 
     name: str
-    parameters: Mapping[str, int]
+    parameters: Mapping[str, int]  # those of its row, and GRID
 
     def __post_init__(self) -> None:
         """Check it. Raises ValueError on a name, parameter or value that is not in the table."""
         row = OPTIMISERS.get(self.name)
         if row is None:
             raise ValueError(f"optimiser {self.name!r}: known are {', '.join(OPTIMISERS)}")
-        if self.parameters.keys() != row.parameters.keys():
+        if self.parameters.keys() - {GRID} != row.parameters.keys():
             raise ValueError(f"{self.name} has the parameters {', '.join(row.parameters) or '-'}")
-        for name, (low, high) in row.parameters.items():
+        allowed = {**row.parameters, GRID: (1, 1)}
+        for name, (low, high) in ((name, allowed[name]) for name in self.parameters):
             value = self.parameters[name]
             if type(value) is not int or not low <= value <= high:
                 raise ValueError(f"{self.name}: {name} = {value!r}: allowed: {low} to {high}")
@@ -81,6 +85,16 @@ class Setup:
     def optimiser(self) -> Optimiser:
         """The row of this optimiser."""
         return OPTIMISERS[self.name]
+
+    @property
+    def on_grid(self) -> bool:
+        """Whether devices hold values on a grid, which follow the server's (state.follow())."""
+        return GRID in self.parameters
+
+    @property
+    def units(self) -> Mapping[str, int]:
+        """The arrays that a state has beside its masters, as in Optimiser."""
+        return {**self.optimiser.units, HELD: 1} if self.on_grid else self.optimiser.units
 
     @property
     def text(self) -> str:
@@ -96,6 +110,9 @@ class Setup:
         return Setup(name, parameters)
 
 
-def of_momentum(momentum_q8: int) -> Setup:
+def of_momentum(momentum_q8: int, *, on_grid: bool = False) -> Setup:
     """Choose the optimiser of a momentum in 1/256: plain averaging if it is 0."""
-    return Setup("fedavgm", {"momentum_q8": momentum_q8}) if momentum_q8 else Setup("fedavg", {})
+    grid = {GRID: 1} if on_grid else {}
+    if momentum_q8:
+        return Setup("fedavgm", {"momentum_q8": momentum_q8, **grid})
+    return Setup("fedavg", grid)

@@ -20,6 +20,7 @@ T = TypeVar("T")
 
 SPAN = 1 << 16  # values: half a megabyte, a few milliseconds of a fold
 MASTER, OPTIMISER = "master", "optimiser."  # arrays on disk
+HELD = "held"  # beside an optimiser's arrays: what devices hold, without a fraction; see follow()
 FORMAT = "fedling server state 1"
 
 
@@ -79,9 +80,32 @@ def _cut(start: int, stop: int, layer: int | None, size: int) -> Iterator[Span]:
         yield Span(first, min(first + size, stop), layer)
 
 
-def view_of(span: Span, master: Int64) -> bytes:
-    """Round a span to what devices get of it."""
-    return fixed.view_of_biases(master) if span.layer is None else fixed.view_of_masters(master)
+def view_of(span: Span, block: Block) -> bytes:
+    """Write a span as devices get it."""
+    values = held_of(span, block)
+    return fixed.view_of_biases(values) if span.layer is None else fixed.view_of_masters(values)
+
+
+def held_of(span: Span, block: Block) -> Int64:
+    """What devices hold of a span: on a grid if the state says so, else the server's, rounded."""
+    held = block.optimiser.get(HELD)
+    if held is not None:
+        return held
+    exact = fixed.exact_biases if span.layer is None else fixed.exact_masters
+    return exact(block.master)
+
+
+def follow(span: Span, block: Block) -> Block:
+    """Bring what devices hold to the master, on its grid; a state without a grid stays as it is.
+
+    Few of the values change, each by few steps, so a change is told in few bits; the master keeps
+    what devices do not hold yet, and nothing is lost (error feedback).
+    """
+    held = block.optimiser.get(HELD)
+    if held is None:
+        return block
+    hold = fixed.held_biases if span.layer is None else fixed.held_masters
+    return Block(block.master, {**block.optimiser, HELD: hold(block.master, held)})
 
 
 def finish(steps: Generator[None, None, T]) -> T:
@@ -131,7 +155,7 @@ class Memory:
         self._master[span.start : span.stop] = block.master
         for name, values in self._optimiser.items():
             values[span.start : span.stop] = block.optimiser[name]
-        self._view += view_of(span, block.master)
+        self._view += view_of(span, block)
 
     @property
     def state(self) -> ServerState:
@@ -145,7 +169,9 @@ def state_of_masters(
     layers: tuple[Layer, ...], exponents: tuple[int, ...], master: Int64
 ) -> ServerState:
     """Make the state of a first model."""
-    view = b"".join(view_of(span, master[span.start : span.stop]) for span in spans(layers))
+    view = b"".join(
+        view_of(span, Block(master[span.start : span.stop], {})) for span in spans(layers)
+    )
     return ServerState(layers, exponents, master, view, {})
 
 
@@ -192,7 +218,7 @@ class StateWriter:
         self._arrays.write(MASTER, span.start, block.master)
         for name, values in block.optimiser.items():
             self._arrays.write(OPTIMISER + name, span.start, values)
-        self._view.write(view_of(span, block.master))
+        self._view.write(view_of(span, block))
 
 
 class StateFile:

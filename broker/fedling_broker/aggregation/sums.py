@@ -11,9 +11,8 @@ import numpy as np
 
 from fedling_broker.aggregation.fixed import MAX_TOTAL_WEIGHT, Int64
 from fedling_broker.aggregation.limits import PIECE, WHOLE, Shares, shortened
-from fedling_broker.aggregation.vectors import Values, decode
+from fedling_broker.aggregation.vectors import Values, Vector
 from fedling_native import Layer, parameter_counts
-from fedling_protocol.wire.codecs import Codec
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,34 +22,38 @@ class GroupSum:
     vector: Int64  # sum of weight x delta, in the order of the update's vector
     weight: int  # sum of weights, 1 to 2^30
     members: tuple[str, ...]  # device ids
+    fraction: int = 0  # fractional bits of the vector
 
 
 class Sum:
     """A running sum; an update is in it as soon as it is stored."""
 
-    def __init__(self, layers: Sequence[Layer]) -> None:
+    def __init__(self, layers: Sequence[Layer], fraction: int = 0) -> None:
+        """fraction: how many fractional bits the vectors have that are added."""
         self._counts = parameter_counts(layers)
+        self._fraction = fraction
         self._scratch = np.empty(min(PIECE, sum(self._counts)), np.int64)
         self.total: Int64 = np.zeros(sum(self._counts), np.int64)
         self.weight = 0
 
-    def add(self, codec: Codec, payload: bytes, weight: int, shares: Shares = WHOLE) -> None:
-        """Add weight x the update's vector; codec and payload as in the Update message.
+    def add(self, vector: Vector, weight: int, shares: Shares = WHOLE) -> None:
+        """Add weight x an update's vector.
 
         shares: what counts of its weights and of its biases. Raises ValueError, and leaves the
-        sum as it was, on an unknown codec, on a payload that no vector of this model has, and when
-        the weights pass 2^30.
+        sum as it was, on a vector of another model or unit, and when the weights pass 2^30.
         """
         if not 1 <= weight <= MAX_TOTAL_WEIGHT - self.weight:
             raise ValueError(f"weights add up to more than {MAX_TOTAL_WEIGHT}, or one is below 1")
-        vector = decode(codec, payload, self._counts)
+        found = (len(vector.weights), len(vector.biases), vector.fraction)
+        if found != (*self._counts, self._fraction):
+            raise ValueError(f"a vector of {found}, the sum has {(*self._counts, self._fraction)}")
         self._add(0, vector.weights, weight, shares.weights)
         self._add(len(vector.weights), vector.biases, weight, shares.biases)
         self.weight += weight
 
     def group(self, members: Iterable[str] = ()) -> GroupSum:
         """Give the sum as aggregation takes it; the vector is not copied."""
-        return GroupSum(self.total, self.weight, tuple(sorted(members)))
+        return GroupSum(self.total, self.weight, tuple(sorted(members)), self._fraction)
 
     def _add(self, start: int, values: Values, weight: int, share: int) -> None:
         """Add weight x what counts of the values, at a place of the vector."""

@@ -70,7 +70,8 @@ def show(args: argparse.Namespace) -> Exit:
         output.print_json(value)
         return Exit.OK
     facts = ("task", "round", "plan", "state", "base_version", "version", "weight", "shortened")
-    output.print_pairs([(name, str(value[name])) for name in facts])
+    pairs = [(name, str(value[name])) for name in facts]
+    output.print_pairs([*pairs, ("updates", _updates(value))])
     decisions = value["decisions"]
     assert isinstance(decisions, list)
     assert isinstance(value["far_again"], list)
@@ -87,6 +88,14 @@ def show(args: argparse.Namespace) -> Exit:
         print(f"{device}: its last updates were all far longer than others'; to end its part: "
               f"fedling-broker device revoke {device}")  # fmt: skip
     return Exit.OK
+
+
+def _updates(value: dict[str, object]) -> str:
+    """Say how many bytes the updates have, and how they are made."""
+    target, size = value["target"], value["bytes"]
+    assert isinstance(size, int)
+    made = "as they are" if target is None else f"each coded in about {target} bytes"
+    return f"{output.size(size)} in all, {made}"
 
 
 def _accuracy(tested: Accuracy, labels: Sequence[str]) -> dict[str, object]:
@@ -194,6 +203,7 @@ def _whole(store: Store, task: str, plan: PlanRow, labels: Sequence[str]) -> dic
     made = next((f for f in store.models.folds(task) if f.round == plan.round), None)
     return {
         **_summary(store, task, plan),
+        "target": plan.target,
         "shortened": sum(_counted(d, plan) != WHOLE for d in decisions),
         "base_hash": plan.base_hash.hex(),
         "version": plan.base_version + 1 if plan.folded else None,

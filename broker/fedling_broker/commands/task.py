@@ -79,7 +79,7 @@ def _start(args: argparse.Namespace, task: Task) -> Imported | None:
 
 
 def _tell(args: argparse.Namespace, task: Task, start: Imported | None, words: str) -> None:
-    cost = cost_of(task.spec, task.rules)
+    cost = cost_of(task)
     if args.json:
         output.print_json(
             {

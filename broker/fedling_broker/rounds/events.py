@@ -14,6 +14,8 @@ The shell's contract:
 - After each step it asks `state.due(state)`, and gives Tick at that time; and once after `restore`.
 - Only verified messages become events: signature, topic, limits, schema. Anything else is refused
   and counted before it gets here.
+- A coded update is given when it has been read, if `machine.is_to_be_read` says so: that takes long
+  for a large model, and goes on beside the loop. Meanwhile anything may happen.
 - What is known of the open plan (`state.open_plan`) is in the state. About a message for another
   plan the shell asks the database, and gives what it says as `past`.
 - Milliseconds are of the boot-time clock; they are never written down. What is written down is
@@ -22,6 +24,7 @@ The shell's contract:
 
 from dataclasses import dataclass
 
+from fedling_broker.aggregation.reading import Read
 from fedling_broker.rounds.terms import Terms
 from fedling_protocol.wire.messages import Join, Receipt, Ticket, Update, Verdict
 
@@ -69,6 +72,8 @@ class UpdateSeen:
     message: bytes  # all of it as it came: what is stored
     update_hash: bytes  # message hash
     past: Past | None = None  # as in JoinSeen
+    read: Read | None = None  # of a coded one what it says; None: it was not to be read
+    unreadable: bool = False  # no encoder wrote its vector
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +168,7 @@ class StoreUpdate:
     message: bytes
     update_hash: bytes
     at_ms: int
+    read: Read | None = None  # as in UpdateSeen
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,16 +123,32 @@ def on_update(s: Rounds, event: UpdateSeen, now: int, do: list[Action]) -> Round
         decide(event, Decision(update_hash, Verdict.REFUSED, "no ticket"), phase, do)
     elif reason := misfit(phase.terms, event.update):
         decide(event, Decision(update_hash, Verdict.REFUSED, reason), phase, do)
+    elif event.unreadable:
+        decide(event, Decision(update_hash, Verdict.REFUSED, "vector"), phase, do)
     else:
         accept(phase, event, now, do)
     return s
+
+
+def is_to_be_read(s: Rounds, event: UpdateSeen) -> bool:
+    """Whether nothing but its vector decides about a coded update."""
+    phase = open_for(s, event.update.plan_id)
+    return (
+        phase is not None
+        and phase.terms.is_coded
+        and phase.cohort.decision(event.device) is None
+        and phase.cohort.until(event.device) is not None
+        and not misfit(phase.terms, event.update)
+    )
 
 
 def accept(phase: Open, event: UpdateSeen, now: int, do: list[Action]) -> None:
     """Accept an update: on disk first, then the word."""
     phase.cohort.decide(event.device, Decision(event.update_hash, Verdict.ACCEPTED, ""))
     age = now - phase.opened_ms
-    do.append(StoreUpdate(event.device, event.update, event.message, event.update_hash, age))
+    do.append(
+        StoreUpdate(event.device, event.update, event.message, event.update_hash, age, event.read)
+    )
     tell(event, event.update_hash, Verdict.ACCEPTED, "", do)
 
 

@@ -15,13 +15,22 @@ class Terms:
     base_hash: bytes
     codec: Codec
     weight_cap: int
-    vector_size: int  # bytes
+    vector_size: int  # bytes; of a coded one at most
     classes: int = 0  # that a test tells of; 0: nothing was to be held out for one
 
     @property
     def asks_for_sums(self) -> bool:
         """Whether the vector is one that must be possible, too."""
         return self.codec is Codec.SUMS
+
+    @property
+    def is_coded(self) -> bool:
+        """Whether a vector is as long as it happens to be, and must be read to be known."""
+        return self.codec is Codec.CODED
+
+    def fits(self, size: int) -> bool:
+        """Whether a vector may have so many bytes."""
+        return size <= self.vector_size if self.is_coded else size == self.vector_size
 
 
 def misfit(terms: Terms, update: Update) -> str:
@@ -32,7 +41,7 @@ def misfit(terms: Terms, update: Update) -> str:
         return "codec"
     if update.weight > terms.weight_cap:
         return "weight"
-    if len(update.vector) != terms.vector_size:
+    if not terms.fits(len(update.vector)):
         return "shape"
     if terms.asks_for_sums and not sums.are_possible(sums.unpack(update.vector)):
         return "sums"

@@ -1,18 +1,22 @@
 """What a round asks of devices, from its task and from what the database has of it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 from fedling_broker.rounds import state
 from fedling_broker.rounds.state import Rounds
 from fedling_broker.rounds.terms import Terms
+from fedling_broker.service.publisher import Retained
 from fedling_broker.store.models import ModelRow
 from fedling_broker.store.rounds import PlanRow
 from fedling_broker.store.store import Store
 from fedling_broker.tasks.task_file import Task
-from fedling_native import Loss, weights_size
+from fedling_native import Layer, Loss, coded, weights_size
 from fedling_protocol.wire import sums
-from fedling_protocol.wire.messages import CODEC_OF, Plan, PlanKind, TaskSpec
+from fedling_protocol.wire.codecs import Codec
+from fedling_protocol.wire.limits import MAX_WEIGHTS
+from fedling_protocol.wire.messages import Plan, PlanKind, TaskSpec
 
 CLAIM_MARGIN = 2  # claims may be so many times what counts
 
@@ -22,13 +26,13 @@ def asked_of(task: Task, asked: Task) -> Task:
     return replace(task, training=asked.training, conditions=asked.conditions)
 
 
-def plan_of(task: Task, row: PlanRow, model: ModelRow, model_size: int, generation: int) -> Plan:
-    """What devices are asked in this round. model: its base"""
+def plan_of(task: Task, row: PlanRow, model: ModelRow, sizes: Retained, generation: int) -> Plan:
+    """What devices are asked in this round. model: its base; sizes: of its messages"""
     training = replace(task.training, weight_cap=weight_cap(task, row))
     return Plan(
         row.plan_id, row.round, row.base_version, row.base_hash, model.spec(task.spec), training,
-        task.conditions, 0, CODEC_OF[row.kind], task.cohort, model_size, task.spread_s,
-        generation=generation, kind=row.kind,
+        task.conditions, 0, row.codec, task.cohort, sizes.size, task.spread_s,
+        generation=generation, kind=row.kind, target=row.target, change_size=sizes.change,
     )  # fmt: skip
 
 
@@ -37,9 +41,9 @@ def terms_of(task: Task, row: PlanRow) -> Terms:
     return Terms(
         row.base_version,
         row.base_hash,
-        CODEC_OF[row.kind],
+        row.codec,
         weight_cap(task, row),
-        VECTOR_SIZE[row.kind](task.spec),
+        VECTOR_SIZE[row.codec](task.spec, row.target),
         classes_of(task, row.kind),
     )
 
@@ -50,10 +54,23 @@ def classes_of(task: Task, kind: PlanKind) -> int:
     return len(task.spec.labels) if tests else 0
 
 
-VECTOR_SIZE: Mapping[PlanKind, Callable[[TaskSpec], int]] = {
-    PlanKind.TRAIN: lambda spec: weights_size(spec.layers),
-    PlanKind.STATISTICS: lambda spec: sums.size(spec.channels),
+@lru_cache(maxsize=64)
+def _room(layers: Sequence[Layer], target: int) -> int:
+    return min(coded.room(layers, target), MAX_WEIGHTS)
+
+
+VECTOR_SIZE: Mapping[Codec, Callable[[TaskSpec, int | None], int]] = {
+    Codec.RAW_INT16: lambda spec, _: weights_size(spec.layers),
+    Codec.CODED: lambda spec, target: _room(spec.layers, target or 0),
+    Codec.SUMS: lambda spec, _: sums.size(spec.channels),
 }
+"""Bytes of a vector, of a coded one at most: (task, target) ->"""
+
+
+def largest_vector(task: Task) -> int:
+    """The most bytes that the vector of an update may have, whatever a plan of the task asks."""
+    codecs = set(Codec) - ({Codec.CODED} if task.target is None else set())
+    return max(VECTOR_SIZE[codec](task.spec, task.target) for codec in codecs)
 
 
 def weight_cap(task: Task, row: PlanRow) -> int:

@@ -2,20 +2,22 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from fedling_broker.aggregation.limits import Sizes
+from fedling_broker.aggregation.reading import Base, Read
 from fedling_broker.aggregation.sums import GroupSum
 from fedling_broker.rounds import events as ev
 from fedling_broker.rounds import machine, state
 from fedling_broker.rounds.state import Rounds
 from fedling_broker.service.fold import Made, fold
 from fedling_broker.service.measure import measure, measured
-from fedling_broker.service.plans import asked_of, plan_of, restore, terms_of
-from fedling_broker.service.publisher import Publisher
-from fedling_broker.service.running_sum import Base, Lost, RunningSum
+from fedling_broker.service.plans import asked_of, largest_vector, plan_of, restore, terms_of
+from fedling_broker.service.publisher import Publisher, Retained
+from fedling_broker.service.reader import Reader
+from fedling_broker.service.running_sum import Lost, RunningSum
 from fedling_broker.service.turns import Turns
 from fedling_broker.store.models import ModelRow
 from fedling_broker.store.rounds import DecisionRow, PlanRow
@@ -74,6 +76,7 @@ class RoundsRunner:
         self._parts = parts
         self._wanted = object()  # changes with each wish of what is to be retained
         self._sum: RunningSum | None = None  # of the round in work
+        self._reader = Reader(parts.compute, self._on_read, self._fail)
         self._restore_sum()
         self._conductor: Conductor[Rounds, ev.Event, ev.Action] = Conductor(
             parts.clock,
@@ -103,10 +106,32 @@ class RoundsRunner:
         past = self._past(join.plan_id, device)
         self._conductor.give(ev.JoinSeen(device, join, certified, past))
 
-    def update(self, device: str, update: Update, message: bytes, update_hash: bytes) -> None:
-        """A verified Update and all its bytes."""
+    @property
+    def largest_vector(self) -> int:
+        """The most bytes that the vector of an update may have, to the open plan or the next."""
+        return max(largest_vector(self.task), largest_vector(self._asked))
+
+    def update(self, device: str, update: Update, message: bytes, update_hash: bytes) -> bool:
+        """A verified Update and all its bytes. False: it is not looked at, its device asks again.
+
+        A coded one that may be accepted is read first, beside the loop.
+        """
         past = self._past(update.plan_id, device)
-        self._conductor.give(ev.UpdateSeen(device, update, message, update_hash, past))
+        event = ev.UpdateSeen(device, update, message, update_hash, past)
+        if self._sum is not None and machine.is_to_be_read(self.rounds, event):
+            return self._reader.add(self._sum.base, event)
+        self._conductor.give(event)
+        return True
+
+    def _on_read(self, event: ev.UpdateSeen) -> None:
+        """Decide about it in a turn, and about whatever came in the meantime."""
+
+        def decide() -> None:
+            past = self._past(event.update.plan_id, event.device)
+            self._part(lambda: self._conductor.give(replace(event, past=past)))
+            self._reader.next()
+
+        self._parts.turns.run(decide)
 
     def gone(self, device: str) -> None:
         """The device was revoked."""
@@ -116,6 +141,7 @@ class RoundsRunner:
         """No timer and no action any more. What is on disk stays."""
         self._ended = True
         self._conductor.close()
+        self._reader.close()
         if self._sum is not None:
             self._sum.close()
         self._wanted = object()
@@ -175,7 +201,8 @@ class RoundsRunner:
         parts.store.tasks.asks_as_told(name)
         self._asked = self.task
         rounds = parts.store.rounds
-        rounds.open(name, action.round, plan_id, base, self.task.clip_q8, self._now_ms())
+        clip, target = self.task.clip_q8, self.task.target
+        rounds.open(name, action.round, plan_id, base, clip, self._now_ms(), target)
         plan = rounds.plan(name, plan_id)
         assert plan is not None
         log.info("%s: %s open on model %d", name, plan.words, base.version)
@@ -194,7 +221,7 @@ class RoundsRunner:
         """
         name, rounds, update = self.task.name, self._parts.store.rounds, action.update
         extent = rounds.add_update(name, update.plan_id, action.message)
-        sizes = Sizes(0, 0, 0) if self._sum is None else self._sum.add(update)
+        sizes = Sizes(0, 0, 0) if self._sum is None else self._add(self._sum, action)
         row = DecisionRow(
             action.device,
             Verdict.ACCEPTED,
@@ -210,6 +237,11 @@ class RoundsRunner:
         )
         rounds.decide(name, update.plan_id, row)
         rounds.grow(name, update.plan_id, action.at_ms)
+
+    def _add(self, total: RunningSum, action: ev.StoreUpdate) -> Sizes:
+        read: Read = action.read or total.base.read(action.device, action.update)
+        total.add(read)
+        return read.sizes
 
     def _record(self, action: ev.RecordDecision) -> None:
         decision = action.decision
@@ -240,10 +272,11 @@ class RoundsRunner:
     def _begin_sum(self, plan: PlanRow) -> RunningSum:
         """With the updates that are on disk."""
         parts, rounds, name = self._parts, self._parts.store.rounds, self.task.name
-        base = Base(self.task.spec.layers, parts.store.models.newest(name).exponents)
+        exponents = parts.store.models.newest(name).exponents
+        base = Base(self.task.spec.layers, exponents, plan.target)
         self._sum = RunningSum(base, plan.limits)
         members = rounds.members(name, plan.plan_id)
-        self._sum.restore(parts.clock, rounds, plan.plan_id, members, self._fail)
+        self._sum.restore(parts.compute, rounds, plan.plan_id, members, self._fail)
         return self._sum
 
     def _fold(self, action: ev.FoldRound) -> None:
@@ -397,18 +430,25 @@ class RoundsRunner:
         row = self._parts.store.rounds.plan(self.task.name, action.plan_id)
         assert row is not None
         asked = asked_of(self.task, self._asked)
-        self._retain(lambda model, size: plan_of(asked, row, model, size, self._generation))
+        self._retain(lambda model, sizes: plan_of(asked, row, model, sizes, self._generation))
 
     def _publish_rest(self, action: ev.PublishRest) -> None:
         spec, look_again_s, generation = self.task.spec, action.look_again_s, self._generation
 
-        def rest(model: ModelRow, size: int) -> Rest:
-            version, name = model.version, model.model_hash
-            return Rest(version, name, model.spec(spec), size, look_again_s, generation=generation)
+        def rest(model: ModelRow, sizes: Retained) -> Rest:
+            return Rest(
+                model.version,
+                model.model_hash,
+                model.spec(spec),
+                sizes.size,
+                look_again_s,
+                generation=generation,
+                change_size=sizes.change,
+            )
 
         self._retain(rest)
 
-    def _retain(self, make: Callable[[ModelRow, int], Plan | Rest]) -> None:
+    def _retain(self, make: Callable[[ModelRow, Retained], Plan | Rest]) -> None:
         """The newest model first; then what stands on it; then other models are emptied.
 
         So the plan's topic is never empty, and never speaks of a model that is not there.
@@ -421,8 +461,8 @@ class RoundsRunner:
         def wanted() -> bool:
             return wish is self._wanted
 
-        def say(size: int) -> None:
-            parts.publisher.plan(spec.task, make(model, size))
+        def say(sizes: Retained) -> None:
+            parts.publisher.plan(spec.task, make(model, sizes))
             for version in others:
                 self._empty(version)
 

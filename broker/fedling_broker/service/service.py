@@ -17,7 +17,6 @@ from fedling_broker.service.gate import Gate, Guests
 from fedling_broker.service.holding import Holding
 from fedling_broker.service.inbox import Inbox
 from fedling_broker.service.notices import Notice
-from fedling_broker.service.plans import VECTOR_SIZE
 from fedling_broker.service.publisher import Publisher
 from fedling_broker.service.registrar import Books, Place, Registrar
 from fedling_broker.service.roster import NOT_NOW, Roster
@@ -29,6 +28,7 @@ from fedling_broker.store.devices import Devices
 from fedling_broker.store.rounds import PlanRow
 from fedling_broker.store.store import Epoch, Store
 from fedling_broker.store.tasks import TaskRow
+from fedling_protocol.net.framing import publish_size
 from fedling_protocol.net.ports import Done, MakeLink, Will
 from fedling_protocol.net.tcpinfo import Traffic
 from fedling_protocol.runtime import mishaps
@@ -37,6 +37,7 @@ from fedling_protocol.runtime.halts import Halts
 from fedling_protocol.runtime.loop import Clock
 from fedling_protocol.runtime.recovery import Recovery
 from fedling_protocol.runtime.worker import Worker
+from fedling_protocol.wire import counted
 from fedling_protocol.wire.identity import SigningKey
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.limits import MAX_SMALL, TESTED_SIZE
@@ -99,7 +100,8 @@ class Service:
         self._notices: dict[str, Mapping[str, Notice]] = {}  # by who gives them
         self._status = ports.status
         holding = Holding(clock, ports.draw, partial(self._note, "held"))
-        self.publisher = Publisher(self.link, ports.compute, config.topics, key, holding)
+        link, count = self.link, self.counters.count
+        self.publisher = Publisher(link, ports.compute, config.topics, key, holding, count)
         trust = Trust(config.topics, config.root_key, self._largest)
         self.inbox = Inbox(clock, trust, self.counters)
         devices = Devices(store.database, config.topics)
@@ -355,6 +357,8 @@ class Service:
         except Exception as error:  # noqa: BLE001 (the boundary of a message)
             self.inbox.refusals.fault(topic, error)
         else:
+            size = publish_size(topic, len(payload))
+            self.counters.count(counted.received(received.address.kind), size)
             self._waiting += len(payload)
             self.turns.run(partial(self._take, take, received, payload))
 
@@ -365,9 +369,8 @@ class Service:
         runner = self.runners.find(address.task or "")
         if runner is None:
             return MAX_SMALL
-        spec = runner.task.spec
-        vector = max(size(spec) for size in VECTOR_SIZE.values())
-        return min(address.kind.largest, vector + TESTED_SIZE * len(spec.labels) + MAX_SMALL)
+        tests = TESTED_SIZE * len(runner.task.spec.labels)
+        return min(address.kind.largest, runner.largest_vector + tests + MAX_SMALL)
 
     # --- messages, in a turn ---------------------------------------------------------------------
 
@@ -424,7 +427,8 @@ class Service:
         task = received.address.task or ""
         runner = self.runners.find(task)
         if runner is not None:
-            runner.update(device, update, payload, received.hash)
+            if not runner.update(device, update, payload, received.hash):
+                self.counters.count("dropped messages")  # whoever sent it asks again
         elif task in self.runners.halts:
             self.counters.count("dropped messages")  # whoever sent it asks again, and is told
         else:

@@ -251,6 +251,17 @@ SCHEMA_12 = """
 INSERT INTO meta VALUES ('backup_s', 0);
 """
 
+
+def to_13(connection: sqlite3.Connection) -> None:
+    """Tasks of devices that may know nothing of coded updates go on without them.
+
+    target: bytes that a plan asks a coded vector to have; NULL: vectors are not coded.
+    """
+    connection.execute("ALTER TABLE plans ADD COLUMN target INTEGER")
+    not_coded = "\n\n[compression]\noff = true\n"
+    connection.execute("UPDATE tasks SET text = text || ?1, asked = asked || ?1", (not_coded,))
+
+
 TABLES = Tables(
     first=2,
     steps=(
@@ -265,6 +276,7 @@ TABLES = Tables(
         SCHEMA_10,
         SCHEMA_11,
         SCHEMA_12,
+        to_13,
     ),
     converter="fedling-broker serve",
     mender="end `serve` and put a backup back: fedling-broker restore FILE --replace",

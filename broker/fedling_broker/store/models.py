@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from pathlib import Path
 
+from fedling_broker.aggregation import changes
 from fedling_broker.aggregation.optimisers import Setup
 from fedling_broker.aggregation.state import ServerState, state_of_weights, state_to_bytes
 from fedling_broker.store.horizon import Horizon
-from fedling_broker.store.shelf import Shelf
+from fedling_broker.store.shelf import Damaged, Shelf
 from fedling_protocol.disk.database import Database
 from fedling_protocol.wire import digest
 from fedling_protocol.wire.messages import Scale, TaskSpec
@@ -120,6 +121,21 @@ class Models:
         return self.weights.get(
             row.model_hash, lambda data: digest.model_hash(scaled, row.exponents, data)
         )
+
+    def change(self, row: ModelRow, spec: TaskSpec) -> bytes | None:
+        """What the version before must change by to become this one; None: it is not said so.
+
+        Raises Damaged, if this one is not here.
+        """
+        before = self.find(spec.task, row.version - 1)
+        if before is None:
+            return None
+        try:
+            held = self.bytes_of(before, spec)
+        except Damaged:
+            return None
+        shifts = [now - then for now, then in zip(row.exponents, before.exponents, strict=True)]
+        return changes.change(spec.layers, held, shifts, self.bytes_of(row, spec))
 
     def newest_state(self, task: str) -> bytes:
         """The name of the server's state that the next mean is added to."""

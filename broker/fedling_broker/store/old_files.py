@@ -60,7 +60,7 @@ def _convert_state(models: Models, row: TaskRow) -> None:
     task = parse_task(row.text, f"task {row.name}")
     try:
         old = models.states.get(models.newest_state(row.name))
-        arrays = tuple(task.optimiser.optimiser.units) if models.folded(row.name) else ()
+        arrays = tuple(task.optimiser.units) if models.folded(row.name) else ()
         exponents = models.newest(row.name).exponents
         state = from_values_and_velocity(task.spec.layers, exponents, old, arrays)
     except (Damaged, ValueError):

@@ -14,6 +14,7 @@ from fedling_broker.store.update_log import Extent, UpdateLog
 from fedling_protocol.disk import durable
 from fedling_protocol.disk.database import Database, Fields
 from fedling_protocol.disk.errors import is_of_disk, writing
+from fedling_protocol.wire.codecs import Codec
 from fedling_protocol.wire.messages import Hits, PlanKind, Verdict
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -26,7 +27,7 @@ LOST = "lost on the aggregator's disk before a model was made of it"
 
 _PLAN = (
     "round, plan_id, base_version, base_hash, opened_ms, boot, age_ms, closed, folded, kept, "
-    "limit_weights, limit_biases, limit_examples"
+    "target, limit_weights, limit_biases, limit_examples"
 )
 _DECISION = (
     "device, verdict, reason, update_hash, first, size, weight, saturated, "
@@ -48,7 +49,15 @@ class PlanRow:
     closed: bool
     folded: bool
     kept: bool  # the log of its updates must be there
+    target: int | None  # bytes of a coded vector; None: vectors are not coded
     limits: Limits | None  # None: its own updates will set them
+
+    @property
+    def codec(self) -> Codec:
+        """How its updates say their vectors."""
+        if self.kind is PlanKind.STATISTICS:
+            return Codec.SUMS
+        return Codec.RAW_INT16 if self.target is None else Codec.CODED
 
     @property
     def kind(self) -> PlanKind:
@@ -160,17 +169,19 @@ class Rounds:
         base: ModelRow,
         clip_q8: int,
         now_ms: int,
+        target: int | None = None,
     ) -> None:
         """Idempotent: the same plan may be opened again. clip_q8: as in limits_of()."""
-        middles = self._middles(task)
+        target = target if number else None
+        middles = self._middles(task, target)
         limits = limits_of(middles, clip_q8) if middles or not clip_q8 else None
         with self._database.transaction("the round") as connection:
             connection.execute(
                 f"INSERT OR IGNORE INTO plans (task, {_PLAN})"
-                " VALUES (?,?,?,?,?,?,?,0,0,0,1,?,?,?)",
+                " VALUES (?,?,?,?,?,?,?,0,0,0,1,?,?,?,?)",
                 (
                     task, number, plan_id, base.version, base.model_hash, now_ms, self.boot,
-                    *(limits or (None,) * 3),
+                    target, *(limits or (None,) * 3),
                 ),
             )  # fmt: skip
 
@@ -188,12 +199,15 @@ class Rounds:
                 (*(middle or (None,) * 3), *own, task, plan_id),
             )
 
-    def _middles(self, task: str) -> list[Sizes]:
-        """The middle updates of the last rounds."""
+    def _middles(self, task: str, target: int | None) -> list[Sizes]:
+        """The middle updates of the last rounds that were coded alike.
+
+        An estimate is longer than what it is of, and the more so the fewer bytes it came in.
+        """
         sql = """SELECT middle_weights, middle_biases, middle_examples FROM plans
-                 WHERE task = ? AND middle_examples IS NOT NULL AND round > 0
+                 WHERE task = ? AND middle_examples IS NOT NULL AND round > 0 AND target IS ?
                  ORDER BY round DESC LIMIT ?"""
-        return [Sizes(*row) for row in self._database.rows(sql, task, LOOKED_BACK)]
+        return [Sizes(*row) for row in self._database.rows(sql, task, target, LOOKED_BACK)]
 
     def _middle(self, task: str, plan_id: bytes) -> Sizes | None:
         """The median of what was accepted, each size for itself; None: too few were."""
@@ -412,9 +426,9 @@ def _tested(text: str) -> tuple[Hits, ...]:
 
 def _plan(row: Fields) -> PlanRow:
     number, plan_id, version, base_hash, opened_ms, boot, age_ms, *flags_and_limits = row
-    closed, folded, kept, *limits = flags_and_limits
+    closed, folded, kept, target, *limits = flags_and_limits
     known = None if limits[0] is None else Limits(*limits)
     return PlanRow(
         number, plan_id, version, base_hash, opened_ms, boot, age_ms,
-        bool(closed), bool(folded), bool(kept), known,
+        bool(closed), bool(folded), bool(kept), target, known,
     )  # fmt: skip

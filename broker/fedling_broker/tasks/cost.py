@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 
-from fedling_broker.rounds.state import Rules
+from fedling_broker.tasks.task_file import Task
 from fedling_native import parameter_counts, weights_size
-from fedling_protocol.wire.messages import TaskSpec
 
 DAY_S = 86_400
 MESSAGES = 1_200  # bytes of join, ticket, receipt and plan, and of envelopes
@@ -15,6 +14,8 @@ SUM = 8  # bytes a parameter that a round's sum has
 class Cost:
     """Of one round; `rounds_a_day` at most, None: as many as devices can answer."""
 
+    update: int  # bytes of what an update says of the parameters, about
+    update_not_coded: int  # the same if it is sent as it is
     device_sends: int
     device_receives: int
     aggregator_keeps: int  # model and sum, for ever
@@ -23,6 +24,16 @@ class Cost:
     @property
     def sentence(self) -> str:
         """For a person."""
+        return f"{self._update}; {self._rounds}"
+
+    @property
+    def _update(self) -> str:
+        if self.update == self.update_not_coded:
+            return f"an update has {size(self.update)}"
+        return f"an update has {size(self.update)} instead of {size(self.update_not_coded)}"
+
+    @property
+    def _rounds(self) -> str:
         if self.rounds_a_day is None:
             return f"a round: {self._of(1)}; rounds follow one another without a rest"
         return f"at most {self.rounds_a_day} rounds a day: {self._of(self.rounds_a_day)}"
@@ -35,13 +46,17 @@ class Cost:
         return f"a device sends {sends} and receives {receives}, the aggregator keeps {keeps} more"
 
 
-def cost_of(spec: TaskSpec, rules: Rules) -> Cost:
+def cost_of(task: Task) -> Cost:
     """What each round of a task costs."""
+    spec, rules = task.spec, task.rules
     vector, parameters = weights_size(spec.layers), sum(parameter_counts(spec.layers))
     rounds = DAY_S // rules.pause_s if rules.pause_s else None
     if rules.rounds and rounds is not None:
         rounds = min(rounds, rules.rounds)
-    return Cost(vector + MESSAGES, vector + MESSAGES, vector + SUM * parameters, rounds)
+    sends = vector if task.target is None else task.target
+    return Cost(
+        sends, vector, sends + MESSAGES, vector + MESSAGES, vector + SUM * parameters, rounds
+    )
 
 
 def size(count: int) -> str:

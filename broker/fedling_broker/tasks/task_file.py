@@ -1,8 +1,9 @@
 """Task files: what is learned, how a device trains, who takes part (docs/configuration.md)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from math import ceil
 from pathlib import Path
 
 from fedling_broker.aggregation import optimisers
@@ -10,7 +11,7 @@ from fedling_broker.aggregation.optimisers import Setup
 from fedling_broker.rounds.state import Rules
 from fedling_broker.rounds.synchronous import Synchronous
 from fedling_broker.tasks.model_table import LossWord, ModelTable, layers_of, loss_of
-from fedling_native import Loss
+from fedling_native import Layer, Loss, parameter_counts, weights_size
 from fedling_protocol import settings
 from fedling_protocol.disk import given
 from fedling_protocol.settings import SettingsError, setting
@@ -30,6 +31,8 @@ NORM_ONE = 1 << 16  # norms and mu travel in 2^-16
 SIMULATION = "simulation"  # the table that only fedling-sim reads
 JOINS_IN_SECOND = 100  # of devices that have a place, when their joins are spread
 MAX_USUAL_SPREAD_S = 60
+USUAL_BITS = 1.0  # of an update for each parameter
+USUAL_TARGET = 256  # bytes: an update of a small model is as small as all messages around it
 ENVELOPE_ROOM = 256  # bytes of a plan's message beside its payload
 
 
@@ -264,6 +267,37 @@ class ServerTable:
 
 
 @dataclass(frozen=True, slots=True)
+class CompressionTable:
+    """[compression]: how small an update is made; at most one of these keys.
+
+    An update that is made smaller tells what was learned less exactly. Over the devices of a round
+    that evens out, as their data do.
+    """
+
+    bits: float | None = setting(
+        None,
+        help="so many bits for each parameter of the model; by default one bit, and 256 bytes at"
+        " least",
+        unit="bits",
+        low=1 / 64,
+        high=16,
+    )
+    target_bytes: int | None = setting(
+        None,
+        help="so many bytes for all parameters of the model",
+        unit="bytes",
+        low=limit.MIN_TARGET,
+        high=limit.MAX_WEIGHTS,
+    )
+    off: bool = setting(False, help="every change is sent as it is: 16 bits a weight, 32 a bias")
+
+    def __post_init__(self) -> None:
+        given = [self.bits is not None, self.target_bytes is not None, self.off]
+        if sum(given) > 1:
+            raise ValueError("bits, target_bytes, off: allowed: one of them")
+
+
+@dataclass(frozen=True, slots=True)
 class TaskFile:
     """All that the aggregator reads of a task file."""
 
@@ -273,6 +307,7 @@ class TaskFile:
     cohort: CohortTable
     conditions: Conditions = setting(Conditions(), help="before a device may train")
     server: ServerTable = setting(ServerTable(), help="the aggregator's optimiser")
+    compression: CompressionTable = setting(CompressionTable(), help="how small an update is made")
 
     def __post_init__(self) -> None:
         if self.model.loss is LossWord.SOFTMAX and len(self.task.labels) < 2:
@@ -300,6 +335,7 @@ class Task:
     optimiser: Setup
     clip_q8: int  # as aggregation.limits has it
     spread_s: int | None  # of joins; None: devices join at once
+    target: int | None  # bytes of an update's vector that is coded; None: it is sent as it is
 
     @property
     def name(self) -> str:
@@ -359,15 +395,19 @@ def parse_task(text: str, file: str) -> Task:
 
 def task_of(tables: TaskFile) -> Task:
     """Say a task file in the words of the wire and the rounds. Raises ValueError."""
+    spec = spec_of(tables)
     return Task(
-        spec_of(tables),
+        spec,
         training_of(tables),
         tables.conditions,
         cohort_of(tables),
         rules_of(tables),
-        optimisers.of_momentum(round(tables.server.momentum * 256)),
+        optimisers.of_momentum(
+            round(tables.server.momentum * 256), on_grid=not tables.compression.off
+        ),
         round(tables.server.clip * 256),
         spread_of(tables),
+        target_of(tables.compression, spec.layers),
     )
 
 
@@ -375,7 +415,8 @@ def check_plan(task: Task) -> None:
     """Check a task's plan. Raises ValueError when it could not be sent."""
     plan = Plan(
         bytes(16), limit.MAX_U32, limit.MAX_U32, bytes(32), largest(task.spec), task.training,
-        task.conditions, 0, Codec.RAW_INT16, task.cohort, limit.MAX_LARGE, task.spread_s,
+        task.conditions, 0, Codec.CODED, task.cohort, limit.MAX_LARGE, task.spread_s,
+        target=limit.MAX_WEIGHTS,
     )  # fmt: skip
     size = len(payload.encode(plan)) + ENVELOPE_ROOM
     if size > limit.MAX_PLAN:
@@ -451,6 +492,20 @@ def spread_of(tables: TaskFile) -> int | None:
     if seconds is None:
         seconds = min(MAX_USUAL_SPREAD_S, policy_of(tables).capacity // JOINS_IN_SECOND)
     return seconds or None
+
+
+def target_of(compression: CompressionTable, layers: Sequence[Layer]) -> int | None:
+    """Bytes of a coded vector; None: none is coded, since it would not be smaller either."""
+    parameters = sum(parameter_counts(layers))
+    if compression.off:
+        return None
+    if compression.target_bytes is not None:
+        target = compression.target_bytes
+    elif compression.bits is not None:
+        target = max(limit.MIN_TARGET, ceil(parameters * compression.bits / 8))
+    else:
+        target = max(USUAL_TARGET, ceil(parameters * USUAL_BITS / 8))
+    return target if target < weights_size(layers) else None
 
 
 def rules_of(tables: TaskFile) -> Rules:

@@ -19,6 +19,8 @@ class Feature(StrEnum):
     CLIP = "clip"
     BATCH = "batch"  # more than one example a step
     ODD_ROWS = "odd_rows"  # of weights
+    CODEC = "codec"  # no job of a board sends its updates so
+    TRELLIS = "trellis"
 
 
 @dataclass(frozen=True, slots=True)

@@ -483,5 +483,17 @@ const fdl_kernels fdl_avx2 = {
     .has_lowest = avx2_has_lowest,
     .softmax = fdl_softmax,
     .narrow = avx2_narrow,
+#if !FDL_WITHOUT_CODEC
+    .words = fdl_avx2_words,
+    .measure = fdl_avx2_measure,
+    .gather = fdl_avx2_gather,
+    .to_spread = fdl_avx2_spread,
+    .rotate = fdl_avx2_rotate,
+    .rotate_back = fdl_avx2_rotate_back,
+    .quantise = fdl_avx2_quantise,
+    .scatter = fdl_avx2_scatter,
+    .costs = fdl_avx2_costs,
+    .paths = fdl_avx2_paths,
+#endif
 };
 #endif

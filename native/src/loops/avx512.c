@@ -646,5 +646,17 @@ const fdl_kernels fdl_avx512vnni = {
     .has_lowest = vnni_has_lowest,
     .softmax = vnni_softmax,
     .narrow = vnni_narrow,
+#if !FDL_WITHOUT_CODEC
+    .words = fdl_avx512_words,
+    .measure = fdl_avx512_measure,
+    .gather = fdl_avx512_gather,
+    .to_spread = fdl_avx512_spread,
+    .rotate = fdl_avx512_rotate,
+    .rotate_back = fdl_avx512_rotate_back,
+    .quantise = fdl_avx512_quantise,
+    .scatter = fdl_avx512_scatter,
+    .costs = fdl_avx512_costs,
+    .paths = fdl_avx512_paths,
+#endif
 };
 #endif

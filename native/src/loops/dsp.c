@@ -394,5 +394,15 @@ const fdl_kernels fdl_dsp = {
     .has_lowest = fdl_plain_has_lowest,
     .softmax = fdl_softmax,
     .narrow = dsp_narrow,
+#if !FDL_WITHOUT_CODEC
+    .words = fdl_plain_words,
+    .measure = fdl_plain_measure,
+    .gather = fdl_plain_gather,
+    .to_spread = fdl_plain_spread,
+    .rotate = fdl_plain_rotate,
+    .rotate_back = fdl_plain_rotate_back,
+    .quantise = fdl_plain_quantise,
+    .scatter = fdl_plain_scatter,
+#endif
 };
 #endif

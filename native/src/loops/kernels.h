@@ -7,7 +7,9 @@
 #ifndef FDL_KERNELS_H
 #define FDL_KERNELS_H
 
+#include "../without.h"
 #include "../numbers/numbers.h"
+#include "code.h"
 
 /* Weights in memory have room for a multiple of FDL_TALL rows and, where windows are in pieces, of
  * FDL_WIDE columns a piece. It is the same for all tables of a build; what it holds beside weights
@@ -105,6 +107,21 @@ typedef struct fdl_kernels {
     /* q = the middle of low, rshift(acc, shift) and 127; 0 <= shift <= 24, low is -127 or 0. q may
      * be where acc begins. */
     void (*narrow)(const int32_t *acc, size_t count, int32_t shift, int32_t low, int8_t *q);
+
+#if !FDL_WITHOUT_CODEC
+    fdl_code_words *words;
+    fdl_code_measure *measure;
+    fdl_code_gather *gather;
+    fdl_code_spread *to_spread;
+    fdl_code_turn *rotate;
+    fdl_code_turn *rotate_back;
+    fdl_code_quantise *quantise;
+    fdl_code_scatter *scatter;
+#if FDL_TALL > 1 /* both NULL: there is no faster way than place by place */
+    fdl_code_costs *costs;
+    fdl_code_paths *paths;
+#endif
+#endif
 } fdl_kernels;
 
 extern const fdl_kernels fdl_plain;

@@ -12,6 +12,8 @@ from fedling_protocol.wire.messages import TaskSpec
 _MODEL = b"fedling model 1"
 _SCALED_MODEL = b"fedling model 2"
 _LAYER = struct.Struct("<B4HB8Bb")  # Layer.to_ints(), w_exp
+_CODEC = b"fedling codec 1"
+_SEED = struct.Struct("<II")
 _SCALE = struct.Struct("<hBb")  # mean, mantissa, shift
 _WORDS = struct.Struct(">8I")
 
@@ -58,6 +60,12 @@ def plan_id(
 def order_seed(secret: bytes, fleet: str, task: str, plan: bytes) -> bytes:
     """32 bytes from which a device draws its batches; the aggregator cannot guess them."""
     return _keyed(secret, "order", fleet, task, plan)
+
+
+def codec_seed(plan: bytes, device: str) -> tuple[int, int]:
+    """Two uint32 from which the codec of a device's update draws: no two devices have the same."""
+    lo, hi = _SEED.unpack_from(hashlib.sha256(_CODEC + plan + device.encode()).digest())
+    return lo, hi
 
 
 def first_model_seed(secret: bytes, fleet: str, task: str) -> bytes:

@@ -51,6 +51,8 @@ class Kind(Enum):
                True,  True,  (records.PLAN, records.REST))
     MODEL   = ("model",       "{task}/model/{version}",               _AGGREGATOR, MAX_LARGE,
                True,  False, (records.MODEL,))
+    CHANGE  = ("change",      "{task}/change/{version}",              _AGGREGATOR, MAX_LARGE,
+               True,  False, (records.CHANGE,))
     JOIN    = ("join",        "{task}/join/{device}",                 _DEVICE,     MAX_SMALL,
                False, True,  (records.JOIN,))
     TICKET  = ("ticket",      "{task}/ticket/{device}",               _AGGREGATOR, MAX_SMALL,

@@ -10,6 +10,7 @@ MAX_ROOTS: Final = 4096  # roots
 MAX_ENROLLED: Final = 16_384  # enrolled
 MAX_PLAN: Final = 131_072  # plan, rest
 MAX_WEIGHTS: Final = 16 * 2**20  # the weights of a model as bytes, and so the vector of an update
+MIN_TARGET: Final = 12  # bytes that a coded vector shall have, at least: its head and one more
 MAX_LARGE: Final = MAX_WEIGHTS + 65_536  # model, update
 MAX_PACKET: Final = MAX_LARGE + 1024  # the MQTT packet: a message, its topic, its packet id
 

@@ -25,11 +25,11 @@ class PlanKind(StrEnum):
     STATISTICS = "statistics"  # sums over the training windows: nothing is trained
 
 
-CODEC_OF: Final[Mapping[PlanKind, Codec]] = {
-    PlanKind.TRAIN: Codec.RAW_INT16,
-    PlanKind.STATISTICS: Codec.SUMS,
+CODECS_OF: Final[Mapping[PlanKind, tuple[Codec, ...]]] = {
+    PlanKind.TRAIN: (Codec.RAW_INT16, Codec.CODED),
+    PlanKind.STATISTICS: (Codec.SUMS,),
 }
-"""How an update to a plan of each kind holds its vector."""
+"""How an update to a plan of each kind may hold its vector."""
 
 
 class Answer(StrEnum):
@@ -198,6 +198,8 @@ class Plan:
     epoch: int = 0  # as in Moment, here and below; 0: of an aggregator that knows of none
     generation: int = 0
     kind: PlanKind = PlanKind.TRAIN
+    target: int | None = None  # bytes that a coded vector shall have; None: it is not coded
+    change_size: int | None = None  # bytes of the Change message; None: there is none
 
     @property
     def moment(self) -> Moment:
@@ -221,6 +223,7 @@ class Rest:
     look_again_s: int
     epoch: int = 0
     generation: int = 0
+    change_size: int | None = None  # as in Plan
 
     @property
     def moment(self) -> Moment:
@@ -257,8 +260,19 @@ class Model:
     version: int
     spec: TaskSpec
     exponents: tuple[int, ...]  # w_exp of each layer
-    weights: bytes  # NUMERICS.md section 2
+    weights: bytes  # NUMERICS.md section 2, or section 11 if packed
     drawn: bool = False  # nobody has trained it: its answers mean nothing
+    packed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """How a version of the model follows from the one before; its task is the plan's or rest's."""
+
+    version: int
+    exponents: tuple[int, ...]  # w_exp of each layer, of this version
+    steps: bytes  # NUMERICS.md section 11
+    drawn: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,7 +313,7 @@ class Update:
     base_hash: bytes
     weight: int  # min(examples, cap)
     codec: Codec
-    vector: bytes  # NUMERICS.md section 7; of statistics: sums
+    vector: bytes  # NUMERICS.md section 7, coded: section 10; of statistics: sums
     saturated: int  # values that did not fit in int16
     chunks: int  # 1
     tested: tuple[Hits, ...] | None = None  # each class; None: the base model was not tested
@@ -370,6 +384,7 @@ Message = (
     | Plan
     | Rest
     | Model
+    | Change
     | Join
     | Ticket
     | Update

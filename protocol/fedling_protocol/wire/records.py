@@ -25,6 +25,7 @@ from fedling_protocol.wire.fields import (
 from fedling_protocol.wire.messages import (
     Answer,
     Certificate,
+    Change,
     Conditions,
     Enrol,
     Enrolled,
@@ -168,12 +169,23 @@ PLAN = Record(
         15: COUNTED,
         16: COUNTED,
         CHOICE_KEY: Word(PlanKind),
+        17: Optional(Integer(limit.MIN_TARGET, limit.MAX_WEIGHTS)),
+        18: Optional(MODEL_SIZE),
     },
     _VERSION,
 )
 REST = Record(
     Rest,
-    {4: U32, 5: HASH, 6: TASK_SPEC, 12: MODEL_SIZE, 14: U32, 15: COUNTED, 16: COUNTED},
+    {
+        4: U32,
+        5: HASH,
+        6: TASK_SPEC,
+        12: MODEL_SIZE,
+        14: U32,
+        15: COUNTED,
+        16: COUNTED,
+        18: Optional(MODEL_SIZE),
+    },
     _VERSION | {CHOICE_KEY: "rest"},
 )
 TASK_IN_FORCE = Record(TaskInForce, {1: NAME, 2: U32}, {})
@@ -181,8 +193,18 @@ TASKS = Record(Tasks, {1: U32, 2: Array(TASK_IN_FORCE, 0, limit.MAX_TASKS), 3: C
 EXPONENTS = Array(Integer(limit.MIN_EXPONENT, limit.MAX_EXPONENT), 1, limit.MAX_LAYERS)
 MODEL = Record(
     Model,
-    {1: U32, 2: TASK_SPEC, 3: EXPONENTS, 4: WEIGHTS, 5: Optional(Flag(), absent=False)},
+    {
+        1: U32,
+        2: TASK_SPEC,
+        3: EXPONENTS,
+        4: WEIGHTS,
+        5: Optional(Flag(), absent=False),
+        6: Optional(Flag(), absent=False),
+    },
     _VERSION,
+)
+CHANGE = Record(
+    Change, {1: U32, 2: EXPONENTS, 3: WEIGHTS, 4: Optional(Flag(), absent=False)}, _VERSION
 )
 JOIN = Record(Join, {1: PLAN_ID, 2: NONCE, 3: Optional(HASH), 4: Optional(KEY)}, _VERSION)
 TICKET = Record(
@@ -196,7 +218,7 @@ UPDATE = Record(
         3: HASH,
         4: Integer(1, limit.MAX_WEIGHT),
         5: CODEC,
-        6: WEIGHTS,
+        6: Bytes(0, limit.MAX_WEIGHTS),
         7: U32,
         8: Integer(1, 1),
         9: Optional(Array(HITS, 1, limit.MAX_LABELS)),

@@ -5,6 +5,7 @@ from typing import Final
 
 from fedling_native import MAX_TERMS, Loss, NativeError, Normaliser, check_model, weights_size
 from fedling_protocol.wire import work
+from fedling_protocol.wire.codecs import Codec
 from fedling_protocol.wire.fields import refuse
 from fedling_protocol.wire.identity import is_tls_key
 from fedling_protocol.wire.limits import (
@@ -16,7 +17,7 @@ from fedling_protocol.wire.limits import (
     PULL_ONE,
 )
 from fedling_protocol.wire.messages import (
-    CODEC_OF,
+    CODECS_OF,
     Answer,
     Certificate,
     Enrol,
@@ -59,6 +60,8 @@ def check(message: object) -> None:
                 refuse("a reason with go, or none with wait")
         case Update():
             _check_tested(message)
+            if not message.vector and message.codec is not Codec.CODED:
+                refuse("a vector of no bytes")
         case Certificate():
             if 0 < message.until_s <= message.issued_s:
                 refuse("it ends before it begins")
@@ -128,8 +131,10 @@ def _check_scale(spec: TaskSpec) -> None:
 
 def _check_kind(plan: Plan) -> None:
     """Check that a plan asks for what its kind can give."""
-    if plan.codec is not CODEC_OF[plan.kind]:
+    if plan.codec not in CODECS_OF[plan.kind]:
         refuse("a codec of another kind of plan")
+    if (plan.codec is Codec.CODED) != (plan.target is not None):
+        refuse("a coded vector of no size, or a size of one that is not coded")
     if plan.kind is PlanKind.STATISTICS:
         if plan.spec.normalise != "fleet" or plan.spec.scale is not None:
             refuse("statistics of a task that has a scale, or wants none")
@@ -153,7 +158,7 @@ def _check_tested(update: Update) -> None:
     """Check that a test can be so, whatever task it is of."""
     if update.tested is None:
         return
-    if update.codec is not CODEC_OF[PlanKind.TRAIN]:
+    if update.codec not in CODECS_OF[PlanKind.TRAIN]:
         refuse("a test in an update that trained nothing")
     if any(tested.right > tested.windows for tested in update.tested):
         refuse("more windows right than were tested")
@@ -178,5 +183,6 @@ def _check_model(model: Model) -> None:
     if len(model.exponents) != len(model.spec.layers):
         refuse("not one exponent a layer")
     _check_layers(model.spec, model.exponents)
-    if len(model.weights) != weights_size(model.spec.layers):
+    size, most = len(model.weights), weights_size(model.spec.layers)
+    if size > most if model.packed else size != most:
         refuse("weights of another length than the layers ask for")

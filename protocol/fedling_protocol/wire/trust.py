@@ -12,6 +12,7 @@ from fedling_protocol.wire.identity import device_id, kid
 from fedling_protocol.wire.kinds import Kind, Signer
 from fedling_protocol.wire.messages import (
     Certificate,
+    Change,
     Enrol,
     Join,
     Message,
@@ -278,7 +279,7 @@ def _check_address(address: Address, message: Message) -> None:
             raise Refused(Reason.SHAPE, "of another task")
         case Plan() if message.kind != address.plan_kind:
             raise Refused(Reason.SHAPE, "of another kind of plan")
-        case Model() if message.version != address.version:
+        case Model() | Change() if message.version != address.version:
             raise Refused(Reason.SHAPE, "of another version")
         case Update() if (message.plan_id, 0) != (address.plan_id, address.chunk):
             raise Refused(Reason.SHAPE, "on the topic of another plan or chunk")

@@ -11,6 +11,7 @@ from fedling_agent.store.ledger import Traffic as Row
 from fedling_agent.store.store import Store
 from fedling_protocol.disk.errors import CannotWrite
 from fedling_protocol.net.tcpinfo import Traffic
+from fedling_protocol.wire.kinds import Kind
 from tests.support.ports import HandClock, HandWorker
 
 ONE, TWO = b"1" * 16, b"2" * 16
@@ -42,9 +43,9 @@ def bench(tmp_path: Path) -> Bench:
 
 def test_messages_of_two_tasks_are_booked_on_their_own_rounds(bench: Bench) -> None:
     """They were booked on the plan spoken of last."""
-    bench.books.on_sent(ONE, "t", 100)
-    bench.books.on_sent(TWO, "t", 200)
-    bench.books.on_received(ONE, "t", 50)
+    bench.books.on_sent(Kind.UPDATE, ONE, "t", 100)
+    bench.books.on_sent(Kind.UPDATE, TWO, "t", 200)
+    bench.books.on_received(Kind.MODEL, ONE, "t", 50)
     bench.books.on_socket(Traffic(400, 90))
     bench.close()
     packet = 2 + 2 + 1 + 2  # header, length of the topic, topic, packet id; one more from 128 bytes
@@ -53,11 +54,14 @@ def test_messages_of_two_tasks_are_booked_on_their_own_rounds(bench: Bench) -> N
         TWO: (200 + packet + 1, 0),
         None: (400 - 300 - 2 * packet - 1, 90 - 50 - packet),
     }
+    counters = bench.store.ledger.counters()
+    assert counters["bytes sent: update"] == 300 + 2 * packet + 1
+    assert counters["bytes received: model"] == 50 + packet
 
 
 def test_sum_of_all_rows_is_what_the_socket_has_counted(bench: Bench) -> None:
     """Also when a message was booked that has not left yet."""
-    bench.books.on_sent(ONE, "topic", 70_000)
+    bench.books.on_sent(Kind.UPDATE, ONE, "topic", 70_000)
     bench.close()
     bench.books.on_socket(Traffic(70_500, 0))
     bench.close()

@@ -26,6 +26,7 @@ from fedling_broker.aggregation.state import (
     state_of_masters,
 )
 from fedling_broker.aggregation.sums import GroupSum, Sum
+from fedling_broker.aggregation.vectors import decode
 from fedling_native import Layer, average_pool, conv, dense, weights_size
 from fedling_protocol.wire.codecs import Codec
 
@@ -93,7 +94,7 @@ def state_of(plain: Plain) -> ServerState:
 def sum_of(updates: Iterable[tuple[bytes, int]], layers: tuple[Layer, ...] = LAYERS) -> GroupSum:
     total = Sum(layers)
     for vector, share in updates:
-        total.add(Codec.RAW_INT16, vector, share)
+        total.add(decode(Codec.RAW_INT16, vector, layers), share)
     return total.group()
 
 
@@ -216,6 +217,13 @@ def test_aggregate_refuses_an_impossible_weight(weight: int) -> None:
     group = GroupSum(np.zeros(WEIGHTS + BIASES, np.int64), weight, ())
     with pytest.raises(ValueError, match="total weight"):
         fold(state_of(flat()), [group], PLAIN, Memory(LAYERS))
+
+
+def test_aggregate_refuses_sums_in_several_units() -> None:
+    zeros = np.zeros(WEIGHTS + BIASES, np.int64)
+    groups = [GroupSum(zeros, 1, (), fraction) for fraction in (0, 8)]
+    with pytest.raises(ValueError, match="several units"):
+        fold(state_of(flat()), groups, PLAIN, Memory(LAYERS))
 
 
 def test_a_first_model_has_no_velocity_yet() -> None:

@@ -19,8 +19,8 @@ from fedling_broker.aggregation.limits import (
     measure,
 )
 from fedling_broker.aggregation.sums import Sum
-from fedling_broker.aggregation.vectors import decode
-from fedling_native import dense, parameter_counts
+from fedling_broker.aggregation.vectors import Vector, decode
+from fedling_native import dense
 from fedling_protocol.wire.codecs import Codec
 
 LAYERS = (dense(3, 4, relu=True), dense(4, 2))
@@ -39,7 +39,7 @@ def raw(weights: Sequence[int], biases: Sequence[int]) -> bytes:
 def sizes(
     weights: Sequence[int], biases: Sequence[int], exponents: Sequence[int], examples: int = 1
 ) -> Sizes:
-    vector = decode(Codec.RAW_INT16, raw(weights, biases), parameter_counts(LAYERS))
+    vector = decode(Codec.RAW_INT16, raw(weights, biases), LAYERS)
     return measure(LAYERS, exponents, vector, examples)
 
 
@@ -68,7 +68,7 @@ def test_what_is_added_is_no_longer_than_the_limit(
     before = sizes(weights, biases, exponents)
     shares = Limits(most, most_biases, 2**30).shares(before)
     total = Sum(LAYERS)
-    total.add(Codec.RAW_INT16, raw(weights, biases), 3, shares)
+    total.add(decode(Codec.RAW_INT16, raw(weights, biases), LAYERS), 3, shares)
     expected = [
         3 * nearest(v, limit, norm)
         for values, limit, norm in (
@@ -117,5 +117,18 @@ def test_share_of_a_huge_update_may_be_nothing() -> None:
     shares = Limits(1, 1, 1).shares(Sizes(2**17, 2, 1))
     assert shares == (0, 2**15)
     total = Sum(LAYERS)
-    total.add(Codec.RAW_INT16, raw([2**15 - 1] * WEIGHTS, [5] * BIASES), 1, shares)
+    vector = decode(Codec.RAW_INT16, raw([2**15 - 1] * WEIGHTS, [5] * BIASES), LAYERS)
+    total.add(vector, 1, shares)
     assert np.array_equal(total.total, [0] * WEIGHTS + [3] * BIASES)
+
+
+@given(st.lists(st.integers(-(2**31), 2**31 - 1), min_size=26, max_size=26), exponents_of)
+def test_lengths_of_estimates_are_in_the_same_unit(
+    values: list[int], exponents: tuple[int, int]
+) -> None:
+    estimate = np.array(values, np.int32)
+    found = measure(LAYERS, exponents, Vector(estimate[:WEIGHTS], estimate[WEIGHTS:], 8), 7)
+    first, second = (2 ** (e + 24) for e in exponents)
+    units = [first] * FIRST + [second] * (WEIGHTS - FIRST)
+    squares = sum((v * u) ** 2 for v, u in zip(values, units, strict=False))
+    assert found == (isqrt(squares >> 16), isqrt(sum(v * v for v in values[WEIGHTS:]) >> 16), 7)

@@ -1,4 +1,5 @@
 from array import array
+from random import Random
 
 import numpy as np
 import pytest
@@ -7,9 +8,9 @@ from hypothesis import strategies as st
 
 from fedling_broker.aggregation.limits import PIECE
 from fedling_broker.aggregation.sums import Sum, from_bytes, to_bytes
-from fedling_native import dense, weights_size
+from fedling_broker.aggregation.vectors import Vector, decode
+from fedling_native import dense
 from fedling_protocol.wire.codecs import Codec
-from fedling_protocol.wire.messages import CODEC_OF, PlanKind
 
 LAYERS = (dense(3, 4, relu=True), dense(4, 2))
 WEIGHTS, BIASES = 3 * 4 + 4 * 2, 4 + 2
@@ -29,7 +30,7 @@ def raw(weights: list[int], biases: list[int]) -> bytes:
 def test_a_sum_is_that_of_whole_numbers(updates: list[tuple[list[int], list[int], int]]) -> None:
     total, expected = Sum(LAYERS), [0] * VALUES
     for weights, biases, share in updates:
-        total.add(Codec.RAW_INT16, raw(weights, biases), share)
+        total.add(decode(Codec.RAW_INT16, raw(weights, biases), LAYERS), share)
         values = weights + biases
         expected = [t + share * value for t, value in zip(expected, values, strict=True)]
     assert total.total.tolist() == expected
@@ -38,7 +39,8 @@ def test_a_sum_is_that_of_whole_numbers(updates: list[tuple[list[int], list[int]
 
 def test_a_sum_reaches_its_bounds_exactly() -> None:
     total = Sum(LAYERS)
-    total.add(Codec.RAW_INT16, raw([-(2**15)] * WEIGHTS, [-(2**31)] * BIASES), 2**30)
+    lowest = raw([-(2**15)] * WEIGHTS, [-(2**31)] * BIASES)
+    total.add(decode(Codec.RAW_INT16, lowest, LAYERS), 2**30)
     assert total.total.tolist() == [-(2**45)] * WEIGHTS + [-(2**61)] * BIASES
 
 
@@ -47,39 +49,44 @@ def test_a_vector_of_many_pieces_is_added_whole() -> None:
     count = 3 * (PIECE + 1)
     values = np.arange(count + 3) % 2000 - 1000
     payload = values[:count].astype("<i2").tobytes() + values[count:].astype("<i4").tobytes()
-    total = Sum(layers)
-    total.add(Codec.RAW_INT16, payload, 7)
-    total.add(Codec.RAW_INT16, payload, 1)
+    total, vector = Sum(layers), decode(Codec.RAW_INT16, payload, layers)
+    total.add(vector, 7)
+    total.add(vector, 1)
     assert np.array_equal(total.total, 8 * values)
 
 
-@pytest.mark.parametrize("size", [-1, 1, 2])
-def test_a_payload_of_another_length_changes_nothing(size: int) -> None:
+ZEROS = Vector(np.zeros(WEIGHTS, np.int16), np.zeros(BIASES, np.int32))
+
+
+@pytest.mark.parametrize(
+    "vector",
+    [
+        ZEROS._replace(weights=np.ones(WEIGHTS + 1, np.int16)),
+        ZEROS._replace(biases=np.ones(BIASES - 1, np.int32)),
+        ZEROS._replace(fraction=8),
+    ],
+)
+def test_a_vector_of_another_kind_changes_nothing(vector: Vector) -> None:
     total = Sum(LAYERS)
-    with pytest.raises(ValueError, match="a vector of this model has 64"):
-        total.add(Codec.RAW_INT16, b"\1" * (weights_size(LAYERS) + size), 1)
+    with pytest.raises(ValueError, match=r"the sum has \(20, 6, 0\)"):
+        total.add(vector, 1)
     assert (total.weight, int(np.count_nonzero(total.total))) == (0, 0)
-
-
-def test_an_unknown_codec_is_refused() -> None:
-    with pytest.raises(ValueError, match="known are raw int16"):
-        Sum(LAYERS).add("other", bytes(weights_size(LAYERS)), 1)  # type: ignore[arg-type]
 
 
 def test_more_weight_than_64_bits_hold_is_refused() -> None:
     total = Sum(LAYERS)
-    vector = b"\1" * weights_size(LAYERS)
-    total.add(Codec.RAW_INT16, vector, 2**30)
+    vector = ZEROS._replace(weights=np.ones(WEIGHTS, np.int16))
+    total.add(vector, 2**30)
     before = total.total.tolist()
     for weight in (1, 0, -1):
         with pytest.raises(ValueError, match="1073741824"):
-            total.add(Codec.RAW_INT16, vector, weight)
+            total.add(vector, weight)
     assert (total.weight, total.total.tolist()) == (2**30, before)
 
 
 def test_group_names_its_members_in_order() -> None:
     total = Sum(LAYERS)
-    total.add(Codec.RAW_INT16, bytes(weights_size(LAYERS)), 5)
+    total.add(ZEROS, 5)
     group = total.group(["b", "a"])
     assert (group.members, group.weight) == (("a", "b"), 5)
     assert group.vector is total.total
@@ -92,6 +99,21 @@ def test_from_bytes_reverses_to_bytes() -> None:
         from_bytes(to_bytes(values)[:-1], LAYERS)
 
 
-def test_every_codec_of_the_wire_can_be_added() -> None:
-    for codec in {CODEC_OF[PlanKind.TRAIN]}:
-        Sum(LAYERS).add(codec, bytes(weights_size(LAYERS)), 1)
+estimates_of = st.lists(st.integers(-(2**31), 2**31 - 1), min_size=VALUES, max_size=VALUES)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(estimates_of, st.integers(1, 2**27)), min_size=1, max_size=6), st.randoms()
+)
+def test_a_sum_of_estimates_is_that_of_whole_numbers_in_any_order(
+    updates: list[tuple[list[int], int]], dice: Random
+) -> None:
+    expected = [sum(s * v[k] for v, s in updates) for k in range(VALUES)]
+    dice.shuffle(updates)
+    total = Sum(LAYERS, 8)
+    for values, share in updates:
+        whole = np.array(values, np.int32)
+        total.add(Vector(whole[:WEIGHTS], whole[WEIGHTS:], 8), share)
+    assert total.total.tolist() == expected
+    assert total.group().fraction == 8

@@ -3,8 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from fedling_broker.aggregation.limits import Sizes
+from fedling_broker.aggregation.reading import Read
+from fedling_broker.aggregation.vectors import Vector
 from fedling_broker.rounds.events import (
     Action,
     CloseRound,
@@ -27,7 +31,7 @@ from fedling_broker.rounds.events import (
     Tick,
     UpdateSeen,
 )
-from fedling_broker.rounds.machine import step
+from fedling_broker.rounds.machine import is_to_be_read, step
 from fedling_broker.rounds.policy import DAY_S
 from fedling_broker.rounds.state import (
     Folding,
@@ -352,6 +356,50 @@ def test_u6_update_that_does_not_fit() -> None:
         receipt(b"update", Verdict.REFUSED, "shape"),
     ]
     assert task.placed("one", "two") == ["two"]
+
+
+CODED = replace(UPDATE, update=replace(UPDATE.update, codec=Codec.CODED, vector=b"\1"))
+
+
+def coding() -> Task:
+    """A round whose vectors are coded, in which a device has a place."""
+    task = opened()
+    task.give(asks())
+    assert isinstance(task.state.phase, Open)
+    terms = replace(TERMS, codec=Codec.CODED)
+    task.state = replace(task.state, phase=replace(task.state.phase, terms=terms))
+    return task
+
+
+def test_u6_vector_that_no_encoder_wrote() -> None:
+    refused = Decision(b"update", Verdict.REFUSED, "vector")
+    assert coding().give(replace(CODED, unreadable=True)) == [
+        RecordDecision(b"plan", "one", refused, SIZE),
+        receipt(b"update", Verdict.REFUSED, "vector"),
+    ]
+
+
+def test_u7_what_was_read_goes_with_the_update() -> None:
+    read = Read(Vector(np.zeros(1, np.int32), np.zeros(1, np.int32), 8), Sizes(1, 2, 3))
+    (store, _) = coding().give(replace(CODED, read=read))
+    assert isinstance(store, StoreUpdate)
+    assert store.read is read
+
+
+def test_only_what_may_be_accepted_is_to_be_read() -> None:
+    task = coding()
+    assert is_to_be_read(task.state, CODED)
+    for other in (
+        replace(CODED, device="two"),
+        replace(CODED, update=replace(CODED.update, plan_id=b"?")),
+        replace(CODED, update=replace(CODED.update, vector=b"\1" * 7)),
+        replace(CODED, update=replace(CODED.update, weight=101)),
+        UPDATE,
+    ):
+        assert not is_to_be_read(task.state, other)
+    task.give(CODED)
+    assert not is_to_be_read(task.state, CODED)
+    assert not is_to_be_read(opened(accepted="two").state, UPDATE)
 
 
 def test_u7_update_is_stored_before_it_is_said() -> None:

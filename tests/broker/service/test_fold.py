@@ -6,6 +6,7 @@ import pytest
 from fedling_broker.aggregation import sums
 from fedling_broker.aggregation.aggregate import aggregate
 from fedling_broker.aggregation.initial import initial_state
+from fedling_broker.aggregation.vectors import decode
 from fedling_broker.store.shelf import Damaged
 from fedling_broker.store.store import Store
 from fedling_protocol.disk import durable
@@ -39,11 +40,11 @@ def test_fold_is_the_mean_of_the_updates(store: Store) -> None:
     layers = TASK.spec.layers
     total = sums.Sum(layers)
     for step, weight in ((500, 10), (-500, 11), (500, 11)):  # the third one's 12 are cut
-        total.add(Codec.RAW_INT16, vector(step), weight)
+        total.add(decode(Codec.RAW_INT16, vector(step), layers), weight)
     expected = aggregate(initial_state(layers, SEED), [total.group()], TASK.optimiser, steps=1)
     (row,) = store.models.folds("tiny")
     assert (row.round, row.version, row.weight) == (1, 2, 32)
-    assert (row.optimiser, row.parameters) == ("fedavgm", '{"momentum_q8":128}')
+    assert (row.optimiser, row.parameters) == ("fedavgm", '{"grid":1,"momentum_q8":128}')
     newest = store.models.newest("tiny")
     assert newest.model_hash == row.model_hash
     assert store.models.bytes_of(newest, TASK.spec) == expected.view

@@ -60,8 +60,8 @@ def aggregator(tmp_path: Path) -> Iterator[HandAggregator]:
         aggregator.add_task(task, rounds=6)
     aggregator.enrol(1, 2, 3)
     aggregator.connect()
-    play(aggregator, SICK, 3)
-    play(aggregator, WELL, 4)
+    play(aggregator, SICK, 700)
+    play(aggregator, WELL, 1500)
     yield aggregator
     aggregator.store.close()
 

@@ -156,16 +156,15 @@ def test_damage_of_one_task_leaves_what_the_turn_did_for_another(
     assert verdicts == [Verdict.ACCEPTED, Verdict.DUPLICATE, Verdict.ACCEPTED]
 
 
-def slow_reads(aggregator: HandAggregator, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """Each update that is read again takes a second; what was read."""
-    read, seen = running_sum.read, list[bytes]()
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The updates that are read again from now on."""
+    opened, seen = running_sum.opened, list[bytes]()
 
-    def slow(message: bytes) -> Update:
-        aggregator.clock.stall(1.0)
+    def watched(message: bytes) -> Update:
         seen.append(message)
-        return read(message)
+        return opened(message)
 
-    monkeypatch.setattr(running_sum, "read", slow)
+    monkeypatch.setattr(running_sum, "opened", watched)
     return seen
 
 
@@ -180,15 +179,18 @@ def test_while_the_sum_is_added_up_again_updates_are_taken_and_added(
     for number in (1, 2, 3, 4):
         aggregator.accepted(number, plan)
     aggregator.start()
-    seen = slow_reads(aggregator, monkeypatch)
+    seen = reads(monkeypatch)
+    aggregator.compute.waits = True
     aggregator.connect()
     aggregator.accepted(5, plan)
     aggregator.accepted(6, plan)
     verdicts = [receipt.verdict for receipt in aggregator.receipts]
     assert verdicts == [Verdict.ACCEPTED, Verdict.LATE, Verdict.LATE]
-    assert len(seen) < 4
+    assert seen == []
     assert aggregator.store.models.folds("tiny") == []
-    aggregator.clock.move(10.0)
+    aggregator.compute.waits = False
+    aggregator.compute.go()
+    aggregator.settle()
     (fold,) = aggregator.store.models.folds("tiny")
     assert (len(seen), fold.weight) == (4, 5 * 7)
 
@@ -203,9 +205,13 @@ def test_a_task_that_is_removed_while_its_sum_is_added_up_again_is_left_alone(
     for number in range(1, 7):
         aggregator.accepted(number, aggregator.plan)
     aggregator.start()
-    seen = slow_reads(aggregator, monkeypatch)
+    seen = reads(monkeypatch)
+    aggregator.compute.waits = True
     aggregator.settle()
     aggregator.remove_task()
+    aggregator.clock.move(20.0)
+    aggregator.compute.waits = False
+    aggregator.compute.go()
     aggregator.clock.move(20.0)
     assert len(seen) < 6
     assert aggregator.statuses == []

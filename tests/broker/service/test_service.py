@@ -12,6 +12,7 @@ import pytest
 from fedling_broker.mosquitto.process import Mosquitto
 from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.wire import digest, envelope
+from fedling_protocol.wire.codecs import Codec
 from fedling_protocol.wire.identity import SigningKey
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Answer, Receipt, Ticket, Verdict
@@ -225,6 +226,28 @@ def test_what_does_not_fit_is_refused_with_a_reason(fleet: Fleet) -> None:
     assert (receipt.verdict, receipt.reason) == (Verdict.REFUSED, "no ticket")
     other = uninvited.send_update(replace(update, saturated=1))
     assert uninvited.receipt_for(other, lambda: None).reason == "conflict"
+
+
+def test_coded_vectors_that_no_encoder_wrote_are_refused_and_end_no_round(fleet: Fleet) -> None:
+    coded = "[compression]\ntarget_bytes = 60"
+    fleet.aggregator.add_task(rounds=1, goal=1, cohort=coded)
+    fleet.aggregator.start()
+    for number, vector in enumerate((b"\1", b"\0" * 50, b"\2" * 50, b"\xff" * 60), start=1):
+        device = fleet.device(number)
+        plan = device.wait_plan(1)
+        assert (plan.codec, plan.target) == (Codec.CODED, 60)
+        receipt = device.deliver(replace(device.make_update(plan, 1), vector=vector))
+        assert (receipt.verdict, receipt.reason) == (Verdict.REFUSED, "vector")
+    device = fleet.device(5)
+    plan = device.wait_plan(1)
+    unchanged = replace(device.make_update(plan, 1), vector=b"")  # an encoder's word for zeros
+    assert device.deliver(unchanged).verdict is Verdict.ACCEPTED
+    until(lambda: device.rest, fleet.loop.turn)
+    assert device.rest is not None
+    assert device.rest.version == 2
+    assert "0 faults" in fleet.aggregator.run("round", "verify", "--all")
+    (shown,) = fleet.aggregator.json("round", "list", "tiny")
+    assert (shown["accepted"], shown["refused"]) == (1, 4)
 
 
 def test_hostile_messages_are_counted_and_nothing_else_happens(fleet: Fleet) -> None:

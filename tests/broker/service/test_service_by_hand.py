@@ -107,7 +107,8 @@ def test_stop_commits_and_says_what_was_accepted(aggregator: HandAggregator) -> 
         aggregator.settle()
     assert done == [True]
     assert [receipt.verdict for receipt in aggregator.receipts] == [Verdict.ACCEPTED]
-    assert aggregator.store.ledger.counters() == {"bytes received": 7, "bytes sent": 5}
+    counted = aggregator.store.ledger.counters()
+    assert (counted["bytes received"], counted["bytes sent"]) == (7, 5)
 
 
 def test_a_kind_that_the_aggregator_does_not_take_is_refused(aggregator: HandAggregator) -> None:
@@ -181,7 +182,8 @@ def test_a_stop_refuses_nothing_that_waits_for_its_turn(aggregator: HandAggregat
     aggregator.service.stop(lambda: None)
     aggregator.settle()
     assert aggregator.receipts == []
-    assert aggregator.store.ledger.counters() == {"dropped messages": 1}
+    assert aggregator.store.ledger.counters()["dropped messages"] == 1
+    assert not any(name.startswith("refused") for name in aggregator.store.ledger.counters())
     aggregator.start()
     aggregator.connect()
     aggregator.update(1, plan)

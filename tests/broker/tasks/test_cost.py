@@ -23,7 +23,7 @@ def task(rounds: int, cohort: str = "") -> str:
 )
 def test_rounds_a_day(rounds: int, cohort: str, a_day: int | None) -> None:
     found = parse_task(task(rounds, cohort), "tiny.toml")
-    assert cost_of(found.spec, found.rules).rounds_a_day == a_day
+    assert cost_of(found).rounds_a_day == a_day
 
 
 def test_a_task_without_an_end_rests_for_an_hour() -> None:
@@ -34,12 +34,12 @@ def test_a_task_without_an_end_rests_for_an_hour() -> None:
 def test_bytes_of_a_small_model() -> None:
     """50 weights of 2 bytes, 7 biases of 4; a sum has 8 for each."""
     found = parse_task(task(0), "tiny.toml")
-    cost = cost_of(found.spec, found.rules)
+    cost = cost_of(found)
     assert cost.device_sends == 128 + 1200
     assert cost.aggregator_keeps == 128 + 57 * 8
     assert cost.sentence == (
-        "at most 24 rounds a day: a device sends 31.9 kB and receives 31.9 kB,"
-        " the aggregator keeps 14 kB more"
+        "an update has 128 bytes; at most 24 rounds a day: a device sends 31.9 kB and receives"
+        " 31.9 kB, the aggregator keeps 14 kB more"
     )
 
 

@@ -5,8 +5,9 @@ import pytest
 from fedling_broker.aggregation.optimisers import Setup
 from fedling_broker.rounds.state import Rules
 from fedling_broker.rounds.synchronous import Synchronous
+from fedling_broker.tasks.cost import cost_of
 from fedling_broker.tasks.task_file import load_task, parse_task
-from fedling_native import Loss, dense, parameter_counts
+from fedling_native import Loss, dense, parameter_counts, weights_size
 from fedling_protocol.disk.errors import Missing
 from fedling_protocol.settings import SettingsError
 from fedling_protocol.wire.messages import Conditions, Training
@@ -76,6 +77,37 @@ def test_parse_task_with_all_that_training_can() -> None:
     training = parse_task(changed("epochs = 3", f"epochs = 3\n{more}"), "tiny.toml").training
     assert (training.momentum, training.clip_q16) == (230, 3 << 15)
     assert (training.frozen, training.proximal_q16) == (1, 655)
+
+
+@pytest.mark.parametrize(
+    ("layers", "table", "target"),
+    [
+        ([5, 2], "", None),  # 57 parameters: 128 bytes
+        ([100, 2], "", 256),  # 1,102
+        ([1000, 2], "", 1376),  # 11,002 / 8, rounded up
+        ([1000, 2], "bits = 2", 2751),
+        ([1000, 2], "bits = 0.02", 28),
+        ([5, 2], "bits = 0.02", 12),
+        ([1000, 2], "bits = 16", 22_004),
+        ([1000, 2], "target_bytes = 24_007", 24_007),
+        ([1000, 2], "target_bytes = 24_008", None),  # 10,000 * 2 + 1,002 * 4: as it is
+        ([1000, 2], "off = true", None),
+    ],
+)
+def test_how_small_an_update_is_made(layers: list[int], table: str, target: int | None) -> None:
+    text = changed("layers = [5, 2]", f"layers = {layers}") + f"[compression]\n{table}\n"
+    task = parse_task(text, "tiny.toml")
+    assert task.target == target
+    assert cost_of(task).update == (weights_size(task.spec.layers) if target is None else target)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    ["bits = 1\ntarget_bytes = 300", "bits = 1\noff = true", "target_bytes = 30\noff = true"],
+)
+def test_an_update_is_made_small_in_one_way(keys: str) -> None:
+    with pytest.raises(SettingsError, match="bits, target_bytes, off: allowed: one of them"):
+        parse_task(SMALL + f"[compression]\n{keys}\n", "tiny.toml")
 
 
 def test_labels_are_told_devices_in_the_form_in_which_they_store_them() -> None:

@@ -7,8 +7,8 @@ from tests.native.compiler import SOURCES, compile_objects, run_compiler
 
 FOLDER = Path(__file__).parent
 HARNESSES = sorted(path.stem.removeprefix("fuzz_") for path in FOLDER.glob("fuzz_*.c"))
-SUPPORT = [FOLDER / name for name in ("input.c", "nets.c", "tables.c")]
-WRAP = "-Wl,--wrap=fdl_kernels_here"  # tables.c chooses the inner loops
+SUPPORT = [FOLDER / name for name in ("input.c", "nets.c", "use_table.c")]
+WRAP = "-Wl,--wrap=fdl_kernels_here"  # use_table.c chooses the inner loops
 
 # A sanitiser ends the program where it sees something; a fuzzer keeps what led there.
 FUZZER = "-fsanitize=fuzzer"

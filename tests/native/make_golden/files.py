@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.native.make_golden.coding import all_codec
 from tests.native.make_golden.device import all_delta, all_normalise
 from tests.native.make_golden.layer_steps import layer_steps
 from tests.native.make_golden.numbers import all_losses, all_rounding
@@ -23,6 +24,7 @@ FILES: dict[str, Callable[[], object]] = {
     "normalise.json": all_normalise,
     "delta.json": all_delta,
     "server.json": all_server,
+    "codec.json": all_codec,
 }
 
 

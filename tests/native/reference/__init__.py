@@ -10,6 +10,11 @@ asserted to fit what the page promises.
     training        3, 5 and 7, forward, one training step, the update
     normalisation   6
     server          8 and 9, averages, exponents that move, the first model
+    tables          10, the codec's tables, as their C text says them
+    rotation        10, what is done to values before they are quantised
+    quantisers      10, values to integers
+    rans            10, integers to bytes
+    codec           10, whole messages
 """
 
 from tests.native.reference.fixed import (
@@ -66,7 +71,9 @@ from tests.native.reference.training import (
     Sgd,
     Targets,
     delta,
+    delta_values,
     forward,
+    own_units,
     predict,
     pull,
     step,
@@ -102,6 +109,7 @@ __all__ = [
     "checksum",
     "conv",
     "delta",
+    "delta_values",
     "dense",
     "depthwise",
     "exponent_move",
@@ -117,6 +125,7 @@ __all__ = [
     "moved",
     "normalise",
     "outputs",
+    "own_units",
     "predict",
     "pull",
     "ratio",

@@ -162,6 +162,27 @@ class Delta:
     saturated: int  # how many values of both did not fit
 
 
+def unit_shifts(model: Model) -> Int64:
+    """By how much each weight's delta, then each bias's, is shifted left as a value."""
+    own = [layer.w_exp - 8 for layer in model.layers if not layer.shape.pools]
+    u = min([-16, *own])
+    weights = [np.full(layer.stored.size, min(15, layer.w_exp - 8 - u)) for layer in model.layers]
+    biases = [np.full(layer.bias.size, min(15, -16 - u)) for layer in model.layers]
+    return np.concatenate(weights + biases)
+
+
+def delta_values(model: Model, change: Delta) -> Int64:
+    """The update of this model as values in one unit, int32."""
+    both = np.concatenate([change.stored, change.bias]).astype(np.int64)
+    return sat32(both << unit_shifts(model))
+
+
+def own_units(model: Model, estimate: Int64) -> Int64:
+    """An estimate in 1/256 of the one unit, in 1/256 of each weight's and bias's own."""
+    shifts = unit_shifts(model)
+    return (estimate + (1 << shifts >> 1)) >> shifts
+
+
 def delta(before: Model, after: Model) -> Delta:
     """after - before, saturated and counted."""
     pairs = list(zip(before.layers, after.layers, strict=True))

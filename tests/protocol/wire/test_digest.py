@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from fedling_native import Layer, Loss
 from fedling_protocol.wire import digest
 from fedling_protocol.wire.messages import Model
-from tests.protocol.make_golden import BASE, PLAN_ID
+from tests.protocol.make_golden import BASE, DEVICE, PLAN_ID
 from tests.protocol.samples import envelope, golden, message
 
 GOLDEN = golden("digests")
@@ -60,6 +60,10 @@ def test_plan_id() -> None:
     assert digest.plan_id(SECRET, "demo", "watch", 41, BASE, 2, 3).hex() == GOLDEN["plan_id"]
     assert digest.plan_id(SECRET, "demo", "watch", 41, BASE, 3, 3).hex() != GOLDEN["plan_id"]
     assert digest.plan_id(SECRET, "demo", "watch", 41, BASE, 2, 4).hex() != GOLDEN["plan_id"]
+
+
+def test_codec_seed() -> None:
+    assert list(digest.codec_seed(PLAN_ID, DEVICE)) == GOLDEN["codec_seed"]
 
 
 def test_order_seed() -> None:

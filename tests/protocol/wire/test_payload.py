@@ -161,6 +161,11 @@ BAD_TOGETHER: list[tuple[str, Message]] = [
     ("a shift without a mantissa", changed_fleet(scale=(Scale(0, 0, 7),) * 3)),
     ("training without the scale", changed_fleet(scale=None)),
     ("training that sends sums", replace(PLAN, codec=Codec.SUMS)),
+    ("coded in no size", replace(PLAN, codec=Codec.CODED)),
+    ("a size of what is not coded", replace(PLAN, target=300)),
+    ("statistics that are coded", replace(STATISTICS, codec=Codec.CODED, target=300)),
+    ("statistics of a size", replace(STATISTICS, target=300)),
+    ("a vector of no bytes", replace(cast(Update, message("update")), vector=b"")),
     ("statistics that send weights", replace(STATISTICS, codec=Codec.RAW_INT16)),
     (
         "statistics of what is known",

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fedling_agent.service import runner as agent_runner
+from fedling_agent.service import fetching as agent_fetching
 from fedling_agent.service.history import History
 from fedling_agent.service.service import Service as DeviceService
 from fedling_agent.session import events as ev
@@ -242,7 +242,7 @@ class _Whatever(bytes):
 
 def believe_any_model(patch: pytest.MonkeyPatch) -> None:
     believe_any_signature(patch)
-    patch.setattr(agent_runner, "digest", SimpleNamespace(model_hash=lambda *_: _Whatever()))
+    patch.setattr(agent_fetching, "digest", SimpleNamespace(model_hash=lambda *_: _Whatever()))
     anything = SimpleNamespace(update=lambda _data: None, digest=_Whatever)
     patch.setattr(agent_models, "start_model_hash", lambda *_: anything)  # of what is on disk
 

@@ -15,7 +15,7 @@ from fedling_agent.training.process import Asked, Note, Step
 from fedling_protocol.wire.identity import SigningKey
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import (
-    CODEC_OF,
+    CODECS_OF,
     Answer,
     Certificate,
     Enrolled,
@@ -265,7 +265,7 @@ class AgentFuzzer:
         )
         if dice.random() < 0.15:
             kind, spec = PlanKind.STATISTICS, replace(changed.spec, normalise="fleet")
-            changed = replace(changed, kind=kind, codec=CODEC_OF[kind], spec=spec)
+            changed = replace(changed, kind=kind, codec=CODECS_OF[kind][0], spec=spec)
         if dice.random() < 0.02:
             changed = replace(changed, spec=replace(changed.spec, stream="ankle"))
         if dice.random() < 0.05:  # the id of another plan, perhaps of another task

@@ -17,10 +17,10 @@ from fedling_agent.session.events import (
 from fedling_agent.training.job import Job
 from fedling_broker.aggregation import sums
 from fedling_broker.aggregation.limits import FEWEST, Sizes, limits_of, middle
+from fedling_broker.aggregation.reading import Base
 from fedling_broker.aggregation.sums import Sum
 from fedling_broker.rounds.events import GrantPlace
 from fedling_broker.rounds.synchronous import Synchronous
-from fedling_broker.service.running_sum import Base
 from fedling_broker.store.models import Fold
 from fedling_broker.store.rounds import LOOKED_BACK, DecisionRow, PlanRow
 from fedling_broker.store.shelf import Damaged
@@ -346,9 +346,10 @@ class Judge:
                 if not erased:
                     self.check_statistics(plan, folds[plan.round], rows)
                 continue
-            base = Base(self.task.spec.layers, self.base_of(plan.plan_id))
+            base = Base(self.task.spec.layers, self.base_of(plan.plan_id), plan.target)
             updates = [self.updates[row.update_hash] for row in rows]
-            sizes = [base.measure(update) for update in updates]
+            found = [base.read(r.device, u) for r, u in zip(rows, updates, strict=True)]
+            sizes = [read.sizes for read in found]
             own = [Sizes(*map(middle, zip(*sizes, strict=True)))] if len(sizes) >= FEWEST else []
             limits = limits_of(middles[-LOOKED_BACK:] or own, self.task.clip_q8)
             middles += own
@@ -356,10 +357,9 @@ class Judge:
             if erased:
                 self.world.seen["erased"] += 1
                 continue
-            total = Sum(base.layers)
-            for update, size in zip(updates, sizes, strict=True):
-                weight = min(update.weight, limits.examples)
-                total.add(update.codec, update.vector, weight, limits.shares(size))
+            total = Sum(base.layers, base.fraction)
+            for vector, size in found:
+                total.add(vector, min(size.examples, limits.examples), limits.shares(size))
             fold = folds[plan.round]
             must(fold.weight == total.weight, "a sum is not the sum of its members")
             same = hashlib.sha256(sums.to_bytes(total.total)).digest() == fold.sum_hash

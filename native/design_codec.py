@@ -1,0 +1,396 @@
+"""Design the tables of the codec (NUMERICS.md section 10) and write native/src/codec/tables.c.
+
+    python native/design_codec.py > native/src/codec/tables.c      minutes; needs numpy
+
+Values are Gaussian, in units of 1/1,024 of their spread. For each rate the step is found at which
+symbols cost as many bits as asked for, with the least error of an estimate without bias:
+D / (1 - D), D the mean squared error of the conditional means. Scalar and dithered quantisers are
+integrated; the trellis is run on blocks of noise, with the costs that its own frequencies give,
+until both agree (Chou, Lookabaugh, Gray, "Entropy-constrained vector quantization", 1989).
+"""
+
+import math
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating]
+Ints = NDArray[np.int64]
+
+SPREAD, TOTAL, BLOCK = 1024, 16_384, 1024
+LEVEL_STEPS = 4  # of a level, in one of the values' units
+RAW_BITS = 15  # behind an escape
+LEAST_STEP = 16
+MOST_LEVELS = 600
+RATES = (
+    *(0.02, 0.03, 0.05, 0.07, 0.1, 0.14, 0.18, 0.25, 0.35, 0.5, 0.7),
+    *(1.0, 1.4, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 7.0, 8.0),
+)
+SEED, BLOCKS, RUNS = 7, 256, 8
+DEAD_PARTS = [part / 100 for part in range(10, 64, 2)]  # offset / step
+MOST_COST, FAR, SLOPE = 6000, 350, 187
+TRELLIS = 1  # among quantisers
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """As in tables.h."""
+
+    step: int
+    offset: int
+    rate: float  # bits a place
+    error: float  # of the energy
+    frequency: list[list[int]]
+    level: list[list[int]]
+    cost: list[list[int]] = field(default_factory=list)
+
+
+# --- frequencies of symbols ----------------------------------------------------------------------
+
+
+def frequencies(chance: Floats) -> tuple[list[int], float]:
+    """How often of 16,384 each magnitude, the escape last, and the bits a symbol then costs.
+
+    chance: of |k| = 0, 1, ...; as many have a symbol of their own as cost least
+    """
+    best: tuple[list[int], float] = ([], math.inf)
+    for levels in range(1, min(len(chance), MOST_LEVELS) - 1):
+        counts = _shared(chance, levels)
+        bits = _bits(chance, counts)
+        if bits < best[1]:
+            best = counts, bits
+        elif levels > 3 and chance[levels:].sum() < 1e-7:
+            break
+    return best
+
+
+def _shared(chance: Floats, levels: int) -> list[int]:
+    """Frequencies of 0, of each of both signs of 1..levels, of the escape; none is 0."""
+    sides = [max(1, round(TOTAL * p / 2)) for p in chance[1 : levels + 1]]
+    escape = max(1, round(TOTAL * float(chance[levels + 1 :].sum())))
+    rest = TOTAL - 2 * sum(sides) - escape
+    if rest < 1:  # many levels: the most frequent pay
+        sides[0] -= (2 - rest) // 2
+        rest = TOTAL - 2 * sum(sides) - escape
+    return [rest, *sides, escape]
+
+
+def _bits(chance: Floats, counts: Sequence[int]) -> float:
+    levels = len(counts) - 2
+    if min(counts) < 1:
+        return math.inf
+    cost = -np.log2(np.array(counts) / TOTAL)
+    beyond = float(chance[levels + 1 :].sum())
+    return float(chance[: levels + 1] @ cost[: levels + 1] + beyond * (cost[-1] + RAW_BITS))
+
+
+# --- the scalar quantiser ------------------------------------------------------------------------
+
+
+def _below(x: Floats) -> Floats:
+    """The Gaussian's distribution function."""
+    return np.array([math.erfc(-v / math.sqrt(2)) / 2 for v in x])
+
+
+def _density(x: Floats) -> Floats:
+    return np.exp(-x * x / 2) / math.sqrt(2 * math.pi)
+
+
+def scalar(step: int, offset: int) -> Table:
+    count = min(MOST_LEVELS, 2 + (9 * SPREAD + offset) // step)
+    edges = (np.arange(1, count + 1) * step - offset) / SPREAD
+    low, high = edges[:-1], edges[1:]
+    inside = _below(-low) - _below(-high)
+    chance = np.concatenate(([1 - 2 * _below(-edges[:1])[0]], 2 * inside))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = np.where(inside > 1e-30, (_density(low) - _density(high)) / inside, low)
+    counts, bits = frequencies(chance)
+    levels = [0, *(round(LEVEL_STEPS * SPREAD * m) for m in means[: len(counts) - 2])]
+    kept = float(chance[1:] @ means**2)
+    return Table(step, offset, bits, 1 / kept - 1, [counts], [levels])
+
+
+def _with_part(part: float, step: int) -> Table:
+    return scalar(step, round(step * part))
+
+
+def best_scalar(rate: float) -> Table:
+    """The dead zone and the step of least error at a rate."""
+    found = [_at_rate(rate, partial(_with_part, part)) for part in DEAD_PARTS]
+    return min((table for table in found if table.rate <= rate), key=_figure)
+
+
+def _figure(table: Table) -> float:
+    """The error if the last bits were bought at the price of the limit: 6.02 dB a bit."""
+    return math.log(1 + table.error) + 2 * math.log(2) * table.rate
+
+
+def _at_rate(rate: float, make: Callable[[int], Table]) -> Table:
+    """The smallest step that costs no more than the rate; the rate falls as the step grows."""
+    low, high = LEAST_STEP, 8 * SPREAD
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if make(middle).rate <= rate else (middle + 1, high)
+    return make(low)
+
+
+# --- the dithered quantiser ----------------------------------------------------------------------
+
+
+def dithered(step: int) -> Table:
+    """k is the nearest multiple of z + u, u uniform within a step: a trapezoid of the Gaussian."""
+    width = step / SPREAD
+    edge = (np.arange(min(MOST_LEVELS, 3 + 9 * SPREAD // step) + 1) - 1) * width
+    integral = edge * _below(edge) + _density(edge)  # of the distribution function
+    one = (integral[2:] - 2 * integral[1:-1] + integral[:-2]) / width
+    chance = np.concatenate((one[:1], 2 * one[1:]))
+    chance = np.maximum(chance, 0) / np.maximum(chance, 0).sum()
+    counts, bits = frequencies(chance)
+    return Table(step, 0, bits, width * width / 12, [counts], [])
+
+
+# --- the trellis ---------------------------------------------------------------------------------
+
+NEXT = [[(b >> 1 ^ b) & 1 | (b >> 2 ^ e) << 1 | (b & 1) << 2 for e in (0, 1)] for b in range(8)]
+FROM = [[(b, e) for b in range(8) for e in (0, 1) if NEXT[b][e] == to] for to in range(8)]
+
+
+@dataclass(slots=True)
+class Trellis:
+    """Blocks of noise and the tables that follow from how they are coded."""
+
+    step: int
+    price: float  # of a bit, in squares of half a step
+    noise: Ints  # [BLOCK][BLOCKS], magnitudes
+    rare: bool  # begin with zeros alone in the second subset, which is best where all are rare
+    levels: list[Floats] = field(default_factory=list)  # of each subset, in values' units
+    bits: list[Floats] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        k = np.arange(MOST_LEVELS)
+        self.levels = [k * float(self.step), np.maximum(0, k - 0.5) * self.step]
+        size = self.levels[0] / SPREAD
+        guess = math.log2(math.sqrt(2 * math.pi) * SPREAD / self.step) + size**2 / math.log(4)
+        self.bits = [np.maximum(0.3, guess) + self.rare * q * 30 * (k > 0) for q in (0, 1)]
+
+    def run(self) -> None:
+        """Code the noise; levels and costs become those that it shows."""
+        k, subset = self._code()
+        for q in (0, 1):
+            seen, sums = self._seen(k[subset == q], self.noise[subset == q])
+            nominal = np.arange(MOST_LEVELS) * float(self.step) - q * self.step / 2
+            self.levels[q] = np.where(seen > 60, sums / np.maximum(seen, 1), nominal)
+            self.levels[q][0] = 0
+            cost = -np.log2(np.array(frequencies(_chance(seen))[0]) / TOTAL)
+            self.bits[q] = np.full(MOST_LEVELS, cost[-1] + RAW_BITS)
+            self.bits[q][: len(cost) - 1] = cost[:-1]
+
+    def measured(self) -> Table:
+        """Code the noise once more, with levels and costs as they are."""
+        k, subset = self._code()
+        counts, rate, met, sent = [], 0.0, 0.0, 0.0
+        for q in (0, 1):
+            seen, sums = self._seen(k[subset == q], self.noise[subset == q])
+            frequency, bits = frequencies(_chance(seen))
+            counts.append(frequency)
+            rate += bits * seen.sum() / k.size
+            met += float(sums @ self.levels[q])
+            sent += float(seen @ self.levels[q] ** 2)
+        energy = float((self.noise.astype(np.float64) ** 2).sum())
+        error = energy * sent / met**2 - 1 if met else math.inf
+        return Table(self.step, 0, rate, error, counts, self._rounded(counts), self._costs(counts))
+
+    def _seen(self, k: Ints, size: Ints) -> tuple[Ints, Floats]:
+        """How often each magnitude was sent, and the sum of what it stood for."""
+        sums: Floats = np.bincount(k, size.astype(np.float64), minlength=MOST_LEVELS) * 1.0
+        return np.bincount(k, minlength=MOST_LEVELS).astype(np.int64), sums
+
+    def _rounded(self, counts: Sequence[Sequence[int]]) -> list[list[int]]:
+        return [
+            [round(LEVEL_STEPS * v) for v in self.levels[q][: len(counts[q]) - 1]] for q in (0, 1)
+        ]
+
+    def _costs(self, counts: Sequence[Sequence[int]]) -> list[list[int]]:
+        return [[self._cost(b) for b in self.bits[q][: len(counts[q])]] for q in (0, 1)]
+
+    def _cost(self, bits: float) -> int:
+        return min(MOST_COST, round(256 * self.price * bits))
+
+    def _candidates(self) -> tuple[Ints, Ints]:
+        """For subset and parity, [4][BLOCK][BLOCKS]: the better k and its cost."""
+        a = np.minimum(32_767, (self.noise * (2**22 // self.step) + 2**15) >> 16)
+        ks, costs = [], []
+        for q in (0, 1):
+            places = np.round(LEVEL_STEPS * self.levels[q]).astype(np.int64)
+            places = (16 * places + self.step // 2) // self.step
+            price = np.array([self._cost(b) for b in self.bits[q]])
+            for e in (0, 1):
+                f = (a + 32 * q) >> 6
+                one = f | 1 if e else (f + 1) & ~1
+                one = np.minimum(one, MOST_LEVELS - 2 + e)
+                two = np.maximum(one - 2, e)
+                c1, c2 = (_squares(np.abs(a - places[k])) + price[k] for k in (one, two))
+                ks.append(np.where(c2 < c1, two, one))
+                costs.append(np.minimum(c1, c2))
+        return np.array(ks), np.array(costs)
+
+    def _code(self) -> tuple[Ints, Ints]:
+        """k and subset of each value, along the path of least cost of each block."""
+        ks, costs = self._candidates()
+        pairs = np.array(FROM)  # [8][2][state, parity]
+        before, option = pairs[:, :, 0], 2 * (pairs[:, :, 0] & 1) + pairs[:, :, 1]
+        lanes = self.noise.shape[1]
+        total = np.full((8, lanes), 1 << 20)
+        total[0] = 0
+        chosen = np.empty((len(self.noise), 8, lanes), np.bool_)
+        for i in range(len(self.noise)):
+            first = total[before[:, 0]] + costs[option[:, 0], i]
+            second = total[before[:, 1]] + costs[option[:, 1], i]
+            np.less(second, first, out=chosen[i])
+            total = np.minimum(first, second)
+            total -= total.min(axis=0)
+        state, lane = total.argmin(axis=0), np.arange(lanes)
+        k, subset = np.empty_like(self.noise), np.empty_like(self.noise)
+        for i in reversed(range(len(self.noise))):
+            taken = chosen[i, state, lane].astype(np.int64)
+            k[i] = ks[option[state, taken], i, lane]
+            state = before[state, taken]
+            subset[i] = state & 1
+        return k, subset
+
+
+def _chance(seen: Ints) -> Floats:
+    total = seen.sum()
+    chance: Floats = seen / total if total else np.eye(1, MOST_LEVELS)[0]
+    return chance
+
+
+def _squares(h: Ints) -> Ints:
+    h = np.minimum(FAR, h)
+    return h * np.minimum(h, SLOPE) >> 2
+
+
+RARE = 0.3  # bits: below it zeros are so many that a step has a rate only by its price
+RARE_STEP, RARE_PRICES, HALVINGS = 1600, (0.8, 6.0), 9  # steps near it are as good
+FEW = 1.0  # bits
+FEW_PRICE, MANY_PRICE = 0.85, 0.29  # of a bit, below it and from it on
+
+
+def best_trellis(rate: float) -> Table:
+    draw = np.random.default_rng(SEED)
+    noise = np.abs(np.rint(draw.standard_normal((BLOCK, BLOCKS)) * SPREAD)).astype(np.int64)
+    if rate < RARE:
+        return _priced(rate, RARE_STEP, noise)
+    price = FEW_PRICE if rate < FEW else MANY_PRICE
+    rough = _stepped(rate, price, noise[:, : BLOCKS // 4])
+    return _stepped(rate, price, noise, rough.step)
+
+
+def _stepped(rate: float, price: float, noise: Ints, near: int = 0) -> Table:
+    """At a price the step that gives the rate; near: where to look."""
+    low, high = (near * 15 // 16, near * 17 // 16) if near else (LEAST_STEP, 6 * SPREAD)
+    while high - low > max(1, low // 256):
+        middle = round(math.sqrt(low * high))
+        low, high = (low, middle) if _settled(middle, price, noise).rate <= rate else (middle, high)
+    return _settled(high, price, noise)
+
+
+def _priced(rate: float, step: int, noise: Ints) -> Table:
+    """Of a step the lowest price that was found to give no more than the rate."""
+    low, high = RARE_PRICES
+    best = _settled(step, high, noise, rare=True)
+    for _ in range(HALVINGS):
+        middle = math.sqrt(low * high)
+        table = _settled(step, middle, noise, rare=True)
+        low, high = (low, middle) if table.rate <= rate else (middle, high)
+        best = table if best.rate < table.rate <= rate else best
+    return best
+
+
+def _settled(step: int, price: float, noise: Ints, *, rare: bool = False) -> Table:
+    trellis = Trellis(step, price, noise, rare)
+    for _ in range(RUNS):
+        trellis.run()
+    return trellis.measured()
+
+
+# --- as C ----------------------------------------------------------------------------------------
+
+
+def text(quantisers: Sequence[Sequence[Table]]) -> Iterator[str]:
+    """A file: arrays f, c, b of quantiser, table and subset, then the rows that name them."""
+    yield "/* Made by native/design_codec.py, which says how. */"
+    yield '#include "../without.h"'
+    yield '#include "tables.h"'
+    yield "#if !FDL_WITHOUT_CODEC"
+    for q, tables in enumerate(quantisers):
+        yield from _guarded(
+            q, (line for t, table in enumerate(tables) for line in _arrays(q, t, table))
+        )
+    yield "const fdl_code_table fdl_code_tables[3][FDL_CODE_TABLES] = {"
+    for q, tables in enumerate(quantisers):
+        rows = [f"{_row(q, t, table)}," for t, table in enumerate(tables)]
+        yield from _guarded(q, ["{", *rows, "},"], "{{0}},")
+    yield "};"
+    yield "#endif"
+
+
+def _guarded(q: int, lines: Iterable[str], instead: str = "") -> Iterator[str]:
+    """What small builds leave out."""
+    if q != TRELLIS:
+        yield from lines
+        return
+    yield "#if !FDL_WITHOUT_TRELLIS"
+    yield from lines
+    if instead:
+        yield from ("#else", instead)
+    yield "#endif"
+
+
+def _arrays(q: int, t: int, table: Table) -> Iterator[str]:
+    for name, rows in (("f", table.frequency), ("c", table.level), ("b", table.cost)):
+        for side, row in enumerate(rows):
+            words = ", ".join(map(str, row))
+            yield f"static const uint16_t {name}{q}_{t}_{side}[] = {{{words}}};"
+
+
+def _row(q: int, t: int, table: Table) -> str:
+    """One line of the table of tables; of quantisers with one subset, it stands for both."""
+    last = len(table.frequency) - 1
+    levels = ", ".join(str(len(table.frequency[side]) - 2) for side in (0, last))
+    rate, error = round(4096 * table.rate), max(1, round(65_536 * table.error))
+    arrays = ", ".join(
+        f"{{{name}{q}_{t}_0, {name}{q}_{t}_{last}}}" if rows else "{NULL, NULL}"
+        for name, rows in (("f", table.frequency), ("c", table.level), ("b", table.cost))
+    )
+    return f"{{{table.step}, {table.offset}, {{{levels}}}, {rate}, {error}, {arrays}}}"
+
+
+def best_dithered(rate: float) -> Table:
+    return _at_rate(rate, dithered)
+
+
+DESIGNS: dict[str, Callable[[float], Table]] = {
+    "scalar": best_scalar,
+    "trellis": best_trellis,
+    "dither": best_dithered,
+}
+
+
+def main() -> None:
+    quantisers = []
+    for name, design in DESIGNS.items():
+        tables = []
+        for rate in RATES:
+            tables.append(design(rate))
+            print(f"{name} {rate}: {tables[-1]}", file=sys.stderr, flush=True)
+        quantisers.append(tables)
+    print("\n".join(text(quantisers)))
+
+
+if __name__ == "__main__":
+    main()

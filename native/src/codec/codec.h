@@ -1,0 +1,83 @@
+/* What encoder and decoder have in common: a checked code, its blocks, and how symbols are cut out
+ * of 2^FDL_SLOT_BITS slots. */
+#ifndef FDL_CODEC_H
+#define FDL_CODEC_H
+
+#include "../loops/kernels.h"
+#include "../numbers/fixed.h"
+#include "fedling.h"
+#include "tables.h"
+
+#define FDL_SLOT_BITS  14
+#define FDL_RAW_BITS   15
+#define FDL_FIRST      65536 /* state of an encoder that has put nothing, and the least there is */
+#define FDL_HEADER     11    /* bytes of a message before its words */
+#define FDL_SCALE_ZERO 40    /* a scale of the wire is mantissa * 2^(exponent - 40) */
+
+/* FDL_E_NULL, FDL_E_LENGTH, FDL_E_CODE or FDL_E_ABSENT. */
+int fdl_check_code(const fdl_code *code, size_t count);
+
+/* Also that a dither is there if it is wanted, and only then, and that the arena will do. */
+int fdl_check_coding(const fdl_code *code, size_t count, const uint16_t *dither,
+                     size_t dither_count, const void *arena, size_t arena_len, size_t needed);
+
+static inline const fdl_code_table *fdl_table_of(const fdl_code *code) {
+    return &fdl_code_tables[code->quantiser][code->table];
+}
+
+/* ---- Blocks: places `start` to `start` + `length` ---- */
+
+typedef struct fdl_piece {
+    size_t start, length;
+} fdl_piece;
+
+/* The one from place `start` on, and the one that ends before place `end`, of `kept` values. */
+fdl_piece fdl_piece_from(size_t start, size_t kept);
+fdl_piece fdl_piece_before(size_t end, size_t kept);
+
+/* Values in a piece, the others are zeros. */
+static inline size_t fdl_filled(fdl_piece piece, size_t kept) {
+    return smaller(piece.length, kept - piece.start);
+}
+
+size_t fdl_places(size_t kept);
+
+/* The order of a code, and where its value number `first` lies. */
+fdl_order fdl_start_order(const fdl_code *code, size_t count);
+fdl_order fdl_order_at(fdl_order order, size_t first);
+
+/* Signs of a piece, bit i those of its place i. */
+void fdl_signs_of(uint32_t signs[FDL_SIGN_WORDS], const fdl_kernels *loops, const fdl_code *code,
+                  fdl_piece piece, uint32_t round);
+
+/* By how much the two rounds shift. */
+int32_t fdl_first_shift(size_t length);
+int32_t fdl_second_shift(size_t length);
+
+/* ---- The trellis ---- */
+
+/* Of 8 states, the one after a magnitude of this parity; its subset is state & 1. */
+static inline uint32_t fdl_next_state(uint32_t state, uint32_t odd) {
+    uint32_t b0 = state & 1, b1 = state >> 1 & 1, b2 = state >> 2;
+    return (b1 ^ b0) | (b2 ^ odd) << 1 | b0 << 2;
+}
+
+/* ---- Levels ---- */
+
+/* Of |k|, in 1/4,096 of the spread, limited. */
+static inline int32_t fdl_level(const fdl_code_table *table, uint32_t q, uint32_t k) {
+    uint32_t levels = table->levels[q], over = k > levels ? k - levels : 0;
+    return fdl_min32((int32_t)(table->level[q][k - over] + over * 4 * table->step), FDL_MOST_LEVEL);
+}
+
+/* A place's own shift of the steps. */
+static inline int32_t fdl_dither_of(const fdl_code_table *table, uint16_t random) {
+    return (int32_t)((uint32_t)random * table->step >> 16) - table->step / 2;
+}
+
+/* 4 (k d - u), limited. */
+static inline int32_t fdl_dithered_level(const fdl_code_table *table, int32_t k, int32_t u) {
+    return fdl_clamp32(4 * (k * table->step - u), -FDL_MOST_LEVEL, FDL_MOST_LEVEL);
+}
+
+#endif

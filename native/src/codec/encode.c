@@ -1,0 +1,215 @@
+/* Values into a message, from the last block to the first. */
+#include "codec.h"
+#include "scale.h"
+#include "symbols.h"
+#include "trellis.h"
+#include "../bytes/bytes.h"
+#include "../net/net.h"
+
+#include <string.h>
+
+#if !FDL_WITHOUT_CODEC
+
+/* What a message is made of. */
+typedef struct {
+    const fdl_kernels *loops;
+    const fdl_code *code;
+    const int32_t *values;
+    const uint16_t *dither;
+    int32_t *block;
+    fdl_order order;
+    fdl_spread spread;
+    fdl_sums sums, of_block;
+    fdl_scalar scalar;
+    fdl_trellis trellis;
+    fdl_writer writer;
+} encoding;
+
+static void gather(const encoding *e, fdl_piece piece) {
+    size_t filled = fdl_filled(piece, e->code->kept);
+    e->loops->gather(e->block, filled, fdl_order_at(e->order, piece.start), e->values);
+    memset(e->block + filled, 0, (piece.length - filled) * sizeof *e->block);
+}
+
+/* Over the values that are kept. */
+static void measure(const encoding *e, fdl_measured *measured, int32_t down) {
+    size_t kept = e->code->kept;
+    if (kept == e->order.count) {
+        e->loops->measure(measured, e->values, kept, down);
+        return;
+    }
+    for (size_t start = 0; start < kept; start += FDL_BLOCK) {
+        size_t length = smaller(kept - start, FDL_BLOCK);
+        e->loops->gather(e->block, length, fdl_order_at(e->order, start), e->values);
+        e->loops->measure(measured, e->block, length, down);
+    }
+}
+
+/* Most values need no shift: then they are read once. */
+static void find_spread(encoding *e) {
+    fdl_measured measured = {0, 0};
+    measure(e, &measured, 0);
+    int32_t down = fdl_first_down(measured.magnitude);
+    if (down > 0) {
+        measured = (fdl_measured){0, 0};
+        measure(e, &measured, down);
+    }
+    e->spread = fdl_find_spread(&measured, down, fdl_places(e->code->kept));
+}
+
+static void rotate(const encoding *e, fdl_piece piece) {
+    uint32_t signs[FDL_SIGN_WORDS];
+    for (uint32_t round = 0; round < 2; round++) {
+        fdl_signs_of(signs, e->loops, e->code, piece, round);
+        int32_t shift = round == 0 ? fdl_first_shift(piece.length) : fdl_second_shift(piece.length);
+        e->loops->rotate(e->block, piece.length, signs, shift);
+    }
+}
+
+static int32_t floor_divide(int32_t a, int32_t b) {
+    return a / b - (a % b < 0);
+}
+
+static void quantise_dither(encoding *e, fdl_piece piece) {
+    const fdl_code_table *table = fdl_table_of(e->code);
+    int32_t step = table->step;
+    for (size_t i = 0; i < piece.length; i++) {
+        int32_t u = fdl_dither_of(table, e->dither[piece.start + i]);
+        int32_t z = e->block[i];
+        int32_t k = floor_divide(z + u + step / 2, step);
+        e->of_block.squares += (uint64_t)((int64_t)z * z);
+        e->of_block.products += (int64_t)z * fdl_dithered_level(table, k, u);
+        e->block[i] = k;
+    }
+}
+
+static void quantise(encoding *e, fdl_piece piece) {
+    e->of_block = (fdl_sums){0, 0};
+    if (e->code->quantiser == FDL_DITHER)
+        quantise_dither(e, piece);
+#if !FDL_WITHOUT_TRELLIS
+    else if (e->code->quantiser == FDL_TRELLIS)
+        fdl_quantise_trellis(&e->trellis, e->block, piece.length, &e->of_block);
+#endif
+    else
+        e->loops->quantise(e->block, piece.length, &e->scalar, &e->of_block);
+}
+
+/* Blocks differ in energy: of one with more a quantiser would keep a larger part. */
+static int32_t level_out(const encoding *e, size_t length) {
+    uint64_t squares = e->loops->to_spread(e->block, length, &e->spread.unit);
+    int32_t gain = fdl_find_gain(squares, length);
+    fdl_unit unit = fdl_gain_unit(gain);
+    e->loops->to_spread(e->block, length, &unit);
+    return gain;
+}
+
+static void encode_blocks(encoding *e) {
+    size_t kept = e->code->kept;
+    for (size_t end = fdl_places(kept); end > 0;) {
+        fdl_piece piece = fdl_piece_before(end, kept);
+        gather(e, piece);
+        int32_t gain = level_out(e, piece.length);
+        rotate(e, piece);
+        quantise(e, piece);
+        fdl_add_sums(&e->sums, &e->of_block, gain);
+        fdl_put_block(&e->writer, e->block, piece.length, gain);
+        end = piece.start;
+    }
+}
+
+/* The header before the words, which move to the front. */
+static size_t finish(const encoding *e, uint32_t scale, uint8_t *out, const uint8_t *end) {
+    size_t words = (size_t)(end - e->writer.at);
+    memmove(out + FDL_HEADER, e->writer.at, words);
+    out[0] = e->code->quantiser;
+    fdl_write16(out + 1, (int16_t)scale);
+    fdl_write32(out + 3, (int32_t)e->writer.state[0]);
+    fdl_write32(out + 7, (int32_t)e->writer.state[1]);
+    return FDL_HEADER + words;
+}
+
+static size_t levels_size(const fdl_code *code) {
+    return (fdl_table_of(code)->levels[0] + 1u) * sizeof(uint32_t);
+}
+
+static fdl_scalar scalar_of(const fdl_code_table *table, uint32_t *level) {
+    for (uint32_t k = 0; k <= table->levels[0]; k++)
+        level[k] = table->level[0][k];
+    uint32_t inverse = UINT32_MAX / table->step + 1;
+    return (fdl_scalar){level, inverse, table->offset, table->levels[0], 4u * table->step};
+}
+
+static void start(encoding *e, void *arena, uint8_t *out, size_t out_room) {
+    uint8_t *free = arena;
+    e->block = fdl_take(&free, FDL_BLOCK * sizeof *e->block);
+    void *shares = fdl_take(&free, fdl_writer_size(e->code));
+    size_t header = smaller(out_room, FDL_HEADER);
+    fdl_start_writer(&e->writer, e->code, shares, out + header, out + out_room);
+    if (e->code->quantiser == FDL_SCALAR)
+        e->scalar = scalar_of(fdl_table_of(e->code), (void *)free);
+#if !FDL_WITHOUT_TRELLIS
+    if (e->code->quantiser == FDL_TRELLIS)
+        fdl_start_trellis(&e->trellis, e->code, e->loops, free);
+#endif
+}
+
+static int encode(encoding *e, uint8_t *out, size_t out_room, size_t *out_len) {
+    *out_len = 0;
+    find_spread(e);
+    if (e->spread.factor == 0)
+        return FDL_OK;
+    encode_blocks(e);
+    int32_t scale = fdl_scale_word(e->code, e->order.count, &e->spread, &e->sums);
+    if (scale < 0)
+        return FDL_OK;
+    if (e->writer.is_full || out_room < FDL_HEADER)
+        return FDL_E_LENGTH;
+    *out_len = finish(e, (uint32_t)scale, out, out + out_room);
+    return FDL_OK;
+}
+/* What an encoder needs beside a block. */
+static size_t encoding_size(const fdl_code *code) {
+    size_t size = fdl_round_up(fdl_writer_size(code));
+    if (code->quantiser == FDL_SCALAR)
+        size += fdl_round_up(levels_size(code));
+#if !FDL_WITHOUT_TRELLIS
+    if (code->quantiser == FDL_TRELLIS)
+        size += fdl_trellis_size(code);
+#endif
+    return size;
+}
+#endif
+
+size_t fdl_code_arena_size(const fdl_code *code, size_t count) {
+#if FDL_WITHOUT_CODEC
+    (void)code, (void)count;
+    return 0;
+#else
+    if (fdl_check_code(code, count) != FDL_OK)
+        return 0;
+    size_t writing = encoding_size(code), reading = fdl_reader_size(code);
+    return FDL_BLOCK * sizeof(int32_t) + (writing > reading ? writing : reading);
+#endif
+}
+
+int fdl_encode(const fdl_code *code, const int32_t *values, size_t count, const uint16_t *dither,
+               size_t dither_count, void *arena, size_t arena_len, uint8_t *out, size_t out_room,
+               size_t *out_len) {
+#if FDL_WITHOUT_CODEC
+    (void)code, (void)values, (void)count, (void)dither, (void)dither_count, (void)arena;
+    (void)arena_len, (void)out, (void)out_room, (void)out_len;
+    return FDL_E_ABSENT;
+#else
+    if (values == NULL || out == NULL || out_len == NULL)
+        return FDL_E_NULL;
+    int error = fdl_check_coding(code, count, dither, dither_count, arena, arena_len,
+                                 fdl_code_arena_size(code, count));
+    if (error)
+        return error;
+    encoding e = {.loops = fdl_kernels_here(), .code = code, .values = values, .dither = dither};
+    e.order = fdl_start_order(code, count);
+    start(&e, arena, out, out_room);
+    return encode(&e, out, out_room, out_len);
+#endif
+}

@@ -1,0 +1,147 @@
+/* The inner loops of the codec with AVX-512. */
+#include "isa.h"
+#include "../without.h"
+
+#if FDL_X86 && !FDL_WITHOUT_CODEC
+#include FDL_IMMINTRIN
+
+#define VECTOR FDL_TARGET("avx512f,avx512bw,avx512vl,avx512vnni")
+#define LANES  16
+#include "code_paths.h"
+
+VECTOR void fdl_avx512_words(uint32_t *to, size_t count, uint32_t first, uint32_t stream,
+                             const uint32_t seed[2]) {
+    loop_words(to, count, first, stream, seed);
+}
+
+VECTOR void fdl_avx512_measure(fdl_measured *measured, const int32_t *values, size_t count,
+                               int32_t down) {
+    loop_measure(measured, values, count, down);
+}
+
+VECTOR void fdl_avx512_gather(int32_t *block, size_t count, fdl_order order,
+                              const int32_t *values) {
+    bits places = first_places(order);
+    uint32_t step = step_of_row(order);
+    size_t i = 0;
+    for (; i + LANES <= count; i += LANES) {
+        lanes row = (lanes)_mm512_i32gather_epi32((__m512i)places, values, 4);
+        store_row(block + i, row);
+        places = next_places(places, step, order.count);
+    }
+    if (i < count)
+        fdl_plain_gather(block + i, count - i, (fdl_order){places[0], order.step, order.count},
+                         values);
+}
+
+VECTOR uint64_t fdl_avx512_spread(int32_t *block, size_t count, const fdl_unit *unit) {
+    return loop_spread(block, count, unit);
+}
+
+VECTOR void fdl_avx512_rotate(int32_t *block, size_t length, const uint32_t *signs, int32_t shift) {
+    vectors_rotate(block, length, signs, shift);
+}
+
+VECTOR void fdl_avx512_rotate_back(int32_t *block, size_t length, const uint32_t *signs,
+                                   int32_t shift) {
+    vectors_rotate_back(block, length, signs, shift);
+}
+
+VECTOR void fdl_avx512_quantise(int32_t *block, size_t length, const fdl_scalar *by,
+                                fdl_sums *sums) {
+    loop_quantise(block, length, by, sums);
+}
+
+VECTOR void fdl_avx512_scatter(int32_t *estimate, fdl_order order, const int32_t *block,
+                               size_t count, fdl_gain gain) {
+    vectors_scatter(estimate, order, block, count, gain);
+}
+
+/* ---- Costs of 32 places, with tables that fit in a vector ---- */
+
+#define WORDS 32
+
+/* The entries of a subset, apart: where magnitudes stand, and what they cost. */
+typedef struct {
+    __m512i off, cost, last;
+} word_table;
+
+static VECTOR word_table split_entries(const fdl_trellis_table *by, size_t q) {
+    uint16_t off[WORDS], cost[WORDS];
+    for (int32_t k = 0; k < WORDS; k++) {
+        uint32_t entry = by->entries[q][fdl_min32(k, by->last[q])];
+        off[k] = (uint16_t)entry;
+        cost[k] = (uint16_t)(entry >> 16);
+    }
+    return (word_table){_mm512_loadu_si512(off), _mm512_loadu_si512(cost),
+                        _mm512_set1_epi16((int16_t)by->last[q])};
+}
+
+/* As place_in_steps(), of the even or the odd values of a vector. */
+static VECTOR INLINE __m512i place_words(__m512i z, uint32_t inverse) {
+    __m512i size = _mm512_slli_epi32(_mm512_abs_epi32(z), 16);
+    __m512i factor = _mm512_set1_epi64(inverse), half = _mm512_set1_epi64(0x80000000);
+    __m512i even = _mm512_add_epi64(_mm512_mul_epu32(size, factor), half);
+    __m512i odd = _mm512_add_epi64(_mm512_mul_epu32(_mm512_srli_epi64(size, 32), factor), half);
+    __m512i all = _mm512_mask_blend_epi32(0xaaaa, _mm512_srli_epi64(even, 32), odd);
+    return _mm512_min_epu32(all, _mm512_set1_epi32(FDL_MOST_PLACE));
+}
+
+static VECTOR INLINE __m512i load_places(const int32_t *block, uint32_t inverse) {
+    __m512i low = place_words(_mm512_loadu_si512(block), inverse);
+    __m512i high = place_words(_mm512_loadu_si512(block + WORDS / 2), inverse);
+    return _mm512_inserti64x4(_mm512_castsi256_si512(_mm512_cvtepi32_epi16(low)),
+                              _mm512_cvtepi32_epi16(high), 1);
+}
+
+/* As cost_near(): distances are short, so that they are right where products wrap around. */
+static VECTOR INLINE __m512i cost_words(__m512i a, __m512i k, const word_table *by) {
+    __m512i at = _mm512_min_epu16(k, by->last);
+    __m512i near = _mm512_add_epi16(_mm512_slli_epi16(k, 6), _mm512_permutexvar_epi16(at, by->off));
+    __m512i h = _mm512_min_epu16(_mm512_abs_epi16(_mm512_sub_epi16(a, near)),
+                                 _mm512_set1_epi16(FDL_FARTHEST));
+    __m512i bent = _mm512_min_epu16(h, _mm512_set1_epi16(FDL_BENT));
+    return _mm512_add_epi16(_mm512_srli_epi16(_mm512_mullo_epi16(h, bent), 2),
+                            _mm512_permutexvar_epi16(at, by->cost));
+}
+
+static VECTOR INLINE void choose_words(__m512i a, __m512i upper, int odd, const word_table *by,
+                                       uint16_t *cost, uint16_t *k) {
+    __m512i lower = _mm512_max_epi16(_mm512_sub_epi16(upper, _mm512_set1_epi16(2)),
+                                     _mm512_set1_epi16((int16_t)odd));
+    __m512i up = cost_words(a, upper, by), down = cost_words(a, lower, by);
+    __mmask32 is_lower = _mm512_cmplt_epu16_mask(down, up);
+    _mm512_storeu_si512(cost, _mm512_min_epu16(up, down));
+    _mm512_storeu_si512(k, _mm512_mask_blend_epi16(is_lower, upper, lower));
+}
+
+static VECTOR void words_costs(const fdl_trellis_table *by, const int32_t *block, size_t length,
+                               fdl_trellis_costs *to) {
+    const __m512i one = _mm512_set1_epi16(1);
+    word_table table[2] = {split_entries(by, 0), split_entries(by, 1)};
+    for (size_t i = 0; i < length; i += WORDS) {
+        __m512i a = load_places(block + i, by->inverse);
+        for (size_t q = 0; q < 2; q++) {
+            __m512i f =
+                _mm512_srli_epi16(_mm512_add_epi16(a, _mm512_set1_epi16((int16_t)(32 * q))), 6);
+            __m512i even = _mm512_andnot_si512(one, _mm512_add_epi16(f, one));
+            choose_words(a, even, 0, &table[q], to->cost[2 * q] + i, to->k[2 * q] + i);
+            choose_words(a, _mm512_or_si512(f, one), 1, &table[q], to->cost[2 * q + 1] + i,
+                         to->k[2 * q + 1] + i);
+        }
+    }
+}
+
+VECTOR void fdl_avx512_costs(const fdl_trellis_table *by, const int32_t *block, size_t length,
+                             fdl_trellis_costs *to) {
+    if (length % WORDS == 0 && by->last[0] < WORDS && by->last[1] < WORDS)
+        words_costs(by, block, length, to);
+    else
+        loop_costs(by, block, length, to);
+}
+
+VECTOR uint32_t fdl_avx512_paths(const fdl_trellis_costs *costs, size_t length, uint8_t *from) {
+    return vectors_paths(costs, length, from);
+}
+
+#endif

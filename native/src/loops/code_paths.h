@@ -1,0 +1,95 @@
+/* The trellis of the codec on x86: what each place costs, many places at a time; then all eight
+ * states at once, 16 bits each. */
+#ifndef FDL_CODE_PATHS_H
+#define FDL_CODE_PATHS_H
+
+#include "code_vectors.h"
+
+/* |a - near| to a cost: its square up to a distance, from there on a line, then no more. */
+static INLINE int32_t cost_near(int32_t a, int32_t k, uint32_t entry) {
+    int32_t off = a - 64 * k - (int16_t)entry, far = off < 0 ? -off : off;
+    int32_t h = fdl_min32(far, FDL_FARTHEST);
+    return (h * fdl_min32(h, FDL_BENT) >> 2) + (int32_t)(entry >> 16);
+}
+
+static INLINE int32_t place_in_steps(int32_t z, uint32_t inverse) {
+    uint64_t product = (uint64_t)(fdl_magnitude(z) << 16) * inverse;
+    uint32_t a = (uint32_t)((product + 0x80000000u) >> 32);
+    return a < FDL_MOST_PLACE ? (int32_t)a : FDL_MOST_PLACE;
+}
+
+static INLINE void loop_costs(const fdl_trellis_table *by, const int32_t *block, size_t length,
+                              fdl_trellis_costs *to) {
+    for (int32_t q = 0; q < 2; q++)
+        for (int32_t odd = 0; odd < 2; odd++) {
+            const uint32_t *entries = by->entries[q];
+            uint16_t *costs = to->cost[2 * q + odd], *chosen = to->k[2 * q + odd];
+            int32_t last = by->last[q];
+            for (size_t i = 0; i < length; i++) {
+                int32_t a = place_in_steps(block[i], by->inverse), f = (a + 32 * q) >> 6;
+                int32_t upper = odd ? f | 1 : (f + 1) & ~1, lower = fdl_max32(upper - 2, odd);
+                int32_t up = cost_near(a, upper, entries[fdl_min32(upper, last)]);
+                int32_t down = cost_near(a, lower, entries[fdl_min32(lower, last)]);
+                costs[i] = (uint16_t)fdl_min32(up, down);
+                chosen[i] = (uint16_t)(down < up ? lower : upper);
+            }
+        }
+}
+
+/* The 16-bit words of a vector that stand in those places. */
+#define PICK(a, b, c, d, e, f, g, h)                                                               \
+    _mm_setr_epi8(2 * a, 2 * a + 1, 2 * b, 2 * b + 1, 2 * c, 2 * c + 1, 2 * d, 2 * d + 1, 2 * e,   \
+                  2 * e + 1, 2 * f, 2 * f + 1, 2 * g, 2 * g + 1, 2 * h, 2 * h + 1)
+
+/* One place further: of each state whether it is reached from the lower state. `pair` has the four
+ * costs of two places, `odd` says which. */
+static VECTOR INLINE __m128i one_step(__m128i *ways, __m128i pair, int odd) {
+    const __m128i from_lower = PICK(0, 2, 0, 2, 3, 1, 3, 1);
+    const __m128i from_upper = PICK(4, 6, 4, 6, 7, 5, 7, 5);
+    const __m128i shift = _mm_set1_epi8(odd ? 8 : 0);
+    __m128i by_lower = _mm_add_epi8(PICK(0, 0, 1, 1, 2, 2, 3, 3), shift);
+    __m128i by_upper = _mm_add_epi8(PICK(1, 1, 0, 0, 3, 3, 2, 2), shift);
+    __m128i lower =
+        _mm_adds_epu16(_mm_shuffle_epi8(*ways, from_lower), _mm_shuffle_epi8(pair, by_lower));
+    __m128i upper =
+        _mm_adds_epu16(_mm_shuffle_epi8(*ways, from_upper), _mm_shuffle_epi8(pair, by_upper));
+    *ways = _mm_min_epu16(lower, upper);
+    return _mm_cmpeq_epi16(*ways, lower);
+}
+
+static VECTOR INLINE void two_steps(__m128i *ways, __m128i pair, uint8_t *from) {
+    __m128i first = one_step(ways, pair, 0), second = one_step(ways, pair, 1);
+    uint16_t lower = (uint16_t)_mm_movemask_epi8(_mm_packs_epi16(first, second));
+    lower = (uint16_t)~lower;
+    memcpy(from, &lower, sizeof lower);
+}
+
+/* The least of all ways is 0 again. */
+static VECTOR INLINE __m128i level_ways(__m128i ways) {
+    return _mm_sub_epi16(ways, _mm_broadcastw_epi16(_mm_minpos_epu16(ways)));
+}
+
+static VECTOR INLINE __m128i load_costs(const uint16_t *costs) {
+    return _mm_loadu_si128((const __m128i *)(const void *)costs);
+}
+
+/* No way grows by more than 7 costs before it is made less. */
+static VECTOR INLINE uint32_t vectors_paths(const fdl_trellis_costs *costs, size_t length,
+                                            uint8_t *from) {
+    __m128i ways = _mm_insert_epi16(_mm_set1_epi16(-1), 0, 0);
+    for (size_t i = 0; i < length; i += 8) {
+        __m128i even = load_costs(costs->cost[0] + i), odd = load_costs(costs->cost[1] + i);
+        __m128i even2 = load_costs(costs->cost[2] + i), odd2 = load_costs(costs->cost[3] + i);
+        __m128i low = _mm_unpacklo_epi16(even, odd), low2 = _mm_unpacklo_epi16(even2, odd2);
+        __m128i high = _mm_unpackhi_epi16(even, odd), high2 = _mm_unpackhi_epi16(even2, odd2);
+        two_steps(&ways, _mm_unpacklo_epi32(low, low2), from + i);
+        two_steps(&ways, _mm_unpackhi_epi32(low, low2), from + i + 2);
+        ways = level_ways(ways);
+        two_steps(&ways, _mm_unpacklo_epi32(high, high2), from + i + 4);
+        two_steps(&ways, _mm_unpackhi_epi32(high, high2), from + i + 6);
+        ways = level_ways(ways);
+    }
+    return (uint32_t)_mm_extract_epi16(_mm_minpos_epu16(ways), 1); /* the first of the least */
+}
+
+#endif

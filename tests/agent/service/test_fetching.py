@@ -1,0 +1,142 @@
+"""How a model comes: whole, packed, or as a change of the one that is here."""
+
+from array import array
+from dataclasses import replace
+
+import pytest
+
+from fedling_native import parameter_counts
+from fedling_native.integers import write_integers
+from fedling_protocol.wire.kinds import Kind
+from fedling_protocol.wire.messages import Change, Model, Rest
+from tests.support.device import SPEC, hash_of, make_model
+from tests.support.service import TOPICS, HandService
+
+WEIGHTS, BIASES = parameter_counts(SPEC.layers)
+
+
+def topic(kind: Kind, version: int) -> str:
+    return TOPICS.of(kind, "watch", version)
+
+
+def on_grid(version: int, steps: int, exponent: int = -7) -> Model:
+    """Weights of so many steps, biases of none."""
+    weights = array("h", [256 * steps + 128] * WEIGHTS).tobytes() + bytes(4 * BIASES)
+    exponents = tuple(exponent if layer.weight_count else 0 for layer in SPEC.layers)
+    return Model(version, SPEC, exponents, weights)
+
+
+def change_to(model: Model, steps: int) -> Change:
+    """Each weight goes by so many steps."""
+    values = array("i", [steps] * WEIGHTS + [0] * BIASES)
+    return Change(model.version, model.exponents, write_integers(values))
+
+
+def rest(model: Model, change_size: int | None = None) -> Rest:
+    return Rest(model.version, hash_of(model), SPEC, 1000, 600, change_size=change_size)
+
+
+def named(device: HandService, model: Model, change_size: int | None = None) -> None:
+    device.hear(TOPICS.of(Kind.PLAN, "watch", "train"), rest(model, change_size))
+
+
+def holds(device: HandService, model: Model) -> bool:
+    found = device.store.models.find(hash_of(model))
+    return found is not None and found.path.read_bytes() == model.weights
+
+
+def with_first(device: HandService) -> Model:
+    """A device that has the first model."""
+    first = on_grid(1, 3)
+    named(device, first)
+    device.hear(topic(Kind.MODEL, 1), first)
+    assert holds(device, first)
+    return first
+
+
+def test_change_of_the_model_that_is_here_is_asked_for(device: HandService) -> None:
+    with_first(device)
+    second = on_grid(2, 5)
+    named(device, second, 40)
+    assert topic(Kind.CHANGE, 2) in device.link.subscribed
+    assert topic(Kind.MODEL, 2) not in device.link.subscribed
+    device.hear(topic(Kind.CHANGE, 2), change_to(second, 2))
+    assert holds(device, second)
+    assert topic(Kind.CHANGE, 2) not in device.link.subscribed
+    assert device.runner.session.fetch is None
+
+
+def test_change_over_an_exponent_that_moved(device: HandService) -> None:
+    """What is held shrinks first: 3 steps become 1.5, rounded up to 2."""
+    with_first(device)
+    second = on_grid(2, 7, exponent=-6)
+    named(device, second, 40)
+    device.hear(topic(Kind.CHANGE, 2), change_to(second, 5))
+    assert holds(device, second)
+
+
+@pytest.mark.parametrize("steps", [write_integers(array("i", [3] * (WEIGHTS + BIASES))), b"junk"])
+def test_change_of_no_use_has_the_whole_model_asked_for(device: HandService, steps: bytes) -> None:
+    with_first(device)
+    second = on_grid(2, 5)
+    named(device, second, 40)
+    device.hear(topic(Kind.CHANGE, 2), replace(change_to(second, 2), steps=steps))
+    assert not holds(device, second)
+    assert device.service.books.counters()["models of no use"] == 1
+    assert topic(Kind.MODEL, 2) in device.link.subscribed
+    device.hear(topic(Kind.MODEL, 2), second)
+    assert holds(device, second)
+
+
+def test_device_with_a_damaged_model_heals(device: HandService) -> None:
+    first = with_first(device)
+    found = device.store.models.find(hash_of(first))
+    assert found is not None
+    found.path.write_bytes(bytes(len(first.weights)))
+    second = on_grid(2, 5)
+    named(device, second, 40)
+    device.hear(topic(Kind.CHANGE, 2), change_to(second, 2))
+    assert topic(Kind.MODEL, 2) in device.link.subscribed
+    device.hear(topic(Kind.MODEL, 2), second)
+    assert holds(device, second)
+
+
+def test_who_was_away_for_longer_takes_the_whole_model(device: HandService) -> None:
+    with_first(device)
+    named(device, on_grid(3, 6), 40)
+    assert topic(Kind.MODEL, 3) in device.link.subscribed
+    assert topic(Kind.CHANGE, 3) not in device.link.subscribed
+
+
+def test_without_a_change_the_whole_model_is_taken(device: HandService) -> None:
+    with_first(device)
+    named(device, on_grid(2, 6))
+    assert topic(Kind.MODEL, 2) in device.link.subscribed
+
+
+def test_packed_model_is_written_out(device: HandService) -> None:
+    first = on_grid(1, 3)
+    named(device, first)
+    values = array("i", [3] * WEIGHTS + [0] * BIASES)
+    packed = replace(first, weights=write_integers(values), packed=True)
+    device.hear(topic(Kind.MODEL, 1), packed)
+    assert holds(device, first)
+
+
+def test_packed_model_of_no_use_is_counted(device: HandService) -> None:
+    named(device, on_grid(1, 3))
+    device.hear(topic(Kind.MODEL, 1), replace(on_grid(1, 3), weights=b"junk", packed=True))
+    assert device.service.books.counters()["models of no use"] == 1
+
+
+def test_change_that_nobody_asked_for_is_refused(device: HandService) -> None:
+    with_first(device)
+    device.hear(topic(Kind.CHANGE, 2), change_to(on_grid(2, 5), 2))
+    assert device.service.books.counters()["refused: shape"] == 1
+
+
+def test_model_that_is_not_on_the_grid_comes_as_it_is(device: HandService) -> None:
+    model = make_model()
+    named(device, model)
+    device.hear(topic(Kind.MODEL, model.version), model)
+    assert holds(device, model)

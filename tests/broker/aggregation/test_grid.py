@@ -1,0 +1,151 @@
+"""What devices hold on a grid: against fractions of Python, written from NUMERICS.md section 8."""
+
+from dataclasses import replace
+from fractions import Fraction
+from io import BytesIO
+from math import floor
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fedling_broker.aggregation.aggregate import aggregate
+from fedling_broker.aggregation.fixed import FRACTION
+from fedling_broker.aggregation.optimisers import Setup, of_momentum
+from fedling_broker.aggregation.state import (
+    HELD,
+    ServerState,
+    StateFile,
+    StateWriter,
+    copy,
+    finish,
+    read_vector,
+    state_from_bytes,
+    state_of_masters,
+    state_to_bytes,
+)
+from fedling_broker.aggregation.sums import GroupSum
+from fedling_native import dense
+
+LAYERS = (dense(3, 4, relu=True), dense(4, 2))
+WEIGHTS, BIASES = 20, 6
+ON_GRID = of_momentum(0, on_grid=True)
+FIRST_LAYER = 12
+
+changes = st.lists(st.integers(-(2**15), 2**15 - 1), min_size=26, max_size=26)
+
+
+def nearest(value: Fraction) -> int:
+    return floor(value + Fraction(1, 2))
+
+
+def on(value: int, grid: int, most: int) -> int:
+    return grid * max(-most, min(most, nearest(Fraction(value, grid))))
+
+
+def expected(exact: int, held: int, shift: int, grid: int, most: int) -> int:
+    kept = on(nearest(held * Fraction(2) ** -shift), grid, most)
+    return on(exact, grid, most) if abs(exact - kept) > grid else kept
+
+
+def held(state: ServerState) -> list[int]:
+    values = read_vector(state.view, LAYERS)
+    return [int(v) - (128 if j < WEIGHTS else 0) for j, v in enumerate(values)]
+
+
+def exact(state: ServerState) -> list[int]:
+    whole = [nearest(Fraction(int(v), 2**FRACTION)) for v in state.master]
+    return [max(-16383, min(16383, v)) if j < WEIGHTS else v for j, v in enumerate(whole)]
+
+
+def drawn(seed: int) -> ServerState:
+    masters = np.random.default_rng(seed).integers(-(2**13), 2**13, WEIGHTS + BIASES)
+    return state_of_masters(LAYERS, (-7, -7), masters.astype(np.int64) << FRACTION)
+
+
+def after(state: ServerState, change: list[int], setup: Setup) -> ServerState:
+    return aggregate(state, [GroupSum(np.array(change, np.int64), 1, ())], setup)
+
+
+@given(st.integers(0, 1000), st.lists(changes, min_size=1, max_size=4), st.sampled_from([0, 230]))
+def test_rounds_hold_what_the_page_says(seed: int, rounds: list[list[int]], momentum: int) -> None:
+    state, setup = drawn(seed), of_momentum(momentum, on_grid=True)
+    for change in rounds:
+        before, state = state, after(state, change, setup)
+        shifts = [b - a for a, b in zip(before.exponents, state.exponents, strict=True)]
+        for j, (now, true, old) in enumerate(
+            zip(held(state), exact(state), held(before), strict=True)
+        ):
+            shift = 0 if j >= WEIGHTS else shifts[j >= FIRST_LAYER]
+            grid, most = (256, 63) if j < WEIGHTS else (64, (2**31 - 1) // 64)
+            assert now == expected(true, old, shift, grid, most), j
+            assert now % grid == 0
+
+
+@given(st.integers(0, 1000), st.lists(changes, min_size=1, max_size=4))
+def test_server_learns_the_same_with_and_without(seed: int, rounds: list[list[int]]) -> None:
+    """What devices hold changes nothing of the masters."""
+    one = other = drawn(seed)
+    for change in rounds:
+        one, other = (
+            after(one, change, of_momentum(0)),
+            after(other, change, ON_GRID),
+        )
+    assert np.array_equal(one.master, other.master)
+    assert one.exponents == other.exponents
+
+
+def test_small_changes_are_kept_until_they_are_a_step() -> None:
+    state, told = drawn(3), 0
+    small = [100] * WEIGHTS + [30] * BIASES
+    first = state = after(state, [0] * 26, ON_GRID)
+    for _ in range(10):
+        before, state = state, after(state, small, ON_GRID)
+        told += held(state) != held(before)
+    assert 0 < told < 10
+    gone = np.array(held(state)) - np.array(held(first))
+    assert np.abs(gone[:WEIGHTS] - 1000).max() <= 2 * 256
+    assert np.abs(gone[WEIGHTS:] - 300).max() <= 2 * 64
+
+
+def test_nothing_changes_when_nothing_was_learned() -> None:
+    state = after(drawn(5), [0] * 26, ON_GRID)
+    assert held(after(state, [0] * 26, ON_GRID)) == held(state)
+
+
+def test_state_on_disk_keeps_what_devices_hold() -> None:
+    """Not what it would be if it were taken from the masters again."""
+    state = after(drawn(7), [90] * 26, of_momentum(128, on_grid=True))
+    again = state_from_bytes(LAYERS, state_to_bytes(state))
+    assert again.view == state.view
+    assert again.optimiser.keys() == {"velocity", HELD}
+    arrays, view = BytesIO(), BytesIO()
+    finish(
+        copy(StateFile(LAYERS, BytesIO(state_to_bytes(state))), StateWriter(LAYERS, arrays, view))
+    )
+    assert (arrays.getvalue(), view.getvalue()) == (state_to_bytes(state), state.view)
+
+
+@pytest.mark.parametrize("momentum", [0, 200])
+def test_task_may_change_its_mind(momentum: int) -> None:
+    """Onto the grid and off it, with a velocity that comes and goes."""
+    state = drawn(9)
+    for setup in (
+        of_momentum(momentum),
+        ON_GRID,
+        of_momentum(momentum, on_grid=True),
+    ):
+        state = after(state, [500] * 26, setup)
+    assert all(value % 256 == 0 for value in held(state)[:WEIGHTS])
+    state = after(state, [501] * 26, of_momentum(momentum))
+    assert held(state) == exact(state)
+    assert HELD not in state.optimiser
+
+
+def test_journal_says_it() -> None:
+    setup = of_momentum(230, on_grid=True)
+    assert setup.text == '{"grid":1,"momentum_q8":230}'
+    assert Setup.parse(setup.name, setup.text) == setup
+    with pytest.raises(ValueError, match="grid"):
+        replace(setup, parameters={"momentum_q8": 230, "grid": 2})

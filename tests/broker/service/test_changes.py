@@ -1,0 +1,83 @@
+"""What is published of a model after a round: all of it, and how it follows from the last one."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fedling_native.integers import read_change, read_model
+from fedling_protocol.wire.kinds import Kind
+from fedling_protocol.wire.messages import Change, Model, Plan
+from tests.support.hand_aggregator import TOPICS, HandAggregator
+
+
+@pytest.fixture
+def aggregator(tmp_path: Path) -> Iterator[HandAggregator]:
+    """A task on which two devices work, for some rounds."""
+    made = HandAggregator(tmp_path / "state")
+    made.add_task(rounds=8)
+    made.enrol(1, 2)
+    made.connect()
+    yield made
+    made.store.close()
+
+
+def play(aggregator: HandAggregator, step: int) -> Plan:
+    """A round; the plan of the next."""
+    plan = aggregator.plan
+    for number in (1, 2):
+        aggregator.accepted(number, plan, step)
+    return aggregator.plan
+
+
+def weights_of(aggregator: HandAggregator, version: int) -> bytes:
+    spec, models = aggregator.plan.spec, aggregator.store.models
+    row = models.find("tiny", version)
+    assert row is not None
+    return models.bytes_of(row, spec)
+
+
+def test_whoever_follows_the_changes_holds_the_models(aggregator: HandAggregator) -> None:
+    """And whoever takes the whole ones the same."""
+    held, layers = weights_of(aggregator, 1), aggregator.plan.spec.layers
+    before = aggregator.said(Model)[0].exponents
+    for step in (900, -400, 1500, -700, 20):
+        plan = play(aggregator, step)
+        change, model = aggregator.said(Change)[-1], aggregator.said(Model)[-1]
+        assert change.version == model.version == plan.base_version
+        shifts = [now - then for now, then in zip(change.exponents, before, strict=True)]
+        held, before = read_change(layers, shifts, change.steps, held), change.exponents
+        assert held == weights_of(aggregator, plan.base_version)
+        assert model.packed
+        assert read_model(layers, model.weights) == held
+
+
+def test_plan_says_how_large_the_change_is(aggregator: HandAggregator) -> None:
+    assert aggregator.plan.change_size is None
+    plan = play(aggregator, 900)
+    topic = TOPICS.of(Kind.CHANGE, "tiny", 2)
+    (sent,) = [p.payload for p in aggregator.link.published if p.topic == topic]
+    assert plan.change_size == len(sent)
+    aggregator.connect()  # nothing is sealed again, and the same is said
+    assert aggregator.plan.change_size == plan.change_size
+
+
+def test_change_goes_when_its_model_goes(aggregator: HandAggregator) -> None:
+    play(aggregator, 900)
+    play(aggregator, 900)
+    assert TOPICS.of(Kind.CHANGE, "tiny", 3) in aggregator.held()
+    assert TOPICS.of(Kind.CHANGE, "tiny", 2) not in aggregator.held()
+
+
+def test_model_before_that_is_gone_is_no_fault(aggregator: HandAggregator) -> None:
+    """Then there is no change; devices take the whole model."""
+    first = aggregator.store.models.newest("tiny")
+    path = aggregator.store.models.weights.path(first.model_hash)
+    plan = aggregator.plan
+    for number in (1, 2):
+        aggregator.join(number, plan)
+        aggregator.update(number, plan, 900)
+    path.write_bytes(b"")
+    aggregator.settle()
+    assert aggregator.plan.base_version == 2
+    assert aggregator.plan.change_size is None

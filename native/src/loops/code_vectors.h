@@ -21,16 +21,18 @@ static VECTOR INLINE void store_row(int32_t *to, lanes row) {
 }
 
 #if LANES == 16
-#define COUNT      0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
-#define SWAP_ONE   1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14
-#define SWAP_TWO   2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13
-#define SWAP_FOUR  4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11
-#define SWAP_EIGHT 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7
+#define BIT_OF_LANE 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768
+#define COUNT       0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
+#define SWAP_ONE    1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14
+#define SWAP_TWO    2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13
+#define SWAP_FOUR   4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11
+#define SWAP_EIGHT  8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7
 #else
-#define COUNT     0, 1, 2, 3, 4, 5, 6, 7
-#define SWAP_ONE  1, 0, 3, 2, 5, 4, 7, 6
-#define SWAP_TWO  2, 3, 0, 1, 6, 7, 4, 5
-#define SWAP_FOUR 4, 5, 6, 7, 0, 1, 2, 3
+#define BIT_OF_LANE 1, 2, 4, 8, 16, 32, 64, 128
+#define COUNT       0, 1, 2, 3, 4, 5, 6, 7
+#define SWAP_ONE    1, 0, 3, 2, 5, 4, 7, 6
+#define SWAP_TWO    2, 3, 0, 1, 6, 7, 4, 5
+#define SWAP_FOUR   4, 5, 6, 7, 0, 1, 2, 3
 #endif
 
 /* Where a mask is -1, -x. */
@@ -53,10 +55,11 @@ static VECTOR INLINE lanes levels_of_lanes(lanes x) {
     return x;
 }
 
-/* Signs of a row: bits of a word from LANES * row on. */
+/* Signs of a row: bits of a word from LANES * row on, as masks. (A shift by each lane's number is
+ * what gcc's analyser takes for one of a number as short as the vector.) */
 static VECTOR INLINE lanes signs_of_row(const uint32_t *signs, size_t row) {
     uint32_t word = signs[row * LANES / 32] >> row * LANES % 32;
-    return (lanes)(((bits){0} + word) << (31 - (bits){COUNT})) >> 31;
+    return (lanes)((((bits){0} + word) & (bits){BIT_OF_LANE}) != 0);
 }
 
 /* Levels among `radix` rows. */

@@ -37,9 +37,11 @@ def fill_a_round(aggregator: HandAggregator) -> None:
     aggregator.add_task(rounds=1)
     aggregator.enrol(1, 2)
     aggregator.connect()
+    aggregator.accepted(1, aggregator.plan)
     aggregator.compute.waits = True
-    for number in (1, 2):
-        aggregator.accepted(number, aggregator.plan)
+    aggregator.accepted(2, aggregator.plan)
+    aggregator.compute.go()  # the update is read
+    aggregator.settle()
 
 
 def test_no_word_about_a_place_or_an_update_before_it_is_on_disk(
@@ -138,6 +140,7 @@ def test_a_fold_whose_turn_is_lost_is_done_again(
         aggregator.settle()
     assert aggregator.store.models.folds("tiny") == []
     aggregator.compute.waits = False
+    aggregator.compute.go()  # what was accepted is added up again
     aggregator.clock.move(60.0)
     assert aggregator.store.models.folded("tiny") == 1
     assert faults(aggregator) == []

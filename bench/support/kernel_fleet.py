@@ -7,6 +7,7 @@ import numpy as np
 
 from bench.watch_federation import Device, Way, batches
 from fedling_broker.aggregation.aggregate import aggregate
+from fedling_broker.aggregation.changes import change
 from fedling_broker.aggregation.limits import Limits, Sizes, limits_of, measure, middle
 from fedling_broker.aggregation.optimisers import of_momentum
 from fedling_broker.aggregation.state import ServerState
@@ -45,7 +46,9 @@ class Fleet:
     attack: Attack | None = None
     clip_q8: int = CLIP_Q8
     target: int | None = None  # bytes of a coded update; None: they are sent as they are
+    on_grid: bool = False  # devices hold the model so, and get its changes
     middles: list[Sizes] = field(default_factory=list)
+    changes: list[int] = field(default_factory=list)  # bytes of each that was said
     sizes: list[int] = field(default_factory=list)  # of all that was sent
 
     def round(self) -> None:
@@ -99,8 +102,18 @@ class Fleet:
         for update in sent:
             weight = min(update.sizes.examples, limits.examples)
             total.add(update.vector, weight, limits.shares(update.sizes))
-        setup = of_momentum(self.way.momentum)
-        self.state = aggregate(self.state, [total.group()], setup, limits.steps)
+        before, setup = self.state, of_momentum(self.way.momentum, on_grid=self.on_grid)
+        self.state = aggregate(before, [total.group()], setup, limits.steps)
+        if self.on_grid:
+            self.changes.append(len(self.change_from(before)))
+
+    def change_from(self, before: ServerState) -> bytes:
+        """What devices are told: how the model that they hold follows from the one before."""
+        exponents = zip(self.state.exponents, before.exponents, strict=True)
+        shifts = [now - then for now, then in exponents]
+        said = change(self.layers, before.view, shifts, self.state.view)
+        assert said is not None
+        return said
 
     def accuracy(self) -> float:
         net = Net(self.layers, self.state.exponents, self.state.view)

@@ -102,7 +102,7 @@ def test_a_whole_federation_with_large_messages_and_a_link_that_is_cut_within_th
     fleet.proxy.show("two", Fault(down_bytes=HALF, times=2))
     file = fleet.aggregator.directory / "tiny.toml"
     task = TASK.format(rounds=3, goal=2, cohort="")
-    file.write_text(task.replace("layers = [5, 3]", LARGE))
+    file.write_text(task.replace("layers = [5, 3]", LARGE) + "\n[compression]\noff = true\n")
     fleet.aggregator.run("task", "add", str(file))
     fleet.aggregator.start()
     for agent in (one, two):
@@ -201,8 +201,8 @@ def test_each_fault_on_the_way_is_told_with_the_way_out(
     assert "says HTTP 400 Bad Request" in _fault(plain)
     assert "where it speaks TLS, set mqtt.tls = true" in _fault(plain)
     bare = replace(plain, websocket_path="")
-    assert "by WebSockets, set mqtt.websocket_path" in _fault(bare)
-    assert "by WebSockets, set mqtt.websocket_path" in _fault(replace(good, websocket_path=""))
+    assert "by WebSockets it may lead to an MQTT broker" in _fault(bare)
+    assert "by WebSockets it may lead to an MQTT broker" in _fault(replace(good, websocket_path=""))
 
     behind = replace(plain, port=web.backend.port)
     assert _fault(behind) == ""

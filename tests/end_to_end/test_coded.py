@@ -1,8 +1,8 @@
 """A whole federation whose updates are coded: it learns, is verified, and can be played again."""
 
 import json
-import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -96,9 +96,8 @@ def test_round_show_and_counters_tell_what_updates_cost(played: tuple[Record, Pa
     assert counters["bytes received: update"] >= size
     assert counters["bytes sent: model"] > 0
     config = next(state.parent.rglob("broker.toml"), None) or next(directory.rglob("broker.toml"))
-    command = ["fedling-broker", "round", "show", "tiny", str(plan.round), "--config", str(config)]
-    said = subprocess.run(
-        [*command, "--json"], capture_output=True, text=True, check=True, env=os.environ
-    )
+    command = [sys.executable, "-m", "fedling_broker", "round", "show", "tiny", str(plan.round)]
+    command += ["--config", str(config), "--json"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True)
     shown: dict[str, Any] = json.loads(said.stdout)
     assert (shown["target"], shown["bytes"]) == (TARGET, size)

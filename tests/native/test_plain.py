@@ -18,7 +18,7 @@ LENGTHS = st.sampled_from([0, 1, 2, 3, 4, 5, 7, 16, 63, 64, 65, 129, 300])
 CORNERS = np.array([-32768, -32767, -1, 0, 1, 32766, 32767], np.int16)
 
 Array = NDArray[np.signedinteger | np.unsignedinteger]
-SOURCES = ["loops/plain.c", "numbers/numbers.c", "numbers/softmax.c"]
+SOURCES = ["loops/plain.c", "loops/code_plain.c", "numbers/numbers.c", "numbers/softmax.c"]
 TABLE = (compiler.ROOT / "native/src/loops/kernels.h").read_text()
 LOOPS = re.findall(r"^ +\w+ \(\*(\w+)\)\(", TABLE, re.MULTILINE)
 

@@ -12,7 +12,7 @@ import pytest
 from fedling_protocol.command.entry import INTERRUPTED
 from fedling_protocol.exits import Exit
 
-PROJECT = Path(__file__).parents[3] / "pyproject.toml"
+PROJECT = Path(__file__).parents[1] / "pyproject.toml"
 SCRIPTS: dict[str, str] = tomllib.loads(PROJECT.read_text())["project"]["scripts"]
 
 # Counts what is imported after the first module of a program, and is Ctrl-C at one of them.

@@ -128,8 +128,8 @@ class Models:
         Raises Damaged, if this one is not here.
         """
         before = self.find(spec.task, row.version - 1)
-        if before is None:
-            return None
+        if before is None or len(before.exponents) != len(row.exponents):
+            return None  # of another task, which had this name before or has it since
         try:
             held = self.bytes_of(before, spec)
         except Damaged:

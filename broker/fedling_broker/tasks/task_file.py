@@ -396,18 +396,18 @@ def parse_task(text: str, file: str) -> Task:
 def task_of(tables: TaskFile) -> Task:
     """Say a task file in the words of the wire and the rounds. Raises ValueError."""
     spec = spec_of(tables)
+    target = target_of(tables.compression, spec.layers)
+    momentum_q8 = round(tables.server.momentum * 256)
     return Task(
         spec,
         training_of(tables),
         tables.conditions,
         cohort_of(tables),
         rules_of(tables),
-        optimisers.of_momentum(
-            round(tables.server.momentum * 256), on_grid=not tables.compression.off
-        ),
+        optimisers.of_momentum(momentum_q8, on_grid=target is not None),  # both ways or none
         round(tables.server.clip * 256),
         spread_of(tables),
-        target_of(tables.compression, spec.layers),
+        target,
     )
 
 

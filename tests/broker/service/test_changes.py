@@ -1,6 +1,7 @@
 """What is published of a model after a round: all of it, and how it follows from the last one."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,14 @@ from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Change, Model, Plan
 from tests.support.hand_aggregator import TOPICS, HandAggregator
 
+TARGET = 100  # bytes of an update; a task whose updates are not coded has no changes either
+
 
 @pytest.fixture
 def aggregator(tmp_path: Path) -> Iterator[HandAggregator]:
     """A task on which two devices work, for some rounds."""
     made = HandAggregator(tmp_path / "state")
-    made.add_task(rounds=8)
+    made.add_task(rounds=8, target=TARGET)
     made.enrol(1, 2)
     made.connect()
     yield made
@@ -81,3 +84,11 @@ def test_model_before_that_is_gone_is_no_fault(aggregator: HandAggregator) -> No
     aggregator.settle()
     assert aggregator.plan.base_version == 2
     assert aggregator.plan.change_size is None
+
+
+def test_task_that_had_the_name_before_is_no_model_before(aggregator: HandAggregator) -> None:
+    """It was removed, and added again with other layers, while a model of it was written."""
+    play(aggregator, 900)
+    newest, spec = aggregator.store.models.newest("tiny"), aggregator.plan.spec
+    of_before = replace(newest, exponents=(*newest.exponents, 0))
+    assert aggregator.store.models.change(of_before, spec) is None

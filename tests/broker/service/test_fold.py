@@ -44,7 +44,7 @@ def test_fold_is_the_mean_of_the_updates(store: Store) -> None:
     expected = aggregate(initial_state(layers, SEED), [total.group()], TASK.optimiser, steps=1)
     (row,) = store.models.folds("tiny")
     assert (row.round, row.version, row.weight) == (1, 2, 32)
-    assert (row.optimiser, row.parameters) == ("fedavgm", '{"grid":1,"momentum_q8":128}')
+    assert (row.optimiser, row.parameters) == ("fedavgm", '{"momentum_q8":128}')
     newest = store.models.newest("tiny")
     assert newest.model_hash == row.model_hash
     assert store.models.bytes_of(newest, TASK.spec) == expected.view

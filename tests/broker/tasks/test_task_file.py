@@ -45,7 +45,7 @@ def test_parse_task_gives_what_the_wire_wants() -> None:
     assert task.spec.loss is Loss.SOFTMAX
     assert task.training == Training(3, 16, 838_861, 1, 1000, 0, 3000, 0, 0, 0, 0, 1)
     assert task.conditions == Conditions(mains=False, battery=40, temperature=75)
-    assert (task.cohort, task.optimiser) == (None, Setup("fedavg", {"grid": 1}))
+    assert (task.cohort, task.optimiser) == (None, Setup("fedavg", {}))
     assert task.rules == Rules(
         Synchronous(goal=10, minimum=1, over_selection=300), rounds=0, pause_s=3600
     )

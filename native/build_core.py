@@ -44,5 +44,6 @@ ffi.set_source(
     include_dirs=[str(NATIVE / "include")],
     define_macros=[("Py_LIMITED_API", "0x030B0000")],  # one abi3 wheel for 3.11 and later
     # Warnings are not asked for here: cffi's own C would drown ours. `make check` asks.
-    extra_compile_args=flags("FDL_CFLAGS"),
+    # No debug symbols: a megabyte on every device.
+    extra_compile_args=[*flags("FDL_CFLAGS"), "-g0"],
 )

@@ -15,7 +15,7 @@ from tests.support.hurt.fleet import HurtFleet
 from tests.support.hurt.injector import ERRORS
 
 QUICK = [(seed, rate) for rate in (0.02, 0.1) for seed in range(6)]
-LONG = [(seed, rate) for rate in (0.005, 0.02, 0.1, 0.3) for seed in range(100, 170)]
+LONG = [(seed, rate) for rate in (0.005, 0.02, 0.1, 0.3) for seed in range(100, 200)]
 
 
 def play(directory: Path, seed: int, rate: float) -> HurtFleet:

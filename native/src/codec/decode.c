@@ -33,8 +33,8 @@ static void start(decoding *d, void *arena, const uint8_t *message, size_t messa
     d->block = fdl_take(&free, FDL_BLOCK * sizeof *d->block);
     d->scale = (uint16_t)fdl_read16(message + 1);
     fdl_start_reader(&d->reader, d->code, free, message + FDL_HEADER, message + message_len);
-    d->reader.state[0] = (uint32_t)fdl_read32(message + 3);
-    d->reader.state[1] = (uint32_t)fdl_read32(message + 7);
+    d->reader.source.state[0] = (uint32_t)fdl_read32(message + 3);
+    d->reader.source.state[1] = (uint32_t)fdl_read32(message + 7);
 }
 
 static void rotate_back(const decoding *d, fdl_piece piece) {
@@ -44,12 +44,6 @@ static void rotate_back(const decoding *d, fdl_piece piece) {
         int32_t shift = round == 0 ? fdl_first_shift(piece.length) : fdl_second_shift(piece.length);
         d->loops->rotate_back(d->block, piece.length, signs, shift);
     }
-}
-
-/* An encoder's states were FDL_FIRST when it began, and all that it put was wanted. */
-static int is_whole(const fdl_reader *reader) {
-    return !reader->is_short && reader->at == reader->end && reader->state[0] == FDL_FIRST &&
-           reader->state[1] == FDL_FIRST;
 }
 
 static int decode_blocks(decoding *d) {
@@ -66,7 +60,7 @@ static int decode_blocks(decoding *d) {
                           fdl_filled(piece, kept), fdl_gain_of(d->scale, gain));
         place += piece.length;
     }
-    return is_whole(&d->reader) ? FDL_OK : FDL_E_MESSAGE;
+    return fdl_is_whole(&d->reader.source) ? FDL_OK : FDL_E_MESSAGE;
 }
 
 #endif

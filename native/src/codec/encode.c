@@ -120,12 +120,12 @@ static void encode_blocks(encoding *e) {
 
 /* The header before the words, which move to the front. */
 static size_t finish(const encoding *e, uint32_t scale, uint8_t *out, const uint8_t *end) {
-    size_t words = (size_t)(end - e->writer.at);
-    memmove(out + FDL_HEADER, e->writer.at, words);
+    size_t words = (size_t)(end - e->writer.sink.at);
+    memmove(out + FDL_HEADER, e->writer.sink.at, words);
     out[0] = e->code->quantiser;
     fdl_write16(out + 1, (int16_t)scale);
-    fdl_write32(out + 3, (int32_t)e->writer.state[0]);
-    fdl_write32(out + 7, (int32_t)e->writer.state[1]);
+    fdl_write32(out + 3, (int32_t)e->writer.sink.state[0]);
+    fdl_write32(out + 7, (int32_t)e->writer.sink.state[1]);
     return FDL_HEADER + words;
 }
 
@@ -163,7 +163,7 @@ static int encode(encoding *e, uint8_t *out, size_t out_room, size_t *out_len) {
     int32_t scale = fdl_scale_word(e->code, e->order.count, &e->spread, &e->sums);
     if (scale < 0)
         return FDL_OK;
-    if (e->writer.is_full || out_room < FDL_HEADER)
+    if (e->writer.sink.is_full || out_room < FDL_HEADER)
         return FDL_E_LENGTH;
     *out_len = finish(e, (uint32_t)scale, out, out + out_room);
     return FDL_OK;

@@ -89,19 +89,28 @@ static uint32_t table_for(const int32_t *values, size_t n) {
     return best;
 }
 
+/* Number i uses state i & 1, here and in reading. */
+static void put_raw(fdl_sink *sink, uint32_t i, uint32_t number, uint32_t bits) {
+    sink->state[i & 1] = fdl_put_raw(sink, sink->state[i & 1], number, bits);
+}
+
+static void put_symbol(fdl_sink *sink, uint32_t i, uint32_t share, uint32_t before) {
+    sink->state[i & 1] = fdl_put_share(sink, sink->state[i & 1], share | before << 16);
+}
+
 /* 0: it cannot be written. */
 static int put_value(fdl_sink *sink, alphabet by, const uint16_t before[MOST_LEVELS], uint32_t i,
                      int32_t value) {
     uint32_t k = fdl_magnitude(value), sign = value < 0;
     if (k <= by.levels) {
-        fdl_put_symbol(sink, i, by.share[k], before[k] + (sign ? by.share[k] : 0u));
+        put_symbol(sink, i, by.share[k], before[k] + (sign ? by.share[k] : 0u));
         return 1;
     }
     uint32_t over = k - by.levels - 1;
     if (over >= 1u << (FDL_RAW_BITS - 1))
         return 0;
-    fdl_put_raw(sink, i, 2 * over + sign, FDL_RAW_BITS);
-    fdl_put_symbol(sink, i, by.share[by.levels + 1], before[by.levels + 1]);
+    put_raw(sink, i, 2 * over + sign, FDL_RAW_BITS);
+    put_symbol(sink, i, by.share[by.levels + 1], before[by.levels + 1]);
     return 1;
 }
 
@@ -116,7 +125,7 @@ static int put_run(fdl_sink *sink, const int32_t *values, size_t n, size_t first
             if (!put_value(sink, by, before, (uint32_t)(first + i), values[i]))
                 return 0;
     }
-    fdl_put_raw(sink, 0, table, RUN_BITS);
+    put_raw(sink, 0, table, RUN_BITS);
     return 1;
 }
 
@@ -130,7 +139,7 @@ int fdl_write_integers(const int32_t *values, size_t count, uint8_t *out, size_t
         return FDL_E_NULL;
     if (count == 0 || count > FDL_MAX_CODED || out_room < fdl_integers_room(count))
         return FDL_E_LENGTH;
-    fdl_sink sink = {{FDL_FIRST, FDL_FIRST}, out + HEADER, out + out_room, 0};
+    fdl_sink sink = fdl_start_sink(out + HEADER, out + out_room);
     for (size_t end = count; end > 0;) {
         size_t first = (end - 1) / RUN * RUN;
         if (!put_run(&sink, values + first, end - first, first))
@@ -164,7 +173,7 @@ static reading begin(const uint8_t *message, size_t len) {
 
 static int32_t take_value(reading *r) {
     alphabet by = alphabet_of(r->table);
-    uint32_t offset = fdl_slot(&r->source, r->i), k = 0, sign = 0;
+    uint32_t *state = &r->source.state[r->i & 1], offset = fdl_slot(*state), k = 0, sign = 0;
     while (k <= by.levels && offset >= by.share[k] * (k == 0 ? 1u : 2u)) {
         offset -= by.share[k] * (k == 0 ? 1u : 2u);
         k++;
@@ -173,9 +182,9 @@ static int32_t take_value(reading *r) {
         offset -= by.share[k];
         sign = 1;
     }
-    fdl_take_symbol(&r->source, r->i, by.share[k], offset);
+    *state = fdl_take_share(&r->source, *state, by.share[k], offset);
     if (k > by.levels) {
-        uint32_t raw = fdl_take_raw(&r->source, r->i, FDL_RAW_BITS);
+        uint32_t raw = fdl_take_raw(&r->source, state, FDL_RAW_BITS);
         k += raw / 2;
         sign = raw % 2;
     }
@@ -184,7 +193,7 @@ static int32_t take_value(reading *r) {
 
 static int32_t next(reading *r) {
     if (r->i % RUN == 0) {
-        r->table = fdl_take_raw(&r->source, 0, RUN_BITS);
+        r->table = fdl_take_raw(&r->source, &r->source.state[0], RUN_BITS);
         if (r->table > ZEROS) {
             r->is_wrong = 1;
             r->table = ZEROS;

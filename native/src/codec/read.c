@@ -1,7 +1,5 @@
 /* Words into symbols. */
 #include "symbols.h"
-#include "../bytes/bytes.h"
-#include "../loops/isa.h"
 #include "../net/net.h"
 
 #if !FDL_WITHOUT_CODEC
@@ -65,8 +63,9 @@ static void list_firsts(uint16_t *first, const fdl_symbol *symbols) {
 void fdl_start_reader(fdl_reader *reader, const fdl_code *code, void *memory, const uint8_t *words,
                       const uint8_t *end) {
     uint8_t *free = memory;
-    *reader = (fdl_reader){
-        .table = fdl_table_of(code), .quantiser = code->quantiser, .at = words, .end = end};
+    *reader = (fdl_reader){.table = fdl_table_of(code),
+                           .quantiser = code->quantiser,
+                           .source = {.at = words, .end = end}};
     for (uint32_t q = 0; q < subsets_of(code); q++) {
         fdl_symbol *symbols = fdl_take(&free, (symbols_of(reader->table, q) + 1) * sizeof *symbols);
         uint16_t *first = fdl_take(&free, FIRSTS * sizeof *first);
@@ -77,43 +76,18 @@ void fdl_start_reader(fdl_reader *reader, const fdl_code *code, void *memory, co
     }
 }
 
-static inline uint32_t take_word(fdl_reader *reader, uint32_t state) {
-    if (reader->end - reader->at < 2) {
-        reader->is_short = 1;
-        return state << 16;
-    }
-    state = state << 16 | (uint16_t)fdl_read16(reader->at);
-    reader->at += 2;
-    return state;
-}
-
-/* The state without a symbol of this share. */
-static inline uint32_t take_share(fdl_reader *reader, uint32_t state, uint32_t share,
-                                  uint32_t offset) {
-    state = share * (state >> FDL_SLOT_BITS) + offset;
-    return state < FDL_FIRST ? take_word(reader, state) : state;
-}
-
-static uint32_t take_raw(fdl_reader *reader, uint32_t *state) {
-    uint32_t raw = *state & ((1u << FDL_RAW_BITS) - 1);
-    *state >>= FDL_RAW_BITS;
-    if (*state < FDL_FIRST)
-        *state = take_word(reader, *state);
-    return raw;
-}
-
 /* Most are 0, so they are searched from there. */
 int32_t fdl_take_gain(fdl_reader *reader) {
-    uint32_t *state = &reader->state[0], offset = *state & ((1u << FDL_SLOT_BITS) - 1), j = 0;
+    uint32_t *state = &reader->source.state[0], offset = fdl_slot(*state), j = 0;
     while (offset >= fdl_gain_frequency[(j + 1) / 2]) {
         offset -= fdl_gain_frequency[(j + 1) / 2];
         j++;
     }
     int32_t k = (int32_t)(j + 1) / 2;
-    *state = take_share(reader, *state, fdl_gain_frequency[k], offset);
+    *state = fdl_take_share(&reader->source, *state, fdl_gain_frequency[k], offset);
     if (k <= FDL_GAIN_LEVELS)
         return j % 2 ? k : -k;
-    uint32_t raw = take_raw(reader, state);
+    uint32_t raw = fdl_take_raw(&reader->source, state, FDL_RAW_BITS);
     k += (int32_t)(raw / 2);
     return raw % 2 ? -k : k;
 }
@@ -133,19 +107,20 @@ static subset subset_of(const fdl_reader *reader, uint32_t q) {
 
 /* The symbol that the state lies in. */
 static INLINE const fdl_symbol *take_symbol(fdl_reader *reader, uint32_t *state, const subset *of) {
-    uint32_t slot = *state & ((1u << FDL_SLOT_BITS) - 1);
+    uint32_t slot = fdl_slot(*state);
     const fdl_symbol *symbol = of->symbols + of->first[slot >> COARSE];
     if (COARSE > 0)
         while (slot >= symbol[1].before)
             symbol++;
-    *state = take_share(reader, *state, symbol->share, slot - symbol->before);
+    *state = fdl_take_share(&reader->source, *state, symbol->share, slot - symbol->before);
     return symbol;
 }
 
 /* A magnitude beyond those with symbols. */
 FDL_NOINLINE static uint32_t take_escaped(fdl_reader *reader, uint32_t *state, uint32_t q,
                                           int32_t *level) {
-    uint32_t raw = take_raw(reader, state), k = reader->table->levels[q] + 1u + raw / 2;
+    uint32_t raw = fdl_take_raw(&reader->source, state, FDL_RAW_BITS),
+             k = reader->table->levels[q] + 1u + raw / 2;
     *level = level_of(reader, q, k);
     if (raw % 2)
         *level = -*level;
@@ -171,13 +146,13 @@ static INLINE void take_level(fdl_reader *reader, uint32_t *state, const subset 
 
 static void take_levels(fdl_reader *reader, int32_t *levels, size_t length) {
     subset only = subset_of(reader, 0);
-    uint32_t even = reader->state[0], odd = reader->state[1];
+    uint32_t even = reader->source.state[0], odd = reader->source.state[1];
     for (const int32_t *end = levels + length; levels != end; levels += 2) {
         take_level(reader, &even, &only, &levels[0]);
         take_level(reader, &odd, &only, &levels[1]);
     }
-    reader->state[0] = even;
-    reader->state[1] = odd;
+    reader->source.state[0] = even;
+    reader->source.state[1] = odd;
 }
 
 /* The same, and whether |k| is odd. */
@@ -192,13 +167,13 @@ static INLINE uint32_t take_step(fdl_reader *reader, uint32_t *state, const subs
 
 static void take_trellis(fdl_reader *reader, int32_t *levels, size_t length) {
     const subset of[2] = {subset_of(reader, 0), subset_of(reader, 1)};
-    uint32_t even = reader->state[0], odd = reader->state[1], state = 0;
+    uint32_t even = reader->source.state[0], odd = reader->source.state[1], state = 0;
     for (const int32_t *end = levels + length; levels != end; levels += 2) {
         state = fdl_next_state(state, take_step(reader, &even, &of[state & 1], &levels[0]));
         state = fdl_next_state(state, take_step(reader, &odd, &of[state & 1], &levels[1]));
     }
-    reader->state[0] = even;
-    reader->state[1] = odd;
+    reader->source.state[0] = even;
+    reader->source.state[1] = odd;
 }
 
 static void take_dither(const fdl_reader *reader, int32_t *levels, size_t length,

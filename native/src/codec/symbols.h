@@ -1,17 +1,14 @@
-/* Symbols and the words that they become: rANS with two states (Duda 2013; Giesen 2014). */
+/* The symbols of values and of gains, and a table of slots to read them by. */
 #ifndef FDL_SYMBOLS_H
 #define FDL_SYMBOLS_H
 
-#include "codec.h"
+#include "rans.h"
 
 /* Gains of blocks have symbols of their own. */
 #define FDL_GAIN_LEVELS 15
 extern const uint16_t fdl_gain_frequency[FDL_GAIN_LEVELS + 2];
 
 /* ---- Writing: from the last place to the first, words from the end of the memory down ---- */
-
-/* A symbol's share of the slots in the low 16 bits, where it begins in the high ones. */
-typedef uint32_t fdl_share;
 
 /* What numbers are written as: k, or 2 k + q with two subsets. `shares` of them from -reach to
  * reach, 0 where k has no symbol of its own. */
@@ -25,9 +22,7 @@ typedef struct fdl_alphabet {
 /* What is left to do of a message. */
 typedef struct fdl_writer {
     fdl_alphabet values, gains;
-    uint32_t state[2];
-    uint8_t *start, *at; /* free memory; from `at` on there are words */
-    uint32_t is_full;
+    fdl_sink sink;
 } fdl_writer;
 
 size_t fdl_writer_size(const fdl_code *code);
@@ -47,9 +42,8 @@ typedef struct fdl_reader {
     const fdl_code_table *table;
     const fdl_symbol *symbols[2];
     const uint16_t *first[2];
-    uint32_t state[2];
-    uint8_t quantiser, is_short; /* words that are missing count as 0 */
-    const uint8_t *at, *end;
+    fdl_source source;
+    uint8_t quantiser;
 } fdl_reader;
 
 size_t fdl_reader_size(const fdl_code *code);

@@ -1,7 +1,5 @@
 /* Symbols into words. */
 #include "symbols.h"
-#include "../bytes/bytes.h"
-#include "../loops/isa.h"
 
 #if !FDL_WITHOUT_CODEC
 
@@ -60,31 +58,7 @@ void fdl_start_writer(fdl_writer *writer, const fdl_code *code, void *memory, ui
     start_alphabet(&writer->gains, shares, 1, levels, frequency);
     start_alphabet(&writer->values, shares + GAIN_SHARES, subsets_of(code), table->levels,
                    table->frequency);
-    writer->state[0] = writer->state[1] = FDL_FIRST;
-    writer->start = start;
-    writer->at = end;
-    writer->is_full = 0;
-}
-
-/* Makes room in a state: what comes may be 2^16 times as much. */
-static inline uint32_t put_word(fdl_writer *writer, uint32_t state) {
-    if (writer->at - writer->start < 2) {
-        writer->is_full = 1;
-        return state >> 16;
-    }
-    writer->at -= 2;
-    fdl_write16(writer->at, (int16_t)state);
-    return state >> 16;
-}
-
-/* (state div share) * 2^14 + (state mod share) + before, of a state that has room. */
-static INLINE uint32_t add_share(uint32_t state, fdl_share by) {
-    uint32_t share = by & 0xffff;
-    return state + state / share * ((1u << FDL_SLOT_BITS) - share) + (by >> 16);
-}
-
-static INLINE int has_room(uint32_t state, fdl_share by) {
-    return state < by << (32 - FDL_SLOT_BITS);
+    writer->sink = fdl_start_sink(start, end);
 }
 
 /* What has no symbol of its own, as a number after the escape. */
@@ -94,12 +68,8 @@ static uint32_t put_escaped(fdl_writer *writer, const fdl_alphabet *alphabet, ui
     int32_t k = alphabet->subsets == 2 ? value >> 1 : value;
     uint32_t over = fdl_magnitude(k) - alphabet->levels[q] - 1;
     uint32_t raw = (uint32_t)smaller(2 * over + (k < 0), (1u << FDL_RAW_BITS) - 1);
-    if (state >= 1u << (32 - FDL_RAW_BITS))
-        state = put_word(writer, state);
-    state = (state << FDL_RAW_BITS) + raw;
-    if (!has_room(state, alphabet->escape[q]))
-        state = put_word(writer, state);
-    return add_share(state, alphabet->escape[q]);
+    state = fdl_put_raw(&writer->sink, state, raw, FDL_RAW_BITS);
+    return fdl_put_share(&writer->sink, state, alphabet->escape[q]);
 }
 
 /* A value whose share is 0 or has no room. */
@@ -107,7 +77,7 @@ FDL_NOINLINE static uint32_t put_slowly(fdl_writer *writer, const fdl_alphabet *
                                         uint32_t state, int32_t value, fdl_share share) {
     if (share == 0)
         return put_escaped(writer, alphabet, state, value);
-    return add_share(put_word(writer, state), share);
+    return fdl_add_share(fdl_put_word(&writer->sink, state), share);
 }
 
 /* A share of 0 has no room. `reach` is the alphabet's, in a register. */
@@ -115,13 +85,13 @@ static INLINE uint32_t put_value(fdl_writer *writer, const fdl_alphabet *alphabe
                                  int32_t value, const fdl_share *shares, uint32_t reach) {
     uint32_t i = (uint32_t)value + reach;
     fdl_share share = i <= 2 * reach ? shares[i] : 0;
-    if (has_room(state, share))
-        return add_share(state, share);
+    if (fdl_has_room(state, share))
+        return fdl_add_share(state, share);
     return put_slowly(writer, alphabet, state, value, share);
 }
 
 void fdl_put_block(fdl_writer *writer, const int32_t *values, size_t length, int32_t gain) {
-    uint32_t even = writer->state[0], odd = writer->state[1];
+    uint32_t even = writer->sink.state[0], odd = writer->sink.state[1];
     const fdl_alphabet *of = &writer->values, *gains = &writer->gains;
     const fdl_share *shares = of->shares;
     uint32_t reach = of->reach;
@@ -129,8 +99,8 @@ void fdl_put_block(fdl_writer *writer, const int32_t *values, size_t length, int
         odd = put_value(writer, of, odd, at[-1], shares, reach);
         even = put_value(writer, of, even, at[-2], shares, reach);
     }
-    writer->state[0] = put_value(writer, gains, even, gain, gains->shares, gains->reach);
-    writer->state[1] = odd;
+    writer->sink.state[0] = put_value(writer, gains, even, gain, gains->shares, gains->reach);
+    writer->sink.state[1] = odd;
 }
 
 #endif

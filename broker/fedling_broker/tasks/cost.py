@@ -8,6 +8,7 @@ from fedling_native import parameter_counts, weights_size
 DAY_S = 86_400
 MESSAGES = 1_200  # bytes of join, ticket, receipt and plan, and of envelopes
 SUM = 8  # bytes a parameter that a round's sum has
+PACKED = 1  # bytes a parameter that a whole model on its grid has, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +18,7 @@ class Cost:
     update: int  # bytes of what an update says of the parameters, about
     update_not_coded: int  # the same if it is sent as it is
     device_sends: int
-    device_receives: int
+    device_receives: int  # at most: a change of the model has less than the model
     aggregator_keeps: int  # model and sum, for ever
     rounds_a_day: int | None
 
@@ -43,7 +44,10 @@ class Cost:
             size(rounds * n)
             for n in (self.device_sends, self.device_receives, self.aggregator_keeps)
         )
-        return f"a device sends {sends} and receives {receives}, the aggregator keeps {keeps} more"
+        return (
+            f"a device sends {sends} and receives at most {receives},"
+            f" the aggregator keeps {keeps} more"
+        )
 
 
 def cost_of(task: Task) -> Cost:
@@ -54,8 +58,9 @@ def cost_of(task: Task) -> Cost:
     if rules.rounds and rounds is not None:
         rounds = min(rounds, rules.rounds)
     sends = vector if task.target is None else task.target
+    model = parameters * PACKED if task.optimiser.on_grid else vector
     return Cost(
-        sends, vector, sends + MESSAGES, vector + MESSAGES, vector + SUM * parameters, rounds
+        sends, vector, sends + MESSAGES, model + MESSAGES, vector + SUM * parameters, rounds
     )
 
 

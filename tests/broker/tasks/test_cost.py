@@ -39,8 +39,14 @@ def test_bytes_of_a_small_model() -> None:
     assert cost.aggregator_keeps == 128 + 57 * 8
     assert cost.sentence == (
         "an update has 128 bytes; at most 24 rounds a day: a device sends 31.9 kB and receives"
-        " 31.9 kB, the aggregator keeps 14 kB more"
+        " at most 31.9 kB, the aggregator keeps 14 kB more"
     )
+
+
+def test_models_on_a_grid_come_in_less() -> None:
+    text = task(0) + "[compression]\ntarget_bytes = 20\n"
+    cost = cost_of(parse_task(text, "tiny.toml"))
+    assert (cost.update, cost.device_sends, cost.device_receives) == (20, 1220, 57 + 1200)
 
 
 @pytest.mark.parametrize(

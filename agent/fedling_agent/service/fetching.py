@@ -14,7 +14,7 @@ from fedling_protocol.disk.errors import Missing
 from fedling_protocol.runtime.slices import finish
 from fedling_protocol.runtime.worker import Failed
 from fedling_protocol.wire import digest
-from fedling_protocol.wire.messages import Change, Model, Plan, Rest
+from fedling_protocol.wire.messages import Change, Model, Plan, Rest, TaskSpec
 
 log = logging.getLogger(__name__)
 
@@ -52,9 +52,10 @@ class Fetching:
         if isinstance(message, Model) and not message.packed and _hash(message) != fetch.model_hash:
             return False
         self._parts.outbox.unsubscribe_model(self._task, fetch.version)
+        named = self._named
 
         def put() -> bool:
-            model = self._written_out(message)
+            model = self._written_out(message, named)
             if model is None or _hash(model) != fetch.model_hash:
                 return False
             self._parts.store.models.put(model, fetch.moment.generation, fetch.model_hash)
@@ -75,7 +76,7 @@ class Fetching:
         what = "the change to model" if change else "model"
         log.warning("%s: %s %d gives another model", self._task, what, message.version)
         self._parts.books.count("models of no use")
-        if change:
+        if change and self._has_change(message.version):  # else another one is the newest now
             self._parts.outbox.subscribe_model(self._task, message.version)
 
     def _has_change(self, version: int) -> bool:
@@ -89,11 +90,11 @@ class Fetching:
         newest = self._parts.store.models.newest(self._task)
         return newest if newest is not None and newest.version == version - 1 else None
 
-    def _written_out(self, message: Model | Change) -> Model | None:
+    def _written_out(self, message: Model | Change, named: Plan | Rest | None) -> Model | None:
         """A model with canonical weights. None: nothing says such a one."""
         try:
             if isinstance(message, Change):
-                return self._changed(message)
+                return None if named is None else self._changed(message, named.spec)
             if not message.packed:
                 return message
             weights = read_model(message.spec.layers, message.weights)
@@ -101,16 +102,16 @@ class Fetching:
             return None
         return replace(message, weights=weights, packed=False)
 
-    def _changed(self, message: Change) -> Model | None:
-        named, before = self._named, self._before(message.version)
-        if named is None or before is None or before.spec.layers != named.spec.layers:
+    def _changed(self, message: Change, spec: TaskSpec) -> Model | None:
+        before = self._before(message.version)
+        if before is None or before.spec.layers != spec.layers:
             return None
         if len(message.exponents) != len(before.exponents):
             return None
         pairs = zip(message.exponents, before.exponents, strict=True)
         held = finish(self._parts.store.models.weights(before))
         weights = read_change(before.spec.layers, [e - b for e, b in pairs], message.steps, held)
-        return Model(message.version, named.spec, message.exponents, weights, message.drawn)
+        return Model(message.version, spec, message.exponents, weights, message.drawn)
 
 
 def _hash(model: Model) -> bytes:

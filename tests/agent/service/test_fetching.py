@@ -140,3 +140,18 @@ def test_model_that_is_not_on_the_grid_comes_as_it_is(device: HandService) -> No
     named(device, model)
     device.hear(topic(Kind.MODEL, model.version), model)
     assert holds(device, model)
+
+
+def test_change_of_no_use_to_a_version_that_is_over_asks_for_nothing(device: HandService) -> None:
+    """While it was read, the next version was named."""
+    with_first(device)
+    named(device, on_grid(2, 5), 40)
+    device.disk.waits = True
+    device.hear(topic(Kind.CHANGE, 2), change_to(on_grid(2, 5), 1))
+    named(device, on_grid(3, 6), 40)
+    device.disk.waits = False
+    device.disk.go()
+    device.clock.settle()
+    assert device.service.books.counters()["models of no use"] == 1
+    assert topic(Kind.MODEL, 2) not in device.link.subscribed
+    assert topic(Kind.MODEL, 3) in device.link.subscribed

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from fedling_broker.store.store import Store
 from fedling_native.integers import read_change, read_model
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Change, Model, Plan
@@ -92,3 +93,28 @@ def test_task_that_had_the_name_before_is_no_model_before(aggregator: HandAggreg
     newest, spec = aggregator.store.models.newest("tiny"), aggregator.plan.spec
     of_before = replace(newest, exponents=(*newest.exponents, 0))
     assert aggregator.store.models.change(of_before, spec) is None
+
+
+def test_changes_lead_over_a_rollback(aggregator: HandAggregator) -> None:
+    """The model before stays the one that devices hold, whatever version it came from."""
+    for step in (900, -400):
+        play(aggregator, step)
+    spec, layers = aggregator.plan.spec, aggregator.plan.spec.layers
+    other = Store(aggregator.directory)
+    other.roll_back(spec, 2)
+    other.close()
+    aggregator.clock.move(5.0)
+    play(aggregator, 700)
+    rows = {row.version: row for row in aggregator.store.models.rows("tiny")}
+    assert max(rows) == 5
+    assert weights_of(aggregator, 4) == weights_of(aggregator, 2)
+    followed = 0
+    for change in aggregator.said(Change):
+        now, then = rows[change.version], rows[change.version - 1]
+        shifts = [a - b for a, b in zip(now.exponents, then.exponents, strict=True)]
+        held = weights_of(aggregator, then.version)
+        assert read_change(layers, shifts, change.steps, held) == weights_of(
+            aggregator, now.version
+        )
+        followed += 1
+    assert followed >= 3

@@ -209,8 +209,11 @@ class Service:
         self.runners.untidy()
 
     def _begin_again(self, task: str) -> None:
+        """Or later: it was halted while the disk was tried, which may be mended without it."""
         if self._working:
             self.turns.run(partial(self.runners.again, task))
+        elif not self._stopping:
+            self.clock.after(LOOK_S, partial(self._begin_again, task))
 
     # --- what the admin verbs changed ------------------------------------------------------------
 

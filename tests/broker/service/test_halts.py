@@ -16,6 +16,8 @@ from fedling_broker.store.rounds import LOST
 from fedling_broker.store.store import Store
 from fedling_broker.tasks.task_file import parse_task
 from fedling_broker.verify import verify
+from fedling_protocol.disk import durable
+from fedling_protocol.disk.errors import CannotWrite
 from fedling_protocol.runtime.halts import LONGEST_S
 from fedling_protocol.wire.messages import Answer, Plan, Verdict
 from tests.support.hand_aggregator import HandAggregator
@@ -369,3 +371,29 @@ def test_a_message_that_waits_while_its_task_is_tried_again_is_not_refused(
     aggregator.settle()
     assert [receipt.reason for receipt in aggregator.receipts if "unknown" in receipt.reason] == []
     assert aggregator.service.runners.find(SICK) is not None
+
+
+def test_a_task_that_is_halted_while_the_disk_is_tried_goes_on(
+    aggregator: HandAggregator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its next try falls into a time in which nothing is begun, and all the rest goes on."""
+    with monkeypatch.context() as full:
+        full.setattr(durable, "commit", refuse)
+        aggregator.join(1, aggregator.plan_of(WELL))
+        aggregator.settle()
+    aggregator.disk.waits = True
+    until(lambda: aggregator.disk.waiting, lambda _: aggregator.clock.move(1.0))
+    aggregator.service.runners.halt(SICK, OSError(errno.EIO, "Input/output error"))
+    aggregator.clock.move(10.0)
+    assert aggregator.service.runners.find(SICK) is None
+    aggregator.disk.waits = False
+    while aggregator.disk.waiting:
+        aggregator.disk.go()
+        aggregator.settle()
+    assert goes_on(aggregator, WELL)
+    aggregator.clock.move(10.0)
+    assert goes_on(aggregator, SICK)
+
+
+def refuse(*_: object, **__: object) -> None:
+    raise CannotWrite("the database", "the disk is full")

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from tests.support.hurt.fleet import HurtFleet
-from tests.support.hurt.injector import ERRORS
+from tests.support.hurt.injector import ERRORS, Site
 
+OFTEN = 20  # times that a site is met in all courses
 QUICK = [(seed, rate) for rate in (0.02, 0.1) for seed in range(6)]
-LONG = [(seed, rate) for rate in (0.005, 0.02, 0.1, 0.3) for seed in range(100, 200)]
+LONG = [(seed, rate) for rate in (0.005, 0.02, 0.1, 0.3) for seed in range(100, 140)]
 
 
 def play(directory: Path, seed: int, rate: float) -> HurtFleet:
@@ -37,28 +38,31 @@ def play(directory: Path, seed: int, rate: float) -> HurtFleet:
 
 
 def play_all(directory: Path, courses: list[tuple[int, float]]) -> tuple[Counter[str], float]:
-    """The classes that were raised, and the part of the sites that were met at which one was."""
-    met, struck, kinds = set(), set(), Counter[str]()
+    """The classes that were raised, and the part of the sites that were met often at which one was.
+
+    What is met a few times in all courses, as what mends a damaged file, says nothing of chance.
+    """
+    met, struck, kinds = Counter[Site](), set(), Counter[str]()
     for seed, rate in courses:
         course = play(directory, seed, rate)
-        met |= set(course.injector.sites)
+        met += Counter(course.injector.sites)
         struck |= {site for site, _ in course.injector.struck}
         kinds += Counter(type(error).__name__ for _, error in course.injector.struck)
-    print(
-        f"{len(courses)} courses, {sum(kinds.values())} errors, {len(struck)} of {len(met)} sites"
-    )
-    return kinds, len(struck) / len(met)
+    often = {site for site, times in met.items() if times >= OFTEN}
+    hit = often & struck
+    print(f"{len(courses)} courses, {sum(kinds.values())} errors, {len(hit)} of {len(often)} sites")
+    return kinds, len(hit) / len(often)
 
 
 def test_nothing_that_fails_stops_a_fleet(tmp_path: Path) -> None:
     _, part = play_all(tmp_path, QUICK)
-    assert part > 0.6
+    assert part > 0.7
 
 
 @pytest.mark.long
 def test_every_class_at_every_site_stops_no_fleet(tmp_path: Path) -> None:
     kinds, part = play_all(tmp_path, LONG)
-    assert part > 0.9
+    assert part > 0.95
     assert set(kinds) == {type(make()).__name__ for make in ERRORS}
 
 

@@ -14,6 +14,7 @@ from tests.end_to_end.test_tls import accepted, block, examples
 from tests.support.access import access_settings
 from tests.support.agent import Agent
 from tests.support.fleet import ROOT, Aggregator
+from tests.support.reading import read_again
 from tests.support.tools import need
 from tests.support.waiting import until
 
@@ -40,7 +41,7 @@ class Household:
         login = Login(user, f"secret of {user}")
         with self.passwords.open("a") as lines:
             lines.write(login.line(os.urandom(12)) + "\n")
-        self.mosquitto.reload()
+        read_again(self.mosquitto)
         secret = file.with_name("mqtt-password")
         secret.touch(0o600)
         secret.write_text(login.password + "\n")
@@ -97,7 +98,7 @@ def test_check_tells_who_is_not_let_in(household: Household) -> None:
     agent = household.device("one")
     assert "lets the aggregator do what it needs" in household.aggregator.run("check")
     household.passwords.write_text("")
-    household.mosquitto.reload()
+    read_again(household.mosquitto)
     words = "see mqtt.user and mqtt.password_file"
     assert words in household.aggregator.run("check", code=Exit.FAILED)
     found = {row["check"]: row["says"] for row in agent.json("check", code=Exit.FAILED)}

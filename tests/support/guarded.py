@@ -19,8 +19,8 @@ from fedling_protocol.net.ports import Credentials
 from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.wire.topics import Topics
 from tests.protocol.net.ends import End, Recorder
+from tests.support.reading import read_again
 from tests.support.tools import need
-from tests.support.waiting import until
 
 FLEET = "home"
 TOPICS = Topics("fedling", FLEET)
@@ -106,11 +106,5 @@ class Guarded:
             self.mosquitto.reload()
 
     def reload(self, loop: Loop) -> None:
-        """Have mosquitto read its files again; return when it has: it logs that it begins."""
-        before = self.reloads()
-        self.mosquitto.reload()
-        until(lambda: self.reloads() > before, loop.turn)
-
-    def reloads(self) -> int:
-        """How often mosquitto has read its files again."""
-        return self.mosquitto.log.read_text().count("Reloading config")
+        """Have mosquitto read its files again."""
+        read_again(self.mosquitto, loop.turn)

@@ -182,7 +182,7 @@ def _supervise(server: Server) -> Exit:
     watch = _Watch(loop, supervisor, Files(server.ground.files))
     loop.on_end(partial(supervisor.stop, loop.stop))
     if sdnotify.managed():
-        loop.on_signal(signal.SIGHUP, partial(_begin_anew, supervisor))
+        loop.on_signal(signal.SIGHUP, partial(_begin_anew, supervisor, watch))
     try:
         supervisor.start()
         watch.look()
@@ -194,9 +194,9 @@ def _supervise(server: Server) -> Exit:
     return Exit(supervisor.code)
 
 
-def _begin_anew(supervisor: Supervisor) -> None:
+def _begin_anew(supervisor: Supervisor, watch: "_Watch") -> None:
     """Have both read everything again; `serve`, which no service manager watches, by a new life."""
-    supervisor.signal(MOSQUITTO, signal.SIGHUP)
+    watch.forget()
     supervisor.again(SERVE)
 
 
@@ -213,13 +213,20 @@ def _open_more_files() -> None:
 
 
 class _Watch:
-    """Has mosquitto read its files again when one has changed."""
+    """Has mosquitto read its files again when one has changed.
+
+    It alone, and once a look: mosquitto forgets a signal that comes while it reads.
+    """
 
     def __init__(self, loop: Loop, supervisor: Supervisor, files: Files) -> None:
         self._loop = loop
         self._supervisor = supervisor
         self._files = files
-        self._seen: Stamp = files.stamp()
+        self._seen: Stamp | None = files.stamp()
+
+    def forget(self) -> None:
+        """Have it read them at the next look, changed or not."""
+        self._seen = None
 
     def look(self) -> None:
         """Look now, and from now on."""

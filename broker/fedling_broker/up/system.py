@@ -127,4 +127,6 @@ Type=oneshot
 ExecStart=rm -f {files}/{changed}
 # Not its ExecReload, which is /bin/kill: a small system lacks that. One that was stopped stays so.
 ExecStart=-systemctl kill --kill-who=main -s HUP {mosquitto}
+# It forgets a signal that comes while it reads: what changes meanwhile waits for the next.
+ExecStart=-sleep 1
 """

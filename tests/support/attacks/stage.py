@@ -55,6 +55,7 @@ from tests.support.attacks.intruder import Intruder
 from tests.support.certificates import Pair
 from tests.support.device import STREAM, csv_lines, parse
 from tests.support.hand_aggregator import task_text
+from tests.support.reading import read_again
 from tests.support.waiting import until
 
 HOSTS = (x509.server_name(FLEET), "localhost", "127.0.0.1")
@@ -65,7 +66,6 @@ INSTEAD = {  # of a line that is left out, where nothing would be as safe
     "allow_anonymous false": "allow_anonymous true",
     "max_packet_size": "max_packet_size 268435455",
 }
-RELOADED = "Reloading config"  # in its log
 LIMITS = ("max_packet_size",)
 GOOD = Weather(mains=True, battery=90, temperature=40, network=True)
 STATE = "broker-state"
@@ -306,9 +306,7 @@ class Stage:
     def tell(self, revoked: Sequence[str], logins: Sequence[Login] = ()) -> None:
         """Change what the MQTT broker reads, and wait until it has read it."""
         self.files.tell(TOPICS, revoked, self.authority.list(), logins)
-        read = self.mosquitto.log.read_text().count(RELOADED)
-        self.mosquitto.reload()
-        self.run(lambda: self.mosquitto.log.read_text().count(RELOADED) > read)
+        read_again(self.mosquitto, self._turn)
 
     # --- the attacker ----------------------------------------------------------------------------
 

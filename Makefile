@@ -17,6 +17,9 @@ export PATH := $(PATH):/usr/sbin:/sbin
 # Two makes in one tree take turns when they install or build.
 LOCK   := $(if $(shell command -v flock),flock .make.lock)
 
+# The three distributions, which depend on each other in this order.
+PROJECTS := . ./broker ./firmware_sim
+
 C_SOURCES := $(wildcard native/src/*.c native/src/*/*.c)
 C_HEADERS := $(wildcard native/src/*.h native/src/*/*.h native/include/*.h)
 C_FILES   := $(shell find native firmware_sim tests bench examples -name '*.[ch]' ! -name '_core.c' 2>/dev/null)
@@ -46,13 +49,13 @@ test-long: build tools ## the matrix of builds, the fuzzers, 3,000 random schedu
 
 test-all: test test-long ## both
 
-# What runs on a device: the wheel, without numpy, with each set of packages that a device may have.
+# What runs on a device: its wheel, without numpy, with each set of packages that a device may have.
 # Debian's sets run all that concerns a device, those between them what touches CBOR and MQTT.
 SET     ?= debian12 debian13 cbor2-5.6.0+paho-mqtt-1.6.1 cbor2-5.7.0+paho-mqtt-2.1.0 cbor2-5.8.0+paho-mqtt-1.6.1
 test-packages: build tools .venv-packages/bin/pip ## what runs on a device, with Debian 12's and 13's packages and those between; SET=debian13
-	rm -rf dist/packages build/lib* build/bdist*
-	$(LOCK) $(BIN)/pip wheel --quiet --no-build-isolation --no-deps --wheel-dir dist/packages .
-	packaging/test-packages .venv-packages/bin "$$(echo dist/packages/*.whl)" $(JOBS) $(SET)
+	rm -rf dist/packages build/lib* build/bdist* broker/build
+	$(LOCK) $(BIN)/pip wheel --quiet --no-build-isolation --no-deps --wheel-dir dist/packages . ./broker
+	packaging/test-packages .venv-packages/bin dist/packages $(JOBS) $(SET)
 
 # What is missing is installed first: two installations at once would be in each other's way.
 check: ## formatters, linters, types, C warnings, sizes, architecture, documents, systemd units
@@ -89,21 +92,21 @@ format: build ## format Python and C, write the tables of docs/ anew
 
 clean: ## remove all that the other targets have made
 	rm -rf .venv .venv-packages build dist .make.lock .mypy_cache .pytest_cache .ruff_cache .hypothesis bench/results
-	rm -rf *.egg-info native/fedling_native/*.so examples/c/example
+	rm -rf *.egg-info */*.egg-info */build native/fedling_native/*.so examples/c/example
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- what the targets stand on ---------------------------------------------------------------
 
 # Two steps: who only wants the demo does not wait for what development needs.
-.venv/sim: pyproject.toml setup.py native/build_core.py
+.venv/sim: $(addsuffix /pyproject.toml,$(PROJECTS)) setup.py native/build_core.py
 	@$(NEED) compiler python
 	$(LOCK) sh -euc 'test -x $(BIN)/pip || "$(PYTHON)" -m venv .venv; \
 	    $(BIN)/pip install --quiet "setuptools>=77" "cffi>=1.15.1"; \
-	    $(BIN)/pip install --quiet --no-build-isolation --editable ".[sim]"'
+	    $(BIN)/pip install --quiet --no-build-isolation $(addprefix --editable ,$(PROJECTS))'
 	@touch $@
 
 .venv/dev: .venv/sim
-	$(LOCK) $(BIN)/pip install --quiet --no-build-isolation --editable ".[sim,dev]"
+	$(LOCK) $(BIN)/pip install --quiet --no-build-isolation --editable ".[dev]"
 	@touch $@
 
 # --force, since distutils does not see that a source was removed. The .so is replaced by unlink
@@ -156,4 +159,4 @@ check-house: build
 
 check-units: build
 	@$(NEED) systemd-analyze
-	packaging/systemd/check $(BIN)
+	packaging/check-units $(BIN)

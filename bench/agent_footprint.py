@@ -5,7 +5,7 @@
     rss_mb                  the same, as if no other process on the machine shared a page
     idle_ip_bytes_per_day   IPv4 bytes with headers, both ways, at the default keepalive, from the
                             end of one keepalive exchange to the end of the third after it
-    install_mb              what `pip install fedling[agent]` adds to a bare virtual environment
+    install_mb              what `pip install 'fedling[agent]'` adds to a bare virtual environment
 
 The bytes take 20 minutes at the default keepalive of 300 s. `--keepalive 20` looks quicker, and
 writes its figure under another name; so does `--plain`, without TLS.
@@ -26,6 +26,7 @@ from fedling_native import dense
 from tests.support.agent import Agent, rows
 from tests.support.aggregator import FakeAggregator, make_model
 from tests.support.certificates import Authority, mosquitto_settings, mqtt_keys
+from tests.support.distributions import build, copy_tree
 from tests.support.tools import own_network
 
 ROOT = Path(__file__).parent.parent
@@ -164,16 +165,13 @@ def maps_numpy(pid: int) -> bool:
 def install_bytes() -> int:
     """The wheel of this tree with its packages, installed for real."""
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
-        build = ["wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", name, str(ROOT)]
-        subprocess.run([*pip, *build], check=True)
-        wheel = next(folder.glob("fedling-*.whl"))
-        venv = folder / "venv"
+        venv = Path(name) / "venv"
+        wheel = build("wheel", copy_tree(Path(name) / "tree"), Path(name) / "wheel")
         subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
         before = tree_bytes(venv)
-        install = ["--python", str(venv / "bin/python"), "install", f"{wheel}[agent]"]
-        subprocess.run([*pip, *install], check=True)
+        # -I: with this tree on PYTHONPATH pip would find it installed already.
+        pip = [str(venv / "bin/python"), "-I", "-m", "pip", "--disable-pip-version-check"]
+        subprocess.run([*pip, "install", "--quiet", f"{wheel}[agent]"], check=True)
         return tree_bytes(venv) - before
 
 

@@ -24,6 +24,7 @@ from fedling_protocol.exits import Exit
 from fedling_protocol.wire.messages import EnrolReason, WaitReason
 from fedling_protocol.wire.topics import Topics
 from tests.support.attacks.every import ATTACKS
+from tests.support.distributions import FOLDERS, project
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -359,7 +360,7 @@ def test_exit_codes_are_documented() -> None:
 
 
 def test_units_do_not_restart_on_bad_configuration() -> None:
-    units = list((ROOT / "packaging" / "systemd").glob("*.service"))
+    units = list(ROOT.glob("*/systemd/*.service"))
     assert units
     for unit in units:
         assert (
@@ -372,9 +373,7 @@ def test_units_do_not_restart_on_bad_configuration() -> None:
 
 
 def test_changelog_names_the_version() -> None:
-    version = re.search(r'^version = "(.*)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
-    assert version
-    assert f"## {version[1]}" in (ROOT / "CHANGELOG.md").read_text()
+    assert f"## {project('fedling')['version']}" in (ROOT / "CHANGELOG.md").read_text()
 
 
 # --- what one copies -------------------------------------------------------------------------
@@ -419,13 +418,13 @@ def test_there_are_files_to_copy() -> None:
 
 
 def test_every_dependency_is_documented_with_its_bound() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = project["optional-dependencies"]
-    asked = [need for name in ("agent", "broker", "sim", "onnx") for need in extras[name]]
+    said = [project(name) for name in FOLDERS]
+    extras = [said[0]["optional-dependencies"]["agent"], said[1]["optional-dependencies"]["onnx"]]
+    asked = [need for needs in (*(x["dependencies"] for x in said), *extras) for need in needs]
     rows = (DOCS / "operations.md").read_text().splitlines()
     without = []
-    for need in [*project["dependencies"], *asked]:
+    for need in asked:
         name, bound = re.fullmatch(r"([\w-]+)(?:\[.*\])?(.*)", need).groups()  # type: ignore[union-attr]
-        if name != "fedling" and not any(f"`{name}`" in x and f"`{bound}`" in x for x in rows):
+        if name not in FOLDERS and not any(f"`{name}`" in x and f"`{bound}`" in x for x in rows):
             without.append(need)
     assert without == []

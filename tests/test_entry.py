@@ -4,16 +4,15 @@ import os
 import signal
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
 
 from fedling_protocol.command.entry import INTERRUPTED
 from fedling_protocol.exits import Exit
+from tests.support.distributions import FOLDERS, project
 
-PROJECT = Path(__file__).parents[1] / "pyproject.toml"
-SCRIPTS: dict[str, str] = tomllib.loads(PROJECT.read_text())["project"]["scripts"]
+SCRIPTS: dict[str, str] = {k: v for x in FOLDERS for k, v in project(x)["scripts"].items()}
 
 # Counts what is imported after the first module of a program, and is Ctrl-C at one of them.
 INTERRUPTER = """

@@ -111,7 +111,7 @@ def test_without_the_packages_the_error_says_what_to_install(
 ) -> None:
     watch("task", "add", "watch.toml")
     monkeypatch.setattr("fedling_broker.onnx.PACKAGES", ("onnx", "no_such_package"))
-    expected = "needs no_such_package: pip install 'fedling[onnx]'"
+    expected = "needs no_such_package: pip install 'fedling-broker[onnx]'"
     assert expected in watch("export", "watch", "--onnx", "x.onnx", code=Exit.FAILED)
     start = ("--start", "watch_new.onnx")
     assert expected in watch("task", "check", "watch.toml", *start, code=Exit.FAILED)

@@ -8,6 +8,7 @@ import pytest
 import fedling_native
 from fedling_native import Net, dense
 from tests.native.compiler import ROOT
+from tests.support.distributions import project
 from tests.support.tools import need
 
 FOLDER = ROOT / "examples/c"
@@ -78,7 +79,8 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 def test_example_computes_what_the_binding_does(printed: list[str]) -> None:
-    assert printed[0].startswith(f"fedling {version()}, {fedling_native.isa()}: ")
+    version = project("fedling")["version"]
+    assert printed[0].startswith(f"fedling {version}, {fedling_native.isa()}: ")
     assert printed[1:] == computed_here()
 
 
@@ -91,9 +93,3 @@ def test_example_learns(printed: list[str]) -> None:
 def test_document_shows_what_it_prints(printed: list[str]) -> None:
     text = (FOLDER / "README.md").read_text()
     assert "\n".join(printed[1:]) in text
-
-
-def version() -> str:
-    found = re.search(r'^version = "(.*)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
-    assert found
-    return found[1]

@@ -4,7 +4,12 @@ from pathlib import Path
 
 import pytest
 
-UNITS = sorted((Path(__file__).parent.parent.parent / "packaging/systemd").glob("*.service"))
+from fedling_agent import config as agent
+from fedling_broker import config as broker
+from fedling_protocol.disk.ownership import Unit
+from tests.support.distributions import ROOT
+
+UNITS = sorted(ROOT.glob("*/systemd/*.service"))
 
 
 def keys(unit: Path) -> dict[str, str]:
@@ -24,6 +29,17 @@ def test_unit_comes_back_after_every_end_but_a_wrong_configuration(unit: Path) -
 def test_unit_reloads_without_a_program_that_a_small_system_lacks(unit: Path) -> None:
     """/bin/kill is of procps; a shell's own is everywhere."""
     assert keys(unit)["ExecReload"] == "sh -c 'kill -HUP $MAINPID'"
+
+
+@pytest.mark.parametrize("ours", [agent.UNIT, broker.UNIT], ids=lambda ours: ours.user)
+def test_unit_runs_as_the_user_that_its_file_makes(ours: Unit) -> None:
+    """By systemd.make_user(), which is given the name; so the file has it, too."""
+    (file,) = ROOT.glob(f"*/systemd/{ours.user}.conf")
+    made = file.read_text().splitlines()[-1].split()
+    assert made[:3] == ["u", ours.user, "-"]
+    assert made[-1] == str(ours.state)
+    found = keys(file.parent / f"{ours.state.name}.service")
+    assert (found["User"], found["StateDirectory"]) == (ours.user, ours.state.name)
 
 
 def test_both_units_are_here() -> None:

@@ -6,12 +6,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.support.as_root import need_root
+from tests.support.distributions import build, copy_tree, project
 from tests.support.tools import absent, need
 from tests.support.waiting import until
 
@@ -20,8 +20,6 @@ DEBIAN = "bookworm"
 # No fsync for each file; nobody reads documents there.
 FAST = ["--dpkgopt=force-unsafe-io", "--dpkgopt=path-exclude=/usr/share/doc/*"]
 PACKAGES = "systemd,systemd-sysv,dbus,sudo,python3-venv,mosquitto"
-TREE = ["native", "protocol", "agent", "broker", "firmware_sim", "packaging"]
-FILES = ["pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE"]
 BOOT_S, COMMAND_S = 60.0, 180.0
 WHEELS, HOME = "wheels", "home/pi"
 PIP = f"[global]\nno-index = true\nfind-links = /{WHEELS}\ndisable-pip-version-check = true\n"
@@ -157,18 +155,13 @@ def _install(root: Path) -> None:
 
 
 def _make_wheels(folder: Path) -> None:
-    """This tree's wheel, and what it needs."""
-    copy = folder.parent / "tree"
-    ignore = shutil.ignore_patterns("*.so", "*.o", "__pycache__", "*.egg-info")
-    for name in TREE:
-        shutil.copytree(ROOT / name, copy / name, ignore=ignore)
-    for name in FILES:
-        shutil.copy(ROOT / name, copy)
-    build = [sys.executable, "-W", "ignore", "setup.py", "-q", "bdist_wheel", "-d", str(folder)]
-    subprocess.run(build, cwd=copy, check=True, capture_output=True)
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = project["optional-dependencies"]
-    needs = [*project["dependencies"], *extras["agent"], *extras["broker"]]
+    """This tree's wheels for device and server, and what they need."""
+    tree = copy_tree(folder.parent / "tree")
+    for source in (tree, tree / "broker"):
+        build("wheel", source, folder)
+    device, server = project("fedling"), project("fedling-broker")
+    extra = device["optional-dependencies"]["agent"]
+    needs = [*device["dependencies"], *extra, *server["dependencies"]]
     pip = [sys.executable, "-m", "pip", "-q", "download", "-d", str(folder)]
     python = ["--only-binary=:all:", "--python-version", "3.11"]
     wanted = [word for word in needs if not word.startswith("fedling")]

@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> Exit:
         raise BadInput(f"--name {args.name}: allowed: {LABELS}")
     _check_fleet(place, token)
     if place.is_units and not systemd.has_user(UNIT.user):
-        systemd.make_users()
+        systemd.make_user(UNIT.user)
     with place.acting():
         me, own = _known(place)
     new = own is None or own.revoked or args.again or (place.state / keeping.FILE).exists()

@@ -83,7 +83,7 @@ def _steps(args: argparse.Namespace, places: Places) -> Iterator[Step]:
     yield Step(
         f"make user {AGGREGATOR_USER}",
         lambda: not places.real or systemd.has_user(AGGREGATOR_USER),
-        systemd.make_users,
+        lambda: systemd.make_user(AGGREGATOR_USER),
     )
     yield Step(f"write {toml}, keys and database", toml.exists, lambda: _init(args, places))
     yield Step(

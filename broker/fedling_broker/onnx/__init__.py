@@ -19,4 +19,4 @@ def require() -> None:
     """Look for the packages of the extra `onnx`. Raises OnnxError."""
     missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
-        raise OnnxError(f"needs {' and '.join(missing)}: pip install 'fedling[onnx]'")
+        raise OnnxError(f"needs {' and '.join(missing)}: pip install 'fedling-broker[onnx]'")

@@ -1,4 +1,4 @@
-"""What a command of root's has systemd do: make our users, enable and start our services."""
+"""What a command of root's has systemd do: make a user of ours, enable and start our services."""
 
 import pwd
 import subprocess
@@ -9,7 +9,7 @@ from fedling_protocol.exits import Exit, Failure
 
 BOOTED = Path("/run/systemd/system")  # sd_booted(3)
 SHARED = Path(sys.prefix)  # units and users come along with the package
-USERS, UNITS = SHARED / "lib/sysusers.d/fedling.conf", SHARED / "lib/systemd/system"
+USERS, UNITS = SHARED / "lib/sysusers.d", SHARED / "lib/systemd/system"
 
 
 def booted() -> bool:
@@ -26,9 +26,9 @@ def has_user(name: str) -> bool:
     return True
 
 
-def make_users() -> None:
-    """Make the users that our services run as; who is there stays. Raises Failure."""
-    call("systemd-sysusers", str(USERS))
+def make_user(name: str) -> None:
+    """Make the user that a service of ours runs as; who is there stays. Raises Failure."""
+    call("systemd-sysusers", str(USERS / f"{name}.conf"))
 
 
 def is_active(unit: str) -> bool:

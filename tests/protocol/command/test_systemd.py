@@ -41,10 +41,19 @@ def test_failure_has_what_systemd_said(called: Path) -> None:
         systemd.begin("absent.service")
 
 
+def test_user_is_made_from_the_file_that_came_along(
+    called: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (called.parent / "bin/systemctl").rename(called.parent / "bin/systemd-sysusers")
+    monkeypatch.setattr(systemd, "USERS", tmp_path)
+    systemd.make_user("fedling")
+    assert called.read_text().splitlines() == [f"{tmp_path}/fedling.conf"]
+
+
 def test_program_that_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(Failure, match="systemd-sysusers is not installed"):
-        systemd.make_users()
+        systemd.make_user("fedling")
 
 
 def test_runs_if_all_are_active_and_enabled(called: Path) -> None:

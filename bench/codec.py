@@ -2,29 +2,45 @@
 
 Gaussian values, 159,010 of them, at all bytes of a message; and the update of a net that learned
 the digits of scikit-learn for a few epochs. Speed is of one core, in bytes of float32 a second.
+Beside it, in turns, EDEN (Vargaftik et al., ICML 2022) at one bit a coordinate: in numpy, as quick
+as we could write it (eden), and with the operations of its authors' PyTorch code (eden_torch). Both
+pad the vector to a power of two, as it asks; rows of 2^18 values tell what that is of a ratio.
 QEMU counts the board's instructions; its message and estimate must be those of this machine.
 
     nmse_RATE, nmse_scalar_RATE     lost energy, in bytes for so many bits a value
     nmse_real_RATE, ..._scalar_...  the same of the trained net's update
     bytes_over_entropy_excess       bytes of a message over what its table says symbols cost
     encode_mb_s, decode_mb_s        of the scalar quantiser at 1 bit; trellis_... likewise
+    ratio_eden_encode, ..._decode   EDEN's median CPU time by the scalar quantiser's, 159,010 values
+    ratio_eden_torch_...            likewise of its authors' operations
+    ratio_trellis_eden_..., ratio_trellis_eden_torch_...  theirs by that of the trellis
     m4_instructions_per_parameter, m4_decode_instructions, m4_ram_bytes
 """
 
 from __future__ import annotations
 
+import os
+
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # before numpy is imported
+
+import importlib.util
 import re
+import statistics
+import sys
 import tempfile
 import time
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.report import Report
 from bench.support.datasets import digits
+from bench.support.eden import Eden, padded
+from bench.support.float_net import Float
 from fedling_broker.aggregation.initial import initial_state
 from fedling_native import Net, delta, dense, isa
 from fedling_native._core import ffi, lib
@@ -47,6 +63,7 @@ COUNT = 159_010  # parameters of 784-200-10
 RATES = (0.05, 0.1, 0.25, 0.5, 1, 2, 4)
 SEEDS = 8
 REPEATS = 15
+TURNS = 31
 BOARD_COUNT, BOARD_RATE = 8192, 1.03  # that all values are kept in a table of 1 bit
 STACK = 3072
 LAYERS = (dense(64, 256, relu=True), dense(256, 10))
@@ -104,14 +121,14 @@ class Code:
         return np.frombuffer(bytes(estimate), np.int32), spent
 
 
-QUANTISERS = {"": lib.FDL_TRELLIS, "scalar_": lib.FDL_SCALAR}
+QUANTISERS = {"": lib.FDL_TRELLIS, "scalar_": lib.FDL_SCALAR}  # by their part of a key
 
 
 def gaussian(seed: int, count: int = COUNT) -> Values:
     return np.rint(np.random.default_rng(seed).normal(0, 1000, count)).astype(np.int32)
 
 
-def lost(values: Values, estimate: Values) -> float:
+def lost(values: Values, estimate: Values | Float) -> float:
     x = values.astype(np.float64)
     return float(((x - estimate / 256) ** 2).sum() / (x**2).sum())
 
@@ -171,6 +188,95 @@ def measure_speed(report: Report) -> None:
         report.figure(f"{way}encode_mb_s", round(4 * COUNT / encode / 1e6))
         report.figure(f"{way}decode_mb_s", round(4 * COUNT / decode / 1e6))
     report.row(isa=isa())
+
+
+# --- EDEN -----------------------------------------------------------------------------------------
+
+
+class Scheme(Protocol):
+    """One bit a value of a vector, from float32 and back."""
+
+    name: str
+
+    def encode(self, values: Float) -> bytes: ...
+
+    def decode(self, message: bytes) -> Float: ...
+
+
+class Turn(NamedTuple):
+    """What a vector took there and back, in seconds of CPU, and what it lost."""
+
+    encode: float
+    decode: float
+    size: int
+    nmse: float
+
+
+def schemes(count: int) -> list[Scheme]:
+    """Both of EDEN; PyTorch may not be installed."""
+    found: list[Scheme] = [Eden(count)]
+    if importlib.util.find_spec("torch") is None:
+        print("SKIPPED: no PyTorch (extra `bench`); no ratio_eden_torch_", file=sys.stderr)
+        return found
+    from bench.support.eden_torch import EdenTorch
+
+    return [*found, EdenTorch(count)]
+
+
+def turn(scheme: Scheme, values: Values) -> Turn:
+    given = values.astype(np.float32)
+    begun = time.thread_time()
+    message = scheme.encode(given)
+    encoded = time.thread_time()
+    estimate = scheme.decode(message)
+    ended = time.thread_time()
+    loss = lost(values, 256 * estimate)
+    return Turn(encoded - begun, ended - encoded, len(message), loss)
+
+
+def own_turn(quantiser: int, values: Values) -> Turn:
+    code = Code.choose(quantiser, len(values), 1)
+    message, encode = code.encode(values)
+    estimate, decode = code.decode(message)
+    return Turn(encode, decode, len(message), lost(values, estimate))
+
+
+def beside_eden(values: Values, repeats: int) -> dict[str, Turn]:
+    """Each one's medians; they take turns, so that what else the machine does falls on all."""
+    others, found = schemes(len(values)), defaultdict[str, list[Turn]](list)
+    for _ in range(1 + repeats):
+        for word, quantiser in QUANTISERS.items():
+            found[word].append(own_turn(quantiser, values))
+        for scheme in others:
+            found[scheme.name].append(turn(scheme, values))
+    return {
+        name: Turn(*(statistics.median(column) for column in zip(*turns[1:], strict=True)))
+        for name, turns in found.items()
+    }
+
+
+def measure_eden(report: Report) -> None:
+    for count in (COUNT, padded(COUNT)):
+        medians = beside_eden(gaussian(1, count), TURNS)
+        for name, costs in medians.items():
+            report.row(
+                count=count, scheme=name or "trellis_", encode_mb_s=4 * count / costs.encode / 1e6,
+                decode_mb_s=4 * count / costs.decode / 1e6, bytes=costs.size, nmse=costs.nmse,
+            )  # fmt: skip
+        for key, ratio in ratios(medians).items():
+            if count == COUNT:
+                report.figure(key, round(ratio, 2))
+
+
+def ratios(medians: dict[str, Turn]) -> dict[str, float]:
+    """How many times as long EDEN takes."""
+    return {
+        f"ratio_{way}{name}_{what}": getattr(medians[name], what) / getattr(medians[own], what)
+        for own, way in {"scalar_": "", "": "trellis_"}.items()
+        for name in medians
+        if name not in QUANTISERS
+        for what in ("encode", "decode")
+    }
 
 
 # --- the board ------------------------------------------------------------------------------------
@@ -234,6 +340,7 @@ def main() -> None:
     measure_losses(report, "real_", [real_update()] * SEEDS)
     report.figure("bytes_over_entropy_excess", round(excess(), 5))
     measure_speed(report)
+    measure_eden(report)
     measure_board(report)
     report.finish()
 

@@ -123,7 +123,9 @@ def reasons_part(place: str) -> str:
     rows: tuple[Condition, ...] = getattr(importlib.import_module(module), name)
     text = "| code | condition | stops | means |\n|---|---|---|---|\n"
     for row in rows:
-        gates = (("training", row.trains), ("transfers", row.transfers))
+        gates = (
+            ("training", row.trains), ("transfers", row.transfers), ("taking part", row.sends),
+        )  # fmt: skip
         stops = [what for what, stopped in gates if stopped]
         text += f"| `{row.code}` | {row.name} | {', '.join(stops)} | {cell(row.meaning)} |\n"
     for code, meaning in words.MEANINGS.items():

@@ -16,12 +16,13 @@ from fedling_agent.conditions.condition import Code
 from fedling_agent.conditions.table import TABLE
 from fedling_agent.config import AgentConfig
 from fedling_agent.data.streams import Stream
+from fedling_agent.service.diary import MEANINGS
 from fedling_broker.config import BrokerFile
 from fedling_broker.mosquitto import access
 from fedling_broker.tasks.task_file import TaskFile
 from fedling_protocol import settings
 from fedling_protocol.exits import Exit
-from fedling_protocol.wire.messages import EnrolReason, WaitReason
+from fedling_protocol.wire.messages import EnrolReason, StateReason, WaitReason
 from fedling_protocol.wire.topics import Topics
 from tests.support.attacks.every import ATTACKS
 from tests.support.distributions import FOLDERS, project
@@ -347,7 +348,14 @@ def test_access_list_to_copy_is_the_one_that_we_write() -> None:
 def test_every_reason_is_documented() -> None:
     text = (DOCS / "reasons.md").read_text()
     documented = re.findall(r"^\| `([a-z -]+)` \|", text, re.MULTILINE)
-    assert documented == [*(row.code for row in TABLE), *Code, *WaitReason, *EnrolReason]
+    conditions = [*(row.code for row in TABLE), *Code]
+    assert documented == [*conditions, *MEANINGS, *WaitReason, *EnrolReason, *StateReason]
+
+
+def test_codes_of_what_was_done_mean_what_is_documented() -> None:
+    text = (DOCS / "reasons.md").read_text()
+    rows = dict(re.findall(r"^\| `([a-z-]+)` \| ([^|]*) \|$", text, re.MULTILINE))
+    assert {code: rows[code] for code in MEANINGS} == MEANINGS
 
 
 # --- exit codes ------------------------------------------------------------------------------

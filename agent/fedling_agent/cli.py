@@ -6,8 +6,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from fedling_agent.conditions.owner import LONGEST_S
 from fedling_protocol.command.main import run_verb
-from fedling_protocol.command.parser import Verbs, add_limit, new_parser, whole
+from fedling_protocol.command.parser import Verbs, add_limit, new_parser, seconds, whole
 
 NAME = "fedling-agent"
 
@@ -79,17 +80,57 @@ def _add_service(verbs: Verbs) -> None:
     )
     _add_log(run)
     verbs.add("status", "tell what the device does and, if it is nothing, why", json=True)
-    verbs.add(
-        "conditions",
-        "read power, heat and network now, and say what they allow",
-        "--json",
-        json=True,
-    )
+    _add_conditions(verbs)
     verbs.add(
         "check",
         "check configuration, identity, store, streams, the MQTT broker and the service",
         json=True,
     )
+
+
+def _add_conditions(verbs: Verbs) -> None:
+    conditions = verbs.add(
+        "conditions",
+        "read power, heat and network now, and say what they allow; or when and why it did not"
+        " train",
+        "--explain 24h",
+        json=True,
+    )
+    how = conditions.add_mutually_exclusive_group()
+    how.add_argument(
+        "--watch",
+        action="store_true",
+        help="read again every policy.check_s, until Ctrl-C; with --json a line each time",
+    )
+    how.add_argument(
+        "--explain",
+        type=seconds(1, LONGEST_S),
+        metavar="TIME",
+        help="list what was done about training in the last TIME of running (90s, 30m, 24h, 7d),"
+        " and why nothing was",
+    )
+    pause = verbs.add(
+        "pause",
+        "take part in no round: train and send nothing until `resume`, or for a time; models still"
+        " come, and predictions and ingest go on",
+        '2h --reason "guests are here"',
+        json=True,
+    )
+    pause.add_argument(
+        "lasts",
+        nargs="?",
+        type=seconds(1, LONGEST_S),
+        metavar="TIME",
+        help="how long, of the time that the device runs: 90s, 30m, 2h, 7d (default: until"
+        " `fedling-agent resume`)",
+    )
+    pause.add_argument(
+        "--reason",
+        default="",
+        metavar="TEXT",
+        help="words that `status` shows; they stay on this device",
+    )
+    verbs.add("resume", "take part again, as conditions allow", run="pause.resume", json=True)
 
 
 def _add_enroll(verbs: Verbs) -> None:

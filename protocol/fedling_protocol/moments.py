@@ -16,5 +16,11 @@ def day(unix_s: float) -> str:
     return _here(unix_s).strftime("%Y-%m-%d")
 
 
+def hour(unix_s: float, now_s: float) -> str:
+    """Write a time that is near: 14:05; of another day than now 2026-03-01 14:05."""
+    form = "%H:%M" if day(unix_s) == day(now_s) else "%Y-%m-%d %H:%M"
+    return _here(unix_s).strftime(form)
+
+
 def _here(unix_s: float) -> datetime:
     return datetime.fromtimestamp(unix_s, UTC).astimezone()

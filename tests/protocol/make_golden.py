@@ -287,7 +287,9 @@ def from_device() -> dict[str, Json]:
     unchanged_fields = {**update_fields, "codec": "coded", "vector": "", "saturated": 0}
     statistics: Value = {**update, 5: "sums", 6: SUMS, 7: 0}
     statistics_fields = {**update_fields, "codec": "sums", "vector": SUMS.hex(), "saturated": 0}
-    state_fields: Json = {"code": "waiting", "version": 40}
+    state_fields: Json = {"code": "waiting", "version": 40, "why_not": ""}
+    paused: Value = {0: 1, 1: "idle", 2: 40, 3: "paused"}
+    paused_fields: Json = {"code": "idle", "version": 40, "why_not": "paused"}
     return {
         "join": join(None, None),
         "join-have": join(HAVE, None),
@@ -308,6 +310,7 @@ def from_device() -> dict[str, Json]:
             DEVICE_KEY, f"watch/up/{DEVICE}/{PLAN_ID.hex()}/0", statistics, statistics_fields
         ),
         "state": message(DEVICE_KEY, f"state/{DEVICE}", {0: 1, 1: "waiting", 2: 40}, state_fields),
+        "state-paused": message(DEVICE_KEY, f"state/{DEVICE}", paused, paused_fields),
     }
 
 

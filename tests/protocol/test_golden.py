@@ -94,7 +94,7 @@ def test_trust_opens(name: str) -> None:
 COMPLETE = (
     "certificate-revoked", "certificate-named", "roots", "enrol", "enrolled",
     "plan-life", "rest-life", "model-drawn", "join-uncertified", "join-have",
-    "ticket-epoch", "update-tested", "receipt-epoch", "state", "tasks",
+    "ticket-epoch", "update-tested", "receipt-epoch", "state-paused", "tasks",
 )  # fmt: skip
 EDGES = (
     *(-129, -128, -25, -24, -1, 0, 1, 2, 7, 8, 64, 65, 100, 101, 127, 128, 256, 257, 900, 901),

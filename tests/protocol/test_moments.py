@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fedling_protocol.moments import day, moment
+from fedling_protocol.moments import day, hour, moment
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("native", "protocol", "agent", "broker", "firmware_sim")
@@ -29,6 +29,8 @@ def in_india(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_moment_is_the_one_of_the_clock_on_the_wall() -> None:
     try:
         assert moment(1_772_373_909.9) == "2026-03-01 19:35:09"
+        assert hour(1_772_373_909.9, 1_772_389_799) == "19:35"
+        assert hour(1_772_389_800, 1_772_389_799) == "2026-03-02 00:00"
         assert (day(1_772_389_799), day(1_772_389_800)) == ("2026-03-01", "2026-03-02")
     finally:
         time.tzset()

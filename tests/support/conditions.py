@@ -52,6 +52,7 @@ def signal(value: Value | None, source: str, lack: Lack = Lack.ABSENT, detail: s
 
 def readings(
     *,
+    pause: bool | Signal | None = False,
     mains: bool | Signal | None = False,
     battery: int | Signal | None = 80,
     temperature: float | Signal | None = 40.0,
@@ -62,6 +63,7 @@ def readings(
 ) -> Readings:
     """All good, on battery; None: there is no such hardware."""
     given = {
+        "pause": pause,
         "mains": mains,
         "battery": battery,
         "temperature": temperature,

@@ -46,7 +46,7 @@ REST = Rest(2, b"model 2", SPEC, 1000, 60)
 RETRY = 30_000
 SEEN = PlanSeen(PLAN, finished=False, held=True)
 ENTRY = Spooled(b"plan 1", b"update 1")
-ALL = Allowed(True, True, True)
+ALL = Allowed(True, True, True, True)
 
 
 class Device:

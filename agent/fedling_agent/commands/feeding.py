@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Protocol
 
+from fedling_agent.commands import uptime
 from fedling_agent.commands.installation import Installation
 from fedling_agent.commands.interrupts import Interrupts
 from fedling_agent.commands.source import Source
@@ -155,7 +156,7 @@ class _Alone:
 
     def feed(self, before: int, lines: list[str]) -> Json:
         store = self._store or self._open()
-        now_ms, up_ms = int(time.time() * 1000), _up_ms()
+        now_ms, up_ms = int(time.time() * 1000), uptime.up_ms()
         try:
             return told(self._ingest.feed(store, lines, now_ms, up_ms, before))
         finally:
@@ -179,10 +180,6 @@ class _Alone:
             self._held = held.pop_all()
         self._since = time.monotonic()
         return self._store
-
-
-def _up_ms() -> int:
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
 
 
 def pieces_of(source: Source, interrupts: Interrupts) -> Iterator[list[str]]:

@@ -6,14 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from fedling_agent.commands import installation
+from fedling_agent.commands import installation, stored
 from fedling_agent.commands.installation import Installation
 from fedling_agent.service import operations
 from fedling_agent.service.control import Json
-from fedling_agent.store.database import PROGRAM
 from fedling_agent.store.store import Store
 from fedling_protocol.command import output
-from fedling_protocol.disk import lock
 from fedling_protocol.disk.errors import BadInput
 from fedling_protocol.exits import Exit
 from fedling_protocol.moments import moment
@@ -54,7 +52,7 @@ def relabel(args: argparse.Namespace) -> Exit:
         with service:
             service.ask({"do": "relabel"} | request)
     else:
-        with _alone(where) as store:
+        with stored.alone(where) as store:
             operations.relabel(
                 store, args.stream, args.recording, args.first, args.last, args.label
             )
@@ -77,7 +75,7 @@ def forget(args: argparse.Namespace) -> Exit:
                 "forgotten"
             ]
     else:
-        with _alone(where) as store:
+        with stored.alone(where) as store:
             now_ms = int(time.time() * 1000)
             count = len(operations.forget(store, args.stream, names, now_ms).evicted)
     if not count:
@@ -105,16 +103,6 @@ def _pages(where: Installation, stream: str | None) -> Iterator[Page]:
         yield lambda below: operations.listing(store, stream, below)
     finally:
         store.close()
-
-
-@contextmanager
-def _alone(where: Installation) -> Iterator[Store]:
-    with lock.exclusive(where.state, PROGRAM):
-        store = Store(where.state, where.needed_config().bounds)
-        try:
-            yield store
-        finally:
-            store.close()
 
 
 def _read(page: Page, most: int | None) -> list[dict[str, Any]]:

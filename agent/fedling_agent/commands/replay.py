@@ -2,8 +2,7 @@
 
 import argparse
 
-from fedling_agent.commands import installation
-from fedling_agent.store import identity
+from fedling_agent.commands import installation, stored
 from fedling_agent.store.identity import Identity
 from fedling_agent.store.plans import PlanRecord
 from fedling_agent.store.store import Store
@@ -15,9 +14,7 @@ from fedling_protocol.exits import Exit
 
 def run(args: argparse.Namespace) -> Exit:
     where = installation.find(args)
-    me = identity.load(where.kept())
-    if me is None:
-        raise Missing(f"{where.state}: no device yet; make one with: fedling-agent init")
+    me = stored.device(where)
     store = Store(where.state, read_only=True)
     try:
         if args.plan is None:

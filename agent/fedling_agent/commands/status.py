@@ -4,12 +4,13 @@ import argparse
 import time
 from typing import Any
 
-from fedling_agent.commands import installation, labels
+from fedling_agent.commands import installation, labels, stored
 from fedling_agent.commands.installation import Installation
+from fedling_agent.conditions import words as sentences
+from fedling_agent.conditions.table import paused
 from fedling_agent.service import report
 from fedling_agent.service.books import day_of
 from fedling_agent.service.control import Json
-from fedling_agent.store import identity
 from fedling_agent.store.recordings import Bounds
 from fedling_agent.store.store import Store
 from fedling_protocol.command import output
@@ -42,9 +43,7 @@ def read(where: Installation) -> Facts:
     if service is not None:
         with service:
             return service.ask({"do": "status"}) | {"source": "service"}
-    me = identity.load(where.state)
-    if me is None:
-        raise Missing(f"{where.state}: no device yet; make one with: fedling-agent init")
+    me = stored.device(where)
     facts: Json = {"doing": "the service does not run", "source": "store"}
     try:
         bounds = Bounds() if where.config is None else where.config.bounds
@@ -52,6 +51,10 @@ def read(where: Installation) -> Facts:
     except Missing:  # made by init, never run
         return facts | {"device": me.device, "key": me.key.public.hex(), "enrol": me.add_command}
     try:
+        owner = stored.owner_of(store)
+        if (why := paused(owner)) is not None:
+            facts["doing"] = f"{facts['doing']}; {sentences.sentence(why)}"
+        facts["pause"] = report.of_pause(owner)
         return report.of_store(store, me, day_of(time.time())) | facts
     finally:
         store.close()

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from pathlib import Path
 
+from fedling_agent.conditions.owner import Owner
 from fedling_agent.conditions.used import Used
 from fedling_protocol.net.way import Way
 from fedling_protocol.wire.messages import Conditions
@@ -30,6 +31,7 @@ class Roots:
     supplies: str = ""  # policy.supplies: a folder of more power supplies; empty: none
     way: Way | None = None  # to the MQTT broker; None: none is configured
     used: Used | None = None  # of the day; None: outside of the service
+    owner: Owner | None = None  # what was typed; None: nobody knows it here
 
 
 class Lack(Enum):
@@ -103,6 +105,7 @@ class Asker(StrEnum):
 
     POLICY = "policy"
     TASK = "task"
+    OWNER = "owner"  # by a command
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +127,7 @@ class Reason:
 class Limit:
     """The limit that one condition has to keep, and whose it is."""
 
-    value: Value  # False: nothing
+    value: Value
     resume: Value  # after it was passed
     asker: Asker
 
@@ -163,6 +166,11 @@ class Bound:
     resume_help: str
 
 
+@dataclass(frozen=True, slots=True)
+class Unless:
+    """A limit without a key: work is allowed unless the value is true."""
+
+
 def _never(_readings: Readings) -> bool:
     return False
 
@@ -180,7 +188,7 @@ class Condition:
     read: Callable[[Roots], Signal]
     trains: bool  # whether it gates training
     transfers: bool  # whether it gates models and updates on their way
-    limit: Switch | Bound
+    limit: Switch | Bound | Unless
     code: str  # of the reason when the limit is passed
     word: str  # the same for counting: no numbers
     meaning: str  # the same for the documentation
@@ -189,10 +197,20 @@ class Condition:
     exempt: Callable[[Readings], bool] = field(default=_never)  # while the limit does not matter
     when_absent: Callable[[Readings], Reason | None] = field(default=_fine)
     harmless: tuple[Lack, ...] = (Lack.ABSENT,)  # lacks that are as good as no such hardware
+    sends: bool = False  # whether it gates taking part: updates and questions, while models come
 
     @property
     def direction(self) -> Direction:
-        return Direction.AT_LEAST if isinstance(self.limit, Switch) else self.limit.direction
+        match self.limit:
+            case Switch():
+                return Direction.AT_LEAST
+            case Unless():
+                return Direction.AT_MOST
+        return self.limit.direction
+
+    def is_off(self, limit: Value) -> bool:
+        """Whether this limit asks for nothing."""
+        return isinstance(self.limit, Switch) and limit is False
 
     def keeps(self, value: Value, limit: Value) -> bool:
         """Whether the value is on the allowed side."""

@@ -36,6 +36,7 @@ class Allowance:
 
     train_reasons: tuple[Reason, ...] = ()
     transfer_reasons: tuple[Reason, ...] = ()
+    send_reasons: tuple[Reason, ...] = ()  # those of transfers among them
     next_check_s: float = 0.0
 
     @property
@@ -47,9 +48,13 @@ class Allowance:
         return not self.transfer_reasons
 
     @property
+    def send(self) -> bool:
+        return not self.send_reasons
+
+    @property
     def reasons(self) -> tuple[Reason, ...]:
         """Why not, whatever is not allowed; each reason once."""
-        return tuple(dict.fromkeys(self.train_reasons + self.transfer_reasons))
+        return tuple(dict.fromkeys(self.train_reasons + self.send_reasons))
 
     @property
     def sentence(self) -> str:
@@ -75,6 +80,7 @@ def decide(
     allowance = Allowance(
         _reasons(policy, [v for v in found if v.condition.trains]),
         _reasons(policy, [v for v in found if v.condition.transfers]),
+        _reasons(policy, [v for v in found if v.condition.transfers or v.condition.sends]),
         min([policy.check_s, *waits]),
     )
     return allowance, Memory({v.condition.name: v.past for v in found})
@@ -118,7 +124,7 @@ def _judge(
 def _reason(row: Condition, limit: Limit, readings: Readings, passed: bool) -> Reason | None:
     """Why this reading says no; None if it does not."""
     signal = readings.signals[row.name]
-    if limit.value is False or row.exempt(readings):
+    if row.is_off(limit.value) or row.exempt(readings):
         return None
     if signal.value is None:
         return row.when_absent(readings) if signal.lack in row.harmless else row.lacking(signal)

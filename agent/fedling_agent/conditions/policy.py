@@ -11,6 +11,7 @@ from fedling_agent.conditions.condition import (
     Direction,
     Limit,
     Switch,
+    Unless,
     Value,
 )
 from fedling_agent.conditions.table import TABLE
@@ -23,6 +24,8 @@ P = TypeVar("P", bound="Policy")
 def _keys(row: Condition) -> Iterator[tuple[str, type, Any]]:
     """List name, type and meaning of each key of [policy] that a row has."""
     limit = row.limit
+    if isinstance(limit, Unless):
+        return
     if isinstance(limit, Switch):
         yield row.name, bool, setting(limit.default, help=limit.help)
         return
@@ -105,6 +108,8 @@ class Policy:
 
     def own(self, row: Condition) -> Limit:
         """What the owner asks of a condition."""
+        if isinstance(row.limit, Unless):
+            return Limit(False, False, Asker.OWNER)
         value: Value = getattr(self, row.name)
         resumes = isinstance(row.limit, Bound) and row.limit.resume_help
         resume: Value = getattr(self, _resume(row)) if resumes else value
@@ -116,7 +121,7 @@ class Policy:
         asked = row.asks(task) if row.asks and task else own.value
         if row.keeps(own.value, asked):
             return own
-        if isinstance(row.limit, Switch):
+        if not isinstance(row.limit, Bound):
             return Limit(asked, asked, Asker.TASK)
         resume = asked + (own.resume - own.value)
         return Limit(asked, min(max(resume, row.limit.low), row.limit.high), Asker.TASK)

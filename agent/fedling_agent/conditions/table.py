@@ -4,16 +4,53 @@
 rows. A task may ask for it once wire.messages.Conditions has a field of that name.
 """
 
-from fedling_agent.conditions import budget, heat, network, power, words
+from fedling_agent.conditions import budget, heat, network, pause, power, words
 from fedling_agent.conditions.condition import (
+    Asker,
     Bound,
     Condition,
     Direction,
     Lack,
     Readings,
     Reason,
+    Roots,
     Switch,
+    Unless,
 )
+from fedling_agent.conditions.owner import Owner
+
+# --- the owner's word ------------------------------------------------------------------------
+
+
+def _say_pause(reason: Reason) -> str:
+    return f"{pause.WORDS} {reason.detail}"
+
+
+PAUSE = Condition(
+    name="pause",
+    unit="",
+    read=pause.read,
+    trains=True,
+    transfers=False,
+    sends=True,
+    limit=Unless(),
+    code="paused-by-owner",
+    word="paused by its owner",
+    meaning="`fedling-agent pause` was typed; neither is its time over, nor was `resume` typed",
+    say=_say_pause,
+)
+
+
+def paused(owner: Owner) -> Reason | None:
+    """Why a device does nothing that its owner has paused; None: nobody has."""
+    signal = pause.read(Roots(owner=owner))
+    if not signal.value:
+        return None
+    return Reason(
+        PAUSE, PAUSE.code, True, False, asker=Asker.OWNER, source=signal.source,
+        detail=signal.detail,
+    )  # fmt: skip
+
 
 # --- power: a battery matters on battery only ------------------------------------------------
 
@@ -173,4 +210,6 @@ TRAFFIC = Condition(
     say=_say_used,
 )
 
-TABLE: tuple[Condition, ...] = (MAINS, BATTERY, TEMPERATURE, NETWORK, WORK, TRAFFIC)
+TABLE: tuple[Condition, ...] = (
+    PAUSE, MAINS, BATTERY, TEMPERATURE, NETWORK, WORK, TRAFFIC,
+)  # fmt: skip

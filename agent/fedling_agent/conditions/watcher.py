@@ -6,6 +6,7 @@ from functools import partial
 
 from fedling_agent.conditions import words
 from fedling_agent.conditions.condition import Condition, Lack, Readings, Roots, Signal
+from fedling_agent.conditions.owner import Owner
 from fedling_agent.conditions.used import Used
 from fedling_protocol.runtime.loop import Clock, Timer
 from fedling_protocol.runtime.worker import Worker, raise_
@@ -44,30 +45,46 @@ class _Reading:
     timer: Timer
     arrived: Arrived = field(default_factory=dict)  # the worker's thread adds, the loop looks
     late: bool = False
+    doubtful: bool = False
 
 
 class Watcher:
     """The readings of one device, for all its tasks. Give it a worker of its own.
 
     used: what the day has cost so far; whoever pays adds
+    owner: what was typed; whoever hears it sets it, and then doubts what was read
     At most one reading is under way, and one waits for it: who asks meanwhile shares that one.
     """
 
     def __init__(self, rows: Rows, roots: Roots, clock: Clock, worker: Worker) -> None:
         self._rows = tuple(rows)
         self.used = roots.used or Used()
-        self._roots = replace(roots, used=self.used)
+        self.owner = roots.owner or Owner(clock.now, clock.wall)
+        self._roots = replace(roots, used=self.used, owner=self.owner)
         self._clock = clock
         self._worker = worker
         self._reading: _Reading | None = None
         self._next: list[Then] = []
         unread = {row.name: Signal(None, "", Lack.SILENT, "not read yet") for row in rows}
         self.latest = Readings(unread, float("-inf"))
+        self._doubtful = False
 
     @property
     def fresh(self) -> bool:
         """Whether a decision may depend on `latest`."""
-        return self._clock.now() < self.latest.good_until
+        return not self._doubtful and self._clock.now() < self.latest.good_until
+
+    def doubt(self) -> None:
+        """What was read up to now is no longer so: it is read again before anything is decided.
+
+        Who waits for a reading that is under way is told the next one.
+        """
+        self._doubtful = True
+        if self._reading is not None:
+            self._reading.doubtful = True
+            self._reading.arrived = {}  # of no use, if it hangs
+            self._next = self._reading.waiting + self._next
+            self._reading.waiting = []
 
     def refresh(self, then: Then) -> None:
         """Call `then` with a reading made from now on, from the loop and never within this call.
@@ -102,7 +119,7 @@ class Watcher:
         reading.timer.cancel()
         readings = Readings(signals, reading.at, self._clock.now() - reading.at)
         if readings.at >= self.latest.at:  # else it was late, and is not what it is like now
-            self.latest = readings
+            self.latest, self._doubtful = readings, reading.doubtful
         if self._next:
             waiting, self._next = self._next, []
             self._begin(waiting)

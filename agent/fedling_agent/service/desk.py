@@ -4,11 +4,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import cast
 
+from fedling_agent.conditions import words
 from fedling_agent.conditions.condition import Readings
 from fedling_agent.conditions.decision import Allowance
 from fedling_agent.conditions.gate import Gate
+from fedling_agent.conditions.table import paused
 from fedling_agent.data.recording import Changes
-from fedling_agent.service import operations, report
+from fedling_agent.service import explaining, operations, report
 from fedling_agent.service.books import day_of
 from fedling_agent.service.control import Answer, Json, Peer, RequestFailed
 from fedling_agent.service.operations import Ingest
@@ -17,6 +19,7 @@ from fedling_agent.service.service import Service
 from fedling_agent.session import events as ev
 from fedling_agent.store.inputs import Ingested
 from fedling_agent.store.plans import PlanRecord
+from fedling_agent.store.spells import Read
 from fedling_protocol.disk.errors import BadDatabase, BadInput, Busy, CannotWrite, Missing
 from fedling_protocol.exits import Exit
 from fedling_protocol.runtime import mishaps
@@ -46,6 +49,9 @@ class Desk:
         self._verbs: dict[str, Callable[[Json, Peer, Answer], None]] = {
             "status": self.status,
             "conditions": self.conditions,
+            "explain": self.explain,
+            "pause": self.pause,
+            "resume": self.resume,
             "ingest": self.ingest,
             "recordings": self.recordings,
             "relabel": self.relabel,
@@ -96,6 +102,7 @@ class Desk:
                 "connection": self._connection(),
                 "declined": service.runners.declined,
                 "counters": service.books.counters(),
+                "pause": report.of_pause(service.owner),
                 "budget": report.of_used(service.config.policy, service.used),
                 "disk": "ok" if service.stall is None else service.stall.reason,
                 "child": service.slot.pid,
@@ -123,6 +130,38 @@ class Desk:
             )
 
         self._gate.refresh(tell)
+
+    def explain(self, request: Json, _peer: Peer, answer: Answer) -> None:
+        """Tell what was done about training; it is read by the disk worker."""
+        service, span_s = self._service, _number(request, "span_s") or 0
+        up_ms, now_s = int(service.clock.now() * 1000), service.clock.wall()
+
+        def read() -> Read:
+            return service.store.spells.within(1000 * span_s, up_ms)
+
+        def tell(found: Read) -> None:
+            spells, diary = [*found.spells, *service.diary.pending(found.lived_ms)], service.diary
+            answer({"spells": explaining.explain(spells, found.lived_ms, now_s, diary.run)})
+
+        service.writer.do(read, tell, partial(self._refuse, answer))
+
+    def pause(self, request: Json, _peer: Peer, answer: Answer) -> None:
+        """Have the device take part in nothing, for a time or until it is resumed."""
+        service = self._service
+        lasts_s, reason = _number(request, "lasts_s"), _text(request, "reason") or ""
+        operations.check_pause(lasts_s, reason)
+        service.pausing.begin(
+            lasts_s,
+            reason,
+            lambda: answer({"pause": report.of_pause(service.owner)}),
+            partial(self._refuse, answer),
+        )
+
+    def resume(self, _request: Json, _peer: Peer, answer: Answer) -> None:
+        """Have the device take part again."""
+        self._service.pausing.end(
+            lambda was_paused: answer({"was_paused": was_paused}), partial(self._refuse, answer)
+        )
 
     def ingest(self, request: Json, peer: Peer, answer: Answer) -> None:
         """All requests of one connection are one input. Answered when it is on disk."""
@@ -255,6 +294,8 @@ class Desk:
         if service.stall is not None:
             wait = report.span(service.stall.retry_at - now)
             return f"{service.stall.reason}; tries again in {wait}"
+        if (why := paused(service.owner)) is not None:
+            return words.sentence(why)
         said = [
             f"{runner.task}: {report.sentence(runner, service.occupant(runner), now)}"
             for runner in service.runners

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
+from fedling_agent.conditions.owner import LONGEST_REASON, LONGEST_S
 from fedling_agent.data.holes import Holes
 from fedling_agent.data.recording import Changes
 from fedling_agent.data.streams import (
@@ -106,6 +107,17 @@ def told(done: Ingested) -> Json:
         "gone": done.gone,
         "replaced": done.replaced,
     }
+
+
+# --- the owner's pause ---
+
+
+def check_pause(lasts_s: int | None, reason: str) -> None:
+    """Raise BadInput unless this may be a pause."""
+    if lasts_s is not None and not 1 <= lasts_s <= LONGEST_S:
+        raise BadInput(f"a pause of {lasts_s} s: allowed: 1 to {LONGEST_S}")
+    if not reason.isprintable() or len(reason) > LONGEST_REASON:
+        raise BadInput(f"reason {reason!r}: allowed: {LONGEST_REASON} printable characters")
 
 
 # --- recordings ---

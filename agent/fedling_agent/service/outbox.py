@@ -94,16 +94,17 @@ class Outbox:
         data = self._seal(topic, ask)
         self._send(_Letter(Kind.ENROL, topic, len(data), None, meaning), lambda: data, lambda: None)
 
-    def state(self, code: StateCode, version: int, handed: Done) -> None:
+    def state(self, code: StateCode, version: int, why_not: str, handed: Done) -> None:
         """Tell the fleet what we do."""
-        will = self.will(code, version)
-        meaning = f"says: {code}, " + (f"model {version}" if version else "no model")
+        will = self.will(code, version, why_not)
+        model = f"model {version}" if version else "no model"
+        meaning = f"says: {', '.join(filter(None, (code, why_not, model)))}"
         self._send(self._of_will(will, meaning), lambda: will.payload, handed)
 
-    def will(self, code: StateCode, version: int) -> Will:
+    def will(self, code: StateCode, version: int, why_not: str = "") -> Will:
         """Seal a state that the MQTT broker is to tell for us, or that we say last."""
         topic = self._topics.of(Kind.STATE, self._identity.device)
-        return Will(topic, self._seal(topic, State(code, version)))
+        return Will(topic, self._seal(topic, State(code, version, why_not)))
 
     def record_will(self, will: Will) -> None:
         """Log what the MQTT broker has from us since it accepted our connection."""

@@ -6,6 +6,7 @@ from typing import Protocol
 from fedling_agent.conditions import words
 from fedling_agent.conditions.condition import Condition, Readings, Reason
 from fedling_agent.conditions.decision import Allowance
+from fedling_agent.conditions.owner import Owner
 from fedling_agent.conditions.policy import Policy
 from fedling_agent.conditions.table import TRAFFIC, WORK
 from fedling_agent.conditions.used import Used
@@ -236,8 +237,10 @@ def of_allowance(allowance: Allowance) -> Json:
     return {
         "train": allowance.train,
         "transfer": allowance.transfer,
+        "send": allowance.send,
         "why_not_train": [of_reason(r) for r in allowance.train_reasons],
         "why_not_transfer": [of_reason(r) for r in allowance.transfer_reasons],
+        "why_not_send": [of_reason(r) for r in allowance.send_reasons],
         "sentence": allowance.sentence,
     }
 
@@ -249,6 +252,16 @@ def of_used(policy: Policy, used: Used) -> Json:
         row.name: {"used": value, "limit": policy.own(row).value, "unit": row.unit}
         for row, value in given.items()
     }
+
+
+def of_pause(owner: Owner) -> Json | None:
+    """Tell of the owner's pause; None: there is none. until_s: Unix time, as its clock is now"""
+    pause = owner.pause
+    if pause is None:
+        return None
+    left_s = owner.left_s(pause)
+    until_s = None if left_s is None else round(owner.wall() + left_s)
+    return {"reason": pause.reason, "left_s": left_s, "until_s": until_s}
 
 
 # --- a task in the running service ---------------------------------------------------------------

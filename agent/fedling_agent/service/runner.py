@@ -50,7 +50,7 @@ class SessionRunner:
         )
         self._gate = Gate(parts.policy, parts.watcher, self._asked)
         self._waiting: deque[Told] = deque()  # for a reading that is good enough
-        self._allowed = ev.Allowed(False, False, False)  # the last that the session was given
+        self._allowed = ev.Allowed(*(4 * (False,)))  # the last that the session was given
         self._check: Timer | None = None
         self.allowance: Allowance | None = None
         self.looked_at = 0.0
@@ -166,7 +166,7 @@ class SessionRunner:
         # What has begun is frozen, whatever is stored now.
         begun = self.session.begun is not None
         enough = self._allowed.enough if begun else self._examples.enough
-        allowed = ev.Allowed(allowance.train, allowance.transfer, enough)
+        allowed = ev.Allowed(allowance.train, allowance.transfer, allowance.send, enough)
         if allowed != self._allowed:
             self._allowed = allowed
             self._conductor.give(allowed)

@@ -8,12 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from fedling_agent.conditions.table import TRAFFIC
+from fedling_agent.conditions import words
+from fedling_agent.conditions.table import TRAFFIC, paused
 from fedling_agent.conditions.watcher import Watcher
 from fedling_agent.config import AgentConfig
 from fedling_agent.data.streams import Stream
 from fedling_agent.service.books import Books
 from fedling_agent.service.calendar import Calendar
+from fedling_agent.service.diary import Diary, Now, course_of
 from fedling_agent.service.enrolment import Enrolment
 from fedling_agent.service.floor import Floor
 from fedling_agent.service.history import History
@@ -21,10 +23,11 @@ from fedling_agent.service.inbox import Inbox
 from fedling_agent.service.membership import Membership
 from fedling_agent.service.outbox import Outbox
 from fedling_agent.service.parts import Parts
+from fedling_agent.service.pausing import Pausing
 from fedling_agent.service.renewal import Hands, Renewal
 from fedling_agent.service.runner import SessionRunner
 from fedling_agent.service.runners import Runners
-from fedling_agent.service.teller import Teller
+from fedling_agent.service.teller import Current, Teller
 from fedling_agent.service.vouching import Vouching
 from fedling_agent.service.writer import Writer
 from fedling_agent.session import events as ev
@@ -58,6 +61,7 @@ from fedling_protocol.wire.messages import (
     Rest,
     Roots,
     StateCode,
+    StateReason,
     Tasks,
     Ticket,
 )
@@ -121,7 +125,7 @@ class Service:
             clock, full, self._forget, self._probe, self._go_on, "nothing is trained or sent"
         )
         self.writer = Writer(ports.disk, self.meet)
-        self.used = ports.watcher.used
+        self.used, self.owner = ports.watcher.used, ports.watcher.owner
         self.books = Books(clock, store.ledger, self.writer, self.used)
         self.history = History(store, self.writer)
         self.link = link = ports.make_link(identity.device, self)
@@ -137,8 +141,10 @@ class Service:
         )  # fmt: skip
         self.slot = Slot(clock, ports.make_process, Speed(config.training.duty), self.books.on_work)
         self.teller = Teller(clock, link, self.outbox, self.enrolment, self._current)
-        count, told = partial(self.books.count, "halts"), self.teller.changed
-        halts = Halts(clock, ports.draw, way_out, count, told, self._begin_again)
+        self.diary = Diary(clock, store.spells, self.writer, self._course)
+        self.pausing = Pausing(clock, store.pauses, self.writer, self.owner, self._on_pause)
+        count = partial(self.books.count, "halts")
+        halts = Halts(clock, ports.draw, way_out, count, self._changed, self._begin_again)
         self.runners = Runners(self._make_parts(ports), streams, halts)
         self.renewal = Renewal(self._make_hands(ports))
         self.membership = Membership(
@@ -182,7 +188,7 @@ class Service:
             ),
             dice=ports.dice,
             failed=self._on_task_failed,
-            changed=self.teller.changed,
+            changed=self._changed,
         )
 
     def _make_hands(self, ports: Ports) -> Hands:
@@ -211,9 +217,11 @@ class Service:
         self.vouching.load(self.identity.device)
         own = self.inbox.load()
         self.history.load()
+        self.pausing.load()
         if own is not None and self.store.vouched.certificate(own.id) is not None:
             self.membership.own(own)
         self._restore()
+        self.diary.load()
         self.link.start()
         self.clock.after(BOOKS_S, self._keep_books)
         self.clock.after(LOOK_S, self._look_again)
@@ -224,6 +232,8 @@ class Service:
             return
         self._stopping = True
         self.recovery.close()
+        self.diary.close()
+        self.pausing.close()
         self.runners.close()
         self.watcher.close()
         self.teller.close()
@@ -319,6 +329,7 @@ class Service:
         self.outbox.subscribe_all()
         self.runners.give_all(ev.Connected())
         self.teller.again()
+        self.diary.changed()
 
     def on_disconnected(self, reason: str, retry_s: float) -> None:
         where = self.config.mqtt.way_there
@@ -329,6 +340,7 @@ class Service:
         self.runners.give_all(ev.Disconnected())
         if self.link.revoked:
             self.membership.revoked()
+        self.diary.changed()
         self._close_books()
 
     def on_traffic(self, traffic: Traffic) -> None:
@@ -345,6 +357,7 @@ class Service:
             received = self.inbox.open(topic, payload, emptied)
             plan_id = self._plan_of(received)  # after a receipt nobody knows of it
             self._take(received, payload)
+            self.diary.changed()
             kind, plan_id = received.address.kind, plan_id or self._plan_of(received)
             self.books.on_received(kind, plan_id, topic, len(payload))
         except Refused as refused:
@@ -418,10 +431,35 @@ class Service:
 
     # --- what the fleet hears --------------------------------------------------------------------
 
-    def _current(self) -> tuple[StateCode, int]:
+    def _current(self) -> Current:
         codes = {state.code(runner.session) for runner in self.runners}
         code = next((code for code in BUSY if code in codes), StateCode.IDLE)
-        return code, self.runners.version
+        why_not = "" if self.owner.pause is None else StateReason.PAUSED.value
+        return code, self.runners.version, why_not
+
+    # --- what its owner hears --------------------------------------------------------------------
+
+    def _changed(self) -> None:
+        """Something may be otherwise now."""
+        self.teller.changed()
+        self.diary.changed()
+
+    def _course(self) -> Now:
+        hindrance = ""
+        if self.enrolment.revoked or not self.enrolment.enrolled:
+            hindrance = "not-a-member"
+        elif not self.link.connected:
+            hindrance = "not-connected"
+        return course_of(list(self.runners), paused(self.owner), hindrance)
+
+    def _on_pause(self) -> None:
+        """It was paused, or goes on: a training ends with its batch, as by any condition."""
+        why = paused(self.owner)
+        log.info("%s", words.sentence(why) if why else "its owner lets it take part")
+        self.watcher.doubt()
+        for runner in self.runners:
+            runner.look()
+        self._changed()
 
 
 def way_out(_task: str, _error: Exception) -> str:

@@ -10,7 +10,7 @@ from fedling_protocol.wire.messages import StateCode
 
 TELL_S = 5.0  # the fleet hears of a change after this, and not more often
 
-Current = tuple[StateCode, int]  # and the newest model's version, 0: none
+Current = tuple[StateCode, int, str]  # and the newest model's version, 0: none; a StateReason
 
 
 class Teller:

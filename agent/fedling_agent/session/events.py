@@ -39,13 +39,14 @@ class Disconnected:
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """What policy and conditions say now; given at start and whenever one of the three changes.
+    """What policy and conditions say now; given at start and whenever one of the four changes.
 
     The trainer's lease, not this event, keeps a running child from a batch too many.
     """
 
     train: bool
     transfer: bool  # large messages: models and updates, both ways
+    send: bool  # no more than transfer: updates, and questions that lead to them
     enough: bool  # at least min_examples of the last seen plan; asked before a plan is begun
 
 

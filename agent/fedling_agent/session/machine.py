@@ -103,7 +103,9 @@ def on_enrolled(s: Session, event: Enrolled, now: int, do: list[Action]) -> Sess
 
 
 def on_allowed(s: Session, event: Allowed, now: int, do: list[Action]) -> Session:
-    return s._replace(train=event.train, transfer=event.transfer, enough=event.enough)
+    return s._replace(
+        train=event.train, transfer=event.transfer, send=event.send, enough=event.enough
+    )
 
 
 # --- what a plan's topic says ----------------------------------------------------------------
@@ -240,7 +242,7 @@ def on_model_stored(s: Session, event: ModelStored, now: int, do: list[Action]) 
 
 def send_again(s: Session, plan_id: bytes, have: bytes, now: int, do: list[Action]) -> Session:
     """Send a spooled update, unless it was sent not long ago: then hold it."""
-    if not s.transfer:
+    if not s.send:
         return s._replace(phase=Idle())
     if s.sent and s.sent.update_hash == have and now < s.sent.again_ms:
         return s._replace(phase=Held(plan_id, s.sent.again_ms))
@@ -296,7 +298,7 @@ def on_update_spooled(s: Session, event: UpdateSpooled, now: int, do: list[Actio
     first = not s.spool
     spool = (*s.spool, Spooled(event.plan_id, event.update_hash))
     s = s._replace(phase=Idle(), begun=None, spool=spool)
-    if s.transfer and now < s.ticket_ms and first:
+    if s.send and now < s.ticket_ms and first:
         return send(s, event.plan_id, event.update_hash, now, do)
     return s
 
@@ -374,7 +376,7 @@ def settle(s: Session, now: int, do: list[Action]) -> Session:
 
 def settle_transfers(s: Session, now: int, do: list[Action]) -> Session:
     """Nothing large is sent or received while conditions for it fail."""
-    if isinstance(s.phase, Sending) and not s.phase.sent and not s.transfer:
+    if isinstance(s.phase, Sending) and not s.phase.sent and not s.send:
         s = uncounted(stop_sending(s, s.phase.plan_id, do), now)
     fetch = s.fetch
     if not fetch:
@@ -414,7 +416,7 @@ def begin(s: Session, now: int, do: list[Action]) -> Session:
 
 def ask(s: Session, now: int, do: list[Action]) -> Session:
     """Join: with the oldest spool entry if there is one, else for the open plan."""
-    if not (s.connected and s.transfer and s.ask_ms is None):
+    if not (s.connected and s.send and s.ask_ms is None):
         return s
     if s.spool:
         return join(s, s.spool[0].plan_id, s.spool[0].update_hash, now, do)

@@ -141,8 +141,9 @@ class Session(NamedTuple):
     begun: Plan | None = None  # frozen on disk; its training is not finished
     spool: tuple[Spooled, ...] = ()  # oldest first
     connected: bool = False
-    train: bool = False  # these three as in Allowed
+    train: bool = False  # these four as in Allowed
     transfer: bool = False
+    send: bool = False
     enough: bool = False
     tries: int = 0  # joins since the last answer that let us go on
     sent: Sent | None = None  # the update that was sent last

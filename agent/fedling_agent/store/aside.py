@@ -28,7 +28,7 @@ BESIDE = ("", "-wal", "-shm")  # a database and what SQLite keeps beside it
 SAVED = (
     *("streams", "recordings", "chunks", "spans", "stretches", "lived", "inputs", "marks"),
     *("seen", "in_force", "endings", "certificates", "counters", "traffic", "sent", "used"),
-    *("roots", "latest"),
+    *("roots", "latest", "pause", "spells"),
 )
 PARTS = ("chunks", "spans", "stretches")
 

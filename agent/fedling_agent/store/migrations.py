@@ -83,6 +83,22 @@ CREATE TABLE latest (            -- it is no earlier than this
 );
 """
 
+OWNER = """
+CREATE TABLE pause (             -- by the owner
+    only INTEGER PRIMARY KEY CHECK (only = 0),
+    until_ms INTEGER,            -- of the time that was lived; NULL: it has no end
+    reason TEXT NOT NULL
+);
+CREATE TABLE spells (            -- what held of training from when on
+    number INTEGER PRIMARY KEY,  -- they follow one another
+    run INTEGER NOT NULL,        -- of the service
+    lived_ms INTEGER NOT NULL,   -- when it began, of the time that was lived
+    wall_ms INTEGER NOT NULL,    -- the same by this device's clock
+    course TEXT NOT NULL,
+    why TEXT NOT NULL            -- JSON: codes with numbers
+);
+"""
+
 
 def to_2(connection: sqlite3.Connection) -> None:
     """A model's description is its task's, not a Rest message; two indexes for large stores."""

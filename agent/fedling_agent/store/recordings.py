@@ -11,6 +11,7 @@ from fedling_agent.data.streams import Row, RowError, Stream
 from fedling_agent.store import costs
 from fedling_agent.store.appending import Appender, group
 from fedling_agent.store.inputs import Ingested, Input, recall, remember
+from fedling_agent.store.lived import live
 from fedling_agent.store.open_recording import SAMPLES, OpenRecording, cut
 from fedling_agent.store.tally import Tally
 from fedling_protocol.disk.database import Database, one
@@ -98,7 +99,7 @@ class Recordings:
                 given.skip(rows)
                 return known
             _declare(connection, stream)
-            lived_ms = _live(connection, up_ms)
+            lived_ms = live(connection, up_ms)
             appender = Appender(
                 connection, stream, given, done, self.bounds.bytes, now_ms, lived_ms
             )
@@ -250,20 +251,6 @@ def _find(connection: sqlite3.Connection, tally: Tally, stream: str, name: str) 
     if found is None:
         raise Missing(f"stream {stream} has no recording {name}")
     return found
-
-
-def _live(connection: sqlite3.Connection, up_ms: int) -> int:
-    """Tell how long this device has run, in all: never more than has passed.
-
-    Of the time since boot what is new is added. After a reboot that is all of it, or, if this boot
-    is older than the last one had become, the difference: too little, never too much.
-    """
-    row = one(connection, "SELECT total_ms, up_ms FROM lived")
-    assert row is not None
-    total_ms, before_ms = row
-    total_ms += up_ms - before_ms if up_ms >= before_ms else up_ms
-    connection.execute("UPDATE lived SET total_ms = ?, up_ms = ?", (total_ms, up_ms))
-    return int(total_ms)
 
 
 def _declare(connection: sqlite3.Connection, stream: Stream) -> None:

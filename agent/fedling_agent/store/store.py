@@ -11,8 +11,10 @@ from fedling_agent.store.files import Files
 from fedling_agent.store.ledger import Ledger
 from fedling_agent.store.lives import Lives
 from fedling_agent.store.models import Models
+from fedling_agent.store.pauses import Pauses
 from fedling_agent.store.plans import Plans
 from fedling_agent.store.recordings import Bounds, Recordings
+from fedling_agent.store.spells import Spells
 from fedling_agent.store.spool import Spool
 from fedling_agent.store.vouched import Vouched
 from fedling_protocol.disk import durable, second_look
@@ -46,6 +48,8 @@ class Store:
         self.ledger = Ledger(self.database)
         self.lives = Lives(self.database)
         self.vouched = Vouched(self.database)
+        self.pauses = Pauses(self.database)
+        self.spells = Spells(self.database)
         if not read_only:
             self.files.make()
             self.models.clean()

@@ -162,8 +162,8 @@ def _said(device: Certified, states: dict[str, State] | None) -> dict[str, objec
         return {}
     state = states.get(device.id)
     if state is None:
-        return {"now": "never heard", "model": None}
-    return {"now": str(state.code), "model": state.version or None}
+        return {"now": "never heard", "why_not": "", "model": None}
+    return {"now": str(state.code), "why_not": state.why_not, "model": state.version or None}
 
 
 def pending(args: argparse.Namespace) -> Exit:

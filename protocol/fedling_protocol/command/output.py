@@ -31,6 +31,11 @@ def print_answer(words: str, facts: Mapping[str, object], *, as_json: bool) -> N
         print(words)
 
 
+def clear() -> None:
+    """Begin the screen anew if standard output is a terminal, else a paragraph."""
+    print("\033[H\033[J" if sys.stdout.isatty() else "", end="" if sys.stdout.isatty() else "\n")
+
+
 def print_pairs(pairs: Sequence[tuple[str, str]]) -> None:
     """Print names and what they are, aligned."""
     width = max((len(name) for name, _ in pairs), default=0)

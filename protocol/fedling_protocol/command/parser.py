@@ -14,6 +14,8 @@ SHOWN = 32  # characters of a wrong number
 LARGEST = 2**63 - 1  # that a database holds
 
 _Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_TIME = re.compile(r"([0-9]{1,9}) ?([smhd])").fullmatch
 _WHOLE = re.compile(r"[-+]?[0-9]{1,40}").fullmatch
 
 
@@ -26,6 +28,20 @@ def whole(low: int, high: int = LARGEST) -> Callable[[str], int]:
             return number
         allowed = f"{low} or more" if high == LARGEST else f"{low} to {high}"
         raise argparse.ArgumentTypeError(f"{text[:SHOWN]}: allowed: a whole number, {allowed}")
+
+    return read
+
+
+def seconds(low: int, high: int) -> Callable[[str], int]:
+    """Make the type of an argument that is a time: 90s, 30m, 2h, 7d. It gives seconds."""
+
+    def read(text: str) -> int:
+        found = _TIME(text)
+        number = int(found[1]) * UNITS_S[found[2]] if found else low - 1
+        if low <= number <= high:
+            return number
+        allowed = f"a time as 90s, 30m, 2h or 7d, at most {high // UNITS_S['d']}d"
+        raise argparse.ArgumentTypeError(f"{text[:SHOWN]}: allowed: {allowed}")
 
     return read
 

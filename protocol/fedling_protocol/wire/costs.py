@@ -274,4 +274,5 @@ FREE: Final[Mapping[str, str]] = {
     "Update.saturated": "shown",
     "State.code": "the aggregator does not read it",
     "State.version": "the aggregator does not read it",
+    "State.why_not": "the aggregator does not read it",
 }

@@ -80,6 +80,15 @@ class StateCode(StrEnum):
     SENDING = "sending"
 
 
+class StateReason(StrEnum):
+    """Why a device does not take part: the reasons of this version. Others are shown as they are.
+
+    What stops it for a while (power, heat) stays with the device.
+    """
+
+    PAUSED = "paused"  # by its owner
+
+
 @dataclass(frozen=True, slots=True)
 class Certificate:
     """The word of the root or of the authority that a key belongs to whom, or does no more."""
@@ -337,6 +346,7 @@ class State:
 
     code: StateCode
     version: int  # of the model it holds, 0: none
+    why_not: str = ""  # a StateReason, or one of a later version; empty: nothing is told
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,7 @@ OWNER = Text(names.OWNER)
 HOST = Text(names.HOST)
 CODEC = Word(Codec)
 REASON = Text(re.compile(f"[ -~]{{0,{limit.MAX_REASON}}}"))
+CODE_WORD = Text(re.compile("[a-z][a-z -]{0,31}"))
 PLAN_ID = Bytes(16, 16)
 NONCE = Bytes(8, 8)
 ENROL_NONCE = Bytes(16, 16)
@@ -237,7 +238,7 @@ RECEIPT = Record(
     },
     _VERSION,
 )
-STATE = Record(State, {1: Word(StateCode), 2: U32}, _VERSION)
+STATE = Record(State, {1: Word(StateCode), 2: U32, 3: Optional(CODE_WORD, absent="")}, _VERSION)
 ENROL = Record(
     Enrol,
     {

@@ -73,7 +73,7 @@ def test_age_is_time_that_the_device_ran_and_is_told(
     agent: Agent, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     up = [5.0]
-    monkeypatch.setattr("fedling_agent.commands.feeding._up_ms", lambda: int(up[0] * 1000))
+    monkeypatch.setattr("fedling_agent.commands.uptime.up_ms", lambda: int(up[0] * 1000))
     ingest(agent, "a")
     up[0] += 29 * DAY_S
     ingest(agent, "b")

@@ -32,7 +32,7 @@ def test_names_and_codes_are_unique() -> None:
 
 
 def test_every_row_gates_something() -> None:
-    assert all(row.trains or row.transfers for row in TABLE)
+    assert all(row.trains or row.transfers or row.sends for row in TABLE)
 
 
 # --- a row more ------------------------------------------------------------------------------
@@ -100,9 +100,9 @@ def test_new_row_is_among_the_conditions(
 ) -> None:
     where = installed(machine, policy(make=MoistPolicy), tmp_path)
     monkeypatch.setattr("fedling_agent.commands.installation.find", lambda _args: where)
-    conditions.run(argparse.Namespace(json=False))
+    conditions.run(argparse.Namespace(json=False, watch=False, explain=None))
     assert f"moisture      12 g/m3 ({machine.roots.sys}/moisture)" in capsys.readouterr().out
-    conditions.run(argparse.Namespace(json=True))
+    conditions.run(argparse.Namespace(json=True, watch=False, explain=None))
     facts = json.loads(capsys.readouterr().out)
     assert facts["signals"]["moisture"]["value"] == 12
     assert facts["own"]["why_not_train"][0]["code"] == "too-moist"

@@ -130,17 +130,48 @@ def test_reader_that_raises_is_a_sensor_without_an_answer() -> None:
     def fail(_roots: Roots) -> Signal:
         raise ZeroDivisionError("by zero")
 
-    signals = read([replace(MAINS, read=fail), *TABLE[1:]], Roots(Path("/absent")))
+    rows = [replace(row, read=fail) if row is MAINS else row for row in TABLE]
+    signals = read(rows, Roots(Path("/absent")))
     assert signals["mains"].lack is Lack.SILENT
     assert signals["mains"].detail == "ZeroDivisionError: by zero"
     assert signals["battery"].lack is Lack.ABSENT
 
 
-@given(st.lists(st.sampled_from(["ask", "run", "wait"]), max_size=40))
+def test_who_waits_for_a_reading_that_is_doubted_is_told_the_next() -> None:
+    bench = Bench()
+    bench.refresh()
+    bench.clock.move(0.05)
+    bench.watcher.doubt()
+    bench.worker.run()
+    assert bench.told == []
+    assert not bench.watcher.fresh
+    bench.worker.run()
+    assert [readings.at for readings in bench.told] == [100.05]
+    assert bench.watcher.fresh
+    bench.watcher.doubt()  # in the same instant
+    assert not bench.watcher.fresh
+    bench.refresh()
+    bench.worker.run()
+    assert bench.watcher.fresh
+
+
+def test_reading_that_hangs_and_is_doubted_has_told_nothing() -> None:
+    bench = Bench()
+    bench.refresh()
+    (reading,) = [bench.watcher._reading]
+    assert reading is not None
+    reading.arrived["mains"] = Signal(True, "/online")
+    bench.watcher.doubt()
+    bench.clock.move(SILENT_S)
+    assert [told.signals["mains"].lack for told in bench.told] == [Lack.SILENT]
+
+
+@given(st.lists(st.sampled_from(["ask", "run", "wait", "doubt"]), max_size=40))
 def test_every_asker_is_told_once_of_a_reading_begun_after_it_asked(steps: list[str]) -> None:
     bench = Bench()
     asked: list[float] = []
     told: list[tuple[float, Readings]] = []
+    doubted = 0.0
 
     def ask() -> None:
         moment = bench.clock.now()
@@ -152,9 +183,13 @@ def test_every_asker_is_told_once_of_a_reading_begun_after_it_asked(steps: list[
             ask()
         elif step == "run" and bench.worker.calls:
             bench.worker.run()
+        elif step == "doubt":
+            bench.watcher.doubt()
+            doubted = bench.clock.now()
         else:
             bench.clock.move(2)
         assert len(bench.worker.calls) <= 1
+        assert not bench.watcher.fresh or bench.watcher.latest.at >= doubted
     assert sorted(moment for moment, _ in told) == asked
     assert all(readings.at >= moment for moment, readings in told)
 

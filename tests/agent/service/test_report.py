@@ -19,7 +19,7 @@ from tests.support.aggregator import make_model, make_plan
 
 PLAN = make_plan(make_model((dense(4, 2),)), 3, min_examples=40)
 LOW = Reason(BATTERY, BATTERY.code, 34, 40, unit="%")
-NO = Allowance((LOW,), (LOW,), 720.0)
+NO = Allowance((LOW,), (LOW,), (LOW,), 720.0)
 YES = Allowance(next_check_s=60.0)
 FETCH = Fetch(1, b"h" * 32, 1000, None, Moment(0, 0, 1, True))
 SPOOLED = Spooled(b"p" * 16, b"u" * 32)

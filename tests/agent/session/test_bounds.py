@@ -100,7 +100,9 @@ def test_a_rest_of_no_seconds_is_looked_at_once_a_minute() -> None:
 @pytest.mark.parametrize("transfer", [False, True])
 def test_plans_are_not_asked_for_while_nothing_could_come_of_them(transfer: bool) -> None:
     device = Device()
-    device.give(ALL, Connected(), RestSeen(REST, held=True), Allowed(True, transfer, True))
+    device.give(
+        ALL, Connected(), RestSeen(REST, held=True), Allowed(True, transfer, transfer, True)
+    )
     assert (due(device.state) is not None) == transfer
     device.now += DAY_MS
     assert device.give(Tick()) == ([AskPlan()] if transfer else [])

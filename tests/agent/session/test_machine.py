@@ -50,20 +50,30 @@ def test_d1_missing_model_of_a_rest_is_fetched() -> None:
 
 def test_d1_model_is_fetched_even_if_conditions_for_training_fail() -> None:
     device = Device()
-    actions = device.give(Allowed(False, True, True), Connected(), replace(SEEN, held=False))
+    actions = device.give(Allowed(False, True, True, True), Connected(), replace(SEEN, held=False))
     assert actions == [FetchModel(1, b"model 1", 1000)]
+
+
+def test_d1_model_is_fetched_by_a_device_that_takes_no_part() -> None:
+    device = Device()
+    actions = device.give(Allowed(False, True, False, True), Connected(), replace(SEEN, held=False))
+    assert actions == [FetchModel(1, b"model 1", 1000)]
+    assert device.give(ModelStored(1, b"model 1")) == []
+    assert len(joins(device.give(ALL))) == 1
 
 
 def test_d1_no_model_is_fetched_while_transfers_are_forbidden() -> None:
     device = Device()
-    assert device.give(Allowed(True, False, True), Connected(), replace(SEEN, held=False)) == []
+    assert (
+        device.give(Allowed(True, False, False, True), Connected(), replace(SEEN, held=False)) == []
+    )
     assert FetchModel(1, b"model 1", 1000) in device.give(ALL)
 
 
 def test_d1_fetch_stops_when_transfers_are_forbidden() -> None:
     device = Device()
     device.give(ALL, Connected(), RestSeen(REST, held=False))
-    assert device.give(Allowed(True, False, True)) == [CancelFetch(2)]
+    assert device.give(Allowed(True, False, False, True)) == [CancelFetch(2)]
     assert device.give(ALL) == [FetchModel(2, b"model 2", 1000)]
 
 
@@ -83,7 +93,7 @@ def test_d1_older_model_does_not_replace_a_fetch() -> None:
 def test_d1_older_model_does_not_replace_a_fetch_that_could_not_begin() -> None:
     """Found by schedule 5798: the plan came after the rest that followed it."""
     device = Device()
-    device.give(Allowed(True, False, True), Connected(), RestSeen(REST, held=False))
+    device.give(Allowed(True, False, False, True), Connected(), RestSeen(REST, held=False))
     device.give(replace(SEEN, finished=True))
     assert device.give(ALL) == [FetchModel(2, b"model 2", 1000)]
 
@@ -127,7 +137,13 @@ def test_d2_open_plan_is_joined() -> None:
 
 
 @pytest.mark.parametrize(
-    "allowed", [Allowed(False, True, True), Allowed(True, False, True), Allowed(True, True, False)]
+    "allowed",
+    [
+        Allowed(False, True, True, True),
+        Allowed(True, False, False, True),
+        Allowed(True, True, False, True),
+        Allowed(True, True, True, False),
+    ],
 )
 def test_d2_conditions_fail(allowed: Allowed) -> None:
     device = Device()
@@ -155,12 +171,12 @@ def test_d3_spooled_update_is_asked_about() -> None:
 
 def test_d3_spooled_update_needs_no_conditions_for_training() -> None:
     device = Device(spool=(ENTRY,))
-    assert len(device.give(Allowed(False, True, False), Connected())) == 1
+    assert len(device.give(Allowed(False, True, True, False), Connected())) == 1
 
 
 def test_d3_nothing_is_asked_while_transfers_are_forbidden() -> None:
     device = Device(spool=(ENTRY,))
-    assert device.give(Allowed(True, False, True), Connected()) == []
+    assert device.give(Allowed(True, False, False, True), Connected()) == []
 
 
 def test_d3_plan_of_the_spooled_update_is_no_offer() -> None:
@@ -192,7 +208,9 @@ def test_d4_go_waits_for_the_model() -> None:
     assert device.give(ModelStored(1, b"model 1")) == [StartTraining(PLAN)]
 
 
-@pytest.mark.parametrize("allowed", [Allowed(False, True, True), Allowed(True, True, False)])
+@pytest.mark.parametrize(
+    "allowed", [Allowed(False, True, True, True), Allowed(True, True, True, False)]
+)
 def test_d4_go_waits_for_conditions(allowed: Allowed) -> None:
     device = joining()
     device.give(allowed)
@@ -231,7 +249,7 @@ def test_d5_go_publishes_the_spooled_update() -> None:
 
 def test_d5_go_is_not_used_when_transfers_are_forbidden_meanwhile() -> None:
     device = Device(spool=(ENTRY,))
-    device.give(ALL, Connected(), Allowed(True, False, True))
+    device.give(ALL, Connected(), Allowed(True, False, False, True))
     assert device.answer(Answer.GO, 600) == []
     assert len(joins(device.give(ALL))) == 1
 

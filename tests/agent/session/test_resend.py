@@ -66,7 +66,7 @@ class Drops:
         phase = self.device.state.phase
         if isinstance(phase, Sending) and not phase.sent:
             self.sends.pop()
-        self.give(Allowed(True, False, True))
+        self.give(Allowed(True, False, False, True))
         self.device.now += 1000
         self.give(ALL)
 

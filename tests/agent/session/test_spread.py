@@ -102,7 +102,7 @@ def test_what_a_device_was_told_last_counts() -> None:
 
 def test_forbidden_joins_wait_for_both() -> None:
     device = seeded(4)
-    device.give(Allowed(False, False, True), Connected(), SPREAD_SEEN)
+    device.give(Allowed(False, False, False, True), Connected(), SPREAD_SEEN)
     assert device.wait() == []
     assert due(device.state) is None
     assert len(joins(device.give(ALL))) == 1

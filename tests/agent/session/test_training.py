@@ -24,6 +24,7 @@ from fedling_agent.session.events import (
 )
 from fedling_agent.session.state import (
     Idle,
+    Joining,
     Paused,
     Sending,
     Spooled,
@@ -52,7 +53,7 @@ from tests.support.session import (
 
 def test_d8_training_pauses_and_goes_on() -> None:
     device = training()
-    assert device.give(Allowed(False, True, True)) == [PauseTraining(b"plan 1")]
+    assert device.give(Allowed(False, True, True, True)) == [PauseTraining(b"plan 1")]
     assert device.state.phase == Paused()
     assert device.give(ALL) == [StartTraining(PLAN)]
 
@@ -60,7 +61,7 @@ def test_d8_training_pauses_and_goes_on() -> None:
 def test_d8_no_action_is_repeated() -> None:
     device = training()
     assert device.give(ALL) == []
-    assert device.give(Allowed(False, True, True), Allowed(False, True, False)) == []
+    assert device.give(Allowed(False, True, True, True), Allowed(False, True, True, False)) == []
 
 
 def test_d8_same_plan_again_changes_nothing() -> None:
@@ -72,7 +73,7 @@ def test_d8_same_plan_again_changes_nothing() -> None:
 
 def test_d8_training_needs_neither_transfers_nor_more_examples() -> None:
     device = training()
-    assert device.give(Allowed(True, False, False)) == []
+    assert device.give(Allowed(True, False, False, False)) == []
 
 
 def test_d9_finished_update_is_sent_with_a_good_ticket() -> None:
@@ -104,7 +105,7 @@ def test_d9_finished_update_waits_for_a_connection() -> None:
 
 def test_d9_finished_update_waits_for_conditions() -> None:
     device = training()
-    device.give(Allowed(True, False, True))
+    device.give(Allowed(True, False, False, True))
     assert device.give(UpdateSpooled(b"plan 1", b"update 1")) == []
 
 
@@ -117,7 +118,7 @@ def test_d9_finished_update_waits_for_an_older_one() -> None:
 
 def test_d9_child_that_was_done_when_paused() -> None:
     device = training()
-    device.give(Allowed(False, True, True))
+    device.give(Allowed(False, True, True, True))
     actions = device.give(UpdateSpooled(b"plan 1", b"update 1"))
     assert actions == [SendUpdate(b"plan 1", b"update 1")]
 
@@ -131,14 +132,34 @@ def test_d10_plan_that_cannot_be_trained_is_given_up() -> None:
 
 def test_d11_sending_stops_when_transfers_are_forbidden() -> None:
     device = sending()
-    assert device.give(Allowed(True, False, True)) == [CancelUpdate(b"plan 1")]
+    assert device.give(Allowed(True, False, False, True)) == [CancelUpdate(b"plan 1")]
     assert len(joins(device.give(ALL))) == 1
+
+
+def test_d3_d9_d11_update_of_a_device_that_takes_no_part_waits() -> None:
+    nothing = Allowed(False, True, False, True)
+    device = training()
+    assert device.give(nothing) == [PauseTraining(b"plan 1")]
+    assert device.give(UpdateSpooled(b"plan 1", b"update 1")) == []
+    assert len(joins(device.give(ALL))) == 1
+    device = sending()
+    assert device.give(nothing) == [CancelUpdate(b"plan 1")]
+    device = joining_with_update()
+    device.give(nothing)
+    assert device.answer(Answer.GO, 600) == []
+
+
+def joining_with_update() -> Device:
+    device = Device(spool=(ENTRY,))
+    device.give(ALL, Connected())
+    assert isinstance(device.state.phase, Joining)
+    return device
 
 
 def test_d11_what_was_sent_is_not_stopped() -> None:
     device = sending()
     device.give(UpdateSent(b"plan 1"))
-    assert device.give(Allowed(True, False, True)) == []
+    assert device.give(Allowed(True, False, False, True)) == []
     assert isinstance(device.state.phase, Sending)
 
 
@@ -312,7 +333,7 @@ def test_d16_rest_from_before_the_offer_changes_nothing() -> None:
 
 def test_d16_ticket_is_not_good_for_another_plan() -> None:
     device = joining()
-    device.give(Allowed(False, True, True))
+    device.give(Allowed(False, True, True, True))
     device.answer(Answer.GO, 600)
     device.give(PlanSeen(NEXT, False, True))
     assert [j.plan_id for j in joins(device.give(ALL))] == [b"plan 2"]
@@ -347,7 +368,7 @@ def test_d18_training_goes_on_without_a_connection() -> None:
     device = training()
     assert device.give(Disconnected()) == []
     assert device.state.phase == Training()
-    assert device.give(Allowed(False, True, True)) == [PauseTraining(b"plan 1")]
+    assert device.give(Allowed(False, True, True, True)) == [PauseTraining(b"plan 1")]
     assert device.give(ALL) == [StartTraining(PLAN)]
 
 
@@ -361,7 +382,7 @@ def test_d18_join_waits_for_the_connection() -> None:
 
 def test_d19_plan_ends_the_rest() -> None:
     device = Device()
-    device.give(Allowed(False, True, True), Connected(), RestSeen(REST, held=True))
+    device.give(Allowed(False, True, True, True), Connected(), RestSeen(REST, held=True))
     device.give(PlanSeen(NEXT, False, True))
     assert due(device.state) is None
 

@@ -4,7 +4,7 @@ import argparse
 
 import pytest
 
-from fedling_protocol.command.parser import host, new_parser, whole
+from fedling_protocol.command.parser import host, new_parser, seconds, whole
 
 
 def common(parser: argparse.ArgumentParser) -> None:
@@ -71,6 +71,14 @@ def test_a_verb_must_follow(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("text", ["1_000", "\u0663", " 1", "", "1.0", "0x1", "9" * 5000])
+def test_seconds_takes_a_number_and_one_unit() -> None:
+    read = seconds(1, 7 * 86_400)
+    assert [read(one) for one in ("90s", "30m", "2 h", "7d")] == [90, 1800, 7200, 604_800]
+    for wrong in ("", "90", "s", "0s", "-1h", "8d", "1.5h", "2h30m", "1H", "9999999999s", "٣h"):
+        with pytest.raises(argparse.ArgumentTypeError, match="90s, 30m, 2h or 7d, at most 7d"):
+            read(wrong)
+
+
 def test_whole_takes_plain_digits_only(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match="a whole number"):
         whole(0)(text)

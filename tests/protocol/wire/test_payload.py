@@ -1,7 +1,7 @@
 """Messages and payloads: what fits no dataclass, what the fields must be together."""
 
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import cast
 
@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from fedling_native import Layer, Loss, average_pool, conv, dense, depthwise, max_pool, weights_size
 from fedling_protocol.wire.codecs import Codec
+from fedling_protocol.wire.fields import Integer, Record, Word
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.limits import (
     MAX_COHORT,
@@ -216,6 +217,28 @@ def test_fields_that_do_not_fit(bad: Message, monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(Refused) as caught:
         decode(kind_of(bad), data)
     assert caught.value.reason is Reason.SHAPE
+
+
+def test_word_of_a_later_version_is_no_fault_of_a_state() -> None:
+    data = cbor2.dumps({0: 1, 1: "idle", 2: 40, 3: "on holiday", 4: [1]}, canonical=True)
+    assert decode(Kind.STATE, data) == State(StateCode.IDLE, 40, "on holiday")
+    for bad in ("", "Paused", "x" * 33, "\x1b", 1):
+        with pytest.raises(Refused, match="key 3"):
+            decode(Kind.STATE, cbor2.dumps({0: 1, 1: "idle", 2: 40, 3: bad}, canonical=True))
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierState:
+    """As it was before devices told why they take no part."""
+
+    code: StateCode
+    version: int
+
+
+def test_reader_of_an_earlier_version_reads_a_paused_device() -> None:
+    record = Record(EarlierState, {1: Word(StateCode), 2: Integer(0, 2**32 - 1)}, {0: 1})
+    told = cbor2.loads(payload("state-paused"))
+    assert record.from_wire(told) == EarlierState(StateCode.IDLE, 40)
 
 
 @pytest.mark.parametrize("bad", ["", "Idle", 3, None, StateCode])

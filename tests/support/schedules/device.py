@@ -65,6 +65,7 @@ class Device(Node):
         self.train = world.random() < 0.95
         self.transfer = world.random() < 0.95
         self.enough = world.random() < 0.95
+        self.takes_part = True  # not paused by its owner
         # memory
         self.child = 0  # number of the child; 0: none runs
         self.ending = 0  # number of a child that ends after its batch
@@ -133,11 +134,18 @@ class Device(Node):
     def tell_conditions(self) -> None:
         """Conditions changed, or the process is new: then nothing forbidden may go on."""
         if self.up:
-            self.give(Allowed(self.train, self.transfer, self.enough))
+            train = self.train and self.takes_part
+            self.give(Allowed(train, self.transfer, self.may_send, self.enough))
         if self.up and not self.transfer:
-            must(not self.fetching and not self.moving, "a transfer goes on against conditions")
-        if self.up and not self.train:
+            must(not self.fetching, "a fetch goes on against conditions")
+        if self.up and not self.may_send:
+            must(not self.moving, "an update goes on against conditions")
+        if self.up and not (self.train and self.takes_part):
             must(not self.child, "training goes on against conditions")
+
+    @property
+    def may_send(self) -> bool:
+        return self.transfer and self.takes_part
 
     def enrol(self) -> None:
         if not self.certified:
@@ -185,7 +193,7 @@ class Device(Node):
 
     def send_join(self, action: SendJoin) -> None:
         world = self.world
-        must(self.connected and self.transfer, "a join against conditions")
+        must(self.connected and self.may_send, "a join against conditions")
         must(action.nonce not in self.joins, "a nonce comes twice")
         self.joins[action.nonce] = world.now
         world.faults.may_follow(self, 2 * world.slowest_ms)
@@ -222,7 +230,7 @@ class Device(Node):
 
     def send_update(self, action: SendUpdate) -> None:
         world = self.world
-        must(self.connected and self.transfer, "an update is sent against conditions")
+        must(self.connected and self.may_send, "an update is sent against conditions")
         must(Spooled(action.plan_id, action.update_hash) in self.spool, "sent, but not spooled")
         must(self.leave.get(action.plan_id, 0) > world.now, "sent without a good ticket")
         if world.faults.damages(self, action.plan_id):

@@ -144,7 +144,7 @@ class Faults:
     def conditions(self, device: Device) -> None:
         """They change, and mostly back again soon."""
         world = self.world
-        which = world.choose("train", "train", "transfer", "transfer", "enough")
+        which = world.choose("train", "train", "transfer", "transfer", "enough", "takes_part")
         self.flip(device, which)
         if world.random() < 0.8:
             world.after(world.between(1, 20 * world.slowest_ms), self.flip, device, which)
@@ -232,7 +232,7 @@ class Faults:
         """From here on the schedule must come to its end."""
         self.world.faulty = False
         for device in self.world.devices:
-            if not (device.train and device.transfer and device.enough):
-                device.train = device.transfer = device.enough = True
+            if not (device.train and device.transfer and device.enough and device.takes_part):
+                device.train = device.transfer = device.enough = device.takes_part = True
                 device.tell_conditions()
             device.enrol()

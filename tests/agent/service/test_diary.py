@@ -1,0 +1,194 @@
+"""What is written down of training: each change that lasts, and an entry in 300 s at most."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fedling_agent.conditions.condition import Code
+from fedling_agent.conditions.table import TABLE
+from fedling_agent.service.diary import LASTS_S, MEANINGS, REST_S, Diary, Now
+from fedling_agent.service.writer import Writer
+from fedling_agent.store.spells import Course, Spell
+from fedling_agent.store.store import Store
+from fedling_sim.world import Weather
+from tests.support.ports import HandClock, HandWorker
+from tests.support.service import GOOD, HandService
+
+LOW = Weather(mains=False, battery=20, temperature=40, network=True)
+DAY_S = 86_400
+
+
+class Told:
+    """A diary of what a test says."""
+
+    def __init__(self, directory: Path) -> None:
+        self.clock = HandClock()
+        self.store = Store(directory)
+        self.now: Now = (Course.NOTHING, ())
+        writer = Writer(HandWorker(self.clock), lambda error: None)
+        self.diary = Diary(self.clock, self.store.spells, writer, lambda: self.now)
+        self.diary.load()
+        self.clock.move(LASTS_S)
+
+    def tell(self, course: Course, *codes: str) -> None:
+        self.now = (course, tuple({"code": code} for code in codes))
+        self.diary.changed()
+        self.clock.settle()
+
+    @property
+    def spells(self) -> list[Spell]:
+        return list(self.store.spells.within(10**12, int(self.clock.now() * 1000)).spells)
+
+    @property
+    def courses(self) -> list[Course]:
+        return [spell.course for spell in self.spells]
+
+
+def test_a_change_is_written_soon_and_the_next_one_later(tmp_path: Path) -> None:
+    told = Told(tmp_path)
+    assert told.courses == [Course.NOTHING]
+    told.clock.move(REST_S)
+    told.tell(Course.TRAINS)
+    told.clock.move(LASTS_S)
+    assert told.courses == [Course.NOTHING, Course.TRAINS]
+    told.clock.move(5)
+    told.tell(Course.NOTHING)
+    assert told.courses == [Course.NOTHING, Course.TRAINS]
+    (pending,) = told.diary.pending(int(told.clock.now() * 1000))
+    told.clock.move(REST_S)
+    assert told.courses == [Course.NOTHING, Course.TRAINS, Course.NOTHING]
+    assert told.spells[-1].lived_ms - told.spells[-2].lived_ms == 10_000  # when it began
+    assert told.spells[-1] == pending
+    assert told.diary.pending(0) == []
+
+
+def test_numbers_that_change_are_no_news(tmp_path: Path) -> None:
+    told = Told(tmp_path)
+    told.clock.move(REST_S)
+    for percent in (34, 33, 32):
+        told.now = (Course.FORBIDDEN, ({"code": "battery-low", "value": percent},))
+        told.diary.changed()
+        told.clock.move(REST_S)
+    assert [spell.why for spell in told.spells[1:]] == [({"code": "battery-low", "value": 34},)]
+
+
+def test_conditions_that_must_hold_are_what_they_were_before(tmp_path: Path) -> None:
+    told = Told(tmp_path)
+    told.clock.move(REST_S)
+    told.tell(Course.FORBIDDEN, "too-hot")
+    for _ in range(20):
+        told.clock.move(60)
+        told.tell(Course.FORBIDDEN, Code.TOO_SOON)
+        told.clock.move(60)
+        told.tell(Course.FORBIDDEN, "too-hot")
+    assert told.courses == [Course.NOTHING, Course.FORBIDDEN]
+
+
+def test_clean_end_is_written_with_what_was_not(tmp_path: Path) -> None:
+    told = Told(tmp_path)
+    told.tell(Course.TRAINS)
+    told.clock.move(5)
+    told.diary.close()
+    told.clock.settle()
+    assert told.courses == [Course.NOTHING, Course.TRAINS, Course.OFF]
+    told.clock.move(2 * REST_S)
+    told.tell(Course.WAITS)
+    assert len(told.courses) == 3
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([0.1, 1.0, 60.0, 299.0, 301.0, 5000.0]),
+            st.sampled_from([Course.TRAINS, Course.FORBIDDEN, Course.WAITS, Course.NOTHING]),
+            st.sampled_from(["too-hot", "battery-low", Code.TOO_SOON]),
+        ),
+        max_size=60,
+    )
+)
+def test_writes_are_bounded_and_what_lasts_is_there(
+    changes: list[tuple[float, Course, str]],
+) -> None:
+    with TemporaryDirectory() as folder:
+        told = Told(Path(folder))
+        began = told.clock.now()
+        for passes_s, course, code in changes:
+            told.tell(course, code)
+            told.clock.move(passes_s)
+        told.clock.move(REST_S)
+        ran_s = told.clock.now() - began
+        assert len(told.spells) <= 1 + ran_s / REST_S + 1
+        pairs = list(zip(told.spells, told.spells[1:], strict=False))
+        assert all(before.lived_ms <= after.lived_ms for before, after in pairs)
+        assert all((a.course, a.why) != (b.course, b.why) for a, b in pairs)
+        if changes:
+            assert told.spells[-1].course is changes[-1][1]
+        told.store.close()
+
+
+def test_flapping_plug_writes_no_more_than_an_entry_in_300_s(tmp_path: Path) -> None:
+    device = HandService(tmp_path)
+    device.connect()
+    device.offer()
+    before = len(rows(device))
+    for turn in range(600):
+        device.world.show(LOW if turn % 2 else GOOD)
+        device.clock.move(2)
+        device.runner.look()
+        device.clock.settle()
+    assert len(rows(device)) - before <= 1200 / REST_S + 1
+    device.close()
+
+
+def rows(device: HandService) -> list[tuple[str, list[object]]]:
+    spells = device.store.spells.within(10**12, int(device.clock.now() * 1000)).spells
+    return [(spell.course.value, [one["code"] for one in spell.why]) for spell in spells]
+
+
+def test_diary_of_a_round(tmp_path: Path) -> None:
+    """Each step lasts for longer than the least time between two entries."""
+    device = HandService(tmp_path)
+    device.clock.move(REST_S)
+    device.connect()
+    device.clock.move(REST_S)
+    plan = device.offer()
+    device.clock.move(REST_S)
+    device.go_to(plan, epoch=0)
+    device.settle(lambda: device.children)
+    device.clock.move(REST_S + 10)
+    device.world.show(LOW)
+    device.runner.look()
+    device.settle(lambda: "stop" in device.children[-1].did)
+    device.children[-1].exit()
+    device.clock.move(REST_S)
+    assert rows(device) == [
+        ("nothing to do", ["not-a-member"]),
+        ("nothing to do", ["no-open-round"]),
+        ("waits", ["waits-for-the-aggregator"]),
+        ("trains", []),
+        ("forbidden", ["battery-low"]),
+    ]
+    ended: list[bool] = []
+    device.service.stop(lambda: ended.append(True))
+    device.settle(lambda: ended)
+    device.crash()
+    device.clock.move(LASTS_S)
+    assert [course for course, _ in rows(device)][-2:] == ["off", "forbidden"]
+    device.close()
+
+
+def test_idle_device_writes_nothing(tmp_path: Path) -> None:
+    device = HandService(tmp_path)
+    device.connect()
+    device.clock.move(2 * REST_S)
+    before = rows(device)
+    device.clock.move(DAY_S / 2)
+    assert rows(device) == before
+    device.close()
+
+
+def test_codes_are_no_conditions() -> None:
+    assert not {row.code for row in TABLE} & set(MEANINGS)

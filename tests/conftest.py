@@ -23,6 +23,11 @@ for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, lambda *_: None)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is marked so is first: one process begins with it while others go on to all else."""
+    items.sort(key=lambda item: item.get_closest_marker("first") is None)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print what passed tests counted: record_property("counted", words)."""
     for report in terminalreporter.stats.get("passed", []):

@@ -23,6 +23,8 @@ from fedling_sim.record import Record
 from tests.support import small_task
 from tests.support.tools import need
 
+pytestmark = pytest.mark.first
+
 TARGET, DEVICES, ROUNDS, GOAL = 150, 5, 6, 4
 RAW = 2 * (20 * 16 + 16 * 3) + 4 * (16 + 3)
 

@@ -19,6 +19,8 @@ from tests.support import small_task
 from tests.support.tools import need
 from tests.support.waiting import line_of
 
+pytestmark = pytest.mark.first
+
 PATIENCE_S = 120.0
 DEVICES, ROUNDS, GOAL = 5, 3, 4
 

@@ -14,6 +14,8 @@ import pytest
 from tests.support.hurt.fleet import HurtFleet
 from tests.support.hurt.injector import ERRORS, Site
 
+pytestmark = pytest.mark.first
+
 OFTEN = 20  # times that a site is met in all courses
 QUICK = [(seed, rate) for rate in (0.02, 0.1) for seed in range(6)]
 LONG = [(seed, rate) for rate in (0.005, 0.02, 0.1, 0.3) for seed in range(100, 140)]

@@ -128,8 +128,11 @@ def test_state_of_mid_round_is_put_back(
 def replay(story: Story) -> None:
     """All that was ever sent comes once more."""
     for device, update in list(story.sent):
-        device.receipts.clear()
-        receipt = story.send(device, update)
+        while True:
+            device.receipts.clear()
+            receipt = story.send(device, update)
+            if receipt.plan_id == update.plan_id:  # else a question asked twice is answered twice
+                break
         assert receipt.verdict in (Verdict.DUPLICATE, Verdict.REFUSED), receipt
 
 

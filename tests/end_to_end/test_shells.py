@@ -16,6 +16,8 @@ from tests.support.shells.planted import FOCUS, PLANTED
 from tests.support.shells.violation import Violation
 from tests.support.shells.world import World
 
+pytestmark = pytest.mark.first
+
 SCHEDULES = 3_000
 PARTS = 12
 

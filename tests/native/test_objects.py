@@ -18,6 +18,7 @@ from tests.native.compiler import (
     compile_objects,
     run_compiler,
 )
+from tests.support.quick import quick
 from tests.support.tools import need
 
 # What a compiler may call for loops and struct copies; any C library and every bare board has them.
@@ -27,6 +28,7 @@ ALLOWED |= {"__cpu_model", "__cpu_features2"}  # what an x86-64 has: of the comp
 PARTS = re.findall(r"define FDL_WITHOUT_(\w+) 0", (ROOT / "native/src/without.h").read_text())
 WITHOUT = {part: [f"-DFDL_WITHOUT_{part}"] for part in PARTS}
 WITHOUT |= {"nothing": [], "all": [flag for flags in WITHOUT.values() for flag in flags]}
+EACH = quick(("nothing", "all"), WITHOUT)  # quick is the whole, and what is left of it
 ABSENT = Path(__file__).parent / "absent.c"
 
 
@@ -38,9 +40,9 @@ def symbols(objects: list[Path], option: str) -> dict[str, str]:
     return {words[0]: words[1] for words in fields if words}
 
 
-@pytest.mark.parametrize("compiler", ["gcc", "clang"])
-@pytest.mark.parametrize("level", ["-Os", "-O3"])
-def test_objects_need_nothing_and_keep_nothing(tmp_path: Path, compiler: str, level: str) -> None:
+@pytest.mark.parametrize("build", quick(("gcc -O3", "clang -Os"), ("gcc -Os", "clang -O3")))
+def test_objects_need_nothing_and_keep_nothing(tmp_path: Path, build: str) -> None:
+    compiler, level = build.split()
     # -fno-pie: else const tables of functions are relocated, which nm cannot tell from data.
     objects = compile_objects(compiler, [level, "-fno-pie"], tmp_path)
     defined = symbols(objects, "--defined-only")
@@ -54,14 +56,14 @@ def test_objects_need_nothing_and_keep_nothing(tmp_path: Path, compiler: str, le
 # --- Builds that leave something out --------------------------------------------------------------
 
 
-@pytest.mark.parametrize("part", WITHOUT)
+@pytest.mark.parametrize("part", EACH)
 def test_builds_without_a_part_have_no_warnings(tmp_path: Path, part: str) -> None:
     for compiler, processor in (("clang", []), ("arm-none-eabi-gcc", CORTEX_M4)):
         flags = ["-fsyntax-only", *processor, *WARNINGS, *WITHOUT[part]]
         run_compiler(compiler, [*flags, *SOURCES], tmp_path)
 
 
-@pytest.mark.parametrize("part", WITHOUT)
+@pytest.mark.parametrize("part", EACH)
 def test_what_is_left_out_is_refused(tmp_path: Path, part: str) -> None:
     flags = ["-DFDL_ISA_PLAIN", *WARNINGS, *WITHOUT[part]]
     run_compiler("gcc", [*flags, *PORTABLE, ABSENT, "-o", "a"], tmp_path)
@@ -83,7 +85,7 @@ def check_stack(graph: stack.Graph, table: str) -> dict[str, int]:
     return depths
 
 
-@pytest.mark.parametrize("level", ["-O0", "-Os", "-O2", "-O3"])
+@pytest.mark.parametrize("level", quick(["-O2"], ["-O0", "-Os", "-O3"]))
 def test_stack_is_bounded(tmp_path: Path, level: str) -> None:
     graph = stack.measure("gcc", [level], tmp_path)
     assert "fdl_plain" in graph.tables()
@@ -91,7 +93,7 @@ def test_stack_is_bounded(tmp_path: Path, level: str) -> None:
         check_stack(graph, table)
 
 
-@pytest.mark.parametrize("level", ["-Os", "-O2", "-O3"])
+@pytest.mark.parametrize("level", quick(["-O2"], ["-Os", "-O3"]))
 def test_stack_is_bounded_on_aarch64(tmp_path: Path, level: str) -> None:
     graph = stack.measure("aarch64-linux-gnu-gcc", [level], tmp_path)
     assert {"fdl_plain", "fdl_neon", "fdl_dotprod"} <= set(graph.tables())

@@ -51,15 +51,9 @@ def receive(end: socket.socket, count: int) -> bytes:
 
 def line_of(process: subprocess.Popen[AnyStr], holds: Callable[[AnyStr], object]) -> AnyStr:
     """Read what a process prints up to a line of which something holds; a silent one is killed."""
-    assert process.stdout is not None
-    silent = threading.Timer(PATIENCE_S, process.kill)
-    silent.start()
-    try:
-        while line := process.stdout.readline():
-            if holds(line):
-                return line
-    finally:
-        silent.cancel()
+    while line := _next_line(process):
+        if holds(line):
+            return line
     raise AssertionError(f"it has ended, or said nothing for {PATIENCE_S:.0f} s")
 
 
@@ -103,3 +97,13 @@ class Manager:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _next_line(process: subprocess.Popen[AnyStr]) -> AnyStr:
+    assert process.stdout is not None
+    silent = threading.Timer(PATIENCE_S, process.kill)
+    silent.start()
+    try:
+        return process.stdout.readline()
+    finally:
+        silent.cancel()

@@ -128,6 +128,8 @@ class _Reader:
 
     def graph(self, model: ModelProto) -> FloatGraph:
         graph = model.graph
+        if not model.opset_import:
+            raise OnnxError("does not say whose operators it uses (opset_import): it is cut off")
         if graph.sparse_initializer:
             raise OnnxError("has sparse weights (sparse_initializer): store them as tensors")
         if len(graph.node) > MAX_NODES:

@@ -53,8 +53,8 @@ test-all: test test-long ## both
 # Debian's sets run all that concerns a device, those between them what touches CBOR and MQTT.
 SET     ?= debian12 debian13 cbor2-5.6.0+paho-mqtt-1.6.1 cbor2-5.7.0+paho-mqtt-2.1.0 cbor2-5.8.0+paho-mqtt-1.6.1
 test-packages: build tools .venv-packages/bin/pip ## what runs on a device, with Debian 12's and 13's packages and those between; SET=debian13
-	rm -rf dist/packages build/lib* build/bdist* broker/build
-	$(LOCK) $(BIN)/pip wheel --quiet --no-build-isolation --no-deps --wheel-dir dist/packages . ./broker
+	rm -rf dist/packages build/lib* build/bdist* */build
+	$(LOCK) $(BIN)/pip wheel --quiet --no-build-isolation --no-deps --wheel-dir dist/packages $(PROJECTS)
 	packaging/test-packages .venv-packages/bin dist/packages $(JOBS) $(SET)
 
 # What is missing is installed first: two installations at once would be in each other's way.

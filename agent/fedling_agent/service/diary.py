@@ -7,7 +7,7 @@ from functools import partial
 from fedling_agent.conditions.condition import Code, Reason
 from fedling_agent.service import report
 from fedling_agent.service.report import Live
-from fedling_agent.service.writer import Writer, ignore
+from fedling_agent.service.writer import Writer
 from fedling_agent.session import state
 from fedling_agent.store.spells import Course, Spell, Spells, Why
 from fedling_protocol.runtime.loop import Clock, Timer
@@ -112,13 +112,15 @@ class Diary:
         """Whether it is another one than the last that was written."""
         if entry is None or (self._written is not None and entry.key == self._written.key):
             return False
-        self._written = entry
         put = partial(
             self._spells.add, self._run, entry.course, entry.why, entry.since_ms, self._up_ms(),
             entry.wall_ms,
         )  # fmt: skip
-        self._writer.do(put, ignore)
+        self._writer.do(put, lambda _: self._on_written(entry))
         return True
+
+    def _on_written(self, entry: _Entry) -> None:
+        self._written = entry
 
     def _entry(self, course: Course, why: Why) -> _Entry:
         return _Entry(course, why, self._up_ms(), int(self._clock.wall() * 1000))

@@ -12,6 +12,7 @@ from fedling_agent.service.diary import LASTS_S, MEANINGS, REST_S, Diary, Now
 from fedling_agent.service.writer import Writer
 from fedling_agent.store.spells import Course, Spell
 from fedling_agent.store.store import Store
+from fedling_protocol.disk.errors import CannotWrite
 from fedling_sim.world import Weather
 from tests.support.ports import HandClock, HandWorker
 from tests.support.service import GOOD, HandService
@@ -27,7 +28,8 @@ class Told:
         self.clock = HandClock()
         self.store = Store(directory)
         self.now: Now = (Course.NOTHING, ())
-        writer = Writer(HandWorker(self.clock), lambda error: None)
+        self.disk = HandWorker(self.clock)
+        writer = Writer(self.disk, lambda _error: None)
         self.diary = Diary(self.clock, self.store.spells, writer, lambda: self.now)
         self.diary.load()
         self.clock.move(LASTS_S)
@@ -192,3 +194,16 @@ def test_idle_device_writes_nothing(tmp_path: Path) -> None:
 
 def test_codes_are_no_conditions() -> None:
     assert not {row.code for row in TABLE} & set(MEANINGS)
+
+
+def test_spell_that_the_disk_refused_is_written_later(tmp_path: Path) -> None:
+    told = Told(tmp_path)
+    told.clock.move(REST_S)
+    told.disk.broken = CannotWrite("what is done about training", "the disk is full")
+    told.tell(Course.TRAINS)
+    told.clock.move(LASTS_S)
+    told.disk.broken = None
+    assert told.courses == [Course.NOTHING]
+    assert [spell.course for spell in told.diary.pending(0)] == [Course.TRAINS]
+    told.clock.move(REST_S)
+    assert told.courses == [Course.NOTHING, Course.TRAINS]

@@ -9,13 +9,13 @@ from bench.watch_federation import Device, Way, batches
 from fedling_broker.aggregation.aggregate import aggregate
 from fedling_broker.aggregation.changes import change
 from fedling_broker.aggregation.limits import Limits, Sizes, limits_of, measure, middle
-from fedling_broker.aggregation.optimisers import of_momentum
+from fedling_broker.aggregation.optimisers import leap_of, of_momentum
 from fedling_broker.aggregation.state import ServerState
 from fedling_broker.aggregation.sums import Sum
 from fedling_broker.aggregation.vectors import Key, Vector, decode, fraction_of
 from fedling_broker.service.plans import CLAIM_MARGIN
 from fedling_broker.store.rounds import LOOKED_BACK
-from fedling_native import Layer, Net, coded, delta
+from fedling_native import Layer, Net, coded, delta, parameter_counts
 from fedling_protocol.wire.codecs import Codec
 
 CAP = 1000  # training.weight_cap
@@ -102,7 +102,9 @@ class Fleet:
         for update in sent:
             weight = min(update.sizes.examples, limits.examples)
             total.add(update.vector, weight, limits.shares(update.sizes))
-        before, setup = self.state, of_momentum(self.way.momentum, on_grid=self.on_grid)
+        parameters = sum(parameter_counts(self.layers))
+        leap = leap_of(self.target, parameters) if self.on_grid else 0
+        before, setup = self.state, of_momentum(self.way.momentum, leap)
         self.state = aggregate(before, [total.group()], setup, limits.steps)
         if self.on_grid:
             self.changes.append(len(self.change_from(before)))

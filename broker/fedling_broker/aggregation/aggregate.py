@@ -65,7 +65,7 @@ def fold(
             arrays[HELD] = held_of(span, block)
         return Block(block.master + change, arrays)
 
-    made = Made(before.layers, before.exponents, setup.units, after)
+    made = Made(before.layers, before.exponents, setup.units, after, setup.leap)
     return make(made, sink, size, steps)
 
 
@@ -91,6 +91,7 @@ class Made:
     exponents: tuple[int, ...]
     units: Mapping[str, int]  # as in Optimiser
     block: Callable[[Span], Block]  # the same whenever it is asked for
+    leap: int = 0  # as in follow()
 
 
 def make(made: Made, sink: Sink, size: int = SPAN, steps: int | None = None) -> Steps:
@@ -112,7 +113,8 @@ def make(made: Made, sink: Sink, size: int = SPAN, steps: int | None = None) -> 
     sink.begin(exponents, tuple(made.units))
     for span in spans(made.layers, size):
         shift = 0 if span.layer is None else shifts[span.layer]
-        sink.write(span, follow(span, moved(made.block(span), shift, made.units)))
+        block = moved(made.block(span), shift, made.units)
+        sink.write(span, follow(span, block, made.leap))
         yield
     return exponents
 

@@ -89,19 +89,28 @@ def on_bias_grid(biases: Int64) -> Int64:
     return _on_grid(biases, BIAS_GRID, INT32 >> BIAS_GRID)
 
 
-def held_masters(masters: Int64, held: Int64) -> Int64:
-    """Follow the server's masters on the grid, where they have gone more than a step away.
+def held_masters(masters: Int64, held: Int64, leap: int) -> Int64:
+    """Follow the server's masters on the grid, in leaps of so many steps, if they went further.
 
     held: what devices hold, at the exponent that the masters have now
     """
-    exact, kept = exact_masters(masters), on_weight_grid(held)
-    return np.where(np.abs(exact - kept) > 1 << WEIGHT_GRID, on_weight_grid(exact), kept)
+    return _followed(exact_masters(masters), on_weight_grid(held), leap << WEIGHT_GRID)
 
 
-def held_biases(biases: Int64, held: Int64) -> Int64:
+def held_biases(biases: Int64, held: Int64, leap: int) -> Int64:
     """Follow the server's biases on the grid, as held_masters()."""
-    exact, kept = exact_biases(biases), on_bias_grid(held)
-    return np.where(np.abs(exact - kept) > 1 << BIAS_GRID, on_bias_grid(exact), kept)
+    return _followed(exact_biases(biases), on_bias_grid(held), leap << BIAS_GRID)
+
+
+def _followed(exact: Int64, kept: Int64, leap: int) -> Int64:
+    """Go towards exact values in whole leaps, never beyond them; 9/8 may stay missing.
+
+    The eighth is a hysteresis: who has gone a leap does not come back for a little noise.
+    """
+    missing = exact - kept
+    leaps = np.maximum(np.abs(missing) - leap // 8, 0) // leap
+    held: Int64 = kept + np.sign(missing) * leap * leaps
+    return held
 
 
 def _on_grid(values: Int64, grid: int, most: int) -> Int64:

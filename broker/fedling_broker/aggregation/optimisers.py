@@ -7,13 +7,15 @@ folded block by block, and lies on disk under names that say what it is.
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import isqrt
 
 import numpy as np
 
 from fedling_broker.aggregation.fixed import Int64, limited, rshift
 from fedling_broker.aggregation.state import HELD
 
-GRID = "grid"  # a parameter of any optimiser: 1, or absent
+GRID = "grid"  # a parameter of any optimiser: the leap of what devices hold; absent: no grid
+MOST_LEAP = 10  # that a change tells in few bits
 
 Arrays = Mapping[str, Int64]
 Apply = Callable[[Mapping[str, int], Arrays, Int64], tuple[Int64, dict[str, Int64]]]
@@ -75,7 +77,7 @@ class Setup:
             raise ValueError(f"optimiser {self.name!r}: known are {', '.join(OPTIMISERS)}")
         if self.parameters.keys() - {GRID} != row.parameters.keys():
             raise ValueError(f"{self.name} has the parameters {', '.join(row.parameters) or '-'}")
-        allowed = {**row.parameters, GRID: (1, 1)}
+        allowed = {**row.parameters, GRID: (1, MOST_LEAP)}
         for name, (low, high) in ((name, allowed[name]) for name in self.parameters):
             value = self.parameters[name]
             if type(value) is not int or not low <= value <= high:
@@ -90,6 +92,11 @@ class Setup:
     def on_grid(self) -> bool:
         """Whether devices hold values on a grid, which follow the server's (state.follow())."""
         return GRID in self.parameters
+
+    @property
+    def leap(self) -> int:
+        """In which leaps they follow, in steps of the grid; 0 without one."""
+        return self.parameters.get(GRID, 0)
 
     @property
     def units(self) -> Mapping[str, int]:
@@ -110,9 +117,23 @@ class Setup:
         return Setup(name, parameters)
 
 
-def of_momentum(momentum_q8: int, *, on_grid: bool = False) -> Setup:
-    """Choose the optimiser of a momentum in 1/256: plain averaging if it is 0."""
-    grid = {GRID: 1} if on_grid else {}
+def leap_of(target: int | None, parameters: int) -> int:
+    """Find the leap of what devices hold when updates have so many bytes; None: there is no grid.
+
+    With a quarter of the bits the noise of a mean is twice as wide, and moves as many values as
+    before if a leap is twice as long: it is 1 at a bit a parameter, 2 at a tenth.
+    """
+    if target is None:
+        return 0
+    return max(1, min(isqrt(parameters // (16 * target)), MOST_LEAP))
+
+
+def of_momentum(momentum_q8: int, leap: int = 0) -> Setup:
+    """Choose the optimiser of a momentum in 1/256: plain averaging if it is 0.
+
+    leap: of what devices hold on a grid, in its steps; 0: they hold what the server does
+    """
+    grid = {GRID: leap} if leap else {}
     if momentum_q8:
         return Setup("fedavgm", {"momentum_q8": momentum_q8, **grid})
     return Setup("fedavg", grid)

@@ -271,7 +271,7 @@ class CompressionTable:
     """[compression]: how small an update is made; at most one of these keys.
 
     An update that is made smaller tells what was learned less exactly. Over the devices of a round
-    that evens out, as their data do.
+    that evens out, as their data do. Models then follow in longer leaps, and cost as little.
     """
 
     bits: float | None = setting(
@@ -397,6 +397,7 @@ def task_of(tables: TaskFile) -> Task:
     """Say a task file in the words of the wire and the rounds. Raises ValueError."""
     spec = spec_of(tables)
     target = target_of(tables.compression, spec.layers)
+    leap = optimisers.leap_of(target, sum(parameter_counts(spec.layers)))
     momentum_q8 = round(tables.server.momentum * 256)
     return Task(
         spec,
@@ -404,7 +405,7 @@ def task_of(tables: TaskFile) -> Task:
         tables.conditions,
         cohort_of(tables),
         rules_of(tables),
-        optimisers.of_momentum(momentum_q8, on_grid=target is not None),  # both ways or none
+        optimisers.of_momentum(momentum_q8, leap),
         round(tables.server.clip * 256),
         spread_of(tables),
         target,

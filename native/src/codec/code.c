@@ -80,7 +80,7 @@ void fdl_signs_of(uint32_t signs[FDL_SIGN_WORDS], const fdl_kernels *loops, cons
 
 /* ---- The order ---- */
 
-static uint32_t common_factor(uint32_t a, uint32_t b) {
+uint32_t fdl_common_factor(uint32_t a, uint32_t b) {
     while (b != 0) {
         uint32_t rest = a % b;
         a = b;
@@ -96,7 +96,7 @@ static uint32_t word_below(const fdl_code *code, uint32_t i, size_t count) {
 
 fdl_order fdl_start_order(const fdl_code *code, size_t count) {
     uint32_t step = 1 + word_below(code, 1, count), n = (uint32_t)count;
-    while (common_factor(step, n) != 1)
+    while (fdl_common_factor(step, n) != 1)
         step++;
     return (fdl_order){word_below(code, 0, count), step % n, n};
 }

@@ -42,6 +42,9 @@ static inline size_t fdl_filled(fdl_piece piece, size_t kept) {
 
 size_t fdl_places(size_t kept);
 
+/* The largest, with 0 the other one. */
+uint32_t fdl_common_factor(uint32_t a, uint32_t b);
+
 /* The order of a code, and where its value number `first` lies. */
 fdl_order fdl_start_order(const fdl_code *code, size_t count);
 fdl_order fdl_order_at(fdl_order order, size_t first);

@@ -36,8 +36,10 @@ int fdl_read_model(const fdl_layer *layers, size_t layer_count, const int8_t *sh
 #define RUN         1024
 #define RUN_BITS    5
 #define ZEROS       FDL_CODE_TABLES /* in place of a table: a run of zeros */
-#define HEADER      8               /* bytes: the states */
-#define MOST_LEVELS 256             /* of the tables below */
+#define LEAPS       (ZEROS - 1)     /* a leap is added to it, and comes before the table */
+#define MOST_LEAP   (31 - LEAPS)
+#define HEADER      8   /* bytes: the states */
+#define MOST_LEVELS 256 /* of the tables below */
 
 typedef struct {
     const uint16_t *share; /* of 0, of each sign of a magnitude, of what is beyond */
@@ -66,12 +68,22 @@ static uint32_t cost_of_run(alphabet by, const uint16_t count[MOST_LEVELS], uint
     return cost + far * (cost_of(by.share[by.levels + 1]) + FDL_RAW_BITS * 256);
 }
 
-/* The table of least cost, or ZEROS. */
-static uint32_t table_for(const int32_t *values, size_t n) {
+/* The largest leap that all values are multiples of. */
+static uint32_t leap_of(const int32_t *values, size_t n) {
+    uint32_t factor = 0, leap = MOST_LEAP;
+    for (size_t i = 0; i < n && factor != 1; i++)
+        factor = fdl_common_factor(fdl_magnitude(values[i]), factor);
+    while (factor % leap != 0)
+        leap--;
+    return leap;
+}
+
+/* The table of least cost for values in leaps, or ZEROS. */
+static uint32_t table_for(const int32_t *values, size_t n, uint32_t leap) {
     uint16_t count[MOST_LEVELS] = {0};
     uint32_t far = 0, best = 0, least = UINT32_MAX;
     for (size_t i = 0; i < n; i++) {
-        uint32_t k = fdl_magnitude(values[i]);
+        uint32_t k = fdl_magnitude(values[i]) / leap;
         if (k < MOST_LEVELS)
             count[k]++;
         else
@@ -115,22 +127,24 @@ static int put_value(fdl_sink *sink, alphabet by, const uint16_t before[MOST_LEV
 }
 
 static int put_run(fdl_sink *sink, const int32_t *values, size_t n, size_t first) {
-    uint32_t table = table_for(values, n);
+    uint32_t leap = leap_of(values, n), table = table_for(values, n, leap);
     if (table != ZEROS) {
         alphabet by = alphabet_of(table);
         uint16_t before[MOST_LEVELS] = {0};
         for (uint32_t k = 0; k <= by.levels; k++)
             before[k + 1] = (uint16_t)(before[k] + by.share[k] * (k == 0 ? 1u : 2u));
         for (size_t i = n; i-- > 0;)
-            if (!put_value(sink, by, before, (uint32_t)(first + i), values[i]))
+            if (!put_value(sink, by, before, (uint32_t)(first + i), values[i] / (int32_t)leap))
                 return 0;
     }
     put_raw(sink, 0, table, RUN_BITS);
+    if (table != ZEROS && leap > 1)
+        put_raw(sink, 0, LEAPS + leap, RUN_BITS);
     return 1;
 }
 
 size_t fdl_integers_room(size_t count) {
-    return HEADER + 2 + 4 * count + count / RUN;
+    return HEADER + 4 + 4 * count + 2 * (count / RUN);
 }
 
 int fdl_write_integers(const int32_t *values, size_t count, uint8_t *out, size_t out_room,
@@ -160,6 +174,7 @@ typedef struct {
     fdl_source source;
     uint32_t i; /* of the value that comes next */
     uint32_t table;
+    uint32_t leap; /* what its values are multiples of */
     uint32_t is_wrong;
 } reading;
 
@@ -168,6 +183,7 @@ static reading begin(const uint8_t *message, size_t len) {
     return (reading){{{even, odd}, message + HEADER, message + len, 0},
                      0,
                      ZEROS,
+                     1,
                      even < FDL_FIRST || odd < FDL_FIRST};
 }
 
@@ -188,17 +204,30 @@ static int32_t take_value(reading *r) {
         k += raw / 2;
         sign = raw % 2;
     }
+    k *= r->leap;
     return sign ? -(int32_t)k : (int32_t)k;
 }
 
-static int32_t next(reading *r) {
-    if (r->i % RUN == 0) {
-        r->table = fdl_take_raw(&r->source, &r->source.state[0], RUN_BITS);
-        if (r->table > ZEROS) {
-            r->is_wrong = 1;
-            r->table = ZEROS;
-        }
+static uint32_t take_head(reading *r) {
+    return fdl_take_raw(&r->source, &r->source.state[0], RUN_BITS);
+}
+
+static void begin_run(reading *r) {
+    r->leap = 1;
+    r->table = take_head(r);
+    if (r->table > ZEROS) {
+        r->leap = r->table - LEAPS;
+        r->table = take_head(r);
     }
+    if (r->table > ZEROS) {
+        r->is_wrong = 1;
+        r->table = ZEROS;
+    }
+}
+
+static int32_t next(reading *r) {
+    if (r->i % RUN == 0)
+        begin_run(r);
     int32_t value = r->table == ZEROS ? 0 : take_value(r);
     r->i++;
     return value;

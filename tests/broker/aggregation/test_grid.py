@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fedling_broker.aggregation.aggregate import aggregate
 from fedling_broker.aggregation.fixed import FRACTION
-from fedling_broker.aggregation.optimisers import Setup, of_momentum
+from fedling_broker.aggregation.optimisers import Setup, leap_of, of_momentum
 from fedling_broker.aggregation.state import (
     HELD,
     ServerState,
@@ -30,9 +30,11 @@ from fedling_native import dense
 
 LAYERS = (dense(3, 4, relu=True), dense(4, 2))
 WEIGHTS, BIASES = 20, 6
-ON_GRID = of_momentum(0, on_grid=True)
+ON_GRID = of_momentum(0, 1)
 FIRST_LAYER = 12
 
+BARELY = np.array([8192, *[0] * 11, 8192, *[0] * 13], np.int64) << FRACTION  # no exponent moves
+leaps = st.integers(1, 10)
 changes = st.lists(st.integers(-(2**15), 2**15 - 1), min_size=26, max_size=26)
 
 
@@ -44,9 +46,10 @@ def on(value: int, grid: int, most: int) -> int:
     return grid * max(-most, min(most, nearest(Fraction(value, grid))))
 
 
-def expected(exact: int, held: int, shift: int, grid: int, most: int) -> int:
+def expected(exact: int, held: int, shift: int, grid: int, most: int, leap: int) -> int:
     kept = on(nearest(held * Fraction(2) ** -shift), grid, most)
-    return on(exact, grid, most) if abs(exact - kept) > grid else kept
+    leaps = abs(Fraction(exact - kept, leap * grid)) - Fraction(1, 8)
+    return kept + (1 if exact > kept else -1) * leap * grid * max(0, floor(leaps))
 
 
 def held(state: ServerState) -> list[int]:
@@ -68,9 +71,16 @@ def after(state: ServerState, change: list[int], setup: Setup) -> ServerState:
     return aggregate(state, [GroupSum(np.array(change, np.int64), 1, ())], setup)
 
 
-@given(st.integers(0, 1000), st.lists(changes, min_size=1, max_size=4), st.sampled_from([0, 230]))
-def test_rounds_hold_what_the_page_says(seed: int, rounds: list[list[int]], momentum: int) -> None:
-    state, setup = drawn(seed), of_momentum(momentum, on_grid=True)
+@given(
+    st.integers(0, 1000),
+    st.lists(changes, min_size=1, max_size=4),
+    st.sampled_from([0, 230]),
+    leaps,
+)
+def test_rounds_hold_what_the_page_says(
+    seed: int, rounds: list[list[int]], momentum: int, leap: int
+) -> None:
+    state, setup = drawn(seed), of_momentum(momentum, leap)
     for change in rounds:
         before, state = state, after(state, change, setup)
         shifts = [b - a for a, b in zip(before.exponents, state.exponents, strict=True)]
@@ -79,44 +89,61 @@ def test_rounds_hold_what_the_page_says(seed: int, rounds: list[list[int]], mome
         ):
             shift = 0 if j >= WEIGHTS else shifts[j >= FIRST_LAYER]
             grid, most = (256, 63) if j < WEIGHTS else (64, (2**31 - 1) // 64)
-            assert now == expected(true, old, shift, grid, most), j
+            assert now == expected(true, old, shift, grid, most, leap), j
             assert now % grid == 0
+            assert abs(now) <= grid * most
 
 
-@given(st.integers(0, 1000), st.lists(changes, min_size=1, max_size=4))
-def test_server_learns_the_same_with_and_without(seed: int, rounds: list[list[int]]) -> None:
+@given(st.integers(0, 1000), st.lists(changes, min_size=1, max_size=4), leaps)
+def test_server_learns_the_same_with_and_without(
+    seed: int, rounds: list[list[int]], leap: int
+) -> None:
     """What devices hold changes nothing of the masters."""
     one = other = drawn(seed)
     for change in rounds:
         one, other = (
             after(one, change, of_momentum(0)),
-            after(other, change, ON_GRID),
+            after(other, change, of_momentum(0, leap)),
         )
     assert np.array_equal(one.master, other.master)
     assert one.exponents == other.exponents
 
 
-def test_small_changes_are_kept_until_they_are_a_step() -> None:
-    state, told = drawn(3), 0
-    small = [100] * WEIGHTS + [30] * BIASES
-    first = state = after(state, [0] * 26, ON_GRID)
-    for _ in range(10):
-        before, state = state, after(state, small, ON_GRID)
-        told += held(state) != held(before)
-    assert 0 < told < 10
+@pytest.mark.parametrize("leap", [1, 2, 3, 10])
+def test_small_changes_are_kept_until_they_are_a_leap(leap: int) -> None:
+    setup = of_momentum(0, leap)
+    first = state = after(state_of_masters(LAYERS, (-7, -7), BARELY), [0] * 26, setup)
+    told = 0
+    for _ in range(40):
+        before, state = state, after(state, [100] * WEIGHTS + [25] * BIASES, setup)
+        moved = np.array(held(state)) - np.array(held(before))
+        assert set(moved[:WEIGHTS]) in ({0}, {leap * 256})
+        assert set(moved[WEIGHTS:]) in ({0}, {leap * 64})
+        told += bool(moved.any())
+    assert told == floor(Fraction(4000, leap * 256) - Fraction(1, 8))
     gone = np.array(held(state)) - np.array(held(first))
-    assert np.abs(gone[:WEIGHTS] - 1000).max() <= 2 * 256
-    assert np.abs(gone[WEIGHTS:] - 300).max() <= 2 * 64
+    assert set(gone[:WEIGHTS]) == {told * leap * 256}
+    assert set(gone[WEIGHTS:]) == {told * leap * 64}
 
 
-def test_nothing_changes_when_nothing_was_learned() -> None:
-    state = after(drawn(5), [0] * 26, ON_GRID)
-    assert held(after(state, [0] * 26, ON_GRID)) == held(state)
+@given(st.integers(0, 1000), changes, leaps)
+def test_view_is_less_than_nine_eighths_away(seed: int, change: list[int], leap: int) -> None:
+    state = after(drawn(seed), change, of_momentum(0, leap))
+    missing = np.abs(np.array(exact(state)) - np.array(held(state)))
+    assert 8 * missing[:WEIGHTS].max() < 9 * leap * 256
+    assert 8 * missing[WEIGHTS:].max() < 9 * leap * 64
+
+
+@given(st.integers(0, 1000), leaps)
+def test_nothing_changes_when_nothing_was_learned(seed: int, leap: int) -> None:
+    setup = of_momentum(0, leap)
+    state = after(drawn(seed), [0] * 26, setup)
+    assert held(after(state, [0] * 26, setup)) == held(state)
 
 
 def test_state_on_disk_keeps_what_devices_hold() -> None:
     """Not what it would be if it were taken from the masters again."""
-    state = after(drawn(7), [90] * 26, of_momentum(128, on_grid=True))
+    state = after(drawn(7), [90] * 26, of_momentum(128, 2))
     again = state_from_bytes(LAYERS, state_to_bytes(state))
     assert again.view == state.view
     assert again.optimiser.keys() == {"velocity", HELD}
@@ -134,7 +161,7 @@ def test_task_may_change_its_mind(momentum: int) -> None:
     for setup in (
         of_momentum(momentum),
         ON_GRID,
-        of_momentum(momentum, on_grid=True),
+        of_momentum(momentum, 4),
     ):
         state = after(state, [500] * 26, setup)
     assert all(value % 256 == 0 for value in held(state)[:WEIGHTS])
@@ -144,8 +171,16 @@ def test_task_may_change_its_mind(momentum: int) -> None:
 
 
 def test_journal_says_it() -> None:
-    setup = of_momentum(230, on_grid=True)
-    assert setup.text == '{"grid":1,"momentum_q8":230}'
+    setup = of_momentum(230, 2)
+    assert setup.text == '{"grid":2,"momentum_q8":230}'
     assert Setup.parse(setup.name, setup.text) == setup
     with pytest.raises(ValueError, match="grid"):
-        replace(setup, parameters={"momentum_q8": 230, "grid": 2})
+        replace(setup, parameters={"momentum_q8": 230, "grid": 11})
+
+
+@pytest.mark.parametrize(
+    ("target", "leap"),
+    [(None, 0), (1000, 1), (501, 1), (500, 2), (223, 2), (222, 3), (20, 10), (12, 10)],
+)
+def test_leap_is_longer_where_updates_are_shorter(target: int | None, leap: int) -> None:
+    assert leap_of(target, 32_000) == leap

@@ -1,17 +1,19 @@
 """Coded updates through the service: read beside the loop, added, verified, or refused."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from fedling_broker.aggregation import sums
+from fedling_broker.aggregation import optimisers, sums
 from fedling_broker.config import KeepUpdates
 from fedling_broker.store.store import Store
 from fedling_broker.tasks import changes
 from fedling_broker.tasks.task_file import parse_task
 from fedling_broker.verify import verify
+from fedling_native import parameter_counts
 from fedling_protocol.wire.codecs import Codec
 from fedling_protocol.wire.identity import device_id
 from fedling_protocol.wire.messages import Plan, Verdict
@@ -61,6 +63,28 @@ def test_a_plan_says_the_target_and_its_rounds_are_verified_from_updates(
         middle = float(np.mean(sum_of(aggregator, plan.round))) / 256 / 21
         assert middle == pytest.approx(step, rel=0.4)
     assert faults(aggregator) == [(0, "seed", ""), (1, "updates", ""), (2, "updates", "")]
+
+
+def test_models_follow_in_the_leap_that_the_journal_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a model so small it is one; so another is planted, and `verify` is not told of it."""
+    with monkeypatch.context() as patch:
+        patch.setattr(optimisers, "leap_of", lambda target, parameters: 3)
+        aggregator = begun(tmp_path / "state")
+        for step in (900, 900, -900):
+            plan = aggregator.plan
+            for number in DEVICES:
+                aggregator.accepted(number, plan, step)
+    models, spec = aggregator.store.models, aggregator.plan.spec
+    views = [models.bytes_of(row, spec) for row in models.rows("tiny")]
+    weights, _ = parameter_counts(spec.layers)
+    masters = [np.frombuffer(view, "<i2", weights).astype(int) for view in views]
+    moved = [now - then for then, now in pairwise(masters[1:])]
+    assert any(one.any() for one in moved)
+    assert not any((one % (3 * 256)).any() for one in moved)
+    assert faults(aggregator) == [(n, "updates" if n else "seed", "") for n in range(4)]
+    aggregator.store.close()
 
 
 @pytest.mark.parametrize("order", [(1, 2, 3), (3, 1, 2)])

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from fedling_broker.aggregation.optimisers import Setup
+from fedling_broker.aggregation.optimisers import Setup, leap_of
 from fedling_broker.rounds.state import Rules
 from fedling_broker.rounds.synchronous import Synchronous
 from fedling_broker.tasks.cost import cost_of
@@ -98,6 +98,7 @@ def test_how_small_an_update_is_made(layers: list[int], table: str, target: int 
     text = changed("layers = [5, 2]", f"layers = {layers}") + f"[compression]\n{table}\n"
     task = parse_task(text, "tiny.toml")
     assert task.target == target
+    assert task.optimiser.leap == leap_of(target, sum(parameter_counts(task.spec.layers)))
     assert cost_of(task).update == (weights_size(task.spec.layers) if target is None else target)
 
 

@@ -146,6 +146,7 @@ TABLES = Tables(
         migrations.HELD_OUT,
         migrations.TRUST,
         migrations.LEARNED,
+        migrations.PERSONAL,
     ),
     converter="fedling-agent run",
     mender="`fedling-agent run` puts it aside and begins anew",

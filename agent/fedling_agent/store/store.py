@@ -11,6 +11,7 @@ from fedling_agent.store.files import Files
 from fedling_agent.store.ledger import Ledger
 from fedling_agent.store.lives import Lives
 from fedling_agent.store.models import Models
+from fedling_agent.store.personal import PersonalModels
 from fedling_agent.store.plans import Plans
 from fedling_agent.store.recordings import Bounds, Recordings
 from fedling_agent.store.spool import Spool
@@ -41,6 +42,7 @@ class Store:
         self.files = Files(directory, self.database)
         self.recordings = Recordings(self.database, bounds or Bounds())
         self.models = Models(self.database, self.files.models)
+        self.personal = PersonalModels(self.database, self.files.personal)
         self.plans = Plans(self.database)
         self.spool = Spool(self.database, self.files)
         self.ledger = Ledger(self.database)
@@ -49,6 +51,7 @@ class Store:
         if not read_only:
             self.files.make()
             self.models.clean()
+            self.personal.clean()
 
     @classmethod
     def open_or_begin_anew(
@@ -116,6 +119,7 @@ class Store:
         """Remember what holds of a task; models of one that had its name go. Raises CannotWrite."""
         if self.lives.remember(task, message):
             self.models.clean()
+            self.personal.clean()
 
     def forget(self, task: str, now_ms: int) -> None:
         """A task was removed: its plans are over, its models go. Raises CannotWrite."""
@@ -130,6 +134,7 @@ class Store:
             self.lives.forget(task)
         self.files.tidy()
         self.models.clean()
+        self.personal.erase(task)
 
     def close(self) -> None:
         """Close the connections of all threads. Counters that were not flushed are lost."""

@@ -33,6 +33,7 @@ class _Making:
 
     model: StoredModel  # the fleet's, from which it is trained further
     stock: int
+    generation: int  # of the task
     slices: Sliced[Write] | None = None  # None: gathered
     job: Job | None = None  # on disk
     storing: bool = False
@@ -186,7 +187,7 @@ class Personalising:
         assert plan is not None
         _, stock = self._examples(model)
         assert parts.maker is not None  # else it is closed
-        making = self._making = _Making(model, stock)
+        making = self._making = _Making(model, stock, self._generation())
         making.slices = Sliced(
             parts.clock,
             parts.maker.gather(model, plan.training),
@@ -248,10 +249,20 @@ class Personalising:
         )  # fmt: skip
         weights = result.vector if personal.is_better(fleets, own) else None
         self._parts.writer.do(
-            partial(self._parts.store.personal.put, made, weights),
+            partial(self._keep, making, made, weights),
             partial(self._on_stored, making),
             partial(self._on_failed, making),
         )
+
+    def _keep(self, making: _Making, made: Made, weights: bytes | None) -> Made:
+        """Beside the loop, after what was heard of the task before. Raises Missing, CannotWrite."""
+        if self._generation() != making.generation:
+            raise Missing("the task began anew meanwhile")
+        return self._parts.store.personal.put(made, weights)
+
+    def _generation(self) -> int:
+        moment = self._parts.store.lives.seen().get(self._task)
+        return 0 if moment is None else moment.generation
 
     def training_failed(self, plan_id: bytes, reason: str) -> None:
         making = self._making

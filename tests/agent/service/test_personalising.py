@@ -23,7 +23,7 @@ from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Moment, Rest
 from fedling_sim.world import Weather
 from tests.support.device import SPEC, STREAM, TRAINING, csv_lines, make_model, make_plan, parse
-from tests.support.service import GOOD, TOPICS, HandProcess, HandService
+from tests.support.service import GOOD, ID, TOPICS, HandProcess, HandService
 
 UNPLUGGED = Weather(mains=False, battery=5, temperature=40, network=True)
 WINDOW = [f"{x},0\n" for x in ("1.0", "0.8", "1.2", "0.9", "1.1") * 2]
@@ -158,7 +158,8 @@ def test_nothing_of_it_is_sent(device: HandService) -> None:
     assert told(device)["in_use"]
     assert not any(weights[:64] in one.payload for one in device.link.published)
     assert {one.topic for one in device.link.published[before:]} <= {
-        TOPICS.of(Kind.JOIN, "watch", device.service.identity.device)
+        TOPICS.of(Kind.STATE, ID),
+        TOPICS.of(Kind.JOIN, "watch", ID),
     }
 
 
@@ -304,6 +305,41 @@ def test_a_task_that_had_the_name_takes_it_along(device: HandService) -> None:
     device.store.remember("watch", rest)
     assert device.store.personal.last("watch") is None
     assert files(device) == []
+
+
+def test_of_a_task_that_had_the_name_none_is_kept(device: HandService) -> None:
+    offer(device)
+    child = personal_child(device)
+    again = replace(make_plan(make_model(1, seed=2), 2), generation=1)
+    device.hear(TOPICS.of(Kind.PLAN, "watch", again.kind), again)
+    child.finish(trained(child.job))
+    device.settle()
+    assert device.store.personal.last("watch") is None
+    assert files(device) == []
+
+
+@pytest.mark.parametrize("why", ["fails", "chooses on nothing"])
+def test_one_that_fails_again_and_again_rests_and_is_begun_anew(
+    device: HandService, why: str
+) -> None:
+    offer(device)
+    child = personal_child(device)
+    (job,) = files(device)
+    written = (device.store.personal.directory / job / "job").stat().st_ino
+    if why == "fails":
+        for _ in range(3):
+            device.children[-1].exit(1)
+            device.clock.move(10)
+    else:
+        (child.job.directory / "tests").unlink()
+        child.job.write_result(child.job.base(), 0)
+        child.exit(0)
+    device.settle(lambda: not files(device))
+    assert device.runner.personal.doing == "the last try was less than an hour ago"
+    assert device.phase != "Idle"  # rounds go on
+    device.clock.move(REST_S)
+    again = personal_child(device)
+    assert (again.job.directory / "job").stat().st_ino != written or again.job is not child.job
 
 
 def forget(device: HandService) -> list[Json | RequestFailed]:

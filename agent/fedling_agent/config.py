@@ -92,6 +92,11 @@ class TrainingSettings:
     duty: float = setting(
         0.5, help="the share of one core that training may use", low=0.001, high=1
     )
+    personal: bool = setting(
+        False,
+        help="train the fleet's newest model further on this device's own examples, for this device"
+        " alone; it answers where it does better on windows that it was not trained on",
+    )
     checkpoint_s: float = setting(
         300.0,
         help="a checkpoint is written at most so often: a power cut undoes no longer work",

@@ -12,7 +12,7 @@ from fedling_agent.service.runner import SessionRunner
 from fedling_agent.service.service import Ports, Service
 from fedling_agent.store.identity import Identity
 from fedling_agent.store.store import Store
-from fedling_agent.training.held_out import BaseTest
+from fedling_agent.training.held_out import HeldOutTest
 from fedling_agent.training.job import Job
 from fedling_agent.training.process import ChildEvent, Exited, Step, Tell
 from fedling_protocol.common_settings import MqttSettings
@@ -82,12 +82,16 @@ class HandProcess:
         self.did.append("kill")
         self.tell = None
 
-    def finish(self) -> None:
-        """It has trained all batches."""
+    def finish(self, weights: bytes | None = None) -> None:
+        """It has trained all batches. weights: of a personal model; None: as the base has them"""
         assert self.tell is not None
-        size = len(self.job.base())
-        examine(self.job)
-        self.job.write_result(bytes(size), 0)
+        base = self.job.base()
+        if self.job.recipe.personal:
+            examine(self.job, base, weights or base)
+            self.job.write_result(weights or base, 0)
+        else:
+            examine(self.job, base)
+            self.job.write_result(bytes(len(base)), 0)
         self.tell(Step(self.job.total_steps, self.job.total_steps))
         self.tell(Exited(0))
 
@@ -101,10 +105,10 @@ class HandProcess:
         self.tell(Exited(code))
 
 
-def examine(job: Job) -> None:
-    """Test the base model as the child does."""
+def examine(job: Job, *models: bytes) -> None:
+    """Test models as the child does."""
     if tests := job.tests():
-        test = BaseTest(job.recipe, job.base(), tests, None)
+        test = HeldOutTest(job.recipe, models, tests, None)
         while not test.finished:
             test.step()
         job.write_tally(test.tally)

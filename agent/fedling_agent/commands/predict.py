@@ -105,10 +105,16 @@ def pieces(lines: Iterator[str], form: str, window: int) -> Iterator[Json]:
 def _sentence(answer: dict[str, Any], right: bool | None) -> str:
     if "error" in answer:
         text = output.paint(f"{answer['error']:.3f}", output.BOLD)
-        return f"error {text} (mean squared; model {answer['model']})"
+        return f"error {text} (mean squared; {_model(answer)})"
     likely = sorted(answer["probabilities"].items(), key=lambda pair: -pair[1])
     others = ", ".join(f"{label} {share:.2f}" for label, share in likely[1:3])
     share = answer["probabilities"][answer["label"]]
     text = f"{output.paint(answer['label'], output.BOLD)} {share:.2f}"
     judged = "" if right is None else ", right" if right else f", wrong: {answer['given']}"
-    return f"{text} (then {others}; model {answer['model']}){judged}"
+    return f"{text} (then {others}; {_model(answer)}){judged}"
+
+
+def _model(answer: dict[str, Any]) -> str:
+    """Say which model has answered. A service of before the last upgrade tells no `personal`."""
+    number = f"model {answer['model']}"
+    return f"personal, from {number}" if answer.get("personal") else number

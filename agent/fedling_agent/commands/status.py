@@ -162,6 +162,8 @@ def _task(task: str, about: Facts) -> list[tuple[str, str]]:
         lines.append(("  clipped", output.paint(words, output.YELLOW)))
     if test := about["own_test"]:
         lines.append(("  own test", _own_test(test)))
+    if words := _personal(about.get("personal"), about.get("personal_doing", "")):
+        lines.append(("  personal", words))
     if about["verdicts"]:
         words = ", ".join(f"{n} {verdict}" for verdict, n in about["verdicts"].items())
         lines.append(("  rounds", words))
@@ -186,6 +188,16 @@ def _own_test(test: Facts) -> str:
     return (
         f"{share} of {test['windows']:,} windows, model {test['model']}, in round {test['round']}"
     )
+
+
+def _personal(made: Facts | None, doing: str) -> str:
+    """Say which model answers here, and what chose it: windows that trained neither."""
+    if made is None:
+        return f"none: {doing}" if doing else ""
+    own, fleets = (output.share(made[key], made["windows"]) for key in ("right", "fleets_right"))
+    chosen = "in use" if made["in_use"] else "not used"
+    words = f"{chosen}, from model {made['model']}: {own} of {made['windows']:,} windows"
+    return f"{words}, the fleet's {fleets}" + (f"; {doing}" if doing else "")
 
 
 def _stream(name: str, about: Facts, most: int) -> list[tuple[str, str]]:

@@ -260,9 +260,11 @@ class Desk:
 
     def _forget(self, stream: str, names: list[str] | None, answer: Answer) -> None:
         store, now_ms = self._service.store, int(self._service.clock.wall() * 1000)
+        self._service.runners.erase_personal(stream)
 
         def done(changes: Changes) -> None:
             answer({"forgotten": len(changes.evicted)})
+            self._service.runners.erase_personal(stream)  # one that has begun meanwhile
             self._changed(changes)
 
         self._service.writer.do(

@@ -156,13 +156,15 @@ def forget(store: Store, stream: str, names: Sequence[str] | None, now_ms: int) 
     """Remove recordings for good (None: all of a stream), and end what trains or tests on them.
 
     What was put aside goes first: it may have one that could not be saved. So do training sets
-    that are kept for the next round. No child may run on them. Raises Missing, CannotWrite, Busy.
+    that are kept for the next round, and personal models of the stream. No child may run on them.
+    Raises Missing, CannotWrite, Busy.
     """
     store.forget_aside()
     for record in rounds_on(store, stream, names):
         plan, update = record.plan, record.update_hash
         store.spool.end(plan.spec.task, plan.plan_id, update, None, "erased", now_ms)
     store.files.clear_frozen()
+    store.personal.erase_stream(stream)
     return store.recordings.forget(stream, names)
 
 
@@ -187,7 +189,12 @@ def predict(
     stream = find_stream(streams, model.spec.stream)
     window = read_window(stream, lines, form, model.spec.window, before)
     answer = yield from predictor.predict(model, window.counts)
-    about: Json = {"task": answer.task, "model": answer.version, "normalised": answer.normalised}
+    about: Json = {
+        "task": answer.task,
+        "model": answer.version,
+        "personal": answer.personal,
+        "normalised": answer.normalised,
+    }
     if answer.label is None:
         return about | {"error": answer.error}
     if window.labelled:

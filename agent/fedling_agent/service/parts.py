@@ -15,6 +15,7 @@ from fedling_agent.session.state import Timing
 from fedling_agent.store.identity import Identity
 from fedling_agent.store.store import Store
 from fedling_agent.training.freeze import Freezer
+from fedling_agent.training.personal_job import Maker
 from fedling_agent.training.slot import Slot
 from fedling_protocol.net.ports import Link
 from fedling_protocol.runtime.loop import Clock
@@ -35,6 +36,7 @@ class Parts:
     store: Store
     floor: Floor
     freezer: Freezer
+    maker: Maker | None  # of personal models; None: the owner wants none
     topics: Topics
     identity: Identity
     slot: Slot

@@ -1,5 +1,6 @@
-"""Answers with the newest model that the device holds."""
+"""Answers with the personal model that is in use, else with the fleet's newest here."""
 
+import logging
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -7,12 +8,15 @@ from dataclasses import dataclass, replace
 from fedling_agent.data.recording import Changes
 from fedling_agent.data.windows import Cutter, choose, room
 from fedling_agent.store.models import StoredModel
+from fedling_agent.store.personal import Made
 from fedling_agent.store.store import Store
 from fedling_agent.training.freeze import IDENTITY, check_channels, read_windows
 from fedling_native import INPUT_EXP, VALUE_EXP, Loss, Net, Normaliser, Prediction
 from fedling_protocol.disk.errors import BadInput, Missing
 from fedling_protocol.runtime.slices import Slices
 from fedling_protocol.wire.messages import TaskSpec
+
+log = logging.getLogger(__name__)
 
 BY_TRAINING = "by the last training"
 BY_RECORDINGS = "by the recordings here"
@@ -28,7 +32,8 @@ class Answer:
     """One prediction: a label, or of a reconstruction its error, large where a window is odd."""
 
     task: str
-    version: int  # of the model
+    version: int  # of the fleet's model, or of the one that the personal model was made from
+    personal: bool
     normalised: str  # BY_TRAINING, BY_RECORDINGS, BY_FLEET or BY_NOTHING
     label: str | None
     probabilities: dict[str, float]  # of every label
@@ -46,7 +51,7 @@ class _Fit:
 
 
 class Predictor:
-    """Keeps the newest net of each task unpacked; call predict() as often as you like."""
+    """Keeps the net of each task that answers unpacked; call predict() as often as you like."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -69,11 +74,17 @@ class Predictor:
                 f"nobody has trained {task} yet: model {model.version} is drawn, its answers would"
                 " mean nothing; it answers when a first round has ended"
             )
-        normaliser, how = yield from self._normaliser(spec)
-        net = yield from self._net(model)
+        made = self._store.personal.in_use(model)
+        net = None if made is None else (yield from self._personal_net(made))
+        if made is not None and net is not None:
+            version, normaliser, how = made.version, made.normaliser, _how(spec)
+        else:
+            made, version = None, model.version
+            normaliser, how = yield from self._normaliser(spec)
+            net = yield from self._net(model)
         x = normaliser.apply(counts)
         label, probabilities, error = _words(spec, x, net.predict(x))
-        return Answer(task, model.version, how, label, probabilities, error)
+        return Answer(task, version, made is not None, how, label, probabilities, error)
 
     def changed(self, changes: Changes) -> None:
         """Something was ingested: what is normal is found out anew when enough has come."""
@@ -90,6 +101,21 @@ class Predictor:
         spec, weights = model.spec, (yield from self._store.models.weights(model))
         net = Net(spec.layers, model.exponents, weights, spec.loss)
         self._nets[model.task] = (model.hash, net)
+        return net
+
+    def _personal_net(self, made: Made) -> Slices[Net | None]:
+        """None: it is damaged, and the fleet's model answers."""
+        known = self._nets.get(made.task)
+        if known is not None and known[0] == made.hash:
+            return known[1]
+        try:
+            weights = yield from self._store.personal.weights(made)
+        except Missing as error:
+            log.error("%s; the fleet's model answers", error)
+            return None
+        assert made.hash is not None  # it is in use
+        net = Net(made.spec.layers, made.exponents, weights, made.spec.loss)
+        self._nets[made.task] = (made.hash, net)
         return net
 
     def _normaliser(self, spec: TaskSpec) -> Slices[tuple[Normaliser, str]]:
@@ -110,6 +136,11 @@ class Predictor:
         if fit is None or fit.spec != spec:  # none yet, or of another task that had its name
             fit = self._fits[spec.task] = yield from _fit(self._store, spec)
         return fit.normaliser, BY_RECORDINGS
+
+
+def _how(spec: TaskSpec) -> str:
+    """Say where the normaliser of a personal model is from."""
+    return {"none": BY_NOTHING, "fleet": BY_FLEET}.get(spec.normalise, BY_TRAINING)
 
 
 def _fit(store: Store, spec: TaskSpec) -> Slices[_Fit]:

@@ -30,6 +30,13 @@ PATIENCE_S = 60.0  # connected; then a plan that did not come is a fault
 LABELS = 32  # of each stream, the most frequent ones
 
 
+class Personal(Protocol):
+    """The personal model of a task, as the running service knows it."""
+
+    @property
+    def doing(self) -> str: ...
+
+
 class Live(Protocol):
     """One task, as the running service knows it."""
 
@@ -37,6 +44,9 @@ class Live(Protocol):
     plan: Plan | None
     allowance: Allowance | None
     looked_at: float
+
+    @property
+    def personal(self) -> Personal: ...
 
     @property
     def failure(self) -> str: ...
@@ -137,6 +147,7 @@ def of_task(store: Store, task: str) -> Json:
         else {"version": model.version, "hash": model.hash.hex(), "drawn": model.drawn},
         "clipped": None if last is None else last.clipped / last.values,
         "own_test": None if tested is None else of_test(tested),
+        "personal": of_personal(store, task),
         "spool": [
             {"plan": e.plan_id.hex(), "update": e.update_hash.hex(), "bytes": e.size}
             for e in store.spool.entries(task)
@@ -153,6 +164,24 @@ def of_task(store: Store, task: str) -> Json:
             }
             for r in receipts[:RECEIPTS]
         ],
+    }
+
+
+def of_personal(store: Store, task: str) -> Json | None:
+    """Tell of the personal model that was made last, and what chose; None: none was made.
+
+    in_use: it answers in place of the fleet's
+    """
+    made, model = store.personal.last(task), store.models.newest(task)
+    if made is None:
+        return None
+    return {
+        "model": made.version,
+        "in_use": model is not None and store.personal.in_use(model) is not None,
+        "windows": made.own.windows,
+        "right": made.own.right,
+        "fleets_right": made.fleets.right,
+        "examples": made.examples,
     }
 
 
@@ -284,6 +313,7 @@ def of_live(live: Live, run: Occupant | None, now: float) -> Json:
         if live.new_found is None
         else {"wanted": live.new_wanted, "found": live.new_found},
         "failure": live.failure,
+        "personal_doing": live.personal.doing,
     }
 
 

@@ -14,6 +14,7 @@ from fedling_agent.service.examples import Examples
 from fedling_agent.service.fetching import Fetching
 from fedling_agent.service.local_training import LocalTraining
 from fedling_agent.service.parts import Parts
+from fedling_agent.service.personalising import Personalising
 from fedling_agent.service.report import named
 from fedling_agent.session import events as ev
 from fedling_agent.session import machine, state
@@ -57,9 +58,8 @@ class SessionRunner:
         self.training = LocalTraining(
             task, parts, self._gate, self.give, self._take_in, self._failed
         )
-        self._fetching = Fetching(
-            task, parts, lambda *stored: self.give(ev.ModelStored(*stored)), self._failed
-        )
+        self._fetching = Fetching(task, parts, self._on_model, self._failed)
+        self.personal = Personalising(task, parts, self._gate, lambda: self.plan, self._failed)
         self._examples = Examples(
             parts.clock, store.recordings, parts.floor, self.look, self._failed
         )
@@ -135,6 +135,7 @@ class SessionRunner:
     def examples_changed(self, changes: Changes) -> None:
         """Something was ingested, relabelled or evicted."""
         self._examples.changed(changes)
+        self.personal.look()
 
     def leave(self) -> None:
         """The task was removed: its training ends, and nothing more of it is fetched."""
@@ -142,6 +143,7 @@ class SessionRunner:
         self.close()
         if begun is not None:
             self._parts.slot.cancel(begun.plan_id)
+        self.personal.leave()
         if fetch is not None:
             self._parts.outbox.unsubscribe_model(self.task, fetch.version)
 
@@ -150,6 +152,7 @@ class SessionRunner:
         self._conductor.close()
         self._waiting.clear()
         self.training.close()
+        self.personal.close()
         self._examples.close()
         if self._check is not None:
             self._check.cancel()
@@ -174,6 +177,10 @@ class SessionRunner:
             self._conductor.give(event)
         self._on_stepped()
 
+    def _on_model(self, version: int, model_hash: bytes) -> None:
+        self.personal.model_came()
+        self.give(ev.ModelStored(version, model_hash))
+
     def _failed(self, error: Exception) -> None:
         self._parts.failed(self.task, error)
 
@@ -191,6 +198,7 @@ class SessionRunner:
     def _on_stepped(self) -> None:
         """The session may be another than before."""
         self._set_check()
+        self.personal.look()
         self._parts.changed()
 
     def _asked(self) -> Conditions | None:

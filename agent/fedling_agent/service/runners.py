@@ -131,6 +131,11 @@ class Runners:
         for runner in self:
             self._bounded(runner.task, partial(runner.examples_changed, changes))
 
+    def erase_personal(self, stream: str) -> None:
+        """Give up what is learned from a stream for this device alone."""
+        for runner in self:
+            self._bounded(runner.task, partial(runner.personal.erase, stream))
+
     def _check_id(self, task: str, message: Plan | Rest) -> None:
         """All that is stored of a plan goes by its id: two tasks would end each other's."""
         if isinstance(message, Plan) and self._is_of_another(task, message.plan_id):

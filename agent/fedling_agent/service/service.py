@@ -29,7 +29,7 @@ from fedling_agent.service.runner import SessionRunner
 from fedling_agent.service.runners import Runners
 from fedling_agent.service.teller import Current, Teller
 from fedling_agent.service.vouching import Vouching
-from fedling_agent.service.writer import Writer
+from fedling_agent.service.writer import Writer, ignore
 from fedling_agent.session import events as ev
 from fedling_agent.session import state
 from fedling_agent.session.state import Timing
@@ -37,6 +37,7 @@ from fedling_agent.store.identity import Identity
 from fedling_agent.store.store import Store
 from fedling_agent.store.tls_pair import PAIR_FILE
 from fedling_agent.training.freeze import Freezer
+from fedling_agent.training.personal_job import Maker
 from fedling_agent.training.process import MakeProcess
 from fedling_agent.training.slot import Occupant, Slot
 from fedling_agent.training.speed import Speed
@@ -176,6 +177,7 @@ class Service:
                 floor.min_examples,
                 tests=config.floor.tests,
             ),
+            maker=self._make_maker(),
             topics=config.topics,
             identity=self.identity,
             slot=self.slot,
@@ -190,6 +192,12 @@ class Service:
             failed=self._on_task_failed,
             changed=self._changed,
         )
+
+    def _make_maker(self) -> Maker | None:
+        config = self.config
+        if not config.training.personal:
+            return None
+        return Maker(self.store, config.fleet, self.identity.secret, config.floor.tests)
 
     def _make_hands(self, ports: Ports) -> Hands:
         """What a renewal works with."""
@@ -220,6 +228,8 @@ class Service:
         self.pausing.load()
         if own is not None and self.store.vouched.certificate(own.id) is not None:
             self.membership.own(own)
+        if not self.config.training.personal and self.store.personal.any():  # it was wanted once
+            self.writer.do(self.store.personal.erase_all, ignore)
         self._restore()
         self.diary.load()
         self.link.start()

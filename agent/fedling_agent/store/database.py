@@ -147,6 +147,7 @@ TABLES = Tables(
         migrations.TRUST,
         migrations.LEARNED,
         migrations.OWNER,
+        migrations.PERSONAL,
     ),
     converter="fedling-agent run",
     mender="`fedling-agent run` puts it aside and begins anew",

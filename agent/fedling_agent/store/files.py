@@ -14,7 +14,8 @@ JOB = "job"  # makes a folder a job: training/job.py
 
 
 class Files:
-    """Folders: models/ weights, frozen/ training sets, spool/ updates, by hash; jobs/ by plan."""
+    """Folders: models/ weights, frozen/ training sets, spool/ updates, by hash; jobs/ by plan;
+    personal/ what personal.py keeps."""
 
     def __init__(self, directory: Path, database: Database) -> None:
         self._database = database
@@ -22,11 +23,12 @@ class Files:
         self.frozen = directory / "frozen"
         self.jobs = directory / "jobs"
         self.spool = directory / "spool"
+        self.personal = directory / "personal"
 
     def make(self) -> None:
         """Make the folders; at the start of the one process that writes."""
         with writing("the folders of the store"):
-            for folder in (self.models, self.frozen, self.jobs, self.spool):
+            for folder in (self.models, self.frozen, self.jobs, self.spool, self.personal):
                 durable.make_folder(folder)
                 durable.remove_leftovers(folder)
             durable.sync_directory(self.models.parent)

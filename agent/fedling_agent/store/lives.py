@@ -26,7 +26,7 @@ class Lives:
         with self._database.transaction("what was heard of a task") as connection:
             row = one(connection, "SELECT generation FROM seen WHERE task = ?", (task,))
             if row is not None and row[0] != moment.generation:
-                for table in ("normalisers", "learned"):
+                for table in ("normalisers", "learned", "personal"):
                     connection.execute(f"DELETE FROM {table} WHERE task = ?", (task,))  # noqa: S608
             sql = "DELETE FROM models WHERE task = ? AND generation != ?"
             dropped = connection.execute(sql, (task, moment.generation)).rowcount
@@ -47,7 +47,7 @@ class Lives:
     def forget(self, task: str) -> None:
         """The task is no more: nothing of it answers."""
         with self._database.transaction("a task that was removed") as connection:
-            for table in ("seen", "models", "normalisers", "learned"):
+            for table in ("seen", "models", "normalisers", "learned", "personal"):
                 connection.execute(f"DELETE FROM {table} WHERE task = ?", (task,))  # noqa: S608
 
     def in_force(self) -> Tasks | None:

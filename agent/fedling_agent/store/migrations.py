@@ -68,6 +68,23 @@ HELD_OUT = """
 ALTER TABLE plans ADD COLUMN held_out TEXT NOT NULL DEFAULT '[]'; -- JSON: recordings of its test
 """
 
+PERSONAL = """
+CREATE TABLE personal (          -- the personal model of each task that was made last
+    task TEXT PRIMARY KEY,
+    spec BLOB NOT NULL,
+    version INTEGER NOT NULL,    -- of the fleet's model that it was made from
+    base BLOB NOT NULL,          -- hash of that
+    exponents TEXT NOT NULL,
+    normaliser TEXT NOT NULL,
+    hash BLOB,                   -- as models have it; NULL: the fleet's did no worse
+    windows INTEGER NOT NULL,    -- that chose; how many of them each told right:
+    fleets_right INTEGER NOT NULL,
+    own_right INTEGER NOT NULL,
+    examples INTEGER NOT NULL,   -- that trained it
+    stock INTEGER NOT NULL       -- samples that had come then
+) WITHOUT ROWID;
+"""
+
 # Beside the history of tasks: how far that of keys had come. What was heard later counts for ever,
 # whatever the MQTT broker retains, and whatever the clock says.
 TRUST = """

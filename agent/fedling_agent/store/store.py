@@ -12,6 +12,7 @@ from fedling_agent.store.ledger import Ledger
 from fedling_agent.store.lives import Lives
 from fedling_agent.store.models import Models
 from fedling_agent.store.pauses import Pauses
+from fedling_agent.store.personal import PersonalModels
 from fedling_agent.store.plans import Plans
 from fedling_agent.store.recordings import Bounds, Recordings
 from fedling_agent.store.spells import Spells
@@ -43,6 +44,7 @@ class Store:
         self.files = Files(directory, self.database)
         self.recordings = Recordings(self.database, bounds or Bounds())
         self.models = Models(self.database, self.files.models)
+        self.personal = PersonalModels(self.database, self.files.personal)
         self.plans = Plans(self.database)
         self.spool = Spool(self.database, self.files)
         self.ledger = Ledger(self.database)
@@ -53,6 +55,7 @@ class Store:
         if not read_only:
             self.files.make()
             self.models.clean()
+            self.personal.clean()
 
     @classmethod
     def open_or_begin_anew(
@@ -120,6 +123,7 @@ class Store:
         """Remember what holds of a task; models of one that had its name go. Raises CannotWrite."""
         if self.lives.remember(task, message):
             self.models.clean()
+            self.personal.clean()
 
     def forget(self, task: str, now_ms: int) -> None:
         """A task was removed: its plans are over, its models go. Raises CannotWrite."""
@@ -134,6 +138,7 @@ class Store:
             self.lives.forget(task)
         self.files.tidy()
         self.models.clean()
+        self.personal.erase(task)
 
     def close(self) -> None:
         """Close the connections of all threads. Counters that were not flushed are lost."""

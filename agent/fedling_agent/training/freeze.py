@@ -281,10 +281,10 @@ class Freezer:
             if folder.exists():
                 remove_job(folder)
             folder.mkdir(mode=0o700)
-            _link(examples, folder / "examples")
+            link(examples, folder / "examples")
             if tests.count:
-                _link(kept_tests, folder / "tests")
-            _link(files.models / plan.base_hash.hex(), folder / "base")
+                link(kept_tests, folder / "tests")
+            link(files.models / plan.base_hash.hex(), folder / "base")
             job = Job.write(folder, recipe)
             if plan.kind is PlanKind.STATISTICS:  # nothing is trained: this is all of it
                 job.write_result(sums.pack(frozen.sums), 0)
@@ -457,7 +457,7 @@ def _holds(path: Path, checksum: bytes) -> bool:
         return False
 
 
-def _link(source: Path, target: Path) -> None:
+def link(source: Path, target: Path) -> None:
     """Give a file a second name; where the file system has none (FAT), copy it."""
     try:
         os.link(source, target)

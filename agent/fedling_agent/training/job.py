@@ -6,8 +6,8 @@
     base        weights as bytes: the model's own file by a second name
     lock        held by the process that trains
     checkpoint  weights and velocity after some batches
-    tally       how far the test of the base model has come, and what it gave
-    result      the update
+    tally       how far the test of models has come, and what it gave
+    result      the update; of a personal model its weights
 
 Whatever is damaged (zeroed by a power cut on a bad card) is noticed by its checksum.
 Without `tests` a job is whole: then nothing is tested.
@@ -61,6 +61,7 @@ class Recipe:
     base_sum: bytes
     tests: int = 0  # windows that were held out
     tests_sum: bytes = b""  # SHA-256 of their file
+    personal: bool = False  # it makes a personal model, not an update
 
     @property
     def batches(self) -> int:
@@ -71,6 +72,11 @@ class Recipe:
     def total_steps(self) -> int:
         """How many batches all epochs have."""
         return self.training.epochs * self.batches
+
+    @property
+    def total_tests(self) -> int:
+        """How many answers are tested: the base's and, of a personal model, its own, too."""
+        return (1 + self.personal) * self.tests
 
     @property
     def batch_work(self) -> int:
@@ -95,6 +101,7 @@ class Recipe:
                 "base_sum": self.base_sum.hex(),
                 "tests": self.tests,
                 "tests_sum": self.tests_sum.hex(),
+                "personal": self.personal,
             }
         ).encode()
 
@@ -125,20 +132,20 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """The state of a test of the base model after some windows."""
+    """The state of a test after some windows."""
 
     done: int
-    tested: tuple[Hits, ...]  # each class
+    tested: tuple[Hits, ...]  # each class of each model
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What training changed, ready to be put into an Update."""
+    """What training changed, ready to be put into an Update, or a personal model."""
 
-    vector: bytes  # NUMERICS.md section 7
+    vector: bytes  # NUMERICS.md section 7; of a personal model its weights
     saturated: int
     examples: int
-    tested: tuple[Hits, ...] | None = None  # each class, by the base model; None: nothing was
+    tested: tuple[Hits, ...] | None = None  # each class, by each model; None: nothing was
 
 
 class Job:
@@ -283,7 +290,8 @@ class Job:
         with _sound("result"):
             saturated, examples = _RESULT.unpack_from(data)
         tally = self.tally()
-        tested = tally.tested if tally is not None and tally.done == self.recipe.tests else None
+        whole = tally is not None and tally.done == self.recipe.total_tests
+        tested = tally.tested if tally is not None and whole else None
         return Result(data[_RESULT.size :], saturated, examples, tested)
 
     def write_result(self, vector: bytes, saturated: int) -> None:

@@ -63,11 +63,19 @@ class LocalSgd:
 
     def checkpoint(self) -> Checkpoint:
         """Make a checkpoint from which another LocalSgd goes on."""
-        return Checkpoint(self.done, self._net.weights(), self._net.velocity())
+        return Checkpoint(self.done, self.weights(), self._net.velocity())
 
     def update(self) -> tuple[bytes, int]:
         """Make the vector of the update, and count how many of its values are saturated."""
         return delta(self._recipe.layers, self._base, self._net.weights())
+
+    def weights(self) -> bytes:
+        """Tell the weights as they are now."""
+        return self._net.weights()
+
+    def result(self) -> tuple[bytes, int]:
+        """Make what the job is for, an update or a personal model; count saturated values."""
+        return (self.weights(), 0) if self._recipe.personal else self.update()
 
     def close(self) -> None:
         """Let go of the examples."""

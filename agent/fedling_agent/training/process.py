@@ -27,7 +27,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A piece of the base model's test is done: `done` of `total` windows."""
+    """A piece of the test is done: `done` of `total` answers."""
 
     done: int
     total: int

@@ -61,8 +61,8 @@ class Occupant:
     wanted: bool = True  # False: pausing
     tries: int = 0
     done: int = 0  # batches
-    tested: int = 0  # windows
-    furthest: int = 0  # batches and tested windows, also of a child that was killed
+    tested: int = 0  # answers
+    furthest: int = 0  # batches and tested answers, also of a child that was killed
     deadline: Timer | None = None  # of what the child does now
     since: float | None = None  # when it began with that, after its rest; None: it does nothing
     longest_s: float = 0.0  # that it may take
@@ -103,13 +103,24 @@ class Slot:
         return self.find(plan_id) or last
 
     @property
+    def free(self) -> bool:
+        """Whether nobody has the slot or waits for it."""
+        return not self._occupants
+
+    @property
     def pid(self) -> int | None:
         """The child's process id, if one runs."""
         process = self._occupants[0].process if self._occupants else None
         return None if process is None else process.pid
 
     def start(self, job: Job, trainee: Trainee) -> None:
-        """Train, or go on; one that is being paused goes on when its child has ended."""
+        """Train, or go on; one that is being paused goes on when its child has ended.
+
+        A personal model makes room for a round, whose time is counted.
+        """
+        if not job.recipe.personal:
+            for other in [o for o in self._occupants if o.job.recipe.personal]:
+                self.pause(other.job.plan_id)
         occupant = self.find(job.plan_id)
         if occupant is None:
             self._occupants.append(Occupant(job, trainee, done=job.done_steps()))
@@ -314,11 +325,11 @@ def _rests(occupant: Occupant) -> None:
 
 def _work_of(occupant: Occupant) -> str:
     """Say what a child is at."""
-    job, tests = occupant.job, occupant.job.recipe.tests
+    job, tests = occupant.job, occupant.job.recipe.total_tests
     if occupant.done < job.total_steps:
         return f"batch {occupant.done + 1} of {job.total_steps}"
     if occupant.tested < tests:
-        return f"a piece of the test on {tests} windows"
+        return f"a piece of the test of {tests} answers"
     return "the writing of the result"
 
 

@@ -10,7 +10,7 @@ and on standard output the child writes
                 microseconds of a processor
     ask         a batch is due and the lease has run out
     note TEXT   for the log
-    test K N U  K of N windows that were held out are tested, after each piece of them
+    test K N U  K of N answers about windows that were held out are tested, after each piece
     done        the result is on disk
 
 SIGTERM, SIGINT or the end of standard input: it finishes the batch, writes a checkpoint, exits 0.
@@ -24,14 +24,14 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
-from fedling_agent.training.held_out import BaseTest
+from fedling_agent.training.held_out import HeldOutTest
 from fedling_agent.training.job import Checkpoint, Damaged, Job
 from fedling_agent.training.local_sgd import LocalSgd
 from fedling_protocol.exits import Exit
@@ -181,21 +181,24 @@ def work(run: LocalSgd, job: Job, parent: Parent, duty: float, checkpoint_s: flo
     try:
         parent.say(f"step {run.done} {job.total_steps} 0")
         go_on(kept, parent, duty, f"step {{}} {job.total_steps}")
-        examine(job, parent, duty, checkpoint_s)
+        models = [job.base(), run.weights()] if job.recipe.personal else [job.base()]
+        examine(job, models, parent, duty, checkpoint_s)
     except _Stop:
         kept.save()
         raise
-    job.write_result(*run.update())
+    job.write_result(*run.result())
 
 
-def examine(job: Job, parent: Parent, duty: float, checkpoint_s: float) -> None:
-    """Test the base model on what was held out, if anything was and its file is whole."""
-    test = begin_test(job, parent)
+def examine(
+    job: Job, models: Sequence[bytes], parent: Parent, duty: float, checkpoint_s: float
+) -> None:
+    """Test models on what was held out, if anything was and its file is whole."""
+    test = begin_test(job, models, parent)
     if test is None:
         return
     kept = Kept(test, partial(save_tally, test, job), checkpoint_s)
     try:
-        go_on(kept, parent, duty, f"test {{}} {job.recipe.tests}")
+        go_on(kept, parent, duty, f"test {{}} {job.recipe.total_tests}")
     except _Stop:
         kept.save()
         raise
@@ -220,17 +223,17 @@ def go_on(kept: Kept, parent: Parent, duty: float, words: str) -> None:
             parent.sleep(spent * (1 / duty - 1))
 
 
-def begin_test(job: Job, parent: Parent) -> BaseTest | None:
-    """Begin the test of the base model, or go on with it; None: there is nothing to test on."""
+def begin_test(job: Job, models: Sequence[bytes], parent: Parent) -> HeldOutTest | None:
+    """Begin the test of models, or go on with it; None: there is nothing to test on."""
     try:
         tests = job.tests()
     except Damaged as error:
-        parent.say(f"note {error}; the base model is not tested")
+        parent.say(f"note {error}; nothing is tested")
         return None
-    return BaseTest(job.recipe, job.base(), tests, job.tally()) if tests else None
+    return HeldOutTest(job.recipe, models, tests, job.tally()) if tests else None
 
 
-def save_tally(test: BaseTest, job: Job) -> None:
+def save_tally(test: HeldOutTest, job: Job) -> None:
     """Write how far the test has come; where a full disk refuses it the test begins anew."""
     with suppress(OSError):
         job.write_tally(test.tally)

@@ -20,7 +20,7 @@ from fedling_protocol.disk.errors import BadDatabase, CannotWrite, WrongTables
 from tests.support.device import STREAM, csv_lines, make_device, make_model, parse
 from tests.support.totals import check_totals
 
-GIVEN_UP = ("models", "normalisers", "plans", "frozen", "pins", "spool", "learned")
+GIVEN_UP = ("models", "normalisers", "plans", "frozen", "pins", "spool", "learned", "personal")
 COUNTED = ("labels",)  # from the spans that were saved
 NOW = 1_790_000_000
 MOST = Bounds().bytes

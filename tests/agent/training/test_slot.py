@@ -18,7 +18,8 @@ from tests.support.waiting import until
 class FakeRecipe:
     """What the slot asks of a recipe."""
 
-    tests: int = 0
+    total_tests: int = 0
+    personal: bool = False
 
 
 class FakeJob:
@@ -170,6 +171,23 @@ def test_pause_stops_and_lets_the_next_in(bench: Bench) -> None:
     progress = bench.slot.progress(first.plan_id)
     assert progress is not None
     assert progress.done == 1
+
+
+def test_a_personal_model_makes_room_for_a_round(bench: Bench) -> None:
+    personal = FakeJob(b"p")
+    personal.recipe = FakeRecipe(personal=True)
+    bench.slot.start(personal, bench.trainee)  # type: ignore[arg-type]
+    assert not bench.slot.free
+    bench.say(Step(1, 10))
+    round_ = bench.start(b"a")
+    assert FakeProcess.all[0].did == ["start", "stop"]
+    bench.say(Exited(0))
+    assert FakeProcess.all[-1].job is round_
+    bench.slot.start(personal, bench.trainee)  # type: ignore[arg-type]
+    assert FakeProcess.all[-1].did == ["start"]  # a round makes room for none
+    round_.finished = True
+    bench.say(Exited(0))
+    assert FakeProcess.all[-1].job is personal
 
 
 def test_start_while_pausing_starts_again_after_the_exit(bench: Bench) -> None:
@@ -450,15 +468,15 @@ def test_work_since_leave_was_given_is_told(bench: Bench) -> None:
     ("told", "what"),
     [
         ([Step(9, 10)], "batch 10 of 10"),
-        ([Step(10, 10)], "a piece of the test on 20 windows"),
-        ([Step(10, 10), Piece(8, 20)], "a piece of the test on 20 windows"),
+        ([Step(10, 10)], "a piece of the test of 20 answers"),
+        ([Step(10, 10), Piece(8, 20)], "a piece of the test of 20 answers"),
         ([Step(10, 10), Piece(20, 20)], "the writing of the result"),
     ],
 )
 def test_what_a_child_was_at_that_hung_is_said(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, told: list[ChildEvent], what: str
 ) -> None:
-    monkeypatch.setattr(FakeJob, "recipe", FakeRecipe(tests=20))
+    monkeypatch.setattr(FakeJob, "recipe", FakeRecipe(total_tests=20))
     bench.start(b"a")
 
     def turn(_: float) -> None:

@@ -17,14 +17,24 @@ import fedling_native
 from fedling_agent.training import slot, speed
 from fedling_agent.training.job import Checkpoint, Job, Result, Tally
 from fedling_agent.training.local_sgd import LocalSgd
+from fedling_agent.training.personal_job import Maker
 from fedling_agent.training.process import Asked, ChildEvent, ChildProcess, Exited, Piece
 from fedling_agent.training.slot import Slot
 from fedling_native import Net
 from fedling_protocol.exits import Exit
 from fedling_protocol.runtime.loop import Loop
+from fedling_protocol.runtime.slices import finish
 from fedling_protocol.wire.messages import Hits
 from tests.support.child import ONE_BATCH, PATIENCE_S, Child
-from tests.support.device import CNN, TRAINING, Device, freeze_now, make_device
+from tests.support.device import (
+    CNN,
+    FLEET,
+    SECRET,
+    TRAINING,
+    Device,
+    freeze_now,
+    make_device,
+)
 from tests.support.waiting import line_of, until
 
 EVERYTHING = replace(
@@ -370,10 +380,10 @@ def tested(tmp_path: Path) -> Job:
     return job
 
 
-def by_hand(job: Job) -> tuple[Hits, ...]:
-    """What the base says of each window that was held out."""
+def by_hand(job: Job, weights: bytes | None = None) -> tuple[Hits, ...]:
+    """What the base, or other weights, say of each window that was held out."""
     recipe, data = job.recipe, job.tests()
-    net = Net(recipe.layers, recipe.exponents, job.base(), recipe.loss)
+    net = Net(recipe.layers, recipe.exponents, weights or job.base(), recipe.loss)
     counts = [[0, 0] for _ in range(recipe.layers[-1].outputs)]
     for at in range(recipe.tests):
         label = data[recipe.tests * 2 * recipe.values + at]
@@ -442,6 +452,64 @@ def test_a_test_waits_for_its_lease(tested: Job) -> None:
     assert job.result() is None
 
 
+@pytest.fixture
+def personal(tmp_path: Path) -> Job:
+    """A job that makes a personal model, with windows that choose in some pieces."""
+    device = make_device(tmp_path / "personal", recordings=12)
+    model = device.store.models.newest("watch")
+    assert model is not None
+    job = finish(Maker(device.store, FLEET, SECRET, True).gather(model, TRAINING))()
+    assert job.recipe.tests > 3 * TRAINING.batch
+    return job
+
+
+def made_at_once(job: Job) -> Result:
+    """The personal model that comes of a job, and what both models say of what chooses."""
+    with job.examples() as examples:
+        run = LocalSgd(job.recipe, job.base(), examples)
+        while not run.finished:
+            run.step()
+        own = run.weights()
+        run.close()
+    assert own != job.base()
+    tested = (*by_hand(job), *by_hand(job, own))
+    return Result(own, 0, job.recipe.count, tested)
+
+
+def test_a_personal_model_comes_with_what_it_and_the_fleet_s_told_right(personal: Job) -> None:
+    assert Child(personal).exit_code() == 0
+    assert personal.result() == made_at_once(personal)
+
+
+def test_a_personal_model_is_the_same_however_it_is_paused(personal: Job) -> None:
+    pieces: list[int] = []
+    first = Child(personal)
+    first.until_step(personal.total_steps // 2)
+    first.process.stop()
+    first.exit_code()
+    while personal.result() is None:
+        child = Child(personal, duty=ONE_BATCH if pieces else 1.0)
+        child.until(lambda event: isinstance(event, Piece | Exited))
+        child.process.stop()
+        child.exit_code()
+        pieces += [event.done for event in child.events if isinstance(event, Piece)]
+    assert pieces == sorted(set(pieces))  # nothing is done twice
+    assert pieces[-1] == personal.recipe.total_tests == 2 * personal.recipe.tests
+    assert personal.result() == made_at_once(personal)
+
+
+def test_a_personal_model_is_the_same_though_its_child_is_killed(personal: Job) -> None:
+    for step in (3, personal.total_steps // 2):
+        child = Child(personal, checkpoint_s=0.0)
+        child.until_step(step)
+        child.process.kill()
+    child = Child(personal, checkpoint_s=0.0)
+    child.until(is_piece)
+    child.process.kill()
+    assert Child(personal).exit_code() == 0
+    assert personal.result() == made_at_once(personal)
+
+
 @pytest.mark.parametrize("damage", ["zeroed", "truncated", "gone"])
 def test_damaged_tests_are_dropped_and_the_update_says_none(tested: Job, damage: str) -> None:
     undamaged = expected(tested)
@@ -452,7 +520,7 @@ def test_damaged_tests_are_dropped_and_the_update_says_none(tested: Job, damage:
         path.write_bytes(bytes(len(data)) if damage == "zeroed" else data[:-1])
     child = Child(tested)
     assert child.exit_code() == 0
-    assert "the base model is not tested" in child.notes[0]
+    assert "nothing is tested" in child.notes[0]
     assert tested.result() == undamaged
 
 

@@ -75,6 +75,8 @@ def decide(
         for row, limit in zip(policy.rows, _limits(policy, task), strict=True)
     )
     found = [verdict for verdict in judged if verdict is not None]
+    if not found:
+        return Allowance(next_check_s=policy.check_s), Memory()
     same_s = readings.good_until - readings.at  # until then a look would be at these readings
     waits = [max(min(v.left_s, DWELL_CHECK_S), same_s) for v in found if v.left_s > 0]
     allowance = Allowance(

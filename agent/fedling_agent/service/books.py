@@ -61,7 +61,7 @@ class Books:
         """Bytes that went through the socket."""
         self._used.move(traffic.sent + traffic.received)
         self._keep_if_much()
-        self._add(self._key(None), traffic.sent, traffic.received)
+        self._add((day_of(self._clock.wall()), None), traffic.sent, traffic.received)
 
     def on_work(self, seconds: float) -> None:
         """Hear what a training child took of a processor."""
@@ -119,11 +119,9 @@ class Books:
         if len(self._traffic) > KEPT_DAYS:
             self.close()
         if plan_id is not None:
-            self._add(self._key(plan_id), sent, received)
-            self._add(self._key(None), -sent, -received)
-
-    def _key(self, plan_id: bytes | None) -> Key:
-        return day_of(self._clock.wall()), plan_id
+            today = day_of(self._clock.wall())
+            self._add((today, plan_id), sent, received)
+            self._add((today, None), -sent, -received)
 
     def _add(self, key: Key, sent: int, received: int) -> None:
         moved = self._traffic.get(key)

@@ -43,7 +43,8 @@ class Examples:
     @property
     def enough(self) -> bool:
         """Whether there are enough, as far as it is counted."""
-        return bool(self._counters) and all(counter.enough is True for counter in self._counters)
+        counters = self._counters
+        return bool(counters) and all(counter.enough is True for counter in counters)
 
     @property
     def found_new(self) -> int | None:

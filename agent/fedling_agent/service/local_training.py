@@ -53,6 +53,7 @@ class LocalTraining:
         self._give = give
         self._take_in = take_in
         self._failed = failed
+        self._plan: Plan | None = None  # the one at work, or the last
         self._freezing: _Freezing | None = None
         self._signing: bytes | None = None  # the plan whose training has finished
         self._closed = False
@@ -62,6 +63,7 @@ class LocalTraining:
         """Freeze, unless that is done; then the disk; then the child."""
         if self._signing == plan.plan_id:
             return  # paused and wanted again, and it has just been done
+        self._plan = plan
         if self._freezing is not None and self._freezing.plan.plan_id == plan.plan_id:
             self._freezing.wanted = True
             return
@@ -151,11 +153,13 @@ class LocalTraining:
 
     def trained(self, job: Job, result: Result) -> None:
         """Sign the update and spool it: two updates of one plan are never signed."""
-        parts, plan_id = self._parts, job.plan_id
+        parts, plan, plan_id = self._parts, self._plan, job.plan_id
+        assert plan is not None
+        assert plan.plan_id == plan_id  # of a task one is at work at a time
         self._signing = plan_id
 
         def spool() -> bytes:
-            made = make_update(parts.store, job, result, parts.topics, parts.identity)
+            made = make_update(plan, job, result, parts.topics, parts.identity)
             return parts.store.spool.put(
                 plan_id, made.envelope, made.vector, made.tested
             ).update_hash

@@ -22,7 +22,16 @@ from fedling_agent.session.state import Session, Spooled
 from fedling_protocol.disk.errors import Missing
 from fedling_protocol.runtime.conductor import Conductor
 from fedling_protocol.runtime.loop import Timer
-from fedling_protocol.wire.messages import Change, Conditions, Join, Model, Plan, Rest, Verdict
+from fedling_protocol.wire.messages import (
+    Change,
+    Conditions,
+    Hits,
+    Join,
+    Model,
+    Plan,
+    Rest,
+    Verdict,
+)
 
 log = logging.getLogger(__name__)
 
@@ -250,11 +259,7 @@ class SessionRunner:
         self._parts.outbox.ask_plans()
 
     def _fetch_model(self, action: ev.FetchModel) -> None:
-        models, generation = self._parts.store.models, action.generation
-        if models.holds(self.task, generation, action.model_hash):
-            self._conductor.give(ev.ModelStored(action.version, action.model_hash))
-        else:
-            self._fetching.begin(action)
+        self._fetching.begin(action)
 
     def _cancel_fetch(self, action: ev.CancelFetch) -> None:
         self._parts.outbox.unsubscribe_model(self.task, action.version)
@@ -282,17 +287,11 @@ class SessionRunner:
 
         self._parts.outbox.update(
             entry,
-            f"the update of {self._round(action.plan_id)}{self._test(action.plan_id)}",
+            f"the update of {self._round(action.plan_id)}{_of_test(entry.hits)}",
             release,
             lambda: self.give(ev.UpdateSent(action.plan_id)),
             damaged,
         )
-
-    def _test(self, plan_id: bytes) -> str:
-        """Say for people what an update tells of its test, if it does."""
-        record = self._parts.store.plans.find(plan_id)
-        hits = None if record is None else record.hits
-        return "" if hits is None else f", and {hits.right} of {hits.windows} own windows right"
 
     def _cancel_update(self, _action: ev.CancelUpdate) -> None:
         if self._parts.link.sending:
@@ -336,6 +335,11 @@ class SessionRunner:
             record = self._parts.store.plans.find(plan_id)
             known = [] if record is None else [record.plan]
         return f"{named(known[0]) if known else 'a round'} of {self.task}"
+
+
+def _of_test(hits: Hits | None) -> str:
+    """Say for people what an update tells of its test, if it does."""
+    return "" if hits is None else f", and {hits.right} of {hits.windows} own windows right"
 
 
 PERFORM: dict[type[ev.Action], Callable[[SessionRunner, Any], None]] = {

@@ -38,6 +38,10 @@ class Files:
         """Where the job of a plan is, or will be."""
         return self.jobs / plan_id.hex()
 
+    def update(self, update_hash: bytes) -> str:
+        """Where an update that waits is, or will be."""
+        return os.path.join(self.spool, update_hash.hex())
+
     def tidy_frozen(self, begun: bytes | None = None) -> None:
         """Remove the training sets that no plan is at work on. The last one of a task stays: often
         the next one is the same, and is not written again; but see clear_frozen().
@@ -81,11 +85,11 @@ class Files:
     def _remove(self, folder: Path, name: str) -> None:
         path = os.path.join(folder, name)
         with writing("the folders of the store"):
-            if not os.path.isdir(path):
-                with suppress(FileNotFoundError):
-                    os.unlink(path)
-            elif folder is self.jobs:  # else it is somebody else's folder
+            if folder is self.jobs and os.path.isdir(path):
                 remove_job(path)
+            else:
+                with suppress(FileNotFoundError, IsADirectoryError):  # somebody else's folder
+                    os.unlink(path)
             durable.sync_directory(folder)
 
 
@@ -94,13 +98,12 @@ def remove_job(directory: Path | str) -> None:
     left then is no job, and goes at the next start."""
     with suppress(FileNotFoundError, IsADirectoryError):
         os.unlink(os.path.join(directory, JOB))  # the first to go
-    for name in os.listdir(directory):
-        path = os.path.join(directory, name)
-        if os.path.isdir(path) and not os.path.islink(path):
-            shutil.rmtree(path)
+    for entry in list(os.scandir(directory)):
+        if entry.is_dir(follow_symlinks=False):
+            shutil.rmtree(entry.path)
         else:
             with suppress(FileNotFoundError):
-                os.unlink(path)
+                os.unlink(entry.path)
     try:
         os.rmdir(directory)
     except OSError as error:

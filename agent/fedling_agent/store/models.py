@@ -197,7 +197,7 @@ ORDER BY hash IS seen.model DESC, number DESC
 
 def encode_spec(spec: TaskSpec) -> bytes:
     """Encode a task as it is stored beside its models: the map that messages hold."""
-    return cbor2.dumps(TASK_SPEC.to_wire(spec), canonical=True)
+    return cbor2.dumps(TASK_SPEC.to_wire(spec))
 
 
 def decode_spec(data: bytes) -> TaskSpec:

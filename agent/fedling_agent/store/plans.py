@@ -55,7 +55,7 @@ class PlanRecord:
     @property
     def hits(self) -> Hits | None:
         """All classes of the test together."""
-        return None if self.tested is None else Hits(*map(sum, zip(*self.tested, strict=True)))
+        return all_hits(self.tested)
 
     @property
     def values(self) -> int:
@@ -239,5 +239,15 @@ def _record(row: Fields) -> PlanRecord:
             vector_hash,
             update_hash,
             clipped,
-            None if tested is None else tuple(Hits(*one) for one in json.loads(tested)),
+            tested_of(tested),
         )
+
+
+def tested_of(text: str | None) -> tuple[Hits, ...] | None:
+    """Read what a row says of the test of a base model."""
+    return None if text is None else tuple(Hits(*one) for one in json.loads(text))
+
+
+def all_hits(tested: tuple[Hits, ...] | None) -> Hits | None:
+    """Add the classes of a test up."""
+    return None if tested is None else Hits(*map(sum, zip(*tested, strict=True)))

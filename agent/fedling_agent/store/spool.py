@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from fedling_agent.store.files import Files
 from fedling_agent.store.plans import KEPT as KEPT_PLANS
+from fedling_agent.store.plans import all_hits, tested_of
 from fedling_protocol.disk import durable
-from fedling_protocol.disk.database import Database, Fields, one
-from fedling_protocol.disk.errors import Missing, writing
+from fedling_protocol.disk.database import Database, Fields
+from fedling_protocol.disk.errors import Missing, stored, writing
 from fedling_protocol.wire.digest import message_hash
 from fedling_protocol.wire.messages import Hits, Verdict
 
@@ -24,6 +25,12 @@ class SpoolEntry:
     task: str
     update_hash: bytes  # message hash
     size: int
+    tested: tuple[Hits, ...] | None = None  # each class, by the base model, as the update says
+
+    @property
+    def hits(self) -> Hits | None:
+        """All classes of the test together."""
+        return all_hits(self.tested)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,46 +67,45 @@ class Spool:
         """
         name = message_hash(envelope)
         with writing("the update"):
-            durable.write_file(self._files.spool / name.hex(), envelope)
+            durable.write_file(self._files.update(name), envelope)
         with self._database.transaction("the update") as connection:
-            row = one(connection, "SELECT task FROM plans WHERE plan_id = ?", (plan_id,))
-            if row is None:
-                raise Missing(f"plan {plan_id.hex()} is not in work")
-            connection.execute(
-                "INSERT OR REPLACE INTO spool (plan_id, task, update_hash, size) "
-                "VALUES (?, ?, ?, ?)",
-                (plan_id, row[0], name, len(envelope)),
-            )
-            connection.execute(
+            found = connection.execute(
                 "UPDATE plans SET state = 'spooled', vector_hash = ?, update_hash = ?, tested = ? "
-                "WHERE plan_id = ?",
+                "WHERE plan_id = ? RETURNING task",
                 (
                     hashlib.sha256(vector).digest(),
                     name,
                     None if tested is None else json.dumps(tested),
                     plan_id,
                 ),
+            ).fetchall()
+            if not found:
+                raise Missing(f"plan {plan_id.hex()} is not in work")
+            ((task,),) = found
+            connection.execute(
+                "INSERT OR REPLACE INTO spool (plan_id, task, update_hash, size) "
+                "VALUES (?, ?, ?, ?)",
+                (plan_id, task, name, len(envelope)),
             )
             connection.execute("DELETE FROM pins WHERE plan_id = ?", (plan_id,))
         self._files.end_job(plan_id)
-        return SpoolEntry(plan_id, row[0], name, len(envelope))
+        return SpoolEntry(plan_id, task, name, len(envelope), tested)
 
     def entries(self, task: str | None = None) -> list[SpoolEntry]:
         """List the updates of a task that wait, oldest first."""
-        sql = "SELECT plan_id, task, update_hash, size FROM spool ORDER BY number"
-        entries = [SpoolEntry(*row) for row in self._database.rows(sql)]
+        entries = [_entry(row) for row in self._database.rows(f"{_ENTRIES} ORDER BY spool.number")]
         return [entry for entry in entries if task in (None, entry.task)]
 
     def find(self, plan_id: bytes) -> SpoolEntry | None:
         """Find the update of a plan."""
-        sql = "SELECT plan_id, task, update_hash, size FROM spool WHERE plan_id = ?"
-        row = self._database.row(sql, plan_id)
-        return None if row is None else SpoolEntry(*row)
+        row = self._database.row(f"{_ENTRIES} WHERE plan_id = ?", plan_id)
+        return None if row is None else _entry(row)
 
     def envelope(self, entry: SpoolEntry) -> bytes:
         """Read the bytes to send. Raises Missing if the file is gone or damaged."""
         try:
-            data = (self._files.spool / entry.update_hash.hex()).read_bytes()
+            with open(self._files.update(entry.update_hash), "rb", buffering=0) as file:
+                data = file.readall()
         except OSError as error:
             raise Missing(f"the spooled update cannot be read: {error.strerror}") from error
         if message_hash(data) != entry.update_hash:
@@ -120,25 +126,25 @@ class Spool:
         If nothing of it was spooled, its frozen set is forgotten too. A child must not run on it.
         """
         with self._database.transaction("a receipt") as connection:
-            connection.execute(
+            ended = connection.execute(
                 "INSERT OR IGNORE INTO endings "
                 "(plan_id, task, round, update_hash, verdict, reason, time_ms) "
                 "VALUES (?1, ?2, (SELECT round FROM plans WHERE plan_id = ?1), ?3, ?4, ?5, ?6)",
                 (plan_id, task, update_hash, verdict, reason, now_ms),
             )
             its = (plan_id, task)
-            sql = "SELECT update_hash FROM spool WHERE plan_id = ? AND task = ?"
-            waiting = one(connection, sql, its)
-            connection.execute("DELETE FROM spool WHERE plan_id = ? AND task = ?", its)
+            sql = "DELETE FROM spool WHERE plan_id = ? AND task = ? RETURNING update_hash"
+            waiting = connection.execute(sql, its).fetchall()
             sql = "DELETE FROM plans WHERE plan_id = ? AND task = ? AND state = 'frozen'"
-            given_up = connection.execute(sql, its).rowcount > 0
-            sql = "UPDATE plans SET state = 'finished' WHERE plan_id = ? AND task = ?"
-            connection.execute(sql, its)
+            given_up = not waiting and connection.execute(sql, its).rowcount > 0
+            if not given_up:
+                sql = "UPDATE plans SET state = 'finished' WHERE plan_id = ? AND task = ?"
+                connection.execute(sql, its)
             if verdict is not Verdict.ACCEPTED:  # nobody has learned from it: all is new again
                 connection.execute("DELETE FROM learned WHERE plan_id = ?", (plan_id,))
-            _prune(connection, given_up)
-        if waiting is not None:
-            self._files.end_update(waiting[0])
+            _prune(connection, ended, given_up)
+        for (name,) in waiting:
+            self._files.end_update(name)
         if given_up:
             self._files.end_job(plan_id)
             self._files.tidy_frozen()
@@ -151,8 +157,23 @@ class Spool:
         return [record for record in records if task in (None, record.task)]
 
 
-def _prune(connection: sqlite3.Connection, given_up: bool) -> None:
-    """Forget what is too old. given_up: a plan has gone, and with it perhaps its frozen set"""
+_ENTRIES = """
+SELECT plan_id, spool.task, spool.update_hash, size, tested FROM spool LEFT JOIN plans
+USING (plan_id)"""
+
+
+def _entry(row: Fields) -> SpoolEntry:
+    plan_id, task, update_hash, size, tested = row
+    with stored("an update that waits"):
+        return SpoolEntry(plan_id, task, update_hash, size, tested_of(tested))
+
+
+def _prune(connection: sqlite3.Connection, ended: sqlite3.Cursor, given_up: bool) -> None:
+    """Forget what is too old.
+
+    ended: the last ending, if it is one; given_up: a plan has gone, and with it perhaps its
+    frozen set
+    """
     gone = connection.execute(
         "DELETE FROM plans WHERE state = 'finished' AND number <= "
         "(SELECT number FROM plans ORDER BY number DESC LIMIT 1 OFFSET ?)",
@@ -160,9 +181,9 @@ def _prune(connection: sqlite3.Connection, given_up: bool) -> None:
     )
     if given_up or gone.rowcount > 0:
         connection.execute("DELETE FROM frozen WHERE hash NOT IN (SELECT frozen_hash FROM plans)")
-    connection.execute(
-        "DELETE FROM endings WHERE number <= (SELECT max(number) FROM endings) - ?", (KEPT,)
-    )
+    oldest = int(ended.lastrowid or 0) - KEPT
+    if ended.rowcount > 0 and oldest > 0:
+        connection.execute("DELETE FROM endings WHERE number <= ?", (oldest,))
 
 
 def _receipt(row: Fields) -> ReceiptRecord:

@@ -114,17 +114,15 @@ class Freezer:
     def freeze(self, plan: Plan) -> Slices[Write]:
         """Gather windows, labels, normaliser, base weights, order seed. Again: the same job.
 
-        The newest examples are taken, at most 65,536 and 16 MiB. Raises Missing (the base model is
-        not here, no examples), BadInput (the stream does not fit the task).
+        The newest examples are taken, at most 65,536 and 16 MiB. Raises Missing (no examples),
+        BadInput (the stream does not fit the task).
         """
-        if self._store.plans.find(plan.plan_id) is not None:
+        if self._store.plans.task_of(plan.plan_id) is not None:
             known = yield from self.job(plan.plan_id)
             if known is None:
                 raise Missing(f"the files of plan {plan.plan_id.hex()} are damaged beyond repair")
             return known
         frozen = yield from self._gather(plan)
-        if self._store.models.find(plan.base_hash) is None:
-            raise _no_model(plan)
         return partial(self._begin, plan, frozen)
 
     def job(self, plan_id: bytes) -> Slices[Write | None]:
@@ -145,9 +143,18 @@ class Freezer:
         return lambda: job
 
     def recipe(
-        self, plan: Plan, frozen_hash: bytes, data_sum: bytes, normaliser: Normaliser, count: int
+        self,
+        plan: Plan,
+        frozen_hash: bytes,
+        data_sum: bytes,
+        normaliser: Normaliser,
+        count: int,
+        tests: HeldOut = HeldOut(),
     ) -> tuple[Recipe, bytes]:
-        """Tell what a plan asks for on this frozen set, and its base weights. Raises Missing."""
+        """Tell what a plan asks for on this frozen set, and its base weights. Raises Missing.
+
+        tests: the windows that test the base model
+        """
         model = self._store.models.find(plan.base_hash)
         if model is None:
             raise _no_model(plan)
@@ -165,6 +172,8 @@ class Freezer:
             frozen_hash=frozen_hash,
             examples_sum=data_sum,
             base_sum=hashlib.sha256(base).digest(),
+            tests=tests.count,
+            tests_sum=tests.sum,
         )
         return recipe, base
 
@@ -267,24 +276,23 @@ class Freezer:
 
     def _make(self, plan: Plan, frozen: Frozen) -> Job:
         """Make the job's folder. What is stored is not written twice: a file has two names."""
-        recipe, _ = self.recipe(plan, frozen.hash, frozen.data_sum, frozen.normaliser, frozen.count)
         tests = frozen.held_out
-        recipe = replace(recipe, tests=tests.count, tests_sum=tests.sum)
+        recipe, _ = self.recipe(
+            plan, frozen.hash, frozen.data_sum, frozen.normaliser, frozen.count, tests
+        )
         with writing("the training set"):
             files = self._store.files
-            examples = files.frozen / frozen.hash.hex()
+            examples = os.path.join(files.frozen, frozen.hash.hex())
             _keep(examples, frozen.data, frozen.data_sum)
-            kept_tests = files.frozen / f"{frozen.hash.hex()}.tests"
+            kept_tests = f"{examples}.tests"
             if tests.count:
                 _keep(kept_tests, tests.data, tests.sum)
             folder = files.job(plan.plan_id)
-            if folder.exists():
-                remove_job(folder)
-            folder.mkdir(mode=0o700)
-            link(examples, folder / "examples")
+            _make_folder(folder)
+            link(examples, os.path.join(folder, "examples"))
             if tests.count:
-                link(kept_tests, folder / "tests")
-            link(files.models / plan.base_hash.hex(), folder / "base")
+                link(kept_tests, os.path.join(folder, "tests"))
+            link(os.path.join(files.models, plan.base_hash.hex()), os.path.join(folder, "base"))
             job = Job.write(folder, recipe)
             if plan.kind is PlanKind.STATISTICS:  # nothing is trained: this is all of it
                 job.write_result(sums.pack(frozen.sums), 0)
@@ -444,24 +452,34 @@ def _read_tests(recordings: Recordings, plan: Plan, chosen: Chosen) -> Slices[He
     return HeldOut(read.data, read.sum, len(chosen.tests), kept)
 
 
-def _keep(path: Path, data: bytes | bytearray, checksum: bytes) -> None:
+def _make_folder(path: Path) -> None:
+    """Make an empty folder, in place of one that a killed process has left."""
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        remove_job(path)
+        os.mkdir(path, 0o700)
+
+
+def _keep(path: str, data: bytes | bytearray, checksum: bytes) -> None:
     """Write a file, unless it is there."""
     if not _holds(path, checksum):
         durable.write_file(path, data)
 
 
-def _holds(path: Path, checksum: bytes) -> bool:
+def _holds(path: str, checksum: bytes) -> bool:
     try:
-        return hashlib.sha256(path.read_bytes()).digest() == checksum
+        with open(path, "rb", buffering=0) as file:
+            return hashlib.sha256(file.readall()).digest() == checksum
     except OSError:
         return False
 
 
-def link(source: Path, target: Path) -> None:
+def link(source: str | Path, target: str | Path) -> None:
     """Give a file a second name; where the file system has none (FAT), copy it."""
     try:
         os.link(source, target)
     except FileExistsError:
         raise
     except OSError:
-        durable.write_file(target, source.read_bytes())
+        durable.write_file(target, Path(source).read_bytes())

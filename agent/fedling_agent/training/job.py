@@ -168,7 +168,7 @@ class Job:
     def write(cls, directory: Path, recipe: Recipe) -> "Job":
         """Make a folder with `examples` and `base` in it a job."""
         data = recipe.to_json()
-        _write(directory / "job", data)
+        _write(directory, "job", data)
         return cls(directory, recipe, data)
 
     @property
@@ -253,7 +253,7 @@ class Job:
         """Keep a checkpoint, durably; it replaces the one before."""
         head = self._identity
         head += _CHECKPOINT.pack(checkpoint.steps, len(checkpoint.weights))
-        _write(self.directory / "checkpoint", head + checkpoint.weights + checkpoint.velocity)
+        _write(self.directory, "checkpoint", head + checkpoint.weights + checkpoint.velocity)
 
     def done_steps(self) -> int:
         """How many batches the last checkpoint has behind it."""
@@ -277,7 +277,7 @@ class Job:
     def write_tally(self, tally: Tally) -> None:
         """Keep how far the test has come, durably."""
         data = _TALLY.pack(tally.done) + b"".join(_TESTED.pack(*one) for one in tally.tested)
-        _write(self.directory / "tally", self._identity + data)
+        _write(self.directory, "tally", self._identity + data)
 
     def result(self) -> Result | None:
         """Read the result; None if the training has not finished. Raises Damaged."""
@@ -297,7 +297,7 @@ class Job:
     def write_result(self, vector: bytes, saturated: int) -> None:
         """Keep the result, durably: the tally of the test is there, if there was one."""
         head = self._identity + _RESULT.pack(saturated, self.recipe.count)
-        _write(self.directory / "result", head + vector)
+        _write(self.directory, "result", head + vector)
 
     def _find(self, name: str) -> bytes | None:
         """Find what was written for just this recipe, by whatever processor and version."""
@@ -319,8 +319,8 @@ def _sound(name: str) -> Iterator[None]:
         raise Damaged(f"{name}: of another version of fedling: {error!r}") from error
 
 
-def _write(path: Path, data: bytes) -> None:
-    durable.write_file(path, hashlib.sha256(data).digest() + data)
+def _write(directory: Path, name: str, data: bytes) -> None:
+    durable.write_file(os.path.join(directory, name), hashlib.sha256(data).digest() + data)
 
 
 def _read(path: str) -> bytes:

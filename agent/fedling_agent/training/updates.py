@@ -3,12 +3,10 @@
 from dataclasses import dataclass
 
 from fedling_agent.store.identity import Identity
-from fedling_agent.store.store import Store
 from fedling_agent.training.job import Job, Result
-from fedling_protocol.disk.errors import Missing
 from fedling_protocol.wire import coding, envelope
 from fedling_protocol.wire.kinds import Kind
-from fedling_protocol.wire.messages import Hits, Update
+from fedling_protocol.wire.messages import Hits, Plan, Update
 from fedling_protocol.wire.topics import Topics
 
 
@@ -21,15 +19,8 @@ class Made:
     tested: tuple[Hits, ...] | None  # what it says of its test
 
 
-def make_update(store: Store, job: Job, result: Result, topics: Topics, identity: Identity) -> Made:
-    """Sign what a training gave; the same bits whenever it is asked for.
-
-    Raises Missing: the plan is over.
-    """
-    record = store.plans.find(job.plan_id)
-    if record is None:
-        raise Missing(f"plan {job.plan_id.hex()} is not in work")
-    plan = record.plan
+def make_update(plan: Plan, job: Job, result: Result, topics: Topics, identity: Identity) -> Made:
+    """Sign what a training gave; the same bits whenever it is asked for."""
     update = Update(
         plan.plan_id,
         plan.base_version,

@@ -249,13 +249,14 @@ class Database:
 
     def _connection(self) -> sqlite3.Connection:
         """The connection of the calling thread."""
-        if self._thread.connection is None:
+        connection = self._thread.connection
+        if connection is None:
             with writing(str(self.path), self._bad):
-                opened = durable.connect_database(self.path, read_only=self._read_only)
+                connection = durable.connect_database(self.path, read_only=self._read_only)
             with self._lock:
-                self._all.append(opened)
-            self._thread.connection = opened
-        return self._thread.connection
+                self._all.append(connection)
+            self._thread.connection = connection
+        return connection
 
     def _read_error(self, error: sqlite3.DatabaseError) -> Exception:
         return translated(error, f"or read {self.path}", self._bad) or error

@@ -62,33 +62,30 @@ class _Reader:
     def item(self, levels: int) -> Value:
         """Read the item at the position. levels: of arrays and maps that may still open."""
         position, data = self.position, self.data
-        if position < len(data) and data[position] < _LONGER:
+        if position < len(data) and (first := data[position]) & 31 < _LONGER:
             self.position = position + 1
-            return data[position]
-        major, value = self._head()
+            if first < _LONGER:
+                return first
+            major, value = first >> 5, first & 31
+        else:
+            major, value, self.position = head(data, position)
         if major == _UNSIGNED:
             return value
-        if major == _NEGATIVE:
-            return -1 - value
         if major == BYTES:
             return bytes(self._take(value))
         if major == _TEXT:
             return self._text(value)
-        if major in (_ARRAY, _MAP):
-            return self._container(major, value, levels)
+        if major == _MAP:
+            return self._map(value, levels)
+        if major == _ARRAY:
+            return self._array(value, levels)
+        if major == _NEGATIVE:
+            return -1 - value
         if major == _TAG:
             _refuse("a tag")
         if value not in _SIMPLE_VALUES:
             _refuse("an unknown simple value")
         return _SIMPLE_VALUES[value]
-
-    def _head(self) -> tuple[int, int]:
-        position, data = self.position, self.data
-        if position < len(data) and (info := data[position] & 31) < _LONGER:
-            self.position = position + 1
-            return data[position] >> 5, info
-        major, value, self.position = head(data, position)
-        return major, value
 
     def _take(self, size: int) -> bytes | memoryview:
         start = self.position
@@ -103,8 +100,25 @@ class _Reader:
         except UnicodeDecodeError:
             _refuse("text that is not UTF-8")
 
-    def _container(self, major: int, count: int, levels: int) -> Value:
-        items = 2 * count if major == _MAP else count
+    def _array(self, count: int, levels: int) -> list[Value]:
+        self._open(count, levels)
+        return [self.item(levels - 1) for _ in range(count)]
+
+    def _map(self, count: int, levels: int) -> dict[int, Value]:
+        self._open(2 * count, levels)
+        data, values, last = self.data, dict[int, Value](), -1
+        for _ in range(count):
+            position = self.position
+            if position < len(data) and last < (key := data[position]) < _LONGER:
+                self.position = position + 1
+            else:
+                key = self._key(last)
+            values[key] = self.item(levels - 1)
+            last = key
+        return values
+
+    def _open(self, items: int, levels: int) -> None:
+        """Refuse an array or map of so many items that they cannot be there, or must not."""
         if items > len(self.data) - self.position:  # an item has at least one byte
             _refuse("cut off")
         self.items += items
@@ -112,21 +126,10 @@ class _Reader:
             _refuse(f"more than {MAX_ITEMS} items")
         if levels == 0:
             _refuse(f"deeper than {MAX_DEPTH} levels")
-        if major == _ARRAY:
-            return [self.item(levels - 1) for _ in range(count)]
-        values: dict[int, Value] = {}
-        last = -1
-        for _ in range(count):
-            last = self._key(last)
-            values[last] = self.item(levels - 1)
-        return values
 
     def _key(self, last: int) -> int:
-        position, data = self.position, self.data
-        if position < len(data) and last < data[position] < _LONGER:
-            self.position = position + 1
-            return data[position]
-        major, value = self._head()
+        """Read a map key that does not follow on the last one in one byte."""
+        major, value, self.position = head(self.data, self.position)
         if major != _UNSIGNED:
             _refuse("a map key that is no unsigned integer")
         if value <= last:

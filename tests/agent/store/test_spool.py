@@ -93,16 +93,16 @@ def test_plan_that_ends_unspooled_leaves_no_training_set(device: Device) -> None
 def test_child_that_is_just_being_killed_leaves_one_more_file(
     device: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job, list_names = device.freeze().directory, os.listdir
+    job, scan = device.freeze().directory, os.scandir
 
-    def list_then_write(folder: Path | str) -> list[str]:
-        names = list_names(folder)
+    def list_then_write(folder: Path | str) -> list[os.DirEntry[str]]:
+        entries = list(scan(folder))
         if Path(folder) == job:
             (job / "late").touch()
-        return names
+        return entries
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "listdir", list_then_write)
+        patch.setattr(os, "scandir", list_then_write)
         end(device, verdict=None)
     assert names(job) == ["late"]
     assert names(device.reopen().store.files.jobs) == []

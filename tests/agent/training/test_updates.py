@@ -42,11 +42,11 @@ def test_an_update_is_the_same_bits_after_a_kill_before_it_was_spooled(
     job = device.freeze()
     assert Child(job).exit_code() == 0
     topics = Topics("fedling", FLEET)
-    first = make_update(device.store, job, given(job), topics, me)
+    first = make_update(device.plan, job, given(job), topics, me)
     again = device.reopen()
     mended = again.mend()
     assert mended is not None
-    assert make_update(again.store, mended, given(mended), topics, me) == first
+    assert make_update(again.plan, mended, given(mended), topics, me) == first
 
 
 def test_what_is_sent_is_coded_and_what_is_replayed_is_not(device: Device, tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_what_is_sent_is_coded_and_what_is_replayed_is_not(device: Device, tmp_p
     job = device.freeze()
     assert Child(job).exit_code() == 0
     result, plan = given(job), device.plan
-    made = make_update(device.store, job, result, Topics("fedling", FLEET), me)
+    made = make_update(device.plan, job, result, Topics("fedling", FLEET), me)
     assert made.vector == result.vector
     update = payload.decode(Kind.UPDATE, envelope.parse(made.envelope, Kind.UPDATE).payload)
     assert isinstance(update, Update)

@@ -21,6 +21,8 @@ LINES = {
     "init": ["init"],
     "status": ["status"],
     "conditions": ["conditions"],
+    "pause": ["pause", "2h"],
+    "resume": ["resume"],
     "check": ["check"],
     "ingest": ["ingest", "wrist", "closed/day.csv"],
     "recordings list": ["recordings", "list"],
@@ -30,7 +32,7 @@ LINES = {
     "sent": ["sent"],
     "replay": ["replay"],
 }
-WRITERS = ["init", "ingest", "recordings relabel", "recordings forget", "status"]
+WRITERS = ["init", "ingest", "recordings relabel", "recordings forget", "pause", "status"]
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Bytes of a federation against what they cost in accuracy, each beside one that sends int16.
 
-    python -m bench.communication [--seeds 3] [--only iid,2shard]
+    python -m bench.communication [--seeds 3] [--only iid,2shard] [--plot docs/accuracy-bytes.svg]
 
 MNIST (10,000 pictures) on 100 devices, 20 in a round, 784-200-10, E = 5, B = 10, as McMahan 2017
 has it: pictures dealt out at random (iid), or two labels a device or nearly so (2shard). Integers
@@ -9,10 +9,14 @@ on both sides, updates coded, models as changes on a grid; the seeds of a pair a
 loss_points_clear_<split>   .10 bit a parameter up, changes down: accuracy less, in points, mean of
                             the last 20 rounds and of all seeds
 loss_points_tiny_<split>    .03 bit up, models down as they are
+loss_points_usual_<split>   one bit up, which is the default, changes down
 up_bits_<split>, down_bits_<split>   of the first, a parameter and round, headers included
 snapshot_bytes_per_parameter         of a whole model as devices fetch it
 aggregator_cpu_ms_per_update         reading one coded update and adding it
                                      (its encoding counts, too)
+
+The plot is of accuracy against what a device has sent and received that takes part in each round:
+the first model as it is, then updates and models or their changes, headers of MQTT not included.
 """
 
 import os
@@ -23,11 +27,13 @@ import argparse
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from bench.report import Report
 from bench.support import datasets
+from bench.support.curves import Curve, Point, draw, mean
 from bench.support.datasets import PIXEL_EXP, Split
 from bench.support.kernel_fleet import Fleet
 from bench.watch_federation import Device, Way
@@ -35,11 +41,13 @@ from fedling_broker.aggregation.changes import whole
 from fedling_broker.aggregation.initial import initial_state
 from fedling_broker.aggregation.sums import Sum
 from fedling_broker.aggregation.vectors import fraction_of
-from fedling_native import INPUT_EXP, dense, parameter_counts
+from fedling_native import INPUT_EXP, dense, parameter_counts, weights_size
 
 LAYERS = (dense(784, 200, relu=True), dense(200, 10))
 PARAMETERS = sum(parameter_counts(LAYERS))
 DEVICES, COHORT, ROUNDS, TOLD = 100, 20, 100, 20
+DRAWN = 4  # of so many rounds one is a point of the plot
+TITLES = {"iid": "pictures dealt out at random", "2shard": "two labels a device"}
 WAY = Way("mnist", momentum=0, epochs=5, batch=10, lr_q24=round(0.1 * 2**24))
 PIXELS = INPUT_EXP - PIXEL_EXP  # devices' inputs have a coarser unit
 
@@ -58,7 +66,18 @@ class Link:
 
 
 WHOLE = Link("int16", None, on_grid=False)
-LINKS = (WHOLE, Link("clear", 0.1, on_grid=True), Link("tiny", 0.03, on_grid=False))
+LINKS = (
+    WHOLE,
+    Link("clear", 0.1, on_grid=True),
+    Link("tiny", 0.03, on_grid=False),
+    Link("usual", 1.0, on_grid=True),
+)
+LINES = {
+    "int16": "16 bits up, 16 down",
+    "usual": "1 bit up, changes down",
+    "clear": "0.1 bit up, changes down",
+    "tiny": "0.03 bit up, 16 bits down",
+}
 
 
 def parts(split: Split, name: str, dice: np.random.Generator) -> list[np.ndarray]:
@@ -85,17 +104,26 @@ def dealt(split: Split, name: str, seed: int) -> list[Device]:
     return found
 
 
-def play(of: Sequence[Device], link: Link, seed: int) -> tuple[Fleet, float]:
-    """A federation, and its accuracy in the last rounds."""
+def play(of: Sequence[Device], link: Link, seed: int) -> tuple[Fleet, float, Curve]:
+    """A federation, its accuracy in the last rounds, and what it was on the way."""
     state = initial_state(LAYERS, seed.to_bytes(32, "big"))
     dice = np.random.default_rng(seed)
     fleet = Fleet(of, LAYERS, WAY, COHORT, dice, state, target=link.target, on_grid=link.on_grid)
-    accuracies = []
-    for number in range(ROUNDS):
+    accuracies, points = [], []
+    for number in range(1, ROUNDS + 1):
         fleet.round()
-        if number >= ROUNDS - TOLD:
+        if number > ROUNDS - TOLD:
             accuracies.append(fleet.accuracy())
-    return fleet, float(np.mean(accuracies))
+        if number % DRAWN == 0:
+            points.append(Point(moved(fleet, link), fleet.accuracy()))
+    return fleet, float(np.mean(accuracies)), points
+
+
+def moved(fleet: Fleet, link: Link) -> float:
+    """Bytes of a device up to now that took part in each round."""
+    whole = weights_size(LAYERS)
+    down = sum(fleet.changes) if link.on_grid else whole * len(fleet.middles)
+    return whole + down + sum(fleet.sizes) / COHORT
 
 
 def reading_ms(fleet: Fleet) -> float:
@@ -114,16 +142,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", default="iid,2shard")
+    parser.add_argument("--plot", type=Path, help="the SVG to write (default: none)")
     args = parser.parse_args()
     report, split = Report("communication"), datasets.mnist()
+    panels: dict[str, dict[str, Curve]] = {}
     for name in args.only.split(","):
         found: dict[str, list[float]] = {link.name: [] for link in LINKS}
+        curves: dict[str, list[Curve]] = {link.name: [] for link in LINKS}
         clear: list[tuple[float, float, Fleet]] = []
         for seed in range(1, args.seeds + 1):
             of = dealt(split, name, seed)
             for link in LINKS:
-                fleet, accuracy = play(of, link, seed)
+                fleet, accuracy, curve = play(of, link, seed)
                 found[link.name].append(accuracy)
+                curves[link.name].append(curve)
                 up = 8 * float(np.mean(fleet.sizes)) / PARAMETERS
                 down = 8 * float(np.mean(fleet.changes)) / PARAMETERS if link.on_grid else 16.0
                 report.row(
@@ -138,11 +170,14 @@ def main() -> None:
         report.figure(f"up_bits_{name}", round(float(np.mean([up for up, _, _ in clear])), 4))
         report.figure(f"down_bits_{name}", round(float(np.mean([down for _, down, _ in clear])), 4))
         fleet = clear[-1][2]
+        panels[TITLES[name]] = {line: mean(curves[link]) for link, line in LINES.items()}
     packed = whole(LAYERS, fleet.state.view)
     assert packed is not None
     report.figure("snapshot_bytes_per_parameter", round(len(packed) / PARAMETERS, 3))
     report.figure("aggregator_cpu_ms_per_update", round(reading_ms(fleet), 2))
     report.finish()
+    if args.plot is not None:
+        draw(args.plot, panels)
 
 
 if __name__ == "__main__":

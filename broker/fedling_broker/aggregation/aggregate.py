@@ -97,14 +97,16 @@ class Made:
 def make(made: Made, sink: Sink, size: int = SPAN, steps: int | None = None) -> Steps:
     """Go over all layers to see how large they have become, and again to write them.
 
-    So a layer's exponent is known before the first of its values is written; nothing is kept.
+    So a layer's exponent and its leap are known before the first of its values is written; nothing
+    is kept.
     steps: by how many an exponent may move; None: as far as the values want
     """
-    largest = [0] * len(made.layers)
+    largest, totals = [0] * len(made.layers), [0] * len(made.layers)
     for span in spans(made.layers, size):
         if span.layer is not None:
-            found = fixed.largest_view(made.block(span).master)
-            largest[span.layer] = max(largest[span.layer], found)
+            masters = made.block(span).master
+            largest[span.layer] = max(largest[span.layer], fixed.largest_view(masters))
+            totals[span.layer] += fixed.sum_of_sizes(masters)
             yield
     shifts = [fixed.exponent_shift(*of) for of in zip(largest, made.exponents, strict=True)]
     if steps is not None:
@@ -112,9 +114,11 @@ def make(made: Made, sink: Sink, size: int = SPAN, steps: int | None = None) -> 
     exponents = tuple(e + s for e, s in zip(made.exponents, shifts, strict=True))
     sink.begin(exponents, tuple(made.units))
     for span in spans(made.layers, size):
-        shift = 0 if span.layer is None else shifts[span.layer]
-        block = moved(made.block(span), shift, made.units)
-        sink.write(span, follow(span, block, made.leap))
+        shift, leap = 0, made.leap
+        if span.layer is not None:
+            shift, count = shifts[span.layer], made.layers[span.layer].weight_count
+            leap = fixed.shorter_leap(leap, totals[span.layer], count, shift)
+        sink.write(span, follow(span, moved(made.block(span), shift, made.units), leap))
         yield
     return exponents
 

@@ -56,6 +56,11 @@ def largest_view(masters: Int64) -> int:
     return int(np.abs(ends).max())
 
 
+def sum_of_sizes(masters: Int64) -> int:
+    """Add up the |masters| of a span, each without its fraction."""
+    return int(np.abs(rshift(masters, FRACTION)).sum())
+
+
 def exponent_shift(largest: int, exponent: int) -> int:
     """Tell by how much a layer's exponent grows; its masters shrink by as much.
 
@@ -100,6 +105,16 @@ def held_masters(masters: Int64, held: Int64, leap: int) -> Int64:
 def held_biases(biases: Int64, held: Int64, leap: int) -> Int64:
     """Follow the server's biases on the grid, as held_masters()."""
     return _followed(exact_biases(biases), on_bias_grid(held), leap << BIAS_GRID)
+
+
+def shorter_leap(leap: int, total: int, count: int, shift: int) -> int:
+    """Shorten a leap to a quarter of a layer's mean weight, but not below a step.
+
+    total: the sum of its |masters|, without their fractions, before its exponent grew by `shift`
+    """
+    grown, shrunk = max(0, -shift), max(0, shift)
+    quarter = (total << grown) // (count << (shrunk + WEIGHT_GRID + 2))
+    return max(1, min(leap, quarter))
 
 
 def _followed(exact: Int64, kept: Int64, leap: int) -> Int64:

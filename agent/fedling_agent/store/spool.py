@@ -67,7 +67,7 @@ class Spool:
         """
         name = message_hash(envelope)
         with writing("the update"):
-            durable.write_file(self._files.update(name), envelope)
+            durable.write_file(self._files.spool / name.hex(), envelope)
         with self._database.transaction("the update") as connection:
             found = connection.execute(
                 "UPDATE plans SET state = 'spooled', vector_hash = ?, update_hash = ?, tested = ? "

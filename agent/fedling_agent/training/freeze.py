@@ -464,7 +464,7 @@ def _make_folder(path: Path) -> None:
 def _keep(path: str, data: bytes | bytearray, checksum: bytes) -> None:
     """Write a file, unless it is there."""
     if not _holds(path, checksum):
-        durable.write_file(path, data)
+        durable.write_file(Path(path), data)
 
 
 def _holds(path: str, checksum: bytes) -> bool:
@@ -482,4 +482,4 @@ def link(source: str | Path, target: str | Path) -> None:
     except FileExistsError:
         raise
     except OSError:
-        durable.write_file(target, Path(source).read_bytes())
+        durable.write_file(Path(target), Path(source).read_bytes())

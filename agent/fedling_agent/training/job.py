@@ -320,7 +320,7 @@ def _sound(name: str) -> Iterator[None]:
 
 
 def _write(directory: Path, name: str, data: bytes) -> None:
-    durable.write_file(os.path.join(directory, name), hashlib.sha256(data).digest() + data)
+    durable.write_file(directory / name, hashlib.sha256(data).digest() + data)
 
 
 def _read(path: str) -> bytes:

@@ -26,7 +26,7 @@ BUSY_S = 10.0  # how long a writer waits for another process's transaction
 PAGE_BYTES = 2048  # of new databases: a commit writes whole pages, of rows of some hundred bytes
 
 
-def write_file(path: Path | str, data: Bytes, mode: int = PRIVATE, *, exact: bool = False) -> None:
+def write_file(path: Path, data: Bytes, mode: int = PRIVATE, *, exact: bool = False) -> None:
     """Make or replace a file: at any instant either the old bytes are on disk or the new ones.
 
     exact: it has this mode whatever the umask, and nobody sees it with another

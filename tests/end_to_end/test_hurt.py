@@ -49,7 +49,7 @@ def play_all(directory: Path, courses: list[tuple[int, float]]) -> tuple[Counter
         course = play(directory, seed, rate)
         met += Counter(course.injector.sites)
         struck |= {site for site, _ in course.injector.struck}
-        kinds += Counter(type(error).__name__ for _, error in course.injector.struck)
+        kinds += Counter(kind for _, kind in course.injector.struck)
     often = {site for site, times in met.items() if times >= OFTEN}
     hit = often & struck
     print(f"{len(courses)} courses, {sum(kinds.values())} errors, {len(hit)} of {len(often)} sites")

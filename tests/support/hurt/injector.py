@@ -56,7 +56,7 @@ class Injector:
     def __init__(self, seed: int, rate: float) -> None:
         """rate: of the calls to the outside that fail, while it is armed"""
         self.sites: dict[Site, int] = {}  # how often each was met
-        self.struck: list[tuple[Site, Exception]] = []
+        self.struck: list[tuple[Site, str]] = []  # and the name of the error's class
         self.rate = rate
         self._dice = Random(seed)
         self._names: dict[Any, str | None] = {}
@@ -79,8 +79,11 @@ class Injector:
         # What was struck often leaves room for what is met seldom.
         if self._dice.random() < self.rate / self.sites[site] ** 0.5:
             error = self._dice.choice(ERRORS)()
-            self.struck.append((site, error))
-            raise error
+            self.struck.append((site, type(error).__name__))
+            try:
+                raise error
+            finally:  # of a cursor that is kept with the traceback the reading would go on
+                del error, called, frame
 
     def _name(self, called: Any) -> str | None:
         """What is called, if it is of the outside."""

@@ -55,6 +55,7 @@ SET     ?= debian12 debian13 cbor2-5.6.0+paho-mqtt-1.6.1 cbor2-5.7.0+paho-mqtt-2
 test-packages: build tools .venv-packages/bin/pip ## what runs on a device, with Debian 12's and 13's packages and those between; SET=debian13
 	rm -rf dist/packages build/lib* build/bdist* */build
 	$(LOCK) $(BIN)/pip wheel --quiet --no-build-isolation --no-deps --wheel-dir dist/packages $(PROJECTS)
+	rm -rf */build # a second copy of the source, to whoever reads all of it
 	packaging/test-packages .venv-packages/bin dist/packages $(JOBS) $(SET)
 
 # What is missing is installed first: two installations at once would be in each other's way.

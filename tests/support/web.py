@@ -54,6 +54,7 @@ class Server:
                 self._command,
                 stdout=log,
                 stderr=log,
+                start_new_session=True,  # nginx has workers, which outlive a master that is killed
                 preexec_fn=die_with_parent,  # noqa: PLW1509  one system call, no lock, no memory
             )
         until(self._listens, says=self._log.read_text)
@@ -66,7 +67,7 @@ class Server:
 
     def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
         if self._process is not None:
-            self._process.send_signal(number)
+            os.killpg(self._process.pid, number)
             self._process.wait()
             self._process = None
 

@@ -43,9 +43,9 @@ PAUSE = Condition(
 
 def paused(owner: Owner) -> Reason | None:
     """Why a device does nothing that its owner has paused; None: nobody has."""
-    signal = pause.read(Roots(owner=owner))
-    if not signal.value:
+    if owner.pause is None:
         return None
+    signal = pause.read(Roots(owner=owner))
     return Reason(
         PAUSE, PAUSE.code, True, False, asker=Asker.OWNER, source=signal.source,
         detail=signal.detail,

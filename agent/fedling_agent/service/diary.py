@@ -1,6 +1,6 @@
 """What the device does about training, written down when it changes; `--explain` reads it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,7 +16,10 @@ LASTS_S = 5.0  # what is over within seconds is nobody's business
 REST_S = 300.0  # one entry in so long at most: an SD card has so many writes
 MOST_WHY = 4
 
-Now = tuple[Course, Why]
+Now = tuple[Course, tuple[Reason | str, ...]]
+"""What holds, and why: conditions, or words of MEANINGS."""
+
+OFF: Now = (Course.OFF, ())
 
 # Why nothing is trained, where it is no condition's fault.
 MEANINGS = {
@@ -37,11 +40,11 @@ class _Entry:
     why: Why
     since_ms: int  # since boot
     wall_ms: int
+    key: "_Key"
 
-    @property
-    def key(self) -> tuple[object, ...]:
-        """What makes it another spell: numbers may change within one."""
-        return self.course, tuple(reason["code"] for reason in self.why)
+
+_Key = tuple[Course, tuple[str, ...]]
+"""What makes it another spell, codes: numbers may change within one."""
 
 
 class Diary:
@@ -68,13 +71,17 @@ class Diary:
         self.changed()
 
     def changed(self) -> None:
-        """Look whether another spell has begun, and have it written soon."""
+        """Look whether another spell has begun, and have it written soon.
+
+        It is called at each step of a session: whatever is the same costs no sentence.
+        """
         if self._closed:
             return
-        entry = self._entry(*self._current())
-        if self._now is not None and (entry.key == self._now.key or _is_still(entry, self._now)):
+        now = self._current()
+        key = _key(now)
+        if self._now is not None and (key == self._now.key or _is_still(key, self._now.key)):
             return
-        self._now = entry
+        self._now = self._entry(now, key)
         if self._timer is None:
             self._timer = self._clock.after(LASTS_S, self._write)
 
@@ -98,7 +105,7 @@ class Diary:
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
-        for entry in (self._now, self._entry(Course.OFF, ())):
+        for entry in (self._now, self._entry(OFF, _key(OFF))):
             self._put(entry)
 
     def _write(self) -> None:
@@ -122,23 +129,40 @@ class Diary:
     def _on_written(self, entry: _Entry) -> None:
         self._written = entry
 
-    def _entry(self, course: Course, why: Why) -> _Entry:
-        return _Entry(course, why, self._up_ms(), int(self._clock.wall() * 1000))
+    def _entry(self, now: Now, key: _Key) -> _Entry:
+        course, codes = key
+        of_code = {_code(one): one for one in now[1]}
+        why = tuple(_told(of_code[code]) for code in codes)
+        return _Entry(course, why, self._up_ms(), int(self._clock.wall() * 1000), key)
 
     def _up_ms(self) -> int:
         return int(self._clock.now() * 1000)
 
 
-def _is_still(entry: _Entry, before: _Entry) -> bool:
+def _key(now: Now) -> _Key:
+    course, why = now
+    return course, tuple(dict.fromkeys(map(_code, why)))[:MOST_WHY]
+
+
+def _code(why: Reason | str) -> str:
+    return why if isinstance(why, str) else str(why.code)
+
+
+def _is_still(key: _Key, before: _Key) -> bool:
     """Conditions that must hold for a while are what they were before: not good enough."""
-    holds = {reason["code"] for reason in entry.why} == {Code.TOO_SOON}
-    return holds and entry.course is before.course is Course.FORBIDDEN
+    return key[0] is before[0] is Course.FORBIDDEN and set(key[1]) == {Code.TOO_SOON}
+
+
+def _told(why: Reason | str) -> dict[str, object]:
+    if isinstance(why, str):
+        return {"code": why, "sentence": MEANINGS[why]}
+    return report.of_reason(why)
 
 
 # --- what holds now --------------------------------------------------------------------------
 
 
-def course_of(runners: Sequence[Live], pause: Reason | None, hindrance: str) -> Now:
+def course_of(runners: Iterable[Live], pause: Reason | None, hindrance: str) -> Now:
     """Tell what a device does about training: what the task does that is the furthest.
 
     pause: the owner's. hindrance: a word of MEANINGS, if something keeps it from all rounds
@@ -146,12 +170,11 @@ def course_of(runners: Sequence[Live], pause: Reason | None, hindrance: str) -> 
     found = [_of_task(runner) for runner in runners]
     courses = {course for course, _ in found}
     if pause is not None and Course.TRAINS not in courses:
-        return Course.FORBIDDEN, (report.of_reason(pause),)
+        return Course.FORBIDDEN, (pause,)
     for course in (Course.TRAINS, Course.FORBIDDEN, Course.WAITS):
         if course in courses:
-            reasons = [one for got, why in found if got is course for one in why]
-            return course, tuple({one["code"]: one for one in reasons}.values())[:MOST_WHY]
-    return Course.NOTHING, _because(hindrance or "no-open-round")
+            return course, tuple(one for got, why in found if got is course for one in why)
+    return Course.NOTHING, (hindrance or "no-open-round",)
 
 
 def _of_task(live: Live) -> Now:
@@ -161,15 +184,11 @@ def _of_task(live: Live) -> Now:
     if not (session.begun or session.offer or session.spool):
         return Course.NOTHING, ()
     if allowance is not None and allowance.train_reasons and not session.spool:
-        return Course.FORBIDDEN, tuple(report.of_reason(one) for one in allowance.train_reasons)
-    return Course.WAITS, _because(_lack(live))
+        return Course.FORBIDDEN, tuple(allowance.train_reasons)
+    return Course.WAITS, (_lack(live),)
 
 
 def _lack(live: Live) -> str:
     if live.session.spool or live.session.begun or live.session.enough:
         return "waits-for-the-aggregator"
     return "too-few-examples" if live.new_found is None else "too-few-new-examples"
-
-
-def _because(code: str) -> Why:
-    return ({"code": code, "sentence": MEANINGS[code]},)

@@ -460,7 +460,7 @@ class Service:
             hindrance = "not-a-member"
         elif not self.link.connected:
             hindrance = "not-connected"
-        return course_of(list(self.runners), paused(self.owner), hindrance)
+        return course_of(self.runners, paused(self.owner), hindrance)
 
     def _on_pause(self) -> None:
         """It was paused, or goes on: a training ends with its batch, as by any condition."""

@@ -6,9 +6,9 @@ from tempfile import TemporaryDirectory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedling_agent.conditions.condition import Code
+from fedling_agent.conditions.condition import Code, Reason
 from fedling_agent.conditions.table import TABLE
-from fedling_agent.service.diary import LASTS_S, MEANINGS, REST_S, Diary, Now
+from fedling_agent.service.diary import LASTS_S, MEANINGS, MOST_WHY, REST_S, Diary, Now
 from fedling_agent.service.writer import Writer
 from fedling_agent.store.spells import Course, Spell
 from fedling_agent.store.store import Store
@@ -35,7 +35,7 @@ class Told:
         self.clock.move(LASTS_S)
 
     def tell(self, course: Course, *codes: str) -> None:
-        self.now = (course, tuple({"code": code} for code in codes))
+        self.now = (course, tuple(Reason(TABLE[0], code) for code in codes))
         self.diary.changed()
         self.clock.settle()
 
@@ -70,10 +70,22 @@ def test_numbers_that_change_are_no_news(tmp_path: Path) -> None:
     told = Told(tmp_path)
     told.clock.move(REST_S)
     for percent in (34, 33, 32):
-        told.now = (Course.FORBIDDEN, ({"code": "battery-low", "value": percent},))
+        told.now = (Course.FORBIDDEN, (Reason(TABLE[0], "battery-low", percent),))
         told.diary.changed()
         told.clock.move(REST_S)
-    assert [spell.why for spell in told.spells[1:]] == [({"code": "battery-low", "value": 34},)]
+    (spell,) = told.spells[1:]
+    assert [(why["code"], why["value"]) for why in spell.why] == [("battery-low", 34)]
+
+
+def test_what_keeps_two_tasks_is_told_once_and_of_many_only_the_first(tmp_path: Path) -> None:
+    told = Told(tmp_path)
+    told.clock.move(REST_S)
+    told.tell(Course.FORBIDDEN, "too-hot", "too-hot", *map(str, range(MOST_WHY)))
+    told.clock.move(REST_S)
+    told.tell(Course.FORBIDDEN, "too-hot", *map(str, range(MOST_WHY + 1)))
+    told.clock.move(REST_S)
+    (spell,) = told.spells[1:]
+    assert [why["code"] for why in spell.why] == ["too-hot", "0", "1", "2"]
 
 
 def test_conditions_that_must_hold_are_what_they_were_before(tmp_path: Path) -> None:

@@ -107,8 +107,9 @@ class HandAggregator:
         keep_rounds: int = 100,
     ) -> None:
         self.directory = directory
+        self.starts = 0
         Store.create(directory)
-        self.store = Store(directory)
+        self.store = self.another_store()
         self.devices = Devices(self.store.database, TOPICS)
         self.devices.certify(AGGREGATOR, ONLINE.public, ROOT)
         file = BrokerFile(
@@ -121,15 +122,18 @@ class HandAggregator:
         )
         self.config = Config(file, directory / "broker.toml")
         self.statuses: list[str] = []
-        self.starts = 0
         self.start()
+
+    def another_store(self) -> Store:
+        """As a verb opens it, in a process of its own; the date is that of the service."""
+        now = 1_800_000_000.0 + 60 * self.starts  # between two starts passes a minute
+        return Store(self.directory, wall=lambda: now)
 
     def start(self) -> None:
         """A new process on the same disk; whatever was in memory is gone."""
         self.store.close()
         self.starts += 1
-        now = 1_800_000_000.0 + 60 * self.starts  # between two starts passes a minute
-        self.store = Store(self.directory, wall=lambda: now)
+        self.store = self.another_store()
         self.devices = Devices(self.store.database, TOPICS)
         self.clock = self.make_clock()
         self.disk, self.compute = HandWorker(self.clock), HandWorker(self.clock)
@@ -172,19 +176,19 @@ class HandAggregator:
             text = text.replace("[training]", f"[training]\nholdout = {holdout}")
         if target is not None:
             text += f"[compression]\ntarget_bytes = {target}\n"
-        other = Store(self.directory)
+        other = self.another_store()
         other.add_task(parse_task(text, f"{name}.toml"), text, b"s" * 32)
         other.close()
 
     def remove_task(self, name: str = "tiny") -> None:
         """As the verb does: in a process of its own."""
-        other = Store(self.directory)
+        other = self.another_store()
         assert other.tasks.remove(name)
         other.close()
 
     def enrol(self, *numbers: int) -> None:
         """As the verb does: in a process of its own."""
-        other = Store(self.directory)
+        other = self.another_store()
         for number in numbers:
             public = key_of(number).public
             Devices(other.database, TOPICS).certify(device_id(public), public, ROOT)
@@ -200,7 +204,7 @@ class HandAggregator:
 
     def agree(self) -> None:
         """As each command does: in a process of its own."""
-        other = Store(self.directory)
+        other = self.another_store()
         agreement.agree(self.config, other)
         other.close()
         self.clock.move(2.0)
@@ -212,7 +216,7 @@ class HandAggregator:
     def invite(self, *, uses: int = 1, name: str = "", seconds: int = 3600) -> Token:
         """As the verb does: in a process of its own."""
         token = Token.generate(ROOT.public, TOPICS, "broker.example", 8884)
-        other = Store(self.directory)
+        other = self.another_store()
         until_s = self.now_s + seconds
         other.invitations.add(Invitation(token, name, uses, self.now_s, until_s))
         other.close()

@@ -46,7 +46,7 @@ from fedling_protocol.net.ports import Done, MakeLink, Will
 from fedling_protocol.net.tcpinfo import Traffic
 from fedling_protocol.runtime.backoff import Backoff
 from fedling_protocol.runtime.halts import Halts
-from fedling_protocol.runtime.loop import Clock
+from fedling_protocol.runtime.loop import Clock, Timer
 from fedling_protocol.runtime.recovery import Recovery, Stall
 from fedling_protocol.runtime.worker import Worker
 from fedling_protocol.wire.enrolment import take_renewal
@@ -73,6 +73,7 @@ log = logging.getLogger(__name__)
 
 BOOKS_S = 3600.0  # an hour of Used; counters are written so often, and when a connection ends
 LOOK_S = 86_400.0  # what is retained is asked for so often, and at each connect
+AGAIN_S = 5.0  # and once more so soon after that
 FULL_BASE_S, FULL_LONGEST_S = 10.0, 300.0  # a full disk is tried again
 BUSY = (StateCode.SENDING, StateCode.TRAINING, StateCode.WAITING)  # the first that holds is told
 
@@ -153,6 +154,7 @@ class Service:
             self.renewal, self.runners, self.slot, self.teller,
         )  # fmt: skip
         self._begin_anew = ports.begin_anew
+        self._look: Timer | None = None
         self._stopping = False
         self._ruined = False  # the database: nothing of it is believed
 
@@ -234,7 +236,6 @@ class Service:
         self.diary.load()
         self.link.start()
         self.clock.after(BOOKS_S, self._keep_books)
-        self.clock.after(LOOK_S, self._look_again)
 
     def stop(self, done: Done) -> None:
         """End the child first (it finishes its batch), then say the last word, then write."""
@@ -264,9 +265,19 @@ class Service:
 
     def _look_again(self) -> None:
         """A plan or certificate that was lost on its way is not sent again while we are connected,
-        unless we ask: by subscribing again."""
+        unless we ask: by subscribing again.
+
+        Soon, too: an MQTT broker that keeps what is retained beside its subscriptions (NATS) may
+        answer with what it has, and forward only what comes when it has answered; what was
+        published between the two is lost.
+        """
         self.outbox.subscribe_all()
-        self.clock.after(LOOK_S, self._look_again)
+        self._set_look(LOOK_S)
+
+    def _set_look(self, seconds: float) -> None:
+        if self._look is not None:
+            self._look.cancel()
+        self._look = self.clock.after(seconds, self._look_again)
 
     def _close_books(self) -> None:
         self.link.take_traffic()
@@ -337,6 +348,7 @@ class Service:
         self.membership.connected()
         self.outbox.record_will(self.will())
         self.outbox.subscribe_all()
+        self._set_look(AGAIN_S)
         self.runners.give_all(ev.Connected())
         self.teller.again()
         self.diary.changed()
@@ -352,6 +364,8 @@ class Service:
             self.membership.revoked()
         self.diary.changed()
         self._close_books()
+        if self._look is not None:
+            self._look.cancel()
 
     def on_traffic(self, traffic: Traffic) -> None:
         self.books.on_socket(traffic)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from fedling_agent.service.outbox import LAST_WORD_S
-from fedling_agent.service.service import LOOK_S
+from fedling_agent.service.service import AGAIN_S, LOOK_S
 from fedling_agent.service.teller import TELL_S
 from fedling_agent.training.process import Asked
 from fedling_protocol.disk.errors import CannotWrite
@@ -354,10 +354,30 @@ def test_device_that_stays_connected_asks_each_day_for_what_is_retained(
 ) -> None:
     """A plan or certificate that was lost is not sent again by itself."""
     device.connect()
+    device.clock.move(AGAIN_S)
     device.link.subscribed.clear()
     device.clock.move(LOOK_S)
     assert TOPICS.of(Kind.KEYS, "aggregator") in device.link.subscribed
     assert any("/plan/" in topic for topic in device.link.subscribed)
+
+
+def test_what_is_retained_is_asked_for_once_more_soon_after_each_connect(
+    device: HandService,
+) -> None:
+    """NATS answers with the plan that it has; the next one, published meanwhile, never came."""
+    device.connect()
+    plans = TOPICS.subscriptions(Kind.PLAN)
+    for _ in range(2):
+        device.link.subscribed.clear()
+        device.clock.move(AGAIN_S)
+        assert set(plans) < set(device.link.subscribed)
+        device.link.subscribed.clear()
+        device.clock.move(10 * AGAIN_S)
+        assert device.link.subscribed == []
+        device.service.on_disconnected("cut", 1.0)
+        device.clock.move(10 * AGAIN_S)
+        assert device.link.subscribed == []
+        device.connect()
 
 
 def test_stop_begins_nothing_new(device: HandService) -> None:

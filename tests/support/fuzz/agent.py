@@ -3,6 +3,7 @@
 import shutil
 from collections import Counter
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from random import Random
 
@@ -61,6 +62,7 @@ class AgentFuzzer:
         """directory: empty; on a tmpfs if there is one"""
         self.dice = Random(seed)
         self.count = 0
+        self.spoken = sha256()  # all that was given to it
         self.reached: Counter[str] = Counter()  # refusals, phases, verdicts, actions
         self._directory = directory
         self._device: _Device | None = None
@@ -173,6 +175,7 @@ class AgentFuzzer:
         else:
             topic, data = self._sealed(*self._whole())
             self._said = [*self._said[-50:], (topic, data)]
+        self.spoken.update(data)
         self.device.service.on_message(topic, data, not data and dice.random() < 0.3)
 
     def _sealed(self, message: Message, topic: str) -> tuple[str, bytes]:

@@ -3,6 +3,7 @@
 import shutil
 from collections import Counter
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from random import Random
 
@@ -11,7 +12,6 @@ import cbor2
 from fedling_broker.config import KeepUpdates
 from fedling_broker.rounds.state import Open
 from fedling_broker.store.devices import Devices
-from fedling_broker.store.store import Store
 from fedling_broker.tasks.task_file import parse_task
 from fedling_broker.verify import verify
 from fedling_native import Sums
@@ -44,6 +44,7 @@ class AggregatorFuzzer:
         """directory: empty; on a tmpfs if there is one"""
         self.dice = Random(seed)
         self.count = 0
+        self.spoken = sha256()  # all that was given to it
         self.reached: Counter[str] = Counter()  # refusals, verdicts with their reasons
         self._directory = directory
         self._aggregator: _Aggregator | None = None
@@ -119,7 +120,7 @@ class AggregatorFuzzer:
         dice, task = self.dice, self.dice.choice(TASKS)
         try:
             if dice.random() < 0.2:
-                other = Store(self.aggregator.directory)
+                other = self.aggregator.another_store()
                 removed = other.tasks.remove(task)
                 other.close()
                 if removed:
@@ -128,7 +129,7 @@ class AggregatorFuzzer:
             else:
                 place = dice.randrange(len(self.enrolled))
                 number = self.enrolled[place]
-                other = Store(self.aggregator.directory)
+                other = self.aggregator.another_store()
                 Devices(other.database, TOPICS).revoke(device_id(key_of(number).public), ROOT)
                 other.close()
                 self.aggregator.clock.move(2.0)
@@ -168,6 +169,7 @@ class AggregatorFuzzer:
             topic, data = self._sealed(number)
             self._said = [*self._said[-60:], (topic, data)]
         empty = dice.random() < 0.01
+        self.spoken.update(data)
         self.aggregator.service.on_message(topic, b"" if empty else data, empty)
 
     def _sealed(self, number: int) -> tuple[str, bytes]:

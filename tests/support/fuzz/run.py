@@ -1,5 +1,6 @@
 """What both fuzzers are, and where they live."""
 
+import hashlib
 import logging
 import shutil
 import tempfile
@@ -24,6 +25,7 @@ class Fuzzer(Protocol):
 
     count: int
     reached: Counter[str]
+    spoken: "hashlib._Hash"
 
     def run(self, messages: int) -> None:
         """Fuzz so many. Whatever is raised is a fault."""

@@ -9,9 +9,9 @@ include native/flags.mk
 export PYTHON ?= python3
 BIN    := .venv/bin
 NEED   := packaging/need
-# Two on a core: half of the time a test waits, for a disk, a process, an answer that must not come.
+# Three on a core: most of the time a test waits, for a disk, a process, an answer that must not come.
 # Not where cores are many: each has some 150 MB.
-JOBS   ?= $(shell n=$$(nproc); echo $$((n < 8 ? 2 * n : n)))
+JOBS   ?= $(shell n=$$(nproc); echo $$((n < 6 ? 3 * n : n < 12 ? 12 : n)))
 export PATH := $(PATH):/usr/sbin:/sbin
 
 # Two makes in one tree take turns when they install or build.
@@ -24,7 +24,7 @@ C_SOURCES := $(wildcard native/src/*.c native/src/*/*.c)
 C_HEADERS := $(wildcard native/src/*.h native/src/*/*.h native/include/*.h)
 C_FILES   := $(shell find native firmware_sim tests bench examples -name '*.[ch]' ! -name '_core.c' 2>/dev/null)
 
-.PHONY: help demo demo-boards test test-long test-all test-packages check bench fuzz baseline build format clean tools
+.PHONY: help demo demo-boards test test-long test-all test-packages deb check bench fuzz baseline build format clean tools
 
 CHECKS := $(addprefix check-,lint types c-format c-warnings c-analyzer c-example c-sizes house units)
 .PHONY: $(CHECKS)
@@ -57,6 +57,10 @@ test-packages: build tools .venv-packages/bin/pip ## what runs on a device, with
 	$(LOCK) $(BIN)/pip wheel --quiet --no-build-isolation --no-deps --wheel-dir dist/packages $(PROJECTS)
 	rm -rf */build # a second copy of the source, to whoever reads all of it
 	packaging/test-packages .venv-packages/bin dist/packages $(JOBS) $(SET)
+
+deb: build ## dist/deb/fedling-agent_*.deb and fedling-broker_*.deb, for this Debian and later ones
+	@$(NEED) deb
+	packaging/deb $(BIN) dist/deb
 
 # What is missing is installed first: two installations at once would be in each other's way.
 check: ## formatters, linters, types, C warnings, sizes, architecture, documents, systemd units

@@ -133,7 +133,7 @@ def test_codec_and_cddl_agree(cddl: Validator, name: str, monkeypatch: pytest.Mo
             decode(kind, cbor(changed))
         except Refused as error:
             refused = str(error)
-        words = ("plan", "rest") if kind is Kind.PLAN else (rule(name),)
+        words = {rule(name): None} | ({"plan": None, "rest": None} if kind is Kind.PLAN else {})
         accepted = any(cddl.validate(cbor(changed), root_type=word).valid for word in words)
         assert accepted == (not refused), (diagnostic(changed), refused)
 

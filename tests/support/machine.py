@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.as_root import need_root
@@ -19,10 +20,20 @@ ROOT = Path(__file__).parent.parent.parent
 DEBIAN = "bookworm"
 # No fsync for each file; nobody reads documents there.
 FAST = ["--dpkgopt=force-unsafe-io", "--dpkgopt=path-exclude=/usr/share/doc/*"]
-PACKAGES = "systemd,systemd-sysv,dbus,sudo,python3-venv,mosquitto"
+PACKAGES = "systemd,systemd-sysv,dbus,sudo,mosquitto"
 BOOT_S, COMMAND_S = 60.0, 180.0
-WHEELS, HOME = "wheels", "home/pi"
+WHEELS, DEBS, HOME = "wheels", "debs", "home/pi"
+VERSIONS = ("0.1.0", "0.1.0+later")  # of the packages
 PIP = f"[global]\nno-index = true\nfind-links = /{WHEELS}\ndisable-pip-version-check = true\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What is on a machine beside a minimal Debian with mosquitto."""
+
+    packages: str
+    bring: Callable[[Path], None]  # makes files in the folder that it is given
+    place: str  # where that folder is on the machine
 
 
 class Machine:
@@ -107,7 +118,7 @@ class Machine:
 
 
 @contextmanager
-def machine(folder: Path) -> Iterator[Machine]:
+def machine(folder: Path, kind: Kind) -> Iterator[Machine]:
     """A machine that is on, made anew. What it takes is installed in CI, elsewhere it is named."""
     need_root()
     if os.environ.get("CI"):
@@ -115,7 +126,7 @@ def machine(folder: Path) -> Iterator[Machine]:
     for tool, package in (("systemd-nspawn", "systemd-container"), ("mmdebstrap", "mmdebstrap")):
         need(tool, package)
     made = Machine(folder / "root")
-    _install(made.root)
+    _install(made.root, kind)
     try:
         made.boot()
         yield made
@@ -124,27 +135,27 @@ def machine(folder: Path) -> Iterator[Machine]:
         shutil.rmtree(made.root, ignore_errors=True)
 
 
-def _install(root: Path) -> None:
-    """A minimal Debian with two users and, instead of a package index, a folder of wheels."""
+def _install(root: Path, kind: Kind) -> None:
+    """A minimal Debian with two users, and no way to a package index."""
     making = subprocess.Popen(
         [
             "mmdebstrap",
             "-q",
             "--variant=minbase",
             *FAST,
-            f"--include={PACKAGES}",
+            f"--include={PACKAGES},{kind.packages}",
             DEBIAN,
             str(root),
         ],
         stderr=subprocess.PIPE,
         text=True,
     )
-    wheels = root.parent / WHEELS
-    _make_wheels(wheels)
+    brought = root.parent / "brought"
+    kind.bring(brought)
     _, said = making.communicate()
     if making.returncode != 0:
         absent(f"mmdebstrap cannot fetch a Debian here: {said[-300:]}")
-    shutil.move(wheels, root / WHEELS)
+    shutil.move(brought, root / kind.place)
     (root / "etc/pip.conf").write_text(PIP)
     (root / "etc/sudoers.d/pi").write_text("pi ALL=(ALL) NOPASSWD: ALL\n")
     (root / "etc/machine-id").write_text("")
@@ -169,6 +180,29 @@ def _make_wheels(folder: Path) -> None:
     if done.returncode != 0:
         absent(f"pip cannot fetch what fedling needs: {done.stderr[-300:]}")
 
+
+def _make_debs(folder: Path) -> None:
+    """This tree's packages, and the same as a later version of them."""
+    if os.environ.get("CI"):
+        subprocess.run([ROOT / "packaging" / "need", "deb"], check=True)
+    need("dh_python3", "dh-python")
+    words = [ROOT / "packaging/deb", Path(sys.executable).parent]
+    for version in VERSIONS:
+        out = folder / version
+        done = subprocess.run(
+            [*words, out, folder.parent / "build"],
+            env={**os.environ, "VERSION": version}, capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+WITH_PIP = Kind("python3-venv", _make_wheels, WHEELS)
+WITH_APT = Kind(
+    "python3-cbor2,python3-cffi,python3-cffi-backend,python3-cryptography,python3-numpy,"
+    "python3-paho-mqtt,python3-segno",
+    _make_debs,
+    DEBS,
+)
 
 # --- what a document says to type ----------------------------------------------------------------
 

@@ -9,9 +9,9 @@ include native/flags.mk
 export PYTHON ?= python3
 BIN    := .venv/bin
 NEED   := packaging/need
-# Three on a core: most of the time a test waits, for a disk, a process, an answer that must not come.
+# Two on a core: half of the time a test waits, for a disk, a process, an answer that must not come.
 # Not where cores are many: each has some 150 MB.
-JOBS   ?= $(shell n=$$(nproc); echo $$((n < 6 ? 3 * n : n < 12 ? 12 : n)))
+JOBS   ?= $(shell n=$$(nproc); echo $$((n < 8 ? 2 * n : n)))
 export PATH := $(PATH):/usr/sbin:/sbin
 
 # Two makes in one tree take turns when they install or build.

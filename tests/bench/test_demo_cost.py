@@ -9,12 +9,13 @@ import pytest
 
 from bench.demo_cost import PLAIN, TLS, Played
 from tests.support import small_task
+from tests.support.quick import quick
 from tests.support.tools import need
 
 DEVICES, GOAL = 3, 2
 
 
-@pytest.mark.parametrize("over", [TLS, PLAIN])
+@pytest.mark.parametrize("over", quick((TLS,), (PLAIN,)))
 def test_play_counts_a_federation_that_learned(tmp_path: Path, over: str) -> None:
     need("mosquitto")
     task = small_task.write(tmp_path, devices=DEVICES, goal=GOAL)

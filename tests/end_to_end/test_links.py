@@ -16,6 +16,7 @@ from tests.support.crash.evidence import Evidence, flaws
 from tests.support.crash.fleet import DEVICES, ROUNDS
 from tests.support.crash.keeper import Keeper
 from tests.support.links import AGGREGATOR, NAMES, PHASES, TROUBLES, Links, Plan, Result, moment
+from tests.support.quick import quick
 from tests.support.tools import need
 
 
@@ -47,10 +48,10 @@ def unlike(result: Result, undisturbed: Evidence) -> list[str]:
 
 
 SILENT = ("half-open", "client-holds", "mute for long")  # seconds go by before they are noticed
-MARKED = [pytest.param(n, marks=pytest.mark.long if n in SILENT else ()) for n in TROUBLES]
+QUICK = quick([name for name in TROUBLES if name not in SILENT], TROUBLES)
 
 
-@pytest.mark.parametrize("name", MARKED)
+@pytest.mark.parametrize("name", QUICK)
 def test_trouble_in_any_phase_on_links_of_devices(
     links: Links, undisturbed: Evidence, name: str
 ) -> None:
@@ -72,7 +73,7 @@ def is_said(name: str, log: str) -> bool:
     return not words or any(word in log for word in words)
 
 
-@pytest.mark.parametrize("name", MARKED)
+@pytest.mark.parametrize("name", quick(("late", "refused"), TROUBLES))
 def test_trouble_in_any_phase_on_the_link_of_the_aggregator(
     links: Links, undisturbed: Evidence, name: str
 ) -> None:
@@ -92,9 +93,9 @@ ASKED_FOR = ("/join/", "/ticket/", "/up/", "/receipt/")
 @pytest.mark.parametrize(
     "habits",
     [
-        Habits(lost=0.15, words=ASKED_FOR),
-        Habits(doubled=0.5),
-        Habits(late=0.3),
+        pytest.param(Habits(lost=0.15, words=ASKED_FOR), marks=pytest.mark.long),
+        pytest.param(Habits(doubled=0.5), marks=pytest.mark.long),
+        pytest.param(Habits(late=0.3), marks=pytest.mark.long),
         Habits(0.1, 0.2, 0.2, 1.0, ASKED_FOR),
     ],
     ids=["lost", "doubled", "late", "all"],
@@ -125,7 +126,9 @@ def test_cut_after_any_number_of_bytes(links: Links, undisturbed: Evidence, up: 
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("seed", range(1, 6))
+@pytest.mark.parametrize(
+    "seed", [1, *(pytest.param(n, marks=pytest.mark.long) for n in range(2, 6))]
+)
 def test_two_plans_in_flight_over_links_that_come_and_go(two_tasks: Links, seed: int) -> None:
     """Each update of each task is counted once; what fails has its seed in its name."""
     result = two_tasks.run(Plan(flapping=seed))

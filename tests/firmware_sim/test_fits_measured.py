@@ -18,6 +18,7 @@ from tests.firmware_sim import fits_nets
 from tests.support.tools import need
 
 SEED = 2025
+QUICK = 3  # of as many boards
 COUNT = 20
 MOST_RAM = 13_800  # bytes: what the smallest board has
 JOBS = fits_nets.jobs(SEED, COUNT, MOST_RAM)
@@ -39,7 +40,7 @@ def _tools() -> None:
             job,
             board,
             id=f"{number}-{board.core}",
-            marks=pytest.mark.long if number >= len(BOARDS) else (),  # quick: one on each board
+            marks=pytest.mark.long if number >= QUICK else (),
         )
         for number, (job, board) in enumerate(CASES)
     ],

@@ -24,7 +24,7 @@ C_SOURCES := $(wildcard native/src/*.c native/src/*/*.c)
 C_HEADERS := $(wildcard native/src/*.h native/src/*/*.h native/include/*.h)
 C_FILES   := $(shell find native firmware_sim tests bench examples -name '*.[ch]' ! -name '_core.c' 2>/dev/null)
 
-.PHONY: help demo demo-boards test test-long test-all test-packages deb check bench fuzz baseline build format clean tools
+.PHONY: help demo demo-boards test test-long test-all test-packages deb wheels check bench fuzz baseline build format clean tools
 
 CHECKS := $(addprefix check-,lint types c-format c-warnings c-analyzer c-example c-sizes house units)
 .PHONY: $(CHECKS)
@@ -58,9 +58,15 @@ test-packages: build tools .venv-packages/bin/pip ## what runs on a device, with
 	rm -rf */build # a second copy of the source, to whoever reads all of it
 	packaging/test-packages .venv-packages/bin dist/packages $(JOBS) $(SET)
 
-deb: build ## dist/deb/fedling-agent_*.deb and fedling-broker_*.deb, for this Debian and later ones
-	@$(NEED) deb
-	packaging/deb $(BIN) dist/deb
+ARCH ?= $(shell dpkg --print-architecture)
+deb: build ## dist/deb/fedling-agent_*.deb and fedling-broker_*.deb; ARCH=arm64 or armhf for a Raspberry Pi
+	@$(NEED) deb processors boot
+	ARCH=$(ARCH) packaging/deb $(BIN) dist/deb
+
+wheels: ## dist/wheels/fedling-*.whl for devices with arm64 (64 bits) and armhf (32 bits)
+	@$(NEED) deb processors boot
+	packaging/cross arm64 dist/wheels
+	packaging/cross armhf dist/wheels
 
 # What is missing is installed first: two installations at once would be in each other's way.
 check: ## formatters, linters, types, C warnings, sizes, architecture, documents, systemd units

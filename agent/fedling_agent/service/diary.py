@@ -19,6 +19,9 @@ MOST_WHY = 4
 Now = tuple[Course, tuple[Reason | str, ...]]
 """What holds, and why: conditions, or words of MEANINGS."""
 
+_Key = tuple[Course, tuple[str, ...]]
+"""What makes it another spell, codes: numbers may change within one."""
+
 OFF: Now = (Course.OFF, ())
 
 # Why nothing is trained, where it is no condition's fault.
@@ -40,11 +43,7 @@ class _Entry:
     why: Why
     since_ms: int  # since boot
     wall_ms: int
-    key: "_Key"
-
-
-_Key = tuple[Course, tuple[str, ...]]
-"""What makes it another spell, codes: numbers may change within one."""
+    key: _Key
 
 
 class Diary:

@@ -13,6 +13,7 @@ NEED   := packaging/need
 # Not where cores are many: each has some 150 MB.
 JOBS   ?= $(shell n=$$(nproc); echo $$((n < 8 ? 2 * n : n)))
 export PATH := $(PATH):/usr/sbin:/sbin
+unexport PYTHONDONTWRITEBYTECODE # each of the tests' hundreds of commands would compile all modules
 
 # Two makes in one tree take turns when they install or build.
 LOCK   := $(if $(shell command -v flock),flock .make.lock)

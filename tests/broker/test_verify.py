@@ -1,14 +1,19 @@
 """`round verify` against stores in which one thing was changed."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from fedling_broker.aggregation import changes, initial
+from fedling_broker.aggregation.state import ServerState
 from fedling_broker.store.store import Store
+from fedling_broker.tasks.task_file import parse_task
 from fedling_broker.verify import Check, verify
-from tests.support.rounds_on_disk import SEED, TASK, make_store, run_round
+from fedling_native import Layer, Loss
+from tests.support.rounds_on_disk import SEED, TASK, TEXT, make_store, run_round
 
 KEPT = 3  # the round whose updates were kept
 
@@ -62,6 +67,34 @@ def test_verify_recomputes_every_published_model(store: Store) -> None:
 def test_verify_of_another_seed_names_the_first_model(store: Store) -> None:
     found = list(verify(store, TASK, b"another seed".ljust(32)))
     assert found[0].fault == "another model was published"
+
+
+def off_the_grid(
+    draw: Callable[..., ServerState], layers: tuple[Layer, ...], seed: bytes, loss: Loss, **_: bool
+) -> ServerState:
+    """As releases did that knew no grid, or drew none on it."""
+    return draw(layers, seed, loss)
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_verify_draws_a_first_model_on_the_grid_or_off_it_as_before(
+    before: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = TEXT + "[compression]\ntarget_bytes = 64\n"
+    task = parse_task(text, "tiny.toml")
+    assert task.optimiser.on_grid
+    Store.create(tmp_path)
+    store = Store(tmp_path)
+    if before:
+        monkeypatch.setattr(initial, "initial_state", partial(off_the_grid, initial.initial_state))
+    store.add_task(task, text, SEED)
+    monkeypatch.undo()
+    weights = store.models.bytes_of(store.models.newest("tiny"), task.spec)
+    assert (changes.whole(task.spec.layers, weights) is None) == before
+    assert [(c.round, c.fault) for c in verify(store, task, SEED)] == [(0, "")]
+    found = list(verify(store, task, b"another seed".ljust(32)))
+    assert [c.fault for c in found] == ["another model was published"]
+    store.close()
 
 
 def test_verify_names_the_round_of_a_flipped_model_and_no_other(store: Store) -> None:

@@ -18,7 +18,7 @@ from tests.support.shells.world import World
 
 pytestmark = pytest.mark.first
 
-QUICK, SCHEDULES = 125, 3_000
+QUICK, SCHEDULES = 100, 3_000
 PARTS = 12
 
 # What the schedules of one part must have reached at least once: every action, every answer.

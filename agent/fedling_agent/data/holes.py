@@ -7,7 +7,6 @@ lies on both sides of a hole is never in one window.
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from statistics import median
 
 from fedling_agent.data.streams import Hole, HoleKind, Row, RowError
 
@@ -40,7 +39,7 @@ class _Pace:
         if step == 0:
             coarse = self.steps.count(0) >= COARSE
             return None if coarse else Hole(HoleKind.REPEAT, "time repeats")
-        usual = median(self.forward) if self.forward else step
+        usual = sorted(self.forward)[len(self.forward) // 2] if self.forward else step
         if step > JUMP * usual:
             words = f"time jumps by {seconds(step)}, the usual step is {seconds(usual)}"
             return Hole(HoleKind.JUMP, words)

@@ -10,7 +10,13 @@ from math import isqrt
 import numpy as np
 
 from fedling_broker.aggregation.aggregate import Made, Steps, make
-from fedling_broker.aggregation.fixed import FRACTION, MASTER_LIMIT, MIN_EXPONENT, Int64
+from fedling_broker.aggregation.fixed import (
+    FRACTION,
+    MASTER_LIMIT,
+    MIN_EXPONENT,
+    Int64,
+    on_weight_grid,
+)
 from fedling_broker.aggregation.state import SPAN, Block, Memory, ServerState, Sink, Span, finish
 from fedling_native import Layer, Loss
 
@@ -18,17 +24,28 @@ WORDS_IN_BLOCK = 8
 QUIET_BITS = 3  # outputs that are values begin at an eighth of what the other layers give
 
 
-def initial_state(layers: tuple[Layer, ...], seed: bytes, loss: Loss = Loss.SOFTMAX) -> ServerState:
+def initial_state(
+    layers: tuple[Layer, ...], seed: bytes, loss: Loss = Loss.SOFTMAX, *, on_grid: bool = False
+) -> ServerState:
     """Draw weights uniform in +-sqrt(6 / span) (He 2015, for ReLU), biases 0. seed: 32 bytes.
 
     With a loss of values the last layer's weights are worth an eighth of that.
+    on_grid: the nearest that a whole model says in half the bytes, and changes begin with
     """
     memory = Memory(layers)
-    finish(draw(layers, seed, loss, memory))
+    finish(draw(layers, seed, loss, memory, on_grid=on_grid))
     return memory.state
 
 
-def draw(layers: tuple[Layer, ...], seed: bytes, loss: Loss, sink: Sink, size: int = SPAN) -> Steps:
+def draw(
+    layers: tuple[Layer, ...],
+    seed: bytes,
+    loss: Loss,
+    sink: Sink,
+    size: int = SPAN,
+    *,
+    on_grid: bool = False,
+) -> Steps:
     """Draw a first model in steps, into a sink."""
     ranges = [range_of(layer.span) if layer.span else (0, 0) for layer in layers]
     exponents = [exponent for exponent, _ in ranges]
@@ -39,8 +56,8 @@ def draw(layers: tuple[Layer, ...], seed: bytes, loss: Loss, sink: Sink, size: i
         if span.layer is None:
             return Block(np.zeros(span.count, np.int64), {})
         _, limit = ranges[span.layer]
-        drawn = words(seed, span.start, span.stop)
-        return Block((((drawn * (2 * limit + 1)) >> 32) - limit) << FRACTION, {})
+        drawn = ((words(seed, span.start, span.stop) * (2 * limit + 1)) >> 32) - limit
+        return Block((on_weight_grid(drawn) if on_grid else drawn) << FRACTION, {})
 
     return make(Made(layers, tuple(exponents), {}, block), sink, size)
 

@@ -114,7 +114,8 @@ class Store:
         self, task: Task, text: str, seed: bytes, imported: ServerState | None = None
     ) -> None:
         """A task and its first model: drawn from the seed, or imported. Raises TaskExists."""
-        state = imported or initial.initial_state(task.spec.layers, seed, task.spec.loss)
+        spec, on_grid = task.spec, task.optimiser.on_grid
+        state = imported or initial.initial_state(spec.layers, seed, spec.loss, on_grid=on_grid)
         with self.database.transaction("the task"):
             if self.tasks.find(task.name) is not None:
                 raise TaskExists(

@@ -2,13 +2,14 @@ import hashlib
 import json
 import zlib
 from fractions import Fraction
-from math import isqrt
+from math import floor, isqrt
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from fedling_broker.aggregation import changes
 from fedling_broker.aggregation.initial import draw, initial_state, range_of, words
 from fedling_broker.aggregation.state import Memory, finish
 from fedling_native import Layer, Loss, Net, average_pool, conv, dense, depthwise
@@ -55,6 +56,18 @@ def test_initial_state_equals_plain_integers() -> None:
         expected += [(((w * (2 * m + 1)) >> 32) - m) << 16 for w in plain[start : start + count]]
     assert state.master.tolist() == expected + [0] * (64 + 7)
     assert state.exponents == (-9, -7)
+
+
+def test_initial_state_on_the_grid_is_the_nearest_that_devices_may_hold() -> None:
+    exact, on_grid = initial_state(LAYERS, SEED), initial_state(LAYERS, SEED, on_grid=True)
+    for value, near in zip(exact.master.tolist(), on_grid.master.tolist(), strict=True):
+        steps = Fraction(value, 2**24)  # of the high byte, 16 fractional bits of a master
+        assert Fraction(near, 2**24) == min(max(floor(steps + Fraction(1, 2)), -63), 63)
+    assert on_grid.exponents == exact.exponents
+    said = changes.whole(LAYERS, on_grid.view)
+    assert said is not None
+    assert len(said) < 0.44 * len(on_grid.view)
+    assert changes.whole(LAYERS, exact.view) is None
 
 
 def test_initial_state_of_every_kind_draws_in_order() -> None:

@@ -151,7 +151,8 @@ def test_json_of_verbs_that_change_something(here: Here) -> None:
     assert added == {"device": ID, "name": "", "key": KEY.hex(), "enrolled": True}
     revoked = {"device": ID, "name": "", "enrolled": False}
     assert here.json("device", "revoke", ID) == here.json("device", "revoke", ID) == revoked
-    assert here.json("task", "pause", "tiny") == {"task": "tiny", "paused": True}
+    told = {"task": "tiny", "paused": True, "why_paused": ""}
+    assert here.json("task", "pause", "tiny") == told
     assert here.json("task", "show", "tiny") == {"task": "tiny", "paused": True, "text": TEXT}
     assert here.json("task", "resume", "tiny") == {"task": "tiny", "paused": False}
     written = here.json("model", "weights", "tiny", "w.bin")
@@ -276,7 +277,8 @@ def test_task_add_list_show_pause_resume_remove(here: Here) -> None:
     assert "no tasks" in here("task", "list")
     here.add_task()
     assert here("task", "show", "tiny") == TEXT
-    expected = {"task": "tiny", "paused": False, "rounds": 0, "open": False, "model": 1}
+    expected: dict[str, object] = {"task": "tiny", "paused": False, "why_paused": ""}
+    expected |= {"rounds": 0, "open": False, "model": 1}
     expected |= {"accuracy": None, "normalise": "device", "hindrance": None}
     assert here.json("task", "list") == [expected]
     here("task", "pause", "tiny")
@@ -308,15 +310,29 @@ def test_task_pause_and_resume_of_all(here: Here) -> None:
         here("task", "add", "more.toml")
     names = [row["task"] for row in here.json("task", "list")]
     assert sorted(names) == ["other", "small", "tiny"]
-    said = here("task", "pause", "--all")
+    said = here("task", "pause", "--all", "--reason", "firmware week")
     assert all(f"task {name}: ends the round in work, then rests" in said for name in names)
-    assert {row["paused"] for row in here.json("task", "list")} == {True}
+    assert {(row["paused"], row["why_paused"]) for row in here.json("task", "list")} == {
+        (True, "firmware week")
+    }
+    assert here("task", "list").count("firmware week") == 3
     assert here.json("task", "resume", "--all") == {"tasks": names, "paused": False}
-    assert {row["paused"] for row in here.json("task", "list")} == {False}
+    assert {(row["paused"], row["why_paused"]) for row in here.json("task", "list")} == {
+        (False, "")
+    }
     for words in ([], ["tiny", "--all"]):
         with pytest.raises(SystemExit) as ended:
             here("task", "pause", *words)
         assert ended.value.code == Exit.USAGE
+
+
+@pytest.mark.parametrize("reason", ["\x1b[2J", "two\nlines", "ö" * 101])
+def test_task_pause_takes_no_reason_that_devices_would_refuse(here: Here, reason: str) -> None:
+    here.add_task()
+    said = here("task", "pause", "tiny", "--reason", reason, code=Exit.FAILED)
+    assert "a line of at most 200 bytes" in said
+    assert not here.json("task", "list")[0]["paused"]
+    here("task", "pause", "tiny", "--reason", "ö" * 100)
 
 
 def test_task_add_twice_says_what_to_do(here: Here) -> None:

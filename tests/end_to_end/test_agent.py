@@ -97,6 +97,8 @@ def test_a_round_from_plan_to_receipt_and_the_next_model(
         in agent.run("predict", text=rows(1, 20)).stdout
     )
     assert agent.status()["tasks"]["watch"]["doing"] == "no open plan"
+    aggregator.rest(make_model(LAYERS, version=2), paused="firmware week")
+    aggregator.until(lambda: "paused by the operator: firmware week" in agent.doing())
 
     meanings = [m["meaning"] for m in agent.json("sent")]
     assert "the update of round 1 of watch" in meanings

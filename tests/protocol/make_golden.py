@@ -176,6 +176,7 @@ def plans() -> dict[str, Json]:
     rest_fields: Json = {
         "version": 40, "model_hash": BASE.hex(), "spec": SPEC_FIELDS, "model_size": 321,
         "look_again_s": 86_400, "epoch": 0, "generation": 0, "change_size": None,
+        "paused": None,
     }  # fmt: skip
     model: dict[int, Value] = {0: 1, 1: 40, 2: SPEC, 3: [-5, 0, -7], 4: WEIGHTS}
     model_fields: Json = {
@@ -204,8 +205,8 @@ def plans() -> dict[str, Json]:
         "rest-life": message(
             ONLINE_KEY,
             topic,
-            {**rest, **life, 6: SCALED},
-            {**rest_fields, **life_fields, "spec": SCALED_FIELDS},
+            {**rest, **life, 6: SCALED, 19: "größer, bitte warten"},
+            {**rest_fields, **life_fields, "spec": SCALED_FIELDS, "paused": "größer, bitte warten"},
         ),
         "plan-statistics": message(
             ONLINE_KEY, "watch/plan/statistics", statistics, statistics_fields

@@ -133,10 +133,11 @@ class FakeAggregator:
         self.say(TOPICS.of(Kind.PLAN, task, PlanKind.TRAIN), plan, retain=True)
         return plan
 
-    def rest(self, model: Model, look_again_s: int = 3600) -> None:
+    def rest(self, model: Model, look_again_s: int = 3600, paused: str | None = None) -> None:
         """Close the round: the newest model is this one."""
         task, size = model.spec.task, len(model.weights) + 1000
-        rest = Rest(model.version, model_hash(model), model.spec, size, look_again_s)
+        digest = model_hash(model)
+        rest = Rest(model.version, digest, model.spec, size, look_again_s, paused=paused)
         self.say(TOPICS.of(Kind.MODEL, task, model.version), model, retain=True)
         self.say(TOPICS.of(Kind.PLAN, task, PlanKind.TRAIN), rest, retain=True)
 

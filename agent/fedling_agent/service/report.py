@@ -364,12 +364,19 @@ def _why_idle(live: Live) -> str:
     if session.spool:
         return f"an update waits to be sent{': ' + why if why else ''}"
     if session.offer is None:
-        return f"a model waits to be fetched: {why}" if session.fetch and why else "no open plan"
+        if session.fetch and why:
+            return f"a model waits to be fetched: {why}"
+        return "no open plan" if session.standstill is None else standstill(session.standstill)
     if not session.enough and live.new_found is not None:
         return f"not training: {_too_few_new(live.new_wanted, live.new_found)}"
     if not session.enough:
         return f"not training: {_too_few(session.offer.spec, live.wanted, live.found)}"
     return f"not training: {why}" if why else "about to ask"
+
+
+def standstill(words: str) -> str:
+    """Say that the operator has paused a task, in the operator's own words."""
+    return f"paused by the operator{': ' if words else ''}{words}"
 
 
 def named(plan: Plan) -> str:

@@ -81,7 +81,7 @@ def start_afresh(s: Session, connected: bool) -> Session:
     phase = Idle() if isinstance(s.phase, Joining | Ready | Sending) else s.phase
     return s._replace(
         phase=phase, connected=connected, tries=0, offer=None, ticket_ms=0, fetch=None,
-        look_ms=None,
+        look_ms=None, standstill=None,
     )  # fmt: skip
 
 
@@ -115,8 +115,8 @@ def on_plan(s: Session, event: PlanSeen, now: int, do: list[Action]) -> Session:
     plan = event.plan
     if any(plan.moment < known.moment for known in (s.begun, s.offer) if known):
         return s  # came late: it was closed before the other was opened
-    if s.look_ms is not None:
-        s = s._replace(look_ms=None)
+    if s.look_ms is not None or s.standstill is not None:
+        s = s._replace(look_ms=None, standstill=None)
     s = want_model(s, plan, event.held, do)
     if s.begun and s.begun.plan_id != plan.plan_id:
         s = give_up(s, "superseded", do)
@@ -139,7 +139,7 @@ def on_rest(s: Session, event: RestSeen, now: int, do: list[Action]) -> Session:
     s = offered(s, None)
     wait, dice = back_off(s, tries=0)
     pause = max(LEAST_LOOK_MS, rest.look_again_s * 1000)
-    return s._replace(dice=dice, look_ms=now + pause + wait)
+    return s._replace(dice=dice, look_ms=now + pause + wait, standstill=rest.paused)
 
 
 def offered(s: Session, plan: Plan | None) -> Session:

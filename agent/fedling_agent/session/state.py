@@ -155,6 +155,7 @@ class Session(NamedTuple):
     ticket_ms: int = 0  # the last ticket is good until then: to begin, and to send what came of it
     fetch: Fetch | None = None
     look_ms: int | None = None  # ask for the plan again then
+    standstill: str | None = None  # the operator has paused the task: the words of it, or none
 
 
 def restore(timing: Timing, seed: bytes, begun: Plan | None, spool: tuple[Spooled, ...]) -> Session:

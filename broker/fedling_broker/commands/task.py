@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -21,9 +22,10 @@ from fedling_broker.tasks.cost import cost_of
 from fedling_broker.tasks.task_file import Normalise, Task
 from fedling_native import Loss, parameter_counts
 from fedling_protocol.command import output
-from fedling_protocol.disk.errors import Missing
+from fedling_protocol.disk.errors import BadInput, Missing
 from fedling_protocol.exits import Exit
 from fedling_protocol.settings import SettingsError
+from fedling_protocol.wire.limits import MAX_WORDS
 
 if TYPE_CHECKING:
     from fedling_broker.onnx.importer import Imported
@@ -138,7 +140,7 @@ def rows(found: Config, store: Store, *, as_json: bool) -> list[dict[str, object
         listed.append(
             {
                 "task": row.name,
-                "paused": row.paused,
+                **_pause_of(row, as_json=as_json),
                 "rounds": store.models.folded(row.name),
                 "open": bool(plans) and not plans[-1].closed,
                 "model": newest.version,
@@ -148,6 +150,12 @@ def rows(found: Config, store: Store, *, as_json: bool) -> list[dict[str, object
             }
         )
     return listed
+
+
+def _pause_of(row: TaskRow, *, as_json: bool) -> dict[str, object]:
+    if as_json:
+        return {"paused": row.paused, "why_paused": row.why_paused}
+    return {"paused": row.why_paused or row.paused}
 
 
 def print_rows(listed: list[dict[str, object]], *, as_json: bool) -> None:
@@ -203,23 +211,37 @@ def show(args: argparse.Namespace) -> Exit:
 
 
 def pause(args: argparse.Namespace) -> Exit:
-    return _set_paused(args, paused=True)
+    """Raises BadInput: devices would refuse the reason; Missing."""
+    why = args.reason
+    if not why.isprintable() or len(why.encode()) > MAX_WORDS:
+        raise BadInput(f"--reason: a line of at most {MAX_WORDS} bytes, without control characters")
+    names = _each(args, lambda store, name: store.tasks.pause(name, why))
+    words = "ends the round in work, then rests"
+    return _tell_pause(args, names, words, {"paused": True, "why_paused": why})
 
 
 def resume(args: argparse.Namespace) -> Exit:
-    return _set_paused(args, paused=False)
+    """Raises Missing."""
+    names = _each(args, lambda store, name: store.tasks.resume(name))
+    return _tell_pause(args, names, "goes on", {"paused": False})
 
 
-def _set_paused(args: argparse.Namespace, *, paused: bool) -> Exit:
+def _each(args: argparse.Namespace, change: Callable[[Store, str], bool]) -> list[str]:
+    """Change the tasks that were named; returns their names."""
     with installation.opened(args) as (_, store):
         names = [row.name for row in store.tasks.rows()] if args.all else [args.task]
         for name in names:
-            if not store.tasks.pause(name, paused):
+            if not change(store, name):
                 raise Missing(f"no task {name}")
-    does = "ends the round in work, then rests" if paused else "goes on"
+    return names
+
+
+def _tell_pause(
+    args: argparse.Namespace, names: list[str], does: str, facts: dict[str, object]
+) -> Exit:
     words = "\n".join(f"task {name}: {does}" for name in names)
-    facts = {"tasks": names} if args.all else {"task": args.task}
-    output.print_answer(words or "no tasks", facts | {"paused": paused}, as_json=args.json)
+    which: dict[str, object] = {"tasks": names} if args.all else {"task": args.task}
+    output.print_answer(words or "no tasks", which | facts, as_json=args.json)
     return Exit.OK
 
 

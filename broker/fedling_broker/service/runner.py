@@ -72,6 +72,7 @@ class RoundsRunner:
         self._ended = False  # by close(); a machine that fails closes itself
         self.folding = False  # files are being made that no row speaks of yet
         self._generation = row.generation
+        self._why_paused = row.why_paused if row.paused else None
         self._asked = task if row.asked is None else parse_task(row.asked, f"task {row.name}")
         self._parts = parts
         self._wanted = object()  # changes with each wish of what is to be retained
@@ -444,6 +445,7 @@ class RoundsRunner:
                 look_again_s,
                 generation=generation,
                 change_size=sizes.change,
+                paused=self._why_paused,
             )
 
         self._retain(rest)

@@ -262,6 +262,12 @@ def to_13(connection: sqlite3.Connection) -> None:
     connection.execute("UPDATE tasks SET text = text || ?1, asked = asked || ?1", (not_coded,))
 
 
+SCHEMA_14 = """
+-- why_paused: the operator's words for devices; empty: none were given, or it is not paused
+ALTER TABLE tasks ADD COLUMN why_paused TEXT NOT NULL DEFAULT '';
+"""
+
+
 TABLES = Tables(
     first=2,
     steps=(
@@ -277,6 +283,7 @@ TABLES = Tables(
         SCHEMA_11,
         SCHEMA_12,
         to_13,
+        SCHEMA_14,
     ),
     converter="fedling-broker serve",
     mender="end `serve` and put a backup back: fedling-broker restore FILE --replace",

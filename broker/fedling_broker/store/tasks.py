@@ -7,7 +7,7 @@ from fedling_broker.store.withdrawn import PLAN
 from fedling_protocol.disk.database import Database
 from fedling_protocol.wire.limits import MAX_TASKS
 
-_TASKS = "SELECT name, text, paused, generation, revision, asked FROM tasks"
+_TASKS = "SELECT name, text, paused, generation, revision, asked, why_paused FROM tasks"
 
 
 class TaskExists(Exception):
@@ -24,6 +24,7 @@ class TaskRow:
     generation: int  # a task of the same name that was removed had a lower one
     revision: int  # how often it was changed
     asked: str | None = field(compare=False)  # what devices do in the open round; None: as `text`
+    why_paused: str = ""  # the operator's words, which devices show
 
 
 class Tasks:
@@ -47,7 +48,7 @@ class Tasks:
             if len(self.rows()) >= MAX_TASKS:
                 raise TaskExists(f"there are {MAX_TASKS} tasks already, the most of a fleet")
             values = (name, text, imported, self._ledger.outlive("generation"))
-            connection.execute("INSERT INTO tasks VALUES (?, ?, 0, ?, ?, 0, NULL)", values)
+            connection.execute("INSERT INTO tasks VALUES (?, ?, 0, ?, ?, 0, NULL, '')", values)
             # Its plan takes the place of the removed task's at the MQTT broker.
             sql = "DELETE FROM withdrawn WHERE task = ? AND version = ?"
             connection.execute(sql, (name, PLAN))
@@ -57,11 +58,17 @@ class Tasks:
         row = self._database.row("SELECT imported FROM tasks WHERE name = ?", name)
         return None if row is None else row[0]
 
-    def pause(self, name: str, paused: bool) -> bool:
+    def pause(self, name: str, why: str = "") -> bool:
+        """Open no other round. why: words that devices show. False: there is no such task."""
+        with self._database.transaction("the task") as connection:
+            sql = "UPDATE tasks SET paused = 1, why_paused = ? WHERE name = ?"
+            return connection.execute(sql, (why, name)).rowcount > 0
+
+    def resume(self, name: str) -> bool:
         """False: there is no such task."""
         with self._database.transaction("the task") as connection:
-            sql = "UPDATE tasks SET paused = ? WHERE name = ?"
-            return connection.execute(sql, (paused, name)).rowcount > 0
+            sql = "UPDATE tasks SET paused = 0, why_paused = '' WHERE name = ?"
+            return connection.execute(sql, (name,)).rowcount > 0
 
     def change(self, name: str, text: str, asked: str | None) -> None:
         """Put another text in place. asked: as in TaskRow."""
@@ -94,6 +101,12 @@ class Tasks:
 
 
 def _task(
-    name: str, text: str, paused: int, generation: int, revision: int, asked: str | None
+    name: str,
+    text: str,
+    paused: int,
+    generation: int,
+    revision: int,
+    asked: str | None,
+    why_paused: str,
 ) -> TaskRow:
-    return TaskRow(name, text, bool(paused), generation, revision, asked)
+    return TaskRow(name, text, bool(paused), generation, revision, asked, why_paused)

@@ -37,11 +37,22 @@ def add(program: Verbs) -> None:
         ("remove", "remove a task with its rounds, verdicts and models"),
     ):
         verbs.add(verb, does, "watch", json=True).add_argument("task", help="the name of the task")
-    for verb, does in (
-        ("pause", "let a task end the round in work and open no other"),
-        ("resume", "let a paused task open rounds again"),
+    for verb, does, example in (
+        (
+            "pause",
+            "let a task end the round in work and open no other",
+            '--all --reason "firmware week"',
+        ),
+        ("resume", "let a paused task open rounds again", "--all"),
     ):
-        parser = verbs.add(verb, does, "--all", json=True)
+        parser = verbs.add(verb, does, example, json=True)
+        if verb == "pause":
+            parser.add_argument(
+                "--reason",
+                default="",
+                metavar="TEXT",
+                help="words that `fedling-agent status` shows on devices, at most 200 bytes",
+            )
         which = parser.add_mutually_exclusive_group(required=True)
         which.add_argument("task", nargs="?", help="the name of the task")
         which.add_argument("--all", action="store_true", help=f"{verb} all tasks")

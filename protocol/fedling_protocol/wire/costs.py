@@ -254,6 +254,7 @@ FREE: Final[Mapping[str, str]] = {
     "Plan.spec": "its fields",
     "Plan.training": "its fields",
     "Plan.conditions": "its fields",
+    "Rest.paused": "200 bytes, shown",
     "Rest.spec": "its fields",
     "Tasks.epoch": "compared",
     "TaskSpec.scale": "64 factors",

@@ -79,14 +79,15 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """tstr .size (1..high), printable: it is shown to people as it is."""
+    """tstr .size (low..high), printable: it is shown to people as it is."""
 
     high: int  # bytes in UTF-8
+    low: int = 1
 
     def to_wire(self, value: object) -> str:
         if not isinstance(value, str) or not value.isprintable():
             refuse("not a printable text")
-        if not 1 <= len(value.encode()) <= self.high:
+        if not self.low <= len(value.encode()) <= self.high:
             refuse(f"not a text of 1 to {self.high} bytes")
         return value
 

@@ -45,4 +45,5 @@ MAX_SPREAD: Final = 3600  # seconds over which the joins for one plan are spread
 MAX_SUCCESSORS: Final = 32  # roots after the first one: so many signatures a device checks
 MAX_DER: Final = 2048  # bytes of one X.509 certificate
 MAX_REASON: Final = 64  # characters
+MAX_WORDS: Final = 200  # bytes of what an operator says to people
 MAX_TASKS: Final = 512  # of a fleet: with generations they must fit in MAX_ITEMS

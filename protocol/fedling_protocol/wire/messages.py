@@ -233,6 +233,7 @@ class Rest:
     epoch: int = 0
     generation: int = 0
     change_size: int | None = None  # as in Plan
+    paused: str | None = None  # the operator opens no round: why, in words; may be empty
 
     @property
     def moment(self) -> Moment:

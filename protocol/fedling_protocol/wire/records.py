@@ -186,6 +186,7 @@ REST = Record(
         15: COUNTED,
         16: COUNTED,
         18: Optional(MODEL_SIZE),
+        19: Optional(Label(limit.MAX_WORDS, 0)),
     },
     _VERSION | {CHOICE_KEY: "rest"},
 )

@@ -120,6 +120,8 @@ def test_waiting_tells_what_it_was_told() -> None:
     [
         ({}, YES, "no open plan"),
         ({}, NO, "no open plan"),
+        ({"standstill": "firmware week"}, YES, "paused by the operator: firmware week"),
+        ({"standstill": ""}, NO, "paused by the operator"),
         ({"offer": PLAN, "enough": True}, NO, "not training: battery 34 % < 40 %"),
         (
             {"offer": PLAN, "enough": False},

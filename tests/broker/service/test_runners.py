@@ -41,7 +41,7 @@ def compute(aggregator: HandAggregator) -> None:
 def pause(aggregator: HandAggregator, *, paused: bool) -> None:
     """As the verb does: in a process of its own."""
     other = Store(aggregator.directory)
-    assert other.tasks.pause("tiny", paused)
+    assert (other.tasks.pause if paused else other.tasks.resume)("tiny")
     other.close()
     aggregator.clock.move(2.0)
 
@@ -106,6 +106,29 @@ def test_a_task_that_is_paused_while_it_is_folded_ends_its_round_once(
     assert [rest.version for rest in aggregator.rests] == [2]
     pause(aggregator, paused=False)
     assert (aggregator.plan.round, aggregator.plan.base_version) == (2, 2)
+
+
+def test_devices_hear_why_a_task_is_paused_and_that_it_goes_on(aggregator: HandAggregator) -> None:
+    aggregator.add_task(rounds=2)
+    aggregator.enrol(1, 2)
+    aggregator.connect()
+    for why in ("firmware week", "", "firmware fortnight"):
+        other = Store(aggregator.directory)
+        assert other.tasks.pause("tiny", why)
+        other.close()
+        aggregator.clock.move(2.0)
+        assert aggregator.plan.round == 1  # the round in work goes on
+    close_round(aggregator)
+    compute(aggregator)
+    assert [rest.paused for rest in aggregator.rests] == ["firmware fortnight"]
+    pause(aggregator, paused=True)
+    assert aggregator.rests[-1].paused == ""
+    pause(aggregator, paused=False)
+    assert aggregator.plan.round == 2
+    for number in (1, 2):
+        aggregator.accepted(number, aggregator.plan)
+    compute(aggregator)
+    assert aggregator.rests[-1].paused is None  # it has all its rounds
 
 
 def test_a_closed_round_is_folded_though_nobody_listens(aggregator: HandAggregator) -> None:
@@ -221,7 +244,7 @@ def test_a_task_that_is_removed_while_its_sum_is_added_up_again_is_left_alone(
 def test_a_task_that_is_paused_before_its_first_round_rests(aggregator: HandAggregator) -> None:
     other = Store(aggregator.directory)
     aggregator.add_task()
-    assert other.tasks.pause("tiny", True)
+    assert other.tasks.pause("tiny")
     other.close()
     aggregator.connect()
     assert [rest.version for rest in aggregator.rests] == [1]

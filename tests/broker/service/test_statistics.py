@@ -177,7 +177,7 @@ def test_a_removed_task_leaves_no_plan_of_any_kind(aggregator: HandAggregator) -
 
 def test_a_paused_task_ends_its_statistics_and_rests(aggregator: HandAggregator) -> None:
     other = Store(aggregator.directory)
-    assert other.tasks.pause("tiny", True)
+    assert other.tasks.pause("tiny")
     other.close()
     aggregator.clock.move(2.0)
     for number, sums in enumerate(HONEST, 1):
@@ -186,7 +186,7 @@ def test_a_paused_task_ends_its_statistics_and_rests(aggregator: HandAggregator)
     assert (rest.version, rest.spec.scale) == (2, SCALE)
     assert [plan.kind for plan in aggregator.said(Plan)][-1] is PlanKind.STATISTICS
     other = Store(aggregator.directory)
-    assert other.tasks.pause("tiny", False)
+    assert other.tasks.resume("tiny")
     other.close()
     aggregator.clock.move(2.0)
     assert (aggregator.plan.kind, aggregator.plan.round) == (PlanKind.TRAIN, 1)

@@ -38,7 +38,7 @@ def test_every_row_survives(tmp_path: Path) -> None:
         row["kept"] = 1  # one is open, the other was audited
     for row in before["tasks"]:
         text = str(row["text"]).replace("[task]", '[task]\nnormalise = "device"') + NOT_CODED
-        row |= {"text": text, "generation": 0, "revision": 0, "asked": None}
+        row |= {"text": text, "generation": 0, "revision": 0, "asked": None, "why_paused": ""}
     for row in before["models"]:
         row |= {"scale": None, "drawn": row["version"] == 1}
     for row in before["meta"]:
@@ -113,7 +113,7 @@ def test_the_last_tables_with_real_rows_become_these(tmp_path: Path) -> None:
     assert version_of(tmp_path / FILE) == 9
     before = rows_of(tmp_path / FILE)
     for row in before["tasks"]:
-        row["text"] = str(row["text"]) + NOT_CODED
+        row |= {"text": str(row["text"]) + NOT_CODED, "why_paused": ""}
     for row in before["certificates"]:
         row |= {"issued_s": 0, "until_s": 0, "name": ""}
         row["revoked"] = row.pop("removed")

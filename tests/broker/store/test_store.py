@@ -183,13 +183,14 @@ def test_everything_is_there_after_a_restart(store: Store, tmp_path: Path) -> No
     run_round(store, 1)
     plan = open_round(store, 2)
     row = accept(store, plan, 1, 5, 7)
-    store.tasks.pause("tiny", True)
+    store.tasks.pause("tiny", "firmware week")
     other = Store(tmp_path)
     try:
         assert other.models.folded("tiny") == 1
         assert other.models.newest("tiny") == store.models.newest("tiny")
         assert other.rounds.decisions("tiny", plan.plan_id) == [row]
         assert other.tasks.rows()[0].paused
+        assert other.tasks.rows()[0].why_paused == "firmware week"
         assert other.models.folds("tiny") == store.models.folds("tiny")
     finally:
         other.close()

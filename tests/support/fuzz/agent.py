@@ -281,7 +281,16 @@ class AgentFuzzer:
         model, look = self._model(task), self.dice.choice((0, 1, 3600, 2**32 - 1))
         epoch = max(1, self._epoch - self.dice.choice((0, 0, 0, 1)))
         size = len(model.weights) + 1000
-        return Rest(model.version, hash_of(model), model.spec, size, look, epoch, self._generation)
+        return Rest(
+            model.version,
+            hash_of(model),
+            model.spec,
+            size,
+            look,
+            epoch,
+            self._generation,
+            paused=self.dice.choice((None, "", "firmware week")),
+        )
 
     def _tasks(self) -> Tasks:
         known = self.dice.sample(TASKS, self.dice.randint(1, 3))

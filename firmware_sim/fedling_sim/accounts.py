@@ -62,4 +62,7 @@ def _of_bytes(traffic: list[DeviceBytes]) -> Iterator[str]:
             ("down", row.agent_down, row.proxy_down),
         ):
             if abs(own - proxy) > MOST_OFF * proxy:
-                yield f"{row.device}: {own} bytes {way} by its own count, {proxy} by the proxy's"
+                yield (
+                    f"{row.device}: {own} bytes {way} by its own count, {proxy} by the proxy's"
+                    f" in {row.connections} connections"
+                )

@@ -57,6 +57,7 @@ class DeviceBytes:
     proxy_down: int
     updates: int = 0  # that it sent
     update_bytes: int = 0  # of these, whole messages
+    connections: int = 0  # by the proxy's count
 
 
 @dataclass(slots=True)

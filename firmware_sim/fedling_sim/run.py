@@ -189,7 +189,8 @@ def verify(federation: Federation, result: Record) -> None:
 def _bytes(federation: Federation, device: Device) -> DeviceBytes:
     up, down = device.traffic()
     seen = federation.proxy.traffic(device.name)
-    return DeviceBytes(device.name, up, down, seen.up, seen.down, *device.updates())
+    sent = device.updates()
+    return DeviceBytes(device.name, up, down, seen.up, seen.down, *sent, seen.connections)
 
 
 def write(result: Record, directory: Path) -> Path:

@@ -6,6 +6,7 @@ connection, whatever becomes of it: what a client had sent when it was cut off, 
 
 import asyncio
 import contextlib
+import errno
 import os
 import random
 import socket
@@ -14,7 +15,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import ParamSpec, TypeVar
 
-from fedling_broker.mosquitto.process import free_port
 from fedling_protocol.net.way import addresses
 from fedling_sim.chaos.fault import REFUSING, WHOLE, End, Fault, Spell
 from fedling_sim.chaos.line import Connection, Line, Piece, Traffic, Way, left
@@ -23,6 +23,9 @@ from fedling_sim.chaos.messages import Habits, Moment, Packet
 P = ParamSpec("P")
 T = TypeVar("T")
 
+# Of ports that the kernel gives to nobody by itself: what knocks at the port of a server that has
+# ended, again and again, must not be counted as a client.
+_PORTS = range(20_000, 32_768)
 _CHUNK = 65_536  # bytes read at once
 _PIECES_A_SECOND = 10  # of a way with a rate
 
@@ -60,7 +63,7 @@ class Proxy:
     def add(self, name: str, host: str = "127.0.0.1", port: int = 0) -> int:
         """Open a port for a client; returns its number. 0: a free one."""
         # With a port that was asked for, the kernel leaves it to us while we do not listen.
-        listener = socket.create_server((host, port or free_port()))
+        listener = socket.create_server((host, port)) if port else _somewhere(host)
         listener.setblocking(False)
         self._call(self._open, name, listener)
         return int(listener.getsockname()[1])
@@ -385,6 +388,17 @@ class Proxy:
             task.cancel()
             self._forget(end)
             end.close()
+
+
+def _somewhere(host: str) -> socket.socket:
+    """Listen on a port that nobody has."""
+    for port in random.sample(_PORTS, len(_PORTS)):
+        try:
+            return socket.create_server((host, port))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+    raise OSError(errno.EADDRINUSE, f"no port of {host} is free")
 
 
 def _rest(near: socket.socket) -> int:

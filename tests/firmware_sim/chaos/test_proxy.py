@@ -107,6 +107,14 @@ def test_proxy_passes_and_counts_both_ways(proxy: Proxy, server: Server) -> None
     assert (traffic.up, traffic.down, traffic.connections) == (len(payload), len(payload), 1)
 
 
+def test_add_takes_no_port_that_the_kernel_gives_away(proxy: Proxy) -> None:
+    """Who knocks at the port of a server that has ended is no client, and is not counted."""
+    low, high = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    ports = [proxy.add(str(n)) for n in range(50)]
+    assert len(set(ports)) == 50
+    assert not [port for port in ports if low <= port <= high]
+
+
 def test_cut_counts_what_a_device_had_sent_and_nobody_had_read(
     proxy: Proxy, server: Server
 ) -> None:

@@ -17,6 +17,8 @@
     peak_mb_16mb_model      largest resident memory with a model of 16 MB, in a round of four
                             devices and its fold
 
+Updates go as they are, two bytes a weight; what reading a coded one costs is in `communication`.
+
 Aggregator, mosquitto and the load generator share the machine. The generator has few connections,
 everything is signed before the clock starts, and its CPU stands in the rows: on two cores
 `updates_per_s` is short of what the other two could do by at most that. Rows name the three parts
@@ -81,6 +83,8 @@ layers = [{hidden}, 3]
 epochs = 1
 batch = 1
 learning_rate = 0.1
+[compression]
+off = true
 [cohort]
 goal = {goal}
 """

@@ -186,7 +186,8 @@ class AgentConfig:
     @property
     def roots(self) -> Roots:
         """What readers may ask, but for the way to the MQTT broker."""
-        return Roots(self.paths.sys, self.policy.zones, self.policy.supplies)
+        policy = self.policy
+        return Roots(self.paths.sys, policy.zones, policy.supplies, policy.metered)
 
 
 def default_file() -> Path:

@@ -18,6 +18,7 @@ from fedling_broker.store.devices import Devices
 from fedling_broker.store.store import Store
 from fedling_native import weights_size
 from fedling_protocol.wire import envelope
+from fedling_protocol.wire.codecs import Codec
 from fedling_protocol.wire.identity import SigningKey, device_id
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Join, Message, Plan, PlanKind, Rest, Update
@@ -61,6 +62,7 @@ def certify(aggregator: Aggregator, devices: Sequence[SigningKey]) -> None:
 
 def sign_round(plan: Plan, topics: Topics, devices: Sequence[SigningKey]) -> list[Packets]:
     """Joins and updates of all devices for this plan; the vectors differ from device to device."""
+    assert plan.codec is Codec.RAW_INT16, "a vector that no encoder wrote is refused"
     empty = Update(plan.plan_id, plan.base_version, plan.base_hash, 7, plan.codec, b"", 0, 1)
     size, task = weights_size(plan.spec.layers), plan.spec.task
     signed = []

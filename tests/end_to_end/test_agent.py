@@ -310,6 +310,22 @@ def test_low_battery_keeps_it_from_everything_large(
     proxy.close()
 
 
+def test_way_over_a_metered_interface_is_for_small_messages_only(
+    aggregator: FakeAggregator, make_agent: MakeAgent
+) -> None:
+    agent = make_agent(policy='metered = ["wwan*", "l[o]"]')
+    ready(aggregator, agent)
+    aggregator.offer(make_model(LAYERS), 1)
+    aggregator.until(lambda: "metered: the way to" in agent.doing())
+    assert "leaves by lo, one of policy.metered" in agent.doing()
+    assert agent.status()["connection"]["connected"]
+    assert not aggregator.joins
+    agent.stop()
+    agent.config.write_text(agent.config.read_text().replace('"l[o]"', '"eth9"'))
+    agent.start()
+    aggregator.until(lambda: aggregator.updates)
+
+
 def test_conditions_of_the_task_count_too(
     aggregator: FakeAggregator, make_agent: MakeAgent
 ) -> None:

@@ -57,6 +57,7 @@ def readings(
     battery: int | Signal | None = 80,
     temperature: float | Signal | None = 40.0,
     network: bool | Signal | None = True,
+    unmetered: bool | Signal | None = True,
     work: float | Signal | None = 0.0,
     traffic: float | Signal | None = 0.0,
     at: float = 1000,
@@ -68,6 +69,7 @@ def readings(
         "battery": battery,
         "temperature": temperature,
         "network": network,
+        "unmetered": unmetered,
         "work": work,
         "traffic": traffic,
     }

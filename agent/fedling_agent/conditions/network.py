@@ -1,6 +1,10 @@
-"""Whether there is a network: the connection to the MQTT broker, else the kernel's way there."""
+"""Whether there is a network: the connection to the MQTT broker, else the kernel's way there; and
+whether that way costs something for each byte."""
+
+from fnmatch import fnmatchcase
 
 from fedling_agent.conditions.condition import Roots, Signal, absent, untold
+from fedling_protocol.net import interface
 from fedling_protocol.net.way import Way, source_of_route
 
 
@@ -27,3 +31,23 @@ def _route(way: Way) -> Signal:
         except OSError as error:
             failures.append(error.strerror or str(error))
     return Signal(False, way.words, detail=failures[0])
+
+
+def unmetered(roots: Roots) -> Signal:
+    """False while the way to the MQTT broker leaves by an interface that the owner calls metered.
+
+    The detail names the interface. Of several addresses the first counts that a route leads to.
+    """
+    way = roots.way
+    if way is None:
+        return absent("agent.toml", "no MQTT broker is configured")
+    if not roots.metered:
+        return absent("agent.toml", "policy.metered names no interface")
+    for found in way.addresses:
+        try:
+            name = interface.of_route(found)
+        except OSError:
+            continue
+        costs = any(fnmatchcase(name, pattern) for pattern in roots.metered)
+        return Signal(not costs, way.words, detail=name)
+    return absent(way.words, "no way there is known")

@@ -61,6 +61,10 @@ def _zone(value: str) -> str | None:
     return None if value.removeprefix("-") else 'the type of a zone, or "-" and the type'
 
 
+def _interface(value: str) -> str | None:
+    return None if value.isprintable() and value.split() == [value] else "a name, as wwan0 or wwan*"
+
+
 def _absolute(value: str) -> str | None:
     return None if not value or value.startswith("/") else "an absolute path, as /run/ups"
 
@@ -85,6 +89,12 @@ class Policy:
         help="a folder, laid out as /sys/class/power_supply, where a program of yours keeps what a"
         " UPS hat says; empty: none",
         check=_absolute,
+    )
+    metered: tuple[str, ...] = setting(
+        ("wwan*", "ppp*", "usb*"),
+        help="interfaces whose bytes cost something: names, with * and ?; a mobile network's by"
+        " default, and a phone's at a USB port; over Wi-Fi a phone looks like any other",
+        check=_interface,
     )
     dwell_s: float = setting(
         10.0, help="conditions must hold so long before work goes on", unit="s", low=0, high=86_400

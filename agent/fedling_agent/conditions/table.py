@@ -125,6 +125,11 @@ def _say_network(reason: Reason) -> str:
     return f"no network: {reason.source}: {reason.detail} (policy.network asks for a way there)"
 
 
+def _say_metered(reason: Reason) -> str:
+    way = f"the way to {reason.source} leaves by {reason.detail}"
+    return f"metered: {way}, one of policy.metered (policy.unmetered = false lets it)"
+
+
 TEMPERATURE = Condition(
     name="temperature",
     unit="°C",
@@ -159,6 +164,23 @@ NETWORK = Condition(
     meaning="the MQTT broker is not connected, and no route leads there",
     say=_say_network,
     harmless=(Lack.ABSENT, Lack.UNTOLD),
+)
+
+UNMETERED = Condition(
+    name="unmetered",
+    unit="",
+    read=network.unmetered,
+    trains=False,
+    transfers=True,
+    limit=Switch(
+        True,
+        help="models and updates wait while the way to the MQTT broker leaves by an interface of"
+        " `metered`",
+    ),
+    code="metered",
+    word="metered",
+    meaning="the way to the MQTT broker leaves by an interface that `policy.metered` names",
+    say=_say_metered,
 )
 
 # --- the owner's day -------------------------------------------------------------------------
@@ -211,5 +233,5 @@ TRAFFIC = Condition(
 )
 
 TABLE: tuple[Condition, ...] = (
-    PAUSE, MAINS, BATTERY, TEMPERATURE, NETWORK, WORK, TRAFFIC,
+    PAUSE, MAINS, BATTERY, TEMPERATURE, NETWORK, UNMETERED, WORK, TRAFFIC,
 )  # fmt: skip

@@ -30,6 +30,7 @@ class Surroundings:
     battery: int = 100  # percent
     temperature: int = 40  # degrees Celsius
     network: bool = True
+    unmetered: bool = True
 
     def rows(self, rows: tuple[Condition, ...]) -> tuple[Condition, ...]:
         """The conditions, with readers that look here if they tell of surroundings."""

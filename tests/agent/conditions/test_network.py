@@ -1,4 +1,5 @@
-"""Whether there is a network: the connection itself, else the kernel's route to the broker."""
+"""Whether there is a network: the connection itself, else the kernel's route to the broker. And by
+which interface it leaves."""
 
 import errno
 import json
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from fedling_agent.conditions.condition import Lack, Roots, Signal
-from fedling_agent.conditions.network import network
+from fedling_agent.conditions.network import network, unmetered
 from fedling_protocol.net.way import Found, Way
 from tests.support.tools import absent, own_network
 
@@ -65,9 +66,11 @@ ASK = """
 import json, sys
 from pathlib import Path
 from fedling_agent.conditions.condition import Roots
-from fedling_agent.conditions.network import network
+from fedling_agent.conditions import network
 from fedling_protocol.net.way import Way
-found = [network(Roots(Path("/absent"), way=Way(host, 1883))) for host in sys.argv[1:]]
+read, *hosts = sys.argv[1:]
+roots = [Roots(metered=("wwan*", "ppp0"), way=Way(host, 1883)) for host in hosts]
+found = [getattr(network, read)(of) for of in roots]
 print(json.dumps([[signal.value, signal.detail] for signal in found]))
 """
 LINK = "ip link add w type veth peer name p; ip link set p up; ip link set w up; "
@@ -75,10 +78,10 @@ LINE = "route add 2001:db8:1:$i::/64 dev w"
 MANY = f'for i in $(seq 200); do echo "{LINE}"; done | ip -6 -batch -; '
 
 
-def ask_in(commands: str, *hosts: str) -> list[list[object]]:
-    """The answers in a network of its own, made by these commands."""
+def ask_in(commands: str, *hosts: str, read: str = "network") -> list[list[object]]:
+    """What a reader answers in a network of its own, made by these commands."""
     shell = ["sh", "-euc", f'{commands}\nexec "$@"', "sh"]
-    words = [*own_network(), *shell, sys.executable, "-c", ASK, *hosts]
+    words = [*own_network(), *shell, sys.executable, "-c", ASK, read, *hosts]
     run = subprocess.run(words, capture_output=True, text=True)
     if run.returncode and "not supported" in run.stderr.lower():
         absent(f"this kernel cannot: {run.stderr.strip()}")
@@ -120,3 +123,49 @@ def test_route_of_a_real_kernel(name: str, commands: str, host: str, right: bool
 def test_no_route_is_said_as_the_kernel_does() -> None:
     ((_, detail),) = ask_in("", "192.0.2.7")
     assert detail == os.strerror(errno.ENETUNREACH)
+
+
+# --- what costs something ---------------------------------------------------------------------
+
+WIRED = "ip link add eth0 type veth peer name p; ip link set p up; ip link set eth0 up; "
+MOBILE = "ip link add wwan0 type veth peer name q; ip link set q up; ip link set wwan0 up; "
+BOTH = (
+    f"{WIRED}{MOBILE}ip a add 10.0.0.2/24 dev eth0; ip a add 10.0.9.2/24 dev wwan0; "
+    "ip a add 2001:db8::2/64 dev wwan0 nodad; "
+)
+
+
+@pytest.mark.parametrize(
+    ("commands", "host", "expected"),
+    [
+        ("ip r add default via 10.0.0.1", "192.0.2.7", (True, "eth0")),
+        ("ip r add default via 10.0.9.1", "192.0.2.7", (False, "wwan0")),
+        ("ip r add default via 10.0.9.1", "10.0.0.9", (True, "eth0")),
+        ("ip r add default via 10.0.0.1; ip r add default via 10.0.9.1 table 52; "
+         "ip rule add to 192.0.2.0/24 table 52", "192.0.2.7", (False, "wwan0")),
+        ("ip -6 r add default via 2001:db8::1", "2001:db8:ffff::1", (False, "wwan0")),
+        ("true", "192.0.2.7", (None, "no way there is known")),
+        ("ip r add blackhole default", "192.0.2.7", (None, "no way there is known")),
+    ],
+)  # fmt: skip
+def test_interface_is_that_of_the_kernels_way(
+    commands: str, host: str, expected: tuple[object, ...]
+) -> None:
+    assert ask_in(f"{BOTH}{commands}", host, read="unmetered") == [list(expected)]
+
+
+def test_names_are_patterns_and_none_is_no_matter() -> None:
+    way = Way("127.0.0.1", 1883)
+    for patterns, value in ((("wwan*", "l?"), False), (("l",), True), (("LO",), True)):
+        found = unmetered(Roots(metered=patterns, way=way))
+        assert (found.value, found.source, found.detail) == (value, "127.0.0.1:1883", "lo")
+    assert unmetered(Roots(way=way)).lack is Lack.ABSENT
+    assert unmetered(Roots(metered=("*",))).lack is Lack.ABSENT
+    assert unmetered(Roots(metered=("*",), way=Way("broker.test", 1883))).lack is Lack.ABSENT
+
+
+def test_address_of_one_link_leaves_by_it() -> None:
+    number = socket.if_nametoindex("lo")
+    way = Way("broker.test", 1883)
+    way.addresses = (Found(socket.AF_INET6, socket.SOCK_STREAM, 6, ("fe80::1", 1883, 0, number)),)
+    assert unmetered(Roots(metered=("lo",), way=way)).value is False

@@ -59,8 +59,7 @@ def await_children() -> None:
 
 def peak_bytes(pid: int) -> int:
     """The most memory that a process has had resident."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+    return 1024 * number_of("VmHWM:", f"/proc/{pid}/status")
 
 
 def is_quiet(pid: int, wait: Callable[[float], None]) -> bool:
@@ -68,6 +67,52 @@ def is_quiet(pid: int, wait: Callable[[float], None]) -> bool:
     before = cpu_s(pid)
     wait(QUIET_S)
     return cpu_s(pid) - before <= QUIET_TICKS * TICK_S * 1.01
+
+
+def descendants(pid: int) -> list[int]:
+    """Children and theirs."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [p for child in map(int, children) for p in (child, *descendants(child))]
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What processes with their descendants have taken so far; also a difference of two.
+
+    Who has ended counts for its parent, but for its wake-ups, which the kernel forgets.
+    """
+
+    at_s: float  # in the time of time.monotonic()
+    cpu_s: float
+    wakeups: int  # that a thread slept, and was woken
+    written: int  # bytes, in whole pages of what was to go to a disk
+
+    @classmethod
+    def by(cls, *pids: int) -> "Spent":
+        """So far."""
+        tree = [p for pid in pids for p in (pid, *descendants(pid))]
+        written = sum(number_of("write_bytes:", f"/proc/{pid}/io") for pid in tree)
+        cpu = sum(map(cpu_s, tree))
+        return cls(time.monotonic(), cpu, sum(map(_wakeups, tree)), written)
+
+    def __sub__(self, earlier: "Spent") -> "Spent":
+        return Spent(
+            self.at_s - earlier.at_s,
+            self.cpu_s - earlier.cpu_s,
+            self.wakeups - earlier.wakeups,
+            self.written - earlier.written,
+        )
+
+
+def _wakeups(pid: int) -> int:
+    threads = Path(f"/proc/{pid}/task").iterdir()
+    return sum(number_of("voluntary_ctxt_switches:", thread / "status") for thread in threads)
+
+
+def number_of(key: str, file: str | Path) -> int:
+    """Read the number behind a key that begins a line."""
+    lines = Path(file).read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(key))
 
 
 @dataclass(frozen=True, slots=True)

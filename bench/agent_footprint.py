@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from bench.report import Report
+from bench.support.meters import descendants
+from bench.support.ordinary_agent import become_idle
 from fedling_broker.mosquitto.process import Mosquitto, free_port
-from fedling_native import dense
-from tests.support.agent import Agent, rows
-from tests.support.aggregator import FakeAggregator, make_model
+from tests.support.agent import Agent
+from tests.support.aggregator import FakeAggregator
 from tests.support.certificates import Authority, mosquitto_settings, mqtt_keys
 from tests.support.distributions import build, copy_tree
 from tests.support.tools import own_network
@@ -35,7 +36,6 @@ EXCHANGES = 3
 QUIET_S = 1.0  # after so long an exchange is over
 SETTLE_S = 10.0  # the last word about its state, the aggregator's farewell
 POLL_S = 0.02
-LAYERS = (dense(600, 64, relu=True), dense(64, 7))  # the watch example's model
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -101,24 +101,6 @@ def _bytes_and_memory(
         agent.stop()
 
 
-def become_idle(agent: Agent, aggregator: FakeAggregator) -> None:
-    """Enrolled, with examples, a round behind it and the next model: an ordinary quiet day."""
-    aggregator.certify(bytes.fromhex(agent.json("init")["key"]))
-    agent.run("ingest", "wrist", text=rows(4, 600))
-    agent.start()
-    aggregator.offer(make_model(LAYERS), 1)
-    aggregator.until(lambda: aggregator.updates)
-    aggregator.rest(make_model(LAYERS, version=2), look_again_s=86_400 * 7)
-    aggregator.until(lambda: model_version(agent) == 2)
-    aggregator.until(lambda: "no open plan" in agent.doing())
-    aggregator.close()
-
-
-def model_version(agent: Agent) -> int:
-    model = agent.status().get("tasks", {}).get("watch", {}).get("model")
-    return int(model["version"]) if model else 0
-
-
 def idle_bytes() -> tuple[int, float]:
     """From the end of one exchange to the end of the third after it."""
     time.sleep(SETTLE_S)
@@ -144,12 +126,6 @@ def ip_bytes() -> int:
     lines = Path("/proc/net/netstat").read_text().splitlines()
     names, values = (line.split() for line in lines if line.startswith("IpExt:"))
     return int(values[names.index("InOctets")])
-
-
-def descendants(pid: int) -> list[int]:
-    """Children and theirs."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [p for child in map(int, children) for p in (child, *descendants(child))]
 
 
 def memory(pid: int, key: str) -> int:

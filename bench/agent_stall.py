@@ -68,7 +68,7 @@ TRAININGS = {
 MODEL = make_model(spec=SPEC)
 SECRET = bytes(32)
 BOUNDS = Bounds(bytes=2**30)
-INGESTED = 500  # rows of a call, as the command sends them
+INGESTED = 500  # rows of a call, some seconds of a sensor
 INGESTS = 40
 PREDICTIONS = 2000
 

@@ -19,6 +19,7 @@ SO_TIMESTAMPNS = 35  # asm-generic/socket.h: the kernel stamps a datagram when i
 _TIMESPEC = struct.Struct("@ll")
 WATCHDOG_S = 0.02
 PR_SET_CHILD_SUBREAPER = 36
+GONE = (FileNotFoundError, ProcessLookupError)  # what is read of a process that has just ended
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -59,8 +60,7 @@ def await_children() -> None:
 
 def peak_bytes(pid: int) -> int:
     """The most memory that a process has had resident."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+    return 1024 * number_of("VmHWM:", f"/proc/{pid}/status")
 
 
 def is_quiet(pid: int, wait: Callable[[float], None]) -> bool:
@@ -68,6 +68,59 @@ def is_quiet(pid: int, wait: Callable[[float], None]) -> bool:
     before = cpu_s(pid)
     wait(QUIET_S)
     return cpu_s(pid) - before <= QUIET_TICKS * TICK_S * 1.01
+
+
+def descendants(pid: int) -> list[int]:
+    """Children and theirs; of one that has just ended there are none."""
+    found: list[int] = []
+    for child in map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):
+        with suppress(*GONE):
+            found += [child, *descendants(child)]
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What processes with their descendants have taken so far; also a difference of two.
+
+    Who has ended counts for its parent, but for its wake-ups, which the kernel forgets.
+    """
+
+    at_s: float  # in the time of time.monotonic()
+    cpu_s: float
+    wakeups: int  # that a thread slept, and was woken
+    written: int  # bytes, in whole pages of what was to go to a disk
+
+    @classmethod
+    def by(cls, *pids: int) -> "Spent":
+        """So far."""
+        found = [_amounts(pid) for pid in pids]
+        for child in [one for pid in pids for one in descendants(pid)]:
+            with suppress(*GONE):
+                found.append(_amounts(child))
+        cpu, wakeups, written = zip(*found, strict=True)
+        return cls(time.monotonic(), sum(cpu), sum(wakeups), sum(written))
+
+    def __sub__(self, earlier: "Spent") -> "Spent":
+        return Spent(
+            self.at_s - earlier.at_s,
+            self.cpu_s - earlier.cpu_s,
+            self.wakeups - earlier.wakeups,
+            self.written - earlier.written,
+        )
+
+
+def _amounts(pid: int) -> tuple[float, int, int]:
+    """Seconds of CPU, wake-ups, bytes written."""
+    threads = Path(f"/proc/{pid}/task").iterdir()
+    wakeups = sum(number_of("voluntary_ctxt_switches:", thread / "status") for thread in threads)
+    return cpu_s(pid), wakeups, number_of("write_bytes:", f"/proc/{pid}/io")
+
+
+def number_of(key: str, file: str | Path) -> int:
+    """Read the number behind a key that begins a line."""
+    lines = Path(file).read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(key))
 
 
 @dataclass(frozen=True, slots=True)

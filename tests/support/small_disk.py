@@ -69,7 +69,7 @@ def spool_when_full(device: Device, ballast: Path) -> None:
     before = sorted(device.store.files.spool.iterdir())
     plan_id = device.plan.plan_id
     with pytest.raises(CannotWrite, match="the update: the disk is full"):
-        device.store.spool.put(plan_id, bytes(100_000), b"vector")
+        device.store.spool.put(plan_id, bytes(100_000), bytes(32))
     assert sorted(device.store.files.spool.iterdir()) == before
     assert device.store.spool.entries() == []
     assert device.mend() is not None
@@ -78,7 +78,7 @@ def spool_when_full(device: Device, ballast: Path) -> None:
         freeze_now(device.freezer, other)
     assert device.store.plans.find(other.plan_id) is None
     ballast.unlink()
-    entry = device.store.spool.put(plan_id, bytes(100_000), b"vector")
+    entry = device.store.spool.put(plan_id, bytes(100_000), bytes(32))
     assert device.store.spool.envelope(entry) == bytes(100_000)
 
 

@@ -18,9 +18,12 @@ from fedling_protocol.disk.errors import BadInput
 
 NDJSON = (".ndjson", ".jsonl", ".json")
 BLOCK = 65_536  # bytes, read at once
-ROWS = 500  # in one piece: each costs an fsync
+ROWS = 2500  # in one piece: each costs an fsync, and some pages whatever it holds
 CHARACTERS = 256_000
-FLUSH_S = 0.8  # rows wait no longer for others
+QUIET_S = 1.25  # without a row: nothing more comes soon; a sensor of 1 Hz goes on
+LONGEST_S = 60.0  # rows wait no longer for others
+NAP_S = 0.5  # of a reader of few bytes at a time, while rows flow
+FEW = 4096  # bytes, so that a pipe (64 KB) is not full after a nap
 
 
 def form(args: argparse.Namespace) -> str:
@@ -41,6 +44,36 @@ def opened(name: str) -> Iterator["Source"]:
         yield Source(file.fileno(), name)
 
 
+class Pace:
+    """Tells when rows have waited long enough for others. Pure: times are given, in seconds.
+
+    A commit writes some pages however few rows it has, and a card wears by them: rows that flow on
+    wait for each other, and are stored soon when the flow stops.
+    """
+
+    def __init__(self) -> None:
+        self._first = self._last = 0.0
+
+    def store(self, now: float) -> None:
+        """A piece goes; what it left waits anew."""
+        self._first = now
+
+    def come(self, now: float, *, first: bool) -> None:
+        """More has come. first: nothing waited"""
+        self._first = now if first else self._first
+        self._last = now
+
+    @property
+    def due(self) -> float:
+        """When what waits is to be stored."""
+        return min(self._last + QUIET_S, self._first + LONGEST_S)
+
+    @property
+    def flows(self) -> bool:
+        """Whether rows have kept coming for a while."""
+        return self._last > self._first + QUIET_S
+
+
 class Source:
     """An input that is open. is_file: it can be read again, and ends; else it may be live."""
 
@@ -51,6 +84,8 @@ class Source:
         self._handle = handle
         self._begin = os.lseek(handle, 0, os.SEEK_CUR) if self.is_file else 0
         self._head: list[str] = []  # up to the first line that is not empty: a header
+        self._waiting: deque[str] = deque()
+        self._characters = 0  # that wait
 
     def all(self) -> Iterator[str]:
         """Read line after line, each as soon as it has come. Raises BadInput."""
@@ -64,23 +99,24 @@ class Source:
         They end with the input or when a signal has come; then a last row that is not complete is
         left out. Raises BadInput.
         """
-        waiting: deque[str] = deque()
-        due, ended = 0.0, False
+        waiting, pace, ended = self._waiting, Pace(), False
         while not ended:
-            if waiting and (len(waiting) >= ROWS or time.monotonic() >= due):
-                yield self._piece(waiting)
+            if waiting and (self._is_full or time.monotonic() >= pace.due):
+                yield self._piece()
+                pace.store(time.monotonic())
                 continue
-            left = max(0.0, due - time.monotonic()) if waiting else None
+            left = max(0.0, pace.due - time.monotonic()) if waiting else None
             if not self._wait(interrupts, left):
                 continue
             data = b"" if interrupts.came else os.read(self._handle, BLOCK)
             ended = not data
             rest = self.lines.end() if ended and not interrupts.came else []
-            if not waiting:
-                due = time.monotonic() + FLUSH_S
-            waiting.extend(self.lines.feed(data) + rest)
+            pace.come(time.monotonic(), first=not waiting)
+            self._take(self.lines.feed(data) + rest)
+            if not ended and pace.flows and len(data) < FEW:
+                self._wait(interrupts, NAP_S, 0)  # for the end alone: not once for each row
         while waiting:
-            yield self._piece(waiting)
+            yield self._piece()
 
     def again(self, count: int) -> Iterator[list[str]]:
         """Give what who takes the rest must know of the first lines: of a file, all of them."""
@@ -99,19 +135,31 @@ class Source:
             for first in range(0, len(found), ROWS):
                 yield found[first : first + ROWS]
 
-    def _wait(self, interrupts: Interrupts, seconds: float | None) -> bool:
+    def _wait(
+        self, interrupts: Interrupts, seconds: float | None, bytes_too: int = select.POLLIN
+    ) -> bool:
         """Wait for bytes, the end or a signal; False: the time was over before."""
         poll = select.poll()  # unlike epoll it takes files
-        poll.register(self._handle, select.POLLIN)
+        poll.register(self._handle, bytes_too)
         poll.register(interrupts, select.POLLIN)
         return bool(poll.poll(None if seconds is None else seconds * 1000))
 
-    def _piece(self, waiting: deque[str]) -> list[str]:
+    @property
+    def _is_full(self) -> bool:
+        """Whether a piece is there that can grow no more."""
+        return len(self._waiting) >= ROWS or self._characters >= CHARACTERS
+
+    def _take(self, lines: list[str]) -> None:
+        self._waiting.extend(lines)
+        self._characters += sum(map(len, lines))
+
+    def _piece(self) -> list[str]:
         piece: list[str] = []
         size = 0
-        while waiting and len(piece) < ROWS and size < CHARACTERS:
-            piece.append(waiting.popleft())
+        while self._waiting and len(piece) < ROWS and size < CHARACTERS:
+            piece.append(self._waiting.popleft())
             size += len(piece[-1])
             if not self._head or not self._head[-1].strip():
                 self._head.append(piece[-1])
+        self._characters -= size
         return piece

@@ -161,7 +161,7 @@ class LocalTraining:
         def spool() -> bytes:
             made = make_update(plan, job, result, parts.topics, parts.identity)
             return parts.store.spool.put(
-                plan_id, made.envelope, made.vector, made.tested
+                plan_id, made.envelope, made.vector_hash, made.tested
             ).update_hash
 
         def failed(error: Exception) -> None:

@@ -178,6 +178,7 @@ class Service:
                 self.identity.secret,
                 floor.min_examples,
                 tests=config.floor.tests,
+                device=self.identity.device,
             ),
             maker=self._make_maker(),
             topics=config.topics,

@@ -1,14 +1,16 @@
 """Rows to recordings, inside one transaction: what is here already, holes, room for what is new."""
 
+import json
 import sqlite3
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from fedling_agent.data.recording import Changes
 from fedling_agent.data.streams import MAX_NAME, Hole, HoleKind, Row, RowError, Stream
 from fedling_agent.store import costs
 from fedling_agent.store.inputs import MAX_ERRORS, Course, Ingested, Input, Mode
+from fedling_agent.store.new_recordings import NewRecordings
 from fedling_agent.store.open_recording import CHUNK_BYTES, OpenRecording
 from fedling_agent.store.tally import Tally
 from fedling_protocol.disk.database import one
@@ -61,7 +63,7 @@ def group(rows: Iterable[Row | RowError], done: Ingested) -> list[Piece]:
 
 
 class Appender:
-    """Takes pieces, one after another; then finish()."""
+    """Takes pieces; then finish()."""
 
     def __init__(
         self,
@@ -83,6 +85,8 @@ class Appender:
         self._lived_ms = lived_ms
         self._width = len(stream.channels) * costs.SAMPLE
         self._tally = Tally()
+        self._new = NewRecordings(connection, self._tally, stream.name)
+        self._here: set[str] = set()  # recordings that may be here, of those that are written to
         self._stored = _stored_bytes(connection)
         self._pinned: int | None = None  # bytes of what may not be evicted
         self._chunk = 0  # none that may be evicted is older
@@ -91,7 +95,13 @@ class Appender:
         self._trimmed: dict[int, None] = {}
         self.courses: dict[str, Course] = {}
 
-    def take(self, piece: Piece) -> None:
+    def take(self, pieces: Sequence[Piece]) -> None:
+        """Store pieces, one after another."""
+        self._here |= _known(self._connection, self._stream.name, pieces)
+        for piece in pieces:
+            self._take(piece)
+
+    def _take(self, piece: Piece) -> None:
         """Store a piece, or what of it is not here yet, or say why not."""
         course = self.courses.get(piece.recording) or self._given.course(piece.recording)
         self.courses[piece.recording] = course
@@ -114,12 +124,14 @@ class Appender:
 
     def evict_old(self, age_ms: int) -> None:
         """Evict what nothing was added to for longer, unless a plan stands on it."""
+        self._new.write()
         sql = "SELECT key FROM free_recordings WHERE grown_ms < ?"
         for (key,) in self._connection.execute(sql, (self._lived_ms - age_ms,)).fetchall():
             self._evict(self._open(key))
 
     def finish(self) -> None:
-        """Write the totals, and tell what has changed."""
+        """Write what is new and the totals, and tell what has changed."""
+        self._new.write()
         self._tally.write(self._connection)
         for key in self._evicted:
             self._grown.pop(key, None)
@@ -185,16 +197,20 @@ class Appender:
 
     def _append(self, recording: OpenRecording | None, course: Course, piece: Piece) -> None:
         if recording is None:
-            start_ms = self._now_ms if piece.time_us is None else piece.time_us // 1000
-            recording = OpenRecording.begin(
-                self._connection, self._tally, self._stream.name, piece.recording, start_ms
-            )
-        hole = self._hole(recording, course, piece)
-        recording.append(piece.counts.tobytes(), piece.labels, hole=hole)
-        recording.close(self._lived_ms)
-        course.end = recording.samples
+            key, course.end = self._begin(piece), len(piece.labels)
+        else:
+            hole = self._hole(recording, course, piece)
+            recording.append(piece.counts.tobytes(), piece.labels, hole=hole)
+            recording.close(self._lived_ms)
+            key, course.end = recording.key, recording.samples
         self._done.stored += len(piece.labels)
-        self._grown[recording.key] = None
+        self._grown[key] = None
+
+    def _begin(self, piece: Piece) -> int:
+        start_ms = self._now_ms if piece.time_us is None else piece.time_us // 1000
+        self._here.add(piece.recording)
+        data = piece.counts.tobytes()
+        return self._new.add(piece.recording, start_ms, self._lived_ms, data, piece.labels)
 
     def _hole(self, recording: OpenRecording, course: Course, piece: Piece) -> bool:
         """Whether the piece does not follow on from what is stored; counted and told."""
@@ -254,6 +270,7 @@ class Appender:
 
     def _evict_chunk(self, growing: OpenRecording | None) -> bool:
         """Evict the oldest chunk that may go; a recording goes with its last one."""
+        self._new.write()
         row = one(self._connection, _OLDEST, (self._chunk,))
         if row is None:
             return False
@@ -278,10 +295,21 @@ class Appender:
         self._evicted.append(recording.key)
 
     def _find(self, name: str) -> OpenRecording | None:
+        if name not in self._here:
+            return None
+        if name in self._new:
+            self._new.write()
         return OpenRecording.find(self._connection, self._tally, self._stream.name, name)
 
     def _open(self, key: int) -> OpenRecording:
         return OpenRecording.by_key(self._connection, self._tally, key)
+
+
+def _known(connection: sqlite3.Connection, stream: str, pieces: Sequence[Piece]) -> set[str]:
+    """Find which recordings of pieces are in the tables."""
+    sql = "SELECT id FROM recordings WHERE stream = ? AND id IN (SELECT value FROM json_each(?))"
+    names = json.dumps(list({piece.recording for piece in pieces}))
+    return {name for (name,) in connection.execute(sql, (stream, names))}
 
 
 def _spans_size(labels: list[str | None]) -> int:

@@ -47,21 +47,6 @@ class OpenRecording:
         assert row is not None
         return cls(connection, tally, _row(row))
 
-    @classmethod
-    def begin(
-        cls, connection: sqlite3.Connection, tally: Tally, stream: str, name: str, start_ms: int
-    ) -> "OpenRecording":
-        """Begin a recording without samples."""
-        size = costs.RECORDING + len(name)
-        inserted = connection.execute(
-            "INSERT INTO recordings (stream, id, start_ms, grown_ms, samples, bytes, revision) "
-            "VALUES (?, ?, ?, 0, 0, ?, 0)",
-            (stream, name, start_ms, size),
-        )
-        tally.add(stream, recordings=1, bytes=size)
-        key = int(inserted.lastrowid or 0)
-        return cls(connection, tally, (key, stream, name, 0, 0, size, 0))
-
     def close(self, grown_ms: int | None = None) -> None:
         """Write the recording's row. grown_ms: when it grew, if it did."""
         self._connection.execute(
@@ -113,7 +98,7 @@ class OpenRecording:
         width = len(data) // len(labels)
         self._append_chunks(data, width)
         self._append_stretch(len(labels), hole)
-        for span in _label_spans(labels, self.samples):
+        for span in label_spans(labels, self.samples):
             self._append_span(span, grows=not (hole and span.first == self.samples))
         self.samples += len(labels)
 
@@ -231,7 +216,8 @@ class OpenRecording:
             self._tally.add(self.stream, evicted=samples)
 
 
-def _label_spans(labels: Sequence[str | None], offset: int) -> Iterator[Span]:
+def label_spans(labels: Sequence[str | None], offset: int) -> Iterator[Span]:
+    """Find the spans of samples that begin at an offset; those without a label have none."""
     first = 0
     for at in range(1, len(labels) + 1):
         if at == len(labels) or labels[at] != labels[first]:

@@ -103,8 +103,7 @@ class Recordings:
             appender = Appender(
                 connection, stream, given, done, self.bounds.bytes, now_ms, lived_ms
             )
-            for piece in group(rows, done):
-                appender.take(piece)
+            appender.take(group(rows, done))
             if self.bounds.age_days > 0:
                 appender.evict_old(int(self.bounds.age_days * DAY_MS))
             appender.finish()

@@ -1,6 +1,5 @@
 """Updates that were signed and have no receipt yet, and how plans ended."""
 
-import hashlib
 import json
 import sqlite3
 from dataclasses import dataclass
@@ -57,12 +56,12 @@ class Spool:
         self,
         plan_id: bytes,
         envelope: bytes,
-        vector: bytes,
+        vector_hash: bytes,
         tested: tuple[Hits, ...] | None = None,
     ) -> SpoolEntry:
         """Keep an update, durably, before its first byte is sent; its job goes. Raises CannotWrite.
 
-        vector: what was trained, before a codec encoded it: what `replay` computes again
+        vector_hash: SHA-256 of what was trained, before it was coded: what `replay` computes again
         tested: what the update says of its test of the base model
         """
         name = message_hash(envelope)
@@ -73,7 +72,7 @@ class Spool:
                 "UPDATE plans SET state = 'spooled', vector_hash = ?, update_hash = ?, tested = ? "
                 "WHERE plan_id = ? RETURNING task",
                 (
-                    hashlib.sha256(vector).digest(),
+                    vector_hash,
                     name,
                     None if tested is None else json.dumps(tested),
                     plan_id,

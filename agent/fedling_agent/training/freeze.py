@@ -28,13 +28,13 @@ from fedling_agent.store.files import remove_job
 from fedling_agent.store.plans import Moved, PlanRecord, PlanState
 from fedling_agent.store.recordings import Recordings
 from fedling_agent.store.store import Store
-from fedling_agent.training.job import Damaged, Job, Recipe
+from fedling_agent.training.job import Coding, Damaged, Job, Recipe
 from fedling_native import Loss, Normaliser, Summing, Sums
 from fedling_protocol.disk import durable
 from fedling_protocol.disk.errors import BadInput, CannotWrite, Missing, writing
 from fedling_protocol.runtime.slices import Slices, finish
 from fedling_protocol.wire import sums
-from fedling_protocol.wire.digest import order_seed
+from fedling_protocol.wire.digest import codec_seed, order_seed
 from fedling_protocol.wire.messages import Plan, PlanKind, TaskSpec
 
 PIECE_WINDOWS = 512  # assembled in one slice, at most
@@ -99,13 +99,16 @@ class Freezer:
         min_examples: int = 1,
         *,
         tests: bool = True,
+        device: str = "",
     ) -> None:
         """Freeze from this store. secret: the device's, for batch order and hold-out.
 
         min_examples: nothing is trained or tested on fewer, whatever a plan says
         tests: False: no model is tested here, and nothing is held out
+        device: whose updates are coded as soon as they are trained; empty: when they are signed
         """
         self._store = store
+        self._device = device
         self._fleet = fleet
         self._secret = secret
         self._min_examples = min_examples
@@ -174,8 +177,14 @@ class Freezer:
             base_sum=hashlib.sha256(base).digest(),
             tests=tests.count,
             tests_sum=tests.sum,
+            coding=self._coding(plan),
         )
         return recipe, base
+
+    def _coding(self, plan: Plan) -> Coding | None:
+        if plan.target is None or not self._device:
+            return None
+        return Coding(plan.target, codec_seed(plan.plan_id, self._device))
 
     # --- slices ----------------------------------------------------------------------------------
 

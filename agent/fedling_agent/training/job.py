@@ -7,7 +7,7 @@
     lock        held by the process that trains
     checkpoint  weights and velocity after some batches
     tally       how far the test of models has come, and what it gave
-    result      the update; of a personal model its weights
+    result      the update, coded if its plan wants that; of a personal model its weights
 
 Whatever is damaged (zeroed by a power cut on a bad card) is noticed by its checksum.
 Without `tests` a job is whole: then nothing is tested.
@@ -22,8 +22,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import NamedTuple
 
-from fedling_native import Layer, Loss, Normaliser
+from fedling_native import Layer, Loss, Normaliser, coded
 from fedling_protocol.disk import durable
 from fedling_protocol.runtime.slices import Slices
 from fedling_protocol.wire import work
@@ -41,6 +42,14 @@ PIECE = 2**18  # bytes that are read and hashed in one slice
 
 class Damaged(Exception):
     """A file of the job is missing or not what was written."""
+
+
+class Coding(NamedTuple):
+    """How an update is coded when it is written (NUMERICS.md section 10): twice a byte a weight
+    would wear a card out for what is sent as some bits."""
+
+    target: int  # bytes
+    seed: tuple[int, int]  # digest.codec_seed
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +71,7 @@ class Recipe:
     tests: int = 0  # windows that were held out
     tests_sum: bytes = b""  # SHA-256 of their file
     personal: bool = False  # it makes a personal model, not an update
+    coding: Coding | None = None  # None: the result is written as it is
 
     @property
     def batches(self) -> int:
@@ -102,6 +112,7 @@ class Recipe:
                 "tests": self.tests,
                 "tests_sum": self.tests_sum.hex(),
                 "personal": self.personal,
+                "coding": self.coding,
             }
         ).encode()
 
@@ -118,6 +129,9 @@ class Recipe:
         values["exponents"] = tuple(values["exponents"])
         values["training"] = Training(**values["training"])
         values["normaliser"] = Normaliser.from_tuples(values["normaliser"])
+        if values.setdefault("coding", None) is not None:  # a release before this one has none
+            target, seed = values["coding"]
+            values["coding"] = Coding(target, tuple(seed))
         return cls(**values)
 
 
@@ -142,7 +156,8 @@ class Tally:
 class Result:
     """What training changed, ready to be put into an Update, or a personal model."""
 
-    vector: bytes  # NUMERICS.md section 7; of a personal model its weights
+    vector: bytes  # NUMERICS.md section 7, coded if the recipe says so; of a personal model weights
+    vector_hash: bytes  # SHA-256 of it before it was coded
     saturated: int
     examples: int
     tested: tuple[Hits, ...] | None = None  # each class, by each model; None: nothing was
@@ -292,11 +307,18 @@ class Job:
         tally = self.tally()
         whole = tally is not None and tally.done == self.recipe.total_tests
         tested = tally.tested if tally is not None and whole else None
-        return Result(data[_RESULT.size :], saturated, examples, tested)
+        vector, vector_hash = data[_RESULT.size :], b""
+        if self.recipe.coding is not None:
+            vector, vector_hash = vector[_SUM:], vector[:_SUM]
+        vector_hash = vector_hash or hashlib.sha256(vector).digest()
+        return Result(vector, vector_hash, saturated, examples, tested)
 
     def write_result(self, vector: bytes, saturated: int) -> None:
         """Keep the result, durably: the tally of the test is there, if there was one."""
         head = self._identity + _RESULT.pack(saturated, self.recipe.count)
+        if (coding := self.recipe.coding) is not None:
+            head += hashlib.sha256(vector).digest()
+            vector = coded.encode(self.recipe.layers, self.recipe.exponents, vector, *coding)
         _write(self.directory, "result", head + vector)
 
     def _find(self, name: str) -> bytes | None:

@@ -103,7 +103,7 @@ def test_nothing_of_a_forgotten_recording_is_used_or_kept_whatever_it_was_for(
         sample = store.recordings.samples(recording, 0, SPEC.window)
         tested += sample in job.tests()
         if state != "frozen":
-            update = store.spool.put(plan_id, b"envelope", b"vector").update_hash
+            update = store.spool.put(plan_id, b"envelope", bytes(32)).update_hash
             if state == "finished":
                 store.spool.end("watch", plan_id, update, Verdict.ACCEPTED, "", 1)
         assert bool(operations.rounds_on(store, "wrist", [name])) == (state != "finished")

@@ -14,6 +14,7 @@ from fedling_protocol.wire.digest import message_hash
 from fedling_protocol.wire.messages import Verdict
 from tests.support.device import Device, freeze_now, make_device, make_plan
 
+VECTOR_HASH = bytes(32)
 ENVELOPE = b"signed"
 HASH = message_hash(ENVELOPE)
 
@@ -26,7 +27,7 @@ def device(tmp_path: Path) -> Device:
 def put(device: Device, number: int = 1, envelope: bytes = ENVELOPE) -> SpoolEntry:
     plan = make_plan(device.model, number)
     freeze_now(device.freezer, plan)
-    return device.store.spool.put(plan.plan_id, envelope, b"vector")
+    return device.store.spool.put(plan.plan_id, envelope, VECTOR_HASH)
 
 
 def end(device: Device, number: int = 1, verdict: Verdict | None = Verdict.ACCEPTED) -> None:
@@ -52,13 +53,13 @@ def test_spooled_update_survives_and_its_job_goes(device: Device) -> None:
 
 
 def test_put_again_after_a_crash_between_file_and_row(device: Device) -> None:
-    assert put(device) == device.store.spool.put(device.plan.plan_id, ENVELOPE, b"vector")
+    assert put(device) == device.store.spool.put(device.plan.plan_id, ENVELOPE, VECTOR_HASH)
     assert len(device.store.spool.entries()) == 1
 
 
 def test_put_of_a_plan_that_is_not_in_work(device: Device) -> None:
     with pytest.raises(Missing):
-        device.store.spool.put(b"n" * 16, ENVELOPE, b"vector")
+        device.store.spool.put(b"n" * 16, ENVELOPE, VECTOR_HASH)
     assert device.store.spool.entries() == []
 
 

@@ -25,7 +25,7 @@ def take_part(device: Device) -> Job:
     assert Child(job).exit_code() == 0
     result = job.result()
     assert result is not None
-    entry = device.store.spool.put(device.plan.plan_id, b"signed", result.vector)
+    entry = device.store.spool.put(device.plan.plan_id, b"signed", result.vector_hash)
     device.store.spool.end("watch", entry.plan_id, entry.update_hash, Verdict.ACCEPTED, "", 1)
     return job
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -60,7 +61,7 @@ def expected(job: Job) -> Result:
             run.step()
         vector, saturated = run.update()
         run.close()
-    return Result(vector, saturated, job.recipe.count)
+    return Result(vector, sha256(vector).digest(), saturated, job.recipe.count)
 
 
 def test_result_is_that_of_an_uninterrupted_training(job: Job) -> None:
@@ -473,7 +474,7 @@ def made_at_once(job: Job) -> Result:
         run.close()
     assert own != job.base()
     tested = (*by_hand(job), *by_hand(job, own))
-    return Result(own, 0, job.recipe.count, tested)
+    return Result(own, sha256(own).digest(), 0, job.recipe.count, tested)
 
 
 def test_a_personal_model_comes_with_what_it_and_the_fleet_s_told_right(personal: Job) -> None:

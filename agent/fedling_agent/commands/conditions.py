@@ -108,19 +108,19 @@ def _allowance(whom: str, about: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _explain(where: Installation, span_s: int, *, as_json: bool) -> Exit:
-    spells = _spells(where, span_s)
-    rows = spells if as_json else [_row(one) for one in spells]
+    found = spells(where, span_s)
+    rows = found if as_json else [_row(one) for one in found]
     output.print_rows(rows, empty="the service has not run", as_json=as_json)
     return Exit.OK
 
 
-def _spells(where: Installation, span_s: int) -> list[dict[str, Any]]:
+def spells(where: Installation, span_s: int) -> list[dict[str, Any]]:
     """Ask the service, without one read the store. Raises Missing."""
     service = where.service()
     if service is not None:
         with service:
-            found: Any = service.ask({"do": "explain", "span_s": span_s})["spells"]
-            return list(found)
+            told: Any = service.ask({"do": "explain", "span_s": span_s})["spells"]
+            return list(told)
     store = Store(where.kept(), read_only=True)
     try:
         read = store.spells.within(1000 * span_s, uptime.up_ms())

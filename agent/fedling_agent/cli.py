@@ -80,7 +80,12 @@ def _add_service(verbs: Verbs) -> None:
         "--config agent.toml --state ./state",
     )
     _add_log(run)
-    verbs.add("status", "tell what the device does and, if it is nothing, why", json=True)
+    status = verbs.add("status", "tell what the device does and, if it is nothing, why", json=True)
+    status.add_argument(
+        "--watch",
+        action="store_true",
+        help="tell again every 5 s, until Ctrl-C; with --json a line each time",
+    )
     _add_conditions(verbs)
     verbs.add(
         "check",

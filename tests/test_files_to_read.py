@@ -17,6 +17,7 @@ MAINS: dict[str, Callable[[list[str]], int]] = {
     agent.NAME: agent.main, broker.NAME: broker.main, sim.NAME: sim.main,
 }  # fmt: skip
 WRITTEN = {
+    "fedling-agent diag file",
     "fedling-broker authority take-root file",
     "fedling-broker backup file",
     "fedling-broker model weights file",

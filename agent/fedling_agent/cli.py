@@ -28,7 +28,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """
     parser = build_parser()
     args, rest = parser.parse_known_args(arguments)
-    if len(rest) == 1 and not rest[0].startswith("-") and getattr(args, "file", "") == "-":
+    absent = getattr(args, "file", None) in ("-", "")
+    if len(rest) == 1 and not rest[0].startswith("-") and absent:
         args.file = rest[0]
     elif rest:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
@@ -79,12 +80,32 @@ def _add_service(verbs: Verbs) -> None:
         "--config agent.toml --state ./state",
     )
     _add_log(run)
-    verbs.add("status", "tell what the device does and, if it is nothing, why", json=True)
+    status = verbs.add("status", "tell what the device does and, if it is nothing, why", json=True)
+    status.add_argument(
+        "--watch",
+        action="store_true",
+        help="tell again every 5 s, until Ctrl-C; with --json a line each time",
+    )
     _add_conditions(verbs)
     verbs.add(
         "check",
         "check configuration, identity, store, streams, the MQTT broker and the service",
         json=True,
+    )
+    diag = verbs.add(
+        "diag",
+        "write one file for a report of a fault: versions, machine, configuration, checks, status,"
+        " conditions, store and log, without examples, labels, keys, passwords and names of hosts",
+        "diag.json",
+        json=True,
+    )
+    diag.add_argument(
+        "file",
+        nargs="?",
+        default="",
+        metavar="FILE",
+        help="the file to write, which must not be there yet; -: standard output (default"
+        " fedling-diag-DATE-TIME.json in this folder)",
     )
 
 

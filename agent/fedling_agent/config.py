@@ -92,6 +92,11 @@ class TrainingSettings:
     duty: float = setting(
         0.5, help="the share of one core that training may use", low=0.001, high=1
     )
+    only_idle: bool = setting(
+        True,
+        help="train on what others leave of processors and disk: whoever else wants them goes"
+        " first; false: share them as any program does, for a device whose own programs never rest",
+    )
     personal: bool = setting(
         False,
         help="train the fleet's newest model further on this device's own examples, for this device"

@@ -102,7 +102,8 @@ class Device:
                 "state_dir": "state",
                 "mqtt": {"host": "127.0.0.1", "port": self.place.port, "keepalive_s": 60},
                 "floor": {"min_examples": 1},  # nobody's privacy is at stake here
-                "training": {"duty": duty},
+                # devices that share a machine have no processor that others leave them
+                "training": {"duty": duty, "only_idle": False},
                 "policy": LONG_AGO,
                 "retry": RETRY,
                 "paths": {"sys": "sys"},

@@ -1,12 +1,16 @@
 """`fedling-broker status`: what other commands say, on one screen."""
 
+import json
+import time
 from pathlib import Path
 
 import pytest
 
+from fedling_broker.commands.status import EVERY_S
 from fedling_broker.mosquitto.process import Mosquitto
 from fedling_broker.store.database import PROGRAM
 from fedling_protocol.disk import lock
+from fedling_protocol.exits import Exit
 from fedling_protocol.wire.identity import device_id
 from fedling_protocol.wire.messages import State, StateCode
 from tests.broker.conftest import Here
@@ -67,3 +71,31 @@ def test_last_backup_is_the_last_whole_one(here: Here) -> None:
     with pytest.raises(AssertionError, match="missing"):  # with its words
         here("backup", "home.fedling")
     assert here.json("status")["backup_s"] == 1
+
+
+@pytest.mark.parametrize("words", [(), ("--json",)])
+def test_watched_screen_is_read_anew_each_time(
+    here: Here, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here.point(1)
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 2:
+            raise KeyboardInterrupt
+        store = here.store()
+        store.ledger.set_meta("backup_s", 1)
+        store.close()
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    said = here("status", "--watch", *words, code=Exit.INTERRUPTED)
+    assert slept == [EVERY_S, EVERY_S]
+    assert "\x1b" not in said
+    if words:
+        lines = [json.loads(line) for line in said.splitlines()]
+        assert [line["backup_s"] for line in lines] == [0, 1]
+    else:
+        first, second, _ = said.split("again every 10 s")
+        assert "never: fedling-broker backup FILE" in first
+        assert "1970-01-01" in second

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from fedling_agent import config as agent
+from fedling_agent.training.yielding import NICEST
 from fedling_broker import config as broker
 from fedling_protocol.disk.ownership import Unit
 from tests.support.distributions import ROOT
@@ -44,3 +45,15 @@ def test_unit_runs_as_the_user_that_its_file_makes(ours: Unit) -> None:
 
 def test_both_units_are_here() -> None:
     assert [unit.stem for unit in UNITS] == ["fedling-agent", "fedling-broker"]
+
+
+def test_agent_itself_is_not_idle_and_its_training_may_be_made_so() -> None:
+    """An idle service starves on a busy machine: watchdog, leases, `status`, predictions."""
+    unit = ROOT / "agent/systemd/fedling-agent.service"
+    found = keys(unit)
+    assert not {"CPUSchedulingPolicy", "IOSchedulingClass", "CPUWeight"} & set(found)
+    assert int(found["Nice"]) < NICEST
+    filters = [line for line in unit.read_text().splitlines() if line.startswith("SystemCallFil")]
+    allowed = filters[-1].removeprefix("SystemCallFilter=").split()
+    assert allowed == ["sched_setscheduler", "setpriority", "ioprio_set"]
+    assert "@resources" in filters[-2]

@@ -99,6 +99,7 @@ keepalive_s = {keepalive_s}
 {mqtt}
 [training]
 duty = {duty}
+only_idle = false
 [retry]
 first_s = 0.05
 longest_s = 0.2

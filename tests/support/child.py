@@ -19,6 +19,7 @@ class Child:
     job: Job
     duty: float = 1.0
     checkpoint_s: float = 300.0
+    only_idle: bool = False  # tests have a busy machine
     lease_s: float | None = LONG_S  # from now, on every ask; None: asks are not answered
     events: list[ChildEvent] = field(default_factory=list)
     loop: Loop = field(default_factory=Loop)
@@ -26,7 +27,11 @@ class Child:
 
     def __post_init__(self) -> None:
         self.process = ChildProcess(
-            self.loop, self.job, duty=self.duty, checkpoint_s=self.checkpoint_s
+            self.loop,
+            self.job,
+            duty=self.duty,
+            checkpoint_s=self.checkpoint_s,
+            only_idle=self.only_idle,
         )
         self.process.start(self._on_event)
 

@@ -68,6 +68,9 @@ class HandProcess:
     did: list[object] = field(default_factory=list)
     tell: Tell | None = None
 
+    def waited_s(self) -> float:
+        return 0.0
+
     def start(self, tell: Tell) -> None:
         self.did.append("start")
         self.tell = tell

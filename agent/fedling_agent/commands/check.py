@@ -21,14 +21,24 @@ from fedling_protocol.runtime import mishaps
 
 def run(args: argparse.Namespace) -> Exit:
     where = installation.find(args)
-    results = [
-        (name, ok, says) for name, check in CHECKS.items() for ok, says in _outcomes(check, where)
-    ]
+    results = outcomes(where)
     if args.json:
-        output.print_json([{"check": n, "ok": ok, "says": says} for n, ok, says in results])
+        output.print_json(facts(results))
     else:
         output.print_pairs([(name, _painted(ok, says)) for name, ok, says in results])
     return Exit.OK if all(ok for _, ok, _ in results) else Exit.FAILED
+
+
+def outcomes(where: Installation) -> list[tuple[str, bool, str]]:
+    """Look at everything: name, whether it is well, and what there is to say."""
+    return [
+        (name, ok, says) for name, check in CHECKS.items() for ok, says in _outcomes(check, where)
+    ]
+
+
+def facts(results: list[tuple[str, bool, str]]) -> list[dict[str, object]]:
+    """Give what outcomes() found to programs."""
+    return [{"check": name, "ok": ok, "says": says} for name, ok, says in results]
 
 
 def _outcomes(check: Callable[[Installation], str], where: Installation) -> list[tuple[bool, str]]:
@@ -109,15 +119,15 @@ def _broker(where: Installation) -> str:
 
 
 def _service(where: Installation) -> str:
-    facts: dict[str, Any] = status.read(where)
-    if facts["source"] != "service":
+    told: dict[str, Any] = status.read(where)
+    if told["source"] != "service":
         raise Missing("it does not run; start it with: fedling-agent run")
-    if facts.get("revoked"):
-        raise Missing(str(facts["doing"]))
-    if not facts["enrolled"]:
-        raise Missing(f"runs, but is not enrolled; the operator runs: {facts['enrol']}")
-    lost = facts["connection"].get("lost")  # a service of before the last upgrade tells none
-    return f"{facts['doing']}; the last connection ended: {lost}" if lost else str(facts["doing"])
+    if told.get("revoked"):
+        raise Missing(str(told["doing"]))
+    if not told["enrolled"]:
+        raise Missing(f"runs, but is not enrolled; the operator runs: {told['enrol']}")
+    lost = told["connection"].get("lost")  # a service of before the last upgrade tells none
+    return f"{told['doing']}; the last connection ended: {lost}" if lost else str(told["doing"])
 
 
 CHECKS: dict[str, Callable[[Installation], str]] = {

@@ -1,9 +1,9 @@
 """`fedling-agent conditions`: what the sensors say, what that allows, and what became of it."""
 
 import argparse
-import sys
 import time
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from fedling_agent.commands import installation, stored, uptime
@@ -15,7 +15,7 @@ from fedling_agent.conditions.policy import Policy
 from fedling_agent.service import explaining, report
 from fedling_agent.service.control import Json
 from fedling_agent.store.store import Store
-from fedling_protocol.command import output
+from fedling_protocol.command import output, watching
 from fedling_protocol.exits import Exit
 from fedling_protocol.moments import moment
 
@@ -26,25 +26,11 @@ def run(args: argparse.Namespace) -> Exit:
     where = installation.find(args)
     if args.explain is not None:
         return _explain(where, args.explain, as_json=args.json)
+    show = partial(_print, as_json=args.json)
     if args.watch:
-        return _watch(where, as_json=args.json)
-    _print(read(where), as_json=args.json)
+        watching.watch(partial(read, where), show, _policy(where).check_s, as_json=args.json)
+    show(read(where))
     return Exit.OK
-
-
-def _watch(where: Installation, *, as_json: bool) -> Exit:
-    """Read again and again; Ctrl-C ends it."""
-    check_s = _policy(where).check_s
-    while True:
-        facts = read(where)
-        if not as_json:
-            output.clear()
-        _print(facts, as_json=as_json)
-        if not as_json:
-            again = f"{moment(time.time())}, again every {words.duration(check_s)}"
-            output.print_pairs([("read", again)])
-        sys.stdout.flush()
-        time.sleep(check_s)
 
 
 def _print(facts: dict[str, Any], *, as_json: bool) -> None:
@@ -108,19 +94,19 @@ def _allowance(whom: str, about: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _explain(where: Installation, span_s: int, *, as_json: bool) -> Exit:
-    spells = _spells(where, span_s)
-    rows = spells if as_json else [_row(one) for one in spells]
+    found = spells(where, span_s)
+    rows = found if as_json else [_row(one) for one in found]
     output.print_rows(rows, empty="the service has not run", as_json=as_json)
     return Exit.OK
 
 
-def _spells(where: Installation, span_s: int) -> list[dict[str, Any]]:
+def spells(where: Installation, span_s: int) -> list[dict[str, Any]]:
     """Ask the service, without one read the store. Raises Missing."""
     service = where.service()
     if service is not None:
         with service:
-            found: Any = service.ask({"do": "explain", "span_s": span_s})["spells"]
-            return list(found)
+            told: Any = service.ask({"do": "explain", "span_s": span_s})["spells"]
+            return list(told)
     store = Store(where.kept(), read_only=True)
     try:
         read = store.spells.within(1000 * span_s, uptime.up_ms())

@@ -73,13 +73,19 @@ def find(args: argparse.Namespace) -> Installation:
 
     So a file that root alone can read is opened before. Raises SettingsError, NotOurs.
     """
-    file: Path = args.config or configuration.default_file()
+    file = named_file(args)
     wanted = bool(args.config) or os.path.lexists(file)
     config = configuration.load(file) if wanted else None
     state = configuration.state_directory(args.state, config)
     if ownership.become(state, UNIT, *([file] if wanted else [])) and wanted:
-        config = _as_the_service_reads(file)
+        config = as_the_service_reads(file)
     return Installation(file, config, state)
+
+
+def named_file(args: argparse.Namespace) -> Path:
+    """Name the configuration file, whether it is there or not."""
+    given: Path | None = args.config
+    return given or configuration.default_file()
 
 
 def is_units(file: Path, state: Path) -> bool:
@@ -88,12 +94,12 @@ def is_units(file: Path, state: Path) -> bool:
     return os.geteuid() == 0 and usual and systemd.booted()
 
 
-def _as_the_service_reads(file: Path) -> AgentConfig:
+def as_the_service_reads(file: Path) -> AgentConfig:
     """Read the configuration as who we are now. Raises SettingsError."""
     try:
         return configuration.load(file)
     except SettingsError as error:
-        if os.access(file, os.R_OK):
+        if os.access(file, os.R_OK, effective_ids=True):
             raise
         user = ownership.user_name(os.geteuid())
         raise SettingsError(

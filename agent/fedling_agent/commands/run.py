@@ -183,7 +183,11 @@ def _ports(
         watcher=Watcher(config.policy.rows, replace(config.roots, way=way), loop, sensors),
         make_link=make_link,
         make_process=partial(
-            ChildProcess, loop, duty=training.duty, checkpoint_s=training.checkpoint_s
+            ChildProcess,
+            loop,
+            duty=training.duty,
+            checkpoint_s=training.checkpoint_s,
+            only_idle=training.only_idle,
         ),
         dice=os.urandom,
         draw=random.random,

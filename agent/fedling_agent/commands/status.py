@@ -2,6 +2,7 @@
 
 import argparse
 import time
+from functools import partial
 from typing import Any
 
 from fedling_agent.commands import installation, labels, stored
@@ -13,28 +14,39 @@ from fedling_agent.service.books import day_of
 from fedling_agent.service.control import Json
 from fedling_agent.store.recordings import Bounds
 from fedling_agent.store.store import Store
-from fedling_protocol.command import output
+from fedling_protocol.command import output, watching
 from fedling_protocol.common_settings import PLAINTEXT
 from fedling_protocol.disk.errors import Missing
 from fedling_protocol.exits import Exit
 from fedling_protocol.moments import day
 from fedling_protocol.wire import counted
 
+EVERY_S = 5.0  # with --watch
 MUCH_CLIPPED = 0.01  # of a training set: beyond four deviations lie far fewer values
 
 Facts = dict[str, Any]  # as report.py makes it, possibly by way of the socket
 
 
 def run(args: argparse.Namespace) -> Exit:
-    where = installation.find(args)
+    where, show = installation.find(args), partial(_print, as_json=args.json)
+    if args.watch:
+        watching.watch(partial(_facts, where), show, EVERY_S, as_json=args.json)
+    show(_facts(where))
+    return Exit.OK
+
+
+def _facts(where: Installation) -> Facts:
     facts = read(where)
     for stream in facts.get("streams", {}).values():
         stream["unwanted"] = labels.unwanted(stream["labels"], stream["wanted"])
-    if args.json:
+    return facts
+
+
+def _print(facts: Facts, *, as_json: bool) -> None:
+    if as_json:
         output.print_json(facts)
     else:
         output.print_pairs(pairs(facts))
-    return Exit.OK
 
 
 def read(where: Installation) -> Facts:

@@ -1,5 +1,6 @@
 """The parent's end of a training child: start it, feed it leases, hear what it did."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -7,10 +8,14 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol
 
+from fedling_agent.training import yielding
 from fedling_agent.training.job import Job
 from fedling_protocol.runtime.loop import READ, Loop
+
+log = logging.getLogger(__name__)
 
 LONGEST_LINE = 1024  # a child that went mad does not fill our memory
 REAP_S = 0.02  # a child that is gone is looked for so often: a wait would hold the loop
@@ -69,6 +74,9 @@ class TrainingProcess(Protocol):
     def pid(self) -> int | None:
         """The child's process id, once it was started."""
 
+    def waited_s(self) -> float:
+        """How long the child has waited for a processor that others had, since its start."""
+
     def start(self, tell: Tell) -> None:
         """Spawn the child; what it says is told from the loop. Raises OSError."""
 
@@ -88,9 +96,15 @@ MakeProcess = Callable[[Job], TrainingProcess]
 class ChildProcess:
     """A child that runs `fedling_agent.training.trainer` on one job."""
 
-    def __init__(self, loop: Loop, job: Job, *, duty: float, checkpoint_s: float) -> None:
-        """duty: share of one core, 0 < duty <= 1; checkpoint_s: longest work that a kill undoes"""
+    def __init__(
+        self, loop: Loop, job: Job, *, duty: float, checkpoint_s: float, only_idle: bool
+    ) -> None:
+        """duty: share of one core, 0 < duty <= 1; checkpoint_s: longest work that a kill undoes
+
+        only_idle: it takes what others leave of processors and disks
+        """
         self._loop = loop
+        self._only_idle = only_idle
         # -P: the current folder is no place to import from
         self._command = [
             *(sys.executable, "-P", "-m", "fedling_agent.training.trainer"),
@@ -99,15 +113,24 @@ class ChildProcess:
         self._child: subprocess.Popen[bytes] | None = None
         self._tell: Tell | None = None
         self._line = b""
+        self._waited_s = 0.0
 
     @property
     def pid(self) -> int | None:
         return None if self._child is None else self._child.pid
 
+    def waited_s(self) -> float:
+        if self._child is not None and self._child.returncode is None:
+            self._waited_s = yielding.waited_s(self._child.pid) or self._waited_s
+        return self._waited_s
+
     def start(self, tell: Tell) -> None:
         self._child = child = subprocess.Popen(
             self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
         )
+        if self._only_idle:  # before it has done anything
+            for refusal in yielding.yield_to_others(child.pid):
+                _note_refusal(refusal)
         self._tell = tell
         assert child.stdin is not None
         assert child.stdout is not None
@@ -175,6 +198,12 @@ class ChildProcess:
         elif self._tell is not None:
             tell, self._tell = self._tell, None
             tell(Exited(code))
+
+
+@cache
+def _note_refusal(refusal: str) -> None:
+    """Log it once: it is refused to every child."""
+    log.debug("training yields to others as far as it may: %s", refusal)
 
 
 def _parse(line: bytes) -> ChildEvent | None:

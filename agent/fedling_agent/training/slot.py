@@ -30,6 +30,7 @@ RETRY_S = 2.0  # before the next try, doubled each time
 FAREWELL_S = 20.0  # a child that does not end by then is killed; it starts from its checkpoint
 KILLED = -9  # the end of a child by SIGKILL
 STALLED_S = 5.0  # a deadline that comes so late was slept through, by us and by the child
+WAITED_S = 1.0  # a child that others kept waiting for less than that is late all the same
 
 
 class Trainee(Protocol):
@@ -65,6 +66,7 @@ class Occupant:
     furthest: int = 0  # batches and tested answers, also of a child that was killed
     deadline: Timer | None = None  # of what the child does now
     since: float | None = None  # when it began with that, after its rest; None: it does nothing
+    waited_s: float = 0.0  # for a processor, until then
     longest_s: float = 0.0  # that it may take
     note: str = ""  # the child's last word about itself
     retry: Timer | None = None
@@ -225,7 +227,7 @@ class Slot:
         if occupant.wanted:
             self._begins(occupant, rest_s)
         else:  # it has until the end of its pause
-            occupant.since = self._clock.now() + rest_s
+            self._mark(occupant, rest_s)
 
     def _grant(self, occupant: Occupant, process: TrainingProcess, seconds: float) -> None:
         """The answer comes later: meanwhile it may have been paused, or its child have ended."""
@@ -240,29 +242,47 @@ class Slot:
 
         rest_s: that it sleeps first
         """
-        occupant.since = self._clock.now() + rest_s
+        self._mark(occupant, rest_s)
         work, tries = occupant.job.batch_work, occupant.tries
         self._expect(occupant, self._speed.deadline_s(work, tries))
 
-    def _expect(self, occupant: Occupant, seconds: float) -> None:
-        _expect_nothing(occupant)
-        occupant.longest_s = seconds
-        late = partial(self._on_late, occupant, self._clock.now() + seconds, seconds)
-        occupant.deadline = self._clock.after(seconds, late)
+    def _mark(self, occupant: Occupant, rest_s: float) -> None:
+        """Note when it begins with what it does now."""
+        occupant.since = self._clock.now() + rest_s
+        occupant.waited_s = _waited_s(occupant)
 
-    def _on_late(self, occupant: Occupant, due: float, seconds: float) -> None:
-        """Kill it: it goes on from its checkpoint. Time that the machine slept is not its own."""
+    def _expect(self, occupant: Occupant, seconds: float) -> None:
+        occupant.longest_s = seconds
+        self._wait(occupant, seconds)
+
+    def _wait(self, occupant: Occupant, seconds: float) -> None:
+        _expect_nothing(occupant)
+        due, waited_s = self._clock.now() + seconds, _waited_s(occupant)
+        occupant.deadline = self._clock.after(
+            seconds, partial(self._on_late, occupant, due, waited_s)
+        )
+
+    def _on_late(self, occupant: Occupant, due: float, waited_s: float) -> None:
+        """Kill it: it goes on from its checkpoint.
+
+        Time is not its own that the machine slept, or gave to others while it was ready to run.
+        """
+        longest_s, lacks_s = occupant.longest_s, _waited_s(occupant) - waited_s
         if self._clock.now() > due + STALLED_S:
-            self._expect(occupant, seconds)
+            self._wait(occupant, longest_s)
             return
-        occupant.note = f"{_work_of(occupant)} did not end within {seconds:.0f} s"
+        if lacks_s >= WAITED_S:
+            self._wait(occupant, lacks_s)
+            return
+        occupant.note = f"{_work_of(occupant)} did not end within {longest_s:.0f} s"
         self._kill(occupant)
         self._on_exit(occupant, KILLED)
 
     def _charge(self, occupant: Occupant) -> None:
         """Count what a child has worked since it last told, or woke: it may have been less."""
         if occupant.since is not None:
-            worked_s = min(self._clock.now() - occupant.since, occupant.longest_s)
+            waited_s = _waited_s(occupant) - occupant.waited_s
+            worked_s = min(self._clock.now() - occupant.since - waited_s, occupant.longest_s)
             self._worked(max(0.0, worked_s))
 
     def _kill(self, occupant: Occupant) -> None:
@@ -321,6 +341,10 @@ def _expect_nothing(occupant: Occupant) -> None:
 def _rests(occupant: Occupant) -> None:
     _expect_nothing(occupant)
     occupant.since = None
+
+
+def _waited_s(occupant: Occupant) -> float:
+    return 0.0 if occupant.process is None else occupant.process.waited_s()
 
 
 def _work_of(occupant: Occupant) -> str:

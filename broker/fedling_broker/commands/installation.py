@@ -43,10 +43,17 @@ def opened(args: argparse.Namespace) -> Iterator[tuple[Config, Store]]:
     Inside of it root is who keeps the state: the caller's own files are for before and after.
     """
     found = load(args)
+    with at_work(found) as store:
+        yield found, store
+
+
+@contextmanager
+def at_work(found: Config) -> Iterator[Store]:
+    """Open the store of a configuration that was loaded, as opened() does."""
     with found.acting():
         store = Store(found.state_dir)
         try:
-            yield found, store
+            yield store
         finally:
             store.close()
 

@@ -7,6 +7,7 @@ import argparse
 import shutil
 import time
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from fedling_broker.authority.roles import DAY_S, OFFICES
@@ -15,11 +16,13 @@ from fedling_broker.config import Config
 from fedling_broker.store.database import PROGRAM
 from fedling_broker.store.devices import Certified, Devices
 from fedling_broker.store.store import Store
-from fedling_protocol.command import output
+from fedling_protocol.command import output, watching
 from fedling_protocol.disk import lock
 from fedling_protocol.exits import Exit, Failure
 from fedling_protocol.moments import day, moment
 from fedling_protocol.wire.messages import State, StateCode
+
+EVERY_S = 10.0  # with --watch: each time the MQTT broker is asked anew
 
 Rows = list[dict[str, object]]
 
@@ -40,27 +43,50 @@ class Fleet:
     free_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """All that is shown, as it was at one time."""
+
+    fleet: Fleet
+    roll: device.Roll
+    said: dict[str, State] | None  # None: the MQTT broker does not tell
+    fault: str  # why
+    now_s: int
+
+
 def run(args: argparse.Namespace) -> Exit:
     """An MQTT broker that cannot be reached is told, as all else is."""
+    found = installation.load(args)
+    read, show = partial(_read, found, as_json=args.json), partial(_show, args, found)
+    if args.watch:
+        watching.watch(read, show, EVERY_S, as_json=args.json)
+    show(read())
+    return Exit.OK
+
+
+def _read(found: Config, *, as_json: bool) -> Screen:
     now_s = int(time.time())
-    with installation.opened(args) as (found, store):
-        fleet = _fleet(found, store, now_s, as_json=args.json)
+    with installation.at_work(found) as store:
+        fleet = _fleet(found, store, now_s, as_json=as_json)
         roll = device.roll(found, store, now_s)
-    said, fault = _listen(found, roll.devices)
-    rows = device.rows(roll, said, now_s, as_json=args.json)
+    return Screen(fleet, roll, *_listen(found, roll.devices), now_s)
+
+
+def _show(args: argparse.Namespace, found: Config, screen: Screen) -> None:
+    roll, mqtt = screen.roll, found.file.mqtt
+    rows = device.rows(roll, screen.said, screen.now_s, as_json=args.json)
     shown = rows[: output.most(args)]
     if args.json:
-        here = {"address": found.file.mqtt.address, "tls": found.file.mqtt.tls, "fault": fault}
-        output.print_json(asdict(fleet) | {"mqtt": here, "devices": shown})
-        return Exit.OK
-    _tell(found, fleet, len(roll.devices), said, fault, now_s)
+        here = {"address": mqtt.address, "tls": mqtt.tls, "fault": screen.fault}
+        output.print_json(asdict(screen.fleet) | {"mqtt": here, "devices": shown})
+        return
+    _tell(found, screen)
     print()
     output.print_rows(shown, empty="no devices; see: fedling-broker device invite")
     output.print_more(args, "the first", more=len(rows) > len(shown))
     device.tell_copies(roll)
     print()
-    task.print_rows(fleet.tasks, as_json=False)
-    return Exit.OK
+    task.print_rows(screen.fleet.tasks, as_json=False)
 
 
 def _fleet(found: Config, store: Store, now_s: int, *, as_json: bool) -> Fleet:
@@ -101,14 +127,8 @@ def _listen(found: Config, devices: list[Certified]) -> tuple[dict[str, State] |
         return None, str(failure)
 
 
-def _tell(
-    found: Config,
-    fleet: Fleet,
-    devices: int,
-    said: dict[str, State] | None,
-    fault: str,
-    now_s: int,
-) -> None:
+def _tell(found: Config, screen: Screen) -> None:
+    fleet, said, devices = screen.fleet, screen.said, len(screen.roll.devices)
     wrong, note = output.paint("WRONG", output.RED), output.paint("note", output.YELLOW)
     well = output.paint("ok", output.GREEN)
     here = [one for one in (said or {}).values() if one.code is not StateCode.OFFLINE]
@@ -123,11 +143,11 @@ def _tell(
         [
             ("fleet", f"{fleet.fleet}, {_count(devices, 'device')}{known}, {tasks}"),
             ("aggregator", serve),
-            ("MQTT broker", f"{wrong}  {fault}" if fault else f"{well}  {way}"),
+            ("MQTT broker", f"{wrong}  {screen.fault}" if screen.fault else f"{well}  {way}"),
             ("keys", ", ".join(until)),
             *(("keys", f"{wrong}  {words}") for words in fleet.faults),
             *(("keys", f"{note}  {words}") for words in fleet.notes),
-            ("backup", _age(fleet.backup_s, now_s)),
+            ("backup", _age(fleet.backup_s, screen.now_s)),
             ("disk", disk),
         ]
     )

@@ -62,6 +62,11 @@ def _add_service(verbs: Verbs) -> None:
         json=True,
     )
     add_limit(status, "devices")
+    status.add_argument(
+        "--watch",
+        action="store_true",
+        help="show it again every 10 s, until Ctrl-C; with --json a line each time",
+    )
     verbs.add(
         "check",
         "check configuration, keys, tasks and the MQTT broker, and tell what was counted",

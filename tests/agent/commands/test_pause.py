@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from fedling_agent.commands import uptime
+from fedling_agent.commands.status import EVERY_S
 from fedling_agent.conditions.owner import LONGEST_S
 from fedling_agent.service.diary import MEANINGS
 from fedling_agent.store.database import PROGRAM
@@ -135,7 +137,7 @@ def test_explain_of_a_device_that_never_ran(agent: Agent) -> None:
     assert agent.json("conditions", "--explain", "1h") == []
 
 
-# --- conditions --watch ---
+# --- --watch ---
 
 
 @pytest.mark.parametrize("words", [(), ("--json",)])
@@ -149,7 +151,7 @@ def test_watch_reads_again_at_the_interval_of_the_service(
         if len(slept) == 3:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("fedling_agent.commands.conditions.time.sleep", sleep)
+    monkeypatch.setattr(time, "sleep", sleep)
     result = agent.run("conditions", "--watch", *words, code=Exit.INTERRUPTED)
     assert slept == [0.1, 0.1, 0.1]  # policy.check_s of this agent
     assert "\x1b" not in result.stdout
@@ -158,3 +160,32 @@ def test_watch_reads_again_at_the_interval_of_the_service(
         assert [line["own"]["train"] for line in lines] == [True] * 3
     else:
         assert result.stdout.count("may train") == 3
+
+
+@pytest.mark.parametrize("words", [(), ("--json",)])
+def test_watched_status_is_told_as_it_is_each_time(
+    agent: Agent, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 1:
+            store = Store(agent.state)
+            store.pauses.begin(None, "guests", uptime.up_ms())
+            store.close()
+        else:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    result = agent.run("status", "--watch", *words, code=Exit.INTERRUPTED)
+    assert slept == [EVERY_S, EVERY_S]
+    assert "\x1b" not in result.stdout
+    if words:
+        first, second = (json.loads(line) for line in result.stdout.splitlines())
+        assert first.get("pause") is None
+        assert second["pause"]["reason"] == "guests"
+    else:
+        first, second = result.stdout.split("again every 5 s")[:2]
+        assert "guests" not in first
+        assert "paused by its owner until fedling-agent resume: guests" in second

@@ -50,7 +50,11 @@ class FakeProcess:
     def __init__(self, job: FakeJob) -> None:
         self.job = job
         self.did: list[object] = []
+        self.waited = 0.0
         FakeProcess.all.append(self)
+
+    def waited_s(self) -> float:
+        return self.waited
 
     def start(self, tell: Tell) -> None:
         self.did.append("start")
@@ -406,6 +410,46 @@ def test_machine_that_slept_kills_nobody(bench: Bench) -> None:
     assert FakeProcess.all[0].did == ["start"]
     bench.clock.move(LEAST_S + 1)
     assert "kill" in FakeProcess.all[0].did
+
+
+def test_child_that_others_keep_waiting_has_that_time_too(bench: Bench) -> None:
+    bench.start(b"a")
+    bench.say(Step(1, 10))
+    child = FakeProcess.all[0]
+    child.waited = LEAST_S - 10
+    bench.clock.move(LEAST_S + 0.1)
+    child.waited += LEAST_S - 20  # others had most of the time that it was given, too
+    bench.clock.move(LEAST_S - 10)
+    assert child.did == ["start"]
+    bench.clock.move(LEAST_S - 20)
+    assert child.did == ["start", "kill"]
+
+
+def test_wait_before_a_batch_is_not_counted_for_it(bench: Bench) -> None:
+    bench.start(b"a")
+    FakeProcess.all[0].waited = LEAST_S / 2
+    bench.say(Step(1, 10))
+    bench.clock.move(LEAST_S + 0.1)
+    assert FakeProcess.all[0].did == ["start", "kill"]
+
+
+def test_child_that_others_keep_waiting_may_end_its_pause(bench: Bench) -> None:
+    job = bench.start(b"a")
+    bench.slot.pause(job.plan_id)
+    FakeProcess.all[0].waited = PAUSE_S - 5
+    bench.clock.move(2 * PAUSE_S - 6)
+    assert FakeProcess.all[0].did == ["start", "stop"]
+    bench.say(Step(1, 10), Exited(0))
+    assert bench.slot.find(job.plan_id) is None
+
+
+def test_wait_for_a_processor_is_no_work(bench: Bench) -> None:
+    job = bench.start(b"a")
+    bench.say(Step(1, 10))
+    FakeProcess.all[0].waited = 30.0
+    bench.clock.move(40.0)
+    bench.slot.cancel(job.plan_id)
+    assert bench.worked == [10.0]
 
 
 def test_child_that_does_not_pause_is_killed_and_another_goes_on_when_it_is_wanted(

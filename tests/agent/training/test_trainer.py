@@ -288,7 +288,7 @@ def test_killed_child_is_told(job: Job) -> None:
 def test_child_that_hangs_after_its_last_word_can_be_killed(job: Job) -> None:
     """It has closed its output and does not end: it ended the whole service when it was killed."""
     loop, told = Loop(), list[object]()
-    process = ChildProcess(loop, job, duty=1.0, checkpoint_s=300.0)
+    process = ChildProcess(loop, job, duty=1.0, checkpoint_s=300.0, only_idle=False)
     process._command = [sys.executable, "-c", "import os, time; os.close(1); time.sleep(600)"]
     process.start(told.append)
     child = process._child
@@ -304,7 +304,7 @@ def test_child_that_hangs_after_its_last_word_can_be_killed(job: Job) -> None:
 
 def test_child_that_reads_nothing_holds_no_lease_up(job: Job) -> None:
     loop = Loop()
-    process = ChildProcess(loop, job, duty=1.0, checkpoint_s=300.0)
+    process = ChildProcess(loop, job, duty=1.0, checkpoint_s=300.0, only_idle=False)
     process._command = [sys.executable, "-c", "import time; time.sleep(600)"]
     process.start(lambda _: None)
     for _ in range(10_000):  # more than a pipe holds
@@ -355,7 +355,7 @@ def test_child_that_hangs_is_killed_and_its_training_ends_in_the_same_bits_or_a_
     monkeypatch.setattr(slot, "RETRY_S", 0.0)
     monkeypatch.setattr(slot, "STALLED_S", 60.0)
     loop = Loop()
-    held = Slot(loop, partial(ChildProcess, loop, duty=1.0, checkpoint_s=1.0))
+    held = Slot(loop, partial(ChildProcess, loop, duty=1.0, checkpoint_s=1.0, only_idle=False))
     trainee = Impatient(held, hangs)
     deadline_s = speed.Speed.deadline_s
 

@@ -39,6 +39,9 @@ class QuickTraining:
         self._job = job
         self._tell: Tell | None = None
 
+    def waited_s(self) -> float:
+        return 0.0
+
     def start(self, tell: Tell) -> None:
         self._tell = tell
         self._loop.after(0, self._finish)

@@ -67,6 +67,7 @@ host = "127.0.0.1"
 port = {port}
 [training]
 duty = 1.0
+only_idle = false
 [retry]
 first_s = 0.05
 longest_s = 0.1

@@ -36,6 +36,7 @@ from fedling_agent.data.counting import Counter
 from fedling_agent.data.streams import Channel, Row, Stream
 from fedling_agent.service import operations
 from fedling_agent.service.predict import Predictor
+from fedling_agent.store.aside import COUNT_ANEW
 from fedling_agent.store.open_recording import GROWING_BYTES
 from fedling_agent.store.recordings import Bounds
 from fedling_agent.store.store import Store
@@ -221,17 +222,21 @@ def new_rows(recording: str) -> Iterator[Row]:
         yield Row(number, recording, "new", None, (number,))
 
 
-def fill(store: Store, shape: Shape) -> None:
-    """16 M samples, in chunks as a stream of single rows makes them."""
+def fill(store: Store, shape: Shape, samples: int = SAMPLES) -> None:
+    """So many samples, in chunks as a stream of single rows makes them."""
     store.recordings.ingest(STREAM, [Row(1, "first", None, None, (0,))], 1)
     dice = array("h", [(n * 7919) % 4001 - 2000 for n in range(GROWING_BYTES // 2)])
     with store.database.transaction("the store") as connection:
-        for number in range(SAMPLES // shape.length):
+        for number in range(samples // shape.length):
             key = connection.execute(
-                "INSERT INTO recordings (stream, id, start_ms, touched_ms, samples, bytes, "
+                "INSERT INTO recordings (stream, id, start_ms, grown_ms, samples, bytes, "
                 "revision) VALUES (?, ?, 1, 1, ?, ?, 0)",
                 (STREAM.name, f"r{number}", shape.length, 2 * shape.length),
             ).lastrowid
+            connection.execute(
+                "INSERT INTO stretches (recording, first, last) VALUES (?, 0, ?)",
+                (key, shape.length - 1),
+            )
             connection.executemany(
                 "INSERT INTO chunks (recording, first, data) VALUES (?, ?, ?)",
                 (
@@ -246,6 +251,8 @@ def fill(store: Store, shape: Shape) -> None:
                     for first in range(0, shape.length, shape.span)
                 ),
             )
+        for statement in ("DELETE FROM labels", *COUNT_ANEW):
+            connection.execute(statement)
 
 
 def forget_peak() -> float:

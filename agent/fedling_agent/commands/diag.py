@@ -37,7 +37,7 @@ from fedling_protocol.settings import SettingsError
 FORMAT = 1
 FILE_NAME = "fedling-diag-%Y%m%d-%H%M%S.json"
 STANDARD_OUTPUT = Path("-")
-PACKAGES = ("fedling", "cffi", "cryptography", "paho-mqtt", "jeepney")
+PACKAGES = ("fedling", "cbor2", "cffi", "cryptography", "paho-mqtt")
 OS_RELEASE = ("PRETTY_NAME", "ID", "VERSION_ID", "VARIANT_ID")
 PROCESSOR = ("model name", "Model", "Hardware", "Revision", "Features", "flags")  # not Serial
 CPUINFO, MEMINFO = Path("/proc/cpuinfo"), Path("/proc/meminfo")

@@ -44,7 +44,8 @@ DELETE FROM recordings WHERE
     samples - first
 """  # noqa: S608 (constants)
 
-_COUNT_ANEW = (
+# What is kept of totals, from the rows themselves; `labels` must be empty before.
+COUNT_ANEW = (
     f"""UPDATE recordings SET bytes = {costs.RECORDING} + length(id)
     + (SELECT coalesce(sum({costs.CHUNK} + length(data)), 0) FROM chunks WHERE recording = key)
     + {costs.STRETCH} * (SELECT count(*) FROM stretches WHERE recording = key)
@@ -112,7 +113,7 @@ def salvage(damaged: Path, into: Database, alive: Callable[[], None]) -> int:
         for table in PARTS:
             connection.execute(f"DELETE FROM {table} WHERE {_ORPHAN}")  # noqa: S608 (of PARTS)
         connection.execute(_NOT_WHOLE)
-        for statement in _COUNT_ANEW:
+        for statement in COUNT_ANEW:
             connection.execute(statement)
         ((recordings,),) = connection.execute("SELECT count(*) FROM recordings").fetchall()
     into.forget_deleted()  # all of it is in the file itself

@@ -24,7 +24,6 @@ from fedling_agent.commands import check, conditions, installation, status
 from fedling_agent.commands.installation import SERVICE, Installation
 from fedling_agent.commands.masking import Masks
 from fedling_agent.config import UNIT, AgentConfig
-from fedling_agent.store import identity
 from fedling_agent.store.store import Store
 from fedling_protocol import settings
 from fedling_protocol.command import output
@@ -51,6 +50,7 @@ UNIT_FACTS = (
 WAIT_S = 30.0  # for a program that answers nothing
 SPELLS_S, SPELLS = 7 * 86_400, 200  # of what was done about training
 FAULTS = 20  # of a database
+OURS = ("enrol", "key")  # of what `status` tells: the device's public key, and who types it
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +91,12 @@ def collect(args: argparse.Namespace) -> dict[str, object]:
     parts = {name: _told(call, where) for name, call in AS_CALLER.items()}
     parts |= {name: _told(_as_owner, where, call) for name, call in AS_OWNER.items()}
     parts["configuration"] = _told(_as_owner, where, lambda it: _configuration(it, keys))
-    for learn in (_learn_password, _learn_identity, _learn_labels):
+    for learn in (_learn_password, _learn_labels):
         _told(_as_owner, where, lambda it: learn(it, masks))  # noqa: B023 (it is called at once)
     masks.hide(platform.node(), "this machine")
     masks.learn(parts["status"])
+    for name in OURS:
+        _hide(parts["status"], name, masks)
     told = {name: masks.applied(parts[name], name) for name in ORDER}
     return {"diag": FORMAT, "made": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **told}
 
@@ -223,7 +225,10 @@ def _unit(_where: Installation) -> dict[str, str]:
 def _log(_where: Installation) -> list[str]:
     """Read the last lines of the service: it logs neither examples nor keys."""
     form = ("--no-pager", "--no-hostname", "-o", "short-iso", "-q")
-    return _said("journalctl", "-u", SERVICE, "-n", LOG_LINES, *form).splitlines()
+    lines = _said("journalctl", "-u", SERVICE, "-n", LOG_LINES, *form).splitlines()
+    if not lines:
+        raise Missing("journalctl shows this user no line of the service")
+    return lines
 
 
 def _said(*command: str) -> str:
@@ -271,12 +276,6 @@ def _learn_password(where: Installation, masks: Masks) -> None:
         masks.hide(file.read_text().strip(), "mqtt.password_file")
 
 
-def _learn_identity(where: Installation, masks: Masks) -> None:
-    me = identity.load(where.kept())
-    if me is not None:
-        masks.hide(me.key.public.hex(), "public key")
-
-
 def _learn_labels(where: Installation, masks: Masks) -> None:
     with closing(Store(where.state, read_only=True)) as store:
         masks.hide_labels(label for (label,) in store.database.rows("SELECT label FROM labels"))
@@ -286,9 +285,10 @@ def _check(where: Installation) -> object:
     return check.facts(check.outcomes(where))
 
 
-def _status(where: Installation) -> object:
-    facts = status.read(where)
-    return {key: value for key, value in facts.items() if key not in ("key", "enrol")}
+def _hide(facts: object, name: str, masks: Masks) -> None:
+    """Leave a fact out; sentences that have it are told without it."""
+    if isinstance(facts, dict) and (word := facts.pop(name, None)):
+        masks.hide(str(word), name)
 
 
 def _explained(where: Installation) -> object:
@@ -342,7 +342,7 @@ AS_CALLER: dict[str, Part] = {
 }
 AS_OWNER: dict[str, Part] = {
     "check": _check,
-    "status": _status,
+    "status": status.read,
     "conditions": conditions.read,
     "explained": _explained,
     "store": _store,

@@ -180,6 +180,11 @@ def test_program_that_fails_is_told(agent: Agent, programs: Path) -> None:
     assert report(agent)["log"] == {"failed": "journalctl: (mqtt.host) is not to be read"}
 
 
+def test_log_that_this_user_may_not_read_is_told_to_lack(agent: Agent, programs: Path) -> None:
+    (programs / "journalctl").write_text("#!/bin/sh\n")
+    assert report(agent)["log"] == {"failed": "journalctl shows this user no line of the service"}
+
+
 def test_program_that_hangs_is_left(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
     def hang(command: list[str], **_: object) -> None:
         raise subprocess.TimeoutExpired(command, 30)

@@ -28,6 +28,7 @@ class Forked:
     def __init__(self, command: list[str], **_: object) -> None:
         child_in, write = os.pipe()
         read, child_out = os.pipe()
+        self.returncode: int | None = None  # once it was reaped
         self.pid = os.fork()
         if self.pid == 0:
             become(command[command.index("-m") + 2 :], child_in, child_out)
@@ -44,7 +45,9 @@ class Forked:
 
     def poll(self) -> int | None:
         pid, status = os.waitpid(self.pid, os.WNOHANG)
-        return os.waitstatus_to_exitcode(status) if pid else None
+        if pid:
+            self.returncode = os.waitstatus_to_exitcode(status)
+        return self.returncode
 
 
 def become(words: list[str], child_in: int, child_out: int) -> None:

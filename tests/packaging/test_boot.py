@@ -1,20 +1,25 @@
 """The units under a real systemd: a Debian is booted, and what README.md says is typed into it."""
 
-import json
 import re
 import signal
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from fedling_protocol.exits import Exit
-from tests.support.agent import TASK, rows
-from tests.support.machine import HOME, WITH_PIP, Machine, blocks, lines, machine
+from tests.support.installed import (
+    README,
+    SERVICES,
+    STATES,
+    install,
+    shown,
+    status,
+    token,
+    until_active,
+    who,
+)
+from tests.support.machine import WITH_PIP, Machine, machine
 
-README = Path(__file__).parent.parent.parent / "README.md"
-SERVICES = ("fedling-agent", "fedling-broker")
-STATES = ("/var/lib/fedling-agent", "/var/lib/fedling-broker")
 MOSQUITTO = "/var/lib/fedling-mosquitto"  # what it reads
 PUBLIC = {"ca.crt", "tls-ca.crt", "tls-revoked.pem"}  # whom to believe, and whom not
 YIELDS = (
@@ -47,54 +52,6 @@ def test_units_as_the_readme_installs_them(tmp_path: Path) -> None:
         look_at_journal(pi)
         revoke(pi)
         come_back(pi)
-
-
-def install(pi: Machine, but: str = "predict") -> None:
-    """Type what README.md says. but: a pattern of lines that are left out; there is a model when a
-    round is over"""
-    text = README.read_text().split("## On real machines\n")[1].split("\n## ")[0]
-    home = pi.root / HOME
-    (home / "watch.toml").write_text(TASK)
-    (home / "day.csv").write_text(rows(12, 40).replace(",x,y", ",ax,ay", 1))
-    (home / "window.csv").write_text(rows(1, 4).replace(",x,y", ",ax,ay", 1))
-    typed, said = [], ""
-    for block in blocks(text):
-        for line in lines(block):
-            if re.search(but, line):
-                continue
-            said += pi.run(line.replace("$USER", "pi").replace("TOKEN", token(said)), "pi").stdout
-            typed.append(line)
-    assert len(typed) > 7
-    until_active(pi)
-
-
-def token(said: str) -> str:
-    """The one that an invitation has printed last."""
-    _, _, rest = said.rpartition("fedling-agent enroll ")
-    return rest.split()[0] if rest else ""
-
-
-def until_active(pi: Machine) -> None:
-    names = " ".join(SERVICES)
-    pi.until(lambda: pi(f"systemctl is-active {names}") == "active\nactive", names)
-
-
-def shown(pi: Machine, service: str, what: str) -> str:
-    return pi(f"systemctl show --value -p {what} {service}")
-
-
-def status(pi: Machine) -> Any:
-    """Asked by pi, who is in the group."""
-    said = pi("fedling-agent status --json", "pi")
-    return json.loads(said) if said else {}
-
-
-def who(pi: Machine) -> str:
-    """The device that the service is, and that `init` has made."""
-    pi.until(lambda: status(pi).get("source") == "service", "the service's answer")
-    device = str(status(pi)["device"])
-    assert json.loads(pi("sudo fedling-agent init --json", "pi"))["device"] == device
-    return device
 
 
 def look_at_users(pi: Machine) -> None:

@@ -1,25 +1,31 @@
-"""The packages under a real systemd: installed by apt, used, upgraded, removed, purged."""
+"""The packages under a real systemd: what docs/debian.md says is typed, and answered as it says."""
 
 import json
+import re
+import shutil
 from pathlib import Path
 
 import pytest
 
 from fedling_protocol.exits import Exit
-from tests.packaging.test_boot import (
-    SERVICES,
-    STATES,
-    install,
-    learn,
-    look_at_journal_of,
-    look_at_owners,
-    shown,
-    until_active,
-    who,
+from tests.packaging.test_boot import learn, look_at_journal_of, look_at_owners
+from tests.support import installed
+from tests.support.hat import Hat
+from tests.support.installed import BY_PIP, README, SERVICES, STATES, shown, until_active, who
+from tests.support.machine import (
+    DEBS,
+    HOME,
+    VERSIONS,
+    WITH_APT,
+    Machine,
+    blocks,
+    lines,
+    machine,
 )
-from tests.support.machine import DEBS, VERSIONS, WITH_APT, Machine, machine
+from tests.support.transcript import TOKEN, Step, Teller, agrees, steps
 
-BY_PIP = r"predict|venv|pip|ln -s|apt-get"
+DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "debian.md"
+PULLS = 3
 FIRST, LATER = VERSIONS
 PYTHON = "/usr/lib/python3/dist-packages/"
 BELONGING = (
@@ -34,22 +40,35 @@ BELONGING = (
 
 
 @pytest.mark.long
-def test_packages_from_installation_to_purge(tmp_path: Path) -> None:
+def test_packages_as_the_document_has_them(tmp_path: Path) -> None:
     with machine(tmp_path, WITH_APT) as pi:
-        add(pi, FIRST)
+        bring(pi)
+        teller = Teller(pi, DOCUMENT.read_text())
+        teller.tell("Install")
         look_at_what_came(pi)
-        install(pi, but=BY_PIP)
+        teller.tell("A server")
+        teller.tell("A device")
         device = who(pi)
+        teller.tell("Unplug")
+        unplug(pi)
+        teller.tell("Learn")
         learn(pi)
-        upgrade(pi, device)
-        look_at_journal_of(pi, [])
-        come_back_after_removal(pi, device)
-        purge(pi)
+        before = processes(pi)
+        teller.tell("Upgrade")
+        look_at_upgrade(pi, device, before)
+        teller.tell("Remove")
+        look_at_return(pi, device)
+        teller.tell("Purge")
+        look_at_what_is_left(pi)
+        assert teller.untold == []
 
 
-def add(pi: Machine, version: str) -> None:
-    """As the document says; apt has nobody to ask but what is here."""
-    pi.run(f"sudo apt-get install -y --no-install-recommends /{DEBS}/{version}/*.deb", "pi")
+def bring(pi: Machine) -> None:
+    """The files that the document speaks of; apt has nobody to ask but what is here."""
+    for folder, version in ((HOME, FIRST), (f"{HOME}/newer", LATER)):
+        shutil.copytree(pi.root / DEBS / version, pi.root / folder, dirs_exist_ok=True)
+    [task] = [step.answer for step in typed() if step.line == "cat watch.toml"]
+    installed.bring(pi, task="\n".join(task) + "\n")
 
 
 def look_at_what_came(pi: Machine) -> None:
@@ -68,41 +87,83 @@ def look_at_what_came(pi: Machine) -> None:
     assert "enroll" in told.stderr
 
 
-def upgrade(pi: Machine, device: str) -> None:
-    """Both are restarted, as who they were, with what they had."""
-    before = [shown(pi, service, "MainPID") for service in SERVICES]
-    models = json.loads(pi("sudo fedling-broker model list watch --json", "pi"))
-    add(pi, LATER)
+def unplug(pi: Machine) -> None:
+    """Again and again: training ends, and goes on with the mains."""
+    hat = Hat(pi, "watch")
+    for _ in range(PULLS):
+        hat.until_it_trains()
+        hat.pull(watch_s=0.5)
+        hat.plug_in()
+        pi.run("fedling-agent conditions")  # looks at once
+    hat.until_it_trains()
+
+
+def processes(pi: Machine) -> set[str]:
+    return {shown(pi, service, "MainPID") for service in SERVICES}
+
+
+def look_at_upgrade(pi: Machine, device: str, before: set[str]) -> None:
+    """Both were restarted, as who they were, with what they had."""
     until_active(pi)
-    assert not {shown(pi, service, "MainPID") for service in SERVICES} & {*before}
+    assert not processes(pi) & before
     assert who(pi) == device
-    assert pi.run("fedling-agent predict --task watch window.csv", "pi").stdout
-    after = json.loads(pi("sudo fedling-broker model list watch --json", "pi"))
-    assert len(after) >= len(models) > 0
-    pi.run("sudo fedling-broker round verify --all", "pi")
+    assert len(json.loads(pi("sudo fedling-broker model list watch --json", "pi"))) > 1
     for service in SERVICES:
         pi.run(f"sudo {service} check", "pi")
     look_at_owners(pi)
+    look_at_journal_of(pi, [])
 
 
-def come_back_after_removal(pi: Machine, device: str) -> None:
-    """Removed, a package leaves what is its user's; installed again, all goes on."""
-    pi.run("sudo apt-get remove -y fedling-agent fedling-broker", "pi")
-    for service, state in zip(SERVICES, STATES, strict=True):
-        assert shown(pi, service, "ActiveState") == "inactive"
-        pi.run(f"test -s {state}/.")
-        assert pi.run(f"which {service}", code=None).returncode
-    add(pi, LATER)
+def look_at_return(pi: Machine, device: str) -> None:
+    """Installed again, all goes on."""
     until_active(pi)
     assert who(pi) == device
+    for state in STATES:
+        pi.run(f"test -s {state}/.")
 
 
-def purge(pi: Machine) -> None:
+def look_at_what_is_left(pi: Machine) -> None:
     """Nothing is left but the two users, as Debian has it; mosquitto is as it came."""
-    pi.run("sudo apt-get purge -y fedling-agent fedling-broker", "pi")
     places = "/etc /usr /var/lib /run /opt"
     found = pi(f"find {places} -name '*fedling*' ! -path '/var/lib/systemd/*' 2>/dev/null")
     assert found == ""
-    pi.until(lambda: shown(pi, "mosquitto", "ActiveState") == "active", "mosquitto alone")
     pi.run("systemctl reset-failed; systemctl daemon-reload")
     assert "fedling" not in pi("systemctl list-unit-files")
+
+
+# --- the document --------------------------------------------------------------------------------
+
+
+def typed() -> list[Step]:
+    return steps(DOCUMENT.read_text())
+
+
+def test_document_has_the_lines_of_the_readme() -> None:
+    """Those that packages do not take the place of, and that need no model that was learned."""
+    text = README.read_text().split("## On real machines\n")[1].split("\n## ")[0]
+    wanted = [
+        line for block in blocks(text) for line in lines(block) if not re.search(BY_PIP, line)
+    ]
+    bare = {line.partition("#")[0].strip() for line in wanted}
+    there = {TOKEN.sub("TOKEN", step.line) for step in typed()}
+    assert bare - there == set()
+
+
+@pytest.mark.parametrize(
+    ("shown_there", "said", "right"),
+    [
+        (["round 1, 3 accepted"], ["round 1, 3 accepted"], True),
+        (["round 1, 3 accepted"], ["round 1, 2 accepted"], False),
+        (["connected for 3 s"], ["connected for 12 min"], True),
+        (["until 2027-02-25, 1.5 kB"], ["until 2031-11-26, 800 B"], True),
+        (["device   abcdefghijklmnop"], ["device qrstuvwxyz234567"], True),
+        (["a", "...", "z"], ["a", "b", "c", "z"], True),
+        (["a", "...", "z"], ["a", "z"], True),
+        (["a", "...", "z"], ["a", "b"], False),
+        ([], ["a"], False),
+    ],
+)
+def test_answers_agree_up_to_what_differs(
+    shown_there: list[str], said: list[str], right: bool
+) -> None:
+    assert agrees(tuple(shown_there), tuple(said)) is right

@@ -54,13 +54,13 @@ class Machine:
                 stderr=console,
                 start_new_session=True,
             )
-        self.until(lambda: self._init() > 0, "a first process")
+        self.until(lambda: self.init() > 0, "a first process")
         self.until(lambda: self("systemctl is-system-running") == "running", "systemd runs")
 
     def off(self, number: signal.Signals | int = signal.SIGRTMIN + 4) -> None:
         """Shut it down in good order; by SIGKILL as a power cut does."""
         assert self._nspawn is not None
-        os.kill(self._init(), number)
+        os.kill(self.init(), number)
         self._nspawn.wait(BOOT_S)
         self._nspawn = None
 
@@ -77,7 +77,7 @@ class Machine:
         """Type a line into a login shell. code: how it must end; None: any."""
         shell = ["runuser", "-l", user, "-c", line] if user != "root" else ["bash", "-lc", line]
         done = subprocess.run(
-            [need("nsenter", "util-linux"), "-t", str(self._init()), "-a", *shell],
+            [need("nsenter", "util-linux"), "-t", str(self.init()), "-a", *shell],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -109,7 +109,7 @@ class Machine:
 
         until(holds_and_it_runs, says=says, look_s=0.1, patience_s=BOOT_S)
 
-    def _init(self) -> int:
+    def init(self) -> int:
         """The first process of the machine, seen from here; 0: there is none yet."""
         assert self._nspawn is not None
         pid = self._nspawn.pid
@@ -159,6 +159,8 @@ def _install(root: Path, kind: Kind) -> None:
     (root / "etc/pip.conf").write_text(PIP)
     (root / "etc/sudoers.d/pi").write_text("pi ALL=(ALL) NOPASSWD: ALL\n")
     (root / "etc/machine-id").write_text("")
+    (root / "etc/hostname").write_text("pi\n")
+    (root / "etc/hosts").write_text("127.0.0.1 localhost\n127.0.1.1 pi\n")
     (root / "var/log/journal").mkdir(exist_ok=True)
     for user in ("pi", "guest"):
         words = ["useradd", "--root", str(root), "--create-home", "--shell", "/bin/bash", user]

@@ -72,12 +72,13 @@ def run(args: argparse.Namespace) -> Exit:
     if file == STANDARD_OUTPUT:
         print(text, end="")
         return Exit.OK
-    _write_new(file, text.encode(errors="backslashreplace"))
+    data = text.encode(errors="backslashreplace")
+    _write_new(file, data)
     failed = [name for name, part in report.items() if isinstance(part, dict) and "failed" in part]
     lacks = f"; it could not tell: {', '.join(failed)}" if failed else ""
     output.print_answer(
-        f"wrote {file}, {output.size(len(text))}: look at it before you give it away{lacks}",
-        {"file": str(file), "bytes": len(text), "failed": failed},
+        f"wrote {file}, {output.size(len(data))}: look at it before you give it away{lacks}",
+        {"file": str(file), "bytes": len(data), "failed": failed},
         as_json=args.json,
     )
     return Exit.OK

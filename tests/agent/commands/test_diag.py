@@ -202,7 +202,7 @@ def test_file_is_its_owner_s_and_replaces_none(agent: Agent, tmp_path: Path) -> 
         os.umask(before)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     text = file.read_text()
-    assert said == {"file": str(file), "bytes": len(text), "failed": []}
+    assert said == {"file": str(file), "bytes": file.stat().st_size, "failed": []}
     assert_private(agent, text)
     told = agent.run("diag", str(file), code=Exit.FAILED).stderr
     assert "is there already, and is not replaced" in told

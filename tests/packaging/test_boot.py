@@ -1,5 +1,6 @@
 """The units under a real systemd: a Debian is booted, and what README.md says is typed into it."""
 
+import json
 import re
 import signal
 from pathlib import Path

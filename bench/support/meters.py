@@ -19,6 +19,7 @@ SO_TIMESTAMPNS = 35  # asm-generic/socket.h: the kernel stamps a datagram when i
 _TIMESPEC = struct.Struct("@ll")
 WATCHDOG_S = 0.02
 PR_SET_CHILD_SUBREAPER = 36
+GONE = (FileNotFoundError, ProcessLookupError)  # what is read of a process that has just ended
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -70,9 +71,12 @@ def is_quiet(pid: int, wait: Callable[[float], None]) -> bool:
 
 
 def descendants(pid: int) -> list[int]:
-    """Children and theirs."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [p for child in map(int, children) for p in (child, *descendants(child))]
+    """Children and theirs; of one that has just ended there are none."""
+    found: list[int] = []
+    for child in map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):
+        with suppress(*GONE):
+            found += [child, *descendants(child)]
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +94,12 @@ class Spent:
     @classmethod
     def by(cls, *pids: int) -> "Spent":
         """So far."""
-        tree = [p for pid in pids for p in (pid, *descendants(pid))]
-        written = sum(number_of("write_bytes:", f"/proc/{pid}/io") for pid in tree)
-        cpu = sum(map(cpu_s, tree))
-        return cls(time.monotonic(), cpu, sum(map(_wakeups, tree)), written)
+        found = [_amounts(pid) for pid in pids]
+        for child in [one for pid in pids for one in descendants(pid)]:
+            with suppress(*GONE):
+                found.append(_amounts(child))
+        cpu, wakeups, written = zip(*found, strict=True)
+        return cls(time.monotonic(), sum(cpu), sum(wakeups), sum(written))
 
     def __sub__(self, earlier: "Spent") -> "Spent":
         return Spent(
@@ -104,9 +110,11 @@ class Spent:
         )
 
 
-def _wakeups(pid: int) -> int:
+def _amounts(pid: int) -> tuple[float, int, int]:
+    """Seconds of CPU, wake-ups, bytes written."""
     threads = Path(f"/proc/{pid}/task").iterdir()
-    return sum(number_of("voluntary_ctxt_switches:", thread / "status") for thread in threads)
+    wakeups = sum(number_of("voluntary_ctxt_switches:", thread / "status") for thread in threads)
+    return cpu_s(pid), wakeups, number_of("write_bytes:", f"/proc/{pid}/io")
 
 
 def number_of(key: str, file: str | Path) -> int:

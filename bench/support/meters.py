@@ -25,9 +25,18 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 
 def cpu_s(pid: int) -> float:
     """User and system time of all threads and of children that have ended, in ticks of 10 ms."""
-    text = Path(f"/proc/{pid}/stat").read_text()
-    fields = text[text.rindex(")") + 2 :].split()  # from field 3, state
-    return sum(int(field) for field in fields[11:15]) * TICK_S
+    return sum(_times(Path(f"/proc/{pid}/stat").read_text())) * TICK_S
+
+
+def _ended_s(pid: int) -> float:
+    """Of children that have ended and were waited for."""
+    return sum(_times(Path(f"/proc/{pid}/stat").read_text())[2:]) * TICK_S
+
+
+def _times(stat: str) -> list[int]:
+    """User and system time, then those of children that have ended, in ticks."""
+    fields = stat[stat.rindex(")") + 2 :].split()  # from field 3, state
+    return [int(field) for field in fields[11:15]]
 
 
 def own_cpu_s() -> float:
@@ -111,10 +120,11 @@ class Spent:
 
 
 def _amounts(pid: int) -> tuple[float, int, int]:
-    """Seconds of CPU, wake-ups, bytes written."""
-    threads = Path(f"/proc/{pid}/task").iterdir()
+    """Seconds of CPU, of threads that live to the nanosecond; wake-ups; bytes written."""
+    threads = list(Path(f"/proc/{pid}/task").iterdir())
     wakeups = sum(number_of("voluntary_ctxt_switches:", thread / "status") for thread in threads)
-    return cpu_s(pid), wakeups, number_of("write_bytes:", f"/proc/{pid}/io")
+    ran = [float((thread / "schedstat").read_text().split()[0]) / 1e9 for thread in threads]
+    return sum(ran) + _ended_s(pid), wakeups, number_of("write_bytes:", f"/proc/{pid}/io")
 
 
 def number_of(key: str, file: str | Path) -> int:

@@ -18,10 +18,10 @@ from fedling_protocol.disk.errors import BadInput
 
 NDJSON = (".ndjson", ".jsonl", ".json")
 BLOCK = 65_536  # bytes, read at once
-ROWS = 2500  # in one piece: each costs an fsync, and some pages whatever it holds
-CHARACTERS = 256_000
+ROWS = 5000  # in one piece: each costs an fsync, and some pages whatever it holds
+CHARACTERS = 512_000
 QUIET_S = 1.25  # without a row: nothing more comes soon; a sensor of 1 Hz goes on
-LONGEST_S = 60.0  # rows wait no longer for others
+LONGEST_S = 120.0  # rows wait no longer for others
 NAP_S = 0.5  # of a reader of few bytes at a time, while rows flow
 FEW = 4096  # bytes, so that a pipe (64 KB) is not full after a nap
 

@@ -3,7 +3,7 @@
 import json
 import sqlite3
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from fedling_agent.data.recording import Changes
@@ -14,6 +14,9 @@ from fedling_agent.store.new_recordings import NewRecordings
 from fedling_agent.store.open_recording import CHUNK_BYTES, OpenRecording
 from fedling_agent.store.tally import Tally
 from fedling_protocol.disk.database import one
+
+PARTS = 16  # of a store: no more of it is evicted at once for what comes,
+LEAST_ROWS = 1000  # unless so few rows are more
 
 # The oldest chunk that holds no sample which a plan in work needs: another one begins before that.
 _OLDEST = """
@@ -41,6 +44,15 @@ class Piece:
     hole: Hole | None  # before the first
     counts: "array[int]"
     labels: list[str | None]
+
+    def parts(self, rows: int) -> Iterator["Piece"]:
+        """Part it, so that each part has no more rows."""
+        piece = self
+        while len(piece.labels) > rows:
+            counts = piece.counts[: rows * len(piece.counts) // len(piece.labels)]
+            yield replace(piece, counts=counts, labels=piece.labels[:rows])
+            piece = piece.after(rows)
+        yield piece
 
     def after(self, rows: int) -> "Piece":
         """What is left behind the first rows."""
@@ -96,10 +108,12 @@ class Appender:
         self.courses: dict[str, Course] = {}
 
     def take(self, pieces: Sequence[Piece]) -> None:
-        """Store pieces, one after another."""
+        """Store pieces, one after another; a small store has room for several of their parts."""
         self._here |= _known(self._connection, self._stream.name, pieces)
+        rows = max(LEAST_ROWS, self._most // PARTS // self._width)
         for piece in pieces:
-            self._take(piece)
+            for part in piece.parts(rows):
+                self._take(part)
 
     def _take(self, piece: Piece) -> None:
         """Store a piece, or what of it is not here yet, or say why not."""

@@ -65,13 +65,14 @@ def test_pieces_of_a_pipe_are_as_large_as_a_commit_may_be(interrupts: Interrupts
 
 def test_a_piece_has_no_more_characters_than_a_request_may_have(interrupts: Interrupts) -> None:
     long = "1" * 60_000 + "\n"
+    fit = CHARACTERS // len(long) + 1  # the last one may reach beyond it
     read, write = os.pipe()
-    writer = threading.Thread(target=_write, args=(write, 6 * long.encode()))
+    writer = threading.Thread(target=_write, args=(write, (fit + 1) * long.encode()))
     writer.start()
     pieces = list(Source(read, "a pipe").pieces(interrupts))
     writer.join()
     os.close(read)
-    assert pieces == [[long] * (CHARACTERS // 60_000 + 1), [long]]
+    assert pieces == [[long] * fit, [long]]
 
 
 def _write(handle: int, data: bytes) -> None:

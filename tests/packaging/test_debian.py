@@ -13,6 +13,7 @@ from tests.support import installed
 from tests.support.hat import Hat
 from tests.support.installed import BY_PIP, README, SERVICES, STATES, shown, until_active, who
 from tests.support.machine import (
+    DEBIANS,
     DEBS,
     HOME,
     VERSIONS,
@@ -22,7 +23,7 @@ from tests.support.machine import (
     lines,
     machine,
 )
-from tests.support.transcript import TOKEN, Step, Teller, agrees, steps
+from tests.support.transcript import TOKEN, Step, Teller, steps
 
 DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "debian.md"
 PULLS = 3
@@ -40,8 +41,10 @@ BELONGING = (
 
 
 @pytest.mark.long
-def test_packages_as_the_document_has_them(tmp_path: Path) -> None:
-    with machine(tmp_path, WITH_APT) as pi:
+@pytest.mark.parametrize("debian", DEBIANS)
+def test_packages_as_the_document_has_them(tmp_path: Path, debian: str) -> None:
+    """On the Debian that they are made for, and on the next one."""
+    with machine(tmp_path, WITH_APT, debian) as pi:
         bring(pi)
         teller = Teller(pi, DOCUMENT.read_text())
         teller.tell("Install")
@@ -147,23 +150,3 @@ def test_document_has_the_lines_of_the_readme() -> None:
     bare = {line.partition("#")[0].strip() for line in wanted}
     there = {TOKEN.sub("TOKEN", step.line) for step in typed()}
     assert bare - there == set()
-
-
-@pytest.mark.parametrize(
-    ("shown_there", "said", "right"),
-    [
-        (["round 1, 3 accepted"], ["round 1, 3 accepted"], True),
-        (["round 1, 3 accepted"], ["round 1, 2 accepted"], False),
-        (["connected for 3 s"], ["connected for 12 min"], True),
-        (["until 2027-02-25, 1.5 kB"], ["until 2031-11-26, 800 B"], True),
-        (["device   abcdefghijklmnop"], ["device qrstuvwxyz234567"], True),
-        (["a", "...", "z"], ["a", "b", "c", "z"], True),
-        (["a", "...", "z"], ["a", "z"], True),
-        (["a", "...", "z"], ["a", "b"], False),
-        ([], ["a"], False),
-    ],
-)
-def test_answers_agree_up_to_what_differs(
-    shown_there: list[str], said: list[str], right: bool
-) -> None:
-    assert agrees(tuple(shown_there), tuple(said)) is right

@@ -112,6 +112,9 @@ class Hat:
 
 
 def _inside(pid: int) -> str:
-    """A process as its machine counts it."""
-    said = Path(f"/proc/{pid}/status").read_text().partition("NSpid:")[2]
+    """A process as its machine counts it; empty if it has just ended."""
+    try:
+        said = Path(f"/proc/{pid}/status").read_text().partition("NSpid:")[2]
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
     return said.splitlines()[0].split()[-1]

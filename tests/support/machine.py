@@ -17,7 +17,7 @@ from tests.support.tools import absent, need
 from tests.support.waiting import until
 
 ROOT = Path(__file__).parent.parent.parent
-DEBIAN = "bookworm"
+DEBIANS = ("bookworm", "trixie")  # 12, 13
 # No fsync for each file; nobody reads documents there.
 FAST = ["--dpkgopt=force-unsafe-io", "--dpkgopt=path-exclude=/usr/share/doc/*"]
 PACKAGES = "systemd,systemd-sysv,dbus,sudo,mosquitto"
@@ -118,7 +118,7 @@ class Machine:
 
 
 @contextmanager
-def machine(folder: Path, kind: Kind) -> Iterator[Machine]:
+def machine(folder: Path, kind: Kind, debian: str = DEBIANS[0]) -> Iterator[Machine]:
     """A machine that is on, made anew. What it takes is installed in CI, elsewhere it is named."""
     need_root()
     if os.environ.get("CI"):
@@ -126,7 +126,7 @@ def machine(folder: Path, kind: Kind) -> Iterator[Machine]:
     for tool, package in (("systemd-nspawn", "systemd-container"), ("mmdebstrap", "mmdebstrap")):
         need(tool, package)
     made = Machine(folder / "root")
-    _install(made.root, kind)
+    _install(made.root, kind, debian)
     try:
         made.boot()
         yield made
@@ -135,7 +135,7 @@ def machine(folder: Path, kind: Kind) -> Iterator[Machine]:
         shutil.rmtree(made.root, ignore_errors=True)
 
 
-def _install(root: Path, kind: Kind) -> None:
+def _install(root: Path, kind: Kind, debian: str) -> None:
     """A minimal Debian with two users, and no way to a package index."""
     making = subprocess.Popen(
         [
@@ -144,7 +144,7 @@ def _install(root: Path, kind: Kind) -> None:
             "--variant=minbase",
             *FAST,
             f"--include={PACKAGES},{kind.packages}",
-            DEBIAN,
+            debian,
             str(root),
         ],
         stderr=subprocess.PIPE,

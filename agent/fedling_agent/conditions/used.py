@@ -27,6 +27,7 @@ class Used:
     hours: list[Hour] = field(default_factory=lambda: [Hour(0)])  # the last one goes on
     work_ms: int = 0
     bytes: int = 0
+    _part_ms: float = field(default=0.0, compare=False)  # of work, not added yet: -0.5 to 0.5
 
     @property
     def work_min(self) -> float:
@@ -44,8 +45,11 @@ class Used:
             self._count()
 
     def work(self, seconds: float) -> None:
-        """Add what a training child took of a processor."""
-        self._add(round(seconds * 1000), 0)
+        """Add what a training child took of a processor. A batch may be far below a millisecond."""
+        exact_ms = seconds * 1000 + self._part_ms
+        whole_ms = round(exact_ms)
+        self._part_ms = exact_ms - whole_ms
+        self._add(whole_ms, 0)
 
     def move(self, bytes: int) -> None:
         """Add what went through the socket."""

@@ -32,3 +32,11 @@ def test_totals_are_those_of_the_last_hours(events: list[float | int | None]) ->
     assert used.work_ms == 1000 * sum(one for one in last if isinstance(one, float))
     assert used.bytes == sum(one for one in last if isinstance(one, int))
     assert len(used.hours) <= HOURS
+
+
+@given(st.lists(st.floats(0, 0.002), max_size=80))
+def test_batches_below_a_millisecond_add_up(batches: list[float]) -> None:
+    used = Used()
+    for seconds in batches:
+        used.work(seconds)
+    assert abs(used.work_ms - 1000 * sum(batches)) <= 0.5 + 1e-6

@@ -178,7 +178,7 @@ UNMETERED = Condition(
         " `metered`",
     ),
     code="metered",
-    word="metered",
+    word="metered network",
     meaning="the way to the MQTT broker leaves by an interface that `policy.metered` names",
     say=_say_metered,
 )

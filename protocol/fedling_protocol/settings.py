@@ -12,6 +12,7 @@ import types
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from difflib import get_close_matches
 from enum import Enum
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, Union, cast
@@ -217,8 +218,6 @@ def _has(values: object, key: str) -> bool:
 
 
 def _refuse_unknown(place: _Place, name: str, names: list[str]) -> NoReturn:
-    from difflib import get_close_matches  # whoever has no such mistake needs none of it
-
     near = get_close_matches(name, names, n=1)
     hint = f"did you mean {near[0]}?" if near else f"allowed: {', '.join(names)}"
     raise SettingsError(f"{place.file}: {place.below(name).key}: unknown key; {hint}")

@@ -30,11 +30,13 @@ from fedling_protocol.command import output
 from fedling_protocol.disk import durable, given, mounts, ownership
 from fedling_protocol.disk.errors import BadInput, Missing, writing
 from fedling_protocol.exits import Exit
+from fedling_protocol.moments import moment
 from fedling_protocol.runtime import mishaps
 from fedling_protocol.settings import SettingsError
+from fedling_protocol.wire.identity import read_private
 
 FORMAT = 1
-FILE_NAME = "fedling-diag-%Y%m%d-%H%M%S.json"
+FILE_NAME = "fedling-diag-{now}.json"
 STANDARD_OUTPUT = Path("-")
 PACKAGES = ("fedling", "cbor2", "cffi", "cryptography", "paho-mqtt")
 OS_RELEASE = ("PRETTY_NAME", "ID", "VERSION_ID", "VARIANT_ID")
@@ -64,7 +66,8 @@ class Unread(Installation):
 
 
 def run(args: argparse.Namespace) -> Exit:
-    file = Path(args.file or time.strftime(FILE_NAME))
+    now = moment(time.time()).replace(" ", "-").replace(":", "")
+    file = Path(args.file or FILE_NAME.format(now=now))
     if file != STANDARD_OUTPUT:
         _check_new(file)
     report = collect(args)
@@ -96,10 +99,11 @@ def collect(args: argparse.Namespace) -> dict[str, object]:
         _told(_as_owner, where, lambda it: learn(it, masks))  # noqa: B023 (it is called at once)
     masks.hide(platform.node(), "this machine")
     masks.learn(parts["status"])
+    masks.hosts_of(parts["log"])
     for name in OURS:
         _hide(parts["status"], name, masks)
     told = {name: masks.applied(parts[name], name) for name in ORDER}
-    return {"diag": FORMAT, "made": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **told}
+    return {"diag": FORMAT, "made": moment(time.time()), **told}
 
 
 def _find(args: argparse.Namespace) -> Installation:
@@ -274,7 +278,8 @@ def _learn_password(where: Installation, masks: Masks) -> None:
     """Who has written it into a wrong place, too, does not give it away."""
     file = None if where.config is None else where.config.mqtt.password_file
     if file is not None:
-        masks.hide(file.read_text().strip(), "mqtt.password_file")
+        said = read_private(file, private=False).decode(errors="replace")
+        masks.hide(said.strip(), "mqtt.password_file")
 
 
 def _learn_labels(where: Installation, masks: Masks) -> None:
@@ -325,8 +330,8 @@ def _database(where: Installation) -> dict[str, object]:
 
 def _about(path: Path) -> dict[str, object]:
     found = path.lstat()
-    mode = f"{stat.filemode(found.st_mode)} {ownership.user_name(found.st_uid)}"
-    return {"bytes": found.st_size, "mode": f"{mode} {ownership.group_name(found.st_gid)}"}
+    owner = f"{found.st_uid}:{found.st_gid}"  # whose names may be people's
+    return {"bytes": found.st_size, "mode": f"{stat.filemode(found.st_mode)} {owner}"}
 
 
 def _size(folder: Path) -> dict[str, object]:

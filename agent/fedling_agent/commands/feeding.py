@@ -26,6 +26,7 @@ from fedling_protocol.disk.ownership import NotOurs
 FIRST_S = 10.0  # a service that has the lock and no socket yet is waited for so long
 AGAIN_S = 300.0  # one that has taken rows already
 RETRY_S = 0.2
+LAST_S = 10.0  # what was read before a signal came is brought for so long: a service may be ending
 HOLD_S = 1.0  # that a file keeps the store open for; a service that starts waits longer
 LET_IN_S = 0.005
 
@@ -54,6 +55,7 @@ class Feeder:
         self._request = request | {"input": secrets.token_hex(16)}
         self._interrupts = interrupts
         self._end: _End | None = None
+        self._given_up: float | None = None  # after a signal
         self.row = 0  # lines that were answered
 
     @property
@@ -75,8 +77,23 @@ class Feeder:
                 self._drop()
                 if isinstance(error, NotOurs) and not self.row:
                     raise  # nobody is there who could take rows of this user
-                if time.monotonic() > until or self._interrupts.wait(RETRY_S):
+                if time.monotonic() > self._until(until):
                     raise
+                self._pause()
+
+    def _until(self, until: float) -> float:
+        """Until when it is tried: not for long once a signal has come, whatever was said before."""
+        if not self._interrupts.came:
+            return until
+        if self._given_up is None:
+            self._given_up = time.monotonic() + LAST_S
+        return min(until, self._given_up)
+
+    def _pause(self) -> None:
+        if self._interrupts.came:  # its own wait would be over at once
+            time.sleep(RETRY_S)
+        else:
+            self._interrupts.wait(RETRY_S)
 
     def close(self) -> None:
         """Nothing more comes."""

@@ -1,6 +1,7 @@
 """Labels that are here and that no task wants: most often wanted ones, written otherwise."""
 
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 SHOWN = 8
@@ -20,8 +21,6 @@ def unwanted(here: Mapping[str, int], wanted: Sequence[str]) -> list[dict[str, A
 
 def nearest(label: str, wanted: Sequence[str]) -> str | None:
     """Find the wanted label that is most like this one, whatever the case."""
-    from difflib import get_close_matches  # a service has it only once somebody asks
-
     cases = {other.casefold(): other for other in wanted}
     found = get_close_matches(label.casefold(), cases, n=1, cutoff=ALIKE)
     return cases[found[0]] if found else None

@@ -22,13 +22,14 @@ LABELS = "floor.labels"
 SHORTEST = 3  # characters of a label that is looked for in sentences, unless it is a number
 
 _QUOTED_LABEL = re.compile(r'(label )"[^"]*"')
-_PAUSED = re.compile(re.escape(pause.WORDS) + ".*", re.DOTALL)
-_HOME = re.compile(r"/home/[^/\s]+")
+_PAUSED = re.compile(f"({re.escape(pause.WORDS)}|paused by the operator).*", re.DOTALL)
+_HOME = re.compile(r"(/(?:home|srv|mnt|media)/|~)[^/\s]+")
 _ADDRESS = re.compile(
     r"(?<![\w.:])(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|[0-9A-Fa-f:]*::?[0-9A-Fa-f:.]+)"
 )
-_WAY = re.compile(r"(connect(?:ed|ion) to )[^\s:/,]+")
-_QUOTED = re.compile(r"^\s*([\w.\-]+)\s*=.*?[\"'](.+)[\"']", re.MULTILINE)
+_WAY = re.compile(r"(connect(?:ed|ion) to )([^\s:/,]+)")
+_KEY, _QUOTED = re.compile(r"\s*([\w.\-]+)\s*="), re.compile(r"[\"']([^\"']+)[\"']")
+_SECRET = re.compile("password|secret|token")
 
 
 class Masks:
@@ -71,8 +72,16 @@ class Masks:
 
     def settings_text(self, text: str) -> None:
         """Learn the private words of a configuration that is no TOML."""
-        for key, value in _QUOTED.findall(text):
-            self.hide(value, key)
+        for line in text.splitlines():
+            key = _KEY.match(line)
+            if key is not None:
+                for value in _QUOTED.findall(line):
+                    self.hide(value, key[1])
+
+    def hosts_of(self, log: object) -> None:
+        """Learn the hosts that a log names as the other end, those of an older configuration."""
+        for _, host in _WAY.findall(str(log)):
+            self.hide(host, "host")
 
     def applied(self, value: object, within: str = "") -> object:
         """Tell a value as others may read it. within: the key that it stands under"""
@@ -101,7 +110,8 @@ class Masks:
             return [self._labels.get(str(one), HIDDEN) for one in value]
         if isinstance(value, list):
             return [self._setting(key, one) for one in value]
-        told = not isinstance(value, str) or any(
+        number = not isinstance(value, str) and not _SECRET.search(key)
+        told = number or any(
             key == one or (one.endswith(".") and key.startswith(one)) for one in TOLD
         )
         if told or (key == "mqtt.host" and is_loopback(str(value))):
@@ -111,10 +121,10 @@ class Masks:
 
     def _text(self, text: str) -> str:
         text = _QUOTED_LABEL.sub(rf'\1"{HIDDEN}"', text)
-        text = _PAUSED.sub(pause.WORDS, text)
+        text = _PAUSED.sub(r"\1", text)
         if self._words:
             text = self._pattern.sub(lambda found: self._words[found[0]], text)
-        text = _ADDRESS.sub(_address, _HOME.sub(f"/home/{HIDDEN}", text))
+        text = _ADDRESS.sub(_address, _HOME.sub(rf"\1{HIDDEN}", text))
         return _WAY.sub(r"\1(host)", text)
 
     @cached_property

@@ -22,8 +22,6 @@ ROWS = 5000  # in one piece: each costs an fsync, and some pages whatever it hol
 CHARACTERS = 512_000
 QUIET_S = 1.25  # without a row: nothing more comes soon; a sensor of 1 Hz goes on
 LONGEST_S = 120.0  # rows wait no longer for others
-NAP_S = 0.5  # of a reader of few bytes at a time, while rows flow
-FEW = 4096  # bytes, so that a pipe (64 KB) is not full after a nap
 
 
 def form(args: argparse.Namespace) -> str:
@@ -68,11 +66,6 @@ class Pace:
         """When what waits is to be stored."""
         return min(self._last + QUIET_S, self._first + LONGEST_S)
 
-    @property
-    def flows(self) -> bool:
-        """Whether rows have kept coming for a while."""
-        return self._last > self._first + QUIET_S
-
 
 class Source:
     """An input that is open. is_file: it can be read again, and ends; else it may be live."""
@@ -97,9 +90,9 @@ class Source:
         """Read pieces that one request can carry, none of which waits long for its last row.
 
         They end with the input or when a signal has come; then a last row that is not complete is
-        left out. Raises BadInput.
+        left out. Raises BadInput, OSError; what was read before is given first.
         """
-        waiting, pace, ended = self._waiting, Pace(), False
+        waiting, pace, ended, failure = self._waiting, Pace(), False, None
         while not ended:
             if waiting and (self._is_full or time.monotonic() >= pace.due):
                 yield self._piece()
@@ -108,15 +101,18 @@ class Source:
             left = max(0.0, pace.due - time.monotonic()) if waiting else None
             if not self._wait(interrupts, left):
                 continue
-            data = b"" if interrupts.came else os.read(self._handle, BLOCK)
+            try:
+                data = b"" if interrupts.came else os.read(self._handle, BLOCK)
+            except OSError as error:
+                data, failure = b"", error
             ended = not data
-            rest = self.lines.end() if ended and not interrupts.came else []
+            rest = self.lines.end() if ended and not (interrupts.came or failure) else []
             pace.come(time.monotonic(), first=not waiting)
             self._take(self.lines.feed(data) + rest)
-            if not ended and pace.flows and len(data) < FEW:
-                self._wait(interrupts, NAP_S, 0)  # for the end alone: not once for each row
         while waiting:
             yield self._piece()
+        if failure is not None:
+            raise failure
 
     def again(self, count: int) -> Iterator[list[str]]:
         """Give what who takes the rest must know of the first lines: of a file, all of them."""
@@ -135,12 +131,10 @@ class Source:
             for first in range(0, len(found), ROWS):
                 yield found[first : first + ROWS]
 
-    def _wait(
-        self, interrupts: Interrupts, seconds: float | None, bytes_too: int = select.POLLIN
-    ) -> bool:
+    def _wait(self, interrupts: Interrupts, seconds: float | None) -> bool:
         """Wait for bytes, the end or a signal; False: the time was over before."""
         poll = select.poll()  # unlike epoll it takes files
-        poll.register(self._handle, bytes_too)
+        poll.register(self._handle, select.POLLIN)
         poll.register(interrupts, select.POLLIN)
         return bool(poll.poll(None if seconds is None else seconds * 1000))
 

@@ -1,6 +1,7 @@
 """Whether there is a network: the connection to the MQTT broker, else the kernel's way there; and
 whether that way costs something for each byte."""
 
+from contextlib import suppress
 from fnmatch import fnmatchcase
 
 from fedling_agent.conditions.condition import Roots, Signal, absent, untold
@@ -34,20 +35,22 @@ def _route(way: Way) -> Signal:
 
 
 def unmetered(roots: Roots) -> Signal:
-    """False while the way to the MQTT broker leaves by an interface that the owner calls metered.
+    """False while a way to the MQTT broker leaves by an interface that the owner calls metered.
 
-    The detail names the interface. Of several addresses the first counts that a route leads to.
+    The detail names the interface. Of several addresses any may be the one that is connected.
     """
     way = roots.way
     if way is None:
         return absent("agent.toml", "no MQTT broker is configured")
     if not roots.metered:
         return absent("agent.toml", "policy.metered names no interface")
+    names = []
     for found in way.addresses:
-        try:
-            name = interface.of_route(found)
-        except OSError:
-            continue
-        costs = any(fnmatchcase(name, pattern) for pattern in roots.metered)
-        return Signal(not costs, way.words, detail=name)
+        with suppress(OSError):
+            names.append(interface.of_route(found))
+    for name in names:
+        if any(fnmatchcase(name, pattern) for pattern in roots.metered):
+            return Signal(False, way.words, detail=name)
+    if names:
+        return Signal(True, way.words, detail=names[0])
     return absent(way.words, "no way there is known")

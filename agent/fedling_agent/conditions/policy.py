@@ -91,9 +91,9 @@ class Policy:
         check=_absolute,
     )
     metered: tuple[str, ...] = setting(
-        ("wwan*", "ppp*", "usb*"),
-        help="interfaces whose bytes cost something: names, with * and ?; a mobile network's by"
-        " default, and a phone's at a USB port; over Wi-Fi a phone looks like any other",
+        ("ww*", "ppp*", "usb*"),
+        help="interfaces whose bytes cost something: names, with * and ?; by default a mobile"
+        " network's; a phone, at a USB port (enx...) or over Wi-Fi, looks like any other adapter",
         check=_interface,
     )
     dwell_s: float = setting(

@@ -28,7 +28,10 @@ def of_route(to: Found) -> str:
     with socket.socket(socket.AF_NETLINK, kind, socket.NETLINK_ROUTE) as kernel:
         kernel.settimeout(_PATIENCE_S)
         kernel.send(_HEADER.pack(size, _GET_ROUTE, _REQUEST, 1, 0) + route + attribute)
-        return socket.if_indextoname(_index(kernel.recv(_LARGEST)))
+        try:
+            return socket.if_indextoname(_index(kernel.recv(_LARGEST)))
+        except struct.error as error:
+            raise OSError("the kernel's answer ends too soon") from error
 
 
 def _index(answer: bytes) -> int:

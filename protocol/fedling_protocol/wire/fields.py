@@ -88,7 +88,7 @@ class Label:
         if not isinstance(value, str) or not value.isprintable():
             refuse("not a printable text")
         if not self.low <= len(value.encode()) <= self.high:
-            refuse(f"not a text of 1 to {self.high} bytes")
+            refuse(f"not a text of {self.low} to {self.high} bytes")
         return value
 
     from_wire = to_wire

@@ -9,9 +9,13 @@ import hashlib
 import hmac
 import re
 import secrets
+import unicodedata
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, NoReturn
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from fedling_protocol.wire.names import is_host
 from fedling_protocol.wire.topics import Topics
@@ -109,9 +113,6 @@ class Token:
         return hmac.compare_digest(self.fingerprint, fingerprint(root))
 
     def _derived(self, label: str, size: int) -> bytes:
-        from cryptography.hazmat.primitives.hashes import SHA256  # a service has no token
-        from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-
         info = f"fedling token 1 {label}".encode()
         return HKDF(algorithm=SHA256(), length=size, salt=None, info=info).derive(self.secret)
 
@@ -184,9 +185,7 @@ def _decode(text: str) -> bytes:
 
 def _counts(sign: str) -> bool:
     """Whether it is more than what stands between groups."""
-    from unicodedata import category  # a megabyte, which no service needs
-
-    return sign != _MINUS and category(sign) not in _BETWEEN
+    return sign != _MINUS and unicodedata.category(sign) not in _BETWEEN
 
 
 def _check(data: bytes) -> bytes:

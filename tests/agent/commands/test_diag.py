@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import re
 import stat
 import subprocess
 from collections.abc import Iterator
@@ -280,3 +281,31 @@ def test_reason_of_a_pause_is_hidden_in_every_form() -> None:
     )
     assert "guests" not in json.dumps(told)
     assert Masks().applied({"pause": None}) == {"pause": None}
+
+
+def test_a_password_file_that_never_ends_is_not_waited_for(agent: Agent) -> None:
+    file = agent.directory / "endless"
+    os.mkfifo(file, 0o600)
+    text = agent.config.read_text()
+    agent.config.write_text(re.sub('password_file = ".*"', f'password_file = "{file}"', text))
+    assert report(agent)["configuration"]
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("paused by the operator: Mr Smith is away", "paused by the operator"),
+        ("no /srv/joe/a, /home/joe/b, ~joe", f"no /srv/{HIDDEN}/a, /home/{HIDDEN}/b, ~{HIDDEN}"),
+        ("the look-up of old.example failed", "the look-up of (host) failed"),
+        ("host = 'h.example' # the 'old' one", "host = '(host)' # the '(host)' one"),
+    ],
+)  # fmt: skip
+def test_words_of_people_are_hidden_in_sentences(said: str, told: str) -> None:
+    masks = Masks()
+    masks.hosts_of(["no connection to old.example:8883 by TLS", "connected to h.example"])
+    masks.settings_text("host = \"h.example\" # the \"old\" one\nlabels = ['insulin', 'walk']\n")
+    assert masks.applied(said) == told
+    assert masks.applied("insulin and walk") == "(labels) and (labels)"
+    assert masks.settings({"mqtt": {"password": 47114711, "port": 8883}}) == {
+        "mqtt.password": HIDDEN, "mqtt.port": 8883
+    }  # fmt: skip

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import termios
 import threading
+import time
 from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -165,6 +166,29 @@ def test_a_signal_right_after_a_burst_loses_no_row(agent: Agent) -> None:
     said = pipe.end(Exit.INTERRUPTED)
     assert f'"stored": {stored(agent)},' in said
     assert f'"row": {stored(agent) + 1}, "interrupted": true' in said
+
+
+@pytest.mark.parametrize("gap_s", [0.0, 0.3])
+def test_rows_that_wait_are_stored_though_the_service_ends_at_the_same_time(
+    agent: Agent, gap_s: float
+) -> None:
+    """As at a shutdown, where systemd ends all at once."""
+    agent.start()
+    pipe = Pipe(agent)
+    pipe.say(HEADER)
+    pipe.rows(1)
+    pipe.until(1)  # by the service
+    for _ in range(8):  # a flow, which waits
+        pipe.rows(10)
+        time.sleep(0.2)
+    assert agent.process is not None
+    agent.process.send_signal(signal.SIGTERM)
+    time.sleep(gap_s)
+    pipe.process.send_signal(signal.SIGTERM)
+    said = pipe.end(Exit.INTERRUPTED)
+    agent.stop()
+    assert "stored 81 rows, refused 0; interrupted after row 82" in said
+    assert stored(agent) == 81
 
 
 def test_a_signal_that_was_ignored_stays_so(agent: Agent) -> None:

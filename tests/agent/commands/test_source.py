@@ -1,13 +1,15 @@
 """How lines that come by and by are put together: a commit for a row would wear a card out."""
 
 import os
+import pty
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from fedling_agent.commands.interrupts import Interrupts
-from fedling_agent.commands.source import CHARACTERS, LONGEST_S, NAP_S, QUIET_S, ROWS, Pace, Source
+from fedling_agent.commands.source import CHARACTERS, LONGEST_S, QUIET_S, ROWS, Pace, Source
 
 
 def waits_until(*times: float) -> float:
@@ -38,15 +40,6 @@ def test_what_a_full_piece_left_waits_anew() -> None:
     pace.store(101)
     pace.come(102, first=False)
     assert pace.due == 102 + QUIET_S
-    assert not pace.flows
-
-
-def test_a_flow_is_one_that_lasts() -> None:
-    pace = Pace()
-    pace.come(100, first=True)
-    assert not pace.flows
-    pace.come(100 + QUIET_S + NAP_S, first=False)
-    assert pace.flows
 
 
 @pytest.fixture
@@ -73,6 +66,51 @@ def test_a_piece_has_no_more_characters_than_a_request_may_have(interrupts: Inte
     writer.join()
     os.close(read)
     assert pieces == [[long] * fit, [long]]
+
+
+def test_a_terminal_gives_a_line_at_each_read_and_none_is_left_in_it(
+    interrupts: Interrupts,
+) -> None:
+    """A sensor on a serial line: what is not read soon finds no room there (tty_ioctl(4))."""
+    ours, theirs = pty.openpty()
+    lines = [f"{number:04d}\n" for number in range(3000)]
+
+    def write() -> None:
+        for line in lines:
+            os.write(ours, line.encode())
+        time.sleep(0.1)
+        os.write(ours, b"\x04")  # the end, at the begin of a line
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    pieces = list(Source(theirs, "a terminal").pieces(interrupts))
+    writer.join()
+    os.close(ours)
+    os.close(theirs)
+    assert [line for piece in pieces for line in piece] == lines
+
+
+def test_what_was_read_before_an_error_is_given_before_it_is_raised(
+    interrupts: Interrupts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, write = os.pipe()
+    os.write(write, b"1\n2\n")
+    source, pieces = Source(read, "a socket"), list[list[str]]()
+    answers: list[bytes | OSError] = [b"1\n2\n", ConnectionResetError("gone")]
+
+    def answer(_handle: int, _size: int) -> bytes:
+        found = answers.pop(0)
+        if isinstance(found, OSError):
+            raise found
+        return found
+
+    monkeypatch.setattr(os, "read", answer)
+    with pytest.raises(ConnectionResetError):
+        pieces += source.pieces(interrupts)
+    monkeypatch.undo()
+    for handle in (read, write):
+        os.close(handle)
+    assert pieces == [["1\n", "2\n"]]
 
 
 def _write(handle: int, data: bytes) -> None:

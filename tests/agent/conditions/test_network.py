@@ -13,6 +13,8 @@ import pytest
 
 from fedling_agent.conditions.condition import Lack, Roots, Signal
 from fedling_agent.conditions.network import network, unmetered
+from fedling_agent.conditions.policy import Policy
+from fedling_protocol.net import interface
 from fedling_protocol.net.way import Found, Way
 from tests.support.tools import absent, own_network
 
@@ -162,6 +164,31 @@ def test_names_are_patterns_and_none_is_no_matter() -> None:
     assert unmetered(Roots(way=way)).lack is Lack.ABSENT
     assert unmetered(Roots(metered=("*",))).lack is Lack.ABSENT
     assert unmetered(Roots(metered=("*",), way=Way("broker.test", 1883))).lack is Lack.ABSENT
+
+
+def test_any_of_several_ways_may_be_the_one_that_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    ways = {"192.0.2.1": "eth0", "192.0.2.2": "wwp0s20u4i4"}
+    monkeypatch.setattr(interface, "of_route", lambda found: ways[found.address[0]])
+    way = Way("broker.test", 1883)
+    way.addresses = tuple(
+        Found(socket.AF_INET, socket.SOCK_STREAM, 6, (host, 1883)) for host in ways
+    )
+    default = Policy().metered
+    assert unmetered(Roots(metered=default, way=way)).detail == "wwp0s20u4i4"
+    way.addresses = way.addresses[:1]
+    assert unmetered(Roots(metered=default, way=way)).value is True
+
+
+@pytest.mark.parametrize("answer", [b"", b"\0" * 15, b"\x20\0\0\0\x18\0" + b"\0" * 26])
+def test_answer_of_the_kernel_that_is_none_is_no_way(
+    answer: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Kernel(socket.socket):
+        def recv(self, *_: int) -> bytes:
+            return answer
+
+    monkeypatch.setattr(socket, "socket", Kernel)
+    assert unmetered(Roots(metered=("*",), way=Way("127.0.0.1", 1883))).lack is Lack.ABSENT
 
 
 def test_address_of_one_link_leaves_by_it() -> None:

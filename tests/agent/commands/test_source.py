@@ -3,7 +3,6 @@
 import os
 import pty
 import threading
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -78,7 +77,6 @@ def test_a_terminal_gives_a_line_at_each_read_and_none_is_left_in_it(
     def write() -> None:
         for line in lines:
             os.write(ours, line.encode())
-        time.sleep(0.1)
         os.write(ours, b"\x04")  # the end, at the begin of a line
 
     writer = threading.Thread(target=write)

@@ -11,6 +11,7 @@ from functools import cached_property
 
 from fedling_agent.conditions import pause
 from fedling_agent.conditions.table import PAUSE
+from fedling_agent.service.report import BY_OPERATOR
 from fedling_protocol.common_settings import is_loopback
 
 HIDDEN = "(hidden)"
@@ -22,7 +23,7 @@ LABELS = "floor.labels"
 SHORTEST = 3  # characters of a label that is looked for in sentences, unless it is a number
 
 _QUOTED_LABEL = re.compile(r'(label )"[^"]*"')
-_PAUSED = re.compile(f"({re.escape(pause.WORDS)}|paused by the operator).*", re.DOTALL)
+_PAUSED = re.compile(f"({pause.WORDS}|{BY_OPERATOR}).*", re.DOTALL)
 _HOME = re.compile(r"(/(?:home|srv|mnt|media)/|~)[^/\s]+")
 _ADDRESS = re.compile(
     r"(?<![\w.:])(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|[0-9A-Fa-f:]*::?[0-9A-Fa-f:.]+)"

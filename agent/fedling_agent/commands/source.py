@@ -82,7 +82,7 @@ class Source:
 
     def all(self) -> Iterator[str]:
         """Read line after line, each as soon as it has come. Raises BadInput."""
-        while data := os.read(self._handle, BLOCK):
+        while data := self._read():
             yield from self.lines.feed(data)
         yield from self.lines.end()
 
@@ -90,7 +90,7 @@ class Source:
         """Read pieces that one request can carry, none of which waits long for its last row.
 
         They end with the input or when a signal has come; then a last row that is not complete is
-        left out. Raises BadInput, OSError; what was read before is given first.
+        left out. Raises BadInput; what was read before an input broke is given first.
         """
         waiting, pace, ended, failure = self._waiting, Pace(), False, None
         while not ended:
@@ -102,8 +102,8 @@ class Source:
             if not self._wait(interrupts, left):
                 continue
             try:
-                data = b"" if interrupts.came else os.read(self._handle, BLOCK)
-            except OSError as error:
+                data = b"" if interrupts.came else self._read()
+            except BadInput as error:
                 data, failure = b"", error
             ended = not data
             rest = self.lines.end() if ended and not (interrupts.came or failure) else []
@@ -130,6 +130,13 @@ class Source:
             found = lines.feed(data)[: count - before]
             for first in range(0, len(found), ROWS):
                 yield found[first : first + ROWS]
+
+    def _read(self) -> bytes:
+        """Read what has come; nothing is the end. Raises BadInput: of a device that was pulled."""
+        try:
+            return os.read(self._handle, BLOCK)
+        except OSError as error:
+            raise BadInput(f"{self.name}: cannot be read on: {error.strerror}") from error
 
     def _wait(self, interrupts: Interrupts, seconds: float | None) -> bool:
         """Wait for bytes, the end or a signal; False: the time was over before."""

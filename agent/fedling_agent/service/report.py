@@ -28,6 +28,7 @@ from fedling_protocol.wire.messages import Certificate, Plan, PlanKind, TaskSpec
 RECEIPTS = 5  # shown, of each task
 PATIENCE_S = 60.0  # connected; then a plan that did not come is a fault
 LABELS = 32  # of each stream, the most frequent ones
+BY_OPERATOR = "paused by the operator"
 
 
 class Personal(Protocol):
@@ -376,7 +377,7 @@ def _why_idle(live: Live) -> str:
 
 def standstill(words: str) -> str:
     """Say that the operator has paused a task, in the operator's own words."""
-    return f"paused by the operator{': ' if words else ''}{words}"
+    return f"{BY_OPERATOR}{': ' if words else ''}{words}"
 
 
 def named(plan: Plan) -> str:

@@ -13,6 +13,7 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from fedling_protocol.net.way import addresses
@@ -23,9 +24,8 @@ from fedling_sim.chaos.messages import Habits, Moment, Packet
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# Of ports that the kernel gives to nobody by itself: what knocks at the port of a server that has
-# ended, again and again, must not be counted as a client.
-_PORTS = range(20_000, 32_768)
+_GIVEN = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_FEWEST = 1000  # ports to choose from
 _CHUNK = 65_536  # bytes read at once
 _PIECES_A_SECOND = 10  # of a way with a rate
 
@@ -390,9 +390,27 @@ class Proxy:
             end.close()
 
 
+def own_ports(low: int, high: int) -> list[int]:
+    """List ports but for those from `low` to `high`, which the kernel gives to whoever asks.
+
+    Who knocks again and again at the port of a server that has ended, and had such a one, would be
+    counted as a client of ours. Where the kernel gives nearly all, all have to do.
+    """
+    every = range(1024, 65_536)
+    ours = [port for port in every if not low <= port <= high]
+    return ours if len(ours) >= _FEWEST else list(every)
+
+
+def given_ports() -> tuple[int, int]:
+    """The first and last port that the kernel gives."""
+    low, high = map(int, _GIVEN.read_text().split())
+    return low, high
+
+
 def _somewhere(host: str) -> socket.socket:
     """Listen on a port that nobody has."""
-    for port in random.sample(_PORTS, len(_PORTS)):
+    ports = own_ports(*given_ports())
+    for port in random.sample(ports, len(ports)):
         try:
             return socket.create_server((host, port))
         except OSError as error:

@@ -9,6 +9,7 @@ import pytest
 
 from fedling_agent.commands.interrupts import Interrupts
 from fedling_agent.commands.source import CHARACTERS, LONGEST_S, QUIET_S, ROWS, Pace, Source
+from fedling_protocol.disk.errors import BadInput
 
 
 def waits_until(*times: float) -> float:
@@ -94,7 +95,7 @@ def test_what_was_read_before_an_error_is_given_before_it_is_raised(
     read, write = os.pipe()
     os.write(write, b"1\n2\n")
     source, pieces = Source(read, "a socket"), list[list[str]]()
-    answers: list[bytes | OSError] = [b"1\n2\n", ConnectionResetError("gone")]
+    answers: list[bytes | OSError] = [b"1\n2\n", ConnectionResetError(104, "gone")]
 
     def answer(_handle: int, _size: int) -> bytes:
         found = answers.pop(0)
@@ -103,7 +104,7 @@ def test_what_was_read_before_an_error_is_given_before_it_is_raised(
         return found
 
     monkeypatch.setattr(os, "read", answer)
-    with pytest.raises(ConnectionResetError):
+    with pytest.raises(BadInput, match="a socket: cannot be read on: gone"):
         pieces += source.pieces(interrupts)
     monkeypatch.undo()
     for handle in (read, write):

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from fedling_sim.chaos.fault import MUTE, WHOLE, End, Fault, flapping
-from fedling_sim.chaos.proxy import Proxy
+from fedling_sim.chaos.proxy import Proxy, given_ports, own_ports
 from tests.support.waiting import receive, until
 
 PATIENCE_S = 30.0
@@ -109,10 +109,27 @@ def test_proxy_passes_and_counts_both_ways(proxy: Proxy, server: Server) -> None
 
 def test_add_takes_no_port_that_the_kernel_gives_away(proxy: Proxy) -> None:
     """Who knocks at the port of a server that has ended is no client, and is not counted."""
-    low, high = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
     ports = [proxy.add(str(n)) for n in range(50)]
     assert len(set(ports)) == 50
-    assert not [port for port in ports if low <= port <= high]
+    assert set(ports) <= set(own_ports(*given_ports()))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "count"),
+    [
+        (32_768, 60_999, 36_280),
+        (1024, 65_535, 64_512),
+        (1500, 65_535, 64_512),
+        (2024, 65_535, 1000),
+    ],
+)
+def test_own_ports_are_those_that_the_kernel_keeps_unless_it_gives_all(
+    low: int, high: int, count: int
+) -> None:
+    ports = own_ports(low, high)
+    assert len(ports) == count
+    assert all(1024 <= port < 65_536 for port in ports)
+    assert count == 64_512 or not [port for port in ports if low <= port <= high]
 
 
 def test_cut_counts_what_a_device_had_sent_and_nobody_had_read(

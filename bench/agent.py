@@ -25,7 +25,14 @@ another name.
     round_whole_written_ratio   the same in a round whose model was fetched whole
     security_score              of the unit, by systemd-analyze: 0 to 10, less is better
 
-Flower's node is not started here: start_s has nothing beside it.
+Beside it, with `--flower VENV`, flower-supernode in the same minutes of the same machine, without
+TLS, with its superlink and nothing to do:
+
+    flower_idle_cpu_s_per_day, flower_idle_wakeups_per_minute, flower_idle_disk_bytes_per_day
+    flower_idle_pss_mb          of its processes, after the last of those minutes
+    flower_idle_tcp_bytes_per_day   payload, both ways
+    flower_start_s              from the start of the program to its first bytes to the superlink
+    ratio_flower_start          flower_start_s / start_s; ours has answered `status` by then
 """
 
 import argparse
@@ -40,11 +47,13 @@ import time
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from bench.report import Report
-from bench.support.meters import ServiceManager, Spent, number_of
+from bench.support import flower
+from bench.support.meters import ServiceManager, Spent, descendants, number_of
 from bench.support.ordinary_agent import DefaultAgent, Place, become_idle, on_disk, over_tls
 from bench.support.sensor import CHANNELS, csv_of
 from fedling_agent.store.store import Store
@@ -54,6 +63,7 @@ from fedling_protocol.wire import envelope
 from fedling_protocol.wire.codecs import Codec
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Change, Model, PlanKind
+from fedling_sim.chaos.proxy import Proxy
 from tests.support.aggregator import ONLINE, TOPICS, make_model, make_plan
 from tests.support.waiting import Manager, until
 
@@ -85,23 +95,36 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--minutes", type=float, default=MINUTES, help="of idling, of streaming")
     parser.add_argument("--only", choices=tuple(PARTS), help="measure nothing else")
+    parser.add_argument("--flower", type=Path, help="an environment with flwr")
     parser.add_argument("--directory", type=Path, help="a folder on the disk that is written to")
     args = parser.parse_args(arguments)
     if not FEWEST <= args.minutes <= MOST:
         parser.error(f"--minutes: allowed: {FEWEST} to {MOST}")
+    venv = None if args.flower is None else args.flower.absolute()
+    if venv is not None and not flower.version(venv):
+        parser.error(f"--flower: no flwr in {venv}")
     report = Report(f"agent-{args.only}" if args.only else "agent")
     for name, part in PARTS.items():
         if args.only in (None, name):
             with on_disk(args.directory) as folder:
-                part(report, folder, args.minutes)
+                part(report, folder, Asked(args.minutes, venv))
     report.finish()
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """How it is measured."""
+
+    minutes: float  # of idling, of streaming
+    flower: Path | None  # an environment with it
 
 
 # --- a quiet day, and one with a sensor -----------------------------------------------------------
 
 
-def day(report: Report, folder: Path, minutes: float) -> None:
+def day(report: Report, folder: Path, asked: Asked) -> None:
     """Count while nothing is to be done, then what closes the books, then while rows stream in."""
+    minutes = asked.minutes
     with over_tls(folder) as place, ServiceManager(WATCHDOG_S) as manager:
         examples = csv_of(["walk", "run", "rest", "climb"], 600)
         become_idle(
@@ -118,6 +141,33 @@ def day(report: Report, folder: Path, minutes: float) -> None:
         written = per_day(idle.written, idle) + 24 * books
         report.figure(named("idle_disk_bytes_per_day", minutes), written)
         stream(report, place.agent, minutes)
+    if asked.flower is not None:
+        day_of_flower(report, asked.flower, folder / "flower", minutes)
+
+
+def day_of_flower(report: Report, venv: Path, folder: Path, minutes: float) -> None:
+    """Count while Flower's node has nothing to do."""
+    folder.mkdir()
+    with flower.superlink(venv, folder) as proxy:
+        port = proxy.add(flower.NODE)
+        with flower.supernode(venv, folder, port) as node:
+            flower.await_(lambda: proxy.traffic(flower.NODE).down > 0, flower.START_S, folder)
+            time.sleep(SETTLE_S)
+            before = proxy.traffic(flower.NODE)
+            idle = count(report, "flower", minutes, node.pid)
+            after = proxy.traffic(flower.NODE)
+            pss_kb = sum(map(pss_kb_of, [node.pid, *descendants(node.pid)]))
+    moved = after.up + after.down - before.up - before.down
+    wakeups = idle.wakeups / idle.at_s * 60
+    report.figure(named("flower_idle_cpu_s_per_day", minutes), per_day(idle.cpu_s, idle))
+    report.figure(named("flower_idle_wakeups_per_minute", minutes), wakeups)
+    report.figure(named("flower_idle_disk_bytes_per_day", minutes), per_day(idle.written, idle))
+    report.figure(named("flower_idle_tcp_bytes_per_day", minutes), per_day(moved, idle))
+    report.figure("flower_idle_pss_mb", pss_kb / 1000)
+
+
+def pss_kb_of(pid: int) -> int:
+    return number_of("Pss:", f"/proc/{pid}/smaps_rollup")
 
 
 def of_books(place: Place) -> int:
@@ -191,7 +241,7 @@ def named(key: str, minutes: float) -> str:
 # --- rows from a file -----------------------------------------------------------------------------
 
 
-def ingest(report: Report, folder: Path, _minutes: float) -> None:
+def ingest(report: Report, folder: Path, _asked: Asked) -> None:
     """Bring files to the service; what it acknowledged is looked for after a kill -9."""
     examples = csv_of(["walk"], 600)
     with one_core(), over_tls(folder) as place:
@@ -251,7 +301,7 @@ def one_core() -> Iterator[None]:
 # --- a start --------------------------------------------------------------------------------------
 
 
-def start(report: Report, folder: Path, _minutes: float) -> None:
+def start(report: Report, folder: Path, asked: Asked) -> None:
     """Start it again and again, with nothing of it in memory if that is allowed."""
     with over_tls(folder) as place:
         examples = csv_of(["walk"], 600)
@@ -263,7 +313,34 @@ def start(report: Report, folder: Path, _minutes: float) -> None:
             times.append(start_of(place.agent))
             report.row(phase="start" if cold else "start_warm", seconds=times[-1])
             place.agent.stop()
-        report.figure("start_s" if cold else "start_warm_s", statistics.median(times))
+    name = "start_s" if cold else "start_warm_s"
+    report.figure(name, statistics.median(times))
+    if asked.flower is not None:
+        others = list(starts_of_flower(report, asked.flower, folder / "flower"))
+        report.figure(f"flower_{name}", statistics.median(others))
+        ratio = statistics.median(others) / statistics.median(times)
+        report.figure("ratio_flower_start" if cold else "ratio_flower_start_warm", ratio)
+
+
+def starts_of_flower(report: Report, venv: Path, folder: Path) -> Iterator[float]:
+    """How many seconds pass each time until the node has said something to its superlink."""
+    folder.mkdir()
+    with flower.superlink(venv, folder) as proxy:
+        for number in range(STARTS):
+            name = f"{flower.NODE}{number}"
+            port = proxy.add(name)
+            forget_files()
+            begun = time.monotonic()
+            with flower.supernode(venv, folder, port):
+                spoke = partial(has_spoken, proxy, name)
+                flower.await_(spoke, flower.START_S, folder, look_s=LOOK_S / 10)
+                took_s = time.monotonic() - begun
+            report.row(phase="flower start", seconds=took_s)
+            yield took_s
+
+
+def has_spoken(proxy: Proxy, name: str) -> bool:
+    return proxy.traffic(name).up > 0
 
 
 def start_of(agent: DefaultAgent) -> float:
@@ -289,7 +366,7 @@ def forget_files() -> bool:
 # --- a round --------------------------------------------------------------------------------------
 
 
-def play(report: Report, folder: Path, _minutes: float) -> None:
+def play(report: Report, folder: Path, _asked: Asked) -> None:
     """Two rounds: of a model that comes whole, and of the next one, which comes as a change."""
     with over_tls(folder, BIG_CHANNELS) as place:
         agent, aggregator = place.agent, place.aggregator
@@ -364,7 +441,7 @@ def at_rest(agent: DefaultAgent, turn: Callable[[float], object] = time.sleep) -
 # --- its sandbox ----------------------------------------------------------------------------------
 
 
-def security(report: Report, _folder: Path, _minutes: float) -> None:
+def security(report: Report, _folder: Path, _asked: Asked) -> None:
     """Ask systemd what it thinks of the unit; without systemd there is no figure."""
     tool = shutil.which("systemd-analyze")
     if tool is None:
@@ -381,7 +458,7 @@ def score_of(said: str) -> float:
     return float(line.partition("service: ")[2].split()[0])
 
 
-PARTS: dict[str, Callable[[Report, Path, float], None]] = {
+PARTS: dict[str, Callable[[Report, Path, Asked], None]] = {
     "day": day,
     "ingest": ingest,
     "start": start,

@@ -3,9 +3,14 @@
 One aggregator and 1,000 devices hold rounds in one process, on one core, on a RAM disk: what a
 device round costs when no device trains and nobody waits.
 
-    device_rounds_per_s   devices x rounds / CPU seconds, from the first start to the last fold;
-                          in ten rounds the start of a process is a tenth of what it is in one
-    kb_per_device         memory of a device of the fleet: service, SQLite connection, link
+A fleet holds two rounds, another one twelve: what the second takes longer is ten rounds.
+
+    device_rounds_per_s      devices x rounds / CPU seconds of those ten
+    start_ms_per_device      CPU of all that comes once: processes, databases, who they are
+    with_start_per_s         devices x rounds / CPU seconds of twelve rounds, with the start
+
+The kb_per_device of a row is memory: service, SQLite connection, link; of the second row only what
+it needs beyond the first.
 """
 
 import resource
@@ -20,7 +25,7 @@ from fedling_agent.data.streams import Channel, Parser, Stream
 from fedling_sim.virtual.clock import US
 from fedling_sim.virtual.fleet import Examples, Setup, VirtualFleet
 
-DEVICES, ROUNDS = 1000, 10
+DEVICES, FEW, MANY = 1000, 2, 12
 SHARED = Path("/dev/shm")
 STREAM = Stream("wrist", (Channel("x", "g", 0.001), Channel("y", "g", 0.001)))
 WINDOWS = 8
@@ -60,38 +65,45 @@ def memory_kb() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def play(report: Report, devices: int, directory: Path) -> None:
+def play(report: Report, devices: int, rounds: int, directory: Path) -> float:
+    """CPU seconds from the first start to the last fold."""
     before_kb, begun = memory_kb(), time.process_time()
-    fleet = VirtualFleet(
-        Setup(devices, (TASK.format(goal=devices, rounds=ROUNDS),), examples()), directory
-    )
+    task = TASK.format(goal=devices, rounds=rounds)
+    fleet = VirtualFleet(Setup(devices, (task,), examples()), directory)
     made = time.process_time()
     fleet.start(within_s=1.0)
     if not fleet.run(fleet.over):
         sys.exit("the rounds came to no end")
     spent_s = time.process_time() - made
     done = sum(round_.members for round_ in fleet.rounds())
+    if done != devices * rounds:
+        sys.exit(f"{done} device rounds, not {devices * rounds}")
+    kb = round((memory_kb() - before_kb) / devices)
     report.row(
         devices=devices,
-        rounds=ROUNDS,
-        device_rounds=done,
+        rounds=rounds,
         construction_ms_per_device=round(1000 * (made - begun) / devices, 2),
         cpu_ms_per_device_round=round(1000 * spent_s / done, 2),
+        kb_per_device=kb,
         events_per_device_round=round(fleet.world.events / done, 1),
         virtual_s=round(fleet.world.now_us / US, 1),
     )
-    report.figure("device_rounds_per_s", round(done / spent_s, 1))
-    report.figure("kb_per_device", round((memory_kb() - before_kb) / devices))
     fleet.close()
+    return spent_s
 
 
 def main() -> None:
     report = Report("virtual")
     directory = Path(tempfile.mkdtemp(dir=SHARED if SHARED.is_dir() else None))
     try:
-        play(report, DEVICES, directory)
+        few_s = play(report, DEVICES, FEW, directory / "few")
+        many_s = play(report, DEVICES, MANY, directory / "many")
     finally:
         shutil.rmtree(directory)
+    a_round_s = (many_s - few_s) / (MANY - FEW)
+    report.figure("device_rounds_per_s", round(DEVICES / a_round_s, 1))
+    report.figure("start_ms_per_device", round(1000 * (few_s - FEW * a_round_s) / DEVICES, 2))
+    report.figure("with_start_per_s", round(DEVICES * MANY / many_s, 1))
     report.finish()
 
 

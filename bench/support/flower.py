@@ -6,7 +6,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from fedling_broker.mosquitto.process import free_port
@@ -38,25 +38,35 @@ def play(venv: Path, rounds: int, directory: Path) -> Traffic:
 
     directory: empty. Raises FlowerFailed
     """
-    link, home, done = free_port(), directory / "home", directory / "done"
-    home.mkdir()
-    configuration = f'[superlink]\ndefault = "here"\n[superlink.here]\naddress = "127.0.0.1:{link}"'
-    (home / "config.toml").write_text(f"{configuration}\ninsecure = true\n")
-    with ExitStack() as stack:
-        proxy = Proxy(link)
-        stack.callback(proxy.close)
-        words = ["flower-superlink", "--insecure", "--disable-runtime-dependency-installation"]
-        stack.enter_context(running(venv, directory, [*words, "--port", str(link)]))
-        await_port(link, directory)
-        words = ["flower-supernode", "--insecure", "--port", str(free_port())]
-        way = f"127.0.0.1:{proxy.add(NODE)}"
-        stack.enter_context(running(venv, directory, [*words, "--superlink", way]))
+    done = directory / "done"
+    with superlink(venv, directory) as proxy, supernode(venv, directory, proxy.add(NODE)):
         submit(venv, directory, f'rounds={rounds} done="{done}"')
         await_(lambda: text_of(done) != "", START_S + rounds * ROUND_S, directory)
         traffic = proxy.traffic(NODE)
     if text_of(done) != str(rounds):
         raise FlowerFailed(f"{text_of(done)} of {rounds} rounds{log_of(directory)}")
     return traffic
+
+
+@contextmanager
+def superlink(venv: Path, directory: Path) -> Iterator[Proxy]:
+    """A superlink that answers, behind a proxy. directory: empty. Raises FlowerFailed"""
+    link, home = free_port(), directory / "home"
+    home.mkdir()
+    configuration = f'[superlink]\ndefault = "here"\n[superlink.here]\naddress = "127.0.0.1:{link}"'
+    (home / "config.toml").write_text(f"{configuration}\ninsecure = true\n")
+    words = ["flower-superlink", "--insecure", "--disable-runtime-dependency-installation"]
+    with closing(Proxy(link)) as proxy, running(venv, directory, [*words, "--port", str(link)]):
+        await_port(link, directory)
+        yield proxy
+
+
+@contextmanager
+def supernode(venv: Path, directory: Path, port: int) -> "Iterator[subprocess.Popen[bytes]]":
+    """A node of the superlink that is behind a port."""
+    words = ["flower-supernode", "--insecure", "--port", str(free_port())]
+    with running(venv, directory, [*words, "--superlink", f"127.0.0.1:{port}"]) as program:
+        yield program
 
 
 def submit(venv: Path, directory: Path, config: str) -> None:
@@ -75,7 +85,7 @@ def environment_of(venv: Path, directory: Path) -> dict[str, str]:
 
 
 @contextmanager
-def running(venv: Path, directory: Path, words: list[str]) -> Iterator[None]:
+def running(venv: Path, directory: Path, words: list[str]) -> "Iterator[subprocess.Popen[bytes]]":
     """Have a program of the environment run, and end it.
 
     Those that it starts look whether it lives, and end by themselves.
@@ -87,7 +97,7 @@ def running(venv: Path, directory: Path, words: list[str]) -> Iterator[None]:
             env=environment_of(venv, directory),
         )  # fmt: skip
     try:
-        yield
+        yield program
     finally:
         end_group(program)
 
@@ -100,13 +110,13 @@ def await_port(port: int, directory: Path) -> None:
     await_(answers, START_S, directory)
 
 
-def await_(so: Callable[[], bool], seconds: float, directory: Path) -> None:
+def await_(so: Callable[[], bool], seconds: float, directory: Path, look_s: float = POLL_S) -> None:
     """Raises FlowerFailed when it is not so in time."""
     deadline = time.monotonic() + seconds
     while not so():
         if time.monotonic() > deadline:
             raise FlowerFailed(f"nothing in {seconds:.0f} s{log_of(directory)}")
-        time.sleep(POLL_S)
+        time.sleep(look_s)
 
 
 def text_of(path: Path) -> str:

@@ -22,6 +22,7 @@ from tests.support.waiting import until
 
 AUTHORITY = SigningKey.from_seed(b"A" * 32)
 PATIENCE_S = 60.0
+OF_BEFORE = ""  # an agent of before refuses a key that it does not know
 
 
 class Broker:
@@ -108,7 +109,7 @@ def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_rounds_of_two_ages(mosquitto: Mosquitto, tmp_path: Path, before: Path, old: str) -> None:
     broker = Broker(before if old == "aggregator" else None, tmp_path / "broker", mosquitto.port)
     prefix = earlier.words(before, "fedling_agent.cli")[:2] if old == "agent" else ()
-    agent = Agent(tmp_path / "device", mosquitto.port, prefix=prefix)
+    agent = Agent(tmp_path / "device", mosquitto.port, prefix=prefix, training=OF_BEFORE)
     facts = agent.json("init")
     broker.enrol(facts["device"], facts["key"])
     with working(broker, agent):
@@ -122,7 +123,7 @@ def test_an_agent_of_before_takes_part_though_it_cannot_read_its_certificate(
     """The authority signed it, whom it does not know: it shows its key, and is answered."""
     broker = Broker(None, tmp_path / "broker", mosquitto.port)
     prefix = earlier.words(before_enrolment, "fedling_agent.cli")[:2]
-    agent = Agent(tmp_path / "device", mosquitto.port, prefix=prefix)
+    agent = Agent(tmp_path / "device", mosquitto.port, prefix=prefix, training=OF_BEFORE)
     facts = agent.json("init")
     broker.enrol(facts["device"], facts["key"])
     broker.certify_anew(facts["device"], facts["key"])

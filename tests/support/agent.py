@@ -56,7 +56,7 @@ goal = 1
 class Agent:
     """One device in a directory: agent.toml, a stream, a fake sysfs, its state, its log.
 
-    settings: more lines of agent.toml; `policy` and `mqtt` lines are put into those tables
+    settings: more lines of agent.toml; `training`, `policy`, `mqtt` lines are put into those tables
     prefix: of each command, as `setpriv ...`
     apart: commands are processes of their own, not only `run`; with a prefix they always are
     """
@@ -68,6 +68,7 @@ class Agent:
         *,
         settings: str = "",
         duty: float = 1.0,
+        training: str = "only_idle = false",
         policy: str = "",
         mqtt: str = "",
         keepalive_s: int = 60,
@@ -99,7 +100,7 @@ keepalive_s = {keepalive_s}
 {mqtt}
 [training]
 duty = {duty}
-only_idle = false
+{training}
 [retry]
 first_s = 0.05
 longest_s = 0.2

@@ -74,7 +74,7 @@ log = logging.getLogger(__name__)
 BOOKS_S = 3600.0  # an hour of Used; counters are written so often, and when a connection ends
 LOOK_S = 86_400.0  # what is retained is asked for so often, and at each connect
 AGAIN_S = 5.0  # and once more so soon after that
-FULL_BASE_S, FULL_LONGEST_S = 10.0, 300.0  # a full disk is tried again
+FULL_BASE_S, FULL_LONGEST_S = 10.0, 60.0  # a full disk is tried again
 BUSY = (StateCode.SENDING, StateCode.TRAINING, StateCode.WAITING)  # the first that holds is told
 
 

@@ -212,12 +212,12 @@ def test_disk_that_refuses_while_it_is_tried_is_tried_again(device: HandService)
     device.disk.broken = FULL
     device.children[0].finish()
     device.settle()
-    for _ in range(4):
+    for _ in range(8):
         device.clock.move(300)
         assert device.service.stall is not None
         assert list(device.service.runners) == []
     device.disk.broken = None
-    device.clock.move(300)
+    device.clock.move(61)  # a disk that was bad for long is tried each minute
     assert device.service.stall is None
 
 

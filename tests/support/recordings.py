@@ -56,7 +56,7 @@ class Shelf:
         for length, label in pieces:
             joins = not hole or samples > begin
             if joins and spans and spans[-1].label == label and spans[-1].last == samples - 1:
-                spans[-1] = replace(spans[-1], last=samples + length - 1)
+                spans[-1] = spans[-1]._replace(last=samples + length - 1)
             elif label:
                 spans.append(Span(samples, samples + length - 1, label, 0))
             samples += length
@@ -76,7 +76,7 @@ class Shelf:
         at = next(n for n, (r, _) in enumerate(self.stored) if r.key == key)
         recording, spans = self.stored[at]
         first = (recording.first + recording.samples) // 2
-        left = [replace(s, first=max(s.first, first)) for s in spans if s.last >= first]
+        left = [s._replace(first=max(s.first, first)) for s in spans if s.last >= first]
         holes = self.holes.get(key, set())
         self.holes[key] = {hole for hole in holes if hole > first}
         self.stored[at] = (replace(recording, first=first), left)

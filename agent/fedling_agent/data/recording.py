@@ -1,7 +1,7 @@
 """What the store says of its recordings, as plain data: nothing here knows SQL."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +25,7 @@ class Known:
     revision: int  # of its labels: with other ones all of it is new
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """Samples first..last (inclusive) have this label."""
 
     first: int

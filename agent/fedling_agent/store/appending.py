@@ -4,7 +4,7 @@ import json
 import sqlite3
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from fedling_agent.data.recording import Changes
 from fedling_agent.data.streams import MAX_NAME, Hole, HoleKind, Row, RowError, Stream
@@ -34,8 +34,7 @@ SELECT coalesce(sum(bytes * (samples - needed) / (samples - first)), 0) FROM
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(NamedTuple):
     """Rows of one recording that came one after the other, without a hole between them."""
 
     recording: str
@@ -50,14 +49,14 @@ class Piece:
         piece = self
         while len(piece.labels) > rows:
             counts = piece.counts[: rows * len(piece.counts) // len(piece.labels)]
-            yield replace(piece, counts=counts, labels=piece.labels[:rows])
+            yield piece._replace(counts=counts, labels=piece.labels[:rows])
             piece = piece.after(rows)
         yield piece
 
     def after(self, rows: int) -> "Piece":
         """What is left behind the first rows."""
         counts = self.counts[rows * len(self.counts) // len(self.labels) :]
-        return replace(self, hole=None, counts=counts, labels=self.labels[rows:])
+        return self._replace(hole=None, counts=counts, labels=self.labels[rows:])
 
 
 def group(rows: Iterable[Row | RowError], done: Ingested) -> list[Piece]:

@@ -29,9 +29,10 @@ class NewRecordings:
         self._stream = stream
         self._last = 0  # key; 0: not asked for yet
         self._names: set[str] = set()
-        self._rows: list[tuple[str, list[Fields]]] = [
-            (sql, []) for sql in (_RECORDINGS, _CHUNKS, _STRETCHES, _SPANS)
-        ]
+        self._recordings: list[Fields] = []
+        self._chunks: list[Fields] = []
+        self._stretches: list[Fields] = []
+        self._spans: list[Fields] = []
 
     def __contains__(self, name: str) -> bool:
         return name in self._names
@@ -40,19 +41,18 @@ class NewRecordings:
         self, name: str, start_ms: int, grown_ms: int, data: bytes, labels: Sequence[str | None]
     ) -> int:
         """Begin a recording that no table has, with its first samples; returns its key."""
-        recordings, chunks, stretches, spans = (rows for _, rows in self._rows)
         key, count, width = self._next_key(), len(labels), len(data) // len(labels)
         step = CHUNK_BYTES // width * width
         size = costs.RECORDING + len(name) + len(data) + costs.STRETCH
         for at in range(0, len(data), step):
-            chunks.append((key, at // width, data[at : at + step]))
+            self._chunks.append((key, at // width, data[at : at + step]))
             size += costs.CHUNK
         for span in label_spans(labels, 0):
-            spans.append((key, span.first, span.last, span.label, span.revision))
+            self._spans.append((key, *span))
             size += costs.SPAN + len(span.label)
             self._tally.label(self._stream, span.label, span.last - span.first + 1)
-        stretches.append((key, 0, count - 1))
-        recordings.append((key, self._stream, name, start_ms, grown_ms, count, size))
+        self._stretches.append((key, 0, count - 1))
+        self._recordings.append((key, self._stream, name, start_ms, grown_ms, count, size))
         self._tally.add(self._stream, recordings=1, samples=count, bytes=size)
         self._names.add(name)
         return key
@@ -61,7 +61,12 @@ class NewRecordings:
         """Put all of them into the tables, where others find them."""
         if not self._names:
             return
-        for sql, rows in self._rows:
+        for sql, rows in (
+            (_RECORDINGS, self._recordings),
+            (_CHUNKS, self._chunks),
+            (_STRETCHES, self._stretches),
+            (_SPANS, self._spans),
+        ):
             self._connection.executemany(sql, rows)
             rows.clear()
         self._names.clear()

@@ -7,9 +7,10 @@ COLUMNS = ("recordings", "samples", "bytes", "evicted", "no_room")
 
 
 class Tally:
-    """What one transaction adds to the totals."""
+    """What one transaction adds to the totals. bytes: of all streams"""
 
     def __init__(self) -> None:
+        self.bytes = 0
         self._totals: Counter[tuple[str, str]] = Counter()  # by stream and column
         self._labels: Counter[tuple[str, str]] = Counter()  # by stream and label: samples
 
@@ -18,15 +19,11 @@ class Tally:
         for column, count in counts.items():
             assert column in COLUMNS
             self._totals[stream, column] += count
+        self.bytes += counts.get("bytes", 0)
 
     def label(self, stream: str, label: str, samples: int) -> None:
         """Samples have got this label, or lost it (below zero)."""
         self._labels[stream, label] += samples
-
-    @property
-    def bytes(self) -> int:
-        """Of all streams."""
-        return sum(n for (_, column), n in self._totals.items() if column == "bytes")
 
     def write(self, connection: sqlite3.Connection) -> None:
         """Put all of it into the tables."""

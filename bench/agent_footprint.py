@@ -12,6 +12,7 @@ writes its figure under another name; so does `--plain`, without TLS.
 """
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -143,11 +144,12 @@ def install_bytes() -> int:
     with tempfile.TemporaryDirectory() as name:
         venv = Path(name) / "venv"
         wheel = build("wheel", copy_tree(Path(name) / "tree"), Path(name) / "wheel")
-        subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
+        # Where bytecode goes is not ours to say: pip's own would be counted if it came later.
+        own = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+        subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True, env=own)
         before = tree_bytes(venv)
-        # -I: with this tree on PYTHONPATH pip would find it installed already.
-        pip = [str(venv / "bin/python"), "-I", "-m", "pip", "--disable-pip-version-check"]
-        subprocess.run([*pip, "install", "--quiet", f"{wheel}[agent]"], check=True)
+        pip = [str(venv / "bin/python"), "-m", "pip", "--disable-pip-version-check"]
+        subprocess.run([*pip, "install", "--quiet", f"{wheel}[agent]"], check=True, env=own)
         return tree_bytes(venv) - before
 
 

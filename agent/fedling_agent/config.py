@@ -192,7 +192,7 @@ class AgentConfig:
     def roots(self) -> Roots:
         """What readers may ask, but for the way to the MQTT broker."""
         policy = self.policy
-        return Roots(self.paths.sys, policy.zones, policy.supplies, policy.metered)
+        return Roots(self.paths.sys, policy.zones, policy.supplies, policy.metered, policy.hours)
 
 
 def default_file() -> Path:

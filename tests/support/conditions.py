@@ -41,7 +41,7 @@ class Machine:
         self.put(self.thermal / f"thermal_zone{number}/temp", temp + "\n")
 
 
-def policy(*, make: type[Policy] = Policy, **keys: Value) -> Policy:
+def policy(*, make: type[Policy] = Policy, **keys: Value | list[str]) -> Policy:
     """As [policy] with these keys would be; without a dwell unless one is given."""
     return settings.read({"dwell_s": 0.0} | keys, "agent.toml", make)
 
@@ -60,6 +60,7 @@ def readings(
     unmetered: bool | Signal | None = True,
     work: float | Signal | None = 0.0,
     traffic: float | Signal | None = 0.0,
+    off_hours: bool | Signal | None = False,
     at: float = 1000,
 ) -> Readings:
     """All good, on battery; None: there is no such hardware."""
@@ -72,6 +73,7 @@ def readings(
         "unmetered": unmetered,
         "work": work,
         "traffic": traffic,
+        "off_hours": off_hours,
     }
     return Readings(
         {n: v if isinstance(v, Signal) else signal(v, f"/{n}") for n, v in given.items()}, at

@@ -30,6 +30,7 @@ class Roots:
     zones: tuple[str, ...] = ()  # policy.zones: types of thermal zones to take or, -TYPE, leave out
     supplies: str = ""  # policy.supplies: a folder of more power supplies; empty: none
     metered: tuple[str, ...] = ()  # policy.metered: names of interfaces, with * and ?
+    hours: tuple[str, ...] = ()  # policy.hours: windows of the day; none: any hour
     way: Way | None = None  # to the MQTT broker; None: none is configured
     used: Used | None = None  # of the day; None: outside of the service
     owner: Owner | None = None  # what was typed; None: nobody knows it here

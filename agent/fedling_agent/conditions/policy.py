@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, make_dataclass
 from typing import Any, ClassVar, TypeVar
 
+from fedling_agent.conditions import hours
 from fedling_agent.conditions.condition import (
     Asker,
     Bound,
@@ -65,6 +66,14 @@ def _interface(value: str) -> str | None:
     return None if value.isprintable() and value.split() == [value] else "a name, as wwan0 or wwan*"
 
 
+def _hours(value: str) -> str | None:
+    try:
+        hours.window_of(value)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
 def _absolute(value: str) -> str | None:
     return None if not value or value.startswith("/") else "an absolute path, as /run/ups"
 
@@ -95,6 +104,11 @@ class Policy:
         help="interfaces whose bytes cost something: names, with * and ?; by default a mobile"
         " network's; a phone, at a USB port (enx...) or over Wi-Fi, looks like any other adapter",
         check=_interface,
+    )
+    hours: tuple[str, ...] = setting(
+        (),
+        help="train only at these times of the day, by the clock where the device is; none: at any",
+        check=_hours,
     )
     dwell_s: float = setting(
         10.0, help="conditions must hold so long before work goes on", unit="s", low=0, high=86_400

@@ -4,7 +4,7 @@
 rows. A task may ask for it once wire.messages.Conditions has a field of that name.
 """
 
-from fedling_agent.conditions import budget, heat, network, pause, power, words
+from fedling_agent.conditions import budget, heat, hours, network, pause, power, words
 from fedling_agent.conditions.condition import (
     Asker,
     Bound,
@@ -183,7 +183,7 @@ UNMETERED = Condition(
     say=_say_metered,
 )
 
-# --- the owner's day -------------------------------------------------------------------------
+# --- the owner's day and its hours ------------------------------------------------------------
 
 
 def _say_used(reason: Reason) -> str:
@@ -232,6 +232,25 @@ TRAFFIC = Condition(
     say=_say_used,
 )
 
+
+def _say_off_hours(reason: Reason) -> str:
+    now, _, when = reason.detail.partition(", ")
+    return f"it is {now}, and policy.hours has it train at {when}"
+
+
+OFF_HOURS = Condition(
+    name="off_hours",
+    unit="",
+    read=hours.off_hours,
+    trains=True,
+    transfers=False,
+    limit=Unless(),
+    code="off-hours",
+    word="not at this hour",
+    meaning="`policy.hours` names times of the day, and it is none of them",
+    say=_say_off_hours,
+)
+
 TABLE: tuple[Condition, ...] = (
-    PAUSE, MAINS, BATTERY, TEMPERATURE, NETWORK, UNMETERED, WORK, TRAFFIC,
+    PAUSE, MAINS, BATTERY, TEMPERATURE, NETWORK, UNMETERED, WORK, TRAFFIC, OFF_HOURS,
 )  # fmt: skip

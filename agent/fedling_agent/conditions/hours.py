@@ -1,0 +1,51 @@
+"""Whether it is an hour at which the owner lets this device train, by its clock where it is.
+
+What counts is what a clock on the wall shows: in the night in which summer time ends, an hour from
+02:00 to 03:00 comes twice, in the one in which it begins, never.
+"""
+
+import re
+from datetime import UTC, datetime
+
+from fedling_agent.conditions.condition import Roots, Signal, absent, unreadable
+from fedling_protocol.moments import moment
+
+SOURCE = "policy.hours"
+SET_S = 1_704_067_200  # 2024: a clock that shows less was not set since the machine started
+FORM = re.compile(r"([01]\d|2[0-4]):([0-5]\d)-([01]\d|2[0-4]):([0-5]\d)", re.ASCII)
+DAY = 24 * 60
+
+Window = tuple[int, int]  # minutes of the day: the first, and the first one after it
+
+
+def window_of(text: str) -> Window:
+    """Read "22:00-06:00". Raises ValueError with what is allowed."""
+    found = FORM.fullmatch(text)
+    begin, end = (0, 0) if found is None else _minutes(*map(int, found.groups()))
+    if begin == end or begin >= DAY or end > DAY:
+        raise ValueError("two times of a day, as 22:00-06:00")
+    return begin, end
+
+
+def off_hours(roots: Roots) -> Signal:
+    """True while it is none of them."""
+    if not roots.hours:
+        return absent(SOURCE, "none: any hour is good")
+    if roots.owner is None:
+        return absent(SOURCE, "nobody has asked the clock")
+    now_s = roots.owner.wall()
+    if now_s < SET_S:
+        return unreadable(SOURCE, f"the clock is not set: it shows {moment(now_s)}")
+    here = datetime.fromtimestamp(now_s, UTC).astimezone()
+    minute = 60 * here.hour + here.minute
+    within = any(_holds(window_of(text), minute) for text in roots.hours)
+    return Signal(not within, SOURCE, detail=f"{here:%H:%M}, {', '.join(roots.hours)}")
+
+
+def _holds(window: Window, minute: int) -> bool:
+    begin, end = window
+    return begin <= minute < end if begin < end else minute >= begin or minute < end
+
+
+def _minutes(hour: int, minute: int, last_hour: int, last_minute: int) -> Window:
+    return 60 * hour + minute, 60 * last_hour + last_minute

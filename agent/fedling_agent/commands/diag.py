@@ -11,7 +11,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from importlib import metadata
@@ -92,8 +92,8 @@ def collect(args: argparse.Namespace) -> dict[str, object]:
     where, masks = _find(args), Masks()
     keys = _told(_keys, where, masks)
     where = _as_the_service_finds(where)
-    parts = {name: _told(call, where) for name, call in AS_CALLER.items()}
-    parts |= {name: _told(_as_owner, where, call) for name, call in AS_OWNER.items()}
+    parts = {name: _told(call, where) for name, call in _one_by_one(AS_CALLER)}
+    parts |= {name: _told(_as_owner, where, call) for name, call in _one_by_one(AS_OWNER)}
     parts["configuration"] = _told(_as_owner, where, lambda it: _configuration(it, keys))
     for learn in (_learn_password, _learn_labels):
         _told(_as_owner, where, lambda it: learn(it, masks))  # noqa: B023 (it is called at once)
@@ -104,6 +104,14 @@ def collect(args: argparse.Namespace) -> dict[str, object]:
         _hide(parts["status"], name, masks)
     told = {name: masks.applied(parts[name], name) for name in ORDER}
     return {"diag": FORMAT, "made": moment(time.time()), **told}
+
+
+def _one_by_one(parts: Mapping[str, "Part"]) -> Iterator[tuple[str, "Part"]]:
+    """Tell who waits at a terminal what is asked now: a service that hangs takes half a minute."""
+    for name, call in parts.items():
+        if sys.stderr.isatty():
+            print(f"looks at {name}", file=sys.stderr, flush=True)
+        yield name, call
 
 
 def _find(args: argparse.Namespace) -> Installation:

@@ -6,12 +6,14 @@ import platform
 import re
 import stat
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fedling_agent import cli
 from fedling_agent.commands import diag
 from fedling_agent.commands.masking import HIDDEN, Masks
 from fedling_agent.store import identity
@@ -115,6 +117,22 @@ def test_without_a_service_all_is_told_but_what_is_private(agent: Agent) -> None
     checks = {one["check"]: one for one in told["check"]}
     assert not checks["MQTT broker"]["ok"]
     assert checks["store"]["ok"]
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_who_waits_at_a_terminal_sees_what_is_looked_at(
+    agent: Agent,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    terminal: bool,
+) -> None:
+    """A service that hangs takes half a minute for each of its parts."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    assert cli.main(["diag", "-", "--config", str(agent.config)]) == Exit.OK
+    said = capsys.readouterr()
+    assert json.loads(said.out)["diag"] == 1
+    looked = [line.removeprefix("looks at ") for line in said.err.splitlines()]
+    assert looked == [*diag.AS_CALLER, *diag.AS_OWNER] * terminal
 
 
 def test_configuration_is_told_by_key(agent: Agent) -> None:

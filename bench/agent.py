@@ -25,8 +25,9 @@ another name.
     round_whole_written_ratio   the same in a round whose model was fetched whole
     security_score              of the unit, by systemd-analyze: 0 to 10, less is better
 
-Beside it, with `--flower VENV`, flower-supernode in the same minutes of the same machine, without
-TLS, with its superlink and nothing to do:
+Right after it, with `--flower VENV`, flower-supernode for as many minutes, without TLS, with
+nothing to do. Its superlink runs from the same files: what both map is in memory at the node's cold
+start, and counts half in its PSS.
 
     flower_idle_cpu_s_per_day, flower_idle_wakeups_per_minute, flower_idle_disk_bytes_per_day
     flower_idle_pss_mb          of its processes, after the last of those minutes

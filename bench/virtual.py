@@ -8,9 +8,7 @@ A fleet holds two rounds, another one twelve: what the second takes longer is te
     device_rounds_per_s      devices x rounds / CPU seconds of those ten
     start_ms_per_device      CPU of all that comes once: processes, databases, who they are
     with_start_per_s         devices x rounds / CPU seconds of twelve rounds, with the start
-
-The kb_per_device of a row is memory: service, SQLite connection, link; of the second row only what
-it needs beyond the first.
+    kb_per_device            memory of a device of the first fleet: service, SQLite connection, link
 """
 
 import resource
@@ -67,7 +65,7 @@ def memory_kb() -> int:
 
 def play(report: Report, devices: int, rounds: int, directory: Path) -> float:
     """CPU seconds from the first start to the last fold."""
-    before_kb, begun = memory_kb(), time.process_time()
+    begun = time.process_time()
     task = TASK.format(goal=devices, rounds=rounds)
     fleet = VirtualFleet(Setup(devices, (task,), examples()), directory)
     made = time.process_time()
@@ -78,13 +76,11 @@ def play(report: Report, devices: int, rounds: int, directory: Path) -> float:
     done = sum(round_.members for round_ in fleet.rounds())
     if done != devices * rounds:
         sys.exit(f"{done} device rounds, not {devices * rounds}")
-    kb = round((memory_kb() - before_kb) / devices)
     report.row(
         devices=devices,
         rounds=rounds,
         construction_ms_per_device=round(1000 * (made - begun) / devices, 2),
         cpu_ms_per_device_round=round(1000 * spent_s / done, 2),
-        kb_per_device=kb,
         events_per_device_round=round(fleet.world.events / done, 1),
         virtual_s=round(fleet.world.now_us / US, 1),
     )
@@ -96,13 +92,16 @@ def main() -> None:
     report = Report("virtual")
     directory = Path(tempfile.mkdtemp(dir=SHARED if SHARED.is_dir() else None))
     try:
+        before_kb = memory_kb()
         few_s = play(report, DEVICES, FEW, directory / "few")
+        kb = round((memory_kb() - before_kb) / DEVICES)
         many_s = play(report, DEVICES, MANY, directory / "many")
     finally:
         shutil.rmtree(directory)
     a_round_s = (many_s - few_s) / (MANY - FEW)
     report.figure("device_rounds_per_s", round(DEVICES / a_round_s, 1))
     report.figure("start_ms_per_device", round(1000 * (few_s - FEW * a_round_s) / DEVICES, 2))
+    report.figure("kb_per_device", kb)
     report.figure("with_start_per_s", round(DEVICES * MANY / many_s, 1))
     report.finish()
 

@@ -192,7 +192,13 @@ class AgentConfig:
     def roots(self) -> Roots:
         """What readers may ask, but for the way to the MQTT broker."""
         policy = self.policy
-        return Roots(self.paths.sys, policy.zones, policy.supplies, policy.metered, policy.hours)
+        return Roots(
+            self.paths.sys,
+            zones=policy.zones,
+            supplies=policy.supplies,
+            metered=policy.metered,
+            hours=policy.hours,
+        )
 
 
 def default_file() -> Path:

@@ -3,6 +3,7 @@
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,6 @@ from tests.support.waiting import until
 
 AUTHORITY = SigningKey.from_seed(b"A" * 32)
 PATIENCE_S = 60.0
-OF_BEFORE = ""  # an agent of before refuses a key that it does not know
 
 
 class Broker:
@@ -76,6 +76,12 @@ class Broker:
             print((self._directory / "serve.log").read_text()[-5000:])
 
 
+def of_before(tree: Path, directory: Path, port: int) -> Agent:
+    """An agent of a tree; it refuses a key that it does not know."""
+    prefix = earlier.words(tree, "fedling_agent.cli")[:2]
+    return Agent(directory, port, prefix=prefix, training="")
+
+
 @contextmanager
 def working(broker: Broker, agent: Agent) -> Iterator[None]:
     """Within, all rounds are over, the aggregator has ended, and the agent runs."""
@@ -108,8 +114,8 @@ def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("old", ["agent", "aggregator"])
 def test_rounds_of_two_ages(mosquitto: Mosquitto, tmp_path: Path, before: Path, old: str) -> None:
     broker = Broker(before if old == "aggregator" else None, tmp_path / "broker", mosquitto.port)
-    prefix = earlier.words(before, "fedling_agent.cli")[:2] if old == "agent" else ()
-    agent = Agent(tmp_path / "device", mosquitto.port, prefix=prefix, training=OF_BEFORE)
+    make = partial(of_before, before) if old == "agent" else Agent
+    agent = make(tmp_path / "device", mosquitto.port)
     facts = agent.json("init")
     broker.enrol(facts["device"], facts["key"])
     with working(broker, agent):
@@ -122,8 +128,7 @@ def test_an_agent_of_before_takes_part_though_it_cannot_read_its_certificate(
 ) -> None:
     """The authority signed it, whom it does not know: it shows its key, and is answered."""
     broker = Broker(None, tmp_path / "broker", mosquitto.port)
-    prefix = earlier.words(before_enrolment, "fedling_agent.cli")[:2]
-    agent = Agent(tmp_path / "device", mosquitto.port, prefix=prefix, training=OF_BEFORE)
+    agent = of_before(before_enrolment, tmp_path / "device", mosquitto.port)
     facts = agent.json("init")
     broker.enrol(facts["device"], facts["key"])
     broker.certify_anew(facts["device"], facts["key"])

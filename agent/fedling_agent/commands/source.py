@@ -19,7 +19,7 @@ from fedling_protocol.disk.errors import BadInput
 NDJSON = (".ndjson", ".jsonl", ".json")
 BLOCK = 65_536  # bytes, read at once
 ROWS = 6000  # in one piece, two minutes of 50 Hz: each costs an fsync, some pages whatever it holds
-CHARACTERS = 640_000
+CHARACTERS = 600_000  # and a last line: each of them as \uffff, a request may have so many
 QUIET_S = 1.25  # without a row: nothing more comes soon; a sensor of 1 Hz goes on
 LONGEST_S = 120.0  # rows wait no longer for others
 

@@ -218,7 +218,7 @@ class OpenRecording:
 
 def label_spans(labels: Sequence[str | None], offset: int) -> Iterator[Span]:
     """Find the spans of samples that begin at an offset; those without a label have none."""
-    if labels.count(labels[0]) == len(labels):  # most pieces have one label
+    if labels and labels.count(labels[0]) == len(labels):  # most pieces have one label
         if labels[0] is not None:
             yield Span(offset, offset + len(labels) - 1, labels[0], 0)
         return

@@ -1,14 +1,19 @@
 """How lines that come by and by are put together: a commit for a row would wear a card out."""
 
+import json
 import os
 import pty
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from fedling_agent.commands.interrupts import Interrupts
 from fedling_agent.commands.source import CHARACTERS, LONGEST_S, QUIET_S, ROWS, Pace, Source
+from fedling_agent.data.lines import MAX_ROW
+from fedling_agent.data.streams import MAX_NAME
+from fedling_agent.service.control import LONGEST_LINE
 from fedling_protocol.disk.errors import BadInput
 
 
@@ -66,6 +71,24 @@ def test_a_piece_has_no_more_characters_than_a_request_may_have(interrupts: Inte
     writer.join()
     os.close(read)
     assert pieces == [[long] * fit, [long]]
+
+
+@pytest.mark.parametrize("character", [b"\xff", b"\x01", "é".encode(), b'"'])
+def test_the_longest_request_of_a_file_is_one_that_the_service_takes(
+    tmp_path: Path, interrupts: Interrupts, character: bytes
+) -> None:
+    """JSON writes what is no letter of ASCII in six: a file may be nothing else."""
+    line = character * (MAX_ROW // len(character) - 1) + b"\n"
+    file = tmp_path / "rows"
+    file.write_bytes(30 * line + 20 * 1024 * (character * 64 + b"\n"))
+    handle = os.open(file, os.O_RDONLY)
+    pieces = list(Source(handle, str(file)).pieces(interrupts))
+    os.close(handle)
+    assert sum(map(len, pieces)) == 30 + 20 * 1024
+    name = MAX_NAME * "\uffff"
+    other = {"stream": name, "recording": name, "label": name, "input": name, "before": 2**62}
+    longest = max(len(json.dumps({"do": "ingest", "lines": piece} | other)) for piece in pieces)
+    assert longest < LONGEST_LINE
 
 
 def test_a_terminal_gives_a_line_at_each_read_and_none_is_left_in_it(

@@ -1,18 +1,24 @@
 """The hours at which the owner lets a device train, on days of which two are none of 24 hours."""
 
+import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from fedling_agent import config as configuration
 from fedling_agent.conditions.condition import Lack, Roots
 from fedling_agent.conditions.decision import Memory, decide
 from fedling_agent.conditions.hours import DAY, off_hours, window_of
 from fedling_agent.conditions.owner import Owner
+from fedling_agent.conditions.policy import Policy
 from fedling_agent.conditions.words import sentence
 from fedling_protocol.settings import SettingsError
+from tests.support.agent import Agent
 from tests.support.conditions import policy, readings
 
 BERLIN = "Europe/Berlin"
@@ -88,7 +94,34 @@ def test_a_clock_that_was_never_set_is_no_permission(berlin: Callable[[str], flo
 
 def test_without_hours_any_hour_is_good() -> None:
     assert off_hours(at(3600.0, ())).lack is Lack.ABSENT
-    assert off_hours(Roots(hours=NIGHT)).lack is Lack.ABSENT
+
+
+def test_a_command_without_a_service_asks_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time", lambda: 3600.0)
+    assert off_hours(Roots(hours=NIGHT)).broken
+
+
+def test_a_zone_that_is_changed_counts_at_once(
+    berlin: Callable[[str], float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service runs for months; `timedatectl set-timezone` does not restart it."""
+    noon = berlin("2026-05-04T12:00")
+    assert is_off(noon, *NIGHT)
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    assert off_hours(at(noon, NIGHT)).detail == "19:00, 22:00-06:00"
+
+
+@pytest.mark.usefixtures("berlin")
+def test_hours_of_agent_toml_are_asked(tmp_path: Path) -> None:
+    lists = {"hours": [*NIGHT], "metered": ["wwan7"], "zones": ["cpu-thermal"]}
+    lines = [f"{key} = {json.dumps(value)}" for key, value in lists.items()]
+    agent = Agent(tmp_path, 1, policy="\n".join([*lines, 'supplies = "/run/ups"']))
+    roots = configuration.load(agent.config).roots
+    assert {key: [*getattr(roots, key)] for key in lists} == lists
+    assert roots.supplies == "/run/ups"
+    (row,) = [row for row in Policy.rows if row.name == "off_hours"]
+    told = row.read(replace(roots, owner=Owner(now=lambda: 7.0, wall=lambda: 3600.0)))
+    assert told.detail == "the clock is not set: it shows 1970-01-01 02:00:00"
 
 
 def test_outside_of_its_hours_a_device_trains_nothing_and_sends_what_it_has(

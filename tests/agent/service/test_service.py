@@ -23,6 +23,7 @@ from fedling_protocol.wire.messages import (
 from fedling_sim.world import Weather
 from tests.support.device import FLEET, make_model
 from tests.support.service import DEVICE, GOOD, ID, ONLINE, ROOT, TOPICS, HandService
+from tests.support.waiting import until
 
 EMPTY = Weather(mains=False, battery=5, temperature=40, network=True)
 AUTHORITY = SigningKey.from_seed(b"A" * 32)
@@ -217,8 +218,7 @@ def test_disk_that_refuses_while_it_is_tried_is_tried_again(device: HandService)
         assert device.service.stall is not None
         assert list(device.service.runners) == []
     tried = device.service.stall
-    while device.service.stall is tried:
-        device.clock.move(1)
+    until(lambda: device.service.stall is not tried, lambda _: device.clock.move(1))
     assert tried is not None
     assert device.service.stall is not None
     # However long it was bad, it is tried each minute: the dice of this device say half of it.

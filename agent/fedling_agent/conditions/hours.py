@@ -8,7 +8,7 @@ import re
 import time
 from datetime import UTC, datetime
 
-from fedling_agent.conditions.condition import Roots, Signal, absent, unreadable
+from fedling_agent.conditions.condition import Roots, Signal, unreadable
 from fedling_protocol.moments import moment
 
 SOURCE = "policy.hours"
@@ -21,17 +21,18 @@ Window = tuple[int, int]  # minutes of the day: the first, and the first one aft
 
 def window_of(text: str) -> Window:
     """Read "22:00-06:00". Raises ValueError with what is allowed."""
-    found = FORM.fullmatch(text)
-    begin, end = (0, 0) if found is None else _minutes(*map(int, found.groups()))
-    if begin == end or begin >= DAY or end > DAY:
-        raise ValueError("two times of a day, as 22:00-06:00")
-    return begin, end
+    if found := FORM.fullmatch(text):
+        hour, minute, last_hour, last_minute = map(int, found.groups())
+        begin, end = 60 * hour + minute, 60 * last_hour + last_minute
+        if begin != end and begin < DAY and end <= DAY:
+            return begin, end
+    raise ValueError("two times of a day, as 22:00-06:00")
 
 
 def off_hours(roots: Roots) -> Signal:
     """True while it is none of them."""
     if not roots.hours:
-        return absent(SOURCE, "none: any hour is good")
+        return Signal(False, SOURCE, detail="any hour is good")
     now_s = time.time() if roots.owner is None else roots.owner.wall()
     if now_s < SET_S:
         return unreadable(SOURCE, f"the clock is not set: it shows {moment(now_s)}")
@@ -39,13 +40,10 @@ def off_hours(roots: Roots) -> Signal:
     here = datetime.fromtimestamp(now_s, UTC).astimezone()
     minute = 60 * here.hour + here.minute
     within = any(_holds(window_of(text), minute) for text in roots.hours)
-    return Signal(not within, SOURCE, detail=f"{here:%H:%M}, {', '.join(roots.hours)}")
+    detail = f"it is {here:%H:%M}, its hours are {', '.join(roots.hours)}"
+    return Signal(not within, SOURCE, detail=detail)
 
 
 def _holds(window: Window, minute: int) -> bool:
     begin, end = window
     return begin <= minute < end if begin < end else minute >= begin or minute < end
-
-
-def _minutes(hour: int, minute: int, last_hour: int, last_minute: int) -> Window:
-    return 60 * hour + minute, 60 * last_hour + last_minute

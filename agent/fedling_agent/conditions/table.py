@@ -234,8 +234,7 @@ TRAFFIC = Condition(
 
 
 def _say_off_hours(reason: Reason) -> str:
-    now, _, when = reason.detail.partition(", ")
-    return f"it is {now}, and policy.hours has it train at {when}"
+    return f"not at this hour: {reason.detail} ({reason.source})"
 
 
 OFF_HOURS = Condition(

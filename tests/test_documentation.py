@@ -64,7 +64,7 @@ def test_help_shows_an_example(program: str) -> None:
 
 def documents() -> list[Path]:
     """What is written for people about this version."""
-    return [*ROOT.glob("*.md"), *ROOT.glob("*/*.md"), *ROOT.glob("examples/*/*.md")]
+    return [*ROOT.glob("*.md"), *ROOT.glob("[!.]*/*.md"), *ROOT.glob("examples/*/*.md")]
 
 
 def test_documents_name_only_commands_that_exist(program: str) -> None:

@@ -78,7 +78,6 @@ class RoundsRunner:
         self._wanted = object()  # changes with each wish of what is to be retained
         self._sum: RunningSum | None = None  # of the round in work
         self._reader = Reader(parts.compute, self._on_read, self._fail)
-        self._restore_sum()
         self._conductor: Conductor[Rounds, ev.Event, ev.Action] = Conductor(
             parts.clock,
             restore(task, self._asked, row.paused, parts.store, self._now_ms()),
@@ -87,6 +86,7 @@ class RoundsRunner:
             state.due,
             lambda: parts.turns.run(self.look),
         )
+        self._restore_sum()  # last: one that is only half made must not be heard of again
 
     @property
     def rounds(self) -> Rounds:

@@ -87,9 +87,13 @@ class Halts:
     def begun(self, task: str) -> None:
         """It has a runner again, if it was stopped."""
         halt = self._halts.get(task)
-        if halt is not None and halt.halted is not None:
-            halt.halted = None
-            self._told()
+        if halt is None or halt.halted is None:
+            return
+        if halt.timer is not None:  # by another way than ours: what stops it next is to be heard
+            halt.timer.cancel()
+            halt.timer, halt.tried = None, self._clock.now()
+        halt.halted = None
+        self._told()
 
     def forget(self, task: str) -> None:
         """It was changed, or is no more: what is left of it begins anew at once."""

@@ -395,5 +395,28 @@ def test_a_task_that_is_halted_while_the_disk_is_tried_goes_on(
     assert goes_on(aggregator, SICK)
 
 
+def test_an_update_to_a_task_that_fails_as_soon_as_the_disk_is_well_is_not_refused(
+    aggregator: HandAggregator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was stopped twice: before the disk was well, and after the look that began it again."""
+    plan, broken = aggregator.plan_of(SICK), OSError(errno.EIO, "Input/output error")
+    aggregator.join(1, plan)
+    aggregator.settle()
+    with monkeypatch.context() as full:
+        full.setattr(durable, "commit", refuse)
+        aggregator.join(1, aggregator.plan_of(WELL))
+        aggregator.settle()
+        aggregator.service._halt(SICK, broken)
+    until(lambda: aggregator.service.recovery.stall is None, lambda _: aggregator.clock.move(0.01))
+    assert aggregator.service.runners.find(SICK) is not None
+    aggregator.service._halt(SICK, broken)
+    aggregator.update(1, plan)
+    aggregator.settle()
+    assert [receipt.reason for receipt in aggregator.receipts if "unknown" in receipt.reason] == []
+    assert "Input/output error" in told(aggregator)
+    aggregator.clock.move(LONG)
+    aggregator.accepted(1, plan)
+
+
 def refuse(*_: object, **__: object) -> None:
     raise CannotWrite("the database", "the disk is full")

@@ -1,5 +1,6 @@
 """Who stands at the listener for enrolment: without a token, or with one and other wishes."""
 
+import itertools
 from contextlib import suppress
 from dataclasses import replace
 
@@ -25,9 +26,7 @@ from tests.support.attacks.cast import (
     sealed,
 )
 from tests.support.attacks.intruder import PutOff
-from tests.support.attacks.stage import (
-    Stage,
-)
+from tests.support.attacks.stage import SAY_AGAIN, Stage
 from tests.support.attacks.table import Attack, Who
 from tests.support.hand_authority import HandAuthority
 
@@ -72,13 +71,20 @@ def ask(stage: Stage, token: Token, key: SigningKey, name: str = "") -> bytes:
 
 
 def say(stage: Stage, token: Token, key: SigningKey, question: Enrol) -> bytes:
-    """Ask with what a token's bearer has, whatever the question is."""
+    """Ask with what a token's bearer has, whatever the question is; and again, as a device does."""
     mine = device_id(key.public)
     where, back = TOPICS.of(Kind.ENROL, mine), TOPICS.of(Kind.ENROLLED, mine)
+    sealed_question = envelope.seal(question, TOPICS.bound(where), key)
+    looks = itertools.count()
     with stage.knock("guest", token) as guest:
         guest.subscribe(back)
-        guest.publish(where, envelope.seal(question, TOPICS.bound(where), key))
-        stage.run(guest.ping)
+
+        def answered() -> bool:
+            if next(looks) % SAY_AGAIN == 0:
+                guest.publish(where, sealed_question)
+            return guest.ping() != []
+
+        stage.run(answered)
         return guest.heard[-1][1]
 
 

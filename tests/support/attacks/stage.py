@@ -249,7 +249,13 @@ class Stage:
 
     def run(self, condition: Callable[[], object]) -> None:
         """Let both live until a condition holds."""
-        until(condition, self._turn)
+        until(condition, self._turn, says=self._why)
+
+    def _why(self) -> str:
+        """What came of a wait in vain: who is connected, and what the aggregator has counted."""
+        ends = [f"{type(end).__name__} is connected: {end.connected}" for end in self._ends]
+        counted = [e.service.counters.counts for e in self._ends if isinstance(e, AggregatorEnd)]
+        return f"{ends}; {counted}; {self.mosquitto.log_tail()}"
 
     def _turn(self, seconds: float) -> None:
         for end in self._ends:

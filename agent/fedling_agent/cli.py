@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fedling_agent.conditions.owner import LONGEST_S
 from fedling_protocol.command.main import run_verb
-from fedling_protocol.command.parser import Verbs, add_limit, new_parser, seconds, whole
+from fedling_protocol.command.parser import Verbs, add_limit, moment, new_parser, seconds, whole
 
 NAME = "fedling-agent"
 
@@ -220,6 +220,7 @@ def _add_data(verbs: Verbs) -> None:
             help=f"the {word} of all rows, for an input without a column of it",
         )
     _add_input(ingest)
+    _add_label(verbs)
     _add_streams(verbs)
     _add_recordings(verbs)
     predict = verbs.add(
@@ -242,6 +243,37 @@ def _add_data(verbs: Verbs) -> None:
         help="what all windows are, for an input without a column of it: tells how many are right",
     )
     _add_input(predict)
+
+
+def _add_label(verbs: Verbs) -> None:
+    label = verbs.add(
+        "label",
+        "say what samples are that were stored without a label or with a wrong one: those of a"
+        " time, as the last minute, or of a recording",
+        "wrist wave --past 60s",
+        json=True,
+    )
+    _add_stream(label)
+    label.add_argument("label", metavar="LABEL", help="the label; an empty one ('') for none")
+    for name, which in (
+        ("past", "last; rows that wait to be stored are meant, too"),
+        ("coming", "next"),
+    ):
+        label.add_argument(
+            f"--{name}", type=seconds(1, LONGEST_S), metavar="TIME",
+            help=f"samples of the {which} (90s, 30m, 2h)",
+        )  # fmt: skip
+    for name, target, default in (("from", "begin", ""), ("to", "end", " (default: now)")):
+        label.add_argument(
+            f"--{name}", dest=target, type=moment, metavar="MOMENT",
+            help=f"samples {name} this moment: 14:05:09, or 2026-03-01T14:05:09{default}",
+        )  # fmt: skip
+    label.add_argument("--recording", metavar="NAME", help="samples of this recording only")
+    for name, end in (("first", "oldest"), ("last", "newest")):
+        label.add_argument(
+            f"--{name}", type=whole(0), metavar="N",
+            help=f"of a recording: the {name} sample (default: {end})",
+        )  # fmt: skip
 
 
 def _add_streams(verbs: Verbs) -> None:
@@ -274,7 +306,7 @@ def _add_streams(verbs: Verbs) -> None:
 
 
 def _add_recordings(verbs: Verbs) -> None:
-    recordings = verbs.group("recordings", "list, relabel and forget what is stored", "list")
+    recordings = verbs.group("recordings", "list and forget what is stored", "list")
     listing = recordings.add(
         "list", "list recordings, the newest first", "wrist", json=True, run="recordings.show"
     )
@@ -282,20 +314,6 @@ def _add_recordings(verbs: Verbs) -> None:
         "stream", nargs="?", metavar="STREAM", help="the stream to list (default: all)"
     )
     add_limit(listing, "recordings")
-    relabel = recordings.add(
-        "relabel",
-        "give a recording, or some of its samples, another label",
-        "wrist walk-3 run --first 200",
-        json=True,
-    )
-    _add_stream(relabel)
-    relabel.add_argument("recording", metavar="RECORDING", help="the recording's id")
-    relabel.add_argument("label", metavar="LABEL", help="the new label; an empty one ('') for none")
-    for name, which in (("--first", "oldest"), ("--last", "newest")):
-        relabel.add_argument(
-            name, type=whole(0), metavar="N",
-            help=f"the {name[2:]} sample to relabel (default: {which})",
-        )  # fmt: skip
     forget = recordings.add(
         "forget",
         "remove recordings for good, and give up rounds that were trained on them",

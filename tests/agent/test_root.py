@@ -27,13 +27,13 @@ LINES = {
     "diag": ["diag", "-"],
     "ingest": ["ingest", "wrist", "closed/day.csv"],
     "recordings list": ["recordings", "list"],
-    "recordings relabel": ["recordings", "relabel", "wrist", "r0", "wave"],
+    "label": ["label", "wrist", "wave", "--past", "60s"],
     "recordings forget": ["recordings", "forget", "wrist", "--all"],
     "predict": ["predict", "closed/day.csv"],
     "sent": ["sent"],
     "replay": ["replay"],
 }
-WRITERS = ["init", "ingest", "recordings relabel", "recordings forget", "pause", "status"]
+WRITERS = ["init", "ingest", "label", "recordings forget", "pause", "status"]
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fedling_protocol.moments import day, hour, moment
+from fedling_protocol.moments import day, hour, moment, read
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("native", "protocol", "agent", "broker", "firmware_sim")
@@ -34,6 +34,36 @@ def test_moment_is_the_one_of_the_clock_on_the_wall() -> None:
         assert (day(1_772_389_799), day(1_772_389_800)) == ("2026-03-01", "2026-03-02")
     finally:
         time.tzset()
+
+
+@pytest.mark.parametrize(
+    ("text", "is_"),
+    [
+        ("2026-03-01T19:35:09", "2026-03-01 19:35:09"),
+        ("2026-03-01 19:35", "2026-03-01 19:35:00"),
+        ("2026-03-01T14:05:09Z", "2026-03-01 19:35:09"),
+        ("2026-03-01T12:05:09-02:00", "2026-03-01 19:35:09"),
+        ("19:35:09", "2026-03-01 19:35:09"),
+        ("00:00", "2026-03-01 00:00:00"),
+        ("19:35:10", "2026-02-28 19:35:10"),  # today it is still to come
+        ("23:59", "2026-02-28 23:59:00"),
+    ],
+)
+@pytest.mark.usefixtures("in_india")
+def test_a_moment_that_a_person_writes(text: str, is_: str) -> None:
+    try:
+        assert moment(read(text, 1_772_373_909.9)) == is_
+    finally:
+        time.tzset()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "7", "now", "25:00", "12:60", "1:2:3:4", "9999-12-31T23:59:59-23:00", "\u0661\u0662:00"],
+)
+def test_what_is_no_moment_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011  each is told in words of its own
+        read(text, 1_772_373_909.9)
 
 
 def test_nobody_else_writes_a_time() -> None:

@@ -16,7 +16,7 @@ from fedling_agent.commands.installation import Installation
 from fedling_agent.commands.interrupts import Interrupts
 from fedling_agent.commands.source import Source
 from fedling_agent.service.control import Client, Forbidden, Json, Unavailable
-from fedling_agent.service.operations import Ingest, told
+from fedling_agent.service.operations import Ages, Ingest, told
 from fedling_agent.store.database import PROGRAM
 from fedling_agent.store.store import Store
 from fedling_protocol.disk import lock
@@ -36,7 +36,7 @@ class _End(Protocol):
 
     by: str
 
-    def feed(self, before: int, lines: list[str]) -> Json: ...
+    def feed(self, before: int, lines: list[str], ages_ms: Ages) -> Json: ...
 
     def again(self, before: int, lines: list[str]) -> None: ...
 
@@ -68,7 +68,7 @@ class Feeder:
         until = time.monotonic() + (AGAIN_S if self.row else FIRST_S)
         while True:
             try:
-                answer = self._ready().feed(self.row, lines)
+                answer = self._ready().feed(self.row, lines, self._ages_ms())
                 self.row += len(lines)
                 return answer
             except Forbidden:
@@ -80,6 +80,11 @@ class Feeder:
                 if time.monotonic() > self._until(until):
                     raise
                 self._pause()
+
+    def _ages_ms(self) -> Ages:
+        """How long ago the first and the last line of the piece came."""
+        first, last = (int(1000 * (time.monotonic() - came)) for came in self._source.came)
+        return first, last
 
     def _until(self, until: float) -> float:
         """Until when it is tried: not for long once a signal has come, whatever was said before."""
@@ -144,8 +149,9 @@ class _Service:
         self._client = client
         self._request: Json = {"do": "ingest"} | request
 
-    def feed(self, before: int, lines: list[str]) -> Json:
-        return self._client.ask(self._request | {"before": before, "lines": lines})
+    def feed(self, before: int, lines: list[str], ages_ms: Ages) -> Json:
+        request = {"before": before, "lines": lines, "ages_ms": list(ages_ms)}
+        return self._client.ask(self._request | request)
 
     def again(self, before: int, lines: list[str]) -> None:
         self._client.ask(self._request | {"before": before, "lines": lines, "again": True})
@@ -171,11 +177,11 @@ class _Alone:
         self._held = ExitStack()
         self._since = 0.0
 
-    def feed(self, before: int, lines: list[str]) -> Json:
+    def feed(self, before: int, lines: list[str], ages_ms: Ages) -> Json:
         store = self._store or self._open()
         now_ms, up_ms = int(time.time() * 1000), uptime.up_ms()
         try:
-            return told(self._ingest.feed(store, lines, now_ms, up_ms, before))
+            return told(self._ingest.feed(store, lines, now_ms, up_ms, before, ages_ms))
         finally:
             if time.monotonic() >= self._since + self._hold_s:
                 self.close()

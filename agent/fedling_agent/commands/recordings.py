@@ -1,4 +1,4 @@
-"""`fedling-agent recordings ...`: what is stored, other labels for it, and forgetting it."""
+"""`fedling-agent recordings ...`: what is stored, and forgetting it."""
 
 import argparse
 import time
@@ -35,31 +35,6 @@ def show(args: argparse.Namespace) -> Exit:
         return Exit.OK
     output.print_rows([_row(one) for one in rows], empty="nothing is stored")
     output.print_more(args, "the newest", more=len(found) > len(rows))
-    return Exit.OK
-
-
-def relabel(args: argparse.Namespace) -> Exit:
-    where = installation.find(args)
-    request: Json = {
-        "stream": args.stream,
-        "recording": args.recording,
-        "first": args.first,
-        "last": args.last,
-        "label": args.label,
-    }
-    service = where.service()
-    if service is not None:
-        with service:
-            service.ask({"do": "relabel"} | request)
-    else:
-        with stored.alone(where) as store:
-            operations.relabel(
-                store, args.stream, args.recording, args.first, args.last, args.label
-            )
-    what = (
-        f"{args.recording}: labelled {args.label}" if args.label else f"{args.recording}: no label"
-    )
-    _say(args, {"relabelled": args.recording, "label": args.label or None}, what)
     return Exit.OK
 
 

@@ -79,6 +79,8 @@ class Source:
         self._head: list[str] = []  # up to the first line that is not empty: a header
         self._waiting: deque[str] = deque()
         self._characters = 0  # that wait
+        self._came: deque[tuple[int, float]] = deque()  # so many of those that wait, and when
+        self.came = (0.0, 0.0)  # first and last line of the last piece: monotonic time
 
     def all(self) -> Iterator[str]:
         """Read line after line, each as soon as it has come. Raises BadInput."""
@@ -152,6 +154,8 @@ class Source:
 
     def _take(self, lines: list[str]) -> None:
         self._waiting.extend(lines)
+        if lines:
+            self._came.append((len(lines), time.monotonic()))
         self._characters += sum(map(len, lines))
 
     def _piece(self) -> list[str]:
@@ -163,4 +167,15 @@ class Source:
             if not self._head or not self._head[-1].strip():
                 self._head.append(piece[-1])
         self._characters -= size
+        self.came = self._take_times(len(piece))
         return piece
+
+    def _take_times(self, lines: int) -> tuple[float, float]:
+        """Tell when the first and the last of so many lines came, which go."""
+        first = last = self._came[0][1]
+        while lines:
+            count, last = self._came.popleft()
+            if count > lines:
+                self._came.appendleft((count - lines, last))
+            lines -= min(count, lines)
+        return first, last

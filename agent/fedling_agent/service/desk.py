@@ -10,6 +10,7 @@ from fedling_agent.conditions.decision import Allowance
 from fedling_agent.conditions.gate import Gate
 from fedling_agent.conditions.table import paused
 from fedling_agent.data.recording import Changes
+from fedling_agent.data.times import Interval
 from fedling_agent.service import explaining, operations, report
 from fedling_agent.service.books import day_of
 from fedling_agent.service.control import Answer, Json, Peer, RequestFailed
@@ -19,6 +20,7 @@ from fedling_agent.service.service import Service
 from fedling_agent.session import events as ev
 from fedling_agent.store.inputs import Ingested
 from fedling_agent.store.plans import PlanRecord
+from fedling_agent.store.recordings import Labelled
 from fedling_agent.store.spells import Read
 from fedling_protocol.disk.errors import BadDatabase, BadInput, Busy, CannotWrite, Missing
 from fedling_protocol.exits import Exit
@@ -29,6 +31,7 @@ from fedling_protocol.wire.names import AGGREGATOR
 
 ENDING_S = 10.0  # for trainings that stand on what is forgotten
 ENDED_LOOK_S = 0.05
+OLDEST_MS = 366 * 86_400_000  # of lines that were read and wait
 
 EXITS = {
     BadInput: Exit.FAILED,
@@ -54,7 +57,7 @@ class Desk:
             "resume": self.resume,
             "ingest": self.ingest,
             "recordings": self.recordings,
-            "relabel": self.relabel,
+            "label": self.label,
             "forget": self.forget,
             "predict": self.predict,
             "windows": self.windows,
@@ -172,14 +175,15 @@ class Desk:
         if request.get("again") is True:
             self._read_again(ingest, lines, before, answer)
             return
-        now_ms, up_ms = int(service.clock.wall() * 1000), int(service.clock.now() * 1000)
+        now_ms, up_ms = self._times_ms()
+        ages_ms = _ages(request)
 
         def stored(done: Ingested) -> None:
             answer(operations.told(done))
             self._changed(done.changes)
 
         service.writer.do(
-            lambda: ingest.feed(service.store, lines, now_ms, up_ms, before),
+            lambda: ingest.feed(service.store, lines, now_ms, up_ms, before, ages_ms),
             stored,
             partial(self._refuse, answer),
         )
@@ -205,23 +209,27 @@ class Desk:
             lambda: operations.listing(store, stream, below), answer, partial(self._refuse, answer)
         )
 
-    def relabel(self, request: Json, _peer: Peer, answer: Answer) -> None:
-        """Give samples of a recording another label."""
-        store, first, last = (
-            self._service.store, _number(request, "first"), _number(request, "last"),
-        )  # fmt: skip
-        stream, name = _text(request, "stream") or "", _text(request, "recording") or ""
-        label = _text(request, "label") or ""
+    def label(self, request: Json, _peer: Peer, answer: Answer) -> None:
+        """Give samples of a recording, or of a time, another label."""
+        service, label = self._service, _text(request, "label") or ""
+        which = _which(request)
+        operations.find_stream(service.streams, which.stream)
+        now_ms, up_ms = self._times_ms()
 
-        def done(changes: Changes) -> None:
-            answer({})
-            self._changed(changes)
+        def done(labelled: Labelled) -> None:
+            answer(operations.told_of_labels(labelled))
+            self._changed(labelled.changes)
 
-        self._service.writer.do(
-            lambda: operations.relabel(store, stream, name, first, last, label),
+        service.writer.do(
+            lambda: operations.label(service.store, which, label, now_ms, up_ms),
             done,
             partial(self._refuse, answer),
         )
+
+    def _times_ms(self) -> tuple[int, int]:
+        """Tell Unix time, and the time since boot."""
+        clock = self._service.clock
+        return int(clock.wall() * 1000), int(clock.now() * 1000)
 
     def forget(self, request: Json, _peer: Peer, answer: Answer) -> None:
         """Erasing beats everything: what was trained on the recordings is given up first."""
@@ -350,6 +358,29 @@ def _number(request: Json, key: str) -> int | None:
     if value is None or (type(value) is int and 0 <= value < 2**63):
         return value
     raise RequestFailed(f"{key}: a number is needed, 0 or more", Exit.FAILED)
+
+
+def _ages(request: Json) -> operations.Ages:
+    """How long ago the first and the last line came; who does not say it sends them at once."""
+    ages = request.get("ages_ms", list(operations.NOW))
+    if isinstance(ages, list) and len(ages) == 2 and all(map(_is_age, ages)):
+        return ages[0], ages[1]
+    raise RequestFailed("ages_ms: two numbers are needed, of ms", Exit.FAILED)
+
+
+def _is_age(age: object) -> bool:
+    return type(age) is int and 0 <= age <= OLDEST_MS
+
+
+def _which(request: Json) -> operations.Which:
+    """The samples that a request means."""
+    begin_ms, end_ms = _number(request, "begin_ms"), _number(request, "end_ms")
+    if (begin_ms is None) is not (end_ms is None):
+        raise RequestFailed("begin_ms, end_ms: both are needed, or none", Exit.FAILED)
+    interval = None if begin_ms is None or end_ms is None else Interval(begin_ms, end_ms)
+    stream, recording = _text(request, "stream") or "", _text(request, "recording")
+    first, last = _number(request, "first"), _number(request, "last")
+    return operations.Which(stream, recording, first, last, interval)
 
 
 def _text(request: Json, key: str) -> str | None:

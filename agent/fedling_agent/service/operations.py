@@ -1,7 +1,7 @@
 """Ingest and predict, done by the running service or, without one, by the command itself."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 from fedling_agent.conditions.owner import LONGEST_REASON, LONGEST_S
 from fedling_agent.data.holes import Holes
@@ -15,11 +15,13 @@ from fedling_agent.data.streams import (
     Stream,
     read_window,
 )
+from fedling_agent.data.times import Interval, Times
 from fedling_agent.service.control import Json
 from fedling_agent.service.predict import Predictor
 from fedling_agent.store.inputs import Ingested, Input, Mode
 from fedling_agent.store.models import StoredModel
 from fedling_agent.store.plans import PlanRecord
+from fedling_agent.store.recordings import Labelled
 from fedling_agent.store.store import Store
 from fedling_protocol.disk.errors import BadInput, Missing
 from fedling_protocol.runtime.slices import Slices, finish
@@ -28,6 +30,8 @@ from fedling_protocol.wire.limits import MAX_LABEL_BYTES
 
 Streams = dict[str, Stream]
 
+Ages = tuple[int, int]
+NOW: Ages = (0, 0)
 LONGEST_ID = 64  # characters of an input's id: the last ones are kept
 
 
@@ -71,18 +75,21 @@ class Ingest:
         now_ms: int,
         up_ms: int = 0,
         before: int | None = None,
+        ages_ms: Ages = NOW,
     ) -> Ingested:
         """What became of these rows. now_ms: Unix time; up_ms: since boot.
 
         before: how many lines of the input came before these, by default those that came here.
+        ages_ms: how long ago the first and the last line came.
         Raises BadInput, CannotWrite: then none of them is kept. It parses, writes and waits for
         the disk: beside the loop, one call after another.
         """
         before = self._parser.row if before is None else before
         rows = self._rows(lines, before)
         return store.recordings.ingest(
-            self._stream, rows, now_ms, up_ms=up_ms, given=self._input, before=before
-        )
+            self._stream, rows, now_ms, up_ms=up_ms, given=self._input, before=before,
+            came=Times(now_ms - ages_ms[0], now_ms - ages_ms[1]),
+        )  # fmt: skip
 
     def again(self, lines: Iterable[str], before: int) -> None:
         """Read lines that were stored already, by somebody who is gone. Raises BadInput."""
@@ -128,14 +135,52 @@ def listing(store: Store, stream: str | None, below: int | None) -> Json:
     return {"recordings": [asdict(one) for one in store.recordings.listing(stream, below)]}
 
 
-def relabel(
-    store: Store, stream: str, recording: str, first: int | None, last: int | None, label: str
-) -> Changes:
+@dataclass(frozen=True, slots=True)
+class Which:
+    """The samples that get a label: of a recording, of a time, or of both."""
+
+    stream: str
+    recording: str | None = None
+    first: int | None = None  # samples of the recording
+    last: int | None = None
+    interval: Interval | None = None
+
+    def check(self) -> None:
+        """Raise BadInput unless it says which."""
+        numbers = self.first is not None or self.last is not None
+        if self.recording is None and (numbers or self.interval is None):
+            raise BadInput("which samples? Name a recording, or a time")
+        if self.interval is None:
+            return
+        if numbers:
+            raise BadInput("samples are told by their numbers or by a time, not by both")
+        if self.interval.begin_ms >= self.interval.end_ms:
+            raise BadInput("the time ends before it begins")
+
+
+def label(store: Store, which: Which, label: str, now_ms: int, up_ms: int) -> Labelled:
     """Give samples another label, or none (empty). Raises Missing, BadInput, CannotWrite."""
+    which.check()
     label = tidy(label)
     if not label.isprintable() or len(label.encode()) > MAX_LABEL_BYTES:
         raise BadInput(f"label {label!r}: allowed: {MAX_LABEL_BYTES} bytes of printable text")
-    return store.recordings.relabel(stream, tidy(recording), first, last, label or None)
+    recording = None if which.recording is None else tidy(which.recording)
+    if which.interval is not None:
+        return store.recordings.label_time(
+            which.stream, which.interval, label or None, recording, now_ms=now_ms, up_ms=up_ms
+        )
+    assert recording is not None
+    return store.recordings.relabel(which.stream, recording, which.first, which.last, label or None)
+
+
+def told_of_labels(labelled: Labelled) -> Json:
+    """Say what a label has changed, as it is answered."""
+    return {
+        "samples": labelled.samples,
+        "recordings": len(labelled.changes.relabelled),
+        "to_come": labelled.to_come,
+        "newest_ms": labelled.newest_ms,
+    }
 
 
 def rounds_on(store: Store, stream: str, names: Sequence[str] | None) -> list[PlanRecord]:

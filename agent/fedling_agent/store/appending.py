@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from fedling_agent.data.recording import Changes
 from fedling_agent.data.streams import MAX_NAME, Hole, HoleKind, Row, RowError, Stream
+from fedling_agent.data.times import Coming, Times
 from fedling_agent.store import costs
 from fedling_agent.store.inputs import MAX_ERRORS, Course, Ingested, Input, Mode
 from fedling_agent.store.new_recordings import NewRecordings
@@ -43,34 +44,55 @@ class Piece(NamedTuple):
     hole: Hole | None  # before the first
     counts: "array[int]"
     labels: list[str | None]
+    times: Times
 
     def parts(self, rows: int) -> Iterator["Piece"]:
         """Part it, so that each part has no more rows."""
         piece = self
         while len(piece.labels) > rows:
             counts = piece.counts[: rows * len(piece.counts) // len(piece.labels)]
-            yield piece._replace(counts=counts, labels=piece.labels[:rows])
+            times = piece.times.part(0, rows, len(piece.labels))
+            yield piece._replace(counts=counts, labels=piece.labels[:rows], times=times)
             piece = piece.after(rows)
         yield piece
 
     def after(self, rows: int) -> "Piece":
         """What is left behind the first rows."""
         counts = self.counts[rows * len(self.counts) // len(self.labels) :]
-        return self._replace(hole=None, counts=counts, labels=self.labels[rows:])
+        count = len(self.labels)
+        times = self.times.part(rows, count, count) if rows < count else self.times
+        return self._replace(hole=None, counts=counts, labels=self.labels[rows:], times=times)
 
 
-def group(rows: Iterable[Row | RowError], done: Ingested) -> list[Piece]:
+def group(rows: Iterable[Row | RowError], done: Ingested, coming: Coming) -> list[Piece]:
     """Put rows together; those that are wrong are counted in `done`."""
     pieces: list[Piece] = []
+    first = last = None
+    counts, labels = array("h"), list[str | None]()
     for row in rows:
         if isinstance(row, RowError):
             done.refuse(row, 1)
-            continue
-        if not pieces or pieces[-1].recording != row.recording or row.hole is not None:
-            pieces.append(Piece(row.recording, row.row, row.time_us, row.hole, array("h"), []))
-        pieces[-1].counts.extend(row.counts)
-        pieces[-1].labels.append(row.label)
+        elif first is not None and row.recording == first.recording and row.hole is None:
+            counts.extend(row.counts)
+            labels.append(row.label)
+            last = row
+        else:
+            if first is not None:
+                pieces.append(_piece(first, last, counts, labels, coming))
+            first, last = row, None
+            counts, labels = array("h", row.counts), [row.label]
+    if first is not None:
+        pieces.append(_piece(first, last, counts, labels, coming))
     return pieces
+
+
+def _piece(
+    first: Row, last: Row | None, counts: "array[int]", labels: list[str | None], coming: Coming
+) -> Piece:
+    """last: None: the first is the only one"""
+    first_ms = coming.of(first)
+    times = Times(first_ms, first_ms if last is None else coming.of(last))
+    return Piece(first.recording, first.row, first.time_us, first.hole, counts, labels, times)
 
 
 class Appender:
@@ -111,14 +133,22 @@ class Appender:
         self._here |= _known(self._connection, self._stream.name, pieces)
         rows = max(LEAST_ROWS, self._most // PARTS // self._width)
         for piece in pieces:
-            for part in piece.parts(rows):
-                self._take(part)
+            if len(piece.labels) <= rows:
+                self._take(piece)
+            else:
+                for part in piece.parts(rows):
+                    self._take(part)
 
     def _take(self, piece: Piece) -> None:
         """Store a piece, or what of it is not here yet, or say why not."""
-        course = self.courses.get(piece.recording) or self._given.course(piece.recording)
-        self.courses[piece.recording] = course
-        recording = self._find(piece.recording)
+        name = piece.recording
+        course = self.courses.get(name)
+        if course is None:
+            course = self.courses[name] = self._given.course(name)
+        if name not in self._here and not course.refused:
+            self._begin(course, piece)
+            return
+        recording = self._find(name)
         if recording is not None and course.end != recording.samples:  # others wrote to it
             if self._given.mode is Mode.NEW:
                 piece = self._unseen(recording, course, piece)
@@ -129,11 +159,11 @@ class Appender:
             return
         if course.refused:
             self._done.refuse(RowError(piece.row, course.refused), rows)
-        elif not self._make_room(self._size(recording, piece), recording):
-            self._refuse_full(piece)
+            course.place += rows
+        elif recording is None:
+            self._begin(course, piece)
         else:
             self._append(recording, course, piece)
-        course.place += rows
 
     def evict_old(self, age_ms: int) -> None:
         """Evict what nothing was added to for longer, unless a plan stands on it."""
@@ -208,22 +238,31 @@ class Appender:
 
     # --- what is new -----------------------------------------------------------------------------
 
-    def _append(self, recording: OpenRecording | None, course: Course, piece: Piece) -> None:
-        if recording is None:
-            key, course.end = self._begin(piece), len(piece.labels)
-        else:
+    def _append(self, recording: OpenRecording, course: Course, piece: Piece) -> None:
+        if self._make_room(self._size(piece), recording):
             hole = self._hole(recording, course, piece)
-            recording.append(piece.counts.tobytes(), piece.labels, hole=hole)
+            recording.append(piece.counts.tobytes(), piece.labels, piece.times, hole=hole)
             recording.close(self._lived_ms)
-            key, course.end = recording.key, recording.samples
-        self._done.stored += len(piece.labels)
-        self._grown[key] = None
+            course.end = recording.samples
+            self._done.stored += len(piece.labels)
+            self._grown[recording.key] = None
+        else:
+            self._refuse_full(piece)
+        course.place += len(piece.labels)
 
-    def _begin(self, piece: Piece) -> int:
-        start_ms = self._now_ms if piece.time_us is None else piece.time_us // 1000
-        self._here.add(piece.recording)
-        data = piece.counts.tobytes()
-        return self._new.add(piece.recording, start_ms, self._lived_ms, data, piece.labels)
+    def _begin(self, course: Course, piece: Piece) -> None:
+        """Begin a recording: a table of short ones has no more than this for each row."""
+        name, rows, data = piece.recording, len(piece.labels), piece.counts.tobytes()
+        if self._make_room(costs.RECORDING + len(name) + self._size(piece), None):
+            start_ms = self._now_ms if piece.time_us is None else piece.time_us // 1000
+            self._here.add(name)
+            key = self._new.add(name, start_ms, self._lived_ms, data, piece.labels, piece.times)
+            course.end = rows
+            self._done.stored += rows
+            self._grown[key] = None
+        else:
+            self._refuse_full(piece)
+        course.place += rows
 
     def _hole(self, recording: OpenRecording, course: Course, piece: Piece) -> bool:
         """Whether the piece does not follow on from what is stored; counted and told."""
@@ -246,17 +285,11 @@ class Appender:
 
     # --- room ------------------------------------------------------------------------------------
 
-    def _size(self, recording: OpenRecording | None, piece: Piece) -> int:
-        """How much a piece takes, at most."""
-        labels = piece.labels
-        chunks = 1 + len(labels) * self._width // CHUNK_BYTES
-        return (
-            len(labels) * self._width
-            + _spans_size(labels)
-            + chunks * costs.CHUNK
-            + costs.STRETCH
-            + (costs.RECORDING + len(piece.recording) if recording is None else 0)
-        )
+    def _size(self, piece: Piece) -> int:
+        """How much the samples of a piece take, at most."""
+        size = len(piece.labels) * self._width
+        chunks = 1 + size // CHUNK_BYTES
+        return size + _spans_size(piece.labels) + chunks * costs.CHUNK + costs.STRETCH
 
     def _refuse_full(self, piece: Piece) -> None:
         rows = len(piece.labels)
@@ -326,6 +359,8 @@ def _known(connection: sqlite3.Connection, stream: str, pieces: Sequence[Piece])
 
 
 def _spans_size(labels: list[str | None]) -> int:
+    if labels.count(labels[0]) == len(labels):  # most pieces have one label
+        return 0 if labels[0] is None else costs.SPAN + len(labels[0])
     size, before = 0, None
     for label in labels:
         if label is not None and label != before:

@@ -28,7 +28,7 @@ BESIDE = ("", "-wal", "-shm")  # a database and what SQLite keeps beside it
 SAVED = (
     *("streams", "recordings", "chunks", "spans", "stretches", "lived", "inputs", "marks"),
     *("seen", "in_force", "endings", "certificates", "counters", "traffic", "sent", "used"),
-    *("roots", "latest", "pause", "spells"),
+    *("roots", "latest", "pause", "spells", "awaited"),
 )
 PARTS = ("chunks", "spans", "stretches")
 
@@ -46,11 +46,7 @@ DELETE FROM recordings WHERE
 
 # What is kept of totals, from the rows themselves; `labels` must be empty before.
 COUNT_ANEW = (
-    f"""UPDATE recordings SET bytes = {costs.RECORDING} + length(id)
-    + (SELECT coalesce(sum({costs.CHUNK} + length(data)), 0) FROM chunks WHERE recording = key)
-    + {costs.STRETCH} * (SELECT count(*) FROM stretches WHERE recording = key)
-    + (SELECT coalesce(sum({costs.SPAN} + length(label)), 0) FROM spans WHERE recording = key)
-    """,  # noqa: S608 (constants)
+    costs.BYTES_ANEW,
     """INSERT INTO labels SELECT r.stream, s.label, sum(s.last - s.first + 1)
     FROM spans s JOIN recordings r ON r.key = s.recording GROUP BY r.stream, s.label""",
     """UPDATE streams SET
@@ -136,7 +132,7 @@ def _copy(old: sqlite3.Connection, table: str, into: Database, alive: Callable[[
     except sqlite3.Error:
         return
     with into.transaction("what was saved") as connection:
-        if columns != _columns(connection, table):
+        if not columns or not set(columns) <= set(_columns(connection, table)):
             return
         connection.execute("PRAGMA defer_foreign_keys = ON")
         names, marks = ", ".join(columns), ", ".join("?" * len(columns))

@@ -148,6 +148,7 @@ TABLES = Tables(
         migrations.LEARNED,
         migrations.OWNER,
         migrations.PERSONAL,
+        migrations.TIMES,
     ),
     converter="fedling-agent run",
     mender="`fedling-agent run` puts it aside and begins anew",

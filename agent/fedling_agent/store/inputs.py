@@ -6,10 +6,11 @@ service was gone. That is on disk, so that who repeats it stores nothing twice.
 
 import json
 import sqlite3
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from itertools import islice
 
 from fedling_agent.data.holes import MOST_RECORDINGS
 from fedling_agent.data.recording import Changes
@@ -43,7 +44,7 @@ class Input:
     def __init__(self, mode: Mode = Mode.APPEND, id: str = "") -> None:
         self.mode = mode
         self.id = id
-        self._courses: dict[str, Course] = {}
+        self._courses: OrderedDict[str, Course] = OrderedDict()
 
     def course(self, recording: str) -> Course:
         """A copy, to be given back to keep() when it is committed."""
@@ -61,11 +62,12 @@ class Input:
 
     def keep(self, courses: dict[str, Course]) -> None:
         """Remember what was committed, of the recordings that were last written to."""
-        for recording, course in courses.items():
+        last = islice(courses.items(), max(0, len(courses) - MOST_RECORDINGS), None)
+        for recording, course in last:
             self._courses.pop(recording, None)
             self._courses[recording] = course
         while len(self._courses) > MOST_RECORDINGS:
-            del self._courses[next(iter(self._courses))]
+            self._courses.popitem(last=False)
 
 
 @dataclass(slots=True)

@@ -116,6 +116,23 @@ CREATE TABLE spells (            -- what held of training from when on
 );
 """
 
+TIMES = f"""
+ALTER TABLE chunks ADD COLUMN began_ms INTEGER;  -- when the first sample was taken: Unix time
+ALTER TABLE chunks ADD COLUMN ended_ms INTEGER;  -- and the last one. NULL: nobody knows
+CREATE TABLE awaited (           -- labels of samples that are still to come
+    number INTEGER PRIMARY KEY,
+    stream TEXT NOT NULL,
+    recording TEXT,              -- NULL: whichever
+    begin_ms INTEGER NOT NULL,   -- when they were taken: Unix time
+    end_ms INTEGER NOT NULL,     -- left out
+    label TEXT,                  -- NULL: none
+    until_ms INTEGER NOT NULL    -- is waited for them: of the time that was lived
+);
+{costs.BYTES_ANEW};
+UPDATE streams SET
+    bytes = (SELECT coalesce(sum(bytes), 0) FROM recordings WHERE stream = name);
+"""  # noqa: S608 (constants)
+
 
 def to_2(connection: sqlite3.Connection) -> None:
     """A model's description is its task's, not a Rest message; two indexes for large stores."""

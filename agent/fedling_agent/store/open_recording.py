@@ -4,11 +4,12 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 
 from fedling_agent.data.recording import Span
+from fedling_agent.data.times import Interval, Times
 from fedling_agent.store import costs
 from fedling_agent.store.tally import Tally
 from fedling_protocol.disk.database import Fields, one
 
-GROWING_BYTES = 4096  # a smaller last chunk grows: rows that come one by one make no tiny chunks
+GROWING_BYTES = 4096  # a smaller last chunk grows by rows that come one by one, and evenly
 CHUNK_BYTES = 65_536
 
 _COLUMNS = "key, stream, id, first, samples, bytes, revision"
@@ -83,6 +84,24 @@ class OpenRecording:
             found[begin:end] = [span.label] * (end - begin)
         return found
 
+    def taken(self, interval: Interval) -> list[tuple[int, int]]:
+        """Find the samples that were taken within an interval: first and last of each run."""
+        sql = """SELECT first, began_ms, ended_ms FROM chunks WHERE recording = ? ORDER BY first"""
+        rows = self._connection.execute(sql, (self.key,)).fetchall()
+        ends = [row[0] for row in rows[1:]] + [self.samples]
+        found: list[tuple[int, int]] = []
+        for (first, began_ms, ended_ms), end in zip(rows, ends, strict=True):
+            if began_ms is None:  # from before times were kept
+                continue
+            places = Times(began_ms, ended_ms).within(interval, end - first)
+            if not places:
+                continue
+            begin, last = first + places.start, first + places.stop - 1
+            if found and found[-1][1] == begin - 1:
+                begin = found.pop()[0]
+            found.append((begin, last))
+        return found
+
     def _spans(self, first: int, last: int) -> list[Span]:
         """List the spans that cover a sample of first..last."""
         sql = """SELECT first, last, label, revision FROM spans WHERE recording = ?1
@@ -93,33 +112,36 @@ class OpenRecording:
 
     # --- growing ---------------------------------------------------------------------------------
 
-    def append(self, data: bytes, labels: Sequence[str | None], *, hole: bool) -> None:
+    def append(
+        self, data: bytes, labels: Sequence[str | None], times: Times, *, hole: bool
+    ) -> None:
         """Append samples. hole: the first one does not follow on from what is here."""
         width = len(data) // len(labels)
-        self._append_chunks(data, width)
+        self._append_chunks(data, width, times)
         self._append_stretch(len(labels), hole)
         for span in label_spans(labels, self.samples):
             self._append_span(span, grows=not (hole and span.first == self.samples))
         self.samples += len(labels)
 
-    def _append_chunks(self, data: bytes, width: int) -> None:
-        sql = (
-            "SELECT first, length(data) FROM chunks WHERE recording = ? ORDER BY first DESC LIMIT 1"
-        )
+    def _append_chunks(self, data: bytes, width: int, times: Times) -> None:
+        sql = """SELECT first, length(data), began_ms, ended_ms FROM chunks WHERE recording = ?
+                 ORDER BY first DESC LIMIT 1"""
         row = one(self._connection, sql, (self.key,))
         self.bytes += len(data)
         if row is not None:
-            first, length = row
-            if length + len(data) <= GROWING_BYTES:
-                sql = """UPDATE chunks SET data = CAST(data || ? AS BLOB)
+            first, length, began_ms, ended_ms = row
+            taken = None if began_ms is None else Times(began_ms, ended_ms)
+            evenly = taken is not None and taken.goes_on(length // width, times.first_ms)
+            if evenly and length + len(data) <= GROWING_BYTES:
+                sql = """UPDATE chunks SET data = CAST(data || ? AS BLOB), ended_ms = ?
                          WHERE recording = ? AND first = ?"""
-                self._connection.execute(sql, (data, self.key, first))
+                self._connection.execute(sql, (data, times.last_ms, self.key, first))
                 return
-        step = CHUNK_BYTES // width * width
-        for at in range(0, len(data), step):
+        for first, part, taken in chunks_of(data, width, times):
             self._connection.execute(
-                "INSERT INTO chunks (recording, first, data) VALUES (?, ?, ?)",
-                (self.key, self.samples + at // width, data[at : at + step]),
+                "INSERT INTO chunks (recording, first, data, began_ms, ended_ms)"
+                " VALUES (?, ?, ?, ?, ?)",
+                (self.key, self.samples + first, part, *taken),
             )
             self.bytes += costs.CHUNK
 
@@ -150,9 +172,13 @@ class OpenRecording:
 
     # --- labels ----------------------------------------------------------------------------------
 
-    def relabel(self, first: int, last: int, label: str | None) -> None:
-        """Samples first..last have this label, or none; the revision grows."""
+    def relabel(self, parts: Sequence[tuple[int, int]], label: str | None) -> None:
+        """Samples first..last of each part have this label, or none; the revision grows."""
         self.revision += 1
+        for first, last in parts:
+            self._relabel(first, last, label)
+
+    def _relabel(self, first: int, last: int, label: str | None) -> None:
         self._cut_out(first, last)
         if label is not None:
             sql = """SELECT max(first, ?2), min(last, ?3) FROM stretches WHERE recording = ?1
@@ -229,6 +255,14 @@ def label_spans(labels: Sequence[str | None], offset: int) -> Iterator[Span]:
             if label is not None:
                 yield Span(offset + first, offset + at - 1, label, 0)
             first = at
+
+
+def chunks_of(data: bytes, width: int, times: Times) -> Iterator[tuple[int, bytes, Times]]:
+    """Cut samples of so many bytes into chunks: the first sample of each, and its times."""
+    samples, step = len(data) // width, CHUNK_BYTES // width
+    for first in range(0, samples, step):
+        part = data[first * width : (first + step) * width]
+        yield first, part, times.part(first, min(first + step, samples), samples)
 
 
 SAMPLES = """SELECT first, data FROM chunks WHERE recording = ?1 AND first < ?3 AND first >=

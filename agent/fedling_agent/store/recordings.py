@@ -8,9 +8,11 @@ from typing import NamedTuple
 
 from fedling_agent.data.recording import Changes, Recording, Span, Stretch
 from fedling_agent.data.streams import Row, RowError, Stream
-from fedling_agent.store import costs
+from fedling_agent.data.times import Coming, Interval, Times
+from fedling_agent.store import awaited, costs
 from fedling_agent.store.appending import Appender, group
-from fedling_agent.store.inputs import Ingested, Input, recall, remember
+from fedling_agent.store.awaited import Awaited
+from fedling_agent.store.inputs import Ingested, Input, Mode, recall, remember
 from fedling_agent.store.lived import live
 from fedling_agent.store.open_recording import SAMPLES, OpenRecording, cut
 from fedling_agent.store.tally import Tally
@@ -65,6 +67,15 @@ class Listed:
     in_training: bool
 
 
+class Labelled(NamedTuple):
+    """What a label that was given to a time has changed."""
+
+    changes: Changes
+    samples: int  # that have it now
+    to_come: bool = False  # whether those that come later get it, too
+    newest_ms: int | None = None  # when the newest of its stream was taken, where none has it
+
+
 class Recordings:
     """One table of recordings, shared by all streams of a device."""
 
@@ -81,10 +92,12 @@ class Recordings:
         up_ms: int = 0,
         given: Input | None = None,
         before: int = 0,
+        came: Times | None = None,
     ) -> Ingested:
         """Store the good rows and evict, in one transaction.
 
         up_ms: since boot; age is counted in what passes of it, whatever the clock says.
+        came: when the first and the last of these lines came; by default now.
         given: the input that these rows go on with, by default a new one. before: its lines before
         these; the same request again is answered as it was, and stores nothing.
         Memory: the rows of this call; feed it some thousand at a time.
@@ -103,7 +116,10 @@ class Recordings:
             appender = Appender(
                 connection, stream, given, done, self.bounds.bytes, now_ms, lived_ms
             )
-            appender.take(group(rows, done))
+            coming = _coming(rows, came or Times(now_ms, now_ms))
+            if given.mode is Mode.APPEND:  # a file has its labels
+                rows = _labelled(rows, coming, awaited.of(connection, stream.name, lived_ms))
+            appender.take(group(rows, done, coming))
             if self.bounds.age_days > 0:
                 appender.evict_old(int(self.bounds.age_days * DAY_MS))
             appender.finish()
@@ -118,7 +134,7 @@ class Recordings:
         first: int | None,
         last: int | None,
         label: str | None,
-    ) -> Changes:
+    ) -> Labelled:
         """Change or remove (None) the label of samples first..last; raises the revision.
 
         first, last: None: from the oldest, to the newest.
@@ -133,10 +149,45 @@ class Recordings:
                 raise BadInput(
                     f"{recording}: samples {first}..{last} of {found.first}..{found.samples - 1}"
                 )
-            found.relabel(first, last, label)
+            found.relabel([(first, last)], label)
             found.close()
             tally.write(connection)
-        return Changes(stream, relabelled=(found.key,))
+        return Labelled(Changes(stream, relabelled=(found.key,)), last - first + 1)
+
+    def label_time(
+        self,
+        stream: str,
+        interval: Interval,
+        label: str | None,
+        recording: str | None = None,
+        *,
+        now_ms: int,
+        up_ms: int,
+    ) -> Labelled:
+        """Change or remove (None) the label of samples that were taken within an interval.
+
+        Those that are still to come get it when they come: of a time that is just over, or not
+        yet. recording: only this one. Raises Missing (no such recording), BadInput (so many times
+        wait already that one more is too many).
+        """
+        tally, keys, samples = Tally(), [], 0
+        with self._database.transaction("labels") as connection:
+            for found in _taken(connection, tally, stream, recording, interval):
+                parts = found.taken(interval)
+                if parts:
+                    found.relabel(parts, label)
+                    found.close()
+                    keys.append(found.key)
+                    samples += sum(last - first + 1 for first, last in parts)
+            tally.write(connection)
+            lived_ms = live(connection, up_ms)
+            until_ms = lived_ms + interval.end_ms - now_ms + awaited.WAIT_MS
+            if until_ms > lived_ms:
+                wanted = Awaited(interval, label, recording)
+                awaited.put(connection, stream, wanted, until_ms, lived_ms)
+            newest_ms = None if samples else _newest_ms(connection, stream)
+        changes = Changes(stream, relabelled=tuple(keys))
+        return Labelled(changes, samples, until_ms > lived_ms, newest_ms)
 
     def forget(self, stream: str, names: Sequence[str] | None = None) -> Changes:
         """Remove recordings for good, by default all of a stream.
@@ -250,6 +301,52 @@ def _find(connection: sqlite3.Connection, tally: Tally, stream: str, name: str) 
     if found is None:
         raise Missing(f"stream {stream} has no recording {name}")
     return found
+
+
+def _taken(
+    connection: sqlite3.Connection,
+    tally: Tally,
+    stream: str,
+    recording: str | None,
+    interval: Interval,
+) -> list[OpenRecording]:
+    """Open the recordings of an interval; or one, whenever it was taken. Raises Missing."""
+    if recording is not None:
+        return [_find(connection, tally, stream, recording)]
+    sql = """SELECT DISTINCT c.recording FROM recordings AS r JOIN chunks AS c
+             ON c.recording = r.key WHERE r.stream = ? AND max(c.began_ms, c.ended_ms) >= ?
+             AND min(c.began_ms, c.ended_ms) < ?"""
+    rows = connection.execute(sql, (stream, *interval)).fetchall()
+    return [OpenRecording.by_key(connection, tally, key) for (key,) in rows]
+
+
+def _newest_ms(connection: sqlite3.Connection, stream: str) -> int | None:
+    """Tell when the last sample was taken of the recording that grew last."""
+    sql = """SELECT ended_ms FROM chunks WHERE recording = (SELECT key FROM recordings
+             WHERE stream = ? ORDER BY grown_ms DESC, key DESC LIMIT 1) ORDER BY first DESC"""
+    row = one(connection, sql, (stream,))
+    return None if row is None else row[0]
+
+
+def _coming(rows: Sequence[Row | RowError], came: Times) -> Coming:
+    """Tell when the lines came of which these rows are."""
+    if not rows:
+        return Coming(came, 0, 0)
+    return Coming(came, rows[0].row, rows[-1].row - rows[0].row + 1)
+
+
+def _labelled(
+    rows: list[Row | RowError], coming: Coming, waiting: Sequence[Awaited]
+) -> list[Row | RowError]:
+    """Give rows the labels that wait for them."""
+    if not waiting:
+        return rows
+    return [
+        row
+        if isinstance(row, RowError)
+        else row._replace(label=awaited.label_of(waiting, row.recording, coming.of(row), row.label))
+        for row in rows
+    ]
 
 
 def _declare(connection: sqlite3.Connection, stream: Stream) -> None:

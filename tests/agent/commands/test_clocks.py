@@ -46,7 +46,7 @@ def ingest(agent: Agent, name: str) -> int:
     "words",
     [
         ("status",), ("check",), ("conditions",), ("sent",), ("replay",), ("init",),
-        ("recordings", "list"), ("recordings", "relabel", "wrist", "a", "walk"),
+        ("recordings", "list"), ("label", "wrist", "walk", "--past", "60s"),
         ("predict", "/dev/null"),
     ],
     ids=" ".join,

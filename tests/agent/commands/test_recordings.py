@@ -1,4 +1,4 @@
-"""`fedling-agent recordings`: listed, relabelled, forgotten, with a service and without."""
+"""`fedling-agent recordings`: listed, labelled, forgotten, with a service and without."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +11,7 @@ from fedling_protocol.exits import Exit
 from tests.support.agent import Agent, rows
 
 NOWHERE = 1  # a port that nobody listens on
+R0 = ("--recording", "r0")
 
 
 @pytest.fixture(params=[True, False], ids=["service", "alone"])
@@ -55,10 +56,10 @@ def test_list_of_many_is_read_in_pages(agent: Agent) -> None:
     assert len({r["recording"] for r in found}) == 3 * module.LISTED + 3
 
 
-def test_relabel_all_or_some(agent: Agent) -> None:
-    agent.run("recordings", "relabel", "wrist", "r0", "walk")
-    agent.run("recordings", "relabel", "wrist", "r1", "cafe\u0301 ", "--first", "15")
-    agent.run("recordings", "relabel", "wrist", "r2", "", "--last", "4")
+def test_label_all_or_some(agent: Agent) -> None:
+    agent.run("label", "wrist", "walk", "--recording", "r0")
+    agent.run("label", "wrist", "cafe\u0301 ", "--recording", "r1", "--first", "15")
+    agent.run("label", "wrist", "", "--recording", "r2", "--last", "4")
     found = listed(agent)
     assert found["r0"]["labels"] == {"walk": 20}
     assert found["r1"]["labels"] == {"label 1": 15, "caf\u00e9": 5}
@@ -70,20 +71,28 @@ def test_relabel_all_or_some(agent: Agent) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
-        (("relabel", "wrist", "r9", "walk"), Exit.NOT_FOUND, "no recording r9"),
-        (("relabel", "ankle", "r0", "walk"), Exit.NOT_FOUND, "no recording r0"),
-        (("relabel", "wrist", "r0", "walk", "--last", "20"), Exit.FAILED, "0..20 of 0..19"),
-        (("relabel", "wrist", "r0", "w" * 65), Exit.FAILED, "64 bytes of printable text"),
-        (("forget", "wrist", "r0", "r9"), Exit.NOT_FOUND, "no recording r9"),
-        (("forget", "wrist"), Exit.FAILED, "--all"),
-        (("forget", "wrist", "r0", "--all"), Exit.FAILED, "--all"),
+        (("label", "wrist", "walk", "--recording", "r9"), Exit.NOT_FOUND, "no recording r9"),
+        (("label", "ankle", "walk", *R0), Exit.NOT_FOUND, 'no stream "ankle"'),
+        (
+            ("label", "wrist", "w", *R0, "--last", "20"),
+            Exit.FAILED,
+            "0..20 of 0..19",
+        ),
+        (
+            ("label", "wrist", "w" * 65, *R0),
+            Exit.FAILED,
+            "64 bytes of printable text",
+        ),
+        (("recordings", "forget", "wrist", "r0", "r9"), Exit.NOT_FOUND, "no recording r9"),
+        (("recordings", "forget", "wrist"), Exit.FAILED, "--all"),
+        (("recordings", "forget", "wrist", "r0", "--all"), Exit.FAILED, "--all"),
     ],
 )
 def test_what_cannot_be_done_is_said_and_changes_nothing(
     agent: Agent, words: tuple[str, ...], code: Exit, says: str
 ) -> None:
     before = listed(agent)
-    assert says in agent.run("recordings", *words, code=code).stderr
+    assert says in agent.run(*words, code=code).stderr
     assert listed(agent) == before
 
 

@@ -255,10 +255,10 @@ def test_new_labels_and_forgotten_recordings_are_counted_anew(counter: Counter) 
     device.settle()
     assert device.runner.session.enough
     for name in ("r0", "r1", "r2", "r3"):
-        counter.ask(do="relabel", stream="wrist", recording=name, label="other")
+        counter.ask(do="label", stream="wrist", recording=name, label="other")
     device.settle()
     assert not device.runner.session.enough
-    counter.ask(do="relabel", stream="wrist", recording="r1", label="up", first=0, last=50)
+    counter.ask(do="label", stream="wrist", recording="r1", label="up", first=0, last=50)
     device.settle()
     assert device.runner.session.enough
     streams = counter.ask(do="status")["streams"]
@@ -270,13 +270,22 @@ def test_new_labels_and_forgotten_recordings_are_counted_anew(counter: Counter) 
 @pytest.mark.parametrize(
     "request_",
     [
-        {"do": "relabel", "stream": 5},
-        {"do": "relabel", "stream": "wrist", "first": -1},
-        {"do": "relabel", "stream": "wrist", "first": True},
+        {"do": "label", "stream": 5},
+        {"do": "label", "stream": "wrist", "first": -1},
+        {"do": "label", "stream": "wrist", "first": True},
+        {"do": "label", "stream": "wrist", "label": "up"},
+        {"do": "label", "stream": "wrist", "label": "up", "begin_ms": 5},
+        {"do": "label", "stream": "wrist", "label": "up", "begin_ms": 5, "end_ms": 5},
+        {"do": "label", "stream": "ankle", "label": "up", "begin_ms": 5, "end_ms": 6},
+        {"do": "label", "stream": "wrist", "label": "u" * 65, "begin_ms": 5, "end_ms": 6},
         {"do": "recordings", "below": 2**63},
         {"do": "forget", "stream": "wrist", "recordings": "r0"},
         {"do": "ingest", "stream": "wrist", "form": "csv", "lines": [], "before": "x"},
         {"do": "ingest", "stream": "wrist", "form": "csv", "lines": [], "mode": "x"},
+        {"do": "ingest", "stream": "wrist", "form": "csv", "lines": [], "ages_ms": 5},
+        {"do": "ingest", "stream": "wrist", "form": "csv", "lines": [], "ages_ms": [5]},
+        {"do": "ingest", "stream": "wrist", "form": "csv", "lines": [], "ages_ms": [5, -1]},
+        {"do": "ingest", "stream": "wrist", "form": "csv", "lines": [], "ages_ms": [2**62, 1]},
         {"do": "ingest", "stream": "wrist", "form": "csv", "lines": [], "input": "x" * 65},
     ],
 )

@@ -80,7 +80,7 @@ def test_examples_that_are_labelled_anew_are_new(device: HandService) -> None:
     take_part(device, 1, Verdict.ACCEPTED)
     plan = device.offer(2, model=make_model(2), training=WANTS_NEW)
     assert not joins(device, plan)
-    changes = device.store.recordings.relabel("wrist", "r0", None, None, "up")
+    changes = device.store.recordings.relabel("wrist", "r0", None, None, "up").changes
     device.service.runners.examples_changed(changes)
     device.clock.settle()
     assert joins(device, plan)

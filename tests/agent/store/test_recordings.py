@@ -380,11 +380,11 @@ def test_totals_are_what_is_stored(steps: list[tuple[str, str, object]], most: i
 
 
 def test_changes_name_what_a_write_has_touched(tmp_path: Path) -> None:
-    recordings = Store(tmp_path, Bounds(bytes=room(2, 24))).recordings
+    recordings = Store(tmp_path, Bounds(bytes=room(2, 28))).recordings
     done = recordings.ingest(STREAM, [row("a", 1), row("b", 1), row("a", 2)], 5)
     keys = {r.id: r.key for r in recordings.newest("wrist")}
     assert done.changes == Changes("wrist", 3, (keys["a"], keys["b"]))
-    changes = recordings.relabel("wrist", "b", 0, 0, "up")
+    changes = recordings.relabel("wrist", "b", 0, 0, "up").changes
     assert changes == Changes("wrist", relabelled=(keys["b"],))
     changes = recordings.ingest(STREAM, rows("b", 60), 5).changes
     evicted, trimmed = (keys["a"],), (keys["b"],)

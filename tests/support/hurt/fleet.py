@@ -36,7 +36,7 @@ REQUESTS: tuple[Json, ...] = (
     {"do": "windows", "task": TASKS[0]},
     {"do": "predict", "task": TASKS[0], "form": "csv", "lines": ["x\n", "0.5\n"]},
     {
-        "do": "relabel",
+        "do": "label",
         "stream": "wrist",
         "recording": "r",
         "label": LABELS[0],

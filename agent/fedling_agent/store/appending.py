@@ -253,7 +253,8 @@ class Appender:
     def _begin(self, course: Course, piece: Piece) -> None:
         """Begin a recording: a table of short ones has no more than this for each row."""
         name, rows, data = piece.recording, len(piece.labels), piece.counts.tobytes()
-        if self._make_room(costs.RECORDING + len(name) + self._size(piece), None):
+        size = costs.RECORDING + len(name) + self._size(piece)
+        if self._stored + self._tally.bytes + size <= self._most or self._make_room(size, None):
             start_ms = self._now_ms if piece.time_us is None else piece.time_us // 1000
             self._here.add(name)
             key = self._new.add(name, start_ms, self._lived_ms, data, piece.labels, piece.times)

@@ -15,7 +15,6 @@ from fedling_agent.store.open_recording import CHUNK_BYTES, chunks_of, label_spa
 from fedling_agent.store.tally import Tally
 from fedling_protocol.disk.database import Fields, one
 
-_FIXED = costs.RECORDING + costs.STRETCH
 _TOGETHER = 120  # rows of one statement, with up to 7 values each: SQLite takes 999 everywhere
 _RECORDINGS = (
     "INSERT INTO recordings (key, stream, id, start_ms, grown_ms, samples, bytes, revision)",
@@ -58,13 +57,15 @@ class NewRecordings:
         times: Times,
     ) -> int:
         """Begin a recording that no table has, with its first samples; returns its key."""
-        key, count, chunks = self._next_key(), len(labels), len(self._chunks)
+        self._last = key = (self._last or self._last_of_all()) + 1
+        count, size = len(labels), costs.RECORDING + costs.STRETCH + len(name) + len(data)
         if len(data) <= CHUNK_BYTES:
             self._chunks.append((key, 0, data, *times))
+            size += costs.CHUNK
         else:
             for first, part, taken in chunks_of(data, len(data) // count, times):
                 self._chunks.append((key, first, part, *taken))
-        size = _FIXED + len(name) + len(data) + costs.CHUNK * (len(self._chunks) - chunks)
+                size += costs.CHUNK
         for span in label_spans(labels, 0):
             self._spans.append((key, *span))
             size += costs.SPAN + len(span.label)
@@ -108,10 +109,7 @@ class NewRecordings:
             self._connection.execute(together, fields)
         self._connection.executemany(f"{into} VALUES {values}", rows[:left])
 
-    def _next_key(self) -> int:
-        """One that no recording ever had: AUTOINCREMENT keeps the last."""
-        if not self._last:
-            row = one(self._connection, "SELECT seq FROM sqlite_sequence WHERE name = 'recordings'")
-            self._last = 0 if row is None else int(row[0])
-        self._last += 1
-        return self._last
+    def _last_of_all(self) -> int:
+        """The last key that a recording ever had: AUTOINCREMENT keeps it."""
+        row = one(self._connection, "SELECT seq FROM sqlite_sequence WHERE name = 'recordings'")
+        return 0 if row is None else int(row[0])

@@ -242,12 +242,15 @@ class OpenRecording:
             self._tally.add(self.stream, evicted=samples)
 
 
-def label_spans(labels: Sequence[str | None], offset: int) -> Iterator[Span]:
+def label_spans(labels: Sequence[str | None], offset: int) -> Iterable[Span]:
     """Find the spans of samples that begin at an offset; those without a label have none."""
-    if labels and labels.count(labels[0]) == len(labels):  # most pieces have one label
-        if labels[0] is not None:
-            yield Span(offset, offset + len(labels) - 1, labels[0], 0)
-        return
+    if labels.count(labels[0]) == len(labels):  # most pieces have one label
+        label = labels[0]
+        return () if label is None else (Span(offset, offset + len(labels) - 1, label, 0),)
+    return _label_spans(labels, offset)
+
+
+def _label_spans(labels: Sequence[str | None], offset: int) -> Iterator[Span]:
     first = 0
     for at in range(1, len(labels) + 1):
         if at == len(labels) or labels[at] != labels[first]:

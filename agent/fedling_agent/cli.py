@@ -28,8 +28,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """
     parser = build_parser()
     args, rest = parser.parse_known_args(arguments)
-    absent = getattr(args, "file", None) in ("-", "")
-    if len(rest) == 1 and not rest[0].startswith("-") and absent:
+    are_names = bool(rest) and not any(word.startswith("-") for word in rest)
+    if are_names and getattr(args, "files", None) == []:
+        args.files = rest
+    elif are_names and len(rest) == 1 and getattr(args, "file", None) in ("-", ""):
         args.file = rest[0]
     elif rest:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
@@ -212,14 +214,39 @@ def _add_data(verbs: Verbs) -> None:
         action="store_true",
         help="of a file: recordings that are here already are removed before their rows are stored",
     )
-    for word in ("recording", "label"):
-        ingest.add_argument(
-            f"--{word}",
-            default="",
-            metavar="NAME",
-            help=f"the {word} of all rows, for an input without a column of it",
-        )
-    _add_input(ingest)
+    ingest.add_argument(
+        "--recording",
+        default="",
+        metavar="NAME",
+        help="the recording of all rows, for an input without a column of it (default: a file's"
+        " name without its ending)",
+    )
+    label = ingest.add_mutually_exclusive_group()
+    label.add_argument(
+        "--label",
+        default="",
+        metavar="NAME",
+        help="the label of all rows, for an input without a column of it",
+    )
+    label.add_argument(
+        "--label-from-name",
+        action="store_true",
+        help="each file's name is the label of its rows, without its ending and a number behind it:"
+        " walk-3.csv is a walk",
+    )
+    ingest.add_argument(
+        "--watch",
+        action="store_true",
+        help="FILE is a folder: bring each file in it as soon as nobody has written to it for 2 s,"
+        " and those that come later, until Ctrl-C",
+    )
+    ingest.add_argument(
+        "files",
+        nargs="*",
+        metavar="FILE",
+        help="a file to read, or several (default -, standard input)",
+    )
+    _add_format(ingest)
     _add_label(verbs)
     _add_streams(verbs)
     _add_recordings(verbs)
@@ -242,7 +269,14 @@ def _add_data(verbs: Verbs) -> None:
         metavar="NAME",
         help="what all windows are, for an input without a column of it: tells how many are right",
     )
-    _add_input(predict)
+    predict.add_argument(
+        "file",
+        nargs="?",
+        default="-",
+        metavar="FILE",
+        help="the file to read (default -, standard input)",
+    )
+    _add_format(predict)
 
 
 def _add_label(verbs: Verbs) -> None:
@@ -329,14 +363,7 @@ def _add_stream(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("stream", metavar="STREAM", help="the stream of the recordings")
 
 
-def _add_input(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "file",
-        nargs="?",
-        default="-",
-        metavar="FILE",
-        help="the file to read (default -, standard input)",
-    )
+def _add_format(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         choices=("csv", "ndjson"),

@@ -5,18 +5,21 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any
 
-from fedling_agent.commands import installation, source
+from fedling_agent.commands import installation, source, watching
 from fedling_agent.commands.feeding import Feeder, pieces_of
 from fedling_agent.commands.interrupts import Interrupts
+from fedling_agent.service import operations
 from fedling_agent.service.control import Json, Unavailable
 from fedling_agent.store.inputs import Mode
 from fedling_protocol.command import output
-from fedling_protocol.disk.errors import BadInput
+from fedling_protocol.disk.errors import BadInput, CannotWrite, Missing
 from fedling_protocol.disk.lock import Locked
 from fedling_protocol.disk.ownership import NotOurs
-from fedling_protocol.exits import Exit
+from fedling_protocol.exits import Exit, Failure
 
 SHOWN = 20  # row errors, and holes, on standard error
 KEPT = 1000  # of either, for --json
@@ -46,6 +49,11 @@ class Total:
         """Tell it to a program."""
         counts = {name: self.counts[name] for name in COUNTS}
         return counts | {"holes": dict(self.holes), "errors": self.errors, "notes": self.notes}
+
+    @property
+    def has_news(self) -> bool:
+        """Whether a row of it was new, or wrong."""
+        return any(self.counts[name] for name in ("stored", "refused"))
 
     def sentence(self, row: int, interrupted: bool) -> str:
         """Tell it to a person."""
@@ -81,15 +89,90 @@ def _say_rows(told: list[list[object]], new: list[list[object]]) -> None:
     told += new[: max(0, KEPT - len(told))]
 
 
+WRONG = (BadInput, Missing, Failure)
 COUNTS = ("stored", "refused", "seen", "evicted", "evicted_samples", "replaced")
 
 
 def run(args: argparse.Namespace) -> Exit:
-    total, form = Total(), source.form(args)
-    with source.opened(args.file) as given, Interrupts() as interrupts:
+    names = args.files or ["-"]
+    if args.watch:
+        _check_watch(args)
+        operations.find_stream(installation.find(args).streams(), args.stream)
+    elif len(names) > 1 and args.recording:
+        raise BadInput("--recording: of one file; several have a column of it, or their names")
+    with Interrupts() as interrupts:
+        if args.watch:
+            return watching.watch(list(map(Path, args.files)), partial(_watched, args), interrupts)
+        if len(names) == 1:
+            return bring(args, names[0], interrupts)
+        codes = [_one_of_several(args, name, interrupts) for name in names]
+    return max(codes, key=_severity)
+
+
+def _check_watch(args: argparse.Namespace) -> None:
+    """Raise BadInput unless these are folders whose files can be brought one after the other."""
+    if not args.files:
+        raise BadInput("--watch: which folder?")
+    if args.recording or args.format or args.append or args.replace:
+        words = "--recording, --format, --append and --replace are for files that one names"
+        raise BadInput(f"--watch: {words}")
+    for name in args.files:
+        if not Path(name).is_dir():
+            raise BadInput(f"--watch: {name} is no folder")
+
+
+def _one_of_several(args: argparse.Namespace, name: str, interrupts: Interrupts) -> Exit:
+    """Bring a file among others; what is wrong with it is told, and the next one comes."""
+    if interrupts.came:
+        print(f"{name}: not read", file=sys.stderr)
+        return Exit.INTERRUPTED
+    try:
+        return bring(args, name, interrupts)
+    except WRONG as error:
+        if not _is_of_the_file(error):
+            raise
+        print(_about(name, error), file=sys.stderr)
+        return Exit.FAILED
+
+
+def _watched(args: argparse.Namespace, path: Path, interrupts: Interrupts) -> str:
+    """Bring a file of a folder; why it is to be tried again, or nothing."""
+    try:
+        bring(args, str(path), interrupts, quietly=True)
+    except (*WRONG, CannotWrite, Locked, NotOurs, Unavailable) as error:
+        if not _is_of_the_file(error):
+            return _about(str(path), error)
+        print(_about(str(path), error), file=sys.stderr)
+    return ""
+
+
+def _is_of_the_file(error: Exception) -> bool:
+    """Whether the file is wrong, and not the place where its rows belong."""
+    if isinstance(error, Failure):  # the service has said it
+        return error.code in (Exit.FAILED, Exit.NOT_FOUND)
+    return isinstance(error, BadInput | Missing)
+
+
+def _about(name: str, error: Exception) -> str:
+    return str(error) if name in str(error) else f"{name}: {error}"
+
+
+def _severity(code: Exit) -> int:
+    """What a command ends with that had several files: the worst of what became of them."""
+    return (Exit.OK, Exit.SOME_REFUSED, Exit.FAILED, Exit.INTERRUPTED).index(code)
+
+
+def bring(
+    args: argparse.Namespace, name: str, interrupts: Interrupts, *, quietly: bool = False
+) -> Exit:
+    """Bring one input, and tell what became of it. quietly: not if nothing of it is new"""
+    total, form = Total(), source.form(args, name)
+    with source.opened(name) as given:
         where = installation.find(args)
         request: Json = {"stream": args.stream, "form": form, "mode": str(_mode(args, given))}
         request |= {"recording": args.recording, "label": args.label}
+        if given.is_file:
+            request |= source.names(name, labels=args.label_from_name)
         with Feeder(where, given, request, interrupts) as feeder:
             try:
                 _feed(feeder, pieces_of(given, interrupts), total)
@@ -99,9 +182,9 @@ def run(args: argparse.Namespace) -> Exit:
                 print(f"rows behind row {feeder.row} are not stored: {error}", file=sys.stderr)
             if given.lines.empty and not interrupts.came:
                 raise BadInput(f"{given.name} is empty: not even a header has come")
-            _say(args, total, feeder, interrupts.came)
-            interrupted = interrupts.came
-    if interrupted:
+            if not quietly or total.has_news:
+                _say(args, name, total, feeder, interrupts.came)
+    if interrupts.came:
         return Exit.INTERRUPTED
     return Exit.SOME_REFUSED if total.counts["refused"] else Exit.OK
 
@@ -128,9 +211,14 @@ def _feed(feeder: Feeder, pieces: Iterator[list[str]], total: Total) -> None:
         raise
 
 
-def _say(args: argparse.Namespace, total: Total, feeder: Feeder, interrupted: bool) -> None:
+def _say(
+    args: argparse.Namespace, name: str, total: Total, feeder: Feeder, interrupted: bool
+) -> None:
+    """Of several files each has a line, which begins with its name."""
+    several = args.watch or len(args.files) > 1
     if args.json:
-        facts = {"row": feeder.row, "interrupted": interrupted, "by": feeder.by}
+        facts = {"file": name, "row": feeder.row, "interrupted": interrupted, "by": feeder.by}
         output.print_json(total.json() | facts)
     else:
-        print(f"{total.sentence(feeder.row, interrupted)} (by the {feeder.by})")
+        words = f"{name}: " if several else ""
+        print(f"{words}{total.sentence(feeder.row, interrupted)} (by the {feeder.by})", flush=True)

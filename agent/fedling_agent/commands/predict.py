@@ -22,7 +22,7 @@ Ask = Callable[[Json], Json]
 
 
 def run(args: argparse.Namespace) -> Exit:
-    form = source.form(args)
+    form = source.form(args, args.file)
     with source.opened(args.file) as given, _asker(installation.find(args)) as (ask, by):
         window = int(str(ask({"do": "windows", "task": args.task})["window"]))
         request: Json = {"do": "predict", "task": args.task, "form": form}

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import select
 import stat
 import sys
@@ -17,6 +18,7 @@ from fedling_protocol.disk import given
 from fedling_protocol.disk.errors import BadInput
 
 NDJSON = (".ndjson", ".jsonl", ".json")
+_NUMBER = re.compile(r"[-_. ]*(\([0-9]+\)|[0-9]+)$")  # behind a name
 BLOCK = 65_536  # bytes, read at once
 ROWS = 6000  # in one piece, two minutes of 50 Hz: each costs an fsync, some pages whatever it holds
 CHARACTERS = 600_000  # and a last line: each of them as \uffff, a request may have so many
@@ -24,10 +26,18 @@ QUIET_S = 1.25  # without a row: nothing more comes soon; a sensor of 1 Hz goes 
 LONGEST_S = 120.0  # rows wait no longer for others
 
 
-def form(args: argparse.Namespace) -> str:
-    """Tell whether the lines are "csv" or "ndjson"."""
+def form(args: argparse.Namespace, name: str) -> str:
+    """Tell whether the lines of a file are "csv" or "ndjson"."""
     given: str | None = args.format
-    return given or ("ndjson" if Path(args.file).suffix.lower() in NDJSON else "csv")
+    return given or ("ndjson" if Path(name).suffix.lower() in NDJSON else "csv")
+
+
+def names(path: str, *, labels: bool) -> dict[str, str]:
+    """What a file's name says of its rows: their recording where no column does and, if it is to
+    be so, their label: walk-3.csv is recording walk-3, and a walk.
+    """
+    stem = Path(path).stem
+    return {"named": stem} | ({"label": _NUMBER.sub("", stem) or stem} if labels else {})
 
 
 @contextmanager

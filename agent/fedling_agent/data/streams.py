@@ -161,6 +161,7 @@ class Given:
 
     recording: str = ""
     label: str = ""
+    named: str = ""  # the recording of rows that name none, if no column would: a file's name
 
 
 NOTHING_GIVEN = Given()
@@ -334,6 +335,7 @@ class _Reader:
         try:
             self._recording = read.text("--recording", given.recording, MAX_NAME)
             self._label = read.text("--label", given.label, limits.MAX_LABEL_BYTES)
+            self._named = read.text("the file's name, as a recording", given.named, MAX_NAME)
         except Wrong as wrong:
             raise BadInput(str(wrong)) from wrong
 
@@ -341,7 +343,9 @@ class _Reader:
         """Say what of a header is missing, and what is there although it was given."""
         recording, label, _ = self._names
         problems = []
-        if recording not in names and not (self._bare or self._recording):
+        if recording in names:
+            self._named = None  # a row that names none is wrong
+        elif not (self._bare or self._recording or self._named):
             problems.append(f"column {recording} is missing: add it, or --recording NAME")
         problems += [f"column {x} is missing" for x in self._columns[3:] if x not in names]
         if self._recording and recording in names:
@@ -352,7 +356,7 @@ class _Reader:
 
     def row(self, number: int, fields: Sequence[object]) -> Row:
         label = self._own_or("label", fields[1], self._label, limits.MAX_LABEL_BYTES)
-        recording = self._own_or("recording", fields[0], self._recording, MAX_NAME)
+        recording = self._own_or("recording", fields[0], self._recording, MAX_NAME) or self._named
         if recording is None and not self._bare:
             raise Wrong("recording is missing")
         pairs = zip(self._channels, fields[3:], strict=True)
@@ -370,9 +374,9 @@ class _Reader:
         """Tell the recording of a row that is wrong elsewhere."""
         try:
             own = None if fields is None else read.text("recording", fields[0], MAX_NAME)
-            return own or self._recording
+            return own or self._recording or self._named
         except Wrong:
-            return self._recording
+            return self._recording or self._named
 
 
 def _ignoring(names: Sequence[str]) -> str:

@@ -39,11 +39,15 @@ class Times(NamedTuple):
         """The times of samples from `begin` up to `stop`, which is left out, of so many."""
         return Times(self.at(begin, count), self.at(stop - 1, count))
 
-    def goes_on(self, count: int, next_ms: int) -> bool:
-        """Whether a sample follows these as evenly as they follow each other."""
-        step_ms = (self.last_ms - self.first_ms) / (count - 1) if count > 1 else 0.0
-        late_ms = abs(next_ms - self.last_ms - step_ms)
-        return late_ms <= max(EVEN_MS, step_ms / 2) if count > 1 else late_ms <= FIRST_MS
+    def goes_on(self, count: int, others: "Times", more: int) -> bool:
+        """Whether samples follow these so evenly that all of them have the times of one line."""
+        if count + more == 2:
+            return abs(others.first_ms - self.last_ms) <= FIRST_MS
+        line, number = Times(self.first_ms, others.last_ms), count + more
+        step_ms = abs(line.last_ms - line.first_ms) / (number - 1)
+        late_ms = abs(line.at(count - 1, number) - self.last_ms)
+        early_ms = abs(line.at(count, number) - others.first_ms)
+        return max(late_ms, early_ms) <= max(EVEN_MS, step_ms / 4)
 
     def within(self, interval: Interval, count: int) -> range:
         """Which of so many samples were taken within an interval."""

@@ -65,7 +65,8 @@ class Ingest:
         name, form, id = (str(request.get(key, "")) for key in ("stream", "form", "input"))
         if len(id) > LONGEST_ID:
             raise BadInput(f"input: allowed: {LONGEST_ID} characters")
-        given = Given(str(request.get("recording", "")), str(request.get("label", "")))
+        words = (str(request.get(key, "")) for key in ("recording", "label", "named"))
+        given = Given(*words)
         return cls(streams, name, form, Mode(mode), id, given)
 
     def feed(

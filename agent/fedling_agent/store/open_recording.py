@@ -131,7 +131,7 @@ class OpenRecording:
         if row is not None:
             first, length, began_ms, ended_ms = row
             taken = None if began_ms is None else Times(began_ms, ended_ms)
-            evenly = taken is not None and taken.goes_on(length // width, times.first_ms)
+            evenly = taken is not None and taken.goes_on(length // width, times, len(data) // width)
             if evenly and length + len(data) <= GROWING_BYTES:
                 sql = """UPDATE chunks SET data = CAST(data || ? AS BLOB), ended_ms = ?
                          WHERE recording = ? AND first = ?"""

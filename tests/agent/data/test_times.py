@@ -48,14 +48,40 @@ def test_within_is_each_sample_asked_by_itself(
     assert list(times.within(interval, count)) == asked
 
 
-@given(st.integers(2, 50), st.integers(0, 20_000), st.integers(-40_000, 40_000))
-def test_goes_on_as_evenly_as_before(count: int, step: int, late: int) -> None:
-    times = Times(1_000_000, 1_000_000 + step * (count - 1))
-    assert times.goes_on(count, times.last_ms + step + late) is (abs(late) <= max(250, step / 2))
+def on_a_line(taken: list[int]) -> bool:
+    """Whether each sample is a quarter of a step from a straight line, or of a second."""
+    steps = len(taken) - 1
+    slope = Fraction(taken[-1] - taken[0], steps)
+    late = [abs(float(taken[0] + slope * n - moment)) for n, moment in enumerate(taken)]
+    return max(late) <= max(250.0, abs(float(slope)) / 4) + 1
+
+
+@given(
+    st.integers(1, 50), st.integers(0, 9_000), st.integers(-40_000, 40_000), st.integers(1, 50),
+    st.integers(0, 9_000),
+)  # fmt: skip
+@example(1, 0, 2000, 2, 1000)
+@example(100, 1000, 1500, 100, 1500)  # a sensor that was slowed down
+def test_goes_on_if_all_are_on_one_line(
+    count: int, step: int, gap: int, more: int, then: int
+) -> None:
+    first = [1_000_000 + step * n for n in range(count)]
+    others = [first[-1] + gap + then * n for n in range(more)]
+    times, follow = Times(first[0], first[-1]), Times(others[0], others[-1])
+    if count + more > 2 and times.goes_on(count, follow, more):
+        assert on_a_line(first + others)
+
+
+@given(st.integers(1, 50), st.integers(0, 9_000), st.integers(1, 50))
+def test_an_even_sensor_goes_on(count: int, step: int, more: int) -> None:
+    times = Times(500, 500 + step * (count - 1))
+    follow = Times(times.last_ms + step, times.last_ms + step * more)
+    assert times.goes_on(count, follow, more)
 
 
 def test_the_second_sample_may_take_a_minute() -> None:
-    assert [Times(5, 5).goes_on(1, 5 + gap) for gap in (0, 60_000, 60_001)] == [True, True, False]
+    told = [Times(5, 5).goes_on(1, Times(5 + n, 5 + n), 1) for n in (0, 60_000, 60_001)]
+    assert told == [True, True, False]
 
 
 def test_a_row_with_a_time_was_taken_then_another_when_it_came() -> None:

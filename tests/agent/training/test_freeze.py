@@ -192,7 +192,7 @@ def test_broken_off_it_leaves_nothing(device: Device) -> None:
 
 
 def test_evicted_between_two_slices_it_begins_anew(tmp_path: Path) -> None:
-    device = make_device(tmp_path, bounds=Bounds(bytes=4 * 760))
+    device = make_device(tmp_path, bounds=Bounds(bytes=4 * 776))
     freezing = device.freezer.freeze(device.plan)
     for _ in range(13):  # r0 was cut, too
         next(freezing)
@@ -213,7 +213,7 @@ def test_relabelled_between_two_slices_it_begins_anew(device: Device) -> None:
 
 
 def test_evicted_again_and_again_it_gives_up(tmp_path: Path) -> None:
-    device = make_device(tmp_path, bounds=Bounds(bytes=4 * 760))
+    device = make_device(tmp_path, bounds=Bounds(bytes=4 * 776))
 
     def freeze_while_all_goes() -> None:
         for number, _ in enumerate(device.freezer.freeze(device.plan)):
@@ -227,7 +227,7 @@ def test_evicted_again_and_again_it_gives_up(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("evicted", [True, False], ids=["evicted", "relabelled"])
 def test_changed_before_the_write_nothing_is_frozen(tmp_path: Path, evicted: bool) -> None:
-    device = make_device(tmp_path, bounds=Bounds(bytes=4 * 760))
+    device = make_device(tmp_path, bounds=Bounds(bytes=4 * 776))
     write = finish(device.freezer.freeze(device.plan))
     if evicted:
         device.ingest(csv_lines(1, prefix="n"))

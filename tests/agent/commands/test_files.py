@@ -1,0 +1,242 @@
+"""`fedling-agent ingest` of several files, and of a folder that is watched."""
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fedling_agent.commands.watching import QUIET_S, Folder
+from fedling_protocol.exits import Exit
+from tests.support.agent import Agent, rows
+from tests.support.waiting import until
+
+NOWHERE = 1  # a port that nobody listens on
+BARE = "x,y\n"  # a table that names neither recording nor label
+
+
+@pytest.fixture(params=[True, False], ids=["service", "alone"])
+def agent(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Agent]:
+    agent = Agent(tmp_path / "device", NOWHERE)
+    agent.run("init")
+    if request.param:
+        agent.serve()
+    yield agent
+    if agent.process is not None:
+        assert agent.stop() == Exit.OK
+    assert "Traceback" not in agent.log_text()
+
+
+def put(agent: Agent, name: str, text: str) -> str:
+    path = agent.directory / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    return str(path)
+
+
+def listed(agent: Agent) -> list[dict[str, Any]]:
+    said = agent.run("recordings", "list", "--json", code=None)
+    if said.returncode != Exit.OK:  # the store is not made yet, or is being made
+        assert said.returncode in (Exit.NOT_FOUND, Exit.BAD_CONFIG), said.stderr
+        return []
+    found: list[dict[str, Any]] = json.loads(said.stdout)
+    return found
+
+
+def stored(agent: Agent) -> dict[str, dict[str, int]]:
+    """Each recording's samples of each label."""
+    return {one["recording"]: one["labels"] for one in listed(agent)}
+
+
+def samples(agent: Agent) -> dict[str, int]:
+    return {one["recording"]: one["samples"] for one in listed(agent)}
+
+
+# --- several files ---------------------------------------------------------------------------
+
+
+def test_three_gestures_are_three_files(agent: Agent) -> None:
+    names = ("wave.csv", "circle-2.csv", "knock (3).csv", "wave_12.csv", "7.csv")
+    files = [put(agent, name, BARE + "1,1\n" * 5) for name in names]
+    said = agent.run("ingest", "wrist", *files, "--label-from-name").stdout.splitlines()
+    assert [line.split(": stored 5 rows, refused 0")[0] for line in said] == files
+    assert stored(agent) == {
+        "wave": {"wave": 5}, "circle-2": {"circle": 5}, "knock (3)": {"knock": 5},
+        "wave_12": {"wave": 5}, "7": {"7": 5},
+    }  # fmt: skip
+    again = agent.json("ingest", "wrist", files[0], "--label-from-name")
+    assert (again["file"], again["stored"], again["seen"]) == (files[0], 0, 5)
+
+
+def test_what_is_wrong_with_one_stops_no_other(agent: Agent) -> None:
+    files = [
+        put(agent, "a.csv", BARE + "1,1\n"),
+        put(agent, "b.csv", "x,z\n1,1\n"),
+        str(agent.directory / "none.csv"),
+        put(agent, "c.csv", BARE + "1,1\n1,?\n"),
+        put(agent, "d.ndjson", '{"x": 1, "y": 2}\n{"recording": "e", "x": 1, "y": 2}\n'),
+    ]
+    said = agent.run("ingest", "wrist", *files, code=Exit.FAILED)
+    assert samples(agent) == {"a": 1, "c": 1, "d": 1, "e": 1}
+    assert f"{files[1]}: header: column y is missing" in said.stderr
+    assert f"{files[2]}: there is no such file" in said.stderr
+    assert f"{files[3]}: stored 1 rows, refused 1" in said.stdout
+    agent.run("ingest", "wrist", files[0], files[3], code=Exit.SOME_REFUSED)
+
+
+def test_a_column_of_recordings_is_asked_before_the_name_of_a_file(agent: Agent) -> None:
+    file = put(agent, "day.csv", "recording,x,y\na,1,1\n,1,1\n")
+    said = agent.run("ingest", "wrist", file, code=Exit.SOME_REFUSED)
+    assert "row 3: recording is missing" in said.stderr
+    assert samples(agent) == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (("a.csv", "b.csv", "--recording", "r"), Exit.FAILED, "--recording: of one file"),
+        (("a.csv", "--label", "l", "--label-from-name"), Exit.USAGE, "not allowed with"),
+        (("--watch",), Exit.FAILED, "--watch: which folder?"),
+        (("a.csv", "--watch"), Exit.FAILED, "a.csv is no folder"),
+        ((".", "--watch", "--append"), Exit.FAILED, "are for files that one names"),
+        (("n" * 65 + ".csv",), Exit.FAILED, "the file's name, as a recording"),
+    ],
+)
+def test_what_cannot_be_meant_is_said(
+    agent: Agent, words: tuple[str, ...], code: Exit, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(agent.directory)
+    for word in words:
+        if word.endswith(".csv"):
+            put(agent, word, BARE + "1,1\n")
+    assert says in agent.run("ingest", "wrist", *words, code=code).stderr
+    assert stored(agent) == {}
+
+
+# --- a folder --------------------------------------------------------------------------------
+
+
+class Watch:
+    """`ingest --watch` in a process of its own."""
+
+    def __init__(self, agent: Agent, *words: str) -> None:
+        self.folder = agent.directory / "inbox"
+        self.folder.mkdir(exist_ok=True)
+        self._errors = (agent.directory / "watch.err").open("w+")
+        self.process = subprocess.Popen(
+            agent.command("ingest", "wrist", str(self.folder), "--watch", "--json", *words),
+            stdout=subprocess.PIPE, stderr=self._errors, text=True,
+        )  # fmt: skip
+
+    def end(self) -> list[dict[str, object]]:
+        """What it said of each file."""
+        self.process.send_signal(signal.SIGTERM)
+        out, _ = self.process.communicate(timeout=60)
+        assert self.process.returncode == Exit.INTERRUPTED
+        return [json.loads(line) for line in out.splitlines()]
+
+    @property
+    def errors(self) -> str:
+        return Path(self._errors.name).read_text()
+
+
+def test_a_folder_is_watched(agent: Agent) -> None:
+    put(agent, "inbox/early.csv", rows(1, 7))
+    watch = Watch(agent)
+    until(lambda: samples(agent) == {"r0": 7})
+    put(agent, "inbox/bad.csv", "x,z\n1,1\n")
+    put(agent, "inbox/.hidden.csv", BARE + "1,1\n")
+    put(agent, "inbox/walk.csv.part", BARE + "1,1\n")
+    put(agent, "inbox/walk-3.csv", BARE + "1,1\n" * 4)
+    until(lambda: samples(agent) == {"r0": 7, "walk-3": 4})
+    until(lambda: "bad.csv: header: column y is missing" in watch.errors)
+    put(agent, "inbox/walk-3.csv", BARE + "1,1\n" * 6)  # it has grown
+    until(lambda: samples(agent) == {"r0": 7, "walk-3": 6})
+    (watch.folder / "walk-3.csv").unlink()
+    said = watch.end()
+    assert [(Path(str(one["file"])).name, one["stored"]) for one in said] == [
+        ("early.csv", 7), ("walk-3.csv", 4), ("walk-3.csv", 2),
+    ]  # fmt: skip
+    again = Watch(agent)
+    put(agent, "inbox/more.csv", BARE + "1,1\n")
+    until(lambda: samples(agent) == {"r0": 7, "walk-3": 6, "more": 1})
+    assert [one["stored"] for one in again.end()] == [1]  # of the others nothing is new
+
+
+def test_files_are_brought_when_the_service_is_back(tmp_path: Path) -> None:
+    """A folder is no pipe: what could not be brought is there, and tried again."""
+    agent = Agent(tmp_path / "device", NOWHERE)
+    agent.run("init")
+    agent.serve()
+    watch = Watch(agent)
+    put(agent, "inbox/a.csv", rows(1, 7))
+    until(lambda: samples(agent) == {"r0": 7})
+    agent.kill()
+    put(agent, "inbox/b.csv", BARE + "1,1\n")
+    until(lambda: samples(agent) == {"r0": 7, "b": 1})  # by the command itself
+    agent.serve()
+    put(agent, "inbox/c.csv", BARE + "1,1\n")
+    until(lambda: samples(agent) == {"r0": 7, "b": 1, "c": 1})
+    assert [one["by"] for one in watch.end()] == [
+        "service", "command; the service does not run", "service",
+    ]  # fmt: skip
+    assert agent.stop() == Exit.OK
+
+
+def test_a_stream_that_nobody_knows_is_told_at_once(agent: Agent) -> None:
+    (agent.directory / "inbox").mkdir()
+    folder = str(agent.directory / "inbox")
+    said = agent.run("ingest", "ankle", folder, "--watch", code=Exit.NOT_FOUND)
+    assert 'agent.toml names no stream "ankle"' in said.stderr
+
+
+def test_a_file_is_due_when_it_was_quiet_and_is_another_one_than_before(tmp_path: Path) -> None:
+    folder, file = Folder(tmp_path), tmp_path / "a.CSV"
+    assert folder.due(0) == []
+    file.write_text("1")
+    assert folder.due(100) == []
+    assert folder.waits
+    assert folder.due(100 + QUIET_S - 0.1) == []
+    file.write_text("12")
+    assert folder.due(100 + QUIET_S) == []  # somebody writes
+    assert folder.due(100 + 2 * QUIET_S) == [file]
+    assert folder.due(200) == [file]  # it was not brought
+    folder.brought(file)
+    assert folder.due(300) == []
+    assert not folder.waits
+    os.utime(file, (5, 5))
+    assert folder.due(400) == []
+    assert folder.due(400 + QUIET_S) == [file]
+    file.unlink()
+    assert folder.due(500) == []
+    file.mkdir()
+    assert folder.due(600) == []
+    assert folder.due(700) == []
+
+
+def test_what_is_written_while_it_is_brought_comes_again(tmp_path: Path) -> None:
+    folder, file = Folder(tmp_path), tmp_path / "a.csv"
+    file.write_text("1")
+    folder.due(0)
+    assert folder.due(10) == [file]
+    file.write_text("12")
+    folder.brought(file)
+    assert folder.due(20) == []
+    assert folder.due(30) == [file]
+
+
+def test_a_folder_that_goes_and_comes_back(agent: Agent) -> None:
+    watch = Watch(agent)
+    put(agent, "inbox/a.csv", rows(1, 7))
+    until(lambda: samples(agent) == {"r0": 7})
+    away = watch.folder.rename(agent.directory / "away")
+    until(lambda: "inbox: cannot be read: No such file or directory" in watch.errors)
+    away.rename(watch.folder)
+    put(agent, "inbox/b.csv", BARE + "1,1\n")
+    until(lambda: samples(agent) == {"r0": 7, "b": 1})
+    watch.end()
+    assert watch.errors.count("cannot be read") == 1

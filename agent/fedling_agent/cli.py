@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fedling_agent.conditions.owner import LONGEST_S
 from fedling_protocol.command.main import run_verb
-from fedling_protocol.command.parser import Verbs, add_limit, moment, new_parser, seconds, whole
+from fedling_protocol.command.parser import Verbs, add_limit, new_parser, seconds, whole
 
 NAME = "fedling-agent"
 
@@ -29,8 +29,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = build_parser()
     args, rest = parser.parse_known_args(arguments)
     are_names = bool(rest) and not any(word.startswith("-") for word in rest)
-    if are_names and getattr(args, "files", None) == []:
-        args.files = rest
+    if are_names and hasattr(args, "files"):
+        args.files += rest
     elif are_names and len(rest) == 1 and getattr(args, "file", None) in ("-", ""):
         args.file = rest[0]
     elif rest:
@@ -299,7 +299,7 @@ def _add_label(verbs: Verbs) -> None:
         )  # fmt: skip
     for name, target, default in (("from", "begin", ""), ("to", "end", " (default: now)")):
         label.add_argument(
-            f"--{name}", dest=target, type=moment, metavar="MOMENT",
+            f"--{name}", dest=target, metavar="MOMENT",
             help=f"samples {name} this moment: 14:05:09, or 2026-03-01T14:05:09{default}",
         )  # fmt: skip
     label.add_argument("--recording", metavar="NAME", help="samples of this recording only")

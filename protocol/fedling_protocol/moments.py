@@ -4,8 +4,10 @@ For programs (JSON) a moment is Unix time, in a field whose name ends with its u
 """
 
 import re
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
+DAY = timedelta(days=1)
+LONG_AGO_S = 12 * 3600
 _OF_DAY = re.compile(r"[0-9]{2}:[0-9]{2}(:[0-9]{2})?").fullmatch
 
 
@@ -25,23 +27,32 @@ def hour(unix_s: float, now_s: float) -> str:
     return _here(unix_s).strftime(form)
 
 
-def read(text: str, now_s: float) -> float:
+def read(text: str, now_s: float, after_s: float | None = None) -> float:
     """Read what a person writes: a date with a time, where this machine is unless it says where.
 
-    A time of day alone is the last one: of today, or of yesterday. Raises ValueError.
+    A time of day alone is the last one, of today or of the night before: one that is more than
+    twelve hours ago wants its date. after_s: it is the first one after that. Raises ValueError.
     """
-    now = _here(now_s)
-    if _OF_DAY(text):
-        found = datetime.combine(now.date(), time.fromisoformat(text))
-        found = found.astimezone()
-        if found > now:
-            day_before = now.date() - timedelta(days=1)
-            found = datetime.combine(day_before, found.time()).astimezone()
-        return found.timestamp()
     try:
-        return datetime.fromisoformat(text).astimezone().timestamp()
+        if not _OF_DAY(text):
+            return datetime.fromisoformat(text).astimezone().timestamp()
+        of_day = time.fromisoformat(text)
+        if after_s is not None:
+            found = _at(_here(after_s).date(), of_day)
+            return found if found > after_s else _at(_here(after_s).date() + DAY, of_day)
+        found = _at(_here(now_s).date(), of_day)
+        if found > now_s:
+            found = _at(_here(now_s).date() - DAY, of_day)
+            if now_s - found > LONG_AGO_S:
+                raise ValueError(f"{text} is still to come today: write the date, too")
     except OverflowError as error:
         raise ValueError(text) from error
+    else:
+        return found
+
+
+def _at(day: date, of_day: time) -> float:
+    return datetime.combine(day, of_day).astimezone().timestamp()
 
 
 def _here(unix_s: float) -> datetime:

@@ -45,14 +45,28 @@ def test_moment_is_the_one_of_the_clock_on_the_wall() -> None:
         ("2026-03-01T12:05:09-02:00", "2026-03-01 19:35:09"),
         ("19:35:09", "2026-03-01 19:35:09"),
         ("00:00", "2026-03-01 00:00:00"),
-        ("19:35:10", "2026-02-28 19:35:10"),  # today it is still to come
-        ("23:59", "2026-02-28 23:59:00"),
     ],
 )
 @pytest.mark.usefixtures("in_india")
 def test_a_moment_that_a_person_writes(text: str, is_: str) -> None:
     try:
         assert moment(read(text, 1_772_373_909.9)) == is_
+    finally:
+        time.tzset()
+
+
+@pytest.mark.usefixtures("in_india")
+def test_a_time_of_day_is_the_last_one_or_the_first_after_another() -> None:
+    try:
+        night = read("2026-03-02T00:05:00", 0)
+        assert moment(read("23:50", night)) == "2026-03-01 23:50:00"
+        assert moment(read("12:05", night)) == "2026-03-01 12:05:00"
+        with pytest.raises(ValueError, match="12:04 is still to come today: write the date, too"):
+            read("12:04", night)
+        begin = read("23:50", night)
+        assert moment(read("00:10", night, begin)) == "2026-03-02 00:10:00"
+        assert moment(read("23:50", night, begin)) == "2026-03-02 23:50:00"
+        assert moment(read("23:51", night, begin)) == "2026-03-01 23:51:00"
     finally:
         time.tzset()
 

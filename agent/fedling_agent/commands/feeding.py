@@ -36,7 +36,7 @@ class _End(Protocol):
 
     by: str
 
-    def feed(self, before: int, lines: list[str], ages_ms: Ages) -> Json: ...
+    def feed(self, before: int, lines: list[str], ages_ms: Ages | None) -> Json: ...
 
     def again(self, before: int, lines: list[str]) -> None: ...
 
@@ -81,8 +81,10 @@ class Feeder:
                     raise
                 self._pause()
 
-    def _ages_ms(self) -> Ages:
-        """How long ago the first and the last line of the piece came."""
+    def _ages_ms(self) -> Ages | None:
+        """How long ago the first and the last line of the piece came; None: they are a file's."""
+        if self._source.is_file:
+            return None
         first, last = (int(1000 * (time.monotonic() - came)) for came in self._source.came)
         return first, last
 
@@ -149,8 +151,8 @@ class _Service:
         self._client = client
         self._request: Json = {"do": "ingest"} | request
 
-    def feed(self, before: int, lines: list[str], ages_ms: Ages) -> Json:
-        request = {"before": before, "lines": lines, "ages_ms": list(ages_ms)}
+    def feed(self, before: int, lines: list[str], ages_ms: Ages | None) -> Json:
+        request = {"before": before, "lines": lines, "ages_ms": ages_ms and list(ages_ms)}
         return self._client.ask(self._request | request)
 
     def again(self, before: int, lines: list[str]) -> None:
@@ -177,7 +179,7 @@ class _Alone:
         self._held = ExitStack()
         self._since = 0.0
 
-    def feed(self, before: int, lines: list[str], ages_ms: Ages) -> Json:
+    def feed(self, before: int, lines: list[str], ages_ms: Ages | None) -> Json:
         store = self._store or self._open()
         now_ms, up_ms = int(time.time() * 1000), uptime.up_ms()
         try:

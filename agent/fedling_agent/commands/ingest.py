@@ -3,7 +3,7 @@
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -16,10 +16,11 @@ from fedling_agent.service import operations
 from fedling_agent.service.control import Json, Unavailable
 from fedling_agent.store.inputs import Mode
 from fedling_protocol.command import output
-from fedling_protocol.disk.errors import BadInput, CannotWrite, Missing
+from fedling_protocol.disk.errors import BadInput, Busy, CannotWrite, Missing, WrongTables
 from fedling_protocol.disk.lock import Locked
 from fedling_protocol.disk.ownership import NotOurs
 from fedling_protocol.exits import Exit, Failure
+from fedling_protocol.settings import SettingsError
 
 SHOWN = 20  # row errors, and holes, on standard error
 KEPT = 1000  # of either, for --json
@@ -90,6 +91,7 @@ def _say_rows(told: list[list[object]], new: list[list[object]]) -> None:
 
 
 WRONG = (BadInput, Missing, Failure)
+PASSING = (Busy, CannotWrite, Locked, NotOurs, SettingsError, Unavailable, WrongTables)
 COUNTS = ("stored", "refused", "seen", "evicted", "evicted_samples", "replaced")
 
 
@@ -100,6 +102,8 @@ def run(args: argparse.Namespace) -> Exit:
         operations.find_stream(installation.find(args).streams(), args.stream)
     elif len(names) > 1 and args.recording:
         raise BadInput("--recording: of one file; several have a column of it, or their names")
+    elif args.append or args.replace:
+        _check_names(names)
     with Interrupts() as interrupts:
         if args.watch:
             return watching.watch(list(map(Path, args.files)), partial(_watched, args), interrupts)
@@ -107,6 +111,14 @@ def run(args: argparse.Namespace) -> Exit:
             return bring(args, names[0], interrupts)
         codes = [_one_of_several(args, name, interrupts) for name in names]
     return max(codes, key=_severity)
+
+
+def _check_names(names: Sequence[str]) -> None:
+    """Raise BadInput if two files may be one recording: one would take the other's place."""
+    stems = [Path(name).stem for name in names]
+    twice = [name for name, stem in zip(names, stems, strict=True) if stems.count(stem) > 1]
+    if twice:
+        raise BadInput(f"{', '.join(twice)}: are called alike: bring them one after the other")
 
 
 def _check_watch(args: argparse.Namespace) -> None:
@@ -135,11 +147,11 @@ def _one_of_several(args: argparse.Namespace, name: str, interrupts: Interrupts)
         return Exit.FAILED
 
 
-def _watched(args: argparse.Namespace, path: Path, interrupts: Interrupts) -> str:
+def _watched(args: argparse.Namespace, path: Path, size: int, interrupts: Interrupts) -> str:
     """Bring a file of a folder; why it is to be tried again, or nothing."""
     try:
-        bring(args, str(path), interrupts, quietly=True)
-    except (*WRONG, CannotWrite, Locked, NotOurs, Unavailable) as error:
+        bring(args, str(path), interrupts, watched=size)
+    except (*WRONG, *PASSING) as error:
         if not _is_of_the_file(error):
             return _about(str(path), error)
         print(_about(str(path), error), file=sys.stderr)
@@ -163,16 +175,21 @@ def _severity(code: Exit) -> int:
 
 
 def bring(
-    args: argparse.Namespace, name: str, interrupts: Interrupts, *, quietly: bool = False
+    args: argparse.Namespace, name: str, interrupts: Interrupts, *, watched: int | None = None
 ) -> Exit:
-    """Bring one input, and tell what became of it. quietly: not if nothing of it is new"""
+    """Bring one input, and tell what became of it.
+
+    watched: of a folder: so many bytes, and nothing is told if nothing of them is new
+    """
     total, form = Total(), source.form(args, name)
-    with source.opened(name) as given:
+    with source.opened(name, watched) as given:
         where = installation.find(args)
         request: Json = {"stream": args.stream, "form": form, "mode": str(_mode(args, given))}
         request |= {"recording": args.recording, "label": args.label}
-        if given.is_file:
+        if given.is_file and not args.recording:
             request |= source.names(name, labels=args.label_from_name)
+        elif args.label_from_name:
+            raise BadInput(f"--label-from-name: {given.name} has no name that says it")
         with Feeder(where, given, request, interrupts) as feeder:
             try:
                 _feed(feeder, pieces_of(given, interrupts), total)
@@ -182,7 +199,7 @@ def bring(
                 print(f"rows behind row {feeder.row} are not stored: {error}", file=sys.stderr)
             if given.lines.empty and not interrupts.came:
                 raise BadInput(f"{given.name} is empty: not even a header has come")
-            if not quietly or total.has_news:
+            if watched is None or total.has_news:
                 _say(args, name, total, feeder, interrupts.came)
     if interrupts.came:
         return Exit.INTERRUPTED

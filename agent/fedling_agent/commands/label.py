@@ -9,10 +9,10 @@ from fedling_agent.service import operations
 from fedling_agent.service.control import Json
 from fedling_agent.service.operations import Which
 from fedling_agent.store.awaited import WAIT_MS
+from fedling_protocol import moments
 from fedling_protocol.command import output
 from fedling_protocol.disk.errors import BadInput
 from fedling_protocol.exits import Exit
-from fedling_protocol.moments import moment
 
 
 def run(args: argparse.Namespace) -> Exit:
@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> Exit:
             labelled = operations.label(store, which, args.label, now_ms, up_ms)
             done = operations.told_of_labels(labelled)
     facts = {"label": args.label or None} | done
-    output.print_answer(_words(args.label, done), facts, as_json=args.json)
+    output.print_answer(_words(args.label, interval, done), facts, as_json=args.json)
     return Exit.OK
 
 
@@ -45,10 +45,20 @@ def _interval(args: argparse.Namespace, now_s: float) -> Interval | None:
     if near:
         begin_s, end_s = now_s - (args.past or 0), now_s + (args.coming or 0)
     elif args.begin is not None:
-        begin_s, end_s = args.begin, now_s if args.end is None else args.end
+        begin_s = _moment(args.begin, now_s)
+        end_s = now_s if args.end is None else _moment(args.end, now_s, begin_s)
     else:
         return None
     return Interval(max(0, int(1000 * begin_s)), max(0, int(1000 * end_s)))
+
+
+def _moment(text: str, now_s: float, after_s: float | None = None) -> float:
+    try:
+        return moments.read(text, now_s, after_s)
+    except ValueError as error:
+        told = str(error) if text in str(error) and "still to come" in str(error) else text
+        allowed = "a time of day as 14:05 or 14:05:09, or 2026-03-01T14:05:09"
+        raise BadInput(f"{told}: allowed: {allowed}") from error
 
 
 def _request(which: Which) -> Json:
@@ -63,12 +73,15 @@ def _request(which: Which) -> Json:
     return request
 
 
-def _words(label: str, done: Json) -> str:
+def _words(label: str, interval: Interval | None, done: Json) -> str:
     words = label or "no label"
     said = f"{words}: {done['samples']} samples of {done['recordings']} recordings"
+    if interval is not None:
+        begin, end = (moments.moment(at_ms / 1000) for at_ms in interval)
+        said += f", taken from {begin} to {end}"
     newest_ms = done["newest_ms"]
     if isinstance(newest_ms, int):
-        said += f"; the newest that is stored was taken {moment(newest_ms / 1000)}"
+        said += f"; the newest that is stored was taken {moments.moment(newest_ms / 1000)}"
     if done["to_come"]:
         said += f"; those of this time that come within {WAIT_MS // 60_000} min of it are, too"
     return said

@@ -18,7 +18,7 @@ from fedling_protocol.disk import given
 from fedling_protocol.disk.errors import BadInput
 
 NDJSON = (".ndjson", ".jsonl", ".json")
-_NUMBER = re.compile(r"[-_. ]*(\([0-9]+\)|[0-9]+)$")  # behind a name
+_NUMBER = re.compile(r"([-_. ]+[0-9]+|[-_. ]*\([0-9]+\))$")  # behind a name
 BLOCK = 65_536  # bytes, read at once
 ROWS = 6000  # in one piece, two minutes of 50 Hz: each costs an fsync, some pages whatever it holds
 CHARACTERS = 600_000  # and a last line: each of them as \uffff, a request may have so many
@@ -36,20 +36,26 @@ def names(path: str, *, labels: bool) -> dict[str, str]:
     """What a file's name says of its rows: their recording where no column does and, if it is to
     be so, their label: walk-3.csv is recording walk-3, and a walk.
     """
-    stem = Path(path).stem
-    return {"named": stem} | ({"label": _NUMBER.sub("", stem) or stem} if labels else {})
+    stem = Path(path).stem.encode(errors="replace").decode()  # a name may be any bytes
+    label = _NUMBER.sub("", stem)
+    if not any(map(str.isalpha, label)):  # a date, or a number
+        label = stem
+    return {"named": stem} | ({"label": label} if labels else {})
 
 
 @contextmanager
-def opened(name: str) -> Iterator["Source"]:
-    """Open a file, or standard input ("-"). Raises Missing, BadInput."""
+def opened(name: str, size: int | None = None) -> Iterator["Source"]:
+    """Open a file, or standard input ("-"). size: what is behind so many bytes is not read
+
+    Raises Missing, BadInput.
+    """
     if name == "-":
         if sys.stdin is None:
             raise BadInput("standard input is closed: name a file, or pipe rows into it")
         yield Source(sys.stdin.fileno(), "standard input")
         return
     with given.opened(Path(name)) as file:
-        yield Source(file.fileno(), name)
+        yield Source(file.fileno(), name, size)
 
 
 class Pace:
@@ -80,7 +86,9 @@ class Pace:
 class Source:
     """An input that is open. is_file: it can be read again, and ends; else it may be live."""
 
-    def __init__(self, handle: int, name: str) -> None:
+    def __init__(self, handle: int, name: str, size: int | None = None) -> None:
+        """size: bytes of it that are read, at most"""
+        self._left = size
         self.name = name
         self.is_file = stat.S_ISREG(os.fstat(handle).st_mode)
         self.lines = Lines()
@@ -146,7 +154,10 @@ class Source:
     def _read(self) -> bytes:
         """Read what has come; nothing is the end. Raises BadInput: of a device that was pulled."""
         try:
-            return os.read(self._handle, BLOCK)
+            data = os.read(self._handle, BLOCK if self._left is None else min(BLOCK, self._left))
+            if self._left is not None:
+                self._left -= len(data)
+            return data
         except OSError as error:
             raise BadInput(f"{self.name}: cannot be read on: {error.strerror}") from error
 

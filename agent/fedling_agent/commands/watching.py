@@ -5,6 +5,8 @@ another machine has written. What was brought is known by size and time while th
 restart each file is read once more, and stores nothing twice.
 """
 
+import os
+import stat
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -16,11 +18,12 @@ from fedling_agent.commands.interrupts import Interrupts
 from fedling_protocol.exits import Exit
 
 LOOK_S = 5.0
-QUIET_S = 2.0  # without a change: it is whole
+QUIET_S = 2.0  # without a change: nobody writes to it
+OPEN_S = 60.0  # if its last line has no end: a program writes blocks, which end anywhere
 ENDINGS = (".csv", ".tsv", ".txt", ".ndjson", ".jsonl", ".json")
 
-Bring = Callable[[Path, Interrupts], str]
-"""Brings a file; why it is to be tried again, or nothing."""
+Bring = Callable[[Path, int, Interrupts], str]
+"""Brings so many bytes of a file; why it is to be tried again, or nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,13 @@ class Stamp:
     """How a file is told from what it was."""
 
     size: int
-    time_ns: int
+    times_ns: tuple[int, int]  # of its content, and of what else is known of it
+    whole: bool  # its last line has an end
+
+    @property
+    def rests_s(self) -> float:
+        """For how long nobody has written to it if all of it is there."""
+        return QUIET_S if self.whole else OPEN_S
 
 
 class Folder:
@@ -50,7 +59,7 @@ class Folder:
         return sorted(
             path
             for path, (stamp, since) in self._seen.items()
-            if now - since >= QUIET_S and self._brought.get(path) != stamp
+            if now - since >= stamp.rests_s and self._brought.get(path) != stamp
         )
 
     @property
@@ -63,15 +72,34 @@ class Folder:
         if path in self._seen:
             self._brought[path] = self._seen[path][0]
 
+    def size(self, path: Path) -> int:
+        """How many bytes it had when it was due."""
+        return self._seen[path][0].size
+
+    def _is_whole(self, path: Path, facts: os.stat_result) -> bool:
+        """Whether its last line has an end; as before if it is as before."""
+        before = self._seen.get(path)
+        if before is not None:
+            times_ns = (facts.st_mtime_ns, facts.st_ctime_ns)
+            if before[0] == Stamp(facts.st_size, times_ns, before[0].whole):
+                return before[0].whole
+        try:
+            with path.open("rb") as file:
+                file.seek(max(0, facts.st_size - 1))
+                return file.read(1) in (b"\n", b"\r", b"")
+        except OSError:  # who brings it says so
+            return True
+
     def _look(self) -> dict[Path, Stamp]:
         found: dict[Path, Stamp] = {}
         for path in self.path.iterdir():
             if path.name.startswith(".") or path.suffix.lower() not in ENDINGS:
                 continue
-            with suppress(FileNotFoundError):  # it has gone meanwhile
+            with suppress(OSError):  # it has gone meanwhile, or leads nowhere
                 facts = path.stat()
-                if path.is_file():
-                    found[path] = Stamp(facts.st_size, facts.st_mtime_ns)
+                if stat.S_ISREG(facts.st_mode):
+                    times_ns = (facts.st_mtime_ns, facts.st_ctime_ns)
+                    found[path] = Stamp(facts.st_size, times_ns, self._is_whole(path, facts))
         return found
 
 
@@ -111,7 +139,7 @@ def _look(folder: Folder, bring: Bring, interrupts: Interrupts, troubles: Troubl
     for path in due:
         if interrupts.came:
             return
-        why = bring(path, interrupts)
+        why = bring(path, folder.size(path), interrupts)
         troubles.now(path, why)
         if not why and not interrupts.came:
             folder.brought(path)

@@ -3,6 +3,7 @@
 import json
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
@@ -335,9 +336,11 @@ class _Reader:
         try:
             self._recording = read.text("--recording", given.recording, MAX_NAME)
             self._label = read.text("--label", given.label, limits.MAX_LABEL_BYTES)
-            self._named = read.text("the file's name, as a recording", given.named, MAX_NAME)
         except Wrong as wrong:
             raise BadInput(str(wrong)) from wrong
+        self._named: str | None = None
+        with suppress(Wrong):  # a file may be called as no recording may be
+            self._named = read.text("recording", given.named, MAX_NAME)
 
     def missing(self, names: Sequence[str]) -> list[str]:
         """Say what of a header is missing, and what is there although it was given."""

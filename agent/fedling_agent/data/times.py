@@ -1,10 +1,12 @@
 """When samples were taken: what their row says or, of one without a time, when it came."""
 
+from math import inf
 from typing import NamedTuple
 
 from fedling_agent.data.streams import Row
 
 EVEN_MS = 250  # a sensor is not more even, or what reads it
+NEAR_MS = 1000  # so far from what its row says a sample may be taken to be
 FIRST_MS = 60_000  # a second sample comes so soon after the first one, or is no neighbour of it
 
 
@@ -54,19 +56,43 @@ class Times(NamedTuple):
         low, high = sorted(self)
         if high < interval.begin_ms or low >= interval.end_ms:
             return range(0)
+        if interval.has(low) and interval.has(high):
+            return range(count)
         found = [n for n in range(count) if interval.has(self.at(n, count))]
         return range(found[0], found[-1] + 1) if found else range(0)
+
+
+class Line:
+    """Moments of samples, one after the other, that lie near one line from the first to the last.
+
+    As a swinging door does it (Bristol 1990): what is left of all slopes is kept, nothing else.
+    """
+
+    def __init__(self, first_ms: int) -> None:
+        self._first_ms = first_ms
+        self._count = 0
+        self._low, self._high = -inf, inf
+
+    def takes(self, taken_ms: int) -> bool:
+        """Whether the next one still does, with all before it; else it begins another line."""
+        count, passed_ms = self._count + 1, taken_ms - self._first_ms
+        if not self._low <= passed_ms / count <= self._high:
+            return False
+        self._count = count
+        self._low = max(self._low, (passed_ms - NEAR_MS) / count)
+        self._high = min(self._high, (passed_ms + NEAR_MS) / count)
+        return True
 
 
 class Coming(NamedTuple):
     """Lines of an input that came together."""
 
-    times: Times  # of the first and the last line
+    times: Times | None  # of the first and the last line; None: of a file, it says nothing
     first: int  # number of the first line
     lines: int
 
-    def of(self, row: Row) -> int:
-        """When a row was taken."""
+    def of(self, row: Row) -> int | None:
+        """When a row was taken; None: nobody knows."""
         if row.time_us is not None:
             return row.time_us // 1000
-        return self.times.at(row.row - self.first, self.lines)
+        return None if self.times is None else self.times.at(row.row - self.first, self.lines)

@@ -360,9 +360,14 @@ def _number(request: Json, key: str) -> int | None:
     raise RequestFailed(f"{key}: a number is needed, 0 or more", Exit.FAILED)
 
 
-def _ages(request: Json) -> operations.Ages:
-    """How long ago the first and the last line came; who does not say it sends them at once."""
+def _ages(request: Json) -> operations.Ages | None:
+    """How long ago the first and the last line came; who does not say it sends them at once.
+
+    Those of a file came with it, whenever they were taken: null.
+    """
     ages = request.get("ages_ms", list(operations.NOW))
+    if ages is None:
+        return None
     if isinstance(ages, list) and len(ages) == 2 and all(map(_is_age, ages)):
         return ages[0], ages[1]
     raise RequestFailed("ages_ms: two numbers are needed, of ms", Exit.FAILED)

@@ -76,12 +76,12 @@ class Ingest:
         now_ms: int,
         up_ms: int = 0,
         before: int | None = None,
-        ages_ms: Ages = NOW,
+        ages_ms: Ages | None = NOW,
     ) -> Ingested:
         """What became of these rows. now_ms: Unix time; up_ms: since boot.
 
         before: how many lines of the input came before these, by default those that came here.
-        ages_ms: how long ago the first and the last line came.
+        ages_ms: how long ago the first and the last line came; None: they are a file's.
         Raises BadInput, CannotWrite: then none of them is kept. It parses, writes and waits for
         the disk: beside the loop, one call after another.
         """
@@ -89,7 +89,7 @@ class Ingest:
         rows = self._rows(lines, before)
         return store.recordings.ingest(
             self._stream, rows, now_ms, up_ms=up_ms, given=self._input, before=before,
-            came=Times(now_ms - ages_ms[0], now_ms - ages_ms[1]),
+            came=ages_ms and Times(now_ms - ages_ms[0], now_ms - ages_ms[1]),
         )  # fmt: skip
 
     def again(self, lines: Iterable[str], before: int) -> None:
@@ -162,6 +162,8 @@ class Which:
 def label(store: Store, which: Which, label: str, now_ms: int, up_ms: int) -> Labelled:
     """Give samples another label, or none (empty). Raises Missing, BadInput, CannotWrite."""
     which.check()
+    if which.interval is not None and which.interval.end_ms > now_ms + 1000 * LONGEST_S:
+        raise BadInput(f"a time to come: allowed: {LONGEST_S // 86_400} days from now")
     label = tidy(label)
     if not label.isprintable() or len(label.encode()) > MAX_LABEL_BYTES:
         raise BadInput(f"label {label!r}: allowed: {MAX_LABEL_BYTES} bytes of printable text")

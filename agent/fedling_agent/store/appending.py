@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from fedling_agent.data.recording import Changes
 from fedling_agent.data.streams import MAX_NAME, Hole, HoleKind, Row, RowError, Stream
-from fedling_agent.data.times import Coming, Times
+from fedling_agent.data.times import Coming, Line, Times
 from fedling_agent.store import costs
 from fedling_agent.store.inputs import MAX_ERRORS, Course, Ingested, Input, Mode
 from fedling_agent.store.new_recordings import NewRecordings
@@ -36,7 +36,7 @@ SELECT coalesce(sum(bytes * (samples - needed) / (samples - first)), 0) FROM
 
 
 class Piece(NamedTuple):
-    """Rows of one recording that came one after the other, without a hole between them."""
+    """Rows of one recording that came one after the other, without a hole, on one line of time."""
 
     recording: str
     row: int  # of the first, among the good rows of this call
@@ -44,14 +44,14 @@ class Piece(NamedTuple):
     hole: Hole | None  # before the first
     counts: "array[int]"
     labels: list[str | None]
-    times: Times
+    times: Times | None  # None: nobody knows when it was taken
 
     def parts(self, rows: int) -> Iterator["Piece"]:
         """Part it, so that each part has no more rows."""
         piece = self
         while len(piece.labels) > rows:
             counts = piece.counts[: rows * len(piece.counts) // len(piece.labels)]
-            times = piece.times.part(0, rows, len(piece.labels))
+            times = piece.times and piece.times.part(0, rows, len(piece.labels))
             yield piece._replace(counts=counts, labels=piece.labels[:rows], times=times)
             piece = piece.after(rows)
         yield piece
@@ -60,19 +60,20 @@ class Piece(NamedTuple):
         """What is left behind the first rows."""
         counts = self.counts[rows * len(self.counts) // len(self.labels) :]
         count = len(self.labels)
-        times = self.times.part(rows, count, count) if rows < count else self.times
+        times = self.times and self.times.part(min(rows, count - 1), count, count)
         return self._replace(hole=None, counts=counts, labels=self.labels[rows:], times=times)
 
 
 def group(rows: Iterable[Row | RowError], done: Ingested, coming: Coming) -> list[Piece]:
     """Put rows together; those that are wrong are counted in `done`."""
     pieces: list[Piece] = []
-    first = last = None
+    first = last = line = None
     counts, labels = array("h"), list[str | None]()
     for row in rows:
         if isinstance(row, RowError):
             done.refuse(row, 1)
-        elif first is not None and row.recording == first.recording and row.hole is None:
+            continue
+        if first is not None and _follows(row, first, line):
             counts.extend(row.counts)
             labels.append(row.label)
             last = row
@@ -80,10 +81,20 @@ def group(rows: Iterable[Row | RowError], done: Ingested, coming: Coming) -> lis
             if first is not None:
                 pieces.append(_piece(first, last, counts, labels, coming))
             first, last = row, None
+            line = None if row.time_us is None else Line(row.time_us // 1000)
             counts, labels = array("h", row.counts), [row.label]
     if first is not None:
         pieces.append(_piece(first, last, counts, labels, coming))
     return pieces
+
+
+def _follows(row: Row, first: Row, line: Line | None) -> bool:
+    """Whether a row belongs to the piece that begins with another one. line: of its times"""
+    if row.recording != first.recording or row.hole is not None:
+        return False
+    if row.time_us is None or line is None:
+        return row.time_us is None and line is None
+    return line.takes(row.time_us // 1000)
 
 
 def _piece(
@@ -91,7 +102,8 @@ def _piece(
 ) -> Piece:
     """last: None: the first is the only one"""
     first_ms = coming.of(first)
-    times = Times(first_ms, first_ms if last is None else coming.of(last))
+    last_ms = first_ms if last is None else coming.of(last)
+    times = None if first_ms is None or last_ms is None else Times(first_ms, last_ms)
     return Piece(first.recording, first.row, first.time_us, first.hole, counts, labels, times)
 
 

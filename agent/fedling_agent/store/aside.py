@@ -44,6 +44,9 @@ DELETE FROM recordings WHERE
     samples - first
 """  # noqa: S608 (constants)
 
+# Its page may have been the damaged one: the time that was lived begins anew.
+_LIVED = "INSERT INTO lived SELECT 0, 0 WHERE NOT EXISTS (SELECT 1 FROM lived)"
+
 # What is kept of totals, from the rows themselves; `labels` must be empty before.
 COUNT_ANEW = (
     costs.BYTES_ANEW,
@@ -109,6 +112,7 @@ def salvage(damaged: Path, into: Database, alive: Callable[[], None]) -> int:
         for table in PARTS:
             connection.execute(f"DELETE FROM {table} WHERE {_ORPHAN}")  # noqa: S608 (of PARTS)
         connection.execute(_NOT_WHOLE)
+        connection.execute(_LIVED)
         for statement in COUNT_ANEW:
             connection.execute(statement)
         ((recordings,),) = connection.execute("SELECT count(*) FROM recordings").fetchall()

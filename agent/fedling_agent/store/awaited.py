@@ -32,6 +32,9 @@ def put(
     row = one(connection, "SELECT count(*) FROM awaited WHERE stream = ?", (stream,))
     if row is not None and row[0] >= MOST and len(of(connection, stream, lived_ms)) >= MOST:
         raise BadInput(f"stream {stream}: {MOST} times wait for their samples already")
+    sql = """DELETE FROM awaited WHERE stream = ? AND recording IS ? AND begin_ms >= ?
+             AND end_ms <= ?"""  # nobody would ask for them any more
+    connection.execute(sql, (stream, awaited.recording, *awaited.interval))
     sql = """INSERT INTO awaited (stream, recording, begin_ms, end_ms, label, until_ms)
              VALUES (?, ?, ?, ?, ?, ?)"""
     values = (stream, awaited.recording, *awaited.interval, awaited.label, until_ms)

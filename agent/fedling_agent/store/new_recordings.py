@@ -54,13 +54,13 @@ class NewRecordings:
         grown_ms: int,
         data: bytes,
         labels: Sequence[str | None],
-        times: Times,
+        times: Times | None,
     ) -> int:
         """Begin a recording that no table has, with its first samples; returns its key."""
         self._last = key = (self._last or self._last_of_all()) + 1
         count, size = len(labels), costs.RECORDING + costs.STRETCH + len(name) + len(data)
         if len(data) <= CHUNK_BYTES:
-            self._chunks.append((key, 0, data, *times))
+            self._chunks.append((key, 0, data, *(times or (None, None))))
             size += costs.CHUNK
         else:
             for first, part, taken in chunks_of(data, len(data) // count, times):

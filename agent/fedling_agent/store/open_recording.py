@@ -113,7 +113,7 @@ class OpenRecording:
     # --- growing ---------------------------------------------------------------------------------
 
     def append(
-        self, data: bytes, labels: Sequence[str | None], times: Times, *, hole: bool
+        self, data: bytes, labels: Sequence[str | None], times: Times | None, *, hole: bool
     ) -> None:
         """Append samples. hole: the first one does not follow on from what is here."""
         width = len(data) // len(labels)
@@ -123,19 +123,23 @@ class OpenRecording:
             self._append_span(span, grows=not (hole and span.first == self.samples))
         self.samples += len(labels)
 
-    def _append_chunks(self, data: bytes, width: int, times: Times) -> None:
+    def _append_chunks(self, data: bytes, width: int, times: Times | None) -> None:
         sql = """SELECT first, length(data), began_ms, ended_ms FROM chunks WHERE recording = ?
                  ORDER BY first DESC LIMIT 1"""
         row = one(self._connection, sql, (self.key,))
         self.bytes += len(data)
         if row is not None:
             first, length, began_ms, ended_ms = row
-            taken = None if began_ms is None else Times(began_ms, ended_ms)
-            evenly = taken is not None and taken.goes_on(length // width, times, len(data) // width)
+            evenly = (
+                times is None
+                if began_ms is None
+                else times is not None
+                and Times(began_ms, ended_ms).goes_on(length // width, times, len(data) // width)
+            )
             if evenly and length + len(data) <= GROWING_BYTES:
                 sql = """UPDATE chunks SET data = CAST(data || ? AS BLOB), ended_ms = ?
                          WHERE recording = ? AND first = ?"""
-                self._connection.execute(sql, (data, times.last_ms, self.key, first))
+                self._connection.execute(sql, (data, times and times.last_ms, self.key, first))
                 return
         for first, part, taken in chunks_of(data, width, times):
             self._connection.execute(
@@ -260,12 +264,16 @@ def _label_spans(labels: Sequence[str | None], offset: int) -> Iterator[Span]:
             first = at
 
 
-def chunks_of(data: bytes, width: int, times: Times) -> Iterator[tuple[int, bytes, Times]]:
+Ends = tuple[int | None, int | None]  # when the first and the last of some samples were taken
+
+
+def chunks_of(data: bytes, width: int, times: Times | None) -> Iterator[tuple[int, bytes, Ends]]:
     """Cut samples of so many bytes into chunks: the first sample of each, and its times."""
     samples, step = len(data) // width, CHUNK_BYTES // width
     for first in range(0, samples, step):
         part = data[first * width : (first + step) * width]
-        yield first, part, times.part(first, min(first + step, samples), samples)
+        ends = times and times.part(first, min(first + step, samples), samples)
+        yield first, part, ends or (None, None)
 
 
 SAMPLES = """SELECT first, data FROM chunks WHERE recording = ?1 AND first < ?3 AND first >=

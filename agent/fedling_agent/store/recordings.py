@@ -12,7 +12,7 @@ from fedling_agent.data.times import Coming, Interval, Times
 from fedling_agent.store import awaited, costs
 from fedling_agent.store.appending import Appender, group
 from fedling_agent.store.awaited import Awaited
-from fedling_agent.store.inputs import Ingested, Input, Mode, recall, remember
+from fedling_agent.store.inputs import Ingested, Input, recall, remember
 from fedling_agent.store.lived import live
 from fedling_agent.store.open_recording import SAMPLES, OpenRecording, cut
 from fedling_agent.store.tally import Tally
@@ -97,7 +97,7 @@ class Recordings:
         """Store the good rows and evict, in one transaction.
 
         up_ms: since boot; age is counted in what passes of it, whatever the clock says.
-        came: when the first and the last of these lines came; by default now.
+        came: when the first and the last of these lines came; None: they are a file's.
         given: the input that these rows go on with, by default a new one. before: its lines before
         these; the same request again is answered as it was, and stores nothing.
         Memory: the rows of this call; feed it some thousand at a time.
@@ -116,8 +116,8 @@ class Recordings:
             appender = Appender(
                 connection, stream, given, done, self.bounds.bytes, now_ms, lived_ms
             )
-            coming = _coming(rows, came or Times(now_ms, now_ms))
-            if given.mode is Mode.APPEND:  # a file has its labels
+            coming = _coming(rows, came)
+            if came is not None:  # a file has its labels
                 rows = _labelled(rows, coming, awaited.of(connection, stream.name, lived_ms))
             appender.take(group(rows, done, coming))
             if self.bounds.age_days > 0:
@@ -328,7 +328,7 @@ def _newest_ms(connection: sqlite3.Connection, stream: str) -> int | None:
     return None if row is None else row[0]
 
 
-def _coming(rows: Sequence[Row | RowError], came: Times) -> Coming:
+def _coming(rows: Sequence[Row | RowError], came: Times | None) -> Coming:
     """Tell when the lines came of which these rows are."""
     if not rows:
         return Coming(came, 0, 0)
@@ -343,8 +343,8 @@ def _labelled(
         return rows
     return [
         row
-        if isinstance(row, RowError)
-        else row._replace(label=awaited.label_of(waiting, row.recording, coming.of(row), row.label))
+        if isinstance(row, RowError) or (taken_ms := coming.of(row)) is None
+        else row._replace(label=awaited.label_of(waiting, row.recording, taken_ms, row.label))
         for row in rows
     ]
 

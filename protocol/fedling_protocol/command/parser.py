@@ -2,12 +2,10 @@
 
 import argparse
 import re
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from fedling_protocol import moments
 from fedling_protocol.command import output
 from fedling_protocol.common_settings import HOSTS, check_host_for_devices
 
@@ -46,15 +44,6 @@ def seconds(low: int, high: int) -> Callable[[str], int]:
         raise argparse.ArgumentTypeError(f"{text[:SHOWN]}: allowed: {allowed}")
 
     return read
-
-
-def moment(text: str) -> float:
-    """Be the type of an argument that names a moment, past or to come. It gives Unix time."""
-    try:
-        return moments.read(text, time.time())
-    except ValueError:
-        allowed = "a time of day as 14:05 or 14:05:09, the last one, or 2026-03-01T14:05:09"
-        raise argparse.ArgumentTypeError(f"{text[:SHOWN]}: allowed: {allowed}") from None
 
 
 def host(text: str) -> str:

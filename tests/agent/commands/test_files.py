@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from fedling_agent.commands.watching import QUIET_S, Folder
+from fedling_agent.commands import source
+from fedling_agent.commands.interrupts import Interrupts
+from fedling_agent.commands.watching import OPEN_S, QUIET_S, Folder
 from fedling_protocol.exits import Exit
 from tests.support.agent import Agent, rows
 from tests.support.waiting import until
@@ -60,13 +62,14 @@ def samples(agent: Agent) -> dict[str, int]:
 
 
 def test_three_gestures_are_three_files(agent: Agent) -> None:
-    names = ("wave.csv", "circle-2.csv", "knock (3).csv", "wave_12.csv", "7.csv")
+    names = ("wave.csv", "circle-2.csv", "knock (3).csv", "wave_12.csv", "7.csv", "mp3.csv")
     files = [put(agent, name, BARE + "1,1\n" * 5) for name in names]
     said = agent.run("ingest", "wrist", *files, "--label-from-name").stdout.splitlines()
     assert [line.split(": stored 5 rows, refused 0")[0] for line in said] == files
     assert stored(agent) == {
         "wave": {"wave": 5}, "circle-2": {"circle": 5}, "knock (3)": {"knock": 5},
         "wave_12": {"wave": 5}, "7": {"7": 5},
+        "mp3": {"mp3": 5},
     }  # fmt: skip
     again = agent.json("ingest", "wrist", files[0], "--label-from-name")
     assert (again["file"], again["stored"], again["seen"]) == (files[0], 0, 5)
@@ -95,6 +98,26 @@ def test_a_column_of_recordings_is_asked_before_the_name_of_a_file(agent: Agent)
     assert samples(agent) == {"a": 1}
 
 
+def test_a_file_may_have_any_name_if_its_rows_say_what_they_are(agent: Agent) -> None:
+    for number, name in enumerate(("n" * 65 + ".csv", os.fsdecode(b"caf\xe9.csv"), "a\u202e.csv")):
+        file = put(agent, name, f"recording,x,y\nr{number},1,1\n")
+        agent.run("ingest", "wrist", file)
+    file = put(agent, "m" * 65 + ".csv", BARE + "1,1\n")
+    agent.run("ingest", "wrist", file, "--recording", "given")
+    assert samples(agent) == {"r0": 1, "r1": 1, "r2": 1, "given": 1}
+
+
+def test_what_a_file_was_is_no_matter_of_the_last_minute(agent: Agent) -> None:
+    """When its rows were taken nobody knows, unless they say it."""
+    agent.json("label", "wrist", "knock", "--coming", "60s")
+    file = put(agent, "old.csv", "recording,label,x,y\n" + "a,walk,1,1\n" * 5)
+    agent.run("ingest", "wrist", file)
+    file = put(agent, "more.csv", "recording,label,x,y\n" + "a,walk,1,1\n" * 5)
+    agent.run("ingest", "wrist", file, "--append")
+    assert agent.json("label", "wrist", "knock", "--past", "60s")["samples"] == 0
+    assert stored(agent) == {"a": {"walk": 10}}
+
+
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
@@ -103,7 +126,9 @@ def test_a_column_of_recordings_is_asked_before_the_name_of_a_file(agent: Agent)
         (("--watch",), Exit.FAILED, "--watch: which folder?"),
         (("a.csv", "--watch"), Exit.FAILED, "a.csv is no folder"),
         ((".", "--watch", "--append"), Exit.FAILED, "are for files that one names"),
-        (("n" * 65 + ".csv",), Exit.FAILED, "the file's name, as a recording"),
+        (("n" * 65 + ".csv",), Exit.FAILED, "column recording is missing: add it, or --recording"),
+        (("a.csv", "a.ndjson", "--replace"), Exit.FAILED, "a.csv, a.ndjson: are called alike"),
+        (("--label-from-name",), Exit.FAILED, "standard input has no name that says it"),
     ],
 )
 def test_what_cannot_be_meant_is_said(
@@ -197,11 +222,11 @@ def test_a_stream_that_nobody_knows_is_told_at_once(agent: Agent) -> None:
 def test_a_file_is_due_when_it_was_quiet_and_is_another_one_than_before(tmp_path: Path) -> None:
     folder, file = Folder(tmp_path), tmp_path / "a.CSV"
     assert folder.due(0) == []
-    file.write_text("1")
+    file.write_text("1\n")
     assert folder.due(100) == []
     assert folder.waits
     assert folder.due(100 + QUIET_S - 0.1) == []
-    file.write_text("12")
+    file.write_text("12\n")
     assert folder.due(100 + QUIET_S) == []  # somebody writes
     assert folder.due(100 + 2 * QUIET_S) == [file]
     assert folder.due(200) == [file]  # it was not brought
@@ -218,12 +243,46 @@ def test_a_file_is_due_when_it_was_quiet_and_is_another_one_than_before(tmp_path
     assert folder.due(700) == []
 
 
+def test_a_last_line_without_an_end_is_waited_for(tmp_path: Path) -> None:
+    """A program that writes in blocks leaves half a number there."""
+    folder, file = Folder(tmp_path), tmp_path / "a.csv"
+    file.write_text("x,y\n1,1\n3,12.3")
+    assert folder.due(0) == folder.due(30) == []
+    file.write_text("x,y\n1,1\n3,12.34\n")
+    assert folder.due(40) == []
+    assert folder.due(40 + QUIET_S) == [file]
+    folder.brought(file)
+    file.write_text("x,y\n1,1\n3,12.34\n5,6")
+    assert folder.due(100) == []
+    assert folder.due(100 + OPEN_S) == [file]  # so it stays
+
+
+def test_no_more_is_brought_than_was_there_when_it_was_due(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text("x,y\n1,1\n2,2\n3,3")
+    with source.opened(str(file), 8) as given, Interrupts() as interrupts:
+        assert list(given.pieces(interrupts)) == [["x,y\n", "1,1\n"]]
+
+
+def test_what_leads_nowhere_stops_no_other(tmp_path: Path) -> None:
+    (tmp_path / "loop.csv").symlink_to("loop.csv")
+    os.mkfifo(tmp_path / "pipe.csv")
+    (tmp_path / "a.csv").write_text("1\n")
+    folder = Folder(tmp_path)
+    folder.due(0)
+    assert folder.due(9) == [tmp_path / "a.csv"]
+    (tmp_path / "a.csv").chmod(0o600)  # it may be read now
+    folder.brought(tmp_path / "a.csv")
+    assert folder.due(10) == []
+    assert folder.due(20) == [tmp_path / "a.csv"]
+
+
 def test_what_is_written_while_it_is_brought_comes_again(tmp_path: Path) -> None:
     folder, file = Folder(tmp_path), tmp_path / "a.csv"
-    file.write_text("1")
+    file.write_text("1\n")
     folder.due(0)
     assert folder.due(10) == [file]
-    file.write_text("12")
+    file.write_text("12\n")
     folder.brought(file)
     assert folder.due(20) == []
     assert folder.due(30) == [file]

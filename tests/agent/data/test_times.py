@@ -6,7 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fedling_agent.data.streams import Row
-from fedling_agent.data.times import Coming, Interval, Times
+from fedling_agent.data.times import NEAR_MS, Coming, Interval, Line, Times
 
 MOMENTS = st.integers(0, 2_000_000_000_000)
 TIMES = st.builds(Times, MOMENTS, MOMENTS)
@@ -82,6 +82,29 @@ def test_an_even_sensor_goes_on(count: int, step: int, more: int) -> None:
 def test_the_second_sample_may_take_a_minute() -> None:
     told = [Times(5, 5).goes_on(1, Times(5 + n, 5 + n), 1) for n in (0, 60_000, 60_001)]
     assert told == [True, True, False]
+
+
+@given(st.lists(st.integers(-30_000, 30_000), min_size=1, max_size=60))
+def test_a_line_takes_what_is_near_it(steps: list[int]) -> None:
+    taken, line = [1_000_000], Line(1_000_000)
+    for step in steps:
+        if not line.takes(taken[-1] + step):
+            break
+        taken.append(taken[-1] + step)
+    times = Times(taken[0], taken[-1])
+    late = [abs(times.at(n, len(taken)) - at) for n, at in enumerate(taken)]
+    assert max(late) <= NEAR_MS + 2
+
+
+@given(st.integers(0, 5000), st.integers(2, 400))
+def test_a_clock_of_whole_seconds_is_on_one_line(step: int, count: int) -> None:
+    line = Line(0)
+    assert all(line.takes(step * n // 1000 * 1000) for n in range(1, count))
+
+
+def test_a_file_says_nothing_of_when_it_came() -> None:
+    assert Coming(None, 1, 5).of(Row(3, "r", None, None, (1,))) is None
+    assert Coming(None, 1, 5).of(Row(3, "r", None, 5_000, (1,))) == 5
 
 
 def test_a_row_with_a_time_was_taken_then_another_when_it_came() -> None:

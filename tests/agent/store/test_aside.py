@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from fedling_agent.store import aside
-from fedling_agent.store.recordings import Bounds
+from fedling_agent.store.database import open_database
+from fedling_agent.store.recordings import Bounds, Recordings
 from fedling_agent.store.store import NAME, Store
 from fedling_protocol.disk import durable
 from fedling_protocol.disk.database import Database
@@ -128,6 +129,26 @@ def test_a_sound_one_that_is_begun_anew_has_all_recordings_and_no_work(state: Pa
     assert store.models.newest("watch") is None
     assert list((state / "models").iterdir()) == []  # fetched again
     store.close()
+
+
+def test_what_an_older_release_has_kept_is_saved_though_it_had_fewer_columns(
+    state: Path, tmp_path: Path
+) -> None:
+    """And where the page is lost that says how long the device has lived, it begins anew."""
+    old = state / NAME
+    connection = sqlite3.connect(old)
+    for column in ("began_ms", "ended_ms"):
+        connection.execute(f"ALTER TABLE chunks DROP COLUMN {column}")
+    connection.execute("DELETE FROM lived")
+    samples = connection.execute("SELECT sum(samples) FROM recordings").fetchone()[0]
+    connection.commit()
+    connection.close()
+    new = open_database(tmp_path / "new.db")
+    assert aside.salvage(old, new, lambda: None) > 0
+    recordings = Recordings(new, Bounds())
+    assert recordings.summary()["wrist"].samples == samples > 0
+    recordings.ingest(STREAM, parse(csv_lines(1, prefix="n")), NOW)
+    new.close()
 
 
 def test_every_table_is_saved_or_given_up(state: Path) -> None:

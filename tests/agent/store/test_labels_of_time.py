@@ -136,6 +136,30 @@ def test_who_labels_nothing_is_told_when_the_newest_sample_was_taken(
     assert give(recordings, 0, 2000).newest_ms is None
 
 
+def test_a_sensor_that_changes_its_pace_and_says_so(recordings: Recordings) -> None:
+    """50 a second, then 20: the times of its rows are kept to a second."""
+    taken = [20 * n for n in range(2000)] + [40_000 + 50 * n for n in range(2000)]
+    lines = zip(rows(4000), taken, strict=True)
+    given = [row._replace(time_us=1000 * (NOW + at)) for row, at in lines]
+    recordings.ingest(STREAM, given, NOW)
+    give(recordings, 40_000, 50_000)
+    (_, before), (_, labelled), _ = runs(labels(recordings))
+    assert 1950 <= before <= 2020
+    assert abs(labelled - 200) <= 70
+    (recording,) = recordings.newest("wrist")
+    assert len(recordings.stretches(recording)) == 1  # nothing is missing
+
+
+def test_a_later_label_takes_the_place_of_those_that_wait_for_the_same(
+    recordings: Recordings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(awaited, "MOST", 3)
+    for n in range(5):
+        give(recordings, 10 - n, 20 + n, f"l{n}")
+    feed(recordings, 3, 0, 20)
+    assert labels(recordings) == [None, "l4", "l4"]
+
+
 def test_of_one_recording_only(recordings: Recordings) -> None:
     feed(recordings, 10, 0, 900)
     feed(recordings, 10, 0, 900, recording="s")

@@ -74,7 +74,7 @@ def test_what_is_stored_keeps_its_size_and_has_no_time(tmp_path: Path) -> None:
     ever = Interval(0, 2**62)
     done = store.recordings.label_time("wrist", ever, "up", now_ms=0, up_ms=0)
     assert (done.samples, done.changes.relabelled) == (0, ())
-    store.recordings.ingest(STREAM, [Row(1, "r2", "up", None, (1, 1))], now_ms=5)
+    store.recordings.ingest(STREAM, [Row(1, "r2", "up", 5000, (1, 1))], now_ms=5)
     assert store.recordings.label_time("wrist", ever, "down", now_ms=0, up_ms=0).samples == 1
     check_totals(store.recordings, Bounds().bytes)
     store.close()

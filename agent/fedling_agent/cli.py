@@ -194,6 +194,14 @@ def _add_log(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_data(verbs: Verbs) -> None:
+    _add_ingest(verbs)
+    _add_label(verbs)
+    _add_streams(verbs)
+    _add_recordings(verbs)
+    _add_predict(verbs)
+
+
+def _add_ingest(verbs: Verbs) -> None:
     ingest = verbs.add(
         "ingest",
         "store examples: rows with a recording, a value for each channel, and a label if known",
@@ -247,9 +255,9 @@ def _add_data(verbs: Verbs) -> None:
         help="a file to read, or several (default -, standard input)",
     )
     _add_format(ingest)
-    _add_label(verbs)
-    _add_streams(verbs)
-    _add_recordings(verbs)
+
+
+def _add_predict(verbs: Verbs) -> None:
     predict = verbs.add(
         "predict",
         "say what the newest model makes of a window of samples, or of one window after another; "

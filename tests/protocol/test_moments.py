@@ -61,13 +61,31 @@ def test_a_time_of_day_is_the_last_one_or_the_first_after_another() -> None:
         night = read("2026-03-02T00:05:00", 0)
         assert moment(read("23:50", night)) == "2026-03-01 23:50:00"
         assert moment(read("12:05", night)) == "2026-03-01 12:05:00"
-        with pytest.raises(ValueError, match="12:04 is still to come today: write the date, too"):
+        with pytest.raises(ValueError, match="the last 12:04 was a day ago: write the date"):
             read("12:04", night)
         begin = read("23:50", night)
         assert moment(read("00:10", night, begin)) == "2026-03-02 00:10:00"
         assert moment(read("23:50", night, begin)) == "2026-03-02 23:50:00"
         assert moment(read("23:51", night, begin)) == "2026-03-01 23:51:00"
     finally:
+        time.tzset()
+
+
+def test_a_time_of_day_in_the_nights_when_clocks_are_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
+    time.tzset()
+    try:
+        back = read("2026-10-25T04:00", 0)
+        assert back - read("02:30", back) == 5400  # the second one
+        begin = read("01:00", back)
+        assert read("02:30", back, begin) - begin == 5400  # the first one
+        assert read("02:20", back, begin + 5400) - begin == 2 * 3600 + 1200  # the second one
+        forward = read("2026-03-29T04:00", 0)
+        assert forward - read("01:30", forward) == 5400  # there was no hour between
+        with pytest.raises(ValueError, match="the last 02:30 was a day ago"):
+            read("02:30", forward)
+    finally:
+        monkeypatch.undo()
         time.tzset()
 
 

@@ -29,8 +29,9 @@ NAMED = 5  # recordings that had to go
 
 @dataclass(slots=True)
 class Total:
-    """What became of all rows up to now."""
+    """What became of all rows up to now. name: of the file, if there are several"""
 
+    name: str = ""
     counts: Counter[str] = field(default_factory=Counter)
     holes: Counter[str] = field(default_factory=Counter)
     errors: list[list[object]] = field(default_factory=list)
@@ -39,8 +40,8 @@ class Total:
 
     def add(self, answer: dict[str, Any]) -> None:
         """Add what became of a piece, and say on standard error what is wrong with its rows."""
-        _say_rows(self.errors, answer["errors"])
-        _say_rows(self.notes, answer["notes"])
+        self._say_rows(self.errors, answer["errors"])
+        self._say_rows(self.notes, answer["notes"])
         self.gone += answer["gone"][: max(0, NAMED - len(self.gone))]
         self.holes.update(answer["holes"])
         for name in COUNTS:
@@ -50,6 +51,15 @@ class Total:
         """Tell it to a program."""
         counts = {name: self.counts[name] for name in COUNTS}
         return counts | {"holes": dict(self.holes), "errors": self.errors, "notes": self.notes}
+
+    def _say_rows(self, told: list[list[object]], new: list[list[object]]) -> None:
+        for row, words in new[: max(0, SHOWN - len(told))]:
+            print(f"{self._begins}row {row}: {words}", file=sys.stderr)
+        told += new[: max(0, KEPT - len(told))]
+
+    @property
+    def _begins(self) -> str:
+        return f"{self.name}: " if self.name else ""
 
     @property
     def has_news(self) -> bool:
@@ -73,7 +83,7 @@ class Total:
             parts.append(f"replaced {counts['replaced']} recordings")
         if counts["evicted_samples"]:
             parts.append(self._evicted())
-        return "; ".join(parts)
+        return self._begins + "; ".join(parts)
 
     def _evicted(self) -> str:
         counts = self.counts
@@ -82,12 +92,6 @@ class Total:
             return words
         more = ", ..." if counts["evicted"] > len(self.gone) else ""
         return f"{words}, {counts['evicted']} recordings with them ({', '.join(self.gone)}{more})"
-
-
-def _say_rows(told: list[list[object]], new: list[list[object]]) -> None:
-    for row, words in new[: max(0, SHOWN - len(told))]:
-        print(f"row {row}: {words}", file=sys.stderr)
-    told += new[: max(0, KEPT - len(told))]
 
 
 WRONG = (BadInput, Missing, Failure)
@@ -181,12 +185,13 @@ def bring(
 
     watched: of a folder: so many bytes, and nothing is told if nothing of them is new
     """
-    total, form = Total(), source.form(args, name)
+    several = args.watch or len(args.files) > 1
+    total, form = Total(name if several else ""), source.form(args, name)
     with source.opened(name, watched) as given:
         where = installation.find(args)
         request: Json = {"stream": args.stream, "form": form, "mode": str(_mode(args, given))}
         request |= {"recording": args.recording, "label": args.label}
-        if given.is_file and not args.recording:
+        if given.is_file:
             request |= source.names(name, labels=args.label_from_name)
         elif args.label_from_name:
             raise BadInput(f"--label-from-name: {given.name} has no name that says it")
@@ -231,11 +236,8 @@ def _feed(feeder: Feeder, pieces: Iterator[list[str]], total: Total) -> None:
 def _say(
     args: argparse.Namespace, name: str, total: Total, feeder: Feeder, interrupted: bool
 ) -> None:
-    """Of several files each has a line, which begins with its name."""
-    several = args.watch or len(args.files) > 1
     if args.json:
         facts = {"file": name, "row": feeder.row, "interrupted": interrupted, "by": feeder.by}
         output.print_json(total.json() | facts)
     else:
-        words = f"{name}: " if several else ""
-        print(f"{words}{total.sentence(feeder.row, interrupted)} (by the {feeder.by})", flush=True)
+        print(f"{total.sentence(feeder.row, interrupted)} (by the {feeder.by})", flush=True)

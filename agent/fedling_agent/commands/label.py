@@ -56,9 +56,8 @@ def _moment(text: str, now_s: float, after_s: float | None = None) -> float:
     try:
         return moments.read(text, now_s, after_s)
     except ValueError as error:
-        told = str(error) if text in str(error) and "still to come" in str(error) else text
         allowed = "a time of day as 14:05 or 14:05:09, or 2026-03-01T14:05:09"
-        raise BadInput(f"{told}: allowed: {allowed}") from error
+        raise BadInput(f"{text}: {error}; allowed: {allowed}") from error
 
 
 def _request(which: Which) -> Json:

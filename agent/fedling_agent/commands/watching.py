@@ -97,7 +97,7 @@ class Folder:
                 continue
             with suppress(OSError):  # it has gone meanwhile, or leads nowhere
                 facts = path.stat()
-                if stat.S_ISREG(facts.st_mode):
+                if stat.S_ISREG(facts.st_mode) and facts.st_size:  # else who made it goes on soon
                     times_ns = (facts.st_mtime_ns, facts.st_ctime_ns)
                     found[path] = Stamp(facts.st_size, times_ns, self._is_whole(path, facts))
         return found

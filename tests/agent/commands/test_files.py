@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +13,11 @@ from fedling_agent.commands import source
 from fedling_agent.commands.interrupts import Interrupts
 from fedling_agent.commands.watching import OPEN_S, QUIET_S, Folder
 from fedling_protocol.exits import Exit
+from tests.agent.commands.conftest import NOWHERE
 from tests.support.agent import Agent, rows
 from tests.support.waiting import until
 
-NOWHERE = 1  # a port that nobody listens on
 BARE = "x,y\n"  # a table that names neither recording nor label
-
-
-@pytest.fixture(params=[True, False], ids=["service", "alone"])
-def agent(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Agent]:
-    agent = Agent(tmp_path / "device", NOWHERE)
-    agent.run("init")
-    if request.param:
-        agent.serve()
-    yield agent
-    if agent.process is not None:
-        assert agent.stop() == Exit.OK
-    assert "Traceback" not in agent.log_text()
 
 
 def put(agent: Agent, name: str, text: str) -> str:
@@ -88,6 +75,7 @@ def test_what_is_wrong_with_one_stops_no_other(agent: Agent) -> None:
     assert f"{files[1]}: header: column y is missing" in said.stderr
     assert f"{files[2]}: there is no such file" in said.stderr
     assert f"{files[3]}: stored 1 rows, refused 1" in said.stdout
+    assert f"{files[3]}: row 3: y = ? is not a number" in said.stderr
     agent.run("ingest", "wrist", files[0], files[3], code=Exit.SOME_REFUSED)
 
 
@@ -176,6 +164,7 @@ def test_a_folder_is_watched(agent: Agent) -> None:
     put(agent, "inbox/bad.csv", "x,z\n1,1\n")
     put(agent, "inbox/.hidden.csv", BARE + "1,1\n")
     put(agent, "inbox/walk.csv.part", BARE + "1,1\n")
+    put(agent, "inbox/zero.csv", "")  # somebody has begun it
     put(agent, "inbox/walk-3.csv", BARE + "1,1\n" * 4)
     until(lambda: samples(agent) == {"r0": 7, "walk-3": 4})
     until(lambda: "bad.csv: header: column y is missing" in watch.errors)
@@ -183,6 +172,7 @@ def test_a_folder_is_watched(agent: Agent) -> None:
     until(lambda: samples(agent) == {"r0": 7, "walk-3": 6})
     (watch.folder / "walk-3.csv").unlink()
     said = watch.end()
+    assert "zero.csv" not in watch.errors
     assert [(Path(str(one["file"])).name, one["stored"]) for one in said] == [
         ("early.csv", 7), ("walk-3.csv", 4), ("walk-3.csv", 2),
     ]  # fmt: skip

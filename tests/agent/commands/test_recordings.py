@@ -1,7 +1,5 @@
 """`fedling-agent recordings`: listed, labelled, forgotten, with a service and without."""
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,21 +8,13 @@ from fedling_agent.store import recordings as module
 from fedling_protocol.exits import Exit
 from tests.support.agent import Agent, rows
 
-NOWHERE = 1  # a port that nobody listens on
 R0 = ("--recording", "r0")
 
 
-@pytest.fixture(params=[True, False], ids=["service", "alone"])
-def agent(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Agent]:
-    agent = Agent(tmp_path / "device", NOWHERE)
-    agent.run("init")
-    if request.param:
-        agent.serve()
+@pytest.fixture
+def agent(agent: Agent) -> Agent:
     agent.run("ingest", "wrist", text=rows(3, 20))
-    yield agent
-    if agent.process is not None:
-        assert agent.stop() == Exit.OK
-        assert "Traceback" not in agent.log_text()
+    return agent
 
 
 def listed(agent: Agent) -> dict[str, dict[str, Any]]:

@@ -29,7 +29,7 @@ from fedling_protocol.wire.identity import SigningKey, device_id
 from fedling_protocol.wire.topics import Topics
 from tests.broker.conftest import Here
 from tests.support.rounds_on_disk import TEXT, accept, open_round, run_round
-from tests.support.waiting import Manager
+from tests.support.waiting import PATIENCE_S, Manager
 
 KEY = SigningKey.from_seed(b"d" * 32).public
 ROOT_KEY = Path("broker-state/authority/root.key")
@@ -542,7 +542,7 @@ def test_serve_ends_in_good_order_and_begins_anew_in_the_same_process(here: Here
             manager.hear("READY=1")
             process.send_signal(signal.SIGTERM)
             manager.hear("STOPPING=1")
-            assert process.wait(60) == Exit.OK
+            assert process.wait(PATIENCE_S) == Exit.OK
 
 
 @pytest.mark.parametrize("words", [[], ["round"], ["task", "add"], ["round", "verify"], ["no"]])

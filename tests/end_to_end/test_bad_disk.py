@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.outages.bad_disk import BadDisk, Trouble, build
 from tests.support.tools import need
+from tests.support.waiting import PATIENCE_S
 
 # What a store does, again and again; prints how often each call failed with what.
 PROGRAM = r"""
@@ -71,7 +72,7 @@ def met(disk: BadDisk, trouble: Trouble, root: Path, turns: int) -> set[str]:
     assert program.stdout is not None
     assert program.stdout.readline() == "open\n"
     disk.be(trouble)
-    said, _ = program.communicate("\n", timeout=60)
+    said, _ = program.communicate("\n", timeout=PATIENCE_S)
     assert program.returncode == 0
     return set(filter(None, said.splitlines()))
 

@@ -17,11 +17,10 @@ from fedling_sim.progress import Silence
 from fedling_sim.record import Record
 from tests.support import small_task
 from tests.support.tools import need
-from tests.support.waiting import line_of
+from tests.support.waiting import PATIENCE_S, line_of
 
 pytestmark = pytest.mark.first
 
-PATIENCE_S = 120.0
 DEVICES, ROUNDS, GOAL = 5, 3, 4
 
 

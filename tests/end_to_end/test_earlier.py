@@ -19,10 +19,9 @@ from fedling_protocol.wire.topics import Topics
 from tests.support import earlier
 from tests.support.agent import ROUNDS, TASK, Agent, rows
 from tests.support.aggregator import ROOT
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_S, until
 
 AUTHORITY = SigningKey.from_seed(b"A" * 32)
-PATIENCE_S = 60.0
 
 
 class Broker:

@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from tests.support.agent import TASK, rows
 from tests.support.clock import sitecustomize as clock
 from tests.support.crash import sitecustomize as crash
 from tests.support.tools import SYSTEM_PATH, need
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_S
 
 DAY_S = 86_400
 OWN = ("--config", "kitchen/agent.toml")
@@ -64,15 +64,6 @@ class House(Home):
         found: dict[str, Any] = json.loads(self.run("fedling_agent.cli", "status", "--json", *OWN))
         return found
 
-    def until(self, condition: Callable[[], bool]) -> None:
-        """As all do, and longer: what a fleet would do at once is spread."""
-        until(
-            condition,
-            says=lambda: self.said("kitchen.log") + self.said("up.log"),
-            look_s=0.05,
-            patience_s=90.0,
-        )
-
     @property
     def pair(self) -> bytes:
         return (self.path / "kitchen" / "state" / "tls.pem").read_bytes()
@@ -92,7 +83,7 @@ def house() -> Iterator[House]:
 
 def stop(process: subprocess.Popen[bytes]) -> None:
     process.send_signal(signal.SIGTERM)
-    process.wait(30)
+    process.wait(PATIENCE_S)
 
 
 @pytest.mark.long
@@ -146,7 +137,7 @@ def test_real_authority_answers_again_wherever_the_device_was_killed(house: Hous
         count = house.path / f"points-{name}"
         house.environment = {"PYTHONPATH": path, crash.COUNT: str(count), crash.AT: str(at)}
         process = house.start("fedling_agent.cli", *words, log=f"{name}.log")
-        code = process.wait(60)
+        code = process.wait(PATIENCE_S)
         house.environment = {}
         assert code == (-signal.SIGKILL if at else 0), house.said(f"{name}.log")
         if at:

@@ -16,7 +16,7 @@ from fedling_agent.service.control import Client, Unavailable
 from fedling_sim.world import FakeDevice, Weather
 from tests.support.aggregator import ROOT, TOPICS
 from tests.support.commands import run_here
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_S, until
 
 GOOD = Weather(mains=True, battery=90, temperature=40, network=True)
 STOP_S = 30.0
@@ -141,7 +141,9 @@ sys = "sys"
     def _run(self, words: Sequence[str], text: str) -> subprocess.CompletedProcess[str]:
         if self._apart or words[0] == "run":
             command = self.command(*words)
-            return subprocess.run(command, input=text, capture_output=True, text=True, timeout=120)
+            return subprocess.run(
+                command, input=text, capture_output=True, text=True, timeout=PATIENCE_S
+            )
         return run_here(cli.main, [*words, "--config", str(self.config)], text)
 
     def json(self, *words: str, text: str = "", code: int | None = 0) -> Any:

@@ -43,9 +43,8 @@ from fedling_protocol.wire.payload import kind_of
 from fedling_protocol.wire.refused import Refused
 from fedling_protocol.wire.topics import Topics
 from fedling_protocol.wire.trust import Received, Trust
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_S, until
 
-PATIENCE_S = 60.0
 ROOT = SigningKey.from_seed(b"r" * 32)
 ONLINE = SigningKey.from_seed(b"o" * 32)
 STRANGER = SigningKey.from_seed(b"s" * 32)

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from fedling_agent.training.job import Job
 from fedling_agent.training.process import Asked, ChildEvent, ChildProcess, Exited, Note, Step
 from fedling_protocol.runtime.loop import Loop
+from tests.support.waiting import PATIENCE_S
 
-PATIENCE_S = 60.0
 LONG_S = 3600.0
 ONE_BATCH = 1e-9  # a duty: after one batch the child sleeps until it is stopped
 

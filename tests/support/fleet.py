@@ -42,9 +42,8 @@ from fedling_protocol.wire.messages import (
 from fedling_protocol.wire.refused import Refused
 from fedling_protocol.wire.topics import Topics
 from fedling_protocol.wire.trust import Trust
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_S, until
 
-PATIENCE_S = 60.0
 ROOT = SigningKey.from_seed(b"R" * 32)
 COMMAND = [sys.executable, "-m", "fedling_broker"]
 
@@ -130,7 +129,7 @@ class Aggregator:
         """SIGTERM; the exit code."""
         assert self.process is not None
         self.process.terminate()
-        code = self.process.wait(timeout=20)
+        code = self.process.wait(timeout=PATIENCE_S)
         self.process = None
         return code
 

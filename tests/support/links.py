@@ -21,12 +21,11 @@ from tests.support.crash.evidence import Evidence, collect
 from tests.support.crash.federation import has_finished
 from tests.support.crash.fleet import DEVICES, TASK, Fleet, Layout
 from tests.support.crash.keeper import Keeper
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_S, until
 
 AGGREGATOR = "aggregator"
 NAMES = (*map(str, range(DEVICES)), AGGREGATOR)
 KEEPALIVE_S = 2  # so that a link that says nothing is given up soon
-PATIENCE_S = 120.0  # a run takes some seconds; a loaded machine makes it slower
 LOOK_S = 0.02
 SHOWN = 5000  # characters of each log, when something is wrong
 

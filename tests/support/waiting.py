@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import AnyStr
 
-PATIENCE_S = 60.0  # nobody waits as long but in vain
+PATIENCE_S = 300.0  # nobody waits as long but in vain; others may have the processors
 LOOK_S = 0.01  # between two looks
 
 

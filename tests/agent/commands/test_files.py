@@ -15,7 +15,7 @@ from fedling_agent.commands.watching import OPEN_S, QUIET_S, Folder
 from fedling_protocol.exits import Exit
 from tests.agent.commands.conftest import NOWHERE
 from tests.support.agent import Agent, rows
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_S, until
 
 BARE = "x,y\n"  # a table that names neither recording nor label
 
@@ -148,7 +148,7 @@ class Watch:
     def end(self) -> list[dict[str, object]]:
         """What it said of each file."""
         self.process.send_signal(signal.SIGTERM)
-        out, _ = self.process.communicate(timeout=60)
+        out, _ = self.process.communicate(timeout=PATIENCE_S)
         assert self.process.returncode == Exit.INTERRUPTED
         return [json.loads(line) for line in out.splitlines()]
 

@@ -22,7 +22,7 @@ from fedling_agent.store.store import Store
 from fedling_protocol.disk import lock
 from fedling_protocol.exits import Exit
 from tests.support.agent import Agent, rows
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_S, until
 
 NOWHERE = 1  # a port that nobody listens on
 HEADER = "recording,label,x,y\n"
@@ -79,7 +79,7 @@ class Pipe:
 
     def end(self, code: int) -> str:
         """What it says at its end."""
-        out, err = self.process.communicate(timeout=120)
+        out, err = self.process.communicate(timeout=PATIENCE_S)
         assert self.process.returncode == code, out + err
         return out + err
 
@@ -199,7 +199,7 @@ def test_a_signal_that_was_ignored_stays_so(agent: Agent) -> None:
         ["bash", "-c", f"{script} while ! kill -HUP $!; do :; done; kill -HUP $!; wait $!"],
         stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=PATIENCE_S)
     assert "stored 2 rows" in out
 
 

@@ -38,9 +38,8 @@ from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.runtime.worker import ThreadWorker
 from tests.support.agent import Agent, rows
 from tests.support.aggregator import FakeAggregator, make_model
-from tests.support.waiting import Manager
+from tests.support.waiting import PATIENCE_S, Manager
 
-PATIENCE_S = 60.0
 LAYERS = (dense(40, 8, relu=True), dense(8, 3))
 SLOW: list[tuple[Any, str]] = [
     (os, "fsync"),

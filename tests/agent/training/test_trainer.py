@@ -26,7 +26,7 @@ from fedling_protocol.exits import Exit
 from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.runtime.slices import finish
 from fedling_protocol.wire.messages import Hits
-from tests.support.child import ONE_BATCH, PATIENCE_S, Child
+from tests.support.child import ONE_BATCH, Child
 from tests.support.device import (
     CNN,
     FLEET,
@@ -36,7 +36,7 @@ from tests.support.device import (
     freeze_now,
     make_device,
 )
-from tests.support.waiting import line_of, until
+from tests.support.waiting import PATIENCE_S, line_of, until
 
 EVERYTHING = replace(
     TRAINING, epochs=6, momentum=200, clip_q16=1 << 15, frozen=1, proximal_q16=1 << 15

@@ -18,7 +18,7 @@ from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Answer, Receipt, Ticket, Verdict
 from tests.support.fleet import TASK, Aggregator, Device
 from tests.support.tools import need
-from tests.support.waiting import Manager, until
+from tests.support.waiting import PATIENCE_S, Manager, until
 
 
 class Fleet:
@@ -370,7 +370,7 @@ def test_a_fleet_that_was_renamed_is_not_served(fleet: Fleet) -> None:
     config.write_text(config.read_text().replace('fleet = "test"', 'fleet = "other"'))
     fleet.aggregator.start()
     assert fleet.aggregator.process is not None
-    assert fleet.aggregator.process.wait(timeout=60) == 78
+    assert fleet.aggregator.process.wait(timeout=PATIENCE_S) == 78
     said = fleet.aggregator.log_text()
     assert "is the authority of fleet test" in said
     assert "Traceback" not in said

@@ -19,10 +19,9 @@ from fedling_protocol.runtime.backoff import Backoff
 from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.runtime.worker import ThreadWorker
 from tests.support.certificates import Authority, Pair
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_S, until
 
 LIMIT = 10_000
-PATIENCE_S = 20.0
 CONNACK = b"\x20\x02\x00\x00"
 
 

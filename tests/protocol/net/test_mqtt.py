@@ -25,8 +25,6 @@ from tests.protocol.net.ends import CONNACK, LIMIT, End, FakeBroker, Ground, Rec
 from tests.support.tools import own_network
 from tests.support.waiting import until
 
-PATIENCE_S = 20.0
-
 
 def test_publish_reaches_a_subscriber_and_is_acknowledged(ground: Ground) -> None:
     one = ground.end("one").connect()

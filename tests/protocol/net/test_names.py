@@ -12,7 +12,7 @@ from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.runtime.worker import ThreadWorker
 from tests.support.conditions import FakeWorker
 from tests.support.ports import HandClock
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_S, until
 
 ROW = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("198.51.100.1", 1883))
 ADDRESS = Found(ROW[0], ROW[1], ROW[2], ROW[4])
@@ -32,7 +32,7 @@ class DeadResolver:
                 return [(*ROW[:4], (words[0], words[1]))]
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         self.calls += 1
-        assert self.gate.wait(20)
+        assert self.gate.wait(PATIENCE_S)
         if self.error is not None:
             raise self.error
         return [ROW]

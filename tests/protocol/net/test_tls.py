@@ -23,9 +23,7 @@ from fedling_protocol.runtime.loop import READ, Loop
 from tests.protocol.net.ends import CONNACK, Drip, End, FakeBroker, trusting
 from tests.support.certificates import Authority, Pair, mosquitto_settings
 from tests.support.tools import need
-from tests.support.waiting import line_of, receive, until
-
-PATIENCE_S = 20.0
+from tests.support.waiting import PATIENCE_S, line_of, receive, until
 
 
 def server_context(server: Pair) -> ssl.SSLContext:

@@ -12,7 +12,7 @@ import pytest
 from fedling_protocol.runtime import sdnotify
 from fedling_protocol.runtime.ending import Ending
 from fedling_protocol.runtime.loop import Loop
-from tests.support.waiting import Manager, until
+from tests.support.waiting import PATIENCE_S, Manager, until
 
 # A service: it writes the number of its beginning, its process, and how it ended.
 SERVICE = """
@@ -62,7 +62,7 @@ class Service:
 
     def end(self) -> bytes:
         self.process.send_signal(signal.SIGTERM)
-        _, said = self.process.communicate(timeout=30)
+        _, said = self.process.communicate(timeout=PATIENCE_S)
         assert self.process.returncode == 0
         self.manager.close()
         return said
@@ -119,7 +119,7 @@ def test_end_that_comes_after_a_hangup_is_the_end(tmp_path: Path) -> None:
     service.process.send_signal(signal.SIGTERM)
     (tmp_path / "slow").unlink()
     service.hear("STOPPING=1")
-    assert service.process.wait(30) == 0
+    assert service.process.wait(PATIENCE_S) == 0
     service.manager.close()
     assert len(service.beginnings) == 2
 
@@ -136,7 +136,7 @@ def test_signal_between_the_loop_and_what_comes_next_is_heard(
     until((tmp_path / f"{where} reached").exists)
     service.process.send_signal(signal.SIGTERM)
     (tmp_path / where).unlink()
-    assert service.process.wait(30) == 0
+    assert service.process.wait(PATIENCE_S) == 0
     service.manager.close()
     begun_anew = first == signal.SIGHUP and where == "all is closed"
     assert len(service.beginnings) == 1 + begun_anew
@@ -168,7 +168,7 @@ def test_hangup_without_a_service_manager_is_the_end(tmp_path: Path) -> None:
     caught = 1 << (signal.SIGHUP - 1)
     until(lambda: int(status.read_text().split("SigCgt:\t")[1].split()[0], 16) & caught)
     service.process.send_signal(signal.SIGHUP)
-    assert service.process.wait(30) == 0
+    assert service.process.wait(PATIENCE_S) == 0
     service.manager.close()
 
 
@@ -194,4 +194,4 @@ def test_who_called_a_service_that_has_ended_is_left_as_it_was() -> None:
     """Children that it begins would else be deaf to SIGTERM."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     words = [sys.executable, "-c", CALLER]
-    assert subprocess.check_output(words, env=environment, timeout=60) == b"goes on\n"
+    assert subprocess.check_output(words, env=environment, timeout=PATIENCE_S) == b"goes on\n"

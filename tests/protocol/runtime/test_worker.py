@@ -6,7 +6,7 @@ import pytest
 
 from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.runtime.worker import InlineWorker, ThreadWorker, Worker, raise_
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_S, until
 
 
 @pytest.mark.parametrize("make", [lambda loop: ThreadWorker(loop, "test"), InlineWorker])
@@ -34,7 +34,7 @@ def test_call_that_blocks_holds_no_timer_up() -> None:
     gate, told = threading.Event(), list[object]()
 
     def wait() -> str:
-        assert gate.wait(20)
+        assert gate.wait(PATIENCE_S)
         return "done"
 
     def later() -> None:
@@ -56,7 +56,7 @@ def test_close_waits_for_the_last_write_and_tells_nothing() -> None:
     gate, done = threading.Event(), list[str]()
 
     def write() -> None:
-        assert gate.wait(20)
+        assert gate.wait(PATIENCE_S)
         done.append("written")
 
     worker.do(write, lambda _: done.append("told"), raise_)

@@ -14,10 +14,9 @@ from tests.support.crash.evidence import Evidence, collect
 from tests.support.crash.fleet import DEVICES, ROUNDS, SUBJECT, TASK, Fleet, Layout
 from tests.support.crash.keeper import Keeper
 from tests.support.crash.sitecustomize import AT, COUNT, RECORD
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_S, until
 
 LOOK_S = 0.01
-PATIENCE_S = 30.0  # a run takes one or two seconds
 SHOWN = 4000  # characters of each log, when something is wrong
 
 

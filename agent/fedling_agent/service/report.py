@@ -338,7 +338,9 @@ def _of_phase(session: Session, run: Occupant | None, now: float) -> str:
             waits = run is not None and not run.running
             if session.begun and session.begun.kind is PlanKind.STATISTICS:
                 return "counts its samples for the fleet's statistics"
-            return f"waits for the training slot, {at}" if waits else f"trains {at}{step}"
+            if waits:
+                return f"waits for the training slot, {at}"
+            return f"trains {at}{step}{_lacks(run, now)}"
         case state.Paused():
             return f"paused in {at}{step}"
         case state.Joining(have=have):
@@ -357,6 +359,17 @@ def _of_phase(session: Session, run: Occupant | None, now: float) -> str:
                 f"{span(due / 1000 - now)}"
             )
     return ""
+
+
+def _lacks(run: Occupant | None, now: float) -> str:
+    """Say that the training gets no processor, and since when; empty if it does."""
+    lacked_s = run.lacked_s(now) if run else 0.0
+    if not lacked_s:
+        return ""
+    return (
+        f", and has waited {span(lacked_s)} for a processor that others have: it takes what they "
+        "leave; training.only_idle = false gives it a share"
+    )
 
 
 def _why_idle(live: Live) -> str:

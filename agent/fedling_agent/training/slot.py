@@ -30,6 +30,7 @@ RETRY_S = 2.0  # before the next try, doubled each time
 FAREWELL_S = 20.0  # a child that does not end by then is killed; it starts from its checkpoint
 KILLED = -9  # the end of a child by SIGKILL
 STALLED_S = 5.0  # a deadline that comes so late was slept through, by us and by the child
+LACKED_S = 10.0  # a child that others kept waiting for less has no bad luck to be told of
 WAITED_S = 1.0  # a child that others kept waiting for less than that is late all the same
 
 
@@ -70,10 +71,19 @@ class Occupant:
     longest_s: float = 0.0  # that it may take
     note: str = ""  # the child's last word about itself
     retry: Timer | None = None
+    spawned_at: float = 0.0  # Clock.now() of the child's start
 
     @property
     def running(self) -> bool:
         return self.process is not None
+
+    def lacked_s(self, now: float) -> float:
+        """How long its child was kept waiting for a processor, if that is most of its life.
+
+        0: it has its share, or is too young to tell.
+        """
+        waited_s = _waited_s(self)
+        return waited_s if waited_s > max(LACKED_S, (now - self.spawned_at) / 2) else 0.0
 
 
 class Slot:
@@ -185,7 +195,7 @@ class Slot:
         except OSError as error:  # no memory, no process left
             self._try_again(occupant, error.strerror or str(error))
             return
-        occupant.process = process
+        occupant.process, occupant.spawned_at = process, self._clock.now()
         self._begins(occupant)
 
     def _on_event(self, occupant: Occupant, process: TrainingProcess, event: ChildEvent) -> None:

@@ -40,6 +40,11 @@ class FakeRun:
     done: int = 12
     running: bool = True
     job: FakeJob = field(default_factory=FakeJob)
+    lacks: float = 0.0
+
+    def lacked_s(self, now: float) -> float:
+        assert now == NOW
+        return self.lacks
 
 
 @dataclass
@@ -72,6 +77,14 @@ def test_training_tells_round_and_batch() -> None:
     live = FakeLive(session(phase=state.Training(), begun=PLAN))
     assert sentence(live, FakeRun()) == "trains round 3 at batch 12 of 80"
     assert sentence(live, FakeRun(running=False)) == "waits for the training slot, round 3"
+
+
+def test_training_without_a_processor_tells_so() -> None:
+    live = FakeLive(session(phase=state.Training(), begun=PLAN))
+    assert sentence(live, FakeRun(lacks=55.0)) == (
+        "trains round 3 at batch 12 of 80, and has waited 55 s for a processor that others have: "
+        "it takes what they leave; training.only_idle = false gives it a share"
+    )
 
 
 def test_paused_tells_why() -> None:

@@ -452,6 +452,20 @@ def test_wait_for_a_processor_is_no_work(bench: Bench) -> None:
     assert bench.worked == [10.0]
 
 
+def test_child_tells_of_a_wait_for_processors_that_is_most_of_its_life(bench: Bench) -> None:
+    job = bench.start(b"a")
+    run, child = bench.slot.find(job.plan_id), FakeProcess.all[0]
+    assert run is not None
+    bench.clock.move(8.0)
+    child.waited = 8.0
+    assert run.lacked_s(bench.clock.now()) == 0.0  # a moment
+    bench.clock.move(12.0)
+    child.waited = 12.0
+    assert run.lacked_s(bench.clock.now()) == 12.0
+    bench.clock.move(20.0)
+    assert run.lacked_s(bench.clock.now()) == 0.0  # it has had its share since
+
+
 def test_child_that_does_not_pause_is_killed_and_another_goes_on_when_it_is_wanted(
     bench: Bench,
 ) -> None:

@@ -7,7 +7,7 @@ from fedling_native import weights_size
 from fedling_protocol.command.output import size
 from fedling_protocol.common_settings import PLAINTEXT
 from fedling_protocol.net import probe as probing
-from fedling_protocol.net import tls_files
+from fedling_protocol.net import tls_ending
 from fedling_protocol.net.probe import OWN, Missed, Probe
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.limits import MAX_PLAN, MAX_SMALL
@@ -28,7 +28,7 @@ def run(config: AgentConfig, device: str) -> str:
     faults = probing.tried(
         config.mqtt, f"{device}{OWN}", lambda probe: _Check(config, device, probe).faults()
     )
-    ends, soon = tls_files.ending(config.mqtt, time.time())
+    ends, soon = tls_ending.ending(config.mqtt, time.time())
     if soon:
         faults.append(f"{ends}: renew it")
     if faults:

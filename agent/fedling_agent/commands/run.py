@@ -63,6 +63,8 @@ class _Who:
 
 
 def run(args: argparse.Namespace) -> Exit:
+    if os.geteuid() == 0:  # whom root becomes may not read where packages lie; a renewal needs it
+        import fedling_agent.store.tls_pair  # noqa: F401
     where = installation.find(args)
     config, streams = where.needed_config(), where.streams()
     logs.set_up(args.log)

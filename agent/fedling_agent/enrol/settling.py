@@ -9,6 +9,7 @@ from fedling_agent.config import AgentConfig
 from fedling_agent.enrol.asking import Granted, issued_s
 from fedling_agent.enrol.kept import Kept
 from fedling_agent.store import tls_pair
+from fedling_agent.store.files import PAIR_FILE
 from fedling_agent.store.store import Store
 from fedling_agent.toml_text import Value
 from fedling_protocol import settings
@@ -86,8 +87,8 @@ def _mqtt(token: Token, granted: Granted, state: Path) -> dict[str, Value]:
         "tls": True,
         "server_name": f"{token.fleet}.fedling",
         "ca_file": str(state / tls_pair.CA_FILE),
-        "certificate_file": str(state / tls_pair.PAIR_FILE),
-        "key_file": str(state / tls_pair.PAIR_FILE),
+        "certificate_file": str(state / PAIR_FILE),
+        "key_file": str(state / PAIR_FILE),
     }
 
 

@@ -33,9 +33,9 @@ from fedling_agent.service.writer import Writer, ignore
 from fedling_agent.session import events as ev
 from fedling_agent.session import state
 from fedling_agent.session.state import Timing
+from fedling_agent.store.files import PAIR_FILE
 from fedling_agent.store.identity import Identity
 from fedling_agent.store.store import Store
-from fedling_agent.store.tls_pair import PAIR_FILE
 from fedling_agent.training.freeze import Freezer
 from fedling_agent.training.personal_job import Maker
 from fedling_agent.training.process import MakeProcess

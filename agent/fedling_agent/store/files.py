@@ -10,6 +10,7 @@ from fedling_protocol.disk import durable
 from fedling_protocol.disk.database import Database
 from fedling_protocol.disk.errors import writing
 
+PAIR_FILE = "tls.pem"  # a certificate for TLS, then its key: tls_pair.py
 JOB = "job"  # makes a folder a job: training/job.py
 
 

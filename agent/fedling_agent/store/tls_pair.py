@@ -11,11 +11,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from fedling_agent.store.files import PAIR_FILE
 from fedling_protocol.disk import durable
 from fedling_protocol.disk.errors import writing
 from fedling_protocol.net import tls_key
 
-PAIR_FILE = "tls.pem"  # the certificate, then its key
 NEXT_FILE = "tls-next.key"  # a key whose certificate has not come
 CA_FILE = "ca.crt"  # whose signature under the MQTT broker's certificate is believed
 READABLE = 0o644

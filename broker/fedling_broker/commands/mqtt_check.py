@@ -12,7 +12,7 @@ from fedling_protocol.command.output import size
 from fedling_protocol.common_settings import PLAINTEXT
 from fedling_protocol.disk.errors import Missing
 from fedling_protocol.net import probe as probing
-from fedling_protocol.net import tls_files
+from fedling_protocol.net import tls_ending
 from fedling_protocol.net.probe import OWN, Probe
 from fedling_protocol.wire.limits import MAX_PLAN, MAX_SMALL
 
@@ -33,7 +33,7 @@ class Tried:
 def run(found: Config, tasks: Sequence[Task]) -> Tried:
     """Try everything that the service will do."""
     tried, mqtt = _run(found, tasks), found.file.mqtt
-    ends, soon = tls_files.ending(mqtt, time.time())
+    ends, soon = tls_ending.ending(mqtt, time.time())
     return Tried(
         tried.faults + [f"{ends}: renew it"] * soon,
         tried.notes + [PLAINTEXT] * mqtt.plaintext + [ends] * bool(ends and not soon),

@@ -17,6 +17,7 @@ import pytest
 
 from fedling_agent.enrol import kept
 from fedling_agent.store import tls_pair
+from fedling_agent.store.files import PAIR_FILE
 from fedling_agent.store.identity import KEY_FILE, SECRET_FILE
 from fedling_agent.store.store import Store
 from fedling_broker.mosquitto.configuration import CERTIFICATE, KEY
@@ -32,7 +33,7 @@ from tests.support.hand_fleet import COMMAND, HandFleet, OwnFleet
 from tests.support.waiting import PATIENCE_S
 from tests.support.websockets import Unwrapper
 
-SECRETS = (KEY_FILE, SECRET_FILE, tls_pair.PAIR_FILE, "store.db")
+SECRETS = (KEY_FILE, SECRET_FILE, PAIR_FILE, "store.db")
 CRASH = Path(crash.__file__).parent
 
 
@@ -152,15 +153,15 @@ def test_device_that_is_enrolled_changes_nothing(fleet: HandFleet, board: Board)
     said = board.enroll(fleet.invite())
     assert "enrolled already, nothing was changed" in said
     assert len(fleet.asked) == 1
-    for path in (board.file, board.state / tls_pair.PAIR_FILE, board.state / KEY_FILE):
+    for path in (board.file, board.state / PAIR_FILE, board.state / KEY_FILE):
         assert before.get(path, path.read_bytes()) == path.read_bytes()
 
 
 def test_again_gets_new_certificates_for_the_same_device(fleet: HandFleet, board: Board) -> None:
     first = board.enroll(fleet.invite())
-    pair = (board.state / tls_pair.PAIR_FILE).read_bytes()
+    pair = (board.state / PAIR_FILE).read_bytes()
     second = board.enroll(fleet.invite(), "--again", "--name", "hall")
-    assert (board.state / tls_pair.PAIR_FILE).read_bytes() != pair
+    assert (board.state / PAIR_FILE).read_bytes() != pair
     assert fleet.asked[0].key == fleet.asked[1].key
     assert "enrolled in home (" in first
     assert "enrolled in home as hall" in second
@@ -374,7 +375,7 @@ def test_mqtt_broker_of_the_owners_stays_theirs(tmp_path: Path, path: str) -> No
         assert "enrolled in home as kitchen" in board.enroll(fleet.invite(), "--name", "kitchen")
         assert mqtt in board.file.read_text()
         assert board.config()["root_key"] == ROOT.public.hex()
-        assert not (board.state / tls_pair.PAIR_FILE).exists()
+        assert not (board.state / PAIR_FILE).exists()
         assert board.json("status")["enrolled"]
 
 

@@ -13,7 +13,8 @@ from fedling_agent.config import AgentConfig
 from fedling_agent.service import report
 from fedling_agent.service.renewal import due_s
 from fedling_agent.store import tls_pair
-from fedling_agent.store.tls_pair import CA_FILE, NEXT_FILE, PAIR_FILE
+from fedling_agent.store.files import PAIR_FILE
+from fedling_agent.store.tls_pair import CA_FILE, NEXT_FILE
 from fedling_protocol.common_settings import MqttSettings
 from fedling_protocol.disk.errors import CannotWrite
 from fedling_protocol.wire.identity import SigningKey

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedling_agent.store import tls_pair
-from fedling_agent.store.tls_pair import CA_FILE, NEXT_FILE, PAIR_FILE, NotAPair
+from fedling_agent.store.files import PAIR_FILE
+from fedling_agent.store.tls_pair import CA_FILE, NEXT_FILE, NotAPair
 from fedling_broker.authority import x509 as authority
 from fedling_broker.authority.x509 import EPOCH, TlsAuthority
 from fedling_protocol.common_settings import MqttSettings

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 from fedling_broker.mosquitto.process import Mosquitto
 from fedling_protocol.common_settings import MqttSettings
 from fedling_protocol.moments import moment
-from fedling_protocol.net import credentials, tls, tls_files
+from fedling_protocol.net import credentials, tls, tls_ending
 from fedling_protocol.net.link import REVOKED_S
 from fedling_protocol.net.tls_faults import (
     CONFIGURED,
@@ -291,13 +291,13 @@ def test_who_has_no_configuration_is_told_to_set_nothing(word: str) -> None:
 @pytest.mark.parametrize(("days", "soon"), [(-1, True), (1, True), (29, True), (31, False)])
 def test_ending_is_told_while_there_is_time(authority: Authority, days: int, soon: bool) -> None:
     mqtt = trusting(authority, authority.client(f"ends{days}", -2 * DAY, days * DAY))
-    words, told = tls_files.ending(mqtt, time.time())
+    words, told = tls_ending.ending(mqtt, time.time())
     assert mqtt.certificate_file is not None
     made = x509.load_pem_x509_certificate(mqtt.certificate_file.read_bytes())
     ends = getattr(made, "not_valid_after_utc", None) or made.not_valid_after.replace(tzinfo=UTC)
     until = moment(ends.timestamp())
     assert (words, told) == (f"{mqtt.certificate_file} holds until {until}", soon)
-    assert tls_files.ending(trusting(authority), time.time()) == ("", False)
+    assert tls_ending.ending(trusting(authority), time.time()) == ("", False)
 
 
 # --- files that cannot be used: nobody connects -----------------------------------------------

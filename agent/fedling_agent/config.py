@@ -1,7 +1,7 @@
 """agent.toml: everything that a device's owner may decide."""
 
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 
 from fedling_agent.conditions.condition import Roots
@@ -9,6 +9,7 @@ from fedling_agent.conditions.policy import Policy
 from fedling_agent.data.streams import Stream, load_stream
 from fedling_agent.store.recordings import Bounds
 from fedling_protocol import settings
+from fedling_protocol.classes import dataclass
 from fedling_protocol.common_settings import (
     MqttSettings,
     RetrySettings,

@@ -16,7 +16,6 @@ import sqlite3
 import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
@@ -26,6 +25,7 @@ from fedling_broker.store.database import FILE, PROGRAM
 from fedling_broker.store.devices import Devices
 from fedling_broker.store.store import FOLDERS, Store
 from fedling_broker.tasks.task_file import parse_task
+from fedling_protocol.classes import dataclass
 from fedling_protocol.disk import durable, given, lock
 from fedling_protocol.disk.errors import BadInput, writing
 from fedling_protocol.wire.digest import start_model_hash

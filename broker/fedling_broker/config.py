@@ -1,11 +1,12 @@
 """broker.toml: where the aggregator works and how (docs/configuration.md)."""
 
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import StrEnum
 from pathlib import Path
 
 from fedling_protocol import settings
+from fedling_protocol.classes import dataclass
 from fedling_protocol.common_settings import (
     MqttSettings,
     RetrySettings,

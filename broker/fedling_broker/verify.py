@@ -1,7 +1,7 @@
 """`round verify`: every published model once more, from what the journal keeps."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from fedling_broker.aggregation import initial, scale, sums
 from fedling_broker.aggregation.aggregate import aggregate
@@ -24,6 +24,7 @@ from fedling_broker.store.shelf import Damaged, sha256
 from fedling_broker.store.store import Store
 from fedling_broker.tasks.task_file import Task
 from fedling_native import NativeError
+from fedling_protocol.classes import dataclass
 from fedling_protocol.wire import digest
 from fedling_protocol.wire import sums as packed
 from fedling_protocol.wire.messages import TaskSpec

@@ -2,11 +2,12 @@
 
 import os
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from fedling_agent.training.job import Recipe
 from fedling_agent.training.local_sgd import LocalSgd
 from fedling_native import Normaliser, weights_size
+from fedling_protocol.classes import dataclass
 from fedling_protocol.wire.messages import TaskSpec, Training
 
 BATCHES, WARM_UP = 24, 4

@@ -4,10 +4,10 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from fedling_agent.data.streams import Stream
+from fedling_protocol.classes import dataclass
 from fedling_protocol.settings import SettingsError
 from fedling_protocol.wire.messages import TaskSpec
 from fedling_sim import sheet

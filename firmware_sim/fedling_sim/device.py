@@ -5,7 +5,6 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from fedling_agent.service.control import Client, RequestFailed, Unavailable
 from fedling_agent.service.report import of_bytes
 from fedling_agent.store import identity
 from fedling_agent.store.store import Store
+from fedling_protocol.classes import dataclass
 from fedling_protocol.wire.identity import SigningKey, create_key, create_secret, device_id
 from fedling_sim import toml
 from fedling_sim.process import Process

@@ -3,12 +3,13 @@
 from array import array
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from fedling_agent.data.windows import Cutter, choose, room, training_windows
 from fedling_agent.store.store import Store
 from fedling_agent.training.freeze import Read, read_windows
 from fedling_native import Net, Normaliser
+from fedling_protocol.classes import dataclass
 from fedling_protocol.runtime.slices import Slices, finish
 from fedling_protocol.wire.messages import Scale, TaskSpec
 from fedling_sim.device import Device

@@ -2,7 +2,7 @@
 
 import argparse
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -10,6 +10,7 @@ from rich.table import Table
 
 from fedling_broker.tasks import task_file
 from fedling_broker.tasks.task_file import Task
+from fedling_protocol.classes import dataclass
 from fedling_protocol.exits import Exit
 from fedling_protocol.wire import shapes
 from fedling_protocol.wire.refused import Refused

@@ -1,12 +1,13 @@
 """Watches a running federation and keeps the record of it."""
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from fedling_agent.conditions import words
 from fedling_agent.conditions.table import TABLE
 from fedling_broker.store.rounds import PlanRow
+from fedling_protocol.classes import dataclass
 from fedling_protocol.wire.messages import PlanKind
 from fedling_sim.device import Device
 from fedling_sim.evaluation import Examiner

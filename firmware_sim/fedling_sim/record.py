@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from pathlib import Path
 
+from fedling_protocol.classes import dataclass
 from fedling_protocol.disk.errors import BadInput, Missing
 
 FILE = "run.json"

@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from fedling_agent.data.fields import Wrong
@@ -11,6 +11,7 @@ from fedling_agent.data.holes import Holes
 from fedling_agent.data.lines import Lines as LineCutter
 from fedling_agent.data.separated import splitter_of
 from fedling_agent.data.streams import Parser, Row, RowError, Stream
+from fedling_protocol.classes import dataclass
 from fedling_protocol.disk.errors import BadInput
 from fedling_protocol.settings import SettingsError
 

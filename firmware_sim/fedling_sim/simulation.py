@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 
 from fedling_agent.data.streams import Stream, load_stream
@@ -10,6 +10,7 @@ from fedling_broker.tasks import task_file
 from fedling_broker.tasks.task_file import Task
 from fedling_native import Loss
 from fedling_protocol import settings
+from fedling_protocol.classes import dataclass
 from fedling_protocol.settings import SettingsError, setting
 from fedling_sim import toml
 from fedling_sim.world import Climate

@@ -9,10 +9,10 @@ from array import array
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from fedling_agent.data.streams import Row, RowError
+from fedling_protocol.classes import dataclass
 from fedling_protocol.wire.messages import TaskSpec
 from fedling_sim.sheet import Piece, Sheet
 

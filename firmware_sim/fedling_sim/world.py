@@ -7,10 +7,10 @@ import hashlib
 import os
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fedling_protocol.classes import dataclass
 from fedling_protocol.settings import setting
 
 

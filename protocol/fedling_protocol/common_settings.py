@@ -2,9 +2,10 @@
 
 import ipaddress
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
+from fedling_protocol.classes import dataclass
 from fedling_protocol.settings import setting
 from fedling_protocol.wire.names import is_host, is_ipv6, is_name
 from fedling_protocol.wire.topics import Topics

@@ -1,8 +1,10 @@
 """Says on a dataclass's field what a configuration file may hold there; settings.py reads it."""
 
 from collections.abc import Callable
-from dataclasses import MISSING, dataclass, field
+from dataclasses import MISSING, field
 from typing import Any
+
+from fedling_protocol.classes import dataclass
 
 RULE = "fedling"  # the key of a Rule in a field's metadata
 

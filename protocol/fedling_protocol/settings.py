@@ -11,12 +11,13 @@ import tomllib
 import types
 import typing
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from difflib import get_close_matches
 from enum import Enum
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, Union, cast
 
+from fedling_protocol.classes import dataclass
 from fedling_protocol.rule import RULE, Rule
 from fedling_protocol.rule import setting as setting
 

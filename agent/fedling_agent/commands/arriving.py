@@ -4,7 +4,6 @@ import random
 import secrets
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
 
 from fedling_agent.config import AgentConfig
 from fedling_agent.enrol import asking, machine
@@ -23,6 +22,7 @@ from fedling_agent.enrol.machine import (
 )
 from fedling_agent.store.identity import Identity
 from fedling_agent.store.ledger import Ledger, Sent
+from fedling_protocol.classes import dataclass
 from fedling_protocol.common_settings import MqttSettings
 from fedling_protocol.disk.errors import Missing
 from fedling_protocol.exits import Exit, Failure

@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from fedling_agent.commands.masking import Masks
 from fedling_agent.config import UNIT, AgentConfig
 from fedling_agent.store.store import Store
 from fedling_protocol import settings
+from fedling_protocol.classes import dataclass
 from fedling_protocol.command import output
 from fedling_protocol.disk import durable, given, mounts, ownership
 from fedling_protocol.disk.errors import BadInput, Missing, writing

@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from fedling_agent import config as configuration
@@ -27,6 +26,7 @@ from fedling_agent.store import identity, tls_pair
 from fedling_agent.store.database import PROGRAM
 from fedling_agent.store.identity import Identity
 from fedling_agent.store.store import Store
+from fedling_protocol.classes import dataclass
 from fedling_protocol.command import output, systemd
 from fedling_protocol.disk import durable, lock, ownership
 from fedling_protocol.disk.errors import BadInput, Missing, writing

@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from fedling_agent.commands.interrupts import Interrupts
 from fedling_agent.service import operations
 from fedling_agent.service.control import Json, Unavailable
 from fedling_agent.store.inputs import Mode
+from fedling_protocol.classes import dataclass
 from fedling_protocol.command import output
 from fedling_protocol.disk.errors import BadInput, Busy, CannotWrite, Missing, WrongTables
 from fedling_protocol.disk.lock import Locked

@@ -4,7 +4,7 @@ import argparse
 import os
 import shlex
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from fedling_agent import config as configuration
@@ -12,6 +12,7 @@ from fedling_agent.conditions.condition import Roots
 from fedling_agent.config import DEFAULT_FILE, UNIT, AgentConfig
 from fedling_agent.data.streams import Stream
 from fedling_agent.service.control import Client, Forbidden, Unavailable
+from fedling_protocol.classes import dataclass
 from fedling_protocol.command import systemd
 from fedling_protocol.disk import ownership
 from fedling_protocol.net import names

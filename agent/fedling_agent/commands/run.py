@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from fedling_agent.commands import installation
@@ -23,6 +23,7 @@ from fedling_agent.store.database import PROGRAM
 from fedling_agent.store.identity import Identity
 from fedling_agent.store.store import Store
 from fedling_agent.training.process import ChildProcess
+from fedling_protocol.classes import dataclass
 from fedling_protocol.disk import lock
 from fedling_protocol.disk.errors import BadDatabase, CannotWrite
 from fedling_protocol.disk.lock import Locked

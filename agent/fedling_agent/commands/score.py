@@ -1,9 +1,10 @@
 """How many windows that had a label were told right."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from fedling_agent.service.control import Json
+from fedling_protocol.classes import dataclass
 from fedling_protocol.wire.labels import tidy
 
 

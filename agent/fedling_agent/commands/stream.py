@@ -5,7 +5,6 @@ import os
 import re
 import shlex
 import sys
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from fedling_agent.config import AgentConfig
 from fedling_agent.data.proposal import MOST_ROWS, propose
 from fedling_agent.data.streams import Stream
 from fedling_protocol import settings
+from fedling_protocol.classes import dataclass
 from fedling_protocol.command import output, systemd
 from fedling_protocol.disk import durable, given
 from fedling_protocol.disk.errors import BadInput, writing

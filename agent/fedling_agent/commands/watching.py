@@ -11,10 +11,10 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from fedling_agent.commands.interrupts import Interrupts
+from fedling_protocol.classes import dataclass
 from fedling_protocol.exits import Exit
 
 LOOK_S = 5.0

@@ -1,12 +1,13 @@
 """What a condition is: how it is read, what it gates, its limits, and why it says no."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum, StrEnum
 from pathlib import Path
 
 from fedling_agent.conditions.owner import Owner
 from fedling_agent.conditions.used import Used
+from fedling_protocol.classes import dataclass
 from fedling_protocol.net.way import Way
 from fedling_protocol.wire.messages import Conditions
 

@@ -1,12 +1,13 @@
 """Decides from readings whether a device may train or transfer. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 
 from fedling_agent.conditions import words
 from fedling_agent.conditions.condition import Code, Condition, Limit, Readings, Reason
 from fedling_agent.conditions.policy import Policy
+from fedling_protocol.classes import dataclass
 from fedling_protocol.wire.messages import Conditions
 
 DWELL_CHECK_S = 1.0  # while conditions have to hold, they are looked at again and again

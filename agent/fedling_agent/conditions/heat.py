@@ -1,11 +1,11 @@
 """How hot this machine is (/sys/class/thermal)."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from fedling_agent.conditions import files
 from fedling_agent.conditions.condition import Roots, Signal, absent, unread, unreadable
 from fedling_agent.conditions.files import Unreadable
+from fedling_protocol.classes import dataclass
 
 COLDEST, HOTTEST = -60, 200  # degrees Celsius that a sensor of a running board may tell
 LEAST_MILLI = 1000  # what is below this, and not below HOTTEST, is neither unit: tenths, perhaps

@@ -4,8 +4,8 @@ How long is counted while the machine runs, whatever its clock says; until when,
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from fedling_protocol.classes import dataclass
 from fedling_protocol.moments import hour
 
 LONGEST_S = 366 * 86_400  # of a pause

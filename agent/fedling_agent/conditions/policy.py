@@ -1,7 +1,6 @@
 """The owner's limits ([policy] in agent.toml), and a task's beside them: the stricter wins."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, make_dataclass
 from typing import Any, ClassVar, TypeVar
 
 from fedling_agent.conditions import hours
@@ -16,6 +15,7 @@ from fedling_agent.conditions.condition import (
     Value,
 )
 from fedling_agent.conditions.table import TABLE
+from fedling_protocol.classes import dataclass
 from fedling_protocol.settings import setting
 from fedling_protocol.wire.messages import Conditions
 
@@ -49,11 +49,10 @@ def with_keys_of(rows: tuple[Condition, ...]) -> Callable[[type[P]], type[P]]:
 
     def decorate(plain: type[P]) -> type[P]:
         keys = [key for row in rows for key in _keys(row)]
-        made = make_dataclass(
-            plain.__name__, keys, bases=(plain,), namespace={"rows": rows}, frozen=True, slots=True
-        )
-        made.__module__, made.__doc__ = plain.__module__, plain.__doc__
-        return made
+        body: dict[str, Any] = {name: rule for name, _, rule in keys}
+        body["__annotations__"] = {name: kind for name, kind, _ in keys}
+        body |= {"rows": rows, "__module__": plain.__module__, "__doc__": plain.__doc__}
+        return dataclass(frozen=True, slots=True)(type(plain.__name__, (plain,), body))
 
     return decorate
 

@@ -6,11 +6,11 @@ there is a battery at all (/sys/class/power_supply; Documentation/ABI/testing/sy
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from fedling_agent.conditions import files
 from fedling_agent.conditions.condition import Roots, Signal, absent, unreadable, untold
 from fedling_agent.conditions.files import Unreadable
+from fedling_protocol.classes import dataclass
 
 BATTERIES = ("Battery", "UPS")
 TELLING = {"Charging", "Discharging", "Full", "Not charging"}  # not: Unknown

@@ -4,7 +4,9 @@ Hours are counted while the service runs, whatever the clock of a board says: an
 jump of the date gives nothing back.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from fedling_protocol.classes import dataclass
 
 HOURS = 24
 MINUTE_S = 60.0

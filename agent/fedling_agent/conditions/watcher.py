@@ -1,13 +1,14 @@
 """Reads this device's sensors beside the loop: one that is slow, or hangs, holds nothing up."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 
 from fedling_agent.conditions import words
 from fedling_agent.conditions.condition import Condition, Lack, Readings, Roots, Signal
 from fedling_agent.conditions.owner import Owner
 from fedling_agent.conditions.used import Used
+from fedling_protocol.classes import dataclass
 from fedling_protocol.runtime.loop import Clock, Timer
 from fedling_protocol.runtime.worker import Worker, raise_
 

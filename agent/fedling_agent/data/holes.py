@@ -6,9 +6,10 @@ lies on both sides of a hole is never in one window.
 
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from fedling_agent.data.streams import Hole, HoleKind, Row, RowError
+from fedling_protocol.classes import dataclass
 
 STEPS = 9  # the last ones, whose median is the usual step
 JUMP = 3  # usual steps: more is a jump

@@ -3,7 +3,6 @@
 import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from itertools import chain, count, pairwise
 
@@ -18,6 +17,7 @@ from fedling_agent.data.streams import (
     Channel,
     Stream,
 )
+from fedling_protocol.classes import dataclass
 from fedling_protocol.disk.errors import BadInput
 from fedling_protocol.settings import quoted
 from fedling_protocol.wire import limits

@@ -1,7 +1,8 @@
 """What the store says of its recordings, as plain data: nothing here knows SQL."""
 
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol
+
+from fedling_protocol.classes import dataclass
 
 
 @dataclass(frozen=True, slots=True)

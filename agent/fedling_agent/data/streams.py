@@ -4,7 +4,6 @@ import json
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from operator import itemgetter
@@ -16,6 +15,7 @@ from fedling_agent.data.fields import Wrong, shown
 from fedling_agent.data.lines import MAX_ROW
 from fedling_agent.data.separated import Splitter, all_parts, later_header, splitter_of
 from fedling_protocol import settings
+from fedling_protocol.classes import dataclass
 from fedling_protocol.disk.errors import BadInput
 from fedling_protocol.settings import setting
 from fedling_protocol.wire import limits

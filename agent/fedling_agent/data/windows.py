@@ -3,12 +3,12 @@
 import hmac
 from array import array
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import cbor2
 
 from fedling_agent.data.recording import Recording, Source, Span
+from fedling_protocol.classes import dataclass
 from fedling_protocol.runtime.slices import Slices
 from fedling_protocol.wire.labels import tidy
 from fedling_protocol.wire.limits import MAX_TESTED

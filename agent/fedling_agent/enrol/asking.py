@@ -4,8 +4,7 @@ Pure: keys, nonces and time are given. What of an answer is believed stands in o
 who read one, fedling_protocol.wire.enrolment.
 """
 
-from dataclasses import dataclass
-
+from fedling_protocol.classes import dataclass
 from fedling_protocol.wire import enrolment, envelope, payload
 from fedling_protocol.wire.identity import device_id
 from fedling_protocol.wire.kinds import Kind

@@ -5,11 +5,11 @@ certificates, the pair of TLS and agent.toml follow from it, and are made again 
 if a kill or a power cut came between. It holds nothing secret.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from fedling_agent.enrol import asking
 from fedling_agent.enrol.asking import Granted
+from fedling_protocol.classes import dataclass
 from fedling_protocol.disk import durable
 from fedling_protocol.disk.errors import writing
 from fedling_protocol.wire.messages import Enrol

@@ -6,9 +6,10 @@ whatever was lost: a message, the answer to it, the connection, this process.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from fedling_agent.enrol.asking import Denied, Granted
+from fedling_protocol.classes import dataclass
 from fedling_protocol.wire.messages import EnrolReason
 
 CONNECTIONS = 6  # tries; each takes another place among those who enrol with this token

@@ -1,7 +1,6 @@
 """What is made of an answer on disk: certificates, the pair of TLS, the text of agent.toml."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from fedling_agent import toml_text
@@ -13,6 +12,7 @@ from fedling_agent.store.files import PAIR_FILE
 from fedling_agent.store.store import Store
 from fedling_agent.toml_text import Value
 from fedling_protocol import settings
+from fedling_protocol.classes import dataclass
 from fedling_protocol.settings import SettingsError
 from fedling_protocol.wire.messages import Certificate
 from fedling_protocol.wire.token import USUAL_ROOT, Token

@@ -1,7 +1,6 @@
 """What the device does about training, written down when it changes; `--explain` reads it."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import partial
 
 from fedling_agent.conditions.condition import Code, Reason
@@ -10,6 +9,7 @@ from fedling_agent.service.report import Live
 from fedling_agent.service.writer import Writer
 from fedling_agent.session import state
 from fedling_agent.store.spells import Course, Spell, Spells, Why
+from fedling_protocol.classes import dataclass
 from fedling_protocol.runtime.loop import Clock, Timer
 
 LASTS_S = 5.0  # what is over within seconds is nobody's business

@@ -1,9 +1,8 @@
 """The owner's floor: what agent.toml asks of a plan, whoever signed it. A plan may ask for more."""
 
-from dataclasses import dataclass
-
 from fedling_agent.conditions.used import MB
 from fedling_native import weights_size
+from fedling_protocol.classes import dataclass
 from fedling_protocol.wire.messages import TaskSpec, Training
 
 ROUND_TRIP = 2  # a model comes, an update of its size goes

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from fedling_agent.conditions.condition import Readings
 from fedling_agent.conditions.decision import Allowance
@@ -13,6 +12,7 @@ from fedling_agent.store.plans import Moved
 from fedling_agent.training.freeze import Write
 from fedling_agent.training.job import Job, Result
 from fedling_agent.training.updates import make_update
+from fedling_protocol.classes import dataclass
 from fedling_protocol.disk.errors import BadInput, CannotWrite, Missing
 from fedling_protocol.runtime.slices import Sliced
 from fedling_protocol.wire.limits import MAX_REASON

@@ -1,7 +1,7 @@
 """Ingest and predict, done by the running service or, without one, by the command itself."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 from fedling_agent.conditions.owner import LONGEST_REASON, LONGEST_S
 from fedling_agent.data.holes import Holes
@@ -23,6 +23,7 @@ from fedling_agent.store.models import StoredModel
 from fedling_agent.store.plans import PlanRecord
 from fedling_agent.store.recordings import Labelled
 from fedling_agent.store.store import Store
+from fedling_protocol.classes import dataclass
 from fedling_protocol.disk.errors import BadInput, Missing
 from fedling_protocol.runtime.slices import Slices, finish
 from fedling_protocol.wire.labels import tidy

@@ -1,7 +1,6 @@
 """Everything that leaves this device passes here: it is sealed, written down, published."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 from fedling_agent.service.books import Books
@@ -9,6 +8,7 @@ from fedling_agent.service.writer import Writer, ignore
 from fedling_agent.store.identity import Identity
 from fedling_agent.store.ledger import Ledger, Sent
 from fedling_agent.store.spool import Spool, SpoolEntry
+from fedling_protocol.classes import dataclass
 from fedling_protocol.net.ports import Done, Link, Will
 from fedling_protocol.runtime.loop import Clock
 from fedling_protocol.runtime.worker import Failed

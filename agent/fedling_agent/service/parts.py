@@ -1,7 +1,6 @@
 """What the runners of a device share: each is a port or a part with a test file of its own."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from fedling_agent.conditions.policy import Policy
 from fedling_agent.conditions.watcher import Watcher
@@ -17,6 +16,7 @@ from fedling_agent.store.store import Store
 from fedling_agent.training.freeze import Freezer
 from fedling_agent.training.personal_job import Maker
 from fedling_agent.training.slot import Slot
+from fedling_protocol.classes import dataclass
 from fedling_protocol.net.ports import Link
 from fedling_protocol.runtime.loop import Clock
 from fedling_protocol.wire.topics import Topics

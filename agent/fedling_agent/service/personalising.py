@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 from fedling_agent.conditions.condition import Readings
@@ -16,6 +15,7 @@ from fedling_agent.training import personal
 from fedling_agent.training.freeze import Write
 from fedling_agent.training.job import Job, Result
 from fedling_agent.training.personal import Hindrance, Situation
+from fedling_protocol.classes import dataclass
 from fedling_protocol.disk.errors import BadInput, CannotWrite, Missing
 from fedling_protocol.runtime.loop import Timer
 from fedling_protocol.runtime.slices import Sliced

@@ -3,7 +3,7 @@
 import logging
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from fedling_agent.data.recording import Changes
 from fedling_agent.data.windows import Cutter, choose, room
@@ -12,6 +12,7 @@ from fedling_agent.store.personal import Made
 from fedling_agent.store.store import Store
 from fedling_agent.training.freeze import IDENTITY, check_channels, read_windows
 from fedling_native import INPUT_EXP, VALUE_EXP, Loss, Net, Normaliser, Prediction
+from fedling_protocol.classes import dataclass
 from fedling_protocol.disk.errors import BadInput, Missing
 from fedling_protocol.runtime.slices import Slices
 from fedling_protocol.wire.messages import TaskSpec

@@ -10,7 +10,7 @@ What reads certificates is imported when it is time, beside the loop: 3 MB that 
 import hmac
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from fedling_agent.service.calendar import Calendar
 from fedling_agent.service.outbox import Outbox
 from fedling_agent.service.writer import Writer
 from fedling_agent.store.identity import Identity
+from fedling_protocol.classes import dataclass
 from fedling_protocol.net.ports import Link
 from fedling_protocol.runtime.backoff import Backoff
 from fedling_protocol.runtime.loop import Clock, Timer

@@ -5,7 +5,6 @@ Time, dice, radio, disk, sensors and children are given: the same service runs i
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 from fedling_agent.conditions import words
@@ -41,6 +40,7 @@ from fedling_agent.training.personal_job import Maker
 from fedling_agent.training.process import MakeProcess
 from fedling_agent.training.slot import Occupant, Slot
 from fedling_agent.training.speed import Speed
+from fedling_protocol.classes import dataclass
 from fedling_protocol.disk.errors import BadDatabase, Busy, CannotWrite
 from fedling_protocol.net.ports import Done, MakeLink, Will
 from fedling_protocol.net.tcpinfo import Traffic

@@ -17,8 +17,7 @@ The shell's contract:
   written down, since they mean nothing after a restart.
 """
 
-from dataclasses import dataclass
-
+from fedling_protocol.classes import dataclass
 from fedling_protocol.wire.messages import Plan, Receipt, Rest, Ticket, Verdict
 
 # --- events ----------------------------------------------------------------------------------

@@ -1,9 +1,9 @@
 """What a session remembers; every value is replaced, never changed."""
 
 import hashlib
-from dataclasses import dataclass
 from typing import NamedTuple
 
+from fedling_protocol.classes import dataclass
 from fedling_protocol.wire.messages import Moment, Plan, StateCode
 
 

@@ -6,9 +6,9 @@ was a walk" says it of samples that are still to come.
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from fedling_agent.data.times import Interval
+from fedling_protocol.classes import dataclass
 from fedling_protocol.disk.database import one
 from fedling_protocol.disk.errors import BadInput
 

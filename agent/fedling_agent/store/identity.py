@@ -1,8 +1,8 @@
 """Who this device is: a signing key and a secret, made once, in its state directory."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
+from fedling_protocol.classes import dataclass
 from fedling_protocol.disk import durable
 from fedling_protocol.disk.errors import writing
 from fedling_protocol.wire.identity import (

@@ -8,13 +8,14 @@ import json
 import sqlite3
 from collections import Counter, OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import StrEnum
 from itertools import islice
 
 from fedling_agent.data.holes import MOST_RECORDINGS
 from fedling_agent.data.recording import Changes
 from fedling_agent.data.streams import Row, RowError
+from fedling_protocol.classes import dataclass
 from fedling_protocol.disk.database import one
 
 MAX_ERRORS = 20  # that are told one by one; all are counted

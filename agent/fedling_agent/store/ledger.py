@@ -2,9 +2,9 @@
 
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from fedling_agent.conditions.used import Hour
+from fedling_protocol.classes import dataclass
 from fedling_protocol.disk.database import Database
 
 KEPT_SENT = 10_000

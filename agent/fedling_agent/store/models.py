@@ -2,12 +2,12 @@
 
 import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 import cbor2
 
 from fedling_native import Normaliser
+from fedling_protocol.classes import dataclass
 from fedling_protocol.disk import durable
 from fedling_protocol.disk.database import Database
 from fedling_protocol.disk.errors import Missing, stored, writing

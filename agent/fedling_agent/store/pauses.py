@@ -1,8 +1,7 @@
 """The owner's pause on disk: it outlasts restarts and reboots, and ends by time that was lived."""
 
-from dataclasses import dataclass
-
 from fedling_agent.store.lived import live, lived
+from fedling_protocol.classes import dataclass
 from fedling_protocol.disk.database import Database
 from fedling_protocol.disk.errors import stored
 

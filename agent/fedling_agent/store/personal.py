@@ -8,12 +8,13 @@ later falls back to the fleet's model.
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from fedling_agent.store.files import remove_job
 from fedling_agent.store.models import StoredModel, decode_spec, encode_spec
 from fedling_native import Normaliser
+from fedling_protocol.classes import dataclass
 from fedling_protocol.disk import durable
 from fedling_protocol.disk.database import Database
 from fedling_protocol.disk.errors import CannotWrite, Missing, stored, writing

@@ -3,7 +3,6 @@
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 from types import MappingProxyType
@@ -12,6 +11,7 @@ from fedling_agent.data import listing
 from fedling_agent.data.recording import Known, Recording
 from fedling_agent.data.windows import Windows
 from fedling_native import Normaliser
+from fedling_protocol.classes import dataclass
 from fedling_protocol.disk.database import Database, Fields, one
 from fedling_protocol.disk.errors import Missing, stored
 from fedling_protocol.runtime.slices import Slices

@@ -3,7 +3,6 @@
 import json
 import sqlite3
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from fedling_agent.data.recording import Changes, Recording, Span, Stretch
@@ -16,6 +15,7 @@ from fedling_agent.store.inputs import Ingested, Input, recall, remember
 from fedling_agent.store.lived import live
 from fedling_agent.store.open_recording import SAMPLES, OpenRecording, cut
 from fedling_agent.store.tally import Tally
+from fedling_protocol.classes import dataclass
 from fedling_protocol.disk.database import Database, one
 from fedling_protocol.disk.errors import BadInput, Missing
 

@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 
 from fedling_agent.store.lived import live, lived
+from fedling_protocol.classes import dataclass
 from fedling_protocol.disk.database import Database, one
 from fedling_protocol.disk.errors import stored
 

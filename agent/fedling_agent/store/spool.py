@@ -2,11 +2,11 @@
 
 import json
 import sqlite3
-from dataclasses import dataclass
 
 from fedling_agent.store.files import Files
 from fedling_agent.store.plans import KEPT as KEPT_PLANS
 from fedling_agent.store.plans import all_hits, tested_of
+from fedling_protocol.classes import dataclass
 from fedling_protocol.disk import durable
 from fedling_protocol.disk.database import Database, Fields
 from fedling_protocol.disk.errors import Missing, stored, writing

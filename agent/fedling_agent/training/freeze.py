@@ -8,7 +8,7 @@ import os
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -30,6 +30,7 @@ from fedling_agent.store.recordings import Recordings
 from fedling_agent.store.store import Store
 from fedling_agent.training.job import Coding, Damaged, Job, Recipe
 from fedling_native import Loss, Normaliser, Summing, Sums
+from fedling_protocol.classes import dataclass
 from fedling_protocol.disk import durable
 from fedling_protocol.disk.errors import BadInput, CannotWrite, Missing, writing
 from fedling_protocol.runtime.slices import Slices, finish
@@ -60,6 +61,9 @@ class HeldOut:
     sum: bytes = b""  # SHA-256
     count: int = 0
     recordings: tuple[Recording, ...] = ()  # each from the first sample it needs
+
+
+NOTHING_HELD_OUT = HeldOut()
 
 
 class Chosen(NamedTuple):
@@ -152,7 +156,7 @@ class Freezer:
         data_sum: bytes,
         normaliser: Normaliser,
         count: int,
-        tests: HeldOut = HeldOut(),
+        tests: HeldOut = NOTHING_HELD_OUT,
     ) -> tuple[Recipe, bytes]:
         """Tell what a plan asks for on this frozen set, and its base weights. Raises Missing.
 

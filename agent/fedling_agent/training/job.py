@@ -20,11 +20,12 @@ import os
 import struct
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import NamedTuple
 
 from fedling_native import Layer, Loss, Normaliser, coded
+from fedling_protocol.classes import dataclass
 from fedling_protocol.disk import durable
 from fedling_protocol.runtime.slices import Slices
 from fedling_protocol.wire import work

@@ -7,13 +7,14 @@ functions without clock, disk or dice. Evidence: bench/personal.py.
 
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 from typing import NamedTuple
 
 from fedling_agent.data.windows import PIECE, Windows, room_for_tests
 from fedling_agent.store.personal import Made, is_same
 from fedling_native import Loss
+from fedling_protocol.classes import dataclass
 from fedling_protocol.runtime.slices import Slices
 from fedling_protocol.wire.messages import Hits, TaskSpec, Training
 

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 
 from fedling_agent.data.recording import Recording
@@ -22,6 +21,7 @@ from fedling_agent.training.freeze import (
 from fedling_agent.training.job import Damaged, Job, Recipe
 from fedling_agent.training.personal import Parted
 from fedling_native import Sums
+from fedling_protocol.classes import dataclass
 from fedling_protocol.disk import durable
 from fedling_protocol.disk.errors import Missing, writing
 from fedling_protocol.runtime.slices import Slices

@@ -7,12 +7,12 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cache
 from typing import Protocol
 
 from fedling_agent.training import yielding
 from fedling_agent.training.job import Job
+from fedling_protocol.classes import dataclass
 from fedling_protocol.runtime.loop import READ, Loop
 
 log = logging.getLogger(__name__)

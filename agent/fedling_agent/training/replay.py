@@ -1,12 +1,12 @@
 """Computes a past update again from what the device still has, and tells how it was trained."""
 
 import hashlib
-from dataclasses import dataclass
 
 from fedling_agent.store.plans import PlanRecord
 from fedling_agent.store.store import Store
 from fedling_agent.training.freeze import Freezer, Frozen, assemble, find_recordings
 from fedling_agent.training.local_sgd import LocalSgd
+from fedling_protocol.classes import dataclass
 from fedling_protocol.disk.errors import Missing
 from fedling_protocol.runtime.slices import Slices, finish
 from fedling_protocol.wire import sums

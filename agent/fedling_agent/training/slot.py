@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
@@ -19,6 +18,7 @@ from fedling_agent.training.process import (
     TrainingProcess,
 )
 from fedling_agent.training.speed import Speed
+from fedling_protocol.classes import dataclass
 from fedling_protocol.exits import Exit
 from fedling_protocol.net.ports import Done as Call
 from fedling_protocol.runtime.loop import Clock, Timer

@@ -1,9 +1,8 @@
 """From a finished training to the signed message that is sent, once and for all."""
 
-from dataclasses import dataclass
-
 from fedling_agent.store.identity import Identity
 from fedling_agent.training.job import Job, Result
+from fedling_protocol.classes import dataclass
 from fedling_protocol.wire import coding, envelope
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Hits, Plan, Update

@@ -5,7 +5,6 @@ milliseconds, from any source to any sink, so that a large model is never in mem
 """
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
 
 from fedling_broker.aggregation import fixed
 from fedling_broker.aggregation.fixed import MAX_TOTAL_WEIGHT, Int64
@@ -26,6 +25,7 @@ from fedling_broker.aggregation.state import (
 )
 from fedling_broker.aggregation.sums import GroupSum
 from fedling_native import Layer
+from fedling_protocol.classes import dataclass
 
 Steps = Generator[None, None, tuple[int, ...]]  # at its end the exponents of what was made
 

@@ -6,13 +6,13 @@ folded block by block, and lies on disk under names that say what it is.
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from math import isqrt
 
 import numpy as np
 
 from fedling_broker.aggregation.fixed import Int64, limited, rshift
 from fedling_broker.aggregation.state import HELD
+from fedling_protocol.classes import dataclass
 
 GRID = "grid"  # a parameter of any optimiser: the leap of what devices hold; absent: no grid
 MOST_LEAP = 10  # that a change tells in few bits

@@ -1,13 +1,13 @@
 """Reads an update by the model that it changes: its vector, and how large it is."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from fedling_broker.aggregation import limits, vectors
 from fedling_broker.aggregation.limits import Sizes
 from fedling_broker.aggregation.vectors import Key, Vector
 from fedling_native import Layer
+from fedling_protocol.classes import dataclass
 from fedling_protocol.wire import digest
 from fedling_protocol.wire.messages import Update
 

@@ -6,7 +6,6 @@ state is two files: the tagged arrays `master` and `optimiser.<name>`, and the v
 """
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from io import BytesIO
 from typing import BinaryIO, Protocol, TypeVar
 
@@ -15,6 +14,7 @@ import numpy as np
 from fedling_broker.aggregation import fixed, tagged
 from fedling_broker.aggregation.fixed import FRACTION, STORED_OFFSET, Int64
 from fedling_native import Layer, parameter_counts, weights_size
+from fedling_protocol.classes import dataclass
 
 T = TypeVar("T")
 

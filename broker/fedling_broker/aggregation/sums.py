@@ -5,7 +5,6 @@ bit of it. It grows with the model, not with the number of devices.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from fedling_broker.aggregation.fixed import MAX_TOTAL_WEIGHT, Int64
 from fedling_broker.aggregation.limits import PIECE, WHOLE, Shares, shortened
 from fedling_broker.aggregation.vectors import Values, Vector
 from fedling_native import Layer, parameter_counts
+from fedling_protocol.classes import dataclass
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,10 +13,11 @@ A line is an owner and, in base64, the envelope that is retained on that owner's
 import base64
 import binascii
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
 
 from fedling_broker.authority.roles import OFFICES, Term, role_of
+from fedling_protocol.classes import dataclass
 from fedling_protocol.disk.errors import BadInput
 from fedling_protocol.wire import envelope, payload
 from fedling_protocol.wire.identity import SigningKey

@@ -16,7 +16,7 @@ import fcntl
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from fedling_broker.authority import certificates, roles, x509
@@ -24,6 +24,7 @@ from fedling_broker.authority.certificates import ROOTS, Bundle
 from fedling_broker.authority.roles import GRACE_DAYS, Term, role_of
 from fedling_broker.authority.x509 import TlsAuthority
 from fedling_protocol import settings
+from fedling_protocol.classes import dataclass
 from fedling_protocol.common_settings import check_fleet, check_root_key
 from fedling_protocol.disk import durable
 from fedling_protocol.disk.errors import Missing, writing

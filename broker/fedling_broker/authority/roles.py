@@ -1,10 +1,10 @@
 """What each certified key is for: who vouches for it, for how long, when it is to be renewed."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+from fedling_protocol.classes import dataclass
 from fedling_protocol.wire.limits import MAX_U32
 from fedling_protocol.wire.messages import Role
 from fedling_protocol.wire.names import AGGREGATOR, AUTHORITY

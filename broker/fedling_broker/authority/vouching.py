@@ -1,12 +1,12 @@
 """What `serve` has of the authority: the keys that certify devices, never the root key."""
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from fedling_broker.authority import directory, x509
 from fedling_broker.authority.roles import DAY_S
 from fedling_broker.authority.x509 import TlsAuthority
+from fedling_protocol.classes import dataclass
 from fedling_protocol.wire.identity import SigningKey
 
 LAST = datetime(9999, 12, 31, tzinfo=UTC)  # that a certificate for TLS can say

@@ -12,7 +12,6 @@ import fcntl
 import ipaddress
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from fedling_protocol.classes import dataclass
 from fedling_protocol.disk import durable
 from fedling_protocol.net import tls_key
 from fedling_protocol.wire.identity import IdentityError

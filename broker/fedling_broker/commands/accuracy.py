@@ -1,12 +1,12 @@
 """What commands say of how good a model is; nothing where no device has tested it."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
 from fedling_broker.aggregation.accuracy import add_up, total
 from fedling_broker.aggregation.limits import UNLIMITED
 from fedling_broker.store.rounds import PlanRow
 from fedling_broker.store.store import Store
+from fedling_protocol.classes import dataclass
 from fedling_protocol.command import output
 from fedling_protocol.wire.messages import Hits
 

@@ -3,7 +3,7 @@
 import logging
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -13,6 +13,7 @@ from fedling_broker.config import Config
 from fedling_broker.mosquitto.files import Files
 from fedling_broker.service.cutting import Cutter, Gatehouse, Pass
 from fedling_broker.service.gate import Guests
+from fedling_protocol.classes import dataclass
 from fedling_protocol.disk import durable
 from fedling_protocol.net import tls as tls_layer
 from fedling_protocol.net import tls_key

@@ -4,7 +4,6 @@ import argparse
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from fedling_broker import agreement
@@ -16,6 +15,7 @@ from fedling_broker.config import ONLINE_KEY, Config
 from fedling_broker.store.database import PROGRAM
 from fedling_broker.store.devices import DeviceError, Devices
 from fedling_broker.store.store import Store
+from fedling_protocol.classes import dataclass
 from fedling_protocol.command import output
 from fedling_protocol.disk import durable, given, lock
 from fedling_protocol.disk.errors import CannotWrite, Missing, writing

@@ -4,7 +4,6 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from fedling_broker import agreement
 from fedling_broker.authority import certificates, roles, signing
@@ -16,6 +15,7 @@ from fedling_broker.store.devices import OFFICES, Certified, DeviceError, Device
 from fedling_broker.store.rounds import Part
 from fedling_broker.store.store import Store
 from fedling_broker.store.tls_certificates import TlsCertificate
+from fedling_protocol.classes import dataclass
 from fedling_protocol.command import output
 from fedling_protocol.disk.errors import Missing
 from fedling_protocol.exits import Exit

@@ -2,12 +2,12 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from fedling_broker.config import Config
 from fedling_broker.service.service import CLIENT_ID
 from fedling_broker.tasks.task_file import Task
 from fedling_native import weights_size
+from fedling_protocol.classes import dataclass
 from fedling_protocol.command.output import size
 from fedling_protocol.common_settings import PLAINTEXT
 from fedling_protocol.disk.errors import Missing

@@ -8,7 +8,6 @@ import grp
 import os
 import pwd
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -29,6 +28,7 @@ from fedling_broker.up.system import (
     WATCH,
     Places,
 )
+from fedling_protocol.classes import dataclass
 from fedling_protocol.command import output, systemd
 from fedling_protocol.disk import durable, ownership
 from fedling_protocol.disk.errors import writing

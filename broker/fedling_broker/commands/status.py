@@ -6,7 +6,7 @@ What other commands list is listed here by the same functions; `check` is who tr
 import argparse
 import shutil
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from fedling_broker.config import Config
 from fedling_broker.store.database import PROGRAM
 from fedling_broker.store.devices import Certified, Devices
 from fedling_broker.store.store import Store
+from fedling_protocol.classes import dataclass
 from fedling_protocol.command import output, watching
 from fedling_protocol.disk import lock
 from fedling_protocol.exits import Exit, Failure

@@ -5,7 +5,6 @@ import random
 import resource
 import signal
 import sys
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from fedling_broker.tasks import task_file
 from fedling_broker.up import addresses
 from fedling_broker.up.foundation import OWN_CERTIFICATE, OWN_KEY, Ground
 from fedling_broker.up.supervisor import Program, Supervisor
+from fedling_protocol.classes import dataclass
 from fedling_protocol.command import output
 from fedling_protocol.disk import lock
 from fedling_protocol.exits import Exit

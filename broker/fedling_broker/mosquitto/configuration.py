@@ -9,9 +9,9 @@ whose client is away are lost from 2.0.12 on (our sessions are clean), and a rel
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Final
 
+from fedling_protocol.classes import dataclass
 from fedling_protocol.wire.limits import MAX_PACKET
 
 CA, CERTIFICATE, KEY = "ca.crt", "server.crt", "server.key"

@@ -9,7 +9,6 @@ The private key is for its owner alone.
 import os
 import stat
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509 as library
@@ -27,6 +26,7 @@ from fedling_broker.mosquitto.configuration import (
     REVOKED,
 )
 from fedling_broker.mosquitto.passwords import Login
+from fedling_protocol.classes import dataclass
 from fedling_protocol.disk import durable
 from fedling_protocol.disk.errors import writing
 from fedling_protocol.net import tls_key

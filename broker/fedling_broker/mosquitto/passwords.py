@@ -7,7 +7,9 @@ rounds serves, so that the MQTT broker does not work for strangers.
 import base64
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from fedling_protocol.classes import dataclass
 
 ROUNDS = 101  # mosquitto's own
 SALT_BYTES = 12

@@ -1,6 +1,5 @@
 """What an exported file says in onnxruntime beside what the kernel says."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ from onnx import ModelProto
 
 from fedling_broker.onnx.snapshot import Snapshot
 from fedling_native import INPUT_EXP, Net
+from fedling_protocol.classes import dataclass
 
 Int8 = NDArray[np.int8]
 Int64 = NDArray[np.int64]

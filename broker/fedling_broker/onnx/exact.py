@@ -5,8 +5,6 @@ runtime has an exact uint8 x uint8 product, while uint8 x int8 saturates at 16 b
 without VNNI. All else is int64.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from onnx import ModelProto
 
@@ -15,6 +13,7 @@ from fedling_broker.onnx.answers import label, outputs
 from fedling_broker.onnx.graph import Graph, groups, input_shape, part_name, window
 from fedling_broker.onnx.snapshot import Snapshot, Trained
 from fedling_native import INPUT_EXP, VALUE_EXP, Kind
+from fedling_protocol.classes import dataclass
 
 ZERO = np.uint8(128)  # the uint8 that stands for 0
 BIAS_EXP = -16

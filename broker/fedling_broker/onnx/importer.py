@@ -1,6 +1,5 @@
 """A float model from elsewhere as the first model of a task."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from fedling_broker.onnx.reader import FloatGraph, read_graph
 from fedling_broker.onnx.snapshot import example_shape
 from fedling_broker.onnx.walk import FloatLayer, Order, Walk, begin, finish
 from fedling_native import parameter_counts
+from fedling_protocol.classes import dataclass
 from fedling_protocol.wire.messages import TaskSpec
 
 

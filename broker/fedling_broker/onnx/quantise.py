@@ -1,7 +1,6 @@
 """From a float model to the first model of a task, and what that changed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from fedling_broker.aggregation.state import ServerState, state_of_masters
 from fedling_broker.onnx import OnnxError
 from fedling_broker.onnx.walk import Float64, FloatLayer
 from fedling_native import Kind
+from fedling_protocol.classes import dataclass
 
 MASTER_BITS = 8  # a master is worth 2^(w_exp - 8)
 BIAS_EXP = -16

@@ -7,7 +7,6 @@ control characters escaped.
 import os
 import stat
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any, NoReturn
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 from fedling_broker.onnx import OnnxError
+from fedling_protocol.classes import dataclass
 
 Array = NDArray[Any]  # float64 or int64
 

@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedling_broker.aggregation.state import read_vector
 from fedling_native import INPUT_EXP, Kind, Layer, Shape, parameter_counts
+from fedling_protocol.classes import dataclass
 from fedling_protocol.wire.messages import TaskSpec
 
 

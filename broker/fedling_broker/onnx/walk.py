@@ -7,7 +7,7 @@ columns meant. So channels first becomes channels last without a rule of its own
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import StrEnum
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from fedling_broker.onnx import OnnxError
 from fedling_broker.onnx.reader import Array, FloatGraph, Node
 from fedling_native import Kind, Layer, Loss, Shape
+from fedling_protocol.classes import dataclass
 
 Float64 = NDArray[np.float64]
 Places = NDArray[np.int64]

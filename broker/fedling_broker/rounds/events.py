@@ -22,10 +22,9 @@ The shell's contract:
   `at_ms`: how long the round had been open.
 """
 
-from dataclasses import dataclass
-
 from fedling_broker.aggregation.reading import Read
 from fedling_broker.rounds.terms import Terms
+from fedling_protocol.classes import dataclass
 from fedling_protocol.wire.messages import Join, Receipt, Ticket, Update, Verdict
 
 

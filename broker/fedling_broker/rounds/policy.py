@@ -3,10 +3,10 @@
 The machine speaks to a policy through these few names; synchronous.py is the one that there is.
 """
 
-from dataclasses import dataclass
 from typing import Protocol
 
 from fedling_broker.rounds.cohort import Cohort
+from fedling_protocol.classes import dataclass
 
 DAY_S = 86_400  # what a ticket, a wait or a rest says when nothing limits it
 

@@ -6,12 +6,13 @@ the shell rebuilds the state from disk.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from fedling_broker.rounds.cohort import Cohort
 from fedling_broker.rounds.events import Decision
 from fedling_broker.rounds.policy import Policy
 from fedling_broker.rounds.terms import Terms
+from fedling_protocol.classes import dataclass
 
 
 @dataclass(frozen=True, slots=True)

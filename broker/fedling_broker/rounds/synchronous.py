@@ -1,9 +1,8 @@
 """Synchronous rounds: a fixed number of places, closed at the goal or at the deadline."""
 
-from dataclasses import dataclass
-
 from fedling_broker.rounds.cohort import Cohort
 from fedling_broker.rounds.policy import DAY_S, Admission, Keep, Take, TurnAway, whole_seconds
+from fedling_protocol.classes import dataclass
 from fedling_protocol.wire.messages import WaitReason
 
 

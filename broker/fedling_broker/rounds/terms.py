@@ -1,7 +1,6 @@
 """What a plan asks of an update, and whether an update is so."""
 
-from dataclasses import dataclass
-
+from fedling_protocol.classes import dataclass
 from fedling_protocol.wire import sums
 from fedling_protocol.wire.codecs import Codec
 from fedling_protocol.wire.messages import Update

@@ -13,9 +13,9 @@ its bearer in, it has not read the list.
 import logging
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
+from fedling_protocol.classes import dataclass
 from fedling_protocol.net.ports import Link, MakeLink, Will
 from fedling_protocol.net.tcpinfo import Traffic
 from fedling_protocol.runtime import mishaps

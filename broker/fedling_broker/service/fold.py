@@ -1,13 +1,12 @@
 """From the sum of a closed round to the files of the next model. It touches no database."""
 
-from dataclasses import dataclass
-
 from fedling_broker.aggregation import aggregate, tagged
 from fedling_broker.aggregation.state import StateFile, StateWriter, finish
 from fedling_broker.aggregation.sums import GroupSum
 from fedling_broker.store.models import Fold, ModelRow, Models
 from fedling_broker.store.shelf import Damaged, Draft
 from fedling_broker.tasks.task_file import Task
+from fedling_protocol.classes import dataclass
 from fedling_protocol.wire import digest
 from fedling_protocol.wire.messages import TaskSpec
 

@@ -7,12 +7,12 @@ earlier life of this process may not have come to.
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from fedling_broker.mosquitto.configuration import SLOTS
 from fedling_broker.mosquitto.passwords import Login
 from fedling_broker.store.devices import Devices
 from fedling_broker.store.store import Store
+from fedling_protocol.classes import dataclass
 from fedling_protocol.runtime import mishaps
 from fedling_protocol.runtime.loop import Clock
 from fedling_protocol.runtime.worker import Worker

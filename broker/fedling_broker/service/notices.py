@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
+from fedling_protocol.classes import dataclass
 from fedling_protocol.disk import durable
 
 FILE = "notices.json"

@@ -5,7 +5,7 @@ waits for an answer asks again.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from fedling_broker.aggregation import changes
@@ -14,6 +14,7 @@ from fedling_broker.service.holding import Holding
 from fedling_broker.store.devices import Certified
 from fedling_broker.store.models import ModelRow, Models
 from fedling_broker.store.withdrawn import PLAN, Leftover
+from fedling_protocol.classes import dataclass
 from fedling_protocol.net.framing import publish_size
 from fedling_protocol.net.ports import Done, Link
 from fedling_protocol.runtime.worker import Failed, Worker

@@ -6,7 +6,6 @@ that asks again gets the same certificates, since an answer may be lost.
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 from fedling_broker.authority import certificates, roles
@@ -21,6 +20,7 @@ from fedling_broker.service.turns import Turns
 from fedling_broker.store.devices import Certified, Devices, NameTaken
 from fedling_broker.store.invitations import Invitation, Invitations
 from fedling_broker.store.tls_certificates import TlsCertificate, TlsCertificates
+from fedling_protocol.classes import dataclass
 from fedling_protocol.runtime.loop import Clock
 from fedling_protocol.runtime.throttle import Throttle
 from fedling_protocol.wire import enrolment

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -25,6 +25,7 @@ from fedling_broker.store.shelf import Damaged
 from fedling_broker.store.store import Store
 from fedling_broker.store.tasks import TaskRow
 from fedling_broker.tasks.task_file import Task, parse_task
+from fedling_protocol.classes import dataclass
 from fedling_protocol.disk.errors import BadDatabase, Busy, CannotWrite
 from fedling_protocol.runtime.conductor import Conductor
 from fedling_protocol.runtime.loop import Clock

@@ -1,13 +1,13 @@
 """The sum of a round that grows with each update, so that little is left to do at its end."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 
 from fedling_broker.aggregation.limits import Limits
 from fedling_broker.aggregation.reading import Base, Read
 from fedling_broker.aggregation.sums import GroupSum, Sum
 from fedling_broker.store.rounds import DecisionRow, Rounds
 from fedling_broker.store.shelf import Damaged
+from fedling_protocol.classes import dataclass
 from fedling_protocol.runtime.worker import Failed, Worker
 from fedling_protocol.wire import envelope, payload
 from fedling_protocol.wire.kinds import Kind

@@ -5,7 +5,6 @@ Time, disk, radio and threads are given: the same service runs in a simulation.
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 
 from fedling_broker.authority.vouching import Vouching
@@ -28,6 +27,7 @@ from fedling_broker.store.devices import Devices
 from fedling_broker.store.rounds import PlanRow
 from fedling_broker.store.store import Epoch, Store
 from fedling_broker.store.tasks import TaskRow
+from fedling_protocol.classes import dataclass
 from fedling_protocol.net.framing import publish_size
 from fedling_protocol.net.ports import Done, MakeLink, Will
 from fedling_protocol.net.tcpinfo import Traffic

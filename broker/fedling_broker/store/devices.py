@@ -1,12 +1,12 @@
 """The keys of the fleet: who has a certificate, who lost it, who asks for one."""
 
 import sqlite3
-from dataclasses import dataclass
 
 from fedling_broker.authority import certificates
 from fedling_broker.authority.certificates import ROOTS, Bundle
 from fedling_broker.authority.roles import Term, role_of
 from fedling_broker.store.ledger import Ledger
+from fedling_protocol.classes import dataclass
 from fedling_protocol.disk.database import Database, one
 from fedling_protocol.wire import envelope as envelopes
 from fedling_protocol.wire.identity import SigningKey, device_id, is_weak, kid

@@ -5,8 +5,8 @@ horizon moves from one such state to the next, so between `keep` and twice as ma
 """
 
 import sqlite3
-from dataclasses import dataclass
 
+from fedling_protocol.classes import dataclass
 from fedling_protocol.disk.database import Database, one
 
 FIRST_VERSION = 1  # of a model: what a task begins with

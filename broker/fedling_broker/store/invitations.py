@@ -1,7 +1,6 @@
 """Who may enrol: the tokens that were handed out, and the devices that came with them."""
 
-from dataclasses import dataclass
-
+from fedling_protocol.classes import dataclass
 from fedling_protocol.disk.database import Database
 from fedling_protocol.wire.token import Token
 

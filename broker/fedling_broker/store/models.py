@@ -1,7 +1,7 @@
 """The versions of each task's model, and the journal that tells how each came about."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import IntEnum
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from fedling_broker.aggregation.optimisers import Setup
 from fedling_broker.aggregation.state import ServerState, state_of_weights, state_to_bytes
 from fedling_broker.store.horizon import Horizon
 from fedling_broker.store.shelf import Damaged, Shelf
+from fedling_protocol.classes import dataclass
 from fedling_protocol.disk.database import Database
 from fedling_protocol.wire import digest
 from fedling_protocol.wire.messages import Scale, TaskSpec

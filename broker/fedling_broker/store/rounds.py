@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from fedling_broker.aggregation.limits import FEWEST, NO_LIMIT, Limits, Sizes, limits_of
@@ -11,6 +11,7 @@ from fedling_broker.rounds.events import Decision
 from fedling_broker.store import update_log
 from fedling_broker.store.models import ModelRow
 from fedling_broker.store.update_log import Extent, UpdateLog
+from fedling_protocol.classes import dataclass
 from fedling_protocol.disk import durable
 from fedling_protocol.disk.database import Database, Fields
 from fedling_protocol.disk.errors import is_of_disk, writing

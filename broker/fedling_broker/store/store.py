@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from fedling_broker.aggregation import initial
@@ -18,6 +17,7 @@ from fedling_broker.store.tasks import TaskExists, TaskRow, Tasks
 from fedling_broker.store.tls_certificates import TlsCertificates
 from fedling_broker.store.withdrawn import Withdrawn
 from fedling_broker.tasks.task_file import Task
+from fedling_protocol.classes import dataclass
 from fedling_protocol.disk.errors import BadInput, Missing, writing
 from fedling_protocol.wire.messages import TaskSpec
 

@@ -1,9 +1,10 @@
 """The tasks of a fleet, as they were added."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from fedling_broker.store.ledger import Ledger
 from fedling_broker.store.withdrawn import PLAN
+from fedling_protocol.classes import dataclass
 from fedling_protocol.disk.database import Database
 from fedling_protocol.wire.limits import MAX_TASKS
 

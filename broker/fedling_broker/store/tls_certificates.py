@@ -1,9 +1,8 @@
 """The certificates for TLS that were made, so that they can be revoked."""
 
-from dataclasses import dataclass
-
 from fedling_broker.authority import x509
 from fedling_broker.authority.roles import DAY_S
+from fedling_protocol.classes import dataclass
 from fedling_protocol.disk.database import Database
 
 COPIES_S = 30 * DAY_S  # so long two keys of one device are told

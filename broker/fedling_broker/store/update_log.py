@@ -8,11 +8,11 @@ the next write cuts it off.
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from fedling_broker.store.shelf import Damaged
+from fedling_protocol.classes import dataclass
 from fedling_protocol.disk import durable
 from fedling_protocol.wire import digest
 

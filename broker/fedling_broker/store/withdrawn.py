@@ -1,7 +1,6 @@
 """What the MQTT broker may still hold of tasks that were removed."""
 
-from dataclasses import dataclass
-
+from fedling_protocol.classes import dataclass
 from fedling_protocol.disk.database import Database
 
 PLAN = 0  # in place of a model's version

@@ -2,12 +2,12 @@
 
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from fedling_broker.store.store import Store
 from fedling_broker.store.tasks import TaskRow
 from fedling_broker.tasks.task_file import SIMULATION, Task, parse_task
+from fedling_protocol.classes import dataclass
 from fedling_protocol.disk.errors import BadInput, Missing
 from fedling_protocol.wire.limits import MAX_WEIGHT
 

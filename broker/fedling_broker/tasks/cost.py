@@ -1,9 +1,8 @@
 """What a task costs, told before anybody pays: bytes of a device, and of the aggregator's disk."""
 
-from dataclasses import dataclass
-
 from fedling_broker.tasks.task_file import Task
 from fedling_native import parameter_counts, weights_size
+from fedling_protocol.classes import dataclass
 
 DAY_S = 86_400
 MESSAGES = 1_200  # bytes of join, ticket, receipt and plan, and of envelopes

@@ -1,6 +1,5 @@
 """The table [model] of a task file: layers as people write them become layers of the kernel."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 from math import prod
 
@@ -18,6 +17,7 @@ from fedling_native import (
     max_pool,
     same,
 )
+from fedling_protocol.classes import dataclass
 from fedling_protocol.settings import setting
 from fedling_protocol.wire import limits as limit
 

@@ -1,7 +1,7 @@
 """Task files: what is learned, how a device trains, who takes part (docs/configuration.md)."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from math import ceil
 from pathlib import Path
@@ -13,6 +13,7 @@ from fedling_broker.rounds.synchronous import Synchronous
 from fedling_broker.tasks.model_table import LossWord, ModelTable, layers_of, loss_of
 from fedling_native import Layer, Loss, parameter_counts, weights_size
 from fedling_protocol import settings
+from fedling_protocol.classes import dataclass
 from fedling_protocol.disk import given
 from fedling_protocol.settings import SettingsError, setting
 from fedling_protocol.wire import limits as limit

@@ -4,7 +4,6 @@ What is there stays; a second run changes what is too old or called by other nam
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from fedling_broker.mosquitto import access
 from fedling_broker.mosquitto.configuration import CA, Configuration, Tls
 from fedling_broker.mosquitto.files import Files
 from fedling_broker.mosquitto.process import own_user
+from fedling_protocol.classes import dataclass
 from fedling_protocol.disk import durable
 from fedling_protocol.disk.errors import writing
 from fedling_protocol.net import tls_key

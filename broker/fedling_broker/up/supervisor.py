@@ -7,11 +7,12 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Final
 
 from fedling_broker.mosquitto.process import die_with_parent
+from fedling_protocol.classes import dataclass
 from fedling_protocol.runtime.backoff import Backoff
 from fedling_protocol.runtime.loop import READ, Loop, Timer
 

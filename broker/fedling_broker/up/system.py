@@ -6,12 +6,12 @@ again when one has changed.
 """
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 from fedling_broker.config import UNIT
 from fedling_broker.mosquitto.configuration import Configuration, Tls
 from fedling_broker.mosquitto.files import CHANGED
+from fedling_protocol.classes import dataclass
 from fedling_protocol.exits import Exit, Failure
 
 MOSQUITTO, MOSQUITTO_USER = "mosquitto.service", "mosquitto"

@@ -1,6 +1,6 @@
 """The boards that images are built for: each a Cortex-M core with a machine of QEMU's."""
 
-from dataclasses import dataclass
+from fedling_protocol.classes import dataclass
 
 KIB = 1024
 MIB = 1024 * KIB

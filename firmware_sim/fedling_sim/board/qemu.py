@@ -1,9 +1,9 @@
 """Runs an image on a board that QEMU plays, and counts its instructions."""
 
 import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 
+from fedling_protocol.classes import dataclass
 from fedling_sim.board.boards import Board
 from fedling_sim.board.toolchain import tool
 

@@ -3,9 +3,9 @@
 import re
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from fedling_protocol.classes import dataclass
 from fedling_sim.board import qemu, toolchain
 from fedling_sim.board.boards import Board
 from fedling_sim.board.toolchain import Build, Program

@@ -3,9 +3,10 @@
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+
+from fedling_protocol.classes import dataclass
 
 IN_FLASH = (".text", ".data")  # sections of board.ld; .data waits there for the start
 

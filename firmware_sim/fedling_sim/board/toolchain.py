@@ -4,9 +4,10 @@ import os
 import shutil
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
+from fedling_protocol.classes import dataclass
 from fedling_sim.board.boards import Board
 
 ROOT = Path(__file__).parents[3]  # of a clone

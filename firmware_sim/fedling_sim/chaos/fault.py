@@ -2,8 +2,9 @@
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
+
+from fedling_protocol.classes import dataclass
 
 
 class End(StrEnum):

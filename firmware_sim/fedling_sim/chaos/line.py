@@ -4,8 +4,9 @@ import asyncio
 import random
 import socket
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from fedling_protocol.classes import dataclass
 from fedling_sim.chaos.fault import WHOLE, Fault
 from fedling_sim.chaos.messages import Habits, Moment, Splitter
 

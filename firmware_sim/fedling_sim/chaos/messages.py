@@ -2,8 +2,8 @@
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from fedling_protocol.classes import dataclass
 from fedling_sim.chaos.fault import End, Spell
 
 PUBLISH, PUBACK = 3, 4

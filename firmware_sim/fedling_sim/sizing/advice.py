@@ -1,9 +1,10 @@
 """What to shrink where a job does not fit: the parts that are largest, and by how much."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from fedling_native import Kind, Layer
+from fedling_protocol.classes import dataclass
 from fedling_sim.sizing.estimate import Plan
 from fedling_sim.sizing.memory import Ram, packed_bytes
 from fedling_sim.sizing.workload import Job

@@ -5,8 +5,9 @@ bench/board_costs.py writes the file: python -m bench.board_costs
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+from fedling_protocol.classes import dataclass
 
 FILE = Path(__file__).parent / "board_costs.json"
 

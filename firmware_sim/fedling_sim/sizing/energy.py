@@ -1,6 +1,6 @@
 """Energy of an instruction, by core: assumed from what makers say of a chip, never measured."""
 
-from dataclasses import dataclass
+from fedling_protocol.classes import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """All that a job asks of a board, from the measured costs of its core."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from fedling_protocol.classes import dataclass
 from fedling_sim.sizing import energy, operations
 from fedling_sim.sizing.costs import Costs, CostTable
 from fedling_sim.sizing.energy import Assumption

@@ -1,8 +1,8 @@
 """Bytes of flash: the code of the kernel, and what a model brings."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
+from fedling_protocol.classes import dataclass
 from fedling_sim.sizing.costs import Structs
 from fedling_sim.sizing.memory import packed_bytes
 from fedling_sim.sizing.workload import Feature, Job

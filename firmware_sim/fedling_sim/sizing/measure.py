@@ -1,11 +1,11 @@
 """Measures jobs on a board that QEMU plays: an image with their models compiled in."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from fedling_broker.aggregation.initial import initial_state
 from fedling_native import Layer, Loss
+from fedling_protocol.classes import dataclass
 from fedling_sim.board import qemu, sizes, toolchain
 from fedling_sim.board.boards import KIB, Board
 from fedling_sim.board.sizes import Part

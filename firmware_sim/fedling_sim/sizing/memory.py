@@ -1,8 +1,7 @@
 """Bytes of RAM on a 32-bit target: the formulas of native/src/step/step.c and net/shape.c."""
 
-from dataclasses import dataclass
-
 from fedling_native import Kind, Layer
+from fedling_protocol.classes import dataclass
 from fedling_sim.sizing.workload import Job
 
 ALIGN = 8  # FDL_ARENA_ALIGN

@@ -8,11 +8,11 @@ less.
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 from math import prod
 
 from fedling_native import Kind, Layer, Loss
+from fedling_protocol.classes import dataclass
 from fedling_sim.sizing.memory import stored
 from fedling_sim.sizing.workload import Job, run_length
 

@@ -1,10 +1,10 @@
 """What a device is asked to train: all that its costs depend on."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from fedling_broker.tasks.task_file import Normalise, Task
 from fedling_native import Kind, Layer, Loss
+from fedling_protocol.classes import dataclass
 
 
 class Feature(StrEnum):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from fedling_broker.config import Config
 from fedling_broker.service.service import Ports, Service
 from fedling_broker.store.store import Store
+from fedling_protocol.classes import dataclass
 from fedling_protocol.wire.identity import SigningKey
 from fedling_sim.virtual.node import Life
 

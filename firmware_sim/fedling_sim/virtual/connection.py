@@ -6,9 +6,9 @@ Each end gives it up by itself, and the other one hears of that later or never.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fedling_protocol.classes import dataclass
 from fedling_protocol.net.framing import packet_size
 from fedling_protocol.net.ports import Done, Will
 from fedling_sim.virtual.network import Lane, Network

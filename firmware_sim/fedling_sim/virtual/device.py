@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from fedling_agent.store.identity import Identity
 from fedling_agent.store.store import Store
 from fedling_agent.training.job import Job
 from fedling_agent.training.process import TrainingProcess
+from fedling_protocol.classes import dataclass
 from fedling_protocol.disk.errors import BadDatabase, CannotWrite
 from fedling_sim.virtual.node import Life
 from fedling_sim.virtual.training import Pace, VirtualTraining

@@ -7,7 +7,7 @@ import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cached_property
 from pathlib import Path
 from random import Random as Dice
@@ -21,6 +21,7 @@ from fedling_broker.rounds.state import Over
 from fedling_broker.store.devices import Devices
 from fedling_broker.store.store import Store
 from fedling_broker.tasks import task_file
+from fedling_protocol.classes import dataclass
 from fedling_protocol.common_settings import MqttSettings
 from fedling_protocol.wire.identity import SigningKey
 from fedling_protocol.wire.names import AGGREGATOR

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import partial
 
+from fedling_protocol.classes import dataclass
 from fedling_protocol.net.connection import CONNECT_S, FAREWELL_S, name_suspect
 from fedling_protocol.net.framing import SMALL, Largest, packet_size, publish_size
 from fedling_protocol.net.ports import Done, Owner, Will

@@ -6,8 +6,7 @@ with the real one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from fedling_protocol.classes import dataclass
 from fedling_protocol.net.framing import publish_size
 from fedling_protocol.net.ports import Will
 from fedling_sim.virtual.connection import Connection, Message

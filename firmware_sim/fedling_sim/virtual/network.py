@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from fedling_protocol.classes import dataclass
 from fedling_sim.virtual.clock import US, WorldClock
 
 if TYPE_CHECKING:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from fedling_protocol.classes import dataclass
 from fedling_protocol.net.framing import Largest
 from fedling_protocol.net.ports import Link, Owner
 from fedling_protocol.runtime.backoff import Backoff

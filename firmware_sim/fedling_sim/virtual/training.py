@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 from fedling_agent.training.job import Checkpoint, Damaged, Job, Tally
 from fedling_agent.training.process import Asked, ChildEvent, Done, Exited, Note, Step, Tell
 from fedling_native import weights_size
+from fedling_protocol.classes import dataclass
 from fedling_protocol.exits import Exit
 from fedling_protocol.runtime.loop import Timer
 from fedling_protocol.wire.messages import Hits

@@ -3,9 +3,9 @@
 import argparse
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeAlias
 
+from fedling_protocol.classes import dataclass
 from fedling_protocol.command import output
 from fedling_protocol.common_settings import HOSTS, check_host_for_devices
 

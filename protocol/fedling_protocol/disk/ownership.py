@@ -16,9 +16,9 @@ import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
+from fedling_protocol.classes import dataclass
 from fedling_protocol.disk import mounts
 
 ENTERED = 0o710  # a state that a group may enter, for what stands in it, and not look into

@@ -9,10 +9,10 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import wraps
 from typing import Concatenate, ParamSpec, Protocol
 
+from fedling_protocol.classes import dataclass
 from fedling_protocol.net.framing import FilteredSocket, Largest
 from fedling_protocol.net.names import Names
 from fedling_protocol.net.ports import Broker, Client, Done

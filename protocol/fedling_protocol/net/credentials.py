@@ -1,7 +1,6 @@
 """How one end is let in by the MQTT broker: user name, password, certificates."""
 
-from dataclasses import dataclass
-
+from fedling_protocol.classes import dataclass
 from fedling_protocol.common_settings import MqttSettings
 from fedling_protocol.net import tls
 from fedling_protocol.net.ports import Credentials

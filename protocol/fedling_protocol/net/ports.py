@@ -4,9 +4,10 @@ shell (Owner)  <->  Link  <->  connection (ClientOwner)  <->  Client (mqtt.py)
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
+from fedling_protocol.classes import dataclass
 from fedling_protocol.net.framing import FilteredSocket
 from fedling_protocol.net.tcpinfo import Traffic
 

@@ -9,7 +9,8 @@ import socket
 import struct
 import sys
 import termios
-from dataclasses import dataclass
+
+from fedling_protocol.classes import dataclass
 
 _BYTES_AT = 120  # tcpi_bytes_acked, then tcpi_bytes_received, both uint64
 _SENT_AT = 200  # tcpi_bytes_sent, then tcpi_bytes_retrans, both uint64; since Linux 4.19

@@ -7,9 +7,9 @@ section 6).
 
 import ssl
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
+from fedling_protocol.classes import dataclass
 from fedling_protocol.moments import moment
 
 NOT_YET, EXPIRED = 9, 10

@@ -6,8 +6,9 @@ records): who reads goes on until BlockingIOError.
 
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
+
+from fedling_protocol.classes import dataclass
 
 
 class Revoked(ConnectionError):

@@ -7,7 +7,8 @@ what browsers say of pages, and some servers refuse one that they do not know.
 import base64
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from fedling_protocol.classes import dataclass
 
 HEAD_END = b"\r\n\r\n"
 FIRST = 5  # bytes that tell HTTP from all else

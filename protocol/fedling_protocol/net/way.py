@@ -1,8 +1,9 @@
 """The way to the MQTT broker, as far as it is known: the link writes it, sensors read it."""
 
 import socket
-from dataclasses import dataclass
 from typing import Any
+
+from fedling_protocol.classes import dataclass
 
 
 @dataclass(frozen=True, slots=True)

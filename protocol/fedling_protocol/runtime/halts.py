@@ -7,8 +7,8 @@ have mended it, or a disk may read today what it did not read yesterday.
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
+from fedling_protocol.classes import dataclass
 from fedling_protocol.runtime import mishaps
 from fedling_protocol.runtime.backoff import Backoff
 from fedling_protocol.runtime.loop import Clock, Timer

@@ -14,10 +14,12 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from types import FrameType
 from typing import Protocol
+
+from fedling_protocol.classes import dataclass
 
 READ = selectors.EVENT_READ
 WRITE = selectors.EVENT_WRITE

@@ -10,8 +10,8 @@ goes on. Meanwhile it stays connected and answers, for a full disk is somebody's
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 
+from fedling_protocol.classes import dataclass
 from fedling_protocol.runtime import mishaps
 from fedling_protocol.runtime.backoff import Backoff
 from fedling_protocol.runtime.loop import Clock, Timer

@@ -6,11 +6,11 @@ that was let in.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
 from fedling_native import weights_size
+from fedling_protocol.classes import dataclass
 from fedling_protocol.wire import limits, work
 from fedling_protocol.wire.messages import Plan, Roots, Tasks, TaskSpec, Update
 

@@ -4,9 +4,10 @@ A device that enrols knows nothing but its token, so the answer brings all that 
 code proves who has the token, the token names the root, the root certifies the rest.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, TypeVar
 
+from fedling_protocol.classes import dataclass
 from fedling_protocol.wire import envelope, payload
 from fedling_protocol.wire.identity import device_id
 from fedling_protocol.wire.kinds import Kind

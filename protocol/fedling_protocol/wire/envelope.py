@@ -4,9 +4,9 @@ An envelope has one spelling: everything around key id, payload and signature is
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
+from fedling_protocol.classes import dataclass
 from fedling_protocol.wire import bounded, identity, payload
 from fedling_protocol.wire.identity import SigningKey
 from fedling_protocol.wire.kinds import Kind

@@ -6,10 +6,11 @@ what cbor2 made of the bytes.
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from enum import IntEnum, StrEnum
 from typing import Any, NamedTuple, NoReturn, Protocol
 
+from fedling_protocol.classes import dataclass
 from fedling_protocol.wire.refused import Reason, Refused
 
 

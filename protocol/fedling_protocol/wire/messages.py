@@ -1,11 +1,11 @@
 """The messages of the wire, as frozen dataclasses (SPEC.md section 3)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple
 
 from fedling_native import Layer, Loss
+from fedling_protocol.classes import dataclass
 from fedling_protocol.rule import setting
 from fedling_protocol.wire.codecs import Codec
 

@@ -10,13 +10,14 @@ import hmac
 import re
 import secrets
 import unicodedata
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Final, NoReturn
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from fedling_protocol.classes import dataclass
 from fedling_protocol.wire.names import is_host
 from fedling_protocol.wire.topics import Topics
 

@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from itertools import product
 from string import Formatter
 from typing import Final
 
+from fedling_protocol.classes import dataclass
 from fedling_protocol.wire import names
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.limits import MAX_U32

@@ -2,10 +2,11 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import StrEnum
 from typing import Final
 
+from fedling_protocol.classes import dataclass
 from fedling_protocol.wire import digest, envelope, payload
 from fedling_protocol.wire.envelope import Envelope
 from fedling_protocol.wire.identity import device_id, kid

@@ -398,6 +398,14 @@ def test_wrong_usage_is_2() -> None:
     assert ended.value.code == Exit.USAGE
 
 
+def test_service_imports_no_reader_of_certificates() -> None:
+    """It is 3 MB, which a renewal needs, and none is on most days."""
+    code = "import sys, fedling_agent.commands.run; print(*sys.modules)"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "fedling_agent.service.renewal" in said.stdout.split()
+    assert "cryptography.x509" not in said.stdout.split()
+
+
 def test_help_is_quick_to_import() -> None:
     """A board takes a second to import what a command does not need."""
     code = "import sys, fedling_agent.cli as c; c.build_parser(); print(*sys.modules)"

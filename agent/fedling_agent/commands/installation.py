@@ -3,6 +3,7 @@
 import argparse
 import os
 import shlex
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -69,16 +70,17 @@ class Installation:
         return self.state
 
 
-def find(args: argparse.Namespace) -> Installation:
+def find(args: argparse.Namespace, first: Callable[[], object] = ownership.nothing) -> Installation:
     """Follow --config and --state to what they name; root is who owns the state from here on.
 
-    So a file that root alone can read is opened before. Raises SettingsError, NotOurs.
+    So a file that root alone can read is opened before; first: what else root does before, if it
+    becomes another. Raises SettingsError, NotOurs.
     """
     file = named_file(args)
     wanted = bool(args.config) or os.path.lexists(file)
     config = configuration.load(file) if wanted else None
     state = configuration.state_directory(args.state, config)
-    if ownership.become(state, UNIT, *([file] if wanted else [])) and wanted:
+    if ownership.become(state, UNIT, *([file] if wanted else []), first=first) and wanted:
         config = as_the_service_reads(file)
     return Installation(file, config, state)
 

@@ -64,9 +64,7 @@ class _Who:
 
 
 def run(args: argparse.Namespace) -> Exit:
-    if os.geteuid() == 0:  # whom root becomes may not read where packages lie; a renewal needs it
-        import fedling_agent.store.tls_pair  # noqa: F401
-    where = installation.find(args)
+    where = installation.find(args, _import_what_comes_later)
     config, streams = where.needed_config(), where.streams()
     logs.set_up(args.log)
     access = credentials.load(config.mqtt)
@@ -78,6 +76,11 @@ def run(args: argparse.Namespace) -> Exit:
         ending = _lives(who)
     ending.finish()
     return Exit.OK
+
+
+def _import_what_comes_later() -> None:
+    """Whom root becomes may not read where packages lie, and will renew its certificate."""
+    import fedling_agent.store.tls_pair  # noqa: F401
 
 
 def _lives(who: _Who) -> Ending:

@@ -14,7 +14,7 @@ import pwd
 import shlex
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,6 +25,10 @@ ENTERED = 0o710  # a state that a group may enter, for what stands in it, and no
 CODE = (Path(__file__), Path(os.__file__), Path(sys.executable))  # modules are read when needed
 MOST_LINKS = 40  # as the kernel
 UID_MAP = Path("/proc/self/uid_map")  # user_namespaces(7)
+
+
+def nothing() -> None:
+    """There is nothing to do."""
 
 
 class NotOurs(Exception):
@@ -52,15 +56,16 @@ class User:
         return user_name(self.uid)
 
 
-def become(directory: Path, unit: Unit, *read: Path) -> bool:
+def become(directory: Path, unit: Unit, *read: Path, first: Callable[[], object] = nothing) -> bool:
     """Be the owner of a state directory from now on, if we are root and it is not root's.
 
-    A unit's own directory is made, if it is missing. read: files that told where it is. True: we
-    are another user now. Raises NotOurs.
+    A unit's own directory is made, if it is missing. read: files that told where it is; first: what
+    only root can do, called if we become another. True: we are another user now. Raises NotOurs.
     """
     owner = _owner(directory, unit, read)
     if owner is None:
         return False
+    first()
     _switch(directory, owner)
     os.setresgid(owner.gid, owner.gid, owner.gid)
     os.setresuid(owner.uid, owner.uid, owner.uid)

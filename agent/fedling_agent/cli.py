@@ -252,7 +252,8 @@ def _add_ingest(verbs: Verbs) -> None:
         "files",
         nargs="*",
         metavar="FILE",
-        help="a file to read, or several (default -, standard input)",
+        help="a file to read, or several (default -, standard input): rows of text or, if it is"
+        " called .npz or .npy, arrays of numpy",
     )
     _add_format(ingest)
 

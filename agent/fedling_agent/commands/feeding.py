@@ -14,7 +14,7 @@ from typing import Protocol
 from fedling_agent.commands import uptime
 from fedling_agent.commands.installation import Installation
 from fedling_agent.commands.interrupts import Interrupts
-from fedling_agent.commands.source import Source
+from fedling_agent.commands.source import Input
 from fedling_agent.service.control import Client, Forbidden, Json, Unavailable
 from fedling_agent.service.operations import Ages, Ingest, told
 from fedling_agent.store.database import PROGRAM
@@ -47,7 +47,7 @@ class Feeder:
     """Brings the pieces of one input where they belong."""
 
     def __init__(
-        self, where: Installation, source: Source, request: Json, interrupts: Interrupts
+        self, where: Installation, source: Input, request: Json, interrupts: Interrupts
     ) -> None:
         """request: stream, form, mode, and what the command line gives for all rows."""
         self._where = where
@@ -207,7 +207,7 @@ class _Alone:
         return self._store
 
 
-def pieces_of(source: Source, interrupts: Interrupts) -> Iterator[list[str]]:
+def pieces_of(source: Input, interrupts: Interrupts) -> Iterator[list[str]]:
     """Read the pieces of an input; at least one, so that a wrong stream is told."""
     first = True
     for piece in source.pieces(interrupts):

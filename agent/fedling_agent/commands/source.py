@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 from fedling_agent.commands.interrupts import Interrupts
 from fedling_agent.data.lines import Lines
@@ -83,8 +84,40 @@ class Pace:
         return min(self._last + QUIET_S, self._first + LONGEST_S)
 
 
+class Input(Protocol):
+    """What gives the lines that `ingest` brings. is_file: it can be read again, and ends; else it
+    may be live.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def is_file(self) -> bool: ...
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing but space has come."""
+
+    @property
+    def came(self) -> tuple[float, float]:
+        """When first and last line of the last piece of a live input came: monotonic time."""
+
+    def place(self, row: int) -> str:
+        """Say where a line is. row: its number, the first is 1"""
+
+    def pieces(self, interrupts: Interrupts) -> Iterator[list[str]]:
+        """Read pieces that one request can carry, up to the end or until a signal has come.
+
+        Raises BadInput.
+        """
+
+    def again(self, count: int) -> Iterator[list[str]]:
+        """Give what who takes the rest must know of the first lines."""
+
+
 class Source:
-    """An input that is open. is_file: it can be read again, and ends; else it may be live."""
+    """Text that is open: a file, or what may be live."""
 
     def __init__(self, handle: int, name: str, size: int | None = None) -> None:
         """size: bytes of it that are read, at most"""
@@ -98,7 +131,14 @@ class Source:
         self._waiting: deque[str] = deque()
         self._characters = 0  # that wait
         self._came: deque[tuple[int, float]] = deque()  # so many of those that wait, and when
-        self.came = (0.0, 0.0)  # first and last line of the last piece: monotonic time
+        self.came = (0.0, 0.0)
+
+    @property
+    def is_empty(self) -> bool:
+        return self.lines.empty
+
+    def place(self, row: int) -> str:
+        return f"row {row}"
 
     def all(self) -> Iterator[str]:
         """Read line after line, each as soon as it has come. Raises BadInput."""

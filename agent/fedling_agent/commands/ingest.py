@@ -107,7 +107,8 @@ COUNTS = ("stored", "refused", "seen", "evicted", "evicted_samples", "replaced")
 
 
 def run(args: argparse.Namespace) -> Exit:
-    names = args.files or ["-"]
+    _check_mqtt(args)
+    names = [args.mqtt] if args.mqtt else args.files or ["-"]
     if args.watch:
         _check_watch(args)
         operations.find_stream(installation.find(args).streams(), args.stream)
@@ -130,6 +131,14 @@ def _check_names(names: Sequence[str]) -> None:
     twice = [name for name, stem in zip(names, stems, strict=True) if stems.count(stem) > 1]
     if twice:
         raise BadInput(f"{', '.join(twice)}: are called alike: bring them one after the other")
+
+
+def _check_mqtt(args: argparse.Namespace) -> None:
+    """Raise BadInput if there is another input too, or an option of --mqtt without it."""
+    if args.mqtt and (args.files or args.watch):
+        raise BadInput("--mqtt: samples come by MQTT, or from files: one command for each")
+    if not args.mqtt and (args.password_file or args.examples_leave_the_device):
+        raise BadInput("--password-file, --examples-leave-the-device: go with --mqtt only")
 
 
 def _check_watch(args: argparse.Namespace) -> None:
@@ -216,7 +225,13 @@ def bring(
 def _opened(
     args: argparse.Namespace, name: str, where: Installation, watched: int | None
 ) -> AbstractContextManager[source.Input]:
-    """Open an input by what its name says. Raises Missing, BadInput."""
+    """Open an input by what its name says. Raises Missing, BadInput, IdentityError."""
+    if args.mqtt:
+        from fedling_agent.commands import subscription  # a device without it has no need of paho
+
+        stream = operations.find_stream(where.streams(), args.stream)
+        wanted = subscription.Wanted(name, args.password_file, args.examples_leave_the_device)
+        return subscription.opened(wanted, stream, args.format or "ndjson")
     if args.format or not arrays.is_called_so(name):
         return source.opened(name, watched)
     stream = operations.find_stream(where.streams(), args.stream)
@@ -226,7 +241,8 @@ def _opened(
 
 def _request(args: argparse.Namespace, name: str, given: source.Input) -> Json:
     """Say what all rows of an input have. Raises BadInput."""
-    request: Json = {"stream": args.stream, "form": source.form(args, name)}
+    form = args.format or "ndjson" if args.mqtt else source.form(args, name)
+    request: Json = {"stream": args.stream, "form": form}
     request |= {"mode": str(_mode(args, given)), "label": args.label}
     if not isinstance(given, arrays.ArraySource):  # whose rows name it
         request["recording"] = args.recording
@@ -234,7 +250,7 @@ def _request(args: argparse.Namespace, name: str, given: source.Input) -> Json:
         return request | source.names(name, labels=args.label_from_name)
     if args.label_from_name:
         raise BadInput(f"--label-from-name: {given.name} has no name that says it")
-    return request
+    return request | ({"named": given.name} if args.mqtt else {})
 
 
 def _mode(args: argparse.Namespace, given: source.Input) -> Mode:

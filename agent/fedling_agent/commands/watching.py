@@ -120,9 +120,9 @@ class Troubles:
     """What is tried again, and why: each is told once."""
 
     def __init__(self) -> None:
-        self._told: dict[Path, str] = {}
+        self._told: dict[object, str] = {}
 
-    def now(self, path: Path, words: str) -> None:
+    def now(self, path: object, words: str) -> None:
         """Say what is wrong with it; nothing: it is well."""
         if words and self._told.get(path) != words:
             print(f"{words}; it is tried again", file=sys.stderr, flush=True)

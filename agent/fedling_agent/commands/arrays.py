@@ -39,6 +39,7 @@ class ArraySource:
     is_file = True
     is_empty = False  # there is an array at least
     came = (0.0, 0.0)
+    breaks = 0
 
     def __init__(self, table: Table, name: str) -> None:
         self.name = name

@@ -56,6 +56,7 @@ class Feeder:
         self._interrupts = interrupts
         self._end: _End | None = None
         self._given_up: float | None = None  # after a signal
+        self._breaks = 0  # that whoever takes the rows knows of
         self.row = 0  # lines that were answered
 
     @property
@@ -66,6 +67,9 @@ class Feeder:
     def feed(self, lines: list[str]) -> Json:
         """Have a piece stored. Raises Locked, NotOurs, Unavailable if nobody takes it for long."""
         until = time.monotonic() + (AGAIN_S if self.row else FIRST_S)
+        if self._breaks != self._source.breaks:
+            self._drop()
+            self._end, self._breaks = None, self._source.breaks  # who begins anew joins nothing
         while True:
             try:
                 answer = self._ready().feed(self.row, lines, self._ages_ms())

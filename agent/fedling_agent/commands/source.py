@@ -168,6 +168,10 @@ class Input(Protocol):
     def came(self) -> tuple[float, float]:
         """When first and last line of the last piece of a live input came: monotonic time."""
 
+    @property
+    def breaks(self) -> int:
+        """How often something was lost before the last piece: it does not follow on then."""
+
     def place(self, row: int) -> str:
         """Say where a line is. row: its number, the first is 1"""
 
@@ -183,6 +187,8 @@ class Input(Protocol):
 
 class Source:
     """Text that is open: a file, or what may be live."""
+
+    breaks = 0
 
     def __init__(self, handle: int, name: str, size: int | None = None) -> None:
         """size: bytes of it that are read, at most"""

@@ -117,6 +117,8 @@ class Subscription:
         self._waiting = Waiting()
         self._troubles = Troubles()
         self._listens = False
+        self._lost = False  # the connection was, since the last piece
+        self.breaks = 0
         self._loop = Loop()
         self._worker = ThreadWorker(self._loop, "names", patient=False)
         self._link = MqttLink(
@@ -144,10 +146,11 @@ class Subscription:
         self._loop.watch(interrupts.fileno(), READ, lambda _: None)
         self._link.start()
         while not interrupts.came:
-            if self._waiting.are_due:
+            if self._waiting.are_due or (self._waiting and self._lost):
                 yield self._waiting.piece()
                 self._waiting.stored()
                 continue
+            self.breaks, self._lost = self.breaks + self._lost, False
             left_s = self._waiting.left_s
             self._loop.turn(LONGEST_SLEEP_S if left_s is None else left_s)
             self._say_whether_it_listens()
@@ -185,12 +188,19 @@ class Subscription:
 
     def on_disconnected(self, reason: str, retry_s: float) -> None:
         self._troubles.now(self, f"{self.name}: {self._address}: {reason}")
+        self._lost = True
 
     def on_message(self, topic: str, payload: bytes, emptied: bool) -> None:
         lines = [TOO_LONG] if emptied else payload.decode(errors="replace").split("\n")
-        rows = [line[: MAX_ROW + 1] for line in lines if line.strip() not in ("", self._header)]
+        rows = [self._row(line) for line in lines if line.strip() not in ("", self._header)]
         if rows:
             self._waiting.take(rows)
+
+    def _row(self, line: str) -> str:
+        line = line[: MAX_ROW + 1]
+        if self._header and line.count('"') % 2:
+            return line.replace('"', "'")  # a quote that is left open would take others along
+        return line
 
     def on_traffic(self, traffic: Traffic) -> None:
         """Nobody counts it: it stays on this machine."""

@@ -18,8 +18,8 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from fedling_agent.commands.interrupts import Interrupts
 from fedling_agent.commands.source import Waiting
 from fedling_agent.commands.watching import Troubles
-from fedling_agent.data.arrays import quoted
 from fedling_agent.data.lines import MAX_ROW
+from fedling_agent.data.separated import written
 from fedling_agent.data.streams import Stream
 from fedling_protocol.common_settings import MqttSettings, check_host, is_loopback
 from fedling_protocol.disk.errors import BadInput
@@ -93,7 +93,7 @@ def opened(wanted: Wanted, stream: Stream, form: str) -> Iterator["Subscription"
     Raises BadInput, IdentityError, SettingsError: the password cannot be used.
     """
     mqtt, topic = wanted.read()
-    header = ",".join(map(quoted, stream.columns[3:])) if form == "csv" else ""
+    header = ",".join(map(written, stream.columns[3:])) if form == "csv" else ""
     subscription = Subscription(mqtt, topic, header)
     try:
         yield subscription

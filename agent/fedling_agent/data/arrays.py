@@ -12,6 +12,7 @@ from fedling_agent.data import fields as read
 from fedling_agent.data import npy
 from fedling_agent.data.fields import Wrong, shown
 from fedling_agent.data.npz import Array, Arrays
+from fedling_agent.data.separated import written
 from fedling_agent.data.streams import MAX_NAME, Given, Stream
 from fedling_protocol import settings
 from fedling_protocol.disk.errors import BadInput
@@ -45,10 +46,10 @@ class Table:
         columns, channels = self.stream.columns[:3], self.stream.columns[3:]
         parts: list[tuple[str, Iterator[str]]] = [(columns[0], self._recordings())]
         if self.label is not None:
-            parts.append((columns[1], map(quoted, self._each(self.label, self._label))))
+            parts.append((columns[1], map(written, self._each(self.label, self._label))))
         if self.time is not None:
-            parts.append((columns[2], map(quoted, map(str, self.time.values()))))
-        yield ",".join(map(quoted, (*[name for name, _ in parts], *channels)))
+            parts.append((columns[2], map(written, map(str, self.time.values()))))
+        yield ",".join(map(written, (*[name for name, _ in parts], *channels)))
         words = zip(*[words for _, words in parts], strict=False)  # a name alone never ends
         for values, said in zip(self.samples.rows(len(channels)), words, strict=False):
             yield ",".join((*said, *map(repr, values)))
@@ -68,12 +69,12 @@ class Table:
 
     def _recordings(self) -> Iterator[str]:
         if self.names is not None:
-            return map(quoted, map(str, self.names.values()))
+            return map(written, map(str, self.names.values()))
         if len(self.samples.shape) == 2:
-            return repeat(quoted(self.recording))
+            return repeat(written(self.recording))
         numbers = range(self.samples.shape[0] if self._count else 0)
         return (
-            word for n in numbers for word in repeat(quoted(f"{self.recording}-{n}"), self._count)
+            word for n in numbers for word in repeat(written(f"{self.recording}-{n}"), self._count)
         )
 
     def _each(self, array: Array, word: Callable[[npy.Value], str]) -> Iterator[str]:
@@ -118,13 +119,6 @@ def table(arrays: Arrays, file: str, stream: Stream, given: Given) -> Table:
     if names is None:
         _check_recording(recording, samples)
     return Table(stream, recording, samples, label, time, names, classes)
-
-
-def quoted(word: str) -> str:
-    """Write a word as a field of CSV."""
-    if any(sign in word for sign in ',"\r\n') or word != word.strip():
-        return '"' + word.replace('"', '""') + '"'
-    return word
 
 
 def _kinds(arrays: Arrays, file: str, stream: Stream) -> dict[str, Array]:

@@ -249,10 +249,32 @@ def _add_ingest(verbs: Verbs) -> None:
         " and those that come later, until Ctrl-C",
     )
     ingest.add_argument(
+        "--mqtt",
+        default="",
+        metavar="URL",
+        help="store what is published on a topic of an MQTT broker on this device,"
+        " mqtt://127.0.0.1/TOPIC, until Ctrl-C: rows of NDJSON or, with --format csv, the channels'"
+        " values in their order",
+    )
+    ingest.add_argument(
+        "--password-file",
+        type=Path,
+        metavar="FILE",
+        help="with --mqtt mqtt://USER@127.0.0.1/TOPIC: the file of the user's password, which"
+        " nobody else may read",
+    )
+    ingest.add_argument(
+        "--examples-leave-the-device",
+        action="store_true",
+        help="with --mqtt: take an MQTT broker on another machine, though everybody on the way"
+        " there reads the samples",
+    )
+    ingest.add_argument(
         "files",
         nargs="*",
         metavar="FILE",
-        help="a file to read, or several (default -, standard input)",
+        help="a file to read, or several (default -, standard input): rows of text or, if it is"
+        " called .npz or .npy, arrays of numpy",
     )
     _add_format(ingest)
 

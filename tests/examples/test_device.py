@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from fedling_agent import cli, config
+from fedling_agent.commands.subscription import Wanted
 from fedling_protocol.exits import Exit
 
 EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "device"
@@ -34,3 +35,13 @@ def test_every_key_of_the_stream_is_known_by_one_reader() -> None:
     loaded = config.load_streams(config.load(EXAMPLE / "agent.toml"))
     assert {*tomllib.loads((EXAMPLE / "phone.toml").read_text())} >= {"time_column", "ignore"}
     assert [channel.name for channel in loaded["phone"].channels] == ["x", "y", "z"]
+
+
+def test_the_unit_takes_samples_of_this_device() -> None:
+    """`make check-units` holds it to systemd."""
+    unit = (EXAMPLE / "fedling-wrist.service").read_text()
+    (words,) = re.findall(r"^ExecStart=fedling-agent (.*)$", unit, re.MULTILINE)
+    args = cli.build_parser().parse_args(words.split())
+    mqtt, topic = Wanted(args.mqtt, None, args.examples_leave_the_device).read()
+    assert (args.stream, mqtt.address, topic) == ("wrist", "127.0.0.1:1883", "sensors/wrist")
+    assert f"SuccessExitStatus={int(Exit.INTERRUPTED)}\n" in unit

@@ -14,7 +14,7 @@ from typing import Protocol
 from fedling_agent.commands import uptime
 from fedling_agent.commands.installation import Installation
 from fedling_agent.commands.interrupts import Interrupts
-from fedling_agent.commands.source import Source
+from fedling_agent.commands.source import Input
 from fedling_agent.service.control import Client, Forbidden, Json, Unavailable
 from fedling_agent.service.operations import Ages, Ingest, told
 from fedling_agent.store.database import PROGRAM
@@ -47,7 +47,7 @@ class Feeder:
     """Brings the pieces of one input where they belong."""
 
     def __init__(
-        self, where: Installation, source: Source, request: Json, interrupts: Interrupts
+        self, where: Installation, source: Input, request: Json, interrupts: Interrupts
     ) -> None:
         """request: stream, form, mode, and what the command line gives for all rows."""
         self._where = where
@@ -56,6 +56,7 @@ class Feeder:
         self._interrupts = interrupts
         self._end: _End | None = None
         self._given_up: float | None = None  # after a signal
+        self._breaks = 0  # that whoever takes the rows knows of
         self.row = 0  # lines that were answered
 
     @property
@@ -66,6 +67,9 @@ class Feeder:
     def feed(self, lines: list[str]) -> Json:
         """Have a piece stored. Raises Locked, NotOurs, Unavailable if nobody takes it for long."""
         until = time.monotonic() + (AGAIN_S if self.row else FIRST_S)
+        if self._breaks != self._source.breaks:
+            self._drop()
+            self._end, self._breaks = None, self._source.breaks  # who begins anew joins nothing
         while True:
             try:
                 answer = self._ready().feed(self.row, lines, self._ages_ms())
@@ -207,7 +211,7 @@ class _Alone:
         return self._store
 
 
-def pieces_of(source: Source, interrupts: Interrupts) -> Iterator[list[str]]:
+def pieces_of(source: Input, interrupts: Interrupts) -> Iterator[list[str]]:
     """Read the pieces of an input; at least one, so that a wrong stream is told."""
     first = True
     for piece in source.pieces(interrupts):

@@ -3,15 +3,18 @@
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fedling_agent.commands import installation, source, watching
+from fedling_agent.commands import arrays, installation, source, watching
 from fedling_agent.commands.feeding import Feeder, pieces_of
+from fedling_agent.commands.installation import Installation
 from fedling_agent.commands.interrupts import Interrupts
+from fedling_agent.data.streams import Given
 from fedling_agent.service import operations
 from fedling_agent.service.control import Json, Unavailable
 from fedling_agent.store.inputs import Mode
@@ -30,8 +33,12 @@ NAMED = 5  # recordings that had to go
 
 @dataclass(slots=True)
 class Total:
-    """What became of all rows up to now. name: of the file, if there are several"""
+    """What became of all rows up to now.
 
+    place: says where a row is. name: of the file, if there are several
+    """
+
+    place: Callable[[int], str]
     name: str = ""
     counts: Counter[str] = field(default_factory=Counter)
     holes: Counter[str] = field(default_factory=Counter)
@@ -53,9 +60,9 @@ class Total:
         counts = {name: self.counts[name] for name in COUNTS}
         return counts | {"holes": dict(self.holes), "errors": self.errors, "notes": self.notes}
 
-    def _say_rows(self, told: list[list[object]], new: list[list[object]]) -> None:
+    def _say_rows(self, told: list[list[object]], new: list[Any]) -> None:
         for row, words in new[: max(0, SHOWN - len(told))]:
-            print(f"{self._begins}row {row}: {words}", file=sys.stderr)
+            print(f"{self._begins}{self.place(row)}: {words}", file=sys.stderr)
         told += new[: max(0, KEPT - len(told))]
 
     @property
@@ -101,7 +108,8 @@ COUNTS = ("stored", "refused", "seen", "evicted", "evicted_samples", "replaced")
 
 
 def run(args: argparse.Namespace) -> Exit:
-    names = args.files or ["-"]
+    _check_mqtt(args)
+    names = [args.mqtt] if args.mqtt else args.files or ["-"]
     if args.watch:
         _check_watch(args)
         operations.find_stream(installation.find(args).streams(), args.stream)
@@ -124,6 +132,14 @@ def _check_names(names: Sequence[str]) -> None:
     twice = [name for name, stem in zip(names, stems, strict=True) if stems.count(stem) > 1]
     if twice:
         raise BadInput(f"{', '.join(twice)}: are called alike: bring them one after the other")
+
+
+def _check_mqtt(args: argparse.Namespace) -> None:
+    """Raise BadInput if there is another input too, or an option of --mqtt without it."""
+    if args.mqtt and (args.files or args.watch):
+        raise BadInput("--mqtt: samples come by MQTT, or from files: one command for each")
+    if not args.mqtt and (args.password_file or args.examples_leave_the_device):
+        raise BadInput("--password-file, --examples-leave-the-device: go with --mqtt only")
 
 
 def _check_watch(args: argparse.Namespace) -> None:
@@ -187,15 +203,10 @@ def bring(
     watched: of a folder: so many bytes, and nothing is told if nothing of them is new
     """
     several = args.watch or len(args.files) > 1
-    total, form = Total(name if several else ""), source.form(args, name)
-    with source.opened(name, watched) as given:
-        where = installation.find(args)
-        request: Json = {"stream": args.stream, "form": form, "mode": str(_mode(args, given))}
-        request |= {"recording": args.recording, "label": args.label}
-        if given.is_file:
-            request |= source.names(name, labels=args.label_from_name)
-        elif args.label_from_name:
-            raise BadInput(f"--label-from-name: {given.name} has no name that says it")
+    where = installation.find(args)
+    with _opened(args, name, where, watched) as given:
+        total = Total(given.place, name if several else "")
+        request = _request(args, name, given)
         with Feeder(where, given, request, interrupts) as feeder:
             try:
                 _feed(feeder, pieces_of(given, interrupts), total)
@@ -203,7 +214,7 @@ def bring(
                 if not interrupts.came:
                     raise
                 print(f"rows behind row {feeder.row} are not stored: {error}", file=sys.stderr)
-            if given.lines.empty and not interrupts.came:
+            if given.is_empty and not interrupts.came:
                 raise BadInput(f"{given.name} is empty: not even a header has come")
             if watched is None or total.has_news:
                 _say(args, name, total, feeder, interrupts.came)
@@ -212,7 +223,38 @@ def bring(
     return Exit.SOME_REFUSED if total.counts["refused"] else Exit.OK
 
 
-def _mode(args: argparse.Namespace, given: source.Source) -> Mode:
+def _opened(
+    args: argparse.Namespace, name: str, where: Installation, watched: int | None
+) -> AbstractContextManager[source.Input]:
+    """Open an input by what its name says. Raises Missing, BadInput, IdentityError."""
+    if args.mqtt:
+        from fedling_agent.commands import subscription  # a device without it has no need of paho
+
+        stream = operations.find_stream(where.streams(), args.stream)
+        wanted = subscription.Wanted(name, args.password_file, args.examples_leave_the_device)
+        return subscription.opened(wanted, stream, args.format or "ndjson")
+    if args.format or not arrays.is_called_so(name):
+        return source.opened(name, watched)
+    stream = operations.find_stream(where.streams(), args.stream)
+    named = source.names(name, labels=False)["named"]
+    return arrays.opened(name, stream, Given(args.recording, named=named))
+
+
+def _request(args: argparse.Namespace, name: str, given: source.Input) -> Json:
+    """Say what all rows of an input have. Raises BadInput."""
+    form = args.format or "ndjson" if args.mqtt else source.form(args, name)
+    request: Json = {"stream": args.stream, "form": form}
+    request |= {"mode": str(_mode(args, given)), "label": args.label}
+    if not isinstance(given, arrays.ArraySource):  # whose rows name it
+        request["recording"] = args.recording
+    if given.is_file:
+        return request | source.names(name, labels=args.label_from_name)
+    if args.label_from_name:
+        raise BadInput(f"--label-from-name: {given.name} has no name that says it")
+    return request | ({"named": given.name} if args.mqtt else {})
+
+
+def _mode(args: argparse.Namespace, given: source.Input) -> Mode:
     """A file may have been given before; what comes live always goes on."""
     if args.append:
         return Mode.APPEND

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 from fedling_agent.commands.interrupts import Interrupts
 from fedling_agent.data.lines import Lines
@@ -83,8 +84,111 @@ class Pace:
         return min(self._last + QUIET_S, self._first + LONGEST_S)
 
 
+class Waiting:
+    """Lines that wait to be stored with others, and when they came."""
+
+    def __init__(self) -> None:
+        self.head: list[str] = []  # up to the first line that is not empty: a header
+        self.came = (0.0, 0.0)  # first and last line of the last piece: monotonic time
+        self._lines: deque[str] = deque()
+        self._characters = 0
+        self._times: deque[tuple[int, float]] = deque()  # so many of the lines, and when
+        self._pace = Pace()
+
+    def __bool__(self) -> bool:
+        return bool(self._lines)
+
+    def take(self, lines: list[str]) -> None:
+        """Something has come; lines: that are complete."""
+        now = time.monotonic()
+        self._pace.come(now, first=not self._lines)
+        self._lines.extend(lines)
+        if lines:
+            self._times.append((len(lines), now))
+        self._characters += sum(map(len, lines))
+
+    @property
+    def are_due(self) -> bool:
+        """Whether a piece can grow no more, or has waited long enough."""
+        return bool(self._lines) and (self._is_full or time.monotonic() >= self._pace.due)
+
+    @property
+    def left_s(self) -> float | None:
+        """How long it may wait still; None: nothing waits."""
+        return max(0.0, self._pace.due - time.monotonic()) if self._lines else None
+
+    def piece(self) -> list[str]:
+        """Take out what one request can carry."""
+        piece: list[str] = []
+        size = 0
+        while self._lines and len(piece) < ROWS and size < CHARACTERS:
+            piece.append(self._lines.popleft())
+            size += len(piece[-1])
+            if not self.head or not self.head[-1].strip():
+                self.head.append(piece[-1])
+        self._characters -= size
+        self.came = self._take_times(len(piece))
+        return piece
+
+    def stored(self) -> None:
+        """The last piece is; what it left waits anew."""
+        self._pace.store(time.monotonic())
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self._lines) >= ROWS or self._characters >= CHARACTERS
+
+    def _take_times(self, lines: int) -> tuple[float, float]:
+        """Tell when the first and the last of so many lines came, which go."""
+        first = last = self._times[0][1]
+        while lines:
+            count, last = self._times.popleft()
+            if count > lines:
+                self._times.appendleft((count - lines, last))
+            lines -= min(count, lines)
+        return first, last
+
+
+class Input(Protocol):
+    """What gives the lines that `ingest` brings. is_file: it can be read again, and ends; else it
+    may be live.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def is_file(self) -> bool: ...
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing but space has come."""
+
+    @property
+    def came(self) -> tuple[float, float]:
+        """When first and last line of the last piece of a live input came: monotonic time."""
+
+    @property
+    def breaks(self) -> int:
+        """How often something was lost before the last piece: it does not follow on then."""
+
+    def place(self, row: int) -> str:
+        """Say where a line is. row: its number, the first is 1"""
+
+    def pieces(self, interrupts: Interrupts) -> Iterator[list[str]]:
+        """Read pieces that one request can carry, up to the end or until a signal has come.
+
+        Raises BadInput.
+        """
+
+    def again(self, count: int) -> Iterator[list[str]]:
+        """Give what who takes the rest must know of the first lines."""
+
+
 class Source:
-    """An input that is open. is_file: it can be read again, and ends; else it may be live."""
+    """Text that is open: a file, or what may be live."""
+
+    breaks = 0
 
     def __init__(self, handle: int, name: str, size: int | None = None) -> None:
         """size: bytes of it that are read, at most"""
@@ -94,11 +198,18 @@ class Source:
         self.lines = Lines()
         self._handle = handle
         self._begin = os.lseek(handle, 0, os.SEEK_CUR) if self.is_file else 0
-        self._head: list[str] = []  # up to the first line that is not empty: a header
-        self._waiting: deque[str] = deque()
-        self._characters = 0  # that wait
-        self._came: deque[tuple[int, float]] = deque()  # so many of those that wait, and when
-        self.came = (0.0, 0.0)  # first and last line of the last piece: monotonic time
+        self._waiting = Waiting()
+
+    @property
+    def is_empty(self) -> bool:
+        return self.lines.empty
+
+    @property
+    def came(self) -> tuple[float, float]:
+        return self._waiting.came
+
+    def place(self, row: int) -> str:
+        return f"row {row}"
 
     def all(self) -> Iterator[str]:
         """Read line after line, each as soon as it has come. Raises BadInput."""
@@ -112,14 +223,13 @@ class Source:
         They end with the input or when a signal has come; then a last row that is not complete is
         left out. Raises BadInput; what was read before an input broke is given first.
         """
-        waiting, pace, ended, failure = self._waiting, Pace(), False, None
+        waiting, ended, failure = self._waiting, False, None
         while not ended:
-            if waiting and (self._is_full or time.monotonic() >= pace.due):
-                yield self._piece()
-                pace.store(time.monotonic())
+            if waiting.are_due:
+                yield waiting.piece()
+                waiting.stored()
                 continue
-            left = max(0.0, pace.due - time.monotonic()) if waiting else None
-            if not self._wait(interrupts, left):
+            if not self._wait(interrupts, waiting.left_s):
                 continue
             try:
                 data = b"" if interrupts.came else self._read()
@@ -127,17 +237,16 @@ class Source:
                 data, failure = b"", error
             ended = not data
             rest = self.lines.end() if ended and not (interrupts.came or failure) else []
-            pace.come(time.monotonic(), first=not waiting)
-            self._take(self.lines.feed(data) + rest)
+            waiting.take(self.lines.feed(data) + rest)
         while waiting:
-            yield self._piece()
+            yield waiting.piece()
         if failure is not None:
             raise failure
 
     def again(self, count: int) -> Iterator[list[str]]:
         """Give what who takes the rest must know of the first lines: of a file, all of them."""
         if not self.is_file:
-            yield self._head[:count]
+            yield self._waiting.head[:count]
             return
         lines, at = Lines(), self._begin
         while lines.count < count:
@@ -167,36 +276,3 @@ class Source:
         poll.register(self._handle, select.POLLIN)
         poll.register(interrupts, select.POLLIN)
         return bool(poll.poll(None if seconds is None else seconds * 1000))
-
-    @property
-    def _is_full(self) -> bool:
-        """Whether a piece is there that can grow no more."""
-        return len(self._waiting) >= ROWS or self._characters >= CHARACTERS
-
-    def _take(self, lines: list[str]) -> None:
-        self._waiting.extend(lines)
-        if lines:
-            self._came.append((len(lines), time.monotonic()))
-        self._characters += sum(map(len, lines))
-
-    def _piece(self) -> list[str]:
-        piece: list[str] = []
-        size = 0
-        while self._waiting and len(piece) < ROWS and size < CHARACTERS:
-            piece.append(self._waiting.popleft())
-            size += len(piece[-1])
-            if not self._head or not self._head[-1].strip():
-                self._head.append(piece[-1])
-        self._characters -= size
-        self.came = self._take_times(len(piece))
-        return piece
-
-    def _take_times(self, lines: int) -> tuple[float, float]:
-        """Tell when the first and the last of so many lines came, which go."""
-        first = last = self._came[0][1]
-        while lines:
-            count, last = self._came.popleft()
-            if count > lines:
-                self._came.appendleft((count - lines, last))
-            lines -= min(count, lines)
-        return first, last

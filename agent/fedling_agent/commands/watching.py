@@ -14,13 +14,14 @@ from contextlib import suppress
 from pathlib import Path
 
 from fedling_agent.commands.interrupts import Interrupts
+from fedling_agent.data import npz
 from fedling_protocol.classes import dataclass
 from fedling_protocol.exits import Exit
 
 LOOK_S = 5.0
 QUIET_S = 2.0  # without a change: nobody writes to it
-OPEN_S = 60.0  # if its last line has no end: a program writes blocks, which end anywhere
-ENDINGS = (".csv", ".tsv", ".txt", ".ndjson", ".jsonl", ".json")
+OPEN_S = 60.0  # if its end is missing: a program writes blocks, which end anywhere
+ENDINGS = (".csv", ".tsv", ".txt", ".ndjson", ".jsonl", ".json", *npz.ENDINGS)
 
 Bring = Callable[[Path, int, Interrupts], str]
 """Brings so many bytes of a file; why it is to be tried again, or nothing."""
@@ -32,7 +33,7 @@ class Stamp:
 
     size: int
     times_ns: tuple[int, int]  # of its content, and of what else is known of it
-    whole: bool  # its last line has an end
+    whole: bool  # its last line has an end, or its arrays have
 
     @property
     def rests_s(self) -> float:
@@ -77,7 +78,7 @@ class Folder:
         return self._seen[path][0].size
 
     def _is_whole(self, path: Path, facts: os.stat_result) -> bool:
-        """Whether its last line has an end; as before if it is as before."""
+        """Whether its last line, or array, has an end; as before if it is as before."""
         before = self._seen.get(path)
         if before is not None:
             times_ns = (facts.st_mtime_ns, facts.st_ctime_ns)
@@ -85,6 +86,8 @@ class Folder:
                 return before[0].whole
         try:
             with path.open("rb") as file:
+                if path.suffix.lower() in npz.ENDINGS:
+                    return npz.is_whole(file.fileno())
                 file.seek(max(0, facts.st_size - 1))
                 return file.read(1) in (b"\n", b"\r", b"")
         except OSError:  # who brings it says so
@@ -117,9 +120,9 @@ class Troubles:
     """What is tried again, and why: each is told once."""
 
     def __init__(self) -> None:
-        self._told: dict[Path, str] = {}
+        self._told: dict[object, str] = {}
 
-    def now(self, path: Path, words: str) -> None:
+    def now(self, path: object, words: str) -> None:
         """Say what is wrong with it; nothing: it is well."""
         if words and self._told.get(path) != words:
             print(f"{words}; it is tried again", file=sys.stderr, flush=True)

@@ -6,7 +6,12 @@ MAX_ROW = 65_536  # bytes
 
 _OTHERS = (  # how a file begins that is no text for us: what it is, what to do
     (b"\x1f\x8b", "compressed with gzip: unpack it (zcat FILE | fedling-agent ...)"),
-    (b"PK\x03\x04", "a ZIP archive, as tables of office programs are: save it as CSV"),
+    (
+        b"PK\x03\x04",
+        "a ZIP archive: save a table of an office program as CSV; arrays of numpy are ingested from"
+        " a file that is called .npz",
+    ),
+    (b"\x93NUMPY", "an array of numpy: it is ingested from a file that is called .npy"),
     (b"\xff\xfe", "UTF-16 text: save it as UTF-8"),
     (b"\xfe\xff", "UTF-16 text: save it as UTF-8"),
 )

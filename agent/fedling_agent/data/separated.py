@@ -49,6 +49,13 @@ class Splitter:
         raise Wrong("not CSV: a quote stands inside a field")
 
 
+def written(word: str) -> str:
+    """Write a word as a field of a line that commas part."""
+    if any(sign in word for sign in ',"\r\n') or word != word.strip():
+        return '"' + word.replace('"', '""') + '"'
+    return word
+
+
 def all_parts(line: str) -> Iterator[list[str]]:
     """Split a line that stands alone, at each of SEPARATORS that it can be split at."""
     for splitter in map(Splitter, SEPARATORS):

@@ -374,12 +374,14 @@ class _Reader:
         return own or given
 
     def recording_of(self, fields: Sequence[object] | None) -> str | None:
-        """Tell the recording of a row that is wrong elsewhere."""
+        """Tell the recording of a row that is wrong elsewhere; None: it may be of any."""
+        if fields is None:
+            return self._recording
         try:
-            own = None if fields is None else read.text("recording", fields[0], MAX_NAME)
+            own = read.text("recording", fields[0], MAX_NAME)
             return own or self._recording or self._named
         except Wrong:
-            return self._recording or self._named
+            return self._recording
 
 
 def _ignoring(names: Sequence[str]) -> str:

@@ -27,9 +27,17 @@ NO_REASON = b"\x03\xe8"  # of closing: 1000, all was said
 
 
 def new_client(
-    client_id: str, credentials: Credentials | None, will: Will | None, owner: ClientOwner
+    client_id: str,
+    credentials: Credentials | None,
+    will: Will | None,
+    owner: ClientOwner,
+    *,
+    retained: bool = True,
 ) -> Client:
-    """Make an MQTT 3.1.1 client with a clean session, not connected."""
+    """Make an MQTT 3.1.1 client with a clean session, not connected.
+
+    retained: what was published before we subscribed, and is kept, is for the owner too
+    """
     make: Any = partial(_Paho, API.VERSION2) if API else _Paho
     paho: _Paho = make(client_id, protocol=mqtt.MQTTv311, clean_session=True)
     paho.owner = owner
@@ -38,7 +46,8 @@ def new_client(
         paho.username_pw_set(credentials.user, password)
     if will is not None:
         paho.will_set(will.topic, will.payload, qos=QOS, retain=True)
-    return _Client(paho, owner, WHO if credentials is None else credentials.unknown)
+    unknown = WHO if credentials is None else credentials.unknown
+    return _Client(paho, owner, unknown, retained)
 
 
 class _Paho(mqtt.Client):
@@ -53,8 +62,9 @@ class _Paho(mqtt.Client):
 class _Client:
     """A paho client with the methods and callbacks that the link knows."""
 
-    def __init__(self, paho: mqtt.Client, owner: ClientOwner, unknown: str) -> None:
+    def __init__(self, paho: mqtt.Client, owner: ClientOwner, unknown: str, retained: bool) -> None:
         self._unknown = unknown
+        self._retained = retained
         self._paho = paho
         self._owner = owner
         paho.on_connect = self._on_connect
@@ -109,6 +119,8 @@ class _Client:
         return f", {KEEPALIVE}" if code in TOO_LONG else ""
 
     def _on_message(self, _client: object, _data: object, message: mqtt.MQTTMessage) -> None:
+        if message.retain and not self._retained:
+            return
         try:
             topic = message.topic
         except UnicodeDecodeError:

@@ -471,3 +471,13 @@ def test_threads_are_not_needed(agent: Agent) -> None:
     assert cli.main(["ingest", "wrist", str(file), "--config", str(agent.config)]) == Exit.OK
     assert threading.active_count() == before
     assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == handlers
+
+
+def test_a_row_that_is_no_row_may_have_been_of_any_recording(agent: Agent) -> None:
+    """A file's name is the recording of rows that name none, and nobody knows whether it did."""
+    lines = [f'{{"recording": "door", "x": {n / 100}, "y": 0}}' for n in range(4)]
+    file = agent.directory / "day.ndjson"
+    file.write_text("\n".join([*lines[:2], '{"recording": "do', *lines[2:]]))
+    said = agent.run("ingest", "wrist", str(file), code=Exit.SOME_REFUSED)
+    assert "holes that no window spans: 1 refused rows" in said.stdout
+    assert door(agent) == ([0, 1, 2, 3], 1)

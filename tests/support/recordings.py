@@ -45,13 +45,16 @@ class Shelf:
         return found if every else found[: self.page]
 
     def grow(self, key: int, pieces: list[tuple[int, str]], *, hole: bool = False) -> None:
-        """As ingest does: a span goes on if its label does. A new key is a new recording."""
+        """As ingest does: a span goes on if its label does. A new key is a new recording.
+
+        hole: before the first sample; where there is none, there is no hole
+        """
         if all(r.key != key for r, _ in self.stored):
             self.stored.append((Recording(key, f"r{key}", 0, 0, 2, 0), []))
         at = next(n for n, (r, _) in enumerate(self.stored) if r.key == key)
         recording, spans = self.stored[at]
         samples = begin = recording.samples
-        if hole and samples:
+        if hole and samples and pieces:
             self.holes.setdefault(key, set()).add(samples)
         for length, label in pieces:
             joins = not hole or samples > begin

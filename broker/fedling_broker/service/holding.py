@@ -47,19 +47,17 @@ class Holding:
         self._draw = draw
         self._told = told
         self._holds: dict[str, _Hold] = {}
-        self._connected = False
         self._blamed = False  # a message was on its way when the connection was cut
 
     def connected(self) -> None:
         """Hear that the MQTT broker has accepted us."""
-        self._connected, self._blamed = True, False
+        self._blamed = False
 
     def lost(self) -> None:
         """Hear that the connection has ended, or that none was made, after any cut()."""
-        if self._connected and not self._blamed:
+        if not self._blamed:
             for task in list(self._holds):
                 self.forget(task)
-        self._connected = False
 
     def cut(self, task: str, what: str, size: int) -> None:
         """Hear that the connection was cut while this message of the task was on its way."""

@@ -72,6 +72,13 @@ def test_clock_that_is_right_is_believed() -> None:
     assert calendar.now_s() == TRUE_S
 
 
+def test_until_something_was_signed_the_clock_counts_wherever_it_stands() -> None:
+    board = Board(-TRUE_S)
+    calendar = Calendar(board)
+    board.move(60.0)
+    assert calendar.now_s() == int(board.wall())
+
+
 def test_certificate_that_does_not_say_when_moves_nothing() -> None:
     board = Board(1e8)
     calendar = Calendar(board)

@@ -183,6 +183,28 @@ def test_status_tells_of_link_disk_and_tasks(counter: Counter) -> None:
     assert (link["reason"], link["lost"]) == ("", "lost")  # whoever looks in between hears of it
 
 
+def test_status_of_a_task_says_how_far_its_training_is(counter: Counter) -> None:
+    counter.device.connect()
+    counter.device.begin()
+    task = counter.ask(do="status")["tasks"]["watch"]  # type: ignore[index]
+    progress = task["progress"]
+    assert f" at batch {progress['done']} of {progress['total']}" in task["doing"]
+
+
+def test_status_of_a_task_names_its_own_updates_alone(counter: Counter) -> None:
+    device = counter.device
+    device.connect()
+    plan = device.begin()
+    device.children[0].finish()
+    device.settle(lambda: device.updates)
+    spec = replace(plan.spec, task="other")
+    other = replace(plan, plan_id=b"o" * 16, spec=spec)
+    device.hear(TOPICS.of(Kind.PLAN, "other", other.kind), other)
+    tasks = counter.ask(do="status")["tasks"]
+    spools = {task: [one["plan"] for one in about["spool"]] for task, about in tasks.items()}  # type: ignore[attr-defined]
+    assert spools == {"watch": [plan.plan_id.hex()], "other": []}
+
+
 def test_forgetting_ends_the_training_on_it_first(counter: Counter) -> None:
     device = counter.device
     device.connect()

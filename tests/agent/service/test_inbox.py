@@ -99,9 +99,13 @@ def test_ticket_for_another_device_is_refused(door: Door) -> None:
     assert door.counted == {"refused: topic": 1}
 
 
-def test_message_that_was_emptied_on_its_way_is_refused(door: Door) -> None:
+def test_message_that_was_emptied_on_its_way_is_refused(
+    door: Door, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing of it is left to tell its size by; the log calls it too large, not too short."""
     door.hear(topic("plan"), b"", emptied=True)
     assert door.counted == {"refused: size": 1}
+    assert "larger than any message may be" in caplog.text
 
 
 def test_message_that_devices_send_is_not_for_devices(door: Door) -> None:

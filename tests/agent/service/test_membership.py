@@ -100,8 +100,15 @@ def test_tombstone_outlives_a_restart_and_a_replay(board: Board) -> None:
 def test_who_is_let_in_again_takes_part_again(board: Board) -> None:
     """The list of the MQTT broker was wrong: no tombstone says that this device is out."""
     revoke(board, "TLS")
-    board.link.revoked = False
-    board.connect()
-    assert not board.service.enrolment.revoked
+    board.link.connected, board.link.revoked = True, False
+    board.service.on_connected()
+    assert not board.service.enrolment.revoked  # before any certificate says so
+    board.tell_keys()
     board.offer()
     assert board.sent(Join)
+
+
+def test_certificates_that_are_no_news_have_nothing_asked_for_again(board: Board) -> None:
+    board.link.subscribed.clear()
+    board.tell_keys()
+    assert board.link.subscribed == []

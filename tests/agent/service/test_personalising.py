@@ -20,9 +20,18 @@ from fedling_agent.training.process import Asked
 from fedling_native import Net, dense
 from fedling_protocol.runtime.slices import finish
 from fedling_protocol.wire.kinds import Kind
-from fedling_protocol.wire.messages import Moment, Rest
+from fedling_protocol.wire.messages import Moment, PlanKind, Rest
 from fedling_sim.world import Weather
-from tests.support.device import SPEC, STREAM, TRAINING, csv_lines, make_model, make_plan, parse
+from tests.support.device import (
+    SPEC,
+    STREAM,
+    TRAINING,
+    csv_lines,
+    hash_of,
+    make_model,
+    make_plan,
+    parse,
+)
 from tests.support.service import GOOD, ID, TOPICS, HandProcess, HandService
 
 UNPLUGGED = Weather(mains=False, battery=5, temperature=40, network=True)
@@ -340,6 +349,25 @@ def test_one_that_fails_again_and_again_rests_and_is_begun_anew(
     device.clock.move(REST_S)
     again = personal_child(device)
     assert (again.job.directory / "job").stat().st_ino != written or again.job is not child.job
+
+
+def test_after_a_try_that_failed_the_next_waits_for_nothing_but_the_rest(
+    device: HandService,
+) -> None:
+    """No round goes on, and no message comes: nobody else would have it looked at."""
+    offer(device)
+    personal_child(device)
+    last = make_model(2, seed=3)
+    rest = Rest(2, hash_of(last), SPEC, 1000, 3 * 3600)
+    device.hear(TOPICS.of(Kind.PLAN, "watch", PlanKind.TRAIN), rest)
+    device.hear(TOPICS.of(Kind.MODEL, "watch", 2), last)
+    for _ in range(3):
+        device.children[-1].exit(1)
+        device.clock.move(10)
+    device.settle(lambda: not files(device))
+    assert device.phase == "Idle"
+    device.clock.move(REST_S + LOOK_S)
+    assert personal_child(device).did == ["start"]
 
 
 def forget(device: HandService) -> list[Json | RequestFailed]:

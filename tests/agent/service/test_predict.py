@@ -93,16 +93,16 @@ def test_a_scale_that_is_not_known_yet_is_waited_for(tmp_path: Path) -> None:
 
 
 def test_an_eighth_more_samples_are_taken_in(tmp_path: Path) -> None:
-    device = make_device(tmp_path, recordings=1, samples=50)
+    device = make_device(tmp_path, recordings=1, samples=100)
     predictor = Predictor(device.store)
     first = ask(predictor, device.store).probabilities
-    for count in (2, 2):  # 9 windows, 45 samples of the stream: 6 more matter
+    for count in (5, 5):  # 19 windows, 95 samples of the stream: 12 more matter
         rows = [f"n0,{n % 30},{-n % 20}\n" for n in range(20, 20 + count)]
         predictor.changed(device.ingest(["recording,x,y\n", *rows]).changes)
         assert ask(predictor, device.store).probabilities == first
     predictor.changed(replace(device.ingest(["recording,x,y\n"]).changes, stream="o", samples=99))
     assert ask(predictor, device.store).probabilities == first
-    rows = [f"n0,{n % 30},{-n % 20}\n" for n in range(20)]
+    rows = [f"n0,{n % 30},{-n % 20}\n" for n in range(10)]  # a window; less than a quarter
     predictor.changed(device.ingest(["recording,x,y\n", *rows]).changes)
     assert ask(predictor, device.store).probabilities != first
 

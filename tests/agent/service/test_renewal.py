@@ -153,6 +153,12 @@ def test_a_fleet_of_one_hour_does_not_renew_in_one_hour() -> None:
 def test_certificate_without_an_end_is_never_renewed() -> None:
     own = Certificate(bytes(32), Role.DEVICE, FLEET, ID, 7)
     assert due_s(own, bytes(32)) is None
+    assert due_s(replace(own, issued_s=1000), bytes(32)) is None
+
+
+def test_certificate_that_does_not_say_when_it_was_signed_is_not_renewed_at_once() -> None:
+    own = Certificate(bytes(32), Role.DEVICE, FLEET, ID, 7, until_s=2_000_000_000)
+    assert due_s(own, bytes(32)) is None
 
 
 def test_new_pair_and_certificate_are_taken_and_the_next_is_later(board: Board) -> None:

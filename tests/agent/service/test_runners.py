@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from fedling_agent.service.runners import CHANGE_S, MOST_CHANGES, MOST_TASKS
+from fedling_agent.session import events as ev
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Plan
 from tests.support.service import TOPICS, HandService
@@ -53,6 +54,32 @@ def test_other_channels_are_a_reason(device: HandService) -> None:
     wide = replace(numbered(plan, 97), spec=replace(plan.spec, channels=plan.spec.channels + 1))
     assert not device.service.runners.see("wide", wide)
     assert device.service.runners.declined["wide"].startswith("its stream has ")
+
+
+def test_close_ends_every_task(device: HandService) -> None:
+    plan, runners = device.offer(), device.service.runners
+    runners.see("other", numbered(plan, 99))
+    ended = list(runners)
+    device.clock.settle()
+    runners.close()
+    before = [one.session for one in ended]
+    device.clock.move(3600.0)
+    assert len(before) == 2
+    assert [one.session for one in ended] == before
+
+
+def test_a_fault_at_an_event_ends_that_task_and_no_other(
+    device: HandService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: ev.Event) -> None:
+        raise KeyError("x")
+
+    plan, runners = device.offer(), device.service.runners
+    runners.see("other", numbered(plan, 99))
+    monkeypatch.setattr(runners.find("watch"), "give", fail)
+    runners.give_all(ev.Connected())
+    assert list(runners.halts.halted) == ["watch"]
+    assert [runner.task for runner in runners] == ["other"]
 
 
 def test_nothing_is_begun_while_the_disk_is_tried(device: HandService) -> None:

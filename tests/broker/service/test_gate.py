@@ -1,8 +1,12 @@
 """What the MQTT broker reads follows the database, whatever a disk does in between."""
 
+from pathlib import Path
+
+from fedling_broker.mosquitto.configuration import SLOTS
 from fedling_broker.mosquitto.passwords import Login
 from fedling_broker.service import gate
 from fedling_broker.service.gate import Gate, Guests
+from tests.support.hand_aggregator import HandAggregator
 from tests.support.ports import HandClock, HandWorker
 
 A, B = "a" * 16, "b" * 16
@@ -29,6 +33,16 @@ class Hall:
 
 def revoked(*devices: str) -> Guests:
     return Guests(frozenset(devices), able=frozenset(devices))
+
+
+def test_bearers_of_tokens_that_count_are_let_in_and_no_others(tmp_path: Path) -> None:
+    aggregator = HandAggregator(tmp_path / "state")
+    aggregator.invite(seconds=5)
+    token = aggregator.invite()
+    aggregator.clock.move(5.0)
+    guests = gate.read(aggregator.devices, aggregator.store, lambda: aggregator.now_s)
+    assert guests.logins == {Login(token.user(slot), token.password) for slot in range(SLOTS)}
+    aggregator.store.close()
 
 
 def test_look_writes_what_differs_and_nothing_else() -> None:

@@ -75,7 +75,9 @@ def test_it_goes_on_when_the_broker_has_taken_it(aggregator: HandAggregator) -> 
     aggregator.connect()
     cut(aggregator)
     cut(aggregator)
-    assert "large" in notices.read(aggregator.directory, aggregator.clock.wall())
+    notice = notices.read(aggregator.directory, aggregator.clock.wall())["large"]
+    assert "its model of " in notice.says
+    assert notice.says.endswith("see fedling-broker check")
     aggregator.clock.move(FIRST_S + 1)
     (model,) = published(aggregator, MODEL, "large")
     assert len(published(aggregator, PLAN, "large")) == 1

@@ -418,6 +418,20 @@ def test_a_token_of_before_the_roots_successor_still_leads_to_it(
     assert len(opened.trust.roots) == 2
 
 
+def test_who_renews_after_the_roots_successor_is_told_the_root_in_force(
+    aggregator: HandAggregator,
+) -> None:
+    enrolled(aggregator, 1)
+    with directory.alone(aggregator.config.authority) as own:
+        aggregator_key = certificates.read(own.bundle.envelopes["aggregator"]).key
+        successor = own.rotate_root(ROOT, aggregator_key, aggregator.now_s).newest_root
+    aggregator.agree()
+    aggregator.ask(1, None)
+    grant = answers(aggregator)[-1].grant
+    assert grant is not None
+    assert grant.root == successor != ROOT.public
+
+
 def revoke(aggregator: HandAggregator, number: int) -> None:
     """As the verb does: in a process of its own."""
     other = Store(aggregator.directory)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from fedling_broker.service.roster import STRANGERS
 from fedling_broker.store.devices import Devices
 from fedling_broker.store.store import Store
 from fedling_protocol.disk import durable
@@ -103,6 +104,22 @@ def test_a_stranger_is_told_to_wait_and_noted(aggregator: HandAggregator) -> Non
     aggregator.join(5, aggregator.plan)
     aggregator.settle()
     assert [ticket.answer for ticket in aggregator.tickets] == [Answer.WAIT, Answer.GO]
+
+
+def test_strangers_are_noted_so_many_at_once_and_then_one_a_second(
+    aggregator: HandAggregator,
+) -> None:
+    aggregator.add_task()
+    aggregator.connect()
+    for number in range(100, 100 + STRANGERS + 5):
+        aggregator.join(number, aggregator.plan, key=True)
+    aggregator.settle()
+    assert len(aggregator.devices.pending()) == STRANGERS
+    aggregator.clock.move(3.0)
+    for number in range(200, 210):
+        aggregator.join(number, aggregator.plan, key=True)
+    aggregator.settle()
+    assert len(aggregator.devices.pending()) == STRANGERS + 3
 
 
 def test_a_revoked_device_is_refused_at_once_and_its_tombstone_published(

@@ -9,7 +9,7 @@ from fedling_broker import verify
 from fedling_broker.config import KeepUpdates
 from fedling_broker.service.service import LOOK_S
 from fedling_broker.store.models import Models
-from fedling_broker.tasks.task_file import parse_task
+from fedling_broker.tasks.task_file import ENDLESS_PAUSE_S, parse_task
 from fedling_protocol.disk import durable
 from fedling_protocol.disk.errors import Busy, CannotWrite
 from fedling_protocol.wire.messages import Answer, Model, Verdict
@@ -63,6 +63,19 @@ def test_no_word_about_a_place_or_an_update_before_it_is_on_disk(
     aggregator.disk.go()
     aggregator.settle()
     assert [receipt.verdict for receipt in aggregator.receipts] == [Verdict.ACCEPTED]
+
+
+def test_the_next_round_begins_when_the_pause_is_over(aggregator: HandAggregator) -> None:
+    """Nobody joins, and nothing else happens meanwhile."""
+    aggregator.add_task(rounds=0, goal=1)
+    aggregator.enrol(1)
+    aggregator.connect()
+    aggregator.accepted(1, aggregator.plan)
+    aggregator.settle()
+    aggregator.clock.move(ENDLESS_PAUSE_S - 2 * LOOK_S)
+    assert aggregator.plan.round == 1
+    aggregator.clock.move(3 * LOOK_S)
+    assert aggregator.plan.round == 2
 
 
 def test_a_fold_holds_nobody_up(aggregator: HandAggregator) -> None:

@@ -269,6 +269,23 @@ def test_a_device_that_is_far_off_is_named_and_changes_little(
     aggregator.store.close()
 
 
+def test_without_a_clip_nobody_is_held_near_the_others(tmp_path: Path) -> None:
+    aggregator = HandAggregator(tmp_path / "free")
+    aggregator.add_task(rounds=1, goal=4, clip=0, normalise="fleet")
+    aggregator.enrol(1, 2, 3, 4)
+    aggregator.connect()
+    far = Sums(100, (32767 * 100, 0), (32767**2 * 100, 0))
+    for number, sums in enumerate([*HONEST, far], 1):
+        aggregator.measured(number, aggregator.plan, sums)
+    total = total_of([*HONEST, far], limited=False)
+    assert total != total_of([*HONEST, far], limited=True)
+    assert aggregator.plan.spec.scale == Normaliser.of(total).to_tuples()
+    (fold,) = aggregator.store.models.folds("tiny")
+    assert fold.far == []
+    assert [(c.source, c.fault) for c in verified(aggregator)] == [("seed", ""), ("sum", "")]
+    aggregator.store.close()
+
+
 def test_two_devices_are_believed_as_they_are(tmp_path: Path) -> None:
     aggregator = HandAggregator(tmp_path / "two")
     aggregator.add_task(rounds=1, goal=2, normalise="fleet")

@@ -4,7 +4,7 @@
 rows. A task may ask for it once wire.messages.Conditions has a field of that name.
 """
 
-from fedling_agent.conditions import budget, heat, hours, network, pause, power, words
+from fedling_agent.conditions import budget, heat, hours, load, network, pause, power, words
 from fedling_agent.conditions.condition import (
     Asker,
     Bound,
@@ -183,6 +183,36 @@ UNMETERED = Condition(
     say=_say_metered,
 )
 
+# --- others on this machine ---------------------------------------------------------------------
+
+
+def _say_load(reason: Reason) -> str:
+    return f"{words.passed(reason)}: what others use of all processors, {reason.detail}"
+
+
+LOAD = Condition(
+    name="load",
+    unit="%",
+    read=load.load,
+    trains=True,
+    transfers=False,
+    limit=Bound(
+        Direction.AT_MOST,
+        default=100,
+        resume=50,
+        low=0,
+        high=100,
+        help="train only while others use no more of all processors together; 100: whatever they"
+        " use",
+        resume_help="after they used more, train only while they use no more than this",
+        off=100,
+    ),
+    code="machine-busy",
+    word="the machine is busy",
+    meaning="others have used more of the processors than the limit, in the last minute",
+    say=_say_load,
+)
+
 # --- the owner's day and its hours ------------------------------------------------------------
 
 
@@ -251,5 +281,5 @@ OFF_HOURS = Condition(
 )
 
 TABLE: tuple[Condition, ...] = (
-    PAUSE, MAINS, BATTERY, TEMPERATURE, NETWORK, UNMETERED, WORK, TRAFFIC, OFF_HOURS,
+    PAUSE, MAINS, BATTERY, TEMPERATURE, NETWORK, UNMETERED, LOAD, WORK, TRAFFIC, OFF_HOURS,
 )  # fmt: skip

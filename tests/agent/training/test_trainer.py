@@ -285,10 +285,21 @@ def test_killed_child_is_told(job: Job) -> None:
     child.process.kill()
 
 
+@pytest.mark.parametrize("hurt", [signal.SIGKILL, signal.SIGTERM])
+def test_child_is_among_those_that_live_while_it_does(job: Job, hurt: signal.Signals) -> None:
+    child = Child(job)
+    child.until(lambda event: isinstance(event, Asked))
+    assert child.process.pid is not None
+    assert child.living == {child.process.pid}
+    os.kill(child.process.pid, hurt)
+    child.exit_code()
+    assert child.living == set()
+
+
 def test_child_that_hangs_after_its_last_word_can_be_killed(job: Job) -> None:
     """It has closed its output and does not end: it ended the whole service when it was killed."""
     loop, told = Loop(), list[object]()
-    process = ChildProcess(loop, job, duty=1.0, checkpoint_s=300.0, only_idle=False)
+    process = ChildProcess(loop, job, duty=1.0, checkpoint_s=300.0, only_idle=False, children=set())
     process._command = [sys.executable, "-c", "import os, time; os.close(1); time.sleep(600)"]
     process.start(told.append)
     child = process._child
@@ -304,7 +315,7 @@ def test_child_that_hangs_after_its_last_word_can_be_killed(job: Job) -> None:
 
 def test_child_that_reads_nothing_holds_no_lease_up(job: Job) -> None:
     loop = Loop()
-    process = ChildProcess(loop, job, duty=1.0, checkpoint_s=300.0, only_idle=False)
+    process = ChildProcess(loop, job, duty=1.0, checkpoint_s=300.0, only_idle=False, children=set())
     process._command = [sys.executable, "-c", "import time; time.sleep(600)"]
     process.start(lambda _: None)
     for _ in range(10_000):  # more than a pipe holds
@@ -355,7 +366,8 @@ def test_child_that_hangs_is_killed_and_its_training_ends_in_the_same_bits_or_a_
     monkeypatch.setattr(slot, "RETRY_S", 0.0)
     monkeypatch.setattr(slot, "STALLED_S", 60.0)
     loop = Loop()
-    held = Slot(loop, partial(ChildProcess, loop, duty=1.0, checkpoint_s=1.0, only_idle=False))
+    make = partial(ChildProcess, loop, duty=1.0, checkpoint_s=1.0, only_idle=False, children=set())
+    held = Slot(loop, make)
     trainee = Impatient(held, hangs)
     deadline_s = speed.Speed.deadline_s
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from pathlib import Path
 
+from fedling_agent.conditions.bus import Bus
 from fedling_agent.conditions.owner import Owner
 from fedling_agent.conditions.processors import Processors
 from fedling_agent.conditions.used import Used
@@ -37,6 +38,8 @@ class Roots:
     used: Used | None = None  # of the day; None: outside of the service
     owner: Owner | None = None  # what was typed; None: nobody knows it here
     processors: Processors = field(default_factory=Processors)  # as they were seen
+    unattended: bool = False  # policy.unattended: whether it matters who is there
+    bus: Bus = field(default_factory=Bus)  # the system's, by which some readers ask
 
 
 class Lack(Enum):

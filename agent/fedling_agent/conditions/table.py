@@ -4,7 +4,7 @@
 rows. A task may ask for it once wire.messages.Conditions has a field of that name.
 """
 
-from fedling_agent.conditions import budget, heat, hours, load, network, pause, power, words
+from fedling_agent.conditions import budget, heat, hours, load, network, pause, power, seat, words
 from fedling_agent.conditions.condition import (
     Asker,
     Bound,
@@ -127,7 +127,7 @@ def _say_network(reason: Reason) -> str:
 
 def _say_metered(reason: Reason) -> str:
     way = f"the way to {reason.source} leaves by {reason.detail}"
-    return f"metered: {way}, one of policy.metered (policy.unmetered = false lets it)"
+    return f"metered: {way} (policy.unmetered = false lets it)"
 
 
 TEMPERATURE = Condition(
@@ -175,11 +175,12 @@ UNMETERED = Condition(
     limit=Switch(
         True,
         help="models and updates wait while the way to the MQTT broker leaves by an interface of"
-        " `metered`",
+        " `metered`, or by one that NetworkManager calls so",
     ),
     code="metered",
     word="metered network",
-    meaning="the way to the MQTT broker leaves by an interface that `policy.metered` names",
+    meaning="the way to the MQTT broker leaves by an interface that `policy.metered` names, or"
+    " NetworkManager calls metered",
     say=_say_metered,
 )
 
@@ -188,6 +189,10 @@ UNMETERED = Condition(
 
 def _say_load(reason: Reason) -> str:
     return f"{words.passed(reason)}: what others use of all processors, {reason.detail}"
+
+
+def _say_attended(reason: Reason) -> str:
+    return f"somebody is at this machine: {reason.detail} (policy.unattended asks for nobody)"
 
 
 LOAD = Condition(
@@ -211,6 +216,24 @@ LOAD = Condition(
     word="the machine is busy",
     meaning="others have used more of the processors than the limit, in the last minute",
     say=_say_load,
+)
+
+UNATTENDED = Condition(
+    name="unattended",
+    unit="",
+    read=seat.unattended,
+    trains=True,
+    transfers=False,
+    limit=Switch(
+        False,
+        help="train only while nobody is at the keyboard and screen of this machine, where"
+        " systemd-logind knows that",
+    ),
+    code="attended",
+    word="somebody is there",
+    meaning="somebody uses the keyboard or screen of this machine, as systemd-logind says",
+    say=_say_attended,
+    harmless=(Lack.ABSENT, Lack.UNTOLD),
 )
 
 # --- the owner's day and its hours ------------------------------------------------------------
@@ -281,5 +304,6 @@ OFF_HOURS = Condition(
 )
 
 TABLE: tuple[Condition, ...] = (
-    PAUSE, MAINS, BATTERY, TEMPERATURE, NETWORK, UNMETERED, LOAD, WORK, TRAFFIC, OFF_HOURS,
+    PAUSE, MAINS, BATTERY, TEMPERATURE, NETWORK, UNMETERED, LOAD, UNATTENDED, WORK, TRAFFIC,
+    OFF_HOURS,
 )  # fmt: skip

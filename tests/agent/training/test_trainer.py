@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
@@ -15,6 +16,8 @@ from pathlib import Path
 import pytest
 
 import fedling_native
+from fedling_agent import config as configuration
+from fedling_agent.commands import run
 from fedling_agent.training import slot, speed
 from fedling_agent.training.job import Checkpoint, Job, Result, Tally
 from fedling_agent.training.local_sgd import LocalSgd
@@ -23,9 +26,12 @@ from fedling_agent.training.process import Asked, ChildEvent, ChildProcess, Exit
 from fedling_agent.training.slot import Slot
 from fedling_native import Net
 from fedling_protocol.exits import Exit
+from fedling_protocol.net import credentials
 from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.runtime.slices import finish
+from fedling_protocol.runtime.worker import ThreadWorker
 from fedling_protocol.wire.messages import Hits
+from tests.support.agent import Agent
 from tests.support.child import ONE_BATCH, Child
 from tests.support.device import (
     CNN,
@@ -311,6 +317,20 @@ def test_child_that_hangs_after_its_last_word_can_be_killed(job: Job) -> None:
     until(lambda: child.returncode is not None, loop.turn)
     loop.close()
     assert told == []
+
+
+def test_service_takes_its_child_off_the_load(loop: Loop, job: Job, tmp_path: Path) -> None:
+    config = configuration.load(Agent(tmp_path / "agent", 1).config)
+    with closing(ThreadWorker(loop, "disk")) as disk:
+        ports = run._ports(loop, disk, config, credentials.load(config.mqtt), lambda _: None)
+        process = ports.make_process(job)
+        assert isinstance(process, ChildProcess)
+        process._command = [sys.executable, "-c", "import time; time.sleep(600)"]
+        process.start(lambda _: None)
+        own = ports.watcher._roots.processors.children
+        assert own == {process.pid}
+        process.kill()
+        until(lambda: not own, loop.turn)
 
 
 def test_child_that_reads_nothing_holds_no_lease_up(job: Job) -> None:

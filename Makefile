@@ -131,7 +131,7 @@ clean: ## remove all that the other targets have made
 	"$(PYTHON)" -m venv .venv-packages
 
 tools:
-	@$(NEED) mosquitto nginx boards clang processors
+	@$(NEED) mosquitto nginx dbus boards clang processors
 	@$(NEED) fuzzer
 
 # --- the parts of check ----------------------------------------------------------------------

@@ -26,7 +26,9 @@ WIRE = {"cbor2", "cryptography"}
 COMPONENTS = {
     "native": Component("fedling_native", frozenset(), frozenset({"cffi"})),
     "protocol": Component("fedling_protocol", frozenset({"native"}), frozenset(WIRE | {"paho"})),
-    "agent": Component("fedling_agent", frozenset({"native", "protocol"}), frozenset(WIRE)),
+    "agent": Component(
+        "fedling_agent", frozenset({"native", "protocol"}), frozenset(WIRE | {"jeepney"})
+    ),
     "broker": Component(
         "fedling_broker",
         frozenset({"native", "protocol"}),

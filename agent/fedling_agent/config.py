@@ -6,6 +6,7 @@ from pathlib import Path
 
 from fedling_agent.conditions.condition import Roots
 from fedling_agent.conditions.policy import Policy
+from fedling_agent.conditions.table import UNATTENDED
 from fedling_agent.data.streams import Stream, load_stream
 from fedling_agent.store.recordings import Bounds
 from fedling_protocol import settings
@@ -199,6 +200,7 @@ class AgentConfig:
             supplies=policy.supplies,
             metered=policy.metered,
             hours=policy.hours,
+            unattended=policy.own(UNATTENDED).value is True,
         )
 
 

@@ -465,7 +465,7 @@ def test_hangup_under_systemd_begins_anew_in_the_same_process(
 def test_round_where_proc_shows_processes_only(
     aggregator: FakeAggregator, make_agent: MakeAgent
 ) -> None:
-    """As the unit says: ProcSubset=pid."""
+    """As in a unit with ProcSubset=pid: without a limit of load nobody misses the rest."""
     agent = make_agent(prefix=only_processes())
     ready(aggregator, agent)
     aggregator.offer(make_model(LAYERS), 1)

@@ -22,6 +22,7 @@ class Child:
     only_idle: bool = False  # tests have a busy machine
     lease_s: float | None = LONG_S  # from now, on every ask; None: asks are not answered
     events: list[ChildEvent] = field(default_factory=list)
+    living: set[int] = field(default_factory=set)
     loop: Loop = field(default_factory=Loop)
     process: ChildProcess = field(init=False)
 
@@ -32,6 +33,7 @@ class Child:
             duty=self.duty,
             checkpoint_s=self.checkpoint_s,
             only_idle=self.only_idle,
+            children=self.living,
         )
         self.process.start(self._on_event)
 

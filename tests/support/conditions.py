@@ -24,7 +24,7 @@ class Machine:
     """A folder that looks like the kernel's."""
 
     def __init__(self, root: Path, zones: tuple[str, ...] = ()) -> None:
-        self.roots = Roots(root / "sys", zones)
+        self.roots = Roots(root / "sys", root / "proc", zones)
         self.power = root / "sys/class/power_supply"
         self.thermal = root / "sys/class/thermal"
 
@@ -58,6 +58,8 @@ def readings(
     temperature: float | Signal | None = 40.0,
     network: bool | Signal | None = True,
     unmetered: bool | Signal | None = True,
+    load: float | Signal | None = 0.0,
+    unattended: bool | Signal | None = True,
     work: float | Signal | None = 0.0,
     traffic: float | Signal | None = 0.0,
     off_hours: bool | Signal | None = False,
@@ -71,6 +73,8 @@ def readings(
         "temperature": temperature,
         "network": network,
         "unmetered": unmetered,
+        "load": load,
+        "unattended": unattended,
         "work": work,
         "traffic": traffic,
         "off_hours": off_hours,

@@ -168,7 +168,7 @@ def _ports(
     names = ThreadWorker(loop, "names", patient=False)
     sensors = ThreadWorker(loop, "sensors", patient=False)
     training, mqtt, retry = config.training, config.mqtt, config.retry
-    way = Way(mqtt.host, mqtt.tcp_port)
+    roots = replace(config.roots, way=Way(mqtt.host, mqtt.tcp_port))
 
     def make_link(client_id: str, owner: Owner) -> Link:
         return MqttLink(
@@ -180,13 +180,13 @@ def _ports(
             partial(new_client, client_id, access.credentials),
             owner,
             access.layer,
-            way,
+            roots.way,
         )
 
     return Ports(
         clock=loop,
         disk=disk,
-        watcher=Watcher(config.policy.rows, replace(config.roots, way=way), loop, sensors),
+        watcher=Watcher(config.policy.rows, roots, loop, sensors),
         make_link=make_link,
         make_process=partial(
             ChildProcess,
@@ -194,6 +194,7 @@ def _ports(
             duty=training.duty,
             checkpoint_s=training.checkpoint_s,
             only_idle=training.only_idle,
+            children=roots.processors.children,
         ),
         dice=os.urandom,
         draw=random.random,

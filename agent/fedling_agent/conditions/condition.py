@@ -5,7 +5,9 @@ from dataclasses import field
 from enum import Enum, StrEnum
 from pathlib import Path
 
+from fedling_agent.conditions.bus import Bus
 from fedling_agent.conditions.owner import Owner
+from fedling_agent.conditions.processors import Processors
 from fedling_agent.conditions.used import Used
 from fedling_protocol.classes import dataclass
 from fedling_protocol.net.way import Way
@@ -28,6 +30,7 @@ class Roots:
     """
 
     sys: Path = Path("/sys")
+    proc: Path = Path("/proc")
     zones: tuple[str, ...] = ()  # policy.zones: types of thermal zones to take or, -TYPE, leave out
     supplies: str = ""  # policy.supplies: a folder of more power supplies; empty: none
     metered: tuple[str, ...] = ()  # policy.metered: names of interfaces, with * and ?
@@ -35,6 +38,9 @@ class Roots:
     way: Way | None = None  # to the MQTT broker; None: none is configured
     used: Used | None = None  # of the day; None: outside of the service
     owner: Owner | None = None  # what was typed; None: nobody knows it here
+    processors: Processors = field(default_factory=Processors)  # as they were seen
+    unattended: bool = False  # policy.unattended: whether it matters who is there
+    bus: Bus = field(default_factory=Bus)  # the system's, by which some readers ask
 
 
 class Lack(Enum):
@@ -158,6 +164,7 @@ class Bound:
     """A limit that is a number; once it was passed, `resume` must be reached.
 
     resume_help: empty: there is no such key, the limit itself must be reached again
+    off: the limit that asks for nothing, whether there is a value or not; None: there is none
     """
 
     direction: Direction
@@ -167,6 +174,7 @@ class Bound:
     high: int
     help: str
     resume_help: str
+    off: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +221,12 @@ class Condition:
 
     def is_off(self, limit: Value) -> bool:
         """Whether this limit asks for nothing."""
-        return isinstance(self.limit, Switch) and limit is False
+        match self.limit:
+            case Switch():
+                return limit is False
+            case Bound(off=off):
+                return off is not None and limit == off
+        return False
 
     def keeps(self, value: Value, limit: Value) -> bool:
         """Whether the value is on the allowed side."""

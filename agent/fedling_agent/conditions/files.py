@@ -45,12 +45,12 @@ def integer(path: str, low: int, high: int) -> int:
     return value
 
 
-def text(path: str) -> str:
-    """Read a short attribute. Raises Unreadable."""
+def text(path: str, longest: int = LONGEST_VALUE) -> str:
+    """Read a short attribute, or the first bytes of what is longer. Raises Unreadable."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
         try:
-            data = os.read(handle, LONGEST_VALUE)
+            data = os.read(handle, longest)
         finally:
             os.close(handle)
     except (OSError, ValueError) as error:  # ValueError: a NUL in a name

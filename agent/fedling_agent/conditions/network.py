@@ -5,6 +5,7 @@ from contextlib import suppress
 from fnmatch import fnmatchcase
 
 from fedling_agent.conditions.condition import Roots, Signal, absent, untold
+from fedling_agent.conditions.network_manager import meters
 from fedling_protocol.net import interface
 from fedling_protocol.net.way import Way, source_of_route
 
@@ -35,22 +36,24 @@ def _route(way: Way) -> Signal:
 
 
 def unmetered(roots: Roots) -> Signal:
-    """False while a way to the MQTT broker leaves by an interface that the owner calls metered.
+    """False while a way to the MQTT broker leaves by an interface that is metered.
 
-    The detail names the interface. Of several addresses any may be the one that is connected.
+    That the owner calls so, or else NetworkManager; the detail names it and says whose word it is.
+    Of several addresses any may be the one that is connected.
     """
     way = roots.way
     if way is None:
         return absent("agent.toml", "no MQTT broker is configured")
-    if not roots.metered:
-        return absent("agent.toml", "policy.metered names no interface")
-    names = []
+    names: dict[str, None] = {}
     for found in way.addresses:
         with suppress(OSError):
-            names.append(interface.of_route(found))
+            names[interface.of_route(found)] = None
     for name in names:
         if any(fnmatchcase(name, pattern) for pattern in roots.metered):
-            return Signal(False, way.words, detail=name)
+            return Signal(False, way.words, detail=f"{name}, one of policy.metered")
+    for name in names:
+        if meters(roots.bus, name):
+            return Signal(False, way.words, detail=f"{name}, metered for NetworkManager")
     if names:
-        return Signal(True, way.words, detail=names[0])
+        return Signal(True, way.words, detail=next(iter(names)))
     return absent(way.words, "no way there is known")

@@ -4,7 +4,7 @@
 rows. A task may ask for it once wire.messages.Conditions has a field of that name.
 """
 
-from fedling_agent.conditions import budget, heat, hours, network, pause, power, words
+from fedling_agent.conditions import budget, heat, hours, load, network, pause, power, seat, words
 from fedling_agent.conditions.condition import (
     Asker,
     Bound,
@@ -127,7 +127,7 @@ def _say_network(reason: Reason) -> str:
 
 def _say_metered(reason: Reason) -> str:
     way = f"the way to {reason.source} leaves by {reason.detail}"
-    return f"metered: {way}, one of policy.metered (policy.unmetered = false lets it)"
+    return f"metered: {way} (policy.unmetered = false lets it)"
 
 
 TEMPERATURE = Condition(
@@ -175,12 +175,65 @@ UNMETERED = Condition(
     limit=Switch(
         True,
         help="models and updates wait while the way to the MQTT broker leaves by an interface of"
-        " `metered`",
+        " `metered`, or by one that NetworkManager calls so",
     ),
     code="metered",
     word="metered network",
-    meaning="the way to the MQTT broker leaves by an interface that `policy.metered` names",
+    meaning="the way to the MQTT broker leaves by an interface that `policy.metered` names, or"
+    " NetworkManager calls metered",
     say=_say_metered,
+)
+
+# --- others on this machine ---------------------------------------------------------------------
+
+
+def _say_load(reason: Reason) -> str:
+    return f"{words.passed(reason)}: what others use of all processors, {reason.detail}"
+
+
+def _say_attended(reason: Reason) -> str:
+    return f"somebody is at this machine: {reason.detail} (policy.unattended asks for nobody)"
+
+
+LOAD = Condition(
+    name="load",
+    unit="%",
+    read=load.load,
+    trains=True,
+    transfers=False,
+    limit=Bound(
+        Direction.AT_MOST,
+        default=100,
+        resume=50,
+        low=0,
+        high=100,
+        help="train only while others use no more of all processors together; 100: whatever they"
+        " use",
+        resume_help="after they used more, train only while they use no more than this",
+        off=100,
+    ),
+    code="machine-busy",
+    word="the machine is busy",
+    meaning="others have used more of the processors than the limit, in the last minute",
+    say=_say_load,
+)
+
+UNATTENDED = Condition(
+    name="unattended",
+    unit="",
+    read=seat.unattended,
+    trains=True,
+    transfers=False,
+    limit=Switch(
+        False,
+        help="train only while nobody is at the keyboard and screen of this machine, where"
+        " systemd-logind knows that",
+    ),
+    code="attended",
+    word="somebody is there",
+    meaning="somebody uses the keyboard or screen of this machine, as systemd-logind says",
+    say=_say_attended,
+    harmless=(Lack.ABSENT, Lack.UNTOLD),
 )
 
 # --- the owner's day and its hours ------------------------------------------------------------
@@ -251,5 +304,6 @@ OFF_HOURS = Condition(
 )
 
 TABLE: tuple[Condition, ...] = (
-    PAUSE, MAINS, BATTERY, TEMPERATURE, NETWORK, UNMETERED, WORK, TRAFFIC, OFF_HOURS,
+    PAUSE, MAINS, BATTERY, TEMPERATURE, NETWORK, UNMETERED, LOAD, UNATTENDED, WORK, TRAFFIC,
+    OFF_HOURS,
 )  # fmt: skip

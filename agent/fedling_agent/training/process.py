@@ -97,13 +97,22 @@ class ChildProcess:
     """A child that runs `fedling_agent.training.trainer` on one job."""
 
     def __init__(
-        self, loop: Loop, job: Job, *, duty: float, checkpoint_s: float, only_idle: bool
+        self,
+        loop: Loop,
+        job: Job,
+        *,
+        duty: float,
+        checkpoint_s: float,
+        only_idle: bool,
+        children: set[int],
     ) -> None:
         """duty: share of one core, 0 < duty <= 1; checkpoint_s: longest work that a kill undoes
 
-        only_idle: it takes what others leave of processors and disks
+        only_idle: it takes what others leave of processors and disks; children: process ids of
+        those that live, among which it is while it does
         """
         self._loop = loop
+        self._children = children
         self._only_idle = only_idle
         # -P: the current folder is no place to import from
         self._command = [
@@ -128,6 +137,7 @@ class ChildProcess:
         self._child = child = subprocess.Popen(
             self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
         )
+        self._children.add(child.pid)
         if self._only_idle:  # before it has done anything
             for refusal in yielding.yield_to_others(child.pid):
                 _note_refusal(refusal)
@@ -195,7 +205,9 @@ class ChildProcess:
         code = self._child.poll()
         if code is None:
             self._loop.after(REAP_S, self._reap)
-        elif self._tell is not None:
+            return
+        self._children.discard(self._child.pid)
+        if self._tell is not None:
             tell, self._tell = self._tell, None
             tell(Exited(code))
 

@@ -32,6 +32,8 @@ class Surroundings:
     temperature: int = 40  # degrees Celsius
     network: bool = True
     unmetered: bool = True
+    load: float = 0.0  # percent of its processors that others use
+    unattended: bool = True
 
     def rows(self, rows: tuple[Condition, ...]) -> tuple[Condition, ...]:
         """The conditions, with readers that look here if they tell of surroundings."""

@@ -129,6 +129,7 @@ def test_no_route_is_said_as_the_kernel_does() -> None:
 
 # --- what costs something ---------------------------------------------------------------------
 
+NAMED = "wwan0, one of policy.metered"
 WIRED = "ip link add eth0 type veth peer name p; ip link set p up; ip link set eth0 up; "
 MOBILE = "ip link add wwan0 type veth peer name q; ip link set q up; ip link set wwan0 up; "
 BOTH = (
@@ -141,11 +142,11 @@ BOTH = (
     ("commands", "host", "expected"),
     [
         ("ip r add default via 10.0.0.1", "192.0.2.7", (True, "eth0")),
-        ("ip r add default via 10.0.9.1", "192.0.2.7", (False, "wwan0")),
+        ("ip r add default via 10.0.9.1", "192.0.2.7", (False, NAMED)),
         ("ip r add default via 10.0.9.1", "10.0.0.9", (True, "eth0")),
         ("ip r add default via 10.0.0.1; ip r add default via 10.0.9.1 table 52; "
-         "ip rule add to 192.0.2.0/24 table 52", "192.0.2.7", (False, "wwan0")),
-        ("ip -6 r add default via 2001:db8::1", "2001:db8:ffff::1", (False, "wwan0")),
+         "ip rule add to 192.0.2.0/24 table 52", "192.0.2.7", (False, NAMED)),
+        ("ip -6 r add default via 2001:db8::1", "2001:db8:ffff::1", (False, NAMED)),
         ("true", "192.0.2.7", (None, "no way there is known")),
         ("ip r add blackhole default", "192.0.2.7", (None, "no way there is known")),
     ],
@@ -158,10 +159,10 @@ def test_interface_is_that_of_the_kernels_way(
 
 def test_names_are_patterns_and_none_is_no_matter() -> None:
     way = Way("127.0.0.1", 1883)
-    for patterns, value in ((("wwan*", "l?"), False), (("l",), True), (("LO",), True)):
+    for patterns, value in ((("wwan*", "l?"), False), (("l",), True), (("LO",), True), ((), True)):
         found = unmetered(Roots(metered=patterns, way=way))
-        assert (found.value, found.source, found.detail) == (value, "127.0.0.1:1883", "lo")
-    assert unmetered(Roots(way=way)).lack is Lack.ABSENT
+        detail = "lo" if value else "lo, one of policy.metered"
+        assert (found.value, found.source, found.detail) == (value, "127.0.0.1:1883", detail)
     assert unmetered(Roots(metered=("*",))).lack is Lack.ABSENT
     assert unmetered(Roots(metered=("*",), way=Way("broker.test", 1883))).lack is Lack.ABSENT
 
@@ -174,7 +175,7 @@ def test_any_of_several_ways_may_be_the_one_that_is_taken(monkeypatch: pytest.Mo
         Found(socket.AF_INET, socket.SOCK_STREAM, 6, (host, 1883)) for host in ways
     )
     default = Policy().metered
-    assert unmetered(Roots(metered=default, way=way)).detail == "wwp0s20u4i4"
+    assert unmetered(Roots(metered=default, way=way)).detail == "wwp0s20u4i4, one of policy.metered"
     way.addresses = way.addresses[:1]
     assert unmetered(Roots(metered=default, way=way)).value is True
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
@@ -15,6 +16,8 @@ from pathlib import Path
 import pytest
 
 import fedling_native
+from fedling_agent import config as configuration
+from fedling_agent.commands import run
 from fedling_agent.training import slot, speed
 from fedling_agent.training.job import Checkpoint, Job, Result, Tally
 from fedling_agent.training.local_sgd import LocalSgd
@@ -23,9 +26,12 @@ from fedling_agent.training.process import Asked, ChildEvent, ChildProcess, Exit
 from fedling_agent.training.slot import Slot
 from fedling_native import Net
 from fedling_protocol.exits import Exit
+from fedling_protocol.net import credentials
 from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.runtime.slices import finish
+from fedling_protocol.runtime.worker import ThreadWorker
 from fedling_protocol.wire.messages import Hits
+from tests.support.agent import Agent
 from tests.support.child import ONE_BATCH, Child
 from tests.support.device import (
     CNN,
@@ -285,10 +291,21 @@ def test_killed_child_is_told(job: Job) -> None:
     child.process.kill()
 
 
+@pytest.mark.parametrize("hurt", [signal.SIGKILL, signal.SIGTERM])
+def test_child_is_among_those_that_live_while_it_does(job: Job, hurt: signal.Signals) -> None:
+    child = Child(job)
+    child.until(lambda event: isinstance(event, Asked))
+    assert child.process.pid is not None
+    assert child.living == {child.process.pid}
+    os.kill(child.process.pid, hurt)
+    child.exit_code()
+    assert child.living == set()
+
+
 def test_child_that_hangs_after_its_last_word_can_be_killed(job: Job) -> None:
     """It has closed its output and does not end: it ended the whole service when it was killed."""
     loop, told = Loop(), list[object]()
-    process = ChildProcess(loop, job, duty=1.0, checkpoint_s=300.0, only_idle=False)
+    process = ChildProcess(loop, job, duty=1.0, checkpoint_s=300.0, only_idle=False, children=set())
     process._command = [sys.executable, "-c", "import os, time; os.close(1); time.sleep(600)"]
     process.start(told.append)
     child = process._child
@@ -302,9 +319,23 @@ def test_child_that_hangs_after_its_last_word_can_be_killed(job: Job) -> None:
     assert told == []
 
 
+def test_service_takes_its_child_off_the_load(loop: Loop, job: Job, tmp_path: Path) -> None:
+    config = configuration.load(Agent(tmp_path / "agent", 1).config)
+    with closing(ThreadWorker(loop, "disk")) as disk:
+        ports = run._ports(loop, disk, config, credentials.load(config.mqtt), lambda _: None)
+        process = ports.make_process(job)
+        assert isinstance(process, ChildProcess)
+        process._command = [sys.executable, "-c", "import time; time.sleep(600)"]
+        process.start(lambda _: None)
+        own = ports.watcher._roots.processors.children
+        assert own == {process.pid}
+        process.kill()
+        until(lambda: not own, loop.turn)
+
+
 def test_child_that_reads_nothing_holds_no_lease_up(job: Job) -> None:
     loop = Loop()
-    process = ChildProcess(loop, job, duty=1.0, checkpoint_s=300.0, only_idle=False)
+    process = ChildProcess(loop, job, duty=1.0, checkpoint_s=300.0, only_idle=False, children=set())
     process._command = [sys.executable, "-c", "import time; time.sleep(600)"]
     process.start(lambda _: None)
     for _ in range(10_000):  # more than a pipe holds
@@ -355,7 +386,8 @@ def test_child_that_hangs_is_killed_and_its_training_ends_in_the_same_bits_or_a_
     monkeypatch.setattr(slot, "RETRY_S", 0.0)
     monkeypatch.setattr(slot, "STALLED_S", 60.0)
     loop = Loop()
-    held = Slot(loop, partial(ChildProcess, loop, duty=1.0, checkpoint_s=1.0, only_idle=False))
+    make = partial(ChildProcess, loop, duty=1.0, checkpoint_s=1.0, only_idle=False, children=set())
+    held = Slot(loop, make)
     trainee = Impatient(held, hangs)
     deadline_s = speed.Speed.deadline_s
 

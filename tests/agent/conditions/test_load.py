@@ -26,10 +26,10 @@ def busy(percent: float) -> Signal:
 
 
 def test_reading_comes_after_some_seconds(roots: Roots, monkeypatch: pytest.MonkeyPatch) -> None:
-    begun = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: 1000.0)
     told = load(roots)
     assert (told.lack, told.detail) == (Lack.UNTOLD, "not watched for 5 s yet")
-    monkeypatch.setattr(time, "monotonic", lambda: begun + 60)
+    monkeypatch.setattr(time, "monotonic", lambda: 1060.0)
     (roots.proc / "stat").write_text("cpu 3000 0 0 3100 0 0 0 0 0 0\n")
     told = load(roots)
     assert isinstance(told.value, float)

@@ -100,7 +100,7 @@ def train(job: Job, core: int, kind: type[Pinned]) -> tuple[list[object], int]:
     """Train beside hogs; returns how it ended, and how often a child was late."""
     loop, trainee = Loop(), Trainee()
     kind.core = core
-    make = partial(kind, loop, duty=1.0, checkpoint_s=300.0, only_idle=False)
+    make = partial(kind, loop, duty=1.0, checkpoint_s=300.0, only_idle=False, children=set())
     held = Watched(loop, make)
     held.start(job, trainee)
     until(lambda: trainee.ended, loop.turn)

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from fedling_protocol.wire import counted
+from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Verdict
 from fedling_protocol.wire.refused import Reason
 from tests.support.fuzz.agent import AgentFuzzer
@@ -42,6 +44,7 @@ def check_agent(count: int, seed: int) -> None:
     refusals = {f"refused: {reason}" for reason in set(Reason) - OF_ENROLMENT - {Reason.PLAN_KIND}}
     phases = {"Idle", "Joining", "Waiting", "Ready", "Training", "Paused", "Sending"}
     endings = {f"over: {verdict}" for verdict in (*Verdict, None) if verdict != "duplicate"}
+    endings |= {counted.received(Kind.CHUNK)}
     wanted = refusals | phases | endings | {f"declined: {Reason.PLAN_KIND}", "declined plans"}
     assert missing(fuzzer, wanted) == set()
 

@@ -105,6 +105,7 @@ class HandAggregator:
         *,
         keep_updates: KeepUpdates = KeepUpdates.FOLD,
         keep_rounds: int = 100,
+        largest_packet: int = 131_072,
     ) -> None:
         self.directory = directory
         self.starts = 0
@@ -119,6 +120,7 @@ class HandAggregator:
             mqtt=MqttSettings(host="localhost"),
             keep_updates=keep_updates,
             keep_rounds=keep_rounds,
+            largest_packet=largest_packet,
         )
         self.config = Config(file, directory / "broker.toml")
         self.statuses: list[str] = []

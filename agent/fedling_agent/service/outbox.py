@@ -1,6 +1,6 @@
 """Everything that leaves this device passes here: it is sealed, written down, published."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
@@ -200,7 +200,20 @@ class Outbox:
         """Ask for how a model follows from the version before, as subscribe_model()."""
         self._link.subscribe([self._topics.of(Kind.CHANGE, task, version)])
 
+    def subscribe_chunks(self, task: str, whole: Kind, version: int, chunks: Iterable[int]) -> None:
+        """Ask for chunks of a model or change, as subscribe_model()."""
+        self._link.subscribe(self._chunks(task, whole, version, chunks))
+
     def unsubscribe_model(self, task: str, version: int) -> None:
         """Ask for no further message of it; one that is on its way still comes."""
         kinds = (Kind.MODEL, Kind.CHANGE)
         self._link.unsubscribe([self._topics.of(kind, task, version) for kind in kinds])
+
+    def unsubscribe_chunks(
+        self, task: str, whole: Kind, version: int, chunks: Iterable[int]
+    ) -> None:
+        """Ask for these chunks no longer, as unsubscribe_model()."""
+        self._link.unsubscribe(self._chunks(task, whole, version, chunks))
+
+    def _chunks(self, task: str, whole: Kind, version: int, chunks: Iterable[int]) -> list[str]:
+        return [self._topics.of(Kind.CHUNK, task, whole.word, version, n) for n in chunks]

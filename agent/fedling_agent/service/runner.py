@@ -22,8 +22,10 @@ from fedling_agent.session.state import Session, Spooled
 from fedling_protocol.disk.errors import Missing
 from fedling_protocol.runtime.conductor import Conductor
 from fedling_protocol.runtime.loop import Timer
+from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import (
     Change,
+    Chunk,
     Conditions,
     Hits,
     Join,
@@ -32,6 +34,7 @@ from fedling_protocol.wire.messages import (
     Rest,
     Verdict,
 )
+from fedling_protocol.wire.topics import Address
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +70,7 @@ class SessionRunner:
         self.training = LocalTraining(
             task, parts, self._gate, self.give, self._take_in, self._failed
         )
-        self._fetching = Fetching(task, parts, self._on_model, self._failed)
+        self._fetching = Fetching(task, parts, self._on_chunk, self._on_model, self._failed)
         self.personal = Personalising(task, parts, self._gate, lambda: self.plan, self._failed)
         self._examples = Examples(
             parts.clock, store.recordings, parts.floor, self.look, self._failed
@@ -141,6 +144,20 @@ class SessionRunner:
             return False
         return self._fetching.take(model, fetch)
 
+    def chunk(self, chunk: Chunk, address: Address) -> bool:
+        """Take in a verified chunk. False: not one that was asked for."""
+        fetch = self.session.fetch
+        if fetch is None or fetch.due_ms is None:
+            return False
+        return self._fetching.chunk(chunk, address)
+
+    def asked(self, kind: Kind) -> int:
+        """Tell how large a message of a model that was asked for is at most; 0: none was."""
+        fetch = self.session.fetch
+        if fetch is None or fetch.due_ms is None:
+            return 0
+        return self._fetching.largest_chunk if kind is Kind.CHUNK else fetch.size
+
     def examples_changed(self, changes: Changes) -> None:
         """Something was ingested, relabelled or evicted."""
         self._examples.changed(changes)
@@ -149,17 +166,18 @@ class SessionRunner:
     def leave(self) -> None:
         """The task was removed: its training ends, and nothing more of it is fetched."""
         begun, fetch = self.session.begun, self.session.fetch
+        if fetch is not None:
+            self._fetching.cancel(fetch.version)
         self.close()
         if begun is not None:
             self._parts.slot.cancel(begun.plan_id)
         self.personal.leave()
-        if fetch is not None:
-            self._parts.outbox.unsubscribe_model(self.task, fetch.version)
 
     def close(self) -> None:
         """No timer and no action any more. What is on disk stays."""
         self._conductor.close()
         self._waiting.clear()
+        self._fetching.close()
         self.training.close()
         self.personal.close()
         self._examples.close()
@@ -189,6 +207,9 @@ class SessionRunner:
     def _on_model(self, version: int, model_hash: bytes) -> None:
         self.personal.model_came()
         self.give(ev.ModelStored(version, model_hash))
+
+    def _on_chunk(self, version: int) -> None:
+        self.give(ev.ModelComing(version))
 
     def _failed(self, error: Exception) -> None:
         self._parts.failed(self.task, error)
@@ -262,7 +283,7 @@ class SessionRunner:
         self._fetching.begin(action)
 
     def _cancel_fetch(self, action: ev.CancelFetch) -> None:
-        self._parts.outbox.unsubscribe_model(self.task, action.version)
+        self._fetching.cancel(action.version)
         if self._parts.link.receiving:
             self._parts.link.reconnect("a model is not wanted any more")
 

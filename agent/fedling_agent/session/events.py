@@ -95,6 +95,13 @@ class ModelStored:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelComing:
+    """A chunk of the model asked for by FetchModel, or of its change, is verified and on disk."""
+
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
 class UpdateSpooled:
     """The training asked for by StartTraining is finished.
 
@@ -153,6 +160,7 @@ Event = (
     | TicketSeen
     | ReceiptSeen
     | Enrolled
+    | ModelComing
     | ModelStored
     | UpdateSpooled
     | TrainingFailed
@@ -181,7 +189,8 @@ class AskPlan:
 
 @dataclass(frozen=True, slots=True)
 class FetchModel:
-    """Get this model: if it is on disk, ModelStored follows; else subscribe to model/<version>.
+    """Get this model: if it is on disk, ModelStored follows; else subscribe to model/<version>,
+    or to those chunks of it that are not on disk.
 
     A model with another hash is refused and counted; the subscription stays.
     """

@@ -19,6 +19,7 @@ from fedling_agent.session.events import (
     Erase,
     Event,
     FetchModel,
+    ModelComing,
     ModelStored,
     PauseTraining,
     PlanOver,
@@ -232,6 +233,14 @@ def want_model(s: Session, named: Plan | Rest, held: bool, do: list[Action]) -> 
     size = named.model_size
     fetch = None if held else Fetch(moment.version, named.newest, size, None, moment)
     return s if fetch is s.fetch else s._replace(fetch=fetch)
+
+
+def on_model_coming(s: Session, event: ModelComing, now: int, do: list[Action]) -> Session:
+    """There are so many chunks, and each comes once: as long as they come the fetch goes on."""
+    fetch = s.fetch
+    if fetch is None or fetch.due_ms is None or fetch.version != event.version:
+        return s
+    return s._replace(fetch=replace(fetch, due_ms=now + s.timing.transfer_ms))
 
 
 def on_model_stored(s: Session, event: ModelStored, now: int, do: list[Action]) -> Session:
@@ -449,6 +458,7 @@ ON: dict[type[Event], Handler] = {
     RestSeen: on_rest,
     TicketSeen: on_ticket,
     ReceiptSeen: on_receipt,
+    ModelComing: on_model_coming,
     ModelStored: on_model_stored,
     UpdateSent: on_update_sent,
     UpdateSpooled: on_update_spooled,

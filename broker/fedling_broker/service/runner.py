@@ -15,7 +15,7 @@ from fedling_broker.rounds.state import Rounds
 from fedling_broker.service.fold import Made, fold
 from fedling_broker.service.measure import measure, measured
 from fedling_broker.service.plans import asked_of, largest_vector, plan_of, restore, terms_of
-from fedling_broker.service.publisher import Publisher, Retained
+from fedling_broker.service.publisher import Publisher, Retained, Wish
 from fedling_broker.service.reader import Reader
 from fedling_broker.service.running_sum import Lost, RunningSum
 from fedling_broker.service.turns import Turns
@@ -26,6 +26,7 @@ from fedling_broker.store.store import Store
 from fedling_broker.store.tasks import TaskRow
 from fedling_broker.tasks.task_file import Task, parse_task
 from fedling_protocol.disk.errors import BadDatabase, Busy, CannotWrite
+from fedling_protocol.net.ports import Done
 from fedling_protocol.runtime.conductor import Conductor
 from fedling_protocol.runtime.loop import Clock
 from fedling_protocol.runtime.worker import Worker
@@ -445,6 +446,7 @@ class RoundsRunner:
                 look_again_s,
                 generation=generation,
                 change_size=sizes.change,
+                chunked=sizes.chunked,
                 paused=self._why_paused,
             )
 
@@ -470,17 +472,29 @@ class RoundsRunner:
 
         def begin() -> None:
             if wanted():
-                parts.publisher.model(models, spec, model, wanted, say, self._fail)
+                note = partial(self._note_chunks, model.version)
+                wish = Wish(wanted, note, say, self._fail)
+                parts.publisher.model(models, spec, model, wish)
 
         self._then(begin)
 
+    def _note_chunks(self, version: int, count: int, done: Done) -> None:
+        models, name = self._parts.store.models, self.task.name
+
+        def note() -> None:
+            models.note_chunks(name, version, count)
+            self._then(done)
+
+        self._parts.turns.run(lambda: self._part(note))
+
     def _empty(self, version: int) -> None:
         parts, name = self._parts, self.task.name
+        chunks = parts.store.models.chunks(name, version)
 
         def gone() -> None:
             parts.turns.run(lambda: parts.store.models.not_retained(name, version))
 
-        parts.publisher.no_model(name, version, gone)
+        parts.publisher.no_model(name, version, chunks, gone)
 
 
 PERFORM: dict[type[ev.Action], Callable[[RoundsRunner, Any], None]] = {

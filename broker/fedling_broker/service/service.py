@@ -101,7 +101,9 @@ class Service:
         self._status = ports.status
         holding = Holding(clock, ports.draw, partial(self._note, "held"))
         link, count = self.link, self.counters.count
-        self.publisher = Publisher(link, ports.compute, config.topics, key, holding, count)
+        self.publisher = Publisher(
+            link, ports.compute, config.topics, key, holding, count, config.file.largest_packet
+        )
         trust = Trust(config.topics, config.root_key, self._largest)
         self.inbox = Inbox(clock, trust, self.counters)
         devices = Devices(store.database, config.topics)

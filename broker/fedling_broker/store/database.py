@@ -268,6 +268,13 @@ ALTER TABLE tasks ADD COLUMN why_paused TEXT NOT NULL DEFAULT '';
 """
 
 
+SCHEMA_15 = """
+-- chunks: of each message of this version the MQTT broker may hold so many, no more
+ALTER TABLE models ADD COLUMN chunks INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE withdrawn ADD COLUMN chunks INTEGER NOT NULL DEFAULT 0;
+"""
+
+
 TABLES = Tables(
     first=2,
     steps=(
@@ -284,6 +291,7 @@ TABLES = Tables(
         SCHEMA_12,
         to_13,
         SCHEMA_14,
+        SCHEMA_15,
     ),
     converter="fedling-broker serve",
     mender="end `serve` and put a backup back: fedling-broker restore FILE --replace",

@@ -53,6 +53,8 @@ class Kind(Enum):
                True,  False, (records.MODEL,))
     CHANGE  = ("change",      "{task}/change/{version}",              _AGGREGATOR, MAX_LARGE,
                True,  False, (records.CHANGE,))
+    CHUNK   = ("chunk",       "{task}/chunk/{whole}/{version}/{chunk}", _AGGREGATOR, MAX_LARGE,
+               True,  False, (records.CHUNK,))
     JOIN    = ("join",        "{task}/join/{device}",                 _DEVICE,     MAX_SMALL,
                False, True,  (records.JOIN,))
     TICKET  = ("ticket",      "{task}/ticket/{device}",               _AGGREGATOR, MAX_SMALL,

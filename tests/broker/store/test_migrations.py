@@ -40,7 +40,7 @@ def test_every_row_survives(tmp_path: Path) -> None:
         text = str(row["text"]).replace("[task]", '[task]\nnormalise = "device"') + NOT_CODED
         row |= {"text": text, "generation": 0, "revision": 0, "asked": None, "why_paused": ""}
     for row in before["models"]:
-        row |= {"scale": None, "drawn": row["version"] == 1}
+        row |= {"scale": None, "drawn": row["version"] == 1, "chunks": 0}
     for row in before["meta"]:
         row["key"] = "epoch" if row["key"] == "restore_epoch" else row["key"]
     before["meta"] += [{"key": "generation", "value": 0}, {"key": "place", "value": 0}]

@@ -92,8 +92,8 @@ class BrokerFile:
     )
     largest_packet: int = setting(
         131_072,
-        help="models that would make a larger MQTT packet come in chunks, each in a packet of this"
-        " size, and a device that was cut off asks for those it has not; so large a packet the MQTT"
+        help="models and updates that would make a larger MQTT packet go in chunks, in packets of"
+        " this size, and after a cut those that are missing are sent; so large a packet the MQTT"
         " broker must take",
         unit="bytes",
         low=MIN_PACKET,

@@ -1,4 +1,4 @@
-"""A model that no packet holds, through a mosquitto that takes small ones, over bad links."""
+"""Models and updates that no packet holds, by a mosquitto that takes small ones, on bad links."""
 
 import re
 import sqlite3
@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from fedling_broker.mosquitto.process import Mosquitto
+from fedling_broker.store.database import FILE
 from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.wire import counted
 from fedling_protocol.wire.kinds import Kind
-from fedling_sim.chaos.fault import MUTE, End
+from fedling_protocol.wire.limits import CHUNK_ROOM
+from fedling_sim.chaos.fault import MUTE, End, Fault
 from fedling_sim.chaos.messages import Moment
 from fedling_sim.chaos.proxy import Proxy
 from tests.support.agent import Agent, rows
@@ -21,6 +23,8 @@ from tests.support.tools import need
 from tests.support.waiting import until
 
 PACKET = 16_384
+EACH = PACKET - CHUNK_ROOM
+SLOW = Fault(up_rate=3 * PACKET)  # bytes a second
 HIDDEN = 500  # neurons, twice
 TASK = f"""
 [task]
@@ -41,21 +45,21 @@ learning_rate = 0.1
 [cohort]
 goal = 1
 [compression]
-target_bytes = 4000
 """
+CODED, RAW = "target_bytes = 4000\n", "off = true\n"  # updates of one packet, of many
 
 
 class Fleet:
     """An aggregator, a device and a proxy between it and a mosquitto that takes small packets."""
 
-    def __init__(self, directory: Path, mosquitto: Mosquitto) -> None:
+    def __init__(self, directory: Path, mosquitto: Mosquitto, task: str = TASK + CODED) -> None:
         self.port = mosquitto.port
         self.proxy = Proxy(mosquitto.port, mqtt=True)
         self.aggregator = Aggregator(directory / "broker", mosquitto.port)
         self.take(PACKET)
-        task = directory / "task.toml"
-        task.write_text(TASK)
-        self.aggregator.run("task", "add", str(task))
+        file = directory / "task.toml"
+        file.write_text(task)
+        self.aggregator.run("task", "add", str(file))
         self.agent = Agent(directory / "device", self.proxy.add("device"), keepalive_s=2)
         self.agent.believe(ROOT.public)
         facts = self.agent.json("init")
@@ -102,9 +106,22 @@ class Fleet:
 
     def received(self) -> int:
         """End the device; tell bytes of chunks that it has taken in, but before a kill."""
+        return self.counted(counted.received(Kind.CHUNK))
+
+    def counted(self, name: str) -> int:
         assert self.agent.stop() == 0
-        counters = self.agent.json("status")["counters"]
-        return int(counters[counted.received(Kind.CHUNK)])
+        return int(self.agent.json("status")["counters"][name])
+
+    @property
+    def there(self) -> int:
+        """How many chunks of updates are on the aggregator's disk."""
+        path = self.aggregator.directory / "broker-state" / FILE
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+            return int(connection.execute("SELECT count(*) FROM chunks").fetchone()[0])
+
+    def spooled(self) -> int:
+        """Bytes of the update that waits; 0: none does."""
+        return sum(path.stat().st_size for path in self.agent.state.glob("spool/*"))
 
     def says(self) -> str:
         return self.agent.log_text()[-4000:] + self.aggregator.log_text()[-4000:]
@@ -127,6 +144,16 @@ def small(tmp_path: Path) -> Iterator[Mosquitto]:
 @pytest.fixture
 def fleet(tmp_path: Path, small: Mosquitto) -> Iterator[Fleet]:
     fleet = Fleet(tmp_path, small)
+    yield fleet
+    print(fleet.says())
+    fleet.close()
+
+
+@pytest.fixture
+def raw(tmp_path: Path, small: Mosquitto) -> Iterator[Fleet]:
+    """A fleet whose updates are large; its models, too."""
+    fleet = Fleet(tmp_path, small, TASK.replace(f"{HIDDEN}, {HIDDEN}", "250, 250") + RAW)
+    fleet.agent.run("ingest", "wrist", text=rows(6, 200))
     yield fleet
     print(fleet.says())
     fleet.close()
@@ -194,3 +221,41 @@ def test_other_end_is_killed_meanwhile(fleet: Fleet, small: Mosquitto, who: str)
     assert re.search("[34] chunks of", fleet.agent.log_text())
     size = fleet.size()
     assert size < fleet.received() < size + PACKET
+
+
+def test_rounds_of_large_updates(raw: Fleet) -> None:
+    raw.start()
+    raw.has(3)
+    assert raw.counted(counted.sent(Kind.UPDATE)) > 10 * PACKET
+    assert raw.there == 0
+    assert raw.aggregator.stop() == 0
+    raw.aggregator.run("round", "verify", "watch")
+
+
+def test_cuts_in_the_middle_of_an_update(raw: Fleet) -> None:
+    cuts = [Moment(True, f"/{n}", 0.5, (), End.CUT) for n in (2, 4, 5)]
+    raw.proxy.wait_for("device", Moment(True, "/up/", 0.0), *cuts)
+    raw.start()
+    raw.has(2)
+    assert raw.proxy.awaits("device") == 0
+    assert "accepted" in raw.agent.run("status").stdout
+
+
+@pytest.mark.parametrize("who", ["aggregator", "device", "mosquitto"])
+def test_killed_in_the_middle_of_an_update(raw: Fleet, small: Mosquitto, who: str) -> None:
+    """After the kill, what is there is not sent again."""
+    raw.proxy.wait_for("device", Moment(True, "/up/", 0.0, ((3600.0, SLOW),)))
+    raw.start()
+    until(lambda: raw.there >= 3, says=raw.says)
+    size = raw.spooled()
+    assert size > 5 * PACKET
+    {"aggregator": raw.aggregator.kill, "device": raw.agent.kill, "mosquitto": small.kill}[who]()
+    there = raw.there
+    assert 3 <= there < size // EACH
+    raw.proxy.end("device")
+    before = raw.proxy.traffic("device").up
+    raw.proxy.mend("device")
+    {"aggregator": raw.aggregator.start, "device": raw.agent.serve, "mosquitto": small.start}[who]()
+    until(lambda: raw.spooled() == 0, says=raw.says)
+    sent = raw.proxy.traffic("device").up - before
+    assert sent < size - (there - 1) * EACH

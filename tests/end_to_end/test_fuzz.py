@@ -54,7 +54,7 @@ def check_aggregator(count: int, seed: int) -> None:
     refusals = {f"refused: {reason}" for reason in set(Reason) - OF_DEVICES - OF_ENROLMENT}
     reasons = ("conflict", "unknown plan", "no ticket", "base", "weight", "shape", "tested")
     receipts = {"accepted: ", "duplicate: ", "late: ", *(f"refused: {r}" for r in reasons)}
-    said = {"models", "model", "plan", "certificate"}
+    said = {"models", "model", "chunk", "plan", "certificate", "accepted, of chunks"}
     assert missing(fuzzer, refusals | receipts | said) == set()
 
 

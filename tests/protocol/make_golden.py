@@ -246,12 +246,14 @@ def plans() -> dict[str, Json]:
 
 
 def answers() -> dict[str, Json]:
-    def ticket(answer: str, seconds: int, reason: str, epoch: int = 0) -> Json:
+    def ticket(answer: str, seconds: int, reason: str, epoch: int = 0, here: bytes = b"") -> Json:
         payload: dict[int, Value] = {0: 1, 1: PLAN_ID, 2: NONCE, 3: answer, 4: seconds, 5: reason}
         payload |= {6: epoch} if epoch else {}
+        payload |= {7: here} if here else {}
         fields: Json = {
             "plan_id": PLAN_ID.hex(), "nonce": NONCE.hex(), "answer": answer,
             "seconds": seconds, "reason": reason, "epoch": epoch,
+            "here": here.hex(),
         }  # fmt: skip
         return message(ONLINE_KEY, f"watch/ticket/{DEVICE}", payload, fields)
 
@@ -270,6 +272,7 @@ def answers() -> dict[str, Json]:
     return {
         "ticket-go": ticket("go", 86_400, ""),
         "ticket-wait": ticket("wait", 60, "not enrolled"),
+        "ticket-here": ticket("go", 60, "", 1, bytes([5, 255, 1])),
         "receipt": receipt(HAVE, "accepted", "", None),
         "receipt-late": receipt(None, "late", "", None),
         "receipt-duplicate": receipt(HAVE, "duplicate", "", "accepted"),
@@ -296,6 +299,8 @@ def from_device() -> dict[str, Json]:
         "plan_id": PLAN_ID.hex(), "base_version": 40, "base_hash": BASE.hex(), "weight": 333,
         "codec": "raw int16", "vector": DELTA.hex(), "saturated": 4, "chunks": 1, "tested": None,
     }  # fmt: skip
+    chunk: Value = {0: 1, 1: "chunk", 2: HAVE, 3: 900, 4: b"some of it"}
+    chunk_fields: Json = {"whole": HAVE.hex(), "size": 900, "data": b"some of it".hex()}
     tests: list[list[int]] = [[0, 0], [4096, 4095]]
     tested: Value = {**update, 9: [[*one] for one in tests]}
     tested_fields = {**update_fields, "tested": tests}
@@ -314,6 +319,9 @@ def from_device() -> dict[str, Json]:
         "join-uncertified": join(None, DEVICE_KEY.public),
         "update": message(
             DEVICE_KEY, f"watch/up/{DEVICE}/{PLAN_ID.hex()}/0", update, update_fields
+        ),
+        "update-chunk": message(
+            DEVICE_KEY, f"watch/up/{DEVICE}/{PLAN_ID.hex()}/17", chunk, chunk_fields
         ),
         "update-coded": message(
             DEVICE_KEY, f"watch/up/{DEVICE}/{PLAN_ID.hex()}/0", coded, coded_fields

@@ -171,9 +171,12 @@ class HandAggregator:
         normalise: str = "device",
         holdout: float = 0.0,
         target: int | None = None,
+        layers: str = "[5, 2]",
+        more: str = "",
     ) -> None:
         """As the verb does: in a process of its own. All begin with the same model."""
         text = task_text(name, rounds=rounds, goal=goal, clip=clip, normalise=normalise)
+        text = text.replace("layers = [5, 2]", f"layers = {layers}") + more
         if holdout:
             text = text.replace("[training]", f"[training]\nholdout = {holdout}")
         if target is not None:

@@ -9,7 +9,6 @@ from functools import partial
 from fedling_agent.service.parts import Parts
 from fedling_agent.session import events as ev
 from fedling_agent.session.state import Fetch
-from fedling_agent.store.chunks import Whole
 from fedling_agent.store.models import StoredModel
 from fedling_native import NativeError
 from fedling_native.integers import read_change, read_model
@@ -17,6 +16,7 @@ from fedling_protocol.disk.errors import Missing
 from fedling_protocol.runtime.slices import finish
 from fedling_protocol.runtime.worker import Failed
 from fedling_protocol.wire import digest
+from fedling_protocol.wire.chunks import Whole
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.limits import MAX_SMALL
 from fedling_protocol.wire.messages import Change, Chunk, Model, Plan, Rest, TaskSpec
@@ -43,9 +43,7 @@ class _Coming:
         """Whether it is a chunk of this message, as its topic, its hash and its length tell."""
         if (address.whole, address.version) != (self.kind.word, self.version):
             return False
-        if (chunk.whole, chunk.size) != (self.whole.hash, self.whole.size):
-            return False
-        return len(chunk.data) == self.whole.length(address.chunk or 0)
+        return self.whole.fits(chunk, address.chunk or 0)
 
 
 class Fetching:

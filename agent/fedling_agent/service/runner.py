@@ -19,6 +19,7 @@ from fedling_agent.service.report import named
 from fedling_agent.session import events as ev
 from fedling_agent.session import machine, state
 from fedling_agent.session.state import Session, Spooled
+from fedling_agent.store.spool import SpoolEntry
 from fedling_protocol.disk.errors import Missing
 from fedling_protocol.runtime.conductor import Conductor
 from fedling_protocol.runtime.loop import Timer
@@ -131,8 +132,9 @@ class SessionRunner:
     def see(self, message: Plan | Rest) -> None:
         """Take in what is retained of this task's plans."""
         known = None if self.plan is None else self.plan.plan_id
-        if isinstance(message, Plan) and message.plan_id != known:
+        if isinstance(message, Plan):
             self.plan = message
+        if isinstance(message, Plan) and message.plan_id != known:
             self._count()
         self._fetching.see(message)
         self.give(message)
@@ -306,13 +308,22 @@ class SessionRunner:
             release()
             self.give(ev.UpdateLost(action.plan_id, action.update_hash))
 
-        self._parts.outbox.update(
+        outbox, each = self._parts.outbox, self._chunk_size(entry)
+        in_chunks = partial(outbox.update_chunks, each=each or 0, here=action.here)
+        send = outbox.update if each is None else in_chunks
+        send(
             entry,
-            f"the update of {self._round(action.plan_id)}{_of_test(entry.hits)}",
-            release,
-            lambda: self.give(ev.UpdateSent(action.plan_id)),
-            damaged,
+            meaning=f"the update of {self._round(action.plan_id)}{_of_test(entry.hits)}",
+            handed=release,
+            acknowledged=lambda: self.give(ev.UpdateSent(action.plan_id)),
+            damaged=damaged,
         )
+
+    def _chunk_size(self, entry: SpoolEntry) -> int | None:
+        """How many bytes of an update its chunks have, as its plan says; None: it goes as one."""
+        plan = self._known(entry.plan_id)
+        cut = None if plan is None else plan.chunked
+        return None if cut is None or entry.size <= cut.size else cut.size
 
     def _cancel_update(self, _action: ev.CancelUpdate) -> None:
         if self._parts.link.sending:
@@ -351,11 +362,16 @@ class SessionRunner:
 
     def _round(self, plan_id: bytes) -> str:
         """Name a round for people; it is known as long as its plan is."""
-        known = [p for p in (self.session.begun, self.plan) if p and p.plan_id == plan_id]
-        if not known:
-            record = self._parts.store.plans.find(plan_id)
-            known = [] if record is None else [record.plan]
-        return f"{named(known[0]) if known else 'a round'} of {self.task}"
+        known = self._known(plan_id)
+        return f"{named(known) if known else 'a round'} of {self.task}"
+
+    def _known(self, plan_id: bytes) -> Plan | None:
+        """A plan, as it was heard last."""
+        for plan in (self.plan, self.session.begun):
+            if plan is not None and plan.plan_id == plan_id:
+                return plan
+        record = self._parts.store.plans.find(plan_id)
+        return None if record is None else record.plan
 
 
 def _of_test(hits: Hits | None) -> str:

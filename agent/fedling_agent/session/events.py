@@ -230,10 +230,12 @@ class PauseTraining:
 
 @dataclass(frozen=True, slots=True)
 class SendUpdate:
-    """Publish the spooled envelope, byte for byte. UpdateSent follows at its PUBACK."""
+    """Publish the spooled envelope, byte for byte, as one message or as those of its chunks that
+    the aggregator has not; if it has all, the last one. UpdateSent follows at the last PUBACK."""
 
     plan_id: bytes
     update_hash: bytes
+    here: bytes = b""  # the chunks that the aggregator has, as Ticket says it
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,30 +3,12 @@
 import os
 import shutil
 from collections.abc import Collection
-from dataclasses import dataclass
 from pathlib import Path
 
 from fedling_protocol.disk import durable
 from fedling_protocol.disk.errors import Missing, writing
+from fedling_protocol.wire.chunks import Whole
 from fedling_protocol.wire.digest import message_hash
-
-
-@dataclass(frozen=True, slots=True)
-class Whole:
-    """A message that comes in chunks, as a plan or rest has named it."""
-
-    hash: bytes  # message hash
-    size: int  # bytes of the message
-    each: int  # bytes in each chunk but the last
-
-    @property
-    def count(self) -> int:
-        """How many chunks it has."""
-        return -(-self.size // self.each)
-
-    def length(self, number: int) -> int:
-        """How many bytes a chunk has; not above 0: there is no such chunk."""
-        return min(self.each, self.size - number * self.each)
 
 
 class Chunks:

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fedling_protocol.wire import digest, envelope
+from fedling_protocol.wire.chunks import Whole
 from fedling_protocol.wire.identity import SigningKey
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.limits import CHUNK_ROOM
-from fedling_protocol.wire.messages import Chunk
 from fedling_protocol.wire.topics import Topics
 
 
@@ -40,13 +40,12 @@ class Chunking:
         topic = self._topics.of(kind, task, version)
         if len(message) <= self.size:
             return Packets(kind, len(message), ((topic, message),), None)
-        whole = digest.message_hash(message)
+        whole = Whole(digest.message_hash(message), len(message), self.size)
 
         def chunks() -> Iterator[tuple[str, bytes]]:
-            for first in range(0, len(message), self.size):
-                number = first // self.size
+            for number in range(whole.count):
                 where = self._topics.of(Kind.CHUNK, task, kind.word, version, number)
-                chunk = Chunk(whole, len(message), message[first : first + self.size])
+                chunk = whole.chunk(message, number)
                 yield where, envelope.seal(chunk, self._topics.bound(where), self._key)
 
-        return Packets(kind, len(message), tuple(chunks()), whole)
+        return Packets(kind, len(message), tuple(chunks()), whole.hash)

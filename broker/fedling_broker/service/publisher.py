@@ -47,7 +47,13 @@ class Retained:
     version: int
     size: int  # bytes of the message
     change: int | None  # bytes of the message that says how it follows from the version before
-    chunked: Chunked | None = None  # which of them came in chunks
+    chunked: Chunked  # which of them came in chunks
+
+    def cut(self, update: int) -> Chunked | None:
+        """What a plan or rest says of chunks. update: bytes that its updates have at most"""
+        chunked = self.chunked
+        any_cut = chunked.model is not None or chunked.change is not None
+        return chunked if any_cut or update > chunked.size else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +108,11 @@ class Publisher:
         self._models: dict[str, Retained] = {}  # the newest of each task
         self._kinds: dict[str, PlanKind] = {}  # of the plan, where tasks have several
         self.epoch = 0  # in which all is said
+
+    @property
+    def chunk_size(self) -> int:
+        """Bytes of a large message in each of its chunks, both ways."""
+        return self._chunking.size
 
     def connected(self) -> None:
         """What the MQTT broker got before, it may have forgotten."""
@@ -241,9 +252,8 @@ class Publisher:
     def _retained(self, version: int, sealed: Sealed) -> Retained:
         model, change = sealed.model, sealed.change
         chunked = Chunked(self._chunking.size, model.whole, change.whole if change else None)
-        is_cut = chunked.model is not None or chunked.change is not None
         size = None if change is None else change.size
-        return Retained(version, model.size, size, chunked if is_cut else None)
+        return Retained(version, model.size, size, chunked)
 
     def _say(self, topic: str, message: OfEpoch, *, retain: bool = False) -> None:
         if self._link.connected:

@@ -31,7 +31,10 @@ from fedling_protocol.runtime.conductor import Conductor
 from fedling_protocol.runtime.loop import Clock
 from fedling_protocol.runtime.worker import Worker
 from fedling_protocol.wire import digest
-from fedling_protocol.wire.messages import Join, Plan, PlanKind, Rest, Update, Verdict
+from fedling_protocol.wire.chunks import Whole
+from fedling_protocol.wire.limits import MAX_SMALL, TESTED_SIZE
+from fedling_protocol.wire.messages import Chunk, Join, Plan, PlanKind, Rest, Update, Verdict
+from fedling_protocol.wire.refused import Reason, Refused
 
 log = logging.getLogger(__name__)
 
@@ -106,12 +109,37 @@ class RoundsRunner:
     def join(self, device: str, join: Join, certified: bool) -> None:
         """A verified Join."""
         past = self._past(join.plan_id, device)
-        self._conductor.give(ev.JoinSeen(device, join, certified, past))
+        self._conductor.give(ev.JoinSeen(device, join, certified, past, self._here(device, join)))
+
+    def _here(self, device: str, join: Join) -> bytes:
+        if join.have is None or not machine.is_awaited(self.rounds, join.plan_id, device):
+            return b""
+        each = self._parts.publisher.chunk_size
+        return self._parts.store.chunks.here(self.task.name, join.plan_id, device, join.have, each)
+
+    def chunk(self, device: str, plan_id: bytes, number: int, chunk: Chunk) -> bytes | None:
+        """Keep a verified chunk of an update that may be accepted; the update, if all is here.
+
+        Raises Refused: it is none of an update of this task.
+        """
+        whole = Whole(chunk.whole, chunk.size, self._parts.publisher.chunk_size)
+        if chunk.size > self.largest_update or not whole.fits(chunk, number):
+            raise Refused(Reason.SHAPE, "not a chunk of an update of this task")
+        if not machine.is_awaited(self.rounds, plan_id, device):
+            return None
+        return self._parts.store.chunks.add(
+            self.task.name, plan_id, device, whole, number, chunk.data
+        )
 
     @property
     def largest_vector(self) -> int:
         """The most bytes that the vector of an update may have, to the open plan or the next."""
         return max(largest_vector(self.task), largest_vector(self._asked))
+
+    @property
+    def largest_update(self) -> int:
+        """The most bytes that an update may have, likewise."""
+        return self.largest_vector + TESTED_SIZE * len(self.task.spec.labels) + MAX_SMALL
 
     def update(self, device: str, update: Update, message: bytes, update_hash: bytes) -> bool:
         """A verified Update and all its bytes. False: it is not looked at, its device asks again.
@@ -446,7 +474,7 @@ class RoundsRunner:
                 look_again_s,
                 generation=generation,
                 change_size=sizes.change,
-                chunked=sizes.chunked,
+                chunked=sizes.cut(0),
                 paused=self._why_paused,
             )
 

@@ -224,6 +224,12 @@ COSTS: Final[tuple[Cost, ...]] = (
         Whose.AGGREGATOR, "its size before its signature, its place before it is written",
     ),
     Cost(
+        "chunks of an update at the aggregator before the rest of it", Unit.FLASH,
+        ("Chunk.data",),
+        "the bytes of one update, of devices with a place, as long as the round is open",
+        Whose.AGGREGATOR, "its size before its signature, its place before it is written",
+    ),
+    Cost(
         "what an update says of its test", Unit.FLASH, ("Update.tested",),
         "256 classes, 7 bytes each in the message, 12 in the database", Whose.PROTOCOL,
         "when the update is read",
@@ -279,6 +285,7 @@ FREE: Final[Mapping[str, str]] = {
     "Ticket.plan_id": "compared",
     "Ticket.reason": "64 characters, shown",
     "Ticket.epoch": "compared",
+    "Ticket.here": "1,100 bits, looked at",
     "Receipt.epoch": "compared",
     "Update.base_version": "compared",
     "Update.base_hash": "compared",

@@ -302,7 +302,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Some bytes of a message that is larger than the MQTT broker takes; its topic tells which."""
+    """Some bytes of a large Model, Change or Update; its topic tells which and of what."""
 
     whole: bytes  # message hash of the message
     size: int  # its bytes in all
@@ -329,6 +329,7 @@ class Ticket:
     seconds: int
     reason: str
     epoch: int = 0
+    here: bytes = b""  # with go: which chunks of the update are here, bit k % 8 of byte k // 8
 
 
 class Hits(NamedTuple):

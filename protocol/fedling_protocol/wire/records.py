@@ -225,7 +225,17 @@ CHUNK = Record(
 )
 JOIN = Record(Join, {1: PLAN_ID, 2: NONCE, 3: Optional(HASH), 4: Optional(KEY)}, _VERSION)
 TICKET = Record(
-    Ticket, {1: PLAN_ID, 2: NONCE, 3: Word(Answer), 4: U32, 5: REASON, 6: COUNTED}, _VERSION
+    Ticket,
+    {
+        1: PLAN_ID,
+        2: NONCE,
+        3: Word(Answer),
+        4: U32,
+        5: REASON,
+        6: COUNTED,
+        7: Optional(Bytes(1, limit.MAX_HERE), absent=b""),
+    },
+    _VERSION,
 )
 UPDATE = Record(
     Update,

@@ -65,6 +65,8 @@ def check(message: object) -> None:
         case Ticket():
             if (message.answer is Answer.GO) != (message.reason == ""):
                 refuse("a reason with go, or none with wait")
+            if message.here and message.answer is not Answer.GO:
+                refuse("chunks of who is to wait")
         case Update():
             _check_tested(message)
             if not message.vector and message.codec is not Codec.CODED:

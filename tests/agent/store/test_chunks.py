@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from fedling_agent.store.chunks import Chunks, Whole
+from fedling_agent.store.chunks import Chunks
 from fedling_protocol.disk.errors import CannotWrite, Missing
+from fedling_protocol.wire.chunks import Whole
 
 DATA = bytes(range(256)) * 4 + b"rest"
 WHOLE = Whole(hashlib.sha256(DATA).digest(), len(DATA), 300)

@@ -17,6 +17,7 @@ from fedling_protocol.common_settings import (
 from fedling_protocol.disk import ownership
 from fedling_protocol.disk.ownership import Unit
 from fedling_protocol.settings import SettingsError, setting
+from fedling_protocol.wire.limits import MAX_PACKET, MIN_PACKET
 from fedling_protocol.wire.topics import Topics
 
 FILE = "broker.toml"
@@ -89,6 +90,15 @@ class BrokerFile:
         " back to; older models and sums are erased; 0: none is",
         low=0,
         high=1_000_000,
+    )
+    largest_packet: int = setting(
+        131_072,
+        help="models and updates that would make a larger MQTT packet go in chunks, in packets of"
+        " this size, and after a cut those that are missing are sent; so large a packet the MQTT"
+        " broker must take",
+        unit="bytes",
+        low=MIN_PACKET,
+        high=MAX_PACKET,
     )
     authority: Path | None = setting(
         None,

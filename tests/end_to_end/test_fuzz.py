@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from fedling_protocol.wire import counted
+from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Verdict
 from fedling_protocol.wire.refused import Reason
 from tests.support.fuzz.agent import AgentFuzzer
@@ -42,6 +44,7 @@ def check_agent(count: int, seed: int) -> None:
     refusals = {f"refused: {reason}" for reason in set(Reason) - OF_ENROLMENT - {Reason.PLAN_KIND}}
     phases = {"Idle", "Joining", "Waiting", "Ready", "Training", "Paused", "Sending"}
     endings = {f"over: {verdict}" for verdict in (*Verdict, None) if verdict != "duplicate"}
+    endings |= {counted.received(Kind.CHUNK)}
     wanted = refusals | phases | endings | {f"declined: {Reason.PLAN_KIND}", "declined plans"}
     assert missing(fuzzer, wanted) == set()
 
@@ -51,7 +54,7 @@ def check_aggregator(count: int, seed: int) -> None:
     refusals = {f"refused: {reason}" for reason in set(Reason) - OF_DEVICES - OF_ENROLMENT}
     reasons = ("conflict", "unknown plan", "no ticket", "base", "weight", "shape", "tested")
     receipts = {"accepted: ", "duplicate: ", "late: ", *(f"refused: {r}" for r in reasons)}
-    said = {"models", "model", "plan", "certificate"}
+    said = {"models", "model", "chunk", "plan", "certificate", "accepted, of chunks"}
     assert missing(fuzzer, refusals | receipts | said) == set()
 
 

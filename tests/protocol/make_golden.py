@@ -161,6 +161,7 @@ def plans() -> dict[str, Json]:
         "conditions": {"mains": False, "battery": 40, "temperature": -5},
         "rate": 0, "codec": "raw int16", "cohort": None, "model_size": 321, "spread_s": None,
         "epoch": 0, "generation": 0, "kind": "train", "target": None, "change_size": None,
+        "chunked": None,
     }  # fmt: skip
     coded: Value = {**plan, 10: "coded", 17: 16}
     coded_fields = {**fields, "codec": "coded", "target": 16}
@@ -176,7 +177,7 @@ def plans() -> dict[str, Json]:
     rest_fields: Json = {
         "version": 40, "model_hash": BASE.hex(), "spec": SPEC_FIELDS, "model_size": 321,
         "look_again_s": 86_400, "epoch": 0, "generation": 0, "change_size": None,
-        "paused": None,
+        "paused": None, "chunked": None,
     }  # fmt: skip
     model: dict[int, Value] = {0: 1, 1: 40, 2: SPEC, 3: [-5, 0, -7], 4: WEIGHTS}
     model_fields: Json = {
@@ -191,6 +192,12 @@ def plans() -> dict[str, Json]:
     change_fields: Json = {
         "version": 40, "exponents": [-5, 0, -7], "steps": b"steps".hex(), "drawn": True,
     }  # fmt: skip
+    chunk: Value = {0: 1, 1: "chunk", 2: HAVE, 3: 600, 4: b"some of it"}
+    chunk_fields: Json = {"whole": HAVE.hex(), "size": 600, "data": b"some of it".hex()}
+    chunked: Value = {1: 300, 2: HAVE}
+    chunked_fields: Json = {"size": 300, "model": HAVE.hex(), "change": None}
+    both: Value = {1: 256, 2: HAVE, 3: BASE}
+    both_fields: Json = {"size": 256, "model": HAVE.hex(), "change": BASE.hex()}
     life: dict[int, Value] = {15: 1_790_000_000, 16: 3}
     life_fields: Json = {"epoch": 1_790_000_000, "generation": 3}
     tasks: Value = {0: 1, 1: 9, 2: [{1: "fan", 2: 0}, {1: "watch", 2: 3}], 3: 1_790_000_000}
@@ -224,17 +231,29 @@ def plans() -> dict[str, Json]:
         "rest-change": message(
             ONLINE_KEY, topic, {**rest, 18: 78}, {**rest_fields, "change_size": 78}
         ),
+        "chunk": message(ONLINE_KEY, "watch/chunk/model/40/1", chunk, chunk_fields),
+        "plan-chunked": message(
+            ONLINE_KEY, topic, {**plan, 20: chunked}, {**fields, "chunked": chunked_fields}
+        ),
+        "rest-chunked": message(
+            ONLINE_KEY,
+            topic,
+            {**rest, 18: 300, 20: both},
+            {**rest_fields, "change_size": 300, "chunked": both_fields},
+        ),
         "model-drawn": message(ONLINE_KEY, "watch/model/40", drawn, drawn_fields),
     }
 
 
 def answers() -> dict[str, Json]:
-    def ticket(answer: str, seconds: int, reason: str, epoch: int = 0) -> Json:
+    def ticket(answer: str, seconds: int, reason: str, epoch: int = 0, here: bytes = b"") -> Json:
         payload: dict[int, Value] = {0: 1, 1: PLAN_ID, 2: NONCE, 3: answer, 4: seconds, 5: reason}
         payload |= {6: epoch} if epoch else {}
+        payload |= {7: here} if here else {}
         fields: Json = {
             "plan_id": PLAN_ID.hex(), "nonce": NONCE.hex(), "answer": answer,
             "seconds": seconds, "reason": reason, "epoch": epoch,
+            "here": here.hex(),
         }  # fmt: skip
         return message(ONLINE_KEY, f"watch/ticket/{DEVICE}", payload, fields)
 
@@ -253,6 +272,7 @@ def answers() -> dict[str, Json]:
     return {
         "ticket-go": ticket("go", 86_400, ""),
         "ticket-wait": ticket("wait", 60, "not enrolled"),
+        "ticket-here": ticket("go", 60, "", 1, bytes([5, 255, 1])),
         "receipt": receipt(HAVE, "accepted", "", None),
         "receipt-late": receipt(None, "late", "", None),
         "receipt-duplicate": receipt(HAVE, "duplicate", "", "accepted"),
@@ -279,6 +299,8 @@ def from_device() -> dict[str, Json]:
         "plan_id": PLAN_ID.hex(), "base_version": 40, "base_hash": BASE.hex(), "weight": 333,
         "codec": "raw int16", "vector": DELTA.hex(), "saturated": 4, "chunks": 1, "tested": None,
     }  # fmt: skip
+    chunk: Value = {0: 1, 1: "chunk", 2: HAVE, 3: 900, 4: b"some of it"}
+    chunk_fields: Json = {"whole": HAVE.hex(), "size": 900, "data": b"some of it".hex()}
     tests: list[list[int]] = [[0, 0], [4096, 4095]]
     tested: Value = {**update, 9: [[*one] for one in tests]}
     tested_fields = {**update_fields, "tested": tests}
@@ -297,6 +319,9 @@ def from_device() -> dict[str, Json]:
         "join-uncertified": join(None, DEVICE_KEY.public),
         "update": message(
             DEVICE_KEY, f"watch/up/{DEVICE}/{PLAN_ID.hex()}/0", update, update_fields
+        ),
+        "update-chunk": message(
+            DEVICE_KEY, f"watch/up/{DEVICE}/{PLAN_ID.hex()}/17", chunk, chunk_fields
         ),
         "update-coded": message(
             DEVICE_KEY, f"watch/up/{DEVICE}/{PLAN_ID.hex()}/0", coded, coded_fields

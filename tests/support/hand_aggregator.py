@@ -105,6 +105,7 @@ class HandAggregator:
         *,
         keep_updates: KeepUpdates = KeepUpdates.FOLD,
         keep_rounds: int = 100,
+        largest_packet: int = 131_072,
     ) -> None:
         self.directory = directory
         self.starts = 0
@@ -119,6 +120,7 @@ class HandAggregator:
             mqtt=MqttSettings(host="localhost"),
             keep_updates=keep_updates,
             keep_rounds=keep_rounds,
+            largest_packet=largest_packet,
         )
         self.config = Config(file, directory / "broker.toml")
         self.statuses: list[str] = []
@@ -169,9 +171,12 @@ class HandAggregator:
         normalise: str = "device",
         holdout: float = 0.0,
         target: int | None = None,
+        layers: str = "[5, 2]",
+        more: str = "",
     ) -> None:
         """As the verb does: in a process of its own. All begin with the same model."""
         text = task_text(name, rounds=rounds, goal=goal, clip=clip, normalise=normalise)
+        text = text.replace("layers = [5, 2]", f"layers = {layers}") + more
         if holdout:
             text = text.replace("[training]", f"[training]\nholdout = {holdout}")
         if target is not None:

@@ -29,6 +29,7 @@ def topics(of: Topics, kind: Kind, task: str, device: str) -> Iterator[str]:
         "{version}": (1, 2),
         "{plan_id}": (b"p" * 16, b"q" * 16),
         "{chunk}": (0, 0),
+        "{whole}": ("model", "change"),
     }
     words = [word for word in kind.topic.split("/") if word in values]
     for which in (0, 1):

@@ -1,7 +1,7 @@
 """The agent's real service on ports that a test holds: nothing happens unless the test says so."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,6 +25,7 @@ from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import (
     Answer,
     Certificate,
+    Chunked,
     Join,
     Message,
     Model,
@@ -212,10 +213,13 @@ class HandService:
         model: Model | None = None,
         kind: PlanKind = PlanKind.TRAIN,
         training: Training = TRAINING,
+        chunked: Chunked | None = None,
     ) -> Plan:
         """A plan, and its base model to who asks for it."""
         model = model or make_model()
         plan = make_plan(model, number, training, kind)
+        if chunked is not None:  # the model is none of what is cut
+            plan = replace(plan, chunked=chunked, model_size=min(plan.model_size, chunked.size))
         self.hear(TOPICS.of(Kind.PLAN, "watch", plan.kind), plan)
         topic = TOPICS.of(Kind.MODEL, "watch", model.version)
         if topic in self.link.subscribed:

@@ -71,12 +71,14 @@ class Device:
         self.now = time
         return self.give(Tick())
 
-    def answer(self, answer: Answer, seconds: int, reason: str = "") -> list[Action]:
+    def answer(
+        self, answer: Answer, seconds: int, reason: str = "", here: bytes = b""
+    ) -> list[Action]:
         """A ticket for the join that was sent last."""
         assert isinstance(self.state.phase, Joining)
         joining = self.state.phase
         return self.give(
-            TicketSeen(Ticket(joining.plan_id, joining.nonce, answer, seconds, reason)),
+            TicketSeen(Ticket(joining.plan_id, joining.nonce, answer, seconds, reason, here=here)),
         )
 
     def receipt(self, verdict: Verdict = Verdict.ACCEPTED) -> list[Action]:

@@ -10,8 +10,8 @@ from fedling_protocol.net import probe as probing
 from fedling_protocol.net import tls_ending
 from fedling_protocol.net.probe import OWN, Missed, Probe
 from fedling_protocol.wire.kinds import Kind
-from fedling_protocol.wire.limits import MAX_PLAN, MAX_SMALL
-from fedling_protocol.wire.messages import Plan, Rest, TaskSpec
+from fedling_protocol.wire.limits import CHUNK_ROOM, MAX_PLAN, MAX_SMALL
+from fedling_protocol.wire.messages import Plan, Rest
 from fedling_protocol.wire.names import AGGREGATOR
 from fedling_protocol.wire.refused import Refused
 from fedling_protocol.wire.topics import Topics
@@ -91,13 +91,12 @@ class _Check:
     def _large(self, topic: str) -> list[str]:
         """A model or an update of the largest task, or a plan as large as one may be."""
         try:
-            specs = self._specs()
+            sizes = self._sizes()
         except Refused as refused:
             return [
                 f"the aggregator's certificate is not what root_key of agent.toml signs: {refused};"
                 f" root_key or fleet ({self._config.fleet}) in agent.toml is another fleet's"
             ]
-        sizes = [weights_size(spec.layers) + MAX_SMALL for spec in specs]
         most = max(sizes, default=MAX_PLAN)
         why = self._probe.carries(topic, most)
         return [probing.too_large(size(most), why)] if why else []
@@ -124,8 +123,9 @@ class _Check:
                 found[topic] = payload
         return found
 
-    def _specs(self) -> list[TaskSpec]:
-        """The tasks whose plans are signed by this fleet's aggregator. Raises Refused."""
+    def _sizes(self) -> list[int]:
+        """Bytes of the largest message of each task, as plans that are signed by this fleet's
+        aggregator tell. Raises Refused."""
         trust = Trust(self._topics, self._config.root_public)
         if not self._certificate:
             return []
@@ -136,5 +136,7 @@ class _Check:
         for topic, payload in self._plans.items():
             message = trust.open(topic, payload).message
             if isinstance(message, Plan | Rest):
-                found.append(message.spec)
+                size = weights_size(message.spec.layers) + MAX_SMALL
+                cut = message.chunked
+                found.append(size if cut is None else min(size, cut.size + CHUNK_ROOM // 2))
         return found

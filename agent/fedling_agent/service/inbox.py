@@ -18,6 +18,7 @@ from fedling_protocol.wire.trust import Received, Trust
 log = logging.getLogger(__name__)
 
 NOT_THE_ROOTS = (Reason.UNKNOWN_KEY, Reason.ROLE, Reason.SIGNATURE)
+ASKED = (Kind.MODEL, Kind.CHANGE, Kind.CHUNK)  # nothing of it comes unasked
 MINE = (Kind.TICKET, Kind.RECEIPT, Kind.ENROLLED)  # the MQTT broker may send another device's
 
 
@@ -32,12 +33,12 @@ class Inbox:
         device: str,
         vouched: Vouched,
         books: Books,
-        asked: Callable[[str], int] = lambda _task: 0,
+        asked: Callable[[Address], int] = lambda _address: 0,
         now_s: Callable[[], int] = lambda: 0,
     ) -> None:
         """root: the public key that this device is configured with. vouched: what was kept of keys.
 
-        asked: bytes of the model of a task that is on its way here
+        asked: bytes of a model, change or chunk at an address, if one is on its way here
         now_s: Unix time, as far as it is known; 0: it is not
         """
         self.refusals = Refusals(clock, books.count)
@@ -70,9 +71,9 @@ class Inbox:
         """What is not for us, or nobody asked for, is not hashed to find out who sent it."""
         if address.kind.from_device:
             return MAX_SMALL
-        if address.kind not in (Kind.MODEL, Kind.CHANGE):
+        if address.kind not in ASKED:
             return address.kind.largest
-        return min(address.kind.largest, max(MAX_SMALL, self._asked(address.task or "")))
+        return min(address.kind.largest, max(MAX_SMALL, self._asked(address)))
 
     def _open(self, topic: str, payload: bytes) -> Received:
         of_aggregator = topic == self._aggregators

@@ -1,6 +1,6 @@
 """Everything that leaves this device passes here: it is sealed, written down, published."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from fedling_agent.service.books import Books
@@ -13,8 +13,9 @@ from fedling_protocol.net.ports import Done, Link, Will
 from fedling_protocol.runtime.loop import Clock
 from fedling_protocol.runtime.worker import Failed
 from fedling_protocol.wire import envelope
+from fedling_protocol.wire.chunks import Whole, has
 from fedling_protocol.wire.kinds import Kind
-from fedling_protocol.wire.messages import Enrol, Join, State, StateCode
+from fedling_protocol.wire.messages import Chunk, Enrol, Join, State, StateCode
 from fedling_protocol.wire.topics import Topics
 
 LAST_WORD_S = 3.0
@@ -88,6 +89,54 @@ class Outbox:
         read = self._spool.envelope
         self._send(letter, lambda: read(entry), handed, acknowledged=acknowledged, failed=damaged)
 
+    def update_chunks(
+        self,
+        entry: SpoolEntry,
+        each: int,
+        here: bytes,
+        meaning: str,
+        handed: Done,
+        acknowledged: Done,
+        damaged: Failed,
+    ) -> None:
+        """Send a spooled envelope in chunks of so many bytes, as update().
+
+        here: those that are not sent, since the aggregator has them; if it has all, the last is
+        """
+        if not self._link.connected:
+            handed()
+            return
+        whole = Whole(entry.update_hash, entry.size, each)
+        numbers = [n for n in range(whole.count) if not has(here, n)] or [whole.count - 1]
+        waiting = set(numbers)  # for their PUBACK
+
+        def record() -> list[tuple[_Letter, bytes]]:
+            data = self._spool.envelope(entry)
+            made = [self._chunk(entry, whole, number, data, meaning) for number in numbers]
+            self._ledger.record_sent(*(self._sent(letter) for letter, _ in made))
+            return made
+
+        def passed(number: int) -> None:
+            waiting.discard(number)
+            if not waiting:
+                acknowledged()
+
+        def publish(made: list[tuple[_Letter, bytes]]) -> None:
+            for number, (letter, data) in zip(numbers, made, strict=True):
+                self._hand(letter, data, partial(passed, number))
+            handed()
+
+        self._writer.do(record, publish, damaged)
+
+    def _chunk(
+        self, entry: SpoolEntry, whole: Whole, number: int, data: bytes, meaning: str
+    ) -> tuple[_Letter, bytes]:
+        device, plan_id = self._identity.device, entry.plan_id
+        topic = self._topics.of(Kind.UPDATE, entry.task, device, plan_id, number)
+        packet = self._seal(topic, whole.chunk(data, number))
+        said = f"{meaning}, chunk {number + 1} of {whole.count}"
+        return _Letter(Kind.UPDATE, topic, len(packet), plan_id, said), packet
+
     def enrol(self, ask: Enrol, meaning: str) -> None:
         """Ask for certificates."""
         topic = self._topics.of(Kind.ENROL, self._identity.device)
@@ -137,7 +186,7 @@ class Outbox:
         sent = self._sent(letter)
         self._writer.do(lambda: self._ledger.record_sent(sent), then, failed)
 
-    def _seal(self, topic: str, message: Join | State | Enrol) -> bytes:
+    def _seal(self, topic: str, message: Join | State | Enrol | Chunk) -> bytes:
         return envelope.seal(message, self._topics.bound(topic), self._identity.key)
 
     def _send(
@@ -160,13 +209,17 @@ class Outbox:
             return data
 
         def publish(data: bytes) -> None:
-            retain = letter.kind.retained
-            cut = self._count_cut if letter.kind is Kind.UPDATE else None
-            if self._link.publish(letter.topic, data, retain=retain, done=acknowledged, cut=cut):
-                self._books.on_sent(letter.kind, letter.plan_id, letter.topic, letter.size)
+            self._hand(letter, data, acknowledged)
             handed()
 
         self._writer.do(record, publish, failed)
+
+    def _hand(self, letter: _Letter, data: bytes, acknowledged: Done | None) -> None:
+        """Hand a message that is in the log to the link."""
+        retain = letter.kind.retained
+        cut = self._count_cut if letter.kind is Kind.UPDATE else None
+        if self._link.publish(letter.topic, data, retain=retain, done=acknowledged, cut=cut):
+            self._books.on_sent(letter.kind, letter.plan_id, letter.topic, letter.size)
 
     def _sent(self, letter: _Letter) -> Sent:
         now_ms = int(self._clock.wall() * 1000)
@@ -200,7 +253,20 @@ class Outbox:
         """Ask for how a model follows from the version before, as subscribe_model()."""
         self._link.subscribe([self._topics.of(Kind.CHANGE, task, version)])
 
+    def subscribe_chunks(self, task: str, whole: Kind, version: int, chunks: Iterable[int]) -> None:
+        """Ask for chunks of a model or change, as subscribe_model()."""
+        self._link.subscribe(self._chunks(task, whole, version, chunks))
+
     def unsubscribe_model(self, task: str, version: int) -> None:
         """Ask for no further message of it; one that is on its way still comes."""
         kinds = (Kind.MODEL, Kind.CHANGE)
         self._link.unsubscribe([self._topics.of(kind, task, version) for kind in kinds])
+
+    def unsubscribe_chunks(
+        self, task: str, whole: Kind, version: int, chunks: Iterable[int]
+    ) -> None:
+        """Ask for these chunks no longer, as unsubscribe_model()."""
+        self._link.unsubscribe(self._chunks(task, whole, version, chunks))
+
+    def _chunks(self, task: str, whole: Kind, version: int, chunks: Iterable[int]) -> list[str]:
+        return [self._topics.of(Kind.CHUNK, task, whole.word, version, n) for n in chunks]

@@ -37,6 +37,7 @@ class Parts:
     floor: Floor
     freezer: Freezer
     maker: Maker | None  # of personal models; None: the owner wants none
+    take_whole: Callable[[str, bytes], bool]  # as if it had come on a topic; False: it was refused
     topics: Topics
     identity: Identity
     slot: Slot

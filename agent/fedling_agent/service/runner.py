@@ -19,11 +19,14 @@ from fedling_agent.service.report import named
 from fedling_agent.session import events as ev
 from fedling_agent.session import machine, state
 from fedling_agent.session.state import Session, Spooled
+from fedling_agent.store.spool import SpoolEntry
 from fedling_protocol.disk.errors import Missing
 from fedling_protocol.runtime.conductor import Conductor
 from fedling_protocol.runtime.loop import Timer
+from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import (
     Change,
+    Chunk,
     Conditions,
     Hits,
     Join,
@@ -32,6 +35,7 @@ from fedling_protocol.wire.messages import (
     Rest,
     Verdict,
 )
+from fedling_protocol.wire.topics import Address
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +71,7 @@ class SessionRunner:
         self.training = LocalTraining(
             task, parts, self._gate, self.give, self._take_in, self._failed
         )
-        self._fetching = Fetching(task, parts, self._on_model, self._failed)
+        self._fetching = Fetching(task, parts, self._on_chunk, self._on_model, self._failed)
         self.personal = Personalising(task, parts, self._gate, lambda: self.plan, self._failed)
         self._examples = Examples(
             parts.clock, store.recordings, parts.floor, self.look, self._failed
@@ -128,8 +132,9 @@ class SessionRunner:
     def see(self, message: Plan | Rest) -> None:
         """Take in what is retained of this task's plans."""
         known = None if self.plan is None else self.plan.plan_id
-        if isinstance(message, Plan) and message.plan_id != known:
+        if isinstance(message, Plan):
             self.plan = message
+        if isinstance(message, Plan) and message.plan_id != known:
             self._count()
         self._fetching.see(message)
         self.give(message)
@@ -141,6 +146,20 @@ class SessionRunner:
             return False
         return self._fetching.take(model, fetch)
 
+    def chunk(self, chunk: Chunk, address: Address) -> bool:
+        """Take in a verified chunk. False: not one that was asked for."""
+        fetch = self.session.fetch
+        if fetch is None or fetch.due_ms is None:
+            return False
+        return self._fetching.chunk(chunk, address)
+
+    def asked(self, kind: Kind) -> int:
+        """Tell how large a message of a model that was asked for is at most; 0: none was."""
+        fetch = self.session.fetch
+        if fetch is None or fetch.due_ms is None:
+            return 0
+        return self._fetching.largest_chunk if kind is Kind.CHUNK else fetch.size
+
     def examples_changed(self, changes: Changes) -> None:
         """Something was ingested, relabelled or evicted."""
         self._examples.changed(changes)
@@ -149,17 +168,18 @@ class SessionRunner:
     def leave(self) -> None:
         """The task was removed: its training ends, and nothing more of it is fetched."""
         begun, fetch = self.session.begun, self.session.fetch
+        if fetch is not None:
+            self._fetching.cancel(fetch.version)
         self.close()
         if begun is not None:
             self._parts.slot.cancel(begun.plan_id)
         self.personal.leave()
-        if fetch is not None:
-            self._parts.outbox.unsubscribe_model(self.task, fetch.version)
 
     def close(self) -> None:
         """No timer and no action any more. What is on disk stays."""
         self._conductor.close()
         self._waiting.clear()
+        self._fetching.close()
         self.training.close()
         self.personal.close()
         self._examples.close()
@@ -189,6 +209,9 @@ class SessionRunner:
     def _on_model(self, version: int, model_hash: bytes) -> None:
         self.personal.model_came()
         self.give(ev.ModelStored(version, model_hash))
+
+    def _on_chunk(self, version: int) -> None:
+        self.give(ev.ModelComing(version))
 
     def _failed(self, error: Exception) -> None:
         self._parts.failed(self.task, error)
@@ -262,7 +285,7 @@ class SessionRunner:
         self._fetching.begin(action)
 
     def _cancel_fetch(self, action: ev.CancelFetch) -> None:
-        self._parts.outbox.unsubscribe_model(self.task, action.version)
+        self._fetching.cancel(action.version)
         if self._parts.link.receiving:
             self._parts.link.reconnect("a model is not wanted any more")
 
@@ -285,13 +308,22 @@ class SessionRunner:
             release()
             self.give(ev.UpdateLost(action.plan_id, action.update_hash))
 
-        self._parts.outbox.update(
+        outbox, each = self._parts.outbox, self._chunk_size(entry)
+        in_chunks = partial(outbox.update_chunks, each=each or 0, here=action.here)
+        send = outbox.update if each is None else in_chunks
+        send(
             entry,
-            f"the update of {self._round(action.plan_id)}{_of_test(entry.hits)}",
-            release,
-            lambda: self.give(ev.UpdateSent(action.plan_id)),
-            damaged,
+            meaning=f"the update of {self._round(action.plan_id)}{_of_test(entry.hits)}",
+            handed=release,
+            acknowledged=lambda: self.give(ev.UpdateSent(action.plan_id)),
+            damaged=damaged,
         )
+
+    def _chunk_size(self, entry: SpoolEntry) -> int | None:
+        """How many bytes of an update its chunks have, as its plan says; None: it goes as one."""
+        plan = self._known(entry.plan_id)
+        cut = None if plan is None else plan.chunked
+        return None if cut is None or entry.size <= cut.size else cut.size
 
     def _cancel_update(self, _action: ev.CancelUpdate) -> None:
         if self._parts.link.sending:
@@ -330,11 +362,16 @@ class SessionRunner:
 
     def _round(self, plan_id: bytes) -> str:
         """Name a round for people; it is known as long as its plan is."""
-        known = [p for p in (self.session.begun, self.plan) if p and p.plan_id == plan_id]
-        if not known:
-            record = self._parts.store.plans.find(plan_id)
-            known = [] if record is None else [record.plan]
-        return f"{named(known[0]) if known else 'a round'} of {self.task}"
+        known = self._known(plan_id)
+        return f"{named(known) if known else 'a round'} of {self.task}"
+
+    def _known(self, plan_id: bytes) -> Plan | None:
+        """A plan, as it was heard last."""
+        for plan in (self.plan, self.session.begun):
+            if plan is not None and plan.plan_id == plan_id:
+                return plan
+        record = self._parts.store.plans.find(plan_id)
+        return None if record is None else record.plan
 
 
 def _of_test(hits: Hits | None) -> str:

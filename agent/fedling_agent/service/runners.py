@@ -12,8 +12,9 @@ from fedling_protocol.disk.errors import BadDatabase
 from fedling_protocol.runtime.halts import Halts
 from fedling_protocol.runtime.loop import Timer
 from fedling_protocol.runtime.throttle import Throttle
-from fedling_protocol.wire.messages import Change, Model, Plan, Rest, TaskSpec
+from fedling_protocol.wire.messages import Change, Chunk, Model, Plan, Rest, TaskSpec
 from fedling_protocol.wire.refused import Reason, Refused
+from fedling_protocol.wire.topics import Address
 
 MOST_TASKS = 16
 MOST_CHANGES, CHANGE_S = 200, 30.0  # plans and rests of a task at once; then one in so long
@@ -115,6 +116,11 @@ class Runners:
             return False
         self.version = max(self.version, version)
         return True
+
+    def chunk(self, task: str, chunk: Chunk, address: Address) -> bool:
+        """Take in a verified chunk of a model or change. False: not one that was asked for."""
+        runner = self.find(task)
+        return self._closed or (runner is not None and runner.chunk(chunk, address))
 
     def give(self, task: str, event: ev.Event) -> None:
         """Tell the runner of a task, if there is one."""

@@ -54,6 +54,7 @@ from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import (
     Certificate,
     Change,
+    Chunk,
     Enrolled,
     Model,
     OfEpoch,
@@ -67,6 +68,7 @@ from fedling_protocol.wire.messages import (
     Ticket,
 )
 from fedling_protocol.wire.refused import Reason, Refused
+from fedling_protocol.wire.topics import Address
 from fedling_protocol.wire.trust import Received
 
 log = logging.getLogger(__name__)
@@ -181,6 +183,7 @@ class Service:
                 device=self.identity.device,
             ),
             maker=self._make_maker(),
+            take_whole=self._take_whole,
             topics=config.topics,
             identity=self.identity,
             slot=self.slot,
@@ -392,11 +395,19 @@ class Service:
         except Exception as error:  # noqa: BLE001 (the boundary of a message)
             self.inbox.refusals.fault(topic, error)
 
-    def _asked(self, task: str) -> int:
-        """Tell how large the model is that was asked for, as a plan or rest has told."""
-        runner = self.runners.find(task)
-        fetch = None if runner is None else runner.session.fetch
-        return 0 if fetch is None or fetch.due_ms is None else fetch.size
+    def _asked(self, address: Address) -> int:
+        """Tell how large a message there is that was asked for, as a plan or rest has told."""
+        runner = self.runners.find(address.task or "")
+        return 0 if runner is None else runner.asked(address.kind)
+
+    def _take_whole(self, topic: str, data: bytes) -> bool:
+        """Take in a message that came in chunks. False: it was refused, and counted."""
+        try:
+            self._take(self.inbox.open(topic, data, emptied=False), data)
+        except Refused as refused:
+            self.inbox.refusals.add(topic, refused)
+            return False
+        return True
 
     # --- messages --------------------------------------------------------------------------------
 
@@ -410,7 +421,7 @@ class Service:
             return None
         if isinstance(message, Plan | Ticket | Receipt):
             return message.plan_id if runner.knows(message.plan_id) else None
-        if not isinstance(message, Model | Change):
+        if not isinstance(message, Model | Change | Chunk):
             return None
         plan = runner.session.begun or runner.session.offer
         return None if plan is None else plan.plan_id
@@ -436,6 +447,9 @@ class Service:
             case Model() | Change():
                 if not self.runners.model(task, message, received.address.version or 0):
                     raise Refused(Reason.SHAPE, "not the model that was asked for")
+            case Chunk():
+                if not self.runners.chunk(task, message, received.address):
+                    raise Refused(Reason.SHAPE, "not a chunk that was asked for")
             case Ticket():
                 self.membership.ticket(message)
                 self.runners.give(task, ev.TicketSeen(message))

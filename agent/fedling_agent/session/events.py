@@ -94,6 +94,13 @@ class ModelStored:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelComing:
+    """A chunk of the model asked for by FetchModel, or of its change, is verified and on disk."""
+
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
 class UpdateSpooled:
     """The training asked for by StartTraining is finished.
 
@@ -152,6 +159,7 @@ Event = (
     | TicketSeen
     | ReceiptSeen
     | Enrolled
+    | ModelComing
     | ModelStored
     | UpdateSpooled
     | TrainingFailed
@@ -180,7 +188,8 @@ class AskPlan:
 
 @dataclass(frozen=True, slots=True)
 class FetchModel:
-    """Get this model: if it is on disk, ModelStored follows; else subscribe to model/<version>.
+    """Get this model: if it is on disk, ModelStored follows; else subscribe to model/<version>,
+    or to those chunks of it that are not on disk.
 
     A model with another hash is refused and counted; the subscription stays.
     """
@@ -220,10 +229,12 @@ class PauseTraining:
 
 @dataclass(frozen=True, slots=True)
 class SendUpdate:
-    """Publish the spooled envelope, byte for byte. UpdateSent follows at its PUBACK."""
+    """Publish the spooled envelope, byte for byte, as one message or as those of its chunks that
+    the aggregator has not; if it has all, the last one. UpdateSent follows at the last PUBACK."""
 
     plan_id: bytes
     update_hash: bytes
+    here: bytes = b""  # the chunks that the aggregator has, as Ticket says it
 
 
 @dataclass(frozen=True, slots=True)

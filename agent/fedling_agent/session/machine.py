@@ -19,6 +19,7 @@ from fedling_agent.session.events import (
     Erase,
     Event,
     FetchModel,
+    ModelComing,
     ModelStored,
     PauseTraining,
     PlanOver,
@@ -51,6 +52,7 @@ from fedling_agent.session.state import (
     Training,
     Waiting,
 )
+from fedling_protocol.wire.chunks import count
 from fedling_protocol.wire.messages import Answer, Plan, Rest, Ticket, Verdict, WaitReason
 
 LEAST_LOOK_MS = 60_000  # between two asks for plans, whatever a rest says: each may bring them all
@@ -175,7 +177,7 @@ def on_ticket(s: Session, event: TicketSeen, now: int, do: list[Action]) -> Sess
     if now >= ticket_ms:
         return s  # the answer took longer than the ticket lasts; the join's own back-off follows
     s = s._replace(phase=Ready(), ticket_ms=ticket_ms, tries=0)
-    return s if asked.have is None else send_again(s, asked.plan_id, asked.have, now, do)
+    return s if asked.have is None else send_again(s, asked, asked.have, ticket.here, now, do)
 
 
 def told_to_wait(s: Session, asked: Joining, ticket: Ticket, now: int) -> Session:
@@ -234,28 +236,46 @@ def want_model(s: Session, named: Plan | Rest, held: bool, do: list[Action]) -> 
     return s if fetch is s.fetch else s._replace(fetch=fetch)
 
 
+def on_model_coming(s: Session, event: ModelComing, now: int, do: list[Action]) -> Session:
+    """There are so many chunks, and each comes once: as long as they come the fetch goes on."""
+    fetch = s.fetch
+    if fetch is None or fetch.due_ms is None or fetch.version != event.version:
+        return s
+    return s._replace(fetch=replace(fetch, due_ms=now + s.timing.transfer_ms))
+
+
 def on_model_stored(s: Session, event: ModelStored, now: int, do: list[Action]) -> Session:
     if s.fetch and (s.fetch.version, s.fetch.model_hash) == (event.version, event.model_hash):
         return s._replace(fetch=None)
     return s
 
 
-def send_again(s: Session, plan_id: bytes, have: bytes, now: int, do: list[Action]) -> Session:
-    """Send a spooled update, unless it was sent not long ago: then hold it."""
+def send_again(
+    s: Session, asked: Joining, have: bytes, here: bytes, now: int, do: list[Action]
+) -> Session:
+    """Send a spooled update, unless it was sent not long ago and nothing came of it: then hold it.
+
+    here: the chunks of it that have come through; there are so many, and each comes once
+    """
     if not s.send:
         return s._replace(phase=Idle())
-    if s.sent and s.sent.update_hash == have and now < s.sent.again_ms:
-        return s._replace(phase=Held(plan_id, s.sent.again_ms))
-    return send(s, plan_id, have, now, do)
+    sent = s.sent
+    if sent and sent.update_hash == have and count(here) > count(sent.here):
+        s = s._replace(sent=None)
+    elif sent and sent.update_hash == have and now < sent.again_ms:
+        return s._replace(phase=Held(asked.plan_id, sent.again_ms))
+    return send(s, asked.plan_id, have, now, do, here)
 
 
-def send(s: Session, plan_id: bytes, have: bytes, now: int, do: list[Action]) -> Session:
+def send(
+    s: Session, plan_id: bytes, have: bytes, now: int, do: list[Action], here: bytes = b""
+) -> Session:
     """Publish an update; each time that it has no answer it waits longer for the next."""
-    do.append(SendUpdate(plan_id, have))
+    do.append(SendUpdate(plan_id, have, here))
     times = s.sent.times + 1 if s.sent and s.sent.update_hash == have else 1
     wait, dice = (0, s.dice) if times == 1 else growing(s, times)
     phase = Sending(plan_id, False, now + s.timing.transfer_ms)
-    return s._replace(dice=dice, phase=phase, sent=Sent(have, times, now + wait))
+    return s._replace(dice=dice, phase=phase, sent=Sent(have, times, now + wait, here))
 
 
 def uncounted(s: Session, now: int) -> Session:
@@ -449,6 +469,7 @@ ON: dict[type[Event], Handler] = {
     RestSeen: on_rest,
     TicketSeen: on_ticket,
     ReceiptSeen: on_receipt,
+    ModelComing: on_model_coming,
     ModelStored: on_model_stored,
     UpdateSent: on_update_sent,
     UpdateSpooled: on_update_spooled,

@@ -59,7 +59,8 @@ class Sent:
 
     update_hash: bytes
     times: int
-    again_ms: int  # it is not sent again before then, whatever a ticket says
+    again_ms: int  # it is not sent again before then, unless more of it has come through
+    here: bytes = b""  # the chunks that the aggregator had then, as Ticket says it
 
 
 # --- phases ----------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ JOB = "job"  # makes a folder a job: training/job.py
 
 class Files:
     """Folders: models/ weights, frozen/ training sets, spool/ updates, by hash; jobs/ by plan;
-    personal/ what personal.py keeps."""
+    personal/ what personal.py keeps; chunks/ what chunks.py keeps."""
 
     def __init__(self, directory: Path, database: Database) -> None:
         self._database = database
@@ -25,11 +25,18 @@ class Files:
         self.jobs = directory / "jobs"
         self.spool = directory / "spool"
         self.personal = directory / "personal"
+        self.chunks = directory / "chunks"
+
+    @property
+    def _folders(self) -> tuple[Path, ...]:
+        return (
+            self.models, self.frozen, self.jobs, self.spool, self.personal, self.chunks,
+        )  # fmt: skip
 
     def make(self) -> None:
         """Make the folders; at the start of the one process that writes."""
         with writing("the folders of the store"):
-            for folder in (self.models, self.frozen, self.jobs, self.spool, self.personal):
+            for folder in self._folders:
                 durable.make_folder(folder)
                 durable.remove_leftovers(folder)
             durable.sync_directory(self.models.parent)

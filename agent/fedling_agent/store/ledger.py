@@ -39,14 +39,15 @@ class Ledger:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def record_sent(self, sent: Sent) -> None:
-        """Log a message, durably, before it is handed to the socket; the last 10,000 are kept."""
+    def record_sent(self, *messages: Sent) -> None:
+        """Log messages, durably, before the first is handed to the socket; keep the last 10,000."""
         with self._database.transaction("the log of what was sent") as connection:
-            inserted = connection.execute(
-                "INSERT INTO sent (time_ms, kind, topic, size, plan_id, meaning) "
-                "VALUES (?, ?, ?, ?, ?, ?)",
-                (sent.time_ms, sent.kind, sent.topic, sent.size, sent.plan_id, sent.meaning),
-            )
+            for sent in messages:
+                inserted = connection.execute(
+                    "INSERT INTO sent (time_ms, kind, topic, size, plan_id, meaning) "
+                    "VALUES (?, ?, ?, ?, ?, ?)",
+                    (sent.time_ms, sent.kind, sent.topic, sent.size, sent.plan_id, sent.meaning),
+                )
             oldest = int(inserted.lastrowid or 0) - KEPT_SENT
             if oldest > 0:
                 connection.execute("DELETE FROM sent WHERE number <= ?", (oldest,))

@@ -6,6 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 from fedling_agent.store import aside
+from fedling_agent.store.chunks import Chunks
 from fedling_agent.store.database import open_database
 from fedling_agent.store.files import Files
 from fedling_agent.store.ledger import Ledger
@@ -44,6 +45,7 @@ class Store:
         self.files = Files(directory, self.database)
         self.recordings = Recordings(self.database, bounds or Bounds())
         self.models = Models(self.database, self.files.models)
+        self.chunks = Chunks(self.files.chunks)
         self.personal = PersonalModels(self.database, self.files.personal)
         self.plans = Plans(self.database)
         self.spool = Spool(self.database, self.files)
@@ -56,6 +58,7 @@ class Store:
             self.files.make()
             self.models.clean()
             self.personal.clean()
+            self.chunks.keep_only(self.tasks())
 
     @classmethod
     def open_or_begin_anew(
@@ -139,6 +142,7 @@ class Store:
         self.files.tidy()
         self.models.clean()
         self.personal.erase(task)
+        self.chunks.forget(task)
 
     def close(self) -> None:
         """Close the connections of all threads. Counters that were not flushed are lost."""

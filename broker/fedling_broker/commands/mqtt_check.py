@@ -14,7 +14,7 @@ from fedling_protocol.disk.errors import Missing
 from fedling_protocol.net import probe as probing
 from fedling_protocol.net import tls_ending
 from fedling_protocol.net.probe import OWN, Probe
-from fedling_protocol.wire.limits import MAX_PLAN, MAX_SMALL
+from fedling_protocol.wire.limits import CHUNK_ROOM, MAX_PLAN, MAX_SMALL
 
 NO_WILDCARDS = (
     "this MQTT broker sends nothing retained to subscriptions with wildcards: every device must "
@@ -58,7 +58,8 @@ def _tried(probe: Probe, found: Config, tasks: Sequence[Task]) -> Tried:
     if not here:
         return Tried([*faults, probing.dropped(topic, f"{topics.prefix}#")], [])
     sizes = [weights_size(task.spec.layers) + MAX_SMALL for task in tasks]
-    most = max(sizes, default=MAX_PLAN)
+    chunk = found.file.largest_packet - CHUNK_ROOM // 2  # the rest is the topic
+    most = min(max(sizes, default=MAX_PLAN), chunk)
     why = probe.carries(topic, most)
     if why:
         faults.append(probing.too_large(size(most), why))

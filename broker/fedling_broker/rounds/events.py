@@ -60,6 +60,7 @@ class JoinSeen:
     join: Join
     certified: bool  # False: the join was signed with the key in it, and that key has this id
     past: Past | None = None  # not of the open plan; None: no such plan in this task's database
+    here: bytes = b""  # which chunks of the update that the device has are here, as Ticket says it
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,6 +142,14 @@ def is_to_be_read(s: Rounds, event: UpdateSeen) -> bool:
     )
 
 
+def is_awaited(s: Rounds, plan_id: bytes, device: str) -> bool:
+    """Whether an update of this device may be accepted: then its chunks are kept."""
+    phase = open_for(s, plan_id)
+    if phase is None or phase.cohort.decision(device) is not None:
+        return False
+    return phase.cohort.until(device) is not None
+
+
 def accept(phase: Open, event: UpdateSeen, now: int, do: list[Action]) -> None:
     """Accept an update: on disk first, then the word."""
     phase.cohort.decide(event.device, Decision(event.update_hash, Verdict.ACCEPTED, ""))
@@ -215,7 +223,8 @@ def close_if_time(s: Rounds, phase: Open, now: int, do: list[Action]) -> Rounds:
 
 
 def go(event: JoinSeen, seconds: int, do: list[Action]) -> None:
-    do.append(SendTicket(event.device, ticket(event.join, Answer.GO, seconds)))
+    said = replace(ticket(event.join, Answer.GO, seconds), here=event.here)
+    do.append(SendTicket(event.device, said))
 
 
 def wait(event: JoinSeen, seconds: int, reason: str, do: list[Action]) -> None:

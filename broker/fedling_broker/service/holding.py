@@ -74,8 +74,8 @@ class Holding:
         hold.until = self._clock.now() + wait_s
         says = (
             f"is held back: its {what} of {size:,} bytes cost the connection to the MQTT broker "
-            f"{hold.cuts} times in a row: raise the broker's limit of packets, see "
-            "fedling-broker check"
+            f"{hold.cuts} times in a row: raise the broker's limit of packets, or lower "
+            "largest_packet in broker.toml; see fedling-broker check"
         )
         log.warning("task %s %s; others go on, next try in %.0f s", task, says, wait_s)
         hold.notice = Notice(says, self._clock.wall() + wait_s)

@@ -15,7 +15,7 @@ from fedling_broker.tasks.task_file import Task
 from fedling_native import Layer, Loss, coded, weights_size
 from fedling_protocol.wire import sums
 from fedling_protocol.wire.codecs import Codec
-from fedling_protocol.wire.limits import MAX_WEIGHTS
+from fedling_protocol.wire.limits import MAX_SMALL, MAX_WEIGHTS, TESTED_SIZE
 from fedling_protocol.wire.messages import Plan, PlanKind, TaskSpec
 
 CLAIM_MARGIN = 2  # claims may be so many times what counts
@@ -33,6 +33,7 @@ def plan_of(task: Task, row: PlanRow, model: ModelRow, sizes: Retained, generati
         row.plan_id, row.round, row.base_version, row.base_hash, model.spec(task.spec), training,
         task.conditions, 0, row.codec, task.cohort, sizes.size, task.spread_s,
         generation=generation, kind=row.kind, target=row.target, change_size=sizes.change,
+        chunked=sizes.cut(largest_update(task, row)),
     )  # fmt: skip
 
 
@@ -71,6 +72,12 @@ def largest_vector(task: Task) -> int:
     """The most bytes that the vector of an update may have, whatever a plan of the task asks."""
     codecs = set(Codec) - ({Codec.CODED} if task.target is None else set())
     return max(VECTOR_SIZE[codec](task.spec, task.target) for codec in codecs)
+
+
+def largest_update(task: Task, row: PlanRow) -> int:
+    """The most bytes that an update to a plan may have."""
+    vector = VECTOR_SIZE[row.codec](task.spec, row.target)
+    return vector + TESTED_SIZE * len(task.spec.labels) + MAX_SMALL
 
 
 def weight_cap(task: Task, row: PlanRow) -> int:

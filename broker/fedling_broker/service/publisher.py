@@ -7,9 +7,11 @@ waits for an answer asks again.
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from itertools import product
 
 from fedling_broker.aggregation import changes
 from fedling_broker.authority.certificates import ROOTS, topic_of
+from fedling_broker.service.chunking import Chunking, Packets
 from fedling_broker.service.holding import Holding
 from fedling_broker.store.devices import Certified
 from fedling_broker.store.models import ModelRow, Models
@@ -23,6 +25,7 @@ from fedling_protocol.wire.identity import SigningKey
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import (
     Change,
+    Chunked,
     Enrolled,
     Model,
     OfEpoch,
@@ -45,14 +48,42 @@ class Retained:
     version: int
     size: int  # bytes of the message
     change: int | None  # bytes of the message that says how it follows from the version before
+    chunked: Chunked  # which of them came in chunks
+
+    def cut(self, update: int) -> Chunked | None:
+        """What a plan or rest says of chunks. update: bytes that its updates have at most"""
+        chunked = self.chunked
+        any_cut = chunked.model is not None or chunked.change is not None
+        return chunked if any_cut or update > chunked.size else None
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """That a version of a model is retained, and who wishes it.
+
+    wanted: asked again when it is sealed; if it is not, nothing is published or told
+    note:   writes down, before they are said, that there are so many chunks, then calls
+    then:   told how many bytes its messages have
+    failed: told what is wrong with its file
+    """
+
+    wanted: Callable[[], bool]
+    note: Callable[[int, Done], None]
+    then: Callable[[Retained], None]
+    failed: Failed
 
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
     """The messages of a version."""
 
-    model: bytes
-    change: bytes | None
+    model: Packets
+    change: Packets | None
+
+    @property
+    def all(self) -> tuple[Packets, ...]:
+        """In the order in which they are said."""
+        return (self.model,) if self.change is None else (self.change, self.model)
 
 
 class Publisher:
@@ -66,6 +97,7 @@ class Publisher:
         key: SigningKey,
         holding: Holding,
         count: Callable[[str, int], None],
+        largest_packet: int,
     ) -> None:
         self._link = link
         self._count = count
@@ -73,9 +105,15 @@ class Publisher:
         self._topics = topics
         self._key = key
         self._holding = holding
+        self._chunking = Chunking(topics, key, largest_packet)
         self._models: dict[str, Retained] = {}  # the newest of each task
         self._kinds: dict[str, PlanKind] = {}  # of the plan, where tasks have several
         self.epoch = 0  # in which all is said
+
+    @property
+    def chunk_size(self) -> int:
+        """Bytes of a large message in each of its chunks, both ways."""
+        return self._chunking.size
 
     def connected(self) -> None:
         """What the MQTT broker got before, it may have forgotten."""
@@ -125,36 +163,30 @@ class Publisher:
             for other in set(PlanKind) - {kind}:
                 self._no_plan(task, other)
 
-    def model(
-        self,
-        models: Models,
-        spec: TaskSpec,
-        row: ModelRow,
-        wanted: Callable[[], bool],
-        then: Callable[[Retained], None],
-        failed: Failed,
-    ) -> None:
-        """See that a version of the model is retained; then: told how many bytes its messages have.
+    def model(self, models: Models, spec: TaskSpec, row: ModelRow, wish: Wish) -> None:
+        """See that a version of the model is retained.
 
-        wanted: asked again when it is sealed; if it is not, nothing is published or told
-        failed: told what is wrong with its file. Without a connection nothing is sealed or told,
-        and not before the MQTT broker is given another try, if it took the task's last ones badly.
+        Without a connection nothing is sealed or told, and not before the MQTT broker is given
+        another try, if it took the task's last ones badly.
         """
-        again = partial(self.model, models, spec, row, wanted, then, failed)
+        again = partial(self.model, models, spec, row, wish)
         if self._holding.wait(spec.task, again):
             return
         found = self._models.get(spec.task)
         if found is not None and found.version == row.version:
-            then(found)
+            wish.then(found)
         elif self._link.connected:
             self._compute.do(
                 lambda: self._seal_model(models, spec, row),
-                lambda sealed: self._publish_model(spec.task, row.version, sealed, wanted, then),
-                failed,
+                lambda sealed: self._note_model(spec.task, row.version, sealed, wish),
+                wish.failed,
             )
 
-    def no_model(self, task: str, version: int, done: Done | None = None) -> None:
-        """done: the MQTT broker has forgotten it."""
+    def no_model(self, task: str, version: int, chunks: int, done: Done | None = None) -> None:
+        """done: the MQTT broker has forgotten it. chunks: so many it may hold of each message."""
+        for kind, number in product((Kind.CHANGE, Kind.MODEL), range(chunks)):
+            topic = self._topics.of(Kind.CHUNK, task, kind.word, version, number)
+            self._publish(Kind.CHUNK, topic, b"", retain=True)
         self._publish(Kind.CHANGE, self._topics.of(Kind.CHANGE, task, version), b"", retain=True)
         topic = self._topics.of(Kind.MODEL, task, version)
         self._publish(Kind.MODEL, topic, b"", retain=True, done=done)
@@ -167,7 +199,7 @@ class Publisher:
                 self._no_plan(left.task, kind)
             self._no_plan(left.task, last, done)
         else:
-            self.no_model(left.task, left.version, done)
+            self.no_model(left.task, left.version, left.chunks, done)
 
     def _no_plan(self, task: str, kind: PlanKind, done: Done | None = None) -> None:
         topic = self._topics.of(Kind.PLAN, task, kind)
@@ -186,34 +218,43 @@ class Publisher:
         model = Model(version, row.spec(spec), row.exponents, weights, row.drawn)
         if whole is not None and len(whole) < len(weights):
             model = replace(model, weights=whole, packed=True)
-        said = self._seal_fixed(self._topics.of(Kind.MODEL, task, version), model)
+        said = self._seal_fixed(task, model)
         if steps is None or len(steps) >= len(model.weights):
             return Sealed(said, None)
         change = Change(version, row.exponents, steps, row.drawn)
-        return Sealed(said, self._seal_fixed(self._topics.of(Kind.CHANGE, task, version), change))
+        return Sealed(said, self._seal_fixed(task, change))
 
-    def _seal_fixed(self, topic: str, message: Model | Change) -> bytes:
+    def _seal_fixed(self, task: str, message: Model | Change) -> Packets:
         """Seal what is the same in all epochs."""
-        return envelope.seal(message, self._topics.bound(topic), self._key)
+        kind, version = kind_of(message), message.version
+        bound = self._topics.bound(self._topics.of(kind, task, version))
+        return self._chunking.of(envelope.seal(message, bound, self._key), kind, task, version)
 
-    def _publish_model(
-        self,
-        task: str,
-        version: int,
-        sealed: Sealed,
-        wanted: Callable[[], bool],
-        then: Callable[[Retained], None],
-    ) -> None:
-        if not wanted():
+    def _note_model(self, task: str, version: int, sealed: Sealed, wish: Wish) -> None:
+        """What the MQTT broker holds is to be emptied some day, also after a crash."""
+        publish = partial(self._publish_model, task, version, sealed, wish)
+        chunks = max(packets.chunks for packets in sealed.all)
+        if not wish.wanted():
             return
-        change = None
-        if sealed.change is not None:
-            topic, change = self._topics.of(Kind.CHANGE, task, version), len(sealed.change)
-            self._publish_large(task, Kind.CHANGE, topic, sealed.change)
-        topic = self._topics.of(Kind.MODEL, task, version)
-        if self._publish_large(task, Kind.MODEL, topic, sealed.model):
-            self._models[task] = Retained(version, len(sealed.model), change)
-            then(self._models[task])
+        if chunks:
+            wish.note(chunks, publish)
+        else:
+            publish()
+
+    def _publish_model(self, task: str, version: int, sealed: Sealed, wish: Wish) -> None:
+        if not (wish.wanted() and self._link.connected):
+            return
+        for packets in sealed.all:
+            for topic, packet in packets.packets:
+                self._publish_large(task, packets.kind, topic, packet)
+        self._models[task] = self._retained(version, sealed)
+        wish.then(self._models[task])
+
+    def _retained(self, version: int, sealed: Sealed) -> Retained:
+        model, change = sealed.model, sealed.change
+        chunked = Chunked(self._chunking.size, model.whole, change.whole if change else None)
+        size = None if change is None else change.size
+        return Retained(version, model.size, size, chunked)
 
     def _say(self, topic: str, message: OfEpoch, *, retain: bool = False) -> None:
         if self._link.connected:
@@ -224,7 +265,10 @@ class Publisher:
         return envelope.seal(dated, self._topics.bound(topic), self._key)
 
     def _publish_large(self, task: str, kind: Kind, topic: str, message: bytes) -> bool:
-        """Retain what may be larger than the MQTT broker takes. False: not connected."""
+        """Retain what may be larger than the MQTT broker takes. False: not connected.
+
+        kind: as its counter and whoever holds it back shall call it
+        """
         return self._publish(
             kind,
             topic,

@@ -15,7 +15,7 @@ from fedling_broker.rounds.state import Rounds
 from fedling_broker.service.fold import Made, fold
 from fedling_broker.service.measure import measure, measured
 from fedling_broker.service.plans import asked_of, largest_vector, plan_of, restore, terms_of
-from fedling_broker.service.publisher import Publisher, Retained
+from fedling_broker.service.publisher import Publisher, Retained, Wish
 from fedling_broker.service.reader import Reader
 from fedling_broker.service.running_sum import Lost, RunningSum
 from fedling_broker.service.turns import Turns
@@ -27,11 +27,15 @@ from fedling_broker.store.tasks import TaskRow
 from fedling_broker.tasks.task_file import Task, parse_task
 from fedling_protocol.classes import dataclass
 from fedling_protocol.disk.errors import BadDatabase, Busy, CannotWrite
+from fedling_protocol.net.ports import Done
 from fedling_protocol.runtime.conductor import Conductor
 from fedling_protocol.runtime.loop import Clock
 from fedling_protocol.runtime.worker import Worker
 from fedling_protocol.wire import digest
-from fedling_protocol.wire.messages import Join, Plan, PlanKind, Rest, Update, Verdict
+from fedling_protocol.wire.chunks import Whole
+from fedling_protocol.wire.limits import MAX_SMALL, TESTED_SIZE
+from fedling_protocol.wire.messages import Chunk, Join, Plan, PlanKind, Rest, Update, Verdict
+from fedling_protocol.wire.refused import Reason, Refused
 
 log = logging.getLogger(__name__)
 
@@ -106,12 +110,37 @@ class RoundsRunner:
     def join(self, device: str, join: Join, certified: bool) -> None:
         """A verified Join."""
         past = self._past(join.plan_id, device)
-        self._conductor.give(ev.JoinSeen(device, join, certified, past))
+        self._conductor.give(ev.JoinSeen(device, join, certified, past, self._here(device, join)))
+
+    def _here(self, device: str, join: Join) -> bytes:
+        if join.have is None or not machine.is_awaited(self.rounds, join.plan_id, device):
+            return b""
+        each = self._parts.publisher.chunk_size
+        return self._parts.store.chunks.here(self.task.name, join.plan_id, device, join.have, each)
+
+    def chunk(self, device: str, plan_id: bytes, number: int, chunk: Chunk) -> bytes | None:
+        """Keep a verified chunk of an update that may be accepted; the update, if all is here.
+
+        Raises Refused: it is none of an update of this task.
+        """
+        whole = Whole(chunk.whole, chunk.size, self._parts.publisher.chunk_size)
+        if chunk.size > self.largest_update or not whole.fits(chunk, number):
+            raise Refused(Reason.SHAPE, "not a chunk of an update of this task")
+        if not machine.is_awaited(self.rounds, plan_id, device):
+            return None
+        return self._parts.store.chunks.add(
+            self.task.name, plan_id, device, whole, number, chunk.data
+        )
 
     @property
     def largest_vector(self) -> int:
         """The most bytes that the vector of an update may have, to the open plan or the next."""
         return max(largest_vector(self.task), largest_vector(self._asked))
+
+    @property
+    def largest_update(self) -> int:
+        """The most bytes that an update may have, likewise."""
+        return self.largest_vector + TESTED_SIZE * len(self.task.spec.labels) + MAX_SMALL
 
     def update(self, device: str, update: Update, message: bytes, update_hash: bytes) -> bool:
         """A verified Update and all its bytes. False: it is not looked at, its device asks again.
@@ -446,6 +475,7 @@ class RoundsRunner:
                 look_again_s,
                 generation=generation,
                 change_size=sizes.change,
+                chunked=sizes.cut(0),
                 paused=self._why_paused,
             )
 
@@ -471,17 +501,29 @@ class RoundsRunner:
 
         def begin() -> None:
             if wanted():
-                parts.publisher.model(models, spec, model, wanted, say, self._fail)
+                note = partial(self._note_chunks, model.version)
+                wish = Wish(wanted, note, say, self._fail)
+                parts.publisher.model(models, spec, model, wish)
 
         self._then(begin)
 
+    def _note_chunks(self, version: int, count: int, done: Done) -> None:
+        models, name = self._parts.store.models, self.task.name
+
+        def note() -> None:
+            models.note_chunks(name, version, count)
+            self._then(done)
+
+        self._parts.turns.run(lambda: self._part(note))
+
     def _empty(self, version: int) -> None:
         parts, name = self._parts, self.task.name
+        chunks = parts.store.models.chunks(name, version)
 
         def gone() -> None:
             parts.turns.run(lambda: parts.store.models.not_retained(name, version))
 
-        parts.publisher.no_model(name, version, gone)
+        parts.publisher.no_model(name, version, chunks, gone)
 
 
 PERFORM: dict[type[ev.Action], Callable[[RoundsRunner, Any], None]] = {

@@ -40,9 +40,10 @@ from fedling_protocol.runtime.worker import Worker
 from fedling_protocol.wire import counted
 from fedling_protocol.wire.identity import SigningKey
 from fedling_protocol.wire.kinds import Kind
-from fedling_protocol.wire.limits import MAX_SMALL, TESTED_SIZE
+from fedling_protocol.wire.limits import MAX_SMALL
 from fedling_protocol.wire.messages import (
     Answer,
+    Chunk,
     Enrol,
     Join,
     Receipt,
@@ -101,7 +102,9 @@ class Service:
         self._status = ports.status
         holding = Holding(clock, ports.draw, partial(self._note, "held"))
         link, count = self.link, self.counters.count
-        self.publisher = Publisher(link, ports.compute, config.topics, key, holding, count)
+        self.publisher = Publisher(
+            link, ports.compute, config.topics, key, holding, count, config.file.largest_packet
+        )
         trust = Trust(config.topics, config.root_key, self._largest)
         self.inbox = Inbox(clock, trust, self.counters)
         devices = Devices(store.database, config.topics)
@@ -372,8 +375,7 @@ class Service:
         runner = self.runners.find(address.task or "")
         if runner is None:
             return MAX_SMALL
-        tests = TESTED_SIZE * len(runner.task.spec.labels)
-        return min(address.kind.largest, runner.largest_vector + tests + MAX_SMALL)
+        return min(address.kind.largest, runner.largest_update)
 
     # --- messages, in a turn ---------------------------------------------------------------------
 
@@ -426,6 +428,9 @@ class Service:
 
     def _update(self, device: str, received: Received, payload: bytes) -> None:
         update = received.message
+        if isinstance(update, Chunk):
+            self._chunk(device, received, update)
+            return
         assert isinstance(update, Update)
         task = received.address.task or ""
         runner = self.runners.find(task)
@@ -436,6 +441,27 @@ class Service:
             self.counters.count("dropped messages")  # whoever sent it asks again, and is told
         else:
             self._no_task(received, update.plan_id, received.hash)
+
+    def _chunk(self, device: str, received: Received, chunk: Chunk) -> None:
+        """The last chunk makes the update; whoever sent one for nothing asks what became of it."""
+        address = received.address
+        runner, plan_id = self.runners.find(address.task or ""), address.plan_id or b""
+        if runner is None:
+            self.counters.count("dropped messages")
+            return
+        message = runner.chunk(device, plan_id, address.chunk or 0, chunk)
+        if message is None:
+            return
+        topic = self.config.topics.of(Kind.UPDATE, runner.task.name, device, plan_id, 0)
+        try:
+            whole = self.inbox.open(topic, message, emptied=False)
+            if not isinstance(whole.message, Update):
+                raise Refused(Reason.SHAPE, "chunks of a chunk")
+        except Refused as refused:
+            self.inbox.refusals.add(topic, refused)
+            self.store.chunks.forget(runner.task.name, plan_id, device)
+        else:
+            self._update(device, whole, message)
 
     def _not_now(self, device: str, task: str, join: Join) -> None:
         """Its task is stopped: a device keeps what it has, and asks again."""

@@ -268,6 +268,21 @@ ALTER TABLE tasks ADD COLUMN why_paused TEXT NOT NULL DEFAULT '';
 """
 
 
+SCHEMA_15 = """
+-- chunks: of each message of this version the MQTT broker may hold so many, no more
+ALTER TABLE models ADD COLUMN chunks INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE withdrawn ADD COLUMN chunks INTEGER NOT NULL DEFAULT 0;
+
+-- of updates to open rounds that have not come wholly; whole: message hash of the update;
+-- each: bytes of a chunk, but the last
+CREATE TABLE chunks (
+    task TEXT NOT NULL, plan_id BLOB NOT NULL, device TEXT NOT NULL, whole BLOB NOT NULL,
+    each INTEGER NOT NULL, number INTEGER NOT NULL, data BLOB NOT NULL,
+    PRIMARY KEY (task, plan_id, device, number),
+    FOREIGN KEY (task, plan_id) REFERENCES plans (task, plan_id) ON DELETE CASCADE);
+"""
+
+
 TABLES = Tables(
     first=2,
     steps=(
@@ -284,6 +299,7 @@ TABLES = Tables(
         SCHEMA_12,
         to_13,
         SCHEMA_14,
+        SCHEMA_15,
     ),
     converter="fedling-broker serve",
     mender="end `serve` and put a backup back: fedling-broker restore FILE --replace",

@@ -215,6 +215,17 @@ class Models:
         sql = "SELECT version FROM models WHERE task = ? AND retained = 1 ORDER BY version"
         return [version for (version,) in self._database.rows(sql, task)]
 
+    def chunks(self, task: str, version: int) -> int:
+        """How many chunks of each message of a version the MQTT broker may hold."""
+        sql = "SELECT chunks FROM models WHERE task = ? AND version = ?"
+        return sum(count for (count,) in self._database.rows(sql, task, version))
+
+    def note_chunks(self, task: str, version: int, count: int) -> None:
+        """The MQTT broker may hold so many, unless it may hold more."""
+        with self._database.transaction("what is retained") as connection:
+            sql = "UPDATE models SET chunks = max(chunks, ?) WHERE task = ? AND version = ?"
+            connection.execute(sql, (count, task, version))
+
     def not_retained(self, task: str, version: int) -> None:
         """The MQTT broker has forgotten it."""
         with self._database.transaction("what is retained") as connection:
@@ -237,8 +248,9 @@ class Models:
         scale = None if row.scale is None else json.dumps(row.scale)
         with self._database.transaction("a model") as connection:
             connection.execute(
-                "INSERT INTO models (task, version, model_hash, exponents, retained, scale, drawn)"
-                " VALUES (?, ?, ?, ?, 1, ?, ?)",
+                "INSERT INTO models (task, version, model_hash, exponents, retained, scale, drawn,"
+                " chunks) VALUES (?1, ?2, ?3, ?4, 1, ?5, ?6, coalesce("
+                "(SELECT chunks FROM withdrawn WHERE task = ?1 AND version = ?2), 0))",
                 (task, row.version, row.model_hash, packed, scale, row.drawn),
             )
             # It takes the place of a removed task's at the MQTT broker.

@@ -199,6 +199,7 @@ class Rounds:
                 " limit_examples = coalesce(limit_examples, ?) WHERE task = ? AND plan_id = ?",
                 (*(middle or (None,) * 3), *own, task, plan_id),
             )
+            connection.execute(_DROP_CHUNKS, (task, plan_id))
 
     def _middles(self, task: str, target: int | None) -> list[Sizes]:
         """The middle updates of the last rounds that were coded alike.
@@ -229,6 +230,7 @@ class Rounds:
             sql = """UPDATE plans SET closed = 1, folded = 1, kept = ?
                      WHERE task = ? AND plan_id = ?"""
             connection.execute(sql, (keep, task, plan_id))
+            connection.execute(_DROP_CHUNKS, (task, plan_id))
 
     def rename(self, task: str, old: bytes, new: bytes) -> None:
         """Give an open plan another id: places and verdicts go along, and so does its log.
@@ -240,6 +242,7 @@ class Rounds:
                 with writing(str(self.log(new))):
                     durable.link_file(self.log(old), self.log(new))
             connection.execute("PRAGMA defer_foreign_keys = ON")
+            connection.execute(_DROP_CHUNKS, (task, old))  # they are for another topic
             for table in ("plans", "places", "decisions"):
                 sql = f"UPDATE {table} SET plan_id = ? WHERE task = ? AND plan_id = ?"
                 connection.execute(sql, (new, task, old))
@@ -284,6 +287,7 @@ class Rounds:
                 ),
             )  # fmt: skip
             connection.execute(_TAKE_PLACE, (task, plan_id, row.device))
+            connection.execute(f"{_DROP_CHUNKS} AND device = ?", (task, plan_id, row.device))
 
     def decision(self, task: str, plan_id: bytes, device: str) -> Decision | None:
         sql = f"SELECT {_DECISION} FROM decisions WHERE task = ? AND plan_id = ? AND device = ?"
@@ -411,6 +415,7 @@ SELECT device, task, coalesce(accepted, 0), coalesce(refused, 0), max(coalesce(l
 FROM known LEFT JOIN answered USING (device, task) LEFT JOIN counted USING (device, task)
 LEFT JOIN placed USING (device, task) ORDER BY device, task
 """
+_DROP_CHUNKS = "DELETE FROM chunks WHERE task = ? AND plan_id = ?"
 _TAKE_PLACE = "DELETE FROM places WHERE task = ? AND plan_id = ? AND device = ?"
 _KEPT = "SELECT plan_id FROM plans WHERE kept = 1"
 _ACCEPTED = "FROM decisions WHERE task = ? AND plan_id = ? AND verdict = 'accepted'"

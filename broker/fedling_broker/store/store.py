@@ -7,6 +7,7 @@ from pathlib import Path
 from fedling_broker.aggregation import initial
 from fedling_broker.aggregation.state import ServerState
 from fedling_broker.store import old_files, place
+from fedling_broker.store.chunks import Chunks
 from fedling_broker.store.database import create_database, guard, open_database
 from fedling_broker.store.horizon import FIRST_VERSION
 from fedling_broker.store.invitations import Invitations
@@ -63,6 +64,7 @@ class Store:
         self.ledger = Ledger(self.database, wall)
         self.tasks = Tasks(self.database, self.ledger)
         self.models = Models(self.database, directory)
+        self.chunks = Chunks(self.database)
         self.rounds = Rounds(self.database, directory / "updates", boot)
         self.withdrawn = Withdrawn(self.database)
         self.invitations = Invitations(self.database)

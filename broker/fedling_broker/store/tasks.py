@@ -90,8 +90,9 @@ class Tasks:
         """
         with self._database.transaction("the removal of a task") as connection:
             connection.execute(
-                "INSERT OR IGNORE INTO withdrawn SELECT name, ? FROM tasks WHERE name = ?"
-                " UNION SELECT task, version FROM models WHERE task = ? AND retained = 1",
+                "INSERT OR IGNORE INTO withdrawn (task, version, chunks)"
+                " SELECT name, ?, 0 FROM tasks WHERE name = ?"
+                " UNION SELECT task, version, chunks FROM models WHERE task = ? AND retained = 1",
                 (PLAN, name, name),
             )
             connection.execute("DELETE FROM decisions WHERE task = ?", (name,))

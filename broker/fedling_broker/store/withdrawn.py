@@ -12,6 +12,7 @@ class Leftover:
 
     task: str
     version: int  # of a model; PLAN: the task's plans
+    chunks: int = 0  # of each of its messages, at most
 
 
 class Withdrawn:
@@ -22,7 +23,7 @@ class Withdrawn:
 
     def some(self, most: int) -> list[Leftover]:
         """So many at most, in a fixed order."""
-        sql = "SELECT task, version FROM withdrawn ORDER BY task, version LIMIT ?"
+        sql = "SELECT task, version, chunks FROM withdrawn ORDER BY task, version LIMIT ?"
         return [Leftover(*row) for row in self._database.rows(sql, most)]
 
     def forget(self, left: Leftover) -> None:

@@ -35,7 +35,8 @@ class Kind(Enum):
     largest:  bytes of its envelope, at most
     retained: the MQTT broker keeps the last one for whoever subscribes later
     standing: its reader keeps it subscribed; if not, it subscribes when it wants one
-    records:  what it carries; of several the word at key 1 tells which one
+    records:  what it carries; of several the word at key 1 tells which one. Chunks are a kind, and
+              take the place of updates as well
     """
 
     # fmt: off
@@ -53,12 +54,14 @@ class Kind(Enum):
                True,  False, (records.MODEL,))
     CHANGE  = ("change",      "{task}/change/{version}",              _AGGREGATOR, MAX_LARGE,
                True,  False, (records.CHANGE,))
+    CHUNK   = ("chunk",       "{task}/chunk/{whole}/{version}/{chunk}", _AGGREGATOR, MAX_LARGE,
+               True,  False, (records.CHUNK,))
     JOIN    = ("join",        "{task}/join/{device}",                 _DEVICE,     MAX_SMALL,
                False, True,  (records.JOIN,))
     TICKET  = ("ticket",      "{task}/ticket/{device}",               _AGGREGATOR, MAX_SMALL,
                False, True,  (records.TICKET,))
     UPDATE  = ("update",      "{task}/up/{device}/{plan_id}/{chunk}", _DEVICE,     MAX_LARGE,
-               False, True,  (records.UPDATE,))
+               False, True,  (records.UPDATE, records.CHUNK))
     RECEIPT = ("receipt",     "{task}/receipt/{device}",              _AGGREGATOR, MAX_SMALL,
                False, True,  (records.RECEIPT,))
     ROOTS   = ("roots",       "roots/list",                           _NEWEST,     MAX_ROOTS,

@@ -11,8 +11,13 @@ MAX_ENROLLED: Final = 16_384  # enrolled
 MAX_PLAN: Final = 131_072  # plan, rest
 MAX_WEIGHTS: Final = 16 * 2**20  # the weights of a model as bytes, and so the vector of an update
 MIN_TARGET: Final = 12  # bytes that a coded vector shall have, at least: its head and one more
-MAX_LARGE: Final = MAX_WEIGHTS + 65_536  # model, update
+MAX_LARGE: Final = MAX_WEIGHTS + 65_536  # model, change, chunk, update
 MAX_PACKET: Final = MAX_LARGE + 1024  # the MQTT packet: a message, its topic, its packet id
+MIN_CHUNK: Final = 256  # bytes of a large message in each chunk of it
+MAX_CHUNKS: Final = 1100  # of one message
+MAX_HERE: Final = -(-MAX_CHUNKS // 8)  # bytes that say which chunks are here
+CHUNK_ROOM: Final = 512  # bytes of a packet that holds a chunk, beside what is cut
+MIN_PACKET: Final = -(-MAX_LARGE // MAX_CHUNKS) + CHUNK_ROOM  # in which any message passes, cut
 
 # CBOR, before anything is decoded.
 MAX_DEPTH: Final = 6

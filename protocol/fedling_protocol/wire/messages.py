@@ -189,6 +189,19 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True)
+class Chunked:
+    """How messages are cut that are larger than the MQTT broker takes, and which they are."""
+
+    size: int  # bytes of a message in each chunk of it, but the last
+    model: bytes | None = None  # message hash of the Model; None: it is not cut
+    change: bytes | None = None  # of the Change, likewise
+
+    def count(self, size: int) -> int:
+        """Count the chunks of a message of so many bytes."""
+        return -(-size // self.size)
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What the aggregator asks of a device in one round."""
 
@@ -209,6 +222,7 @@ class Plan:
     kind: PlanKind = PlanKind.TRAIN
     target: int | None = None  # bytes that a coded vector shall have; None: it is not coded
     change_size: int | None = None  # bytes of the Change message; None: there is none
+    chunked: Chunked | None = None  # None: no message is cut
 
     @property
     def moment(self) -> Moment:
@@ -234,6 +248,7 @@ class Rest:
     generation: int = 0
     change_size: int | None = None  # as in Plan
     paused: str | None = None  # the operator opens no round: why, in words; may be empty
+    chunked: Chunked | None = None  # as in Plan
 
     @property
     def moment(self) -> Moment:
@@ -286,6 +301,15 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Chunk:
+    """Some bytes of a large Model, Change or Update; its topic tells which and of what."""
+
+    whole: bytes  # message hash of the message
+    size: int  # its bytes in all
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Join:
     """A device asks to take part, or what became of its update."""
 
@@ -305,6 +329,7 @@ class Ticket:
     seconds: int
     reason: str
     epoch: int = 0
+    here: bytes = b""  # with go: which chunks of the update are here, bit k % 8 of byte k // 8
 
 
 class Hits(NamedTuple):
@@ -396,6 +421,7 @@ Message = (
     | Rest
     | Model
     | Change
+    | Chunk
     | Join
     | Ticket
     | Update

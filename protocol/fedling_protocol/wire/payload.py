@@ -16,7 +16,11 @@ from fedling_protocol.wire.refused import Reason, Refused
 
 
 def _by_message(kinds: Iterable[Kind]) -> dict[object, tuple[Kind, Record]]:
-    return {record.make: (kind, record) for kind in kinds for record in kind.records}
+    found: dict[object, tuple[Kind, Record]] = {}
+    for kind in kinds:
+        for record in kind.records:
+            found.setdefault(record.make, (kind, record))  # chunks are of the kind that is first
+    return found
 
 
 _OF_MESSAGE = _by_message(Kind)

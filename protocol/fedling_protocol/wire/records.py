@@ -26,6 +26,8 @@ from fedling_protocol.wire.messages import (
     Answer,
     Certificate,
     Change,
+    Chunk,
+    Chunked,
     Conditions,
     Enrol,
     Enrolled,
@@ -134,6 +136,12 @@ TRAINING = Record(
 )
 CONDITIONS = Record(Conditions, {1: Flag(), 2: Integer(0, 100), 3: Integer(-128, 127)}, {})
 
+CHUNKED = Record(
+    Chunked,
+    {1: Integer(limit.MIN_CHUNK, limit.MAX_LARGE), 2: Optional(HASH), 3: Optional(HASH)},
+    {},
+)
+
 _VERSION = {VERSION_KEY: names.WIRE_VERSION}
 CERTIFICATE = Record(
     Certificate,
@@ -172,6 +180,7 @@ PLAN = Record(
         CHOICE_KEY: Word(PlanKind),
         17: Optional(Integer(limit.MIN_TARGET, limit.MAX_WEIGHTS)),
         18: Optional(MODEL_SIZE),
+        20: Optional(CHUNKED),
     },
     _VERSION,
 )
@@ -187,6 +196,7 @@ REST = Record(
         16: COUNTED,
         18: Optional(MODEL_SIZE),
         19: Optional(Label(limit.MAX_WORDS, 0)),
+        20: Optional(CHUNKED),
     },
     _VERSION | {CHOICE_KEY: "rest"},
 )
@@ -208,9 +218,24 @@ MODEL = Record(
 CHANGE = Record(
     Change, {1: U32, 2: EXPONENTS, 3: WEIGHTS, 4: Optional(Flag(), absent=False)}, _VERSION
 )
+CHUNK = Record(
+    Chunk,
+    {2: HASH, 3: MODEL_SIZE, 4: Bytes(1, limit.MAX_LARGE)},
+    _VERSION | {CHOICE_KEY: "chunk"},
+)
 JOIN = Record(Join, {1: PLAN_ID, 2: NONCE, 3: Optional(HASH), 4: Optional(KEY)}, _VERSION)
 TICKET = Record(
-    Ticket, {1: PLAN_ID, 2: NONCE, 3: Word(Answer), 4: U32, 5: REASON, 6: COUNTED}, _VERSION
+    Ticket,
+    {
+        1: PLAN_ID,
+        2: NONCE,
+        3: Word(Answer),
+        4: U32,
+        5: REASON,
+        6: COUNTED,
+        7: Optional(Bytes(1, limit.MAX_HERE), absent=b""),
+    },
+    _VERSION,
 )
 UPDATE = Record(
     Update,

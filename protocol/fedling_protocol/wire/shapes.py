@@ -9,6 +9,7 @@ from fedling_protocol.wire.codecs import Codec
 from fedling_protocol.wire.fields import refuse
 from fedling_protocol.wire.identity import is_tls_key
 from fedling_protocol.wire.limits import (
+    MAX_CHUNKS,
     MAX_STEP,
     MAX_TESTED,
     MAX_VALUES,
@@ -20,6 +21,7 @@ from fedling_protocol.wire.messages import (
     CODECS_OF,
     Answer,
     Certificate,
+    Chunk,
     Enrol,
     Enrolled,
     Model,
@@ -47,17 +49,24 @@ def check(message: object) -> None:
             check_training(message.spec, message.training)
             _check_kind(message)
             _check_cohort(message.cohort)
+            _check_chunked(message)
         case Rest():
             check_spec(message.spec)
+            _check_chunked(message)
         case Tasks():
             if len({task.task for task in message.tasks}) != len(message.tasks):
                 refuse("a task twice")
         case Model():
             check_spec(message.spec)
             _check_model(message)
+        case Chunk():
+            if len(message.data) >= message.size:
+                refuse("a chunk that is no smaller than the whole")
         case Ticket():
             if (message.answer is Answer.GO) != (message.reason == ""):
                 refuse("a reason with go, or none with wait")
+            if message.here and message.answer is not Answer.GO:
+                refuse("chunks of who is to wait")
         case Update():
             _check_tested(message)
             if not message.vector and message.codec is not Codec.CODED:
@@ -152,6 +161,20 @@ def _check_layers(spec: TaskSpec, exponents: tuple[int, ...] | None = None) -> N
 def _check_cohort(cohort: tuple[str, ...] | None) -> None:
     if cohort is not None and len(set(cohort)) != len(cohort):
         refuse("a device twice in the cohort")
+
+
+def _check_chunked(named: Plan | Rest) -> None:
+    """Check that just those messages are cut that are larger than a chunk."""
+    chunked = named.chunked
+    if chunked is None:
+        return
+    pairs = ((named.model_size, chunked.model), (named.change_size, chunked.change))
+    for size, whole in pairs:
+        count = chunked.count(size or 0)
+        if (count > 1) != (whole is not None):
+            refuse("a message that is cut without its hash, or a hash of one that is not")
+        if count > MAX_CHUNKS:
+            refuse(f"a message of more than {MAX_CHUNKS} chunks")
 
 
 def _check_tested(update: Update) -> None:

@@ -34,6 +34,7 @@ class Address:
     plan_id: bytes | None = None
     version: int | None = None
     chunk: int | None = None
+    whole: str | None = None  # the word of the kind whose messages are cut: "model" or "change"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,7 @@ _PARTS: Final[Mapping[str, _Part]] = {
     "plan_kind": _Part(NAME, str),
     "plan_id": _Part(re.compile("[0-9a-f]{32}"), bytes.fromhex),
     "version": _Part(re.compile("0|[1-9][0-9]{0,9}"), _number),
+    "whole": _Part(re.compile("model|change"), str),
     "chunk": _Part(re.compile("0|[1-9][0-9]{0,9}"), _number),
 }
 

@@ -13,6 +13,7 @@ from fedling_agent.session.events import (
     Enrolled,
     Event,
     FetchModel,
+    ModelComing,
     ModelStored,
     PlanSeen,
     RestSeen,
@@ -82,6 +83,33 @@ def test_d1_newer_model_replaces_a_fetch() -> None:
     device.give(ALL, Connected(), replace(SEEN, held=False))
     actions = device.give(RestSeen(REST, held=False))
     assert actions == [CancelFetch(1), FetchModel(2, b"model 2", 1000)]
+
+
+def test_d1_chunks_keep_a_fetch_alive() -> None:
+    device = Device()
+    device.give(ALL, Connected(), RestSeen(REST, held=False))
+    device.now += Timing().transfer_ms - 1
+    device.give(ModelComing(2))
+    assert device.state.fetch is not None
+    assert device.state.fetch.due_ms == device.now + Timing().transfer_ms
+
+
+def test_d1_chunk_of_another_version_keeps_nothing_alive() -> None:
+    device = Device()
+    device.give(ALL, Connected(), RestSeen(REST, held=False))
+    fetch = device.state.fetch
+    device.now += 1000
+    device.give(ModelComing(1))
+    assert device.state.fetch == fetch
+
+
+def test_d1_chunk_that_comes_when_transfers_are_forbidden_begins_nothing() -> None:
+    device = Device()
+    device.give(ALL, Connected(), RestSeen(REST, held=False))
+    device.give(Allowed(True, False, False, True))
+    assert device.give(ModelComing(2)) == []
+    assert device.state.fetch is not None
+    assert device.state.fetch.due_ms is None
 
 
 def test_d1_older_model_does_not_replace_a_fetch() -> None:

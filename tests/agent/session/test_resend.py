@@ -160,3 +160,30 @@ def test_d21_nothing_small_ends_it(event: object) -> None:
     before = drops.device.state.phase
     drops.give(event)
     assert drops.device.state.phase == before
+
+
+def test_d21_update_of_which_more_came_through_is_not_held() -> None:
+    """In chunks over a link that is cut again and again; what is here is told by the ticket."""
+    device = Device(spool=(ENTRY,))
+    device.give(ALL, Connected(), SEEN)
+    for here in (b"", b"\x01", b"\x03", b"\x13"):
+        assert device.answer(Answer.GO, 600, here=here) == [
+            SendUpdate(ENTRY.plan_id, ENTRY.update_hash, here)
+        ]
+        device.give(Disconnected(), Connected(), SEEN)
+    device.answer(Answer.GO, 600, here=b"\x13")
+    assert isinstance(device.state.phase, Sending)
+    device.give(Disconnected(), Connected(), SEEN)
+    device.answer(Answer.GO, 600, here=b"\x13")
+    assert isinstance(device.state.phase, Held)
+
+
+def test_d21_less_that_is_here_than_before_is_no_progress() -> None:
+    """The aggregator was begun again, and cuts otherwise."""
+    device = Device(spool=(ENTRY,))
+    device.give(ALL, Connected(), SEEN)
+    device.answer(Answer.GO, 600, here=b"\x07")
+    for here in (b"\x03", b"\x05"):
+        device.give(Disconnected(), Connected(), SEEN)
+        device.answer(Answer.GO, 600, here=here)
+    assert isinstance(device.state.phase, Held)

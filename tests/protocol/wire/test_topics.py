@@ -27,6 +27,12 @@ SPELLED = {
     "site/fedling/1/demo/watch/model/4294967295": Address(
         Kind.MODEL, "watch", version=4_294_967_295
     ),
+    "site/fedling/1/demo/watch/chunk/model/7/3": Address(
+        Kind.CHUNK, "watch", version=7, chunk=3, whole="model"
+    ),
+    "site/fedling/1/demo/watch/chunk/change/7/0": Address(
+        Kind.CHUNK, "watch", version=7, chunk=0, whole="change"
+    ),
     f"site/fedling/1/demo/watch/join/{DEVICE}": Address(Kind.JOIN, "watch", DEVICE),
     f"site/fedling/1/demo/watch/ticket/{DEVICE}": Address(Kind.TICKET, "watch", DEVICE),
     f"site/fedling/1/demo/watch/receipt/{DEVICE}": Address(Kind.RECEIPT, "watch", DEVICE),
@@ -210,6 +216,7 @@ VALUES: dict[str, st.SearchStrategy[Value]] = {
     "plan_id": st.binary(min_size=16, max_size=16),
     "version": NUMBERS,
     "chunk": NUMBERS,
+    "whole": st.sampled_from(["model", "change"]),
 }
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from random import Random
+from typing import TypeVar
 
 import cbor2
 
@@ -19,6 +20,7 @@ from fedling_protocol.wire.messages import (
     CODECS_OF,
     Answer,
     Certificate,
+    Chunk,
     Enrolled,
     EnrolReason,
     Grant,
@@ -39,11 +41,13 @@ from fedling_protocol.wire.messages import (
 from fedling_protocol.wire.names import AGGREGATOR, AUTHORITY
 from fedling_protocol.wire.roots import succeed
 from fedling_sim.virtual.device import Surroundings
+from tests.support.chunks import Cut
 from tests.support.device import FLEET, SPEC, hash_of, make_model, make_plan
 from tests.support.fuzz.clock import WatchedClock
 from tests.support.fuzz.seal import hurt, plain, seal
 from tests.support.service import DEVICE, ID, ONLINE, ROOT, TOPICS, HandService
 
+P = TypeVar("P", Plan, Rest)
 TASKS = ("watch", "other", "third")
 EPISODE = 150  # messages, after which another device begins
 HURT = 0.45  # of the messages
@@ -68,6 +72,7 @@ class AgentFuzzer:
         self._device: _Device | None = None
         self._models: dict[str, list[Model]] = {}
         self._said: list[tuple[str, bytes]] = []  # to be replayed
+        self._chunks: dict[Chunk, str] = {}  # where each belongs
         self._epoch = self._generation = self._round = 0
 
     def run(self, messages: int) -> None:
@@ -107,6 +112,7 @@ class AgentFuzzer:
         shutil.copytree(template, place)
         self._device = device = _Device(place)
         self._models, self._said = {task: [] for task in TASKS}, []
+        self._chunks = {}
         self._epoch, self._generation, self._round = 1, 1, 0
         device.connect()
 
@@ -225,7 +231,7 @@ class AgentFuzzer:
         if session.fetch is not None and dice.random() < 0.6:
             found = [m for m in self._models[task] if hash_of(m) == session.fetch.model_hash]
             if found:
-                return found[0]
+                return self._part(found[0], task) if runner.asked(Kind.CHUNK) else found[0]
         if isinstance(phase, state.Joining) and dice.random() < 0.8:
             wait = dice.random() < 0.3
             answer = Answer.WAIT if wait else Answer.GO
@@ -239,6 +245,21 @@ class AgentFuzzer:
         if plan is not None and dice.random() < 0.1:
             return self._receipt(plan.plan_id, None)
         return None
+
+    def _part(self, model: Model, task: str) -> Chunk:
+        """One of its chunks."""
+        cut = Cut(model, task)
+        number = self.dice.randrange(cut.count)
+        chunk = cut.chunk(number)
+        self._chunks[chunk] = cut.topic(number)
+        return chunk
+
+    def _named(self, named: P, model: Model, task: str) -> P:
+        """The same plan or rest, of a model that comes in chunks or as one message."""
+        if self.dice.random() < 0.6:
+            return replace(named, model_size=len(model.weights) + 1000)
+        cut = Cut(model, task)
+        return replace(named, model_size=len(cut.data), chunked=cut.chunked)
 
     def _receipt(self, plan_id: bytes, update_hash: bytes | None) -> Receipt:
         verdict = self.dice.choice(list(Verdict))
@@ -262,10 +283,9 @@ class AgentFuzzer:
             self._generation += 1
         self._round += 1
         plan = make_plan(model, self._round)
-        size, spread = len(model.weights) + 1000, dice.choice((None, None, 1, 3600))
-        changed = replace(
-            plan, epoch=self._epoch, generation=self._generation, model_size=size, spread_s=spread
-        )
+        spread = dice.choice((None, None, 1, 3600))
+        changed = replace(plan, epoch=self._epoch, generation=self._generation, spread_s=spread)
+        changed = self._named(changed, model, task)
         if dice.random() < 0.15:
             kind, spec = PlanKind.STATISTICS, replace(changed.spec, normalise="fleet")
             changed = replace(changed, kind=kind, codec=CODECS_OF[kind][0], spec=spec)
@@ -280,17 +300,17 @@ class AgentFuzzer:
     def _rest(self, task: str) -> Rest:
         model, look = self._model(task), self.dice.choice((0, 1, 3600, 2**32 - 1))
         epoch = max(1, self._epoch - self.dice.choice((0, 0, 0, 1)))
-        size = len(model.weights) + 1000
-        return Rest(
+        rest = Rest(
             model.version,
             hash_of(model),
             model.spec,
-            size,
+            1,
             look,
             epoch,
             self._generation,
             paused=self.dice.choice((None, "", "firmware week")),
         )
+        return self._named(rest, model, task)
 
     def _tasks(self) -> Tasks:
         known = self.dice.sample(TASKS, self.dice.randint(1, 3))
@@ -358,6 +378,8 @@ class AgentFuzzer:
                 return TOPICS.of(Kind.PLAN, task, PlanKind.TRAIN)
             case Model():
                 return TOPICS.of(Kind.MODEL, task, message.version)
+            case Chunk():
+                return self._chunks[message]
             case Ticket():
                 return TOPICS.of(Kind.TICKET, task, ID)
         return TOPICS.of(Kind.RECEIPT, task, ID)
@@ -373,6 +395,7 @@ class AgentFuzzer:
             TOPICS.of(Kind.PLAN, task, "later"),
             TOPICS.of(Kind.PLAN, task, PlanKind.TRAIN),
             TOPICS.of(Kind.MODEL, task, 1),
+            TOPICS.of(Kind.CHUNK, task, "model", 1, 0),
             TOPICS.of(Kind.TICKET, task, "a" * 16),
             TOPICS.of(Kind.RECEIPT, task, ID),
             TOPICS.of(Kind.JOIN, task, ID),

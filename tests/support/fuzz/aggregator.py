@@ -16,12 +16,22 @@ from fedling_broker.tasks.task_file import parse_task
 from fedling_broker.verify import verify
 from fedling_native import Sums
 from fedling_protocol.disk.errors import Busy
+from fedling_protocol.wire.chunks import Whole
 from fedling_protocol.wire.codecs import Codec
 from fedling_protocol.wire.digest import message_hash
 from fedling_protocol.wire.identity import SigningKey, device_id
 from fedling_protocol.wire.kinds import Kind
-from fedling_protocol.wire.limits import MAX_TESTED
-from fedling_protocol.wire.messages import Enrol, Hits, Join, Message, State, StateCode, Update
+from fedling_protocol.wire.limits import CHUNK_ROOM, MAX_TESTED
+from fedling_protocol.wire.messages import (
+    Chunk,
+    Enrol,
+    Hits,
+    Join,
+    Message,
+    State,
+    StateCode,
+    Update,
+)
 from fedling_protocol.wire.sums import pack
 from tests.support.fuzz.clock import WatchedClock
 from tests.support.fuzz.seal import hurt, plain, seal
@@ -34,6 +44,7 @@ NEXT = 1000  # a device that was revoked comes back with another key
 EPISODE = 500  # messages, after which another aggregator begins
 HURT = 0.3
 MOVES_S = (0.0, 0.1, 1.0, 2.0, 61.0, 400.0)
+EACH = 256  # bytes of an update in a chunk
 SEED = b"s" * 32  # of first models
 
 
@@ -51,6 +62,7 @@ class AggregatorFuzzer:
         self._said: list[tuple[str, bytes]] = []  # to be replayed
         self._updates: dict[str, bytes] = {}  # the last one of a device: its hash
         self._plans: list[bytes] = []
+        self._cut: dict[str, bytes] = {}  # an update that goes in chunks, by its topic
 
     def run(self, messages: int) -> None:
         """Fuzz so many. Whatever is raised is a fault."""
@@ -86,8 +98,10 @@ class AggregatorFuzzer:
         self.close()
         place = self._directory / "aggregator"
         shutil.rmtree(place, ignore_errors=True)
-        self._aggregator = aggregator = _Aggregator(place, keep_updates=KeepUpdates.AUDIT)
-        self._said, self._updates, self._plans = [], {}, []
+        self._aggregator = aggregator = _Aggregator(
+            place, keep_updates=KeepUpdates.AUDIT, largest_packet=EACH + CHUNK_ROOM
+        )
+        self._said, self._updates, self._plans, self._cut = [], {}, [], {}
         self.enrolled = list(ENROLLED)
         for task in TASKS:
             self._add(task)
@@ -142,8 +156,13 @@ class AggregatorFuzzer:
     def _add(self, task: str) -> None:
         """Half of the tasks begin with a round of statistics."""
         goal, normalise = self.dice.randint(1, 3), self.dice.choice(("fleet", "device"))
-        held = 0.2 if task == TASKS[0] else 0.0
-        self.aggregator.add_task(task, rounds=ROUNDS, goal=goal, normalise=normalise, holdout=held)
+        held, raw = (0.2, "") if task == TASKS[0] else (0.0, "[compression]\noff = true\n")
+        self.aggregator.add_task(
+            task, rounds=ROUNDS, goal=goal, normalise=normalise, holdout=held, more=raw
+        )
+
+    def _cut_hashes(self) -> set[bytes]:
+        return {message_hash(data) for data in self._cut.values()}
 
     def _count_words(self) -> None:
         published = self.aggregator.link.published
@@ -152,6 +171,8 @@ class AggregatorFuzzer:
             if one.payload and address.kind is Kind.RECEIPT:
                 values = cbor2.loads(cbor2.loads(one.payload).value[2])
                 self.reached[f"{values[3]}: {values[4]}"] += 1
+                if values[2] in self._cut_hashes():
+                    self.reached[f"{values[3]}, of chunks"] += 1
             elif address.kind is not Kind.TICKET:
                 self.reached[address.kind.word] += 1
         published.clear()
@@ -206,8 +227,15 @@ class AggregatorFuzzer:
             state = State(dice.choice(list(StateCode)), dice.randint(0, 3))
             return state, TOPICS.of(Kind.STATE, device)
         if isinstance(phase, Open) and dice.random() < _eagerness(phase, device):
+            topic = TOPICS.of(Kind.UPDATE, task, device, plan_id, 0)
+            if topic in self._cut and dice.random() < 0.8:
+                return self._chunk(topic)
             update = self._update(phase, plan_id)
-            return update, TOPICS.of(Kind.UPDATE, task, device, plan_id, 0)
+            if dice.random() < 0.3:
+                bound, values = TOPICS.bound(topic), cbor2.dumps(plain(update))
+                self._cut[topic] = data = seal(values, bound, key_of(number))
+                self._updates[device] = message_hash(data)
+            return update, topic
         have = dice.choice((None, None, self._updates.get(device), b"h" * 32))
         own = key_of(number).public if dice.random() < 0.3 or number in STRANGERS else None
         return Join(plan_id, dice.randbytes(8), have, own), TOPICS.of(Kind.JOIN, task, device)
@@ -228,6 +256,13 @@ class AggregatorFuzzer:
         if dice.random() < 0.04:
             return replace(update, base_hash=dice.randbytes(32))
         return update
+
+    def _chunk(self, topic: str) -> tuple[Chunk, str]:
+        """One chunk of an update that goes so; the others come, too."""
+        data = self._cut[topic]
+        whole = Whole(message_hash(data), len(data), min(EACH, len(data) - 1))
+        number = self.dice.randrange(whole.count)
+        return whole.chunk(data, number), topic[:-1] + str(number)
 
     def _enrol(self, number: int) -> Enrol:
         """With a token that nobody made, or without one."""

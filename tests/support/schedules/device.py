@@ -15,6 +15,7 @@ from fedling_agent.session.events import (
     Enrolled,
     Erase,
     FetchModel,
+    ModelComing,
     ModelStored,
     PauseTraining,
     PlanOver,
@@ -217,7 +218,12 @@ class Device(Node):
     def look_for_model(self) -> None:
         """Subscribed: as soon as the MQTT broker has the model, its bytes begin to come."""
         if self.fetching and self.fetching.version in self.world.broker.models:
+            self.world.after(self.world.delay(), self.chunk_arrived, self.fetching)
             self.world.after(self.world.delay() * 3, self.model_arrived, self.fetching)
+
+    def chunk_arrived(self, fetch: FetchModel) -> None:
+        if self.fetching is fetch:
+            self.give(ModelComing(fetch.version))
 
     def model_arrived(self, fetch: FetchModel) -> None:
         if self.fetching is fetch:

@@ -58,7 +58,7 @@ GAPS: tuple[tuple[str, set[type], set[type]], ...] = (
     (
         "a model is fetched before its plan begins, and a later one ends that plan",
         {session.Training, session.Paused},
-        {agent.ModelStored},
+        {agent.ModelComing, agent.ModelStored},
     ),
     (
         "a round is opened in the step that asks for it",

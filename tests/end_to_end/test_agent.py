@@ -33,7 +33,7 @@ from tests.support.aggregator import (
 )
 from tests.support.damage import spoil
 from tests.support.tools import absent, as_nobody, only_processes
-from tests.support.waiting import Manager, until
+from tests.support.waiting import PATIENCE_S, Manager, until
 
 LAYERS = (dense(40, 16, relu=True), dense(16, 3))  # 20 samples of 2 channels, 3 labels
 LOW = Weather(mains=False, battery=20, temperature=40, network=True)
@@ -544,6 +544,22 @@ def test_damaged_database_is_put_aside_under_the_running_service(
     assert agent.stop() == 0
 
 
+def is_stopped(agent: Agent, database: Path) -> bool:
+    """Stop the service where it stands, if it writes nothing there."""
+    assert agent.process is not None
+    agent.process.send_signal(signal.SIGSTOP)
+    connection = sqlite3.connect(database, timeout=0, isolation_level=None)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
+    except sqlite3.OperationalError:
+        agent.process.send_signal(signal.SIGCONT)
+        return False
+    finally:
+        connection.close()
+    return True
+
+
 def test_who_is_told_to_end_ends_though_the_database_is_damaged(
     aggregator: FakeAggregator, make_agent: MakeAgent
 ) -> None:
@@ -552,12 +568,16 @@ def test_who_is_told_to_end_ends_though_the_database_is_damaged(
     ready(aggregator, agent)
     aggregator.until(lambda: agent.status().get("connection", {}).get("connected"))
     database = agent.state / "store.db"
+    assert agent.process is not None
+    until(lambda: is_stopped(agent, database))  # it finds nothing before it is told to end
     spoil(database, "sent")
     connection = sqlite3.connect(database)  # what the service has in memory is old now
     connection.execute("INSERT INTO marks VALUES ('somebody else was here')")
     connection.commit()
     connection.close()
-    assert agent.stop() == 0
+    agent.process.send_signal(signal.SIGTERM)
+    agent.process.send_signal(signal.SIGCONT)
+    assert agent.process.wait(PATIENCE_S) == 0
     assert "malformed" not in agent.log_text()
     assert not list(agent.state.glob("store.db.damaged-*"))
     agent.start()

@@ -19,7 +19,6 @@ from tests.support.commands import run_here
 from tests.support.waiting import PATIENCE_S, until
 
 GOOD = Weather(mains=True, battery=90, temperature=40, network=True)
-STOP_S = 30.0
 
 STREAM = """
 name = "wrist"
@@ -187,7 +186,7 @@ sys = "sys"
         assert self.process is not None
         if self.process.poll() is None:
             self.process.send_signal(number)
-        code = self.process.wait(STOP_S)
+        code = self.process.wait(PATIENCE_S)
         self.process = None
         return code
 

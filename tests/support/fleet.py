@@ -253,10 +253,14 @@ class Device:
         return self.receipt_for(have, lambda: self.send_update(update))
 
     def receipt_for(self, have: bytes, send: Callable[[], object]) -> Receipt:
-        """Wait for the receipt about a hash; send again every half second."""
+        """Wait for the receipt about a hash; send again every half second.
+
+        The first that comes from now on: others may follow, if it was sent more than once.
+        """
+        begun = len(self.receipts)
 
         def find() -> Receipt | None:
-            return next((r for r in reversed(self.receipts) if r.update_hash == have), None)
+            return next((r for r in self.receipts[begun:] if r.update_hash == have), None)
 
         def again() -> None:
             if find() is None:

@@ -34,7 +34,7 @@ from fedling_sim.record import Record
 
 WATCH = Path(fetch.__file__).parent
 OF_NO_KIND = "mqtt"
-OF_THE_MODEL = {kind.word for kind in (Kind.UPDATE, Kind.MODEL, Kind.CHANGE)}
+OF_THE_MODEL = {kind.word for kind in (Kind.UPDATE, Kind.MODEL, Kind.CHANGE, Kind.CHUNK)}
 FLOAT32 = 4
 
 Counts = dict[str, int]  # of one device, by their names

@@ -19,6 +19,7 @@ from fedling_protocol.exits import Exit
 from fedling_protocol.net import probe as probing
 from fedling_protocol.net.probe import Missed
 from fedling_protocol.wire.kinds import Kind
+from fedling_protocol.wire.messages import Chunked, Rest
 from tests.protocol.net.ends import FakeBroker
 from tests.support.access import access_settings, password_settings
 from tests.support.agent import Agent
@@ -196,6 +197,24 @@ def test_message_of_the_size_that_the_task_needs(tmp_path: Path, limit: str, why
     assert "as the tasks need it, does not pass" in told[0]
     assert "max_packet_size, message_size_limit" in told[0]
     assert ("it was dropped" in told[0]) is (why == "it was dropped")
+
+
+@pytest.mark.parametrize(("each", "passes"), [(39_000, True), (41_000, False)])
+def test_where_messages_are_cut_a_chunk_is_what_has_to_pass(
+    tmp_path: Path, each: int, passes: bool
+) -> None:
+    need("mosquitto")
+    with Mosquitto(tmp_path / "mosquitto", settings=["max_packet_size 40000"]) as mosquitto:
+        aggregator = FakeAggregator(mosquitto.port)
+        rest = Rest(1, b"h" * 32, MODEL.spec, 90_000, 60, chunked=Chunked(each, b"w" * 32))
+        aggregator.say(TOPICS.of(Kind.PLAN, "watch", "train"), rest, retain=True)
+        mqtt = MqttSettings("localhost", mosquitto.port)
+        config = AgentConfig(fleet=TOPICS.fleet, root_key=ROOT.public.hex(), mqtt=mqtt)
+        if passes:
+            assert "lets this device" in mqtt_check.run(config, DEVICE)
+        else:
+            assert "does not pass" in faults(config)[0]
+        aggregator.close()
 
 
 def test_password_that_is_missing(tmp_path: Path) -> None:

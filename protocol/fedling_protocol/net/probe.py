@@ -61,7 +61,8 @@ def dropped(topic: str, allow: str) -> str:
 def too_large(size: str, why: str) -> str:
     return (
         f"a message of {size}, as the tasks need it, does not pass: {why}; raise the MQTT broker's "
-        "limit of packets or messages (mosquitto: max_packet_size, message_size_limit)"
+        "limit of packets or messages (mosquitto: max_packet_size, message_size_limit), or lower "
+        "largest_packet in broker.toml"
     )
 
 

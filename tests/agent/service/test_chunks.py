@@ -80,6 +80,8 @@ def test_few_chunks_are_asked_for_at_once(device: HandService) -> None:
     assert cut.count > WINDOW
     named(device, rest(cut, model))
     assert cut.asked(device) == list(range(WINDOW))
+    cut.hear(device, WINDOW)
+    assert count(device, WARN) == 1
     device.disk.waits = True
     cut.hear(device, 1)
     assert cut.asked(device) == [0, 2, 3]  # the next when it is on disk

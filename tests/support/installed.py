@@ -11,7 +11,7 @@ from tests.support.machine import HOME, Machine, blocks, lines
 README = Path(__file__).parent.parent.parent / "README.md"
 SERVICES = ("fedling-agent", "fedling-broker")
 STATES = ("/var/lib/fedling-agent", "/var/lib/fedling-broker")
-BY_PIP = r"predict|venv|pip|ln -s|apt-get"  # lines that packages take the place of
+BY_PIP = r"predict|venv|/pip |ln -s|apt-get"  # lines that packages take the place of
 
 
 def install(

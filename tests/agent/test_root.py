@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fedling_agent.cli import build_parser
@@ -82,6 +83,15 @@ def test_no_verb_leaves_a_file_of_roots(agent: Agent, root: Root) -> None:
     failing = {name for name, one in ended.items() if one.code != Exit.OK}
     assert failing == {"check", "predict"}, ended  # no MQTT broker, no model
     assert {path.name for path in agent.state.iterdir()} >= {"store.db", "device.key", "models"}
+
+
+def test_arrays_that_only_root_can_read_are_stored(agent: Agent, root: Root) -> None:
+    path = agent.directory / "closed" / "day.npz"
+    np.savez(path, x=np.zeros((20, 2)), y=np.array("walk").repeat(20))
+    path.chmod(0o600)
+    assert run(root, ["init"])["init"].code == Exit.OK
+    ended = root("ingest", "wrist", "closed/day.npz", "--config", "agent.toml")
+    assert (ended.code, "20 rows" in ended.said) == (Exit.OK, True), ended
 
 
 def test_service_of_roots_runs_as_who_keeps_the_state(agent: Agent) -> None:

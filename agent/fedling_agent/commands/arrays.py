@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -22,15 +22,15 @@ def is_called_so(name: str) -> bool:
 
 
 @contextmanager
-def opened(name: str, stream: Stream, of_all: Given) -> Iterator["ArraySource"]:
-    """Open such a file. of_all: what no array says. Raises Missing, BadInput.
+def opened(name: str, stream: Callable[[], Stream], of_all: Given) -> Iterator["ArraySource"]:
+    """Open such a file, and read all of it: its end says what is in it.
 
-    All of it is read, whatever it was when a folder was looked at: its end says what is in it.
+    stream: asked for when the file is open; of_all: what no array says. Raises Missing, BadInput.
     """
     with given.opened(Path(name)) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise BadInput(f"{name}: arrays are read from a file, and this is none")
-        yield ArraySource(table(Arrays(file.fileno(), name), name, stream, of_all), name)
+        yield ArraySource(table(Arrays(file.fileno(), name), name, stream(), of_all), name)
 
 
 class ArraySource:

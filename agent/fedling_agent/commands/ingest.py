@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from fedling_agent.commands import arrays, installation, source, watching
 from fedling_agent.commands.feeding import Feeder, pieces_of
 from fedling_agent.commands.installation import Installation
 from fedling_agent.commands.interrupts import Interrupts
-from fedling_agent.data.streams import Given
+from fedling_agent.data.streams import Given, Stream
 from fedling_agent.service import operations
 from fedling_agent.service.control import Json, Unavailable
 from fedling_agent.store.inputs import Mode
@@ -203,8 +203,9 @@ def bring(
     watched: of a folder: so many bytes, and nothing is told if nothing of them is new
     """
     several = args.watch or len(args.files) > 1
-    where = installation.find(args)
-    with _opened(args, name, where, watched) as given:
+    find = cache(partial(installation.find, args))  # a file that root alone can read is open then
+    with _opened(args, name, find, watched) as given:
+        where = find()
         total = Total(given.place, name if several else "")
         request = _request(args, name, given)
         with Feeder(where, given, request, interrupts) as feeder:
@@ -224,18 +225,20 @@ def bring(
 
 
 def _opened(
-    args: argparse.Namespace, name: str, where: Installation, watched: int | None
+    args: argparse.Namespace, name: str, find: Callable[[], Installation], watched: int | None
 ) -> AbstractContextManager[source.Input]:
     """Open an input by what its name says. Raises Missing, BadInput, IdentityError."""
+
+    def stream() -> Stream:
+        return operations.find_stream(find().streams(), args.stream)
+
     if args.mqtt:
         from fedling_agent.commands import subscription  # a device without it has no need of paho
 
-        stream = operations.find_stream(where.streams(), args.stream)
         wanted = subscription.Wanted(name, args.password_file, args.examples_leave_the_device)
-        return subscription.opened(wanted, stream, args.format or "ndjson")
+        return subscription.opened(wanted, stream(), args.format or "ndjson")
     if args.format or not arrays.is_called_so(name):
         return source.opened(name, watched)
-    stream = operations.find_stream(where.streams(), args.stream)
     named = source.names(name, labels=False)["named"]
     return arrays.opened(name, stream, Given(args.recording, named=named))
 

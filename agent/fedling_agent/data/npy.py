@@ -5,6 +5,7 @@ what numpy would hand to pickle is refused.
 """
 
 import ast
+import codecs
 import re
 import struct
 from collections.abc import Iterator
@@ -27,6 +28,8 @@ FLOATS = "efd"
 _CODES = {"i1": "b", "i2": "h", "i4": "i", "i8": "q", "u1": "B", "u2": "H", "u4": "I", "u8": "Q",
           "f2": "e", "f4": "f", "f8": "d"}  # fmt: skip
 _UNITS: dict[int, Literal["B", "H", "I", "Q"]] = {1: "B", 2: "H", 4: "I", 8: "Q"}  # of moves
+# codecs.lookup() opens a module: not when root has become a user who may not read where it lies.
+_DECODE = {"<": codecs.getdecoder("utf-32-le"), ">": codecs.getdecoder("utf-32-be")}
 _TEXT = re.compile(r"U[0-9]{1,9}").fullmatch
 _WORDS = {
     "O": "an array of objects, which are pickles and are never opened: save texts with"
@@ -127,9 +130,8 @@ def _values(header: Header, data: bytes) -> tuple[Value, ...]:
     size = header.size
     if header.code != TEXT:
         return struct.unpack(f"{header.order}{len(data) // size}{header.code}", data)
-    codec = "utf-32-le" if header.order == "<" else "utf-32-be"
     items = (data[at : at + size] for at in range(0, len(data), size))
-    return tuple(item.decode(codec, "replace").rstrip("\0") for item in items)
+    return tuple(_DECODE[header.order](item, "replace")[0].rstrip("\0") for item in items)
 
 
 def _exactly(file: Reader, count: int, title: str) -> bytes:

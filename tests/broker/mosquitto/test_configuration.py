@@ -255,6 +255,7 @@ def test_access_of_devices_is_the_table_of_kinds() -> None:
         "pattern read fedling/1/home/+/plan/+",
         "pattern read fedling/1/home/+/model/+",
         "pattern read fedling/1/home/+/change/+",
+        "pattern read fedling/1/home/+/chunk/+/+/+",
         "pattern readwrite fedling/1/home/+/join/%u",
         "pattern read fedling/1/home/+/ticket/%u",
         "pattern readwrite fedling/1/home/+/up/%u/+/+",

@@ -242,6 +242,12 @@ def _add_ingest(verbs: Verbs) -> None:
         help="each file's name is the label of its rows, without its ending and a number behind it:"
         " walk-3.csv is a walk",
     )
+    _add_sources(ingest)
+    _add_format(ingest)
+
+
+def _add_sources(ingest: argparse.ArgumentParser) -> None:
+    """Add where rows come from: files and pipes, a folder, a topic."""
     ingest.add_argument(
         "--watch",
         action="store_true",
@@ -276,7 +282,6 @@ def _add_ingest(verbs: Verbs) -> None:
         help="a file to read, or several (default -, standard input): rows of text or, if it is"
         " called .npz or .npy, arrays of numpy",
     )
-    _add_format(ingest)
 
 
 def _add_predict(verbs: Verbs) -> None:

@@ -308,9 +308,9 @@ class SessionRunner:
             release()
             self.give(ev.UpdateLost(action.plan_id, action.update_hash))
 
-        outbox, each = self._parts.outbox, self._chunk_size(entry)
-        in_chunks = partial(outbox.update_chunks, each=each or 0, here=action.here)
-        send = outbox.update if each is None else in_chunks
+        send: Callable[..., None] = self._parts.outbox.update
+        if each := self._chunk_size(entry):
+            send = partial(self._parts.outbox.update_chunks, each=each, here=action.here)
         send(
             entry,
             meaning=f"the update of {self._round(action.plan_id)}{_of_test(entry.hits)}",

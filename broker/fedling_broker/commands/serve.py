@@ -38,8 +38,6 @@ from fedling_protocol.runtime.worker import ThreadWorker
 from fedling_protocol.settings import SettingsError
 from fedling_protocol.wire.identity import IdentityError
 
-MADE_BETWEEN_COLLECTIONS = 20_000  # objects, some MB; Python's own choice is 700
-
 log = logging.getLogger(__name__)
 
 
@@ -102,10 +100,7 @@ def _why_not(args: argparse.Namespace) -> str:
 def _serve(loop: Loop, service: Service) -> None:
     """Run the service until a signal."""
     service.start()
-    # What lives as long as the process is not looked through again in the loop's time, and what
-    # lives as long as a round only now and then: it grew with the devices.
-    gc.freeze()
-    gc.set_threshold(MADE_BETWEEN_COLLECTIONS)
+    gc.freeze()  # what lives as long as the process is not looked through again, in the loop's time
     Watchdog(loop).start()
     sdnotify.ready("running")
     loop.run()

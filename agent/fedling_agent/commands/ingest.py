@@ -286,4 +286,5 @@ def _say(
         facts = {"file": name, "row": feeder.row, "interrupted": interrupted, "by": feeder.by}
         output.print_json(total.json() | facts)
     else:
-        print(f"{total.sentence(feeder.row, interrupted)} (by the {feeder.by})", flush=True)
+        by = f" (by the {feeder.by})" if feeder.row else ""  # else nobody was asked to take one
+        print(f"{total.sentence(feeder.row, interrupted)}{by}", flush=True)

@@ -48,12 +48,14 @@ class Sensor(Probe):
 class Listener:
     """`ingest --mqtt` in a process of its own."""
 
-    def __init__(self, agent: Agent, port: int, *words: str, user: str = "") -> None:
+    def __init__(
+        self, agent: Agent, port: int, *words: str, user: str = "", as_json: bool = True
+    ) -> None:
         self._errors = agent.directory / "mqtt.err"
         url = f"mqtt://{user}127.0.0.1:{port}/{TOPIC}"
         with self._errors.open("w") as errors:
             self.process = subprocess.Popen(
-                agent.command("ingest", "wrist", "--mqtt", url, "--json", *words),
+                agent.command("ingest", "wrist", "--mqtt", url, *["--json"][:as_json], *words),
                 stdout=subprocess.PIPE, stderr=errors, text=True,
             )  # fmt: skip
 
@@ -65,13 +67,17 @@ class Listener:
         until(lambda: self.errors.count(words) == times)
 
     def end(self) -> dict[str, object]:
+        """What it says of all rows, to a program."""
+        found: dict[str, object] = json.loads(self.ended())
+        return found
+
+    def ended(self) -> str:
         """What it says of all rows."""
         self.process.send_signal(signal.SIGTERM)
         out, _ = self.process.communicate(timeout=PATIENCE_S)
         assert self.process.returncode == Exit.INTERRUPTED, self.errors
         assert "Traceback" not in self.errors
-        found: dict[str, object] = json.loads(out)
-        return found
+        return out
 
 
 def row(number: int, recording: str = "door") -> str:
@@ -134,6 +140,12 @@ def test_what_an_mqtt_broker_retains_is_no_new_sample(agent: Agent, port: int) -
         until(lambda: samples(agent) == {"door": 1})
     listener.end()
     assert door(agent) == ([1], 0)
+
+
+def test_a_signal_before_the_first_message(agent: Agent) -> None:
+    listener = Listener(agent, free_port(), as_json=False)
+    listener.until("Connection refused; it is tried again")
+    assert listener.ended() == "stored 0 rows, refused 0; interrupted after row 0\n"
 
 
 def test_an_mqtt_broker_that_is_gone_is_waited_for(agent: Agent, tmp_path: Path) -> None:

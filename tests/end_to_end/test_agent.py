@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import select
 import signal
 import sqlite3
 import subprocess
@@ -21,6 +22,7 @@ from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Conditions, PlanKind, StateCode
 from fedling_sim.chaos.proxy import Proxy
 from fedling_sim.world import Weather
+from tests.support import plug
 from tests.support.access import access_settings
 from tests.support.agent import GOOD, Agent, rows
 from tests.support.aggregator import (
@@ -32,7 +34,7 @@ from tests.support.aggregator import (
     make_plan,
 )
 from tests.support.damage import spoil
-from tests.support.tools import absent, as_nobody, only_processes
+from tests.support.tools import absent, as_nobody, need, only_processes
 from tests.support.waiting import PATIENCE_S, Manager, until
 
 LAYERS = (dense(40, 16, relu=True), dense(16, 3))  # 20 samples of 2 channels, 3 labels
@@ -427,6 +429,61 @@ def test_hangup_of_a_terminal_ends_the_service(
     agent.start()
     aggregator.until(agent.status)
     assert agent.stop(signal.SIGHUP) == Exit.OK
+
+
+def press_ctrl_c(keyboard: int, _agent: int) -> None:
+    os.write(keyboard, b"\x03")
+
+
+def close_the_window(keyboard: int, _agent: int) -> None:
+    os.close(keyboard)
+
+
+def end_it(_keyboard: int, agent: int) -> None:
+    os.kill(agent, signal.SIGTERM)
+
+
+def kill_it(_keyboard: int, agent: int) -> None:
+    os.kill(agent, signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("end", "code"),
+    [
+        (press_ctrl_c, Exit.OK),
+        (close_the_window, Exit.OK),
+        (end_it, Exit.OK),
+        (kill_it, -signal.SIGKILL),
+    ],
+)
+def test_service_of_a_terminal_takes_its_training_with_it(
+    aggregator: FakeAggregator,
+    make_agent: MakeAgent,
+    end: Callable[[int, int], None],
+    code: int,
+) -> None:
+    """No key of a terminal reaches the child, which has a session of its own."""
+    agent = make_agent(duty=plug.ONE_BATCH)
+    enrol(aggregator, agent)
+    agent.run("ingest", "wrist", text=rows(4, plug.WINDOWS // 4 - 1 + 500))
+    keyboard, terminal = os.openpty()
+    words = [need("setsid", "util-linux"), "--ctty", *agent.command("run", "--log", "debug")]
+    with agent.log.open("ab") as log:
+        agent.process = subprocess.Popen(words, stdin=terminal, stdout=log, stderr=log)
+    os.close(terminal)
+    aggregator.offer(plug.model(plug.WIDE_LAYERS), 1, batch=plug.BATCH)
+    aggregator.until(lambda: plug.done(agent) >= 1)
+    service, child = plug.tree(agent.process.pid)
+    assert os.getsid(child) == child
+    handle = os.pidfd_open(child)
+    end(keyboard, service)
+    assert agent.process.wait(PATIENCE_S) == code
+    agent.process = None
+    ready, _, _ = select.select([handle], [], [], PATIENCE_S)
+    os.close(handle)
+    if end is not close_the_window:
+        os.close(keyboard)
+    assert ready
 
 
 def test_hangup_under_systemd_begins_anew_in_the_same_process(

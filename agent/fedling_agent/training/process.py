@@ -135,7 +135,11 @@ class ChildProcess:
 
     def start(self, tell: Tell) -> None:
         self._child = child = subprocess.Popen(
-            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+            self._command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+            start_new_session=True,  # which may be nicer than ours; and a Ctrl-C is for us
         )
         self._children.add(child.pid)
         if self._only_idle:  # before it has done anything

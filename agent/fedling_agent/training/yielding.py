@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 NICEST = 19
+AUTOGROUP = "/proc/{}/autogroup"  # of sched(7)
 IOPRIO_WHO_PROCESS = 1
 IOPRIO_IDLE = 3 << 13  # the class; it has no levels
 # No libc has a function for it. Its number for programs of 32 bits, and of 64 (ioprio_set(2)).
@@ -19,11 +20,13 @@ ARM = (314, 0)  # armv6l, armv7l, armv8l
 def yield_to_others(pid: int) -> list[str]:
     """Have a process take only what others leave of processors and disks.
 
-    Returns what the system refuses, as a container's does: then it goes without.
+    It leads a session of its own: one that is others' too is left as it is. Returns what the system
+    refuses, as a container's does: then it goes without.
     """
     calls: dict[str, Callable[[], object]] = {
         "nice": lambda: os.setpriority(os.PRIO_PROCESS, pid, NICEST),
         "SCHED_IDLE": lambda: os.sched_setscheduler(pid, os.SCHED_IDLE, os.sched_param(0)),
+        "autogroup": lambda: _be_the_nicest_session(pid),
         "ioprio_set": lambda: _ioprio_set(pid),
     }
     refused = []
@@ -45,6 +48,20 @@ def waited_s(pid: int) -> float | None:
     except (OSError, ValueError):
         return None
     return int(waited_ns) / 1e9
+
+
+def _be_the_nicest_session(pid: int) -> None:
+    """Where the kernel shares processors by session, policy and nice count within one only."""
+    if os.getsid(pid) != pid:
+        raise OSError(errno.EBUSY, "its session is not its own")
+    try:
+        handle = os.open(AUTOGROUP.format(pid), os.O_WRONLY)
+    except FileNotFoundError:  # it shares them by process
+        return
+    try:
+        os.write(handle, b"%d" % NICEST)
+    finally:
+        os.close(handle)
 
 
 def _ioprio_set(pid: int) -> None:

@@ -4,6 +4,7 @@ import ctypes
 import logging
 import os
 import platform
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -28,10 +29,10 @@ IOPRIO_GET = {"x86_64": 252, "aarch64": 31}
 
 @contextmanager
 def hogs(core: int, count: int) -> Iterator[None]:
-    """Have so many programs want one core, without an end."""
+    """Have so many programs want one core, each in a session of its own, without an end."""
     with ExitStack() as stack:
         for _ in range(count):
-            hog = subprocess.Popen(["sh", "-c", "while :; do :; done"])
+            hog = subprocess.Popen(["sh", "-c", "while :; do :; done"], start_new_session=True)
             stack.callback(hog.wait)
             stack.callback(hog.kill)
             os.sched_setaffinity(hog.pid, {core})
@@ -159,6 +160,50 @@ def test_training_alone_is_idle_and_gives_the_same_bits(job: Job) -> None:
     child.exit_code()
 
 
+def test_training_has_a_session_of_its_own_which_alone_is_the_nicest(job: Job) -> None:
+    own = nice_of_session(os.getpid())
+
+    def is_the_nicest() -> bool:
+        child = Child(job, only_idle=True, lease_s=None)
+        pid = child.process.pid
+        assert pid is not None
+        assert os.getsid(pid) == pid
+        found = nice_of_session(pid)
+        child.process.stop()
+        child.exit_code()
+        return found in (yielding.NICEST, None)
+
+    until(is_the_nicest)  # of all who are not root the kernel takes one such wish in 0.1 s
+    assert nice_of_session(os.getpid()) == own
+
+
+def test_session_that_is_others_too_is_left_as_it_is() -> None:
+    words = ["sh", "-c", "sleep 600 & echo $!; wait"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, start_new_session=True) as sh:
+        assert sh.stdout is not None
+        pid = int(sh.stdout.readline())
+        refused = yielding.yield_to_others(pid)
+        assert "autogroup: its session is not its own" in refused
+        assert nice_of_session(sh.pid) in (0, None)
+        os.killpg(sh.pid, signal.SIGKILL)
+
+
+def test_ordinary_training_has_a_session_of_its_own_with_an_ordinary_share(job: Job) -> None:
+    child = Child(job, lease_s=None)
+    pid = child.process.pid
+    assert pid is not None
+    assert os.getsid(pid) == pid
+    assert nice_of_session(pid) in (0, None)
+    child.process.stop()
+    child.exit_code()
+
+
+def nice_of_session(pid: int) -> int | None:
+    """None: this kernel shares processors by process."""
+    path = Path(f"/proc/{pid}/autogroup")
+    return int(path.read_text().split()[-1]) if path.exists() else None
+
+
 def scheduled(pid: int) -> tuple[int, int]:
     return os.sched_getscheduler(pid), os.getpriority(os.PRIO_PROCESS, pid)
 
@@ -180,6 +225,7 @@ def test_where_a_call_is_refused_it_is_said_once_and_the_others_are_made(
 
     monkeypatch.setattr(os, "sched_setscheduler", refuse)
     monkeypatch.setattr(yielding, "_number", lambda _machine: 0)
+    monkeypatch.setattr(yielding, "AUTOGROUP", "/proc/{}")
     process_module._note_refusal.cache_clear()
     with caplog.at_level(logging.DEBUG, "fedling_agent"):
         for _ in range(2):
@@ -189,8 +235,20 @@ def test_where_a_call_is_refused_it_is_said_once_and_the_others_are_made(
             assert child.exit_code() == 0
     assert [(r.levelname, r.getMessage().partition(": ")[2]) for r in caplog.records] == [
         ("DEBUG", "SCHED_IDLE: Operation not permitted"),
+        ("DEBUG", "autogroup: Is a directory"),
         ("DEBUG", "ioprio_set: Function not implemented"),
     ]
+
+
+def test_kernel_that_shares_processors_by_process_refuses_nothing(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(yielding, "AUTOGROUP", "/proc/{}/none")
+    child = Child(job, only_idle=True, lease_s=None)
+    assert child.process.pid is not None
+    assert yielding.yield_to_others(child.process.pid) == []
+    child.process.stop()
+    child.exit_code()
 
 
 @pytest.mark.parametrize(

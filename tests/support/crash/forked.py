@@ -54,6 +54,7 @@ def become(words: list[str], child_in: int, child_out: int) -> None:
     """In the child; never returns."""
     code = FAILED
     try:
+        os.setsid()
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.SIG_DFL)

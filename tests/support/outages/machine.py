@@ -13,6 +13,7 @@ from fedling_broker.mosquitto.process import die_with_parent
 from fedling_protocol.exits import Exit
 from tests.support.outages.bad_disk import SEEN, BadDisk, Trouble
 from tests.support.outages.disk import Disk
+from tests.support.plug import tree
 
 RESTARTED = (Exit.FAILED, Exit.CANNOT_WRITE)  # that a disk in trouble is a reason for
 AGAIN_S = 0.5
@@ -45,7 +46,7 @@ class Machine:
                 stdout=log,
                 stderr=log,
                 env=os.environ | self.trouble.environment,
-                start_new_session=True,  # its training child is in its group
+                start_new_session=True,
                 preexec_fn=die_with_parent,  # noqa: PLW1509  one system call, no lock, no memory
             )
 
@@ -102,7 +103,9 @@ class Machine:
         return f"--- {self.name}\n{self.log.read_text(errors='replace')[-size:]}"
 
     def _signal(self, number: signal.Signals) -> None:
-        """To the program and its training child."""
+        """To the program and its training child, which may have been started meanwhile."""
         assert self._process is not None
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, number)
+        program, *before = tree(self._process.pid)
+        for pid in (program, *before, *tree(program)):
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)

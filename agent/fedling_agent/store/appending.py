@@ -2,17 +2,15 @@
 
 import json
 import sqlite3
-from array import array
-from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 from fedling_agent.data.recording import Changes
-from fedling_agent.data.streams import MAX_NAME, Hole, HoleKind, Row, RowError, Stream
-from fedling_agent.data.times import Coming, Line, Times
+from fedling_agent.data.streams import MAX_NAME, HoleKind, RowError, Stream
 from fedling_agent.store import costs
 from fedling_agent.store.inputs import MAX_ERRORS, Course, Ingested, Input, Mode
 from fedling_agent.store.new_recordings import NewRecordings
 from fedling_agent.store.open_recording import CHUNK_BYTES, OpenRecording
+from fedling_agent.store.pieces import Piece, Run, runs_of
 from fedling_agent.store.tally import Tally
 from fedling_protocol.disk.database import one
 
@@ -33,78 +31,6 @@ SELECT coalesce(sum(bytes * (samples - needed) / (samples - first)), 0) FROM
      FROM pins AS p JOIN recordings AS r ON r.key = p.recording
      WHERE r.samples > r.first GROUP BY r.key)
 """
-
-
-class Piece(NamedTuple):
-    """Rows of one recording that came one after the other, without a hole, on one line of time."""
-
-    recording: str
-    row: int  # of the first, among the good rows of this call
-    time_us: int | None
-    hole: Hole | None  # before the first
-    counts: "array[int]"
-    labels: list[str | None]
-    times: Times | None  # None: nobody knows when it was taken
-
-    def parts(self, rows: int) -> Iterator["Piece"]:
-        """Part it, so that each part has no more rows."""
-        piece = self
-        while len(piece.labels) > rows:
-            counts = piece.counts[: rows * len(piece.counts) // len(piece.labels)]
-            times = piece.times and piece.times.part(0, rows, len(piece.labels))
-            yield piece._replace(counts=counts, labels=piece.labels[:rows], times=times)
-            piece = piece.after(rows)
-        yield piece
-
-    def after(self, rows: int) -> "Piece":
-        """What is left behind the first rows."""
-        counts = self.counts[rows * len(self.counts) // len(self.labels) :]
-        count = len(self.labels)
-        times = self.times and self.times.part(min(rows, count - 1), count, count)
-        return self._replace(hole=None, counts=counts, labels=self.labels[rows:], times=times)
-
-
-def group(rows: Iterable[Row | RowError], done: Ingested, coming: Coming) -> list[Piece]:
-    """Put rows together; those that are wrong are counted in `done`."""
-    pieces: list[Piece] = []
-    first = last = line = None
-    counts, labels = array("h"), list[str | None]()
-    for row in rows:
-        if isinstance(row, RowError):
-            done.refuse(row, 1)
-            continue
-        if first is not None and _follows(row, first, line):
-            counts.extend(row.counts)
-            labels.append(row.label)
-            last = row
-        else:
-            if first is not None:
-                pieces.append(_piece(first, last, counts, labels, coming))
-            first, last = row, None
-            line = None if row.time_us is None else Line(row.time_us // 1000)
-            counts, labels = array("h", row.counts), [row.label]
-    if first is not None:
-        pieces.append(_piece(first, last, counts, labels, coming))
-    return pieces
-
-
-def _follows(row: Row, first: Row, line: Line | None) -> bool:
-    """Whether a row belongs to the piece that begins with another one. line: of its times"""
-    if row.recording != first.recording or row.hole is not None:
-        return False
-    if row.time_us is None or line is None:
-        return row.time_us is None and line is None
-    return line.takes(row.time_us // 1000)
-
-
-def _piece(
-    first: Row, last: Row | None, counts: "array[int]", labels: list[str | None], coming: Coming
-) -> Piece:
-    """last: None: the first is the only one"""
-    first_ms = coming.of(first)
-    last_ms = first_ms if last is None else coming.of(last)
-    times = None if first_ms is None or last_ms is None else Times(first_ms, last_ms)
-    return Piece(first.recording, first.row, first.time_us, first.hole, counts, labels, times)
 
 
 class Appender:
@@ -129,10 +55,11 @@ class Appender:
         self._now_ms = now_ms
         self._lived_ms = lived_ms
         self._width = len(stream.channels) * costs.SAMPLE
+        self._chunk_rows = CHUNK_BYTES // self._width
         self._tally = Tally()
-        self._new = NewRecordings(connection, self._tally, stream.name)
+        self._new = NewRecordings(connection, self._tally, stream.name, lived_ms)
         self._here: set[str] = set()  # recordings that may be here, of those that are written to
-        self._stored = _stored_bytes(connection)
+        self._room = most_bytes - _stored_bytes(connection)  # before this transaction
         self._pinned: int | None = None  # bytes of what may not be evicted
         self._chunk = 0  # none that may be evicted is older
         self._grown: dict[int, None] = {}
@@ -230,7 +157,7 @@ class Appender:
         first = max(place, recording.first)
         if first >= place + rows:
             return True
-        data = piece.counts.tobytes()[(first - place) * self._width : rows * self._width]
+        data = piece.data[(first - place) * self._width : rows * self._width]
         if recording.read(first, place + rows - first, self._width) != data:
             return False
         labels = piece.labels[first - place : rows]
@@ -251,28 +178,28 @@ class Appender:
     # --- what is new -----------------------------------------------------------------------------
 
     def _append(self, recording: OpenRecording, course: Course, piece: Piece) -> None:
-        if self._make_room(self._size(piece), recording):
+        rows, runs = len(piece.labels), runs_of(piece.labels)
+        if self._make_room(self._size(rows, runs), recording):
             hole = self._hole(recording, course, piece)
-            recording.append(piece.counts.tobytes(), piece.labels, piece.times, hole=hole)
+            recording.append(piece.data, rows, runs, piece.times, hole=hole)
             recording.close(self._lived_ms)
             course.end = recording.samples
-            self._done.stored += len(piece.labels)
+            self._done.stored += rows
             self._grown[recording.key] = None
         else:
             self._refuse_full(piece)
-        course.place += len(piece.labels)
+        course.place += rows
 
     def _begin(self, course: Course, piece: Piece) -> None:
         """Begin a recording: a table of short ones has no more than this for each row."""
-        name, rows, data = piece.recording, len(piece.labels), piece.counts.tobytes()
-        size = costs.RECORDING + len(name) + self._size(piece)
-        if self._stored + self._tally.bytes + size <= self._most or self._make_room(size, None):
+        name, rows, runs = piece.recording, len(piece.labels), runs_of(piece.labels)
+        size = costs.RECORDING + len(name) + self._size(rows, runs)
+        if self._make_room(size, None):
             start_ms = self._now_ms if piece.time_us is None else piece.time_us // 1000
             self._here.add(name)
-            key = self._new.add(name, start_ms, self._lived_ms, data, piece.labels, piece.times)
+            self._grown[self._new.add(piece, runs, start_ms, size)] = None
             course.end = rows
             self._done.stored += rows
-            self._grown[key] = None
         else:
             self._refuse_full(piece)
         course.place += rows
@@ -298,11 +225,12 @@ class Appender:
 
     # --- room ------------------------------------------------------------------------------------
 
-    def _size(self, piece: Piece) -> int:
-        """How much the samples of a piece take, at most."""
-        size = len(piece.labels) * self._width
-        chunks = 1 + size // CHUNK_BYTES
-        return size + _spans_size(piece.labels) + chunks * costs.CHUNK + costs.STRETCH
+    def _size(self, rows: int, runs: Sequence[Run]) -> int:
+        """How much so many samples take, in chunks, a stretch and spans of their own."""
+        size = costs.STRETCH + rows * self._width - costs.CHUNK * (-rows // self._chunk_rows)
+        for _, _, label in runs:
+            size += costs.SPAN + len(label)
+        return size
 
     def _refuse_full(self, piece: Piece) -> None:
         rows = len(piece.labels)
@@ -315,14 +243,14 @@ class Appender:
 
     def _make_room(self, size: int, growing: OpenRecording | None) -> bool:
         """Evict the oldest samples until `size` more bytes fit, or nothing if they never will."""
-        if self._stored + self._tally.bytes + size <= self._most:
+        if self._tally.bytes + self._new.bytes + size <= self._room:
             return True
         if self._pinned is None:
             self._pinned = _pinned_bytes(self._connection)
         fixed = 0 if growing is None else costs.RECORDING + MAX_NAME
         if self._pinned + size + fixed > self._most:
             return False
-        while self._stored + self._tally.bytes + size > self._most:
+        while self._tally.bytes + self._new.bytes + size > self._room:
             if not self._evict_chunk(growing):
                 return False
         return True
@@ -366,20 +294,10 @@ class Appender:
 
 def _known(connection: sqlite3.Connection, stream: str, pieces: Sequence[Piece]) -> set[str]:
     """Find which recordings of pieces are in the tables."""
-    sql = "SELECT id FROM recordings WHERE stream = ? AND id IN (SELECT value FROM json_each(?))"
+    sql = """SELECT r.id FROM json_each(?2) AS j
+             CROSS JOIN recordings AS r ON r.stream = ?1 AND r.id = j.value"""
     names = json.dumps(list({piece.recording for piece in pieces}))
     return {name for (name,) in connection.execute(sql, (stream, names))}
-
-
-def _spans_size(labels: list[str | None]) -> int:
-    if labels.count(labels[0]) == len(labels):  # most pieces have one label
-        return 0 if labels[0] is None else costs.SPAN + len(labels[0])
-    size, before = 0, None
-    for label in labels:
-        if label is not None and label != before:
-            size += costs.SPAN + len(label)
-        before = label
-    return size
 
 
 def _stored_bytes(connection: sqlite3.Connection) -> int:

@@ -5,109 +5,113 @@ than reading the table does.
 """
 
 import sqlite3
-from collections import Counter
 from collections.abc import Sequence
-from itertools import chain
 
-from fedling_agent.data.times import Times
-from fedling_agent.store import costs
-from fedling_agent.store.open_recording import CHUNK_BYTES, chunks_of, label_spans
+from fedling_agent.store.open_recording import CHUNK_BYTES, chunks_of
+from fedling_agent.store.pieces import Piece, Run
 from fedling_agent.store.tally import Tally
-from fedling_protocol.disk.database import Fields, one
+from fedling_protocol.disk.database import one
 
-_TOGETHER = 120  # rows of one statement, with up to 7 values each: SQLite takes 999 everywhere
-_RECORDINGS = (
-    "INSERT INTO recordings (key, stream, id, start_ms, grown_ms, samples, bytes, revision)",
-    "(?, ?, ?, ?, ?, ?, ?, 0)",
-)
-_CHUNKS = (
-    "INSERT INTO chunks (recording, first, data, began_ms, ended_ms)",
-    "(?, ?, ?, ?, ?)",
-)
+_TOGETHER = 120  # rows of one statement, with up to 5 values each: SQLite takes 999 everywhere
 _STRETCHES = """INSERT INTO stretches (recording, first, last)
                 SELECT key, 0, samples - 1 FROM recordings WHERE key BETWEEN ? AND ?"""
-_SPANS = ("INSERT INTO spans (recording, first, last, label, revision)", "(?, ?, ?, ?, ?)")
+
+_Value = int | str | bytearray
+
+
+class _Rows:
+    """Rows that wait for their table: their values, one behind the other.
+
+    None of them is bytes or None: sqlite3 would seek an adapter, longer than SQLite stores a row.
+    """
+
+    def __init__(self, columns: str, row: str, *shared: _Value) -> None:
+        """columns: and their table. row: its values in SQL. shared: ?1, ?2 ... of all rows"""
+        self.values: list[_Value] = []
+        self._row = row
+        self._one = f"INSERT INTO {columns} VALUES {row}"  # noqa: S608 (constants)
+        self._shared = shared
+        self._width = row.count("?") - len(shared)
+
+    def put(self, connection: sqlite3.Connection) -> None:
+        """Put them there: a statement costs as much as the few rows that it is for."""
+        values, width, shared = self.values, self._width, self._shared
+        together = self._one + f", {self._row}" * (_TOGETHER - 1)
+        whole = len(values) - len(values) % (_TOGETHER * width)
+        for at in range(0, whole, _TOGETHER * width):
+            connection.execute(together, [*shared, *values[at : at + _TOGETHER * width]])
+        rest = range(whole, len(values), width)
+        connection.executemany(self._one, [[*shared, *values[at : at + width]] for at in rest])
+        values.clear()
 
 
 class NewRecordings:
-    """Those of a stream that are not in the tables yet; what they add to the totals is told."""
+    """Those of a stream that are not in the tables yet; their totals are told when they are."""
 
-    def __init__(self, connection: sqlite3.Connection, tally: Tally, stream: str) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, tally: Tally, stream: str, grown_ms: int
+    ) -> None:
         self._connection = connection
         self._tally = tally
         self._stream = stream
         self._last = 0  # key; 0: not asked for yet
         self._names: set[str] = set()
         self._samples = 0
-        self._labels: Counter[str] = Counter()  # samples of each
-        self._recordings: list[Fields] = []
-        self._chunks: list[Fields] = []
-        self._spans: list[Fields] = []
+        self._labels: dict[str, int] = {}  # samples of each
+        self._recordings = _Rows(
+            "recordings (stream, grown_ms, key, id, start_ms, samples, bytes, revision)",
+            "(?1, ?2, ?, ?, ?, ?, ?, 0)",
+            stream,
+            grown_ms,
+        )
+        self._chunks = _Rows("chunks (recording, first, data)", "(?, ?, ?)")
+        self._timed = _Rows(
+            "chunks (recording, first, data, began_ms, ended_ms)", "(?, ?, ?, ?, ?)"
+        )
+        self._spans = _Rows("spans (recording, first, last, label, revision)", "(?, ?, ?, ?, 0)")
+        self.bytes = 0  # that they take
 
     def __contains__(self, name: str) -> bool:
         return name in self._names
 
-    def add(
-        self,
-        name: str,
-        start_ms: int,
-        grown_ms: int,
-        data: bytes,
-        labels: Sequence[str | None],
-        times: Times | None,
-    ) -> int:
-        """Begin a recording that no table has, with its first samples; returns its key."""
+    def add(self, piece: Piece, runs: Sequence[Run], start_ms: int, size: int) -> int:
+        """Begin a recording that no table has; returns its key.
+
+        piece: its first samples. runs: of their labels. size: bytes that all of it takes
+        """
         self._last = key = (self._last or self._last_of_all()) + 1
-        count, size = len(labels), costs.RECORDING + costs.STRETCH + len(name) + len(data)
-        if len(data) <= CHUNK_BYTES:
-            self._chunks.append((key, 0, data, *(times or (None, None))))
-            size += costs.CHUNK
+        name, samples, data = piece.recording, len(piece.labels), piece.data
+        self._recordings.values += (key, name, start_ms, samples, size)
+        if piece.times is None and len(data) <= CHUNK_BYTES:
+            self._chunks.values += (key, 0, data)
         else:
-            for first, part, taken in chunks_of(data, len(data) // count, times):
-                self._chunks.append((key, first, part, *taken))
-                size += costs.CHUNK
-        for span in label_spans(labels, 0):
-            self._spans.append((key, *span))
-            size += costs.SPAN + len(span.label)
-            self._labels[span.label] += span.last - span.first + 1
-        self._recordings.append((key, self._stream, name, start_ms, grown_ms, count, size))
-        self._samples += count
-        self._tally.bytes += size
+            for first, part, times in chunks_of(data, len(data) // samples, piece.times):
+                if times is None:
+                    self._chunks.values += (key, first, part)
+                else:
+                    self._timed.values += (key, first, part, *times)
+        for first, last, label in runs:
+            self._spans.values += (key, first, last, label)
+            self._labels[label] = self._labels.get(label, 0) + last - first + 1
+        self._samples += samples
+        self.bytes += size
         self._names.add(name)
         return key
 
     def write(self) -> None:
         """Put all of them into the tables, where others find them."""
-        if not self._names:
+        count = len(self._names)
+        if not count:
             return
-        size = sum(row[-1] for row in self._recordings)
-        self._tally.bytes -= size  # which add() counts
-        self._tally.add(
-            self._stream, recordings=len(self._names), samples=self._samples, bytes=size
-        )
+        self._tally.add(self._stream, recordings=count, samples=self._samples, bytes=self.bytes)
         for label, samples in self._labels.items():
             self._tally.label(self._stream, label, samples)
-        self._labels.clear()
-        self._samples = 0
-        for (into, values), rows in (
-            (_RECORDINGS, self._recordings),
-            (_CHUNKS, self._chunks),
-            (_SPANS, self._spans),
-        ):
-            self._put(into, values, rows)
-            rows.clear()
-        first = self._last - len(self._names) + 1
-        self._connection.execute(_STRETCHES, (first, self._last))  # each has one
+        for rows in (self._recordings, self._chunks, self._timed, self._spans):
+            rows.put(self._connection)
+        self._connection.execute(_STRETCHES, (self._last - count + 1, self._last))  # each has one
         self._names.clear()
-
-    def _put(self, into: str, values: str, rows: list[Fields]) -> None:
-        """Put rows into a table: a statement costs as much as the few rows that it is for."""
-        left = len(rows) % _TOGETHER
-        together = f"{into} VALUES {', '.join([values] * _TOGETHER)}"
-        for at in range(left, len(rows), _TOGETHER):
-            fields = list(chain.from_iterable(rows[at : at + _TOGETHER]))
-            self._connection.execute(together, fields)
-        self._connection.executemany(f"{into} VALUES {values}", rows[:left])
+        self._labels.clear()
+        self._samples = self.bytes = 0
 
     def _last_of_all(self) -> int:
         """The last key that a recording ever had: AUTOINCREMENT keeps it."""

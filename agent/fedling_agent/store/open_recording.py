@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from fedling_agent.data.recording import Span
 from fedling_agent.data.times import Interval, Times
 from fedling_agent.store import costs
+from fedling_agent.store.pieces import Run
 from fedling_agent.store.tally import Tally
 from fedling_protocol.disk.database import Fields, one
 
@@ -113,17 +114,17 @@ class OpenRecording:
     # --- growing ---------------------------------------------------------------------------------
 
     def append(
-        self, data: bytes, labels: Sequence[str | None], times: Times | None, *, hole: bool
+        self, data: bytearray, samples: int, runs: Sequence[Run], times: Times | None, *, hole: bool
     ) -> None:
-        """Append samples. hole: the first one does not follow on from what is here."""
-        width = len(data) // len(labels)
-        self._append_chunks(data, width, times)
-        self._append_stretch(len(labels), hole)
-        for span in label_spans(labels, self.samples):
-            self._append_span(span, grows=not (hole and span.first == self.samples))
-        self.samples += len(labels)
+        """Append samples, with their labels. hole: the first does not follow on from those here."""
+        self._append_chunks(data, len(data) // samples, times)
+        self._append_stretch(samples, hole)
+        for first, last, label in runs:
+            span = Span(self.samples + first, self.samples + last, label, 0)
+            self._append_span(span, grows=not (hole and first == 0))
+        self.samples += samples
 
-    def _append_chunks(self, data: bytes, width: int, times: Times | None) -> None:
+    def _append_chunks(self, data: bytearray, width: int, times: Times | None) -> None:
         sql = """SELECT first, length(data), began_ms, ended_ms FROM chunks WHERE recording = ?
                  ORDER BY first DESC LIMIT 1"""
         row = one(self._connection, sql, (self.key,))
@@ -145,7 +146,7 @@ class OpenRecording:
             self._connection.execute(
                 "INSERT INTO chunks (recording, first, data, began_ms, ended_ms)"
                 " VALUES (?, ?, ?, ?, ?)",
-                (self.key, self.samples + first, part, *taken),
+                (self.key, self.samples + first, part, *(taken or (None, None))),
             )
             self.bytes += costs.CHUNK
 
@@ -246,34 +247,14 @@ class OpenRecording:
             self._tally.add(self.stream, evicted=samples)
 
 
-def label_spans(labels: Sequence[str | None], offset: int) -> Iterable[Span]:
-    """Find the spans of samples that begin at an offset; those without a label have none."""
-    if labels.count(labels[0]) == len(labels):  # most pieces have one label
-        label = labels[0]
-        return () if label is None else (Span(offset, offset + len(labels) - 1, label, 0),)
-    return _label_spans(labels, offset)
-
-
-def _label_spans(labels: Sequence[str | None], offset: int) -> Iterator[Span]:
-    first = 0
-    for at in range(1, len(labels) + 1):
-        if at == len(labels) or labels[at] != labels[first]:
-            label = labels[first]
-            if label is not None:
-                yield Span(offset + first, offset + at - 1, label, 0)
-            first = at
-
-
-Ends = tuple[int | None, int | None]  # when the first and the last of some samples were taken
-
-
-def chunks_of(data: bytes, width: int, times: Times | None) -> Iterator[tuple[int, bytes, Ends]]:
+def chunks_of(
+    data: bytearray, width: int, times: Times | None
+) -> Iterator[tuple[int, bytearray, Times | None]]:
     """Cut samples of so many bytes into chunks: the first sample of each, and its times."""
     samples, step = len(data) // width, CHUNK_BYTES // width
     for first in range(0, samples, step):
         part = data[first * width : (first + step) * width]
-        ends = times and times.part(first, min(first + step, samples), samples)
-        yield first, part, ends or (None, None)
+        yield first, part, times and times.part(first, min(first + step, samples), samples)
 
 
 SAMPLES = """SELECT first, data FROM chunks WHERE recording = ?1 AND first < ?3 AND first >=

@@ -9,11 +9,12 @@ from fedling_agent.data.recording import Changes, Recording, Span, Stretch
 from fedling_agent.data.streams import Row, RowError, Stream
 from fedling_agent.data.times import Coming, Interval, Times
 from fedling_agent.store import awaited, costs
-from fedling_agent.store.appending import Appender, group
+from fedling_agent.store.appending import Appender
 from fedling_agent.store.awaited import Awaited
 from fedling_agent.store.inputs import Ingested, Input, recall, remember
 from fedling_agent.store.lived import live
 from fedling_agent.store.open_recording import SAMPLES, OpenRecording, cut
+from fedling_agent.store.pieces import group
 from fedling_agent.store.tally import Tally
 from fedling_protocol.classes import dataclass
 from fedling_protocol.disk.database import Database, one

@@ -6,6 +6,7 @@ import pytest
 
 from fedling_agent.data.recording import Recording
 from fedling_agent.data.streams import Channel, Row, Stream
+from fedling_agent.store import costs
 from fedling_agent.store.open_recording import CHUNK_BYTES
 from fedling_agent.store.recordings import Bounds
 from fedling_agent.store.store import Store
@@ -75,3 +76,35 @@ def test_those_of_the_same_request_may_have_to_go(tmp_path: Path) -> None:
     assert store.recordings.by_id("wrist", "r0") is None
     assert values(store, "r99") == [100]
     assert store.recordings.labels("wrist", 9) == {"up": summary.recordings}
+
+
+def test_many_of_one_request_are_what_they_were(store: Store) -> None:
+    """Some statements write many of them, others one; some know when they were taken."""
+    count = 2 * 120 + 7
+    times = [None if n % 3 else 1_000_000 * n for n in range(count)]
+    labels = [None if n % 5 == 0 else f"label {n % 2}" for n in range(count)]
+    rows = [Row(n, f"r{n}", labels[n], times[n], (n,)) for n in range(count)]
+    store.recordings.ingest(STREAM, rows, now_ms=77, up_ms=9)
+    assert [values(store, f"r{n}") for n in range(count)] == [[n] for n in range(count)]
+    sql = """SELECT r.id, r.start_ms, r.grown_ms, s.label, c.began_ms, c.ended_ms
+             FROM recordings AS r JOIN chunks AS c ON c.recording = r.key
+             LEFT JOIN spans AS s ON s.recording = r.key ORDER BY r.key"""
+    taken = [None if us is None else us // 1000 for us in times]
+    assert store.database.rows(sql) == [
+        (f"r{n}", 77 if ms is None else ms, 9, label, ms, ms)
+        for n, (ms, label) in enumerate(zip(taken, labels, strict=True))
+    ]
+
+
+def test_long_ones_are_told_in_bytes_as_the_tables_have_them(store: Store) -> None:
+    """What is kept of their size is what the rows themselves say."""
+    names = [(name, label) for name in ("a", "b") for label in ("up", None, "down", "down")]
+    ingest(store, *names)
+    rows = [Row(n, "long", "x" if n % 9 else None, None, (n % 1000,)) for n in range(CHUNK_BYTES)]
+    store.recordings.ingest(STREAM, rows, now_ms=1)
+    sql = "SELECT id, bytes FROM recordings ORDER BY id"
+    kept = store.database.rows(sql)
+    with store.database.transaction("sizes") as connection:
+        connection.execute(costs.BYTES_ANEW)
+    assert store.database.rows(sql) == kept
+    assert sum(size for _, size in kept) == store.recordings.summary()["wrist"].bytes

@@ -408,6 +408,12 @@ def test_service_imports_no_reader_of_certificates() -> None:
     assert "cryptography.x509" not in service - signing
 
 
+def test_service_that_trains_nothing_imports_no_ctypes() -> None:
+    names = set(_modules("fedling_agent.commands.run"))
+    assert "fedling_agent.training.yielding" in names
+    assert "ctypes" not in names
+
+
 def _modules(name: str) -> list[str]:
     code = f"import sys, {name}; print(*sys.modules)"
     result = subprocess.run(

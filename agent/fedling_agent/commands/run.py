@@ -79,7 +79,9 @@ def run(args: argparse.Namespace) -> Exit:
 
 
 def _import_what_comes_later() -> None:
-    """Whom root becomes may not read where packages lie, and will renew its certificate."""
+    """Whom root becomes may not read where packages lie, and will train and renew certificates."""
+    import ctypes  # noqa: F401
+
     import fedling_agent.store.tls_pair  # noqa: F401
 
 

@@ -1,9 +1,7 @@
 """How a process yields to all others, and how long it has waited for a processor."""
 
-import ctypes
 import errno
 import os
-import platform
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -65,7 +63,9 @@ def _be_the_nicest_session(pid: int) -> None:
 
 
 def _ioprio_set(pid: int) -> None:
-    number = _number(platform.machine())
+    import ctypes  # a service that trains nothing does without
+
+    number = _number(os.uname().machine)
     if not number:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
     libc = ctypes.CDLL(None, use_errno=True)

@@ -4,6 +4,8 @@
     cpu_ms_per_update_160k  ticket, update, receipt and its part of the fold; 1,000 devices, median
                             of three rounds
     growth_1k_10k           the first, of 10,000 devices in one round, by that of 1,000
+    growth_of_first_round   the same, by the first rounds of 1,000 alone: the one of 10,000 is a
+                            task's first, too, whose sum is made at the end, out of what is on disk
     updates_per_s           accepted updates of 4 KB: 1,000 by the wall time from the first byte
                             sent to the last receipt; each is durable before its receipt is sent
     worst_stall_ms          in the round and fold of 10,000 devices: the longest time for which the
@@ -262,9 +264,11 @@ def small_rounds(report: Report) -> None:
     """4 KB: 1,000 devices, then 10,000."""
     few = rounds(SMALL, FEW, ROUNDS, report)
     (many,) = rounds(SMALL, MANY, 1, report)
+    first = [few[0], *(one for _ in few[1:] for one in rounds(SMALL, FEW, 1, report))]
     small = median(few, FEW, cpu_ms)
     report.figure("cpu_ms_per_update_4k", small)
     report.figure("growth_1k_10k", cpu_ms(many, MANY) / small)
+    report.figure("growth_of_first_round", cpu_ms(many, MANY) / median(first, FEW, cpu_ms))
     report.figure("updates_per_s", median(few, FEW, updates_per_s))
     report.figure("worst_stall_ms", 1000 * many.stall_s)
 

@@ -23,6 +23,7 @@ Bytes = bytes | bytearray | memoryview
 PRIVATE = 0o600
 SCRATCH = ".fedling-scratch-"  # begins the names of folders for a while
 BUSY_S = 10.0  # how long a writer waits for another process's transaction
+CACHE_KB = 2000  # of pages that a connection keeps in memory: what SQLite takes by itself
 PAGE_BYTES = 2048  # of new databases: a commit writes whole pages, of rows of some hundred bytes
 
 
@@ -145,8 +146,9 @@ def append(path: Path, first: int, pieces: Sequence[Bytes], *, named: bool) -> N
 
 def remove_leftovers(directory: Path) -> None:
     """Remove what writers left that were killed in the middle. Only while nobody else writes."""
-    for path in directory.glob(".*.tmp"):
-        path.unlink(missing_ok=True)
+    for name in os.listdir(directory):
+        if name.startswith(".") and name.endswith(".tmp"):
+            _remove(os.path.join(directory, name))
 
 
 def sync_directory(directory: Path | str) -> None:
@@ -158,7 +160,9 @@ def sync_directory(directory: Path | str) -> None:
         os.close(handle)
 
 
-def connect_database(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
+def connect_database(
+    path: Path, *, read_only: bool = False, cache_kb: int = CACHE_KB
+) -> sqlite3.Connection:
     """Open a database whose commits survive a power cut; made, for its owner only, if missing.
 
     Statements outside `transaction` commit by themselves, uncounted: use them to read. Any thread
@@ -171,7 +175,7 @@ def connect_database(path: Path, *, read_only: bool = False) -> sqlite3.Connecti
         target, uri=read_only, timeout=BUSY_S, isolation_level=None, check_same_thread=False
     )
     try:
-        _configure(connection, read_only)
+        _configure(connection, read_only, cache_kb)
     except BaseException:
         connection.close()
         raise
@@ -326,8 +330,10 @@ def _touch(path: Path) -> None:
         sync_directory(path.parent)
 
 
-def _configure(connection: sqlite3.Connection, read_only: bool) -> None:
+def _configure(connection: sqlite3.Connection, read_only: bool, cache_kb: int) -> None:
     connection.execute("PRAGMA foreign_keys = ON")
+    if cache_kb != CACHE_KB:
+        connection.execute(f"PRAGMA cache_size = {-cache_kb}")
     if read_only:
         connection.execute("PRAGMA query_only = ON")
         return

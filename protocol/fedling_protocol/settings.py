@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from difflib import get_close_matches
 from enum import Enum
+from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, Union, cast
 
@@ -101,6 +102,11 @@ def describe(settings: type) -> Iterator[Setting]:
     yield from _describe(settings, "")
 
 
+@cache
+def _hints(settings: type) -> dict[str, Any]:
+    return typing.get_type_hints(settings)
+
+
 def _read_table(settings: type, values: object, place: _Place) -> object:
     if not isinstance(values, dict):
         place.refuse(values, "a table")
@@ -109,7 +115,7 @@ def _read_table(settings: type, values: object, place: _Place) -> object:
     for name in values:
         if name not in names:
             _refuse_unknown(place, name, names)
-    hints = typing.get_type_hints(settings)
+    hints = _hints(settings)
     result = {}
     for f in known:
         below = place.below(_name(f))
@@ -225,7 +231,7 @@ def _refuse_unknown(place: _Place, name: str, names: list[str]) -> NoReturn:
 
 
 def _describe(settings: type, prefix: str) -> Iterator[Setting]:
-    hints = typing.get_type_hints(settings)
+    hints = _hints(settings)
     for f in fields(settings):
         key, hint = prefix + _name(f), hints[f.name]
         inner = typing.get_args(hint)[0] if typing.get_origin(hint) is tuple else hint

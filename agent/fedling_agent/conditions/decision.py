@@ -71,11 +71,13 @@ def decide(
     A "no" comes at once, a "yes" after dwell_s of good readings. Said again of the same readings
     it is the same.
     """
-    judged = (
-        _judge(policy, row, limit, readings, memory)
-        for row, limit in zip(policy.rows, _limits(policy, task), strict=True)
-    )
-    found = [verdict for verdict in judged if verdict is not None]
+    found = []
+    for row, limit, off in _limits(policy, task):
+        if off and not memory.past:
+            continue
+        verdict = _judge(policy, row, limit, off, readings, memory)
+        if verdict is not None:
+            found.append(verdict)
     if not found:
         return Allowance(next_check_s=policy.check_s), Memory()
     same_s = readings.good_until - readings.at  # until then a look would be at these readings
@@ -90,9 +92,13 @@ def decide(
 
 
 @lru_cache(maxsize=64)
-def _limits(policy: Policy, task: Conditions | None) -> tuple[Limit, ...]:
-    """The limit of each row; a device has one policy and few plans, and decides all the time."""
-    return tuple(policy.limit(row, task) for row in policy.rows)
+def _limits(policy: Policy, task: Conditions | None) -> tuple[tuple[Condition, Limit, bool], ...]:
+    """The limit of each row, and whether it asks for nothing.
+
+    A device has one policy and few plans, and decides all the time.
+    """
+    limits = ((row, policy.limit(row, task)) for row in policy.rows)
+    return tuple((row, limit, row.is_off(limit.value)) for row, limit in limits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +112,14 @@ class _Verdict:
 
 
 def _judge(
-    policy: Policy, row: Condition, limit: Limit, readings: Readings, memory: Memory
+    policy: Policy, row: Condition, limit: Limit, off: bool, readings: Readings, memory: Memory
 ) -> _Verdict | None:
     """A plug that flaps ten times a second must not start a training ten times a second.
 
     None: the condition is good, and has been for as long as it must; most are, most of the time.
     """
     past = memory.past.get(row.name, NO_PAST)
-    reason = _reason(row, limit, readings, past.passed)
+    reason = None if off else _reason(row, limit, readings, past.passed)
     if reason is not None:
         return _Verdict(row, reason, Past(reason.code == row.code, readings.at))
     if past.bad_at is None:
@@ -127,7 +133,7 @@ def _judge(
 def _reason(row: Condition, limit: Limit, readings: Readings, passed: bool) -> Reason | None:
     """Why this reading says no; None if it does not."""
     signal = readings.signals[row.name]
-    if row.is_off(limit.value) or row.exempt(readings):
+    if row.exempt(readings):
         return None
     if signal.value is None:
         return row.when_absent(readings) if signal.lack in row.harmless else row.lacking(signal)

@@ -100,7 +100,7 @@ class NodeClock:
 
     __slots__ = (
         *("_ahead_us", "_armed_us", "_made", "_timers", "_told", "_wall_ahead_us", "closed"),
-        *("world",),
+        *("_waking", "world"),
     )
 
     def __init__(self, world: WorldClock, boot_s: float = 0.0, wall_s: float = 0.0) -> None:
@@ -112,6 +112,7 @@ class NodeClock:
         self._made = 0  # timers of one instant run in the order they were made
         self._armed_us: int | None = None  # when the world wakes us; other wake-ups are void
         self._told: Callable[[Exception], None] | None = None
+        self._waking = False  # timers are being called
 
     def now(self) -> float:
         return (self.world.now_us + self._ahead_us) / US
@@ -127,7 +128,7 @@ class NodeClock:
         if not self.closed:
             self._made += 1
             heappush(self._timers, (due, self._made, timer))
-            if self._timers[0][2] is timer:
+            if self._timers[0][2] is timer and not self._waking:
                 self._arm()
         return timer
 
@@ -173,11 +174,15 @@ class NodeClock:
         self._armed_us = None
         timers = self._timers
         moment, made = self.now(), self._made  # a timer set by a callback waits for the next turn
-        while timers and timers[0][0] <= moment and timers[0][1] <= made:
-            timer = heappop(timers)[2]
-            if not timer.cancelled:
-                self._call(timer)
-        self._arm()
+        self._waking = True  # what is due first is known when all were called
+        try:
+            while timers and timers[0][0] <= moment and timers[0][1] <= made:
+                timer = heappop(timers)[2]
+                if not timer.cancelled:
+                    self._call(timer)
+        finally:
+            self._waking = False
+            self._arm()
 
     def _call(self, timer: Timer) -> None:
         """As a loop does: what fails is told, and the next one is called."""

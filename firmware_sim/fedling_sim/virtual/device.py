@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import field, replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
-from fedling_agent.conditions.condition import Condition, Roots, Signal
+from fedling_agent.conditions.condition import Condition, Roots, Signal, Value
 from fedling_agent.conditions.watcher import Watcher
 from fedling_agent.config import AgentConfig
 from fedling_agent.data.streams import Stream
@@ -43,7 +43,12 @@ class Surroundings:
         )
 
     def _read(self, name: str, _roots: Roots) -> Signal:
-        return Signal(getattr(self, name), "surroundings")
+        return _signal(getattr(self, name))
+
+
+@lru_cache(maxsize=256, typed=True)
+def _signal(value: Value) -> Signal:
+    return Signal(value, "surroundings")
 
 
 @dataclass(frozen=True, slots=True)

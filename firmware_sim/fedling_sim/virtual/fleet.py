@@ -227,7 +227,7 @@ class VirtualFleet:
     def run(self, until: Callable[[], bool], limit_s: float = 86_400.0) -> bool:
         """Let time pass until a condition holds; False: it did not within the time."""
         limit_us = self.world.now_us + round(limit_s * US)
-        with _rare_collections():
+        with rare_collections():
             while not until():
                 next_us = self.world.next_us()
                 if next_us is None or next_us > limit_us:
@@ -260,8 +260,8 @@ class VirtualFleet:
 
 
 @contextmanager
-def _rare_collections() -> Iterator[None]:
-    """A fleet's objects live as long as it does: looking at all of them again was a tenth of it."""
+def rare_collections() -> Iterator[None]:
+    """Look seldom for garbage: a fleet's objects live as long as it does."""
     before = gc.get_threshold()
     gc.set_threshold(MADE_BETWEEN_COLLECTIONS, *before[1:])
     try:

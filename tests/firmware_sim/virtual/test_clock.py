@@ -189,3 +189,16 @@ def test_void_wake_ups_do_not_pile_up() -> None:
         pass
     assert left == [0]
     assert world.events < 100 + 1000 + 200
+
+
+def test_timers_of_one_callback_wake_the_process_for_the_first_of_them() -> None:
+    world = WorldClock()
+    clock = NodeClock(world)
+
+    def set_three() -> None:
+        for seconds in (5, 4, 3):
+            clock.after(seconds, lambda: None)
+
+    clock.after(1, set_three)
+    world.run(100 * US)
+    assert world.events == 4

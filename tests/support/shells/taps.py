@@ -24,7 +24,7 @@ from fedling_protocol.disk.database import Transaction
 from fedling_protocol.disk.errors import CannotWrite
 from fedling_protocol.net.ports import Done
 from fedling_protocol.runtime import mishaps
-from fedling_protocol.wire import identity
+from fedling_protocol.wire import identity, payload
 from fedling_protocol.wire.identity import SigningKey, kid
 from fedling_sim.virtual.connection import Message
 from fedling_sim.virtual.link import VirtualLink
@@ -58,6 +58,9 @@ parse_task = lru_cache(maxsize=64)(
 )  # an aggregator reads its task at each start
 
 
+decode = lru_cache(maxsize=1024)(payload.decode)  # all devices hear the same, and so does the judge
+
+
 @contextmanager
 def tapped(world: World) -> Iterator[None]:
     """Let the world hear of every action, message and step while it runs."""
@@ -65,6 +68,7 @@ def tapped(world: World) -> Iterator[None]:
         enter = stack.enter_context
         enter(patch.object(identity, "verify", verify))
         enter(patch.object(task_file, "parse_task", parse_task))
+        enter(patch.object(payload, "decode", decode))
         enter(patch.object(mishaps, "sentence", _unexpected(mishaps.sentence)))
         enter(patch.object(session, "step", counted(world, session.step)))
         enter(patch.object(rounds, "step", counted(world, rounds.step)))

@@ -22,7 +22,16 @@ from fedling_broker.service.runner import RoundsRunner
 from fedling_protocol.wire.identity import device_id
 from fedling_protocol.wire.names import AGGREGATOR
 from fedling_sim.virtual.clock import US, Endless, Killed
-from fedling_sim.virtual.fleet import MQTT, NAME, Examples, Member, Setup, Templates, VirtualFleet
+from fedling_sim.virtual.fleet import (
+    MQTT,
+    NAME,
+    Examples,
+    Member,
+    Setup,
+    Templates,
+    VirtualFleet,
+    rare_collections,
+)
 from fedling_sim.virtual.network import Weather
 from fedling_sim.virtual.node import Habits
 from fedling_sim.virtual.training import Pace
@@ -41,6 +50,7 @@ SHARED = Path("/dev/shm")
 UPDATE_BYTES, MODEL_BYTES = 400, 400  # about so many: to choose rates by
 PATIENCE_S = 4 * 86_400.0  # after the last fault; a place without deadline is kept for a day
 MOST_EVENTS = 400_000  # of the world: a day in which a device asks every 10 s
+LOOK_EVENTS = 20  # of the world: it is looked so often whether the schedule is at its end
 
 Bug = Callable[[], AbstractContextManager[object]]
 
@@ -246,7 +256,7 @@ class World:
     def run(self) -> int:
         """Play the schedule to its end; how many steps the machines made."""
         try:
-            with self.bug(), tapped(self):
+            with rare_collections(), self.bug(), tapped(self):
                 self._play()
         finally:
             self.judge.close()
@@ -260,18 +270,16 @@ class World:
         for member in self.members:
             fleet.world.after(self.between(0, self.slowest_s), member.node.start, None)
         self.faults.schedule()
-        limit_s, looked = self.faults.end_s + PATIENCE_S, 0
-        while True:
-            try:
-                goes_on = fleet.world.turn()
-            except Endless as error:
-                raise Violation(f"time stands still {error}") from error
-            if not goes_on or self.now_s > limit_s or fleet.world.events > MOST_EVENTS:
-                raise Violation(f"nothing goes on: {self.describe()}")
-            if not self.faulty and fleet.world.events >= looked:
-                looked = fleet.world.events + 20
-                if self.finished():
-                    break
+        world, limit_us = fleet.world, (self.faults.end_s + PATIENCE_S) * US
+        while self.faulty or not self.finished():
+            looked = world.events + LOOK_EVENTS
+            while world.events < looked:
+                try:
+                    goes_on = world.turn()
+                except Endless as error:
+                    raise Violation(f"time stands still {error}") from error
+                if not goes_on or world.now_us > limit_us or world.events > MOST_EVENTS:
+                    raise Violation(f"nothing goes on: {self.describe()}")
         self.judge.check_end()
 
     def finished(self) -> bool:

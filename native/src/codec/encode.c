@@ -57,15 +57,6 @@ static void find_spread(encoding *e) {
     e->spread = fdl_find_spread(&measured, down, fdl_places(e->code->kept));
 }
 
-static void rotate(const encoding *e, fdl_piece piece) {
-    uint32_t signs[FDL_SIGN_WORDS];
-    for (uint32_t round = 0; round < 2; round++) {
-        fdl_signs_of(signs, e->loops, e->code, piece, round);
-        int32_t shift = round == 0 ? fdl_first_shift(piece.length) : fdl_second_shift(piece.length);
-        e->loops->rotate(e->block, piece.length, signs, shift);
-    }
-}
-
 static int32_t floor_divide(int32_t a, int32_t b) {
     return a / b - (a % b < 0);
 }
@@ -110,7 +101,7 @@ static void encode_blocks(encoding *e) {
         fdl_piece piece = fdl_piece_before(end, kept);
         gather(e, piece);
         int32_t gain = level_out(e, piece.length);
-        rotate(e, piece);
+        fdl_rotate(e->block, e->loops, e->code, piece);
         quantise(e, piece);
         fdl_add_sums(&e->sums, &e->of_block, gain);
         fdl_put_block(&e->writer, e->block, piece.length, gain);

@@ -299,8 +299,9 @@ int fdl_read_model(const fdl_layer *layers, size_t layer_count, const int8_t *sh
 /* How the values of all devices of a round become elements of one ring, the integers modulo
  * 2^bits. */
 typedef struct fdl_ring {
-    uint8_t bits;  /* FDL_LEAST_RING_BITS to FDL_MOST_RING_BITS */
-    uint16_t step; /* (1,024 + step % 1,024) * 2^(step / 1,024 - 40) units of a value, from 8,192 on */
+    uint8_t bits; /* FDL_LEAST_RING_BITS to FDL_MOST_RING_BITS */
+    uint16_t
+        step; /* (1,024 + step % 1,024) * 2^(step / 1,024 - 40) units of a value, from 8,192 on */
     uint16_t kept; /* of 1,024 places, 1 to 1,024 */
     uint32_t seed[2];
 } fdl_ring;

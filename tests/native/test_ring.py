@@ -1,6 +1,7 @@
 """Updates of which only a sum is read: C gives the reference's bits, sums are right on average."""
 
 from array import array
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import sqrt
 from zlib import crc32
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from fedling_native import NativeError, dense, parameter_counts
 from fedling_native._core import ffi, lib
@@ -38,9 +40,7 @@ def encode(ring: by_reference.Ring, x: ref.Int64, share: int, r: ref.Int64) -> b
     elements = ffi.cast("uint16_t *", to)
     given_ring, size = c_ring(ring)._given(), ffi.sizeof(arena)
     check(
-        lib.fdl_ring_encode(
-            given_ring, values, len(x), share, noise, arena, size, elements, len(r)
-        )
+        lib.fdl_ring_encode(given_ring, values, len(x), share, noise, arena, size, elements, len(r))
     )
     return bytes(out)
 
@@ -197,7 +197,7 @@ def test_other_lengths_shares_and_weights_are_refused() -> None:
 
 # --- what is read ---------------------------------------------------------------------------------
 
-VALUES = {
+VALUES: dict[str, Callable[[np.random.Generator, int], NDArray[np.float64]]] = {
     "gaussian": lambda draw, n: draw.normal(0, 300, n),
     "lognormal": lambda draw, n: 100 * draw.lognormal(0, 1.5, n),
     "constant": lambda draw, n: np.full(n, 300.0),
@@ -241,4 +241,3 @@ def test_shares_weigh_the_mean() -> None:
     first, second = (np.frombuffer(change, "<i2").astype(float) for change in changes)
     found = np.frombuffer(mean, np.int32)[:weights] / 256
     assert np.abs(found - (0.8 * first + 0.2 * second)).max() < 20
-

@@ -18,12 +18,13 @@ from fedling_native import Layer, NativeError, coded
 from fedling_native.ring import Ring
 from fedling_protocol.classes import dataclass
 
-MARGIN = 4  # standard deviations of a sum that fit in half of the ring, as steps are chosen
+MARGIN = 5  # standard deviations of a sum that fit in half of the ring, as steps are chosen
 LEAST_MARGIN = 3  # with fewer of them it has wrapped around in places
-LEAST_OF_BLOCK = 2.2  # the same of one block; one of mere garbage has 1.73
+LEAST_OF_BLOCK = 2.0  # the same of one block; one of mere garbage has 1.73
 ENOUGH = 48  # elements that tell garbage from chance
 CLEAR = 0.25  # a signal of this part of the dither's energy is worth to be added to a model
 FINE = 512  # parts of a step in which totals are
+BIAS_EXPONENT = -16
 STEP_ZERO, MANTISSA = 40, 1024  # a step is mantissa * 2^(exponent - 40)
 LEAST_STEP, MOST_STEP = 8 * MANTISSA, 64 * MANTISSA - 1
 
@@ -66,8 +67,9 @@ class RingSum:
         half = 1 << (self._ring.bits - 1)
         signed = ((self._total.astype(np.int32) + half) & (2 * half - 1)) - half
         totals, count = FINE * signed, 0
-        for count, dither in enumerate(dithers, 1):
+        for dither in dithers:
             totals -= 2 * np.frombuffer(dither, np.uint8).astype(np.int32)
+            count += 1
         if count != self.devices:
             raise ValueError(f"{count} devices' dither, {self.devices} updates were added")
         totals += 255 * count
@@ -135,6 +137,17 @@ class Opened:
             return min(self.ring.step + MANTISSA, MOST_STEP)
         spread = sqrt(self.signal) * length_of(self.ring.step) * devices / self.devices
         return step_for(spread, self.ring.bits, devices)
+
+
+def unit_of(layers: Sequence[Layer], exponents: Sequence[int]) -> int:
+    """Find the exponent of the unit of a model's values (NUMERICS.md section 7)."""
+    of_weights = [e - 8 for layer, e in zip(layers, exponents, strict=True) if layer.weight_count]
+    return min([BIAS_EXPONENT, *of_weights])
+
+
+def moved(step: int, units: int) -> int:
+    """Say a step in a unit that has another exponent, greater by so many."""
+    return max(LEAST_STEP, min(step - MANTISSA * units, MOST_STEP))
 
 
 def length_of(step: int) -> float:

@@ -102,7 +102,8 @@ int32_t fdl_scale_word(const fdl_code *code, size_t count, const fdl_spread *spr
     int is_dithered = code->quantiser == FDL_DITHER;
     if (sums->products <= 0 && !is_dithered)
         return -1;
-    fdl_quotient gain = is_dithered ? fdl_divide(1, 4) : fdl_divide(sums->squares, (uint64_t)sums->products);
+    fdl_quotient gain =
+        is_dithered ? fdl_divide(1, 4) : fdl_divide(sums->squares, (uint64_t)sums->products);
     fdl_quotient part = fdl_divide(count, (uint64_t)code->kept * spread->factor);
     uint64_t product = gain.h * part.h;
     int32_t bits = bit_length64(product) - 11;

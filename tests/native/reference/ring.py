@@ -57,7 +57,8 @@ def encode(ring: Ring, x: Int64, share: int, r: Int64) -> Int64:
     product = x[order(ring.seeds, n, n)[0]] * (share * 2**25 // ring.u)
     y[0, :n] = sat(rshift(product, ring.v - 8) if ring.v > 8 else product, 2**20)
     z = rotated(ring.seeds, y, n)[0, ring.where(n)]
-    return (z + r) // 256 % 2**ring.bits
+    elements: Int64 = (z + r) // 256 % 2**ring.bits
+    return elements
 
 
 def total(ring: Ring, elements: list[Int64], dithers: list[Int64]) -> Int64:

@@ -144,6 +144,22 @@ def test_doubled_chunk_changes_nothing(device: HandService, cut: Cut) -> None:
     assert count(device, WARN) == 0
 
 
+def test_chunk_that_comes_twice_before_it_is_on_disk_is_written_once(
+    device: HandService, cut: Cut
+) -> None:
+    named(device, rest(cut))
+    device.disk.waits = True
+    cut.hear(device, 0)
+    waiting = device.disk.waiting
+    cut.hear(device, 0)
+    assert device.disk.waiting == waiting
+    device.disk.waits = False
+    device.disk.go()
+    cut.hear(device, 1, 2, 3)
+    assert device.service.stall is None
+    assert holds(device, MODEL)
+
+
 def hostile(cut: Cut) -> Iterable[tuple[str, str, Chunk]]:
     """What is wrong, where it is said, what is said: rightly signed, all of it."""
     good = cut.chunk(1)

@@ -348,6 +348,7 @@ def test_last_word_does_not_wait_for_a_disk_that_hangs(device: HandService) -> N
     device.clock.move(LAST_WORD_S + 0.1)
     said = [message.code for message in device.sent(State)]
     assert said[-1] == StateCode.OFFLINE
+    assert ended == []  # what was counted until now is not on disk
     device.disk.go()
     device.clock.settle()
     device.disk.go()

@@ -280,6 +280,22 @@ def test_aggregator_that_cuts_otherwise_now(device: HandService, cut: Cut) -> No
     assert holds(device, MODEL)
 
 
+@pytest.mark.parametrize("version", [0, 7])
+def test_model_that_is_here_is_asked_for_by_nobody_who_cuts_otherwise(
+    device: HandService, version: int
+) -> None:
+    model = make_model(version, spec=SPEC)
+    cut, larger = Cut(model), Cut(model, each=2 * EACH)
+    named(device, rest(cut, model))
+    cut.hear(device, *range(cut.count))
+    device.crash()
+    device.connect()
+    named(device, rest(cut, model))
+    named(device, rest(larger, model))
+    assert holds(device, model)
+    assert larger.asked(device) == []
+
+
 def test_chunks_of_a_removed_task_go(device: HandService, cut: Cut) -> None:
     device.hear(TOPICS.of(Kind.TASKS), Tasks(3, ()))
     named(device, replace(rest(cut), generation=4))

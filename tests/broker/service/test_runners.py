@@ -274,6 +274,45 @@ def test_files_that_no_row_speaks_of_are_erased_when_that_is_possible(
     assert not left.exists()
 
 
+def test_files_are_erased_beside_a_task_that_has_folded_nothing(
+    aggregator: HandAggregator,
+) -> None:
+    aggregator.add_task()
+    aggregator.add_task("other")
+    aggregator.connect()
+    aggregator.clock.move(5.0)
+    left = aggregator.directory / "sums" / ("0" * 64)
+    left.write_bytes(b"of the task that is removed")
+    aggregator.remove_task("other")
+    aggregator.clock.move(5.0)
+    assert [runner.task.name for runner in aggregator.service.runners] == ["tiny"]
+    assert not left.exists()
+
+
+@pytest.mark.parametrize("done", range(4))
+def test_files_of_a_fold_are_not_erased_before_their_rows_are_there(
+    aggregator: HandAggregator, done: int
+) -> None:
+    """done: so much of the fold is, when a task ends whose files are to be erased"""
+    aggregator.add_task()
+    aggregator.add_task("other")
+    aggregator.enrol(1, 2)
+    aggregator.connect()
+    plan = aggregator.plan_of("tiny")
+    aggregator.compute.waits = True
+    for number in (1, 2):
+        aggregator.accepted(number, plan)
+    for _ in range(done):
+        aggregator.compute.go(min(1, aggregator.compute.waiting))
+        aggregator.settle()
+    aggregator.remove_task("other")
+    aggregator.clock.move(5.0)
+    compute(aggregator)
+    for number in (1, 2):
+        aggregator.accepted(number, aggregator.plan_of("tiny"))
+    assert aggregator.store.models.folded("tiny") == 2
+
+
 def test_what_a_lost_turn_left_on_the_disk_is_erased(
     aggregator: HandAggregator, monkeypatch: pytest.MonkeyPatch
 ) -> None:

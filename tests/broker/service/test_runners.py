@@ -1,5 +1,6 @@
 """Tasks come, change and go while their rounds are under way."""
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from fedling_broker.store.store import Store
 from fedling_protocol.disk import durable
 from fedling_protocol.disk.errors import Busy, CannotWrite
 from fedling_protocol.wire.kinds import Kind
-from fedling_protocol.wire.messages import Update, Verdict
+from fedling_protocol.wire.messages import Model, Update, Verdict
 from tests.support.hand_aggregator import TOPICS, HandAggregator
 
 
@@ -251,6 +252,23 @@ def test_a_task_that_is_paused_before_its_first_round_rests(aggregator: HandAggr
     assert aggregator.store.rounds.plans("tiny") == []
     pause(aggregator, paused=False)
     assert aggregator.plan.round == 1
+
+
+def test_a_task_that_is_paused_and_goes_on_is_not_taken_for_a_removed_one(
+    aggregator: HandAggregator, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What the MQTT broker has of it, it keeps: its model is not sent again."""
+    caplog.set_level(logging.INFO)
+    aggregator.add_task()
+    aggregator.connect()
+    for paused in (True, False):
+        pause(aggregator, paused=paused)
+        aggregator.clock.move(2.0)
+    assert len(aggregator.said(Model)) == 1
+    assert "task tiny: removed" not in caplog.text
+    aggregator.remove_task()
+    aggregator.clock.move(2.0)
+    assert "task tiny: removed" in caplog.text
 
 
 @pytest.mark.parametrize("error", [Busy("the database"), CannotWrite("a file", "it is full")])

@@ -10,6 +10,12 @@
 
 #if !FDL_WITHOUT_CODEC
 
+/* The place that is farthest from zero, of equals the first; z = 0: there is none. */
+typedef struct {
+    size_t place;
+    int32_t z;
+} peak;
+
 /* What a message is made of. */
 typedef struct {
     const fdl_kernels *loops;
@@ -23,6 +29,7 @@ typedef struct {
     fdl_scalar scalar;
     fdl_trellis trellis;
     fdl_writer writer;
+    peak alone; /* all other places become 0 */
 } encoding;
 
 static void gather(const encoding *e, fdl_piece piece) {
@@ -95,14 +102,54 @@ static int32_t level_out(const encoding *e, size_t length) {
     return gain;
 }
 
+/* The rotated values of a block; returns its gain. */
+static int32_t load(const encoding *e, fdl_piece piece) {
+    gather(e, piece);
+    int32_t gain = level_out(e, piece.length);
+    fdl_rotate(e->block, e->loops, e->code, piece);
+    return gain;
+}
+
+static peak find_peak(const encoding *e) {
+    peak found = {0, 0};
+    size_t kept = e->code->kept;
+    for (size_t end = fdl_places(kept); end > 0;) {
+        fdl_piece piece = fdl_piece_before(end, kept);
+        load(e, piece);
+        for (size_t i = piece.length; i-- > 0;)
+            if (fdl_magnitude(e->block[i]) >= fdl_magnitude(found.z))
+                found = (peak){piece.start + i, e->block[i]};
+        end = piece.start;
+    }
+    return found;
+}
+
+/* As quantise() does, of a way through the trellis as well: up to the peak all are in state 0. */
+static void keep_alone(encoding *e, fdl_piece piece) {
+    int is_trellis = e->code->quantiser == FDL_TRELLIS;
+    uint32_t state = 0;
+    e->of_block = (fdl_sums){0, 0};
+    for (size_t i = 0; i < piece.length; i++) {
+        int32_t z = e->block[i], one = piece.start + i == e->alone.place;
+        e->of_block.squares += (uint64_t)((int64_t)z * z);
+        if (one)
+            e->of_block.products =
+                (int64_t)fdl_magnitude(z) * fdl_level(fdl_table_of(e->code), 0, 1);
+        int32_t k = z < 0 ? -one : one;
+        e->block[i] = is_trellis ? 2 * k + (int32_t)(state & 1) : k;
+        state = fdl_next_state(state, (uint32_t)one);
+    }
+}
+
 static void encode_blocks(encoding *e) {
     size_t kept = e->code->kept;
     for (size_t end = fdl_places(kept); end > 0;) {
         fdl_piece piece = fdl_piece_before(end, kept);
-        gather(e, piece);
-        int32_t gain = level_out(e, piece.length);
-        fdl_rotate(e->block, e->loops, e->code, piece);
-        quantise(e, piece);
+        int32_t gain = load(e, piece);
+        if (e->alone.z == 0)
+            quantise(e, piece);
+        else
+            keep_alone(e, piece);
         fdl_add_sums(&e->sums, &e->of_block, gain);
         fdl_put_block(&e->writer, e->block, piece.length, gain);
         end = piece.start;
@@ -145,12 +192,24 @@ static void start(encoding *e, void *arena, uint8_t *out, size_t out_room) {
 #endif
 }
 
-static int encode(encoding *e, uint8_t *out, size_t out_room, size_t *out_len) {
+/* Where every place became 0: an empty message would leave those values out of the mean. */
+static void encode_alone(encoding *e, void *arena, uint8_t *out, size_t out_room) {
+    e->alone = find_peak(e);
+    e->sums = (fdl_sums){0, 0};
+    start(e, arena, out, out_room);
+    if (e->alone.z != 0)
+        encode_blocks(e);
+}
+
+static int encode(encoding *e, void *arena, uint8_t *out, size_t out_room, size_t *out_len) {
     *out_len = 0;
+    start(e, arena, out, out_room);
     find_spread(e);
     if (e->spread.factor == 0)
         return FDL_OK;
     encode_blocks(e);
+    if (e->sums.products <= 0 && e->code->quantiser != FDL_DITHER)
+        encode_alone(e, arena, out, out_room);
     int32_t scale = fdl_scale_word(e->code, e->order.count, &e->spread, &e->sums);
     if (scale < 0)
         return FDL_OK;
@@ -200,7 +259,6 @@ int fdl_encode(const fdl_code *code, const int32_t *values, size_t count, const 
         return error;
     encoding e = {.loops = fdl_kernels_here(), .code = code, .values = values, .dither = dither};
     e.order = fdl_start_order(code, count);
-    start(&e, arena, out, out_room);
-    return encode(&e, out, out_room, out_len);
+    return encode(&e, arena, out, out_room, out_len);
 #endif
 }

@@ -59,7 +59,8 @@ def all_messages() -> list[Json]:
             add(quantiser, MIDDLE, rule, 1500)
             add(quantiser, 15, rule, 1500, 70)
         add(quantiser, MIDDLE, "uniform", 100_000, 20)  # estimates beyond int32
-        add(quantiser, 0, "small", 16)
+        for length in (1, 16, 70):  # mostly without a magnitude that is not 0
+            add(quantiser, 0, "small", length)
         add(quantiser, 4, "few", 40_000, 100)  # nothing is kept: no message
     return cases
 

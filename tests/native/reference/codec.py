@@ -153,6 +153,9 @@ def coded(code: Code, seeds: Seeds, x: Int64, dither: Int64 = NO_DITHER) -> Code
     w = levels(code, k, subset, dither)
     sums = [(1, 4)] * len(z)
     if code.quantiser != Quantiser.DITHER:
+        for row in np.flatnonzero((z * w).sum(axis=1) <= 0):
+            k[row], subset[row] = alone(code, z[row])
+        w = levels(code, k, subset, dither)
         sums = list(zip(weighed(g, z * z, m), weighed(g, z * w, m), strict=True))
     fractions = words(seeds, 2, 3)[:, 2].tolist()
     scales = [
@@ -174,6 +177,22 @@ def quantised(code: Code, z: Int64, dither: Int64) -> tuple[Int64, Int64]:
         own = slice(start, start + count * length)
         found = by.trellis(table, z[:, own].reshape(len(z), count, length))
         k[:, own], subset[:, own] = (part.reshape(len(z), -1) for part in found)
+    return k, subset
+
+
+def alone(code: Code, z: Int64) -> tuple[Int64, Int64]:
+    """k and q of one message [N] in which only the place farthest from zero is not 0."""
+    k, subset = np.zeros_like(z), np.zeros_like(z)
+    place = int(np.abs(z).argmax())
+    k[place] = np.sign(z[place])
+    if code.quantiser == Quantiser.TRELLIS:
+        start = 0
+        for length in blocks(code.kept):
+            state = 0
+            for at in range(start, start + length):
+                subset[at] = state & 1
+                state = by.next_state(state, int(k[at]))
+            start += length
     return k, subset
 
 

@@ -153,7 +153,7 @@ def coded(code: Code, seeds: Seeds, x: Int64, dither: Int64 = NO_DITHER) -> Code
     w = levels(code, k, subset, dither)
     sums = [(1, 4)] * len(z)
     if code.quantiser != Quantiser.DITHER:
-        for row in np.flatnonzero((z * w).sum(axis=1) <= 0):
+        for row in np.flatnonzero((z * w).sum(axis=1) <= 0).tolist():
             k[row], subset[row] = alone(code, z[row])
         w = levels(code, k, subset, dither)
         sums = list(zip(weighed(g, z * z, m), weighed(g, z * w, m), strict=True))

@@ -61,9 +61,11 @@ def group(rows: Iterable[Row | RowError], done: Ingested, coming: Coming) -> lis
             pack = struct.Struct(f"{len(counts)}h").pack
         elif last is not None:
             piece.times = _until(piece.times, coming.of(last))
-        first_ms, last = coming.of(row), None
-        line = None if time_us is None else Line(time_us // 1000)
-        times = None if first_ms is None else Times(first_ms, first_ms)
+        last = line = times = None
+        if time_us is not None or coming.times is not None:  # somebody knows when it was taken
+            line = None if time_us is None else Line(time_us // 1000)
+            first_ms = coming.of(row)
+            times = None if first_ms is None else Times(first_ms, first_ms)
         piece = Piece(recording, number, time_us, hole, bytearray(pack(*counts)), [label], times)
         pieces.append(piece)
     if piece is not None and last is not None:

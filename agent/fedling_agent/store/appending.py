@@ -3,11 +3,20 @@
 import json
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import replace
 
 from fedling_agent.data.recording import Changes
 from fedling_agent.data.streams import MAX_NAME, HoleKind, RowError, Stream
 from fedling_agent.store import costs
-from fedling_agent.store.inputs import MAX_ERRORS, Course, Ingested, Input, Mode
+from fedling_agent.store.inputs import (
+    MAX_ERRORS,
+    NOT_BEGUN,
+    Course,
+    Ingested,
+    Input,
+    Mode,
+    shared_course,
+)
 from fedling_agent.store.new_recordings import NewRecordings
 from fedling_agent.store.open_recording import CHUNK_BYTES, OpenRecording
 from fedling_agent.store.pieces import Piece, Run, runs_of
@@ -52,13 +61,12 @@ class Appender:
         self._given = given
         self._done = done
         self._most = most_bytes
-        self._now_ms = now_ms
         self._lived_ms = lived_ms
         self._width = len(stream.channels) * costs.SAMPLE
         self._chunk_rows = CHUNK_BYTES // self._width
         self._tally = Tally()
-        self._new = NewRecordings(connection, self._tally, stream.name, lived_ms)
-        self._here: set[str] = set()  # recordings that may be here, of those that are written to
+        self._new = NewRecordings(connection, self._tally, stream.name, now_ms, lived_ms)
+        self._here: set[str] = set()  # of those that come: which may be in the tables
         self._room = most_bytes - _stored_bytes(connection)  # before this transaction
         self._pinned: int | None = None  # bytes of what may not be evicted
         self._chunk = 0  # none that may be evicted is older
@@ -80,40 +88,37 @@ class Appender:
 
     def _take(self, piece: Piece) -> None:
         """Store a piece, or what of it is not here yet, or say why not."""
-        name = piece.recording
-        course = self.courses.get(name)
-        if course is None:
-            course = self.courses[name] = self._given.course(name)
-        if name not in self._here and not course.refused:
-            self._begin(course, piece)
+        name, rows = piece.recording, len(piece.labels)
+        course = self.courses.get(name) or self._given.course(name)
+        if course is NOT_BEGUN and name not in self._here:  # as all of a table of short ones
+            self.courses[name] = shared_course(rows, self._begin(piece))
             return
         recording = self._find(name)
         if recording is not None and course.end != recording.samples:  # others wrote to it
             if self._given.mode is Mode.NEW:
-                piece = self._unseen(recording, course, piece)
+                course, piece = self._unseen(recording, course, piece)
+                rows = len(piece.labels)
             elif self._given.mode is Mode.REPLACE:
-                recording = self._replace(recording, course)
-        rows = len(piece.labels)
-        if not rows:
-            return
-        if course.refused:
+                course, recording = self._replace(recording, course)
+        end = course.end
+        if rows and course.refused:
             self._done.refuse(RowError(piece.row, course.refused), rows)
-            course.place += rows
-        elif recording is None:
-            self._begin(course, piece)
-        else:
-            self._append(recording, course, piece)
+        elif rows:
+            end = (
+                self._begin(piece) if recording is None else self._append(recording, course, piece)
+            )
+        self.courses[name] = Course(course.place + rows, end, course.refused)
 
     def evict_old(self, age_ms: int) -> None:
         """Evict what nothing was added to for longer, unless a plan stands on it."""
-        self._new.write()
+        self._write_new()
         sql = "SELECT key FROM free_recordings WHERE grown_ms < ?"
         for (key,) in self._connection.execute(sql, (self._lived_ms - age_ms,)).fetchall():
             self._evict(self._open(key))
 
     def finish(self) -> None:
         """Write what is new and the totals, and tell what has changed."""
-        self._new.write()
+        self._write_new()
         self._tally.write(self._connection)
         for key in self._evicted:
             self._grown.pop(key, None)
@@ -128,26 +133,25 @@ class Appender:
 
     # --- what is here already --------------------------------------------------------------------
 
-    def _unseen(self, recording: OpenRecording, course: Course, piece: Piece) -> Piece:
+    def _unseen(
+        self, recording: OpenRecording, course: Course, piece: Piece
+    ) -> tuple[Course, Piece]:
         """What of a piece is not stored yet; a recording that is another one is refused."""
         if course.refused:
-            return piece
+            return course, piece
         rows = min(len(piece.labels), recording.samples - course.place)
         if rows <= 0:
-            if rows == 0:
-                course.end = recording.samples
-            return piece
+            return (replace(course, end=recording.samples) if rows == 0 else course), piece
         if not self._is_here(recording, course.place, piece, rows):
-            course.refused = (
+            refused = (
                 f"recording {piece.recording} is here already with {recording.samples} samples, "
                 "and these are others: --append puts them behind those, --replace in their place"
             )
-            return piece
+            return replace(course, refused=refused), piece
         self._done.seen += rows
-        course.place += rows
-        if course.place == recording.samples:
-            course.end = recording.samples
-        return piece.after(rows)
+        place = course.place + rows
+        end = recording.samples if place == recording.samples else course.end
+        return Course(place, end), piece.after(rows)
 
     def _is_here(self, recording: OpenRecording, place: int, piece: Piece, rows: int) -> bool:
         """Whether the first rows of a piece are samples `place` and following.
@@ -163,46 +167,55 @@ class Appender:
         labels = piece.labels[first - place : rows]
         return recording.revision > 0 or recording.labels(first, place + rows) == labels
 
-    def _replace(self, recording: OpenRecording, course: Course) -> OpenRecording | None:
+    def _replace(
+        self, recording: OpenRecording, course: Course
+    ) -> tuple[Course, OpenRecording | None]:
         if course.place:
-            course.end = recording.samples if course.place == recording.samples else None
-            return recording
+            end = recording.samples if course.place == recording.samples else None
+            return replace(course, end=end), recording
         if one(self._connection, "SELECT 1 FROM pins WHERE recording = ?", (recording.key,)):
-            course.refused = f"recording {recording.name} is in training: replace it later"
-            return recording
+            refused = f"recording {recording.name} is in training: replace it later"
+            return replace(course, refused=refused), recording
         recording.remove(evicted=False)
         self._evicted.append(recording.key)
         self._done.replaced += 1
-        return None
+        return course, None
 
     # --- what is new -----------------------------------------------------------------------------
 
-    def _append(self, recording: OpenRecording, course: Course, piece: Piece) -> None:
+    def _append(self, recording: OpenRecording, course: Course, piece: Piece) -> int | None:
+        """Go on with a recording; returns how many samples it has, None: there is no room."""
         rows, runs = len(piece.labels), runs_of(piece.labels)
-        if self._make_room(self._size(rows, runs), recording):
-            hole = self._hole(recording, course, piece)
-            recording.append(piece.data, rows, runs, piece.times, hole=hole)
-            recording.close(self._lived_ms)
-            course.end = recording.samples
-            self._done.stored += rows
-            self._grown[recording.key] = None
-        else:
+        if not self._make_room(self._size(rows, runs), recording):
             self._refuse_full(piece)
-        course.place += rows
+            return course.end
+        hole = self._hole(recording, course, piece)
+        recording.append(piece.data, rows, runs, piece.times, hole=hole)
+        recording.close(self._lived_ms)
+        self._done.stored += rows
+        self._grown[recording.key] = None
+        return recording.samples
 
-    def _begin(self, course: Course, piece: Piece) -> None:
-        """Begin a recording: a table of short ones has no more than this for each row."""
-        name, rows, runs = piece.recording, len(piece.labels), runs_of(piece.labels)
-        size = costs.RECORDING + len(name) + self._size(rows, runs)
-        if self._make_room(size, None):
-            start_ms = self._now_ms if piece.time_us is None else piece.time_us // 1000
-            self._here.add(name)
-            self._grown[self._new.add(piece, runs, start_ms, size)] = None
-            course.end = rows
-            self._done.stored += rows
-        else:
+    def _begin(self, piece: Piece) -> int | None:
+        """Begin a recording; returns how many samples it has, None: there is no room.
+
+        A table of short ones has no more than this for each row: what can be is done for all of
+        them, by _write_new().
+        """
+        rows, runs = len(piece.labels), runs_of(piece.labels)
+        size = costs.RECORDING + len(piece.recording) + self._size(rows, runs)
+        if not self._make_room(size, None):
             self._refuse_full(piece)
-        course.place += rows
+            return None
+        self._new.add(piece, runs, size)
+        return rows
+
+    def _write_new(self) -> None:
+        """Have what is new in the tables, where it is found."""
+        self._here |= self._new.names
+        self._grown |= dict.fromkeys(self._new.keys)
+        self._done.stored += self._new.samples
+        self._new.write()
 
     def _hole(self, recording: OpenRecording, course: Course, piece: Piece) -> bool:
         """Whether the piece does not follow on from what is stored; counted and told."""
@@ -257,7 +270,7 @@ class Appender:
 
     def _evict_chunk(self, growing: OpenRecording | None) -> bool:
         """Evict the oldest chunk that may go; a recording goes with its last one."""
-        self._new.write()
+        self._write_new()
         row = one(self._connection, _OLDEST, (self._chunk,))
         if row is None:
             return False
@@ -282,10 +295,10 @@ class Appender:
         self._evicted.append(recording.key)
 
     def _find(self, name: str) -> OpenRecording | None:
-        if name not in self._here:
+        if name in self._new.names:
+            self._write_new()
+        elif name not in self._here:
             return None
-        if name in self._new:
-            self._new.write()
         return OpenRecording.find(self._connection, self._tally, self._stream.name, name)
 
     def _open(self, key: int) -> OpenRecording:

@@ -10,6 +10,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterable
 from dataclasses import field, replace
 from enum import StrEnum
+from functools import lru_cache
 from itertools import islice
 
 from fedling_agent.data.holes import MOST_RECORDINGS
@@ -30,13 +31,17 @@ class Mode(StrEnum):
     REPLACE = "replace"  # the recording goes first
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Course:
     """How far one recording has come in one input."""
 
     place: int = 0  # good rows of it
     end: int | None = None  # length of the recording behind them; None: not known
     refused: str = ""  # why none of its rows is stored
+
+
+NOT_BEGUN = Course()
+shared_course = lru_cache(maxsize=64)(Course)  # recordings of a table of short ones go alike
 
 
 class Input:
@@ -48,25 +53,24 @@ class Input:
         self._courses: OrderedDict[str, Course] = OrderedDict()
 
     def course(self, recording: str) -> Course:
-        """A copy, to be given back to keep() when it is committed."""
-        known = self._courses.get(recording)
-        return Course() if known is None else replace(known)
+        """Where it was when keep() was last told of it."""
+        return self._courses.get(recording, NOT_BEGUN)
 
     def skip(self, rows: Iterable[Row | RowError]) -> None:
         """Rows that were stored already, by a service that is gone, come once more."""
         courses: dict[str, Course] = {}
         for row in rows:
             if isinstance(row, Row):
-                course = courses.setdefault(row.recording, self.course(row.recording))
-                course.place += 1
+                course = courses.get(row.recording) or self.course(row.recording)
+                courses[row.recording] = replace(course, place=course.place + 1)
         self.keep(courses)
 
     def keep(self, courses: dict[str, Course]) -> None:
         """Remember what was committed, of the recordings that were last written to."""
         last = islice(courses.items(), max(0, len(courses) - MOST_RECORDINGS), None)
         for recording, course in last:
-            self._courses.pop(recording, None)
             self._courses[recording] = course
+            self._courses.move_to_end(recording)
         while len(self._courses) > MOST_RECORDINGS:
             self._courses.popitem(last=False)
 

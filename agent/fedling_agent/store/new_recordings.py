@@ -49,14 +49,21 @@ class NewRecordings:
     """Those of a stream that are not in the tables yet; their totals are told when they are."""
 
     def __init__(
-        self, connection: sqlite3.Connection, tally: Tally, stream: str, grown_ms: int
+        self,
+        connection: sqlite3.Connection,
+        tally: Tally,
+        stream: str,
+        now_ms: int,
+        grown_ms: int,
     ) -> None:
+        """now_ms: Unix time; grown_ms: of the time that was lived"""
         self._connection = connection
         self._tally = tally
         self._stream = stream
+        self._now_ms = now_ms
         self._last = 0  # key; 0: not asked for yet
-        self._names: set[str] = set()
-        self._samples = 0
+        self.names: set[str] = set()
+        self.samples = 0
         self._labels: dict[str, int] = {}  # samples of each
         self._recordings = _Rows(
             "recordings (stream, grown_ms, key, id, start_ms, samples, bytes, revision)",
@@ -71,16 +78,19 @@ class NewRecordings:
         self._spans = _Rows("spans (recording, first, last, label, revision)", "(?, ?, ?, ?, 0)")
         self.bytes = 0  # that they take
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._names
+    @property
+    def keys(self) -> range:
+        """Keys of those that wait: they follow one another."""
+        return range(self._last - len(self.names) + 1, self._last + 1)
 
-    def add(self, piece: Piece, runs: Sequence[Run], start_ms: int, size: int) -> int:
-        """Begin a recording that no table has; returns its key.
+    def add(self, piece: Piece, runs: Sequence[Run], size: int) -> None:
+        """Begin a recording that no table has.
 
         piece: its first samples. runs: of their labels. size: bytes that all of it takes
         """
         self._last = key = (self._last or self._last_of_all()) + 1
         name, samples, data = piece.recording, len(piece.labels), piece.data
+        start_ms = self._now_ms if piece.time_us is None else piece.time_us // 1000
         self._recordings.values += (key, name, start_ms, samples, size)
         if piece.times is None and len(data) <= CHUNK_BYTES:
             self._chunks.values += (key, 0, data)
@@ -93,25 +103,24 @@ class NewRecordings:
         for first, last, label in runs:
             self._spans.values += (key, first, last, label)
             self._labels[label] = self._labels.get(label, 0) + last - first + 1
-        self._samples += samples
+        self.samples += samples
         self.bytes += size
-        self._names.add(name)
-        return key
+        self.names.add(name)
 
     def write(self) -> None:
         """Put all of them into the tables, where others find them."""
-        count = len(self._names)
+        count, keys = len(self.names), self.keys
         if not count:
             return
-        self._tally.add(self._stream, recordings=count, samples=self._samples, bytes=self.bytes)
+        self._tally.add(self._stream, recordings=count, samples=self.samples, bytes=self.bytes)
         for label, samples in self._labels.items():
             self._tally.label(self._stream, label, samples)
         for rows in (self._recordings, self._chunks, self._timed, self._spans):
             rows.put(self._connection)
-        self._connection.execute(_STRETCHES, (self._last - count + 1, self._last))  # each has one
-        self._names.clear()
+        self._connection.execute(_STRETCHES, (keys[0], keys[-1]))  # each has one
+        self.names.clear()
         self._labels.clear()
-        self._samples = self.bytes = 0
+        self.samples = self.bytes = 0
 
     def _last_of_all(self) -> int:
         """The last key that a recording ever had: AUTOINCREMENT keeps it."""

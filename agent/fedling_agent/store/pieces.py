@@ -10,6 +10,7 @@ from fedling_agent.store.inputs import Ingested
 from fedling_protocol.classes import dataclass
 
 Run = tuple[int, int, str]  # first and last sample, and the label of all between
+_EMPTY = bytearray()  # with bytes added it is a bytearray for a third of what the class takes
 
 
 @dataclass(slots=True)
@@ -61,10 +62,12 @@ def group(rows: Iterable[Row | RowError], done: Ingested, coming: Coming) -> lis
             pack = struct.Struct(f"{len(counts)}h").pack
         elif last is not None:
             piece.times = _until(piece.times, coming.of(last))
-        first_ms, last = coming.of(row), None
-        line = None if time_us is None else Line(time_us // 1000)
-        times = None if first_ms is None else Times(first_ms, first_ms)
-        piece = Piece(recording, number, time_us, hole, bytearray(pack(*counts)), [label], times)
+        last = line = times = None
+        if time_us is not None or coming.times is not None:  # somebody knows when it was taken
+            line = None if time_us is None else Line(time_us // 1000)
+            first_ms = coming.of(row)
+            times = None if first_ms is None else Times(first_ms, first_ms)
+        piece = Piece(recording, number, time_us, hole, _EMPTY + pack(*counts), [label], times)
         pieces.append(piece)
     if piece is not None and last is not None:
         piece.times = _until(piece.times, coming.of(last))

@@ -8,8 +8,8 @@ A line is drawn among those of the service folders of both ends that have someth
 line, the quick ones first, then schedules of a whole federation, must fail in a copy of the tree;
 a test that does not come to an end within many times its usual time has failed, too. Who executes
 what is asked of the tests once a run, for some minutes; --executed keeps the answer for the next
-run, which is right as long as neither code nor tests have changed. --most is how many seconds of
-tests are asked about one line, which leaves out the slowest.
+run, if neither code nor tests have changed. --most is how many seconds of tests are asked about one
+line, which leaves out the slowest.
 
 What survives is printed with file, line, before and after: it is to be looked at by somebody. Some
 changes change nothing that anybody could see.
@@ -21,6 +21,7 @@ changes change nothing that anybody could see.
 
 import argparse
 import bisect
+import hashlib
 import itertools
 import json
 import os
@@ -128,8 +129,23 @@ class Copy:
                 os.killpg(running.pid, signal.SIGKILL)
                 return False
 
-    def executed(self) -> Executed:
+    def executed(self, kept: Path | None) -> Executed:
         """What each test of the shells executes. Raises RuntimeError: one fails unbroken."""
+        digest = self._digest()
+        known = json.loads(kept.read_text()) if kept is not None and kept.exists() else {}
+        if digest not in known:
+            known = {digest: self._ask()}
+        if kept is not None:
+            kept.write_text(json.dumps(known))
+        found: Executed = known[digest]
+        return found
+
+    def _digest(self) -> str:
+        """Of all files that the answer depends on."""
+        files = sorted(self.root.rglob("*.py"))
+        return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+    def _ask(self) -> Executed:
         answer = self.root / "executed.json"
         sources = {str(file.relative_to(ROOT)): file.read_text() for file in modules()}
         for file, source in sources.items():
@@ -191,10 +207,7 @@ def main() -> None:
     found = 0
     with tempfile.TemporaryDirectory(dir=memory(ROOM_OF_ALL)) as directory:
         copy = Copy(Path(directory), arguments.most)
-        kept = arguments.executed
-        executed = json.loads(kept.read_text()) if kept and kept.exists() else copy.executed()
-        if kept:
-            kept.write_text(json.dumps(executed))
+        executed = copy.executed(arguments.executed)
         drawn = draw(files, arguments.lines, random.Random(arguments.seed))
         for mutant in drawn:
             by = copy.finds(mutant, executed)

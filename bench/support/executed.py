@@ -18,8 +18,8 @@ from pathlib import Path
 
 import pytest
 
-NOTES = "_executed"  # a set among the built-in names, where somebody looks at it
-HEAD = f"import builtins\n_note = getattr(builtins, {NOTES!r}, set()).add"
+NOTES = "_executed"  # a set among the built-in names, of whoever comes first
+HEAD = f"import builtins\n_note = vars(builtins).setdefault({NOTES!r}, set()).add"
 
 
 def noted(source: str, file: str) -> str:
@@ -64,9 +64,8 @@ class Executed:
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._notes: set[tuple[str, int]] = set()
+        self._notes: set[tuple[str, int]] = vars(builtins).setdefault(NOTES, set())
         self._tests: dict[str, tuple[float, dict[str, list[int]]]] = {}
-        setattr(builtins, NOTES, self._notes)
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:

@@ -17,6 +17,7 @@ from fedling_protocol.wire.messages import (
     Ticket,
     WaitReason,
 )
+from fedling_protocol.wire.names import AGGREGATOR
 from tests.agent.service.test_renewal import Board
 from tests.support.device import FLEET, make_model
 from tests.support.service import DEVICE, ID, ROOT, TOPICS, HandService
@@ -125,6 +126,14 @@ def test_certificates_that_are_no_news_have_nothing_asked_or_told_again(
     board.tell_keys()
     assert board.link.subscribed == []
     assert "this device is enrolled" not in caplog.text
+
+
+def test_who_hears_an_aggregator_for_the_first_time_asks_for_its_plans(board: Board) -> None:
+    """They came before its certificate, and were refused. A renewed one is news as well."""
+    del board.fleet.last[AGGREGATOR]
+    board.link.subscribed.clear()
+    board.say(TOPICS.of(Kind.KEYS, AGGREGATOR), board.fleet.of_aggregator())
+    assert board.link.subscribed == [f"fedling/1/{FLEET}/+/plan/+"]
 
 
 def test_who_waits_for_its_enrolment_asks_as_soon_as_it_is_enrolled(device: HandService) -> None:

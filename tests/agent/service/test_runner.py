@@ -1,13 +1,17 @@
 """One task's shell while its disk is slow: what comes meanwhile is neither lost nor done twice."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from fedling_agent.session import events as ev
+from fedling_agent.training.freeze import Freezer
 from fedling_agent.training.process import Asked
-from fedling_protocol.disk.errors import CannotWrite, Missing
+from fedling_protocol.disk.errors import BadInput, CannotWrite, Missing
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Join, Plan, State, StateCode, Verdict
 from fedling_sim.world import Weather
+from tests.support.device import make_model, make_plan
 from tests.support.service import GOOD, TOPICS, HandService
 
 EMPTY = Weather(mains=False, battery=5, temperature=40, network=True)
@@ -264,3 +268,58 @@ def test_erasure_ends_training_and_spool(device: HandService) -> None:
     assert device.children[0].did[-1] == "kill"
     assert device.store.plans.is_finished(plan.plan_id)
     assert device.store.plans.in_work() == []
+
+
+# --- what is asked, fetched, counted -------------------------------------------------------------
+
+
+def test_log_says_what_each_message_was_for(device: HandService) -> None:
+    plan = device.begin()
+    device.children[0].finish()
+    device.settle(lambda: device.updates)
+    device.link.connected = False
+    device.service.on_disconnected("gone", 1.0)
+    device.clock.move(5)
+    device.connect()
+    device.clock.move(30)
+    device.receipt(plan, device.updates[-1][1], Verdict.ACCEPTED)
+    meanings = [sent.meaning for sent in device.store.ledger.sent() if sent.plan_id is not None]
+    assert list(dict.fromkeys(sorted(meanings))) == [
+        "asks to take part in round 1 of watch",
+        "asks what became of its update of round 1 of watch",
+        "the update of round 1 of watch",
+    ]
+
+
+@pytest.mark.parametrize("moves", [True, False])
+def test_what_is_on_its_way_and_not_wanted_any_more_is_cut_off(
+    device: HandService, moves: bool
+) -> None:
+    """Where nothing is on its way the connection stays."""
+    plan = make_plan(make_model())
+    device.hear(TOPICS.of(Kind.PLAN, "watch", plan.kind), plan)
+    device.link.receiving = 1000 * moves
+    show(device, EMPTY)
+    assert not device.runner.session.transfer
+    cut = [word for word in device.link.said if word == "a model is not wanted any more"]
+    assert len(cut) == moves
+
+
+@pytest.mark.parametrize("error", [Missing("it is gone"), BadInput("it does not suit")])
+def test_set_that_cannot_be_made_ends_that_plan_with_the_reason(
+    device: HandService, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def freeze(*_: object) -> Iterator[None]:
+        raise error
+        yield
+
+    monkeypatch.setattr(Freezer, "freeze", freeze)
+    plan = device.offer()
+    device.go(plan)
+    device.settle(lambda: device.runner.failure)
+    assert device.runner.failure == str(error)
+    assert device.children == []
+    assert device.store.plans.is_finished(plan.plan_id)
+    (receipt,) = device.store.spool.receipts("watch")
+    assert str(error) in receipt.reason
+    assert "watch" not in device.service.runners.halts

@@ -20,9 +20,11 @@ from fedling_protocol.wire.messages import (
     Certificate,
     Join,
     Plan,
+    Receipt,
     Role,
     State,
     StateCode,
+    Tasks,
     Ticket,
     Verdict,
     WaitReason,
@@ -527,4 +529,33 @@ def test_own_limits_of_the_file_hold_in_the_service(tmp_path: Path) -> None:
     device.connect()
     device.offer()
     assert device.service.runners.declined == {"watch": 'agent.toml allows no label "down"'}
+    device.close()
+
+
+LIFE = """\
+connected to localhost:1883
+this device is enrolled
+round 1 of watch: accepted:\x20
+no connection to localhost:1883: gone; next try in 4.0 s
+connected to localhost:1883
+round 2 of watch: refused: too old
+watch: the task was removed
+"""
+
+
+def test_log_of_a_life(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    device = HandService(tmp_path)
+    device.connect()
+    for number, verdict, reason in ((1, Verdict.ACCEPTED, ""), (2, Verdict.REFUSED, "too old")):
+        plan = device.begin(number)
+        device.children[-1].finish()
+        device.settle(lambda number=number: len(device.updates) == number)  # type: ignore[misc]
+        receipt = Receipt(plan.plan_id, device.updates[-1][1], verdict, reason, None)
+        device.hear(TOPICS.of(Kind.RECEIPT, "watch", ID), receipt)
+        if number == 1:
+            device.link.connected = False
+            device.service.on_disconnected("gone", 4.0)
+            device.connect()
+    device.hear(TOPICS.of(Kind.TASKS), Tasks(1, ()))
+    assert "\n".join([*caplog.messages, ""]) == LIFE
     device.close()

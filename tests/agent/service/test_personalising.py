@@ -285,7 +285,7 @@ def test_new_examples_make_it_anew_when_they_are_a_quarter(device: HandService) 
 
 @pytest.mark.parametrize("damage", ["zeroed", "short", "gone"])
 def test_a_damaged_one_falls_back_to_the_fleet_s_and_is_made_again(
-    device: HandService, damage: str
+    device: HandService, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     weights = make(device)
     path = device.store.personal.directory / files(device)[0]
@@ -294,6 +294,8 @@ def test_a_damaged_one_falls_back_to_the_fleet_s_and_is_made_again(
     else:
         path.write_bytes(bytes(len(weights)) if damage == "zeroed" else weights[:-1])
     assert answer(device)["personal"] is False
+    said = [m for m in caplog.messages if m.endswith("; the fleet's model answers")]
+    assert len(said) == (damage != "gone")  # else it is known without a look into it
     assert report.of_task(device.store, "watch")["personal"] is None
     device.clock.move(REST_S)
     device.runner.look()

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from fedling_broker.service import notices
 from fedling_broker.service.holding import FIRST_S, LONGEST_S, Holding
 from fedling_broker.service.notices import Notice
+from fedling_protocol.disk.errors import CannotWrite
 from fedling_protocol.wire.kinds import Kind
 from tests.support.hand_aggregator import TOPICS, HandAggregator
 from tests.support.ports import HandClock, Published
@@ -139,6 +140,20 @@ def test_next_service_begins_without_notices(aggregator: HandAggregator) -> None
     aggregator.start()
     aggregator.settle()
     assert notices.read(aggregator.directory, aggregator.clock.wall()) == {}
+
+
+def test_notices_that_cannot_be_written_hinder_nobody(
+    aggregator: HandAggregator, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: object) -> None:
+        raise CannotWrite("notices", "it is full")
+
+    monkeypatch.setattr(notices, "write", refuse)
+    aggregator.start()
+    aggregator.connect()
+    assert "which tasks are stopped cannot be told: " in caplog.text
+    assert aggregator.plan_of("large").round == 1
+    assert aggregator.statuses == []
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b'{"a": 1}', b'{"a": {"says": "x"}}', b"\xff"])

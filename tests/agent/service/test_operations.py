@@ -166,3 +166,37 @@ def test_pause_has_a_length_and_a_reason_that_can_be_shown(
     else:
         with pytest.raises(BadInput, match="allowed: "):
             check_pause(lasts_s, reason)
+
+
+@pytest.mark.parametrize(
+    ("ages_ms", "counts"),
+    [
+        ((9000, 0), (10, 5, 1)),  # evenly between the first and the last line
+        ((0, 0), (10, 10, 10)),
+        ((9000, 9000), (10, 0, 0)),
+        (None, (0, 0, 0)),  # of a file nobody knows
+    ],
+)
+def test_samples_were_taken_as_long_ago_as_their_lines_came(
+    tmp_path: Path, ages_ms: tuple[int, int] | None, counts: tuple[int, ...]
+) -> None:
+    store, now_ms = Store(tmp_path), 1_000_000
+    Ingest(STREAMS, "wrist", "csv").feed(store, csv_lines(1, 10), now_ms, 5, ages_ms=ages_ms)
+    found = []
+    for begin_ms in (900_000, 995_500, 999_999):
+        which = Which("wrist", interval=Interval(begin_ms, now_ms + 1))
+        found.append(operations.label(store, which, "late", now_ms, 5).samples)
+    assert tuple(found) == counts
+    store.close()
+
+
+def test_time_to_come_is_bounded(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for more, allowed in ((0, True), (1, False)):
+        which = Which("wrist", interval=Interval(0, 1000 + 1000 * LONGEST_S + more))
+        if allowed:
+            assert operations.label(store, which, "late", 1000, 0).to_come
+        else:
+            with pytest.raises(BadInput, match="366 days from now"):
+                operations.label(store, which, "late", 1000, 0)
+    store.close()

@@ -442,3 +442,20 @@ def test_people_hear_of_a_renewal_and_of_one_that_is_denied(
         "the device's certificate was renewed",
         "TLS has a new key from the next connect on",
     ]
+
+
+def test_grant_of_a_fleet_with_another_root_is_kept_whole(board: Board) -> None:
+    """The chain, and what the newest root signed; whatever is news there is acted on."""
+    board.pass_days(6.8)
+    board.fleet.succeed(SigningKey.from_seed(b"N" * 32))
+    board.link.subscribed.clear()
+    before = board.refused()
+    board.grant()
+    assert board.store.vouched.roots() == board.fleet.chain()
+    for owner in (AUTHORITY, AGGREGATOR, ID):
+        assert board.store.vouched.certificate(owner) == board.fleet.last[owner][2]
+    assert f"fedling/1/{FLEET}/+/plan/+" in board.link.subscribed
+    board.restart()
+    assert board.refused() == before
+    board.offer()
+    assert board.sent(Join)

@@ -14,6 +14,8 @@ from fedling_protocol.wire.messages import (
     EnrolReason,
     Join,
     Role,
+    State,
+    StateCode,
     Ticket,
     WaitReason,
 )
@@ -146,3 +148,16 @@ def test_who_waits_for_its_enrolment_asks_as_soon_as_it_is_enrolled(device: Hand
     device.hear(TOPICS.of(Kind.KEYS, ID), certificate, ROOT)
     first, again = device.sent(Join)
     assert (first.plan_id, again.plan_id) == (plan.plan_id, plan.plan_id)
+
+
+def test_who_is_enrolled_says_at_once_what_it_does(tmp_path: Path) -> None:
+    """Nothing else happens that would have it say so."""
+    device = HandService(tmp_path)
+    device.link.connected = True
+    device.service.on_connected()
+    device.clock.move(60)
+    assert device.sent(State) == []
+    certificate = Certificate(DEVICE.public, Role.DEVICE, FLEET, ID, 1)
+    device.hear(TOPICS.of(Kind.KEYS, ID), certificate, ROOT)
+    assert [state.code for state in device.sent(State)] == [StateCode.IDLE]
+    device.close()

@@ -200,3 +200,10 @@ def test_time_to_come_is_bounded(tmp_path: Path) -> None:
             with pytest.raises(BadInput, match="366 days from now"):
                 operations.label(store, which, "late", 1000, 0)
     store.close()
+
+
+def test_input_has_a_name_of_so_many_characters() -> None:
+    request: Json = {"stream": "wrist", "form": "csv", "input": "x" * 64}
+    Ingest.of_request(STREAMS, request)
+    with pytest.raises(BadInput, match="input: allowed: 64 characters"):
+        Ingest.of_request(STREAMS, request | {"input": "x" * 65})

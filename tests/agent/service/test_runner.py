@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from fedling_agent.service import local_training
 from fedling_agent.session import events as ev
 from fedling_agent.training.freeze import Freezer
 from fedling_agent.training.process import Asked
@@ -323,3 +324,23 @@ def test_set_that_cannot_be_made_ends_that_plan_with_the_reason(
     (receipt,) = device.store.spool.receipts("watch")
     assert str(error) in receipt.reason
     assert "watch" not in device.service.runners.halts
+
+
+@pytest.mark.parametrize(
+    ("error", "halted"), [(ValueError("planted"), True), (Missing("its result is gone"), False)]
+)
+def test_update_that_cannot_be_made_ends_the_plan_or_is_a_fault_of_the_task(
+    device: HandService, monkeypatch: pytest.MonkeyPatch, error: Exception, halted: bool
+) -> None:
+    def broken(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(local_training, "make_update", broken)
+    plan = device.begin()
+    device.children[0].finish()
+    device.settle()
+    assert ("watch" in device.service.runners.halts) == halted
+    if not halted:
+        assert device.runner.failure == str(error)
+        assert device.store.plans.is_finished(plan.plan_id)
+    assert device.updates == []

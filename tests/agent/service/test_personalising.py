@@ -9,6 +9,7 @@ import pytest
 
 from fedling_agent.commands import predict as command
 from fedling_agent.commands import status
+from fedling_agent.conditions.condition import LONGEST_LEASE_S
 from fedling_agent.service import operations, report
 from fedling_agent.service.control import Json, Peer, RequestFailed
 from fedling_agent.service.desk import Desk
@@ -18,6 +19,7 @@ from fedling_agent.training.job import Job
 from fedling_agent.training.local_sgd import LocalSgd
 from fedling_agent.training.process import Asked, Step
 from fedling_native import Net, dense
+from fedling_protocol.exits import Exit
 from fedling_protocol.runtime.slices import finish
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Moment, PlanKind, Rest, Verdict
@@ -217,7 +219,9 @@ def test_it_pauses_when_conditions_go_and_goes_on_when_they_come(device: HandSer
     child = personal_child(device)
     child.say(Asked())
     device.clock.move(1.0)
-    assert isinstance(child.did[-1], float)  # a lease
+    lease_s = child.did[-1]
+    assert isinstance(lease_s, float)
+    assert 0 < lease_s <= LONGEST_LEASE_S
     device.world.show(UNPLUGGED)
     child.say(Asked())
     device.clock.move(1.0)
@@ -576,3 +580,13 @@ def test_people_hear_what_came_of_it(device: HandService, caplog: pytest.LogCapt
     fail(device)
     (said,) = [m for m in caplog.messages if "no personal model" in m]
     assert said.startswith("watch: no personal model: ")
+
+
+def test_disk_that_refuses_its_child_stops_all_and_is_named(
+    device: HandService, caplog: pytest.LogCaptureFixture
+) -> None:
+    offer(device)
+    personal_child(device).exit(Exit.CANNOT_WRITE)
+    device.settle(lambda: device.service.stall)
+    assert device.service.stall is not None
+    assert "cannot write the personal model: the disk refuses" in caplog.text

@@ -4,11 +4,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from fedling_agent.conditions.condition import LONGEST_LEASE_S
 from fedling_agent.service import local_training
 from fedling_agent.session import events as ev
 from fedling_agent.training.freeze import Freezer
 from fedling_agent.training.process import Asked
 from fedling_protocol.disk.errors import BadInput, CannotWrite, Missing
+from fedling_protocol.exits import Exit
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Join, Plan, State, StateCode, Verdict
 from fedling_sim.world import Weather
@@ -344,3 +346,39 @@ def test_update_that_cannot_be_made_ends_the_plan_or_is_a_fault_of_the_task(
         assert device.runner.failure == str(error)
         assert device.store.plans.is_finished(plan.plan_id)
     assert device.updates == []
+
+
+def test_what_is_written_down_says_when_in_ms_of_unix_time(device: HandService) -> None:
+    device.clock.move(12.5)
+    plan = device.begin()
+    device.children[0].finish()
+    device.settle(lambda: device.updates)
+    now_ms = int(device.clock.wall() * 1000)
+    device.receipt(plan, device.updates[-1][1], Verdict.ACCEPTED)
+    device.settle()
+    assert device.store.ledger.sent(1)[0].time_ms == now_ms
+    (receipt,) = device.store.spool.receipts("watch")
+    assert receipt.time_ms == now_ms
+    assert receipt.update_hash == device.updates[-1][1]
+
+
+def test_lease_is_as_long_as_the_reading_is_good(device: HandService) -> None:
+    device.begin()
+    (child,) = device.children
+    for _ in range(2):
+        device.clock.move(100)
+        child.say(Asked())
+        device.settle()
+        lease_s = child.did[-1]
+        assert isinstance(lease_s, float)
+        assert 0 < lease_s <= LONGEST_LEASE_S
+
+
+def test_disk_that_refuses_the_child_stops_all_and_is_named(
+    device: HandService, caplog: pytest.LogCaptureFixture
+) -> None:
+    device.begin()
+    device.children[0].exit(Exit.CANNOT_WRITE)
+    device.settle(lambda: device.service.stall)
+    assert device.service.stall is not None
+    assert "cannot write the update: the disk refuses" in caplog.text

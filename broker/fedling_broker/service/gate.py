@@ -19,7 +19,6 @@ from fedling_protocol.runtime.worker import Worker
 
 log = logging.getLogger(__name__)
 
-LOOK_S = 60.0
 AGAIN_S = 10.0  # after a disk that refused
 
 

@@ -224,13 +224,19 @@ def test_nothing_is_on_disk_of_chunks_beyond_what_was_named(device: HandService,
     assert count(device, WARN) == 1
 
 
-def test_chunks_that_are_damaged_on_disk_are_asked_for_again(device: HandService, cut: Cut) -> None:
+def test_chunks_that_are_damaged_on_disk_are_asked_for_again(
+    device: HandService, cut: Cut, caplog: pytest.LogCaptureFixture
+) -> None:
     named(device, rest(cut))
     cut.hear(device, 0, 1, 2)
     path = next(device.store.files.chunks.glob("*/*/1"))
     path.write_bytes(bytes(EACH))
     cut.hear(device, 3)
     assert not holds(device, MODEL)
+    assert caplog.messages[-2:] == [
+        "the chunks for watch are not those of the message that was named",
+        "watch: model 7 gives another model",
+    ]
     assert count(device, "models of no use") == 1
     device.clock.move(901.0)
     named(device, rest(cut))

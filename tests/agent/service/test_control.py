@@ -249,6 +249,74 @@ def test_server_replaces_the_socket_of_a_killed_one(tmp_path: Path) -> None:
     assert not (tmp_path / control.NAME).exists()
 
 
+def descriptors() -> set[str]:
+    """All that this process holds open, and what each is."""
+    found = set()
+    for name in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):  # the one of the list itself
+            found.add(f"{name} {os.readlink(f'/proc/self/fd/{name}')}")
+    return found
+
+
+@pytest.mark.parametrize("served", [True, False])
+def test_nothing_stays_open(tmp_path: Path, served: bool) -> None:
+    """Of either end, also where nobody answers; nor is anything watched that is closed."""
+    loop = Loop()
+    before, watched = descriptors(), dict(loop._selector.get_map())
+    if served:
+        server = Server(loop, tmp_path, Verbs(loop).handle)
+        clients = [Client(tmp_path) for _ in range(3)]
+        until(lambda: len(server._peers) == 3, loop.turn)
+        clients.pop().close()
+        until(lambda: len(server._peers) == 2, loop.turn)
+        for client in clients:
+            client.close()
+        server.close()
+        assert dict(loop._selector.get_map()) == watched
+        assert not (tmp_path / control.NAME).exists()
+    else:
+        with pytest.raises(Unavailable) as caught:
+            Client(tmp_path)
+        assert "no service answers" in str(caught.value)  # whoever keeps it keeps no socket
+    assert descriptors() == before
+    loop.close()
+
+
+def test_answer_leaves_as_soon_as_it_is_given(tmp_path: Path) -> None:
+    """The loop need not turn once more, which it may do late."""
+    loop = Loop()
+    verbs = Verbs(loop)
+    server = Server(loop, tmp_path, verbs.handle)
+    with raw(tmp_path) as sock:
+        sock.sendall(b'{"do":"keep"}\n')
+        until(lambda: verbs._kept, loop.turn)
+        verbs._kept[0]({"kept": True})
+        sock.setblocking(False)
+        assert json.loads(sock.recv(1000)) == {"ok": True, "kept": True}
+    server.close()
+    loop.close()
+
+
+def test_answers_to_who_has_gone_and_requests_of_who_waits_wake_nobody(tmp_path: Path) -> None:
+    """A loop that is woken for what it does not read would never sleep."""
+    loop = Loop()
+    verbs = Verbs(loop)
+    server = Server(loop, tmp_path, verbs.handle)
+    with raw(tmp_path) as sock:
+        sock.sendall(b'{"do":"keep"}\n{"do":"count"}\n')
+        until(lambda: verbs._kept, loop.turn)
+        watched = set(loop._selector.get_map())
+        (peer,) = server._peers
+        assert peer._socket.fileno() not in watched
+        sock.sendall(b'{"do":"count"}\n')
+        verbs._kept[0]({"kept": True})
+        assert loop._selector.get_map()[peer._socket.fileno()].events == READ
+    until(lambda: not server._peers, loop.turn)
+    verbs._kept[0]({"kept": True})  # late, and in vain
+    server.close()
+    loop.close()
+
+
 # --- when no descriptor is left --------------------------------------------------------------
 
 

@@ -7,11 +7,14 @@ from pathlib import Path
 import pytest
 
 from fedling_agent.commands.status import _connection, _enrolled
+from fedling_agent.service import desk
 from fedling_agent.service.control import Json, Peer, RequestFailed
 from fedling_agent.service.desk import Desk
 from fedling_agent.store.recordings import Bounds
+from fedling_agent.store.spells import Course
 from fedling_protocol.disk.errors import CannotWrite
 from fedling_protocol.exits import Exit
+from fedling_protocol.net.tcpinfo import Traffic
 from fedling_protocol.runtime.slices import finish
 from fedling_protocol.wire.identity import SigningKey
 from fedling_protocol.wire.kinds import Kind
@@ -361,3 +364,139 @@ def test_age_in_the_service_is_time_that_passes_not_the_date(
     assert [ingest(f"n{n}", wall) for n, wall in enumerate(years)] == [0] * 4
     device.clock.move(31 * 86_400)
     assert ingest("last", 130.0) == 8  # the four of the fixture, too
+
+
+# --- every verb ----------------------------------------------------------------------------------
+
+WAITS_FOR_THE_DISK: list[Json] = [
+    {"do": "explain", "span_s": 60},
+    {"do": "pause", "lasts_s": 60},
+    {"do": "resume"},
+    {"do": "ingest", "stream": "wrist", "form": "csv", "lines": ["recording,label,x,y"]},
+    {"do": "ingest", "stream": "wrist", "form": "csv", "lines": ["x,y"], "again": True},
+    {"do": "recordings"},
+    {"do": "label", "stream": "wrist", "recording": "r0", "label": "up"},
+    {"do": "forget", "stream": "wrist"},
+]
+
+
+@pytest.mark.parametrize("request_", WAITS_FOR_THE_DISK, ids=lambda r: " ".join(map(str, r)))
+def test_each_verb_waits_for_the_disk_and_says_when_it_refuses(
+    counter: Counter, request_: Json
+) -> None:
+    device, answers = counter.device, list[Json | RequestFailed]()
+    device.disk.waits = True
+    counter.desk.handle(request_, Peer(), answers.append)
+    device.clock.settle()
+    assert answers == []
+    device.disk.waits = False
+    device.disk.broken = CannotWrite("anything", "the disk is full")
+    device.disk.go()
+    device.clock.settle()
+    (answer,) = answers
+    assert isinstance(answer, RequestFailed)
+    assert answer.code is Exit.CANNOT_WRITE
+    assert "the disk is full" in str(answer)
+
+
+def test_status_has_the_bytes_that_went_through_the_socket_until_now(counter: Counter) -> None:
+    counter.device.connect()
+    for sent in (70, 77):
+        counter.device.link.traffic = Traffic(7 if sent == 77 else 70, 30)
+        moved = counter.ask(do="status")["bytes"]
+        assert isinstance(moved, dict)
+        assert moved["total"]["sent"] == sent
+
+
+def test_explain_tells_what_was_done_in_the_time_that_is_asked_for(counter: Counter) -> None:
+    """And no more; what is not written yet, too. Without a time it is now."""
+    device = counter.device
+    device.connect()
+    device.clock.move(600)
+    device.begin()
+    device.clock.move(2)
+
+    def verdicts(**request: object) -> list[object]:
+        spells = counter.ask(do="explain", **request)["spells"]
+        assert isinstance(spells, list)
+        return [spell["verdict"] for spell in spells]
+
+    assert verdicts(span_s=60) == verdicts() == [Course.NOTHING.value, Course.TRAINS.value]
+    device.clock.move(400)
+    assert verdicts(span_s=60) == [Course.TRAINS.value]
+    assert len(verdicts(span_s=1000)) >= 2
+
+
+def test_lines_that_were_stored_before_a_restart_are_read_again_and_not_stored(
+    counter: Counter,
+) -> None:
+    """The header among them: the rows that follow have none."""
+    lines = ["recording,label,x,y", "again,up,1,2", "again,up,3,4"]
+    request = {"do": "ingest", "stream": "wrist", "form": "csv", "input": "walk"}
+    assert counter.ask(**request, lines=lines, again=True) == {}
+    answer = counter.ask(**request, lines=["again,up,5,6"], before=3)
+    assert (answer["stored"], answer["refused"]) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"do": "label", "stream": "wrist", "label": "up", "begin_ms": 5},
+        {"do": "label", "stream": "wrist", "label": "up", "end_ms": 5},
+        {"do": "explain", "span_s": "x"},
+        {"do": "explain", "span_s": True},
+        {"do": "predict", "task": "watch", "form": "csv", "lines": 5},
+        {"do": "pause", "lasts_s": -1},
+        {"do": "pause", "reason": 5},
+        {"do": "ingest", "stream": "wrist", "form": "csv", "lines": [], "ages_ms": ["x", 1]},
+        {"do": "recordings", "stream": 5},
+    ],
+)
+def test_words_of_a_request_are_told_apart(counter: Counter, request_: Json) -> None:
+    """What is wrong is named, and it is nobody's fault but of who asked."""
+    with pytest.raises(RequestFailed, match=r"needed") as failed:
+        counter.ask(**request_)
+    assert failed.value.code is Exit.FAILED
+
+
+def test_predict_and_windows_name_the_task_that_is_asked_for(counter: Counter) -> None:
+    device = counter.device
+    device.connect()
+    device.offer()
+    device.settle(lambda: device.store.models.newest("watch"))
+    lines = ["x,y", *["1.0,0.0"] * 10]
+    predicted = counter.ask(do="predict", task="watch", form="csv", lines=lines)
+    assert predicted == counter.ask(do="predict", form="csv", lines=lines)  # there is one
+    wanted = counter.ask(do="windows", task="watch")
+    assert wanted == counter.ask(do="windows")
+    for request in ({"do": "windows"}, {"do": "predict", "lines": lines, "form": "csv"}):
+        with pytest.raises(RequestFailed, match="other") as failed:
+            counter.ask(**request, task="other")
+        assert failed.value.code is Exit.NOT_FOUND
+
+
+def test_status_whose_link_has_no_wait_left_says_none(counter: Counter) -> None:
+    counter.device.service.on_disconnected("lost", 4.0)
+    counter.device.clock.move(9)
+    link = counter.ask(do="status")["connection"]
+    assert isinstance(link, dict)
+    assert (link["connected"], link["retry_s"], link["since_s"]) == (False, 0.0, 9.0)
+
+
+def test_forgetting_that_does_not_end_a_training_is_tried_again_by_who_asked(
+    counter: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device, answers = counter.device, list[Json | RequestFailed]()
+    device.connect()
+    device.begin()
+    monkeypatch.setattr(device.service.runners, "give", lambda *_: None)
+    counter.desk.handle({"do": "forget", "stream": "wrist"}, counter.peer, answers.append)
+    device.clock.move(desk.ENDING_S)
+    assert answers == []
+    device.clock.move(1)
+    (answer,) = answers
+    assert isinstance(answer, RequestFailed)
+    assert (answer.code, str(answer)) == (
+        *(Exit.TRY_LATER, "a training does not end: try it again"),
+    )
+    assert len(device.store.recordings.newest("wrist")) == 4

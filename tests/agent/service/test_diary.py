@@ -236,3 +236,27 @@ def test_spell_that_the_disk_refused_is_written_later(tmp_path: Path) -> None:
     assert [spell.course for spell in told.diary.pending(0)] == [Course.TRAINS]
     told.clock.move(REST_S)
     assert told.courses == [Course.NOTHING, Course.TRAINS]
+
+
+def test_before_it_is_loaded_nothing_is_written_or_told(tmp_path: Path) -> None:
+    """The number of this run is not known yet."""
+    clock = HandClock()
+    store = Store(tmp_path)
+    writer = Writer(HandWorker(clock), lambda _error: None)
+    diary = Diary(clock, store.spells, writer, lambda: (Course.NOTHING, ()))
+    diary.changed()
+    diary.close()
+    clock.move(2 * REST_S)
+    assert (diary.pending(0), clock.waiting) == ([], 0)
+    assert store.spells.within(10**12, 10**12).spells == []
+    store.close()
+
+
+def test_closed_it_waits_for_nothing(tmp_path: Path) -> None:
+    told = Told(tmp_path)
+    told.tell(Course.TRAINS)
+    for _ in range(2):
+        told.diary.close()
+        told.clock.settle()
+        assert told.clock.waiting == 0
+    assert told.courses[-2:] == [Course.TRAINS, Course.OFF]

@@ -86,5 +86,13 @@ def test_no_length_is_negative_whatever_clocks_said(
     assert [row["goes_on"] for row in rows[:-1]] == [False] * len(rows[:-1])
 
 
+def test_long_spells_are_as_long_as_they_were() -> None:
+    rows = told(ago(80_000, Course.NOTHING), ago(20_000, Course.WAITS))
+    assert [row[2] for row in rows] == [60_000, 20_000]
+    off = ago(50_000, Course.OFF)
+    assert told(off, ago(10_000, Course.NOTHING, 2), running=2)[0][2] == 40_000
+    assert told(off, running=None) == [(NOW_S - 50_000, None, 50_000, True)]
+
+
 def test_nothing_is_told_of_nothing() -> None:
     assert explain([], 5, NOW_S, 1) == []

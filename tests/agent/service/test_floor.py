@@ -6,12 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fedling_agent.conditions.used import MB
 from fedling_agent.config import FloorSettings
 from fedling_agent.service import report
-from fedling_agent.service.floor import Floor
+from fedling_agent.service.floor import ROUND_TRIP, Floor
 from fedling_agent.session.state import Joining
 from fedling_agent.training.process import Asked, Step
-from fedling_native import dense
+from fedling_native import dense, weights_size
 from fedling_protocol.disk.errors import Missing
 from fedling_protocol.net.tcpinfo import Traffic
 from fedling_protocol.runtime.slices import finish
@@ -77,6 +78,15 @@ def test_a_model_that_costs_more_than_the_day_gives_is_declined_before_it_is_fet
     assert Floor(traffic_mb=2).forbids(large) == (
         "one round moves 2.9 MB, and policy.traffic gives 2 a day"
     )
+
+
+def test_a_model_that_costs_as_much_as_the_day_gives_is_taken() -> None:
+    """Fetched and sent: twice its weights."""
+    layers = (dense(999, 250),)
+    spec = replace(SPEC, layers=layers)
+    megabytes = ROUND_TRIP * weights_size(layers) / MB
+    assert Floor(traffic_mb=megabytes).forbids(spec) == ""  # type: ignore[arg-type]
+    assert Floor(traffic_mb=megabytes - 1e-6).forbids(spec) != ""  # type: ignore[arg-type]
 
 
 def test_work_of_the_day_that_is_used_up_pauses_and_goes_on_when_hours_are_over(

@@ -14,9 +14,12 @@ from fedling_protocol.wire.messages import (
     EnrolReason,
     Join,
     Role,
+    State,
+    StateCode,
     Ticket,
     WaitReason,
 )
+from fedling_protocol.wire.names import AGGREGATOR
 from tests.agent.service.test_renewal import Board
 from tests.support.device import FLEET, make_model
 from tests.support.service import DEVICE, ID, ROOT, TOPICS, HandService
@@ -127,6 +130,14 @@ def test_certificates_that_are_no_news_have_nothing_asked_or_told_again(
     assert "this device is enrolled" not in caplog.text
 
 
+def test_who_hears_an_aggregator_for_the_first_time_asks_for_its_plans(board: Board) -> None:
+    """They came before its certificate, and were refused. A renewed one is news as well."""
+    del board.fleet.last[AGGREGATOR]
+    board.link.subscribed.clear()
+    board.say(TOPICS.of(Kind.KEYS, AGGREGATOR), board.fleet.of_aggregator())
+    assert board.link.subscribed == [f"fedling/1/{FLEET}/+/plan/+"]
+
+
 def test_who_waits_for_its_enrolment_asks_as_soon_as_it_is_enrolled(device: HandService) -> None:
     plan = device.offer()
     (join,) = device.sent(Join)
@@ -137,3 +148,16 @@ def test_who_waits_for_its_enrolment_asks_as_soon_as_it_is_enrolled(device: Hand
     device.hear(TOPICS.of(Kind.KEYS, ID), certificate, ROOT)
     first, again = device.sent(Join)
     assert (first.plan_id, again.plan_id) == (plan.plan_id, plan.plan_id)
+
+
+def test_who_is_enrolled_says_at_once_what_it_does(tmp_path: Path) -> None:
+    """Nothing else happens that would have it say so."""
+    device = HandService(tmp_path)
+    device.link.connected = True
+    device.service.on_connected()
+    device.clock.move(60)
+    assert device.sent(State) == []
+    certificate = Certificate(DEVICE.public, Role.DEVICE, FLEET, ID, 1)
+    device.hear(TOPICS.of(Kind.KEYS, ID), certificate, ROOT)
+    assert [state.code for state in device.sent(State)] == [StateCode.IDLE]
+    device.close()

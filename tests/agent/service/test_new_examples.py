@@ -132,3 +132,19 @@ def test_what_comes_while_a_set_is_gathered_is_in_it_or_new(
     in_it = any(one.recording == "new0" for one in finish(store.plans.examples(record)))
     is_new = Counter(store.recordings, plan.spec, TRAINING, partial(store.plans.known, "watch"))
     assert in_it != finish(is_new.count())
+
+
+@pytest.mark.parametrize("verdict", [Verdict.LATE, Verdict.ACCEPTED])
+def test_examples_are_counted_anew_for_the_plan_that_waits_for_a_verdict(
+    device: HandService, verdict: Verdict
+) -> None:
+    """What was trained on is none of the new ones, unless nobody took it."""
+    first = device.offer(training=WANTS_NEW)
+    device.go(first)
+    device.settle(lambda: device.children)
+    device.children[-1].finish()
+    device.settle(lambda: device.updates)
+    plan = device.offer(2, model=make_model(2), training=WANTS_NEW)
+    device.settle()
+    device.receipt(first, device.updates[-1][1], verdict)
+    assert joins(device, plan) == (verdict is Verdict.LATE)

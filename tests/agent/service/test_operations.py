@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from fedling_agent.conditions.owner import LONGEST_REASON, LONGEST_S
+from fedling_agent.data.times import Interval
 from fedling_agent.service import operations
 from fedling_agent.service.control import Json
-from fedling_agent.service.operations import Ingest
+from fedling_agent.service.operations import Ingest, Which, check_pause
 from fedling_agent.service.predict import Predictor
 from fedling_agent.store.store import Store
 from fedling_protocol.disk.errors import BadDatabase, BadInput, Missing
@@ -117,3 +119,91 @@ def test_nothing_of_a_forgotten_recording_is_used_or_kept_whatever_it_was_for(
 
 def files_of(store: Store) -> list[Path]:
     return [path for path in store.directory.rglob("*") if path.is_file()]
+
+
+R = Interval(5, 6)
+
+
+@pytest.mark.parametrize(
+    ("which", "says"),
+    [
+        (Which("wrist", "r0"), None),
+        (Which("wrist", "r0", 0), None),
+        (Which("wrist", "r0", None, 5), None),
+        (Which("wrist", None, None, None, R), None),
+        (Which("wrist", "r0", None, None, R), None),
+        (Which("wrist"), "which samples?"),
+        (Which("wrist", None, 0), "which samples?"),
+        (Which("wrist", None, None, 5, R), "which samples?"),
+        (Which("wrist", "r0", 0, None, R), "not by both"),
+        (Which("wrist", "r0", None, 5, R), "not by both"),
+        (Which("wrist", None, None, None, Interval(6, 6)), "ends before it begins"),
+        (Which("wrist", "r0", None, None, Interval(6, 5)), "ends before it begins"),
+    ],
+)
+def test_samples_are_named_in_one_way(which: Which, says: str | None) -> None:
+    if says is None:
+        which.check()
+    else:
+        with pytest.raises(BadInput, match=says):
+            which.check()
+
+
+@pytest.mark.parametrize(
+    ("lasts_s", "reason", "allowed"),
+    [
+        *((None, "", True), (1, "", True), (LONGEST_S, "guests", True)),
+        *((0, "", False), (LONGEST_S + 1, "", False)),
+        *((None, "x" * LONGEST_REASON, True), (None, "x" * (LONGEST_REASON + 1), False)),
+        (None, "two\nlines", False),
+    ],
+)
+def test_pause_has_a_length_and_a_reason_that_can_be_shown(
+    lasts_s: int | None, reason: str, allowed: bool
+) -> None:
+    if allowed:
+        check_pause(lasts_s, reason)
+    else:
+        with pytest.raises(BadInput, match="allowed: "):
+            check_pause(lasts_s, reason)
+
+
+@pytest.mark.parametrize(
+    ("ages_ms", "counts"),
+    [
+        ((9000, 0), (10, 5, 1)),  # evenly between the first and the last line
+        ((0, 0), (10, 10, 10)),
+        ((9000, 9000), (10, 0, 0)),
+        (None, (0, 0, 0)),  # of a file nobody knows
+    ],
+)
+def test_samples_were_taken_as_long_ago_as_their_lines_came(
+    tmp_path: Path, ages_ms: tuple[int, int] | None, counts: tuple[int, ...]
+) -> None:
+    store, now_ms = Store(tmp_path), 1_000_000
+    Ingest(STREAMS, "wrist", "csv").feed(store, csv_lines(1, 10), now_ms, 5, ages_ms=ages_ms)
+    found = []
+    for begin_ms in (900_000, 995_500, 999_999):
+        which = Which("wrist", interval=Interval(begin_ms, now_ms + 1))
+        found.append(operations.label(store, which, "late", now_ms, 5).samples)
+    assert tuple(found) == counts
+    store.close()
+
+
+def test_time_to_come_is_bounded(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for more, allowed in ((0, True), (1, False)):
+        which = Which("wrist", interval=Interval(0, 1000 + 1000 * LONGEST_S + more))
+        if allowed:
+            assert operations.label(store, which, "late", 1000, 0).to_come
+        else:
+            with pytest.raises(BadInput, match="366 days from now"):
+                operations.label(store, which, "late", 1000, 0)
+    store.close()
+
+
+def test_input_has_a_name_of_so_many_characters() -> None:
+    request: Json = {"stream": "wrist", "form": "csv", "input": "x" * 64}
+    Ingest.of_request(STREAMS, request)
+    with pytest.raises(BadInput, match="input: allowed: 64 characters"):
+        Ingest.of_request(STREAMS, request | {"input": "x" * 65})

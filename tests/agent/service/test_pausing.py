@@ -256,3 +256,30 @@ def test_predictions_go_on(device: HandService) -> None:
     lines = ["x,y", *["1.0,2.0"] * model.spec.window]
     answer = ask(device, do="predict", task="watch", form="csv", lines=lines)
     assert answer["model"] == 2
+
+
+def test_end_of_a_pause_by_its_time_is_told_as_one_by_a_word(device: HandService) -> None:
+    """To the fleet, the diary and who waits for it."""
+    for ends in ("time", "word"):
+        pause(device, HOUR_S)
+        device.clock.move(2 * TELL_S)
+        assert device.sent(State)[-1].why_not == StateReason.PAUSED
+        if ends == "word":
+            assert ask(device, do="resume") == {"was_paused": True}
+        else:
+            device.clock.move(HOUR_S - 2 * TELL_S)
+        device.clock.move(TELL_S + 1)
+        assert device.sent(State)[-1].why_not == ""
+        assert device.service.owner.pause is None
+    assert ask(device, do="resume") == {"was_paused": False}
+
+
+def test_people_hear_of_a_pause_and_of_its_end(
+    device: HandService, caplog: pytest.LogCaptureFixture
+) -> None:
+    pause(device, None, "guests")
+    ask(device, do="resume")
+    said = [message for message in caplog.messages if "owner" in message]
+    assert len(said) == 2
+    assert "guests" in said[0]
+    assert said[1] == "its owner lets it take part"

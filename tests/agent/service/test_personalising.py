@@ -9,6 +9,7 @@ import pytest
 
 from fedling_agent.commands import predict as command
 from fedling_agent.commands import status
+from fedling_agent.conditions.condition import LONGEST_LEASE_S
 from fedling_agent.service import operations, report
 from fedling_agent.service.control import Json, Peer, RequestFailed
 from fedling_agent.service.desk import Desk
@@ -18,9 +19,10 @@ from fedling_agent.training.job import Job
 from fedling_agent.training.local_sgd import LocalSgd
 from fedling_agent.training.process import Asked, Step
 from fedling_native import Net, dense
+from fedling_protocol.exits import Exit
 from fedling_protocol.runtime.slices import finish
 from fedling_protocol.wire.kinds import Kind
-from fedling_protocol.wire.messages import Moment, PlanKind, Rest
+from fedling_protocol.wire.messages import Moment, PlanKind, Rest, Verdict
 from fedling_sim.world import Weather
 from tests.support.device import (
     SPEC,
@@ -32,7 +34,7 @@ from tests.support.device import (
     make_plan,
     parse,
 )
-from tests.support.service import GOOD, ID, TOPICS, HandProcess, HandService
+from tests.support.service import GOOD, ID, TOPICS, HandProcess, HandService, examine
 
 UNPLUGGED = Weather(mains=False, battery=5, temperature=40, network=True)
 WINDOW = [f"{x},0\n" for x in ("1.0", "0.8", "1.2", "0.9", "1.1") * 2]
@@ -217,7 +219,9 @@ def test_it_pauses_when_conditions_go_and_goes_on_when_they_come(device: HandSer
     child = personal_child(device)
     child.say(Asked())
     device.clock.move(1.0)
-    assert isinstance(child.did[-1], float)  # a lease
+    lease_s = child.did[-1]
+    assert isinstance(lease_s, float)
+    assert 0 < lease_s <= LONGEST_LEASE_S
     device.world.show(UNPLUGGED)
     child.say(Asked())
     device.clock.move(1.0)
@@ -285,7 +289,7 @@ def test_new_examples_make_it_anew_when_they_are_a_quarter(device: HandService) 
 
 @pytest.mark.parametrize("damage", ["zeroed", "short", "gone"])
 def test_a_damaged_one_falls_back_to_the_fleet_s_and_is_made_again(
-    device: HandService, damage: str
+    device: HandService, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     weights = make(device)
     path = device.store.personal.directory / files(device)[0]
@@ -294,6 +298,8 @@ def test_a_damaged_one_falls_back_to_the_fleet_s_and_is_made_again(
     else:
         path.write_bytes(bytes(len(weights)) if damage == "zeroed" else weights[:-1])
     assert answer(device)["personal"] is False
+    said = [m for m in caplog.messages if m.endswith("; the fleet's model answers")]
+    assert len(said) == (damage != "gone")  # else it is known without a look into it
     assert report.of_task(device.store, "watch")["personal"] is None
     device.clock.move(REST_S)
     device.runner.look()
@@ -438,3 +444,149 @@ def test_windows_that_are_held_out_of_rounds_train_none(device: HandService) -> 
     device.offer(1, model=make_model(1), training=held)
     child = personal_child(device)
     assert child.job.recipe.count + child.job.recipe.tests < 80
+
+
+# --- when it is looked at, and when no more ------------------------------------------------------
+
+
+def fail(device: HandService) -> None:
+    """The child ends badly, again and again."""
+    for _ in range(3):
+        device.children[-1].exit(1)
+        device.clock.move(10)
+    device.settle(lambda: not files(device))
+
+
+def test_rest_is_as_long_as_it_says_after_any_end(device: HandService) -> None:
+    offer(device)
+    personal_child(device)
+    for _ in range(2):
+        fail(device)
+        rested = device.runner.personal._rest_until
+        assert rested - REST_S <= device.clock.now() < rested
+        device.clock.move_to(rested - 1)
+        device.settle()
+        assert device.runner.personal.doing == "the last try was less than an hour ago"
+        device.clock.move(2)
+        device.settle(lambda: not device.service.slot.free)
+        assert device.children[-1].job.recipe.personal
+
+
+def test_conditions_are_read_for_it_once_at_a_time(device: HandService) -> None:
+    """Each step of a session looks; a slow sensor is asked once."""
+    offer(device)
+    personal_child(device)
+    fail(device)
+    device.clock.move(REST_S - 30)
+    device.sensors.waits = True
+    device.clock.move(60)
+    waiting = device.sensors.waiting
+    for _ in range(5):
+        device.runner.personal.look()
+        device.clock.settle()
+    assert device.sensors.waiting == waiting
+    device.sensors.waits = False
+    device.sensors.go()
+
+
+def test_without_a_plan_at_hand_the_last_one_that_was_trained_says_how(device: HandService) -> None:
+    """After a restart, before anything is heard; a plan of statistics says nothing of it."""
+    offer(device)
+    child = personal_child(device)
+    plan = device.offer(2, model=make_model(1, seed=2))
+    device.go(plan)
+    device.settle(lambda: child.did[-1] == "stop")
+    child.exit(0)
+    device.settle(lambda: not device.children[-1].job.recipe.personal)
+    device.children[-1].finish()
+    device.settle(lambda: device.updates)
+    device.receipt(plan, device.updates[-1][1], Verdict.ACCEPTED)
+    device.settle()
+    device.crash()
+    runner = device.service.runners.find("watch") or device.service.runners._begin("watch")
+    assert runner is not None
+    runner.plan = None
+    found = runner.personal._last_plan()
+    assert found is not None
+    assert found.plan_id == plan.plan_id
+    runner.plan = replace(plan, plan_id=b"s" * 16, training=replace(TRAINING, epochs=0))
+    found = runner.personal._last_plan()
+    assert found is not None
+    assert found.plan_id == plan.plan_id
+
+
+def test_job_that_was_done_when_the_power_went_is_not_trained_again(device: HandService) -> None:
+    offer(device)
+    child = personal_child(device)
+    weights = trained(child.job)
+    process_examine(child, weights)
+    device.crash()
+    device.connect()
+    offer(device)
+    device.clock.move(2 * LOOK_S)
+    device.settle(lambda: device.store.personal.last("watch"))
+    assert told(device)["in_use"]
+    assert [one.job.recipe.personal for one in device.children] == [True]
+
+
+def process_examine(child: HandProcess, weights: bytes) -> None:
+    """The child writes its result, and nobody hears of its end."""
+    examine(child.job, child.job.base(), weights)
+    child.job.write_result(weights, 0)
+
+
+def test_what_is_stored_is_not_trained_or_made_again_meanwhile(device: HandService) -> None:
+    offer(device)
+    child = personal_child(device)
+    device.disk.waits = True
+    child.finish(trained(child.job))
+    device.clock.settle()
+    assert device.runner.personal.doing == "is stored"
+    for _ in range(3):
+        device.runner.personal.look()
+        device.clock.move(LOOK_S)
+    assert len(device.children) == 1
+    device.disk.waits = False
+    device.disk.go()
+    device.settle(lambda: device.store.personal.last("watch"))
+
+
+def test_fault_in_making_it_is_that_of_the_task(
+    device: HandService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As any other; what is not there, or does not suit, is no fault."""
+
+    def broken(*_: object) -> None:
+        raise ValueError("planted")
+
+    monkeypatch.setattr(device.store.personal, "put", broken)
+    offer(device)
+    child = personal_child(device)
+    child.finish(trained(child.job))
+    device.settle()
+    assert "planted" in device.service.runners.halts.halted["watch"].says
+
+
+def test_people_hear_what_came_of_it(device: HandService, caplog: pytest.LogCaptureFixture) -> None:
+    make(device)
+    own = told(device)
+    assert [m for m in caplog.messages if "personal model" in m] == [
+        f"watch: a personal model from model 1: {own['right']} of {own['windows']} windows right, "
+        f"the fleet's {own['fleets_right']}; it answers from now on"
+    ]
+    device.clock.move(REST_S)
+    device.offer(2, model=make_model(2, seed=5))
+    personal_child(device)
+    fail(device)
+    (said,) = [m for m in caplog.messages if "no personal model" in m]
+    assert said.startswith("watch: no personal model: ")
+
+
+def test_disk_that_refuses_its_child_stops_all_and_is_named(
+    device: HandService, caplog: pytest.LogCaptureFixture
+) -> None:
+    offer(device)
+    personal_child(device).exit(Exit.CANNOT_WRITE)
+    device.settle(lambda: device.service.stall)
+    assert device.service.stall is not None
+    assert "cannot write the personal model: the disk refuses" in caplog.text

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fedling_agent.config import AgentConfig
 from fedling_agent.service import report
-from fedling_agent.service.renewal import due_s
+from fedling_agent.service.renewal import FIRST_S, LONGEST_S, due_s
 from fedling_agent.store import tls_pair
 from fedling_agent.store.files import PAIR_FILE
 from fedling_agent.store.tls_pair import CA_FILE, NEXT_FILE
@@ -371,3 +371,91 @@ def test_a_thief_of_the_old_root_gets_nowhere_after_a_restart(board: Board) -> N
     board.fleet.serial += 1_000_000
     board.say(TOPICS.of(Kind.KEYS, AGGREGATOR), board.fleet.of_aggregator())
     assert board.service.inbox.key(AGGREGATOR) == key
+
+
+# --- when it asks, and when no more --------------------------------------------------------------
+
+
+def gaps(board: Board, days: float) -> list[float]:
+    """Seconds between the questions of some days."""
+    begun, at = len(board.asked), list[float]()
+    until_s = board.clock.now() + days * DAY_S
+    while board.clock.next_due <= until_s:
+        before = len(board.asked)
+        board.clock.move_to(board.clock.next_due)
+        if len(board.asked) > before:
+            at.append(board.clock.now())
+    board.clock.move_to(until_s)
+    assert len(board.asked) == begun + len(at)
+    return [later - earlier for earlier, later in pairwise(at)]
+
+
+def test_after_an_answer_the_next_renewal_asks_as_soon_again_as_the_first(board: Board) -> None:
+    first = gaps(board, 8.0)
+    assert first == sorted(first)
+    assert first[0] <= FIRST_S * 3 < first[-1] <= LONGEST_S + FIRST_S
+    board.fleet.now_s = int(board.clock.wall())
+    board.grant()
+    again = gaps(board, 8.0)
+    assert again[:4] == first[:4]
+
+
+@pytest.mark.parametrize("end", ["stop", "revoked"])
+def test_after_the_end_nothing_is_asked(board: Board, end: str) -> None:
+    if end == "stop":
+        board.service.stop(lambda: None)
+    else:
+        board.say(TOPICS.of(Kind.KEYS, ID), board.fleet.of_device(DEVICE.public, revoked=True))
+    board.pass_days(9)
+    if end == "stop":
+        board.service.renewal.expired()
+    board.service.renewal.connected()
+    board.clock.move(3600)
+    assert board.asked == []
+
+
+def test_question_whose_key_is_made_when_all_is_over_is_not_asked(board: Board) -> None:
+    """The disk makes it; meanwhile the connection has gone, or the service is told to end."""
+    due = board.service.renewal.due_s
+    assert due is not None
+    board.disk.waits = True
+    board.clock.move(due - board.clock.wall() + 3600)
+    assert board.disk.waiting
+    board.link.connected = False
+    board.disk.waits = False
+    board.disk.go()
+    board.clock.settle()
+    board.link.connected = True
+    assert board.asked == []
+
+
+def test_people_hear_of_a_renewal_and_of_one_that_is_denied(
+    board: Board, caplog: pytest.LogCaptureFixture
+) -> None:
+    board.pass_days(6.8)
+    board.answer(board.fleet.denied(board.asked[-1], EnrolReason.BUSY, None))
+    board.pass_days(0.2)
+    board.grant()
+    said = [message for message in caplog.messages if "certificate" in message or "TLS" in message]
+    assert said == [
+        f"the device's certificate was not renewed: {EnrolReason.BUSY}",
+        "the device's certificate was renewed",
+        "TLS has a new key from the next connect on",
+    ]
+
+
+def test_grant_of_a_fleet_with_another_root_is_kept_whole(board: Board) -> None:
+    """The chain, and what the newest root signed; whatever is news there is acted on."""
+    board.pass_days(6.8)
+    board.fleet.succeed(SigningKey.from_seed(b"N" * 32))
+    board.link.subscribed.clear()
+    before = board.refused()
+    board.grant()
+    assert board.store.vouched.roots() == board.fleet.chain()
+    for owner in (AUTHORITY, AGGREGATOR, ID):
+        assert board.store.vouched.certificate(owner) == board.fleet.last[owner][2]
+    assert f"fedling/1/{FLEET}/+/plan/+" in board.link.subscribed
+    board.restart()
+    assert board.refused() == before
+    board.offer()
+    assert board.sent(Join)

@@ -1,13 +1,20 @@
 """One task's shell while its disk is slow: what comes meanwhile is neither lost nor done twice."""
 
+from collections.abc import Iterator
+
 import pytest
 
+from fedling_agent.conditions.condition import LONGEST_LEASE_S
+from fedling_agent.service import local_training
 from fedling_agent.session import events as ev
+from fedling_agent.training.freeze import Freezer
 from fedling_agent.training.process import Asked
-from fedling_protocol.disk.errors import CannotWrite, Missing
+from fedling_protocol.disk.errors import BadInput, CannotWrite, Missing
+from fedling_protocol.exits import Exit
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Join, Plan, State, StateCode, Verdict
 from fedling_sim.world import Weather
+from tests.support.device import make_model, make_plan
 from tests.support.service import GOOD, TOPICS, HandService
 
 EMPTY = Weather(mains=False, battery=5, temperature=40, network=True)
@@ -264,3 +271,114 @@ def test_erasure_ends_training_and_spool(device: HandService) -> None:
     assert device.children[0].did[-1] == "kill"
     assert device.store.plans.is_finished(plan.plan_id)
     assert device.store.plans.in_work() == []
+
+
+# --- what is asked, fetched, counted -------------------------------------------------------------
+
+
+def test_log_says_what_each_message_was_for(device: HandService) -> None:
+    plan = device.begin()
+    device.children[0].finish()
+    device.settle(lambda: device.updates)
+    device.link.connected = False
+    device.service.on_disconnected("gone", 1.0)
+    device.clock.move(5)
+    device.connect()
+    device.clock.move(30)
+    device.receipt(plan, device.updates[-1][1], Verdict.ACCEPTED)
+    meanings = [sent.meaning for sent in device.store.ledger.sent() if sent.plan_id is not None]
+    assert list(dict.fromkeys(sorted(meanings))) == [
+        "asks to take part in round 1 of watch",
+        "asks what became of its update of round 1 of watch",
+        "the update of round 1 of watch",
+    ]
+
+
+@pytest.mark.parametrize("moves", [True, False])
+def test_what_is_on_its_way_and_not_wanted_any_more_is_cut_off(
+    device: HandService, moves: bool
+) -> None:
+    """Where nothing is on its way the connection stays."""
+    plan = make_plan(make_model())
+    device.hear(TOPICS.of(Kind.PLAN, "watch", plan.kind), plan)
+    device.link.receiving = 1000 * moves
+    show(device, EMPTY)
+    assert not device.runner.session.transfer
+    cut = [word for word in device.link.said if word == "a model is not wanted any more"]
+    assert len(cut) == moves
+
+
+@pytest.mark.parametrize("error", [Missing("it is gone"), BadInput("it does not suit")])
+def test_set_that_cannot_be_made_ends_that_plan_with_the_reason(
+    device: HandService, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def freeze(*_: object) -> Iterator[None]:
+        raise error
+        yield
+
+    monkeypatch.setattr(Freezer, "freeze", freeze)
+    plan = device.offer()
+    device.go(plan)
+    device.settle(lambda: device.runner.failure)
+    assert device.runner.failure == str(error)
+    assert device.children == []
+    assert device.store.plans.is_finished(plan.plan_id)
+    (receipt,) = device.store.spool.receipts("watch")
+    assert str(error) in receipt.reason
+    assert "watch" not in device.service.runners.halts
+
+
+@pytest.mark.parametrize(
+    ("error", "halted"), [(ValueError("planted"), True), (Missing("its result is gone"), False)]
+)
+def test_update_that_cannot_be_made_ends_the_plan_or_is_a_fault_of_the_task(
+    device: HandService, monkeypatch: pytest.MonkeyPatch, error: Exception, halted: bool
+) -> None:
+    def broken(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(local_training, "make_update", broken)
+    plan = device.begin()
+    device.children[0].finish()
+    device.settle()
+    assert ("watch" in device.service.runners.halts) == halted
+    if not halted:
+        assert device.runner.failure == str(error)
+        assert device.store.plans.is_finished(plan.plan_id)
+    assert device.updates == []
+
+
+def test_what_is_written_down_says_when_in_ms_of_unix_time(device: HandService) -> None:
+    device.clock.move(12.5)
+    plan = device.begin()
+    device.children[0].finish()
+    device.settle(lambda: device.updates)
+    now_ms = int(device.clock.wall() * 1000)
+    device.receipt(plan, device.updates[-1][1], Verdict.ACCEPTED)
+    device.settle()
+    assert device.store.ledger.sent(1)[0].time_ms == now_ms
+    (receipt,) = device.store.spool.receipts("watch")
+    assert receipt.time_ms == now_ms
+    assert receipt.update_hash == device.updates[-1][1]
+
+
+def test_lease_is_as_long_as_the_reading_is_good(device: HandService) -> None:
+    device.begin()
+    (child,) = device.children
+    for _ in range(2):
+        device.clock.move(100)
+        child.say(Asked())
+        device.settle()
+        lease_s = child.did[-1]
+        assert isinstance(lease_s, float)
+        assert 0 < lease_s <= LONGEST_LEASE_S
+
+
+def test_disk_that_refuses_the_child_stops_all_and_is_named(
+    device: HandService, caplog: pytest.LogCaptureFixture
+) -> None:
+    device.begin()
+    device.children[0].exit(Exit.CANNOT_WRITE)
+    device.settle(lambda: device.service.stall)
+    assert device.service.stall is not None
+    assert "cannot write the update: the disk refuses" in caplog.text

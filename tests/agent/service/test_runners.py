@@ -5,9 +5,12 @@ from dataclasses import replace
 import pytest
 
 from fedling_agent.service.runners import CHANGE_S, MOST_CHANGES, MOST_TASKS
+from fedling_agent.service.service import AGAIN_S
 from fedling_agent.session import events as ev
 from fedling_protocol.wire.kinds import Kind
-from fedling_protocol.wire.messages import Plan
+from fedling_protocol.wire.messages import Chunk, Plan
+from fedling_protocol.wire.topics import Address
+from tests.support.device import make_model
 from tests.support.service import TOPICS, HandService
 
 
@@ -137,3 +140,38 @@ def test_end_of_a_plan_ends_nothing_of_another_task(device: HandService) -> None
     device.store.spool.end("other", plan.plan_id, None, None, "over", 0)
     (entry,) = device.store.spool.entries("watch")
     assert device.store.spool.envelope(entry)
+
+
+def test_closed_it_asks_for_no_plan_that_was_passed_over(device: HandService) -> None:
+    plan, runners = device.offer(), device.service.runners
+    device.clock.move(AGAIN_S)
+    for version in range(2, MOST_CHANGES + 10):
+        runners.see("watch", replace(plan, base_version=version))
+    runners.close()
+    device.link.subscribed.clear()
+    device.clock.move(2 * CHANGE_S)
+    assert device.link.subscribed == []
+
+
+def test_closed_it_takes_in_what_comes_and_makes_nothing_of_it(device: HandService) -> None:
+    """It was asked for: it is no hostile message."""
+    plan, runners = device.offer(), device.service.runners
+    runners.close()
+    assert runners.see("watch", plan)
+    assert runners.model("watch", make_model(), 1)
+    assert runners.chunk("watch", Chunk(b"w" * 32, 10, b"data"), Address(Kind.CHUNK))
+    runners.again("watch")
+    runners.give("watch", ev.Tick())
+    assert (len(runners), runners.find("watch")) == (0, None)
+
+
+def test_version_is_that_of_the_newest_model_of_all_tasks(device: HandService) -> None:
+    runners = device.service.runners
+    assert runners.version == 0
+    plan = device.offer(model=make_model(7))
+    device.settle(lambda: device.store.models.newest("watch"))
+    assert runners.version == 7
+    device.hear(TOPICS.of(Kind.PLAN, "other", plan.kind), numbered(plan, 99))
+    assert runners.version == 7
+    device.crash()
+    assert device.service.runners.version == 7

@@ -1,9 +1,11 @@
 """The device's shell on ports that the test holds: what waits for what, and what is never lost."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from fedling_agent.config import FloorSettings
 from fedling_agent.service.outbox import LAST_WORD_S
 from fedling_agent.service.service import AGAIN_S, LOOK_S
 from fedling_agent.service.teller import TELL_S
@@ -18,9 +20,11 @@ from fedling_protocol.wire.messages import (
     Certificate,
     Join,
     Plan,
+    Receipt,
     Role,
     State,
     StateCode,
+    Tasks,
     Ticket,
     Verdict,
     WaitReason,
@@ -497,3 +501,61 @@ def test_last_word_is_said_although_the_disk_is_full(device: HandService) -> Non
     device.disk.broken = FULL
     device.service.stop(lambda: None)
     device.settle(lambda: device.sent(State)[-1].code is StateCode.OFFLINE)
+
+
+def test_after_the_end_nothing_is_said_trained_or_asked_for(device: HandService) -> None:
+    """Whatever time passes, and whatever still comes: but for the hour's books."""
+    plan = device.begin()
+    ended: list[bool] = []
+    device.service.stop(lambda: ended.append(True))
+    device.children[0].exit()
+    device.settle(lambda: ended)
+    said = len(device.link.published)
+    device.service.stop(lambda: ended.append(True))
+    device.hear(TOPICS.of(Kind.PLAN, "watch", plan.kind), replace(plan, plan_id=b"x" * 16))
+    device.link.subscribed.clear()
+    device.clock.move(3 * 86_400)
+    assert ended == [True]
+    assert len(device.link.published) == said
+    assert len(device.children) == 1
+    assert list(device.service.runners) == []
+
+
+def test_own_limits_of_the_file_hold_in_the_service(tmp_path: Path) -> None:
+    device = HandService(tmp_path)
+    floor = FloorSettings(labels=("up",), min_examples=7)
+    device.config = replace(device.config, tasks=("watch", "other"), floor=floor)
+    device.crash()
+    device.connect()
+    device.offer()
+    assert device.service.runners.declined == {"watch": 'agent.toml allows no label "down"'}
+    device.close()
+
+
+LIFE = """\
+connected to localhost:1883
+this device is enrolled
+round 1 of watch: accepted:\x20
+no connection to localhost:1883: gone; next try in 4.0 s
+connected to localhost:1883
+round 2 of watch: refused: too old
+watch: the task was removed
+"""
+
+
+def test_log_of_a_life(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    device = HandService(tmp_path)
+    device.connect()
+    for number, verdict, reason in ((1, Verdict.ACCEPTED, ""), (2, Verdict.REFUSED, "too old")):
+        plan = device.begin(number)
+        device.children[-1].finish()
+        device.settle(lambda number=number: len(device.updates) == number)  # type: ignore[misc]
+        receipt = Receipt(plan.plan_id, device.updates[-1][1], verdict, reason, None)
+        device.hear(TOPICS.of(Kind.RECEIPT, "watch", ID), receipt)
+        if number == 1:
+            device.link.connected = False
+            device.service.on_disconnected("gone", 4.0)
+            device.connect()
+    device.hear(TOPICS.of(Kind.TASKS), Tasks(1, ()))
+    assert "\n".join([*caplog.messages, ""]) == LIFE
+    device.close()

@@ -17,7 +17,7 @@ from fedling_protocol.net import tls_key
 from fedling_protocol.net.credentials import Access
 from fedling_protocol.net.link import MqttLink
 from fedling_protocol.net.mqtt import new_client
-from fedling_protocol.net.ports import Broker, Link, Owner
+from fedling_protocol.net.ports import Broker, Done, Link, Owner, Will
 from fedling_protocol.runtime.backoff import Backoff
 from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.runtime.worker import ThreadWorker
@@ -188,6 +188,19 @@ def is_let_in(fleet: Guarded, loop: Loop, settings: MqttSettings) -> bool:
     return end.heard.events[0] == "connected"
 
 
+class Knocking(HandLink):
+    """A link that notes whom it stopped for."""
+
+    def __init__(self, owner: Owner, stopped: list[Owner]) -> None:
+        super().__init__(owner)
+        self._stopped = stopped
+
+    def stop(self, last_word: Will | None, done: Done) -> None:
+        assert self.owner is not None
+        self._stopped.append(self.owner)
+        super().stop(last_word, done)
+
+
 class ByHand:
     """A cutter, and an MQTT broker that is the test."""
 
@@ -196,19 +209,25 @@ class ByHand:
         self.issued: list[int] = []  # for how many seconds
         self.listed: list[int] = []  # serial numbers
         self.knocks: list[Owner] = []
+        self.names: list[str] = []  # with which they knock
+        self.stopped: list[Owner] = []  # those whose link was told to stop
+        self.broken: Exception | None = None  # raised instead of making a pass
         house = Gatehouse(self._issue, self.listed.append)
         self.cutter = Cutter(self.clock, HandWorker(self.clock), lambda: 0.5, house)
         self.cutter.cut(DEVICE)
         self.clock.settle()
 
     def _issue(self, device: str, seconds: int) -> Pass:
-        assert device == DEVICE
+        if self.broken is not None:
+            raise self.broken
         self.issued.append(seconds)
-        return Pass(len(self.issued), self._make_link)
+        return Pass(len(self.issued), partial(self._make_link, device))
 
-    def _make_link(self, _client_id: str, owner: Owner) -> HandLink:
+    def _make_link(self, device: str, client_id: str, owner: Owner) -> HandLink:
+        assert client_id == device
         self.knocks.append(owner)
-        return HandLink(owner)
+        self.names.append(device)
+        return Knocking(owner, self.stopped)
 
     def answer(self, *, let_in: bool) -> None:
         """Answer the last knock."""
@@ -253,3 +272,112 @@ def test_a_takeover_that_fails_is_tried_with_another_pass() -> None:
     hand.answer(let_in=True)
     assert not hand.cutter.busy
     assert hand.listed == [1, 2, 3]
+
+
+def test_each_knock_ends_its_connection_and_is_heard_once() -> None:
+    hand = ByHand()
+    hand.answer(let_in=True)
+    assert hand.stopped == hand.knocks
+    hand.answer(let_in=False)  # of the same one
+    assert hand.issued == [cutting.LISTED_S]
+    assert hand.clock.waiting == 1
+
+
+def test_one_after_the_other_is_put_off_each_once() -> None:
+    hand = ByHand()
+    for name in (OTHER, DEVICE, OTHER, THIRD):
+        hand.cutter.cut(name)
+    hand.clock.settle()
+    assert hand.names == [DEVICE]
+    for _ in range(3):
+        assert hand.cutter.busy
+        hand.answer(let_in=False)
+        hand.answer(let_in=True)
+    assert hand.names == [DEVICE, DEVICE, OTHER, OTHER, THIRD, THIRD]
+    assert hand.issued == 3 * [cutting.LISTED_S, cutting.ISSUED_S]
+    assert not hand.cutter.busy
+    hand.cutter.cut(DEVICE)  # it was put off, and is revoked again
+    hand.clock.settle()
+    assert hand.names[-1] == DEVICE
+    assert hand.cutter.busy
+
+
+def test_closed_it_leaves_the_door_and_knocks_no_more() -> None:
+    hand = ByHand()
+    hand.cutter.cut(OTHER)
+    hand.cutter.close()
+    assert hand.stopped == hand.knocks
+    assert not hand.cutter.busy
+    hand.answer(let_in=False)
+    hand.clock.move(LONGEST_S)
+    assert len(hand.knocks) == 1
+    assert len(hand.issued) == 1
+
+
+@pytest.mark.parametrize("let_in", [False, True])
+def test_closed_between_two_tries_it_knocks_no_more(let_in: bool) -> None:
+    hand = ByHand()
+    if not let_in:  # with a good pass, which is not taken
+        hand.answer(let_in=False)
+    hand.answer(let_in=let_in)
+    hand.cutter.close()
+    hand.clock.move(LONGEST_S)
+    assert len(hand.knocks) == (1 if let_in else 2)
+
+
+def test_an_authority_that_fails_is_asked_again(caplog: pytest.LogCaptureFixture) -> None:
+    hand = ByHand()
+    hand.answer(let_in=False)
+    hand.broken = OSError(28, "No space left on device")
+    hand.answer(let_in=False)
+    hand.clock.move(LONGEST_S)
+    hand.answer(let_in=False)
+    assert f"{DEVICE} cannot be put off yet: " in caplog.text
+    assert hand.cutter.busy
+    hand.broken = None
+    hand.clock.move(LONGEST_S)
+    hand.answer(let_in=False)
+    hand.answer(let_in=True)
+    assert not hand.cutter.busy
+
+
+def test_nothing_is_known_of_the_list_until_a_pass_is_on_it() -> None:
+    hand = ByHand()
+    hand.cutter.close()
+    hand.broken = OSError(28, "No space left on device")
+    hand.cutter.cut(OTHER)
+    hand.clock.settle()
+    assert (len(hand.knocks), hand.clock.waiting) == (1, 1)
+    hand.broken = None
+    hand.clock.move(LONGEST_S)
+    assert hand.issued == 2 * [cutting.LISTED_S]
+    assert hand.listed == [1, 2]
+
+
+def test_people_hear_once_of_a_list_that_is_not_read_and_of_who_is_put_off(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    hand = ByHand()
+    for tries in range(1, 2 * cutting.PATIENCE):
+        hand.answer(let_in=True)
+        told = caplog.text.count(f"{DEVICE} is revoked, and the MQTT broker still lets it in")
+        assert told == (tries >= cutting.PATIENCE)
+        hand.clock.move(LONGEST_S)
+    hand.answer(let_in=False)
+    assert "its connection is cut" not in caplog.text
+    hand.answer(let_in=True)
+    assert caplog.text.count(f"{DEVICE} was revoked: its connection is cut") == 1
+
+
+def test_tries_come_ever_more_rarely() -> None:
+    hand = ByHand()
+    gaps = []
+    for _ in range(12):
+        hand.answer(let_in=True)
+        begin, knocks = hand.clock.now(), len(hand.knocks)
+        while len(hand.knocks) == knocks:
+            hand.clock.move_to(hand.clock.next_due)
+        gaps.append(hand.clock.now() - begin)
+    assert gaps == sorted(gaps)
+    assert gaps[0] <= cutting.FIRST_S < gaps[-1] <= LONGEST_S

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from fedling_broker.authority import directory, x509
 from fedling_broker.mosquitto.configuration import SLOTS
 from fedling_broker.mosquitto.passwords import Login
@@ -101,12 +103,18 @@ def test_change_while_another_is_written_is_written_after_it() -> None:
     assert hall.events == [revoked(A), A, revoked(B), B]
 
 
-def test_disk_that_refuses_is_tried_again_and_nobody_is_put_off_before() -> None:
+def test_disk_that_refuses_is_tried_again_and_nobody_is_put_off_before(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     hall = Hall()
     hall.worker.broken = OSError(28, "No space left on device")
     hall.look(revoked(A))
     assert hall.events == []
+    assert "the MQTT broker cannot be told whom to let in: " in caplog.text
+    hall.clock.move(gate.AGAIN_S - 0.1)
     hall.worker.broken = None
+    assert hall.events == []
+    hall.clock.move(0.1)
+    assert hall.events == [revoked(A), A]
     hall.clock.move(gate.AGAIN_S)
-    hall.clock.settle()
     assert hall.events == [revoked(A), A]

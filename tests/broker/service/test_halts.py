@@ -180,7 +180,7 @@ def test_devices_of_a_stopped_task_are_told_to_wait(aggregator: HandAggregator) 
 
 @pytest.mark.parametrize("damage", [zero, flip, cut])
 def test_a_round_goes_on_without_an_update_that_is_damaged(
-    aggregator: HandAggregator, damage: Damage
+    aggregator: HandAggregator, damage: Damage, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It stays accepted, as its device was told; journal and `round verify` know of it."""
     plan = aggregator.plan_of(SICK)
@@ -192,6 +192,9 @@ def test_a_round_goes_on_without_an_update_that_is_damaged(
     aggregator.connect()
     aggregator.accepted(2, plan)
     assert aggregator.store.models.folded(SICK) == 2
+    first = device_id(key_of(1).public)
+    (said,) = [m for m in caplog.messages if "goes on without the update of" in m]
+    assert said.startswith(f"tiny: round 2 goes on without the update of {first}: {log}")
     rows = aggregator.store.rounds.decisions(SICK, plan.plan_id)
     assert sorted((row.verdict, row.reason) for row in rows) == [
         ("accepted", ""),

@@ -1,6 +1,7 @@
 """A model that the MQTT broker cuts the connection for is held back; other tasks go on."""
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from fedling_broker.service import notices
 from fedling_broker.service.holding import FIRST_S, LONGEST_S, Holding
 from fedling_broker.service.notices import Notice
+from fedling_protocol.disk.errors import CannotWrite
 from fedling_protocol.wire.kinds import Kind
 from tests.support.hand_aggregator import TOPICS, HandAggregator
 from tests.support.ports import HandClock, Published
@@ -140,6 +142,20 @@ def test_next_service_begins_without_notices(aggregator: HandAggregator) -> None
     assert notices.read(aggregator.directory, aggregator.clock.wall()) == {}
 
 
+def test_notices_that_cannot_be_written_hinder_nobody(
+    aggregator: HandAggregator, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: object) -> None:
+        raise CannotWrite("notices", "it is full")
+
+    monkeypatch.setattr(notices, "write", refuse)
+    aggregator.start()
+    aggregator.connect()
+    assert "which tasks are stopped cannot be told: " in caplog.text
+    assert aggregator.plan_of("large").round == 1
+    assert aggregator.statuses == []
+
+
 @pytest.mark.parametrize("content", [b"", b"[]", b'{"a": 1}', b'{"a": {"says": "x"}}', b"\xff"])
 def test_file_of_notices_that_is_of_no_use_tells_nothing(tmp_path: Path, content: bytes) -> None:
     (tmp_path / notices.FILE).write_bytes(content)
@@ -189,3 +205,65 @@ def test_what_a_killed_service_told_is_not_told_for_ever(tmp_path: Path) -> None
     notices.write(tmp_path, {"tiny": Notice("is stopped: a file", 1000.0)})
     assert "tiny" in notices.read(tmp_path, 1000.0 + notices.OLD_S - 1)
     assert notices.read(tmp_path, 1000.0 + notices.OLD_S) == {}
+
+
+def test_people_hear_when_a_task_waits_and_when_it_goes_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """One cut, which may be chance, is told to nobody, nor is its end."""
+    caplog.set_level(logging.INFO)
+    clock, told = HandClock(), list[Mapping[str, Notice]]()
+    holding = Holding(clock, lambda: 0.5, told.append)
+    holding.cut("watch", "model", 60_000)
+    holding.passed("watch", "model")
+    assert (caplog.messages, told) == ([], [])
+    holding.cut("watch", "model", 60_000)
+    holding.cut("watch", "model", 60_000)
+    (notice,) = told[-1].values()
+    wait_s = 0.75 * FIRST_S
+    assert notice.until == clock.wall() + wait_s
+    assert "its model of 60,000 bytes cost the connection" in notice.says
+    assert "2 times in a row" in notice.says
+    assert caplog.messages == [f"task watch {notice.says}; others go on, next try in 4 s"]
+    holding.passed("watch", "plan")  # that is another message
+    assert len(caplog.messages) == 1
+    holding.passed("watch", "model")
+    assert caplog.messages[1:] == ["task watch goes on: the MQTT broker has taken its model"]
+    assert told[-1] == {}
+    assert len(told) == 2
+
+
+def test_call_of_a_task_comes_once_the_last_that_was_asked_for() -> None:
+    clock, called = HandClock(), list[str]()
+    holding = Holding(clock, lambda: 0.0, lambda _: None)
+    for _ in range(2):
+        holding.cut("watch", "model", 60_000)
+    for name in ("first", "last"):
+        assert holding.wait("watch", lambda name=name: called.append(name))  # type: ignore[misc]
+    clock.move(FIRST_S / 2 - 0.1)
+    assert called == []
+    clock.move(0.1)
+    assert called == ["last"]
+    assert not holding.wait("watch", lambda: None)
+
+
+def test_call_of_a_task_that_is_forgotten_never_comes() -> None:
+    clock, called = HandClock(), list[str]()
+    holding = Holding(clock, lambda: 0.0, lambda _: None)
+    for _ in range(2):
+        holding.cut("watch", "model", 60_000)
+    assert holding.wait("watch", lambda: called.append("watch"))
+    holding.forget("watch")
+    assert clock.waiting == 0
+    clock.move(LONGEST_S)
+    assert called == []
+
+
+def test_notices_of_all_tasks_are_told_together() -> None:
+    told = list[Mapping[str, Notice]]()
+    holding = Holding(HandClock(), lambda: 0.5, told.append)
+    for task in ("a", "b", "a", "b"):
+        holding.cut(task, "model", 60_000)
+    assert [set(notices) for notices in told] == [{"a"}, {"a", "b"}]
+    holding.forget("a")
+    assert set(told[-1]) == {"b"}

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from fedling_native import Sums
 from fedling_protocol.wire.kinds import Kind
-from fedling_protocol.wire.messages import Model
+from fedling_protocol.wire.messages import Model, PlanKind
 from tests.support.hand_aggregator import TOPICS, HandAggregator
 
 
@@ -58,3 +59,45 @@ def test_a_model_is_published_once_a_connection(aggregator: HandAggregator) -> N
     assert len(aggregator.said(Model)) == 1
     aggregator.connect()
     assert len(aggregator.said(Model)) == 2
+
+
+def emptied_plans(aggregator: HandAggregator) -> list[str]:
+    return [topic for topic in aggregator.emptied() if "/plan/" in topic]
+
+
+def test_a_plan_of_another_kind_is_taken_back_once_a_connection(tmp_path: Path) -> None:
+    """A device would find two plans of a task. Of a task that has one kind nothing is emptied."""
+    aggregator = HandAggregator(tmp_path / "state")
+    aggregator.add_task(goal=1, normalise="fleet")
+    aggregator.add_task("other")
+    aggregator.enrol(1)
+    plans = {kind: TOPICS.of(Kind.PLAN, "tiny", kind) for kind in PlanKind}
+    others = [topic for kind, topic in plans.items() if kind is not PlanKind.STATISTICS]
+    aggregator.connect()
+    assert emptied_plans(aggregator) == others
+    aggregator.service.turns.run(aggregator.service.runners.connected)
+    aggregator.settle()
+    assert emptied_plans(aggregator) == others
+    aggregator.connect()
+    assert emptied_plans(aggregator) == others + others
+    aggregator.measured(1, aggregator.plan_of("tiny"), Sums(4, (4, 4), (40, 40)))
+    assert aggregator.plan_of("tiny").kind is PlanKind.TRAIN
+    of_before = [topic for kind, topic in plans.items() if kind is not PlanKind.TRAIN]
+    assert emptied_plans(aggregator) == others + others + of_before
+    aggregator.store.close()
+
+
+def test_a_task_that_is_added_again_is_held_back_for_nothing_that_another_did(
+    aggregator: HandAggregator,
+) -> None:
+    """And its model, of the same version, is published."""
+    aggregator.add_task()
+    aggregator.connect()
+    for _ in range(2):
+        aggregator.service.publisher._holding.cut("tiny", "model", 60_000)
+    before = len(aggregator.said(Model))
+    aggregator.remove_task()
+    aggregator.add_task()
+    aggregator.clock.move(2.0)
+    assert len(aggregator.said(Model)) == before + 1
+    assert aggregator.plan_of("tiny").generation > 1

@@ -53,6 +53,35 @@ def test_one_is_read_at_a_time_in_the_order_in_which_they_came() -> None:
     assert len(bench.taken) == 4
 
 
+def test_who_comes_while_one_is_read_waits_and_none_is_read_twice() -> None:
+    bench = Bench()
+    bench.worker.waits = True
+    for device in "ab":
+        assert bench.add(device)
+        assert bench.worker.waiting == 1
+    bench.worker.go()
+    bench.clock.settle()
+    assert bench.add("c")
+    assert bench.worker.waiting == 0  # until what was read is taken
+    for count in (1, 1, 0):
+        bench.reader.next()
+        assert bench.worker.waiting == count
+        bench.worker.go()
+        bench.clock.settle()
+    assert [event.device for event in bench.taken] == list("abc")
+    assert bench.add("a")  # it begins by itself again
+    assert bench.worker.waiting == 1
+
+
+def test_room_is_as_large_as_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench()
+    size = len(update("a", bytes(40)).message)
+    monkeypatch.setattr(reader, "MOST_UNREAD", 2 * size)
+    assert [bench.add(device, bytes(40)) for device in "abc"] == [True, True, False]
+    bench.clock.settle()
+    assert [bench.add(device, bytes(40)) for device in "cd"] == [True, False]
+
+
 def test_what_is_read_is_what_the_device_encoded() -> None:
     bench = Bench()
     bench.add("a")
@@ -91,3 +120,5 @@ def test_after_close_nothing_is_taken() -> None:
     bench.reader.close()
     bench.clock.settle()
     assert bench.taken == []
+    bench.reader.next()
+    assert bench.worker.waiting == 0

@@ -466,3 +466,21 @@ def test_nobody_is_certified_before_the_clock_is_set(
         assert reason(aggregator) == EnrolReason.BUSY
     aggregator.ask(1, token)
     assert granted(answers(aggregator)[-1]).issued_s > BUILT_S
+
+
+def test_people_hear_who_was_enrolled_and_who_with_a_token_was_not(
+    aggregator: HandAggregator, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of who brings none nothing is said: anybody could fill the log."""
+    ids = [device_id(key_of(number).public) for number in range(4)]
+    for number, name in ((1, "kitchen"), (2, "")):
+        aggregator.ask(number, aggregator.invite(), name=name)
+        aggregator.settle()
+    aggregator.ask(3, aggregator.invite(seconds=-5))
+    aggregator.ask(3, None)
+    aggregator.settle()
+    assert [message for message in caplog.messages if "enrolled" in message] == [
+        f"{ids[1]} is enrolled as kitchen",
+        f"{ids[2]} is enrolled",
+        f"{ids[3]} is not enrolled: {EnrolReason.TOKEN_LATE}",
+    ]

@@ -7,6 +7,7 @@ import pytest
 
 from fedling_broker import verify
 from fedling_broker.config import KeepUpdates
+from fedling_broker.rounds.state import Open
 from fedling_broker.service import runner
 from fedling_broker.service.service import LOOK_S
 from fedling_broker.store.models import Models
@@ -15,6 +16,7 @@ from fedling_protocol.disk import durable
 from fedling_protocol.disk.errors import Busy, CannotWrite
 from fedling_protocol.wire.messages import Answer, Model, Verdict
 from tests.support.hand_aggregator import HandAggregator, task_text
+from tests.support.ports import HandClock
 
 
 @pytest.fixture
@@ -308,3 +310,23 @@ def test_a_task_that_goes_on_keeps_its_last_rounds_only(
     assert left["states"] <= 3
     assert aggregator.rests[-1].version == 10
     aggregator.store.close()
+
+
+def test_round_goes_on_as_old_as_it_is(aggregator: HandAggregator) -> None:
+    """Places end by its age, which a kill does not turn back."""
+    aggregator.add_task()
+    aggregator.connect()
+    aggregator.clock.move(60.0)
+
+    def opened_ms() -> int:
+        found = aggregator.service.runners.find("tiny")
+        assert found is not None
+        phase = found.rounds.phase
+        assert isinstance(phase, Open)
+        return phase.opened_ms
+
+    before, later = opened_ms(), aggregator.clock.now() + 500.0
+    aggregator.make_clock = lambda: HandClock(later)  # type: ignore[assignment]
+    aggregator.start()
+    aggregator.connect()
+    assert opened_ms() == before

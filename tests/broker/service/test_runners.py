@@ -273,7 +273,10 @@ def test_a_task_that_is_paused_and_goes_on_is_not_taken_for_a_removed_one(
 
 @pytest.mark.parametrize("error", [Busy("the database"), CannotWrite("a file", "it is full")])
 def test_files_that_no_row_speaks_of_are_erased_when_that_is_possible(
-    aggregator: HandAggregator, monkeypatch: pytest.MonkeyPatch, error: Exception
+    aggregator: HandAggregator,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """While another process writes they wait; a disk that refuses is no longer written to."""
 
@@ -287,6 +290,7 @@ def test_files_that_no_row_speaks_of_are_erased_when_that_is_possible(
         aggregator.start()
         aggregator.clock.move(0.2)
     assert (aggregator.statuses == []) == isinstance(error, Busy)
+    assert "files that no task needs stay" not in caplog.text
     assert left.exists()
     aggregator.clock.move(60.0)
     assert not left.exists()
@@ -347,3 +351,25 @@ def test_what_a_lost_turn_left_on_the_disk_is_erased(
     aggregator.clock.move(60.0)
     assert aggregator.statuses[-1] == "running"
     assert not left.exists()
+
+
+def test_files_that_cannot_be_erased_stop_nobody_and_are_told_of(
+    aggregator: HandAggregator, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They are looked for again when a task ends, not before."""
+    tries = list[Store]()
+
+    def refuse(store: Store) -> None:
+        tries.append(store)
+        raise OSError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Store, "tidy", refuse)
+    aggregator.add_task("other")
+    aggregator.start()
+    aggregator.clock.move(60.0)
+    assert len(tries) == 1
+    assert caplog.text.count("files that no task needs stay: ") == 1
+    assert aggregator.statuses == []
+    aggregator.remove_task("other")
+    aggregator.clock.move(60.0)
+    assert len(tries) == 2

@@ -256,3 +256,21 @@ def test_each_connection_is_subscribed_anew(aggregator: HandAggregator) -> None:
         aggregator.link.subscribed.clear()
         aggregator.connect()
         assert aggregator.link.subscribed == TOPICS.aggregator_subscriptions()
+
+
+def test_after_a_full_disk_the_mqtt_broker_is_told_all_once(
+    aggregator: HandAggregator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aggregator.add_task()
+    aggregator.connect()
+    aggregator.clock.move(2.0)
+    with monkeypatch.context() as full:
+        full.setattr(durable, "commit", refuse)
+        aggregator.service.counters.count("something")
+        aggregator.clock.move(60.0)
+    aggregator.link.published.clear()
+    aggregator.clock.move(60.0)
+    assert aggregator.statuses[-1] == "running"
+    topics = [p.topic for p in aggregator.link.published]
+    assert len(topics) == len(set(topics))
+    assert TOPICS.of(Kind.PLAN, "tiny", "train") in topics

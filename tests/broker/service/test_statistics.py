@@ -371,3 +371,11 @@ def test_tasks_that_ask_no_fleet_are_not_measured(tmp_path: Path) -> None:
     assert (aggregator.plan.kind, aggregator.plan.round) == (PlanKind.TRAIN, 1)
     assert PLANS[PlanKind.STATISTICS] not in aggregator.emptied()
     aggregator.store.close()
+
+
+def test_updates_of_statistics_have_no_length(aggregator: HandAggregator) -> None:
+    """No later round is held to the middle of what was none."""
+    first = aggregator.plan
+    measure(aggregator)
+    rows = aggregator.store.rounds.decisions("tiny", first.plan_id)
+    assert [(row.norm_weights, row.norm_biases) for row in rows] == [(0, 0)] * 3

@@ -5,15 +5,16 @@
 Values are Gaussian, in units of 1/1,024 of their spread. For each rate the step is found at which
 symbols cost as many bits as asked for, with the least error of an estimate without bias:
 D / (1 - D), D the mean squared error of the conditional means. Scalar and dithered quantisers are
-integrated; the trellis is run on blocks of noise, with the costs that its own frequencies give,
+integrated; trellises are run on blocks of noise, with the costs that their own frequencies give,
 until both agree (Chou, Lookabaugh, Gray, "Entropy-constrained vector quantization", 1989).
 """
 
 import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +34,7 @@ RATES = (
 SEED, BLOCKS, RUNS = 7, 256, 8
 DEAD_PARTS = [part / 100 for part in range(10, 64, 2)]  # offset / step
 MOST_COST, FAR, SLOPE = 6000, 350, 187
-TRELLIS = 1  # among quantisers
+TRELLISES = (1, 3)  # among quantisers
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ class Table:
     frequency: list[list[int]]
     level: list[list[int]]
     cost: list[list[int]] = field(default_factory=list)
+    is_borrowed: bool = False  # frequencies, levels and costs are those of the trellis of eight
 
 
 # --- frequencies of symbols ----------------------------------------------------------------------
@@ -153,10 +155,29 @@ def dithered(step: int) -> Table:
     return Table(step, 0, bits, width * width / 12, [counts], [])
 
 
-# --- the trellis ---------------------------------------------------------------------------------
+# --- trellises -----------------------------------------------------------------------------------
 
-NEXT = [[(b >> 1 ^ b) & 1 | (b >> 2 ^ e) << 1 | (b & 1) << 2 for e in (0, 1)] for b in range(8)]
-FROM = [[(b, e) for b in range(8) for e in (0, 1) if NEXT[b][e] == to] for to in range(8)]
+
+@dataclass(frozen=True, slots=True)
+class Register:
+    """A shift register with feedback (Ungerboeck, "Channel coding with multilevel/phase signals",
+    1982, for one dimension)."""
+
+    states: int
+    feedback: int
+    input: int
+
+    def after(self, state: int, odd: int) -> int:
+        return state >> 1 ^ self.feedback * (state & 1) ^ self.input * odd
+
+    @property
+    def before(self) -> Ints:
+        """[states][2][state, parity]: what leads to each."""
+        steps = [(b, e) for b in range(self.states) for e in (0, 1)]
+        return np.array([[s for s in steps if self.after(*s) == to] for to in range(self.states)])
+
+
+EIGHT, THIRTY_TWO = Register(8, 5, 2), Register(32, 18, 4)
 
 
 @dataclass(slots=True)
@@ -167,6 +188,8 @@ class Trellis:
     price: float  # of a bit, in squares of half a step
     noise: Ints  # [BLOCK][BLOCKS], magnitudes
     rare: bool  # begin with zeros alone in the second subset, which is best where all are rare
+    register: Register = EIGHT
+    most_cost: int = MOST_COST
     levels: list[Floats] = field(default_factory=list)  # of each subset, in values' units
     bits: list[Floats] = field(default_factory=list)
 
@@ -192,17 +215,39 @@ class Trellis:
     def measured(self) -> Table:
         """Code the noise once more, with levels and costs as they are."""
         k, subset = self._code()
-        counts, rate, met, sent = [], 0.0, 0.0, 0.0
+        counts = [
+            frequencies(_chance(self._seen(k[subset == q], self.noise[subset == q])[0]))[0]
+            for q in (0, 1)
+        ]
+        return self._table(k, subset, counts)
+
+    def measured_with(self, table: Table) -> Table:
+        """Code the noise with what a table has."""
+        for q in (0, 1):
+            known = len(table.level[q])
+            self.levels[q][:known] = np.array(table.level[q]) / LEVEL_STEPS
+            self.levels[q][known:] = self.levels[q][known - 1] + self.step * np.arange(
+                1, MOST_LEVELS - known + 1
+            )
+            self.bits[q][: known + 1] = np.array(table.cost[q]) / (256 * self.price)
+            self.bits[q][known + 1 :] = self.bits[q][known]
+        return self._table(*self._code(), table.frequency)
+
+    def table_of(self, counts: list[list[int]]) -> Table:
+        """With levels and costs as they are, before it is measured."""
+        return Table(self.step, 0, 0, 0, counts, self._rounded(counts), self._costs(counts))
+
+    def _table(self, k: Ints, subset: Ints, counts: Sequence[list[int]]) -> Table:
+        rate, met, sent = 0.0, 0.0, 0.0
         for q in (0, 1):
             seen, sums = self._seen(k[subset == q], self.noise[subset == q])
-            frequency, bits = frequencies(_chance(seen))
-            counts.append(frequency)
-            rate += bits * seen.sum() / k.size
+            rate += _bits(_chance(seen), counts[q]) * seen.sum() / k.size
             met += float(sums @ self.levels[q])
             sent += float(seen @ self.levels[q] ** 2)
         energy = float((self.noise.astype(np.float64) ** 2).sum())
         error = energy * sent / met**2 - 1 if met else math.inf
-        return Table(self.step, 0, rate, error, counts, self._rounded(counts), self._costs(counts))
+        levels, costs = self._rounded(counts), self._costs(counts)
+        return Table(self.step, 0, rate, error, list(counts), levels, costs)
 
     def _seen(self, k: Ints, size: Ints) -> tuple[Ints, Floats]:
         """How often each magnitude was sent, and the sum of what it stood for."""
@@ -218,7 +263,7 @@ class Trellis:
         return [[self._cost(b) for b in self.bits[q][: len(counts[q])]] for q in (0, 1)]
 
     def _cost(self, bits: float) -> int:
-        return min(MOST_COST, round(256 * self.price * bits))
+        return min(self.most_cost, round(256 * self.price * bits))
 
     def _candidates(self) -> tuple[Ints, Ints]:
         """For subset and parity, [4][BLOCK][BLOCKS]: the better k and its cost."""
@@ -236,17 +281,17 @@ class Trellis:
                 c1, c2 = (_squares(np.abs(a - places[k])) + price[k] for k in (one, two))
                 ks.append(np.where(c2 < c1, two, one))
                 costs.append(np.minimum(c1, c2))
-        return np.array(ks), np.array(costs)
+        return np.array(ks), np.array(costs, np.int32)
 
     def _code(self) -> tuple[Ints, Ints]:
         """k and subset of each value, along the path of least cost of each block."""
         ks, costs = self._candidates()
-        pairs = np.array(FROM)  # [8][2][state, parity]
+        pairs = self.register.before
         before, option = pairs[:, :, 0], 2 * (pairs[:, :, 0] & 1) + pairs[:, :, 1]
         lanes = self.noise.shape[1]
-        total = np.full((8, lanes), 1 << 20)
+        total = np.full((len(pairs), lanes), 1 << 20, np.int32)
         total[0] = 0
-        chosen = np.empty((len(self.noise), 8, lanes), np.bool_)
+        chosen = np.empty((len(self.noise), *total.shape), np.bool_)
         for i in range(len(self.noise)):
             first = total[before[:, 0]] + costs[option[:, 0], i]
             second = total[before[:, 1]] + costs[option[:, 1], i]
@@ -280,6 +325,7 @@ FEW = 1.0  # bits
 FEW_PRICE, MANY_PRICE = 0.85, 0.29  # of a bit, below it and from it on
 
 
+@cache
 def best_trellis(rate: float) -> Table:
     draw = np.random.default_rng(SEED)
     noise = np.abs(np.rint(draw.standard_normal((BLOCK, BLOCKS)) * SPREAD)).astype(np.int64)
@@ -312,10 +358,88 @@ def _priced(rate: float, step: int, noise: Ints) -> Table:
 
 
 def _settled(step: int, price: float, noise: Ints, *, rare: bool = False) -> Table:
-    trellis = Trellis(step, price, noise, rare)
-    for _ in range(RUNS):
+    return _settle(Trellis(step, price, noise, rare))
+
+
+def _settle(trellis: Trellis, runs: int = RUNS) -> Table:
+    for _ in range(runs):
         trellis.run()
     return trellis.measured()
+
+
+# --- the trellis of 32 states --------------------------------------------------------------------
+
+CHAIN, CHAINS = 8 * BLOCK, 32
+GAIN_BITS = 0.63  # of a block of Gaussian values, beside its places: a rate has them
+BORROWED = 2.0  # bits: from it on what the trellis of eight has is as good
+# Of rates a step, the price that gives them, and bits of a magnitude of one to begin with: tables
+# settle so slowly that they begin near where they end; below FEW bits no magnitude is larger.
+STEPS = {
+    0.25: (2000, 0.8834, 4.54),
+    0.35: (2000, 0.8317, 3.82),
+    0.5: (1850, 0.893, 3.0),
+    0.7: (1650, 0.947, 2.0),
+    1.0: (2770, 0.2128, 4.6),
+    1.4: (2300, 0.172, 2.9),
+}
+SETTLING, NEVER = 20, 30.0  # runs; bits
+# Below them tables do not settle: what is rare costs more and becomes rarer. Of a rate how often of
+# 16,384 a magnitude is one, and the price at which that is so.
+RARE_STEP_32 = 2000
+ONES = {
+    0.02: (28, 1.08),
+    0.03: (46, 1.06),
+    0.05: (88, 1.0333),
+    0.07: (136, 1.01),
+    0.1: (211, 0.985),
+    0.14: (322, 0.955),
+    0.18: (448, 0.93),
+}
+MOST_SHORT_COST = 4800  # with the most that a distance costs it is below FDL_MOST_COST_32
+
+
+@cache
+def _even_noise(length: int, count: int) -> Ints:
+    """Every quantile once, in a random order: few values that are far out decide a low rate."""
+    size, normal = length * count, NormalDist()
+    values = [normal.inv_cdf((1 + (i + 0.5) / size) / 2) for i in range(size)]
+    even = np.rint(np.array(values) * SPREAD).astype(np.int64)
+    return np.random.default_rng(SEED).permutation(even).reshape(length, count)
+
+
+def best_trellis_32(rate: float) -> Table:
+    noise = _even_noise(CHAIN, CHAINS)
+    if rate >= BORROWED:
+        known = best_trellis(rate)
+        trellis = Trellis(known.step, MANY_PRICE, noise, rare=False, register=THIRTY_TWO)
+        table = replace(trellis.measured_with(known), is_borrowed=True)
+    elif rate in ONES:
+        table = _rare(noise, *ONES[rate])
+    else:
+        step, price, bits = STEPS[rate]
+        trellis = Trellis(step, price, noise, rate < FEW, THIRTY_TWO, MOST_SHORT_COST)
+        if rate < FEW:
+            trellis.bits[0][:2] = -math.log2(1 - 2 * 2**-bits), bits
+            trellis.bits[0][2:] = NEVER
+            trellis.levels[0][1] = _level_of_one(bits)
+        table = _settle(trellis, SETTLING)
+    return replace(table, rate=table.rate + GAIN_BITS / BLOCK)
+
+
+def _level_of_one(bits: float) -> float:
+    """Where a magnitude of one is that costs so much, about."""
+    return 1375 + 225 * bits
+
+
+def _rare(noise: Ints, ones: int, price: float) -> Table:
+    """Zeros and few ones, all of them in the first subset."""
+    trellis = Trellis(RARE_STEP_32, price, noise, True, THIRTY_TWO, MOST_SHORT_COST)
+    counts = [[TOTAL - 2 * ones - 1, ones, 1], [TOTAL - 3, 1, 1]]
+    for q in (0, 1):
+        trellis.bits[q][:3] = -np.log2(np.array(counts[q]) / TOTAL)
+        trellis.bits[q][2:] = NEVER
+    trellis.levels[0][1] = _level_of_one(float(trellis.bits[0][1]))
+    return trellis.measured_with(trellis.table_of(counts))
 
 
 # --- as C ----------------------------------------------------------------------------------------
@@ -331,7 +455,7 @@ def text(quantisers: Sequence[Sequence[Table]]) -> Iterator[str]:
         yield from _guarded(
             q, (line for t, table in enumerate(tables) for line in _arrays(q, t, table))
         )
-    yield "const fdl_code_table fdl_code_tables[3][FDL_CODE_TABLES] = {"
+    yield "const fdl_code_table fdl_code_tables[FDL_QUANTISERS][FDL_CODE_TABLES] = {"
     for q, tables in enumerate(quantisers):
         rows = [f"{_row(q, t, table)}," for t, table in enumerate(tables)]
         yield from _guarded(q, ["{", *rows, "},"], "{{0}},")
@@ -341,7 +465,7 @@ def text(quantisers: Sequence[Sequence[Table]]) -> Iterator[str]:
 
 def _guarded(q: int, lines: Iterable[str], instead: str = "") -> Iterator[str]:
     """What small builds leave out."""
-    if q != TRELLIS:
+    if q not in TRELLISES:
         yield from lines
         return
     yield "#if !FDL_WITHOUT_TRELLIS"
@@ -352,6 +476,8 @@ def _guarded(q: int, lines: Iterable[str], instead: str = "") -> Iterator[str]:
 
 
 def _arrays(q: int, t: int, table: Table) -> Iterator[str]:
+    if table.is_borrowed:
+        return
     for name, rows in (("f", table.frequency), ("c", table.level), ("b", table.cost)):
         for side, row in enumerate(rows):
             words = ", ".join(map(str, row))
@@ -360,11 +486,11 @@ def _arrays(q: int, t: int, table: Table) -> Iterator[str]:
 
 def _row(q: int, t: int, table: Table) -> str:
     """One line of the table of tables; of quantisers with one subset, it stands for both."""
-    last = len(table.frequency) - 1
+    last, owner = len(table.frequency) - 1, TRELLISES[0] if table.is_borrowed else q
     levels = ", ".join(str(len(table.frequency[side]) - 2) for side in (0, last))
     rate, error = round(4096 * table.rate), max(1, round(65_536 * table.error))
     arrays = ", ".join(
-        f"{{{name}{q}_{t}_0, {name}{q}_{t}_{last}}}" if rows else "{NULL, NULL}"
+        f"{{{name}{owner}_{t}_0, {name}{owner}_{t}_{last}}}" if rows else "{NULL, NULL}"
         for name, rows in (("f", table.frequency), ("c", table.level), ("b", table.cost))
     )
     return f"{{{table.step}, {table.offset}, {{{levels}}}, {rate}, {error}, {arrays}}}"
@@ -378,6 +504,7 @@ DESIGNS: dict[str, Callable[[float], Table]] = {
     "scalar": best_scalar,
     "trellis": best_trellis,
     "dither": best_dithered,
+    "trellis_32": best_trellis_32,
 }
 
 

@@ -1,4 +1,4 @@
-/* Values into a message, from the last block to the first. */
+/* Values into a message, from the last chain of blocks to the first. */
 #include "codec.h"
 #include "scale.h"
 #include "symbols.h"
@@ -10,13 +10,16 @@
 
 #if !FDL_WITHOUT_CODEC
 
-/* What a message is made of. */
+#define MOST_PIECES 14 /* of a chain: 7 blocks, and a rest of 6 powers of two and a filled one */
+
+/* What a message is made of. block: a chain; gains: of its pieces */
 typedef struct {
     const fdl_kernels *loops;
     const fdl_code *code;
     const int32_t *values;
     const uint16_t *dither;
     int32_t *block;
+    int8_t gains[MOST_PIECES];
     fdl_order order;
     fdl_spread spread;
     fdl_sums sums, of_block;
@@ -25,10 +28,10 @@ typedef struct {
     fdl_writer writer;
 } encoding;
 
-static void gather(const encoding *e, fdl_piece piece) {
+static void gather(const encoding *e, int32_t *block, fdl_piece piece) {
     size_t filled = fdl_filled(piece, e->code->kept);
-    e->loops->gather(e->block, filled, fdl_order_at(e->order, piece.start), e->values);
-    memset(e->block + filled, 0, (piece.length - filled) * sizeof *e->block);
+    e->loops->gather(block, filled, fdl_order_at(e->order, piece.start), e->values);
+    memset(block + filled, 0, (piece.length - filled) * sizeof *block);
 }
 
 /* Over the values that are kept. */
@@ -57,12 +60,12 @@ static void find_spread(encoding *e) {
     e->spread = fdl_find_spread(&measured, down, fdl_places(e->code->kept));
 }
 
-static void rotate(const encoding *e, fdl_piece piece) {
+static void rotate(const encoding *e, int32_t *block, fdl_piece piece) {
     uint32_t signs[FDL_SIGN_WORDS];
     for (uint32_t round = 0; round < 2; round++) {
         fdl_signs_of(signs, e->loops, e->code, piece, round);
         int32_t shift = round == 0 ? fdl_first_shift(piece.length) : fdl_second_shift(piece.length);
-        e->loops->rotate(e->block, piece.length, signs, shift);
+        e->loops->rotate(block, piece.length, signs, shift);
     }
 }
 
@@ -70,51 +73,74 @@ static int32_t floor_divide(int32_t a, int32_t b) {
     return a / b - (a % b < 0);
 }
 
-static void quantise_dither(encoding *e, fdl_piece piece) {
+static void quantise_dither(encoding *e, int32_t *block, fdl_piece piece) {
     const fdl_code_table *table = fdl_table_of(e->code);
     int32_t step = table->step;
     for (size_t i = 0; i < piece.length; i++) {
         int32_t u = fdl_dither_of(table, e->dither[piece.start + i]);
-        int32_t z = e->block[i];
+        int32_t z = block[i];
         int32_t k = floor_divide(z + u + step / 2, step);
         e->of_block.squares += (uint64_t)((int64_t)z * z);
         e->of_block.products += (int64_t)z * fdl_dithered_level(table, k, u);
-        e->block[i] = k;
+        block[i] = k;
     }
 }
 
-static void quantise(encoding *e, fdl_piece piece) {
+static void quantise(encoding *e, int32_t *block, fdl_piece piece) {
     e->of_block = (fdl_sums){0, 0};
     if (e->code->quantiser == FDL_DITHER)
-        quantise_dither(e, piece);
+        quantise_dither(e, block, piece);
 #if !FDL_WITHOUT_TRELLIS
-    else if (e->code->quantiser == FDL_TRELLIS)
-        fdl_quantise_trellis(&e->trellis, e->block, piece.length, &e->of_block);
+    else if (fdl_has_trellis(e->code))
+        fdl_go_back(&e->trellis, block, piece.length, &e->of_block);
 #endif
     else
-        e->loops->quantise(e->block, piece.length, &e->scalar, &e->of_block);
+        e->loops->quantise(block, piece.length, &e->scalar, &e->of_block);
 }
 
 /* Blocks differ in energy: of one with more a quantiser would keep a larger part. */
-static int32_t level_out(const encoding *e, size_t length) {
-    uint64_t squares = e->loops->to_spread(e->block, length, &e->spread.unit);
+static int32_t level_out(const encoding *e, int32_t *block, size_t length) {
+    uint64_t squares = e->loops->to_spread(block, length, &e->spread.unit);
     int32_t gain = fdl_find_gain(squares, length);
     fdl_unit unit = fdl_gain_unit(gain);
-    e->loops->to_spread(e->block, length, &unit);
+    e->loops->to_spread(block, length, &unit);
     return gain;
+}
+
+/* From the first piece of a chain to the last, all ways that quantisation may take. */
+static size_t prepare(encoding *e, fdl_piece chain) {
+    size_t pieces = 0, kept = e->code->kept;
+#if !FDL_WITHOUT_TRELLIS
+    if (fdl_has_trellis(e->code))
+        fdl_begin_ways(&e->trellis);
+#endif
+    for (size_t done = 0; done < chain.length; pieces++) {
+        fdl_piece piece = fdl_piece_from(chain.start + done, kept);
+        int32_t *block = e->block + done;
+        gather(e, block, piece);
+        e->gains[pieces] = (int8_t)level_out(e, block, piece.length);
+        rotate(e, block, piece);
+#if !FDL_WITHOUT_TRELLIS
+        if (fdl_has_trellis(e->code))
+            fdl_go_on(&e->trellis, block, piece.length);
+#endif
+        done += piece.length;
+    }
+    return pieces;
 }
 
 static void encode_blocks(encoding *e) {
     size_t kept = e->code->kept;
     for (size_t end = fdl_places(kept); end > 0;) {
-        fdl_piece piece = fdl_piece_before(end, kept);
-        gather(e, piece);
-        int32_t gain = level_out(e, piece.length);
-        rotate(e, piece);
-        quantise(e, piece);
-        fdl_add_sums(&e->sums, &e->of_block, gain);
-        fdl_put_block(&e->writer, e->block, piece.length, gain);
-        end = piece.start;
+        fdl_piece chain = fdl_chain_before(e->code, end);
+        for (size_t pieces = prepare(e, chain); pieces-- > 0;) {
+            fdl_piece piece = fdl_piece_before(end, kept);
+            int32_t *block = e->block + (piece.start - chain.start);
+            quantise(e, block, piece);
+            fdl_add_sums(&e->sums, &e->of_block, e->gains[pieces]);
+            fdl_put_block(&e->writer, block, piece.length, e->gains[pieces]);
+            end = piece.start;
+        }
     }
 }
 
@@ -142,14 +168,14 @@ static fdl_scalar scalar_of(const fdl_code_table *table, uint32_t *level) {
 
 static void start(encoding *e, void *arena, uint8_t *out, size_t out_room) {
     uint8_t *free = arena;
-    e->block = fdl_take(&free, FDL_BLOCK * sizeof *e->block);
+    e->block = fdl_take(&free, fdl_longest_chain(e->code) * sizeof *e->block);
     void *shares = fdl_take(&free, fdl_writer_size(e->code));
     size_t header = smaller(out_room, FDL_HEADER);
     fdl_start_writer(&e->writer, e->code, shares, out + header, out + out_room);
     if (e->code->quantiser == FDL_SCALAR)
         e->scalar = scalar_of(fdl_table_of(e->code), (void *)free);
 #if !FDL_WITHOUT_TRELLIS
-    if (e->code->quantiser == FDL_TRELLIS)
+    if (fdl_has_trellis(e->code))
         fdl_start_trellis(&e->trellis, e->code, e->loops, free);
 #endif
 }
@@ -174,7 +200,7 @@ static size_t encoding_size(const fdl_code *code) {
     if (code->quantiser == FDL_SCALAR)
         size += fdl_round_up(levels_size(code));
 #if !FDL_WITHOUT_TRELLIS
-    if (code->quantiser == FDL_TRELLIS)
+    if (fdl_has_trellis(code))
         size += fdl_trellis_size(code);
 #endif
     return size;
@@ -189,7 +215,8 @@ size_t fdl_code_arena_size(const fdl_code *code, size_t count) {
     if (fdl_check_code(code, count) != FDL_OK)
         return 0;
     size_t writing = encoding_size(code), reading = fdl_reader_size(code);
-    return FDL_BLOCK * sizeof(int32_t) + (writing > reading ? writing : reading);
+    size_t block = FDL_BLOCK * sizeof(int32_t), chain = fdl_longest_chain(code) * sizeof(int32_t);
+    return chain + writing > block + reading ? chain + writing : block + reading;
 #endif
 }
 

@@ -472,7 +472,87 @@ static const uint16_t f2_21_0[] = {
     2,   2,   2,   2,   2,   2,   1,   1,   1,   1,   1,   1,   1,   1,   1,   1,   1,   1,   1,
     1,   1,   1,   1,   1,   1,   1,   1,   1,   1,   1,   1,   1,   1,   1,   1,   1,   1,   1,
     1,   1,   1,   1,   1,   1,   1,   1,   1,   1,   1,   4};
-const fdl_code_table fdl_code_tables[3][FDL_CODE_TABLES] = {
+#if !FDL_WITHOUT_TRELLIS
+static const uint16_t f3_0_0[] = {16327, 28, 1};
+static const uint16_t f3_0_1[] = {16381, 1, 1};
+static const uint16_t c3_0_0[] = {0, 13773};
+static const uint16_t c3_0_1[] = {0, 4000};
+static const uint16_t b3_0_0[] = {1, 2542, 4800};
+static const uint16_t b3_0_1[] = {0, 3871, 4800};
+static const uint16_t f3_1_0[] = {16291, 46, 1};
+static const uint16_t f3_1_1[] = {16381, 1, 1};
+static const uint16_t c3_1_0[] = {0, 13129};
+static const uint16_t c3_1_1[] = {0, 4000};
+static const uint16_t b3_1_0[] = {2, 2300, 4800};
+static const uint16_t b3_1_1[] = {0, 3799, 4800};
+static const uint16_t f3_2_0[] = {16207, 88, 1};
+static const uint16_t f3_2_1[] = {16381, 1, 1};
+static const uint16_t c3_2_0[] = {0, 12287};
+static const uint16_t c3_2_1[] = {0, 4000};
+static const uint16_t b3_2_0[] = {4, 1995, 4800};
+static const uint16_t b3_2_1[] = {0, 3703, 4800};
+static const uint16_t f3_3_0[] = {16111, 136, 1};
+static const uint16_t f3_3_1[] = {16381, 1, 1};
+static const uint16_t c3_3_0[] = {0, 11721};
+static const uint16_t c3_3_1[] = {0, 4000};
+static const uint16_t b3_3_0[] = {6, 1787, 4800};
+static const uint16_t b3_3_1[] = {0, 3620, 4800};
+static const uint16_t f3_4_0[] = {15961, 211, 1};
+static const uint16_t f3_4_1[] = {16381, 1, 1};
+static const uint16_t c3_4_0[] = {0, 11151};
+static const uint16_t c3_4_1[] = {0, 4000};
+static const uint16_t b3_4_0[] = {10, 1583, 4800};
+static const uint16_t b3_4_1[] = {0, 3530, 4800};
+static const uint16_t f3_5_0[] = {15739, 322, 1};
+static const uint16_t f3_5_1[] = {16381, 1, 1};
+static const uint16_t c3_5_0[] = {0, 10602};
+static const uint16_t c3_5_1[] = {0, 4000};
+static const uint16_t b3_5_0[] = {14, 1386, 4800};
+static const uint16_t b3_5_1[] = {0, 3423, 4800};
+static const uint16_t f3_6_0[] = {15487, 448, 1};
+static const uint16_t f3_6_1[] = {16381, 1, 1};
+static const uint16_t c3_6_0[] = {0, 10173};
+static const uint16_t c3_6_1[] = {0, 4000};
+static const uint16_t b3_6_0[] = {19, 1236, 4800};
+static const uint16_t b3_6_1[] = {0, 3333, 4800};
+static const uint16_t f3_7_0[] = {14971, 706, 1};
+static const uint16_t f3_7_1[] = {16381, 1, 1};
+static const uint16_t c3_7_0[] = {0, 9603};
+static const uint16_t c3_7_1[] = {0, 4000};
+static const uint16_t b3_7_0[] = {29, 1026, 4800};
+static const uint16_t b3_7_1[] = {0, 3166, 4800};
+static const uint16_t f3_8_0[] = {14147, 1118, 1};
+static const uint16_t f3_8_1[] = {16381, 1, 1};
+static const uint16_t c3_8_0[] = {0, 8868};
+static const uint16_t c3_8_1[] = {0, 4000};
+static const uint16_t b3_8_0[] = {45, 825, 4800};
+static const uint16_t b3_8_1[] = {0, 2981, 4800};
+static const uint16_t f3_9_0[] = {12311, 2036, 1};
+static const uint16_t f3_9_1[] = {16381, 1, 1};
+static const uint16_t c3_9_0[] = {0, 7825};
+static const uint16_t c3_9_1[] = {0, 3700};
+static const uint16_t b3_9_0[] = {94, 688, 4800};
+static const uint16_t b3_9_1[] = {0, 3201, 4800};
+static const uint16_t f3_10_0[] = {8833, 3775, 1};
+static const uint16_t f3_10_1[] = {16381, 1, 1};
+static const uint16_t c3_10_0[] = {0, 6554};
+static const uint16_t c3_10_1[] = {0, 3300};
+static const uint16_t b3_10_0[] = {216, 513, 4800};
+static const uint16_t b3_10_1[] = {0, 3394, 4800};
+static const uint16_t f3_11_0[] = {15321, 531, 1};
+static const uint16_t f3_11_1[] = {4017, 6183, 1};
+static const uint16_t c3_11_0[] = {0, 9097};
+static const uint16_t c3_11_1[] = {0, 4947};
+static const uint16_t b3_11_0[] = {5, 270, 1580};
+static const uint16_t b3_11_1[] = {110, 77, 1580};
+static const uint16_t f3_12_0[] = {11979, 2201, 1, 1};
+static const uint16_t f3_12_1[] = {2457, 6669, 294, 1};
+static const uint16_t c3_12_0[] = {0, 6730, 18400};
+static const uint16_t c3_12_1[] = {0, 3824, 10572};
+static const uint16_t b3_12_0[] = {20, 127, 616, 1277};
+static const uint16_t b3_12_1[] = {120, 57, 256, 1277};
+#endif
+const fdl_code_table fdl_code_tables[FDL_QUANTISERS][FDL_CODE_TABLES] = {
     {
         {3569, 357, {1, 1}, 82, 3232383, {f0_0_0, f0_0_0}, {c0_0_0, c0_0_0}, {NULL, NULL}},
         {3410, 341, {1, 1}, 123, 2168685, {f0_1_0, f0_1_0}, {c0_1_0, c0_1_0}, {NULL, NULL}},
@@ -549,5 +629,33 @@ const fdl_code_table fdl_code_tables[3][FDL_CODE_TABLES] = {
         {34, 0, {116, 116}, 28516, 6, {f2_20_0, f2_20_0}, {NULL, NULL}, {NULL, NULL}},
         {17, 0, {219, 219}, 32621, 2, {f2_21_0, f2_21_0}, {NULL, NULL}, {NULL, NULL}},
     },
+#if !FDL_WITHOUT_TRELLIS
+    {
+        {2000, 0, {1, 1}, 81, 3169849, {f3_0_0, f3_0_1}, {c3_0_0, c3_0_1}, {b3_0_0, b3_0_1}},
+        {2000, 0, {1, 1}, 121, 2109517, {f3_1_0, f3_1_1}, {c3_1_0, c3_1_1}, {b3_1_0, b3_1_1}},
+        {2000, 0, {1, 1}, 203, 1238619, {f3_2_0, f3_2_1}, {c3_2_0, c3_2_1}, {b3_2_0, b3_2_1}},
+        {2000, 0, {1, 1}, 288, 865629, {f3_3_0, f3_3_1}, {c3_3_0, c3_3_1}, {b3_3_0, b3_3_1}},
+        {2000, 0, {1, 1}, 406, 603963, {f3_4_0, f3_4_1}, {c3_4_0, c3_4_1}, {b3_4_0, b3_4_1}},
+        {2000, 0, {1, 1}, 564, 425710, {f3_5_0, f3_5_1}, {c3_5_0, c3_5_1}, {b3_5_0, b3_5_1}},
+        {2000, 0, {1, 1}, 728, 321862, {f3_6_0, f3_6_1}, {c3_6_0, c3_6_1}, {b3_6_0, b3_6_1}},
+        {2000, 0, {1, 1}, 1025, 217262, {f3_7_0, f3_7_1}, {c3_7_0, c3_7_1}, {b3_7_0, b3_7_1}},
+        {2000, 0, {1, 1}, 1416, 145802, {f3_8_0, f3_8_1}, {c3_8_0, c3_8_1}, {b3_8_0, b3_8_1}},
+        {1850, 0, {1, 1}, 2055, 86982, {f3_9_0, f3_9_1}, {c3_9_0, c3_9_1}, {b3_9_0, b3_9_1}},
+        {1650, 0, {1, 1}, 2835, 51471, {f3_10_0, f3_10_1}, {c3_10_0, c3_10_1}, {b3_10_0, b3_10_1}},
+        {2770, 0, {1, 1}, 4050, 26720, {f3_11_0, f3_11_1}, {c3_11_0, c3_11_1}, {b3_11_0, b3_11_1}},
+        {2300, 0, {2, 2}, 5714, 12772, {f3_12_0, f3_12_1}, {c3_12_0, c3_12_1}, {b3_12_0, b3_12_1}},
+        {1180, 0, {4, 3}, 8160, 4988, {f1_13_0, f1_13_1}, {c1_13_0, c1_13_1}, {b1_13_0, b1_13_1}},
+        {814, 0, {5, 5}, 10236, 2350, {f1_14_0, f1_14_1}, {c1_14_0, c1_14_1}, {b1_14_0, b1_14_1}},
+        {570, 0, {8, 8}, 12280, 1150, {f1_15_0, f1_15_1}, {c1_15_0, c1_15_1}, {b1_15_0, b1_15_1}},
+        {396, 0, {11, 12}, 14332, 566, {f1_16_0, f1_16_1}, {c1_16_0, c1_16_1}, {b1_16_0, b1_16_1}},
+        {276, 0, {15, 16}, 16363, 282, {f1_17_0, f1_17_1}, {c1_17_0, c1_17_1}, {b1_17_0, b1_17_1}},
+        {135, 0, {31, 31}, 20481, 69, {f1_18_0, f1_18_1}, {c1_18_0, c1_18_1}, {b1_18_0, b1_18_1}},
+        {67, 0, {59, 62}, 24565, 17, {f1_19_0, f1_19_1}, {c1_19_0, c1_19_1}, {b1_19_0, b1_19_1}},
+        {34, 0, {117, 112}, 28535, 5, {f1_20_0, f1_20_1}, {c1_20_0, c1_20_1}, {b1_20_0, b1_20_1}},
+        {17, 0, {214, 203}, 32616, 1, {f1_21_0, f1_21_1}, {c1_21_0, c1_21_1}, {b1_21_0, b1_21_1}},
+    },
+#else
+    {{0}},
+#endif
 };
 #endif

@@ -140,8 +140,14 @@ VECTOR void fdl_avx512_costs(const fdl_trellis_table *by, const int32_t *block, 
         loop_costs(by, block, length, to);
 }
 
-VECTOR uint32_t fdl_avx512_paths(const fdl_trellis_costs *costs, size_t length, uint8_t *from) {
-    return vectors_paths(costs, length, from);
+VECTOR void fdl_avx512_paths(const fdl_trellis_costs *costs, size_t length, uint16_t *ways,
+                             uint8_t *from) {
+    vectors_paths(costs, length, ways, from);
+}
+
+VECTOR void fdl_avx512_paths_32(const fdl_trellis_costs *costs, size_t length, uint16_t *ways,
+                                uint8_t *from) {
+    vectors_paths_32(costs, length, ways, from);
 }
 
 #endif

@@ -24,11 +24,15 @@ class Quantiser(IntEnum):
     SCALAR = 0
     TRELLIS = 1
     DITHER = 2
+    TRELLIS_32 = 3
+
+
+STATES = {Quantiser.TRELLIS: 8, Quantiser.TRELLIS_32: 32}  # of those that have any
 
 
 @dataclass(frozen=True)
 class Subset:
-    """frequency F[0..K+1]; level c[0..K], zeros of dither; cost B[0..K+1], zeros but of trellis."""
+    """frequency F[0..K+1]; level c[0..K], zeros of dither; cost B[0..K+1], or zeros."""
 
     frequency: Int64
     level: Int64

@@ -130,7 +130,7 @@ def main() -> None:
     report, lib = Report("unbiased"), codec()
     rows = [(q, kind, rate) for q in chosen for kind in KINDS for rate in RATES]
     with ThreadPoolExecutor() as pool:  # the C lets go of the interpreter
-        found = pool.map(lambda row: mean_of(lib, *row, asked.encodings), rows)
+        found = pool.map(lambda row: mean_of(lib, row[0], row[1], row[2], asked.encodings), rows)
         means = [told(report, row, mean) for row, mean in zip(rows, found, strict=True)]
     for quantiser in chosen:
         name = quantiser.name.lower()

@@ -10,7 +10,9 @@ loss_points_clear_<split>   .10 bit a parameter up, changes down: accuracy less,
                             the last 20 rounds and of all seeds
 loss_points_tiny_<split>    .03 bit up, models down as they are
 loss_points_usual_<split>   one bit up, which is the default, changes down
-up_bits_<split>, down_bits_<split>   of the first, a parameter and round, headers included
+loss_points_masked_<split>  a server that reads only sums: elements of a ring up, changes down
+up_bits_<split>, down_bits_<split>   of the first, a parameter and round, headers included;
+                                     up_bits_masked_..., down_bits_masked_... likewise
 snapshot_bytes_per_parameter         of a whole model as devices fetch it
 aggregator_cpu_ms_per_update         reading one coded update and adding it
                                      (its encoding counts, too)
@@ -36,6 +38,7 @@ from bench.support import datasets
 from bench.support.curves import Curve, Point, draw, mean
 from bench.support.datasets import PIXEL_EXP, Split
 from bench.support.kernel_fleet import Fleet
+from bench.support.masked_fleet import MaskedFleet
 from bench.watch_federation import Device, Way
 from fedling_broker.aggregation.changes import whole
 from fedling_broker.aggregation.initial import initial_state
@@ -54,11 +57,12 @@ PIXELS = INPUT_EXP - PIXEL_EXP  # devices' inputs have a coarser unit
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """What goes over it. bits: of an update, a parameter; None: int16"""
+    """What goes over it. bits: of an update, a parameter; None: int16, or elements of a ring"""
 
     name: str
     bits: float | None
     on_grid: bool
+    masked: bool = False
 
     @property
     def target(self) -> int | None:
@@ -71,12 +75,14 @@ LINKS = (
     Link("clear", 0.1, on_grid=True),
     Link("tiny", 0.03, on_grid=False),
     Link("usual", 1.0, on_grid=True),
+    Link("masked", None, on_grid=True, masked=True),
 )
 LINES = {
     "int16": "16 bits up, 16 down",
     "usual": "1 bit up, changes down",
     "clear": "0.1 bit up, changes down",
     "tiny": "0.03 bit up, 16 bits down",
+    "masked": "0.25 bit up, of which only sums are read, changes down",
 }
 
 
@@ -108,7 +114,8 @@ def play(of: Sequence[Device], link: Link, seed: int) -> tuple[Fleet, float, Cur
     """A federation, its accuracy in the last rounds, and what it was on the way."""
     state = initial_state(LAYERS, seed.to_bytes(32, "big"))
     dice = np.random.default_rng(seed)
-    fleet = Fleet(of, LAYERS, WAY, COHORT, dice, state, target=link.target, on_grid=link.on_grid)
+    kind = MaskedFleet if link.masked else Fleet
+    fleet = kind(of, LAYERS, WAY, COHORT, dice, state, target=link.target, on_grid=link.on_grid)
     accuracies, points = [], []
     for number in range(1, ROUNDS + 1):
         fleet.round()
@@ -149,7 +156,7 @@ def main() -> None:
     for name in args.only.split(","):
         found: dict[str, list[float]] = {link.name: [] for link in LINKS}
         curves: dict[str, list[Curve]] = {link.name: [] for link in LINKS}
-        clear: list[tuple[float, float, Fleet]] = []
+        bits: dict[str, list[tuple[float, float]]] = {link.name: [] for link in LINKS}
         for seed in range(1, args.seeds + 1):
             of = dealt(split, name, seed)
             for link in LINKS:
@@ -162,19 +169,21 @@ def main() -> None:
                     split=name, link=link.name, seed=seed, accuracy=accuracy, up_bits=up,
                     down_bits=down,
                 )  # fmt: skip
+                bits[link.name].append((up, down))
                 if link.name == "clear":
-                    clear.append((up, down, fleet))
+                    clear = fleet
         for link in LINKS[1:]:
             loss = np.mean(found[WHOLE.name]) - np.mean(found[link.name])
             report.figure(f"loss_points_{link.name}_{name}", round(100 * float(loss), 2))
-        report.figure(f"up_bits_{name}", round(float(np.mean([up for up, _, _ in clear])), 4))
-        report.figure(f"down_bits_{name}", round(float(np.mean([down for _, down, _ in clear])), 4))
-        fleet = clear[-1][2]
+        for word, of_link in (("", "clear"), ("masked_", "masked")):
+            up, down = np.mean(bits[of_link], axis=0)
+            report.figure(f"up_bits_{word}{name}", round(float(up), 4))
+            report.figure(f"down_bits_{word}{name}", round(float(down), 4))
         panels[TITLES[name]] = {line: mean(curves[link]) for link, line in LINES.items()}
-    packed = whole(LAYERS, fleet.state.view)
+    packed = whole(LAYERS, clear.state.view)
     assert packed is not None
     report.figure("snapshot_bytes_per_parameter", round(len(packed) / PARAMETERS, 3))
-    report.figure("aggregator_cpu_ms_per_update", round(reading_ms(fleet), 2))
+    report.figure("aggregator_cpu_ms_per_update", round(reading_ms(clear), 2))
     report.finish()
     if args.plot is not None:
         draw(args.plot, panels)

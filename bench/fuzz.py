@@ -31,12 +31,13 @@ from tests.support.fuzz.run import scratch
 
 MESSAGES, EXECUTIONS, SEED, PART = 20_000, 400_000, 1, 10_000
 SHARES = {
-    "layers": 600,
+    "layers": 597,
     "norm": 367,
     "predict": 15,
     "weights": 10,
     "step": 5,
     "codec": 3,
+    "ring": 3,
 }  # of 1,000 in C
 DECODED_AT_ONCE = 50_000  # cases of a seed
 LEAST_PAST = 0.2

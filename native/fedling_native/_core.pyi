@@ -55,6 +55,7 @@ class FFI:
 class Library:
     FDL_OK: int
     FDL_E_ARENA: int
+    FDL_E_CODE: int
     FDL_E_EXPONENT: int
     FDL_E_LAYERS: int
     FDL_E_LENGTH: int
@@ -84,6 +85,9 @@ class Library:
     FDL_MAX_VALUES: int
     FDL_MAX_WIDTH: int
     FDL_MIN_EXPONENT: int
+    FDL_LEAST_RING_BITS: int
+    FDL_MOST_RING_BITS: int
+    FDL_RING_ARENA: int
 
     def fdl_describe_error(self, error: int) -> CData: ...
     def fdl_version(self) -> CData: ...
@@ -193,6 +197,37 @@ class Library:
         message_len: int,
         dither: CData,
         dither_count: int,
+        arena: CData,
+        arena_len: int,
+        estimate: CData,
+        count: int,
+    ) -> int: ...
+    def fdl_ring_elements(self, ring: CData, count: int) -> int: ...
+    def fdl_ring_encode(
+        self,
+        ring: CData,
+        values: CData,
+        count: int,
+        share: int,
+        dither: CData,
+        arena: CData,
+        arena_len: int,
+        elements: CData,
+        element_count: int,
+    ) -> int: ...
+    def fdl_ring_bytes(self, ring: CData, element_count: int) -> int: ...
+    def fdl_ring_pack(
+        self, ring: CData, elements: CData, element_count: int, message: CData, message_len: int
+    ) -> int: ...
+    def fdl_ring_add(
+        self, ring: CData, message: CData, message_len: int, total: CData, element_count: int
+    ) -> int: ...
+    def fdl_ring_decode(
+        self,
+        ring: CData,
+        totals: CData,
+        total_count: int,
+        weight: int,
         arena: CData,
         arena_len: int,
         estimate: CData,

@@ -292,6 +292,50 @@ int fdl_read_integers(const uint8_t *message, size_t message_len, int32_t *value
 int fdl_read_model(const fdl_layer *layers, size_t layer_count, const int8_t *shifts,
                    const uint8_t *message, size_t message_len, uint8_t *model, size_t model_len);
 
+/* ---- Updates of which only a sum is read (NUMERICS section 12) ---- */
+
+#define FDL_LEAST_RING_BITS 4
+#define FDL_MOST_RING_BITS  12
+#define FDL_RING_ARENA      4096 /* bytes, aligned to FDL_ARENA_ALIGN; scratch */
+
+/* How the values of all devices of a round become elements of one ring, the integers modulo
+ * 2^bits. */
+typedef struct fdl_ring {
+    uint8_t bits; /* FDL_LEAST_RING_BITS to FDL_MOST_RING_BITS */
+    uint16_t
+        step; /* (1,024 + step % 1,024) * 2^(step / 1,024 - 40) units of a value, from 8,192 on */
+    uint16_t kept; /* of 1,024 places, 1 to 1,024 */
+    uint32_t seed[2];
+} fdl_ring;
+
+/* Elements of so many values, 1..FDL_MAX_CODED; 0: no ring or no such number. */
+size_t fdl_ring_elements(const fdl_ring *ring, size_t count);
+
+/* What a device sends.
+ * share:    what its values count, in 1/32,768, at most 32,768
+ * dither:   random bytes of this device and round alone, one for each element
+ * elements: fdl_ring_elements() of them, each below 2^bits */
+int fdl_ring_encode(const fdl_ring *ring, const int32_t *values, size_t count, uint32_t share,
+                    const uint8_t *dither, void *arena, size_t arena_len, uint16_t *elements,
+                    size_t element_count);
+
+/* Elements as bytes, fdl_ring_bytes() of them; and bytes added to a sum of elements. FDL_E_MESSAGE:
+ * bits are set that are of no element; the sum is as it was. */
+size_t fdl_ring_bytes(const fdl_ring *ring, size_t element_count);
+int fdl_ring_pack(const fdl_ring *ring, const uint16_t *elements, size_t element_count,
+                  uint8_t *message, size_t message_len);
+int fdl_ring_add(const fdl_ring *ring, const uint8_t *message, size_t message_len, uint16_t *sum,
+                 size_t element_count);
+
+/* The mean of what was added up.
+ * totals:   512 * the sum of the elements, read with its sign, - 2 * the sum of the devices' dither
+ *           + 255 * their number, for each element
+ * weight:   the sum of the shares of which the values are the mean, in 1/32,768
+ * estimate: of each value, in 1/256 of its unit */
+int fdl_ring_decode(const fdl_ring *ring, const int32_t *totals, size_t total_count,
+                    uint32_t weight, void *arena, size_t arena_len, int32_t *estimate,
+                    size_t count);
+
 #ifdef __cplusplus
 }
 #endif

@@ -63,6 +63,11 @@ def dither(seed: int, count: int) -> ref.Int64:
     return drawn(seed, 8, count) >> 16
 
 
+def ring_dither(seed: int, count: int) -> ref.Int64:
+    """A byte for each element."""
+    return drawn(seed, 8, count) >> 24
+
+
 def int8(r: ref.Int64) -> ref.Int64:
     return (r >> 24) - 128
 

@@ -15,6 +15,7 @@ from tests.native import generated, kernel
 from tests.native import reference as ref
 from tests.native.generated import Generator
 from tests.native.reference.codec import NO_DITHER, Code
+from tests.native.reference.ring import Ring
 from tests.native.reference.rotation import places
 from tests.native.reference.tables import Quantiser
 
@@ -120,6 +121,21 @@ class Refused:
     code: Code
     n: int
     message: bytes
+
+
+@dataclass(frozen=True, eq=False)
+class Ringed:
+    """elements, message, mean: CRC-32 of uint16 values, of what is sent, of int32 values."""
+
+    ring: Ring
+    values: ref.Int64
+    dither: ref.Int64
+    share: int
+    elements: int
+    message: int
+    totals: ref.Int64
+    weight: int
+    mean: int
 
 
 @dataclass(frozen=True)
@@ -235,6 +251,19 @@ class _UnitsJson(_ModelJson):
     values: str
     estimate: str
     own: str
+
+
+class _RingJson(TypedDict):
+    bits: int
+    step: int
+    kept: int
+    seed: list[int]
+    share: int
+    values: tuple[str, int, int]
+    elements: int
+    message: int
+    weight: int
+    mean: int
 
 
 class _CodecJson(TypedDict):
@@ -409,6 +438,29 @@ def units() -> list[Units]:
         )
         for case in _codec()["units"]
     ]
+
+
+def ringed() -> list[Ringed]:
+    """ring.json."""
+    found = []
+    for case in cast("list[_RingJson]", _read("ring.json")):
+        (low, high), (rule, seed, n) = case["seed"], case["values"]
+        ring = Ring(case["bits"], case["step"], case["kept"], (low, high))
+        count = len(ring.where(n))
+        found.append(
+            Ringed(
+                ring,
+                generated.update(rule, seed, n),
+                generated.ring_dither(seed, count),
+                case["share"],
+                case["elements"],
+                case["message"],
+                generated.update(rule, seed + 1, count),
+                case["weight"],
+                case["mean"],
+            )
+        )
+    return found
 
 
 def _codec() -> _CodecJson:

@@ -86,7 +86,7 @@ class Fetching:
         """Ask for it no longer. Chunks that are here stay."""
         self._parts.outbox.unsubscribe_model(self._task, version)
         coming = self._coming
-        if coming is not None and coming.asked:
+        if coming is not None:
             outbox, asked = self._parts.outbox, list(coming.asked)
             outbox.unsubscribe_chunks(self._task, coming.kind, coming.version, asked)
         self.close()

@@ -53,11 +53,12 @@ def _be_the_nicest_session(pid: int) -> None:
     if os.getsid(pid) != pid:
         raise OSError(errno.EBUSY, "its session is not its own")
     try:
-        handle = os.open(AUTOGROUP.format(pid), os.O_WRONLY)
+        handle = os.open(AUTOGROUP.format(pid), os.O_RDWR)
     except FileNotFoundError:  # it shares them by process
         return
     try:
-        os.write(handle, b"%d" % NICEST)
+        if os.read(handle, 1):  # empty: it is of no session's group, as what the kernel starts is
+            os.write(handle, b"%d" % NICEST)
     finally:
         os.close(handle)
 

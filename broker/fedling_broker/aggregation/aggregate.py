@@ -65,7 +65,7 @@ def fold(
             arrays[HELD] = held_of(span, block)
         return Block(block.master + change, arrays)
 
-    made = Made(before.layers, before.exponents, setup.units, after, setup.leap)
+    made = Made(before.layers, before.exponents, setup.units, after, setup.leap, setup.least_leap)
     return make(made, sink, size, steps)
 
 
@@ -92,6 +92,7 @@ class Made:
     units: Mapping[str, int]  # as in Optimiser
     block: Callable[[Span], Block]  # the same whenever it is asked for
     leap: int = 0  # as in follow()
+    least_leap: int = 0  # which it is not shortened below
 
 
 def make(made: Made, sink: Sink, size: int = SPAN, steps: int | None = None) -> Steps:
@@ -117,7 +118,7 @@ def make(made: Made, sink: Sink, size: int = SPAN, steps: int | None = None) -> 
         shift, leap = 0, made.leap
         if span.layer is not None:
             shift, count = shifts[span.layer], made.layers[span.layer].weight_count
-            leap = fixed.shorter_leap(leap, totals[span.layer], count, shift)
+            leap = fixed.shorter_leap(leap, made.least_leap, totals[span.layer], count, shift)
         sink.write(span, follow(span, moved(made.block(span), shift, made.units), leap))
         yield
     return exponents

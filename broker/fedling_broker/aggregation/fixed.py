@@ -107,14 +107,15 @@ def held_biases(biases: Int64, held: Int64, leap: int) -> Int64:
     return _followed(exact_biases(biases), on_bias_grid(held), leap << BIAS_GRID)
 
 
-def shorter_leap(leap: int, total: int, count: int, shift: int) -> int:
+def shorter_leap(leap: int, least: int, total: int, count: int, shift: int) -> int:
     """Shorten a leap to a quarter of a layer's mean weight, but not below a step.
 
-    total: the sum of its |masters|, without their fractions, before its exponent grew by `shift`
+    least: what it is not shortened below, in steps before the exponent grew by `shift`
+    total: the sum of its |masters|, without their fractions, before that, too
     """
     grown, shrunk = max(0, -shift), max(0, shift)
     quarter = (total << grown) // (count << (shrunk + WEIGHT_GRID + 2))
-    return max(1, min(leap, quarter))
+    return max(1, min(leap, max(quarter, least >> shrunk)))
 
 
 def _followed(exact: Int64, kept: Int64, leap: int) -> Int64:

@@ -15,6 +15,7 @@ from fedling_broker.aggregation.state import HELD
 from fedling_protocol.classes import dataclass
 
 GRID = "grid"  # a parameter of any optimiser: the leap of what devices hold; absent: no grid
+LEAST = "grid_least"  # beside it: what it is not shortened below; absent: a step
 MOST_LEAP = 10  # that a change tells in few bits
 
 Arrays = Mapping[str, Int64]
@@ -68,17 +69,17 @@ class Setup:
     """An optimiser with its parameters: as a task has it, and as the journal keeps it."""
 
     name: str
-    parameters: Mapping[str, int]  # those of its row, and GRID
+    parameters: Mapping[str, int]  # those of its row, GRID and LEAST
 
     def __post_init__(self) -> None:
         """Check it. Raises ValueError on a name, parameter or value that is not in the table."""
         row = OPTIMISERS.get(self.name)
         if row is None:
             raise ValueError(f"optimiser {self.name!r}: known are {', '.join(OPTIMISERS)}")
-        if self.parameters.keys() - {GRID} != row.parameters.keys():
+        if self.parameters.keys() - {GRID, LEAST} != row.parameters.keys():
             raise ValueError(f"{self.name} has the parameters {', '.join(row.parameters) or '-'}")
-        allowed = {**row.parameters, GRID: (1, MOST_LEAP)}
-        for name, (low, high) in ((name, allowed[name]) for name in self.parameters):
+        allowed = {**row.parameters, GRID: (1, MOST_LEAP), LEAST: (1, self.parameters.get(GRID, 0))}
+        for name, (low, high) in ((name, allowed[name]) for name in sorted(self.parameters)):
             value = self.parameters[name]
             if type(value) is not int or not low <= value <= high:
                 raise ValueError(f"{self.name}: {name} = {value!r}: allowed: {low} to {high}")
@@ -97,6 +98,11 @@ class Setup:
     def leap(self) -> int:
         """In which leaps they follow, in steps of the grid; 0 without one."""
         return self.parameters.get(GRID, 0)
+
+    @property
+    def least_leap(self) -> int:
+        """What a leap is not shortened below, in steps; 0: nothing but a step."""
+        return self.parameters.get(LEAST, 0)
 
     @property
     def units(self) -> Mapping[str, int]:
@@ -128,12 +134,15 @@ def leap_of(target: int | None, parameters: int) -> int:
     return max(1, min(isqrt(parameters // (16 * target)), MOST_LEAP))
 
 
-def of_momentum(momentum_q8: int, leap: int = 0) -> Setup:
+def of_momentum(momentum_q8: int, leap: int = 0, least_leap: int = 0) -> Setup:
     """Choose the optimiser of a momentum in 1/256: plain averaging if it is 0.
 
     leap: of what devices hold on a grid, in its steps; 0: they hold what the server does
+    least_leap: what it is not shortened below; 0: nothing but a step
     """
     grid = {GRID: leap} if leap else {}
+    if least_leap:
+        grid[LEAST] = least_leap
     if momentum_q8:
         return Setup("fedavgm", {"momentum_q8": momentum_q8, **grid})
     return Setup("fedavg", grid)

@@ -205,8 +205,7 @@ class FoldRound:
 
     It goes on beside the loop; other events come meanwhile. **Durable**, in one transaction after
     the files of model, state and sum: journal, new model version, the plan is folded, its updates
-    are no longer needed. Folded follows. A plan that is folded already is left alone, and Folded
-    follows as well.
+    are no longer needed. Folded follows.
     """
 
     plan_id: bytes

@@ -314,9 +314,6 @@ class RoundsRunner:
         parts, task = self._parts, self.task
         plan = parts.store.rounds.plan(task.name, action.plan_id)
         assert plan is not None
-        if plan.folded:
-            self._conductor.give(ev.Folded(action.plan_id))
-            return
         self.folding = True
         if plan.kind is PlanKind.STATISTICS:
             self._next_turn(lambda: self._measure(plan))  # when all of them are on disk

@@ -303,7 +303,6 @@ TABLES = Tables(
     ),
     converter="fedling-broker serve",
     mender="end `serve` and put a backup back: fedling-broker restore FILE --replace",
-    cache_kb=16_000,  # of 10,000 devices: all certificates, and what a round decides
 )
 
 

@@ -72,20 +72,35 @@ size_t fdl_longest_chain(const fdl_code *code) {
     return smaller(fdl_places(code->kept), FDL_CHAIN);
 }
 
-/* floor(log2(length) / 2) and what is left of it. */
-int32_t fdl_first_shift(size_t length) {
-    return (fdl_bit_length((uint32_t)length) - 1) / 2;
-}
+/* ---- Rotation ---- */
 
-int32_t fdl_second_shift(size_t length) {
-    return fdl_bit_length((uint32_t)length) / 2;
+/* By how much a round shifts: half of the bits of a block's length, the second time rounded up. */
+static int32_t shift_of(size_t length, uint32_t round) {
+    return (fdl_bit_length((uint32_t)length) - (round == 0)) / 2;
 }
 
 /* A piece below 32 has a part of a word. */
-void fdl_signs_of(uint32_t signs[FDL_SIGN_WORDS], const fdl_kernels *loops, const fdl_code *code,
-                  fdl_piece piece, uint32_t round) {
+static void draw_signs(uint32_t signs[FDL_SIGN_WORDS], const fdl_kernels *loops,
+                       const fdl_code *code, fdl_piece piece, uint32_t round) {
     loops->words(signs, (piece.length + 31) / 32, (uint32_t)(piece.start / 32), round, code->seed);
     signs[0] >>= piece.start % 32;
+}
+
+void fdl_rotate(int32_t *block, const fdl_kernels *loops, const fdl_code *code, fdl_piece piece) {
+    uint32_t signs[FDL_SIGN_WORDS];
+    for (uint32_t round = 0; round < 2; round++) {
+        draw_signs(signs, loops, code, piece, round);
+        loops->rotate(block, piece.length, signs, shift_of(piece.length, round));
+    }
+}
+
+void fdl_rotate_back(int32_t *block, const fdl_kernels *loops, const fdl_code *code,
+                     fdl_piece piece) {
+    uint32_t signs[FDL_SIGN_WORDS];
+    for (uint32_t round = 2; round-- > 0;) {
+        draw_signs(signs, loops, code, piece, round);
+        loops->rotate_back(block, piece.length, signs, shift_of(piece.length, round));
+    }
 }
 
 /* ---- The order ---- */

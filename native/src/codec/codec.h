@@ -53,13 +53,10 @@ uint32_t fdl_common_factor(uint32_t a, uint32_t b);
 fdl_order fdl_start_order(const fdl_code *code, size_t count);
 fdl_order fdl_order_at(fdl_order order, size_t first);
 
-/* Signs of a piece, bit i those of its place i. */
-void fdl_signs_of(uint32_t signs[FDL_SIGN_WORDS], const fdl_kernels *loops, const fdl_code *code,
-                  fdl_piece piece, uint32_t round);
-
-/* By how much the two rounds shift. */
-int32_t fdl_first_shift(size_t length);
-int32_t fdl_second_shift(size_t length);
+/* Signs and Hadamard over a block, twice; back, from the last to the first. */
+void fdl_rotate(int32_t *block, const fdl_kernels *loops, const fdl_code *code, fdl_piece piece);
+void fdl_rotate_back(int32_t *block, const fdl_kernels *loops, const fdl_code *code,
+                     fdl_piece piece);
 
 /* ---- Trellises ---- */
 

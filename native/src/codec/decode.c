@@ -37,15 +37,6 @@ static void start(decoding *d, void *arena, const uint8_t *message, size_t messa
     d->reader.source.state[1] = (uint32_t)fdl_read32(message + 7);
 }
 
-static void rotate_back(const decoding *d, fdl_piece piece) {
-    uint32_t signs[FDL_SIGN_WORDS];
-    for (uint32_t round = 2; round-- > 0;) {
-        fdl_signs_of(signs, d->loops, d->code, piece, round);
-        int32_t shift = round == 0 ? fdl_first_shift(piece.length) : fdl_second_shift(piece.length);
-        d->loops->rotate_back(d->block, piece.length, signs, shift);
-    }
-}
-
 static int decode_blocks(decoding *d) {
     size_t kept = d->code->kept;
     for (size_t place = 0; place < kept;) {
@@ -55,7 +46,7 @@ static int decode_blocks(decoding *d) {
         if (gain < FDL_LEAST_GAIN || gain > FDL_MOST_GAIN)
             return FDL_E_MESSAGE;
         fdl_take_block(&d->reader, d->block, piece.length, dither);
-        rotate_back(d, piece);
+        fdl_rotate_back(d->block, d->loops, d->code, piece);
         d->loops->scatter(d->estimate, fdl_order_at(d->order, place), d->block,
                           fdl_filled(piece, kept), fdl_gain_of(d->scale, gain));
         place += piece.length;

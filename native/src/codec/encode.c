@@ -60,15 +60,6 @@ static void find_spread(encoding *e) {
     e->spread = fdl_find_spread(&measured, down, fdl_places(e->code->kept));
 }
 
-static void rotate(const encoding *e, int32_t *block, fdl_piece piece) {
-    uint32_t signs[FDL_SIGN_WORDS];
-    for (uint32_t round = 0; round < 2; round++) {
-        fdl_signs_of(signs, e->loops, e->code, piece, round);
-        int32_t shift = round == 0 ? fdl_first_shift(piece.length) : fdl_second_shift(piece.length);
-        e->loops->rotate(block, piece.length, signs, shift);
-    }
-}
-
 static int32_t floor_divide(int32_t a, int32_t b) {
     return a / b - (a % b < 0);
 }
@@ -119,7 +110,7 @@ static size_t prepare(encoding *e, fdl_piece chain) {
         int32_t *block = e->block + done;
         gather(e, block, piece);
         e->gains[pieces] = (int8_t)level_out(e, block, piece.length);
-        rotate(e, block, piece);
+        fdl_rotate(block, e->loops, e->code, piece);
 #if !FDL_WITHOUT_TRELLIS
         if (fdl_has_trellis(e->code))
             fdl_go_on(&e->trellis, block, piece.length);

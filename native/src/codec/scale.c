@@ -78,13 +78,7 @@ void fdl_add_sums(fdl_sums *to, const fdl_sums *block, int32_t gain) {
     to->products += times_square(block->products, gain);
 }
 
-/* h * 2^-e ~ a / b, 2^30 <= h < 2^31. */
-typedef struct {
-    uint64_t h;
-    int32_t e;
-} quotient;
-
-static quotient divide(uint64_t a, uint64_t b) {
+fdl_quotient fdl_divide(uint64_t a, uint64_t b) {
     int32_t e = 0;
     for (; a / b >> 31 > 0; e--)
         b *= 2;
@@ -94,7 +88,7 @@ static quotient divide(uint64_t a, uint64_t b) {
         h = 2 * h + (rest >= b);
         rest -= rest >= b ? b : 0;
     }
-    return (quotient){h, e};
+    return (fdl_quotient){h, e};
 }
 
 /* Rounded up or down at random, so that the mean over seeds is exact; bits: 50 or 51. */
@@ -108,8 +102,9 @@ int32_t fdl_scale_word(const fdl_code *code, size_t count, const fdl_spread *spr
     int is_dithered = code->quantiser == FDL_DITHER;
     if (sums->products <= 0 && !is_dithered)
         return -1;
-    quotient gain = is_dithered ? divide(1, 4) : divide(sums->squares, (uint64_t)sums->products);
-    quotient part = divide(count, (uint64_t)code->kept * spread->factor);
+    fdl_quotient gain =
+        is_dithered ? fdl_divide(1, 4) : fdl_divide(sums->squares, (uint64_t)sums->products);
+    fdl_quotient part = fdl_divide(count, (uint64_t)code->kept * spread->factor);
     uint64_t product = gain.h * part.h;
     int32_t bits = bit_length64(product) - 11;
     uint64_t mantissa = round_at_random(product, bits, code);

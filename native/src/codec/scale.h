@@ -30,6 +30,13 @@ fdl_unit fdl_gain_unit(int32_t gain);
 /* Adds sums over a block, which are without it, to those over all. */
 void fdl_add_sums(fdl_sums *to, const fdl_sums *block, int32_t gain);
 
+/* h * 2^-e ~ a / b, 2^30 <= h < 2^31. */
+typedef struct fdl_quotient {
+    uint64_t h;
+    int32_t e;
+} fdl_quotient;
+fdl_quotient fdl_divide(uint64_t a, uint64_t b);
+
 /* ---- The scale of a message ---- */
 
 /* On the wire: exponent * 1,024 + mantissa - 1,024; -1: the message is empty. */

@@ -50,7 +50,6 @@ class Tables:
     steps: tuple[Step, ...]  # steps[n] makes version first + n
     converter: str  # what a person starts to convert an old database: "fedling-agent run"
     mender: str = "restore a backup"  # what a person does about a damaged one
-    cache_kb: int = durable.CACHE_KB  # of pages that a connection keeps in memory at most
 
     @property
     def newest(self) -> int:
@@ -155,7 +154,6 @@ class Database:
             raise _nothing_yet(path)
         self.path = path
         self._mender = tables.mender
-        self._cache_kb = tables.cache_kb
         self._read_only = read_only
         self._thread = _OfThread()
         self._all: list[sqlite3.Connection] = []
@@ -254,9 +252,7 @@ class Database:
         connection = self._thread.connection
         if connection is None:
             with writing(str(self.path), self._bad):
-                connection = durable.connect_database(
-                    self.path, read_only=self._read_only, cache_kb=self._cache_kb
-                )
+                connection = durable.connect_database(self.path, read_only=self._read_only)
             with self._lock:
                 self._all.append(connection)
             self._thread.connection = connection

@@ -23,7 +23,6 @@ Bytes = bytes | bytearray | memoryview
 PRIVATE = 0o600
 SCRATCH = ".fedling-scratch-"  # begins the names of folders for a while
 BUSY_S = 10.0  # how long a writer waits for another process's transaction
-CACHE_KB = 2000  # of pages that a connection keeps in memory: what SQLite takes by itself
 PAGE_BYTES = 2048  # of new databases: a commit writes whole pages, of rows of some hundred bytes
 
 
@@ -160,9 +159,7 @@ def sync_directory(directory: Path | str) -> None:
         os.close(handle)
 
 
-def connect_database(
-    path: Path, *, read_only: bool = False, cache_kb: int = CACHE_KB
-) -> sqlite3.Connection:
+def connect_database(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     """Open a database whose commits survive a power cut; made, for its owner only, if missing.
 
     Statements outside `transaction` commit by themselves, uncounted: use them to read. Any thread
@@ -175,7 +172,7 @@ def connect_database(
         target, uri=read_only, timeout=BUSY_S, isolation_level=None, check_same_thread=False
     )
     try:
-        _configure(connection, read_only, cache_kb)
+        _configure(connection, read_only)
     except BaseException:
         connection.close()
         raise
@@ -330,10 +327,8 @@ def _touch(path: Path) -> None:
         sync_directory(path.parent)
 
 
-def _configure(connection: sqlite3.Connection, read_only: bool, cache_kb: int) -> None:
+def _configure(connection: sqlite3.Connection, read_only: bool) -> None:
     connection.execute("PRAGMA foreign_keys = ON")
-    if cache_kb != CACHE_KB:
-        connection.execute(f"PRAGMA cache_size = {-cache_kb}")
     if read_only:
         connection.execute("PRAGMA query_only = ON")
         return

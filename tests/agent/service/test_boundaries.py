@@ -7,6 +7,7 @@ import pytest
 from fedling_agent.service import runner
 from fedling_agent.service.control import Json, Peer, RequestFailed
 from fedling_agent.service.desk import Desk
+from fedling_agent.service.history import History
 from fedling_agent.service.inbox import Inbox
 from fedling_agent.session import events as ev
 from fedling_agent.store import aside
@@ -15,7 +16,7 @@ from fedling_agent.store.store import NAME, Store
 from fedling_protocol.disk.errors import BadDatabase
 from fedling_protocol.runtime.halts import LONGEST_S
 from fedling_protocol.wire.kinds import Kind
-from fedling_protocol.wire.messages import Join, Verdict
+from fedling_protocol.wire.messages import Join, Tasks, Verdict
 from tests.agent.store.test_aside import COUNTED, GIVEN_UP
 from tests.support.damage import spoil
 from tests.support.device import SPEC, make_model, make_plan
@@ -120,6 +121,18 @@ def test_a_damaged_database_ends_the_service_for_another_one(
     device.clock.move(3600)
     assert len(device.link.published) == said
     assert len(device.ruined) == 1
+
+
+def test_database_that_a_message_finds_damaged_ends_the_service(
+    device: HandService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise BadDatabase("store.db: malformed")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(History, "take_tasks", fail)
+        device.hear(TOPICS.of(Kind.TASKS), Tasks(1, ()))
+    assert [str(error) for error in device.ruined] == ["store.db: malformed"]
 
 
 @pytest.mark.parametrize("table", [*aside.SAVED, *COUNTED, *GIVEN_UP])

@@ -144,6 +144,23 @@ def test_doubled_chunk_changes_nothing(device: HandService, cut: Cut) -> None:
     assert count(device, WARN) == 0
 
 
+def test_chunk_that_comes_again_is_written_once(device: HandService, cut: Cut) -> None:
+    named(device, rest(cut))
+    device.disk.waits = True
+    cut.hear(device, 0)
+    waiting = device.disk.waiting
+    cut.hear(device, 0)
+    assert device.disk.waiting == waiting
+    device.disk.go()
+    device.clock.settle()
+    cut.hear(device, 0)
+    assert device.disk.waiting == 0
+    device.disk.waits = False
+    cut.hear(device, 1, 2, 3)
+    assert device.service.stall is None
+    assert holds(device, MODEL)
+
+
 def hostile(cut: Cut) -> Iterable[tuple[str, str, Chunk]]:
     """What is wrong, where it is said, what is said: rightly signed, all of it."""
     good = cut.chunk(1)
@@ -262,6 +279,22 @@ def test_aggregator_that_cuts_otherwise_now(device: HandService, cut: Cut) -> No
     assert TOPICS.of(Kind.MODEL, "watch", 7) in device.link.subscribed
     device.hear(TOPICS.of(Kind.MODEL, "watch", 7), MODEL)
     assert holds(device, MODEL)
+
+
+@pytest.mark.parametrize("version", [0, 7])
+def test_model_that_is_here_is_asked_for_by_nobody_who_cuts_otherwise(
+    device: HandService, version: int
+) -> None:
+    model = make_model(version, spec=SPEC)
+    cut, larger = Cut(model), Cut(model, each=2 * EACH)
+    named(device, rest(cut, model))
+    cut.hear(device, *range(cut.count))
+    device.crash()
+    device.connect()
+    named(device, rest(cut, model))
+    named(device, rest(larger, model))
+    assert holds(device, model)
+    assert larger.asked(device) == []
 
 
 def test_chunks_of_a_removed_task_go(device: HandService, cut: Cut) -> None:

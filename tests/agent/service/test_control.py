@@ -194,6 +194,26 @@ def test_line_without_end_is_cut_off(directory: Path) -> None:
         assert client.ask({"do": "echo", "word": 2}) == {"said": 2}
 
 
+def test_peer_that_asks_much_and_reads_late_gets_all_answers(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While an answer is on its way nothing more is read: it would be taken for one long line."""
+    monkeypatch.setattr(control, "LONGEST_LINE", 2 * control.CHUNK)
+    many = 20_000
+    requests = b'{"do": "large"}\n' + b'{"do": "echo", "word": 1}\n' * many
+
+    def send() -> None:
+        with suppress(OSError):  # the assertions tell
+            sock.sendall(requests)
+
+    with raw(directory) as sock, sock.makefile("rb") as file:
+        sender = threading.Thread(target=send)
+        sender.start()
+        assert len(file.readline()) > 3_000_000
+        assert [json.loads(file.readline())["said"] for _ in range(many)] == [1] * many
+        sender.join()
+
+
 def test_one_peer_too_many_puts_out_the_longest_silent(directory: Path) -> None:
     clients = [Client(directory) for _ in range(control.MOST_PEERS)]
     for client in clients:

@@ -270,6 +270,30 @@ def test_what_is_not_there_ends_no_training(counter: Counter) -> None:
     assert counter.device.children[0].did[-1] != "kill"
 
 
+def test_examples_that_are_ingested_are_counted_at_once(tmp_path: Path) -> None:
+    device = HandService(tmp_path, recordings=0)
+    counter = Counter(device)
+    device.connect()
+    device.offer()
+    device.settle()
+    assert not device.runner.session.enough
+    counter.ask(do="ingest", stream="wrist", form="csv", lines=list(csv_lines(4)))
+    device.settle()
+    assert device.runner.session.enough
+    device.close()
+
+
+def test_label_and_recording_are_found_however_they_are_spelled(counter: Counter) -> None:
+    """As `ingest` writes them: in NFC, without space around them."""
+    lines = ["recording,label,x,y", "lâuf,up,1,2", "lâuf,up,3,4"]
+    counter.ask(do="ingest", stream="wrist", form="csv", lines=lines)
+    for label in ("grüßen", " gru\u0308ßen "):
+        counter.ask(do="label", stream="wrist", recording=" la\u0302uf", label=label)
+        streams = counter.ask(do="status")["streams"]
+        assert isinstance(streams, dict)
+        assert streams["wrist"]["labels"]["grüßen"] == 2
+
+
 def test_new_labels_and_forgotten_recordings_are_counted_anew(counter: Counter) -> None:
     device = counter.device
     device.connect()

@@ -194,6 +194,23 @@ def test_diary_of_a_round(tmp_path: Path) -> None:
     device.close()
 
 
+def test_member_without_a_connection_says_so(tmp_path: Path) -> None:
+    device = HandService(tmp_path)
+    device.connect()
+    device.clock.move(REST_S)
+    device.link.connected = False
+    device.service.on_disconnected("lost", 1.0)
+    device.clock.move(REST_S)
+    device.connect()
+    device.clock.move(REST_S)
+    assert [why for _, why in rows(device)] == [
+        ["no-open-round"],
+        ["not-connected"],
+        ["no-open-round"],
+    ]
+    device.close()
+
+
 def test_idle_device_writes_nothing(tmp_path: Path) -> None:
     device = HandService(tmp_path)
     device.connect()

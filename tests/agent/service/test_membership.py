@@ -1,5 +1,6 @@
 """A device that was put out of its fleet: it says so, trains no more, and still answers."""
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,10 +8,18 @@ import pytest
 
 from fedling_agent.service.desk import Desk
 from fedling_protocol.wire.kinds import Kind
-from fedling_protocol.wire.messages import EnrolReason, Join
+from fedling_protocol.wire.messages import (
+    Answer,
+    Certificate,
+    EnrolReason,
+    Join,
+    Role,
+    Ticket,
+    WaitReason,
+)
 from tests.agent.service.test_renewal import Board
-from tests.support.device import make_model
-from tests.support.service import DEVICE, ID, TOPICS
+from tests.support.device import FLEET, make_model
+from tests.support.service import DEVICE, ID, ROOT, TOPICS, HandService
 
 WAYS = ("a tombstone", "TLS", "a renewal")
 
@@ -108,7 +117,23 @@ def test_who_is_let_in_again_takes_part_again(board: Board) -> None:
     assert board.sent(Join)
 
 
-def test_certificates_that_are_no_news_have_nothing_asked_for_again(board: Board) -> None:
+def test_certificates_that_are_no_news_have_nothing_asked_or_told_again(
+    board: Board, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     board.link.subscribed.clear()
     board.tell_keys()
     assert board.link.subscribed == []
+    assert "this device is enrolled" not in caplog.text
+
+
+def test_who_waits_for_its_enrolment_asks_as_soon_as_it_is_enrolled(device: HandService) -> None:
+    plan = device.offer()
+    (join,) = device.sent(Join)
+    ticket = Ticket(plan.plan_id, join.nonce, Answer.WAIT, 600, WaitReason.NOT_ENROLLED)
+    device.hear(TOPICS.of(Kind.TICKET, "watch", ID), ticket)
+    assert device.phase == "Waiting"
+    certificate = Certificate(DEVICE.public, Role.DEVICE, FLEET, ID, 1)
+    device.hear(TOPICS.of(Kind.KEYS, ID), certificate, ROOT)
+    first, again = device.sent(Join)
+    assert (first.plan_id, again.plan_id) == (plan.plan_id, plan.plan_id)

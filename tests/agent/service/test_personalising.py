@@ -16,7 +16,7 @@ from fedling_agent.service.personalising import LOOK_S, REST_S
 from fedling_agent.service.predict import Predictor
 from fedling_agent.training.job import Job
 from fedling_agent.training.local_sgd import LocalSgd
-from fedling_agent.training.process import Asked
+from fedling_agent.training.process import Asked, Step
 from fedling_native import Net, dense
 from fedling_protocol.runtime.slices import finish
 from fedling_protocol.wire.kinds import Kind
@@ -227,6 +227,20 @@ def test_it_pauses_when_conditions_go_and_goes_on_when_they_come(device: HandSer
     device.world.show(GOOD)
     device.clock.move(600)
     assert personal_child(device).job.plan_id == child.job.plan_id
+
+
+def test_people_are_told_how_far_it_has_come(device: HandService) -> None:
+    offer(device)
+    child, personal = personal_child(device), device.runner.personal
+    child.say(Step(3, child.job.total_steps))
+    assert personal.doing == f"being made at batch 3 of {child.job.total_steps}"
+    device.world.show(UNPLUGGED)
+    child.say(Asked())
+    device.clock.move(1.0)
+    assert child.did[-1:] == ["stop"]
+    child.exit(0)
+    device.settle()
+    assert personal.doing == f"paused at batch 3 of {child.job.total_steps}"
 
 
 def test_after_a_crash_it_goes_on_with_the_same_job(device: HandService) -> None:

@@ -202,6 +202,16 @@ def test_lost_answers_are_asked_for_again_ever_more_rarely(board: Board) -> None
     assert len(board.asked) == asked
 
 
+def test_certificate_that_is_heard_again_has_nothing_asked_sooner(board: Board) -> None:
+    """It is retained: it comes with each connection, and when it is asked for each day."""
+    board.pass_days(6.8)
+    asked = len(board.asked)
+    assert asked
+    for _ in range(5):
+        board.tell_keys()
+    assert len(board.asked) == asked
+
+
 def test_question_that_falls_while_there_is_no_connection_waits(board: Board) -> None:
     board.link.connected = False
     board.service.on_disconnected("gone", 1.0)

@@ -103,6 +103,15 @@ def test_joining_tells_what_it_asks(have: bytes | None, words: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("fetch", "words"),
+    [(FETCH, "has a ticket, waits for the model"), (None, "has a ticket, waits")],
+)
+def test_ready_tells_what_it_waits_for(fetch: Fetch | None, words: str) -> None:
+    phase = state.Ready()
+    assert sentence(FakeLive(session(phase=phase, fetch=fetch))) == words
+
+
+@pytest.mark.parametrize(
     ("sent", "words"), [(False, "sends its update"), (True, "waits for the receipt")]
 )
 def test_sending_tells_how_far_it_is(sent: bool, words: str) -> None:

@@ -1,8 +1,10 @@
 """One task's shell while its disk is slow: what comes meanwhile is neither lost nor done twice."""
 
+import pytest
+
 from fedling_agent.session import events as ev
 from fedling_agent.training.process import Asked
-from fedling_protocol.disk.errors import CannotWrite
+from fedling_protocol.disk.errors import CannotWrite, Missing
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Join, Plan, State, StateCode, Verdict
 from fedling_sim.world import Weather
@@ -136,6 +138,19 @@ def test_update_that_cannot_be_written_down_lets_nothing_follow_it(device: HandS
 
 
 # --- training ------------------------------------------------------------------------------------
+
+
+def test_set_that_cannot_be_written_any_more_is_no_failure_of_a_task_that_ended(
+    device: HandService, caplog: pytest.LogCaptureFixture
+) -> None:
+    plan = device.offer()
+    device.disk.waits = True
+    device.go(plan)
+    device.settle(lambda: device.disk.waiting)
+    device.service.runners.close()
+    device.disk.broken = Missing("the base model went with the task")
+    go_on(device)
+    assert "training failed" not in caplog.text
 
 
 def test_lease_refused_by_a_callback_that_came_late_pauses_the_child(device: HandService) -> None:

@@ -2,17 +2,22 @@
 
 from pathlib import Path
 
+import pytest
+
 from fedling_agent.service.outbox import LAST_WORD_S
 from fedling_agent.service.service import AGAIN_S, LOOK_S
 from fedling_agent.service.teller import TELL_S
+from fedling_agent.training.freeze import Freezer, Write
 from fedling_agent.training.process import Asked
 from fedling_protocol.disk.errors import CannotWrite
+from fedling_protocol.runtime.slices import TURN_S, Slices
 from fedling_protocol.wire.identity import SigningKey
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import (
     Answer,
     Certificate,
     Join,
+    Plan,
     Role,
     State,
     StateCode,
@@ -155,6 +160,41 @@ def test_pause_while_the_set_is_written_starts_no_child_and_one_when_it_goes_on(
     device.clock.move(60)
     device.settle(lambda: device.children)
     assert [child.did for child in device.children] == [["start"]]
+
+
+@pytest.mark.parametrize("then", ["it goes on", "it is over"])
+def test_pause_while_the_set_is_gathered_leaves_nothing_of_it(
+    device: HandService, monkeypatch: pytest.MonkeyPatch, then: str
+) -> None:
+    gathering, freeze = [True], Freezer.freeze
+
+    def slowly(freezer: Freezer, plan: Plan) -> Slices[Write]:
+        while gathering:
+            device.clock.stall(TURN_S)
+            yield
+        return (yield from freeze(freezer, plan))
+
+    monkeypatch.setattr(Freezer, "freeze", slowly)
+    plan = device.offer()
+    device.go(plan)
+    assert device.phase == "Training"
+    device.world.show(EMPTY)
+    device.clock.move(1)
+    device.runner.look()
+    device.settle(lambda: device.phase == "Paused")
+    gathering.clear()
+    device.clock.move(1)
+    assert device.children == []
+    assert device.store.plans.frozen("watch") is None
+    if then == "it is over":
+        plan = device.offer(2)
+    device.world.show(GOOD)
+    device.clock.move(60)
+    if then == "it is over":
+        device.go(plan)
+    device.settle(lambda: device.children)
+    assert [child.did for child in device.children] == [["start"]]
+    assert device.children[0].job.plan_id == plan.plan_id
 
 
 def test_restart_goes_on_with_the_frozen_set(device: HandService) -> None:
@@ -348,6 +388,7 @@ def test_last_word_does_not_wait_for_a_disk_that_hangs(device: HandService) -> N
     device.clock.move(LAST_WORD_S + 0.1)
     said = [message.code for message in device.sent(State)]
     assert said[-1] == StateCode.OFFLINE
+    assert ended == []  # what was counted until now is not on disk
     device.disk.go()
     device.clock.settle()
     device.disk.go()

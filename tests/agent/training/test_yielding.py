@@ -188,6 +188,20 @@ def test_session_that_is_others_too_is_left_as_it_is() -> None:
         os.killpg(sh.pid, signal.SIGKILL)
 
 
+def test_process_of_no_sessions_group_has_nothing_to_be_the_nicest_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the kernel starts, and in a container all of it, may have an empty /proc/PID/autogroup,
+    which refuses what is written with EINVAL."""
+    monkeypatch.setattr(yielding, "AUTOGROUP", f"{tmp_path}/{{}}")
+    with subprocess.Popen(["sleep", "600"], start_new_session=True) as leader:
+        (tmp_path / str(leader.pid)).touch()
+        refused = yielding.yield_to_others(leader.pid)
+        assert not [text for text in refused if "autogroup" in text]
+        assert (tmp_path / str(leader.pid)).read_bytes() == b""
+        leader.kill()
+
+
 def test_ordinary_training_has_a_session_of_its_own_with_an_ordinary_share(job: Job) -> None:
     child = Child(job, lease_s=None)
     pid = child.process.pid
@@ -199,9 +213,10 @@ def test_ordinary_training_has_a_session_of_its_own_with_an_ordinary_share(job: 
 
 
 def nice_of_session(pid: int) -> int | None:
-    """None: this kernel shares processors by process."""
+    """None: the kernel shares its processors by process, as it does for what it started itself."""
     path = Path(f"/proc/{pid}/autogroup")
-    return int(path.read_text().split()[-1]) if path.exists() else None
+    words = path.read_text().split() if path.exists() else []
+    return int(words[-1]) if words else None
 
 
 def scheduled(pid: int) -> tuple[int, int]:

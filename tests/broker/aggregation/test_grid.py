@@ -89,16 +89,22 @@ def after(state: ServerState, change: list[int], setup: Setup) -> ServerState:
     st.lists(changes, min_size=1, max_size=4),
     st.sampled_from([0, 230]),
     leaps,
+    st.integers(0, 10),
 )
 def test_rounds_hold_what_the_page_says(
-    seed: int, rounds: list[list[int]], momentum: int, leap: int
+    seed: int, rounds: list[list[int]], momentum: int, leap: int, least: int
 ) -> None:
-    state, setup = drawn(seed), of_momentum(momentum, leap)
+    least = min(least, leap)
+    state, setup = drawn(seed), of_momentum(momentum, leap, least)
     for change in rounds:
         before, state = state, after(state, change, setup)
         shifts = [b - a for a, b in zip(before.exponents, state.exponents, strict=True)]
         quarters = leaps_of(before, change, momentum, shifts)
-        leaps = [max(1, min(leap, floor(quarter))) for quarter in quarters]
+        floors = [floor(least * Fraction(1, 2) ** max(0, shift)) for shift in shifts]
+        leaps = [
+            max(1, least_of, min(leap, floor(quarter)))
+            for least_of, quarter in zip(floors, quarters, strict=True)
+        ]
         for j, (now, true, old) in enumerate(
             zip(held(state), exact(state), held(before), strict=True)
         ):

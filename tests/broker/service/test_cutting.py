@@ -1,4 +1,4 @@
-"""A revoked device is put off its living connection, for good: at a real mosquitto."""
+"""A revoked device is put off its living connection, for good: at a real mosquitto, and by hand."""
 
 import logging
 import random
@@ -11,7 +11,7 @@ import pytest
 
 from fedling_broker.authority import x509
 from fedling_broker.service import cutting
-from fedling_broker.service.cutting import Cutter, Gatehouse, Pass
+from fedling_broker.service.cutting import LONGEST_S, Cutter, Gatehouse, Pass
 from fedling_protocol.common_settings import MqttSettings
 from fedling_protocol.net import tls_key
 from fedling_protocol.net.credentials import Access
@@ -23,6 +23,7 @@ from fedling_protocol.runtime.loop import Loop
 from fedling_protocol.runtime.worker import ThreadWorker
 from tests.protocol.net.ends import End
 from tests.support.guarded import TOPICS, Guarded
+from tests.support.ports import HandClock, HandLink, HandWorker
 
 DEVICE, OTHER, THIRD = "a" * 16, "b" * 16, "c" * 16
 JOIN = f"fedling/1/home/watch/join/{DEVICE}"
@@ -185,3 +186,70 @@ def is_let_in(fleet: Guarded, loop: Loop, settings: MqttSettings) -> bool:
     end.until(lambda: bool(end.heard.events))
     end.stop()
     return end.heard.events[0] == "connected"
+
+
+class ByHand:
+    """A cutter, and an MQTT broker that is the test."""
+
+    def __init__(self) -> None:
+        self.clock = HandClock()
+        self.issued: list[int] = []  # for how many seconds
+        self.listed: list[int] = []  # serial numbers
+        self.knocks: list[Owner] = []
+        house = Gatehouse(self._issue, self.listed.append)
+        self.cutter = Cutter(self.clock, HandWorker(self.clock), lambda: 0.5, house)
+        self.cutter.cut(DEVICE)
+        self.clock.settle()
+
+    def _issue(self, device: str, seconds: int) -> Pass:
+        assert device == DEVICE
+        self.issued.append(seconds)
+        return Pass(len(self.issued), self._make_link)
+
+    def _make_link(self, _client_id: str, owner: Owner) -> HandLink:
+        self.knocks.append(owner)
+        return HandLink(owner)
+
+    def answer(self, *, let_in: bool) -> None:
+        """Answer the last knock."""
+        if let_in:
+            self.knocks[-1].on_connected()
+        else:
+            self.knocks[-1].on_disconnected("refused", 1.0)
+        self.clock.settle()
+
+
+def test_a_pass_on_the_list_is_not_refused_for_its_age() -> None:
+    """That would be taken for a broker that has read the list."""
+    hand = ByHand()
+    for _ in range(7 * 144):
+        hand.answer(let_in=True)
+        hand.clock.move(LONGEST_S)
+    assert len(hand.knocks) > 7 * 144
+    assert hand.listed == [1]
+    (seconds,) = hand.issued
+    assert seconds > 7 * 86_400
+
+
+def test_once_the_list_is_read_it_is_tried_no_more() -> None:
+    hand = ByHand()
+    hand.answer(let_in=False)
+    assert (len(hand.issued), len(hand.knocks)) == (2, 2)
+    assert hand.clock.waiting == 0
+    hand.answer(let_in=True)
+    assert hand.listed == [1, 2]
+    assert not hand.cutter.busy
+    hand.clock.move(LONGEST_S)
+    assert len(hand.knocks) == 2
+
+
+def test_a_takeover_that_fails_is_tried_with_another_pass() -> None:
+    hand = ByHand()
+    hand.answer(let_in=False)
+    hand.answer(let_in=False)
+    assert hand.cutter.busy
+    hand.clock.move(LONGEST_S)
+    hand.answer(let_in=False)
+    hand.answer(let_in=True)
+    assert not hand.cutter.busy
+    assert hand.listed == [1, 2, 3]

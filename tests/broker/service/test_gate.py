@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+from fedling_broker.authority import directory, x509
 from fedling_broker.mosquitto.configuration import SLOTS
 from fedling_broker.mosquitto.passwords import Login
 from fedling_broker.service import gate
 from fedling_broker.service.gate import Gate, Guests
-from tests.support.hand_aggregator import HandAggregator
+from fedling_protocol.wire.identity import device_id
+from tests.support.hand_aggregator import HandAggregator, key_of
 from tests.support.ports import HandClock, HandWorker
 
 A, B = "a" * 16, "b" * 16
@@ -42,6 +44,25 @@ def test_bearers_of_tokens_that_count_are_let_in_and_no_others(tmp_path: Path) -
     aggregator.clock.move(5.0)
     guests = gate.read(aggregator.devices, aggregator.store, lambda: aggregator.now_s)
     assert guests.logins == {Login(token.user(slot), token.password) for slot in range(SLOTS)}
+    aggregator.store.close()
+
+
+def test_of_a_revoked_device_the_name_and_each_certificate_are_told(tmp_path: Path) -> None:
+    aggregator = HandAggregator(tmp_path / "state")
+    aggregator.found_authority()
+    aggregator.connect()
+    for number in (1, 2):
+        aggregator.ask(number, aggregator.invite(seconds=5))
+    aggregator.ask(1, aggregator.invite(seconds=5), tls=1)
+    aggregator.clock.move(5.0)
+    one = device_id(key_of(1).public)
+    ders = [made.der for made in aggregator.store.tls_certificates.of(one)]
+    with directory.alone(aggregator.config.authority) as own:
+        aggregator.devices.revoke(one, own.authority_key())
+    guests = gate.read(aggregator.devices, aggregator.store, lambda: aggregator.now_s)
+    serials = {x509.serial(der) for der in ders}
+    assert len(serials) == 2
+    assert guests == Guests(frozenset({one}), frozenset(serials), able=frozenset({one}))
     aggregator.store.close()
 
 

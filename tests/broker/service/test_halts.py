@@ -19,8 +19,10 @@ from fedling_broker.verify import verify
 from fedling_protocol.disk import durable
 from fedling_protocol.disk.errors import CannotWrite
 from fedling_protocol.runtime.halts import LONGEST_S
+from fedling_protocol.wire.identity import device_id
+from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Answer, Plan, Verdict
-from tests.support.hand_aggregator import HandAggregator
+from tests.support.hand_aggregator import TOPICS, HandAggregator, key_of
 from tests.support.waiting import until
 
 SICK, WELL = "tiny", "other"
@@ -164,6 +166,11 @@ def test_devices_of_a_stopped_task_are_told_to_wait(aggregator: HandAggregator) 
     assert aggregator.tickets[-1].answer is Answer.WAIT
     assert aggregator.tickets[-1].reason == "the task is stopped"
     assert len(aggregator.receipts) == receipts
+    aggregator.join(1, plan, key=True)
+    aggregator.settle()
+    one = device_id(key_of(1).public)  # its certificate goes before the answer
+    topics = [TOPICS.of(Kind.KEYS, one), TOPICS.of(Kind.TICKET, SICK, one)]
+    assert [p.topic for p in aggregator.link.published[-2:]] == topics
     path.write_bytes(kept)
     aggregator.clock.move(LONG)
     aggregator.update(1, plan)

@@ -77,7 +77,7 @@ def test_it_goes_on_when_the_broker_has_taken_it(aggregator: HandAggregator) -> 
     cut(aggregator)
     notice = notices.read(aggregator.directory, aggregator.clock.wall())["large"]
     assert "its model of " in notice.says
-    assert notice.says.endswith("see fedling-broker check")
+    assert notice.says.endswith("lower largest_packet in broker.toml; see fedling-broker check")
     aggregator.clock.move(FIRST_S + 1)
     (model,) = published(aggregator, MODEL, "large")
     assert len(published(aggregator, PLAN, "large")) == 1

@@ -296,6 +296,19 @@ def test_a_device_that_asks_for_ever_is_made_few_certificates(aggregator: HandAg
     assert reason(aggregator) == ""
 
 
+def test_certificates_that_a_wrong_clock_dated_hold_nobody_up(aggregator: HandAggregator) -> None:
+    """It was a month ahead, and is right again: those are none of today's."""
+    later(aggregator, 30 * DAY_S)
+    enrolled(aggregator, 1)
+    for which in range(1, MOST_A_DAY):
+        aggregator.ask(1, None, tls=which)
+    assert [answer.reason for answer in answers(aggregator)] == [""] * MOST_A_DAY
+    aggregator.start()
+    aggregator.connect()
+    aggregator.ask(1, None, tls=99)
+    assert reason(aggregator) == ""
+
+
 # --- strangers -----------------------------------------------------------------------------------
 
 

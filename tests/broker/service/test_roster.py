@@ -12,7 +12,7 @@ from fedling_protocol.disk import durable
 from fedling_protocol.disk.errors import CannotWrite
 from fedling_protocol.wire.identity import device_id
 from fedling_protocol.wire.kinds import Kind
-from fedling_protocol.wire.messages import Answer, Certificate
+from fedling_protocol.wire.messages import Answer, Certificate, WaitReason
 from tests.support.hand_aggregator import ROOT, TOPICS, HandAggregator, key_of
 
 
@@ -148,6 +148,31 @@ def test_a_revoked_device_is_refused_at_once_and_its_tombstone_published(
     assert aggregator.tickets == []
     aggregator.clock.move(60.0)
     assert aggregator.store.ledger.counters()["refused: revoked"] == 1
+
+
+def test_a_revoked_device_that_shows_its_key_gets_its_tombstone_before_the_answer(
+    aggregator: HandAggregator,
+) -> None:
+    """It may have missed it: an MQTT broker that was emptied holds none."""
+    aggregator.add_task()
+    aggregator.enrol(1)
+    aggregator.connect()
+    plan, one = aggregator.plan, device_id(key_of(1).public)
+    acknowledge(aggregator)
+    other = Store(aggregator.directory)
+    Devices(other.database, TOPICS).revoke(one, ROOT)
+    other.close()
+    aggregator.clock.move(2.0)
+    acknowledge(aggregator)
+    aggregator.connect()
+    assert tombstones(aggregator) == []
+    aggregator.join(1, plan, key=True)
+    aggregator.settle()
+    assert tombstones(aggregator) == [one]
+    (ticket,) = aggregator.tickets
+    assert ticket.reason == WaitReason.NOT_ENROLLED
+    last = [TOPICS.of(Kind.KEYS, one), TOPICS.of(Kind.TICKET, "tiny", one)]
+    assert [p.topic for p in aggregator.link.published[-2:]] == last
 
 
 def test_the_puback_of_a_certificate_is_not_that_of_its_tombstone(

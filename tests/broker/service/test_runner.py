@@ -7,6 +7,7 @@ import pytest
 
 from fedling_broker import verify
 from fedling_broker.config import KeepUpdates
+from fedling_broker.service import runner
 from fedling_broker.service.service import LOOK_S
 from fedling_broker.store.models import Models
 from fedling_broker.tasks.task_file import ENDLESS_PAUSE_S, parse_task
@@ -220,7 +221,7 @@ def test_a_state_that_another_task_stands_on_is_kept(aggregator: HandAggregator)
     assert first not in states.directory.iterdir()
 
 
-def test_a_state_that_others_keep_from_being_erased_stays_until_the_next_start(
+def test_a_state_that_others_keep_from_being_erased_goes_later(
     aggregator: HandAggregator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def busy(*_: object) -> None:
@@ -234,9 +235,32 @@ def test_a_state_that_others_keep_from_being_erased_stays_until_the_next_start(
     aggregator.accepted(1, aggregator.plan)
     states = aggregator.store.models.states.directory
     assert (aggregator.statuses, len(list(states.iterdir()))) == ([], 2)
-    aggregator.start()
     aggregator.clock.move(2.0)
     assert len(list(states.iterdir())) == 1
+
+
+@pytest.mark.parametrize(("where", "what"), [(runner, "fold"), (Models, "erase_state")])
+def test_a_disk_that_is_full_beside_the_loop_stops_all_and_is_tried_again(
+    aggregator: HandAggregator, monkeypatch: pytest.MonkeyPatch, where: object, what: str
+) -> None:
+    """While the files of a fold are made, or the last state is erased."""
+
+    def refuse(*_: object) -> None:
+        raise CannotWrite("a state", "the disk is full")
+
+    aggregator.add_task(rounds=2, goal=1)
+    aggregator.enrol(1)
+    aggregator.connect()
+    with monkeypatch.context() as full:
+        full.setattr(where, what, refuse)
+        aggregator.accepted(1, aggregator.plan)
+        assert "the disk is full" in aggregator.statuses[-1]
+    aggregator.clock.move(60.0)
+    assert aggregator.statuses[-1] == "running"
+    assert aggregator.store.models.folded("tiny") == 1
+    assert len(list(aggregator.store.models.states.directory.iterdir())) == 1
+    aggregator.accepted(1, aggregator.plan)
+    assert aggregator.store.models.folded("tiny") == 2
 
 
 def test_a_stop_does_not_wait_for_a_fold(aggregator: HandAggregator) -> None:

@@ -1,5 +1,6 @@
 """Tasks come, change and go while their rounds are under way."""
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from fedling_broker.store.store import Store
 from fedling_protocol.disk import durable
 from fedling_protocol.disk.errors import Busy, CannotWrite
 from fedling_protocol.wire.kinds import Kind
-from fedling_protocol.wire.messages import Update, Verdict
+from fedling_protocol.wire.messages import Model, Update, Verdict
 from tests.support.hand_aggregator import TOPICS, HandAggregator
 
 
@@ -253,6 +254,23 @@ def test_a_task_that_is_paused_before_its_first_round_rests(aggregator: HandAggr
     assert aggregator.plan.round == 1
 
 
+def test_a_task_that_is_paused_and_goes_on_is_not_taken_for_a_removed_one(
+    aggregator: HandAggregator, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What the MQTT broker has of it, it keeps: its model is not sent again."""
+    caplog.set_level(logging.INFO)
+    aggregator.add_task()
+    aggregator.connect()
+    for paused in (True, False):
+        pause(aggregator, paused=paused)
+        aggregator.clock.move(2.0)
+    assert len(aggregator.said(Model)) == 1
+    assert "task tiny: removed" not in caplog.text
+    aggregator.remove_task()
+    aggregator.clock.move(2.0)
+    assert "task tiny: removed" in caplog.text
+
+
 @pytest.mark.parametrize("error", [Busy("the database"), CannotWrite("a file", "it is full")])
 def test_files_that_no_row_speaks_of_are_erased_when_that_is_possible(
     aggregator: HandAggregator, monkeypatch: pytest.MonkeyPatch, error: Exception
@@ -272,6 +290,45 @@ def test_files_that_no_row_speaks_of_are_erased_when_that_is_possible(
     assert left.exists()
     aggregator.clock.move(60.0)
     assert not left.exists()
+
+
+def test_files_are_erased_beside_a_task_that_has_folded_nothing(
+    aggregator: HandAggregator,
+) -> None:
+    aggregator.add_task()
+    aggregator.add_task("other")
+    aggregator.connect()
+    aggregator.clock.move(5.0)
+    left = aggregator.directory / "sums" / ("0" * 64)
+    left.write_bytes(b"of the task that is removed")
+    aggregator.remove_task("other")
+    aggregator.clock.move(5.0)
+    assert [runner.task.name for runner in aggregator.service.runners] == ["tiny"]
+    assert not left.exists()
+
+
+@pytest.mark.parametrize("done", range(4))
+def test_files_of_a_fold_are_not_erased_before_their_rows_are_there(
+    aggregator: HandAggregator, done: int
+) -> None:
+    """done: so much of the fold is, when a task ends whose files are to be erased"""
+    aggregator.add_task()
+    aggregator.add_task("other")
+    aggregator.enrol(1, 2)
+    aggregator.connect()
+    plan = aggregator.plan_of("tiny")
+    aggregator.compute.waits = True
+    for number in (1, 2):
+        aggregator.accepted(number, plan)
+    for _ in range(done):
+        aggregator.compute.go(min(1, aggregator.compute.waiting))
+        aggregator.settle()
+    aggregator.remove_task("other")
+    aggregator.clock.move(5.0)
+    compute(aggregator)
+    for number in (1, 2):
+        aggregator.accepted(number, aggregator.plan_of("tiny"))
+    assert aggregator.store.models.folded("tiny") == 2
 
 
 def test_what_a_lost_turn_left_on_the_disk_is_erased(

@@ -1,5 +1,6 @@
 """The real service on ports by hand: turns, full disks, other writers, the end."""
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,8 +9,9 @@ import pytest
 from fedling_broker.store.store import Store
 from fedling_protocol.disk import durable
 from fedling_protocol.disk.errors import CannotWrite
+from fedling_protocol.net.framing import publish_size
 from fedling_protocol.net.tcpinfo import Traffic
-from fedling_protocol.wire import envelope
+from fedling_protocol.wire import counted, envelope
 from fedling_protocol.wire.identity import device_id
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import State, StateCode, Verdict
@@ -109,6 +111,22 @@ def test_stop_commits_and_says_what_was_accepted(aggregator: HandAggregator) -> 
     assert [receipt.verdict for receipt in aggregator.receipts] == [Verdict.ACCEPTED]
     counted = aggregator.store.ledger.counters()
     assert (counted["bytes received"], counted["bytes sent"]) == (7, 5)
+
+
+def test_bytes_are_counted_by_the_kind_of_their_message(aggregator: HandAggregator) -> None:
+    aggregator.add_task()
+    aggregator.enrol(1)
+    aggregator.connect()
+    aggregator.accepted(1, aggregator.plan)
+    aggregator.clock.move(180.0)
+    sent: Counter[str] = Counter()
+    for one in aggregator.link.published:
+        kind = TOPICS.parse(one.topic).kind
+        sent[counted.sent(kind)] += publish_size(one.topic, len(one.payload))
+    counters = aggregator.store.ledger.counters()
+    assert {name: counters.get(name) for name in sent} == sent
+    assert len(sent) >= 5
+    assert all(counters[counted.received(kind)] > 0 for kind in (Kind.JOIN, Kind.UPDATE))
 
 
 def test_a_kind_that_the_aggregator_does_not_take_is_refused(aggregator: HandAggregator) -> None:

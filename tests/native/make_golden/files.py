@@ -9,6 +9,7 @@ from tests.native.make_golden.device import all_delta, all_normalise
 from tests.native.make_golden.layer_steps import layer_steps
 from tests.native.make_golden.numbers import all_losses, all_rounding
 from tests.native.make_golden.predictions import all_predictions
+from tests.native.make_golden.ring import all_ring
 from tests.native.make_golden.server import all_server
 from tests.native.make_golden.steps import dense_steps
 from tests.native.make_golden.training import all_training
@@ -25,6 +26,7 @@ FILES: dict[str, Callable[[], object]] = {
     "delta.json": all_delta,
     "server.json": all_server,
     "codec.json": all_codec,
+    "ring.json": all_ring,
 }
 
 

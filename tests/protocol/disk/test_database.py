@@ -9,7 +9,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -448,9 +447,3 @@ def test_instant_reads_while_another_writes(path: Path, database: Database) -> N
     assert facts(reader) == [1, 2]
     reader.close()
     writer.close()
-
-
-def test_connection_keeps_as_many_pages_as_its_tables_say(path: Path) -> None:
-    database = Database(path, replace(ONE, cache_kb=5_000))
-    assert database.row("PRAGMA cache_size") == (-5_000,)
-    database.close()

@@ -47,6 +47,17 @@ def test_subscribe_again_brings_the_retained_message_again(ground: Ground) -> No
     end.stop()
 
 
+def test_nothing_to_unsubscribe_is_not_said(ground: Ground) -> None:
+    """A packet without a topic ends the connection."""
+    end = ground.end("one").connect()
+    end.link.subscribe(["test/a"])
+    end.link.unsubscribe([])
+    end.link.publish("test/a", b"x")
+    end.until(lambda: bool(end.heard.messages))
+    assert end.heard.events == ["connected"]
+    end.stop()
+
+
 def test_publish_unconnected_is_dropped(loop: Loop) -> None:
     end = End(loop, free_port(), "one")
     assert not end.link.publish("test/a", b"x")

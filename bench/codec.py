@@ -61,7 +61,7 @@ Values = NDArray[np.int32]
 
 SUPPORT = Path(__file__).parent / "support"
 TABLES_C = Path(__file__).parents[1] / "native/src/codec/tables.c"
-ROW = re.compile(r"^        \{\d+, \d+, \{\d+, \d+\}, (\d+), \d+, \{f", re.MULTILINE)
+ROW = re.compile(r"^        \{\d+, \d+, \{\d+, \d+\}, \d+, (\d+), \d+, \{f", re.MULTILINE)
 TABLES = 22  # of a quantiser
 COUNT = 159_010  # parameters of 784-200-10
 RATES = (0.05, 0.1, 0.25, 0.5, 1, 2, 4)

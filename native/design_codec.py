@@ -48,6 +48,7 @@ class Table:
     frequency: list[list[int]]
     level: list[list[int]]
     cost: list[list[int]] = field(default_factory=list)
+    mask: int = 0  # of a trellis
     is_borrowed: bool = False  # frequencies, levels and costs are those of the trellis of eight
 
 
@@ -189,6 +190,7 @@ class Trellis:
     noise: Ints  # [BLOCK][BLOCKS], magnitudes
     rare: bool  # begin with zeros alone in the second subset, which is best where all are rare
     register: Register = EIGHT
+    mask: int = 1  # states that have any of these bits have the second subset
     most_cost: int = MOST_COST
     levels: list[Floats] = field(default_factory=list)  # of each subset, in values' units
     bits: list[Floats] = field(default_factory=list)
@@ -200,17 +202,21 @@ class Trellis:
         guess = math.log2(math.sqrt(2 * math.pi) * SPREAD / self.step) + size**2 / math.log(4)
         self.bits = [np.maximum(0.3, guess) + self.rare * q * 30 * (k > 0) for q in (0, 1)]
 
-    def run(self) -> None:
-        """Code the noise; levels and costs become those that it shows."""
+    def run(self) -> float:
+        """Code the noise; levels and costs become those that it shows. Returns bits a place."""
         k, subset = self._code()
+        rate = 0.0
         for q in (0, 1):
             seen, sums = self._seen(k[subset == q], self.noise[subset == q])
             nominal = np.arange(MOST_LEVELS) * float(self.step) - q * self.step / 2
             self.levels[q] = np.where(seen > 60, sums / np.maximum(seen, 1), nominal)
             self.levels[q][0] = 0
-            cost = -np.log2(np.array(frequencies(_chance(seen))[0]) / TOTAL)
+            counts, bits = frequencies(_chance(seen))
+            rate += bits * seen.sum() / k.size
+            cost = -np.log2(np.array(counts) / TOTAL)
             self.bits[q] = np.full(MOST_LEVELS, cost[-1] + RAW_BITS)
             self.bits[q][: len(cost) - 1] = cost[:-1]
+        return rate
 
     def measured(self) -> Table:
         """Code the noise once more, with levels and costs as they are."""
@@ -233,9 +239,16 @@ class Trellis:
             self.bits[q][known + 1 :] = self.bits[q][known]
         return self._table(*self._code(), table.frequency)
 
+    def ones(self) -> tuple[float, float, float]:
+        """Code the noise: which part has the first subset, which of that is one, its mean."""
+        k, subset = self._code()
+        size, is_one = self.noise[subset == 0], k[subset == 0] == 1
+        return size.size / k.size, float(is_one.mean()), float(size[is_one].mean())
+
     def table_of(self, counts: list[list[int]]) -> Table:
         """With levels and costs as they are, before it is measured."""
-        return Table(self.step, 0, 0, 0, counts, self._rounded(counts), self._costs(counts))
+        levels, costs = self._rounded(counts), self._costs(counts)
+        return Table(self.step, 0, 0, 0, counts, levels, costs, self.mask)
 
     def _table(self, k: Ints, subset: Ints, counts: Sequence[list[int]]) -> Table:
         rate, met, sent = 0.0, 0.0, 0.0
@@ -247,7 +260,7 @@ class Trellis:
         energy = float((self.noise.astype(np.float64) ** 2).sum())
         error = energy * sent / met**2 - 1 if met else math.inf
         levels, costs = self._rounded(counts), self._costs(counts)
-        return Table(self.step, 0, rate, error, list(counts), levels, costs)
+        return Table(self.step, 0, rate, error, list(counts), levels, costs, self.mask)
 
     def _seen(self, k: Ints, size: Ints) -> tuple[Ints, Floats]:
         """How often each magnitude was sent, and the sum of what it stood for."""
@@ -287,7 +300,8 @@ class Trellis:
         """k and subset of each value, along the path of least cost of each block."""
         ks, costs = self._candidates()
         pairs = self.register.before
-        before, option = pairs[:, :, 0], 2 * (pairs[:, :, 0] & 1) + pairs[:, :, 1]
+        before = pairs[:, :, 0]
+        option = 2 * ((before & self.mask) != 0) + pairs[:, :, 1]
         lanes = self.noise.shape[1]
         total = np.full((len(pairs), lanes), 1 << 20, np.int32)
         total[0] = 0
@@ -304,7 +318,7 @@ class Trellis:
             taken = chosen[i, state, lane].astype(np.int64)
             k[i] = ks[option[state, taken], i, lane]
             state = before[state, taken]
-            subset[i] = state & 1
+            subset[i] = (state & self.mask) != 0
         return k, subset
 
 
@@ -369,77 +383,109 @@ def _settle(trellis: Trellis, runs: int = RUNS) -> Table:
 
 # --- the trellis of 32 states --------------------------------------------------------------------
 
-CHAIN, CHAINS = 8 * BLOCK, 32
+CHAIN, CHAINS = 8 * BLOCK, 64
+DRAWS = 4  # of the same noise in other orders, which a table has not seen: what it costs
 GAIN_BITS = 0.63  # of a block of Gaussian values, beside its places: a rate has them
 BORROWED = 2.0  # bits: from it on what the trellis of eight has is as good
-# Of rates a step, the price that gives them, and bits of a magnitude of one to begin with: tables
-# settle so slowly that they begin near where they end; below FEW bits no magnitude is larger.
-STEPS = {
-    0.25: (2000, 0.8834, 4.54),
-    0.35: (2000, 0.8317, 3.82),
-    0.5: (1850, 0.893, 3.0),
-    0.7: (1650, 0.947, 2.0),
-    1.0: (2770, 0.2128, 4.6),
-    1.4: (2300, 0.172, 2.9),
-}
-SETTLING, NEVER = 20, 30.0  # runs; bits
-# Below them tables do not settle: what is rare costs more and becomes rarer. Of a rate how often of
-# 16,384 a magnitude is one, and the price at which that is so.
-RARE_STEP_32 = 2000
-ONES = {
-    0.02: (28, 1.08),
-    0.03: (46, 1.06),
-    0.05: (88, 1.0333),
-    0.07: (136, 1.01),
-    0.1: (211, 0.985),
-    0.14: (322, 0.955),
-    0.18: (448, 0.93),
-}
 MOST_SHORT_COST = 4800  # with the most that a distance costs it is below FDL_MOST_COST_32
+NEVER = 30.0  # bits
+SETTLING = 32  # runs
+# Of states with the second subset, which have little but zeros: seven of eight, below MANY_ONES;
+# three of four.
+FEW_MASK, MANY_MASK = 7, 3
 
 
 @cache
-def _even_noise(length: int, count: int) -> Ints:
+def _even_noise(draw: int) -> Ints:
     """Every quantile once, in a random order: few values that are far out decide a low rate."""
-    size, normal = length * count, NormalDist()
+    size, normal = CHAIN * CHAINS, NormalDist()
     values = [normal.inv_cdf((1 + (i + 0.5) / size) / 2) for i in range(size)]
     even = np.rint(np.array(values) * SPREAD).astype(np.int64)
-    return np.random.default_rng(SEED).permutation(even).reshape(length, count)
+    return np.random.default_rng(SEED + draw).permutation(even).reshape(CHAIN, CHAINS)
 
 
 def best_trellis_32(rate: float) -> Table:
-    noise = _even_noise(CHAIN, CHAINS)
+    target = rate - GAIN_BITS / BLOCK
     if rate >= BORROWED:
         known = best_trellis(rate)
-        trellis = Trellis(known.step, MANY_PRICE, noise, rare=False, register=THIRTY_TWO)
-        table = replace(trellis.measured_with(known), is_borrowed=True)
-    elif rate in ONES:
-        table = _rare(noise, *ONES[rate])
+        trellis = Trellis(known.step, MANY_PRICE, _even_noise(0), False, THIRTY_TWO)
+        table = replace(_weighed(trellis, known), is_borrowed=True)
+    elif rate in BEGINNINGS:
+        table = _steered(target, BEGINNINGS[rate])
     else:
-        step, price, bits = STEPS[rate]
-        trellis = Trellis(step, price, noise, rate < FEW, THIRTY_TWO, MOST_SHORT_COST)
-        if rate < FEW:
-            trellis.bits[0][:2] = -math.log2(1 - 2 * 2**-bits), bits
-            trellis.bits[0][2:] = NEVER
-            trellis.levels[0][1] = _level_of_one(bits)
-        table = _settle(trellis, SETTLING)
+        table = _of_ones(target, FEW_MASK if rate < MANY_ONES else MANY_MASK)
     return replace(table, rate=table.rate + GAIN_BITS / BLOCK)
 
 
-def _level_of_one(bits: float) -> float:
-    """Where a magnitude of one is that costs so much, about."""
-    return 1375 + 225 * bits
+def _weighed(trellis: Trellis, table: Table) -> Table:
+    """The table with the rate and the error that it has on average."""
+    others = [replace(trellis, noise=_even_noise(1 + draw)) for draw in range(DRAWS)]
+    seen = [other.measured_with(table) for other in others]
+    rate, error = (sum(found) / DRAWS for found in zip(*((t.rate, t.error) for t in seen)))
+    return replace(table, rate=rate, error=error)
 
 
-def _rare(noise: Ints, ones: int, price: float) -> Table:
-    """Zeros and few ones, all of them in the first subset."""
-    trellis = Trellis(RARE_STEP_32, price, noise, True, THIRTY_TWO, MOST_SHORT_COST)
-    counts = [[TOTAL - 2 * ones - 1, ones, 1], [TOTAL - 3, 1, 1]]
-    for q in (0, 1):
-        trellis.bits[q][:3] = -np.log2(np.array(counts[q]) / TOTAL)
-        trellis.bits[q][2:] = NEVER
-    trellis.levels[0][1] = _level_of_one(float(trellis.bits[0][1]))
-    return trellis.measured_with(trellis.table_of(counts))
+# Below them all that is not zero is one, in the first subset, which few states have: tables that
+# follow what they show do not settle, since what is rare costs more and becomes rarer. How often a
+# magnitude is one follows from the rate, and the price is what makes it so.
+MANY_ONES = 0.18  # bits
+ONES_STEP, ONES_PRICE, ONES_LEVEL = 2000, 1.0, 2500
+ONES_RUNS, STEER_PRICE = 10, 0.3  # the exponent: a price that is too low is raised by so much
+
+
+def _of_ones(rate: float, mask: int) -> Table:
+    trellis = Trellis(ONES_STEP, ONES_PRICE, _even_noise(0), True, THIRTY_TWO, mask, MOST_SHORT_COST)
+    trellis.levels[0][1] = ONES_LEVEL
+    few = 1 / (1 + mask)
+    for _ in range(ONES_RUNS):
+        asked = _ones_for(rate / few)
+        counts = [_shared(np.array([1 - asked, asked, 0]), 1), [TOTAL - 1, 1]]
+        for bits, row in zip(trellis.bits, counts, strict=True):
+            bits[:] = NEVER
+            bits[: len(row) - 1] = -np.log2(np.array(row[:-1]) / TOTAL)
+        few, share, trellis.levels[0][1] = trellis.ones()
+        trellis.price *= (share / asked) ** STEER_PRICE
+    return _weighed(trellis, trellis.table_of(counts))
+
+
+def _ones_for(rate: float) -> float:
+    """Which part of magnitudes is one where all cost so many bits, half of them negative."""
+    low, high = 0.0, 2 / 3
+    while high - low > 1e-9:
+        p = (low + high) / 2
+        bits = -p * math.log2(p / 2) - (1 - p) * math.log2(1 - p)
+        low, high = (p, high) if bits < rate else (low, p)
+    return low
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """Where a search begins: a step, a price, and bits of the magnitudes of both subsets."""
+
+    step: int
+    price: float
+    bits: tuple[tuple[float, ...], tuple[float, ...]]
+
+
+BEGINNINGS = {
+    0.35: Beginning(1800, 0.9, ((1.0, 1.8, 9.0), (0.03, 8.5, 12.0))),
+    0.5: Beginning(1700, 1.0, ((1.7, 1.55, 9.0), (0.1, 6.5, 12.0))),
+    0.7: Beginning(1700, 0.75, ((2.0, 1.4, 6.0, 9.0), (0.25, 4.0, 12.0))),
+    1.0: Beginning(1700, 0.55, ((6.0, 1.05, 9.0), (0.35, 3.3, 10.0))),
+    1.4: Beginning(1500, 0.42, ((9.0, 1.05, 5.0, 9.0), (1.3, 1.9, 6.0, 12.0))),
+}
+
+
+def _steered(rate: float, begin: Beginning) -> Table:
+    """Tables that follow what they show, at a price that follows the rate."""
+    noise, step, price = _even_noise(0), begin.step, begin.price
+    trellis = Trellis(step, price, noise, True, THIRTY_TWO, MANY_MASK, MOST_SHORT_COST)
+    for bits, beginning in zip(trellis.bits, begin.bits, strict=True):
+        bits[:] = NEVER
+        bits[: len(beginning)] = beginning
+    for _ in range(SETTLING):
+        trellis.price *= math.sqrt(trellis.run() / rate)
+    return _weighed(trellis, trellis.measured())
 
 
 # --- as C ----------------------------------------------------------------------------------------
@@ -493,7 +539,8 @@ def _row(q: int, t: int, table: Table) -> str:
         f"{{{name}{owner}_{t}_0, {name}{owner}_{t}_{last}}}" if rows else "{NULL, NULL}"
         for name, rows in (("f", table.frequency), ("c", table.level), ("b", table.cost))
     )
-    return f"{{{table.step}, {table.offset}, {{{levels}}}, {rate}, {error}, {arrays}}}"
+    numbers = f"{table.step}, {table.offset}, {{{levels}}}, {table.mask}, {rate}, {error}"
+    return f"{{{numbers}, {arrays}}}"
 
 
 def best_dithered(rate: float) -> Table:

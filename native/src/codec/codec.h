@@ -61,8 +61,8 @@ void fdl_rotate_back(int32_t *block, const fdl_kernels *loops, const fdl_code *c
 /* ---- Trellises ---- */
 
 /* A shift register with feedback: state b becomes b >> 1, with `feedback` if b is odd, and with
- * `input`, one bit, if the magnitude is; its subset is b & 1 (Ungerboeck 1982). Feedback has the
- * highest bit, but not the input's, so the two states before one lie 2 * input apart. */
+ * `input`, one bit, if the magnitude is (Ungerboeck 1982). Feedback has the highest bit, but not the
+ * input's, so the two states before one lie 2 * input apart. */
 typedef struct fdl_register {
     uint32_t states, feedback, input;
 } fdl_register;
@@ -82,6 +82,12 @@ static inline fdl_register fdl_register_of(uint8_t quantiser) {
  * goes on where the last one ended. But for FDL_TRELLIS_32 a chain is a block. */
 static inline int fdl_begins_chain(uint8_t quantiser, size_t place) {
     return quantiser != FDL_TRELLIS_32 || place % FDL_CHAIN == 0;
+}
+
+/* Of the table's two. At low rates most states have one of zeros: what is sent stands where few
+ * states, which follow from what was sent before, allow it, and is that much less surprising. */
+static inline uint32_t fdl_subset_of(uint32_t mask, uint32_t state) {
+    return (state & mask) != 0;
 }
 
 /* The state after a magnitude of this parity. */

@@ -171,9 +171,12 @@ static void take_trellis(fdl_reader *reader, int32_t *levels, size_t length) {
     const subset of[2] = {subset_of(reader, 0), subset_of(reader, 1)};
     uint32_t even = reader->source.state[0], odd = reader->source.state[1];
     uint32_t state = fdl_begins_chain(reader->quantiser, reader->place) ? 0 : reader->state;
+    const uint32_t mask = reader->table->mask;
     for (const int32_t *end = levels + length; levels != end; levels += 2) {
-        state = fdl_next_state(by, state, take_step(reader, &even, &of[state & 1], &levels[0]));
-        state = fdl_next_state(by, state, take_step(reader, &odd, &of[state & 1], &levels[1]));
+        state = fdl_next_state(
+            by, state, take_step(reader, &even, &of[fdl_subset_of(mask, state)], &levels[0]));
+        state = fdl_next_state(
+            by, state, take_step(reader, &odd, &of[fdl_subset_of(mask, state)], &levels[1]));
     }
     reader->source.state[0] = even;
     reader->source.state[1] = odd;

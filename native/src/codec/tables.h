@@ -12,7 +12,8 @@
 typedef struct fdl_code_table {
     uint16_t step, offset;
     uint16_t levels[2]; /* K: magnitudes with a symbol of their own, but for 0 */
-    uint32_t rate;      /* 1/4,096 bit a place */
+    uint16_t mask;      /* of a trellis: states with any of these bits have the second subset */
+    uint16_t rate;      /* 1/4,096 bit a place */
     uint32_t error;     /* 1/65,536 of the energy */
     const uint16_t
         *frequency[2];        /* K + 2 of 16,384: of 0, of each sign of 1..K; the last: beyond */

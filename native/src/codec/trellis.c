@@ -77,6 +77,7 @@ void fdl_start_trellis(fdl_trellis *trellis, const fdl_code *code, const fdl_ker
     trellis->table = table;
     trellis->states = fdl_register_of(code->quantiser);
     trellis->by.inverse = (1u << 22) / table->step;
+    trellis->by.mask = table->mask;
     for (uint32_t q = 0; q < 2; q++) {
         trellis->entries[q] = fdl_take(&free, entries_size(table, q));
         list_entries(trellis->entries[q], table, q);
@@ -136,17 +137,17 @@ static inline uint32_t meet(int32_t *way, int32_t lower, int32_t upper) {
 /* One place further: costs of all ways; returns from where each state is reached. Two states lead to
  * the same two: by an even magnitude from the lower one and an odd one from the upper, and the other
  * way round. */
-static uint32_t advance(fdl_register by, int32_t *ways, int32_t costs[2][2]) {
+static uint32_t advance(fdl_register by, uint32_t mask, int32_t *ways, int32_t costs[2][2]) {
     int32_t next[FDL_MOST_STATES];
     uint32_t from = 0, apart = 2 * by.input;
     for (uint32_t s = 0; s < by.states; s++) {
         if (s & apart)
             continue;
         uint32_t t = fdl_next_state(by, s, 0);
-        int32_t even = costs[s & 1][0], odd = costs[s & 1][1];
+        const int32_t *of = costs[fdl_subset_of(mask, s)];
         int32_t lower = ways[s], upper = ways[s + apart];
-        from |= meet(&next[t], lower + even, upper + odd) << t;
-        from |= meet(&next[t + by.input], lower + odd, upper + even) << (t + by.input);
+        from |= meet(&next[t], lower + of[0], upper + of[1]) << t;
+        from |= meet(&next[t + by.input], lower + of[1], upper + of[0]) << (t + by.input);
     }
     for (uint32_t t = 0; t < by.states; t++)
         ways[t] = next[t];
@@ -157,7 +158,7 @@ static void go_all_ways(fdl_trellis *trellis, const int32_t *block, size_t lengt
     int32_t costs[2][2];
     for (size_t i = 0; i < length; i++) {
         cost_all(trellis, place_of(trellis, fdl_magnitude(block[i])), costs);
-        uint32_t from = advance(trellis->states, trellis->ways, costs);
+        uint32_t from = advance(trellis->states, trellis->by.mask, trellis->ways, costs);
         for (uint32_t t = 0; t < trellis->states.states; t += 8)
             *way++ = (uint8_t)(from >> t);
     }
@@ -198,7 +199,7 @@ void fdl_go_on(fdl_trellis *trellis, const int32_t *block, size_t length) {
 #if FDL_TALL > 1
     if (trellis->costs != NULL) {
         cost_block(trellis, block, length);
-        trellis->find_paths(trellis->costs, length, trellis->short_ways, way);
+        trellis->find_paths(&trellis->by, trellis->costs, length, trellis->short_ways, way);
         for (uint32_t t = 0; t < trellis->states.states; t++)
             trellis->ways[t] = trellis->short_ways[t];
     } else
@@ -235,7 +236,7 @@ void fdl_go_back(fdl_trellis *trellis, int32_t *block, size_t length, fdl_sums *
         uint32_t t = trellis->state;
         way -= bytes;
         origin from = before(trellis->states, t, way[t / 8] >> t % 8 & 1);
-        uint32_t q = from.state & 1;
+        uint32_t q = fdl_subset_of(trellis->by.mask, from.state);
         int32_t k = chosen(trellis, length, z, q, from.odd);
         squares += (int64_t)z * z;
         products += (int64_t)((z ^ sign) - sign) * fdl_level(trellis->table, q, (uint32_t)k);

@@ -67,7 +67,7 @@ typedef void fdl_code_quantise(int32_t *block, size_t length, const fdl_scalar *
 typedef struct fdl_trellis_table {
     const uint32_t *entries[2];
     int32_t last[2];
-    uint32_t inverse;
+    uint32_t inverse, mask; /* of states with the second subset: 1 of 8 states, below 8 of 32 */
 } fdl_trellis_table;
 
 /* Of a block, by 2 * subset + parity: what its best magnitude costs, and which it is. */
@@ -84,8 +84,8 @@ typedef void fdl_code_costs(const fdl_trellis_table *by, const int32_t *block, s
  * FDL_MOST_COST_32. */
 #define FDL_MOST_COST    9362
 #define FDL_MOST_COST_32 7281
-typedef void fdl_code_paths(const fdl_trellis_costs *costs, size_t length, uint16_t *ways,
-                            uint8_t *from);
+typedef void fdl_code_paths(const fdl_trellis_table *by, const fdl_trellis_costs *costs,
+                            size_t length, uint16_t *ways, uint8_t *from);
 
 /* estimate[place] = sat32(rshift(value * mantissa, shift)), -27 <= shift <= 54, |value| < 2^27,
  * mantissa < 2^26. */

@@ -112,10 +112,20 @@ static VECTOR INLINE uint32_t upper_bits(__m256i first, __m256i second) {
     return ~(uint32_t)_mm256_movemask_epi8(_mm256_permute4x64_epi64(is_lower, 0xd8));
 }
 
-/* One place further. even, odd: costs of magnitudes in both subsets, of a state in that of its
- * lowest bit. Lower and upper states lie 8 apart; from both two are reached, 4 apart. */
-static VECTOR INLINE uint32_t step_32(ways_32 *ways, uint32_t even, uint32_t odd) {
-    __m256i by_even = _mm256_set1_epi32((int32_t)even), by_odd = _mm256_set1_epi32((int32_t)odd);
+/* The words of a pair that are costs of eight states that follow each other. */
+static VECTOR INLINE __m256i pick_subsets(uint32_t mask) {
+    const __m128i states = _mm_setr_epi16(0, 1, 2, 3, 4, 5, 6, 7);
+    __m128i both = _mm_and_si128(states, _mm_set1_epi16((int16_t)mask));
+    __m128i is_first = _mm_cmpeq_epi16(both, _mm_setzero_si128());
+    return _mm256_broadcastsi128_si256(
+        _mm_blendv_epi8(_mm_set1_epi16(0x0302), _mm_set1_epi16(0x0100), is_first));
+}
+
+/* One place further. even, odd: costs of magnitudes in both subsets, `pick` which of them a state
+ * has. Lower and upper states lie 8 apart; from both two are reached, 4 apart. */
+static VECTOR INLINE uint32_t step_32(ways_32 *ways, uint32_t even, uint32_t odd, __m256i pick) {
+    __m256i by_even = _mm256_shuffle_epi8(_mm256_set1_epi32((int32_t)even), pick);
+    __m256i by_odd = _mm256_shuffle_epi8(_mm256_set1_epi32((int32_t)odd), pick);
     __m256i lower = _mm256_permute2x128_si256(ways->low, ways->high, 0x20);
     __m256i upper = _mm256_permute2x128_si256(ways->low, ways->high, 0x31);
     __m256i lower1 = _mm256_adds_epu16(lower, by_even), upper1 = _mm256_adds_epu16(upper, by_odd);
@@ -144,8 +154,9 @@ static VECTOR INLINE void pair_costs(uint32_t pairs[8], const uint16_t *first,
 }
 
 /* No way grows by more than 9 costs before it is made less. */
-static VECTOR INLINE void vectors_paths_32(const fdl_trellis_costs *costs, size_t length,
-                                           uint16_t *to, uint8_t *from) {
+static VECTOR INLINE void vectors_paths_32(uint32_t mask, const fdl_trellis_costs *costs,
+                                           size_t length, uint16_t *to, uint8_t *from) {
+    const __m256i pick = pick_subsets(mask);
     ways_32 ways;
     uint32_t even[8], odd[8];
     memcpy(&ways, to, sizeof ways);
@@ -153,7 +164,7 @@ static VECTOR INLINE void vectors_paths_32(const fdl_trellis_costs *costs, size_
         pair_costs(even, costs->cost[0] + i, costs->cost[2] + i);
         pair_costs(odd, costs->cost[1] + i, costs->cost[3] + i);
         for (size_t j = 0; j < 8; j++) {
-            uint32_t bits = step_32(&ways, even[j], odd[j]);
+            uint32_t bits = step_32(&ways, even[j], odd[j], pick);
             memcpy(from + 4 * (i + j), &bits, sizeof bits);
             if (j % 4 == 3)
                 level_32(&ways);

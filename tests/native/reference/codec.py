@@ -263,7 +263,7 @@ def _read(code: Code, reader: Reader) -> tuple[Int64, Int64, Int64]:
         if code.quantiser != Quantiser.TRELLIS_32 or len(k) % CHAIN == 0:
             state = 0
         for _ in range(length):
-            q = state & 1
+            q = int(state & code.known.mask != 0)
             k.append(reader.read(len(k) & 1, code.known.subsets[q]))
             subset.append(q)
             state = by.next_state(states, state, k[-1]) if states else 0

@@ -62,6 +62,10 @@ def next_state(states: int, b: int, k: int) -> int:
     return b1 | (b2 ^ b0) << 1 | (b3 ^ e) << 2 | b4 << 3 | b0 << 4
 
 
+def subset_of(table: Table, states: Int64) -> Int64:
+    return ((states & table.mask) != 0).astype(np.int64)
+
+
 @cache
 def before(states: int) -> list[list[tuple[int, int]]]:
     """Of each state the two (state, parity) that lead to it, the lower state first."""
@@ -73,14 +77,14 @@ def trellis(states: int, table: Table, z: Int64) -> tuple[Int64, Int64]:
     """k and q of blocks z [...][length], by the path of least cost of each block."""
     options = {(q, e): _best(table, q, e, z) for q in (0, 1) for e in (0, 1)}
     ways = before(states)
-    came, state = _paths(ways, {way: cost for way, (_, cost) in options.items()}, z.shape)
+    came, state = _paths(table, ways, {way: cost for way, (_, cost) in options.items()}, z.shape)
     k, subset = np.zeros_like(z), np.zeros_like(z)
     lower = np.array([[b for b, _ in pair] for pair in ways])
     parity = np.array([[e for _, e in pair] for pair in ways])
     for i in range(z.shape[-1] - 1, -1, -1):
         second = np.take_along_axis(came[i], state[..., None], axis=-1)[..., 0].astype(np.int64)
         e, state = parity[state, second], lower[state, second]
-        subset[..., i] = state & 1
+        subset[..., i] = subset_of(table, state)
         for (q, p), (size, _) in options.items():
             mine = (subset[..., i] == q) & (e == p)
             k[..., i][mine] = size[..., i][mine]
@@ -107,11 +111,14 @@ def _cost(table: Table, subset: Subset, a: Int64, k: Int64) -> Int64:
 
 
 def _paths(
-    before: list[list[tuple[int, int]]], costs: dict[tuple[int, int], Int64], shape: tuple[int, ...]
+    table: Table,
+    before: list[list[tuple[int, int]]],
+    costs: dict[tuple[int, int], Int64],
+    shape: tuple[int, ...],
 ) -> tuple[list[NDArray[np.bool_]], Int64]:
     """For each place and state whether the second before it was better; the last states."""
     pairs = np.array(before)  # [to][which][state, parity]
-    states, option = pairs[..., 0], 2 * (pairs[..., 0] & 1) + pairs[..., 1]
+    states, option = pairs[..., 0], 2 * subset_of(table, pairs[..., 0]) + pairs[..., 1]
     all_costs = np.stack([costs[q, e] for q in (0, 1) for e in (0, 1)], axis=-1)
     total = np.full((*shape[:-1], len(before)), UNREACHED)
     total[..., 0] = 0

@@ -69,7 +69,7 @@ SEEDS = 8
 REPEATS = 15
 TURNS = 31
 BOARD_COUNT, BOARD_RATE = 8192, 1.03  # that all values are kept in a table of 1 bit
-STACK = 3072
+STACK, POOL = 3072, 81_920  # bytes, of which 32 states need eight blocks of values and of ways
 LAYERS = (dense(64, 256, relu=True), dense(256, 10))
 EPOCHS, BATCH, LR_Q24 = 3, 10, 2**24 // 16
 HASH, PRIME = 2_166_136_261, 16_777_619  # FNV-1a
@@ -304,7 +304,7 @@ def run_board(code: Code, values: Values) -> list[str]:
         lines = [f"#define {key} {value}\n" for key, value in constants.items()]
         (folder / "code.inc").write_text("".join(lines))
         sources = (SUPPORT / "codec_board.c", SUPPORT / "data.S")
-        program = Program(sources, (), (folder,), stack=STACK)
+        program = Program(sources, (f"POOL_BYTES={POOL}",), (folder,), stack=STACK)
         board = boards.find("cortex-m4")
         image = toolchain.build_image(board, program, Build(), folder / "image")
         outcome = qemu.run(board, image)

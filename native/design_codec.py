@@ -1,6 +1,7 @@
 """Design the tables of the codec (NUMERICS.md section 10) and write native/src/codec/tables.c.
 
-    python native/design_codec.py > native/src/codec/tables.c      minutes; needs numpy
+    python native/design_codec.py           writes it anew: minutes; needs numpy
+    python native/design_codec.py --check   tells whether it is what this makes
 
 Values are Gaussian, in units of 1/1,024 of their spread. For each rate the step is found at which
 symbols cost as many bits as asked for, with the least error of an estimate without bias:
@@ -14,6 +15,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
+from pathlib import Path
 from statistics import NormalDist
 
 import numpy as np
@@ -22,6 +24,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.floating]
 Ints = NDArray[np.int64]
 
+TABLES_C = Path(__file__).parent / "src/codec/tables.c"
 SPREAD, TOTAL, BLOCK = 1024, 16_384, 1024
 LEVEL_STEPS = 4  # of a level, in one of the values' units
 RAW_BITS = 15  # behind an escape
@@ -387,9 +390,9 @@ CHAIN, CHAINS = 8 * BLOCK, 64
 DRAWS = 4  # of the same noise in other orders, which a table has not seen: what it costs
 GAIN_BITS = 0.63  # of a block of Gaussian values, beside its places: a rate has them
 BORROWED = 2.0  # bits: from it on what the trellis of eight has is as good
-MOST_SHORT_COST = 4800  # with the most that a distance costs it is below FDL_MOST_COST_32
 NEVER = 30.0  # bits
 SETTLING = 32  # runs
+MOST_STEERED_COST = 3400  # as all of 32 states, with the most that a distance costs, below 7,281
 # Of states with the second subset, which have little but zeros: seven of eight, below MANY_ONES;
 # three of four.
 FEW_MASK, MANY_MASK = 7, 3
@@ -421,7 +424,9 @@ def _weighed(trellis: Trellis, table: Table) -> Table:
     """The table with the rate and the error that it has on average."""
     others = [replace(trellis, noise=_even_noise(1 + draw)) for draw in range(DRAWS)]
     seen = [other.measured_with(table) for other in others]
-    rate, error = (sum(found) / DRAWS for found in zip(*((t.rate, t.error) for t in seen)))
+    rate, error = (
+        sum(found) / DRAWS for found in zip(*((t.rate, t.error) for t in seen), strict=True)
+    )
     return replace(table, rate=rate, error=error)
 
 
@@ -429,12 +434,12 @@ def _weighed(trellis: Trellis, table: Table) -> Table:
 # follow what they show do not settle, since what is rare costs more and becomes rarer. How often a
 # magnitude is one follows from the rate, and the price is what makes it so.
 MANY_ONES = 0.18  # bits
-ONES_STEP, ONES_PRICE, ONES_LEVEL = 2000, 1.0, 2500
+ONES_STEP, ONES_PRICE, ONES_LEVEL, MOST_ONES_COST = 2000, 1.0, 2500, 4800
 ONES_RUNS, STEER_PRICE = 10, 0.3  # the exponent: a price that is too low is raised by so much
 
 
 def _of_ones(rate: float, mask: int) -> Table:
-    trellis = Trellis(ONES_STEP, ONES_PRICE, _even_noise(0), True, THIRTY_TWO, mask, MOST_SHORT_COST)
+    trellis = Trellis(ONES_STEP, ONES_PRICE, _even_noise(0), True, THIRTY_TWO, mask, MOST_ONES_COST)
     trellis.levels[0][1] = ONES_LEVEL
     few = 1 / (1 + mask)
     for _ in range(ONES_RUNS):
@@ -479,7 +484,7 @@ BEGINNINGS = {
 def _steered(rate: float, begin: Beginning) -> Table:
     """Tables that follow what they show, at a price that follows the rate."""
     noise, step, price = _even_noise(0), begin.step, begin.price
-    trellis = Trellis(step, price, noise, True, THIRTY_TWO, MANY_MASK, MOST_SHORT_COST)
+    trellis = Trellis(step, price, noise, True, THIRTY_TWO, MANY_MASK, MOST_STEERED_COST)
     for bits, beginning in zip(trellis.bits, begin.bits, strict=True):
         bits[:] = NEVER
         bits[: len(beginning)] = beginning
@@ -555,7 +560,7 @@ DESIGNS: dict[str, Callable[[float], Table]] = {
 }
 
 
-def main() -> None:
+def designed() -> str:
     quantisers = []
     for name, design in DESIGNS.items():
         tables = []
@@ -563,8 +568,22 @@ def main() -> None:
             tables.append(design(rate))
             print(f"{name} {rate}: {tables[-1]}", file=sys.stderr, flush=True)
         quantisers.append(tables)
-    print("\n".join(text(quantisers)))
+    return "\n".join(text(quantisers)) + "\n"
+
+
+def _unspaced(text: str) -> str:
+    return "".join(text.split())
+
+
+def main() -> int:
+    made = designed()
+    if "--check" not in sys.argv[1:]:
+        TABLES_C.write_text(made)
+        return 0
+    is_same = _unspaced(made) == _unspaced(TABLES_C.read_text())  # which is formatted
+    print("tables of the codec:", "up to date" if is_same else "others than this makes")
+    return 0 if is_same else 1
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -32,7 +32,7 @@ class Quantiser(IntEnum):
 
     SCALAR = lib.FDL_SCALAR
     TRELLIS = lib.FDL_TRELLIS  # less error in as many bytes, for twice the work of who encodes
-    TRELLIS_32 = lib.FDL_TRELLIS_32  # still less
+    TRELLIS_32 = lib.FDL_TRELLIS_32  # still less, for a quarter more work and eight blocks
 
 
 def encode(

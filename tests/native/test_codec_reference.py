@@ -16,6 +16,7 @@ from tests.native import reference as ref
 from tests.native.random_nets import SEEDS
 from tests.native.reference import codec, rans
 from tests.native.reference.codec import NO_DITHER, Code
+from tests.native.reference.quantisers import FAR, STEEP
 from tests.native.reference.rotation import blocks, places
 from tests.native.reference.tables import STATES, TOTAL, Quantiser, tables
 
@@ -146,6 +147,17 @@ def test_error_and_bytes_are_those_of_the_table(quantiser: Quantiser, rate: floa
     assert float(((read - x) ** 2).sum()) / float(x @ x) < 1.07 * promised
     expected = (table.rate * places(code.kept) / 4096 + len(blocks(code.kept))) / 8
     assert abs(len(message) - 11 - expected) < 0.01 * expected + 4 * sqrt(expected)
+
+
+def test_sums_of_costs_of_32_states_fit_in_16_bits() -> None:
+    """FDL_MOST_COST_32: with a table beyond it each place is coded alone, slowly."""
+    for table in tables(Quantiser.TRELLIS_32):
+        for q, subset in enumerate(table.subsets):
+            k = np.arange(subset.most + 2)
+            known = np.minimum(k, subset.most)
+            stands = (16 * subset.level[known] + table.step // 2) // table.step
+            h = np.minimum(FAR, 64 + np.abs(stands - 64 * known + 32 * q))
+            assert int(((h * np.minimum(h, STEEP) >> 2) + subset.cost).max()) <= 7281
 
 
 @pytest.mark.parametrize("table", [0, 4, 9, 13, 17])

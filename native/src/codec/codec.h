@@ -92,7 +92,7 @@ static inline uint32_t fdl_subset_of(uint32_t mask, uint32_t state) {
 
 /* The state after a magnitude of this parity. */
 static inline uint32_t fdl_next_state(fdl_register by, uint32_t state, uint32_t odd) {
-    return state >> 1 ^ by.feedback * (state & 1) ^ by.input * odd;
+    return state >> 1 ^ (by.feedback & (0u - (state & 1))) ^ by.input * odd;
 }
 
 /* ---- Levels ---- */

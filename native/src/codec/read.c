@@ -166,22 +166,43 @@ static INLINE uint32_t take_step(fdl_reader *reader, uint32_t *state, const subs
     return (uint32_t)(symbol - of->symbols + 1) >> 1 & 1;
 }
 
-static void take_trellis(fdl_reader *reader, int32_t *levels, size_t length) {
-    const fdl_register by = fdl_register_of(reader->quantiser);
-    const subset of[2] = {subset_of(reader, 0), subset_of(reader, 1)};
+/* Where a trellis is, and the subset of that state. */
+typedef struct {
+    uint32_t state;
+    const subset *of;
+} position;
+
+/* Each place waits for the one before: where both parities lead is found before one is read. */
+static INLINE position take_place(fdl_reader *reader, uint32_t *state, const subset both[2],
+                                  position at, int32_t *level, fdl_register by, uint32_t mask) {
+    uint32_t even = fdl_next_state(by, at.state, 0), odd = fdl_next_state(by, at.state, 1);
+    const subset *of_even = &both[fdl_subset_of(mask, even)];
+    const subset *of_odd = &both[fdl_subset_of(mask, odd)];
+    uint32_t is_odd = take_step(reader, state, at.of, level);
+    return is_odd ? (position){odd, of_odd} : (position){even, of_even};
+}
+
+static INLINE void take_places(fdl_reader *reader, int32_t *levels, size_t length,
+                               const fdl_register by, const uint32_t mask) {
+    const subset both[2] = {subset_of(reader, 0), subset_of(reader, 1)};
     uint32_t even = reader->source.state[0], odd = reader->source.state[1];
     uint32_t state = fdl_begins_chain(reader->quantiser, reader->place) ? 0 : reader->state;
-    const uint32_t mask = reader->table->mask;
+    position at = {state, &both[fdl_subset_of(mask, state)]};
     for (const int32_t *end = levels + length; levels != end; levels += 2) {
-        state = fdl_next_state(
-            by, state, take_step(reader, &even, &of[fdl_subset_of(mask, state)], &levels[0]));
-        state = fdl_next_state(
-            by, state, take_step(reader, &odd, &of[fdl_subset_of(mask, state)], &levels[1]));
+        at = take_place(reader, &even, both, at, &levels[0], by, mask);
+        at = take_place(reader, &odd, both, at, &levels[1], by, mask);
     }
     reader->source.state[0] = even;
     reader->source.state[1] = odd;
-    reader->state = state;
+    reader->state = at.state;
     reader->place += (uint32_t)length;
+}
+
+static void take_trellis(fdl_reader *reader, int32_t *levels, size_t length) {
+    if (reader->quantiser == FDL_TRELLIS)
+        take_places(reader, levels, length, fdl_register_of(FDL_TRELLIS), 1);
+    else
+        take_places(reader, levels, length, fdl_register_of(FDL_TRELLIS_32), reader->table->mask);
 }
 
 static void take_dither(const fdl_reader *reader, int32_t *levels, size_t length,

@@ -521,30 +521,30 @@ static const uint16_t c3_7_0[] = {0, 8454};
 static const uint16_t c3_7_1[] = {0};
 static const uint16_t b3_7_0[] = {92, 734, 4800};
 static const uint16_t b3_7_1[] = {0, 4800};
-static const uint16_t f3_8_0[] = {9409, 3487, 1};
-static const uint16_t f3_8_1[] = {16381, 1, 1};
-static const uint16_t c3_8_0[] = {0, 7229};
-static const uint16_t c3_8_1[] = {0, 3600};
-static const uint16_t b3_8_0[] = {215, 599, 4800};
-static const uint16_t b3_8_1[] = {0, 3755, 4800};
-static const uint16_t f3_9_0[] = {5067, 5658, 1};
-static const uint16_t f3_9_1[] = {16093, 145, 1};
-static const uint16_t c3_9_0[] = {0, 6009};
-static const uint16_t c3_9_1[] = {0, 9590};
-static const uint16_t b3_9_0[] = {439, 398, 4800};
-static const uint16_t b3_9_1[] = {7, 1770, 4800};
-static const uint16_t f3_10_0[] = {1, 8190, 1, 1};
-static const uint16_t f3_10_1[] = {14623, 880, 1};
-static const uint16_t c3_10_0[] = {0, 4527, 13600};
+static const uint16_t f3_8_0[] = {9553, 3414, 1, 1};
+static const uint16_t f3_8_1[] = {16377, 1, 1, 1, 1};
+static const uint16_t c3_8_0[] = {0, 7270, 14400};
+static const uint16_t c3_8_1[] = {0, 3600, 10800, 18000};
+static const uint16_t b3_8_0[] = {207, 602, 3400, 3400};
+static const uint16_t b3_8_1[] = {0, 3400, 3400, 3400, 3400};
+static const uint16_t f3_9_0[] = {5067, 5657, 1, 1};
+static const uint16_t f3_9_1[] = {16095, 144, 1};
+static const uint16_t c3_9_0[] = {0, 6009, 13600};
+static const uint16_t c3_9_1[] = {0, 9584};
+static const uint16_t b3_9_0[] = {439, 398, 3400, 3400};
+static const uint16_t b3_9_1[] = {7, 1772, 3400};
+static const uint16_t f3_10_0[] = {1, 8189, 1, 1, 1};
+static const uint16_t f3_10_1[] = {14625, 879, 1};
+static const uint16_t c3_10_0[] = {0, 4527, 13600, 20400};
 static const uint16_t c3_10_1[] = {0, 7532};
-static const uint16_t b3_10_0[] = {2976, 213, 2976, 4800};
-static const uint16_t b3_10_1[] = {35, 897, 4800};
+static const uint16_t b3_10_0[] = {2978, 213, 2978, 2978, 3400};
+static const uint16_t b3_10_1[] = {35, 898, 3400};
 static const uint16_t f3_11_0[] = {1, 8143, 48, 1};
 static const uint16_t f3_11_1[] = {12801, 1786, 5, 1};
 static const uint16_t c3_11_0[] = {0, 4148, 12945};
 static const uint16_t c3_11_1[] = {0, 6727, 14491};
-static const uint16_t b3_11_0[] = {2013, 145, 1224, 4170};
-static const uint16_t b3_11_1[] = {51, 460, 1679, 4170};
+static const uint16_t b3_11_0[] = {2013, 145, 1224, 3400};
+static const uint16_t b3_11_1[] = {51, 460, 1679, 3400};
 static const uint16_t f3_12_0[] = {1, 8175, 15, 1, 1};
 static const uint16_t f3_12_1[] = {10019, 2872, 309, 1, 1};
 static const uint16_t c3_12_0[] = {0, 3433, 14056, 18000};
@@ -727,14 +727,14 @@ const fdl_code_table fdl_code_tables[FDL_QUANTISERS][FDL_CODE_TABLES] = {
         {2000, 0, {1, 0}, 7, 573, 392391, {f3_5_0, f3_5_1}, {c3_5_0, c3_5_1}, {b3_5_0, b3_5_1}},
         {2000, 0, {1, 0}, 3, 740, 297795, {f3_6_0, f3_6_1}, {c3_6_0, c3_6_1}, {b3_6_0, b3_6_1}},
         {2000, 0, {1, 0}, 3, 1023, 203835, {f3_7_0, f3_7_1}, {c3_7_0, c3_7_1}, {b3_7_0, b3_7_1}},
-        {1800, 0, {1, 1}, 3, 1430, 134598, {f3_8_0, f3_8_1}, {c3_8_0, c3_8_1}, {b3_8_0, b3_8_1}},
-        {1700, 0, {1, 1}, 3, 2042, 84148, {f3_9_0, f3_9_1}, {c3_9_0, c3_9_1}, {b3_9_0, b3_9_1}},
+        {1800, 0, {2, 3}, 3, 1425, 135251, {f3_8_0, f3_8_1}, {c3_8_0, c3_8_1}, {b3_8_0, b3_8_1}},
+        {1700, 0, {2, 1}, 3, 2044, 84155, {f3_9_0, f3_9_1}, {c3_9_0, c3_9_1}, {b3_9_0, b3_9_1}},
         {1700,
          0,
-         {2, 1},
+         {3, 1},
          3,
-         2875,
-         47877,
+         2874,
+         47901,
          {f3_10_0, f3_10_1},
          {c3_10_0, c3_10_1},
          {b3_10_0, b3_10_1}},
@@ -829,7 +829,6 @@ const fdl_code_table fdl_code_tables[FDL_QUANTISERS][FDL_CODE_TABLES] = {
          {f1_21_0, f1_21_1},
          {c1_21_0, c1_21_1},
          {b1_21_0, b1_21_1}},
-
     },
 #else
     {{0}},

@@ -1,5 +1,6 @@
 /* The way of least cost through the trellis (Viterbi 1967; Fischer and Wang 1992). */
 #include "trellis.h"
+#include "../loops/isa.h"
 #include "../net/net.h"
 
 #if !FDL_WITHOUT_CODEC && !FDL_WITHOUT_TRELLIS
@@ -216,35 +217,43 @@ typedef struct {
     uint32_t state, odd;
 } origin;
 
-static inline origin before(fdl_register by, uint32_t t, uint32_t is_upper) {
+static INLINE origin before(fdl_register by, uint32_t t, uint32_t is_upper) {
     uint32_t q = t / (by.states / 2), even = t ^ by.feedback * q;
     uint32_t lower = 2 * (even & ~by.input) + q;
     return (origin){lower + 2 * by.input * is_upper, (uint32_t)((even & by.input) != 0) ^ is_upper};
 }
 
-void fdl_go_back(fdl_trellis *trellis, int32_t *block, size_t length, fdl_sums *sums) {
-    size_t bytes = way_bytes(trellis->states);
-    const uint8_t *way = trellis->way + trellis->places * bytes;
+static INLINE void go_back(fdl_trellis *trellis, int32_t *block, size_t length, fdl_sums *sums,
+                           const fdl_register by, const uint32_t mask) {
+    const uint8_t *way = trellis->way + trellis->places * way_bytes(by);
     int64_t squares = 0, products = 0;
-#if FDL_TALL > 1
-    if (trellis->costs != NULL && trellis->costed != block)
-        cost_block(trellis, block, length);
-#endif
-    trellis->places -= length;
+    uint32_t t = trellis->state;
     while (length-- > 0) {
         int32_t z = block[length], sign = z >> 31;
-        uint32_t t = trellis->state;
-        way -= bytes;
-        origin from = before(trellis->states, t, way[t / 8] >> t % 8 & 1);
-        uint32_t q = fdl_subset_of(trellis->by.mask, from.state);
+        way -= way_bytes(by);
+        origin from = before(by, t, way[t / 8] >> t % 8 & 1);
+        uint32_t q = fdl_subset_of(mask, from.state);
         int32_t k = chosen(trellis, length, z, q, from.odd);
         squares += (int64_t)z * z;
         products += (int64_t)((z ^ sign) - sign) * fdl_level(trellis->table, q, (uint32_t)k);
         block[length] = 2 * ((k ^ sign) - sign) + (int32_t)q;
-        trellis->state = from.state;
+        t = from.state;
     }
+    trellis->state = t;
     sums->squares += (uint64_t)squares;
     sums->products += products;
+}
+
+void fdl_go_back(fdl_trellis *trellis, int32_t *block, size_t length, fdl_sums *sums) {
+#if FDL_TALL > 1
+    if (trellis->costs != NULL && trellis->costed != block)
+        cost_block(trellis, block, length);
+#endif
+    if (trellis->states.states == 8)
+        go_back(trellis, block, length, sums, fdl_register_of(FDL_TRELLIS), 1);
+    else
+        go_back(trellis, block, length, sums, fdl_register_of(FDL_TRELLIS_32), trellis->by.mask);
+    trellis->places -= length;
 }
 
 #endif

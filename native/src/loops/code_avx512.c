@@ -205,8 +205,8 @@ VECTOR void fdl_avx512_paths_32(const fdl_trellis_table *by, const fdl_trellis_c
     for (size_t i = 0; i < length; i += 8) {
         gather_costs(four, costs, i);
         for (size_t j = 0; j < 8; j++) {
-            uint32_t bits = step_words(&all, four[j], &before);
-            memcpy(from + 4 * (i + j), &bits, sizeof bits);
+            uint32_t came = step_words(&all, four[j], &before);
+            memcpy(from + 4 * (i + j), &came, sizeof came);
             if (j % 4 == 3)
                 all = level_words(all);
         }

@@ -164,8 +164,8 @@ static VECTOR INLINE void vectors_paths_32(uint32_t mask, const fdl_trellis_cost
         pair_costs(even, costs->cost[0] + i, costs->cost[2] + i);
         pair_costs(odd, costs->cost[1] + i, costs->cost[3] + i);
         for (size_t j = 0; j < 8; j++) {
-            uint32_t bits = step_32(&ways, even[j], odd[j], pick);
-            memcpy(from + 4 * (i + j), &bits, sizeof bits);
+            uint32_t came = step_32(&ways, even[j], odd[j], pick);
+            memcpy(from + 4 * (i + j), &came, sizeof came);
             if (j % 4 == 3)
                 level_32(&ways);
         }

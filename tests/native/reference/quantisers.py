@@ -63,7 +63,8 @@ def next_state(states: int, b: int, k: int) -> int:
 
 
 def subset_of(table: Table, states: Int64) -> Int64:
-    return ((states & table.mask) != 0).astype(np.int64)
+    q: Int64 = ((states & table.mask) != 0).astype(np.int64)
+    return q
 
 
 @cache

@@ -1,19 +1,22 @@
 """Design the tables of the codec (NUMERICS.md section 10) and write native/src/codec/tables.c.
 
-    python native/design_codec.py > native/src/codec/tables.c      minutes; needs numpy
+    python native/design_codec.py           writes it anew: minutes; needs numpy
+    python native/design_codec.py --check   tells whether it is what this makes
 
 Values are Gaussian, in units of 1/1,024 of their spread. For each rate the step is found at which
 symbols cost as many bits as asked for, with the least error of an estimate without bias:
 D / (1 - D), D the mean squared error of the conditional means. Scalar and dithered quantisers are
-integrated; the trellis is run on blocks of noise, with the costs that its own frequencies give,
+integrated; trellises are run on blocks of noise, with the costs that their own frequencies give,
 until both agree (Chou, Lookabaugh, Gray, "Entropy-constrained vector quantization", 1989).
 """
 
 import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
+from pathlib import Path
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +24,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.floating]
 Ints = NDArray[np.int64]
 
+TABLES_C = Path(__file__).parent / "src/codec/tables.c"
 SPREAD, TOTAL, BLOCK = 1024, 16_384, 1024
 LEVEL_STEPS = 4  # of a level, in one of the values' units
 RAW_BITS = 15  # behind an escape
@@ -33,7 +37,7 @@ RATES = (
 SEED, BLOCKS, RUNS = 7, 256, 8
 DEAD_PARTS = [part / 100 for part in range(10, 64, 2)]  # offset / step
 MOST_COST, FAR, SLOPE = 6000, 350, 187
-TRELLIS = 1  # among quantisers
+TRELLISES = (1, 3)  # among quantisers
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,8 @@ class Table:
     frequency: list[list[int]]
     level: list[list[int]]
     cost: list[list[int]] = field(default_factory=list)
+    mask: int = 0  # of a trellis
+    is_borrowed: bool = False  # frequencies, levels and costs are those of the trellis of eight
 
 
 # --- frequencies of symbols ----------------------------------------------------------------------
@@ -153,10 +159,29 @@ def dithered(step: int) -> Table:
     return Table(step, 0, bits, width * width / 12, [counts], [])
 
 
-# --- the trellis ---------------------------------------------------------------------------------
+# --- trellises -----------------------------------------------------------------------------------
 
-NEXT = [[(b >> 1 ^ b) & 1 | (b >> 2 ^ e) << 1 | (b & 1) << 2 for e in (0, 1)] for b in range(8)]
-FROM = [[(b, e) for b in range(8) for e in (0, 1) if NEXT[b][e] == to] for to in range(8)]
+
+@dataclass(frozen=True, slots=True)
+class Register:
+    """A shift register with feedback (Ungerboeck, "Channel coding with multilevel/phase signals",
+    1982, for one dimension)."""
+
+    states: int
+    feedback: int
+    input: int
+
+    def after(self, state: int, odd: int) -> int:
+        return state >> 1 ^ self.feedback * (state & 1) ^ self.input * odd
+
+    @property
+    def before(self) -> Ints:
+        """[states][2][state, parity]: what leads to each."""
+        steps = [(b, e) for b in range(self.states) for e in (0, 1)]
+        return np.array([[s for s in steps if self.after(*s) == to] for to in range(self.states)])
+
+
+EIGHT, THIRTY_TWO = Register(8, 5, 2), Register(32, 18, 4)
 
 
 @dataclass(slots=True)
@@ -167,6 +192,9 @@ class Trellis:
     price: float  # of a bit, in squares of half a step
     noise: Ints  # [BLOCK][BLOCKS], magnitudes
     rare: bool  # begin with zeros alone in the second subset, which is best where all are rare
+    register: Register = EIGHT
+    mask: int = 1  # states that have any of these bits have the second subset
+    most_cost: int = MOST_COST
     levels: list[Floats] = field(default_factory=list)  # of each subset, in values' units
     bits: list[Floats] = field(default_factory=list)
 
@@ -177,32 +205,65 @@ class Trellis:
         guess = math.log2(math.sqrt(2 * math.pi) * SPREAD / self.step) + size**2 / math.log(4)
         self.bits = [np.maximum(0.3, guess) + self.rare * q * 30 * (k > 0) for q in (0, 1)]
 
-    def run(self) -> None:
-        """Code the noise; levels and costs become those that it shows."""
+    def run(self) -> float:
+        """Code the noise; levels and costs become those that it shows. Returns bits a place."""
         k, subset = self._code()
+        rate = 0.0
         for q in (0, 1):
             seen, sums = self._seen(k[subset == q], self.noise[subset == q])
             nominal = np.arange(MOST_LEVELS) * float(self.step) - q * self.step / 2
             self.levels[q] = np.where(seen > 60, sums / np.maximum(seen, 1), nominal)
             self.levels[q][0] = 0
-            cost = -np.log2(np.array(frequencies(_chance(seen))[0]) / TOTAL)
+            counts, bits = frequencies(_chance(seen))
+            rate += bits * seen.sum() / k.size
+            cost = -np.log2(np.array(counts) / TOTAL)
             self.bits[q] = np.full(MOST_LEVELS, cost[-1] + RAW_BITS)
             self.bits[q][: len(cost) - 1] = cost[:-1]
+        return rate
 
     def measured(self) -> Table:
         """Code the noise once more, with levels and costs as they are."""
         k, subset = self._code()
-        counts, rate, met, sent = [], 0.0, 0.0, 0.0
+        counts = [
+            frequencies(_chance(self._seen(k[subset == q], self.noise[subset == q])[0]))[0]
+            for q in (0, 1)
+        ]
+        return self._table(k, subset, counts)
+
+    def measured_with(self, table: Table) -> Table:
+        """Code the noise with what a table has."""
+        for q in (0, 1):
+            known = len(table.level[q])
+            self.levels[q][:known] = np.array(table.level[q]) / LEVEL_STEPS
+            self.levels[q][known:] = self.levels[q][known - 1] + self.step * np.arange(
+                1, MOST_LEVELS - known + 1
+            )
+            self.bits[q][: known + 1] = np.array(table.cost[q]) / (256 * self.price)
+            self.bits[q][known + 1 :] = self.bits[q][known]
+        return self._table(*self._code(), table.frequency)
+
+    def ones(self) -> tuple[float, float, float]:
+        """Code the noise: which part has the first subset, which of that is one, its mean."""
+        k, subset = self._code()
+        size, is_one = self.noise[subset == 0], k[subset == 0] == 1
+        return size.size / k.size, float(is_one.mean()), float(size[is_one].mean())
+
+    def table_of(self, counts: list[list[int]]) -> Table:
+        """With levels and costs as they are, before it is measured."""
+        levels, costs = self._rounded(counts), self._costs(counts)
+        return Table(self.step, 0, 0, 0, counts, levels, costs, self.mask)
+
+    def _table(self, k: Ints, subset: Ints, counts: Sequence[list[int]]) -> Table:
+        rate, met, sent = 0.0, 0.0, 0.0
         for q in (0, 1):
             seen, sums = self._seen(k[subset == q], self.noise[subset == q])
-            frequency, bits = frequencies(_chance(seen))
-            counts.append(frequency)
-            rate += bits * seen.sum() / k.size
+            rate += _bits(_chance(seen), counts[q]) * seen.sum() / k.size
             met += float(sums @ self.levels[q])
             sent += float(seen @ self.levels[q] ** 2)
         energy = float((self.noise.astype(np.float64) ** 2).sum())
         error = energy * sent / met**2 - 1 if met else math.inf
-        return Table(self.step, 0, rate, error, counts, self._rounded(counts), self._costs(counts))
+        levels, costs = self._rounded(counts), self._costs(counts)
+        return Table(self.step, 0, rate, error, list(counts), levels, costs, self.mask)
 
     def _seen(self, k: Ints, size: Ints) -> tuple[Ints, Floats]:
         """How often each magnitude was sent, and the sum of what it stood for."""
@@ -218,7 +279,7 @@ class Trellis:
         return [[self._cost(b) for b in self.bits[q][: len(counts[q])]] for q in (0, 1)]
 
     def _cost(self, bits: float) -> int:
-        return min(MOST_COST, round(256 * self.price * bits))
+        return min(self.most_cost, round(256 * self.price * bits))
 
     def _candidates(self) -> tuple[Ints, Ints]:
         """For subset and parity, [4][BLOCK][BLOCKS]: the better k and its cost."""
@@ -236,17 +297,18 @@ class Trellis:
                 c1, c2 = (_squares(np.abs(a - places[k])) + price[k] for k in (one, two))
                 ks.append(np.where(c2 < c1, two, one))
                 costs.append(np.minimum(c1, c2))
-        return np.array(ks), np.array(costs)
+        return np.array(ks), np.array(costs, np.int32)
 
     def _code(self) -> tuple[Ints, Ints]:
         """k and subset of each value, along the path of least cost of each block."""
         ks, costs = self._candidates()
-        pairs = np.array(FROM)  # [8][2][state, parity]
-        before, option = pairs[:, :, 0], 2 * (pairs[:, :, 0] & 1) + pairs[:, :, 1]
+        pairs = self.register.before
+        before = pairs[:, :, 0]
+        option = 2 * ((before & self.mask) != 0) + pairs[:, :, 1]
         lanes = self.noise.shape[1]
-        total = np.full((8, lanes), 1 << 20)
+        total = np.full((len(pairs), lanes), 1 << 20, np.int32)
         total[0] = 0
-        chosen = np.empty((len(self.noise), 8, lanes), np.bool_)
+        chosen = np.empty((len(self.noise), *total.shape), np.bool_)
         for i in range(len(self.noise)):
             first = total[before[:, 0]] + costs[option[:, 0], i]
             second = total[before[:, 1]] + costs[option[:, 1], i]
@@ -259,7 +321,7 @@ class Trellis:
             taken = chosen[i, state, lane].astype(np.int64)
             k[i] = ks[option[state, taken], i, lane]
             state = before[state, taken]
-            subset[i] = state & 1
+            subset[i] = (state & self.mask) != 0
         return k, subset
 
 
@@ -280,6 +342,7 @@ FEW = 1.0  # bits
 FEW_PRICE, MANY_PRICE = 0.85, 0.29  # of a bit, below it and from it on
 
 
+@cache
 def best_trellis(rate: float) -> Table:
     draw = np.random.default_rng(SEED)
     noise = np.abs(np.rint(draw.standard_normal((BLOCK, BLOCKS)) * SPREAD)).astype(np.int64)
@@ -312,10 +375,122 @@ def _priced(rate: float, step: int, noise: Ints) -> Table:
 
 
 def _settled(step: int, price: float, noise: Ints, *, rare: bool = False) -> Table:
-    trellis = Trellis(step, price, noise, rare)
-    for _ in range(RUNS):
+    return _settle(Trellis(step, price, noise, rare))
+
+
+def _settle(trellis: Trellis, runs: int = RUNS) -> Table:
+    for _ in range(runs):
         trellis.run()
     return trellis.measured()
+
+
+# --- the trellis of 32 states --------------------------------------------------------------------
+
+CHAIN, CHAINS = 8 * BLOCK, 64
+DRAWS = 4  # of the same noise in other orders, which a table has not seen: what it costs
+GAIN_BITS = 0.63  # of a block of Gaussian values, beside its places: a rate has them
+BORROWED = 2.0  # bits: from it on what the trellis of eight has is as good
+NEVER = 30.0  # bits
+SETTLING = 32  # runs
+MOST_STEERED_COST = 3400  # as all of 32 states, with the most that a distance costs, below 7,281
+# Of states with the second subset, which have little but zeros: seven of eight, below MANY_ONES;
+# three of four.
+FEW_MASK, MANY_MASK = 7, 3
+
+
+@cache
+def _even_noise(draw: int) -> Ints:
+    """Every quantile once, in a random order: few values that are far out decide a low rate."""
+    size, normal = CHAIN * CHAINS, NormalDist()
+    values = [normal.inv_cdf((1 + (i + 0.5) / size) / 2) for i in range(size)]
+    even = np.rint(np.array(values) * SPREAD).astype(np.int64)
+    return np.random.default_rng(SEED + draw).permutation(even).reshape(CHAIN, CHAINS)
+
+
+def best_trellis_32(rate: float) -> Table:
+    target = rate - GAIN_BITS / BLOCK
+    if rate >= BORROWED:
+        known = best_trellis(rate)
+        trellis = Trellis(known.step, MANY_PRICE, _even_noise(0), False, THIRTY_TWO)
+        table = replace(_weighed(trellis, known), is_borrowed=True)
+    elif rate in BEGINNINGS:
+        table = _steered(target, BEGINNINGS[rate])
+    else:
+        table = _of_ones(target, FEW_MASK if rate < MANY_ONES else MANY_MASK)
+    return replace(table, rate=table.rate + GAIN_BITS / BLOCK)
+
+
+def _weighed(trellis: Trellis, table: Table) -> Table:
+    """The table with the rate and the error that it has on average."""
+    others = [replace(trellis, noise=_even_noise(1 + draw)) for draw in range(DRAWS)]
+    seen = [other.measured_with(table) for other in others]
+    rate, error = (
+        sum(found) / DRAWS for found in zip(*((t.rate, t.error) for t in seen), strict=True)
+    )
+    return replace(table, rate=rate, error=error)
+
+
+# Below them all that is not zero is one, in the first subset, which few states have: tables that
+# follow what they show do not settle, since what is rare costs more and becomes rarer. How often a
+# magnitude is one follows from the rate, and the price is what makes it so.
+MANY_ONES = 0.18  # bits
+ONES_STEP, ONES_PRICE, ONES_LEVEL, MOST_ONES_COST = 2000, 1.0, 2500, 4800
+ONES_RUNS, STEER_PRICE = 10, 0.3  # the exponent: a price that is too low is raised by so much
+
+
+def _of_ones(rate: float, mask: int) -> Table:
+    trellis = Trellis(ONES_STEP, ONES_PRICE, _even_noise(0), True, THIRTY_TWO, mask, MOST_ONES_COST)
+    trellis.levels[0][1] = ONES_LEVEL
+    few = 1 / (1 + mask)
+    for _ in range(ONES_RUNS):
+        asked = _ones_for(rate / few)
+        counts = [_shared(np.array([1 - asked, asked, 0]), 1), [TOTAL - 1, 1]]
+        for bits, row in zip(trellis.bits, counts, strict=True):
+            bits[:] = NEVER
+            bits[: len(row) - 1] = -np.log2(np.array(row[:-1]) / TOTAL)
+        few, share, trellis.levels[0][1] = trellis.ones()
+        trellis.price *= (share / asked) ** STEER_PRICE
+    return _weighed(trellis, trellis.table_of(counts))
+
+
+def _ones_for(rate: float) -> float:
+    """Which part of magnitudes is one where all cost so many bits, half of them negative."""
+    low, high = 0.0, 2 / 3
+    while high - low > 1e-9:
+        p = (low + high) / 2
+        bits = -p * math.log2(p / 2) - (1 - p) * math.log2(1 - p)
+        low, high = (p, high) if bits < rate else (low, p)
+    return low
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """Where a search begins: a step, a price, and bits of the magnitudes of both subsets."""
+
+    step: int
+    price: float
+    bits: tuple[tuple[float, ...], tuple[float, ...]]
+
+
+BEGINNINGS = {
+    0.35: Beginning(1800, 0.9, ((1.0, 1.8, 9.0), (0.03, 8.5, 12.0))),
+    0.5: Beginning(1700, 1.0, ((1.7, 1.55, 9.0), (0.1, 6.5, 12.0))),
+    0.7: Beginning(1700, 0.75, ((2.0, 1.4, 6.0, 9.0), (0.25, 4.0, 12.0))),
+    1.0: Beginning(1700, 0.55, ((6.0, 1.05, 9.0), (0.35, 3.3, 10.0))),
+    1.4: Beginning(1500, 0.42, ((9.0, 1.05, 5.0, 9.0), (1.3, 1.9, 6.0, 12.0))),
+}
+
+
+def _steered(rate: float, begin: Beginning) -> Table:
+    """Tables that follow what they show, at a price that follows the rate."""
+    noise, step, price = _even_noise(0), begin.step, begin.price
+    trellis = Trellis(step, price, noise, True, THIRTY_TWO, MANY_MASK, MOST_STEERED_COST)
+    for bits, beginning in zip(trellis.bits, begin.bits, strict=True):
+        bits[:] = NEVER
+        bits[: len(beginning)] = beginning
+    for _ in range(SETTLING):
+        trellis.price *= math.sqrt(trellis.run() / rate)
+    return _weighed(trellis, trellis.measured())
 
 
 # --- as C ----------------------------------------------------------------------------------------
@@ -331,7 +506,7 @@ def text(quantisers: Sequence[Sequence[Table]]) -> Iterator[str]:
         yield from _guarded(
             q, (line for t, table in enumerate(tables) for line in _arrays(q, t, table))
         )
-    yield "const fdl_code_table fdl_code_tables[3][FDL_CODE_TABLES] = {"
+    yield "const fdl_code_table fdl_code_tables[FDL_QUANTISERS][FDL_CODE_TABLES] = {"
     for q, tables in enumerate(quantisers):
         rows = [f"{_row(q, t, table)}," for t, table in enumerate(tables)]
         yield from _guarded(q, ["{", *rows, "},"], "{{0}},")
@@ -341,7 +516,7 @@ def text(quantisers: Sequence[Sequence[Table]]) -> Iterator[str]:
 
 def _guarded(q: int, lines: Iterable[str], instead: str = "") -> Iterator[str]:
     """What small builds leave out."""
-    if q != TRELLIS:
+    if q not in TRELLISES:
         yield from lines
         return
     yield "#if !FDL_WITHOUT_TRELLIS"
@@ -352,6 +527,8 @@ def _guarded(q: int, lines: Iterable[str], instead: str = "") -> Iterator[str]:
 
 
 def _arrays(q: int, t: int, table: Table) -> Iterator[str]:
+    if table.is_borrowed:
+        return
     for name, rows in (("f", table.frequency), ("c", table.level), ("b", table.cost)):
         for side, row in enumerate(rows):
             words = ", ".join(map(str, row))
@@ -360,14 +537,15 @@ def _arrays(q: int, t: int, table: Table) -> Iterator[str]:
 
 def _row(q: int, t: int, table: Table) -> str:
     """One line of the table of tables; of quantisers with one subset, it stands for both."""
-    last = len(table.frequency) - 1
+    last, owner = len(table.frequency) - 1, TRELLISES[0] if table.is_borrowed else q
     levels = ", ".join(str(len(table.frequency[side]) - 2) for side in (0, last))
     rate, error = round(4096 * table.rate), max(1, round(65_536 * table.error))
     arrays = ", ".join(
-        f"{{{name}{q}_{t}_0, {name}{q}_{t}_{last}}}" if rows else "{NULL, NULL}"
+        f"{{{name}{owner}_{t}_0, {name}{owner}_{t}_{last}}}" if rows else "{NULL, NULL}"
         for name, rows in (("f", table.frequency), ("c", table.level), ("b", table.cost))
     )
-    return f"{{{table.step}, {table.offset}, {{{levels}}}, {rate}, {error}, {arrays}}}"
+    numbers = f"{table.step}, {table.offset}, {{{levels}}}, {table.mask}, {rate}, {error}"
+    return f"{{{numbers}, {arrays}}}"
 
 
 def best_dithered(rate: float) -> Table:
@@ -378,10 +556,11 @@ DESIGNS: dict[str, Callable[[float], Table]] = {
     "scalar": best_scalar,
     "trellis": best_trellis,
     "dither": best_dithered,
+    "trellis_32": best_trellis_32,
 }
 
 
-def main() -> None:
+def designed() -> str:
     quantisers = []
     for name, design in DESIGNS.items():
         tables = []
@@ -389,8 +568,22 @@ def main() -> None:
             tables.append(design(rate))
             print(f"{name} {rate}: {tables[-1]}", file=sys.stderr, flush=True)
         quantisers.append(tables)
-    print("\n".join(text(quantisers)))
+    return "\n".join(text(quantisers)) + "\n"
+
+
+def _unspaced(text: str) -> str:
+    return "".join(text.split())
+
+
+def main() -> int:
+    made = designed()
+    if "--check" not in sys.argv[1:]:
+        TABLES_C.write_text(made)
+        return 0
+    is_same = _unspaced(made) == _unspaced(TABLES_C.read_text())  # which is formatted
+    print("tables of the codec:", "up to date" if is_same else "others than this makes")
+    return 0 if is_same else 1
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -73,6 +73,7 @@ class Library:
     FDL_RECONSTRUCTION: int
     FDL_SCALAR: int
     FDL_TRELLIS: int
+    FDL_TRELLIS_32: int
     FDL_INPUT_EXP: int
     FDL_VALUE_EXP: int
     FDL_MAX_BATCH: int

@@ -228,8 +228,9 @@ int fdl_norm_apply(const fdl_norm *norm, size_t channels, const int16_t *samples
 
 enum fdl_quantiser {
     FDL_SCALAR = 0,
-    FDL_TRELLIS = 1, /* less error in as many bytes, twice the work of who encodes */
-    FDL_DITHER = 2   /* more error, without bias whatever the values are */
+    FDL_TRELLIS = 1,   /* less error in as many bytes, twice the work of who encodes */
+    FDL_DITHER = 2,    /* more error, without bias whatever the values are */
+    FDL_TRELLIS_32 = 3 /* 32 states instead of 8: still less error, more work of who encodes */
 };
 
 /* How values become bytes: both sides hold the same. */
@@ -258,7 +259,8 @@ size_t fdl_code_places(const fdl_code *code, size_t count);
 size_t fdl_encoded_room(const fdl_code *code, size_t count);
 
 /* dither: of FDL_DITHER a uint16 for each place, else NULL and 0.
- * arena:  fdl_code_arena_size(code, count) bytes, aligned to FDL_ARENA_ALIGN; scratch
+ * arena:  fdl_code_arena_size(code, count) bytes, aligned to FDL_ARENA_ALIGN; scratch. An encoder
+ *         has a block of 1,024 values in it, of FDL_TRELLIS_32 eight
  * out:    *out_len bytes of it are the message; fdl_encoded_room() are always enough. FDL_E_LENGTH:
  *         it has no room for this one */
 size_t fdl_code_arena_size(const fdl_code *code, size_t count);

@@ -79,9 +79,11 @@ def test_mean_over_seeds_is_the_vector(make: Make) -> None:
 
 def test_ratios_are_how_many_times_as_long_eden_takes() -> None:
     medians = {
-        "": Turn(4, 3, 1, 0.4), "scalar_": Turn(2, 1, 1, 0.5), "eden": Turn(8, 6, 1, 0.6),
+        "": Turn(4, 3, 1, 0.4), "32_": Turn(16, 3, 1, 0.4), "scalar_": Turn(2, 1, 1, 0.5),
+        "eden": Turn(8, 6, 1, 0.6),
     }  # fmt: skip
     assert ratios(medians) == {
         "ratio_eden_encode": 4, "ratio_eden_decode": 6,
         "ratio_trellis_eden_encode": 2, "ratio_trellis_eden_decode": 2,
+        "ratio_trellis_32_eden_encode": 0.5, "ratio_trellis_32_eden_decode": 2,
     }  # fmt: skip

@@ -76,5 +76,7 @@ int main(void) {
     expect_absent(encode(FDL_SCALAR), "CODEC");
     if (!FDL_WITHOUT_CODEC || FDL_WITHOUT_TRELLIS) /* there is none without a codec */
         expect_absent(encode(FDL_TRELLIS), "TRELLIS");
+    if (encode(FDL_TRELLIS_32) != encode(FDL_TRELLIS))
+        printf("TRELLIS_32 alone\n");
     return 0;
 }

@@ -16,10 +16,11 @@ from tests.native import reference as ref
 from tests.native.random_nets import SEEDS
 from tests.native.reference import codec, rans
 from tests.native.reference.codec import NO_DITHER, Code
+from tests.native.reference.quantisers import FAR, STEEP
 from tests.native.reference.rotation import blocks, places
-from tests.native.reference.tables import TOTAL, Quantiser, tables
+from tests.native.reference.tables import STATES, TOTAL, Quantiser, tables
 
-LENGTHS = st.one_of(st.integers(1, 70), st.integers(1, 1100), st.integers(1, 5000))
+LENGTHS = st.one_of(*(st.integers(1, most) for most in (70, 1100, 5000, 20_000)))
 ENOUGH = 512  # bytes, from which a trellis has paths enough to be right on average
 
 
@@ -148,6 +149,17 @@ def test_error_and_bytes_are_those_of_the_table(quantiser: Quantiser, rate: floa
     assert abs(len(message) - 11 - expected) < 0.01 * expected + 4 * sqrt(expected)
 
 
+def test_sums_of_costs_of_32_states_fit_in_16_bits() -> None:
+    """FDL_MOST_COST_32: with a table beyond it each place is coded alone, slowly."""
+    for table in tables(Quantiser.TRELLIS_32):
+        for q, subset in enumerate(table.subsets):
+            k = np.arange(subset.most + 2)
+            known = np.minimum(k, subset.most)
+            stands = (16 * subset.level[known] + table.step // 2) // table.step
+            h = np.minimum(FAR, 64 + np.abs(stands - 64 * known + 32 * q))
+            assert int(((h * np.minimum(h, STEEP) >> 2) + subset.cost).max()) <= 7281
+
+
 @pytest.mark.parametrize("table", [0, 4, 9, 13, 17])
 @pytest.mark.parametrize("quantiser", Quantiser, ids=lambda q: q.name.lower())
 def test_a_message_is_as_short_as_its_symbols_allow(quantiser: Quantiser, table: int) -> None:
@@ -178,7 +190,7 @@ ROWS = [
     for quantiser in Quantiser
     for size in (51, 256, 512, 1024)
     for name in statistics.NAMES
-    if quantiser != Quantiser.TRELLIS or size >= ENOUGH
+    if quantiser not in STATES or size >= ENOUGH
     if name != "one in noise" or size >= 256
     if name != "one" or quantiser != Quantiser.DITHER or size >= 1024  # else mostly not kept
 ]

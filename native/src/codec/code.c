@@ -2,11 +2,7 @@
 #include "codec.h"
 #include "../net/net.h"
 
-#if FDL_WITHOUT_TRELLIS
-#define IS_LEFT_OUT(quantiser) ((quantiser) == FDL_TRELLIS)
-#else
-#define IS_LEFT_OUT(quantiser) 0
-#endif
+#define IS_LEFT_OUT(code) (FDL_WITHOUT_TRELLIS && fdl_has_trellis(code))
 
 int fdl_check_code(const fdl_code *code, size_t count) {
     if (FDL_WITHOUT_CODEC)
@@ -15,11 +11,11 @@ int fdl_check_code(const fdl_code *code, size_t count) {
         return FDL_E_NULL;
     if (count < 1 || count > FDL_MAX_CODED)
         return FDL_E_LENGTH;
-    if (code->quantiser > FDL_DITHER || code->table >= FDL_CODE_TABLES)
+    if (code->quantiser >= FDL_QUANTISERS || code->table >= FDL_CODE_TABLES)
         return FDL_E_CODE;
     if (code->kept < 1 || code->kept > count)
         return FDL_E_CODE;
-    return IS_LEFT_OUT(code->quantiser) ? FDL_E_ABSENT : FDL_OK;
+    return IS_LEFT_OUT(code) ? FDL_E_ABSENT : FDL_OK;
 }
 
 #if !FDL_WITHOUT_CODEC
@@ -60,6 +56,20 @@ fdl_piece fdl_piece_before(size_t end, size_t kept) {
 
 size_t fdl_places(size_t kept) {
     return (kept + FDL_LEAST_BLOCK - 1) / FDL_LEAST_BLOCK * FDL_LEAST_BLOCK;
+}
+
+fdl_piece fdl_chain_before(const fdl_code *code, size_t end) {
+    fdl_piece last = fdl_piece_before(end, code->kept);
+    size_t start = last.start;
+    while (!fdl_begins_chain(code->quantiser, start))
+        start = fdl_piece_before(start, code->kept).start;
+    return (fdl_piece){start, end - start};
+}
+
+size_t fdl_longest_chain(const fdl_code *code) {
+    if (code->quantiser != FDL_TRELLIS_32 || code->kept < FDL_BLOCK)
+        return FDL_BLOCK;
+    return smaller(fdl_places(code->kept), FDL_CHAIN);
 }
 
 /* ---- Rotation ---- */

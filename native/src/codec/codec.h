@@ -35,6 +35,10 @@ typedef struct fdl_piece {
 fdl_piece fdl_piece_from(size_t start, size_t kept);
 fdl_piece fdl_piece_before(size_t end, size_t kept);
 
+/* The chain of pieces that ends before place `end`, and the most places that one has. */
+fdl_piece fdl_chain_before(const fdl_code *code, size_t end);
+size_t fdl_longest_chain(const fdl_code *code);
+
 /* Values in a piece, the others are zeros. */
 static inline size_t fdl_filled(fdl_piece piece, size_t kept) {
     return smaller(piece.length, kept - piece.start);
@@ -54,12 +58,41 @@ void fdl_rotate(int32_t *block, const fdl_kernels *loops, const fdl_code *code, 
 void fdl_rotate_back(int32_t *block, const fdl_kernels *loops, const fdl_code *code,
                      fdl_piece piece);
 
-/* ---- The trellis ---- */
+/* ---- Trellises ---- */
 
-/* Of 8 states, the one after a magnitude of this parity; its subset is state & 1. */
-static inline uint32_t fdl_next_state(uint32_t state, uint32_t odd) {
-    uint32_t b0 = state & 1, b1 = state >> 1 & 1, b2 = state >> 2;
-    return (b1 ^ b0) | (b2 ^ odd) << 1 | b0 << 2;
+/* A shift register with feedback: state b becomes b >> 1, with `feedback` if b is odd, and with
+ * `input`, one bit, if the magnitude is (Ungerboeck 1982). Feedback has the highest bit, but not the
+ * input's, so the two states before one lie 2 * input apart. */
+typedef struct fdl_register {
+    uint32_t states, feedback, input;
+} fdl_register;
+
+#define FDL_MOST_STATES 32
+#define FDL_CHAIN       (8 * FDL_BLOCK) /* places of a chain of FDL_TRELLIS_32 */
+
+static inline int fdl_has_trellis(const fdl_code *code) {
+    return code->quantiser == FDL_TRELLIS || code->quantiser == FDL_TRELLIS_32;
+}
+
+static inline fdl_register fdl_register_of(uint8_t quantiser) {
+    return quantiser == FDL_TRELLIS ? (fdl_register){8, 5, 2} : (fdl_register){32, 18, 4};
+}
+
+/* A chain of blocks is quantised together: state 0 is where its first one begins, and each other one
+ * goes on where the last one ended. But for FDL_TRELLIS_32 a chain is a block. */
+static inline int fdl_begins_chain(uint8_t quantiser, size_t place) {
+    return quantiser != FDL_TRELLIS_32 || place % FDL_CHAIN == 0;
+}
+
+/* Of the table's two. At low rates most states have one of zeros: what is sent stands where few
+ * states, which follow from what was sent before, allow it, and is that much less surprising. */
+static inline uint32_t fdl_subset_of(uint32_t mask, uint32_t state) {
+    return (state & mask) != 0;
+}
+
+/* The state after a magnitude of this parity. */
+static inline uint32_t fdl_next_state(fdl_register by, uint32_t state, uint32_t odd) {
+    return state >> 1 ^ (by.feedback & (0u - (state & 1))) ^ by.input * odd;
 }
 
 /* ---- Levels ---- */

@@ -1,4 +1,4 @@
-/* Values into a message, from the last block to the first. */
+/* Values into a message, from the last chain of blocks to the first. */
 #include "codec.h"
 #include "scale.h"
 #include "symbols.h"
@@ -10,19 +10,22 @@
 
 #if !FDL_WITHOUT_CODEC
 
+#define MOST_PIECES 14 /* of a chain: 7 blocks, and a rest of 6 powers of two and a filled one */
+
 /* The place that is farthest from zero, of equals the first; z = 0: there is none. */
 typedef struct {
     size_t place;
     int32_t z;
 } peak;
 
-/* What a message is made of. */
+/* What a message is made of. block: a chain; gains: of its pieces */
 typedef struct {
     const fdl_kernels *loops;
     const fdl_code *code;
     const int32_t *values;
     const uint16_t *dither;
     int32_t *block;
+    int8_t gains[MOST_PIECES];
     fdl_order order;
     fdl_spread spread;
     fdl_sums sums, of_block;
@@ -32,10 +35,10 @@ typedef struct {
     peak alone; /* all other places become 0 */
 } encoding;
 
-static void gather(const encoding *e, fdl_piece piece) {
+static void gather(const encoding *e, int32_t *block, fdl_piece piece) {
     size_t filled = fdl_filled(piece, e->code->kept);
-    e->loops->gather(e->block, filled, fdl_order_at(e->order, piece.start), e->values);
-    memset(e->block + filled, 0, (piece.length - filled) * sizeof *e->block);
+    e->loops->gather(block, filled, fdl_order_at(e->order, piece.start), e->values);
+    memset(block + filled, 0, (piece.length - filled) * sizeof *block);
 }
 
 /* Over the values that are kept. */
@@ -68,91 +71,117 @@ static int32_t floor_divide(int32_t a, int32_t b) {
     return a / b - (a % b < 0);
 }
 
-static void quantise_dither(encoding *e, fdl_piece piece) {
+static void quantise_dither(encoding *e, int32_t *block, fdl_piece piece) {
     const fdl_code_table *table = fdl_table_of(e->code);
     int32_t step = table->step;
     for (size_t i = 0; i < piece.length; i++) {
         int32_t u = fdl_dither_of(table, e->dither[piece.start + i]);
-        int32_t z = e->block[i];
+        int32_t z = block[i];
         int32_t k = floor_divide(z + u + step / 2, step);
         e->of_block.squares += (uint64_t)((int64_t)z * z);
         e->of_block.products += (int64_t)z * fdl_dithered_level(table, k, u);
-        e->block[i] = k;
+        block[i] = k;
     }
 }
 
-static void quantise(encoding *e, fdl_piece piece) {
+static void quantise(encoding *e, int32_t *block, fdl_piece piece) {
     e->of_block = (fdl_sums){0, 0};
     if (e->code->quantiser == FDL_DITHER)
-        quantise_dither(e, piece);
+        quantise_dither(e, block, piece);
 #if !FDL_WITHOUT_TRELLIS
-    else if (e->code->quantiser == FDL_TRELLIS)
-        fdl_quantise_trellis(&e->trellis, e->block, piece.length, &e->of_block);
+    else if (fdl_has_trellis(e->code))
+        fdl_go_back(&e->trellis, block, piece.length, &e->of_block);
 #endif
     else
-        e->loops->quantise(e->block, piece.length, &e->scalar, &e->of_block);
+        e->loops->quantise(block, piece.length, &e->scalar, &e->of_block);
 }
 
 /* Blocks differ in energy: of one with more a quantiser would keep a larger part. */
-static int32_t level_out(const encoding *e, size_t length) {
-    uint64_t squares = e->loops->to_spread(e->block, length, &e->spread.unit);
+static int32_t level_out(const encoding *e, int32_t *block, size_t length) {
+    uint64_t squares = e->loops->to_spread(block, length, &e->spread.unit);
     int32_t gain = fdl_find_gain(squares, length);
     fdl_unit unit = fdl_gain_unit(gain);
-    e->loops->to_spread(e->block, length, &unit);
+    e->loops->to_spread(block, length, &unit);
     return gain;
 }
 
-/* The rotated values of a block; returns its gain. */
-static int32_t load(const encoding *e, fdl_piece piece) {
-    gather(e, piece);
-    int32_t gain = level_out(e, piece.length);
-    fdl_rotate(e->block, e->loops, e->code, piece);
-    return gain;
+/* From the first piece of a chain to the last, all ways that quantisation may take. */
+static size_t prepare(encoding *e, fdl_piece chain) {
+    size_t pieces = 0, kept = e->code->kept;
+#if !FDL_WITHOUT_TRELLIS
+    if (fdl_has_trellis(e->code))
+        fdl_begin_ways(&e->trellis);
+#endif
+    for (size_t done = 0; done < chain.length; pieces++) {
+        fdl_piece piece = fdl_piece_from(chain.start + done, kept);
+        int32_t *block = e->block + done;
+        gather(e, block, piece);
+        e->gains[pieces] = (int8_t)level_out(e, block, piece.length);
+        fdl_rotate(block, e->loops, e->code, piece);
+#if !FDL_WITHOUT_TRELLIS
+        if (fdl_has_trellis(e->code))
+            fdl_go_on(&e->trellis, block, piece.length);
+#endif
+        done += piece.length;
+    }
+    return pieces;
 }
 
-static peak find_peak(const encoding *e) {
+static peak find_peak(encoding *e) {
     peak found = {0, 0};
-    size_t kept = e->code->kept;
-    for (size_t end = fdl_places(kept); end > 0;) {
-        fdl_piece piece = fdl_piece_before(end, kept);
-        load(e, piece);
-        for (size_t i = piece.length; i-- > 0;)
+    for (size_t end = fdl_places(e->code->kept); end > 0;) {
+        fdl_piece chain = fdl_chain_before(e->code, end);
+        prepare(e, chain);
+        for (size_t i = chain.length; i-- > 0;)
             if (fdl_magnitude(e->block[i]) >= fdl_magnitude(found.z))
-                found = (peak){piece.start + i, e->block[i]};
-        end = piece.start;
+                found = (peak){chain.start + i, e->block[i]};
+        end = chain.start;
     }
     return found;
 }
 
-/* As quantise() does, of a way through the trellis as well: up to the peak all are in state 0. */
-static void keep_alone(encoding *e, fdl_piece piece) {
-    int is_trellis = e->code->quantiser == FDL_TRELLIS;
+/* Up to the place that is not 0 all are in state 0. */
+static uint32_t state_alone(const encoding *e, fdl_register by, size_t start, size_t place) {
     uint32_t state = 0;
+    if (e->alone.place < start)
+        return state;
+    for (size_t i = e->alone.place; i < place; i++)
+        state = fdl_next_state(by, state, i == e->alone.place);
+    return state;
+}
+
+/* As quantise() does it. start: of the piece's chain */
+static void keep_alone(encoding *e, int32_t *block, fdl_piece piece, size_t start) {
+    const fdl_code_table *table = fdl_table_of(e->code);
+    fdl_register by = fdl_register_of(e->code->quantiser);
+    uint32_t state = state_alone(e, by, start, piece.start);
     e->of_block = (fdl_sums){0, 0};
     for (size_t i = 0; i < piece.length; i++) {
-        int32_t z = e->block[i], one = piece.start + i == e->alone.place;
+        int32_t z = block[i], one = piece.start + i == e->alone.place, k = z < 0 ? -one : one;
         e->of_block.squares += (uint64_t)((int64_t)z * z);
         if (one)
-            e->of_block.products =
-                (int64_t)fdl_magnitude(z) * fdl_level(fdl_table_of(e->code), 0, 1);
-        int32_t k = z < 0 ? -one : one;
-        e->block[i] = is_trellis ? 2 * k + (int32_t)(state & 1) : k;
-        state = fdl_next_state(state, (uint32_t)one);
+            e->of_block.products = (int64_t)fdl_magnitude(z) * fdl_level(table, 0, 1);
+        uint32_t q = fdl_subset_of(table->mask, state);
+        block[i] = fdl_has_trellis(e->code) ? 2 * k + (int32_t)q : k;
+        state = fdl_next_state(by, state, (uint32_t)one);
     }
 }
 
 static void encode_blocks(encoding *e) {
     size_t kept = e->code->kept;
     for (size_t end = fdl_places(kept); end > 0;) {
-        fdl_piece piece = fdl_piece_before(end, kept);
-        int32_t gain = load(e, piece);
-        if (e->alone.z == 0)
-            quantise(e, piece);
-        else
-            keep_alone(e, piece);
-        fdl_add_sums(&e->sums, &e->of_block, gain);
-        fdl_put_block(&e->writer, e->block, piece.length, gain);
-        end = piece.start;
+        fdl_piece chain = fdl_chain_before(e->code, end);
+        for (size_t pieces = prepare(e, chain); pieces-- > 0;) {
+            fdl_piece piece = fdl_piece_before(end, kept);
+            int32_t *block = e->block + (piece.start - chain.start);
+            if (e->alone.z == 0)
+                quantise(e, block, piece);
+            else
+                keep_alone(e, block, piece, chain.start);
+            fdl_add_sums(&e->sums, &e->of_block, e->gains[pieces]);
+            fdl_put_block(&e->writer, block, piece.length, e->gains[pieces]);
+            end = piece.start;
+        }
     }
 }
 
@@ -180,14 +209,14 @@ static fdl_scalar scalar_of(const fdl_code_table *table, uint32_t *level) {
 
 static void start(encoding *e, void *arena, uint8_t *out, size_t out_room) {
     uint8_t *free = arena;
-    e->block = fdl_take(&free, FDL_BLOCK * sizeof *e->block);
+    e->block = fdl_take(&free, fdl_longest_chain(e->code) * sizeof *e->block);
     void *shares = fdl_take(&free, fdl_writer_size(e->code));
     size_t header = smaller(out_room, FDL_HEADER);
     fdl_start_writer(&e->writer, e->code, shares, out + header, out + out_room);
     if (e->code->quantiser == FDL_SCALAR)
         e->scalar = scalar_of(fdl_table_of(e->code), (void *)free);
 #if !FDL_WITHOUT_TRELLIS
-    if (e->code->quantiser == FDL_TRELLIS)
+    if (fdl_has_trellis(e->code))
         fdl_start_trellis(&e->trellis, e->code, e->loops, free);
 #endif
 }
@@ -224,7 +253,7 @@ static size_t encoding_size(const fdl_code *code) {
     if (code->quantiser == FDL_SCALAR)
         size += fdl_round_up(levels_size(code));
 #if !FDL_WITHOUT_TRELLIS
-    if (code->quantiser == FDL_TRELLIS)
+    if (fdl_has_trellis(code))
         size += fdl_trellis_size(code);
 #endif
     return size;
@@ -239,7 +268,8 @@ size_t fdl_code_arena_size(const fdl_code *code, size_t count) {
     if (fdl_check_code(code, count) != FDL_OK)
         return 0;
     size_t writing = encoding_size(code), reading = fdl_reader_size(code);
-    return FDL_BLOCK * sizeof(int32_t) + (writing > reading ? writing : reading);
+    size_t block = FDL_BLOCK * sizeof(int32_t), chain = fdl_longest_chain(code) * sizeof(int32_t);
+    return chain + writing > block + reading ? chain + writing : block + reading;
 #endif
 }
 

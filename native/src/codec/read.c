@@ -13,7 +13,7 @@
 #define FIRSTS ((1u << FDL_SLOT_BITS) >> COARSE)
 
 static uint32_t subsets_of(const fdl_code *code) {
-    return code->quantiser == FDL_TRELLIS ? 2 : 1;
+    return fdl_has_trellis(code) ? 2 : 1;
 }
 
 static size_t symbols_of(const fdl_code_table *table, uint32_t q) {
@@ -65,8 +65,9 @@ void fdl_start_reader(fdl_reader *reader, const fdl_code *code, void *memory, co
     uint8_t *free = memory;
     *reader = (fdl_reader){.table = fdl_table_of(code),
                            .quantiser = code->quantiser,
+                           .subsets = (uint8_t)subsets_of(code),
                            .source = {.at = words, .end = end}};
-    for (uint32_t q = 0; q < subsets_of(code); q++) {
+    for (uint32_t q = 0; q < reader->subsets; q++) {
         fdl_symbol *symbols = fdl_take(&free, (symbols_of(reader->table, q) + 1) * sizeof *symbols);
         uint16_t *first = fdl_take(&free, FIRSTS * sizeof *first);
         list_symbols(reader, symbols, q);
@@ -165,15 +166,43 @@ static INLINE uint32_t take_step(fdl_reader *reader, uint32_t *state, const subs
     return (uint32_t)(symbol - of->symbols + 1) >> 1 & 1;
 }
 
-static void take_trellis(fdl_reader *reader, int32_t *levels, size_t length) {
-    const subset of[2] = {subset_of(reader, 0), subset_of(reader, 1)};
-    uint32_t even = reader->source.state[0], odd = reader->source.state[1], state = 0;
+/* Where a trellis is, and the subset of that state. */
+typedef struct {
+    uint32_t state;
+    const subset *of;
+} position;
+
+/* Each place waits for the one before: where both parities lead is found before one is read. */
+static INLINE position take_place(fdl_reader *reader, uint32_t *state, const subset both[2],
+                                  position at, int32_t *level, fdl_register by, uint32_t mask) {
+    uint32_t even = fdl_next_state(by, at.state, 0), odd = fdl_next_state(by, at.state, 1);
+    const subset *of_even = &both[fdl_subset_of(mask, even)];
+    const subset *of_odd = &both[fdl_subset_of(mask, odd)];
+    uint32_t is_odd = take_step(reader, state, at.of, level);
+    return is_odd ? (position){odd, of_odd} : (position){even, of_even};
+}
+
+static INLINE void take_places(fdl_reader *reader, int32_t *levels, size_t length,
+                               const fdl_register by, const uint32_t mask) {
+    const subset both[2] = {subset_of(reader, 0), subset_of(reader, 1)};
+    uint32_t even = reader->source.state[0], odd = reader->source.state[1];
+    uint32_t state = fdl_begins_chain(reader->quantiser, reader->place) ? 0 : reader->state;
+    position at = {state, &both[fdl_subset_of(mask, state)]};
     for (const int32_t *end = levels + length; levels != end; levels += 2) {
-        state = fdl_next_state(state, take_step(reader, &even, &of[state & 1], &levels[0]));
-        state = fdl_next_state(state, take_step(reader, &odd, &of[state & 1], &levels[1]));
+        at = take_place(reader, &even, both, at, &levels[0], by, mask);
+        at = take_place(reader, &odd, both, at, &levels[1], by, mask);
     }
     reader->source.state[0] = even;
     reader->source.state[1] = odd;
+    reader->state = at.state;
+    reader->place += (uint32_t)length;
+}
+
+static void take_trellis(fdl_reader *reader, int32_t *levels, size_t length) {
+    if (reader->quantiser == FDL_TRELLIS)
+        take_places(reader, levels, length, fdl_register_of(FDL_TRELLIS), 1);
+    else
+        take_places(reader, levels, length, fdl_register_of(FDL_TRELLIS_32), reader->table->mask);
 }
 
 static void take_dither(const fdl_reader *reader, int32_t *levels, size_t length,
@@ -185,7 +214,7 @@ static void take_dither(const fdl_reader *reader, int32_t *levels, size_t length
 }
 
 void fdl_take_block(fdl_reader *reader, int32_t *levels, size_t length, const uint16_t *dither) {
-    if (reader->quantiser == FDL_TRELLIS)
+    if (reader->subsets == 2)
         take_trellis(reader, levels, length);
     else
         take_levels(reader, levels, length);

@@ -43,7 +43,8 @@ typedef struct fdl_reader {
     const fdl_symbol *symbols[2];
     const uint16_t *first[2];
     fdl_source source;
-    uint8_t quantiser;
+    uint8_t quantiser, subsets;
+    uint32_t state, place; /* of a trellis */
 } fdl_reader;
 
 size_t fdl_reader_size(const fdl_code *code);

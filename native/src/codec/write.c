@@ -9,7 +9,7 @@ const uint16_t fdl_gain_frequency[FDL_GAIN_LEVELS + 2] = {
 #define GAIN_SHARES (2 * FDL_GAIN_LEVELS + 1)
 
 static uint32_t subsets_of(const fdl_code *code) {
-    return code->quantiser == FDL_TRELLIS ? 2 : 1;
+    return fdl_has_trellis(code) ? 2 : 1;
 }
 
 static uint32_t reach_of(uint32_t subsets, const uint16_t levels[2]) {

@@ -494,6 +494,7 @@ const fdl_kernels fdl_avx2 = {
     .scatter = fdl_avx2_scatter,
     .costs = fdl_avx2_costs,
     .paths = fdl_avx2_paths,
+    .paths_32 = fdl_avx2_paths_32,
 #endif
 };
 #endif

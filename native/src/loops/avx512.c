@@ -657,6 +657,7 @@ const fdl_kernels fdl_avx512vnni = {
     .scatter = fdl_avx512_scatter,
     .costs = fdl_avx512_costs,
     .paths = fdl_avx512_paths,
+    .paths_32 = fdl_avx512_paths_32,
 #endif
 };
 #endif

@@ -67,7 +67,7 @@ typedef void fdl_code_quantise(int32_t *block, size_t length, const fdl_scalar *
 typedef struct fdl_trellis_table {
     const uint32_t *entries[2];
     int32_t last[2];
-    uint32_t inverse;
+    uint32_t inverse, mask; /* of states with the second subset: 1 of 8 states, below 8 of 32 */
 } fdl_trellis_table;
 
 /* Of a block, by 2 * subset + parity: what its best magnitude costs, and which it is. */
@@ -77,10 +77,15 @@ typedef struct fdl_trellis_costs {
 typedef void fdl_code_costs(const fdl_trellis_table *by, const int32_t *block, size_t length,
                             fdl_trellis_costs *to);
 
-/* Bit t of from[i]: whether state t after place i is reached from the upper state; returns the last
- * state. No cost is more than FDL_MOST_COST: sums fit in 16 bits. */
-#define FDL_MOST_COST 9362
-typedef uint32_t fdl_code_paths(const fdl_trellis_costs *costs, size_t length, uint8_t *from);
+/* ways: what the way to each state costs, at first 65,535 where there is none; after it the least is
+ * 0. Of 8 states, bit t of from[i]: whether state t after place i is reached from the upper state. No
+ * cost is more than FDL_MOST_COST: sums fit in 16 bits.
+ * With 32 states a place has four bytes, the lowest states first, and no cost is more than
+ * FDL_MOST_COST_32. */
+#define FDL_MOST_COST    9362
+#define FDL_MOST_COST_32 7281
+typedef void fdl_code_paths(const fdl_trellis_table *by, const fdl_trellis_costs *costs,
+                            size_t length, uint16_t *ways, uint8_t *from);
 
 /* estimate[place] = sat32(rshift(value * mantissa, shift)), -27 <= shift <= 54, |value| < 2^27,
  * mantissa < 2^26. */
@@ -108,7 +113,7 @@ fdl_code_quantise fdl_avx2_quantise;
 fdl_code_scatter fdl_avx2_scatter;
 fdl_code_turn fdl_avx2_rotate, fdl_avx2_rotate_back;
 fdl_code_costs fdl_avx2_costs;
-fdl_code_paths fdl_avx2_paths;
+fdl_code_paths fdl_avx2_paths, fdl_avx2_paths_32;
 
 fdl_code_words fdl_avx512_words;
 fdl_code_measure fdl_avx512_measure;
@@ -118,7 +123,7 @@ fdl_code_quantise fdl_avx512_quantise;
 fdl_code_scatter fdl_avx512_scatter;
 fdl_code_turn fdl_avx512_rotate, fdl_avx512_rotate_back;
 fdl_code_costs fdl_avx512_costs;
-fdl_code_paths fdl_avx512_paths;
+fdl_code_paths fdl_avx512_paths, fdl_avx512_paths_32;
 #endif
 
 static inline uint32_t fdl_mix(uint32_t v) {

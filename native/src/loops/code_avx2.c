@@ -60,8 +60,15 @@ VECTOR void fdl_avx2_costs(const fdl_trellis_table *by, const int32_t *block, si
     loop_costs(by, block, length, to);
 }
 
-VECTOR uint32_t fdl_avx2_paths(const fdl_trellis_costs *costs, size_t length, uint8_t *from) {
-    return vectors_paths(costs, length, from);
+VECTOR void fdl_avx2_paths(const fdl_trellis_table *by, const fdl_trellis_costs *costs,
+                           size_t length, uint16_t *ways, uint8_t *from) {
+    (void)by;
+    vectors_paths(costs, length, ways, from);
+}
+
+VECTOR void fdl_avx2_paths_32(const fdl_trellis_table *by, const fdl_trellis_costs *costs,
+                              size_t length, uint16_t *ways, uint8_t *from) {
+    vectors_paths_32(by->mask, costs, length, ways, from);
 }
 
 #endif

@@ -140,8 +140,78 @@ VECTOR void fdl_avx512_costs(const fdl_trellis_table *by, const int32_t *block, 
         loop_costs(by, block, length, to);
 }
 
-VECTOR uint32_t fdl_avx512_paths(const fdl_trellis_costs *costs, size_t length, uint8_t *from) {
-    return vectors_paths(costs, length, from);
+VECTOR void fdl_avx512_paths(const fdl_trellis_table *by, const fdl_trellis_costs *costs,
+                             size_t length, uint16_t *ways, uint8_t *from) {
+    (void)by;
+    vectors_paths(costs, length, ways, from);
+}
+
+/* ---- 32 states in one vector ---- */
+
+/* Of each state the two before it, in pairs of bytes; and where their costs stand among the four of
+ * a place, by 2 * subset + parity. */
+typedef struct {
+    __m512i lower, upper, by_lower, by_upper;
+} before_32;
+
+static VECTOR before_32 states_before(uint32_t mask) {
+    uint16_t lower[32], upper[32], by_lower[32], by_upper[32];
+    for (uint32_t t = 0; t < 32; t++) {
+        uint32_t q = t >> 4, even = t ^ 18 * q, is_odd = even >> 2 & 1;
+        uint32_t s = 2 * (even & ~4u) + q, at = 2 * ((s & mask) != 0);
+        lower[t] = (uint16_t)s;
+        upper[t] = (uint16_t)(s + 8);
+        by_lower[t] = (uint16_t)(0x0100 + 0x0202 * (at + is_odd));
+        by_upper[t] = (uint16_t)(0x0100 + 0x0202 * (at + (is_odd ^ 1)));
+    }
+    return (before_32){_mm512_loadu_si512(lower), _mm512_loadu_si512(upper),
+                       _mm512_loadu_si512(by_lower), _mm512_loadu_si512(by_upper)};
+}
+
+static VECTOR INLINE __mmask32 step_words(__m512i *ways, uint64_t costs, const before_32 *by) {
+    __m512i all = _mm512_set1_epi64((int64_t)costs);
+    __m512i lower = _mm512_adds_epu16(_mm512_permutexvar_epi16(by->lower, *ways),
+                                      _mm512_shuffle_epi8(all, by->by_lower));
+    __m512i upper = _mm512_adds_epu16(_mm512_permutexvar_epi16(by->upper, *ways),
+                                      _mm512_shuffle_epi8(all, by->by_upper));
+    *ways = _mm512_min_epu16(lower, upper);
+    return _mm512_cmplt_epu16_mask(upper, lower);
+}
+
+static VECTOR INLINE __m512i level_words(__m512i ways) {
+    __m256i half =
+        _mm256_min_epu16(_mm512_castsi512_si256(ways), _mm512_extracti64x4_epi64(ways, 1));
+    __m128i part = _mm_min_epu16(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
+    return _mm512_sub_epi16(ways, _mm512_broadcastw_epi16(_mm_minpos_epu16(part)));
+}
+
+/* The four costs of each of 8 places. */
+static VECTOR INLINE void gather_costs(uint64_t to[8], const fdl_trellis_costs *costs, size_t i) {
+    __m128i a = load_costs(costs->cost[0] + i), b = load_costs(costs->cost[1] + i);
+    __m128i c = load_costs(costs->cost[2] + i), d = load_costs(costs->cost[3] + i);
+    __m128i low = _mm_unpacklo_epi16(a, b), low2 = _mm_unpacklo_epi16(c, d);
+    __m128i high = _mm_unpackhi_epi16(a, b), high2 = _mm_unpackhi_epi16(c, d);
+    _mm_storeu_si128((__m128i *)(void *)to, _mm_unpacklo_epi32(low, low2));
+    _mm_storeu_si128((__m128i *)(void *)(to + 2), _mm_unpackhi_epi32(low, low2));
+    _mm_storeu_si128((__m128i *)(void *)(to + 4), _mm_unpacklo_epi32(high, high2));
+    _mm_storeu_si128((__m128i *)(void *)(to + 6), _mm_unpackhi_epi32(high, high2));
+}
+
+VECTOR void fdl_avx512_paths_32(const fdl_trellis_table *by, const fdl_trellis_costs *costs,
+                                size_t length, uint16_t *ways, uint8_t *from) {
+    before_32 before = states_before(by->mask);
+    __m512i all = _mm512_loadu_si512(ways);
+    uint64_t four[8];
+    for (size_t i = 0; i < length; i += 8) {
+        gather_costs(four, costs, i);
+        for (size_t j = 0; j < 8; j++) {
+            uint32_t came = step_words(&all, four[j], &before);
+            memcpy(from + 4 * (i + j), &came, sizeof came);
+            if (j % 4 == 3)
+                all = level_words(all);
+        }
+    }
+    _mm512_storeu_si512(ways, all);
 }
 
 #endif

@@ -1,5 +1,5 @@
-/* The trellis of the codec on x86: what each place costs, many places at a time; then all eight
- * states at once, 16 bits each. */
+/* The trellises of the codec on x86: what each place costs, many places at a time; then all states
+ * at once, 16 bits each. */
 #ifndef FDL_CODE_PATHS_H
 #define FDL_CODE_PATHS_H
 
@@ -74,9 +74,9 @@ static VECTOR INLINE __m128i load_costs(const uint16_t *costs) {
 }
 
 /* No way grows by more than 7 costs before it is made less. */
-static VECTOR INLINE uint32_t vectors_paths(const fdl_trellis_costs *costs, size_t length,
-                                            uint8_t *from) {
-    __m128i ways = _mm_insert_epi16(_mm_set1_epi16(-1), 0, 0);
+static VECTOR INLINE void vectors_paths(const fdl_trellis_costs *costs, size_t length, uint16_t *to,
+                                        uint8_t *from) {
+    __m128i ways = load_costs(to);
     for (size_t i = 0; i < length; i += 8) {
         __m128i even = load_costs(costs->cost[0] + i), odd = load_costs(costs->cost[1] + i);
         __m128i even2 = load_costs(costs->cost[2] + i), odd2 = load_costs(costs->cost[3] + i);
@@ -89,7 +89,88 @@ static VECTOR INLINE uint32_t vectors_paths(const fdl_trellis_costs *costs, size
         two_steps(&ways, _mm_unpackhi_epi32(high, high2), from + i + 6);
         ways = level_ways(ways);
     }
-    return (uint32_t)_mm_extract_epi16(_mm_minpos_epu16(ways), 1); /* the first of the least */
+    _mm_storeu_si128((__m128i *)(void *)to, ways);
+}
+
+/* ---- 32 states ---- */
+
+/* Ways to states 0 to 15 and 16 to 31. */
+typedef struct {
+    __m256i low, high;
+} ways_32;
+
+/* The words of even states before those of odd ones, whose pairs change places. */
+static VECTOR INLINE __m256i sort_words(__m256i words) {
+    return _mm256_shuffle_epi8(words, _mm256_broadcastsi128_si256(PICK(0, 2, 4, 6, 5, 7, 1, 3)));
+}
+
+/* Bits of which the bytes of the least ways are not those from the lower state. */
+static VECTOR INLINE uint32_t upper_bits(__m256i first, __m256i second) {
+    const __m128i order = _mm_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, 5, 7, 1, 3, 13, 15, 9, 11);
+    __m256i is_lower =
+        _mm256_shuffle_epi8(_mm256_packs_epi16(first, second), _mm256_broadcastsi128_si256(order));
+    return ~(uint32_t)_mm256_movemask_epi8(_mm256_permute4x64_epi64(is_lower, 0xd8));
+}
+
+/* The words of a pair that are costs of eight states that follow each other. */
+static VECTOR INLINE __m256i pick_subsets(uint32_t mask) {
+    const __m128i states = _mm_setr_epi16(0, 1, 2, 3, 4, 5, 6, 7);
+    __m128i both = _mm_and_si128(states, _mm_set1_epi16((int16_t)mask));
+    __m128i is_first = _mm_cmpeq_epi16(both, _mm_setzero_si128());
+    return _mm256_broadcastsi128_si256(
+        _mm_blendv_epi8(_mm_set1_epi16(0x0302), _mm_set1_epi16(0x0100), is_first));
+}
+
+/* One place further. even, odd: costs of magnitudes in both subsets, `pick` which of them a state
+ * has. Lower and upper states lie 8 apart; from both two are reached, 4 apart. */
+static VECTOR INLINE uint32_t step_32(ways_32 *ways, uint32_t even, uint32_t odd, __m256i pick) {
+    __m256i by_even = _mm256_shuffle_epi8(_mm256_set1_epi32((int32_t)even), pick);
+    __m256i by_odd = _mm256_shuffle_epi8(_mm256_set1_epi32((int32_t)odd), pick);
+    __m256i lower = _mm256_permute2x128_si256(ways->low, ways->high, 0x20);
+    __m256i upper = _mm256_permute2x128_si256(ways->low, ways->high, 0x31);
+    __m256i lower1 = _mm256_adds_epu16(lower, by_even), upper1 = _mm256_adds_epu16(upper, by_odd);
+    __m256i lower2 = _mm256_adds_epu16(lower, by_odd), upper2 = _mm256_adds_epu16(upper, by_even);
+    __m256i first = _mm256_min_epu16(lower1, upper1), second = _mm256_min_epu16(lower2, upper2);
+    __m256i sorted1 = sort_words(first), sorted2 = sort_words(second);
+    ways->low = _mm256_unpacklo_epi64(sorted1, sorted2);
+    ways->high = _mm256_unpackhi_epi64(sorted1, sorted2);
+    return upper_bits(_mm256_cmpeq_epi16(first, lower1), _mm256_cmpeq_epi16(second, lower2));
+}
+
+static VECTOR INLINE void level_32(ways_32 *ways) {
+    __m256i all = _mm256_min_epu16(ways->low, ways->high);
+    __m128i half = _mm_min_epu16(_mm256_castsi256_si128(all), _mm256_extracti128_si256(all, 1));
+    __m256i least = _mm256_broadcastw_epi16(_mm_minpos_epu16(half));
+    ways->low = _mm256_sub_epi16(ways->low, least);
+    ways->high = _mm256_sub_epi16(ways->high, least);
+}
+
+/* Costs of 8 places: of even or of odd magnitudes, both subsets in a word. */
+static VECTOR INLINE void pair_costs(uint32_t pairs[8], const uint16_t *first,
+                                     const uint16_t *second) {
+    __m128i a = load_costs(first), b = load_costs(second);
+    _mm_storeu_si128((__m128i *)(void *)pairs, _mm_unpacklo_epi16(a, b));
+    _mm_storeu_si128((__m128i *)(void *)(pairs + 4), _mm_unpackhi_epi16(a, b));
+}
+
+/* No way grows by more than 9 costs before it is made less. */
+static VECTOR INLINE void vectors_paths_32(uint32_t mask, const fdl_trellis_costs *costs,
+                                           size_t length, uint16_t *to, uint8_t *from) {
+    const __m256i pick = pick_subsets(mask);
+    ways_32 ways;
+    uint32_t even[8], odd[8];
+    memcpy(&ways, to, sizeof ways);
+    for (size_t i = 0; i < length; i += 8) {
+        pair_costs(even, costs->cost[0] + i, costs->cost[2] + i);
+        pair_costs(odd, costs->cost[1] + i, costs->cost[3] + i);
+        for (size_t j = 0; j < 8; j++) {
+            uint32_t came = step_32(&ways, even[j], odd[j], pick);
+            memcpy(from + 4 * (i + j), &came, sizeof came);
+            if (j % 4 == 3)
+                level_32(&ways);
+        }
+    }
+    memcpy(to, &ways, sizeof ways);
 }
 
 #endif

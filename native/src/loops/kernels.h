@@ -117,9 +117,9 @@ typedef struct fdl_kernels {
     fdl_code_turn *rotate_back;
     fdl_code_quantise *quantise;
     fdl_code_scatter *scatter;
-#if FDL_TALL > 1 /* both NULL: there is no faster way than place by place */
+#if FDL_TALL > 1 /* all NULL: there is no faster way than place by place */
     fdl_code_costs *costs;
-    fdl_code_paths *paths;
+    fdl_code_paths *paths, *paths_32;
 #endif
 #endif
 } fdl_kernels;

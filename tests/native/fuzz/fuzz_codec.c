@@ -2,6 +2,7 @@
 #include "fuzz.h"
 
 #define MOST_VALUES 3000
+#define QUANTISERS  4
 #define TABLES      22
 
 /* A case: a code of `count` values, and what calls with it need. */
@@ -15,7 +16,7 @@ typedef struct {
 
 static scene take_scene(input *in) {
     scene s = {.count = 1 + take_below(in, MOST_VALUES)};
-    s.code.quantiser = (uint8_t)take_below(in, 3);
+    s.code.quantiser = (uint8_t)take_below(in, QUANTISERS);
     s.code.table = (uint8_t)take_below(in, TABLES);
     s.code.kept = take_byte(in) % 2 ? (uint32_t)s.count : 1 + take_below(in, (uint32_t)s.count);
     s.code.seed[0] = take_word(in);
@@ -134,7 +135,7 @@ static void check_refusals(input *in, scene s) {
     int error = FDL_E_CODE;
     switch (take_below(in, 6)) {
     case 0:
-        s.code.quantiser = 3;
+        s.code.quantiser = QUANTISERS;
         break;
     case 1:
         s.code.table = TABLES;
@@ -163,10 +164,10 @@ static void check_refusals(input *in, scene s) {
 /* Few bytes of a case are a budget of a code. */
 static void check_choice(input *in) {
     fdl_code code = {.seed = {5, 6}};
-    uint32_t quantiser = take_below(in, 4);
+    uint32_t quantiser = take_below(in, QUANTISERS + 1);
     size_t count = take_word(in) >> take_below(in, 32), bytes = take_word(in);
     int error = fdl_choose_code((uint8_t)quantiser, count, bytes, &code);
-    if (quantiser > FDL_DITHER || count < 1 || count > FDL_MAX_CODED) {
+    if (quantiser >= QUANTISERS || count < 1 || count > FDL_MAX_CODED) {
         expect(error == FDL_E_CODE || error == FDL_E_LENGTH);
         return;
     }

@@ -62,6 +62,7 @@ def all_messages() -> list[Json]:
         for length in (1, 16, 70):  # mostly without a magnitude that is not 0
             add(quantiser, 0, "small", length)
         add(quantiser, 4, "few", 40_000, 100)  # nothing is kept: no message
+    add(Quantiser.TRELLIS_32, MIDDLE, "heavy", 8300)  # two chains
     return cases
 
 
@@ -74,7 +75,7 @@ def all_refused() -> list[Json]:
     good = codec.encode(code, generated.update("small", rng.next(), 100))
     wrong = {
         "another quantiser": b"\1" + good[1:],
-        "a quantiser that is none": b"\3" + good[1:],
+        "a quantiser that is none": b"\4" + good[1:],
         "one byte": good[:1],
         "no words, one byte short": good[:10],
         "half a word short": good[:-1],

@@ -29,9 +29,10 @@ from tests.native.reference.rotation import (
     weighed,
     words,
 )
-from tests.native.reference.tables import Quantiser, Subset, Table, tables
+from tests.native.reference.tables import STATES, Quantiser, Subset, Table, tables
 
 LIMIT = 2**18  # of z
+CHAIN = 8192  # places, of 32 states
 GAIN_FREQUENCY = [12000, 900, 400, 250, 150, 100, 80, 60, 50, 40, 32, 26, 20, 16, 12, 10, 92]
 GAIN = Subset(np.array(GAIN_FREQUENCY), np.arange(16), np.zeros(17, np.int64))
 HEADER = struct.Struct("<BHII")
@@ -173,9 +174,9 @@ def quantised(code: Code, z: Int64, dither: Int64) -> tuple[Int64, Int64]:
     if code.quantiser == Quantiser.DITHER:
         return by.dither(table, z, dither), subset
     k = np.empty_like(z)
-    for start, count, length in parts(code.kept):
+    for start, count, length in chains(code):
         own = slice(start, start + count * length)
-        found = by.trellis(table, z[:, own].reshape(len(z), count, length))
+        found = by.trellis(STATES[code.quantiser], table, z[:, own].reshape(len(z), count, length))
         k[:, own], subset[:, own] = (part.reshape(len(z), -1) for part in found)
     return k, subset
 
@@ -185,15 +186,23 @@ def alone(code: Code, z: Int64) -> tuple[Int64, Int64]:
     k, subset = np.zeros_like(z), np.zeros_like(z)
     place = int(np.abs(z).argmax())
     k[place] = np.sign(z[place])
-    if code.quantiser == Quantiser.TRELLIS:
-        start = 0
-        for length in blocks(code.kept):
-            state = 0
-            for at in range(start, start + length):
-                subset[at] = state & 1
-                state = by.next_state(state, int(k[at]))
-            start += length
+    if code.quantiser in STATES:
+        starts = {start + i * length for start, count, length in chains(code) for i in range(count)}
+        state = 0
+        for at in range(len(z)):
+            state = 0 if at in starts else state
+            subset[at] = int((state & code.known.mask) != 0)
+            state = by.next_state(STATES[code.quantiser], state, int(k[at]))
     return k, subset
+
+
+def chains(code: Code) -> list[tuple[int, int, int]]:
+    """Places that are quantised together, of neighbours of the same length: the first, how many
+    they are, their length."""
+    if code.quantiser != Quantiser.TRELLIS_32:
+        return parts(code.kept)
+    count = places(code.kept)
+    return [(start, 1, min(CHAIN, count - start)) for start in range(0, count, CHAIN)]
 
 
 def levels(code: Code, k: Int64, subset: Int64, dither: Int64) -> Int64:
@@ -264,16 +273,18 @@ def decode(code: Code, message: bytes, n: int, dither: Int64 = NO_DITHER) -> Int
 def _read(code: Code, reader: Reader) -> tuple[Int64, Int64, Int64]:
     """g [1][blocks], k and q [1][N]."""
     gain, k, subset = list[int](), list[int](), list[int]()
+    states, state = STATES.get(code.quantiser), 0
     for length in blocks(code.kept):
         gain.append(reader.read(0, GAIN))
         if not LEAST_GAIN <= gain[-1] <= MOST_GAIN:
             raise Unreadable
-        state = 0
+        if code.quantiser != Quantiser.TRELLIS_32 or len(k) % CHAIN == 0:
+            state = 0
         for _ in range(length):
-            q = state & 1 if code.quantiser == Quantiser.TRELLIS else 0
+            q = int(state & code.known.mask != 0)
             k.append(reader.read(len(k) & 1, code.known.subsets[q]))
             subset.append(q)
-            state = by.next_state(state, k[-1])
+            state = by.next_state(states, state, k[-1]) if states else 0
     reader.end()
     return np.array([gain]), np.array([k]), np.array([subset])
 

@@ -1,5 +1,7 @@
 """Section 10, quantisers: numbers z in 1/1,024 of the spread to integers k, k to levels w."""
 
+from functools import cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,7 +14,7 @@ UNREACHED = 2**40  # more than any path costs
 
 
 def level(table: Table, k: Int64, subset: Int64) -> Int64:
-    """w of scalar and trellis, in 1/4,096 of the spread; subset: q, of the shape of k."""
+    """w of scalar and trellises, in 1/4,096 of the spread; subset: q, of the shape of k."""
     size = np.abs(k)
     w = np.where(subset == 1, *(_size(table, table.subsets[q], size) for q in (1, 0)))
     return sat(np.sign(k) * w, MOST_LEVEL)
@@ -51,27 +53,39 @@ def _shift(table: Table, r: Int64) -> Int64:
 # --- trellis --------------------------------------------------------------------------------------
 
 
-def next_state(b: int, k: int) -> int:
+def next_state(states: int, b: int, k: int) -> int:
     e = k & 1
-    b2, b1, b0 = b >> 2, b >> 1 & 1, b & 1
-    return (b1 ^ b0) | (b2 ^ e) << 1 | b0 << 2
+    if states == 8:
+        b2, b1, b0 = b >> 2, b >> 1 & 1, b & 1
+        return (b1 ^ b0) | (b2 ^ e) << 1 | b0 << 2
+    b4, b3, b2, b1, b0 = (b >> i & 1 for i in (4, 3, 2, 1, 0))
+    return b1 | (b2 ^ b0) << 1 | (b3 ^ e) << 2 | b4 << 3 | b0 << 4
 
 
-# Of each state the two (state, parity) that lead to it, the lower state first.
-BEFORE = [[(b, e) for b in range(8) for e in (0, 1) if next_state(b, e) == to] for to in range(8)]
+def subset_of(table: Table, states: Int64) -> Int64:
+    q: Int64 = ((states & table.mask) != 0).astype(np.int64)
+    return q
 
 
-def trellis(table: Table, z: Int64) -> tuple[Int64, Int64]:
+@cache
+def before(states: int) -> list[list[tuple[int, int]]]:
+    """Of each state the two (state, parity) that lead to it, the lower state first."""
+    steps = [(b, e) for b in range(states) for e in (0, 1)]
+    return [[step for step in steps if next_state(states, *step) == to] for to in range(states)]
+
+
+def trellis(states: int, table: Table, z: Int64) -> tuple[Int64, Int64]:
     """k and q of blocks z [...][length], by the path of least cost of each block."""
     options = {(q, e): _best(table, q, e, z) for q in (0, 1) for e in (0, 1)}
-    came, state = _paths({option: cost for option, (_, cost) in options.items()}, z.shape)
+    ways = before(states)
+    came, state = _paths(table, ways, {way: cost for way, (_, cost) in options.items()}, z.shape)
     k, subset = np.zeros_like(z), np.zeros_like(z)
-    lower = np.array([[b for b, _ in pair] for pair in BEFORE])
-    parity = np.array([[e for _, e in pair] for pair in BEFORE])
+    lower = np.array([[b for b, _ in pair] for pair in ways])
+    parity = np.array([[e for _, e in pair] for pair in ways])
     for i in range(z.shape[-1] - 1, -1, -1):
         second = np.take_along_axis(came[i], state[..., None], axis=-1)[..., 0].astype(np.int64)
         e, state = parity[state, second], lower[state, second]
-        subset[..., i] = state & 1
+        subset[..., i] = subset_of(table, state)
         for (q, p), (size, _) in options.items():
             mine = (subset[..., i] == q) & (e == p)
             k[..., i][mine] = size[..., i][mine]
@@ -98,18 +112,20 @@ def _cost(table: Table, subset: Subset, a: Int64, k: Int64) -> Int64:
 
 
 def _paths(
-    costs: dict[tuple[int, int], Int64], shape: tuple[int, ...]
+    table: Table,
+    before: list[list[tuple[int, int]]],
+    costs: dict[tuple[int, int], Int64],
+    shape: tuple[int, ...],
 ) -> tuple[list[NDArray[np.bool_]], Int64]:
-    """For each place and state whether the second of BEFORE was better; the last states."""
-    total = np.full((*shape[:-1], 8), UNREACHED)
+    """For each place and state whether the second before it was better; the last states."""
+    pairs = np.array(before)  # [to][which][state, parity]
+    states, option = pairs[..., 0], 2 * subset_of(table, pairs[..., 0]) + pairs[..., 1]
+    all_costs = np.stack([costs[q, e] for q in (0, 1) for e in (0, 1)], axis=-1)
+    total = np.full((*shape[:-1], len(before)), UNREACHED)
     total[..., 0] = 0
     came = []
     for i in range(shape[-1]):
-        ways = [
-            np.stack([total[..., b] + costs[b & 1, e][..., i] for b, e in pair], axis=-1)
-            for pair in BEFORE
-        ]
-        both = np.stack(ways, axis=-2)  # [...][to][which]
+        both = total[..., states] + all_costs[..., i, :][..., option]  # [...][to][which]
         came.append(both[..., 1] < both[..., 0])
         total = both.min(axis=-1)
     return came, total.argmin(axis=-1)

@@ -15,7 +15,7 @@ TOTAL = 2**14  # of the frequencies of a subset
 
 ARRAY = re.compile(r"uint16_t (\w+)\[\] = \{([^}]*)\};")
 ROW = re.compile(
-    r"\{(\d+), (\d+), \{(\d+), (\d+)\}, (\d+), (\d+), \{(\w+), (\w+)\}, \{(\w+), (\w+)\}, "
+    r"\{(\d+), (\d+), \{(\d+), (\d+)\}, (\d+), (\d+), (\d+), \{(\w+), (\w+)\}, \{(\w+), (\w+)\}, "
     r"\{(\w+), (\w+)\}\}"
 )
 
@@ -24,11 +24,15 @@ class Quantiser(IntEnum):
     SCALAR = 0
     TRELLIS = 1
     DITHER = 2
+    TRELLIS_32 = 3
+
+
+STATES = {Quantiser.TRELLIS: 8, Quantiser.TRELLIS_32: 32}  # of those that have any
 
 
 @dataclass(frozen=True)
 class Subset:
-    """frequency F[0..K+1]; level c[0..K], zeros of dither; cost B[0..K+1], zeros but of trellis."""
+    """frequency F[0..K+1]; level c[0..K], zeros of dither; cost B[0..K+1], or zeros."""
 
     frequency: Int64
     level: Int64
@@ -52,6 +56,7 @@ class Subset:
 class Table:
     step: int
     offset: int
+    mask: int  # of states with the second subset
     rate: int  # in 1/4,096 bit a place
     error: int  # in 1/65,536 of the energy
     subsets: tuple[Subset, Subset]  # q = 0 and 1; the same where there is no 1
@@ -73,11 +78,11 @@ def tables(quantiser: Quantiser) -> list[Table]:
 
 
 def _table(row: tuple[str, ...], arrays: dict[str, Int64]) -> Table:
-    step, offset, k0, k1, rate, error = map(int, row[:6])
-    f, c, b = row[6:8], row[8:10], row[10:12]
+    step, offset, k0, k1, mask, rate, error = map(int, row[:7])
+    f, c, b = row[7:9], row[9:11], row[11:13]
     pair = [_subset(arrays, f[q], c[q], b[q]) for q in (0, 1)]
     assert [subset.most for subset in pair] == [k0, k1]
-    return Table(step, offset, rate, error, (pair[0], pair[1]))
+    return Table(step, offset, mask, rate, error, (pair[0], pair[1]))
 
 
 def _subset(arrays: dict[str, Int64], f: str, c: str, b: str) -> Subset:

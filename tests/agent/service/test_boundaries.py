@@ -166,3 +166,19 @@ def test_task_whose_runner_cannot_be_made_is_counted(
     assert list(device.service.runners.halts.halted) == ["watch"]
     assert device.service.books.counters()["halts"] == 1
     assert str(status(device)["doing"]).startswith("watch: stopped: ")
+
+
+def test_service_whose_database_is_damaged_begins_anew_once_and_does_nothing_more(
+    device: HandService,
+) -> None:
+    device.offer()
+    errors = [BadDatabase("damaged") for _ in range(2)]
+    for error in errors:
+        device.service.meet(error)
+    assert device.ruined == errors[:1]
+    said = len(device.link.published)
+    device.offer(2)
+    device.service.stop(lambda: pytest.fail("it has ended already"))
+    device.clock.move(3600)
+    assert len(device.link.published) == said
+    assert list(device.service.runners) == []

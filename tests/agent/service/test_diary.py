@@ -3,17 +3,21 @@
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedling_agent.conditions.condition import Code, Reason
 from fedling_agent.conditions.table import TABLE
-from fedling_agent.service.diary import LASTS_S, MEANINGS, MOST_WHY, REST_S, Diary, Now
+from fedling_agent.service.diary import LASTS_S, MEANINGS, MOST_WHY, REST_S, Diary, Now, course_of
 from fedling_agent.service.writer import Writer
+from fedling_agent.session import state
 from fedling_agent.store.spells import Course, Spell
 from fedling_agent.store.store import Store
 from fedling_protocol.disk.errors import CannotWrite
 from fedling_sim.world import Weather
+from tests.agent.service.test_report import LOW as REASON
+from tests.agent.service.test_report import NO, PLAN, SPOOLED, FakeLive, session
 from tests.support.ports import HandClock, HandWorker
 from tests.support.service import GOOD, HandService
 
@@ -260,3 +264,48 @@ def test_closed_it_waits_for_nothing(tmp_path: Path) -> None:
         told.clock.settle()
         assert told.clock.waiting == 0
     assert told.courses[-2:] == [Course.TRAINS, Course.OFF]
+
+
+# --- what the course is, by what the tasks do ----------------------------------------------------
+
+COURSES: list[tuple[list[FakeLive], Now]] = [
+    ([], (Course.NOTHING, ("no-open-round",))),
+    ([FakeLive(session())], (Course.NOTHING, ("no-open-round",))),
+    ([FakeLive(session(phase=state.Training(), begun=PLAN), NO)], (Course.TRAINS, ())),
+    ([FakeLive(session(offer=PLAN), NO)], (Course.FORBIDDEN, (REASON,))),
+    (
+        [FakeLive(session(offer=PLAN, spool=(SPOOLED,)), NO)],
+        (Course.WAITS, ("waits-for-the-aggregator",)),
+    ),
+    (
+        [FakeLive(session(offer=PLAN, enough=True), None)],
+        (Course.WAITS, ("waits-for-the-aggregator",)),
+    ),
+    (
+        [FakeLive(session(begun=PLAN, enough=False))],
+        (Course.WAITS, ("waits-for-the-aggregator",)),
+    ),
+    ([FakeLive(session(offer=PLAN, enough=False))], (Course.WAITS, ("too-few-examples",))),
+    (
+        [FakeLive(session(offer=PLAN, enough=False), new_found=0)],
+        (Course.WAITS, ("too-few-new-examples",)),
+    ),
+    (
+        [FakeLive(session(offer=PLAN)), FakeLive(session(offer=PLAN), NO)],
+        (Course.FORBIDDEN, (REASON,)),
+    ),
+]
+
+
+@pytest.mark.parametrize(("tasks", "course"), COURSES)
+def test_course_is_that_of_the_task_that_is_the_furthest(
+    tasks: list[FakeLive], course: Now
+) -> None:
+    """A pause beats all but a training that ends with its batch; else only nothing is hindered."""
+    assert course_of(tasks, None, "") == course
+    paused = course if course[0] is Course.TRAINS else (Course.FORBIDDEN, (REASON,))
+    assert course_of(tasks, REASON, "not-connected") == paused
+    hindered = (Course.NOTHING, ("not-connected",))
+    assert course_of(tasks, None, "not-connected") == (
+        hindered if course[0] is Course.NOTHING else course
+    )

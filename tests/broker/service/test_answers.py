@@ -126,6 +126,26 @@ def test_what_another_process_wrote_is_seen_soon_and_by_itself(aggregator: HandA
         assert aggregator.plan_of(f"other-{number}").round == 1
 
 
+def test_gate_is_looked_at_with_each_change_and_each_minute(aggregator: HandAggregator) -> None:
+    """A token that ends, or a device that is revoked, is not let in for longer."""
+    looks = list[float]()
+
+    class Gate:
+        def look(self) -> None:
+            looks.append(aggregator.clock.now())
+
+    aggregator.service.gate = Gate()  # type: ignore[assignment]
+    aggregator.clock.move(10 * LOOK_S)
+    looks.clear()
+    aggregator.enrol(7)
+    aggregator.clock.move(LOOK_S)
+    assert len(looks) >= 1
+    aggregator.clock.move(10 * LOOK_S)
+    looks.clear()
+    aggregator.clock.move(BOOKS_S)
+    assert len(looks) >= 1
+
+
 LIFE = """\
 connected to localhost:1883
 task tiny: at work

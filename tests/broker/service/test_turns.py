@@ -259,3 +259,17 @@ def test_drain_waits_for_what_came_during_the_commit(bench: Bench) -> None:
         bench.disk.go()
         bench.clock.settle()
     assert bench.heard == ["a", "b", "drained"]
+
+
+def test_what_an_undone_turn_was_to_answer_is_not_answered_by_the_next(bench: Bench) -> None:
+    answered = list[str]()
+
+    def fails() -> None:
+        raise ValueError("planted")
+
+    bench.turns.run(lambda: bench.turns.then(lambda: answered.append("undone")))
+    bench.turns.run(fails)
+    bench.clock.settle()
+    bench.turns.run(lambda: bench.turns.then(lambda: answered.append("done")))
+    bench.clock.settle()
+    assert answered == ["done"]

@@ -44,7 +44,7 @@ test: build tools ## the tests, without the long ones; JOBS=8 on eight processes
 	PYTEST_DEBUG_TEMPROOT=$$($(BIN)/python -m tests.support.memory) \
 	    $(BIN)/pytest -n $(JOBS) --dist worksteal -m "not long" $(ARGS)
 
-test-long: build tools ## the matrix of builds, the fuzzers, 3,500 random schedules of the services
+test-long: build tools ## the matrix of builds, the fuzzers, 1,500 random schedules of the services
 	PYTEST_DEBUG_TEMPROOT=$$($(BIN)/python -m tests.support.memory) \
 	    $(BIN)/pytest -n $(JOBS) --dist worksteal -m long $(ARGS)
 

@@ -1,6 +1,7 @@
 """`fedling-agent run`: the service, from its configuration to its end, on the real ports."""
 
 import argparse
+import gc
 import logging
 import os
 import random
@@ -126,6 +127,7 @@ def _live(who: _Who, store: Store) -> BadDatabase | Ending:
             service.start()
         except BadDatabase as error:
             service.meet(error)
+        gc.freeze()  # what lives as long as the process is not looked through, in the loop's time
         Watchdog(loop).start()
         sdnotify.ready("running")
         loop.run()

@@ -1,6 +1,7 @@
 """From a verb to an exit code, with a program of two verbs."""
 
 import errno
+import gc
 import json
 import os
 import shlex
@@ -49,6 +50,23 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def call(package: str, error: BaseException | None = None) -> int:
     return run_verb("fedling-x", package, Namespace(run="task.add", error=error))
+
+
+@pytest.mark.parametrize("collects", [True, False])
+def test_nothing_is_collected_while_a_verb_is_imported(
+    package: str, tmp_path: Path, collects: bool
+) -> None:
+    module = tmp_path / package / "task.py"
+    module.write_text(
+        f"import gc\nSEEN = gc.isenabled()\n{VERBS}\ndef look(_): return gc.isenabled()"
+    )
+    try:
+        if not collects:
+            gc.disable()
+        assert run_verb("fedling-x", package, Namespace(run="task.look")) == collects
+        assert sys.modules["program.task"].SEEN is False
+    finally:
+        gc.enable()
 
 
 def test_run_verb_calls_the_function_and_returns_its_code(

@@ -31,6 +31,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import copytree, ignore_patterns
@@ -48,6 +50,7 @@ FOLDERS = {  # and their tests
 PATH = [".", "native", "protocol", "agent", "broker", "firmware_sim"]
 LEFT_OUT = ignore_patterns(".*", "build", "__pycache__")
 PYTEST = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--hypothesis-seed=0"]
+ENDING_S = 30.0
 QUICK_S = 4.0  # what a first process of tests may take
 SCHEDULES = 20
 WORLDS = f"""
@@ -114,23 +117,10 @@ class Copy:
 
     def passes(self, *words: str, limit_s: float | None) -> bool:
         """Whether a program of Python ends well, and in time."""
-        command = [sys.executable, *words]
-        with subprocess.Popen(
-            command,
-            cwd=self.root,
-            env=self._environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        ) as running:
-            try:
-                return running.wait(limit_s) == 0
-            except subprocess.TimeoutExpired:
-                os.killpg(running.pid, signal.SIGKILL)
-                return False
+        return ends_well([sys.executable, *words], self.root, self._environment, limit_s)
 
     def executed(self, kept: Path | None) -> Executed:
-        """What each test of the shells executes. Raises RuntimeError: one fails unbroken."""
+        """What each test of the shells executes. Raises SystemExit: one fails unbroken."""
         digest = self._digest()
         known = json.loads(kept.read_text()) if kept is not None and kept.exists() else {}
         if digest not in known:
@@ -152,7 +142,7 @@ class Copy:
             self.write(file, noted(source, file))
         words = [*PYTEST, "-p", "bench.support.executed", "--executed", str(answer)]
         if not self.passes("-m", "pytest", *words, *FOLDERS.values(), limit_s=None):
-            raise RuntimeError("a test fails where nothing is broken")
+            raise SystemExit(f"a test of {' '.join(FOLDERS.values())} fails with nothing broken")
         for file, source in sources.items():
             self.write(file, source)
         found: Executed = json.loads(answer.read_text())
@@ -178,6 +168,32 @@ class Copy:
         return "" if self.passes("-c", WORLDS, limit_s=60 * SCHEDULES) else "schedules"
 
 
+def ends_well(
+    command: list[str], where: Path, environment: dict[str, str], limit_s: float | None
+) -> bool:
+    """Whether a command returns 0 within so long; nothing of it goes on, and what we are told ends
+    it, too. pytest has some time to end what its tests have begun."""
+    with subprocess.Popen(
+        command,
+        cwd=where,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as running:
+        try:
+            return running.wait(limit_s) == 0
+        except subprocess.TimeoutExpired:
+            return False
+        finally:
+            with suppress(ProcessLookupError, subprocess.TimeoutExpired):
+                if running.poll() is None:
+                    os.killpg(running.pid, signal.SIGINT)
+                    running.wait(ENDING_S)
+            with suppress(ProcessLookupError):
+                os.killpg(running.pid, signal.SIGKILL)
+
+
 def seeing(mutant: Mutant, executed: Executed) -> list[tuple[float, str]]:
     """The tests that execute what is broken, the quick ones first; those named after it at once."""
     touched = mutant.mutation.touched
@@ -190,7 +206,8 @@ def seeing(mutant: Mutant, executed: Executed) -> list[tuple[float, str]]:
     return [(seconds, test) for _, seconds, test in sorted(found)]
 
 
-def main() -> None:
+def main(words: Sequence[str]) -> None:
+    """Draw, break, ask; Ctrl-C leaves nothing behind."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--lines", type=int, default=60)
     parser.add_argument("--seed", type=int, default=1)
@@ -198,11 +215,14 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="the survivors, a line of JSON each")
     parser.add_argument("--executed", type=Path, help="keeps who executes what, or has it")
     parser.add_argument("--most", type=float, default=60.0, help="seconds of tests about one line")
-    arguments = parser.parse_args()
-    files = modules()
-    if arguments.files:
-        named = arguments.files
-        files = [f for f in files if f.name in named or str(f.relative_to(ROOT)) in named]
+    arguments = parser.parse_args(words)
+    if arguments.lines < 1 or arguments.most <= 0:
+        parser.error("--lines and --most: more than 0")
+    known = {name: file for file in modules() for name in (file.name, str(file.relative_to(ROOT)))}
+    if strangers := [name for name in arguments.files if name not in known]:
+        parser.error(f"--files: no module of the shells: {' '.join(strangers)}")
+    named = set(arguments.files) or set(known)
+    files = [f for f in modules() if {f.name, str(f.relative_to(ROOT))} & named]
     report = Report("mutants")
     found = 0
     with tempfile.TemporaryDirectory(dir=memory(ROOM_OF_ALL)) as directory:
@@ -224,4 +244,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -10,6 +10,7 @@ integrated; trellises are run on blocks of noise, with the costs that their own 
 until both agree (Chou, Lookabaugh, Gray, "Entropy-constrained vector quantization", 1989).
 """
 
+import argparse
 import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -495,6 +496,8 @@ def _steered(rate: float, begin: Beginning) -> Table:
 
 # --- as C ----------------------------------------------------------------------------------------
 
+SIDES = "ab"  # of subsets: so a row of the table of tables fits in a line
+
 
 def text(quantisers: Sequence[Sequence[Table]]) -> Iterator[str]:
     """A file: arrays f, c, b of quantiser, table and subset, then the rows that name them."""
@@ -532,7 +535,7 @@ def _arrays(q: int, t: int, table: Table) -> Iterator[str]:
     for name, rows in (("f", table.frequency), ("c", table.level), ("b", table.cost)):
         for side, row in enumerate(rows):
             words = ", ".join(map(str, row))
-            yield f"static const uint16_t {name}{q}_{t}_{side}[] = {{{words}}};"
+            yield f"static const uint16_t {name}{q}_{t}{SIDES[side]}[] = {{{words}}};"
 
 
 def _row(q: int, t: int, table: Table) -> str:
@@ -541,7 +544,9 @@ def _row(q: int, t: int, table: Table) -> str:
     levels = ", ".join(str(len(table.frequency[side]) - 2) for side in (0, last))
     rate, error = round(4096 * table.rate), max(1, round(65_536 * table.error))
     arrays = ", ".join(
-        f"{{{name}{owner}_{t}_0, {name}{owner}_{t}_{last}}}" if rows else "{NULL, NULL}"
+        f"{{{name}{owner}_{t}{SIDES[0]}, {name}{owner}_{t}{SIDES[last]}}}"
+        if rows
+        else "{NULL, NULL}"
         for name, rows in (("f", table.frequency), ("c", table.level), ("b", table.cost))
     )
     numbers = f"{table.step}, {table.offset}, {{{levels}}}, {table.mask}, {rate}, {error}"
@@ -576,8 +581,11 @@ def _unspaced(text: str) -> str:
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--check", action="store_true", help="only tell whether it is as it was")
+    is_check = parser.parse_args().check
     made = designed()
-    if "--check" not in sys.argv[1:]:
+    if not is_check:
         TABLES_C.write_text(made)
         return 0
     is_same = _unspaced(made) == _unspaced(TABLES_C.read_text())  # which is formatted

@@ -1,7 +1,12 @@
 import ast
+import os
+import sys
+from pathlib import Path
 
 import pytest
 
+from bench import mutants
+from bench.mutants import main
 from bench.support.executed import noted
 from bench.support.mutations import mutations
 
@@ -63,3 +68,43 @@ def test_noted_module_does_the_same_and_notes_what_it_executes() -> None:
     assert callable(function)
     assert function(0) == 2
     assert notes == {("f.py", 3), ("f.py", 5)}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--lines", "0"], ["--most", "0"], ["--files", "runner.py", "nobody.py"]],
+    ids=" ".join,
+)
+def test_what_cannot_be_drawn_is_refused_before_anything_is_asked(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(words)
+    assert caught.value.code == 2
+    assert words[0] in capsys.readouterr().err
+
+
+STAYS = """
+import os, pathlib, signal, sys, time
+if sys.argv[2] == "stubborn":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+try:
+    pathlib.Path(sys.argv[1]).write_text(str(os.getpid()))
+    time.sleep(600)
+finally:
+    pathlib.Path(sys.argv[1] + ".ended").touch()
+"""
+
+
+@pytest.mark.parametrize("manner", ["polite", "stubborn"])
+def test_what_does_not_end_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, manner: str
+) -> None:
+    monkeypatch.setattr(mutants, "ENDING_S", 60.0 if manner == "polite" else 0.1)
+    note = tmp_path / "pid"
+    command = [sys.executable, "-c", STAYS, str(note), manner]
+    while not note.exists():  # it was given too little time to begin
+        assert not mutants.ends_well(command, tmp_path, dict(os.environ), 2.0)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(note.read_text()), 0)
+    assert (tmp_path / "pid.ended").exists() == (manner == "polite")

@@ -63,9 +63,9 @@ static int32_t most_cost(const fdl_trellis *trellis) {
 
 /* NULL: there are none here, or a sum might leave 16 bits. */
 static fdl_code_paths *paths_of(const fdl_trellis *trellis) {
-    int is_long = trellis->states.states == 32;
-    int32_t most = is_long ? FDL_MOST_COST_32 : FDL_MOST_COST;
-    fdl_code_paths *paths = is_long ? trellis->loops->paths_32 : trellis->loops->paths;
+    int has_32 = trellis->states.states == 32;
+    int32_t most = has_32 ? FDL_MOST_COST_32 : FDL_MOST_COST;
+    fdl_code_paths *paths = has_32 ? trellis->loops->paths_32 : trellis->loops->paths;
     return most_cost(trellis) <= most ? paths : NULL;
 }
 #endif

@@ -22,7 +22,7 @@ from fedling_native import Net, dense
 from fedling_protocol.exits import Exit
 from fedling_protocol.runtime.slices import finish
 from fedling_protocol.wire.kinds import Kind
-from fedling_protocol.wire.messages import Moment, PlanKind, Rest, Verdict
+from fedling_protocol.wire.messages import Moment, Plan, PlanKind, Rest, Verdict
 from fedling_sim.world import Weather
 from tests.support.device import (
     SPEC,
@@ -92,6 +92,17 @@ def trained(job: Job) -> bytes:
 
 def offer(device: HandService, number: int = 1) -> None:
     device.offer(number, model=make_model(number, seed=2))
+
+
+def round_comes(device: HandService) -> tuple[HandProcess, Plan]:
+    """While a personal model is made: the child that stopped for it, and the round's plan."""
+    child = personal_child(device)
+    plan = device.offer(2, model=make_model(1, seed=2))
+    device.go(plan)
+    device.settle(lambda: child.did[-1] == "stop")
+    child.exit(0)
+    device.settle(lambda: not device.children[-1].job.recipe.personal)
+    return child, plan
 
 
 def make(device: HandService, number: int = 1) -> bytes:
@@ -202,12 +213,7 @@ def test_one_that_is_no_better_is_not_used(device: HandService) -> None:
 
 def test_a_round_comes_first_and_then_it_goes_on(device: HandService) -> None:
     offer(device)
-    child = personal_child(device)
-    plan = device.offer(2, model=make_model(1, seed=2))
-    device.go(plan)
-    device.settle(lambda: child.did[-1] == "stop")
-    child.exit(0)
-    device.settle(lambda: not device.children[-1].job.recipe.personal)
+    child, _ = round_comes(device)
     round_, again = device.children[-1], child.job.plan_id
     assert none_begins(device, 1.5 * LOOK_S)
     round_.finish()
@@ -492,12 +498,7 @@ def test_conditions_are_read_for_it_once_at_a_time(device: HandService) -> None:
 def test_without_a_plan_at_hand_the_last_one_that_was_trained_says_how(device: HandService) -> None:
     """After a restart, before anything is heard; a plan of statistics says nothing of it."""
     offer(device)
-    child = personal_child(device)
-    plan = device.offer(2, model=make_model(1, seed=2))
-    device.go(plan)
-    device.settle(lambda: child.did[-1] == "stop")
-    child.exit(0)
-    device.settle(lambda: not device.children[-1].job.recipe.personal)
+    _, plan = round_comes(device)
     device.children[-1].finish()
     device.settle(lambda: device.updates)
     device.receipt(plan, device.updates[-1][1], Verdict.ACCEPTED)

@@ -207,7 +207,7 @@ def seeing(mutant: Mutant, executed: Executed) -> list[tuple[float, str]]:
 
 
 def main(words: Sequence[str]) -> None:
-    """Draw, break, ask; Ctrl-C leaves nothing behind."""
+    """Draw, break, ask; Ctrl-C and SIGTERM leave nothing behind."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--lines", type=int, default=60)
     parser.add_argument("--seed", type=int, default=1)
@@ -223,6 +223,7 @@ def main(words: Sequence[str]) -> None:
         parser.error(f"--files: no module of the shells: {' '.join(strangers)}")
     named = set(arguments.files) or set(known)
     files = [f for f in modules() if {f.name, str(f.relative_to(ROOT))} & named]
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what runs ends with us
     report = Report("mutants")
     found = 0
     with tempfile.TemporaryDirectory(dir=memory(ROOM_OF_ALL)) as directory:

@@ -69,6 +69,7 @@ def run(args: argparse.Namespace) -> Exit:
     config, streams = where.needed_config(), where.streams()
     logs.set_up(args.log)
     access = credentials.load(config.mqtt)
+    gc.freeze()  # modules are not looked through again in the loop's time; lives come and go
     with ExitStack() as held:
         _lock(held, where)
         me = identity.ensure(where.state)
@@ -127,7 +128,6 @@ def _live(who: _Who, store: Store) -> BadDatabase | Ending:
             service.start()
         except BadDatabase as error:
             service.meet(error)
-        gc.freeze()  # what lives as long as the process is not looked through, in the loop's time
         Watchdog(loop).start()
         sdnotify.ready("running")
         loop.run()

@@ -9,7 +9,7 @@ on both sides, updates coded, models as changes on a grid; the seeds of a pair a
 loss_points_clear_<split>   .10 bit a parameter up, changes down: accuracy less, in points, mean of
                             the last 20 rounds and of all seeds
 loss_points_tiny_<split>    .03 bit up, models down as they are
-loss_points_usual_<split>   one bit up, which is the default, changes down
+loss_points_usual_<split>   a quarter of a bit up, which is the default, changes down
 loss_points_masked_<split>  a server that reads only sums: elements of a ring up, changes down
 up_bits_<split>, down_bits_<split>   of the first, a parameter and round, headers included;
                                      up_bits_masked_..., down_bits_masked_... likewise
@@ -18,7 +18,7 @@ aggregator_cpu_ms_per_update         reading one coded update and adding it
                                      (its encoding counts, too)
 
 The plot is of accuracy against what a device has sent and received that takes part in each round:
-the first model as it is, then updates and models or their changes, headers of MQTT not included.
+the first model as int16, then updates and models or their changes, headers of MQTT not included.
 """
 
 import os
@@ -41,9 +41,11 @@ from bench.support.kernel_fleet import Fleet
 from bench.support.masked_fleet import MaskedFleet
 from bench.watch_federation import Device, Way
 from fedling_broker.aggregation.changes import whole
-from fedling_broker.aggregation.initial import initial_state
+from fedling_broker.aggregation.fixed import on_first_grid
+from fedling_broker.aggregation.initial import exactly, initial_state
 from fedling_broker.aggregation.sums import Sum
 from fedling_broker.aggregation.vectors import fraction_of
+from fedling_broker.tasks.task_file import USUAL_BITS
 from fedling_native import INPUT_EXP, dense, parameter_counts, weights_size
 
 LAYERS = (dense(784, 200, relu=True), dense(200, 10))
@@ -74,12 +76,12 @@ LINKS = (
     WHOLE,
     Link("clear", 0.1, on_grid=True),
     Link("tiny", 0.03, on_grid=False),
-    Link("usual", 1.0, on_grid=True),
+    Link("usual", USUAL_BITS, on_grid=True),
     Link("masked", None, on_grid=True, masked=True),
 )
 LINES = {
     "int16": "16 bits up, 16 down",
-    "usual": "1 bit up, changes down",
+    "usual": "0.25 bit up, changes down",
     "clear": "0.1 bit up, changes down",
     "tiny": "0.03 bit up, 16 bits down",
     "masked": "0.25 bit up, of which only sums are read, changes down",
@@ -112,7 +114,8 @@ def dealt(split: Split, name: str, seed: int) -> list[Device]:
 
 def play(of: Sequence[Device], link: Link, seed: int) -> tuple[Fleet, float, Curve]:
     """A federation, its accuracy in the last rounds, and what it was on the way."""
-    state = initial_state(LAYERS, seed.to_bytes(32, "big"))
+    grid = on_first_grid if link.on_grid and not link.masked else exactly
+    state = initial_state(LAYERS, seed.to_bytes(32, "big"), grid=grid)
     dice = np.random.default_rng(seed)
     kind = MaskedFleet if link.masked else Fleet
     fleet = kind(of, LAYERS, WAY, COHORT, dice, state, target=link.target, on_grid=link.on_grid)

@@ -1,12 +1,13 @@
-"""What updates cost when they are coded, and what that costs in accuracy.
+"""What updates and models cost when they are coded, and what that costs in accuracy.
 
     python -m bench.compression [--seeds 6] [--only watch,digits,mnist]
 
 Federated averaging as the demo has it (watch: 20 devices, their own recordings, 13 in a round), and
 on pictures that are dealt out to devices; each by its bits a parameter, 16: sent as they are.
 
-compression_<data>_bytes   of an update, at the default
-compression_<data>_points  accuracy at the default less that of updates as they are
+compression_<data>_bytes    of an update, at the default
+compression_<data>_down     of a change of the model, likewise
+compression_<data>_points   accuracy at the default less that of int16 both ways
 """
 
 import os
@@ -25,13 +26,14 @@ from bench.support import datasets
 from bench.support.datasets import PIXEL_EXP, Split
 from bench.support.kernel_fleet import Fleet
 from bench.watch_federation import MLP, Device, Way, devices
-from fedling_broker.aggregation.initial import initial_state
+from fedling_broker.aggregation.fixed import on_first_grid
+from fedling_broker.aggregation.initial import exactly, initial_state
 from fedling_broker.tasks.task_file import USUAL_BITS, USUAL_TARGET
-from fedling_native import INPUT_EXP, Layer, dense, parameter_counts
+from fedling_native import INPUT_EXP, Layer, dense, parameter_counts, weights_size
 from tests.native import kernel
 
 PIXELS = INPUT_EXP - PIXEL_EXP  # devices' inputs have a coarser unit
-WAYS = (None, USUAL_BITS, 0.5, 0.1)  # bits a parameter
+WAYS = (None, 1.0, USUAL_BITS, 0.1)  # bits a parameter
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +94,17 @@ def target_of(data: Data, bits: float | None) -> int | None:
     return max(least, ceil(bits * sum(parameter_counts(data.layers)) / 8))
 
 
-def play(data: Data, of: list[Device], target: int | None, seed: int) -> tuple[float, float]:
-    """Accuracy at the end, and bytes of an update."""
-    state, dice = initial_state(data.layers, seed.to_bytes(32, "big")), np.random.default_rng(seed)
-    fleet = Fleet(of, data.layers, data.way, data.cohort, dice, state, target=target)
+def play(data: Data, of: list[Device], target: int | None, seed: int) -> tuple[float, float, float]:
+    """Accuracy at the end, bytes of an update and of a change of the model."""
+    coded, dice = target is not None, np.random.default_rng(seed)
+    grid = on_first_grid if coded else exactly
+    state = initial_state(data.layers, seed.to_bytes(32, "big"), grid=grid)
+    fleet = Fleet(of, data.layers, data.way, data.cohort, dice, state, target=target, on_grid=coded)
     for _ in range(data.rounds):
         fleet.round()
-    return fleet.accuracy(), float(np.mean(fleet.sizes))
+    whole = float(weights_size(data.layers))
+    down = float(np.mean(fleet.changes)) if coded else whole
+    return fleet.accuracy(), float(np.mean(fleet.sizes)), down
 
 
 def main() -> None:
@@ -113,11 +119,15 @@ def main() -> None:
         of, found = data.load(), {}
         for bits in WAYS:
             runs = [play(data, of, target_of(data, bits), s) for s in range(1, args.seeds + 1)]
-            accuracy, size = (float(np.mean(values)) for values in zip(*runs, strict=True))
-            found[bits] = accuracy, size
-            report.row(data=data.name, bits=bits or 16, bytes=round(size), accuracy=accuracy)
+            found[bits] = [float(np.mean(values)) for values in zip(*runs, strict=True)]
+            accuracy, size, down = found[bits]
+            report.row(
+                data=data.name, bits=bits or 16, bytes=round(size), down=round(down),
+                accuracy=accuracy, error=float(np.std([run[0] for run in runs])) / args.seeds**0.5,
+            )  # fmt: skip
         usual, whole = found[USUAL_BITS], found[None]
         report.figure(f"compression_{data.name}_bytes", round(usual[1]))
+        report.figure(f"compression_{data.name}_down", round(usual[2]))
         report.figure(f"compression_{data.name}_points", round(100 * (usual[0] - whole[0]), 2))
     report.finish()
 

@@ -9,7 +9,7 @@ from bench.watch_federation import Device, Way, batches
 from fedling_broker.aggregation.aggregate import aggregate
 from fedling_broker.aggregation.changes import change
 from fedling_broker.aggregation.limits import Limits, Sizes, limits_of, measure, middle
-from fedling_broker.aggregation.optimisers import leap_of, of_momentum
+from fedling_broker.aggregation.optimisers import leaps_of, of_momentum
 from fedling_broker.aggregation.state import ServerState
 from fedling_broker.aggregation.sums import Sum
 from fedling_broker.aggregation.vectors import Key, Vector, decode, fraction_of
@@ -103,8 +103,8 @@ class Fleet:
             weight = min(update.sizes.examples, limits.examples)
             total.add(update.vector, weight, limits.shares(update.sizes))
         parameters = sum(parameter_counts(self.layers))
-        leap = leap_of(self.target, parameters) if self.on_grid else 0
-        before, setup = self.state, of_momentum(self.way.momentum, leap)
+        leaps = leaps_of(self.target, parameters) if self.on_grid else None
+        before, setup = self.state, of_momentum(self.way.momentum, leaps)
         self.state = aggregate(before, [total.group()], setup, limits.steps)
         if self.on_grid:
             self.changes.append(len(self.change_from(before)))

@@ -7,6 +7,7 @@ import numpy as np
 from bench.support.kernel_fleet import Fleet
 from fedling_broker.aggregation.aggregate import aggregate
 from fedling_broker.aggregation.fixed import WEIGHT_GRID
+from fedling_broker.aggregation.leaps import Leaps
 from fedling_broker.aggregation.optimisers import MOST_LEAP, of_momentum
 from fedling_broker.aggregation.ring_sum import (
     Opened,
@@ -75,8 +76,8 @@ class MaskedFleet(Fleet):
 
     def take(self, opened: Opened) -> None:
         before, mean = self.state, opened.mean(self.state.exponents)
-        leaps = (MOST_LEAP, least_leap_of(mean)) if self.on_grid else (0, 0)
-        setup = of_momentum(self.way.momentum, *leaps)
+        leaps = Leaps(MOST_LEAP, least=least_leap_of(mean)) if self.on_grid else None
+        setup = of_momentum(self.way.momentum, leaps)
         self.state = aggregate(before, [mean], setup, None)
         after = unit_of(self.layers, self.state.exponents)
         self.step = moved(self.step, after - unit_of(self.layers, before.exponents))

@@ -141,17 +141,18 @@ def _round_in_work(store: Store, task: str) -> Iterator[Check]:
 def first_state(store: Store, spec: TaskSpec, seed: bytes) -> ServerState:
     """What rounds began from. Raises Damaged: it was imported and is not here any more.
 
-    Only the hash of a model that was drawn tells whether that was on the grid: what its task says
-    of compression may be otherwise since, and models of before never were.
+    Only the hash of a model that was drawn tells on which grid that was: what its task says of
+    compression may be otherwise since, and releases before had other grids, or none.
     """
     imported = store.tasks.imported(spec.task)
     if imported is not None:
         return state_of_version(store, spec, FIRST_VERSION, imported)
     known = [row.model_hash for row in store.models.rows(spec.task) if row.version == FIRST_VERSION]
-    state = initial.initial_state(spec.layers, seed, spec.loss, on_grid=True)
-    if hash_of(spec, state) in known:
-        return state
-    return initial.initial_state(spec.layers, seed, spec.loss)
+    for grid in initial.GRIDS:
+        state = initial.initial_state(spec.layers, seed, spec.loss, grid)
+        if hash_of(spec, state) in known:
+            break
+    return state
 
 
 def state_of_version(

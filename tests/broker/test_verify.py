@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fedling_broker.aggregation import changes, initial
+from fedling_broker.aggregation import changes, fixed, initial
 from fedling_broker.aggregation.state import ServerState
 from fedling_broker.store.store import Store
 from fedling_broker.tasks.task_file import parse_task
@@ -69,28 +69,34 @@ def test_verify_of_another_seed_names_the_first_model(store: Store) -> None:
     assert found[0].fault == "another model was published"
 
 
-def off_the_grid(
-    draw: Callable[..., ServerState], layers: tuple[Layer, ...], seed: bytes, loss: Loss, **_: bool
+def on_another_grid(
+    draw: Callable[..., ServerState],
+    grid: initial.Grid,
+    layers: tuple[Layer, ...],
+    seed: bytes,
+    loss: Loss,
+    _: initial.Grid,
 ) -> ServerState:
-    """As releases did that knew no grid, or drew none on it."""
-    return draw(layers, seed, loss)
+    """As a release did that had it."""
+    return draw(layers, seed, loss, grid)
 
 
-@pytest.mark.parametrize("before", [False, True])
-def test_verify_draws_a_first_model_on_the_grid_or_off_it_as_before(
-    before: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("grid", [None, fixed.on_weight_grid, initial.exactly])
+def test_verify_draws_a_first_model_on_the_grid_of_its_release(
+    grid: initial.Grid | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = TEXT + "[compression]\ntarget_bytes = 64\n"
     task = parse_task(text, "tiny.toml")
     assert task.optimiser.on_grid
     Store.create(tmp_path)
     store = Store(tmp_path)
-    if before:
-        monkeypatch.setattr(initial, "initial_state", partial(off_the_grid, initial.initial_state))
+    if grid is not None:
+        draw = partial(on_another_grid, initial.initial_state, grid)
+        monkeypatch.setattr(initial, "initial_state", draw)
     store.add_task(task, text, SEED)
     monkeypatch.undo()
     weights = store.models.bytes_of(store.models.newest("tiny"), task.spec)
-    assert (changes.whole(task.spec.layers, weights) is None) == before
+    assert (changes.whole(task.spec.layers, weights) is None) == (grid is initial.exactly)
     assert [(c.round, c.fault) for c in verify(store, task, SEED)] == [(0, "")]
     found = list(verify(store, task, b"another seed".ljust(32)))
     assert [c.fault for c in found] == ["another model was published"]

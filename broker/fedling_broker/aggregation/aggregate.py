@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 
 from fedling_broker.aggregation import fixed
 from fedling_broker.aggregation.fixed import MAX_TOTAL_WEIGHT, Int64
+from fedling_broker.aggregation.leaps import Leaps
 from fedling_broker.aggregation.optimisers import Setup
 from fedling_broker.aggregation.state import (
     HELD,
@@ -65,7 +66,7 @@ def fold(
             arrays[HELD] = held_of(span, block)
         return Block(block.master + change, arrays)
 
-    made = Made(before.layers, before.exponents, setup.units, after, setup.leap, setup.least_leap)
+    made = Made(before.layers, before.exponents, setup.units, after, setup.leaps)
     return make(made, sink, size, steps)
 
 
@@ -91,8 +92,7 @@ class Made:
     exponents: tuple[int, ...]
     units: Mapping[str, int]  # as in Optimiser
     block: Callable[[Span], Block]  # the same whenever it is asked for
-    leap: int = 0  # as in follow()
-    least_leap: int = 0  # which it is not shortened below
+    leaps: Leaps = Leaps()  # of what devices hold
 
 
 def make(made: Made, sink: Sink, size: int = SPAN, steps: int | None = None) -> Steps:
@@ -100,6 +100,7 @@ def make(made: Made, sink: Sink, size: int = SPAN, steps: int | None = None) -> 
 
     So a layer's exponent and its leap are known before the first of its values is written; nothing
     is kept.
+
     steps: by how many an exponent may move; None: as far as the values want
     """
     largest, totals = [0] * len(made.layers), [0] * len(made.layers)
@@ -113,13 +114,14 @@ def make(made: Made, sink: Sink, size: int = SPAN, steps: int | None = None) -> 
     if steps is not None:
         shifts = [max(-steps, min(shift, steps)) for shift in shifts]
     exponents = tuple(e + s for e, s in zip(made.exponents, shifts, strict=True))
+    leaps = made.leaps.of_layers(totals, [layer.weight_count for layer in made.layers], shifts)
     sink.begin(exponents, tuple(made.units))
     for span in spans(made.layers, size):
-        shift, leap = 0, made.leap
+        shift, leap = 0, made.leaps.of_biases
         if span.layer is not None:
-            shift, count = shifts[span.layer], made.layers[span.layer].weight_count
-            leap = fixed.shorter_leap(leap, made.least_leap, totals[span.layer], count, shift)
-        sink.write(span, follow(span, moved(made.block(span), shift, made.units), leap))
+            shift, leap = shifts[span.layer], leaps[span.layer]
+        block = moved(made.block(span), shift, made.units)
+        sink.write(span, follow(span, block, leap, nearest=made.leaps.nearest))
         yield
     return exponents
 

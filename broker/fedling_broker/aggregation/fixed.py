@@ -17,6 +17,7 @@ WEIGHT_GRID, BIAS_GRID = (
     6,
 )  # bits below the steps of what devices hold, when models go as changes
 WEIGHT_STEPS = 63  # the largest |weight| on that grid
+FIRST_BITS = 3  # a first model lies on every eighth step
 INT32 = (1 << 31) - 1
 
 
@@ -89,43 +90,39 @@ def on_weight_grid(masters: Int64) -> Int64:
     return _on_grid(masters, WEIGHT_GRID, WEIGHT_STEPS)
 
 
+def on_first_grid(masters: Int64) -> Int64:
+    """The nearest masters that a first model may have, of masters without a fraction."""
+    return _on_grid(masters, WEIGHT_GRID + FIRST_BITS, WEIGHT_STEPS >> FIRST_BITS)
+
+
 def on_bias_grid(biases: Int64) -> Int64:
     """The nearest biases that devices may hold, of whole biases."""
     return _on_grid(biases, BIAS_GRID, INT32 >> BIAS_GRID)
 
 
-def held_masters(masters: Int64, held: Int64, leap: int) -> Int64:
-    """Follow the server's masters on the grid, in leaps of so many steps, if they went further.
+def held_masters(masters: Int64, held: Int64, leap: int, *, nearest: bool) -> Int64:
+    """Follow the server's masters on the grid, in leaps of so many steps.
 
     held: what devices hold, at the exponent that the masters have now
+    nearest: a value moves once more than half a leap is missing; else 9/8 must be, and it never
+        goes beyond: who has gone a leap does not come back for a little noise
     """
-    return _followed(exact_masters(masters), on_weight_grid(held), leap << WEIGHT_GRID)
+    kept, most = on_weight_grid(held), WEIGHT_STEPS << WEIGHT_GRID
+    return _followed(exact_masters(masters), kept, leap << WEIGHT_GRID, most, nearest=nearest)
 
 
-def held_biases(biases: Int64, held: Int64, leap: int) -> Int64:
+def held_biases(biases: Int64, held: Int64, leap: int, *, nearest: bool) -> Int64:
     """Follow the server's biases on the grid, as held_masters()."""
-    return _followed(exact_biases(biases), on_bias_grid(held), leap << BIAS_GRID)
+    kept, most = on_bias_grid(held), INT32 >> BIAS_GRID << BIAS_GRID
+    return _followed(exact_biases(biases), kept, leap << BIAS_GRID, most, nearest=nearest)
 
 
-def shorter_leap(leap: int, least: int, total: int, count: int, shift: int) -> int:
-    """Shorten a leap to a quarter of a layer's mean weight, but not below a step.
-
-    least: what it is not shortened below, in steps before the exponent grew by `shift`
-    total: the sum of its |masters|, without their fractions, before that, too
-    """
-    grown, shrunk = max(0, -shift), max(0, shift)
-    quarter = (total << grown) // (count << (shrunk + WEIGHT_GRID + 2))
-    return max(1, min(leap, max(quarter, least >> shrunk)))
-
-
-def _followed(exact: Int64, kept: Int64, leap: int) -> Int64:
-    """Go towards exact values in whole leaps, never beyond them; 9/8 may stay missing.
-
-    The eighth is a hysteresis: who has gone a leap does not come back for a little noise.
-    """
-    missing = exact - kept
-    leaps = np.maximum(np.abs(missing) - leap // 8, 0) // leap
-    held: Int64 = kept + np.sign(missing) * leap * leaps
+def _followed(exact: Int64, kept: Int64, leap: int, most: int, *, nearest: bool) -> Int64:
+    """Go towards exact values in whole leaps, as far as the grid goes."""
+    way = exact - kept
+    sign, least = np.sign(way), leap // 2 + 1 if nearest else leap + leap // 8
+    leaps = np.maximum(np.abs(way) + leap - least, 0) // leap
+    held: Int64 = kept + sign * leap * np.minimum(leaps, (most - sign * kept) // leap)
     return held
 
 

@@ -5,6 +5,7 @@ for ever: the words come from SHA-256, the limit of each layer from an integer s
 """
 
 import hashlib
+from collections.abc import Callable
 from math import isqrt
 
 import numpy as np
@@ -15,25 +16,36 @@ from fedling_broker.aggregation.fixed import (
     MASTER_LIMIT,
     MIN_EXPONENT,
     Int64,
+    on_first_grid,
     on_weight_grid,
 )
 from fedling_broker.aggregation.state import SPAN, Block, Memory, ServerState, Sink, Span, finish
 from fedling_native import Layer, Loss
 
 WORDS_IN_BLOCK = 8
+Grid = Callable[[Int64], Int64]  # masters without a fraction -> those that a model may have
+
 QUIET_BITS = 3  # outputs that are values begin at an eighth of what the other layers give
 
 
+def exactly(masters: Int64) -> Int64:
+    """Every master: a model on no grid."""
+    return masters
+
+
+GRIDS = on_first_grid, on_weight_grid, exactly  # of this release; of those before, the latest first
+
+
 def initial_state(
-    layers: tuple[Layer, ...], seed: bytes, loss: Loss = Loss.SOFTMAX, *, on_grid: bool = False
+    layers: tuple[Layer, ...], seed: bytes, loss: Loss = Loss.SOFTMAX, grid: Grid = exactly
 ) -> ServerState:
     """Draw weights uniform in +-sqrt(6 / span) (He 2015, for ReLU), biases 0. seed: 32 bytes.
 
     With a loss of values the last layer's weights are worth an eighth of that.
-    on_grid: the nearest that a whole model says in half the bytes, and changes begin with
+    grid: on_first_grid, if devices hold the model on a grid: that is said in a quarter of the bytes
     """
     memory = Memory(layers)
-    finish(draw(layers, seed, loss, memory, on_grid=on_grid))
+    finish(draw(layers, seed, loss, memory, grid=grid))
     return memory.state
 
 
@@ -43,8 +55,7 @@ def draw(
     loss: Loss,
     sink: Sink,
     size: int = SPAN,
-    *,
-    on_grid: bool = False,
+    grid: Grid = exactly,
 ) -> Steps:
     """Draw a first model in steps, into a sink."""
     ranges = [range_of(layer.span) if layer.span else (0, 0) for layer in layers]
@@ -57,7 +68,7 @@ def draw(
             return Block(np.zeros(span.count, np.int64), {})
         _, limit = ranges[span.layer]
         drawn = ((words(seed, span.start, span.stop) * (2 * limit + 1)) >> 32) - limit
-        return Block((on_weight_grid(drawn) if on_grid else drawn) << FRACTION, {})
+        return Block(grid(drawn) << FRACTION, {})
 
     return make(Made(layers, tuple(exponents), {}, block), sink, size)
 

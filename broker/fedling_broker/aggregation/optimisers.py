@@ -11,12 +11,16 @@ from math import isqrt
 import numpy as np
 
 from fedling_broker.aggregation.fixed import Int64, limited, rshift
+from fedling_broker.aggregation.leaps import ONE, Leaps
 from fedling_broker.aggregation.state import HELD
 from fedling_protocol.classes import dataclass
 
-GRID = "grid"  # a parameter of any optimiser: the leap of what devices hold; absent: no grid
-LEAST = "grid_least"  # beside it: what it is not shortened below; absent: a step
+GRID = "grid"  # a parameter of any optimiser: the longest leap of what devices hold, if on a grid
+LEAST = "grid_least"  # beside it: what leaps are not shortened below; absent: a step
+SHARE = "grid_share"  # beside it: sixteenths of the mean weight that a leap has, to the nearest
 MOST_LEAP = 10  # that a change tells in few bits
+USUAL_LEAP = 8  # the longest: a power of two, as all with a share
+MOST_SHARE = 2 * ONE
 
 Arrays = Mapping[str, Int64]
 Apply = Callable[[Mapping[str, int], Arrays, Int64], tuple[Int64, dict[str, Int64]]]
@@ -69,16 +73,18 @@ class Setup:
     """An optimiser with its parameters: as a task has it, and as the journal keeps it."""
 
     name: str
-    parameters: Mapping[str, int]  # those of its row, GRID and LEAST
+    parameters: Mapping[str, int]  # those of its row, and of GRID, LEAST and SHARE
 
     def __post_init__(self) -> None:
         """Check it. Raises ValueError on a name, parameter or value that is not in the table."""
         row = OPTIMISERS.get(self.name)
         if row is None:
             raise ValueError(f"optimiser {self.name!r}: known are {', '.join(OPTIMISERS)}")
-        if self.parameters.keys() - {GRID, LEAST} != row.parameters.keys():
+        if self.parameters.keys() - {GRID, LEAST, SHARE} != row.parameters.keys():
             raise ValueError(f"{self.name} has the parameters {', '.join(row.parameters) or '-'}")
-        allowed = {**row.parameters, GRID: (1, MOST_LEAP), LEAST: (1, self.parameters.get(GRID, 0))}
+        longest = self.parameters.get(GRID, 0)
+        of_grid = {GRID: (1, MOST_LEAP), LEAST: (1, longest), SHARE: (1, longest and MOST_SHARE)}
+        allowed = {**row.parameters, **of_grid}
         for name, (low, high) in ((name, allowed[name]) for name in sorted(self.parameters)):
             value = self.parameters[name]
             if type(value) is not int or not low <= value <= high:
@@ -95,14 +101,10 @@ class Setup:
         return GRID in self.parameters
 
     @property
-    def leap(self) -> int:
-        """In which leaps they follow, in steps of the grid; 0 without one."""
-        return self.parameters.get(GRID, 0)
-
-    @property
-    def least_leap(self) -> int:
-        """What a leap is not shortened below, in steps; 0: nothing but a step."""
-        return self.parameters.get(LEAST, 0)
+    def leaps(self) -> Leaps:
+        """In which they follow."""
+        of = self.parameters
+        return Leaps(of.get(GRID, 0), of.get(SHARE), of.get(LEAST, 0))
 
     @property
     def units(self) -> Mapping[str, int]:
@@ -123,26 +125,27 @@ class Setup:
         return Setup(name, parameters)
 
 
-def leap_of(target: int | None, parameters: int) -> int:
-    """Find the leap of what devices hold when updates have so many bytes; None: there is no grid.
+def leaps_of(target: int | None, parameters: int) -> Leaps | None:
+    """Find the leaps of what devices hold when updates have so many bytes; None: on no grid.
 
     With a quarter of the bits the noise of a mean is twice as wide, and moves as many values as
-    before if a leap is twice as long: it is 1 at a bit a parameter, 2 at a tenth.
+    before if a leap is twice as long: it is about .44 of the mean weight at a bit a parameter, .88
+    at a quarter.
     """
     if target is None:
-        return 0
-    return max(1, min(isqrt(parameters // (16 * target)), MOST_LEAP))
+        return None
+    return Leaps(USUAL_LEAP, max(1, min(isqrt(7 * parameters // target), MOST_SHARE)))
 
 
-def of_momentum(momentum_q8: int, leap: int = 0, least_leap: int = 0) -> Setup:
+def of_momentum(momentum_q8: int, leaps: Leaps | None = None) -> Setup:
     """Choose the optimiser of a momentum in 1/256: plain averaging if it is 0.
 
-    leap: of what devices hold on a grid, in its steps; 0: they hold what the server does
-    least_leap: what it is not shortened below; 0: nothing but a step
+    leaps: of what devices hold on a grid; None: they hold what the server does
     """
-    grid = {GRID: leap} if leap else {}
-    if least_leap:
-        grid[LEAST] = least_leap
+    grid = {}
+    if leaps is not None:
+        of = {GRID: leaps.longest, SHARE: leaps.share, LEAST: leaps.least}
+        grid = {name: value for name, value in of.items() if value}
     if momentum_q8:
         return Setup("fedavgm", {"momentum_q8": momentum_q8, **grid})
     return Setup("fedavg", grid)

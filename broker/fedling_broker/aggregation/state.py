@@ -95,18 +95,21 @@ def held_of(span: Span, block: Block) -> Int64:
     return exact(block.master)
 
 
-def follow(span: Span, block: Block, leap: int) -> Block:
+def follow(span: Span, block: Block, leap: int, *, nearest: bool) -> Block:
     """Bring what devices hold to the master, on its grid; a state without a grid stays as it is.
 
-    leap: of a value that changes, in steps of the grid. Few values change, each by few leaps,
-    so a change is told in few bits; the master keeps what devices do not hold yet, and nothing is
-    lost (error feedback).
+    The master keeps what devices do not hold yet, and nothing is lost (error feedback).
+
+    leap: of a value that changes, in steps of the grid
+    nearest: as in fixed.held_masters()
     """
     held = block.optimiser.get(HELD)
     if held is None:
         return block
     hold = fixed.held_biases if span.layer is None else fixed.held_masters
-    return Block(block.master, {**block.optimiser, HELD: hold(block.master, held, leap)})
+    return Block(
+        block.master, {**block.optimiser, HELD: hold(block.master, held, leap, nearest=nearest)}
+    )
 
 
 def finish(steps: Generator[None, None, T]) -> T:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from fedling_broker.aggregation import initial
+from fedling_broker.aggregation import fixed, initial
 from fedling_broker.aggregation.state import ServerState
 from fedling_broker.store import old_files, place
 from fedling_broker.store.chunks import Chunks
@@ -116,8 +116,9 @@ class Store:
         self, task: Task, text: str, seed: bytes, imported: ServerState | None = None
     ) -> None:
         """A task and its first model: drawn from the seed, or imported. Raises TaskExists."""
-        spec, on_grid = task.spec, task.optimiser.on_grid
-        state = imported or initial.initial_state(spec.layers, seed, spec.loss, on_grid=on_grid)
+        spec = task.spec
+        grid = fixed.on_first_grid if task.optimiser.on_grid else initial.exactly
+        state = imported or initial.initial_state(spec.layers, seed, spec.loss, grid)
         with self.database.transaction("the task"):
             if self.tasks.find(task.name) is not None:
                 raise TaskExists(

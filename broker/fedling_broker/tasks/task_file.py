@@ -32,7 +32,7 @@ NORM_ONE = 1 << 16  # norms and mu travel in 2^-16
 SIMULATION = "simulation"  # the table that only fedling-sim reads
 JOINS_IN_SECOND = 100  # of devices that have a place, when their joins are spread
 MAX_USUAL_SPREAD_S = 60
-USUAL_BITS = 1.0  # of an update for each parameter
+USUAL_BITS = 0.25  # of an update for each parameter
 USUAL_TARGET = 256  # bytes: an update of a small model is as small as all messages around it
 ENVELOPE_ROOM = 256  # bytes of a plan's message beside its payload
 
@@ -277,8 +277,8 @@ class CompressionTable:
 
     bits: float | None = setting(
         None,
-        help="so many bits for each parameter of the model; by default one bit, and 256 bytes at"
-        " least",
+        help="so many bits for each parameter of the model; by default a quarter of a bit, and 256"
+        " bytes at least",
         unit="bits",
         low=1 / 64,
         high=16,
@@ -398,7 +398,7 @@ def task_of(tables: TaskFile) -> Task:
     """Say a task file in the words of the wire and the rounds. Raises ValueError."""
     spec = spec_of(tables)
     target = target_of(tables.compression, spec.layers)
-    leap = optimisers.leap_of(target, sum(parameter_counts(spec.layers)))
+    leaps = optimisers.leaps_of(target, sum(parameter_counts(spec.layers)))
     momentum_q8 = round(tables.server.momentum * 256)
     return Task(
         spec,
@@ -406,7 +406,7 @@ def task_of(tables: TaskFile) -> Task:
         tables.conditions,
         cohort_of(tables),
         rules_of(tables),
-        optimisers.of_momentum(momentum_q8, leap),
+        optimisers.of_momentum(momentum_q8, leaps),
         round(tables.server.clip * 256),
         spread_of(tables),
         target,

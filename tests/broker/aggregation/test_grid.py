@@ -3,7 +3,7 @@
 from dataclasses import replace
 from fractions import Fraction
 from io import BytesIO
-from math import floor
+from math import ceil, floor
 
 import numpy as np
 import pytest
@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from fedling_broker.aggregation.aggregate import aggregate
 from fedling_broker.aggregation.fixed import FRACTION
-from fedling_broker.aggregation.optimisers import Setup, leap_of, of_momentum
+from fedling_broker.aggregation.leaps import Leaps
+from fedling_broker.aggregation.optimisers import Setup, leaps_of, of_momentum
 from fedling_broker.aggregation.state import (
     HELD,
     ServerState,
@@ -30,11 +31,14 @@ from fedling_native import dense
 
 LAYERS = (dense(3, 4, relu=True), dense(4, 2))
 WEIGHTS, BIASES = 20, 6
-ON_GRID = of_momentum(0, 1)
+ON_GRID = of_momentum(0, Leaps(1))
 FIRST_LAYER = 12
 
 LARGE = np.array([8192] * WEIGHTS + [0] * BIASES, np.int64) << FRACTION  # no exponent moves
-leaps = st.integers(1, 10)
+lengths = st.integers(1, 10)
+to_nearest = st.builds(Leaps, lengths, st.integers(1, 32))
+towards = lengths.flatmap(lambda leap: st.builds(Leaps, st.just(leap), least=st.integers(0, leap)))
+ways = to_nearest | towards
 changes = st.lists(st.integers(-(2**15), 2**15 - 1), min_size=26, max_size=26)
 
 
@@ -46,10 +50,16 @@ def on(value: int, grid: int, most: int) -> int:
     return grid * max(-most, min(most, nearest(Fraction(value, grid))))
 
 
-def expected(exact: int, held: int, shift: int, grid: int, most: int, leap: int) -> int:
+def expected(
+    exact: int, held: int, shift: int, grid: int, most: int, leap: int, *, nearer: bool
+) -> int:
     kept = on(nearest(held * Fraction(2) ** -shift), grid, most)
-    leaps = abs(Fraction(exact - kept, leap * grid)) - Fraction(1, 8)
-    return kept + (1 if exact > kept else -1) * leap * grid * max(0, floor(leaps))
+    way = abs(Fraction(exact - kept, leap * grid))
+    leaps = ceil(way - Fraction(1, 2)) if nearer else max(0, floor(way - Fraction(1, 8)))
+    sign = 1 if exact > kept else -1
+    while abs(kept + sign * leaps * leap * grid) > most * grid:
+        leaps -= 1
+    return kept + sign * leaps * leap * grid
 
 
 def held(state: ServerState) -> list[int]:
@@ -57,8 +67,8 @@ def held(state: ServerState) -> list[int]:
     return [int(v) - (128 if j < WEIGHTS else 0) for j, v in enumerate(values)]
 
 
-def leaps_of(before: ServerState, change: list[int], momentum: int, s: list[int]) -> list[Fraction]:
-    """A quarter of the mean weight of each layer, in steps, at the exponent that it has then."""
+def means(before: ServerState, change: list[int], momentum: int, s: list[int]) -> list[Fraction]:
+    """The mean weight of each layer, in steps, at the exponent that it has then."""
     velocity = before.optimiser.get("velocity", np.zeros(26, np.int64))
     speed = [nearest(Fraction(int(v) * momentum, 256)) for v in velocity]
     masters = [
@@ -67,7 +77,22 @@ def leaps_of(before: ServerState, change: list[int], momentum: int, s: list[int]
     ]
     layers = masters[:FIRST_LAYER], masters[FIRST_LAYER:WEIGHTS]
     sizes = [Fraction(sum(map(abs, of)), len(of)) for of in layers]
-    return [size / 1024 / Fraction(2) ** shift for size, shift in zip(sizes, s, strict=True)]
+    return [size / 256 / Fraction(2) ** shift for size, shift in zip(sizes, s, strict=True)]
+
+
+def own_leaps(way: Leaps, means: list[Fraction], shifts: list[int]) -> list[int]:
+    """Of the two layers, and of biases."""
+    found = []
+    for mean, shift, weights in zip(means, shifts, (12, 8), strict=True):
+        if way.share is None:
+            least = floor(way.least * Fraction(1, 2) ** max(0, shift))
+            leap = max(least, floor(mean / 4))
+            found.append(max(1, min(way.longest, leap)))
+        else:
+            share = mean * Fraction(way.share, 16) * Fraction(weights, 12) * Fraction(3, 2)
+            most = max(1, floor(min(share, Fraction(way.longest))))
+            found.append(max(leap for leap in (1, 2, 4, 8) if leap <= most))
+    return [*found, way.longest if way.share is None else 1]
 
 
 def exact(state: ServerState) -> list[int]:
@@ -88,44 +113,38 @@ def after(state: ServerState, change: list[int], setup: Setup) -> ServerState:
     st.integers(0, 1000),
     st.lists(changes, min_size=1, max_size=4),
     st.sampled_from([0, 230]),
-    leaps,
-    st.integers(0, 10),
+    ways,
 )
 def test_rounds_hold_what_the_page_says(
-    seed: int, rounds: list[list[int]], momentum: int, leap: int, least: int
+    seed: int, rounds: list[list[int]], momentum: int, way: Leaps
 ) -> None:
-    least = min(least, leap)
-    state, setup = drawn(seed), of_momentum(momentum, leap, least)
+    state, setup = drawn(seed), of_momentum(momentum, way)
     for change in rounds:
         before, state = state, after(state, change, setup)
         shifts = [b - a for a, b in zip(before.exponents, state.exponents, strict=True)]
-        quarters = leaps_of(before, change, momentum, shifts)
-        floors = [floor(least * Fraction(1, 2) ** max(0, shift)) for shift in shifts]
-        leaps = [
-            max(1, least_of, min(leap, floor(quarter)))
-            for least_of, quarter in zip(floors, quarters, strict=True)
-        ]
+        leaps = own_leaps(way, means(before, change, momentum, shifts), shifts)
         for j, (now, true, old) in enumerate(
             zip(held(state), exact(state), held(before), strict=True)
         ):
             shift = 0 if j >= WEIGHTS else shifts[j >= FIRST_LAYER]
-            own = leap if j >= WEIGHTS else leaps[j >= FIRST_LAYER]
+            own = leaps[(j >= FIRST_LAYER) + (j >= WEIGHTS)]
             grid, most = (256, 63) if j < WEIGHTS else (64, (2**31 - 1) // 64)
-            assert now == expected(true, old, shift, grid, most, own), j
+            nearer = way.share is not None
+            assert now == expected(true, old, shift, grid, most, own, nearer=nearer), j
             assert now % grid == 0
             assert abs(now) <= grid * most
 
 
-@given(st.integers(0, 1000), st.lists(changes, min_size=1, max_size=4), leaps)
+@given(st.integers(0, 1000), st.lists(changes, min_size=1, max_size=4), ways)
 def test_server_learns_the_same_with_and_without(
-    seed: int, rounds: list[list[int]], leap: int
+    seed: int, rounds: list[list[int]], way: Leaps
 ) -> None:
     """What devices hold changes nothing of the masters."""
     one = other = drawn(seed)
     for change in rounds:
         one, other = (
             after(one, change, of_momentum(0)),
-            after(other, change, of_momentum(0, leap)),
+            after(other, change, of_momentum(0, way)),
         )
     assert np.array_equal(one.master, other.master)
     assert one.exponents == other.exponents
@@ -133,7 +152,7 @@ def test_server_learns_the_same_with_and_without(
 
 @pytest.mark.parametrize("leap", [1, 2, 3, 8])
 def test_small_changes_are_kept_until_they_are_a_leap(leap: int) -> None:
-    setup = of_momentum(0, leap)
+    setup = of_momentum(0, Leaps(leap))
     first = state = after(state_of_masters(LAYERS, (-7, -7), LARGE), [0] * 26, setup)
     told = 0
     for _ in range(40):
@@ -148,24 +167,37 @@ def test_small_changes_are_kept_until_they_are_a_leap(leap: int) -> None:
     assert set(gone[WEIGHTS:]) == {told * leap * 64}
 
 
-@given(st.integers(0, 1000), changes, leaps)
+@given(st.integers(0, 1000), changes, lengths)
 def test_view_is_less_than_nine_eighths_away(seed: int, change: list[int], leap: int) -> None:
-    state = after(drawn(seed), change, of_momentum(0, leap))
+    state = after(drawn(seed), change, of_momentum(0, Leaps(leap)))
     missing = np.abs(np.array(exact(state)) - np.array(held(state)))
     assert 8 * missing[:WEIGHTS].max() < 9 * leap * 256
     assert 8 * missing[WEIGHTS:].max() < 9 * leap * 64
 
 
-@given(st.integers(0, 1000), leaps)
-def test_nothing_changes_when_nothing_was_learned(seed: int, leap: int) -> None:
-    setup = of_momentum(0, leap)
+@given(st.integers(0, 1000), changes, lengths, st.integers(1, 32))
+def test_view_is_half_a_leap_away_if_it_goes_to_the_nearest(
+    seed: int, change: list[int], leap: int, share: int
+) -> None:
+    """But where the grid ends before the leap does: there a whole one."""
+    state = after(drawn(seed), change, of_momentum(0, Leaps(leap, share)))
+    true, now = np.array(exact(state)), np.array(held(state))
+    ends = np.abs(true) > (63 - leap) * 256
+    assert 2 * np.abs(true - now)[:WEIGHTS][~ends[:WEIGHTS]].max(initial=0) <= leap * 256
+    assert np.abs(true - now)[:WEIGHTS].max() < (leap + 1) * 256
+    assert 2 * np.abs(true - now)[WEIGHTS:].max() <= 64
+
+
+@given(st.integers(0, 1000), ways)
+def test_nothing_changes_when_nothing_was_learned(seed: int, way: Leaps) -> None:
+    setup = of_momentum(0, way)
     state = after(drawn(seed), [0] * 26, setup)
     assert held(after(state, [0] * 26, setup)) == held(state)
 
 
 def test_state_on_disk_keeps_what_devices_hold() -> None:
     """Not what it would be if it were taken from the masters again."""
-    state = after(drawn(7), [90] * 26, of_momentum(128, 2))
+    state = after(drawn(7), [90] * 26, of_momentum(128, Leaps(2)))
     again = state_from_bytes(LAYERS, state_to_bytes(state))
     assert again.view == state.view
     assert again.optimiser.keys() == {"velocity", HELD}
@@ -183,7 +215,8 @@ def test_task_may_change_its_mind(momentum: int) -> None:
     for setup in (
         of_momentum(momentum),
         ON_GRID,
-        of_momentum(momentum, 4),
+        of_momentum(momentum, Leaps(4)),
+        of_momentum(momentum, Leaps(8, 14)),
     ):
         state = after(state, [500] * 26, setup)
     assert all(value % 256 == 0 for value in held(state)[:WEIGHTS])
@@ -193,16 +226,26 @@ def test_task_may_change_its_mind(momentum: int) -> None:
 
 
 def test_journal_says_it() -> None:
-    setup = of_momentum(230, 2)
-    assert setup.text == '{"grid":2,"momentum_q8":230}'
+    setup = of_momentum(230, Leaps(8, 14))
+    assert setup.text == '{"grid":8,"grid_share":14,"momentum_q8":230}'
     assert Setup.parse(setup.name, setup.text) == setup
-    with pytest.raises(ValueError, match="grid"):
-        replace(setup, parameters={"momentum_q8": 230, "grid": 11})
+    assert setup.leaps == Leaps(8, 14)
+    for wrong in ({"grid": 11}, {"grid_share": 14}, {"grid": 10, "grid_share": 33}):
+        with pytest.raises(ValueError, match="grid"):
+            replace(setup, parameters={"momentum_q8": 230, **wrong})
+
+
+def test_journal_of_before_is_read() -> None:
+    setup = Setup.parse("fedavgm", '{"grid":2,"momentum_q8":230}')
+    assert setup.leaps == Leaps(2)
+    assert setup.leaps.share is None
 
 
 @pytest.mark.parametrize(
-    ("target", "leap"),
-    [(None, 0), (1000, 1), (501, 1), (500, 2), (223, 2), (222, 3), (20, 10), (12, 10)],
+    ("target", "share"),
+    [(32_000, 2), (4000, 7), (1000, 14), (400, 23), (219, 31), (218, 32), (12, 32)],
 )
-def test_leap_is_longer_where_updates_are_shorter(target: int | None, leap: int) -> None:
-    assert leap_of(target, 32_000) == leap
+def test_leap_is_longer_where_updates_are_shorter(target: int, share: int) -> None:
+    assert leaps_of(target, 32_000) == Leaps(8, share)
+    assert leaps_of(10 * 32_000, 32_000) == Leaps(8, 1)
+    assert leaps_of(None, 32_000) is None

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from fedling_broker.aggregation import changes
+from fedling_broker.aggregation.fixed import on_first_grid, on_weight_grid
 from fedling_broker.aggregation.initial import draw, initial_state, range_of, words
 from fedling_broker.aggregation.state import Memory, finish
 from fedling_native import Layer, Loss, Net, average_pool, conv, dense, depthwise
@@ -59,14 +60,18 @@ def test_initial_state_equals_plain_integers() -> None:
 
 
 def test_initial_state_on_the_grid_is_the_nearest_that_devices_may_hold() -> None:
-    exact, on_grid = initial_state(LAYERS, SEED), initial_state(LAYERS, SEED, on_grid=True)
-    for value, near in zip(exact.master.tolist(), on_grid.master.tolist(), strict=True):
-        steps = Fraction(value, 2**24)  # of the high byte, 16 fractional bits of a master
-        assert Fraction(near, 2**24) == min(max(floor(steps + Fraction(1, 2)), -63), 63)
-    assert on_grid.exponents == exact.exponents
-    said = changes.whole(LAYERS, on_grid.view)
-    assert said is not None
-    assert len(said) < 0.44 * len(on_grid.view)
+    """Of this release, every eighth step, and as releases before had it."""
+    exact = initial_state(LAYERS, SEED)
+    for grid, step, most, share in ((on_first_grid, 8, 7, 0.25), (on_weight_grid, 1, 63, 0.44)):
+        on_grid = initial_state(LAYERS, SEED, grid=grid)
+        for value, near in zip(exact.master.tolist(), on_grid.master.tolist(), strict=True):
+            steps = Fraction(value, step * 2**24)  # of the high byte, 16 fractional bits
+            expected = min(max(floor(steps + Fraction(1, 2)), -most), most)
+            assert Fraction(near, step * 2**24) == expected
+        assert on_grid.exponents == exact.exponents
+        said = changes.whole(LAYERS, on_grid.view)
+        assert said is not None
+        assert len(said) < share * len(on_grid.view)
     assert changes.whole(LAYERS, exact.view) is None
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from fedling_broker.aggregation import optimisers, sums
+from fedling_broker.aggregation.leaps import Leaps
 from fedling_broker.config import KeepUpdates
 from fedling_broker.store.store import Store
 from fedling_broker.tasks import changes
@@ -65,14 +66,15 @@ def test_a_plan_says_the_target_and_its_rounds_are_verified_from_updates(
     assert faults(aggregator) == [(0, "seed", ""), (1, "updates", ""), (2, "updates", "")]
 
 
-def test_models_follow_in_the_leap_that_the_journal_names(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("leaps", [Leaps(3), Leaps(8, 32), Leaps(8, 1)])
+def test_models_follow_in_the_leaps_that_the_journal_names(
+    leaps: Leaps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In a model so small it is one; so another is planted, and `verify` is not told of it."""
+    """Also in those of releases before; `verify` is not told which are planted here."""
     with monkeypatch.context() as patch:
-        patch.setattr(optimisers, "leap_of", lambda target, parameters: 3)
+        patch.setattr(optimisers, "leaps_of", lambda target, parameters: leaps)
         aggregator = begun(tmp_path / "state")
-        for step in (900, 900, -900):
+        for step in (600, 600, -600):
             plan = aggregator.plan
             for number in DEVICES:
                 aggregator.accepted(number, plan, step)
@@ -82,7 +84,8 @@ def test_models_follow_in_the_leap_that_the_journal_names(
     masters = [np.frombuffer(view, "<i2", weights).astype(int) for view in views]
     moved = [now - then for then, now in pairwise(masters[1:])]
     assert any(one.any() for one in moved)
-    assert not any((one % (3 * 256)).any() for one in moved)
+    multiple = 256 if leaps.nearest else 256 * leaps.longest
+    assert not any((one % multiple).any() for one in moved)
     assert faults(aggregator) == [(n, "updates" if n else "seed", "") for n in range(4)]
     aggregator.store.close()
 

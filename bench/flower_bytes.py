@@ -11,7 +11,7 @@ learn MNIST, 20 devices of 100 pictures dealt at random (80 to train on), 16 in 
 B = 10, links that are never cut.
 
 ratio_flower_bytes        Flower's bytes by ours with updates of a tenth of a bit a parameter
-ratio_flower_bytes_usual  by ours at the default, one bit
+ratio_flower_bytes_usual  by ours at the default, a quarter of a bit
 flower_bytes_round        of Flower's one node, both ways, mean of its rounds
 fedling_bytes_round, fedling_usual_bytes_round        of a device, mean of all devices and rounds
 fedling_accuracy, fedling_usual_accuracy              on a fifth of all pictures, of the final model

@@ -26,6 +26,7 @@ from rich.console import Console
 
 from bench.report import Report
 from bench.support import datasets, flower, pictures
+from fedling_broker.tasks.task_file import USUAL_BITS
 from fedling_sim import run
 from fedling_sim.progress import Lines
 from fedling_sim.record import Record
@@ -82,7 +83,8 @@ def main() -> None:
         record = learn(bits, args.rounds)
         shares = len(record.devices) * len(record.rounds)
         report.row(
-            who="fedling", bits=bits or 1, rounds=len(record.rounds), accuracy=record.accuracy,
+            who="fedling", bits=bits or USUAL_BITS, rounds=len(record.rounds),
+            accuracy=record.accuracy,
             up=sum(device.proxy_up for device in record.bytes) / shares,
             down=sum(device.proxy_down for device in record.bytes) / shares,
         )  # fmt: skip

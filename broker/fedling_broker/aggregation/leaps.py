@@ -17,9 +17,9 @@ class Leaps:
 
     longest: int = 0
     share: int | None = None
-    """How many sixteenths of the mean weight of its largest layer a leap has, about. Then values go
-    to the nearest leap, and layers of fewer weights in shorter ones. None, as journals of before
-    have it: a quarter of the mean weight of each layer, and never beyond the server's value."""
+    """How many sixteenths of its layer's mean weight a leap has, about. Then values go to the
+    nearest leap, and layers of fewer weights than the largest in shorter ones. None, as journals of
+    before have it: a quarter of the mean weight, and never beyond the server's value."""
     least: int = 0  # what it is not shortened below without a share; 0: nothing but a step
 
     @property

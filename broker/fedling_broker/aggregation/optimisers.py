@@ -144,8 +144,11 @@ def of_momentum(momentum_q8: int, leaps: Leaps | None = None) -> Setup:
     """
     grid = {}
     if leaps is not None:
-        of = {GRID: leaps.longest, SHARE: leaps.share, LEAST: leaps.least}
-        grid = {name: value for name, value in of.items() if value}
+        grid[GRID] = leaps.longest
+        if leaps.share is not None:
+            grid[SHARE] = leaps.share
+        if leaps.least:
+            grid[LEAST] = leaps.least
     if momentum_q8:
         return Setup("fedavgm", {"momentum_q8": momentum_q8, **grid})
     return Setup("fedavg", grid)

@@ -18,7 +18,7 @@ aggregator_cpu_ms_per_update         reading one coded update and adding it
                                      (its encoding counts, too)
 
 The plot is of accuracy against what a device has sent and received that takes part in each round:
-the first model as int16, then updates and models or their changes, headers of MQTT not included.
+the first model, then updates and models or their changes, headers of MQTT not included.
 """
 
 import os
@@ -116,7 +116,7 @@ def play(of: Sequence[Device], link: Link, seed: int) -> tuple[Fleet, float, Cur
     """A federation, its accuracy in the last rounds, and what it was on the way."""
     grid = on_first_grid if link.on_grid and not link.masked else exactly
     state = initial_state(LAYERS, seed.to_bytes(32, "big"), grid=grid)
-    dice = np.random.default_rng(seed)
+    dice, first = np.random.default_rng(seed), size_of(state.view)
     kind = MaskedFleet if link.masked else Fleet
     fleet = kind(of, LAYERS, WAY, COHORT, dice, state, target=link.target, on_grid=link.on_grid)
     accuracies, points = [], []
@@ -125,15 +125,20 @@ def play(of: Sequence[Device], link: Link, seed: int) -> tuple[Fleet, float, Cur
         if number > ROUNDS - TOLD:
             accuracies.append(fleet.accuracy())
         if number % DRAWN == 0:
-            points.append(Point(moved(fleet, link), fleet.accuracy()))
+            points.append(Point(moved(fleet, link, first), fleet.accuracy()))
     return fleet, float(np.mean(accuracies)), points
 
 
-def moved(fleet: Fleet, link: Link) -> float:
-    """Bytes of a device up to now that took part in each round."""
-    whole = weights_size(LAYERS)
-    down = sum(fleet.changes) if link.on_grid else whole * len(fleet.middles)
-    return whole + down + sum(fleet.sizes) / COHORT
+def moved(fleet: Fleet, link: Link, first: int) -> float:
+    """Bytes of a device up to now that took part in each round. first: of the first model"""
+    down = sum(fleet.changes) if link.on_grid else weights_size(LAYERS) * len(fleet.middles)
+    return first + down + sum(fleet.sizes) / COHORT
+
+
+def size_of(view: bytes) -> int:
+    """Bytes of a whole model as devices fetch it."""
+    packed = whole(LAYERS, view)
+    return len(view) if packed is None else len(packed)
 
 
 def reading_ms(fleet: Fleet) -> float:

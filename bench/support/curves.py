@@ -19,7 +19,7 @@ mpl.rcParams.update(
         "svg.hashsalt": "fedling",  # the same points give the same bytes
     }
 )
-COLOURS = ("#868e96", "#0b7285", "#e8590c", "#7048e8")
+COLOURS = ("#868e96", "#0b7285", "#e8590c", "#7048e8", "#2f9e44")
 
 
 class Point(NamedTuple):
@@ -44,7 +44,8 @@ def draw(path: Path, panels: Mapping[str, Mapping[str, Curve]]) -> None:
         1, len(panels), figsize=size, sharey=True, squeeze=False, layout="constrained"
     )
     for axes, (title, curves) in zip(found[0], panels.items(), strict=True):
-        for colour, (name, curve) in zip(COLOURS, curves.items(), strict=False):
+        colours = COLOURS[: len(curves)]
+        for colour, (name, curve) in zip(colours, curves.items(), strict=True):
             sizes = [point.size / 1e6 for point in curve]
             shares = [100 * point.accuracy for point in curve]
             axes.plot(sizes, shares, color=colour, label=name, linewidth=1.5)

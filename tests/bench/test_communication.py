@@ -26,11 +26,17 @@ def after_two_rounds() -> Fleet:
 @pytest.mark.parametrize(("on_grid", "down"), [(True, 7000 + 5000), (False, 2 * WHOLE)])
 def test_moved_is_of_one_device_in_each_round(on_grid: bool, down: int) -> None:
     link = Link("any", 0.1, on_grid=on_grid)
-    assert moved(after_two_rounds(), link) == WHOLE + down + 100 + 300
+    assert moved(after_two_rounds(), link, 500) == 500 + down + 100 + 300
 
 
-def test_every_link_has_a_line() -> None:
+def test_every_link_has_a_line(tmp_path: Path) -> None:
     assert sorted(LINES) == sorted(link.name for link in LINKS)
+    path = tmp_path / "all.svg"
+    draw(path, {"one": {line: [Point(1e5, 0.5), Point(1e6, 0.9)] for line in LINES.values()}})
+    words = re.findall(r"<text[^>]*>([^<]+)</text>", path.read_text())
+    assert set(LINES.values()) <= set(words)
+    with pytest.raises(ValueError, match="longer"):  # more than there are colours
+        draw(path, {"one": {str(n): [Point(1e5, 0.5)] for n in range(6)}})
 
 
 def test_mean_is_of_seeds_round_by_round() -> None:

@@ -19,7 +19,8 @@ class Leaps:
     share: int | None = None
     """How many sixteenths of its layer's mean weight a leap has, about. Then values go to the
     nearest leap, and layers of fewer weights than the largest in shorter ones. None, as journals of
-    before have it: a quarter of the mean weight, and never beyond the server's value."""
+    before and the masked sums of `bench` have it: a quarter of the mean weight, and never beyond
+    the server's value."""
     least: int = 0  # what it is not shortened below without a share; 0: nothing but a step
 
     @property

@@ -283,6 +283,11 @@ CREATE TABLE chunks (
 """
 
 
+SCHEMA_16 = """
+-- parameters of the journal may have grid_share, by which a release of before recomputes no model
+"""
+
+
 TABLES = Tables(
     first=2,
     steps=(
@@ -300,6 +305,7 @@ TABLES = Tables(
         to_13,
         SCHEMA_14,
         SCHEMA_15,
+        SCHEMA_16,
     ),
     converter="fedling-broker serve",
     mender="end `serve` and put a backup back: fedling-broker restore FILE --replace",

@@ -161,6 +161,7 @@ def plans() -> dict[str, Json]:
         "conditions": {"mains": False, "battery": 40, "temperature": -5},
         "rate": 0, "codec": "raw int16", "cohort": None, "model_size": 321, "spread_s": None,
         "epoch": 0, "generation": 0, "kind": "train", "target": None, "change_size": None,
+        "recent": None,
         "chunked": None,
     }  # fmt: skip
     coded: Value = {**plan, 10: "coded", 17: 16}
@@ -177,6 +178,7 @@ def plans() -> dict[str, Json]:
     rest_fields: Json = {
         "version": 40, "model_hash": BASE.hex(), "spec": SPEC_FIELDS, "model_size": 321,
         "look_again_s": 86_400, "epoch": 0, "generation": 0, "change_size": None,
+        "recent": None,
         "paused": None, "chunked": None,
     }  # fmt: skip
     model: dict[int, Value] = {0: 1, 1: 40, 2: SPEC, 3: [-5, 0, -7], 4: WEIGHTS}
@@ -228,6 +230,18 @@ def plans() -> dict[str, Json]:
         "model-packed": message(ONLINE_KEY, "watch/model/40", packed, packed_fields),
         "change": message(ONLINE_KEY, "watch/change/40", change, change_fields),
         "plan-change": message(ONLINE_KEY, topic, {**plan, 18: 77}, {**fields, "change_size": 77}),
+        "plan-recent": message(
+            ONLINE_KEY,
+            topic,
+            {**plan, 18: 77, 21: [3, 240]},
+            {**fields, "change_size": 77, "recent": {"count": 3, "size": 240}},
+        ),
+        "rest-recent": message(
+            ONLINE_KEY,
+            topic,
+            {**rest, 18: 78, 21: [8, 300]},
+            {**rest_fields, "change_size": 78, "recent": {"count": 8, "size": 300}},
+        ),
         "rest-change": message(
             ONLINE_KEY, topic, {**rest, 18: 78}, {**rest_fields, "change_size": 78}
         ),

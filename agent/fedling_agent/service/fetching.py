@@ -9,7 +9,6 @@ from functools import partial
 from fedling_agent.service.parts import Parts
 from fedling_agent.session import events as ev
 from fedling_agent.session.state import Fetch
-from fedling_agent.store.models import StoredModel
 from fedling_native import NativeError
 from fedling_native.integers import read_change, read_model
 from fedling_protocol.classes import dataclass
@@ -20,7 +19,7 @@ from fedling_protocol.wire import digest
 from fedling_protocol.wire.chunks import Whole
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.limits import MAX_SMALL
-from fedling_protocol.wire.messages import Change, Chunk, Model, Plan, Rest, TaskSpec
+from fedling_protocol.wire.messages import Change, Chunk, Model, Plan, Rest
 from fedling_protocol.wire.topics import Address
 
 log = logging.getLogger(__name__)
@@ -50,9 +49,10 @@ class _Coming:
 class Fetching:
     """The model that a task waits for.
 
-    A change is asked for when the version before is here; what it gives is believed by its hash,
-    which the plan names. If it is of no use, the whole model is asked for. Of a message that is
-    cut, by the plan, only those chunks are asked for that are not on disk.
+    Changes are asked for when all are retained since the version that is here; what they give is
+    believed by its hash, which the plan names. If they are of no use, the whole model is asked
+    for. Of a message that is cut, by the plan, only those chunks are asked for that are not on
+    disk.
     """
 
     def __init__(self, task: str, parts: Parts, came: Came, stored: Stored, failed: Failed) -> None:
@@ -66,11 +66,14 @@ class Fetching:
         self._named: Plan | Rest | None = None  # the last
         self._asked: tuple[Kind, int] | None = None  # the message that is waited for: its version
         self._coming: _Coming | None = None  # the same, if it is cut
+        self._changes: dict[int, Change | None] = {}  # that are waited for, up to that version
 
     def see(self, message: Plan | Rest) -> None:
-        """Hear which model is the newest; what is waited for may be cut in another way now."""
+        """Hear which model is the newest; what is waited for may come in another way now."""
         before, self._named = self._named, message
-        if self._asked is None or before is None or before.chunked == message.chunked:
+        if self._asked is None or before is None:
+            return
+        if (before.chunked, before.recent) == (message.chunked, message.recent):
             return
         kind, version = self._asked
         if version == message.moment.version:
@@ -79,12 +82,12 @@ class Fetching:
 
     def begin(self, action: ev.FetchModel) -> None:
         """Ask for a model that is not here yet."""
-        is_near = self._has_change(action.version) and self._before(action.version) is not None
-        self._ask(Kind.CHANGE if is_near else Kind.MODEL, action.version)
+        self._ask(Kind.CHANGE, action.version)
 
     def cancel(self, version: int) -> None:
         """Ask for it no longer. Chunks that are here stay."""
-        self._parts.outbox.unsubscribe_model(self._task, version)
+        changes = self._changes or (version,)
+        self._parts.outbox.unsubscribe_model(self._task, version, changes)
         coming = self._coming
         if coming is not None:
             outbox, asked = self._parts.outbox, list(coming.asked)
@@ -94,16 +97,40 @@ class Fetching:
     def close(self) -> None:
         """Do nothing more about what was asked for."""
         self._asked = self._coming = None
+        self._changes = {}
 
     def take(self, message: Model | Change, fetch: Fetch) -> bool:
-        """Take in the version that was asked for. False: it is another model."""
-        if isinstance(message, Model) and not message.packed and _hash(message) != fetch.model_hash:
+        """Take in what was asked for. False: it is another model."""
+        if isinstance(message, Change):
+            return self._take_change(message, fetch)
+        if message.version != fetch.version:
             return False
+        if not message.packed and _hash(message) != fetch.model_hash:
+            return False
+        self._put(Kind.MODEL, partial(_written_out, message), fetch)
+        return True
+
+    def _take_change(self, change: Change, fetch: Fetch) -> bool:
+        """Keep one until the others are here. False: not one that was asked for."""
+        changes = self._changes
+        if change.version not in changes:
+            return False
+        others = [c for v, c in changes.items() if c is not None and v != change.version]
+        size = len(change.steps) + sum(len(other.steps) for other in others)
+        if len(changes) > 1 and size > self._recent_size:
+            return False
+        changes[change.version] = change
+        if len(others) + 1 == len(changes):
+            in_order = [c for c in changes.values() if c is not None]
+            self._put(Kind.CHANGE, partial(self._changed, in_order, self._named), fetch)
+        return True
+
+    def _put(self, kind: Kind, make: Callable[[], Model | None], fetch: Fetch) -> None:
+        """Store what the messages give, if it is the model that was named."""
         self.cancel(fetch.version)
-        named = self._named
 
         def put() -> bool:
-            model = self._written_out(message, named)
+            model = make()
             is_it = model is not None and _hash(model) == fetch.model_hash
             if model is not None and is_it:
                 self._parts.store.models.put(model, fetch.moment.generation, fetch.model_hash)
@@ -114,11 +141,9 @@ class Fetching:
             if is_stored:
                 self._stored(fetch.version, fetch.model_hash)
             else:
-                kind = Kind.CHANGE if isinstance(message, Change) else Kind.MODEL
-                self._on_useless(kind, message.version)
+                self._on_useless(kind, fetch.version)
 
         self._parts.writer.do(put, done, self._failed)
-        return True
 
     def _on_useless(self, kind: Kind, version: int) -> None:
         """After a change the whole model; after that a while later, as if it had not come."""
@@ -149,6 +174,10 @@ class Fetching:
         return True
 
     def _ask(self, kind: Kind, version: int) -> None:
+        """Ask for changes, if they lead to this version from what is here; else for the model."""
+        missed = self._missed(version) if kind is Kind.CHANGE else range(0)
+        kind = Kind.CHANGE if missed else Kind.MODEL
+        self._changes = dict.fromkeys(missed)
         self._asked, self._coming = (kind, version), None
         whole = self._whole(kind, version)
         if whole is not None:
@@ -156,7 +185,7 @@ class Fetching:
             missing = partial(self._parts.store.chunks.missing, self._task, whole)
             self._parts.writer.do(missing, partial(self._on_missing, coming), self._failed)
         elif kind is Kind.CHANGE:
-            self._parts.outbox.subscribe_change(self._task, version)
+            self._parts.outbox.subscribe_changes(self._task, missed)
         else:
             self._parts.outbox.subscribe_model(self._task, version)
 
@@ -221,37 +250,56 @@ class Fetching:
             return False
         return named.moment.version == version
 
-    def _before(self, version: int) -> StoredModel | None:
-        newest = self._parts.store.models.newest(self._task)
-        return newest if newest is not None and newest.version == version - 1 else None
+    @property
+    def _recent_size(self) -> int:
+        """Bytes of all changes that are retained, if there are several."""
+        named = self._named
+        return 0 if named is None or named.recent is None else named.recent.size
 
-    def _written_out(self, message: Model | Change, named: Plan | Rest | None) -> Model | None:
-        """A model with canonical weights. None: nothing says such a one."""
+    def _missed(self, version: int) -> range:
+        """The versions whose changes lead from the model that is here; none: they do not."""
+        newest, named = self._parts.store.models.newest(self._task), self._named
+        if newest is None or named is None or not self._has_change(version):
+            return range(0)
+        count = 1 if named.recent is None else named.recent.count
+        first = newest.version + 1
+        return range(first, version + 1) if first > version - count else range(0)
+
+    def _changed(self, changes: list[Change], named: Plan | Rest | None) -> Model | None:
+        """What changes make of the model before the first. None: they do not fit it."""
+        before, last = self._parts.store.models.newest(self._task), changes[-1]
+        if named is None or before is None or before.version != changes[0].version - 1:
+            return None
+        layers, exponents = before.spec.layers, before.exponents
+        if layers != named.spec.layers:
+            return None
         try:
-            if isinstance(message, Change):
-                return None if named is None else self._changed(message, named.spec)
-            if not message.packed:
-                return message
-            weights = read_model(message.spec.layers, message.weights)
+            weights = finish(self._parts.store.models.weights(before))
+            for change in changes:
+                if len(change.exponents) != len(exponents):
+                    return None
+                pairs = zip(change.exponents, exponents, strict=True)
+                weights = read_change(layers, [e - b for e, b in pairs], change.steps, weights)
+                exponents = change.exponents
         except (NativeError, Missing):
             return None
-        return replace(message, weights=weights, packed=False)
-
-    def _changed(self, message: Change, spec: TaskSpec) -> Model | None:
-        before = self._before(message.version)
-        if before is None or before.spec.layers != spec.layers:
-            return None
-        if len(message.exponents) != len(before.exponents):
-            return None
-        pairs = zip(message.exponents, before.exponents, strict=True)
-        held = finish(self._parts.store.models.weights(before))
-        weights = read_change(before.spec.layers, [e - b for e, b in pairs], message.steps, held)
-        return Model(message.version, spec, message.exponents, weights, message.drawn)
+        return Model(last.version, named.spec, exponents, weights, last.drawn)
 
 
 def _room(coming: _Coming) -> int:
     """How many chunks may be asked for now."""
     return min(len(coming.missing), max(0, WINDOW - len(coming.asked)))
+
+
+def _written_out(message: Model) -> Model | None:
+    """A model with canonical weights. None: it says none."""
+    if not message.packed:
+        return message
+    try:
+        weights = read_model(message.spec.layers, message.weights)
+    except NativeError:
+        return None
+    return replace(message, weights=weights, packed=False)
 
 
 def _hash(model: Model) -> bytes:

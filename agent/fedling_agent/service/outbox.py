@@ -249,18 +249,18 @@ class Outbox:
         """Ask for a model: the MQTT broker sends what it retains there, at once."""
         self._link.subscribe([self._topics.of(Kind.MODEL, task, version)])
 
-    def subscribe_change(self, task: str, version: int) -> None:
-        """Ask for how a model follows from the version before, as subscribe_model()."""
-        self._link.subscribe([self._topics.of(Kind.CHANGE, task, version)])
+    def subscribe_changes(self, task: str, versions: Iterable[int]) -> None:
+        """Ask for how models follow from the versions before, as subscribe_model()."""
+        self._link.subscribe([self._topics.of(Kind.CHANGE, task, v) for v in versions])
 
     def subscribe_chunks(self, task: str, whole: Kind, version: int, chunks: Iterable[int]) -> None:
         """Ask for chunks of a model or change, as subscribe_model()."""
         self._link.subscribe(self._chunks(task, whole, version, chunks))
 
-    def unsubscribe_model(self, task: str, version: int) -> None:
+    def unsubscribe_model(self, task: str, version: int, changes: Iterable[int]) -> None:
         """Ask for no further message of it; one that is on its way still comes."""
-        kinds = (Kind.MODEL, Kind.CHANGE)
-        self._link.unsubscribe([self._topics.of(kind, task, version) for kind in kinds])
+        topics = [self._topics.of(Kind.CHANGE, task, v) for v in changes]
+        self._link.unsubscribe([self._topics.of(Kind.MODEL, task, version), *topics])
 
     def unsubscribe_chunks(
         self, task: str, whole: Kind, version: int, chunks: Iterable[int]

@@ -142,7 +142,7 @@ class SessionRunner:
     def model(self, model: Model | Change, version: int) -> bool:
         """Take in a verified message of a version. False: not the one that was asked for."""
         fetch = self.session.fetch
-        if fetch is None or fetch.due_ms is None or not version == fetch.version == model.version:
+        if fetch is None or fetch.due_ms is None or version != model.version:
             return False
         return self._fetching.take(model, fetch)
 

@@ -33,7 +33,7 @@ def plan_of(task: Task, row: PlanRow, model: ModelRow, sizes: Retained, generati
         row.plan_id, row.round, row.base_version, row.base_hash, model.spec(task.spec), training,
         task.conditions, 0, row.codec, task.cohort, sizes.size, task.spread_s,
         generation=generation, kind=row.kind, target=row.target, change_size=sizes.change,
-        chunked=sizes.cut(largest_update(task, row)),
+        chunked=sizes.cut(largest_update(task, row)), recent=sizes.recent,
     )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ Nothing waits here for a connection: what is retained is said again after the ne
 waits for an answer asks again.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import product
@@ -23,6 +23,7 @@ from fedling_protocol.runtime.worker import Failed, Worker
 from fedling_protocol.wire import counted, envelope
 from fedling_protocol.wire.identity import SigningKey
 from fedling_protocol.wire.kinds import Kind
+from fedling_protocol.wire.limits import MAX_RECENT
 from fedling_protocol.wire.messages import (
     Change,
     Chunked,
@@ -32,6 +33,7 @@ from fedling_protocol.wire.messages import (
     Plan,
     PlanKind,
     Receipt,
+    Recent,
     Rest,
     Tasks,
     TaskSpec,
@@ -47,8 +49,23 @@ class Retained:
 
     version: int
     size: int  # bytes of the message
-    change: int | None  # bytes of the message that says how it follows from the version before
-    chunked: Chunked  # which of them came in chunks
+    changes: tuple[int, ...]  # bytes of each change: to this version, to the one before, ...
+    chunked: Chunked  # which of the newest came in chunks
+
+    @property
+    def change(self) -> int | None:
+        """Bytes of the message that says how it follows from the version before, if any does."""
+        return self.changes[0] if self.changes else None
+
+    @property
+    def recent(self) -> Recent | None:
+        """What a plan or rest says of several changes."""
+        changes = self.changes
+        return Recent(len(changes), sum(changes)) if len(changes) > 1 else None
+
+    def has_change(self, version: int) -> bool:
+        """Whether devices may still fetch the change to a version."""
+        return self.version - len(self.changes) < version <= self.version
 
     def cut(self, update: int) -> Chunked | None:
         """What a plan or rest says of chunks. update: bytes that its updates have at most"""
@@ -183,13 +200,18 @@ class Publisher:
             )
 
     def no_model(self, task: str, version: int, chunks: int, done: Done | None = None) -> None:
-        """done: the MQTT broker has forgotten it. chunks: so many it may hold of each message."""
+        """done: the MQTT broker has forgotten it, and all chunks: so many it may hold of each
+        message. A change that is one message stays."""
         for kind, number in product((Kind.CHANGE, Kind.MODEL), range(chunks)):
             topic = self._topics.of(Kind.CHUNK, task, kind.word, version, number)
             self._publish(Kind.CHUNK, topic, b"", retain=True)
-        self._publish(Kind.CHANGE, self._topics.of(Kind.CHANGE, task, version), b"", retain=True)
         topic = self._topics.of(Kind.MODEL, task, version)
         self._publish(Kind.MODEL, topic, b"", retain=True, done=done)
+
+    def no_change(self, task: str, version: int, done: Done | None = None) -> None:
+        """done: the MQTT broker has forgotten it."""
+        topic = self._topics.of(Kind.CHANGE, task, version)
+        self._publish(Kind.CHANGE, topic, b"", retain=True, done=done)
 
     def nothing(self, left: Leftover, done: Done) -> None:
         """done: the MQTT broker has forgotten what it held of a removed task."""
@@ -199,6 +221,7 @@ class Publisher:
                 self._no_plan(left.task, kind)
             self._no_plan(left.task, last, done)
         else:
+            self.no_change(left.task, left.version)
             self.no_model(left.task, left.version, left.chunks, done)
 
     def _no_plan(self, task: str, kind: PlanKind, done: Done | None = None) -> None:
@@ -247,14 +270,17 @@ class Publisher:
         for packets in sealed.all:
             for topic, packet in packets.packets:
                 self._publish_large(task, packets.kind, topic, packet)
-        self._models[task] = self._retained(version, sealed)
+        self._models[task] = self._retained(version, sealed, self._models.get(task))
         wish.then(self._models[task])
 
-    def _retained(self, version: int, sealed: Sealed) -> Retained:
+    def _retained(self, version: int, sealed: Sealed, before: Retained | None) -> Retained:
+        """before: of the task on this connection; its changes stay as long as they are less."""
         model, change = sealed.model, sealed.change
         chunked = Chunked(self._chunking.size, model.whole, change.whole if change else None)
-        size = None if change is None else change.size
-        return Retained(version, model.size, size, chunked)
+        if change is None:
+            return Retained(version, model.size, (), chunked)
+        changes = worth_keeping(model.size, [change.size, *_older(version, chunked, before)])
+        return Retained(version, model.size, changes, chunked)
 
     def _say(self, topic: str, message: OfEpoch, *, retain: bool = False) -> None:
         if self._link.connected:
@@ -293,3 +319,23 @@ class Publisher:
         if handed:
             self._count(counted.sent(kind), publish_size(topic, len(message)))
         return handed
+
+
+def worth_keeping(model: int, changes: Sequence[int]) -> tuple[int, ...]:
+    """Sizes of so many of the last changes, newest first, as are less to fetch than the model.
+
+    model, changes: bytes of the messages
+    """
+    count = min(len(changes), MAX_RECENT)
+    while count > 1 and sum(changes[:count]) >= model:
+        count -= 1
+    return tuple(changes[:count])
+
+
+def _older(version: int, chunked: Chunked, before: Retained | None) -> tuple[int, ...]:
+    """Bytes of the changes that lead to the version before, if none of them is cut."""
+    if before is None or before.version != version - 1:
+        return ()
+    if chunked.change is not None or before.chunked.change is not None:
+        return ()
+    return before.changes

@@ -81,6 +81,7 @@ class RoundsRunner:
         self._asked = task if row.asked is None else parse_task(row.asked, f"task {row.name}")
         self._parts = parts
         self._wanted = object()  # changes with each wish of what is to be retained
+        self._emptied: set[int] = set()  # versions of which the MQTT broker holds a change at most
         self._sum: RunningSum | None = None  # of the round in work
         self._reader = Reader(parts.compute, self._on_read, self._fail)
         self._conductor: Conductor[Rounds, ev.Event, ev.Action] = Conductor(
@@ -473,6 +474,7 @@ class RoundsRunner:
                 generation=generation,
                 change_size=sizes.change,
                 chunked=sizes.cut(0),
+                recent=sizes.recent,
                 paused=self._why_paused,
             )
 
@@ -494,7 +496,7 @@ class RoundsRunner:
         def say(sizes: Retained) -> None:
             parts.publisher.plan(spec.task, make(model, sizes))
             for version in others:
-                self._empty(version)
+                self._empty(version, sizes)
 
         def begin() -> None:
             if wanted():
@@ -513,14 +515,23 @@ class RoundsRunner:
 
         self._parts.turns.run(lambda: self._part(note))
 
-    def _empty(self, version: int) -> None:
+    def _empty(self, version: int, newest: Retained) -> None:
+        """Empty a model, and its change, unless that leads to the newest from what devices hold."""
         parts, name = self._parts, self.task.name
-        chunks = parts.store.models.chunks(name, version)
 
         def gone() -> None:
+            self._emptied.discard(version)
             parts.turns.run(lambda: parts.store.models.not_retained(name, version))
 
-        parts.publisher.no_model(name, version, chunks, gone)
+        chunks, publisher = parts.store.models.chunks(name, version), parts.publisher
+        if newest.has_change(version):
+            if version not in self._emptied:
+                publisher.no_model(name, version, chunks, partial(self._emptied.add, version))
+        elif version in self._emptied:
+            publisher.no_change(name, version, gone)
+        else:
+            publisher.no_change(name, version)
+            publisher.no_model(name, version, chunks, gone)
 
 
 PERFORM: dict[type[ev.Action], Callable[[RoundsRunner, Any], None]] = {

@@ -140,6 +140,7 @@ COSTS: Final[tuple[Cost, ...]] = (
         "a model comes, an update goes", Unit.WIRE,
         ("Plan.model_size", "Rest.model_size", "Plan.base_hash", "Rest.model_hash",
          "Model.weights", "Change.steps", "Plan.change_size", "Rest.change_size",
+
          "TaskSpec.layers", "Plan.codec", "Plan.rate"),
         "`policy.traffic` in 24 hours; a task whose model alone is more is declined", Whose.OWNER,
         "before it is asked for",
@@ -153,6 +154,12 @@ COSTS: Final[tuple[Cost, ...]] = (
         Whose.PROTOCOL, "when the plan is read; a chunk when it comes",
         limits.MAX_CHUNKS, lambda p: 0 if p.chunked is None else p.chunked.count(p.model_size),
         Plan,
+    ),
+    Cost(
+        "changes of a model that are here before the others", Unit.MEMORY,
+        ("Plan.recent", "Rest.recent"),
+        "8, together of fewer bytes than the model", Whose.PROTOCOL, "when the plan is read",
+        limits.MAX_RECENT, lambda p: 0 if p.recent is None else p.recent.count, Plan,
     ),
     Cost(
         "models that are kept", Unit.FLASH, ("Model.weights", "Model.version", "Model.spec"),

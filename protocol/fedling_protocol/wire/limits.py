@@ -15,6 +15,7 @@ MAX_LARGE: Final = MAX_WEIGHTS + 65_536  # model, change, chunk, update
 MAX_PACKET: Final = MAX_LARGE + 1024  # the MQTT packet: a message, its topic, its packet id
 MIN_CHUNK: Final = 256  # bytes of a large message in each chunk of it
 MAX_CHUNKS: Final = 1100  # of one message
+MAX_RECENT: Final = 8  # changes of a model that are retained at once
 MAX_HERE: Final = -(-MAX_CHUNKS // 8)  # bytes that say which chunks are here
 CHUNK_ROOM: Final = 512  # bytes of a packet that holds a chunk, beside what is cut
 MIN_PACKET: Final = -(-MAX_LARGE // MAX_CHUNKS) + CHUNK_ROOM  # in which any message passes, cut

@@ -202,6 +202,14 @@ class Chunked:
 
 
 @dataclass(frozen=True, slots=True)
+class Recent:
+    """The last changes of a model that are retained, the newest too; each is one message."""
+
+    count: int
+    size: int  # bytes of them all
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What the aggregator asks of a device in one round."""
 
@@ -223,6 +231,7 @@ class Plan:
     target: int | None = None  # bytes that a coded vector shall have; None: it is not coded
     change_size: int | None = None  # bytes of the Change message; None: there is none
     chunked: Chunked | None = None  # None: no message is cut
+    recent: Recent | None = None  # None: no change is retained but the newest, if there is one
 
     @property
     def moment(self) -> Moment:
@@ -249,6 +258,7 @@ class Rest:
     change_size: int | None = None  # as in Plan
     paused: str | None = None  # the operator opens no round: why, in words; may be empty
     chunked: Chunked | None = None  # as in Plan
+    recent: Recent | None = None  # as in Plan
 
     @property
     def moment(self) -> Moment:

@@ -39,6 +39,7 @@ from fedling_protocol.wire.messages import (
     Plan,
     PlanKind,
     Receipt,
+    Recent,
     Rest,
     Role,
     Roots,
@@ -142,6 +143,12 @@ CHUNKED = Record(
     {},
 )
 
+RECENT = Row(
+    (Integer(2, limit.MAX_RECENT), MODEL_SIZE),  # how many, bytes of them all
+    lambda recent: (recent.count, recent.size),
+    lambda row: Recent(*row),
+)
+
 _VERSION = {VERSION_KEY: names.WIRE_VERSION}
 CERTIFICATE = Record(
     Certificate,
@@ -181,6 +188,7 @@ PLAN = Record(
         17: Optional(Integer(limit.MIN_TARGET, limit.MAX_WEIGHTS)),
         18: Optional(MODEL_SIZE),
         20: Optional(CHUNKED),
+        21: Optional(RECENT),
     },
     _VERSION,
 )
@@ -197,6 +205,7 @@ REST = Record(
         18: Optional(MODEL_SIZE),
         19: Optional(Label(limit.MAX_WORDS, 0)),
         20: Optional(CHUNKED),
+        21: Optional(RECENT),
     },
     _VERSION | {CHOICE_KEY: "rest"},
 )

@@ -50,9 +50,11 @@ def check(message: object) -> None:
             _check_kind(message)
             _check_cohort(message.cohort)
             _check_chunked(message)
+            _check_recent(message)
         case Rest():
             check_spec(message.spec)
             _check_chunked(message)
+            _check_recent(message)
         case Tasks():
             if len({task.task for task in message.tasks}) != len(message.tasks):
                 refuse("a task twice")
@@ -175,6 +177,17 @@ def _check_chunked(named: Plan | Rest) -> None:
             refuse("a message that is cut without its hash, or a hash of one that is not")
         if count > MAX_CHUNKS:
             refuse(f"a message of more than {MAX_CHUNKS} chunks")
+
+
+def _check_recent(named: Plan | Rest) -> None:
+    """Check that it is less to fetch the last changes than the whole model."""
+    recent, newest = named.recent, named.change_size
+    if recent is None:
+        return
+    if newest is None or (named.chunked is not None and named.chunked.change is not None):
+        refuse("changes of before without the newest, or with one that is cut")
+    if not newest < recent.size < named.model_size:
+        refuse("changes that have no more bytes than the newest, or no fewer than the model")
 
 
 def _check_tested(update: Update) -> None:

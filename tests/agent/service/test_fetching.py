@@ -8,7 +8,7 @@ import pytest
 from fedling_native import parameter_counts
 from fedling_native.integers import write_integers
 from fedling_protocol.wire.kinds import Kind
-from fedling_protocol.wire.messages import Change, Model, Rest
+from fedling_protocol.wire.messages import Change, Model, Recent, Rest
 from tests.support.device import SPEC, hash_of, make_model
 from tests.support.service import TOPICS, HandService
 
@@ -32,12 +32,19 @@ def change_to(model: Model, steps: int) -> Change:
     return Change(model.version, model.exponents, write_integers(values))
 
 
-def rest(model: Model, change_size: int | None = None) -> Rest:
-    return Rest(model.version, hash_of(model), SPEC, 1000, 600, change_size=change_size)
+def rest(model: Model, change_size: int | None = None, recent: Recent | None = None) -> Rest:
+    return Rest(
+        model.version, hash_of(model), SPEC, 1000, 600, change_size=change_size, recent=recent
+    )
 
 
-def named(device: HandService, model: Model, change_size: int | None = None) -> None:
-    device.hear(TOPICS.of(Kind.PLAN, "watch", "train"), rest(model, change_size))
+def named(
+    device: HandService,
+    model: Model,
+    change_size: int | None = None,
+    recent: Recent | None = None,
+) -> None:
+    device.hear(TOPICS.of(Kind.PLAN, "watch", "train"), rest(model, change_size, recent))
 
 
 def holds(device: HandService, model: Model) -> bool:
@@ -106,6 +113,103 @@ def test_who_was_away_for_longer_takes_the_whole_model(device: HandService) -> N
     named(device, on_grid(3, 6), 40)
     assert topic(Kind.MODEL, 3) in device.link.subscribed
     assert topic(Kind.CHANGE, 3) not in device.link.subscribed
+
+
+def test_who_was_away_for_some_rounds_takes_their_changes(device: HandService) -> None:
+    """In whatever order they come, and one of them twice."""
+    with_first(device)
+    to = {version: on_grid(version, 3 + version) for version in (2, 3, 4)}
+    named(device, to[4], 40, Recent(3, 900))
+    wanted = {topic(Kind.CHANGE, version) for version in to}
+    assert wanted <= set(device.link.subscribed)
+    assert topic(Kind.MODEL, 4) not in device.link.subscribed
+    steps = {2: 2, 3: 1, 4: 1}
+    for version in (4, 2, 4):
+        device.hear(topic(Kind.CHANGE, version), change_to(to[version], steps[version]))
+        assert device.runner.session.fetch is not None
+    device.hear(topic(Kind.CHANGE, 3), change_to(to[3], steps[3]))
+    assert holds(device, to[4])
+    assert not wanted & set(device.link.subscribed)
+    assert device.runner.session.fetch is None
+    assert "refused: shape" not in device.service.books.counters()
+
+
+@pytest.mark.parametrize(
+    ("held", "recent", "asked"),
+    [
+        (1, 3, {2, 3, 4}),
+        (2, 3, {3, 4}),
+        (3, 3, {4}),
+        (1, 2, set()),
+        (1, None, set()),
+        (4, 3, set()),
+        (5, 3, set()),
+    ],
+)
+def test_changes_are_asked_for_if_all_are_there(
+    device: HandService, held: int, recent: int | None, asked: set[int]
+) -> None:
+    """4 is the newest, of other weights than what the device calls 4."""
+    first = on_grid(held, 3)
+    named(device, first)
+    device.hear(topic(Kind.MODEL, held), first)
+    epoch_later = rest(on_grid(4, 9), 40, None if recent is None else Recent(recent, 900))
+    device.hear(TOPICS.of(Kind.PLAN, "watch", "train"), replace(epoch_later, epoch=1))
+    subscribed = set(device.link.subscribed)
+    assert {v for v in range(1, 6) if topic(Kind.CHANGE, v) in subscribed} == asked
+    assert (topic(Kind.MODEL, 4) in subscribed) == (not asked)
+
+
+def test_changes_of_no_use_have_the_whole_model_asked_for(device: HandService) -> None:
+    with_first(device)
+    third = on_grid(3, 7)
+    named(device, third, 40, Recent(2, 900))
+    device.hear(topic(Kind.CHANGE, 2), replace(change_to(on_grid(2, 5), 2), steps=b"junk"))
+    device.hear(topic(Kind.CHANGE, 3), change_to(third, 2))
+    assert device.service.books.counters()["models of no use"] == 1
+    assert topic(Kind.MODEL, 3) in device.link.subscribed
+    device.hear(topic(Kind.MODEL, 3), third)
+    assert holds(device, third)
+
+
+def test_changes_over_exponents_that_moved_twice(device: HandService) -> None:
+    """3 steps become 2, and with one more 3, which become 2 again."""
+    with_first(device)
+    second, third = on_grid(2, 3, exponent=-6), on_grid(3, 7, exponent=-5)
+    named(device, third, 40, Recent(2, 900))
+    device.hear(topic(Kind.CHANGE, 2), change_to(second, 1))
+    device.hear(topic(Kind.CHANGE, 3), change_to(third, 5))
+    assert holds(device, third)
+
+
+def test_changes_of_more_bytes_than_was_said_are_refused(device: HandService) -> None:
+    with_first(device)
+    third = on_grid(3, 7)
+    named(device, third, 40, Recent(2, 99))
+    for version in (2, 3):
+        long = replace(change_to(on_grid(version, 5), 2), steps=bytes(60))
+        device.hear(topic(Kind.CHANGE, version), long)
+    assert device.service.books.counters()["refused: shape"] == 1
+
+
+def test_next_round_has_what_was_waited_for_asked_for_anew(device: HandService) -> None:
+    """A change that is no longer retained would never come."""
+    with_first(device)
+    named(device, on_grid(3, 7), 40, Recent(2, 900))
+    fourth = on_grid(4, 8)
+    named(device, fourth, 40, Recent(2, 900))
+    assert topic(Kind.MODEL, 4) in device.link.subscribed
+    assert topic(Kind.CHANGE, 2) not in device.link.subscribed
+
+
+def test_changes_that_are_retained_no_more_are_not_waited_for(device: HandService) -> None:
+    """The aggregator has begun anew, and says of the same model that there is one change."""
+    with_first(device)
+    third = on_grid(3, 7)
+    named(device, third, 40, Recent(2, 900))
+    named(device, third, 40)
+    assert topic(Kind.CHANGE, 2) not in device.link.subscribed
+    assert topic(Kind.MODEL, 3) in device.link.subscribed
 
 
 def test_without_a_change_the_whole_model_is_taken(device: HandService) -> None:

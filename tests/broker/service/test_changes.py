@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from fedling_broker.service.publisher import worth_keeping
 from fedling_broker.store.store import Store
 from fedling_native.integers import read_change, read_model
 from fedling_protocol.wire.kinds import Kind
-from fedling_protocol.wire.messages import Change, Model, Plan
+from fedling_protocol.wire.messages import Change, Model, Plan, Recent
 from tests.support.hand_aggregator import TOPICS, HandAggregator
 
 TARGET = 100  # bytes of an update; a task whose updates are not coded has no changes either
@@ -19,7 +20,7 @@ TARGET = 100  # bytes of an update; a task whose updates are not coded has no ch
 def aggregator(tmp_path: Path) -> Iterator[HandAggregator]:
     """A task on which two devices work, for some rounds."""
     made = HandAggregator(tmp_path / "state")
-    made.add_task(rounds=8, target=TARGET)
+    made.add_task(rounds=12, target=TARGET)
     made.enrol(1, 2)
     made.connect()
     yield made
@@ -31,7 +32,16 @@ def play(aggregator: HandAggregator, step: int) -> Plan:
     plan = aggregator.plan
     for number in (1, 2):
         aggregator.accepted(number, plan, step)
+    acknowledge(aggregator)
     return aggregator.plan
+
+
+def acknowledge(aggregator: HandAggregator) -> None:
+    """The MQTT broker has all that was published."""
+    for published in list(aggregator.link.published):
+        if published.done is not None:
+            published.done()
+    aggregator.settle()
 
 
 def weights_of(aggregator: HandAggregator, version: int) -> bytes:
@@ -66,11 +76,60 @@ def test_plan_says_how_large_the_change_is(aggregator: HandAggregator) -> None:
     assert aggregator.plan.change_size == plan.change_size
 
 
-def test_change_goes_when_its_model_goes(aggregator: HandAggregator) -> None:
-    play(aggregator, 900)
-    play(aggregator, 900)
-    assert TOPICS.of(Kind.CHANGE, "tiny", 3) in aggregator.held()
-    assert TOPICS.of(Kind.CHANGE, "tiny", 2) not in aggregator.held()
+def changes_held(aggregator: HandAggregator) -> list[int]:
+    return [v for v in range(1, 20) if TOPICS.of(Kind.CHANGE, "tiny", v) in aggregator.held()]
+
+
+def models_held(aggregator: HandAggregator) -> list[int]:
+    return [v for v in range(1, 20) if TOPICS.of(Kind.MODEL, "tiny", v) in aggregator.held()]
+
+
+def sizes_of_changes(aggregator: HandAggregator) -> dict[int, int]:
+    """Bytes of the message, by version."""
+    sent = {p.topic: len(p.payload) for p in aggregator.link.published if p.payload}
+    return {v: sent[TOPICS.of(Kind.CHANGE, "tiny", v)] for v in changes_held(aggregator)}
+
+
+def test_last_changes_stay_and_are_told_as_long_as_they_are_less_than_the_model(
+    aggregator: HandAggregator,
+) -> None:
+    told = []
+    for step in (900, -400, 30, 30, 30, 30, 30, 30, 900):
+        plan = play(aggregator, step)
+        assert models_held(aggregator) == [plan.base_version]
+        sizes = sizes_of_changes(aggregator)
+        assert max(sizes) == plan.base_version
+        assert sum(sizes.values()) < plan.model_size or len(sizes) == 1
+        if plan.recent is None:
+            assert len(sizes) == 1
+        else:
+            assert plan.recent == Recent(len(sizes), sum(sizes.values()))
+            assert list(sizes) == list(range(min(sizes), plan.base_version + 1))
+        told.append(len(sizes))
+        assert aggregator.store.models.retained("tiny") == list(sizes)
+    assert max(told) > 1
+
+
+def test_what_came_before_this_connection_is_not_told(aggregator: HandAggregator) -> None:
+    """An MQTT broker may have forgotten it. It is emptied, and what comes later is added."""
+    plan = play(aggregator, 900)
+    while plan.recent is None:
+        plan = play(aggregator, 30)
+    aggregator.connect()
+    assert aggregator.plan.recent is None
+    acknowledge(aggregator)
+    assert changes_held(aggregator) == [plan.base_version]
+    assert aggregator.store.models.retained("tiny") == [plan.base_version]
+
+
+@pytest.mark.parametrize(
+    ("changes", "kept"),
+    [([9_500], 1), ([100] * 20, 8), ([4_000, 3_000, 2_000, 1_000], 3), ([100, 9_900, 1], 1)],
+)
+def test_changes_are_kept_as_long_as_they_are_less_than_the_model(
+    changes: list[int], kept: int
+) -> None:
+    assert worth_keeping(10_000, changes) == tuple(changes[:kept])
 
 
 def test_model_before_that_is_gone_is_no_fault(aggregator: HandAggregator) -> None:

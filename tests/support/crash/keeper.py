@@ -12,9 +12,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from tests.support.waiting import PATIENCE_S
+
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent.parent
-STOP_S = 20.0
 
 
 class Keeper:
@@ -60,7 +61,7 @@ class Keeper:
         self._nursery.stdin.write(json.dumps(request).encode() + b"\n")
         self._nursery.stdin.flush()
         while True:
-            message = self._next(STOP_S)
+            message = self._next(PATIENCE_S)
             if message is not None and "code" not in message:
                 pid = int(message["pid"])
                 self.ended.pop(pid, None)
@@ -74,7 +75,7 @@ class Keeper:
     def run(self, program: str, words: Sequence[object], log: Path) -> int:
         """Run a command to its end; its exit code."""
         pid = self.start(program, words, log)
-        self._wait_for(pid, STOP_S)
+        self._wait_for(pid, PATIENCE_S)
         return self.ended[pid]
 
     def stop_all(self, pids: Sequence[int], number: signal.Signals = signal.SIGTERM) -> list[int]:
@@ -84,7 +85,7 @@ class Keeper:
                 with suppress(ProcessLookupError):  # it has ended, and we shall hear of it
                     os.kill(pid, number)
         for pid in pids:
-            self._wait_for(pid, STOP_S)
+            self._wait_for(pid, PATIENCE_S)
         return [self.ended[pid] for pid in pids]
 
     def kill_all(self) -> None:
@@ -96,7 +97,7 @@ class Keeper:
         self.kill_all()
         with suppress(BrokenPipeError):
             self._nursery.stdin.close()
-        self._nursery.wait(STOP_S)
+        self._nursery.wait(PATIENCE_S)
         self._selector.close()
         os.close(self._output)
 

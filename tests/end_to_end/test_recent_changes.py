@@ -53,21 +53,23 @@ class Fleet:
         layers, draw = plan.spec.layers, random.Random(plan.round)
         weights, biases = parameter_counts(layers)
         raw = array("h", [draw.randrange(-60, 60) for _ in range(weights)]).tobytes()
-        row = self.aggregator_exponents(plan)
+        exponents = self._exponents(plan)
         seed = digest.codec_seed(plan.plan_id, self.busy.id)
-        vector = coded.encode(layers, row, raw + bytes(4 * biases), TARGET, seed)
+        vector = coded.encode(layers, exponents, raw + bytes(4 * biases), TARGET, seed)
         return replace(self.busy.make_update(plan, 0), vector=vector)
 
-    def aggregator_exponents(self, plan: Plan) -> tuple[int, ...]:
+    def _exponents(self, plan: Plan) -> tuple[int, ...]:
         """What a device knows that has the model."""
         version = plan.base_version
         self.busy.link.subscribe([self.busy.topics.of(Kind.MODEL, "tiny", version)])
         until(lambda: version in self.busy.models, self.loop.turn)
         return self.busy.models[version].exponents
 
-    def has(self, version: int) -> None:
-        """Wait until the device has this version."""
+    def fetch(self, version: int) -> None:
+        """The device is there until it has this version."""
+        self.agent.serve()
         until(lambda: version in self._versions(), self.loop.turn)
+        assert self.agent.stop() == 0
 
     def _versions(self) -> list[int]:
         path = self.agent.state / "store.db"
@@ -75,9 +77,7 @@ class Fleet:
             return [version for (version,) in connection.execute("SELECT version FROM models")]
 
     def came(self, kind: Kind) -> int:
-        """Tell how many bytes of a kind the device has taken in, once it has ended."""
-        if self.agent.process is not None:
-            assert self.agent.stop() == 0
+        """Tell how many bytes of a kind the device has taken in."""
         return int(self.agent.json("status")["counters"].get(counted.received(kind), 0))
 
     def close(self) -> None:
@@ -95,8 +95,7 @@ def fleet(tmp_path: Path, mosquitto: Mosquitto) -> Iterator[Fleet]:
 
 
 def test_who_missed_three_rounds_fetches_their_changes_alone(fleet: Fleet) -> None:
-    fleet.agent.serve()
-    fleet.has(1)
+    fleet.fetch(1)
     whole = fleet.came(Kind.MODEL)
     assert whole > 0
     for number in (1, 2, 3):
@@ -104,32 +103,26 @@ def test_who_missed_three_rounds_fetches_their_changes_alone(fleet: Fleet) -> No
     plan = fleet.busy.wait_plan(4)
     assert plan.recent is not None
     assert plan.recent.count == 3
-    fleet.agent.serve()
-    fleet.has(4)
+    fleet.fetch(4)
     assert fleet.came(Kind.MODEL) == whole
     assert plan.recent.size < fleet.came(Kind.CHANGE) < plan.model_size
 
 
 def test_who_comes_back_after_the_aggregator_began_anew_takes_the_whole_model(fleet: Fleet) -> None:
     """What stays retained from before is told no more; what comes later is."""
-    fleet.agent.serve()
-    fleet.has(1)
-    whole = fleet.came(Kind.MODEL)
+    fleet.fetch(1)
+    first = fleet.came(Kind.MODEL)
     for number in (1, 2):
         fleet.round(number)
     fleet.busy.wait_plan(3)
     assert fleet.aggregator.stop() == 0
     fleet.aggregator.start()
     until(lambda: fleet.busy.plan and fleet.busy.plan.recent is None, fleet.loop.turn)
-    fleet.agent.serve()
-    fleet.has(3)
-    assert fleet.came(Kind.MODEL) > whole
-    fleet.round(3)
-    fleet.round(4)
-    after = fleet.came(Kind.MODEL)
-    plan = fleet.busy.wait_plan(5)
-    assert plan.recent is not None
-    assert plan.recent.count == 3
-    fleet.agent.serve()
-    fleet.has(5)
-    assert fleet.came(Kind.MODEL) == after
+    fleet.fetch(3)
+    both = fleet.came(Kind.MODEL)
+    assert both > first
+    for number in (3, 4):
+        fleet.round(number)
+    fleet.busy.wait_plan(5)
+    fleet.fetch(5)
+    assert fleet.came(Kind.MODEL) == both

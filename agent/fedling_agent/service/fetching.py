@@ -50,9 +50,9 @@ class Fetching:
     """The model that a task waits for.
 
     Changes are asked for when all are retained since the version that is here; what they give is
-    believed by its hash, which the plan names. If they are of no use, the whole model is asked
-    for. Of a message that is cut, by the plan, only those chunks are asked for that are not on
-    disk.
+    believed by its hash, which the plan names. If they are of no use, or do not come, the whole
+    model is asked for. Of a message that is cut, by the plan, only those chunks are asked for that
+    are not on disk.
     """
 
     def __init__(self, task: str, parts: Parts, came: Came, stored: Stored, failed: Failed) -> None:
@@ -67,6 +67,9 @@ class Fetching:
         self._asked: tuple[Kind, int] | None = None  # the message that is waited for: its version
         self._coming: _Coming | None = None  # the same, if it is cut
         self._changes: dict[int, Change | None] = {}  # that are waited for, up to that version
+        self._putting: object | None = None  # what has come goes to the disk, and is still wanted
+        self._begun: bytes | None = None  # the hash of the model that was asked for last
+        self._unchanging: bytes | None = None  # of one to which changes did not lead
 
     def see(self, message: Plan | Rest) -> None:
         """Hear which model is the newest; what is waited for may come in another way now."""
@@ -82,7 +85,14 @@ class Fetching:
 
     def begin(self, action: ev.FetchModel) -> None:
         """Ask for a model that is not here yet."""
-        self._ask(Kind.CHANGE, action.version)
+        self._begun = action.model_hash
+        by_changes = self._begun != self._unchanging
+        self._ask(Kind.CHANGE if by_changes else Kind.MODEL, action.version)
+
+    def late(self) -> None:
+        """Hear that what was asked for has not come in time: of changes one may be gone."""
+        if self._changes:
+            self._unchanging = self._begun
 
     def cancel(self, version: int) -> None:
         """Ask for it no longer. Chunks that are here stay."""
@@ -96,7 +106,7 @@ class Fetching:
 
     def close(self) -> None:
         """Do nothing more about what was asked for."""
-        self._asked = self._coming = None
+        self._asked = self._coming = self._putting = None
         self._changes = {}
 
     def take(self, message: Model | Change, fetch: Fetch) -> bool:
@@ -128,29 +138,35 @@ class Fetching:
     def _put(self, kind: Kind, make: Callable[[], Model | None], fetch: Fetch) -> None:
         """Store what the messages give, if it is the model that was named."""
         self.cancel(fetch.version)
+        putting = self._putting = object()
 
         def put() -> bool:
             model = make()
             is_it = model is not None and _hash(model) == fetch.model_hash
             if model is not None and is_it:
                 self._parts.store.models.put(model, fetch.moment.generation, fetch.model_hash)
-            self._parts.store.chunks.forget(self._task)
+            if is_it or kind is Kind.MODEL:  # else some of the model may be here
+                self._parts.store.chunks.forget(self._task)
             return is_it
 
         def done(is_stored: bool) -> None:
             if is_stored:
                 self._stored(fetch.version, fetch.model_hash)
             else:
-                self._on_useless(kind, fetch.version)
+                self._on_useless(kind, fetch.version, wanted=self._putting is putting)
 
         self._parts.writer.do(put, done, self._failed)
 
-    def _on_useless(self, kind: Kind, version: int) -> None:
-        """After a change the whole model; after that a while later, as if it had not come."""
+    def _on_useless(self, kind: Kind, version: int, *, wanted: bool) -> None:
+        """After a change the whole model; after that a while later, as if it had not come.
+
+        wanted: nothing else was asked for, or forbidden, meanwhile
+        """
         what = "the change to model" if kind is Kind.CHANGE else "model"
         log.warning("%s: %s %d gives another model", self._task, what, version)
         self._parts.books.count("models of no use")
-        if kind is Kind.CHANGE and self._has_change(version):  # else another one is the newest now
+        if kind is Kind.CHANGE and wanted and self._has_change(version):  # it is still the newest
+            self._unchanging = self._begun
             self._ask(Kind.MODEL, version)
 
     # --- a message in chunks ---------------------------------------------------------------------
@@ -239,7 +255,7 @@ class Fetching:
         topic = self._parts.topics.of(coming.kind, self._task, coming.version)
         if data is None or not self._parts.take_whole(topic, data):
             self.close()
-            self._on_useless(coming.kind, coming.version)
+            self._on_useless(coming.kind, coming.version, wanted=True)
 
     # --- what a message gives --------------------------------------------------------------------
 

@@ -48,8 +48,10 @@ TRANSFER_CHECK_S = 1.0  # conditions are looked at so often while large bytes ma
 class SessionRunner:
     """The session of one task, and its hands. Restored from what is on disk."""
 
-    def __init__(self, task: str, parts: Parts) -> None:
+    def __init__(self, task: str, parts: Parts, stored: Callable[[], None]) -> None:
+        """stored: told when a model has come, and is on disk"""
         self.task = task
+        self._stored = stored
         self._parts = parts
         store, self.plan = parts.store, parts.store.plans.frozen(task)  # the last plan seen
         spool = tuple(Spooled(e.plan_id, e.update_hash) for e in store.spool.entries(task))
@@ -119,6 +121,8 @@ class SessionRunner:
         """Let the session decide, on conditions as they are now: they are read first if need be."""
         if self._conductor.closed:
             return
+        if isinstance(event, ev.Connected | ev.Disconnected):
+            self._fetching.close()  # what was subscribed is no more; the session asks anew
         self._waiting.append(event)
         if self._gate.fresh:
             self._take_in(self._gate.look())
@@ -207,6 +211,7 @@ class SessionRunner:
         self._on_stepped()
 
     def _on_model(self, version: int, model_hash: bytes) -> None:
+        self._stored()
         self.personal.model_came()
         self.give(ev.ModelStored(version, model_hash))
 
@@ -285,6 +290,8 @@ class SessionRunner:
         self._fetching.begin(action)
 
     def _cancel_fetch(self, action: ev.CancelFetch) -> None:
+        if action.late:
+            self._fetching.late()
         self._fetching.cancel(action.version)
         if self._parts.link.receiving:
             self._parts.link.reconnect("a model is not wanted any more")

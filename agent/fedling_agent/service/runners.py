@@ -112,10 +112,7 @@ class Runners:
         if self._closed:
             return True
         runner = self.find(task)
-        if runner is None or not runner.model(message, version):
-            return False
-        self.version = max(self.version, version)
-        return True
+        return runner is not None and runner.model(message, version)
 
     def chunk(self, task: str, chunk: Chunk, address: Address) -> bool:
         """Take in a verified chunk of a model or change. False: not one that was asked for."""
@@ -205,7 +202,7 @@ class Runners:
     def _begin(self, task: str) -> SessionRunner | None:
         """Make a runner; None: it is halted, or the database is damaged."""
         try:
-            runner = self._runners[task] = SessionRunner(task, self._parts)
+            runner = self._runners[task] = SessionRunner(task, self._parts, self._count_version)
         except BadDatabase:
             raise
         except Exception as error:  # noqa: BLE001 (the boundary of a task)

@@ -206,6 +206,7 @@ class CancelFetch:
     connection. MQTT knows no other way to stop a PUBLISH."""
 
     version: int
+    late: bool = False  # it has not come in time
 
 
 @dataclass(frozen=True, slots=True)

@@ -354,7 +354,7 @@ def on_erase(s: Session, event: Erase, now: int, do: list[Action]) -> Session:
 def on_tick(s: Session, event: Tick, now: int, do: list[Action]) -> Session:
     """What is due ends; `settle` begins it anew if it is still wanted and allowed."""
     if s.fetch and s.fetch.due_ms is not None and now >= s.fetch.due_ms:
-        do += [CancelFetch(s.fetch.version), AskPlan()]
+        do += [CancelFetch(s.fetch.version, late=True), AskPlan()]
         s = offered(s, None)._replace(fetch=None)  # the model may be gone, and its plan closed
     if isinstance(s.phase, Sending) and now >= s.phase.due_ms:
         s = stop_sending(s, s.phase.plan_id, do)

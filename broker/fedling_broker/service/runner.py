@@ -105,7 +105,8 @@ class RoundsRunner:
         self._part(lambda: self._conductor.give(ev.Tick()))
 
     def connected(self) -> None:
-        """What is retained has to be set again."""
+        """What is retained has to be set again: the MQTT broker may have gone back in time."""
+        self._emptied.clear()
         self._part(lambda: self._conductor.give(ev.Connected()))
 
     def join(self, device: str, join: Join, certified: bool) -> None:

@@ -140,7 +140,6 @@ COSTS: Final[tuple[Cost, ...]] = (
         "a model comes, an update goes", Unit.WIRE,
         ("Plan.model_size", "Rest.model_size", "Plan.base_hash", "Rest.model_hash",
          "Model.weights", "Change.steps", "Plan.change_size", "Rest.change_size",
-
          "TaskSpec.layers", "Plan.codec", "Plan.rate"),
         "`policy.traffic` in 24 hours; a task whose model alone is more is declined", Whose.OWNER,
         "before it is asked for",

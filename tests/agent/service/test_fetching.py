@@ -5,13 +5,17 @@ from dataclasses import replace
 
 import pytest
 
+from fedling_agent.conditions.condition import LONGEST_LEASE_S
 from fedling_native import parameter_counts
 from fedling_native.integers import write_integers
+from fedling_protocol.wire.chunks import Whole
 from fedling_protocol.wire.kinds import Kind
 from fedling_protocol.wire.messages import Change, Model, Recent, Rest
+from fedling_sim.world import Weather
 from tests.support.device import SPEC, hash_of, make_model
 from tests.support.service import TOPICS, HandService
 
+EMPTY = Weather(mains=False, battery=5, temperature=40, network=True)
 WEIGHTS, BIASES = parameter_counts(SPEC.layers)
 
 
@@ -259,3 +263,116 @@ def test_change_of_no_use_to_a_version_that_is_over_asks_for_nothing(device: Han
     assert device.service.books.counters()["models of no use"] == 1
     assert topic(Kind.MODEL, 2) not in device.link.subscribed
     assert topic(Kind.MODEL, 3) in device.link.subscribed
+
+
+def lose(device: HandService) -> None:
+    """The link is lost, and with it what was subscribed."""
+    device.link.connected = False
+    device.service.on_disconnected("lost", 1.0)
+    device.clock.settle()
+    device.link.subscribed.clear()
+
+
+def away(device: HandService, model: Model, recent: Recent | None) -> None:
+    """The link is lost for a while; then the same model is said again."""
+    lose(device)
+    device.connect()
+    named(device, model, 40, recent)
+
+
+def test_what_was_asked_for_before_the_link_was_lost_is_asked_for_once(device: HandService) -> None:
+    """Changes may have come in the meantime: they are not waited for any more."""
+    with_first(device)
+    third = on_grid(3, 7)
+    named(device, third, 40, Recent(2, 900))
+    device.hear(topic(Kind.CHANGE, 2), change_to(on_grid(2, 5), 2))
+    away(device, third, None)
+    assert device.link.subscribed.count(topic(Kind.MODEL, 3)) == 1
+    assert topic(Kind.CHANGE, 3) not in device.link.subscribed
+
+
+@pytest.mark.parametrize("recent", [Recent(2, 900), None])
+def test_nothing_is_asked_for_after_the_link_was_lost_unless_conditions_allow(
+    device: HandService, recent: Recent | None
+) -> None:
+    with_first(device)
+    third = on_grid(3, 7)
+    named(device, third, 40, Recent(2, 900))
+    lose(device)
+    device.world.show(EMPTY)
+    device.clock.move(LONGEST_LEASE_S)
+    device.connect()
+    named(device, third, 40, recent)
+    asked = {topic(Kind.MODEL, 3), topic(Kind.CHANGE, 2), topic(Kind.CHANGE, 3)}
+    assert device.runner.session.fetch is not None
+    assert device.runner.session.fetch.due_ms is None
+    assert not asked & set(device.link.subscribed)
+
+
+def test_change_of_no_use_asks_for_nothing_that_is_forbidden_meanwhile(device: HandService) -> None:
+    with_first(device)
+    second = on_grid(2, 5)
+    named(device, second, 40)
+    device.disk.waits = True
+    device.hear(topic(Kind.CHANGE, 2), change_to(second, 1))
+    lose(device)
+    device.link.connected = True
+    device.disk.waits = False
+    device.disk.go()
+    device.clock.settle()
+    assert device.service.books.counters()["models of no use"] == 1
+    assert topic(Kind.MODEL, 2) not in device.link.subscribed
+
+
+def test_changes_that_do_not_come_have_the_whole_model_asked_for(device: HandService) -> None:
+    """Somebody has emptied one at the MQTT broker."""
+    with_first(device)
+    third = on_grid(3, 7)
+    named(device, third, 40, Recent(2, 900))
+    device.hear(topic(Kind.CHANGE, 3), change_to(third, 2))
+    device.clock.move(device.runner.session.timing.transfer_ms / 1000 + 1)
+    device.runner.look()
+    device.clock.settle()
+    assert topic(Kind.CHANGE, 2) not in device.link.subscribed
+    named(device, third, 40, Recent(2, 900))
+    assert topic(Kind.MODEL, 3) in device.link.subscribed
+    assert topic(Kind.CHANGE, 2) not in device.link.subscribed
+    device.hear(topic(Kind.MODEL, 3), third)
+    fourth = on_grid(4, 8)
+    named(device, fourth, 40, Recent(3, 900))
+    assert topic(Kind.CHANGE, 4) in device.link.subscribed
+
+
+def test_changes_of_no_use_are_not_fetched_again_after_a_cut(device: HandService) -> None:
+    with_first(device)
+    third = on_grid(3, 7)
+    named(device, third, 40, Recent(2, 900))
+    for version in (2, 3):
+        device.hear(topic(Kind.CHANGE, version), change_to(on_grid(version, 9), 9))
+    assert device.service.books.counters()["models of no use"] == 1
+    away(device, third, Recent(2, 900))
+    assert topic(Kind.MODEL, 3) in device.link.subscribed
+    assert topic(Kind.CHANGE, 3) not in device.link.subscribed
+
+
+def test_changes_of_no_use_leave_the_chunks_of_the_model(device: HandService) -> None:
+    """They have come on an earlier connection."""
+    with_first(device)
+    second = on_grid(2, 5)
+    whole = Whole(bytes(range(32)), 2_000, 1_000)
+    assert device.store.chunks.missing("watch", whole) == [0, 1]
+    device.store.chunks.put("watch", whole, 0, bytes(1_000))
+    named(device, second, 40)
+    device.hear(topic(Kind.CHANGE, 2), change_to(second, 1))
+    assert device.service.books.counters()["models of no use"] == 1
+    assert device.store.chunks.missing("watch", whole) == [1]
+
+
+def test_version_that_is_told_is_that_of_a_model_which_is_here(device: HandService) -> None:
+    with_first(device)
+    third = on_grid(3, 7)
+    named(device, third, 40, Recent(2, 900))
+    device.hear(topic(Kind.CHANGE, 3), change_to(third, 2))
+    assert device.service.runners.version == 1
+    device.hear(topic(Kind.CHANGE, 2), change_to(on_grid(2, 5), 2))
+    assert device.service.runners.version == 3

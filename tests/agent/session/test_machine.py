@@ -131,7 +131,7 @@ def test_d1_fetch_that_takes_too_long_ends_in_a_new_join() -> None:
     device.give(ALL, Connected(), replace(SEEN, held=False))
     device.answer(Answer.GO, 3600)
     assert isinstance(device.state.phase, Ready)
-    assert device.wait() == [CancelFetch(1), AskPlan()]
+    assert device.wait() == [CancelFetch(1, late=True), AskPlan()]
     assert device.now - 1_000_000 == Timing().transfer_ms
     assert len(joins(device.give(replace(SEEN, held=False)))) == 1
 

@@ -132,6 +132,18 @@ def test_changes_are_kept_as_long_as_they_are_less_than_the_model(
     assert worth_keeping(10_000, changes) == tuple(changes[:kept])
 
 
+def test_after_a_reconnect_models_of_before_are_emptied_again(aggregator: HandAggregator) -> None:
+    """An MQTT broker that crashed may have gone back to what it held some rounds ago."""
+    plan = play(aggregator, 900)
+    while plan.recent is None:
+        plan = play(aggregator, 30)
+    before = aggregator.store.models.retained("tiny")[0]
+    aggregator.link.published.clear()
+    aggregator.connect()
+    emptied = aggregator.emptied()
+    assert {TOPICS.of(kind, "tiny", before) for kind in (Kind.CHANGE, Kind.MODEL)} <= {*emptied}
+
+
 def test_model_before_that_is_gone_is_no_fault(aggregator: HandAggregator) -> None:
     """Then there is no change; devices take the whole model."""
     first = aggregator.store.models.newest("tiny")

@@ -25,15 +25,16 @@ another name.
     round_whole_written_ratio   the same in a round whose model was fetched whole
     security_score              of the unit, by systemd-analyze: 0 to 10, less is better
 
-Right after it, with `--flower VENV`, flower-supernode for as many minutes, without TLS, with
-nothing to do. Its superlink runs from the same files: what both map is in memory at the node's cold
-start, and counts half in its PSS.
+With `--flower VENV`, flower-supernode right after it for as many minutes, without TLS, with nothing
+to do, and started in turn with it. Its superlink runs from the same files: what both map is in
+memory at the node's cold start, and counts half in its PSS.
 
     flower_idle_cpu_s_per_day, flower_idle_wakeups_per_minute, flower_idle_disk_bytes_per_day
     flower_idle_pss_mb          of its processes, after the last of those minutes
     flower_idle_tcp_bytes_per_day   payload, both ways
     flower_start_s              from the start of the program to its first bytes to the superlink
-    ratio_flower_start          flower_start_s / start_s; ours has answered `status` by then
+    ratio_flower_start          its start / ours right before it, median of five such pairs; ours
+                                has answered `status` by then
 """
 
 import argparse
@@ -47,7 +48,7 @@ import sys
 import time
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -314,41 +315,45 @@ def one_core() -> Iterator[None]:
 
 
 def start(report: Report, folder: Path, asked: Asked) -> None:
-    """Start it again and again, with nothing of it in memory if that is allowed."""
-    with over_tls(folder) as place:
+    """Start it again and again, with nothing of it in memory if that is allowed.
+
+    Flower's node is started after each of ours: a machine is not as quick all the time.
+    """
+    times, others = [], []
+    with over_tls(folder) as place, ExitStack() as held:
         examples = csv_of(["walk"], 600)
         become_idle(place.agent, place.aggregator, examples=examples, channels=len(CHANNELS))
         place.agent.stop()
-        times = []
-        for _ in range(STARTS):
+        link = None
+        if asked.flower is not None:
+            (folder / "flower").mkdir()
+            link = held.enter_context(flower.superlink(asked.flower, folder / "flower"))
+        for number in range(STARTS):
             cold = forget_files()
             times.append(start_of(place.agent))
             report.row(phase="start" if cold else "start_warm", seconds=times[-1])
             place.agent.stop()
+            if asked.flower is not None and link is not None:
+                name = f"{flower.NODE}{number}"
+                others.append(start_of_flower(asked.flower, folder / "flower", link, name))
+                report.row(phase="flower start", seconds=others[-1])
     name = "start_s" if cold else "start_warm_s"
     report.figure(name, statistics.median(times))
-    if asked.flower is not None:
-        others = list(starts_of_flower(report, asked.flower, folder / "flower"))
+    if others:
         report.figure(f"flower_{name}", statistics.median(others))
-        ratio = statistics.median(others) / statistics.median(times)
+        ratio = statistics.median(other / own for own, other in zip(times, others, strict=True))
         report.figure("ratio_flower_start" if cold else "ratio_flower_start_warm", ratio)
 
 
-def starts_of_flower(report: Report, venv: Path, folder: Path) -> Iterator[float]:
-    """How many seconds pass each time until the node has said something to its superlink."""
-    folder.mkdir()
-    with flower.superlink(venv, folder) as proxy:
-        for number in range(STARTS):
-            name = f"{flower.NODE}{number}"
-            port = proxy.add(name)
-            forget_files()
-            begun = time.monotonic()
-            with flower.supernode(venv, folder, port):
-                spoke = partial(has_spoken, proxy, name)
-                flower.await_(spoke, flower.START_S, folder, look_s=LOOK_S / 10)
-                took_s = time.monotonic() - begun
-            report.row(phase="flower start", seconds=took_s)
-            yield took_s
+def start_of_flower(venv: Path, folder: Path, link: Proxy, name: str) -> float:
+    """How many seconds pass until the node has said something to its superlink."""
+    port = link.add(name)
+    forget_files()
+    begun = time.monotonic()
+    with flower.supernode(venv, folder, port):
+        spoke = partial(has_spoken, link, name)
+        flower.await_(spoke, flower.START_S, folder, look_s=LOOK_S / 10)
+        return time.monotonic() - begun
 
 
 def has_spoken(proxy: Proxy, name: str) -> bool:

@@ -22,7 +22,7 @@ class Component:
     foreign: frozenset[str]  # packages of others
 
 
-WIRE = {"cbor2", "cryptography"}
+WIRE = {"cbor2", "cryptography", "nacl"}
 COMPONENTS = {
     "native": Component("fedling_native", frozenset(), frozenset({"cffi"})),
     "protocol": Component("fedling_protocol", frozenset({"native"}), frozenset(WIRE | {"paho"})),

@@ -15,7 +15,7 @@ from tests.broker.conftest import Here, here
 
 __all__ = ["here"]
 
-KEY = SigningKey.from_seed(b"k" * 32).public.hex()
+KEY = SigningKey(b"k" * 32).public.hex()
 ONCE = {  # keys, and what vouches for them
     "fedling-broker authority certify to",
     "fedling-broker authority take-root file",

@@ -16,7 +16,7 @@ MESSAGES = 200  # of a kind, no two alike
 WITHOUT_KEY = ("unknown key", "another device's key")
 WRONG_SIGNATURE = "wrong signature"
 TOPICS = Topics("fedling", "test")
-STRANGER = SigningKey.from_seed(b"S" * 32)
+STRANGER = SigningKey(b"S" * 32)
 
 
 def costs_us(devices: Sequence[SigningKey]) -> dict[str, float]:

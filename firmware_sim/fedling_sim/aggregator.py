@@ -60,7 +60,7 @@ class Aggregator:
         self.config = directory / broker_config.FILE
         self.state = directory / "state"
         self.task = scenario.task
-        self.root = SigningKey.from_seed(scenario.secret("root key"))
+        self.root = SigningKey(scenario.secret("root key"))
         self._scenario = scenario
         self._ports = ports
         self._fleet = fleet
@@ -84,7 +84,7 @@ class Aggregator:
         self.directory.mkdir(parents=True)
         Store.create(self.state)
         self.config.write_text(self._settings())
-        online = SigningKey.from_seed(self._scenario.secret("online key"))
+        online = SigningKey(self._scenario.secret("online key"))
         create_key(self.state / broker_config.ONLINE_KEY, online)
         create_secret(self.state / broker_config.SECRET, self._secret)
         create_key(self.directory / "root.key", self.root)

@@ -110,7 +110,7 @@ class Federation:
         self._all_at_once(partial(Device.enroll, token=token.text()))
 
     def _key(self, data: DeviceData) -> SigningKey:
-        return SigningKey.from_seed(self.scenario.secret("device key", data.name))
+        return SigningKey(self.scenario.secret("device key", data.name))
 
     def _add(self, number: int, data: DeviceData, key: SigningKey, costs: Calibration) -> None:
         secret = self.scenario.secret("device secret", data.name)

@@ -26,7 +26,7 @@ from fedling_protocol.wire.topics import Topics
 from tests.broker.conftest import Here
 from tests.support.hand_aggregator import tls_key_of
 
-KEY, OTHER = (SigningKey.from_seed(seed * 32).public for seed in (b"d", b"e"))
+KEY, OTHER = (SigningKey(seed * 32).public for seed in (b"d", b"e"))
 ID, OTHER_ID = device_id(KEY), device_id(OTHER)
 STATE = Path("broker-state")
 PLACE = STATE / "authority"

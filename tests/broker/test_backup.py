@@ -24,7 +24,7 @@ from tests.support.rounds_on_disk import SEED, accept, open_round, run_round
 
 STATE = Path("broker-state")
 FILE = Path("home.fedling")
-KEY = SigningKey.from_seed(b"n" * 32).public
+KEY = SigningKey(b"n" * 32).public
 
 
 def prepare(here: Here) -> None:

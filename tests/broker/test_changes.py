@@ -22,7 +22,7 @@ from tests.broker.conftest import Here
 from tests.support.hand_aggregator import HandAggregator, task_text
 from tests.support.rounds_on_disk import KEYS, TEXT, TOPICS, accept, open_round, run_round
 
-ROOT = SigningKey.from_seed(b"R" * 32)
+ROOT = SigningKey(b"R" * 32)
 IDS = [device_id(key.public) for key in KEYS]
 
 

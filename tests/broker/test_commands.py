@@ -31,7 +31,7 @@ from tests.broker.conftest import Here
 from tests.support.rounds_on_disk import TEXT, accept, open_round, run_round
 from tests.support.waiting import PATIENCE_S, Manager
 
-KEY = SigningKey.from_seed(b"d" * 32).public
+KEY = SigningKey(b"d" * 32).public
 ROOT_KEY = Path("broker-state/authority/root.key")
 ID = device_id(KEY)
 
@@ -481,7 +481,7 @@ def test_a_person_is_shown_the_newest_and_told_of_more(
         assert "lists more" not in here(verb, "list", "tiny", "--limit", "3")
         assert len(here.json(verb, "list", "tiny")) == 3
     for number in (1, 2, 3):
-        key = SigningKey.from_seed(bytes([number]) * 32).public
+        key = SigningKey(bytes([number]) * 32).public
         here("device", "add", device_id(key), key.hex())
     assert here("device", "list").splitlines()[-1] == "the first 2; --limit N lists more"
     assert len(here.json("device", "list")) == 3

@@ -11,7 +11,7 @@ from tests.broker.conftest import Here
 from tests.support.access import access_settings
 from tests.support.aggregator import TOPICS, FakeAggregator
 
-KEYS = [SigningKey.from_seed(bytes([number]) * 32) for number in range(1, 6)]
+KEYS = [SigningKey(bytes([number]) * 32) for number in range(1, 6)]
 TRAINS, LEFT, SILENT, PAUSED, STRANGER = KEYS
 IDS = [device_id(key.public) for key in KEYS]
 

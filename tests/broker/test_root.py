@@ -15,7 +15,7 @@ from tests.support import as_root
 from tests.support.as_root import NOBODY, Ended, Root
 from tests.support.rounds_on_disk import TEXT
 
-KEY, OTHER = (SigningKey.from_seed(seed * 32).public for seed in (b"n", b"o"))
+KEY, OTHER = (SigningKey(seed * 32).public for seed in (b"n", b"o"))
 STATE = "broker-state"
 
 # A line of each verb; `serve` has a test of its own. In closed/ is what root alone can reach.

@@ -546,7 +546,7 @@ def test_stored_certificate_of_another_root_is_of_no_use(
     aggregator.until(lambda: agent.status().get("enrolled"))
     agent.stop()
     text = agent.config.read_text()
-    other = SigningKey.from_seed(b"x" * 32).public.hex()
+    other = SigningKey(b"x" * 32).public.hex()
     agent.config.write_text(text.replace(text.split('root_key = "')[1][:64], other))
     agent.start()
     aggregator.until(lambda: refused(agent).get("unknown key", 0) >= 1)

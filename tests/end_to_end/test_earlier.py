@@ -21,7 +21,7 @@ from tests.support.agent import ROUNDS, TASK, Agent, rows
 from tests.support.aggregator import ROOT
 from tests.support.waiting import PATIENCE_S, until
 
-AUTHORITY = SigningKey.from_seed(b"A" * 32)
+AUTHORITY = SigningKey(b"A" * 32)
 
 
 class Broker:

@@ -21,7 +21,7 @@ def prepared(folder: Path, normalise: str) -> tuple[Scenario, Device]:
     table = scenario.simulation
     (data,) = dataset.load(table.data, scenario.stream, scenario.task.spec, 0)
     place = Surroundings(folder / "device", 1, "sim", bytes(32), table.stream)
-    key, trace = SigningKey.from_seed(bytes(32)), Trace(1, 0, table.climate)
+    key, trace = SigningKey(bytes(32)), Trace(1, 0, table.climate)
     device = Device(data, place, key, bytes(32), trace)
     device.prepare(1.0)
     assert device.ingest("wrist").returncode == 0

@@ -32,6 +32,7 @@ PYTHON = "/usr/lib/python3/dist-packages/"
 BELONGING = (
     "cbor2",
     "cryptography",
+    "nacl",
     "_cffi_backend",
     "paho.mqtt",
     "numpy",

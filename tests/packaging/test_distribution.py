@@ -96,7 +96,7 @@ def test_device_installs_no_server(built: dict[str, Built]) -> None:
     assert [x for x in device.installed() if re.search(r"fedling[_-](broker|sim)", x)] == []
     assert scripts == ["fedling-agent"]
     assert names(device.needs()) == {"cffi"}
-    assert names(device.needs("agent")) == {"cbor2", "cryptography", "paho-mqtt"}
+    assert names(device.needs("agent")) == {"cbor2", "cryptography", "paho-mqtt", "pynacl"}
     assert b"numpy" not in said["METADATA"].partition(b"\n\n")[0]
 
 

@@ -16,9 +16,7 @@ GOLDEN = Path(__file__).parent / "golden"
 NO_MESSAGES = ("digests", "token")
 MESSAGES = sorted(path.stem for path in GOLDEN.glob("*.json") if path.stem not in NO_MESSAGES)
 TOPICS = Topics("fedling", "demo")
-ROOT, ONLINE, DEVICE, AUTHORITY, SECOND, THIRD = (
-    SigningKey.from_seed(bytes([n]) * 32) for n in range(1, 7)
-)
+ROOT, ONLINE, DEVICE, AUTHORITY, SECOND, THIRD = (SigningKey(bytes([n]) * 32) for n in range(1, 7))
 KEYS = {key.kid: key for key in (ROOT, ONLINE, DEVICE, AUTHORITY, SECOND, THIRD)}
 EVERYBODY = ("certificate-authority", "certificate-aggregator", "certificate-device", "roots")
 

@@ -126,7 +126,7 @@ sys = "sys"
 
     def command(self, *words: str) -> list[str]:
         """A command line of this device."""
-        program = [sys.executable, "-m", "fedling_agent.cli"]
+        program = [sys.executable, "-m", "fedling_agent"]
         return [*self._prefix, *program, *words, "--config", str(self.config)]
 
     def run(

@@ -45,9 +45,9 @@ from fedling_protocol.wire.topics import Topics
 from fedling_protocol.wire.trust import Received, Trust
 from tests.support.waiting import PATIENCE_S, until
 
-ROOT = SigningKey.from_seed(b"r" * 32)
-ONLINE = SigningKey.from_seed(b"o" * 32)
-STRANGER = SigningKey.from_seed(b"s" * 32)
+ROOT = SigningKey(b"r" * 32)
+ONLINE = SigningKey(b"o" * 32)
+STRANGER = SigningKey(b"s" * 32)
 TOPICS = Topics("fedling", "test")
 
 Answerer = Callable[[Join, str], Ticket | Receipt | None]

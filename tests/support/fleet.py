@@ -44,7 +44,7 @@ from fedling_protocol.wire.topics import Topics
 from fedling_protocol.wire.trust import Trust
 from tests.support.waiting import PATIENCE_S, until
 
-ROOT = SigningKey.from_seed(b"R" * 32)
+ROOT = SigningKey(b"R" * 32)
 COMMAND = [sys.executable, "-m", "fedling_broker"]
 
 TASK = """
@@ -168,7 +168,7 @@ class Device:
 
     def __init__(self, loop: Loop, port: int, number: int, *, root: SigningKey = ROOT) -> None:
         self.loop = loop
-        self.key = SigningKey.from_seed(number.to_bytes(32, "big"))
+        self.key = SigningKey(number.to_bytes(32, "big"))
         self.id = device_id(self.key.public)
         self.topics = Topics("fedling", "test")
         self.trust = Trust(self.topics, root.public)

@@ -43,7 +43,7 @@ from tests.support.ports import HandClock, HandLink, HandWorker
 
 M = TypeVar("M", bound=Message)
 
-ROOT, ONLINE = SigningKey.from_seed(b"R" * 32), SigningKey.from_seed(b"O" * 32)
+ROOT, ONLINE = SigningKey(b"R" * 32), SigningKey(b"O" * 32)
 TOPICS = Topics("fedling", "test")
 TEXT = """
 [task]
@@ -84,7 +84,7 @@ def task_text(
 
 def key_of(number: int) -> SigningKey:
     """A device's."""
-    return SigningKey.from_seed(number.to_bytes(32, "big"))
+    return SigningKey(number.to_bytes(32, "big"))
 
 
 @cache

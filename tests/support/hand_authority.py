@@ -25,8 +25,8 @@ from fedling_protocol.wire.names import AGGREGATOR, AUTHORITY
 from fedling_protocol.wire.token import Purpose, Token
 from fedling_protocol.wire.topics import Topics
 
-ROOT, OFFICE = SigningKey.from_seed(b"R" * 32), SigningKey.from_seed(b"A" * 32)
-ONLINE, THIEF = SigningKey.from_seed(b"O" * 32), SigningKey.from_seed(b"T" * 32)
+ROOT, OFFICE = SigningKey(b"R" * 32), SigningKey(b"A" * 32)
+ONLINE, THIEF = SigningKey(b"O" * 32), SigningKey(b"T" * 32)
 TOPICS = Topics("fedling", "test")
 NOW_S = int(time.time())
 LIFE_S = 90 * 86_400

@@ -200,8 +200,8 @@ def _make_debs(folder: Path) -> None:
 
 WITH_PIP = Kind("python3-venv", _make_wheels, WHEELS)
 WITH_APT = Kind(
-    "python3-cbor2,python3-cffi-backend,python3-cryptography,python3-numpy,"
-    "python3-paho-mqtt,python3-segno",
+    "python3-cbor2,python3-cffi-backend,python3-cryptography,python3-nacl,"
+    "python3-numpy,python3-paho-mqtt,python3-segno",
     _make_debs,
     DEBS,
 )

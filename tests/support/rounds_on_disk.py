@@ -21,7 +21,7 @@ from fedling_protocol.wire.topics import Topics
 SEED = b"s" * 32
 NOW_MS = 1_000_000  # of the boot, when rounds are opened
 TOPICS = Topics("fedling", "test")
-KEYS = [SigningKey.from_seed(bytes([n]) * 32) for n in (1, 2, 3)]
+KEYS = [SigningKey(bytes([n]) * 32) for n in (1, 2, 3)]
 TEXT = """
 [task]
 name = "tiny"

@@ -54,7 +54,7 @@ from tests.support.device import (
 from tests.support.ports import HandClock, HandLink, HandWorker
 
 M = TypeVar("M")
-ROOT, ONLINE, DEVICE = (SigningKey.from_seed(seed * 32) for seed in (b"R", b"O", b"D"))
+ROOT, ONLINE, DEVICE = (SigningKey(seed * 32) for seed in (b"R", b"O", b"D"))
 TOPICS = Topics("fedling", FLEET)
 ID = device_id(DEVICE.public)
 GOOD = Weather(mains=True, battery=90, temperature=40, network=True)

@@ -75,7 +75,7 @@ class Setup:
     pace: Callable[[int], Pace] = lambda _number: Pace()
     enrolled: Callable[[int], bool] = lambda _number: True
     stocked: Callable[[int], bool] = lambda _number: True
-    key: MakeKey = SigningKey.from_seed
+    key: MakeKey = SigningKey
 
     def key_of(self, who: str) -> SigningKey:
         """The same in every fleet of this seed."""

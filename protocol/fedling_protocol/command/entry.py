@@ -9,14 +9,33 @@ import os
 import signal
 from types import FrameType
 
+from fedling_protocol import lazily
+
 INTERRUPTED = 130  # Exit.INTERRUPTED, whose module takes its time
+# What packages import as they are imported, and an idle device does not use: 2 MB.
+# decisions/0090-ed25519-of-libsodium.md
+SELDOM = (
+    *("bz2", "lzma", "tempfile"),  # shutil
+    *("csv", "ipaddress", "uuid"),  # cbor2, paho, ours
+    "inspect",  # dataclasses, until Python 3.13
+    "locale",  # gettext
+    "tokenize",  # linecache
+    "urllib.request",  # paho, for a proxy if PySocks is there
+)
 
 
 def begin(module: str) -> int:
     """Import a module and call its main(). Returns its exit code."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else a shell ignores it
         signal.signal(signal.SIGINT, leave)
+    do_without()
     return int(importlib.import_module(module).main())
+
+
+def do_without() -> None:
+    """Have what is seldom used be read by whoever uses it."""
+    for name in SELDOM:
+        lazily.load(name)
 
 
 def leave(_number: int, _frame: FrameType | None) -> None:

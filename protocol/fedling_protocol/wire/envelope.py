@@ -35,8 +35,7 @@ class Envelope:
 
     def verify(self, bound: bytes, public: bytes) -> None:
         """Raise Refused(signature) unless the key of this public half signed it for this topic."""
-        signed = _to_be_signed(bound, self.payload)
-        if not identity.verify(public, self.signature, signed):
+        if not identity.verify(public, self.signature, *_to_be_signed(bound, self.payload)):
             raise Refused(Reason.SIGNATURE)
 
 
@@ -47,7 +46,7 @@ FindKey = Callable[[Envelope], bytes]
 def seal(message: Message, bound: bytes, key: SigningKey) -> bytes:
     """The bytes to send. bound: Topics.bound of the topic they will be sent on."""
     data = payload.encode(message)
-    signature = key.sign(_to_be_signed(bound, data))
+    signature = key.sign(b"".join(_to_be_signed(bound, data)))
     sealed = b"".join(
         (_BEFORE_KID, key.kid, _head_of_bytes(len(data)), data, _BEFORE_SIGNATURE, signature)
     )
@@ -97,9 +96,9 @@ def _malformed(data: bytes) -> Refused:
     return Refused(Reason.ENVELOPE, "not [protected, {kid}, payload, signature] as in SPEC.md")
 
 
-def _to_be_signed(bound: bytes, data: bytes | memoryview) -> bytes:
-    """Write the Sig_structure, deterministic, with one copy of the payload."""
-    return b"".join((_SIGNED, _head_of_bytes(len(bound)), bound, _head_of_bytes(len(data)), data))
+def _to_be_signed(bound: bytes, data: bytes | memoryview) -> tuple[bytes | memoryview, ...]:
+    """Write the Sig_structure, deterministic, in parts: the payload is not copied for it."""
+    return _SIGNED, _head_of_bytes(len(bound)), bound, _head_of_bytes(len(data)), data
 
 
 def _head_of_bytes(size: int) -> bytes:

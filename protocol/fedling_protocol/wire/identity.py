@@ -1,8 +1,10 @@
 """Keys and secrets on disk, and the names that follow from a public key (SPEC.md sections 1, 2)."""
 
 import base64
+import binascii
 import hashlib
 import os
+import re
 import secrets
 import shlex
 import stat
@@ -10,29 +12,28 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-# Signing imports it, when root has long become a user who may not read where it lies.
-import cryptography.hazmat.backends.openssl.backend  # noqa: F401
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-    load_pem_private_key,
-)
+from nacl.bindings import crypto_sign, crypto_sign_open, crypto_sign_seed_keypair
+from nacl.exceptions import BadSignatureError
 
 from fedling_protocol.disk import durable
 
 KEY_BYTES: Final = 32
 TLS_KEY_BYTES: Final = 33
 SECRET_BYTES: Final = 32
-KNOWN: Final = 16_384  # keys of which what was computed is kept, in 200 bytes each
+SEED_BYTES: Final = 32  # of a private key, from which the rest of it follows
+SIGNATURE_BYTES: Final = 64
+KNOWN: Final = 16_384  # keys whose ids are kept, in 200 bytes each
 # Of 32 random bytes fewer than 8 differ once in 10^36 times.
 LEAST_VARIED: Final = 8
 CREDENTIALS = Path("/run/credentials")  # of systemd, whose access lists look like a group's right
 _MAX_FILE = 4096  # no key file is longer
+# A private key of Ed25519 as PKCS #8: OneAsymmetricKey of version 1 without attributes, in which
+# only the seed differs from key to key (RFC 8410 section 7).
+_BEFORE_SEED: Final = bytes.fromhex("302e020100300506032b657004220420")
+_SEQUENCE: Final = b"\x30"
+_PEM: Final = re.compile(
+    rb"\s*-----BEGIN PRIVATE KEY-----\s+([A-Za-z0-9+/=\s]+)-----END PRIVATE KEY-----\s*"
+)
 # The y of the points whose order divides 8 (RFC 8032 section 5.1), as keys spell it, and the other
 # spellings of 0 and 1: p and p + 1. The bit of x's sign, the last one, does not matter.
 _SMALL_ORDER: Final = frozenset(
@@ -50,32 +51,27 @@ class IdentityError(Exception):
 
 
 class SigningKey:
-    """An Ed25519 private key. Its text form tells the public half only."""
+    """The Ed25519 private key of a seed of 32 bytes. Its text form tells the public half only."""
 
-    __slots__ = ("_private", "kid", "public")
+    __slots__ = ("_secret", "kid", "public")
 
-    def __init__(self, private: Ed25519PrivateKey) -> None:
-        self._private = private
-        self.public = private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    def __init__(self, seed: bytes) -> None:
+        self.public, self._secret = crypto_sign_seed_keypair(seed)
         self.kid = kid(self.public)
 
     @classmethod
     def generate(cls) -> "SigningKey":
         """Make a new key from the system's randomness."""
-        return cls(Ed25519PrivateKey.generate())
-
-    @classmethod
-    def from_seed(cls, seed: bytes) -> "SigningKey":
-        """The key of 32 given bytes: for simulations and tests, where runs must repeat."""
-        return cls(Ed25519PrivateKey.from_private_bytes(seed))
+        return cls(secrets.token_bytes(SEED_BYTES))
 
     def sign(self, data: bytes) -> bytes:
         """Sign the data; a signature has 64 bytes."""
-        return self._private.sign(data)
+        return crypto_sign(data, self._secret)[:SIGNATURE_BYTES]
 
     def pem(self) -> bytes:
         """Write the key as PKCS #8, as openssl writes and reads it."""
-        return self._private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        text = base64.b64encode(_BEFORE_SEED + self._secret[:SEED_BYTES])
+        return b"-----BEGIN PRIVATE KEY-----\n" + text + b"\n-----END PRIVATE KEY-----\n"
 
     def __repr__(self) -> str:
         return f"SigningKey(kid={self.kid.hex()})"
@@ -92,14 +88,16 @@ def device_id(public: bytes) -> str:
     return base64.b32encode(hashlib.sha256(public).digest()[:10]).decode().lower()
 
 
-def verify(public: bytes, signature: bytes, data: bytes) -> bool:
-    """Whether the signature is of this data by this key. Never raises on hostile bytes.
+def verify(public: bytes, signature: bytes, *data: bytes | memoryview) -> bool:
+    """Whether the signature is of this data, in parts, by this key. Never raises on hostile bytes.
 
     Nothing is signed by a weak key.
     """
+    if len(public) != KEY_BYTES or len(signature) != SIGNATURE_BYTES or is_weak(public):
+        return False
     try:
-        _public_key(public).verify(signature, data)
-    except (InvalidSignature, ValueError):
+        crypto_sign_open(b"".join((signature, *data)), public)
+    except BadSignatureError:
         return False
     return True
 
@@ -111,18 +109,14 @@ def is_weak(public: bytes) -> bool:
 
 def is_tls_key(public: bytes) -> bool:
     """Whether it is a compressed point of P-256: a key that TLS can certify."""
+    # 4 MB that a device needs on the day it enrols, and when its certificate is renewed.
+    from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
+
     try:
         EllipticCurvePublicKey.from_encoded_point(SECP256R1(), public)
     except ValueError:
         return False
     return len(public) == TLS_KEY_BYTES
-
-
-@lru_cache(maxsize=KNOWN)
-def _public_key(public: bytes) -> Ed25519PublicKey:
-    if len(public) == KEY_BYTES and is_weak(public):
-        raise ValueError("a key of small order")
-    return Ed25519PublicKey.from_public_bytes(public)
 
 
 def create_key(path: Path, key: SigningKey | None = None) -> SigningKey:
@@ -134,16 +128,27 @@ def create_key(path: Path, key: SigningKey | None = None) -> SigningKey:
 
 def load_key(path: Path, *, private: bool = True) -> SigningKey:
     """Read a key that create_key() or openssl wrote. private: as read_private() has it"""
-    try:
-        found = load_pem_private_key(read_private(path, private=private), password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    der = _der_of(read_private(path, private=private))
+    if der is None:
         raise IdentityError(
             f"{path}: not an unencrypted PEM private key; restore it from a backup or, "
             "to get a new identity, remove it"
-        ) from error
-    if not isinstance(found, Ed25519PrivateKey):
+        )
+    if not der.startswith(_BEFORE_SEED) or len(der) != len(_BEFORE_SEED) + SEED_BYTES:
         raise IdentityError(f"{path}: another kind of key; Ed25519 is needed")
-    return SigningKey(found)
+    return SigningKey(der[len(_BEFORE_SEED) :])
+
+
+def _der_of(pem: bytes) -> bytes | None:
+    """What a PEM file of PKCS #8 holds; None if it is none, or encrypted."""
+    found = _PEM.fullmatch(pem)
+    if found is None:
+        return None
+    try:
+        der = base64.b64decode(b"".join(found[1].split()), validate=True)
+    except binascii.Error:
+        return None
+    return der if der.startswith(_SEQUENCE) else None
 
 
 def ensure_key(path: Path) -> SigningKey:

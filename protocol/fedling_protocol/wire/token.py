@@ -14,9 +14,6 @@ from dataclasses import field
 from enum import StrEnum
 from typing import Final, NoReturn
 
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-
 from fedling_protocol.classes import dataclass
 from fedling_protocol.wire.names import is_host
 from fedling_protocol.wire.topics import Topics
@@ -114,6 +111,10 @@ class Token:
         return hmac.compare_digest(self.fingerprint, fingerprint(root))
 
     def _derived(self, label: str, size: int) -> bytes:
+        # Only who enrols or is enrolled needs it: 4 MB that a service does without.
+        from cryptography.hazmat.primitives.hashes import SHA256
+        from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
         info = f"fedling token 1 {label}".encode()
         return HKDF(algorithm=SHA256(), length=size, salt=None, info=info).derive(self.secret)
 

@@ -17,7 +17,7 @@ from fedling_protocol.wire.token import Token
 from tests.support.hand_authority import THIEF, HandAuthority
 
 GOLDEN = Path(__file__).parents[2] / "protocol" / "golden"
-KEY = SigningKey.from_seed(b"D" * 32)
+KEY = SigningKey(b"D" * 32)
 DEVICE = device_id(KEY.public)
 NONCE = bytes(range(16))
 # A point of P-256: its generator (FIPS 186-4, D.1.2.3).
@@ -64,7 +64,7 @@ def test_chain_from_the_root_of_the_token_is_followed(
     fleet: HandAuthority, token: Token, successors: int
 ) -> None:
     for number in range(successors):
-        fleet.succeed(SigningKey.from_seed(bytes([number]) * 32))
+        fleet.succeed(SigningKey(bytes([number]) * 32))
     question = asked(token)
     found = believe(fleet.granted(question, token), question, token)
     assert isinstance(found, Granted)
@@ -160,7 +160,7 @@ def _of_another_fleet(fleet: HandAuthority, question: Enrol, token: Token) -> by
 def _fork(fleet: HandAuthority, question: Enrol, token: Token) -> bytes:
     """A chain that does not begin at the root of the token."""
     fleet.root = THIEF
-    fleet.succeed(SigningKey.from_seed(b"x" * 32))
+    fleet.succeed(SigningKey(b"x" * 32))
     return fleet.granted(question, token)
 
 

@@ -198,7 +198,7 @@ def test_chunk_on_the_topic_of_another_is_refused(device: HandService, cut: Cut)
 
 def test_chunk_by_nobody_is_refused(device: HandService, cut: Cut) -> None:
     named(device, rest(cut))
-    device.hear(cut.topic(0), cut.chunk(0), SigningKey.from_seed(b"T" * 32))
+    device.hear(cut.topic(0), cut.chunk(0), SigningKey(b"T" * 32))
     assert count(device, "refused: unknown key") == 1
     assert cut.asked(device) == [0, 1, 2, 3]
 

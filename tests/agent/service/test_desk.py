@@ -139,7 +139,7 @@ def test_status_of_a_device_with_another_root_key_names_the_root_key(counter: Co
     counter.device.service.on_connected()
     certificate = Certificate(ONLINE.public, Role.AGGREGATOR, FLEET, "aggregator", 1)
     topic = TOPICS.of(Kind.KEYS, "aggregator")
-    stranger = SigningKey.from_seed(b"?" * 32)
+    stranger = SigningKey(b"?" * 32)
     for root, foreign in ((stranger, True), (ROOT, False), (stranger, False)):
         counter.device.hear(topic, certificate, root)
         status = counter.ask(do="status")

@@ -21,7 +21,7 @@ from tests.protocol.samples import DEVICE, ONLINE, ROOT, TOPICS, envelope, messa
 from tests.support.ports import HandClock, HandWorker
 
 LATER = TOPICS.of(Kind.PLAN, "watch", "evaluate")
-STRANGER = SigningKey.from_seed(b"s" * 32)
+STRANGER = SigningKey(b"s" * 32)
 
 
 class Door:
@@ -83,7 +83,7 @@ def test_forged_plan_of_an_unknown_kind_is_refused(door: Door) -> None:
 def test_certificates_of_other_devices_are_not_kept(door: Door) -> None:
     """The MQTT broker has all of them, rightly signed."""
     for n in range(3):
-        other = SigningKey.from_seed(bytes([40 + n]) * 32)
+        other = SigningKey(bytes([40 + n]) * 32)
         owner = device_id(other.public)
         said = Certificate(other.public, Role.DEVICE, TOPICS.fleet, owner, 1)
         door.say(TOPICS.of(Kind.KEYS, owner), said, ROOT)

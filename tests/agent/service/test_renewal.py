@@ -345,7 +345,7 @@ def test_clock_that_is_a_year_ahead_asks_once_and_learns_the_date(
 
 
 def test_chain_of_roots_is_followed_and_kept(board: Board) -> None:
-    second = SigningKey.from_seed(b"2" * 32)
+    second = SigningKey(b"2" * 32)
     board.fleet.succeed(second)
     chain = board.fleet.chain()
     assert chain is not None
@@ -360,7 +360,7 @@ def test_chain_of_roots_is_followed_and_kept(board: Board) -> None:
 
 def test_a_thief_of_the_old_root_gets_nowhere_after_a_restart(board: Board) -> None:
     """What it certifies is older than what this device has heard, whatever its serial."""
-    board.fleet.succeed(SigningKey.from_seed(b"2" * 32))
+    board.fleet.succeed(SigningKey(b"2" * 32))
     chain = board.fleet.chain()
     assert chain is not None
     board.say(TOPICS.of(Kind.ROOTS), chain)
@@ -447,7 +447,7 @@ def test_people_hear_of_a_renewal_and_of_one_that_is_denied(
 def test_grant_of_a_fleet_with_another_root_is_kept_whole(board: Board) -> None:
     """The chain, and what the newest root signed; whatever is news there is acted on."""
     board.pass_days(6.8)
-    board.fleet.succeed(SigningKey.from_seed(b"N" * 32))
+    board.fleet.succeed(SigningKey(b"N" * 32))
     board.link.subscribed.clear()
     before = board.refused()
     board.grant()

@@ -35,7 +35,7 @@ from tests.support.service import DEVICE, GOOD, ID, ONLINE, ROOT, TOPICS, HandSe
 from tests.support.waiting import until
 
 EMPTY = Weather(mains=False, battery=5, temperature=40, network=True)
-AUTHORITY = SigningKey.from_seed(b"A" * 32)
+AUTHORITY = SigningKey(b"A" * 32)
 FULL = CannotWrite("the log of what was sent", "the disk is full")
 
 

@@ -83,7 +83,7 @@ def test_what_is_stored_keeps_its_size_and_has_no_time(tmp_path: Path) -> None:
 def test_an_upgrade_keeps_who_the_device_is(tmp_path: Path) -> None:
     build(OLD, tmp_path, NAME)
     me = identity.ensure(tmp_path)
-    assert me.key.public == SigningKey.from_seed(b"d" * 32).public
+    assert me.key.public == SigningKey(b"d" * 32).public
     assert me.secret == (OLD / "device.secret").read_bytes()
 
 

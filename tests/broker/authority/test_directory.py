@@ -25,7 +25,7 @@ from fedling_protocol.wire.messages import Role
 from fedling_protocol.wire.names import AGGREGATOR, AUTHORITY
 
 NOW = 1_800_000_000
-ONLINE, DEVICE = (SigningKey.from_seed(seed * 32).public for seed in (b"o", b"d"))
+ONLINE, DEVICE = (SigningKey(seed * 32).public for seed in (b"o", b"d"))
 ID = device_id(DEVICE)
 
 
@@ -59,7 +59,7 @@ def test_create_again_changes_nothing(own: Directory) -> None:
 
 
 def test_a_given_root_key_is_not_kept(tmp_path: Path) -> None:
-    root = SigningKey.from_seed(b"r" * 32)
+    root = SigningKey(b"r" * 32)
     made = create(tmp_path / "authority", "home", root, NOW)
     assert (made.first_root, made.has_root_key) == (root.public, False)
     assert known(made) == {AUTHORITY: made.authority_key().public}
@@ -70,7 +70,7 @@ def test_a_given_root_key_is_not_kept(tmp_path: Path) -> None:
 def test_what_is_not_there_or_not_believed_is_named(own: Directory, tmp_path: Path) -> None:
     with pytest.raises(Missing, match="authority init"):
         open_(tmp_path)
-    stranger = SigningKey.from_seed(b"s" * 32)
+    stranger = SigningKey(b"s" * 32)
     forged = certificates.sign("home", AUTHORITY, ONLINE, 2**32 - 1, Term(), stranger)
     own.keep({AUTHORITY: forged})
     with pytest.raises(BadInput, match="the certificate of authority is not believed"):

@@ -11,7 +11,7 @@ from fedling_protocol.exits import Exit
 from fedling_protocol.wire.identity import SigningKey, device_id
 from tests.broker.conftest import Here
 
-KEY = SigningKey.from_seed(b"d" * 32).public
+KEY = SigningKey(b"d" * 32).public
 SIGNS = (
     f"device add {device_id(KEY)} {KEY.hex()}",
     f"authority certify {device_id(KEY)} {KEY.hex()} --to x",

@@ -151,7 +151,7 @@ def test_chunk_fits_its_packet_whatever_its_topic(size: int) -> None:
     word = "w" * 32
     topics = Topics(f"{word}/{word}/{word}/{word}", "f" * 32)
     message = bytes(3 * size)
-    packets = Chunking(topics, SigningKey.from_seed(b"k" * 32), size).of(
+    packets = Chunking(topics, SigningKey(b"k" * 32), size).of(
         message, Kind.CHANGE, "t" * 32, 2**32 - 1
     )
     assert packets.chunks == 4

@@ -24,9 +24,9 @@ from fedling_protocol.wire.names import AGGREGATOR, AUTHORITY
 from fedling_protocol.wire.topics import Topics
 from fedling_protocol.wire.trust import Trust
 
-ROOT = SigningKey.from_seed(b"r" * 32)
-AUTHORITY_KEY = SigningKey.from_seed(b"a" * 32)
-KEY = SigningKey.from_seed(b"d" * 32).public
+ROOT = SigningKey(b"r" * 32)
+AUTHORITY_KEY = SigningKey(b"a" * 32)
+KEY = SigningKey(b"d" * 32).public
 ID = device_id(KEY)
 TOPICS = Topics("fedling", "test")
 
@@ -74,7 +74,7 @@ def test_a_certificate_with_another_term_takes_the_place_of_the_old_one(devices:
 
 
 def test_two_devices_have_two_names(devices: Devices) -> None:
-    other = SigningKey.from_seed(b"e" * 32).public
+    other = SigningKey(b"e" * 32).public
     devices.certify(ID, KEY, ROOT, Term(1, 2, "kitchen"))
     with pytest.raises(NameTaken, match=f"kitchen is the name of {ID}"):
         devices.certify(device_id(other), other, ROOT, Term(1, 2, "kitchen"))
@@ -119,7 +119,7 @@ def test_the_aggregator_cannot_be_revoked(devices: Devices) -> None:
 
 
 def test_resign_replaces_what_another_key_has_signed_and_nothing_else(devices: Devices) -> None:
-    others = [SigningKey.from_seed(bytes([n]) * 32).public for n in (1, 2)]
+    others = [SigningKey(bytes([n]) * 32).public for n in (1, 2)]
     mine = devices.certify(ID, KEY, AUTHORITY_KEY, Term(5, 9, "kitchen"))
     for key in others:
         devices.certify(device_id(key), key, ROOT, Term(3, 4))
@@ -153,7 +153,7 @@ def test_take_in_keeps_what_is_later(devices: Devices) -> None:
 
 
 def test_take_in_all_or_nothing(devices: Devices) -> None:
-    other = SigningKey.from_seed(b"e" * 32).public
+    other = SigningKey(b"e" * 32).public
     devices.certify(ID, KEY, ROOT, Term(1, 2, "kitchen"))
     clash = certificates.sign("test", device_id(other), other, 7, Term(1, 2, "kitchen"), ROOT)
     offices = {AGGREGATOR: certificates.sign("test", AGGREGATOR, other, 8, Term(), ROOT)}
@@ -193,7 +193,7 @@ def test_certify_ends_the_wait(devices: Devices) -> None:
 
 
 def test_changes_are_told_once_in_their_order(devices: Devices) -> None:
-    other = SigningKey.from_seed(b"e" * 32).public
+    other = SigningKey(b"e" * 32).public
     devices.certify(ID, KEY, ROOT)
     devices.certify(device_id(other), other, ROOT)
     first, second = devices.changes(0)
@@ -249,7 +249,7 @@ def tables_of(tmp_path: Path) -> sqlite3.Connection:
 def test_take_over_keeps_who_was_revoked_and_who_was_added(
     devices: Devices, former: Database, tmp_path: Path
 ) -> None:
-    other, keys = Devices(former, TOPICS), [SigningKey.from_seed(bytes([n]) * 32) for n in (1, 2)]
+    other, keys = Devices(former, TOPICS), [SigningKey(bytes([n]) * 32) for n in (1, 2)]
     new = device_id(keys[0].public)
     devices.certify(ID, KEY, ROOT)
     with closing(tables_of(tmp_path)) as tables:

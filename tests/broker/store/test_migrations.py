@@ -127,7 +127,7 @@ def test_the_last_tables_with_real_rows_become_these(tmp_path: Path) -> None:
     }  # fmt: skip
     store = Store(tmp_path)
     store.tidy()
-    root = SigningKey.from_seed(b"R" * 32)
+    root = SigningKey(b"R" * 32)
     assert Devices(store.database, TOPICS).resign(root) == len(IDS) - 1  # a tombstone, too
     store.close()
 

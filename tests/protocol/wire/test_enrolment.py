@@ -38,7 +38,7 @@ from tests.support.fuzz import seal as fuzz
 from tests.support.fuzz.values import wounded
 
 CERTIFIER = samples.AUTHORITY
-STRANGER = SigningKey.from_seed(b"s" * 32)
+STRANGER = SigningKey(b"s" * 32)
 ID = device_id(DEVICE.public)
 WHERE = TOPICS.of(Kind.ENROLLED, ID)
 TOKEN = Token.parse(samples.golden("token")["text"])
@@ -244,7 +244,7 @@ def test_largest_grant_fits_into_its_message() -> None:
 
 
 def test_longest_chain_fits_into_its_message() -> None:
-    keys = [SigningKey.from_seed(bytes([n]) * 32) for n in range(33)]
+    keys = [SigningKey(bytes([n]) * 32) for n in range(33)]
     links = [succeed(keys[n], keys[n + 1].public, "x" * 32, n + 1, 2**32 - 1) for n in range(32)]
     assert len(seal(Roots(tuple(links)), b"1/x/roots/list", keys[-1])) <= MAX_ROOTS
 
@@ -289,13 +289,13 @@ def test_no_answer_costs_more_than_its_links(monkeypatch: pytest.MonkeyPatch) ->
     verified = 0
     verify = identity.verify
 
-    def counted(public: bytes, signature: bytes, data: bytes) -> bool:
+    def counted(public: bytes, signature: bytes, *data: bytes | memoryview) -> bool:
         nonlocal verified
         verified += 1
-        return verify(public, signature, data)
+        return verify(public, signature, *data)
 
     monkeypatch.setattr(identity, "verify", counted)
-    keys = [ROOT, *(SigningKey.from_seed(bytes([n]) * 32) for n in range(50, 82))]
+    keys = [ROOT, *(SigningKey(bytes([n]) * 32) for n in range(50, 82))]
     links = [succeed(keys[n], keys[n + 1].public, "demo", n + 1, 1) for n in range(32)]
     where = TOPICS.bound(TOPICS.of(Kind.ROOTS))
     for chain in (links, [*links[:-1], replace(links[-1], signature=bytes(64))]):

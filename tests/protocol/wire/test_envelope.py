@@ -193,7 +193,8 @@ def test_seal_and_parse_payloads_of_every_length_of_length(
     parts.verify(BOUND, DEVICE.public)
 
 
-def test_a_large_message_is_copied_no_more_than_twice() -> None:
+def test_a_large_message_is_copied_no_more_than_thrice() -> None:
+    """Beside what libsodium has of its own, once, while it signs or verifies."""
     update = message("update")
     assert isinstance(update, Update)
     size = 16 * 2**20
@@ -207,5 +208,5 @@ def test_a_large_message_is_copied_no_more_than_twice() -> None:
     _, peak_opening = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert opened == update
-    assert peak_sealing < 2.5 * size  # beside the vector: payload, and what is signed or sent
-    assert peak_opening - before < 1.5 * size  # beside the envelope: what is signed, or the vector
+    assert peak_sealing < 3.5 * size  # beside the vector: payload, what is signed, the same signed
+    assert peak_opening - before < 2.5 * size  # beside the envelope: the same signed, the same open

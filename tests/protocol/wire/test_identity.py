@@ -3,15 +3,27 @@
 import os
 import re
 import subprocess
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fedling_protocol.wire import identity
 from fedling_protocol.wire.identity import IdentityError, SigningKey
 from tests.protocol.by_hand import Signer
 from tests.support.tools import need
 
+Change = Callable[[bytes], bytes]
 # RFC 8032 section 7.1, test 1
 SEED = bytes.fromhex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60")
 PUBLIC = bytes.fromhex("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a")
@@ -21,8 +33,8 @@ SIGNATURE = bytes.fromhex(
 )
 
 
-def test_signing_key_from_seed() -> None:
-    key = SigningKey.from_seed(SEED)
+def test_signing_key_of_a_seed() -> None:
+    key = SigningKey(SEED)
     assert key.public == PUBLIC
     assert key.sign(b"") == SIGNATURE
     assert identity.verify(PUBLIC, SIGNATURE, b"")
@@ -34,6 +46,36 @@ def test_verify_refuses() -> None:
     assert not identity.verify(PUBLIC[:-1], SIGNATURE, b"")
     assert not identity.verify(b"\xff" * 32, SIGNATURE, b"")
     assert not identity.verify(bytes(32), bytes(64), b"")
+
+
+def test_verify_refuses_other_lengths() -> None:
+    """libsodium reads so many bytes of a key as a key has, whatever it is given."""
+    signature = SigningKey(SEED).sign(b"data")
+    for size in (*range(32), *range(33, 66)):
+        assert not identity.verify((PUBLIC * 3)[:size], signature, b"data")
+    for size in (*range(64), *range(65, 130)):
+        assert not identity.verify(PUBLIC, (signature + b"data" * 17)[:size], b"data")
+    assert identity.verify(PUBLIC, signature, b"da", memoryview(b"xtax")[1:3])
+
+
+def test_a_signature_has_one_spelling() -> None:
+    """S and S + L verify alike by the equation: RFC 8032 section 5.1.7 has S below L."""
+    signature = SigningKey(SEED).sign(b"data")
+    s = int.from_bytes(signature[32:], "little")
+    for more in (1, 2, 8, 15):
+        other = signature[:32] + (s + more * L).to_bytes(32, "little")
+        assert not identity.verify(PUBLIC, other, b"data")
+
+
+@given(st.binary(max_size=400), st.binary(min_size=32, max_size=32))
+def test_signs_and_verifies_as_another_library(data: bytes, seed: bytes) -> None:
+    """OpenSSL's, by cryptography."""
+    key, other = SigningKey(seed), Ed25519PrivateKey.from_private_bytes(seed)
+    assert key.public == other.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    assert key.sign(data) == other.sign(data)
+    assert identity.verify(key.public, other.sign(data), data)
+    assert not identity.verify(key.public, other.sign(data), data, b"x")
+    assert key.pem() == other.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 def test_a_key_of_small_order_signs_nothing() -> None:
@@ -48,6 +90,7 @@ def test_a_key_of_small_order_signs_nothing() -> None:
 
 
 P = 2**255 - 19
+L = 2**252 + 27742317777372353535851937790883648493  # the order of the base point
 D = -121665 * pow(121666, -1, P) % P
 
 
@@ -93,13 +136,13 @@ def spellings(y: int) -> list[bytes]:
 
 def test_names_of_a_key() -> None:
     by_hand = Signer(SEED)
-    assert identity.kid(PUBLIC) == SigningKey.from_seed(SEED).kid == by_hand.kid
+    assert identity.kid(PUBLIC) == SigningKey(SEED).kid == by_hand.kid
     assert identity.device_id(PUBLIC) == by_hand.device
     assert re.fullmatch("[a-z2-7]{16}", by_hand.device)
 
 
 def test_repr_tells_no_secret() -> None:
-    key = SigningKey.from_seed(SEED)
+    key = SigningKey(SEED)
     assert repr(key) == f"SigningKey(kid={key.kid.hex()})"
 
 
@@ -119,7 +162,7 @@ def test_create_key_never_overwrites(tmp_path: Path) -> None:
 
 
 def test_create_key_takes_a_given_one(tmp_path: Path) -> None:
-    identity.create_key(tmp_path / "device.key", SigningKey.from_seed(SEED))
+    identity.create_key(tmp_path / "device.key", SigningKey(SEED))
     assert identity.load_key(tmp_path / "device.key").public == PUBLIC
 
 
@@ -134,6 +177,39 @@ def test_load_key_reads_what_openssl_wrote(tmp_path: Path) -> None:
         capture_output=True,
     )
     assert identity.load_key(path).public == text.stdout[-32:]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda pem: pem.replace(b"\n", b"\r\n"),
+        lambda pem: pem.rstrip(),
+        lambda pem: b"\n" + pem + b"\n \n",
+    ],
+)
+def test_load_key_reads_what_an_editor_left(tmp_path: Path, change: Change) -> None:
+    path = tmp_path / "root.key"
+    path.write_bytes(change(SigningKey(SEED).pem()))
+    path.chmod(0o600)
+    assert identity.load_key(path).public == PUBLIC
+
+
+@given(st.data())
+def test_load_key_of_any_bytes_is_the_key_or_an_error(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    """A key file in which bits fell over is another key's, or is refused, and never a traceback."""
+    pem = bytearray(SigningKey(SEED).pem())
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = data.draw(st.integers(0, len(pem) - 1))
+        pem[place : place + data.draw(st.integers(0, 2))] = data.draw(st.binary(max_size=2))
+        pem = pem or bytearray(b"x")
+    path = tmp_path_factory.mktemp("keys") / "key"
+    path.touch(0o600)
+    path.write_bytes(pem)
+    with suppress(IdentityError):
+        key = identity.load_key(path)
+        assert identity.verify(key.public, key.sign(b"data"), b"data")
 
 
 def test_ensure_makes_once(tmp_path: Path) -> None:
@@ -198,6 +274,8 @@ def test_load_key_refuses_a_damaged_file(tmp_path: Path, content: bytes, why: st
     ("arguments", "why"),
     [
         (["genpkey", "-algorithm", "x25519"], "another kind"),
+        (["genpkey", "-algorithm", "ed448"], "another kind"),
+        (["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"], "another kind"),
         (["genpkey", "-algorithm", "ed25519", "-aes256", "-pass", "pass:x"], "unencrypted"),
     ],
 )

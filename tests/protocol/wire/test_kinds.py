@@ -158,7 +158,7 @@ def test_without_its_row_a_kind_is_nowhere() -> None:
 
 
 def test_stranger_is_told_from_role() -> None:
-    stranger = SigningKey.from_seed(b"s" * 32)
+    stranger = SigningKey(b"s" * 32)
     for kind in Kind:
         name = sample(kind)
         sealed = seal(message(name), TOPICS.bound(topic(name)), stranger)

@@ -1,6 +1,6 @@
 """The chain of roots: every link counts, and what is known is its beginning."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -17,8 +17,8 @@ from fedling_protocol.wire.roots import succeed, walk
 from tests.protocol.by_hand import cbor
 from tests.protocol.samples import ROOT, SECOND, THIRD, message
 
-CHAIN = [SigningKey.from_seed(bytes([100 + n]) * 32) for n in range(MAX_SUCCESSORS + 1)]
-THIEF = SigningKey.from_seed(b"t" * 32)
+CHAIN = [SigningKey(bytes([100 + n]) * 32) for n in range(MAX_SUCCESSORS + 1)]
+THIEF = SigningKey(b"t" * 32)
 PUBLIC = [key.public for key in CHAIN]
 
 
@@ -64,11 +64,11 @@ def test_walk_goes_on_from_wherever_it_was(length: int, data: st.DataObject) -> 
 
 def test_what_is_known_is_not_verified_again(monkeypatch: pytest.MonkeyPatch) -> None:
     verified: list[bytes] = []
-    verify: Callable[[bytes, bytes, bytes], bool] = identity.verify
+    verify = identity.verify
 
-    def counted(public: bytes, signature: bytes, data: bytes) -> bool:
+    def counted(public: bytes, signature: bytes, *data: bytes | memoryview) -> bool:
         verified.append(public)
-        return verify(public, signature, data)
+        return verify(public, signature, *data)
 
     monkeypatch.setattr("fedling_protocol.wire.roots.identity.verify", counted)
     walk(PUBLIC[:8], chain(CHAIN[:10]), "demo")

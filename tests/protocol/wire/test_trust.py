@@ -28,8 +28,8 @@ from tests.protocol.samples import (
     trust,
 )
 
-OTHER = SigningKey.from_seed(b"o" * 32)  # another certified device
-STRANGER = SigningKey.from_seed(b"s" * 32)
+OTHER = SigningKey(b"o" * 32)  # another certified device
+STRANGER = SigningKey(b"s" * 32)
 OTHER_ID, DEVICE_ID = device_id(OTHER.public), device_id(DEVICE.public)
 
 

@@ -22,7 +22,7 @@ from tests.protocol.samples import AUTHORITY as CERTIFIER
 from tests.protocol.samples import DEVICE, ONLINE, ROOT, SECOND, THIRD, TOPICS, envelope, message
 from tests.protocol.samples import topic as topic_of
 
-NEXT, ANOTHER, STRANGER = (SigningKey.from_seed(bytes([n]) * 32) for n in (7, 8, 9))
+NEXT, ANOTHER, STRANGER = (SigningKey(bytes([n]) * 32) for n in (7, 8, 9))
 ID = device_id(DEVICE.public)
 OFFICE = {AGGREGATOR: Role.AGGREGATOR, AUTHORITY: Role.AUTHORITY}
 NOW = 1_800_000_000

@@ -11,9 +11,7 @@ from fedling_protocol.wire.topics import Topics
 
 FLEET, TASK = "home", "tiny"
 TOPICS = Topics("fedling", FLEET)
-ROOT, ONLINE, VICTIM, MALLORY = (
-    SigningKey.from_seed(word * 32) for word in (b"R", b"O", b"V", b"M")
-)
+ROOT, ONLINE, VICTIM, MALLORY = (SigningKey(word * 32) for word in (b"R", b"O", b"V", b"M"))
 VICTIM_ID, MALLORY_ID = device_id(VICTIM.public), device_id(MALLORY.public)
 SECRET = bytes(range(32))
 

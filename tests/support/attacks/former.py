@@ -46,8 +46,8 @@ from tests.support.attacks.table import Attack, Who
 
 PLANS = TOPICS.of(Kind.PLAN, TASK, PlanKind.TRAIN)
 KEYS = TOPICS.of(Kind.KEYS, AGGREGATOR)
-REPLACED = SigningKey.from_seed(b"F" * 32)  # the online key of former times
-EVE = SigningKey.from_seed(b"E" * 32)
+REPLACED = SigningKey(b"F" * 32)  # the online key of former times
+EVE = SigningKey(b"E" * 32)
 LATER = 2**32 - 1
 
 

@@ -30,7 +30,7 @@ from tests.support.attacks.stage import SAY_AGAIN, Stage
 from tests.support.attacks.table import Attack, Who
 from tests.support.hand_authority import HandAuthority
 
-FIRST, SECOND, THIEF = (SigningKey.from_seed(word * 32) for word in (b"1", b"2", b"T"))
+FIRST, SECOND, THIEF = (SigningKey(word * 32) for word in (b"1", b"2", b"T"))
 TLS = tls_key.generate()  # of whoever asks
 NONCE = bytes(16)
 

@@ -42,7 +42,7 @@ PLANS = TOPICS.of(Kind.PLAN, TASK, "train")
 
 
 def strangers_key(number: int) -> SigningKey:
-    return SigningKey.from_seed(b"S" * 28 + number.to_bytes(4, "big"))
+    return SigningKey(b"S" * 28 + number.to_bytes(4, "big"))
 
 
 def join_of(key: SigningKey) -> tuple[str, bytes]:

@@ -169,4 +169,4 @@ class Fleet:
         return hashlib.sha256(f"crash {self._seed} {name}".encode()).digest()
 
     def _key(self, name: str) -> SigningKey:
-        return SigningKey.from_seed(self._secret(f"key of {name}"))
+        return SigningKey(self._secret(f"key of {name}"))

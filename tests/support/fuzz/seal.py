@@ -16,7 +16,7 @@ RECORDS: dict[object, Record] = {record.make: record for kind in Kind for record
 
 def seal(payload: bytes, bound: bytes, key: SigningKey) -> bytes:
     """An envelope, whatever is in it."""
-    signature = key.sign(envelope._to_be_signed(bound, payload))
+    signature = key.sign(b"".join(envelope._to_be_signed(bound, payload)))
     size = envelope._head_of_bytes(len(payload))
     parts = (envelope._BEFORE_KID, key.kid, size, payload, envelope._BEFORE_SIGNATURE, signature)
     return b"".join(parts)

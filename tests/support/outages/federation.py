@@ -26,7 +26,7 @@ ROUNDS = 100_000  # it never ends by itself
 FALLIBLE = 2  # devices with a machine of their own; the others keep them company
 AGGREGATOR = "aggregator"
 PATIENCE_S = 120.0
-WITNESS = SigningKey.from_seed(b"W" * 32)
+WITNESS = SigningKey(b"W" * 32)
 
 
 class Federation:

@@ -77,9 +77,9 @@ class Hashed:
         self.most = 0
         verify, read = identity.verify, bounded.read
 
-        def watched_verify(key: bytes, signature: bytes, signed: bytes) -> bool:
-            self.most = max(self.most, len(signed))
-            return verify(key, signature, signed)
+        def watched_verify(key: bytes, signature: bytes, *signed: bytes | memoryview) -> bool:
+            self.most = max(self.most, sum(map(len, signed)))
+            return verify(key, signature, *signed)
 
         def watched_read(data: bytes | memoryview) -> bounded.Value:
             self.most = max(self.most, len(data))

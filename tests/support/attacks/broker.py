@@ -190,7 +190,7 @@ def alter_update(stage: Stage) -> bool:
 
 
 def believe_any_signature(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(identity, "verify", lambda _key, _signature, _data: True)
+    patch.setattr(identity, "verify", lambda _key, _signature, *_data: True)
 
 
 def move_update(stage: Stage) -> bool:

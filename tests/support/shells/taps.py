@@ -48,9 +48,9 @@ class QuickKey(SigningKey):
         return hashlib.blake2b(data, key=self.public).digest()
 
 
-def verify(public: bytes, signature: bytes, data: bytes) -> bool:
+def verify(public: bytes, signature: bytes, *data: bytes | memoryview) -> bool:
     """The counterpart of QuickKey.sign()."""
-    return hashlib.blake2b(data, key=public).digest() == signature
+    return hashlib.blake2b(b"".join(data), key=public).digest() == signature
 
 
 parse_task = lru_cache(maxsize=64)(

@@ -84,8 +84,6 @@ def _import_what_comes_later() -> None:
     """Whom root becomes may not read where packages lie, and will train and renew certificates."""
     import ctypes  # noqa: F401
 
-    import cryptography.hazmat.backends.openssl.backend  # noqa: F401 (until 42, by what needs it)
-
     import fedling_agent.store.tls_pair  # noqa: F401
 
 

@@ -5,6 +5,10 @@ A handshake with one costs a Pi Zero milliseconds, with RSA a good part of a sec
 
 from pathlib import Path
 
+# Imported when they are needed, by cryptography and by wire.token: then root has long become a user
+# who may not read where they lie.
+import cryptography.hazmat.backends.openssl.backend
+import cryptography.hazmat.primitives.kdf.hkdf  # noqa: F401
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey

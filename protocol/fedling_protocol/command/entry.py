@@ -12,8 +12,8 @@ from types import FrameType
 from fedling_protocol import lazily
 
 INTERRUPTED = 130  # Exit.INTERRUPTED, whose module takes its time
-# What packages import as they are imported, and an idle device does not use: 2 MB. All of it lies with
-# Python, which whom root becomes must be able to read (disk.ownership).
+# What packages import as they are imported, and an idle device does not use: 2 MB. All of it lies
+# with Python, which whom root becomes must be able to read (disk.ownership).
 # decisions/0090-ed25519-of-libsodium.md
 SELDOM = (
     *("bz2", "lzma", "tempfile"),  # shutil

@@ -27,7 +27,8 @@ another name.
 
 With `--flower VENV`, flower-supernode right after it for as many minutes, without TLS, with nothing
 to do, and started in turn with it. Its superlink runs from the same files: what both map is in
-memory at the node's cold start, and counts half in its PSS.
+memory at the node's cold start, and counts half in its PSS. What ours and the superlink both map,
+as Python, is in memory at ours then.
 
     flower_idle_cpu_s_per_day, flower_idle_wakeups_per_minute, flower_idle_disk_bytes_per_day
     flower_idle_pss_mb          of its processes, after the last of those minutes

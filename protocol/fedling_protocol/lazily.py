@@ -2,15 +2,19 @@
 
 import importlib
 import sys
+from _thread import allocate_lock
 from types import ModuleType
 from typing import Any
+
+_changing = allocate_lock()  # sys.modules, by several threads
 
 
 def load(name: str) -> None:
     """Have `import name` read nothing until somebody asks for an attribute of the module.
 
-    Its package is imported at once. importlib's own LazyLoader is none for a module that others
-    import: from a second `import` on, its spec is looked at, and that reads it.
+    Its package is imported at once. What is assigned to an attribute before it is read is lost.
+    importlib's own LazyLoader is none for a module that others import: from a second `import` on,
+    its spec is looked at, and that reads it.
     """
     if name in sys.modules:
         return
@@ -18,8 +22,9 @@ def load(name: str) -> None:
     stand_in = ModuleType(name)
 
     def attribute(word: str) -> Any:
-        if sys.modules.get(name) is stand_in:
-            del sys.modules[name]
+        with _changing:
+            if sys.modules.get(name) is stand_in:
+                del sys.modules[name]
         return getattr(importlib.import_module(name), word)
 
     vars(stand_in)["__getattr__"] = attribute  # PEP 562

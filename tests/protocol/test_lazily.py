@@ -1,14 +1,16 @@
 """Modules that are read when something of them is used."""
 
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
 from fedling_protocol import lazily
 
+SOON_S = 0.5  # nobody waits for more: a thread that is let in is done by then
 LARGE = "print('read')\nSIZE = 3\n__all__ = ['SIZE']\n"
 
 
@@ -65,6 +67,37 @@ def test_what_was_read_already_stays(large: str, capsys: pytest.CaptureFixture[s
     module = sys.modules[large]
     lazily.load(large)
     assert sys.modules[large] is module
+    assert capsys.readouterr().out == "read\n"
+
+
+class Between:
+    """sys.modules: while one thread has looked into it, another uses the module."""
+
+    def __init__(self, use: Callable[[], object]) -> None:
+        self.other = threading.Thread(target=use)
+
+    def get(self, name: str) -> ModuleType | None:
+        found = sys.modules.get(name)
+        if self.other.ident is None:
+            self.other.start()
+            self.other.join(SOON_S)
+        return found
+
+    def __delitem__(self, name: str) -> None:
+        del sys.modules[name]
+
+
+def test_two_threads_that_use_it_at_once_have_the_same(
+    large: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One found it gone between its look and its deletion: KeyError."""
+    lazily.load(large)
+    module, found = sys.modules[large], list[int]()
+    between = Between(lambda: found.append(module.SIZE))
+    monkeypatch.setattr(lazily, "sys", SimpleNamespace(modules=between))
+    found.append(module.SIZE)
+    between.other.join()
+    assert found == [3, 3]
     assert capsys.readouterr().out == "read\n"
 
 

@@ -38,7 +38,7 @@ from fedling_protocol.wire.identity import read_private
 FORMAT = 1
 FILE_NAME = "fedling-diag-{now}.json"
 STANDARD_OUTPUT = Path("-")
-PACKAGES = ("fedling", "cbor2", "cffi", "cryptography", "paho-mqtt")
+PACKAGES = ("fedling", "cbor2", "cffi", "cryptography", "paho-mqtt", "pynacl")
 OS_RELEASE = ("PRETTY_NAME", "ID", "VERSION_ID", "VARIANT_ID")
 PROCESSOR = ("model name", "Model", "Hardware", "Revision", "Features", "flags")  # not Serial
 CPUINFO, MEMINFO = Path("/proc/cpuinfo"), Path("/proc/meminfo")

@@ -16,8 +16,7 @@ INTERRUPTED = 130  # Exit.INTERRUPTED, whose module takes its time
 # with Python, which whom root becomes must be able to read (disk.ownership).
 # decisions/0090-ed25519-of-libsodium.md
 SELDOM = (
-    *("bz2", "lzma", "tempfile"),  # shutil
-    *("csv", "ipaddress", "uuid"),  # cbor2, paho, ours
+    *("csv", "ipaddress", "tempfile", "uuid"),  # cbor2, paho, ours
     "inspect",  # dataclasses, until Python 3.13
     "locale",  # gettext
     "tokenize",  # linecache

@@ -32,7 +32,7 @@ _MAX_FILE = 4096  # no key file is longer
 _BEFORE_SEED: Final = bytes.fromhex("302e020100300506032b657004220420")
 _SEQUENCE: Final = b"\x30"
 _PEM: Final = re.compile(
-    rb"\s*-----BEGIN PRIVATE KEY-----\s+([A-Za-z0-9+/=\s]+)-----END PRIVATE KEY-----\s*"
+    rb"-----BEGIN PRIVATE KEY-----\s+([A-Za-z0-9+/=\s]+)-----END PRIVATE KEY-----"
 )
 # The y of the points whose order divides 8 (RFC 8032 section 5.1), as keys spell it, and the other
 # spellings of 0 and 1: p and p + 1. The bit of x's sign, the last one, does not matter.
@@ -140,8 +140,8 @@ def load_key(path: Path, *, private: bool = True) -> SigningKey:
 
 
 def _der_of(pem: bytes) -> bytes | None:
-    """What a PEM file of PKCS #8 holds; None if it is none, or encrypted."""
-    found = _PEM.fullmatch(pem)
+    """What a PEM file of PKCS #8 holds, whatever text is around it; None: none, or encrypted."""
+    found = _PEM.search(pem)
     if found is None:
         return None
     try:

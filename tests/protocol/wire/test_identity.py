@@ -185,6 +185,9 @@ def test_load_key_reads_what_openssl_wrote(tmp_path: Path) -> None:
         lambda pem: pem.replace(b"\n", b"\r\n"),
         lambda pem: pem.rstrip(),
         lambda pem: b"\n" + pem + b"\n \n",
+        lambda pem: b"\xef\xbb\xbf" + pem + b"\0\0",
+        lambda pem: b"# of the fleet at home\nBag Attributes: <none>\n" + pem + b"made in 2026\n",
+        lambda pem: pem + b"-----BEGIN PUBLIC KEY-----\nMCow\n-----END PUBLIC KEY-----\n",
     ],
 )
 def test_load_key_reads_what_an_editor_left(tmp_path: Path, change: Change) -> None:

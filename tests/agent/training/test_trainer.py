@@ -302,6 +302,18 @@ def test_child_is_among_those_that_live_while_it_does(job: Job, hurt: signal.Sig
     assert child.living == set()
 
 
+def test_child_is_told_nothing_of_how_the_service_spares_memory(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", "65536")
+    child = Child(job, lease_s=None)
+    told = Path(f"/proc/{child.process.pid}/environ").read_bytes().split(b"\0")
+    child.process.stop()
+    assert child.exit_code() == 0
+    names = {word.partition(b"=")[0].decode() for word in told if word}
+    assert names == set(os.environ) - {"MALLOC_MMAP_THRESHOLD_"}
+
+
 def test_child_that_hangs_after_its_last_word_can_be_killed(job: Job) -> None:
     """It has closed its output and does not end: it ended the whole service when it was killed."""
     loop, told = Loop(), list[object]()

@@ -77,8 +77,9 @@ class Broker:
 
 def of_before(tree: Path, directory: Path, port: int) -> Agent:
     """An agent of a tree; it refuses a key that it does not know."""
-    prefix = earlier.words(tree, "fedling_agent.cli")[:2]
-    return Agent(directory, port, prefix=prefix, training="")
+    module = "fedling_agent.cli"
+    prefix = earlier.words(tree, module)[:2]
+    return Agent(directory, port, prefix=prefix, module=module, training="")
 
 
 @contextmanager

@@ -58,6 +58,7 @@ class Agent:
     settings: more lines of agent.toml; `training`, `policy`, `mqtt` lines are put into those tables
     prefix: of each command, as `setpriv ...`
     apart: commands are processes of their own, not only `run`; with a prefix they always are
+    module: of the program
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Agent:
         keepalive_s: int = 60,
         prefix: Sequence[str] = (),
         apart: bool = False,
+        module: str = "fedling_agent",
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
@@ -84,6 +86,7 @@ class Agent:
         self.process: subprocess.Popen[bytes] | None = None
         self._prefix = list(prefix)
         self._apart = apart or bool(prefix)
+        self._module = module
         (directory / "wrist.toml").write_text(STREAM)
         self.config.write_text(
             f"""
@@ -126,7 +129,7 @@ sys = "sys"
 
     def command(self, *words: str) -> list[str]:
         """A command line of this device."""
-        program = [sys.executable, "-m", "fedling_agent"]
+        program = [sys.executable, "-m", self._module]
         return [*self._prefix, *program, *words, "--config", str(self.config)]
 
     def run(

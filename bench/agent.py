@@ -18,8 +18,9 @@ another name.
                                 service, both on one core; a kill -9 loses none of them
     ingest_short_ratio          40,000 recordings of one row / one recording of 40,000 rows, in time
                                 for a row, without the start of the command: medians of five each
-    start_s                     from the start of `run` to READY=1 and an answer to `status`, with
-                                no file in memory; who may not empty it gets start_warm_s
+    start_s                     from the start of `run`, as pip installs it, to READY=1 and an
+                                answer to `status`, with no file in memory; who may not empty it
+                                gets start_warm_s
     round_written_ratio         pages for the disk in a round of a model of 159,010 parameters whose
                                 change was fetched / bytes of its int8 weights
     round_whole_written_ratio   the same in a round whose model was fetched whole
@@ -34,7 +35,7 @@ as Python, is in memory at ours then.
     flower_idle_pss_mb          of its processes, after the last of those minutes
     flower_idle_tcp_bytes_per_day   payload, both ways
     flower_start_s              from the start of the program to its first bytes to the superlink
-    ratio_flower_start          its start / ours right before it, median of five such pairs; ours
+    ratio_flower_start          its start / ours right before it, median of nine such pairs; ours
                                 has answered `status` by then
 """
 
@@ -55,7 +56,7 @@ from functools import partial
 from pathlib import Path
 
 from bench.report import Report
-from bench.support import flower
+from bench.support import flower, wheel
 from bench.support.meters import ServiceManager, Spent, descendants, number_of
 from bench.support.ordinary_agent import DefaultAgent, Place, become_idle, on_disk, over_tls
 from bench.support.sensor import CHANNELS, csv_of
@@ -87,7 +88,7 @@ WINDOW = 100  # samples
 RECORDINGS, LENGTH = 20, 10_000  # of the file that is stored
 SHORT = 40_000  # recordings of one row
 TIMES = 5
-STARTS = 5
+STARTS = 9
 BIG = (dense(784, 200, relu=True), dense(200, 10))
 BIG_CHANNELS = CHANNELS[:4]
 PARAMETERS = sum(parameter_counts(BIG))
@@ -316,7 +317,7 @@ def one_core() -> Iterator[None]:
 
 
 def start(report: Report, folder: Path, asked: Asked) -> None:
-    """Start it again and again, with nothing of it in memory if that is allowed.
+    """Start it again and again as pip installed it, with nothing of it in memory if possible.
 
     Flower's node is started after each of ours: a machine is not as quick all the time.
     """
@@ -325,6 +326,9 @@ def start(report: Report, folder: Path, asked: Asked) -> None:
         examples = csv_of(["walk"], 600)
         become_idle(place.agent, place.aggregator, examples=examples, channels=len(CHANNELS))
         place.agent.stop()
+        venv = wheel.bare(folder)
+        wheel.install(venv, folder)
+        place.agent.program = [str(venv / "bin/fedling-agent")]
         link = None
         if asked.flower is not None:
             (folder / "flower").mkdir()
@@ -365,7 +369,7 @@ def start_of(agent: DefaultAgent) -> float:
     """How many seconds pass until it is ready and answers."""
     with Manager() as manager:
         begun = time.monotonic()
-        agent.start(**manager.environment)
+        agent.start(**manager.environment, PYTHONPATH="", PYTHONPYCACHEPREFIX="")
         manager.hear("READY=1")
         until(agent.status)
         return time.monotonic() - begun

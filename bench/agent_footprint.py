@@ -12,7 +12,6 @@ writes its figure under another name; so does `--plain`, without TLS.
 """
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
@@ -22,13 +21,13 @@ from pathlib import Path
 from typing import Any
 
 from bench.report import Report
+from bench.support import wheel
 from bench.support.meters import descendants
 from bench.support.ordinary_agent import become_idle
 from fedling_broker.mosquitto.process import Mosquitto, free_port
 from tests.support.agent import Agent
 from tests.support.aggregator import FakeAggregator
 from tests.support.certificates import Authority, mosquitto_settings, mqtt_keys
-from tests.support.distributions import build, copy_tree
 from tests.support.tools import own_network
 
 ROOT = Path(__file__).parent.parent
@@ -142,14 +141,9 @@ def maps_numpy(pid: int) -> bool:
 def install_bytes() -> int:
     """The wheel of this tree with its packages, installed for real."""
     with tempfile.TemporaryDirectory() as name:
-        venv = Path(name) / "venv"
-        wheel = build("wheel", copy_tree(Path(name) / "tree"), Path(name) / "wheel")
-        # Where bytecode goes is not ours to say: pip's own would be counted if it came later.
-        own = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
-        subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True, env=own)
+        venv = wheel.bare(Path(name))
         before = tree_bytes(venv)
-        pip = [str(venv / "bin/python"), "-m", "pip", "--disable-pip-version-check"]
-        subprocess.run([*pip, "install", "--quiet", f"{wheel}[agent]"], check=True, env=own)
+        wheel.install(venv, Path(name))
         return tree_bytes(venv) - before
 
 

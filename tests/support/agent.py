@@ -86,7 +86,7 @@ class Agent:
         self.process: subprocess.Popen[bytes] | None = None
         self._prefix = list(prefix)
         self._apart = apart or bool(prefix)
-        self._module = module
+        self.program = [sys.executable, "-m", module]
         (directory / "wrist.toml").write_text(STREAM)
         self.config.write_text(
             f"""
@@ -129,8 +129,7 @@ sys = "sys"
 
     def command(self, *words: str) -> list[str]:
         """A command line of this device."""
-        program = [sys.executable, "-m", self._module]
-        return [*self._prefix, *program, *words, "--config", str(self.config)]
+        return [*self._prefix, *self.program, *words, "--config", str(self.config)]
 
     def run(
         self, *words: str, text: str = "", code: int | None = 0

@@ -4,7 +4,7 @@ A board takes a second or more to import what a command needs, and a KeyboardInt
 of that is a traceback. This module imports next to nothing.
 """
 
-import importlib
+import importlib.util
 import os
 import signal
 from types import FrameType
@@ -22,6 +22,7 @@ SELDOM = (
     "tokenize",  # linecache
     "urllib.request",  # paho, for a proxy if PySocks is there
 )
+COMPRESSION = ("bz2", "lzma")  # shutil, which offers them if Python has their half in C
 
 
 def begin(module: str) -> int:
@@ -34,7 +35,8 @@ def begin(module: str) -> int:
 
 def do_without() -> None:
     """Have what is seldom used be read by whoever uses it."""
-    for name in SELDOM:
+    present = [name for name in COMPRESSION if importlib.util.find_spec(f"_{name}") is not None]
+    for name in (*SELDOM, *present):
         lazily.load(name)
 
 

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,8 +65,11 @@ class Machine:
         self._nspawn = None
 
     def close(self) -> None:
-        """End it, however it is."""
+        """End it, however it is: without nspawn alone its first process would live on."""
         if self._nspawn is not None:
+            with suppress(OSError):  # both are gone
+                if init := self.init():
+                    os.kill(init, signal.SIGKILL)
             self._nspawn.kill()
             self._nspawn.wait()
             self._nspawn = None

@@ -30,7 +30,8 @@ _MAX_FILE = 4096  # no key file is longer
 # A private key of Ed25519 as PKCS #8: OneAsymmetricKey of version 1 without attributes, in which
 # only the seed differs from key to key (RFC 8410 section 7).
 _BEFORE_SEED: Final = bytes.fromhex("302e020100300506032b657004220420")
-_SEQUENCE: Final = b"\x30"
+_SEQUENCE: Final = 0x30
+_LONG: Final = 0x80  # from here on a length is how many bytes spell it
 _PEM: Final = re.compile(
     rb"-----BEGIN PRIVATE KEY-----\s+([A-Za-z0-9+/=\s]+)-----END PRIVATE KEY-----"
 )
@@ -135,7 +136,7 @@ def load_key(path: Path, *, private: bool = True) -> SigningKey:
             "to get a new identity, remove it"
         )
     if not der.startswith(_BEFORE_SEED) or len(der) != len(_BEFORE_SEED) + SEED_BYTES:
-        raise IdentityError(f"{path}: another kind of key; Ed25519 is needed")
+        raise IdentityError(f"{path}: another kind of key; Ed25519 as openssl writes it is needed")
     return SigningKey(der[len(_BEFORE_SEED) :])
 
 
@@ -148,7 +149,14 @@ def _der_of(pem: bytes) -> bytes | None:
         der = base64.b64decode(b"".join(found[1].split()), validate=True)
     except binascii.Error:
         return None
-    return der if der.startswith(_SEQUENCE) else None
+    return der if _is_whole(der) else None
+
+
+def _is_whole(der: bytes) -> bool:
+    """Whether it is a sequence that was not cut short, as far as its first bytes tell."""
+    if len(der) < 2 or der[0] != _SEQUENCE:
+        return False
+    return der[1] >= _LONG or der[1] == len(der) - 2
 
 
 def ensure_key(path: Path) -> SigningKey:

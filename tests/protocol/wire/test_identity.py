@@ -32,6 +32,8 @@ SIGNATURE = bytes.fromhex(
     "fb8821590a33bacc61e39701cf9b46bd25bf5f0595bbe24655141438e7a100b"
 )
 
+PEM = SigningKey(SEED).pem()
+
 
 def test_signing_key_of_a_seed() -> None:
     key = SigningKey(SEED)
@@ -262,6 +264,8 @@ def test_load_refuses_what_others_can_read(tmp_path: Path, mode: int) -> None:
         (b"", "PEM"),
         (bytes(119), "PEM"),  # what a power cut leaves of a file without fsync
         (b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "PEM"),
+        (b"-----BEGIN PRIVATE KEY-----\n\n-----END PRIVATE KEY-----\n", "PEM"),
+        (PEM.replace(PEM.splitlines()[1][-8:], b""), "PEM"),  # six bytes are missing
         (b"x" * 10_000, "PEM"),
     ],
 )
@@ -287,6 +291,17 @@ def test_load_key_refuses_another_kind(tmp_path: Path, arguments: list[str], why
     subprocess.run([need("openssl"), *arguments, "-out", path], check=True)
     path.chmod(0o600)
     with pytest.raises(IdentityError, match=why):
+        identity.load_key(path)
+
+
+def test_load_key_refuses_what_rust_writes_by_its_form(tmp_path: Path) -> None:
+    """ring's generate_pkcs8(), version 2 with the public half: pyca/cryptography's issue 6760."""
+    text = "MFMCAQEwBQYDK2VwBCIEIGQqNAZlORmn1k4QrYz1FvO4fOQowS3GXQMqRKDzmx9P\n"
+    text += "oSMDIQCrO5iGM5hnLWrHavywoXekAoXPpYRuB0Dr6DjZF6FZkg==\n"
+    path = tmp_path / "device.key"
+    path.write_text(f"-----BEGIN PRIVATE KEY-----\n{text}-----END PRIVATE KEY-----\n")
+    path.chmod(0o600)
+    with pytest.raises(IdentityError, match="Ed25519 as openssl writes it is needed"):
         identity.load_key(path)
 
 
